@@ -1,0 +1,455 @@
+// Package train is the step loop: it takes batches from a dataset, drives both towers and the loss
+// through forward, backward and step, evaluates and checkpoints on schedule, and tells a
+// clip.Recorder what happened.
+//
+// It works on the interfaces of core/clip alone and does not know processes, YAML or SQL. Given the
+// same config, seed and plugins it does the same calls in the same order, so that a run that is
+// stopped after any checkpoint and resumed gives the bits of one that was not.
+package train
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/tensor"
+)
+
+// Config is what a training run does. Counts of steps are optimiser steps.
+type Config struct {
+	Steps          int // total, > 0
+	BatchSize      int // pairs contrasted at a time, ≥ 2
+	MicroBatchSize int // pairs forwarded at a time; divides BatchSize; 0: BatchSize
+	Samples        int // length of the training set
+	Seed           uint64
+	Shuffle        bool
+	LR             func(step int) float64 // learning rate of step 0, 1, …, Steps-1
+	MaxGradNorm    float64                // global norm over towers and loss; 0: no clipping
+	// Parallel drives both towers at once; otherwise one after the other, each with all threads.
+	Parallel        bool
+	LogEvery        int    // steps between records; ≥ 1
+	EvalEvery       int    // steps between evaluations; 0: at the end only
+	CheckpointEvery int    // steps between checkpoints; 0: at the end and on a stop only
+	KeepCheckpoints int    // newest ones kept; 0: all
+	Dir             string // folder of the checkpoints; "" for none at all
+	Prefetch        int    // batches fetched ahead; 0: 2
+}
+
+// Parts are the plugins of a run, configured.
+type Parts struct {
+	Data        clip.Dataset
+	Image, Text clip.Encoder
+	Loss        clip.Loss
+}
+
+// Hooks let the caller take part; each may be nil.
+type Hooks struct {
+	// Step is called after every step.
+	Step func(StepReport)
+	// Evaluate measures the model after a step and records what it finds.
+	Evaluate func(ctx context.Context, step int) error
+	// Checkpointed is called after a checkpoint was recorded.
+	Checkpointed func(step int, dir string)
+}
+
+// Phase is a part of a step, for timing.
+type Phase int
+
+// The phases of a step, in order.
+const (
+	PhaseData Phase = iota // waiting for the batch
+	PhaseForward
+	PhaseLoss
+	PhaseBackward
+	PhaseNorm
+	PhaseStep
+	PhaseRecord
+	Phases
+)
+
+var phaseNames = [Phases]string{"data", "forward", "loss", "backward", "norm", "step", "record"}
+
+// String is the name of the phase in one word.
+func (p Phase) String() string { return phaseNames[p] }
+
+// StepReport is the outcome of one step.
+type StepReport struct {
+	Step       int // completed steps, this one included
+	Steps      int
+	Loss       float64
+	Parts      map[string]float64
+	Scalars    map[string]float64
+	LR         float64
+	GradNorm   float64 // before clipping
+	TowerNorms [3]float64
+	Samples    int
+	Duration   time.Duration
+	Phases     [Phases]time.Duration
+}
+
+// Result is the outcome of Run.
+type Result struct {
+	Steps         int
+	Samples       int     // seen in all, an interrupted part included
+	TrainSeconds  float64 // inside steps; evaluation and checkpoints excluded
+	LastLoss      float64
+	CheckpointDir string // the newest checkpoint; "" for none
+	Stopped       bool   // ended by a stop request before Steps
+}
+
+// Trainer runs a Config once.
+type Trainer struct {
+	cfg   Config
+	parts Parts
+	rec   clip.Recorder
+	hooks Hooks
+
+	state     State
+	stepsPerE int
+	ckptDir   string
+	dirty     bool // steps were done since the last checkpoint
+	micro     int  // micro-batches in a step
+}
+
+// New checks a config. Every fault in it is a fault.Invalid.
+func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, error) {
+	if cfg.MicroBatchSize == 0 {
+		cfg.MicroBatchSize = cfg.BatchSize
+	}
+	if cfg.Prefetch == 0 {
+		cfg.Prefetch = 2
+	}
+	if cfg.LogEvery == 0 {
+		cfg.LogEvery = 1
+	}
+	switch {
+	case cfg.Steps <= 0:
+		return nil, fault.New(fault.Invalid, "steps is %d, want at least 1", cfg.Steps)
+	case cfg.BatchSize < 2:
+		return nil, fault.New(fault.Invalid, "batch_size is %d, want at least 2: a contrastive loss compares pairs", cfg.BatchSize)
+	case cfg.BatchSize > cfg.Samples:
+		return nil, fault.New(fault.Invalid, "batch_size is %d, but the training set has only %d samples", cfg.BatchSize, cfg.Samples).
+			WithPath("train.batch_size").WithHint("choose a batch_size of at most %d", cfg.Samples)
+	case cfg.MicroBatchSize < 1 || cfg.BatchSize%cfg.MicroBatchSize != 0:
+		return nil, fault.New(fault.Invalid, "micro_batch_size %d does not divide batch_size %d", cfg.MicroBatchSize, cfg.BatchSize).
+			WithPath("train.micro_batch_size")
+	}
+	return &Trainer{
+		cfg: cfg, parts: parts, rec: rec, hooks: hooks,
+		stepsPerE: cfg.Samples / cfg.BatchSize,
+		micro:     cfg.BatchSize / cfg.MicroBatchSize,
+	}, nil
+}
+
+// Run trains to the end, or until stop is closed: then it finishes the step, writes a checkpoint and
+// returns with Result.Stopped. A cancelled ctx ends it at once with fault.Canceled and no checkpoint.
+// A non-finite loss or gradient is fault.Numeric.
+func (t *Trainer) Run(ctx context.Context, stop <-chan struct{}) (Result, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	batches := t.prefetch(ctx, t.state.Step)
+	defer batches.close(cancel)
+
+	for t.state.Step < t.cfg.Steps {
+		select {
+		case <-stop:
+			err := t.checkpoint(ctx)
+			return t.result(true), err
+		default:
+		}
+		report, err := t.step(ctx, batches)
+		if err != nil {
+			return t.result(false), withOp(err, fmt.Sprintf("train: step %d", t.state.Step+1))
+		}
+		t.state.Step++
+		t.state.TrainSeconds += report.Duration.Seconds()
+		t.state.LastLoss = report.Loss
+		t.dirty = true
+		start := time.Now()
+		if err := t.record(report); err != nil {
+			return t.result(false), err
+		}
+		report.Phases[PhaseRecord] = time.Since(start)
+		if t.hooks.Step != nil {
+			t.hooks.Step(report)
+		}
+		if err := t.between(ctx); err != nil {
+			return t.result(false), err
+		}
+	}
+	return t.result(false), nil
+}
+
+// between does what is due after a step: evaluation first, so that a checkpoint of a step implies
+// that the step's evaluation is recorded.
+func (t *Trainer) between(ctx context.Context) error {
+	last := t.state.Step == t.cfg.Steps
+	if t.hooks.Evaluate != nil && (last || t.cfg.EvalEvery > 0 && t.state.Step%t.cfg.EvalEvery == 0) {
+		if err := t.hooks.Evaluate(ctx, t.state.Step); err != nil {
+			return withOp(err, fmt.Sprintf("evaluate: step %d", t.state.Step))
+		}
+	}
+	if last || t.cfg.CheckpointEvery > 0 && t.state.Step%t.cfg.CheckpointEvery == 0 {
+		return t.checkpoint(ctx)
+	}
+	return nil
+}
+
+func (t *Trainer) result(stopped bool) Result {
+	return Result{
+		Steps: t.state.Step, Samples: t.state.Step * t.cfg.BatchSize, TrainSeconds: t.state.TrainSeconds,
+		LastLoss: t.state.LastLoss, CheckpointDir: t.ckptDir, Stopped: stopped,
+	}
+}
+
+// withOp names what was being done, keeping a fault's own fields.
+func withOp(err error, op string) error {
+	if f, ok := err.(*fault.Error); ok && f.Op == "" {
+		return f.WithOp(op)
+	}
+	return fmt.Errorf("%s: %w", op, err)
+}
+
+// step does one optimiser step.
+func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, error) {
+	r := StepReport{Step: t.state.Step + 1, Steps: t.cfg.Steps, Samples: t.cfg.BatchSize, LR: t.cfg.LR(t.state.Step)}
+	start := time.Now()
+	mark := start
+	lap := func(p Phase) {
+		now := time.Now()
+		r.Phases[p] += now.Sub(mark)
+		mark = now
+	}
+
+	micros, err := batches.next(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer micros.free()
+	lap(PhaseData)
+	for _, b := range micros {
+		for _, f := range b.Faults {
+			if err := t.rec.Event("warning", "broken_sample", fmt.Sprintf("sample %d (%s) was replaced: %s", f.Index, f.Key, f.Msg), ""); err != nil {
+				return r, err
+			}
+		}
+	}
+
+	var loss *clip.LossResult
+	if t.micro == 1 {
+		loss, err = t.whole(ctx, micros[0], lap)
+	} else {
+		loss, err = t.accumulated(ctx, micros, lap)
+	}
+	if err != nil {
+		return r, err
+	}
+	r.Loss, r.Parts, r.Scalars = loss.Value, loss.Parts, loss.Scalars
+
+	trainables := []clip.Trainable{t.parts.Image, t.parts.Text, t.parts.Loss}
+	var squares [3]float64
+	err = t.each(ctx, len(trainables), func(ctx context.Context, i int) (err error) {
+		squares[i], err = trainables[i].GradNorm(ctx)
+		return err
+	})
+	if err != nil {
+		return r, err
+	}
+	total := 0.0
+	for i, s := range squares {
+		r.TowerNorms[i] = math.Sqrt(s)
+		total += s
+	}
+	r.GradNorm = math.Sqrt(total)
+	if math.IsNaN(r.GradNorm) || math.IsInf(r.GradNorm, 0) {
+		return r, fault.New(fault.Numeric, "the gradient is not finite (norms: image %g, text %g, loss %g) at learning rate %g",
+			r.TowerNorms[0], r.TowerNorms[1], r.TowerNorms[2], r.LR).
+			WithHint("lower train.lr, raise train.warmup_steps or set train.max_grad_norm: 1")
+	}
+	scale := 1.0
+	if t.cfg.MaxGradNorm > 0 && r.GradNorm > t.cfg.MaxGradNorm {
+		scale = t.cfg.MaxGradNorm / r.GradNorm
+	}
+	lap(PhaseNorm)
+	err = t.each(ctx, len(trainables), func(ctx context.Context, i int) error {
+		return trainables[i].Step(ctx, r.Step, r.LR, scale)
+	})
+	lap(PhaseStep)
+	r.Duration = time.Since(start)
+	return r, err
+}
+
+// whole is a step's forward, loss and backward when the batch is one micro-batch.
+func (t *Trainer) whole(ctx context.Context, b *clip.Batch, lap func(Phase)) (*clip.LossResult, error) {
+	embs, tickets, err := t.forward(ctx, b, clip.Train, 0)
+	defer freeAll(embs[:])
+	if err != nil {
+		return nil, err
+	}
+	lap(PhaseForward)
+	loss, err := t.loss(ctx, embs)
+	if err != nil {
+		return nil, err
+	}
+	defer freeAll([]*tensor.Tensor{loss.DImage, loss.DText})
+	lap(PhaseLoss)
+	err = t.backward(ctx, tickets, [2]*tensor.Tensor{loss.DImage, loss.DText})
+	lap(PhaseBackward)
+	return loss, err
+}
+
+// accumulated is the same in micro-batches, with the gradient of the whole batch (GradCache, Gao et
+// al. 2021): embed all, one loss, then forward and backward each.
+func (t *Trainer) accumulated(ctx context.Context, micros microBatches, lap func(Phase)) (*clip.LossResult, error) {
+	var whole [2]*tensor.Tensor // [B, D]
+	for i, b := range micros {
+		embs, _, err := t.forward(ctx, b, clip.Embed, i)
+		if err != nil {
+			freeAll(embs[:])
+			return nil, err
+		}
+		for m, e := range embs {
+			if whole[m] == nil {
+				whole[m] = tensor.New(tensor.F32, t.cfg.BatchSize, e.Shape[1])
+			}
+			copy(whole[m].Data[i*len(e.Data):], e.Data)
+			e.Free()
+		}
+	}
+	lap(PhaseForward)
+	loss, err := t.loss(ctx, whole)
+	if err != nil {
+		return nil, err
+	}
+	defer freeAll([]*tensor.Tensor{loss.DImage, loss.DText})
+	lap(PhaseLoss)
+	grads := [2]*tensor.Tensor{loss.DImage, loss.DText}
+	for i, b := range micros {
+		embs, tickets, err := t.forward(ctx, b, clip.Train, i)
+		freeAll(embs[:])
+		if err != nil {
+			return nil, err
+		}
+		lap(PhaseForward)
+		var part [2]*tensor.Tensor
+		for m, g := range grads {
+			part[m] = tensor.New(tensor.F32, len(b.Keys), g.Shape[1])
+			copy(part[m].Data, g.Data[i*len(part[m].Data):])
+		}
+		if err := t.backward(ctx, tickets, part); err != nil {
+			return nil, err
+		}
+		lap(PhaseBackward)
+	}
+	return loss, nil
+}
+
+func (t *Trainer) forward(ctx context.Context, b *clip.Batch, mode clip.Mode, micro int) (embs [2]*tensor.Tensor, tickets [2]clip.Ticket, err error) {
+	step := t.state.Step
+	requests := [2]clip.ForwardRequest{
+		{Images: b.Images, Mode: mode, Step: step, Micro: micro},
+		{Texts: b.Captions, Mode: mode, Step: step, Micro: micro},
+	}
+	towers := t.towers()
+	err = t.each(ctx, 2, func(ctx context.Context, i int) (err error) {
+		embs[i], tickets[i], err = towers[i].Forward(ctx, requests[i])
+		return err
+	})
+	return embs, tickets, err
+}
+
+func (t *Trainer) backward(ctx context.Context, tickets [2]clip.Ticket, grads [2]*tensor.Tensor) error {
+	towers := t.towers()
+	return t.each(ctx, 2, func(ctx context.Context, i int) error {
+		return towers[i].Backward(ctx, tickets[i], grads[i])
+	})
+}
+
+func (t *Trainer) loss(ctx context.Context, embs [2]*tensor.Tensor) (*clip.LossResult, error) {
+	r, err := t.parts.Loss.Compute(ctx, clip.LossRequest{Image: embs[0], Text: embs[1], Train: true})
+	if err != nil {
+		return nil, err
+	}
+	if math.IsNaN(r.Value) || math.IsInf(r.Value, 0) {
+		freeAll([]*tensor.Tensor{r.DImage, r.DText})
+		return nil, fault.New(fault.Numeric, "the loss is %g at learning rate %g", r.Value, t.cfg.LR(t.state.Step)).
+			WithHint("lower train.lr, raise train.warmup_steps or set train.max_grad_norm: 1")
+	}
+	return r, nil
+}
+
+func (t *Trainer) towers() [2]clip.Encoder { return [2]clip.Encoder{t.parts.Image, t.parts.Text} }
+
+// each calls f for 0 … n-1, at once when the config says so. The first error cancels the others.
+func (t *Trainer) each(ctx context.Context, n int, f func(context.Context, int) error) error {
+	if !t.cfg.Parallel {
+		for i := range n {
+			if err := f(ctx, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range n {
+		group.Go(func() error { return f(ctx, i) })
+	}
+	return group.Wait()
+}
+
+func freeAll(ts []*tensor.Tensor) {
+	for _, t := range ts {
+		t.Free()
+	}
+}
+
+// record tells the recorder of a step, and raises an alarm when the model has collapsed.
+func (t *Trainer) record(r StepReport) error {
+	if err := t.watchCollapse(r); err != nil {
+		return err
+	}
+	if r.Step%t.cfg.LogEvery != 0 && r.Step != t.cfg.Steps {
+		return nil
+	}
+	m := []clip.Metric{
+		{Name: "train/loss", Value: r.Loss},
+		{Name: "train/lr", Value: r.LR},
+		{Name: "train/grad_norm", Value: r.GradNorm},
+		{Name: "train/grad_norm/image", Value: r.TowerNorms[0]},
+		{Name: "train/grad_norm/text", Value: r.TowerNorms[1]},
+		{Name: "train/grad_norm/loss", Value: r.TowerNorms[2]},
+		{Name: "train/samples_per_s", Value: float64(r.Samples) / r.Duration.Seconds()},
+		{Name: "train/data_wait_ms", Value: float64(r.Phases[PhaseData].Microseconds()) / 1000},
+	}
+	for name, v := range r.Parts {
+		m = append(m, clip.Metric{Name: "train/loss/" + name, Value: v})
+	}
+	for name, v := range r.Scalars {
+		m = append(m, clip.Metric{Name: "train/" + name, Value: v})
+	}
+	return t.rec.Metrics(r.Step, m)
+}
+
+// watchCollapse raises one alarm when the smoothed loss sits at ln B, the loss of a model that gives
+// every pair the same similarity, for long after the warm-up.
+func (t *Trainer) watchCollapse(r StepReport) error {
+	const decay, patience, margin = 0.95, 200, 0.99
+	if r.Step == 1 {
+		t.state.SmoothLoss = r.Loss
+	}
+	t.state.SmoothLoss = decay*t.state.SmoothLoss + (1-decay)*r.Loss
+	chance := math.Log(float64(t.cfg.BatchSize))
+	if t.state.Alarmed || r.Step < patience || t.state.SmoothLoss < margin*chance {
+		return nil
+	}
+	t.state.Alarmed = true
+	return t.rec.Event("warning", "collapsed",
+		fmt.Sprintf("after %d steps the loss is %.4f, that of chance (ln %d = %.4f): the towers give every pair the same similarity",
+			r.Step, t.state.SmoothLoss, t.cfg.BatchSize, chance),
+		"lower train.lr, lengthen the warm-up or check that images and captions belong together")
+}

@@ -1,0 +1,263 @@
+package train_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/tensor"
+	"tandem/core/train"
+)
+
+const samples = 50
+
+func config(dir string) train.Config {
+	return train.Config{
+		Steps: 30, BatchSize: 12, Samples: samples, Seed: 7, Shuffle: true, MaxGradNorm: 1,
+		LR: func(step int) float64 { return 0.5 / (1 + 0.01*float64(step)) }, CheckpointEvery: 10, Dir: dir,
+	}
+}
+
+func parts() train.Parts {
+	return train.Parts{Data: &patterns{samples}, Image: newLinear(6, 1), Text: newLinear(6, 2), Loss: &clipLoss{s: []float64{1}, g: []float64{0}}}
+}
+
+func run(t *testing.T, cfg train.Config, p train.Parts, rec clip.Recorder, hooks train.Hooks, stop <-chan struct{}, resume string) train.Result {
+	t.Helper()
+	trainer, err := train.New(cfg, p, rec, hooks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resume != "" {
+		if err := trainer.Resume(t.Context(), resume); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res, err := trainer.Run(t.Context(), stop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func weightsOf(p train.Parts) []float64 {
+	return slices.Concat(p.Image.(*linear).w, p.Text.(*linear).w, p.Loss.(*clipLoss).s)
+}
+
+func TestTheLossFalls(t *testing.T) {
+	rec := newMemory()
+	run(t, config(""), parts(), rec, train.Hooks{}, nil, "")
+	loss := rec.metrics["train/loss"]
+	if len(loss) != 30 || loss[30] > 0.9*loss[1] {
+		t.Errorf("loss over %d steps: first %.3f, last %.3f", len(loss), loss[1], loss[30])
+	}
+}
+
+func TestAResumedRunHasTheBitsOfAnUninterruptedOne(t *testing.T) {
+	whole, rec := parts(), newMemory()
+	run(t, config(t.TempDir()), whole, rec, train.Hooks{}, nil, "")
+
+	for _, stopAt := range []int{1, 10, 17, 29} {
+		dir, first, again := t.TempDir(), parts(), newMemory()
+		stop := make(chan struct{})
+		hooks := train.Hooks{Step: func(r train.StepReport) {
+			if r.Step == stopAt {
+				close(stop)
+			}
+		}}
+		res := run(t, config(dir), first, again, hooks, stop, "")
+		if !res.Stopped || res.Steps != stopAt {
+			t.Fatalf("stop after step %d: %+v", stopAt, res)
+		}
+		second := parts() // a new process: nothing but the checkpoint survives
+		run(t, config(dir), second, again, train.Hooks{}, nil, res.CheckpointDir)
+		if !slices.Equal(weightsOf(whole), weightsOf(second)) {
+			t.Errorf("stopped after %d: weights differ", stopAt)
+		}
+		for step, v := range rec.metrics["train/loss"] {
+			if again.metrics["train/loss"][step] != v {
+				t.Errorf("stopped after %d: loss of step %d is %v, want %v", stopAt, step, again.metrics["train/loss"][step], v)
+			}
+		}
+	}
+}
+
+func TestAccumulationGivesTheFullBatchGradient(t *testing.T) {
+	cfg := config("")
+	cfg.Steps = 5
+	whole := parts()
+	run(t, cfg, whole, newMemory(), train.Hooks{}, nil, "")
+	for _, micro := range []int{1, 3, 4} {
+		cfg.MicroBatchSize = micro
+		p := parts()
+		run(t, cfg, p, newMemory(), train.Hooks{}, nil, "")
+		for i, w := range weightsOf(whole) {
+			if got := weightsOf(p)[i]; math.Abs(got-w) > 1e-5 {
+				t.Fatalf("micro_batch_size %d: weight %d is %v, of the whole batch %v", micro, i, got, w)
+			}
+		}
+	}
+}
+
+func TestParallelTowersGiveTheSameBits(t *testing.T) {
+	cfg := config("")
+	serial, parallel := parts(), parts()
+	run(t, cfg, serial, newMemory(), train.Hooks{}, nil, "")
+	cfg.Parallel = true
+	run(t, cfg, parallel, newMemory(), train.Hooks{}, nil, "")
+	if !slices.Equal(weightsOf(serial), weightsOf(parallel)) {
+		t.Error("weights differ")
+	}
+}
+
+func TestOnlyTheNewestCheckpointsAreKept(t *testing.T) {
+	cfg := config(t.TempDir())
+	cfg.KeepCheckpoints = 2
+	run(t, cfg, parts(), newMemory(), train.Hooks{}, nil, "")
+	got, _ := filepath.Glob(filepath.Join(cfg.Dir, "*"))
+	want := []string{filepath.Join(cfg.Dir, "step-00000020"), filepath.Join(cfg.Dir, "step-00000030")}
+	if !slices.Equal(got, want) {
+		t.Errorf("kept %v, want %v", got, want)
+	}
+}
+
+func TestResumeRemovesWhatAKilledRunLeftLater(t *testing.T) {
+	cfg := config(t.TempDir())
+	run(t, cfg, parts(), newMemory(), train.Hooks{}, nil, "")
+	half := filepath.Join(cfg.Dir, "step-00000025.tmp")
+	if err := os.Mkdir(half, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	trainer, err := train.New(cfg, parts(), newMemory(), train.Hooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trainer.Resume(t.Context(), filepath.Join(cfg.Dir, "step-00000010")); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := filepath.Glob(filepath.Join(cfg.Dir, "*"))
+	if want := []string{filepath.Join(cfg.Dir, "step-00000010")}; !slices.Equal(got, want) {
+		t.Errorf("left %v, want %v", got, want)
+	}
+}
+
+func TestEvaluationComesBeforeTheCheckpointOfItsStep(t *testing.T) {
+	var order []string
+	cfg := config(t.TempDir())
+	cfg.EvalEvery = 20
+	hooks := train.Hooks{
+		Evaluate:     func(context.Context, int) error { order = append(order, "evaluate"); return nil },
+		Checkpointed: func(int, string) { order = append(order, "checkpoint") },
+	}
+	run(t, cfg, parts(), newMemory(), hooks, nil, "")
+	if want := []string{"checkpoint", "evaluate", "checkpoint", "evaluate", "checkpoint"}; !slices.Equal(order, want) {
+		t.Errorf("order %v, want %v", order, want)
+	}
+}
+
+func TestAnEpochVisitsEverySampleOnce(t *testing.T) {
+	for epoch := range 3 {
+		order := train.Order(samples, 7, epoch, true)
+		if slices.IsSorted(order) {
+			t.Errorf("epoch %d is not shuffled", epoch)
+		}
+		slices.Sort(order)
+		if !slices.Equal(order, train.Order(samples, 7, epoch, false)) {
+			t.Errorf("epoch %d is no permutation", epoch)
+		}
+	}
+	if slices.Equal(train.Order(samples, 7, 0, true), train.Order(samples, 7, 1, true)) {
+		t.Error("two epochs have the same order")
+	}
+	if slices.Equal(train.Order(samples, 7, 0, true), train.Order(samples, 8, 0, true)) {
+		t.Error("two seeds have the same order")
+	}
+}
+
+func TestACollapsedModelRaisesOneAlarm(t *testing.T) {
+	cfg := config("")
+	cfg.Steps = 260
+	cfg.LR = func(int) float64 { return 0 }
+	p, rec := parts(), newMemory()
+	p.Loss = &clipLoss{s: []float64{-20}, g: []float64{0}} // all similarities alike: ln B
+	run(t, cfg, p, rec, train.Hooks{}, nil, "")
+	if !slices.Equal(rec.events, []string{"collapsed"}) {
+		t.Errorf("events %v, want one alarm", rec.events)
+	}
+}
+
+func TestANonFiniteLossIsNumeric(t *testing.T) {
+	p := parts()
+	p.Loss = &clipLoss{s: []float64{math.Inf(1)}, g: []float64{0}}
+	trainer, err := train.New(config(""), p, newMemory(), train.Hooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = trainer.Run(t.Context(), nil)
+	if fault.KindOf(err) != fault.Numeric {
+		t.Errorf("error %v, want a numeric fault", err)
+	}
+}
+
+func TestConfigsThatCannotTrainAreInvalid(t *testing.T) {
+	for name, change := range map[string]func(*train.Config){
+		"no steps":                         func(c *train.Config) { c.Steps = 0 },
+		"a batch of one":                   func(c *train.Config) { c.BatchSize = 1 },
+		"a batch larger than the set":      func(c *train.Config) { c.BatchSize = samples + 1 },
+		"a micro-batch that leaves a rest": func(c *train.Config) { c.MicroBatchSize = 5 },
+	} {
+		cfg := config("")
+		change(&cfg)
+		if _, err := train.New(cfg, parts(), newMemory(), train.Hooks{}); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%s: error %v, want invalid", name, err)
+		}
+	}
+}
+
+// counted frees count how many batches were not given back.
+type counted struct {
+	*patterns
+	live *atomic.Int64
+}
+
+func (c counted) Batch(ctx context.Context, r clip.BatchRequest) (*clip.Batch, error) {
+	b, err := c.patterns.Batch(ctx, r)
+	if b != nil {
+		c.live.Add(1)
+		b.Images.Release = func() { c.live.Add(-1) }
+	}
+	return b, err
+}
+
+type failing struct{ *linear }
+
+func (f failing) Forward(ctx context.Context, r clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	if r.Step == 3 {
+		return nil, 0, errors.New("broke")
+	}
+	return f.linear.Forward(ctx, r)
+}
+
+func TestAFailureGivesEveryBatchBack(t *testing.T) {
+	var live atomic.Int64
+	p := parts()
+	p.Data = counted{&patterns{samples}, &live}
+	p.Image = failing{newLinear(6, 1)}
+	trainer, err := train.New(config(""), p, newMemory(), train.Hooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trainer.Run(t.Context(), nil); err == nil {
+		t.Fatal("no error")
+	}
+	if n := live.Load(); n != 0 {
+		t.Errorf("%d batches still held", n)
+	}
+}
