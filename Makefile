@@ -8,6 +8,9 @@ ONEDNN  := $(shell printf '\043include <dnnl.h>\nint main(void){return dnnl_vers
 TAGS    ?= $(ONEDNN)
 GOFLAGS_BUILD = $(if $(TAGS),-tags $(TAGS))
 
+# Packages with goroutines of their own.
+RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/store/... ./core/run/... ./core/token/...
+
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
 .DEFAULT_GOAL := help
@@ -22,6 +25,30 @@ build: plugins ## build bin/runner and every plugin
 plugins: ## build bin/plugins/<kind>/<name>
 	@for p in $(PLUGINS); do mkdir -p bin/plugins/$$(dirname $$p); done
 	@$(if $(PLUGINS),set -e; for p in $(PLUGINS); do $(GO) build $(GOFLAGS_BUILD) -o bin/plugins/$$p ./plugins/$$p; done)
+
+test: build ## run every test (within ten minutes on two cores)
+	$(GO) test $(GOFLAGS_BUILD) -timeout 20m ./...
+
+test-long: build ## the slow tests too: soak, kill loops, long trainings
+	TANDEM_LONG=1 $(GO) test $(GOFLAGS_BUILD) -timeout 120m ./...
+
+race: build ## the tests of everything concurrent under the race detector
+	$(GO) test $(GOFLAGS_BUILD) -race -timeout 30m $(RACE)
+
+lint: ## gofmt, go vet, staticcheck, generated code up to date
+	@test -z "$$(gofmt -l core plugins cmd tools)" || { gofmt -l core plugins cmd tools; echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet $(GOFLAGS_BUILD) ./...
+	$(GO) tool staticcheck $(if $(TAGS),-tags $(TAGS)) ./...
+
+gen: ## regenerate committed generated code
+	sh tools/gen.sh
+
+bench: build ## benchmarks: engine kernels, the quickstart's step
+	$(GO) test $(GOFLAGS_BUILD) -run '^$$' -bench . -benchtime 1s ./core/device/... ./core/graph/...
+	bin/runner bench experiments/quickstart.yaml
+
+demo: build ## train the quickstart and show what it learnt (a few minutes)
+	sh tools/demo.sh
 
 clean: ## remove build outputs (not results)
 	rm -rf bin

@@ -1,0 +1,132 @@
+// Package core_test holds the package table of docs/architecture.md against the code.
+package core_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// row is one line of the package table.
+type row struct {
+	pattern string
+	imports []string // of tandem, without the module's name
+	alone   []string // third-party path prefixes that no other row may import
+}
+
+// pkg is what `go list` says of a package.
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+}
+
+func TestThePackageTableIsTheCode(t *testing.T) {
+	rows := readTable(t)
+	used := map[string]bool{}
+	for _, p := range listPackages(t) {
+		name := strings.TrimPrefix(p.ImportPath, "tandem/")
+		i := slices.IndexFunc(rows, func(r row) bool { return matches(r.pattern, name) })
+		if i < 0 {
+			t.Errorf("%s is not in the table of docs/architecture.md", name)
+			continue
+		}
+		r := rows[i]
+		used[r.pattern] = true
+		for _, imp := range p.Imports {
+			if own, ok := strings.CutPrefix(imp, "tandem/"); ok {
+				if !slices.Contains(r.imports, own) && !inside(r.pattern, name, own) {
+					t.Errorf("%s imports %s, which its row does not allow", name, own)
+				}
+				continue
+			}
+			for j, other := range rows {
+				for _, lib := range other.alone {
+					if j != i && (imp == lib || strings.HasPrefix(imp, lib+"/")) {
+						t.Errorf("%s imports %s, which only %s may", name, imp, other.pattern)
+					}
+				}
+			}
+		}
+	}
+	for _, r := range rows {
+		if !used[r.pattern] && !strings.Contains(r.pattern, "onednn") && r.pattern != "tools/*" {
+			t.Errorf("the table has a row for %s, but there is no such package", r.pattern)
+		}
+	}
+}
+
+// matches says whether a package belongs to a row: the same path, or for dir/* anything below dir.
+func matches(pattern, name string) bool {
+	if dir, ok := strings.CutSuffix(pattern, "/*"); ok {
+		return strings.HasPrefix(name, dir+"/")
+	}
+	return pattern == name
+}
+
+// inside says whether an import stays within one plugin or tool (dir/name/…).
+func inside(pattern, name, imp string) bool {
+	dir, ok := strings.CutSuffix(pattern, "/*")
+	if !ok {
+		return false
+	}
+	first := strings.SplitN(strings.TrimPrefix(name, dir+"/"), "/", 2)[0]
+	root := path.Join(dir, first)
+	return imp == root || strings.HasPrefix(imp, root+"/")
+}
+
+var code = regexp.MustCompile("`([^`]+)`")
+
+func readTable(t *testing.T) (rows []row) {
+	f, err := os.Open("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		cells := strings.Split(lines.Text(), "|")
+		if len(cells) != 7 || !strings.HasPrefix(strings.TrimSpace(cells[1]), "`") {
+			continue
+		}
+		rows = append(rows, row{pattern: strings.Trim(cells[1], " `"), imports: names(cells[4]), alone: names(cells[5])})
+	}
+	if len(rows) < 20 {
+		t.Fatalf("read only %d rows of the table", len(rows))
+	}
+	return rows
+}
+
+func names(cell string) (found []string) {
+	for _, m := range code.FindAllStringSubmatch(cell, -1) {
+		found = append(found, m[1])
+	}
+	return found
+}
+
+func listPackages(t *testing.T) (packages []pkg) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "-tags", "onednn", "tandem/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if p.ImportPath != "tandem/core" {
+			packages = append(packages, p)
+		}
+	}
+}
