@@ -1,0 +1,5 @@
+package sdk
+
+import "tandem/core/clip"
+
+func serve(d clip.Descriptor, i instance) {}
