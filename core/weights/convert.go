@@ -1,0 +1,101 @@
+package weights
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+
+	"tandem/core/fault"
+)
+
+// F32 reads a tensor as float32, row-major, widening F16 and BF16 exactly. With a shape given, another
+// one is fault.Invalid; no shape means any. A dtype that is none of the three is fault.Invalid.
+func (f *File) F32(name string, shape ...int) ([]float32, error) {
+	t, err := f.shaped(name, shape)
+	if err != nil {
+		return nil, err
+	}
+	values, err := t.F32()
+	if err != nil {
+		return nil, ioFault(err, f.path)
+	}
+	return values, nil
+}
+
+// I32 reads an I32 tensor; the rules of shape are those of F32.
+func (f *File) I32(name string, shape ...int) ([]int32, error) {
+	return whole[int32](f, name, I32, shape)
+}
+
+// I64 reads an I64 tensor; the rules of shape are those of F32.
+func (f *File) I64(name string, shape ...int) ([]int64, error) {
+	return whole[int64](f, name, I64, shape)
+}
+
+// U8 reads a U8 tensor; the rules of shape are those of F32.
+func (f *File) U8(name string, shape ...int) ([]byte, error) {
+	return whole[byte](f, name, U8, shape)
+}
+
+func whole[T any](f *File, name string, want DType, shape []int) ([]T, error) {
+	t, err := f.shaped(name, shape)
+	if err != nil {
+		return nil, err
+	}
+	if t.DType != want {
+		return nil, fault.New(fault.Invalid, "tensor %q is %s, want %s", name, t.DType, want).WithFile(f.path, 0, 0)
+	}
+	out := make([]T, len(t.Data)/want.Size())
+	copy(Bytes(out), t.Data)
+	return out, nil
+}
+
+func (f *File) shaped(name string, shape []int) (Tensor, error) {
+	info, ok := f.infos[name]
+	if ok && len(shape) > 0 && !slices.Equal(info.Shape, shape) {
+		return Tensor{}, fault.New(fault.Invalid, "tensor %q is %v, want %v", name, info.Shape, shape).WithFile(f.path, 0, 0)
+	}
+	return f.Read(name)
+}
+
+// F32 is the tensor's values as float32 in new memory, widening F16 and BF16 exactly (NaN payloads
+// are kept). Any other dtype is fault.Invalid.
+func (t Tensor) F32() ([]float32, error) {
+	switch t.DType {
+	case F32:
+		out := make([]float32, len(t.Data)/4)
+		copy(Bytes(out), t.Data)
+		return out, nil
+	case F16, BF16:
+		out := make([]float32, len(t.Data)/2)
+		for i := range out {
+			half := binary.LittleEndian.Uint16(t.Data[2*i:])
+			if t.DType == BF16 {
+				out[i] = math.Float32frombits(uint32(half) << 16)
+			} else {
+				out[i] = math.Float32frombits(widen(half))
+			}
+		}
+		return out, nil
+	}
+	return nil, fault.New(fault.Invalid, "tensor %q is %s, want F32, F16 or BF16", t.Name, t.DType)
+}
+
+// widen gives the float32 bits of an IEEE 754 half.
+func widen(h uint16) uint32 {
+	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10&31), uint32(h&0x3ff)
+	switch {
+	case exponent == 31: // infinity, NaN
+		return sign | 255<<23 | fraction<<13
+	case exponent > 0:
+		return sign | (exponent+112)<<23 | fraction<<13
+	case fraction == 0:
+		return sign
+	}
+	exponent = 113 // a subnormal half is a normal single
+	for fraction&0x400 == 0 {
+		fraction <<= 1
+		exponent--
+	}
+	return sign | exponent<<23 | (fraction&0x3ff)<<13
+}
