@@ -1,0 +1,98 @@
+// Package vision turns picture files into the pixels that an image encoder reads: decoding with
+// limits, Pillow's bicubic resampling bit for bit, and CLIP's training and evaluation transforms.
+//
+// Pixels are 8-bit RGB, interleaved, rows from the top. Nothing here knows of datasets or encoders.
+//
+// # Decoding rules
+//
+//   - PNG, JPEG, GIF (first frame on its canvas), BMP, TIFF and lossless WebP. The format is found in
+//     the bytes, never in the file name.
+//   - Lossy and animated WebP is refused: golang.org/x/image/webp decodes it with visible errors.
+//   - JPEG is decoded by the standard library. It differs from libjpeg-turbo (Pillow) by a few levels,
+//     since it repeats chroma samples where libjpeg interpolates them.
+//   - Alpha is composited over a background, white by default, like Pillow's paste with a mask.
+//   - Sixteen-bit samples keep their upper byte. (Pillow does so for colour, but clips 16-bit grey to
+//     255, which turns most of such pictures white.)
+//   - CMYK becomes RGB as in Pillow, without a colour profile. No profile is ever applied.
+//   - EXIF orientation is ignored, as in the reference CLIP implementations.
+package vision
+
+import (
+	"image"
+
+	"tandem/core/fault"
+)
+
+// MaxPixels is the default limit on a picture's size, Pillow's: 1 GiB / 4 / 1.5.
+const MaxPixels = 178_956_970
+
+// RGB is a colour.
+type RGB [3]uint8
+
+// White is the default background.
+var White = RGB{255, 255, 255}
+
+// Picture is W × H pixels of RGB; pixel (x, y) is Pix[y*Stride+3*x:][:3]. Pictures are shared without
+// copying: whoever receives one does not modify it unless its maker says so.
+type Picture struct {
+	W, H   int
+	Stride int // bytes from one row to the next, ≥ 3·W
+	Pix    []byte
+}
+
+// NewPicture is a black picture.
+func NewPicture(w, h int) Picture {
+	return Picture{W: w, H: h, Stride: 3 * w, Pix: make([]byte, 3*w*h)}
+}
+
+// Row is the pixels of a row, 3·W bytes, sharing memory.
+func (p Picture) Row(y int) []byte { return p.Pix[y*p.Stride:][:3*p.W] }
+
+// Crop is a view of the rectangle at (x, y) of w × h pixels, sharing memory. It panics when the
+// rectangle is empty or leaves the picture.
+func (p Picture) Crop(x, y, w, h int) Picture {
+	if x < 0 || y < 0 || w < 1 || h < 1 || x+w > p.W || y+h > p.H {
+		panic("vision: crop outside the picture")
+	}
+	return Picture{W: w, H: h, Stride: p.Stride, Pix: p.Pix[y*p.Stride+3*x:]}
+}
+
+// Image is a copy for the standard library's encoders.
+func (p Picture) Image() *image.NRGBA {
+	out := image.NewNRGBA(image.Rect(0, 0, p.W, p.H))
+	for y := range p.H {
+		src, dst := p.Row(y), out.Pix[y*out.Stride:]
+		for x := range p.W {
+			dst[4*x], dst[4*x+1], dst[4*x+2], dst[4*x+3] = src[3*x], src[3*x+1], src[3*x+2], 255
+		}
+	}
+	return out
+}
+
+// Options say how to decode. The zero value is the default.
+type Options struct {
+	Background *RGB // under transparent pixels; nil is White
+	MaxPixels  int  // limit on width × height; 0 is MaxPixels
+}
+
+func (o Options) background() RGB {
+	if o.Background == nil {
+		return White
+	}
+	return *o.Background
+}
+
+func (o Options) check(w, h int) error {
+	limit := o.MaxPixels
+	if limit == 0 {
+		limit = MaxPixels
+	}
+	if w < 1 || h < 1 {
+		return fault.New(fault.Corrupt, "picture is %d × %d pixels", w, h)
+	}
+	if int64(w)*int64(h) > int64(limit) {
+		return fault.New(fault.Exhausted, "picture is %d × %d = %d pixels, the limit is %d", w, h, int64(w)*int64(h), limit).
+			WithHint("scale the picture down; a small file with a huge size in its header may be a decompression bomb")
+	}
+	return nil
+}
