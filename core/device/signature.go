@@ -1,0 +1,424 @@
+package device
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"tandem/core/fault"
+)
+
+// Arg is one argument of a kernel's Exec.
+type Arg struct {
+	Name   string // as in the kernel's documentation
+	DType  DType
+	Len    int
+	Out    bool // written; also read where the documentation says "+=" or "in place"
+	Absent bool // this kernel takes nil here
+}
+
+// String is the dtype's name.
+func (d DType) String() string {
+	switch d {
+	case Real:
+		return "real"
+	case U8:
+		return "u8"
+	case I32:
+		return "i32"
+	}
+	return "unknown"
+}
+
+// Size is the bytes of one element when Real is float32.
+func (d DType) Size() int {
+	if d == U8 {
+		return 1
+	}
+	return 4
+}
+
+// Signature checks a kernel and lists its arguments in order. An impossible kernel (a size under
+// one, a period that does not divide, a window larger than its input) is fault.Invalid.
+func Signature(k Kernel) ([]Arg, error) {
+	s := &signature{kernel: k}
+	s.describe(k)
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.args, nil
+}
+
+type signature struct {
+	kernel Kernel
+	args   []Arg
+	err    error
+}
+
+func (s *signature) fail(format string, values ...any) {
+	if s.err == nil {
+		err := fault.New(fault.Invalid, format, values...)
+		err.Op = "kernel"
+		s.err = err
+	}
+}
+
+// positive demands sizes of at least one, whose product fits the indices that backends use.
+func (s *signature) positive(sizes ...int) bool {
+	product := 1
+	for _, n := range sizes {
+		if n < 1 {
+			s.fail("%s: every size must be at least 1", kernelText(s.kernel))
+			return false
+		}
+		if product > math.MaxInt/8/n {
+			s.fail("%s: too large", kernelText(s.kernel))
+			return false
+		}
+		product *= n
+	}
+	return true
+}
+
+func (s *signature) require(ok bool, format string, values ...any) {
+	if !ok {
+		s.fail("%s: "+format, append([]any{kernelText(s.kernel)}, values...)...)
+	}
+}
+
+func (s *signature) in(name string, n int) { s.args = append(s.args, Arg{Name: name, Len: n}) }
+func (s *signature) ids(name string, n int) {
+	s.args = append(s.args, Arg{Name: name, Len: n, DType: I32})
+}
+func (s *signature) out(name string, n int) {
+	s.args = append(s.args, Arg{Name: name, Len: n, Out: true})
+}
+func (s *signature) optional(name string, n int, dtype DType, present bool) {
+	s.args = append(s.args, Arg{Name: name, Len: n, DType: dtype, Absent: !present})
+}
+
+func (s *signature) describe(kernel Kernel) {
+	switch k := kernel.(type) {
+	case MatMul:
+		s.positive(k.Batch, k.M, k.N, k.K)
+		s.require(k.Act <= QuickGELU, "unknown activation %d", k.Act)
+		s.in("a", k.Batch*k.M*k.K)
+		s.in("b", k.Batch*k.K*k.N)
+		s.optional("bias", k.N, Real, k.Bias)
+		s.optional("residual", k.Batch*k.M*k.N, Real, k.Residual)
+		s.out("c", k.Batch*k.M*k.N)
+		if k.Pre {
+			s.out("pre", k.Batch*k.M*k.N)
+		}
+	case SumRows:
+		s.positive(k.Rows, k.Cols)
+		s.in("x", k.Rows*k.Cols)
+		s.out("out", k.Cols)
+	case SumCols:
+		s.positive(k.Rows, k.Cols)
+		s.in("x", k.Rows*k.Cols)
+		s.out("out", k.Rows)
+	case BroadcastRows:
+		s.positive(k.Rows, k.Cols)
+		s.in("x", k.Cols)
+		s.out("out", k.Rows*k.Cols)
+	case Act:
+		s.require(k.Act <= QuickGELU, "unknown activation %d", k.Act)
+		s.map1(k.N)
+	case ActBack:
+		s.require(k.Act <= QuickGELU, "unknown activation %d", k.Act)
+		s.map2(k.N)
+	case Binary:
+		if s.positive(k.N, k.Period) {
+			s.require(k.N%k.Period == 0, "period %d does not divide %d", k.Period, k.N)
+		}
+		s.require(k.Op == OpAdd || k.Op == OpSub || k.Op == OpMul, "unknown operator %q", k.Op)
+		s.in("a", k.N)
+		s.in("b", k.Period)
+		s.out("out", k.N)
+	case Scale:
+		s.map1(k.N)
+	case ScaleBy:
+		s.positive(k.N)
+		s.in("x", k.N)
+		s.in("s", 1)
+		s.out("out", k.N)
+	case ScaleByBack:
+		s.positive(k.N)
+		s.in("x", k.N)
+		s.in("s", 1)
+		s.in("dy", k.N)
+		s.out("dx", k.N)
+		s.out("ds", 1)
+	case Accumulate:
+		s.positive(k.N)
+		s.in("x", k.N)
+		s.out("acc", k.N)
+	case SumSquares:
+		s.positive(k.N)
+		s.in("x", k.N)
+		s.out("out", 1)
+	case Normalize:
+		s.positive(k.N)
+		for _, std := range k.Std {
+			s.require(std > 0, "std %v must be positive", k.Std)
+		}
+		s.args = append(s.args, Arg{Name: "x", DType: U8, Len: 3 * k.N})
+		s.out("y", 3*k.N)
+	case Softplus:
+		s.map1(k.N)
+	case SoftplusBack:
+		s.map2(k.N)
+	case AdamW:
+		s.positive(k.N)
+		s.in("g", k.N)
+		s.out("p", k.N)
+		s.out("m", k.N)
+		s.out("v", k.N)
+	case SGD:
+		s.positive(k.N)
+		s.in("g", k.N)
+		s.out("p", k.N)
+		s.out("v", k.N)
+	case Lion:
+		s.positive(k.N)
+		s.in("g", k.N)
+		s.out("p", k.N)
+		s.out("m", k.N)
+	default:
+		s.describeRows(kernel)
+	}
+}
+
+func (s *signature) map1(n int) {
+	s.positive(n)
+	s.in("x", n)
+	s.out("out", n)
+}
+
+func (s *signature) map2(n int) {
+	s.positive(n)
+	s.in("x", n)
+	s.in("dy", n)
+	s.out("dx", n)
+}
+
+// describeRows covers kernels over rows: norms, attention, tokens, losses.
+func (s *signature) describeRows(kernel Kernel) {
+	switch k := kernel.(type) {
+	case LayerNorm:
+		s.positive(k.Rows, k.Cols)
+		s.in("x", k.Rows*k.Cols)
+		s.in("gamma", k.Cols)
+		s.in("beta", k.Cols)
+		s.out("y", k.Rows*k.Cols)
+	case LayerNormBack:
+		s.positive(k.Rows, k.Cols)
+		s.in("x", k.Rows*k.Cols)
+		s.in("gamma", k.Cols)
+		s.in("dy", k.Rows*k.Cols)
+		s.out("dx", k.Rows*k.Cols)
+		s.out("dgamma", k.Cols)
+		s.out("dbeta", k.Cols)
+	case L2Norm:
+		s.positive(k.Rows, k.Cols)
+		s.map1(k.Rows * k.Cols)
+	case L2NormBack:
+		s.positive(k.Rows, k.Cols)
+		s.map2(k.Rows * k.Cols)
+	case Attention:
+		s.attention(k, false)
+	case AttentionBack:
+		s.attention(Attention(k), true)
+	case Gather:
+		s.positive(k.Rows, k.Cols, k.N)
+		s.in("table", k.Rows*k.Cols)
+		s.ids("ids", k.N)
+		s.out("out", k.N*k.Cols)
+	case GatherBack:
+		s.positive(k.Rows, k.Cols, k.N)
+		s.ids("ids", k.N)
+		s.in("dy", k.N*k.Cols)
+		s.out("dtable", k.Rows*k.Cols)
+	case Concat:
+		s.positive(k.B, k.TA+k.TC, k.W)
+		s.require(k.TA > 0 && k.TC > 0, "both parts need a position")
+		if k.BroadcastA {
+			s.in("a", k.TA*k.W)
+		} else {
+			s.in("a", k.B*k.TA*k.W)
+		}
+		s.in("c", k.B*k.TC*k.W)
+		s.out("out", k.B*(k.TA+k.TC)*k.W)
+	case Slice:
+		s.slice(k)
+		s.in("x", k.B*k.T*k.W)
+		s.out("out", k.B*k.N*k.W)
+	case SliceBack:
+		s.slice(Slice(k))
+		s.in("dy", k.B*k.N*k.W)
+		s.out("dx", k.B*k.T*k.W)
+	case MeanTokens:
+		s.positive(k.B, k.T, k.W)
+		s.in("x", k.B*k.T*k.W)
+		s.optional("lengths", k.B, I32, k.Lengths)
+		s.out("out", k.B*k.W)
+	case MeanTokensBack:
+		s.positive(k.B, k.T, k.W)
+		s.in("dy", k.B*k.W)
+		s.optional("lengths", k.B, I32, k.Lengths)
+		s.out("dx", k.B*k.T*k.W)
+	case Transpose:
+		s.positive(k.B, k.M, k.N)
+		s.map1(k.B * k.M * k.N)
+	case CrossEntropy:
+		s.positive(k.Rows, k.Cols)
+		s.require(k.Smooth >= 0 && k.Smooth <= 1, "smooth %v is outside [0, 1]", k.Smooth)
+		s.in("x", k.Rows*k.Cols)
+		s.ids("targets", k.Rows)
+		s.out("out", k.Rows)
+	case CrossEntropyBack:
+		s.positive(k.Rows, k.Cols)
+		s.require(k.Smooth >= 0 && k.Smooth <= 1, "smooth %v is outside [0, 1]", k.Smooth)
+		s.in("x", k.Rows*k.Cols)
+		s.ids("targets", k.Rows)
+		s.in("dout", k.Rows)
+		s.out("dx", k.Rows*k.Cols)
+	default:
+		s.describeMaps(kernel)
+	}
+}
+
+func (s *signature) attention(k Attention, back bool) {
+	s.positive(k.B, k.Tq, k.Heads, k.HeadDim)
+	s.positive(k.B, k.Tk, k.Heads, k.HeadDim)
+	s.require(k.Tq == k.Tk || !(k.Packed || k.Causal), "packed and causal attention need Tq = Tk")
+	w := k.Heads * k.HeadDim
+	nq, nk := k.B*k.Tq*w, k.B*k.Tk*w
+	switch {
+	case k.Packed && back:
+		s.in("qkv", 3*nq)
+		s.in("dout", nq)
+		s.out("dqkv", 3*nq)
+	case k.Packed:
+		s.in("qkv", 3*nq)
+		s.out("out", nq)
+	default:
+		s.in("q", nq)
+		s.in("k", nk)
+		s.in("v", nk)
+		if !back {
+			s.out("out", nq)
+			return
+		}
+		s.in("dout", nq)
+		s.out("dq", nq)
+		s.out("dk", nk)
+		s.out("dv", nk)
+	}
+}
+
+func (s *signature) slice(k Slice) {
+	s.positive(k.B, k.T, k.W, k.N)
+	s.require(k.From >= 0 && k.From+k.N <= k.T, "positions %d to %d are outside %d", k.From, k.From+k.N, k.T)
+}
+
+// describeMaps covers kernels over pictures and feature maps.
+func (s *signature) describeMaps(kernel Kernel) {
+	switch k := kernel.(type) {
+	case Patchify:
+		if s.positive(k.B, k.H, k.W, k.C, k.P) {
+			s.require(k.H%k.P == 0 && k.W%k.P == 0, "patch %d does not divide %dx%d", k.P, k.H, k.W)
+		}
+		s.map1(k.B * k.H * k.W * k.C)
+	case ConvForward:
+		x, w, y := s.conv(k.Conv2D)
+		s.in("x", x)
+		s.in("w", w)
+		s.out("y", y)
+	case ConvBackData:
+		x, w, y := s.conv(k.Conv2D)
+		s.in("w", w)
+		s.in("dy", y)
+		s.out("dx", x)
+	case ConvBackWeights:
+		x, w, y := s.conv(k.Conv2D)
+		s.in("x", x)
+		s.in("dy", y)
+		s.out("dw", w)
+	case AvgPool:
+		s.require(k.Pad == 0, "average pooling has no padding")
+		x, y := s.pool(k.Pool2D)
+		s.in("x", x)
+		s.out("y", y)
+	case AvgPoolBack:
+		s.require(k.Pad == 0, "average pooling has no padding")
+		x, y := s.pool(k.Pool2D)
+		s.in("dy", y)
+		s.out("dx", x)
+	case MaxPool:
+		x, y := s.pool(k.Pool2D)
+		s.in("x", x)
+		s.out("y", y)
+	case MaxPoolBack:
+		x, y := s.pool(k.Pool2D)
+		s.in("x", x)
+		s.in("dy", y)
+		s.out("dx", x)
+	case BatchStats:
+		s.positive(k.Rows, k.C)
+		s.in("x", k.Rows*k.C)
+		s.out("stats", 2*k.C)
+	case BatchNorm:
+		s.positive(k.Rows, k.C)
+		s.require(k.Act == Identity || k.Act == ReLU, "activation must be identity or ReLU")
+		s.in("x", k.Rows*k.C)
+		s.in("stats", 2*k.C)
+		s.in("gamma", k.C)
+		s.in("beta", k.C)
+		s.out("y", k.Rows*k.C)
+	case BatchNormBack:
+		s.positive(k.Rows, k.C)
+		s.require(k.Act == Identity || k.Act == ReLU, "activation must be identity or ReLU")
+		s.in("x", k.Rows*k.C)
+		s.in("stats", 2*k.C)
+		s.in("gamma", k.C)
+		s.optional("y", k.Rows*k.C, Real, k.Act == ReLU)
+		s.in("dy", k.Rows*k.C)
+		s.out("dx", k.Rows*k.C)
+		s.out("dgamma", k.C)
+		s.out("dbeta", k.C)
+	case RunningStats:
+		s.positive(k.Rows, k.C)
+		s.in("stats", 2*k.C)
+		s.out("mean", k.C)
+		s.out("variance", k.C)
+	default:
+		s.fail("%T is not a known kernel", kernel)
+	}
+}
+
+func (s *signature) conv(c Conv2D) (x, w, y int) {
+	if !s.positive(c.B, c.H, c.W, c.InC) || !s.positive(c.OutC, c.InC, c.KH, c.KW) || !s.positive(c.Stride) {
+		return
+	}
+	s.require(c.Pad >= 0 && c.H+2*c.Pad >= c.KH && c.W+2*c.Pad >= c.KW, "the window is larger than the padded map")
+	oh, ow := c.OutSize()
+	return c.B * c.H * c.W * c.InC, c.OutC * c.InC * c.KH * c.KW, c.B * oh * ow * c.OutC
+}
+
+func (s *signature) pool(p Pool2D) (x, y int) {
+	if !s.positive(p.B, p.H, p.W, p.C) || !s.positive(p.Size, p.Stride) {
+		return
+	}
+	s.require(p.Pad >= 0 && 2*p.Pad <= p.Size, "padding %d is more than half the window", p.Pad)
+	s.require(p.H+2*p.Pad >= p.Size && p.W+2*p.Pad >= p.Size, "the window is larger than the padded map")
+	oh, ow := p.OutSize()
+	return p.B * p.H * p.W * p.C, p.B * oh * ow * p.C
+}
+
+// kernelText is a kernel as Go would write it, without the package: "MatMul{Batch:1 M:2 …}".
+func kernelText(k Kernel) string {
+	text := fmt.Sprintf("%T%+v", k, k)
+	return strings.TrimPrefix(text, "device.")
+}
