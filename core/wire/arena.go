@@ -1,0 +1,260 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"tandem/core/fault"
+	"tandem/core/tensor"
+)
+
+const (
+	headerBytes = 64         // before every slot's data, so that data is aligned to 64
+	headerMagic = 0x4d444e54 // "TNDM" in memory order
+	pageBytes   = 4096
+)
+
+// warmBytes is how much free memory an arena keeps in core. A training step frees and allocates the
+// same sizes again and again, and giving the pages back each time would cost a fault per page.
+const warmBytes = 512 << 20
+
+// arenaID is the arena number in messages; there is one arena per run.
+const arenaID = 1
+
+// Arena is memory shared between the runner and its plugins, and the allocator over it. It is safe
+// for use from several goroutines.
+type Arena struct {
+	mem  []byte
+	file *os.File
+
+	mu         sync.Mutex
+	closed     bool
+	next       uint64              // first byte never given out
+	warm, cold map[uint64][]uint64 // free blocks by size: with pages in core, and without
+	warmBytes  uint64
+	generation uint64
+	inUse      int
+	usedBytes  uint64
+	peakBytes  uint64
+}
+
+// ArenaStats is the state of an arena.
+type ArenaStats struct {
+	Slots     int    // in use
+	UsedBytes uint64 // of the slots in use, their rounding included
+	PeakBytes uint64 // the most that UsedBytes has been
+	WarmBytes uint64 // free but kept in core
+}
+
+// NewArena makes an arena. Its 64 GiB are only addresses: pages take memory once they are written to.
+// fault.Unavailable means that this system has no memfd; plugins then work without an arena.
+func NewArena() (*Arena, error) {
+	file, mem, err := makeShared()
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "shared memory: %w", err).
+			WithHint("tensors will be copied through the plugins' sockets")
+	}
+	return &Arena{mem: mem, file: file, warm: map[uint64][]uint64{}, cold: map[uint64][]uint64{}}, nil
+}
+
+// File is the memfd, to be passed to plugins; nil after Close.
+func (a *Arena) File() *os.File { return a.file }
+
+// Size is the bytes of the arena.
+func (a *Arena) Size() int64 { return int64(len(a.mem)) }
+
+// Window is the plugin's view of the arena, for a plugin in the same process.
+func (a *Arena) Window() *Window { return &Window{mem: a.mem} }
+
+// Stats is the arena's state now.
+func (a *Arena) Stats() ArenaStats {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return ArenaStats{Slots: a.inUse, UsedBytes: a.usedBytes, PeakBytes: a.peakBytes, WarmBytes: a.warmBytes}
+}
+
+// Alloc is a tensor in the arena, aligned to 64 bytes, of undefined content. The caller frees it.
+// fault.Exhausted when the arena is full.
+func (a *Arena) Alloc(dtype tensor.DType, shape ...int) (*tensor.Tensor, error) {
+	n := tensor.Shape(shape).Elements() * dtype.Size()
+	if n < 0 || dtype.Size() == 0 {
+		panic(fmt.Sprintf("wire: Alloc of %v %v", dtype, shape))
+	}
+	s, err := a.take(uint64(n))
+	if err != nil {
+		return nil, err
+	}
+	return &tensor.Tensor{
+		DType: dtype, Shape: append(tensor.Shape(nil), shape...),
+		Data:    a.mem[s.offset : s.offset+uint64(n) : s.offset+uint64(n)],
+		Release: s.release, Shared: s,
+	}, nil
+}
+
+// Close gives the memory back. Tensors still in use stay readable: the mapping goes when the last of
+// them is freed, the rest with the process.
+func (a *Arena) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil
+	}
+	a.closed = true
+	err := a.file.Close()
+	a.unmapIfIdle()
+	return err
+}
+
+func (a *Arena) unmapIfIdle() {
+	if a.closed && a.inUse == 0 && a.mem != nil {
+		unmap(a.mem)
+		a.mem = nil
+	}
+}
+
+// slot is a block in use. It counts its users: the tensor that holds it, and every call that a
+// plugin may not have finished with.
+type slot struct {
+	arena      *Arena
+	offset     uint64 // of the data
+	block      uint64 // bytes of header and data
+	generation uint64
+	refs       atomic.Int32
+}
+
+func (s *slot) retain() { s.refs.Add(1) }
+
+func (s *slot) release() {
+	switch n := s.refs.Add(-1); {
+	case n == 0:
+		s.arena.give(s)
+	case n < 0:
+		panic("wire: a slot was released twice")
+	}
+}
+
+// blockSize rounds up so that there are four sizes to each power of two: at most a quarter is wasted,
+// and blocks of like tensors fit one another.
+func blockSize(n uint64) uint64 {
+	n += headerBytes
+	step := uint64(pageBytes)
+	if b := bits.Len64(n - 1); b > 15 {
+		step = 1 << (b - 3)
+	}
+	return (n + step - 1) / step * step
+}
+
+func (a *Arena) take(n uint64) (*slot, error) {
+	block := blockSize(n)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil, fault.New(fault.Conflict, "the arena is closed")
+	}
+	at, ok := a.reuse(block)
+	if !ok && a.next+block <= uint64(len(a.mem)) {
+		at, ok = a.next, true
+		a.next += block
+	}
+	if !ok {
+		if at, block, ok = a.reuseLarger(block); !ok {
+			return nil, fault.New(fault.Exhausted, "shared memory is full: %d MiB wanted, %d MiB in use",
+				n>>20, a.usedBytes>>20).WithHint("use a smaller batch")
+		}
+	}
+	a.generation++
+	a.inUse++
+	a.usedBytes += block
+	a.peakBytes = max(a.peakBytes, a.usedBytes)
+	s := &slot{arena: a, offset: at + headerBytes, block: block, generation: a.generation}
+	s.refs.Store(1)
+	writeHeader(a.mem[at:], s.generation, block-headerBytes)
+	return s, nil
+}
+
+func (a *Arena) reuse(block uint64) (uint64, bool) {
+	if list := a.warm[block]; len(list) > 0 {
+		a.warm[block] = list[:len(list)-1]
+		a.warmBytes -= block
+		return list[len(list)-1], true
+	}
+	if list := a.cold[block]; len(list) > 0 {
+		a.cold[block] = list[:len(list)-1]
+		return list[len(list)-1], true
+	}
+	return 0, false
+}
+
+// reuseLarger takes the smallest free block that is large enough, when all addresses are given out.
+func (a *Arena) reuseLarger(block uint64) (at, size uint64, ok bool) {
+	for _, lists := range []map[uint64][]uint64{a.warm, a.cold} {
+		for b, list := range lists {
+			if b >= block && len(list) > 0 && (size == 0 || b < size) {
+				size = b
+			}
+		}
+	}
+	if size == 0 {
+		return 0, 0, false
+	}
+	at, ok = a.reuse(size)
+	return at, size, ok
+}
+
+func (a *Arena) give(s *slot) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := s.offset - headerBytes
+	a.inUse--
+	a.usedBytes -= s.block
+	if a.closed {
+		a.unmapIfIdle()
+		return
+	}
+	writeHeader(a.mem[at:], 0, 0) // a reference that is still about is now stale
+	if a.warmBytes+s.block > warmBytes && punch(a.file, at, s.block) == nil {
+		a.cold[s.block] = append(a.cold[s.block], at)
+		return
+	}
+	a.warm[s.block] = append(a.warm[s.block], at)
+	a.warmBytes += s.block
+}
+
+func writeHeader(mem []byte, generation, capacity uint64) {
+	binary.LittleEndian.PutUint64(mem, headerMagic)
+	binary.LittleEndian.PutUint64(mem[8:], generation)
+	binary.LittleEndian.PutUint64(mem[16:], capacity)
+}
+
+// Window is an arena as a plugin sees it: memory to read and write, with no say in its use.
+type Window struct{ mem []byte }
+
+// OpenWindow maps the arena that a file descriptor names; the descriptor may be closed afterwards.
+func OpenWindow(fd uintptr, size int64) (*Window, error) {
+	mem, err := mapShared(fd, size)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "cannot map %d bytes of shared memory: %w", size, err)
+	}
+	return &Window{mem: mem}, nil
+}
+
+// at is the n bytes at offset, after a check that the slot is still the one that was meant.
+func (w *Window) at(offset, generation, n uint64) ([]byte, error) {
+	size := uint64(len(w.mem))
+	if offset < headerBytes || offset%headerBytes != 0 || offset > size || n > size-offset {
+		return nil, fault.New(fault.Internal, "a tensor of %d bytes at %d is outside shared memory (%d bytes)", n, offset, size)
+	}
+	h := w.mem[offset-headerBytes:]
+	magic, is := binary.LittleEndian.Uint64(h), binary.LittleEndian.Uint64(h[8:])
+	if magic != headerMagic || is != generation {
+		return nil, fault.New(fault.Internal, "slot %d is of generation %d, want %d", offset, is, generation)
+	}
+	if capacity := binary.LittleEndian.Uint64(h[16:]); n > capacity {
+		return nil, fault.New(fault.Internal, "a tensor of %d bytes is in a slot of %d", n, capacity)
+	}
+	return w.mem[offset : offset+n : offset+n], nil
+}

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package wire
+
+import (
+	"errors"
+	"os"
+)
+
+func makeShared() (*os.File, []byte, error) { return nil, nil, errors.ErrUnsupported }
+
+func mapShared(uintptr, int64) ([]byte, error) { return nil, errors.ErrUnsupported }
+
+func unmap([]byte) {}
+
+func punch(*os.File, uint64, uint64) error { return errors.ErrUnsupported }
