@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Number is a float64 that JSON can carry: NaN is null, infinities are the strings "Infinity" and
+// "-Infinity".
+type Number float64
+
+// MarshalJSON implements json.Marshaler.
+func (n Number) MarshalJSON() ([]byte, error) {
+	switch v := float64(n); {
+	case math.IsNaN(v):
+		return []byte("null"), nil
+	case math.IsInf(v, 1):
+		return []byte(`"Infinity"`), nil
+	case math.IsInf(v, -1):
+		return []byte(`"-Infinity"`), nil
+	default:
+		return json.Marshal(v)
+	}
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *Number) UnmarshalJSON(b []byte) error {
+	switch string(b) {
+	case "null":
+		*n = Number(math.NaN())
+	case `"Infinity"`:
+		*n = Number(math.Inf(1))
+	case `"-Infinity"`:
+		*n = Number(math.Inf(-1))
+	default:
+		return json.Unmarshal(b, (*float64)(n))
+	}
+	return nil
+}
+
+// Comparison sets runs side by side; every slice in it is in the order of Runs.
+type Comparison struct {
+	Runs    []RunInfo          `json:"runs"`
+	Metrics []MetricComparison `json:"metrics"`
+	Params  []ParamComparison  `json:"params"` // only those that differ
+}
+
+// MetricComparison is the last value of a metric in each run; nil where it was not recorded.
+type MetricComparison struct {
+	Metric string    `json:"metric"`
+	Better float64   `json:"better"` // +1: larger is better, -1: smaller
+	Values []*Number `json:"values"`
+}
+
+// ParamComparison is the value of a configuration key in each run; nil where the key is not set.
+type ParamComparison struct {
+	Key    string `json:"key"`
+	Values []any  `json:"values"`
+}
+
+// Compare sets runs side by side, given by id.
+func (r *Reader) Compare(ctx context.Context, ids ...string) (*Comparison, error) {
+	c := &Comparison{Metrics: []MetricComparison{}, Params: []ParamComparison{}}
+	metrics := map[string]*MetricComparison{}
+	params := map[string][]any{}
+	for i, id := range ids {
+		d, err := r.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		c.Runs = append(c.Runs, d.RunInfo)
+		for name, s := range d.Metrics {
+			m := metrics[name]
+			if m == nil {
+				m = &MetricComparison{Metric: name, Better: s.Better, Values: make([]*Number, len(ids))}
+				metrics[name] = m
+			}
+			last := s.Last
+			m.Values[i] = &last
+		}
+		for key, v := range d.Params {
+			if params[key] == nil {
+				params[key] = make([]any, len(ids))
+			}
+			params[key][i] = v
+		}
+	}
+	for _, name := range sortedKeys(metrics) {
+		c.Metrics = append(c.Metrics, *metrics[name])
+	}
+	for _, key := range sortedKeys(params) {
+		if differ(params[key]) {
+			c.Params = append(c.Params, ParamComparison{key, params[key]})
+		}
+	}
+	return c, nil
+}
+
+// differ tells whether not all values print alike; numbers print alike when they are equal.
+func differ(values []any) bool {
+	for _, v := range values[1:] {
+		if paramText(v) != paramText(values[0]) {
+			return true
+		}
+	}
+	return false
+}
+
+func paramText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "\x00nil"
+	case json.RawMessage:
+		return "json " + string(v)
+	case int64:
+		return fmt.Sprintf("number %v", float64(v))
+	case float64:
+		return fmt.Sprintf("number %v", v)
+	}
+	return fmt.Sprintf("%T %v", v, v)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

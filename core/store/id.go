@@ -1,0 +1,28 @@
+package store
+
+import (
+	"crypto/rand"
+	"time"
+)
+
+// idAlphabet is Crockford's base 32 in lower case: no i, l, o or u, and in the order of its bytes.
+const idAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+
+// idEpoch is where the seconds in an id begin; six digits last 34 years from it.
+var idEpoch = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// newID gives a run id: six digits of seconds, so that ids sort by time, and four random ones.
+func newID(now time.Time) string {
+	var random [4]byte
+	rand.Read(random[:])
+	id := make([]byte, 10)
+	seconds := now.Sub(idEpoch) / time.Second
+	for i := 5; i >= 0; i-- {
+		id[i] = idAlphabet[seconds%32]
+		seconds /= 32
+	}
+	for i, b := range random {
+		id[6+i] = idAlphabet[b%32]
+	}
+	return string(id)
+}

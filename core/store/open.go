@@ -1,0 +1,232 @@
+// Package store keeps what runs produce in one SQLite file: the only package that speaks SQL.
+//
+// A DB writes and reads; a Reader only reads, over connections that cannot write. Every DB has one
+// writer goroutine that takes operations from a bounded queue and commits them in batches, so a
+// training step pays for a copy of its numbers and never for the disk. Several processes may write
+// to one file at once: transactions begin IMMEDIATE and wait for one another.
+//
+// The file is in WAL mode with synchronous=NORMAL: killing a writer at any moment leaves a readable
+// file that holds a prefix of what it recorded, with summaries that match. Flush and Finish sync, so
+// what they cover also survives a loss of power.
+//
+// NaN is stored as NULL, since SQLite has no NaN; infinities are stored as they are.
+//
+// The schema is in migrations/, one file per version; docs/results.md documents the views.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+
+	"tandem/core/fault"
+)
+
+// busyTimeout is how long one statement waits for another process's transaction. The writer retries
+// beyond it.
+const busyTimeout = 5 * time.Second
+
+var registerDrivers = sync.OnceFunc(func() {
+	sql.Register("tandem_rw", &sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
+		return c.RegisterFunc("sqrt", math.Sqrt, true)
+	}})
+	sql.Register("tandem_ro", &sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
+		if err := c.RegisterFunc("sqrt", math.Sqrt, true); err != nil {
+			return err
+		}
+		c.RegisterAuthorizer(authorize)
+		return nil
+	}})
+})
+
+// dsn gives the connection string of path; the path is escaped so that any file name works.
+func dsn(path, options string) string {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
+	return u.String() + "?_busy_timeout=" + itoa(int(busyTimeout/time.Millisecond)) + "&_foreign_keys=1&" + options
+}
+
+// DB is an open results database that may be written to. Its methods may be called concurrently.
+type DB struct {
+	*Reader
+	w *writer
+}
+
+// Open opens the database at path for writing, making the file and its folder when they are not
+// there and bringing an older schema up to date. Errors: fault.Exhausted (disk full),
+// fault.Unavailable (written by a newer tandem, or no permission), fault.Corrupt (not a database).
+func Open(path string) (*DB, error) {
+	registerDrivers()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, ioFault(path, err)
+	}
+	db, err := openWriter(path)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(context.Background())
+	if err == nil {
+		err = migrate(conn, path)
+	}
+	if err != nil {
+		db.Close()
+		return nil, diskFault(path, err)
+	}
+	reader, err := openReader(path)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return &DB{Reader: reader, w: startWriter(path, db, conn)}, nil
+}
+
+func openWriter(path string) (*sql.DB, error) {
+	db, err := sql.Open("tandem_rw", dsn(path, "_synchronous=NORMAL&_txlock=immediate"))
+	if err != nil {
+		return nil, diskFault(path, err)
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
+}
+
+// Close writes what is queued and closes the database; it returns what could not be written.
+func (db *DB) Close() error {
+	err := db.w.close()
+	if e := db.Reader.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// Reader reads a results database. Its methods may be called concurrently.
+type Reader struct {
+	path string
+	db   *sql.DB
+}
+
+// OpenReader opens the database at path for reading. A file of an older schema is first brought up
+// to date. Errors: fault.NotFound when there is no such file, otherwise as Open.
+func OpenReader(path string) (*Reader, error) {
+	registerDrivers()
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fault.New(fault.NotFound, "there is no results database at %s", path).
+			WithHint("`runner run SPEC` makes one; --db FILE chooses another")
+	case err != nil:
+		return nil, ioFault(path, err)
+	case info.IsDir():
+		return nil, fault.New(fault.Invalid, "%s is a folder, want a results database", path).
+			WithHint("--db takes a file, such as results/results.db")
+	}
+	reader, err := openReader(path)
+	if err != nil {
+		return nil, err
+	}
+	var version int
+	if err := reader.db.QueryRow("SELECT * FROM pragma_user_version").Scan(&version); err != nil {
+		reader.Close()
+		return nil, diskFault(path, err)
+	}
+	if version == len(migrations()) {
+		return reader, nil
+	}
+	reader.Close()
+	if version > len(migrations()) {
+		return nil, newerFault(path, version)
+	}
+	db, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return db.Reader, db.w.close()
+}
+
+func openReader(path string) (*Reader, error) {
+	options := "mode=ro&_query_only=1"
+	// In a folder where nothing may be created, a closed WAL database can only be read when SQLite is
+	// told that nobody changes it.
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) &&
+		syscall.Access(filepath.Dir(path), 2) != nil {
+		options += "&immutable=1"
+	}
+	db, err := sql.Open("tandem_ro", dsn(path, options))
+	if err != nil {
+		return nil, diskFault(path, err)
+	}
+	db.SetMaxOpenConns(4)
+	return &Reader{path: path, db: db}, nil
+}
+
+// Path is the database's file.
+func (r *Reader) Path() string { return r.path }
+
+// Close closes the read connections.
+func (r *Reader) Close() error { return r.db.Close() }
+
+// ioFault is a failure of the file system around the database.
+func ioFault(path string, err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fault.New(fault.Exhausted, "results database %s: %w", path, err).
+			WithHint("free space on the disk that holds %s", filepath.Dir(path))
+	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fault.New(fault.Unavailable, "results database %s: %w", path, err).
+			WithHint("choose a file that may be written with --db FILE")
+	}
+	return fault.New(fault.Internal, "results database %s: %w", path, err)
+}
+
+// diskFault makes a fault of what SQLite says of the database at path; faults stay as they are.
+func diskFault(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fault.New(fault.Canceled, "results database %s: %w", path, err)
+	}
+	var s sqlite3.Error
+	if !errors.As(err, &s) {
+		return ioFault(path, err)
+	}
+	switch s.Code {
+	case sqlite3.ErrFull:
+		return fault.New(fault.Exhausted, "results database %s: no space left: %w", path, err).
+			WithHint("free space on the disk that holds %s", filepath.Dir(path))
+	case sqlite3.ErrBusy, sqlite3.ErrLocked:
+		return fault.New(fault.Conflict, "results database %s: another process keeps it locked: %w", path, err).
+			WithHint("end the process that holds a transaction open on it")
+	case sqlite3.ErrReadonly, sqlite3.ErrCantOpen, sqlite3.ErrPerm, sqlite3.ErrAuth:
+		return fault.New(fault.Unavailable, "results database %s: %w", path, err).
+			WithHint("check the permissions of %s, or choose another file with --db FILE", path)
+	case sqlite3.ErrCorrupt, sqlite3.ErrNotADB:
+		return fault.New(fault.Corrupt, "results database %s: %w", path, err).
+			WithHint("move %s away and start a new one, or recover it with `sqlite3 FILE .recover`", path)
+	case sqlite3.ErrIoErr:
+		if s.SystemErrno != 0 {
+			return ioFault(path, s.SystemErrno)
+		}
+	}
+	return fault.New(fault.Internal, "results database %s: %w", path, err)
+}
+
+// isBusy tells whether err is another process's transaction in the way.
+func isBusy(err error) bool {
+	var s sqlite3.Error
+	return errors.As(err, &s) && (s.Code == sqlite3.ErrBusy || s.Code == sqlite3.ErrLocked)
+}
+
+func placeholders(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",") }

@@ -1,0 +1,88 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"sort"
+
+	"tandem/core/fault"
+)
+
+// param is one flattened value: kind is number, text, bool, json or null.
+type param struct {
+	key   string
+	kind  string
+	value any
+}
+
+// flatten gives the leaves of nested maps by dotted key, sorted. Lists and empty maps become JSON.
+// A value that is none of the types of JSON or YAML is fault.Invalid.
+func flatten(values map[string]any) ([]param, error) {
+	var params []param
+	if err := flattenInto(&params, "", values); err != nil {
+		return nil, err
+	}
+	sort.Slice(params, func(i, j int) bool { return params[i].key < params[j].key })
+	return params, nil
+}
+
+func flattenInto(params *[]param, prefix string, values map[string]any) error {
+	for name, v := range values {
+		key := name
+		if prefix != "" {
+			key = prefix + "." + name
+		}
+		if inner, ok := v.(map[string]any); ok && len(inner) > 0 {
+			if err := flattenInto(params, key, inner); err != nil {
+				return err
+			}
+			continue
+		}
+		p, err := leaf(key, v)
+		if err != nil {
+			return err
+		}
+		*params = append(*params, p)
+	}
+	return nil
+}
+
+func leaf(key string, v any) (param, error) {
+	switch v := v.(type) {
+	case nil:
+		return param{key, "null", nil}, nil
+	case string:
+		return param{key, "text", v}, nil
+	case bool:
+		return param{key, "bool", fmt.Sprint(v)}, nil
+	case int:
+		return param{key, "number", int64(v)}, nil
+	case int32:
+		return param{key, "number", int64(v)}, nil
+	case int64:
+		return param{key, "number", v}, nil
+	case uint64:
+		if v <= math.MaxInt64 {
+			return param{key, "number", int64(v)}, nil
+		}
+		return param{key, "text", fmt.Sprint(v)}, nil // SQLite's integers are signed; a float would round
+	case float32:
+		return param{key, "number", float64(v)}, nil
+	case float64:
+		return param{key, "number", nullable(v)}, nil
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return param{key, "number", i}, nil
+		}
+		if f, err := v.Float64(); err == nil {
+			return param{key, "number", f}, nil
+		}
+		return param{key, "text", v.String()}, nil
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return param{}, fault.New(fault.Invalid, "%T cannot be stored: %w", v, err).WithPath(key)
+	}
+	return param{key, "json", string(text)}, nil
+}

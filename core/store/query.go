@@ -1,0 +1,100 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/mattn/go-sqlite3"
+
+	"tandem/core/fault"
+)
+
+// Table is the result of a query: column names, and rows of nil, int64, float64, string, bool,
+// []byte or time.Time.
+type Table struct {
+	Columns []string
+	Rows    [][]any
+}
+
+// Query runs any SELECT. Everything that could change the database or touch another file — writes,
+// schema changes, ATTACH, PRAGMA other than those that look at the schema — is refused with
+// fault.Invalid, as is faulty SQL.
+func (r *Reader) Query(ctx context.Context, query string, args ...any) (*Table, error) {
+	rows, err := r.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, r.queryFault(err)
+	}
+	defer rows.Close()
+	t := &Table{Rows: [][]any{}}
+	if t.Columns, err = rows.Columns(); err != nil {
+		return nil, r.queryFault(err)
+	}
+	for rows.Next() {
+		row := make([]any, len(t.Columns))
+		to := make([]any, len(row))
+		for i := range row {
+			to[i] = &row[i]
+		}
+		if err := rows.Scan(to...); err != nil {
+			return nil, r.queryFault(err)
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, r.queryFault(err)
+	}
+	return t, nil
+}
+
+func (r *Reader) queryFault(err error) error {
+	var s sqlite3.Error
+	if !errors.As(err, &s) {
+		return diskFault(r.path, err)
+	}
+	switch {
+	case s.Code == sqlite3.ErrAuth, s.Code == sqlite3.ErrReadonly:
+		return fault.New(fault.Invalid, "query: only reading is allowed: %w", err).
+			WithHint("write SELECT …; runs are changed by the runner alone")
+	case s.Code == sqlite3.ErrError && strings.Contains(s.Error(), "no such table"):
+		return fault.New(fault.Invalid, "query: %w", err).
+			WithHint("the views are v_runs, v_metrics, v_final, v_params, v_seed_stats, v_deltas and more: select name from sqlite_schema where type = 'view'")
+	case s.Code == sqlite3.ErrError && strings.Contains(s.Error(), "no such column"):
+		return fault.New(fault.Invalid, "query: %w", err).
+			WithHint("docs/results.md lists the columns; text is quoted 'like this'")
+	case s.Code == sqlite3.ErrError, s.Code == sqlite3.ErrRange:
+		return fault.New(fault.Invalid, "query: %w", err)
+	}
+	return diskFault(r.path, err)
+}
+
+// authorize is SQLite's question before a statement of a read connection is compiled. Writes to the
+// file are impossible on it anyway; this also keeps ATTACH, temporary tables and PRAGMA out.
+func authorize(action int, arg1, arg2, _ string) int {
+	switch action {
+	case sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, recursiveAction:
+		if action == sqlite3.SQLITE_FUNCTION && strings.EqualFold(arg2, "load_extension") {
+			return sqlite3.SQLITE_DENY
+		}
+		return sqlite3.SQLITE_OK
+	case sqlite3.SQLITE_TRANSACTION:
+		return sqlite3.SQLITE_OK
+	case sqlite3.SQLITE_PRAGMA:
+		switch strings.ToLower(arg1) {
+		case "table_info", "table_xinfo", "table_list", "index_list", "index_info", "compile_options", "database_list":
+			return sqlite3.SQLITE_OK
+		case "user_version", "data_version", "page_count", "page_size", "freelist_count", "journal_mode", "query_only":
+			if arg2 == "" {
+				return sqlite3.SQLITE_OK
+			}
+		case "busy_timeout", "foreign_keys":
+			if arg2 == "" {
+				return sqlite3.SQLITE_OK
+			}
+		}
+	}
+	return sqlite3.SQLITE_DENY
+}
+
+// recursiveAction is SQLITE_RECURSIVE, which the driver does not name.
+const recursiveAction = 33

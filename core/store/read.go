@@ -1,0 +1,340 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"tandem/core/fault"
+)
+
+// RunInfo is a row of the list of runs. Times are ISO 8601 in UTC; numbers that are not known yet
+// are nil.
+type RunInfo struct {
+	ID          string   `json:"id"`
+	Experiment  string   `json:"experiment"`
+	Variant     string   `json:"variant"`
+	Seed        int64    `json:"seed"`
+	Status      string   `json:"status"`
+	StartedAt   string   `json:"started_at"`
+	EndedAt     *string  `json:"ended_at"`
+	DurationS   float64  `json:"duration_s"`
+	Steps       *int64   `json:"steps"`
+	SamplesSeen *float64 `json:"samples_seen"`
+	ImagesPerS  *float64 `json:"images_per_s"` // mean over the steps
+	Device      string   `json:"device"`
+	Tainted     bool     `json:"tainted"`
+	// Metric is the experiment's deciding metric and Value its last value, when it has one.
+	Metric string  `json:"metric,omitempty"`
+	Value  *Number `json:"value,omitempty"`
+}
+
+// Filter chooses runs; zero fields choose all.
+type Filter struct {
+	Experiment string
+	Variant    string
+	Status     string
+	Limit      int
+}
+
+const runInfoColumns = `v.run_id, v.experiment, v.variant, v.seed, v.status, v.started_at, v.ended_at,
+	v.duration_s, v.steps, v.samples_seen, v.samples_per_s, v.device, v.tainted, e.metric,
+	(SELECT f.last FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric),
+	EXISTS (SELECT 1 FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric)
+	FROM v_runs v JOIN experiment e ON e.name = v.experiment`
+
+func scanRunInfo(rows *sql.Rows) (i RunInfo, err error) {
+	var value sql.NullFloat64
+	var has bool
+	err = rows.Scan(&i.ID, &i.Experiment, &i.Variant, &i.Seed, &i.Status, &i.StartedAt, &i.EndedAt,
+		&i.DurationS, &i.Steps, &i.SamplesSeen, &i.ImagesPerS, &i.Device, &i.Tainted, &i.Metric, &value, &has)
+	if has {
+		n := Number(number(value))
+		i.Value = &n
+	}
+	return i, err
+}
+
+// Runs lists runs, newest first.
+func (r *Reader) Runs(ctx context.Context, f Filter) ([]RunInfo, error) {
+	limit := f.Limit
+	if limit <= 0 {
+		limit = -1
+	}
+	return collect(ctx, r, scanRunInfo, "SELECT "+runInfoColumns+` JOIN run r ON r.key = v.run_id
+		WHERE (?1 = '' OR v.experiment = ?1) AND (?2 = '' OR v.variant = ?2) AND (?3 = '' OR v.status = ?3)
+		ORDER BY r.id DESC LIMIT ?4`, f.Experiment, f.Variant, f.Status, limit)
+}
+
+// RunDetail is all that is stored of a run but its curves and predictions.
+type RunDetail struct {
+	RunInfo
+	Identity      string            `json:"identity"`
+	Host          string            `json:"host"`
+	PID           int               `json:"pid"`
+	Cores         int               `json:"cores"`
+	Devices       int               `json:"devices"`
+	Threads       json.RawMessage   `json:"threads"`
+	Libraries     json.RawMessage   `json:"libraries"`
+	GitCommit     string            `json:"git_commit"`
+	GitDirty      bool              `json:"git_dirty"`
+	DatasetDigest string            `json:"dataset_digest"`
+	Taint         string            `json:"taint,omitempty"`
+	Error         *Failure          `json:"error"`
+	Parameters    *int64            `json:"parameters"` // of all towers and the loss; nil before they are configured
+	StepMS        *float64          `json:"step_ms"`    // mean over the steps
+	Facts         map[string]any    `json:"facts"`
+	Params        map[string]any    `json:"params"`
+	Plugins       []Plugin          `json:"plugins"`
+	Metrics       map[string]Series `json:"metrics"`
+	Checkpoints   []Checkpoint      `json:"checkpoints"`
+	Artifacts     []Artifact        `json:"artifacts"`
+	Predictions   []PredictionInfo  `json:"predictions"`
+	Events        []Event           `json:"events"`
+	History       []StatusChange    `json:"status_history"`
+	Spec          string            `json:"spec"`
+}
+
+// Series is the summary of a metric in a run.
+type Series struct {
+	First    Number  `json:"first"`
+	Last     Number  `json:"last"`
+	LastStep int     `json:"last_step"`
+	Min      Number  `json:"min"`
+	Max      Number  `json:"max"`
+	Best     Number  `json:"best"`
+	BestStep *int    `json:"best_step"`
+	Mean     Number  `json:"mean"` // of the finite values
+	N        int64   `json:"n"`
+	Better   float64 `json:"better"` // +1: larger values are better, -1: smaller
+}
+
+// Event is a line of a run's log.
+type Event struct {
+	At      string `json:"at"`
+	Step    int    `json:"step"`
+	Level   string `json:"level"`
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	Detail  string `json:"detail,omitempty"`
+}
+
+// Artifact is a file that a run made.
+type Artifact struct {
+	Kind   string `json:"kind"`
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	Bytes  int64  `json:"bytes"`
+}
+
+// PredictionInfo says which predictions are stored.
+type PredictionInfo struct {
+	Step       int    `json:"step"`
+	Evaluation string `json:"evaluation"`
+	Target     string `json:"target"`
+	N          int    `json:"n"`
+	Correct    int    `json:"correct"`
+}
+
+// StatusChange is one state that a run has been in.
+type StatusChange struct {
+	At     string `json:"at"`
+	Status string `json:"status"`
+	Note   string `json:"note,omitempty"`
+}
+
+// Get is everything of the run with an id (see FindRun for prefixes). fault.NotFound when there is
+// none.
+func (r *Reader) Get(ctx context.Context, id string) (*RunDetail, error) {
+	infos, err := collect(ctx, r, scanRunInfo, "SELECT "+runInfoColumns+" WHERE v.run_id = ?", id)
+	if err != nil {
+		return nil, err
+	}
+	if len(infos) == 0 {
+		return nil, fault.New(fault.NotFound, "there is no run %s in %s", id, r.path)
+	}
+	d := &RunDetail{RunInfo: infos[0], Facts: map[string]any{}}
+	var failure Failure
+	var threads, libraries string
+	var row int64
+	if err := r.db.QueryRowContext(ctx, `SELECT id, identity, host, pid, cores, devices, threads, libraries, git_commit,
+		git_dirty, dataset_digest, taint, spec, error_kind, error_plugin, error_message, error_hint, error_detail
+		FROM run WHERE key = ?`, id).Scan(&row, &d.Identity, &d.Host, &d.PID, &d.Cores, &d.Devices, &threads, &libraries,
+		&d.GitCommit, &d.GitDirty, &d.DatasetDigest, &d.Taint, &d.Spec,
+		&failure.Kind, &failure.Plugin, &failure.Message, &failure.Hint, &failure.Detail); err != nil {
+		return nil, diskFault(r.path, err)
+	}
+	d.Threads, d.Libraries = json.RawMessage(threads), json.RawMessage(libraries)
+	if failure.Kind != "" {
+		d.Error = &failure
+	}
+	return d, errors.Join(
+		r.details(ctx, d, row),
+		r.logs(ctx, d, row),
+	)
+}
+
+func (r *Reader) details(ctx context.Context, d *RunDetail, row int64) (err error) {
+	if d.Params, err = r.params(ctx, d.ID); err != nil {
+		return err
+	}
+	if d.Metrics, err = r.Final(ctx, d.ID); err != nil {
+		return err
+	}
+	type fact struct {
+		key   string
+		value any
+	}
+	facts, err := collect(ctx, r, func(rows *sql.Rows) (f fact, err error) {
+		err = rows.Scan(&f.key, &f.value)
+		return f, err
+	}, "SELECT key, value FROM run_fact WHERE run_id = ?", row)
+	if err != nil {
+		return err
+	}
+	for _, f := range facts {
+		d.Facts[f.key] = f.value
+	}
+	if n, ok := d.Facts["parameters.total"].(int64); ok {
+		d.Parameters = &n
+	}
+	d.StepMS = stepMS(d)
+	d.Plugins, err = collect(ctx, r, func(rows *sql.Rows) (p Plugin, err error) {
+		err = rows.Scan(&p.Role, &p.Name, &p.Version, &p.SHA256)
+		return p, err
+	}, "SELECT role, name, version, sha256 FROM run_plugin WHERE run_id = ? ORDER BY role", row)
+	return err
+}
+
+// stepMS is the mean time of a step: of train/step_ms when it is recorded, else of the batch size
+// and the throughput.
+func stepMS(d *RunDetail) *float64 {
+	if s, ok := d.Metrics["train/step_ms"]; ok {
+		ms := float64(s.Mean)
+		return &ms
+	}
+	var batch float64
+	switch v := d.Params["train.batch_size"].(type) {
+	case int64:
+		batch = float64(v)
+	case float64:
+		batch = v
+	}
+	if batch > 0 && d.ImagesPerS != nil && *d.ImagesPerS > 0 {
+		ms := 1000 * batch / *d.ImagesPerS
+		return &ms
+	}
+	return nil
+}
+
+func (r *Reader) logs(ctx context.Context, d *RunDetail, row int64) (err error) {
+	if d.Checkpoints, err = r.Checkpoints(ctx, d.ID); err != nil {
+		return err
+	}
+	const iso = "strftime('%Y-%m-%dT%H:%M:%fZ', at_ms / 1000.0, 'unixepoch')"
+	if d.Events, err = collect(ctx, r, func(rows *sql.Rows) (e Event, err error) {
+		err = rows.Scan(&e.At, &e.Step, &e.Level, &e.Kind, &e.Message, &e.Detail)
+		return e, err
+	}, "SELECT "+iso+", step, level, kind, message, detail FROM event WHERE run_id = ? ORDER BY id", row); err != nil {
+		return err
+	}
+	if d.Artifacts, err = collect(ctx, r, func(rows *sql.Rows) (a Artifact, err error) {
+		err = rows.Scan(&a.Kind, &a.Path, &a.SHA256, &a.Bytes)
+		return a, err
+	}, "SELECT kind, path, sha256, bytes FROM artifact WHERE run_id = ? ORDER BY path", row); err != nil {
+		return err
+	}
+	if d.Predictions, err = collect(ctx, r, func(rows *sql.Rows) (p PredictionInfo, err error) {
+		err = rows.Scan(&p.Step, &p.Evaluation, &p.Target, &p.N, &p.Correct)
+		return p, err
+	}, "SELECT step, evaluation, target, n, correct FROM prediction WHERE run_id = ? ORDER BY id", row); err != nil {
+		return err
+	}
+	d.History, err = collect(ctx, r, func(rows *sql.Rows) (s StatusChange, err error) {
+		err = rows.Scan(&s.At, &s.Status, &s.Note)
+		return s, err
+	}, "SELECT "+iso+", status, note FROM run_status WHERE run_id = ? ORDER BY seq", row)
+	return err
+}
+
+// Final is the summary of every metric of a run, by name.
+func (r *Reader) Final(ctx context.Context, id string) (map[string]Series, error) {
+	type named struct {
+		name string
+		s    Series
+	}
+	all, err := collect(ctx, r, func(rows *sql.Rows) (n named, err error) {
+		var first, last, low, high, best, mean sql.NullFloat64
+		s := &n.s
+		err = rows.Scan(&n.name, &first, &last, &s.LastStep, &low, &high, &best, &s.BestStep, &mean, &s.N, &s.Better)
+		s.First, s.Last, s.Min = Number(number(first)), Number(number(last)), Number(number(low))
+		s.Max, s.Best, s.Mean = Number(number(high)), Number(number(best)), Number(number(mean))
+		return n, err
+	}, `SELECT m.name, s.first, s.last, s.last_step, s.min, s.max, s.best, s.best_step,
+		s.sum / nullif(s.n_finite, 0), s.n, m.better
+		FROM run r JOIN run_summary s ON s.run_id = r.id JOIN metric m ON m.id = s.metric_id WHERE r.key = ?`, id)
+	if err != nil {
+		return nil, err
+	}
+	final := make(map[string]Series, len(all))
+	for _, n := range all {
+		final[n.name] = n.s
+	}
+	return final, nil
+}
+
+func (r *Reader) params(ctx context.Context, id string) (map[string]any, error) {
+	all, err := collect(ctx, r, func(rows *sql.Rows) (p param, err error) {
+		err = rows.Scan(&p.key, &p.kind, &p.value)
+		return p, err
+	}, "SELECT key, type, value FROM v_params WHERE run_id = ?", id)
+	if err != nil {
+		return nil, err
+	}
+	params := make(map[string]any, len(all))
+	for _, p := range all {
+		text, _ := p.value.(string)
+		switch p.kind {
+		case "bool":
+			params[p.key] = text == "true"
+		case "json":
+			params[p.key] = json.RawMessage(text)
+		default:
+			params[p.key] = p.value
+		}
+	}
+	return params, nil
+}
+
+// Point is a value of a curve.
+type Point struct {
+	Step  int    `json:"step"`
+	Value Number `json:"value"`
+}
+
+// Curve is the values of one metric of a run by step; empty when it has none.
+func (r *Reader) Curve(ctx context.Context, id, metric string) ([]Point, error) {
+	return collect(ctx, r, func(rows *sql.Rows) (p Point, err error) {
+		var v sql.NullFloat64
+		err = rows.Scan(&p.Step, &v)
+		p.Value = Number(number(v))
+		return p, err
+	}, "SELECT step, value FROM v_metrics WHERE run_id = ? AND metric = ? ORDER BY step", id, metric)
+}
+
+// Metrics are the names of all metrics that begin with prefix, sorted.
+func (r *Reader) Metrics(ctx context.Context, prefix string) ([]string, error) {
+	names, err := collect(ctx, r, func(rows *sql.Rows) (n string, err error) {
+		err = rows.Scan(&n)
+		return n, err
+	}, "SELECT name FROM metric ORDER BY name")
+	kept := names[:0]
+	for _, n := range names {
+		if strings.HasPrefix(n, prefix) {
+			kept = append(kept, n)
+		}
+	}
+	return kept, err
+}

@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+)
+
+// staleAfter is how old the heartbeat of a run must be before a process that cannot look into the
+// run's pid namespace takes it for dead.
+const staleAfter = 10 * time.Minute
+
+// Resume continues a run that has ended, or whose process is gone, from the checkpoint of a step:
+// points, predictions, checkpoints and events of later steps are deleted and the summaries made
+// anew, in one transaction. Errors among the events stay, since they tell why the run was resumed.
+// step -1 starts the run over. Errors: fault.NotFound (no such run), fault.Conflict (it is running
+// in a live process).
+func (db *DB) Resume(ctx context.Context, id string, step int) (*Run, error) {
+	run := &Run{db: db, id: id, state: &runState{summaries: map[int64]summary{}, step: step}}
+	host, _ := os.Hostname()
+	pid := os.Getpid()
+	err := db.w.task(ctx, func(b *batch) error {
+		var p process
+		var status string
+		err := b.row("SELECT id, status, host, pid, process, heartbeat_ms FROM run WHERE key = ?", id).
+			Scan(&run.state.id, &status, &p.host, &p.pid, &p.token, &p.heartbeat)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fault.New(fault.NotFound, "there is no run %s", id)
+		}
+		if err != nil {
+			return err
+		}
+		if status == string(clip.StatusRunning) && p.alive(host, b.now) {
+			return fault.New(fault.Conflict, "run %s is in progress in process %d on %s", id, p.pid, p.host).
+				WithHint("wait for it, or stop it with Ctrl-C where it runs")
+		}
+		if err := b.truncate(run.state, step); err != nil {
+			return err
+		}
+		if _, err := b.exec(`UPDATE run SET status = 'running',
+			prior_ms = prior_ms + coalesce(ended_ms, heartbeat_ms) - session_ms,
+			session_ms = ?1, heartbeat_ms = ?1, ended_ms = NULL, host = ?2, pid = ?3, process = ?4, cores = ?5,
+			error_kind = '', error_plugin = '', error_message = '', error_hint = '', error_detail = ''
+			WHERE id = ?6`, b.now, host, pid, processToken(pid), runtime.NumCPU(), run.state.id); err != nil {
+			return err
+		}
+		return b.status(run.state.id, clip.StatusRunning, fmt.Sprintf("resumed from step %d", step))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return run, nil
+}
+
+// truncate deletes what lies beyond step and remembers the summaries of what is left.
+func (b *batch) truncate(run *runState, step int) error {
+	for _, query := range []string{
+		"DELETE FROM point WHERE run_id = ? AND step > ?",
+		"DELETE FROM prediction WHERE run_id = ? AND step > ?",
+		"DELETE FROM checkpoint WHERE run_id = ? AND step > ?",
+		"DELETE FROM event WHERE run_id = ? AND step > ? AND level <> 'error'",
+	} {
+		if _, err := b.exec(query, run.id, step); err != nil {
+			return err
+		}
+	}
+	metrics, err := b.summarised(run.id)
+	if err != nil {
+		return err
+	}
+	of := map[int64]*summary{}
+	for id, way := range metrics {
+		s := &summary{better: way}
+		if err := b.summarise(run.id, id, s); err != nil {
+			return err
+		}
+		if s.n > 0 {
+			of[id] = s
+			continue
+		}
+		if _, err := b.exec("DELETE FROM run_summary WHERE run_id = ? AND metric_id = ?", run.id, id); err != nil {
+			return err
+		}
+	}
+	b.summaries[run] = of
+	return nil
+}
+
+// summarised gives the metrics of a run and which way each is better.
+func (b *batch) summarised(run int64) (map[int64]float64, error) {
+	rows, err := b.w.conn.QueryContext(context.Background(),
+		"SELECT m.id, m.better FROM run_summary s JOIN metric m ON m.id = s.metric_id WHERE s.run_id = ?", run)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	metrics := map[int64]float64{}
+	for rows.Next() {
+		var id int64
+		var way float64
+		if err := rows.Scan(&id, &way); err != nil {
+			return nil, err
+		}
+		metrics[id] = way
+	}
+	return metrics, rows.Err()
+}
+
+// MarkDead sets runs that are recorded as running, but whose process on this host is gone, to
+// interrupted, and gives their ids. Call it before listing runs or choosing one to resume.
+func (db *DB) MarkDead(ctx context.Context) ([]string, error) {
+	host, _ := os.Hostname()
+	var dead []string
+	err := db.w.task(ctx, func(b *batch) error {
+		rows, err := b.w.conn.QueryContext(ctx,
+			"SELECT id, key, host, pid, process, heartbeat_ms FROM run WHERE status = 'running'")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		var ids []int64
+		dead = nil
+		for rows.Next() {
+			var id int64
+			var key string
+			var p process
+			if err := rows.Scan(&id, &key, &p.host, &p.pid, &p.token, &p.heartbeat); err != nil {
+				return err
+			}
+			if !p.alive(host, b.now) {
+				ids, dead = append(ids, id), append(dead, key)
+			}
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		rows.Close()
+		for _, id := range ids {
+			if _, err := b.exec(`UPDATE run SET status = 'interrupted', ended_ms = heartbeat_ms,
+				error_kind = 'internal', error_message = 'the process ended without a word: killed, or the machine went down'
+				WHERE id = ?`, id); err != nil {
+				return err
+			}
+			if err := b.status(id, clip.StatusInterrupted, "process gone"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return dead, err
+}

@@ -1,0 +1,373 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+)
+
+// Plugin is a plugin that a run used.
+type Plugin struct {
+	Role    string `json:"role"` // image, text, loss, data.train, eval.NAME
+	Name    string `json:"name"` // encoders/vit
+	Version string `json:"version"`
+	SHA256  string `json:"sha256"`
+}
+
+// RunMeta is what is known of a run when it begins. Host, process and times are found by Begin.
+type RunMeta struct {
+	Experiment  string
+	Description string
+	Baseline    string // the variant that others are compared with; "" keeps what is stored
+	Metric      string // the metric that decides; "" keeps what is stored
+	Variant     string
+	Seed        int64
+	Identity    string         // hash of the resolved spec and the plugins' digests
+	Spec        string         // the resolved spec's text
+	Params      map[string]any // the resolved spec; nested maps are flattened to dotted keys
+
+	Plugins       []Plugin
+	DatasetDigest string
+	Device        string
+	Devices       int // devices in use, for device-hours; 0 means 1
+	Threads       map[string]int
+	Libraries     map[string]string
+	GitCommit     string
+	GitDirty      bool
+}
+
+// Run is a run that this process writes. It implements clip.Recorder; its methods may be called
+// concurrently.
+//
+// Metrics, Predictions, Event, Checkpoint, Heartbeat and the setters queue and return. They block
+// for at most a second when 65,536 points wait for the disk, and then return fault.Exhausted: the
+// values of that call are lost. A failure to write (full disk: fault.Exhausted) is returned by every
+// later call until a retry succeeds; values queued meanwhile are kept in order and are not lost.
+type Run struct {
+	db    *DB
+	id    string
+	state *runState
+
+	mu    sync.Mutex
+	ended bool
+}
+
+var _ clip.Recorder = (*Run)(nil)
+
+// Begin records a new run with status running, owned by this process.
+func (db *DB) Begin(ctx context.Context, m RunMeta) (*Run, error) {
+	if m.Experiment == "" {
+		return nil, fault.New(fault.Invalid, "a run needs the name of its experiment")
+	}
+	params, err := flatten(m.Params)
+	if err != nil {
+		return nil, err
+	}
+	run := &Run{db: db, state: &runState{summaries: map[int64]summary{}, step: -1}}
+	host, _ := os.Hostname()
+	pid := os.Getpid()
+	err = db.w.task(ctx, func(b *batch) error {
+		experiment, err := b.experimentID(m.Experiment)
+		if err != nil {
+			return err
+		}
+		if _, err := b.exec(`UPDATE experiment SET
+			description = CASE WHEN ?1 = '' THEN description ELSE ?1 END,
+			baseline = CASE WHEN ?2 = '' THEN baseline ELSE ?2 END,
+			metric = CASE WHEN ?3 = '' THEN metric ELSE ?3 END
+			WHERE id = ?4`, m.Description, m.Baseline, m.Metric, experiment); err != nil {
+			return err
+		}
+		id := newID(time.UnixMilli(b.now))
+		result, err := b.exec(`INSERT INTO run (key, experiment_id, variant, seed, identity, status,
+			started_ms, session_ms, heartbeat_ms, host, pid, process, cores, device, devices, threads, libraries,
+			git_commit, git_dirty, dataset_digest, spec)
+			VALUES (?,?,?,?,?,'running',?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+			id, experiment, m.Variant, m.Seed, m.Identity, b.now, b.now, b.now,
+			host, pid, processToken(pid), runtime.NumCPU(), m.Device, max(1, m.Devices),
+			jsonText(m.Threads), jsonText(m.Libraries), m.GitCommit, m.GitDirty, m.DatasetDigest, m.Spec)
+		if err != nil {
+			return err
+		}
+		run.id = id
+		if run.state.id, err = result.LastInsertId(); err != nil {
+			return err
+		}
+		for _, p := range params {
+			if _, err := b.exec("INSERT INTO param (run_id, key, type, value) VALUES (?,?,?,?)", run.state.id, p.key, p.kind, p.value); err != nil {
+				return err
+			}
+		}
+		if err := b.plugins(run.state.id, m.Plugins); err != nil {
+			return err
+		}
+		return b.status(run.state.id, clip.StatusRunning, "")
+	})
+	if err != nil {
+		return nil, err
+	}
+	return run, nil
+}
+
+// ID is the run's id, as people write it.
+func (r *Run) ID() string { return r.id }
+
+// queue hands fn to the writer.
+func (r *Run) queue(cost int, fn func(*batch) error) error {
+	r.mu.Lock()
+	ended := r.ended
+	r.mu.Unlock()
+	if ended {
+		return fault.New(fault.Conflict, "run %s has finished", r.id)
+	}
+	return r.db.w.push(context.Background(), &op{cost: cost, apply: fn}, false)
+}
+
+// Metrics records values at a step. A step recorded before is replaced.
+func (r *Run) Metrics(step int, values []clip.Metric) error {
+	own := append([]clip.Metric(nil), values...)
+	return r.queue(max(1, len(own)), func(b *batch) error { return b.points(r.state, step, own) })
+}
+
+// Predictions records the outcome of every example of an evaluation, replacing that of the same
+// step.
+func (r *Run) Predictions(step int, evaluation, target string, p []clip.Prediction) error {
+	examples, outcomes, correct := packExamples(p), packOutcomes(p), countCorrect(p)
+	digest := digestOf(examples)
+	return r.queue(1+(len(examples)+len(outcomes))/64, func(b *batch) error {
+		b.beat(r.state, step)
+		if _, err := b.exec("INSERT INTO example_set (sha256, n, data) VALUES (?,?,?) ON CONFLICT DO NOTHING",
+			digest, len(p), examples); err != nil {
+			return err
+		}
+		_, err := b.exec(`INSERT OR REPLACE INTO prediction
+			(run_id, step, evaluation, target, n, correct, example_set_id, data)
+			VALUES (?,?,?,?,?,?,(SELECT id FROM example_set WHERE sha256 = ?),?)`,
+			r.state.id, step, evaluation, target, len(p), correct, digest, outcomes)
+		return err
+	})
+}
+
+// Event records something worth telling, at the highest step recorded so far.
+func (r *Run) Event(level, kind, message, detail string) error {
+	at := time.Now().UnixMilli()
+	return r.queue(1+(len(message)+len(detail))/64, func(b *batch) error {
+		b.beat(r.state, -1)
+		_, err := b.exec("INSERT INTO event (run_id, at_ms, step, level, kind, message, detail) VALUES (?,?,?,?,?,?,?)",
+			r.state.id, at, b.step(r.state), level, kind, message, detail)
+		return err
+	})
+}
+
+// Checkpoint records that a resumable state of a step lies in dir. Everything recorded before it is
+// committed with it or earlier.
+func (r *Run) Checkpoint(step int, dir string) error {
+	return r.queue(1, func(b *batch) error {
+		b.beat(r.state, -1)
+		_, err := b.exec("INSERT OR REPLACE INTO checkpoint (run_id, step, dir, at_ms) VALUES (?,?,?,?)",
+			r.state.id, step, dir, b.now)
+		return err
+	})
+}
+
+// DropCheckpoint records that the checkpoint of a step was deleted.
+func (r *Run) DropCheckpoint(step int) error {
+	return r.queue(1, func(b *batch) error {
+		_, err := b.exec("DELETE FROM checkpoint WHERE run_id = ? AND step = ?", r.state.id, step)
+		return err
+	})
+}
+
+// Flush returns when everything recorded so far is on the disk, or says why it is not.
+func (r *Run) Flush(ctx context.Context) error {
+	return r.db.w.do(ctx, &op{cost: 1, sync: true, apply: func(b *batch) error {
+		b.beat(r.state, -1)
+		return nil
+	}})
+}
+
+// Heartbeat records that the run is alive; every other write does so too.
+func (r *Run) Heartbeat() error {
+	return r.queue(1, func(b *batch) error {
+		b.beat(r.state, -1)
+		return nil
+	})
+}
+
+// SetFacts records what was found out about the run: parameters.total, parameters.image, flops.text.
+// Values are integers, floats, strings and booleans.
+func (r *Run) SetFacts(facts map[string]any) error {
+	values, err := flatten(facts)
+	if err != nil {
+		return err
+	}
+	return r.queue(1+len(values), func(b *batch) error {
+		for _, v := range values {
+			if _, err := b.exec("INSERT OR REPLACE INTO run_fact (run_id, key, value) VALUES (?,?,?)", r.state.id, v.key, v.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// SetPlugins records the plugins in use, by role; roles recorded before are replaced.
+func (r *Run) SetPlugins(plugins []Plugin) error {
+	own := append([]Plugin(nil), plugins...)
+	return r.queue(1+len(own), func(b *batch) error { return b.plugins(r.state.id, own) })
+}
+
+// SetDataset records the digest of the training data, once the dataset is open.
+func (r *Run) SetDataset(digest string) error {
+	return r.queue(1, func(b *batch) error {
+		_, err := b.exec("UPDATE run SET dataset_digest = ? WHERE id = ?", digest, r.state.id)
+		return err
+	})
+}
+
+// SetDevice records the device and the libraries in use, once the encoders are configured.
+func (r *Run) SetDevice(device string, libraries map[string]string) error {
+	text := jsonText(libraries)
+	return r.queue(1, func(b *batch) error {
+		_, err := b.exec("UPDATE run SET device = ?, libraries = ? WHERE id = ?", device, text, r.state.id)
+		return err
+	})
+}
+
+// Taint marks the run as not comparable with others, with a reason: v_cells, v_seed_stats and
+// v_deltas pass over it.
+func (r *Run) Taint(reason string) error {
+	return r.queue(1, func(b *batch) error {
+		_, err := b.exec("UPDATE run SET tainted = 1, taint = ? WHERE id = ?", reason, r.state.id)
+		return err
+	})
+}
+
+// Artifact records a file that the run made; sha256 is hex, see FileDigest.
+func (r *Run) Artifact(kind, path, sha256 string, bytes int64) error {
+	return r.queue(1, func(b *batch) error {
+		_, err := b.exec("INSERT OR REPLACE INTO artifact (run_id, path, kind, bytes, sha256, at_ms) VALUES (?,?,?,?,?,?)",
+			r.state.id, path, kind, bytes, sha256, b.now)
+		return err
+	})
+}
+
+// Finish ends the run with a status other than running; cause, when not nil, is stored as its error.
+// It returns when that and everything recorded before is on the disk. A second Finish is
+// fault.Conflict.
+func (r *Run) Finish(ctx context.Context, status clip.Status, cause error) error {
+	if status == clip.StatusRunning {
+		return fault.New(fault.Invalid, "run %s cannot finish as running", r.id)
+	}
+	r.mu.Lock()
+	if r.ended {
+		r.mu.Unlock()
+		return fault.New(fault.Conflict, "run %s has finished", r.id)
+	}
+	r.ended = true
+	r.mu.Unlock()
+	failure := faultRow(cause)
+	err := r.db.w.do(ctx, &op{cost: 1, sync: true, apply: func(b *batch) error {
+		if _, err := b.exec(`UPDATE run SET status = ?, ended_ms = ?, heartbeat_ms = ?,
+			error_kind = ?, error_plugin = ?, error_message = ?, error_hint = ?, error_detail = ? WHERE id = ?`,
+			string(status), b.now, b.now, failure.Kind, failure.Plugin, failure.Message, failure.Hint, failure.Detail,
+			r.state.id); err != nil {
+			return err
+		}
+		return b.status(r.state.id, status, failure.Message)
+	}})
+	if err != nil {
+		r.mu.Lock()
+		r.ended = false // so that the caller may free space and try again
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// Failure is the error that ended a run.
+type Failure struct {
+	Kind    string `json:"kind"`
+	Plugin  string `json:"plugin,omitempty"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Detail  string `json:"detail,omitempty"`
+}
+
+func faultRow(err error) Failure {
+	if err == nil {
+		return Failure{}
+	}
+	row := Failure{Kind: string(fault.KindOf(err)), Message: err.Error()}
+	var e *fault.Error
+	if errors.As(err, &e) {
+		row.Plugin, row.Hint, row.Detail = e.Plugin, e.Hint, e.Detail
+	}
+	return row
+}
+
+// Plan records the cells that an experiment means to fill, so that v_cells shows the missing ones.
+// Cells planned before stay.
+func (db *DB) Plan(ctx context.Context, experiment string, cells []Cell) error {
+	return db.w.task(ctx, func(b *batch) error {
+		id, err := b.experimentID(experiment)
+		if err != nil {
+			return err
+		}
+		for _, c := range cells {
+			if _, err := b.exec("INSERT INTO trial (experiment_id, variant, seed) VALUES (?,?,?) ON CONFLICT DO NOTHING", id, c.Variant, c.Seed); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Cell is one trial of an ablation.
+type Cell struct {
+	Variant string
+	Seed    int64
+}
+
+func (b *batch) experimentID(name string) (id int64, err error) {
+	if _, err = b.exec("INSERT INTO experiment (name, created_ms) VALUES (?,?) ON CONFLICT DO NOTHING", name, b.now); err != nil {
+		return 0, err
+	}
+	err = b.row("SELECT id FROM experiment WHERE name = ?", name).Scan(&id)
+	return id, err
+}
+
+func (b *batch) plugins(run int64, plugins []Plugin) error {
+	for _, p := range plugins {
+		if _, err := b.exec("INSERT OR REPLACE INTO run_plugin (run_id, role, name, version, sha256) VALUES (?,?,?,?,?)",
+			run, p.Role, p.Name, p.Version, p.SHA256); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// status adds to the history of a run's states.
+func (b *batch) status(run int64, status clip.Status, note string) error {
+	_, err := b.exec(`INSERT INTO run_status (run_id, seq, at_ms, status, note)
+		VALUES (?1, (SELECT 1 + coalesce(max(seq), 0) FROM run_status WHERE run_id = ?1), ?2, ?3, ?4)`,
+		run, b.now, string(status), note)
+	return err
+}
+
+func jsonText[K comparable, V any](m map[K]V) string {
+	if len(m) == 0 {
+		return "{}"
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // maps of strings and numbers always marshal
+	}
+	return string(text)
+}
