@@ -1,0 +1,246 @@
+package spec
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/v2"
+	"gopkg.in/yaml.v3"
+
+	"tandem/core/fault"
+)
+
+// EnvPrefix starts the environment variables that set spec keys. The rest is the path in upper case,
+// its elements joined by two underscores: RUNNER_SET_TRAIN__BATCH_SIZE is train.batch_size.
+const EnvPrefix = "RUNNER_SET_"
+
+// merged is the layers put together.
+type merged struct {
+	k       *koanf.Koanf
+	origins map[string]Origin
+	ablate  *Ablate
+}
+
+// pluginSections are the places of a plugin's name and of the with block that belongs to it.
+var pluginSections = []struct{ section, name path }{
+	{path{"image"}, path{"image", "encoder"}},
+	{path{"text"}, path{"text", "encoder"}},
+	{path{"loss"}, path{"loss", "plugin"}},
+	{path{"data", "train"}, path{"data", "train", "dataset"}},
+}
+
+func newMerged() *merged {
+	return &merged{k: koanf.New(sep), origins: map[string]Origin{}}
+}
+
+// add lays l over m.
+func (m *merged) add(l layer) {
+	for _, s := range pluginSections {
+		below, above := m.k.Get(s.name.join()), lookup(l.tree, s.name)
+		if below != nil && above != nil && below != above {
+			with := s.section.with("with").join()
+			m.k.Delete(with)
+			m.forget(with)
+		}
+	}
+	// confmap with no delimiter and a merge of maps cannot fail.
+	_ = m.k.Load(confmap.Provider(l.tree, ""), nil)
+	for _, p := range sortedKeys(l.origins) {
+		if _, isMap := lookup(l.tree, split(p)).(map[string]any); !isMap {
+			m.forget(p)
+		}
+	}
+	for p, o := range l.origins {
+		m.origins[p] = o
+	}
+	if l.ablate != nil {
+		m.ablate = l.ablate
+	}
+}
+
+// forget drops the origins of p and of everything under it.
+func (m *merged) forget(p string) {
+	for q := range m.origins {
+		if q == p || strings.HasPrefix(q, p+sep) {
+			delete(m.origins, q)
+		}
+	}
+}
+
+// overrides reads the environment and --set into m, in that order.
+func (r *reader) overrides(m *merged, env, set []string) {
+	var names []string
+	for _, pair := range env {
+		if strings.HasPrefix(pair, EnvPrefix) {
+			names = append(names, pair)
+		}
+	}
+	slices.Sort(names)
+	for _, pair := range names {
+		name, value, _ := strings.Cut(pair, "=")
+		p := strings.Split(strings.ToLower(strings.TrimPrefix(name, EnvPrefix)), "__")
+		r.files = append(r.files, name)
+		r.override(m, Origin{Source: name}, p, value)
+	}
+	for _, pair := range set {
+		o := Origin{Source: "--set " + pair}
+		r.files = append(r.files, o.Source)
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok || key == "" {
+			r.fault(o, nil, fault.Invalid, "no value").WithHint("write --set a.b=c, for example --set train.batch_size=64")
+			continue
+		}
+		key = strings.ReplaceAll(strings.ReplaceAll(key, "[", "."), "]", "")
+		r.override(m, o, strings.Split(strings.TrimSpace(key), "."), value)
+	}
+}
+
+// override lays one value over m. An index into a list changes that element of the list below.
+func (r *reader) override(m *merged, o Origin, p path, text string) {
+	o.raw = text
+	if slices.Contains(p, "") || p[0] == "extends" || p[0] == "ablate" {
+		r.fault(o, p, fault.Invalid, "cannot be set here").WithHint("write --set a.b=c, for example --set train.batch_size=64")
+		return
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		r.fault(o, p, fault.Invalid, "%q is not YAML: %s", text, strings.TrimPrefix(err.Error(), "yaml: ")).WithHint("quote it")
+		return
+	}
+	c := converter{reader: r, one: o, layer: layer{origins: map[string]Origin{}}}
+	var value any = "" // an empty value is the empty text
+	if len(doc.Content) > 0 {
+		value = c.value(doc.Content[0], doc.Content[0], p)
+	}
+	c.layer.origins[p.join()] = o
+	kept := m.origins
+	if i := listAt(m.k.Raw(), p); i > 0 {
+		list := cloneList(lookup(m.k.Raw(), p[:i]).([]any))
+		if !setIn(list, p[i:], value) {
+			r.fault(o, p, fault.Invalid, "the list %s has %d elements", p[:i], len(list)).WithHint("indices count from 0")
+			return
+		}
+		// Only the element changes hands: the rest of the list keeps its origins.
+		c.layer.tree = nest(p[:i], list)
+		_ = m.k.Load(confmap.Provider(c.layer.tree, ""), nil)
+		m.forget(p.join())
+		for q, o := range c.layer.origins {
+			kept[q] = o
+		}
+		return
+	}
+	c.layer.tree = nest(p, value)
+	for i := 1; i < len(p); i++ {
+		if _, ok := m.origins[p[:i].join()]; !ok {
+			c.layer.origins[p[:i].join()] = o
+		}
+	}
+	m.add(c.layer)
+}
+
+// listAt is how many elements of p lead to a list that p goes on into; 0 when none does.
+func listAt(tree map[string]any, p path) int {
+	for i := 1; i < len(p); i++ {
+		if _, ok := lookup(tree, p[:i]).([]any); ok {
+			return i
+		}
+	}
+	return 0
+}
+
+// lookup is the value at p through maps and lists; nil when there is none.
+func lookup(tree any, p path) any {
+	for _, elem := range p {
+		switch t := tree.(type) {
+		case map[string]any:
+			tree = t[elem]
+		case []any:
+			i, err := strconv.Atoi(elem)
+			if err != nil || i < 0 || i >= len(t) {
+				return nil
+			}
+			tree = t[i]
+		default:
+			return nil
+		}
+	}
+	return tree
+}
+
+// setIn sets the value at p inside list, making maps on the way; false when an index is out of range.
+func setIn(list []any, p path, value any) bool {
+	i, err := strconv.Atoi(p[0])
+	if err != nil || i < 0 || i >= len(list) {
+		return false
+	}
+	if len(p) == 1 {
+		list[i] = value
+		return true
+	}
+	inner, ok := list[i].(map[string]any)
+	if !ok {
+		return false
+	}
+	for j := 1; j < len(p)-1; j++ {
+		switch next := inner[p[j]].(type) {
+		case map[string]any:
+			inner = next
+		case []any:
+			return setIn(next, p[j+1:], value)
+		default:
+			made := map[string]any{}
+			inner[p[j]] = made
+			inner = made
+		}
+	}
+	inner[p[len(p)-1]] = value
+	return true
+}
+
+func nest(p path, value any) map[string]any {
+	for i := len(p) - 1; i >= 0; i-- {
+		value = map[string]any{p[i]: value}
+	}
+	return value.(map[string]any)
+}
+
+// clone copies maps and lists, sharing nothing.
+func clone(v any) any {
+	switch t := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(t))
+		for k, e := range t {
+			out[k] = clone(e)
+		}
+		return out
+	case []any:
+		return cloneList(t)
+	}
+	return v
+}
+
+func cloneList(list []any) []any {
+	out := make([]any, len(list))
+	for i, e := range list {
+		out[i] = clone(e)
+	}
+	return out
+}
+
+func split(joined string) path {
+	if joined == "" {
+		return nil
+	}
+	return strings.Split(joined, sep)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,276 @@
+package spec
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+)
+
+// Load reads and checks a spec. Its error is a fault.List of everything wrong with it, in file
+// order: the file itself, then those it extends, then environment and --set.
+func Load(file string, opts Options) (*Spec, error) {
+	r := &reader{}
+	r.readFile(filepath.Clean(file), nil, Origin{})
+	m := newMerged()
+	for _, l := range r.layers {
+		m.add(l)
+	}
+	r.overrides(m, opts.Env, opts.Set)
+	c := &checker{catalog: opts.Catalog, origins: m.origins}
+	c.origins[""] = Origin{Source: filepath.Clean(file), Line: 1, Column: 1, KeyLine: 1, KeyColumn: 1, Dir: filepath.Dir(file)}
+	if r.broken {
+		return nil, r.sorted(r.faults)
+	}
+	tree := m.k.Raw()
+	c.section(tree, Keys[1:], nil, "a spec") // extends is used up
+	c.relations(tree, file)
+	if all := append(r.faults, c.faults...); len(all) > 0 {
+		return nil, r.sorted(all)
+	}
+	s := &Spec{}
+	data, err := json.Marshal(decodable(tree))
+	if err == nil {
+		dec := json.NewDecoder(bytes.NewReader(data))
+		dec.DisallowUnknownFields()
+		err = dec.Decode(s)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Internal, "spec: the checked tree does not decode: %w", err).WithFile(file, 0, 0)
+	}
+	s.File, s.Ablate, s.tree, s.origins = file, m.ablate, tree, c.origins
+	return s, nil
+}
+
+// sorted orders faults by file, in the order read, then by place.
+func (r *reader) sorted(list fault.List) fault.List {
+	slices.SortStableFunc(list, func(a, b *fault.Error) int {
+		if i, j := slices.Index(r.files, a.File), slices.Index(r.files, b.File); i != j {
+			return i - j
+		}
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		if a.Column != b.Column {
+			return a.Column - b.Column
+		}
+		return strings.Compare(a.Path, b.Path)
+	})
+	return list
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+
+// relations checks what no single key can say, and fills in the defaults that depend on others.
+func (c *checker) relations(tree map[string]any, file string) {
+	if _, ok := tree["name"]; !ok {
+		base := filepath.Base(file)
+		c.setDefault(tree, path{"name"}, strings.TrimSuffix(base, filepath.Ext(base)), "default")
+	}
+	c.nameForm(tree, path{"name"}, false)
+	c.nameForm(tree, path{"variant"}, true)
+	c.embedDim(tree)
+	for _, s := range pluginSections[:3] {
+		if m, ok := lookup(tree, s.section).(map[string]any); ok {
+			c.plugin(m, c.keyOf(s.name), s.section)
+		}
+	}
+	n := 0
+	if m, ok := lookup(tree, path{"data", "train"}).(map[string]any); ok {
+		d := c.plugin(m, c.keyOf(path{"data", "train", "dataset"}), path{"data", "train"})
+		if with, ok := m["with"].(map[string]any); ok {
+			n = samples(d, with)
+		}
+	}
+	if m, ok := tree["train"].(map[string]any); ok {
+		c.train(m, path{"train"}, n, tree)
+	}
+	if list, ok := tree["eval"].([]any); ok {
+		c.evals(list, tree)
+	}
+}
+
+// keyOf is the schema entry at p.
+func (c *checker) keyOf(p path) Key {
+	keys := Keys
+	for i, name := range p {
+		at := slices.IndexFunc(keys, func(k Key) bool { return k.Name == name })
+		if i == len(p)-1 {
+			return keys[at]
+		}
+		keys = keys[at].Sub
+	}
+	return Key{}
+}
+
+func (c *checker) nameForm(m map[string]any, p path, empty bool) {
+	text, ok := m[p[len(p)-1]].(string)
+	if ok && !nameForm.MatchString(text) && !(empty && text == "") {
+		c.fault(p, "%q is not a name", text).WithHint("letters, digits, dots, dashes and underscores, beginning with a letter or digit")
+	}
+}
+
+// embedDim takes embed_dim out of the towers' with blocks and holds it against the shared one and
+// the other tower's. One given by a tower alone is the shared one.
+func (c *checker) embedDim(tree map[string]any) {
+	top := path{"embed_dim"}
+	type given struct {
+		p path
+		n int64
+	}
+	var all []given
+	if n, ok := tree["embed_dim"].(int64); ok && c.origin(top).Source != "default" {
+		all = append(all, given{top, n})
+	}
+	for _, tower := range []string{"image", "text"} {
+		p := path{tower, "with", "embed_dim"}
+		with, ok := lookup(tree, p[:2]).(map[string]any)
+		if value := with["embed_dim"]; ok && value != nil {
+			delete(with, "embed_dim")
+			if n, ok := c.field(clip.Field{Name: "embed_dim", Type: clip.TypeInt, Min: ptr(1)}, value, p).(int64); ok {
+				all = append(all, given{p, n})
+			}
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	for _, g := range all[1:] {
+		if g.n != all[0].n {
+			c.fault(g.p, "%d, but %s is %d (%s)", g.n, all[0].p, all[0].n, c.origin(all[0].p)).
+				WithHint("both towers end in one space: set embed_dim at the top level and leave it out of the towers")
+		}
+	}
+	tree["embed_dim"] = all[0].n
+	c.origins[top.join()] = c.origin(all[0].p)
+}
+
+func (c *checker) train(m map[string]any, p path, samples int, tree map[string]any) {
+	number := func(name string) float64 {
+		switch v := m[name].(type) {
+		case int64:
+			return float64(v)
+		case float64:
+			return v
+		}
+		return 0
+	}
+	name, _ := m["optimizer"].(string)
+	for _, key := range sortedKeys(optimizerDefaults[name]) {
+		if _, ok := m[key]; !ok {
+			c.setDefault(m, p.with(key), optimizerDefaults[name][key], "default of "+name)
+		}
+	}
+	batch := int64(number("batch_size"))
+	if samples > 0 && batch > int64(samples) {
+		c.fault(p.with("batch_size"), "%d is more than the %d samples of data.train", batch, samples).
+			WithHint("at most %d; every batch is drawn from one pass over the data, without repetition", samples)
+	}
+	if micro, ok := m["micro_batch_size"].(int64); ok && batch > 0 {
+		if micro == 0 {
+			m["micro_batch_size"] = batch
+		} else if batch%micro != 0 {
+			c.fault(p.with("micro_batch_size"), "%d does not divide batch_size %d", micro, batch).WithHint("every micro-batch has the same size")
+		}
+	}
+	_, badEpochs := m["epochs"].(bad)
+	_, badSteps := m["max_steps"].(bad)
+	if number("epochs") == 0 && number("max_steps") == 0 && !badEpochs && !badSteps {
+		o := c.origin(p)
+		if o.KeyLine > 0 {
+			o = o.key()
+		} else if o.Line == 0 {
+			o = c.origin(nil)
+		}
+		c.faultAt(o, p, "no end: neither epochs nor max_steps is given").WithHint("set train.epochs or train.max_steps")
+	}
+	if lr, ok := m["lr"].(float64); ok && number("min_lr") > lr {
+		c.fault(p.with("min_lr"), "%s is more than lr %s", show(number("min_lr")), show(lr)).WithHint("the schedule falls from lr to min_lr")
+	}
+	cooldown := m["schedule"] == "cooldown"
+	if n := number("cooldown_steps"); n > 0 && !cooldown {
+		c.fault(p.with("cooldown_steps"), "has no effect with schedule %v", m["schedule"]).WithHint("set schedule: cooldown")
+	} else if _, isBad := m["cooldown_steps"].(bad); n == 0 && cooldown && !isBad {
+		c.fault(p.with("schedule"), "cooldown without cooldown_steps").WithHint("set train.cooldown_steps")
+	}
+}
+
+func (c *checker) evals(list []any, tree map[string]any) {
+	first := map[string]path{}
+	k := c.keyOf(path{"eval", "dataset"})
+	for i := range list {
+		m, ok := list[i].(map[string]any)
+		if !ok {
+			continue
+		}
+		p := path{"eval", strconv.Itoa(i)}
+		d := c.plugin(m, k, p)
+		if _, ok := m["name"]; !ok {
+			if name, ok := m["dataset"].(string); ok {
+				if d.Name != "" {
+					name = d.Name
+				}
+				c.setDefault(m, p.with("name"), filepath.Base(name), "default")
+			}
+		}
+		if name, ok := m["name"].(string); ok {
+			c.nameForm(m, p.with("name"), false)
+			if prev, taken := first[name]; taken {
+				at := p.with("name")
+				if c.origin(at).Line == 0 {
+					at = p
+				}
+				c.fault(at, "%q is the name of %s too", name, prev).WithHint("give each evaluation a name of its own: metrics are called eval/NAME/…")
+			} else {
+				first[name] = p
+			}
+		}
+		_, badRetrieval := m["retrieval"].(bad)
+		_, hasZeroShot := m["zero_shot"]
+		if m["retrieval"] == false && !hasZeroShot && !badRetrieval {
+			c.fault(p, "measures nothing").WithHint("add zero_shot: {classes: …} or retrieval: true")
+		}
+		if m["batch_size"] == int64(0) {
+			if n, ok := lookup(tree, path{"train", "batch_size"}).(int64); ok {
+				m["batch_size"] = n
+			}
+		}
+		if templates, ok := lookup(m, path{"zero_shot", "templates"}).([]any); ok {
+			at := p.with("zero_shot").with("templates")
+			if len(templates) == 0 {
+				c.fault(at, "no templates").WithHint("at least one; \"{}\" alone is the bare class name")
+			}
+			for j, t := range templates {
+				if n := strings.Count(t.(string), "{}"); n != 1 {
+					c.fault(at.with(strconv.Itoa(j)), "%q has %d places for the class name, want 1", t, n).
+						WithHint("write {} once: \"a photo of a {}.\"")
+				}
+			}
+		}
+	}
+}
+
+// decodable is the tree in the form of Spec's JSON.
+func decodable(tree map[string]any) map[string]any {
+	out := clone(tree).(map[string]any)
+	train := lookup(out, path{"data", "train"}).(map[string]any)
+	if m, ok := train["augment"].(map[string]any); ok {
+		crop := m["random_resized_crop"].(map[string]any)
+		crop["name"] = "random_resized_crop"
+		train["augment"] = crop
+	} else {
+		train["augment"] = nil
+	}
+	for _, e := range out["eval"].([]any) {
+		if m := e.(map[string]any); m["retrieval"] == false {
+			m["retrieval"] = nil
+		}
+	}
+	return out
+}

@@ -1,0 +1,202 @@
+package spec
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Entry is one value of a resolved spec.
+type Entry struct {
+	Path   string // image.with.width, eval[0].zero_shot.templates
+	Value  any    // bool, int64, float64, string, []any, or an empty map
+	Origin Origin
+}
+
+// Entries are all values, defaults included, in the order of docs/spec.md. A list of scalars is one
+// value; a list of maps is taken apart.
+func (s *Spec) Entries() []Entry {
+	var out []Entry
+	var walk func(v any, keys []Key, p path)
+	walk = func(v any, keys []Key, p path) {
+		switch t := v.(type) {
+		case map[string]any:
+			for _, name := range ordered(t, keys) {
+				var sub []Key
+				if i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == name }); i >= 0 {
+					sub = keys[i].Sub
+				}
+				walk(t[name], sub, p.with(name))
+			}
+			if len(t) > 0 {
+				return
+			}
+		case []any:
+			if len(t) > 0 {
+				if _, isMap := t[0].(map[string]any); isMap {
+					for i, e := range t {
+						walk(e, keys, p.with(strconv.Itoa(i)))
+					}
+					return
+				}
+			}
+		}
+		o := (&checker{origins: s.origins}).origin(p)
+		out = append(out, Entry{Path: p.String(), Value: v, Origin: o})
+	}
+	walk(s.tree, Keys, nil)
+	return out
+}
+
+// ordered are the keys of m in schema order, the others sorted after them.
+func ordered(m map[string]any, keys []Key) []string {
+	rank := func(name string) int {
+		if i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == name }); i >= 0 {
+			return i
+		}
+		return len(keys)
+	}
+	names := sortedKeys(m)
+	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
+	return names
+}
+
+// YAML is the resolved spec as a spec file that loads to the same Spec anywhere on this machine:
+// every default written out, every path absolute, nothing inherited. With origins, each value is
+// followed by a comment that says where it was set.
+func (s *Spec) YAML(origins bool) string {
+	node := s.node(s.tree, Keys, nil, origins)
+	var b strings.Builder
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(node); err != nil {
+		panic("spec: a resolved tree does not encode: " + err.Error())
+	}
+	return b.String()
+}
+
+func (s *Spec) node(v any, keys []Key, p path, origins bool) *yaml.Node {
+	comment := func(n *yaml.Node) *yaml.Node {
+		if origins {
+			n.LineComment = (&checker{origins: s.origins}).origin(p).String()
+		}
+		return n
+	}
+	switch t := v.(type) {
+	case map[string]any:
+		n := &yaml.Node{Kind: yaml.MappingNode}
+		if len(t) == 0 {
+			n.Style = yaml.FlowStyle
+			return comment(n)
+		}
+		for _, name := range ordered(t, keys) {
+			var sub []Key
+			if i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == name }); i >= 0 {
+				sub = keys[i].Sub
+			}
+			k := &yaml.Node{}
+			k.SetString(name)
+			n.Content = append(n.Content, k, s.node(t[name], sub, p.with(name), origins))
+		}
+		return n
+	case []any:
+		n := &yaml.Node{Kind: yaml.SequenceNode}
+		nested := false
+		for i, e := range t {
+			_, isMap := e.(map[string]any)
+			nested = nested || isMap
+			n.Content = append(n.Content, s.node(e, keys, p.with(strconv.Itoa(i)), origins && isMap))
+		}
+		if !nested {
+			n.Style = yaml.FlowStyle
+			return comment(n)
+		}
+		return n
+	}
+	n := &yaml.Node{}
+	if err := n.Encode(v); err != nil {
+		panic("spec: a scalar does not encode: " + err.Error())
+	}
+	return comment(n)
+}
+
+// JSON is the resolved spec, keys sorted: the same bytes for the same values.
+func (s *Spec) JSON() []byte {
+	data, err := json.Marshal(s.tree)
+	if err != nil {
+		panic("spec: a resolved tree does not encode: " + err.Error())
+	}
+	return data
+}
+
+// neutral are the keys that change what is shown or kept, not what is computed; they are no part of
+// an identity. Threads and device are part of it: they change the last bits.
+var neutral = []path{
+	{"name"}, {"description"}, {"variant"}, {"data", "workers"}, {"data", "prefetch"},
+	{"train", "log_every"}, {"train", "checkpoint_every"}, {"train", "keep_checkpoints"},
+}
+
+// Identity is the hex sha256 of what determines a run's numbers: the resolved values, except those
+// that only change what is shown or kept, and the sha256 of each plugin binary, by any stable name
+// ("encoders/vit"). Paths of data count as the absolute paths they resolve to.
+func (s *Spec) Identity(plugins map[string]string) string {
+	tree := clone(s.tree).(map[string]any)
+	for _, p := range neutral {
+		if m, ok := lookup(tree, p[:len(p)-1]).(map[string]any); ok {
+			delete(m, p[len(p)-1])
+		}
+	}
+	data, err := json.Marshal(tree)
+	if err != nil {
+		panic("spec: a resolved tree does not encode: " + err.Error())
+	}
+	h := sha256.New()
+	h.Write(data)
+	for _, name := range slices.Sorted(maps.Keys(plugins)) {
+		h.Write([]byte("\n" + name + " " + plugins[name]))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Param is one flattened value, for comparing runs.
+type Param struct {
+	Key string
+	// Exactly one of the three is set.
+	Number *float64
+	Text   *string
+	JSON   json.RawMessage
+}
+
+// Params are Entries as numbers (booleans are 0 and 1), texts and JSON for the rest.
+func (s *Spec) Params() []Param {
+	entries := s.Entries()
+	out := make([]Param, len(entries))
+	for i, e := range entries {
+		out[i].Key = e.Path
+		number := 0.0
+		switch v := e.Value.(type) {
+		case string:
+			out[i].Text = &v
+			continue
+		case int64:
+			number = float64(v)
+		case float64:
+			number = v
+		case bool:
+			if v {
+				number = 1
+			}
+		default:
+			out[i].JSON, _ = json.Marshal(v)
+			continue
+		}
+		out[i].Number = &number
+	}
+	return out
+}

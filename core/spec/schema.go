@@ -1,0 +1,128 @@
+package spec
+
+import "tandem/core/clip"
+
+// Types of keys beyond those of a with block.
+const (
+	typeSection   clip.FieldType = "map"
+	typeSections  clip.FieldType = "list of maps"
+	typeWith      clip.FieldType = "plugin settings"
+	typePlugin    clip.FieldType = "plugin"
+	typeAugment   clip.FieldType = "augmentation"
+	typeInterval  clip.FieldType = "steps or epochs"
+	typeRetrieval clip.FieldType = "bool or map"
+	typeDevice    clip.FieldType = "device"
+	typeAny       clip.FieldType = "anything"
+)
+
+// Key is one key of a spec. The same table checks specs, gives the defaults and is printed in
+// docs/spec.md.
+type Key struct {
+	clip.Field
+	// Sub are the keys of a map, or of each element of a list of maps.
+	Sub []Key
+	// Kind and Modality say which plugins a key of type plugin names.
+	Kind     clip.Kind
+	Modality clip.Modality
+}
+
+func ptr(v float64) *float64 { return &v }
+
+func key(name string, t clip.FieldType, def any, help string) Key {
+	return Key{Field: clip.Field{Name: name, Type: t, Default: def, Help: help}}
+}
+
+func (k Key) min(v float64) Key         { k.Min = ptr(v); return k }
+func (k Key) max(v float64) Key         { k.Max = ptr(v); return k }
+func (k Key) enum(values ...string) Key { k.Enum = values; return k }
+func (k Key) required() Key             { k.Required = true; return k }
+func (k Key) of(elem clip.FieldType) Key {
+	k.Elem = elem
+	return k
+}
+
+func section(name, help string, sub ...Key) Key {
+	return Key{Field: clip.Field{Name: name, Type: typeSection, Help: help}, Sub: sub}
+}
+
+func plugin(name string, kind clip.Kind, m clip.Modality, help string) Key {
+	return Key{Field: clip.Field{Name: name, Type: typePlugin, Required: true, Help: help}, Kind: kind, Modality: m}
+}
+
+const maxInt = 1 << 40 // keeps every count far from overflow in any product taken of it
+
+var with = key("with", typeWith, nil, "the plugin's own settings; `runner plugin describe NAME` lists them")
+
+// Keys are the keys of a spec, in the order of its documentation.
+var Keys = []Key{
+	key("extends", clip.TypeList, nil, "spec files to start from, in order, relative to this file").of(clip.TypeString),
+	key("name", clip.TypeString, nil, "the experiment; the file's name without its ending when left out"),
+	key("description", clip.TypeString, "", "for people; not part of the run's identity"),
+	key("variant", clip.TypeString, "", "the cell of a comparison that this run belongs to"),
+	section("image", "the image tower",
+		plugin("encoder", clip.KindEncoder, clip.Image, "image encoder plugin: `vit`, `encoders/vit` or a path"), with),
+	section("text", "the text tower",
+		plugin("encoder", clip.KindEncoder, clip.Text, "text encoder plugin"), with),
+	section("loss", "the objective",
+		plugin("plugin", clip.KindLoss, "", "loss plugin"), with),
+	key("embed_dim", clip.TypeInt, int64(512), "width of the shared space; a tower's `with.embed_dim` must agree").min(1).max(1 << 20),
+	section("data", "what is trained on",
+		section("train", "the training samples",
+			plugin("dataset", clip.KindDataset, "", "dataset plugin"), with,
+			key("augment", typeAugment, "none", "`none`, `random_resized_crop`, or `{random_resized_crop: {scale: [.9, 1], ratio: [.75, 1.3333], hflip: 0}}`"),
+			key("shuffle", clip.TypeBool, true, "a seeded permutation per epoch; false keeps the file's order")),
+		key("workers", clip.TypeInt, int64(0), "threads that decode pictures; 0 chooses").min(0).max(1024),
+		key("prefetch", clip.TypeInt, int64(2), "batches prepared ahead of the step").min(0).max(64)),
+	{Field: clip.Field{Name: "eval", Type: typeSections, Help: "what is measured during and after training"}, Sub: []Key{
+		plugin("dataset", clip.KindDataset, "", "dataset plugin"), with,
+		key("name", clip.TypeString, nil, "names the metrics eval/NAME/…; the dataset's name when left out"),
+		section("zero_shot", "classification by prompts; left out: none",
+			key("classes", clip.TypeString, nil, "the dataset's labelling to predict (its target)").required(),
+			key("templates", clip.TypeList, []any{"a photo of a {}."}, "prompts with one `{}` each; their text features are averaged per class").of(clip.TypeString)),
+		key("retrieval", typeRetrieval, false, "recall at 1, 5 and 10, both ways; `true` or `{max_samples: N}`"),
+		key("batch_size", clip.TypeInt, int64(0), "samples per forward pass; 0: the training batch").min(0).max(1 << 20),
+		key("max_samples", clip.TypeInt, int64(0), "only the first N samples; 0: all").min(0).max(maxInt),
+	}},
+	section("train", "the recipe",
+		key("batch_size", clip.TypeInt, int64(128), "pairs in one contrastive batch").min(2).max(1<<20),
+		key("micro_batch_size", clip.TypeInt, int64(0), "pairs per forward pass, a divisor of the batch; the gradient stays that of the whole batch; 0: the batch").min(0).max(1<<20),
+		key("epochs", clip.TypeFloat, float64(0), "passes over the training samples; 0: no such limit").min(0).max(1e9),
+		key("max_steps", clip.TypeInt, int64(0), "optimiser steps; 0: no such limit; with epochs too, the first reached ends the run").min(0).max(maxInt),
+		key("optimizer", clip.TypeString, "adamw", "").enum("adamw", "sgd", "lion"),
+		key("lr", clip.TypeFloat, nil, "peak learning rate; adamw 5e-4, lion 1e-4, sgd 0.1").min(0).max(1e3),
+		key("min_lr", clip.TypeFloat, float64(0), "where the schedule ends").min(0).max(1e3),
+		key("weight_decay", clip.TypeFloat, 0.2, "decoupled; parameters of under two dimensions are exempt").min(0).max(1e3),
+		key("decay_embeddings", clip.TypeBool, true, "false exempts positional and class embeddings too"),
+		key("beta1", clip.TypeFloat, 0.9, "").min(0).max(0.9999999),
+		key("beta2", clip.TypeFloat, nil, "adamw 0.98, lion 0.99").min(0).max(0.9999999),
+		key("eps", clip.TypeFloat, 1e-6, "adamw").min(0).max(1),
+		key("momentum", clip.TypeFloat, 0.9, "sgd").min(0).max(0.9999999),
+		key("schedule", clip.TypeString, "cosine", "learning rate after warm-up").enum("cosine", "constant", "linear", "cooldown"),
+		key("warmup_steps", clip.TypeInt, int64(0), "steps of linear rise from 0 to lr").min(0).max(maxInt),
+		key("cooldown_steps", clip.TypeInt, int64(0), "steps of linear fall to min_lr at the end; schedule cooldown only").min(0).max(maxInt),
+		key("max_grad_norm", clip.TypeFloat, float64(0), "clips the norm over both towers and the loss; 0: no clipping").min(0).max(1e9),
+		key("precision", clip.TypeString, "f32", "").enum("f32"),
+		key("log_every", clip.TypeInt, int64(10), "steps between progress lines when the output is no terminal; every step is recorded regardless").min(1).max(maxInt),
+		key("eval_every", typeInterval, int64(0), "`200` steps or `1 epoch`; 0: at the end only"),
+		key("checkpoint_every", typeInterval, int64(500), "likewise; 0: at the end and on Ctrl-C only"),
+		key("keep_checkpoints", clip.TypeInt, int64(1), "how many of the newest stay on disk").min(1).max(maxInt)),
+	key("device", typeDevice, "auto", "`auto`, `cpu`, `host` (the pure Go reference) or `cuda:N`"),
+	key("threads", clip.TypeInt, int64(0), "compute threads over all plugins; 0: all cores").min(0).max(4096),
+	key("seed", clip.TypeInt, int64(0), "of every random stream").min(0).max(1 << 53),
+	key("ablate", typeAny, nil, "reserved for sweeps, which come with a later release: `explain` shows it, `run` refuses it"),
+}
+
+// optimizerDefaults are the values that depend on train.optimizer: those of Radford et al. 2021 for
+// AdamW, of Chen et al. 2023 (arXiv 2302.06675) for Lion.
+var optimizerDefaults = map[string]map[string]float64{
+	"adamw": {"lr": 5e-4, "beta2": 0.98},
+	"lion":  {"lr": 1e-4, "beta2": 0.99},
+	"sgd":   {"lr": 0.1, "beta2": 0.98},
+}
+
+// augmentKeys are the settings of random_resized_crop.
+var augmentKeys = []clip.Field{
+	{Name: "scale", Type: clip.TypeList, Elem: clip.TypeFloat, Len: 2, Min: ptr(1e-6), Max: ptr(1), Default: []any{0.9, 1.0}},
+	{Name: "ratio", Type: clip.TypeList, Elem: clip.TypeFloat, Len: 2, Min: ptr(1e-3), Max: ptr(1e3), Default: []any{3.0 / 4, 4.0 / 3}},
+	{Name: "hflip", Type: clip.TypeFloat, Min: ptr(0), Max: ptr(1), Default: 0.0},
+}

@@ -1,0 +1,135 @@
+package spec
+
+import (
+	"encoding/json"
+
+	"tandem/core/clip"
+)
+
+// Spec is a checked experiment: every default filled in, every plugin's settings valid.
+type Spec struct {
+	Name        string  `json:"name"`
+	Description string  `json:"description"`
+	Variant     string  `json:"variant"`
+	Image       Tower   `json:"image"`
+	Text        Tower   `json:"text"`
+	Loss        Loss    `json:"loss"`
+	EmbedDim    int     `json:"embed_dim"`
+	Data        Data    `json:"data"`
+	Eval        []Eval  `json:"eval"`
+	Train       Train   `json:"train"`
+	Device      string  `json:"device"`
+	Threads     int     `json:"threads"` // 0: all cores
+	Seed        uint64  `json:"seed"`
+	Ablate      *Ablate `json:"-"` // nil when the spec has none
+
+	File string `json:"-"` // as given to Load
+
+	tree    map[string]any
+	origins map[string]Origin
+}
+
+// Ablate is the reserved block, unread.
+type Ablate struct {
+	YAML   string
+	Origin Origin
+}
+
+// Tower is an encoder plugin and its settings.
+type Tower struct {
+	Encoder string          `json:"encoder"` // a bare name or an absolute path
+	With    json.RawMessage `json:"with"`    // defaults of the plugin's schema filled in
+}
+
+// Loss is a loss plugin and its settings.
+type Loss struct {
+	Plugin string          `json:"plugin"`
+	With   json.RawMessage `json:"with"`
+}
+
+// Data is what is trained on.
+type Data struct {
+	Train    TrainData `json:"train"`
+	Workers  int       `json:"workers"` // 0: the runner chooses
+	Prefetch int       `json:"prefetch"`
+}
+
+// TrainData is the training dataset.
+type TrainData struct {
+	Dataset string          `json:"dataset"`
+	With    json.RawMessage `json:"with"`
+	Augment *clip.Augment   `json:"augment"` // nil: none
+	Shuffle bool            `json:"shuffle"`
+}
+
+// Eval is one evaluation.
+type Eval struct {
+	Dataset    string          `json:"dataset"`
+	With       json.RawMessage `json:"with"`
+	Name       string          `json:"name"` // unique among the evaluations
+	ZeroShot   *ZeroShot       `json:"zero_shot"`
+	Retrieval  *Retrieval      `json:"retrieval"`
+	BatchSize  int             `json:"batch_size"`  // filled in
+	MaxSamples int             `json:"max_samples"` // 0: all
+}
+
+// ZeroShot is classification by prompts.
+type ZeroShot struct {
+	Classes   string   `json:"classes"`   // a target of the dataset
+	Templates []string `json:"templates"` // each with one {}
+}
+
+// Retrieval is ranking of captions by image and of images by caption.
+type Retrieval struct {
+	MaxSamples int `json:"max_samples"` // 0: those of the evaluation
+}
+
+// Train is the recipe.
+type Train struct {
+	BatchSize       int      `json:"batch_size"`
+	MicroBatchSize  int      `json:"micro_batch_size"` // filled in; divides BatchSize
+	Epochs          float64  `json:"epochs"`           // 0: no such limit
+	MaxSteps        int      `json:"max_steps"`        // 0: no such limit
+	Optimizer       string   `json:"optimizer"`
+	LR              float64  `json:"lr"`
+	MinLR           float64  `json:"min_lr"`
+	WeightDecay     float64  `json:"weight_decay"`
+	DecayEmbeddings bool     `json:"decay_embeddings"`
+	Beta1           float64  `json:"beta1"`
+	Beta2           float64  `json:"beta2"`
+	Eps             float64  `json:"eps"`
+	Momentum        float64  `json:"momentum"`
+	Schedule        string   `json:"schedule"`
+	WarmupSteps     int      `json:"warmup_steps"`
+	CooldownSteps   int      `json:"cooldown_steps"`
+	MaxGradNorm     float64  `json:"max_grad_norm"` // 0: no clipping
+	Precision       string   `json:"precision"`
+	LogEvery        int      `json:"log_every"`
+	EvalEvery       Interval `json:"eval_every"`
+	CheckpointEvery Interval `json:"checkpoint_every"`
+	KeepCheckpoints int      `json:"keep_checkpoints"`
+}
+
+// ClipOptimizer is the optimiser as plugins take it.
+func (t Train) ClipOptimizer() clip.Optimizer {
+	return clip.Optimizer{
+		Name: t.Optimizer, WeightDecay: t.WeightDecay, Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps,
+		Momentum: t.Momentum, DecayEmbeddings: t.DecayEmbeddings,
+	}
+}
+
+// Catalog knows plugins without starting them.
+type Catalog interface {
+	// Describe gives a plugin's descriptor; name is bare ("vit") or a path to a binary. One that is
+	// not there is fault.NotFound.
+	Describe(kind clip.Kind, name string) (clip.Descriptor, error)
+	// Names are the bare names of the plugins of a kind.
+	Names(kind clip.Kind) []string
+}
+
+// Options of Load.
+type Options struct {
+	Set     []string // of --set: "train.batch_size=64"
+	Env     []string // as os.Environ gives it; only RUNNER_SET_… counts
+	Catalog Catalog  // nil: plugins are not looked at
+}
