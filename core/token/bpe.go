@@ -1,0 +1,267 @@
+package token
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+
+	"tandem/core/fault"
+)
+
+const (
+	base      = 512 // ids of single symbols: 256 bytes, then the same 256 at the end of a word
+	wordEnd   = 256 // added to a byte's id at the end of a word
+	maxWord   = 4096
+	cacheText = 1 << 10 // longer texts are not cached, bytes
+	cacheIDs  = 8 << 20 // ids in the cache at most
+)
+
+// byteID is CLIP's order of the bytes: the printable ones of Latin-1 first, then the others; and
+// byteRune the character that stands for each byte in a merges file.
+var (
+	byteID   [256]int32
+	byteRune [256]rune
+	idByte   [256]byte
+	runeByte = map[rune]byte{}
+)
+
+func init() {
+	next := int32(0)
+	add := func(b int, r rune) {
+		byteID[b], byteRune[b], idByte[next], runeByte[r] = next, r, byte(b), byte(b)
+		next++
+	}
+	printable := func(b int) bool { return b >= '!' && b <= '~' || b >= 0xa1 && b <= 0xac || b >= 0xae }
+	for b := range 256 {
+		if printable(b) {
+			add(b, rune(b))
+		}
+	}
+	other := rune(256)
+	for b := range 256 {
+		if !printable(b) {
+			add(b, other)
+			other++
+		}
+	}
+}
+
+// BPE is a byte-level byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) in CLIP's layout: ids
+// 0–255 are bytes, 256–511 bytes that end a word, then the merges in order, unused ids up to the
+// vocabulary's size, and SOT and EOT last. Every text has an encoding: there is no unknown token.
+type BPE struct {
+	size    int
+	merges  []int32          // pairs of ids, flattened, by rank
+	symbols []symbol         // by id
+	ranks   map[uint64]int32 // pair of ids → rank
+	made    []int32          // rank → id of the merged symbol
+	byText  map[symbol]int32 // inverse of symbols
+
+	mu     sync.RWMutex
+	cache  map[string][]int32 // ids of texts as given, without SOT and EOT
+	cached int                // ids in cache
+}
+
+// symbol is the bytes of an id and whether a word ends after them.
+type symbol struct {
+	text string
+	end  bool
+}
+
+func pair(left, right int32) uint64 { return uint64(left)<<32 | uint64(right) }
+
+// newBPE replays merges (pairs of ids, flattened) and checks them. A pair whose joined symbol exists
+// already leads to that symbol and takes no new id.
+func newBPE(vocabSize int, merges []int32) (*BPE, error) {
+	if vocabSize < base+2 {
+		return nil, fault.New(fault.Invalid, "vocab_size %d, a byte-level BPE needs %d", vocabSize, base+2)
+	}
+	if len(merges)%2 != 0 {
+		return nil, fault.New(fault.Invalid, "%d ids do not make pairs", len(merges))
+	}
+	t := emptyBPE(vocabSize)
+	for i := 0; i < len(merges); i += 2 {
+		left, right := merges[i], merges[i+1]
+		if left < 0 || right < 0 || int(max(left, right)) >= len(t.symbols) || t.symbols[left].end {
+			return nil, fault.New(fault.Invalid, "merge %d joins %d and %d", i/2, left, right)
+		}
+		if _, twice := t.ranks[pair(left, right)]; twice {
+			return nil, fault.New(fault.Invalid, "merge %d repeats the pair %d %d", i/2, left, right)
+		}
+		t.add(left, right)
+	}
+	if len(t.symbols) > vocabSize-2 {
+		return nil, fault.New(fault.Invalid, "%d symbols in a vocabulary of %d", len(t.symbols)+2, vocabSize)
+	}
+	return t, nil
+}
+
+// emptyBPE is a BPE without merges.
+func emptyBPE(vocabSize int) *BPE {
+	t := &BPE{
+		size:  vocabSize,
+		ranks: map[uint64]int32{}, byText: map[symbol]int32{}, cache: map[string][]int32{},
+	}
+	for _, end := range []bool{false, true} {
+		for _, b := range idByte {
+			t.define(symbol{string([]byte{b}), end})
+		}
+	}
+	return t
+}
+
+func (t *BPE) define(s symbol) int32 {
+	id := int32(len(t.symbols))
+	t.symbols = append(t.symbols, s)
+	t.byText[s] = id
+	return id
+}
+
+// add appends a merge and gives the id of the joined symbol.
+func (t *BPE) add(left, right int32) int32 {
+	joined := symbol{t.symbols[left].text + t.symbols[right].text, t.symbols[right].end}
+	id, exists := t.byText[joined]
+	if !exists {
+		id = t.define(joined)
+	}
+	t.ranks[pair(left, right)] = int32(len(t.made))
+	t.made = append(t.made, id)
+	t.merges = append(t.merges, left, right)
+	return id
+}
+
+// Encode implements Tokenizer. Texts met before come from a bounded cache.
+func (t *BPE) Encode(text string, contextLength int) []int32 {
+	t.mu.RLock()
+	ids, ok := t.cache[text]
+	t.mu.RUnlock()
+	if !ok {
+		split(Clean(text), func(word string) { ids = t.encodeWord(ids, word) })
+		t.remember(text, ids)
+	}
+	return wrap(ids, t.SOT(), t.EOT(), contextLength)
+}
+
+func (t *BPE) remember(text string, ids []int32) {
+	if len(text) > cacheText {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cached+len(ids) > cacheIDs {
+		return // a set of captions larger than the cache would only evict itself in every epoch
+	}
+	if _, raced := t.cache[text]; !raced {
+		t.cached += len(ids) + 1
+		t.cache[strings.Clone(text)] = ids
+	}
+}
+
+// encodeWord appends the ids of one match of the pattern. Merging is quadratic in the length, so that
+// words over maxWord bytes are encoded in pieces; the reference does not cut, nor does it end soon.
+func (t *BPE) encodeWord(ids []int32, word string) []int32 {
+	switch word {
+	case startText:
+		return append(ids, t.SOT())
+	case endText:
+		return append(ids, t.EOT())
+	}
+	for len(word) > maxWord {
+		ids = append(ids, t.merge(letters(word[:maxWord], false))...)
+		word = word[maxWord:]
+	}
+	return append(ids, t.merge(letters(word, true))...)
+}
+
+// letters are the ids of a word's bytes, the last one marked when the word ends there.
+func letters(word string, end bool) []int32 {
+	ids := make([]int32, len(word))
+	for i := range len(word) {
+		ids[i] = byteID[word[i]]
+	}
+	if end {
+		ids[len(ids)-1] += wordEnd
+	}
+	return ids
+}
+
+// merge joins the pair of the lowest rank, everywhere from left to right, until none is left. It
+// works in place.
+func (t *BPE) merge(ids []int32) []int32 {
+	const none, stale = math.MaxInt32, -1
+	rank := func(i int) int32 {
+		if i+1 < len(ids) {
+			if r, ok := t.ranks[pair(ids[i], ids[i+1])]; ok {
+				return r
+			}
+		}
+		return none
+	}
+	ranks := make([]int32, len(ids)) // of the pair that starts at each position
+	for i := range ids {
+		ranks[i] = rank(i)
+	}
+	for {
+		best := slices.Min(ranks)
+		if best == none {
+			return ids
+		}
+		out := 0
+		for in := 0; in < len(ids); out++ {
+			if ranks[in] != best {
+				ids[out], ranks[out] = ids[in], ranks[in]
+				in++
+				continue
+			}
+			ids[out], ranks[out] = t.made[best], stale
+			if out > 0 {
+				ranks[out-1] = stale
+			}
+			in += 2
+		}
+		ids, ranks = ids[:out], ranks[:out]
+		for i := range ranks {
+			if ranks[i] == stale {
+				ranks[i] = rank(i)
+			}
+		}
+	}
+}
+
+// Decode implements Tokenizer.
+func (t *BPE) Decode(ids []int32) string {
+	var text strings.Builder
+	for _, id := range ids {
+		if id == t.EOT() {
+			break
+		}
+		if id < 0 || int(id) >= len(t.symbols) {
+			continue
+		}
+		s := t.symbols[id]
+		text.WriteString(s.text)
+		if s.end {
+			text.WriteByte(' ')
+		}
+	}
+	return strings.ToValidUTF8(strings.TrimSuffix(text.String(), " "), "\uFFFD")
+}
+
+// VocabSize implements Tokenizer.
+func (t *BPE) VocabSize() int { return t.size }
+
+// Used is the ids in use: bytes, merges, SOT and EOT.
+func (t *BPE) Used() int { return len(t.symbols) + 2 }
+
+// SOT implements Tokenizer.
+func (t *BPE) SOT() int32 { return int32(t.size - 2) }
+
+// EOT implements Tokenizer.
+func (t *BPE) EOT() int32 { return int32(t.size - 1) }
+
+// Save implements Tokenizer.
+func (t *BPE) Save() ([]byte, error) {
+	return json.Marshal(saved{Format: formatBPE, VocabSize: t.size, Merges: t.merges})
+}

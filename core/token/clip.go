@@ -1,0 +1,99 @@
+package token
+
+import (
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"tandem/core/fault"
+)
+
+// clipMerges is the number of merges of the published vocabulary: 256 + 256 + 48894 + 2 = 49408 ids.
+// The published file goes on after them.
+const clipMerges = 48894
+
+// ReadMerges makes the CLIP tokenizer from a merges file, bpe_simple_vocab_16e6.txt as OpenAI and
+// OpenCLIP publish it, plain or gzip: a heading, then two symbols a line. The published file gives
+// ids equal to theirs; a shorter one gives a smaller vocabulary. A missing file is fault.NotFound,
+// one of another form fault.Corrupt with the line.
+func ReadMerges(path string) (*BPE, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		kind := fault.Invalid
+		if errors.Is(err, fs.ErrNotExist) {
+			kind = fault.NotFound
+		}
+		return nil, fault.New(kind, "merges file: %w", err).WithFile(path, 0, 0).
+			WithHint("bpe_simple_vocab_16e6.txt.gz is part of the OpenAI CLIP and OpenCLIP repositories")
+	}
+	defer file.Close()
+	buffered := bufio.NewReader(file)
+	var r io.Reader = buffered
+	if magic, _ := buffered.Peek(2); string(magic) == "\x1f\x8b" {
+		if r, err = gzip.NewReader(buffered); err != nil {
+			return nil, fault.New(fault.Corrupt, "merges file: %w", err).WithFile(path, 0, 0)
+		}
+	}
+	t, line, err := parseMerges(r)
+	if err != nil {
+		return nil, fault.New(fault.Corrupt, "merges file: %w", err).WithFile(path, line, 0)
+	}
+	return t, nil
+}
+
+func parseMerges(r io.Reader) (t *BPE, line int, err error) {
+	t = emptyBPE(0)
+	lines := bufio.NewScanner(r)
+	for line = 1; lines.Scan() && len(t.made) < clipMerges; line++ {
+		if line == 1 { // "#version: …", or the like
+			continue
+		}
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 0 {
+			continue
+		}
+		if len(fields) != 2 {
+			return nil, line, fault.New(fault.Corrupt, "%d symbols, want 2", len(fields))
+		}
+		var ids [2]int32
+		for i, field := range fields {
+			s, ok := parseSymbol(field)
+			id, known := t.byText[s]
+			if !ok || !known || i == 0 && s.end {
+				return nil, line, fault.New(fault.Corrupt, "symbol %q cannot be joined here", field)
+			}
+			ids[i] = id
+		}
+		if _, twice := t.ranks[pair(ids[0], ids[1])]; twice {
+			return nil, line, fault.New(fault.Corrupt, "the pair %q is there twice", lines.Text())
+		}
+		t.add(ids[0], ids[1])
+	}
+	if err := lines.Err(); err != nil {
+		return nil, line, err
+	}
+	if len(t.made) == 0 {
+		return nil, 0, fault.New(fault.Corrupt, "no merges")
+	}
+	t.size = t.Used()
+	return t, 0, nil
+}
+
+// parseSymbol reads the printable form of a symbol: a character for each byte, then </w> at the end of
+// a word.
+func parseSymbol(text string) (symbol, bool) {
+	text, end := strings.CutSuffix(text, "</w>")
+	var raw []byte
+	for _, r := range text {
+		b, ok := runeByte[r]
+		if !ok {
+			return symbol{}, false
+		}
+		raw = append(raw, b)
+	}
+	return symbol{string(raw), end}, len(raw) > 0
+}

@@ -1,0 +1,94 @@
+package token
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"tandem/core/fault"
+)
+
+// golden is one entry of testdata/clip.json, made by tools/goldens/token with OpenCLIP 3.3.0.
+type golden struct {
+	Text  string
+	Clean string
+	IDs   []int32 // under testdata/merges.txt
+	Full  []int32 // under the published merges
+}
+
+func goldens(t *testing.T) []golden {
+	t.Helper()
+	data, err := os.ReadFile("testdata/clip.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []golden
+	if err := json.Unmarshal(data, &list); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestCleanIsThatOfOpenCLIP(t *testing.T) {
+	for _, g := range goldens(t) {
+		if got := Clean(g.Text); got != g.Clean {
+			t.Errorf("%+q\n got %+q\nwant %+q", g.Text, got, g.Clean)
+		}
+	}
+}
+
+func TestIDsAreThoseOfOpenCLIP(t *testing.T) {
+	clip, err := ReadMerges("testdata/merges.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range goldens(t) {
+		if got := clip.Encode(g.Text, 0); !slices.Equal(got, g.IDs) {
+			t.Errorf("%+q\n got %v\nwant %v", g.Text, got, g.IDs)
+		}
+	}
+}
+
+func TestIDsUnderThePublishedMerges(t *testing.T) {
+	path := os.Getenv("TANDEM_CLIP_MERGES")
+	if path == "" {
+		t.Skip("TANDEM_CLIP_MERGES does not name bpe_simple_vocab_16e6.txt[.gz]")
+	}
+	clip, err := ReadMerges(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if clip.VocabSize() != 49408 || clip.SOT() != 49406 || clip.EOT() != 49407 {
+		t.Errorf("vocabulary of %d, SOT %d, EOT %d", clip.VocabSize(), clip.SOT(), clip.EOT())
+	}
+	for _, g := range goldens(t) {
+		if got := clip.Encode(g.Text, 0); !slices.Equal(got, g.Full) {
+			t.Errorf("%+q\n got %v\nwant %v", g.Text, got, g.Full)
+		}
+	}
+}
+
+func TestBrokenMergesFileNamesTheLine(t *testing.T) {
+	for content, want := range map[string]int{
+		"#version\ni n\nt h e\n":         3,
+		"#version\ni n\n\nin g\nxyz q\n": 5,
+		"#version\nn</w> i\n":            2,
+		"#version\ni n\ni n\n":           3,
+		"#version\ni n\n\x01 n\n":        3,
+	} {
+		path := filepath.Join(t.TempDir(), "merges.txt")
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := ReadMerges(path)
+		e, ok := err.(*fault.Error)
+		if !ok || e.Kind != fault.Corrupt || e.Line != want || e.File != path {
+			t.Errorf("%q: got %v, want fault.Corrupt in line %d", content, err, want)
+		}
+	}
+	if _, err := ReadMerges(filepath.Join(t.TempDir(), "none")); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("missing file: %v", err)
+	}
+}

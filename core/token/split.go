@@ -1,0 +1,79 @@
+package token
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The special tokens as CLIP writes them. In a caption they stand for the ids themselves.
+const (
+	startText = "<|startoftext|>"
+	endText   = "<|endoftext|>"
+)
+
+var contractions = []string{"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}
+
+// split calls word for each match of CLIP's pattern in a cleaned text, in order:
+//
+//	<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+
+//
+// A hand-written scanner, as RE2 has no need of backtracking here and a regular expression would take
+// most of the time of training a vocabulary.
+func split(text string, word func(string)) {
+	for len(text) > 0 {
+		n := special(text)
+		if n == 0 {
+			r, size := utf8.DecodeRuneInString(text)
+			switch {
+			case unicode.IsLetter(r):
+				n = span(text, unicode.IsLetter)
+			case unicode.IsNumber(r):
+				n = size
+			case unicode.IsSpace(r):
+				text = text[size:]
+				continue
+			default:
+				n = span(text, isOther)
+			}
+		}
+		word(text[:n])
+		text = text[n:]
+	}
+}
+
+// special is the length of the special token or contraction that text starts with, 0 for none.
+func special(text string) int {
+	switch text[0] {
+	case '<':
+		for _, s := range []string{startText, endText} {
+			if strings.HasPrefix(text, s) {
+				return len(s)
+			}
+		}
+	case '\'':
+		for _, c := range contractions {
+			if strings.HasPrefix(text, c) {
+				return len(c)
+			}
+		}
+		if strings.HasPrefix(text, "'ſ") { // the long s matches s when case is ignored
+			return len("'ſ")
+		}
+	}
+	return 0
+}
+
+func isOther(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsSpace(r)
+}
+
+// span is the length in bytes of the longest prefix of runes that match.
+func span(text string, match func(rune) bool) int {
+	for i, r := range text {
+		if !match(r) {
+			return i
+		}
+	}
+	return len(text)
+}

@@ -1,0 +1,99 @@
+// Package token turns captions into token ids: CLIP's byte-level BPE from its published merges file,
+// a BPE trained on the captions at hand, and plain bytes.
+//
+// All tokenizers clean the text first (Clean), wrap it in a start (SOT) and an end (EOT) token and pad
+// with id 0. SOT and EOT are the two largest ids of the vocabulary, so that the position of the EOT is
+// the argmax of the ids, as text encoders of CLIP's kind rely on.
+//
+// The package knows nothing of encoders, spec files or checkpoints; Save gives bytes to store and Load
+// takes them back.
+package token
+
+import (
+	"encoding/json"
+
+	"tandem/core/fault"
+)
+
+// Pad is the id after the end of a text.
+const Pad int32 = 0
+
+// Tokenizer maps texts to ids in [0, VocabSize). Implementations are safe for concurrent use.
+type Tokenizer interface {
+	// Encode gives SOT, the ids of the text and EOT. When that is longer than contextLength tokens it
+	// is cut there and the last id set to EOT; a contextLength under 1 means no limit. The slice
+	// belongs to the caller.
+	Encode(text string, contextLength int) []int32
+	// Decode is the cleaned text that ids stand for, without SOT, EOT and what follows the EOT. Ids
+	// out of range are left out; bytes that are no UTF-8 become U+FFFD.
+	Decode(ids []int32) string
+	// VocabSize is the number of rows that a token embedding needs. Ids may be unused.
+	VocabSize() int
+	// SOT and EOT are VocabSize()-2 and VocabSize()-1.
+	SOT() int32
+	EOT() int32
+	// Save is the whole tokenizer as JSON, for Load.
+	Save() ([]byte, error)
+}
+
+// EncodeBatch encodes B texts to ids [B, T] row-major with T = contextLength ≥ 1, padded with Pad, and
+// lengths [B], the tokens of each row up to and with its EOT.
+func EncodeBatch(t Tokenizer, texts []string, contextLength int) (ids, lengths []int32) {
+	if contextLength < 1 {
+		panic("token: contextLength must be at least 1")
+	}
+	ids = make([]int32, len(texts)*contextLength)
+	lengths = make([]int32, len(texts))
+	for i, text := range texts {
+		lengths[i] = int32(copy(ids[i*contextLength:], t.Encode(text, contextLength)))
+	}
+	return ids, lengths
+}
+
+// saved is the JSON form of every tokenizer. Merges holds pairs of ids, flattened.
+type saved struct {
+	Format    string  `json:"format"`
+	VocabSize int     `json:"vocab_size"`
+	Merges    []int32 `json:"merges,omitempty"`
+}
+
+// The values of saved.Format; the number changes when the same file would give other ids.
+const (
+	formatBPE   = "bpe/1"
+	formatBytes = "bytes/1"
+)
+
+// Load makes the tokenizer that Save described. What Save did not write is fault.Corrupt.
+func Load(data []byte) (Tokenizer, error) {
+	var s saved
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fault.New(fault.Corrupt, "tokenizer: %w", err)
+	}
+	var t Tokenizer
+	var err error
+	switch s.Format {
+	case formatBPE:
+		t, err = newBPE(s.VocabSize, s.Merges)
+	case formatBytes:
+		t, err = NewBytes(s.VocabSize)
+	default:
+		return nil, fault.New(fault.Corrupt, "tokenizer: unknown format %q", s.Format)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Corrupt, "tokenizer: %w", err)
+	}
+	return t, nil
+}
+
+// wrap puts SOT and EOT around the ids of a text and cuts to contextLength.
+func wrap(body []int32, sot, eot int32, contextLength int) []int32 {
+	n := len(body) + 2
+	if contextLength >= 1 {
+		n = min(n, contextLength)
+	}
+	out := make([]int32, n)
+	out[0] = sot
+	copy(out[1:], body)
+	out[n-1] = eot
+	return out
+}
