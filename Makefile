@@ -14,7 +14,7 @@ RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/st
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
 .DEFAULT_GOAL := help
-.PHONY: help build plugins test test-long race lint gen bench demo clean
+.PHONY: deps help build plugins test test-long race lint gen bench demo clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -47,8 +47,13 @@ bench: build ## benchmarks: engine kernels, the quickstart's step
 	$(GO) test $(GOFLAGS_BUILD) -run '^$$' -bench . -benchtime 1s ./core/device/... ./core/graph/...
 	bin/runner bench experiments/quickstart.yaml
 
-demo: build ## train the quickstart and show what it learnt (a few minutes)
-	sh tools/demo.sh
+demo: ## train the quickstart and show what it learnt (a few minutes)
+	@sh tools/deps.sh
+	@$(MAKE) --no-print-directory build
+	@sh tools/demo.sh
+
+deps: ## install oneDNN where that needs no question (Debian or Ubuntu, as root)
+	@sh tools/deps.sh
 
 clean: ## remove build outputs (not results)
 	rm -rf bin
