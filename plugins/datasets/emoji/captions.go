@@ -1,0 +1,89 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"tandem/core/clip"
+	"tandem/core/random"
+	"tandem/core/sdk/sample"
+	"tandem/plugins/datasets/emoji/catalog"
+)
+
+// describe fills in samples, targets and captions of the pictures. Classes are those that occur among
+// them, in the order of the table.
+func (c Config) describe(set *sample.Set, emoji []catalog.Emoji, pictures []picture) {
+	label, group, subgroup := classes{name: "label"}, classes{name: "group"}, classes{name: "subgroup"}
+	texts := map[string]bool{}
+	for _, p := range pictures {
+		e := emoji[p.emoji]
+		set.Samples = append(set.Samples, sample.Sample{
+			Key: key(emoji, p), Group: int64(p.emoji), Captions: c.all(e, name(e, p)),
+			Labels: []int32{label.id(e.Label), group.id(e.Group), subgroup.id(e.Subgroup)},
+		})
+		if c.Captions == "tags" && len(e.Tags) > 0 {
+			continue
+		}
+		for _, t := range sample.FillAll(c.Templates, name(e, p)) {
+			if !texts[t] {
+				texts[t] = true
+				set.Texts = append(set.Texts, t)
+			}
+		}
+	}
+	set.Targets = []clip.Target{label.target(), group.target(), subgroup.target()}
+	set.Caption = func(i int, s *random.Stream) string {
+		p := pictures[i]
+		return c.draw(emoji[p.emoji], name(emoji[p.emoji], p), s)
+	}
+}
+
+// name is what a picture is called: the label, with its skin tone if it has one.
+func name(e catalog.Emoji, p picture) string {
+	if p.tone >= 0 {
+		return e.Tones[p.tone].Label
+	}
+	return e.Label
+}
+
+// all are the captions of evaluation.
+func (c Config) all(e catalog.Emoji, name string) []string {
+	tags := strings.Join(e.Tags, " ")
+	switch {
+	case c.Captions == "label" || tags == "":
+		return []string{name}
+	case c.Captions == "tags":
+		return []string{tags}
+	}
+	return []string{name, tags}
+}
+
+// draw is a caption of training: a label in a template, or some tags in random order.
+func (c Config) draw(e catalog.Emoji, name string, s *random.Stream) string {
+	if c.Captions == "label" || len(e.Tags) == 0 || c.Captions == "both" && s.Float64() < c.LabelShare {
+		return sample.Fill(sample.Choose(s, c.Templates), name)
+	}
+	n := 1 + s.IntN(min(c.MaxTags, len(e.Tags)))
+	tags := make([]string, n)
+	for i, at := range s.Perm(len(e.Tags))[:n] {
+		tags[i] = e.Tags[at]
+	}
+	return strings.Join(tags, " ")
+}
+
+// classes gives each distinct text an id.
+type classes struct {
+	name  string
+	texts []string
+}
+
+func (c *classes) id(text string) int32 {
+	i := slices.Index(c.texts, text)
+	if i < 0 {
+		i = len(c.texts)
+		c.texts = append(c.texts, text)
+	}
+	return int32(i)
+}
+
+func (c *classes) target() clip.Target { return clip.Target{Name: c.name, Classes: c.texts} }

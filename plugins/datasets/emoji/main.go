@@ -1,0 +1,7 @@
+// Command emoji is the dataset plugin datasets/emoji: pictures of emoji in several vendors' styles
+// with their names and tags as captions. 512 emoji in two styles are built in.
+package main
+
+import "tandem/core/sdk"
+
+func main() { sdk.ServeDataset(Plugin) }

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"tandem/core/fault"
+	"tandem/core/sdk/sample"
+	"tandem/core/vision"
+	"tandem/plugins/datasets/emoji/catalog"
+)
+
+// data holds what tools/emoji-embed makes: the table and a sheet for each style.
+//
+//go:embed data/emoji.jsonl data/google.png data/twitter.png
+var data embed.FS
+
+// Cells of a sheet, in the order of the table.
+const (
+	cellSide     = 32
+	sheetColumns = 32
+)
+
+// picture is one picture of an emoji.
+type picture struct {
+	emoji int    // position in the table
+	tone  int    // position in the emoji's Tones, -1 for the emoji itself
+	style string // vendor
+}
+
+// source is where pictures come from.
+type source struct {
+	emoji  []catalog.Emoji
+	note   string
+	open   func(picture) (vision.Picture, error)
+	digest func(context.Context, []picture) (string, error)
+}
+
+func openSource(c Config) (*source, error) {
+	if c.Root == "" {
+		return builtIn()
+	}
+	emoji, err := catalog.Read(c.Root)
+	if err != nil {
+		var e *fault.Error
+		if errors.As(err, &e) {
+			e.Path = "with.root"
+		}
+		return nil, err
+	}
+	path := func(p picture) string { return catalog.PicturePath(c.Root, p.style, image(emoji, p)) }
+	return &source{
+		emoji: emoji,
+		note:  fmt.Sprintf("%d emoji of emojibase-data (MIT), %s", len(emoji), licences),
+		open:  func(p picture) (vision.Picture, error) { return sample.ReadPicture(path(p), vision.Options{}) },
+		digest: func(ctx context.Context, pictures []picture) (string, error) {
+			paths, names := make([]string, len(pictures)), make([]string, len(pictures))
+			for i, p := range pictures {
+				paths[i], names[i] = path(p), key(emoji, p)
+			}
+			return sample.DigestFiles(ctx, paths, names)
+		},
+	}, nil
+}
+
+const licences = "pictures google (Noto, Apache-2.0) and twitter (Twemoji, CC-BY 4.0)"
+
+// builtIn decodes the sheets, which takes some milliseconds.
+func builtIn() (*source, error) {
+	emoji, err := table()
+	if err != nil {
+		return nil, err
+	}
+	h := sha256.New()
+	sheets := map[string]vision.Picture{}
+	for _, style := range []string{"google", "twitter"} {
+		file, err := data.ReadFile("data/" + style + ".png")
+		if err != nil {
+			return nil, fault.New(fault.Internal, "%w", err)
+		}
+		h.Write(file)
+		if sheets[style], err = vision.Decode(file, vision.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	return &source{
+		emoji: emoji,
+		note:  fmt.Sprintf("%d built-in emoji of emojibase-data 17.0.0 (MIT), %s", len(emoji), licences),
+		open: func(p picture) (vision.Picture, error) {
+			x, y := p.emoji%sheetColumns*cellSide, p.emoji/sheetColumns*cellSide
+			return sheets[p.style].Crop(x, y, cellSide, cellSide), nil
+		},
+		digest: func(context.Context, []picture) (string, error) { return hex.EncodeToString(h.Sum(nil)), nil },
+	}, nil
+}
+
+func table() ([]catalog.Emoji, error) {
+	file, err := data.ReadFile("data/emoji.jsonl")
+	if err != nil {
+		return nil, fault.New(fault.Internal, "%w", err)
+	}
+	var out []catalog.Emoji
+	for d := json.NewDecoder(bytes.NewReader(file)); ; {
+		var e catalog.Emoji
+		if err := d.Decode(&e); err == io.EOF {
+			return out, nil
+		} else if err != nil {
+			return nil, fault.New(fault.Internal, "built-in table: %w", err)
+		}
+		out = append(out, e)
+	}
+}
+
+func image(emoji []catalog.Emoji, p picture) string {
+	if p.tone >= 0 {
+		return emoji[p.emoji].Tones[p.tone].Image
+	}
+	return emoji[p.emoji].Image
+}
+
+// key is the stable name of a picture: "1f600/google".
+func key(emoji []catalog.Emoji, p picture) string {
+	hex := emoji[p.emoji].Hex
+	if p.tone >= 0 {
+		hex = emoji[p.emoji].Tones[p.tone].Hex
+	}
+	return hex + "/" + p.style
+}
