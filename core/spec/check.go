@@ -142,18 +142,6 @@ func (c *checker) value(k Key, value any, p path) any {
 			return bad{}
 		}
 		return v.canonical()
-	case typeRetrieval:
-		switch v := value.(type) {
-		case bool:
-			if !v {
-				return false
-			}
-			value = map[string]any{}
-		case map[string]any:
-		default:
-			return c.wrongType(p, "true, false or a map", value)
-		}
-		return c.value(section(k.Name, "", key("max_samples", clip.TypeInt, int64(0), "").min(0).max(maxInt)), value, p)
 	case typeDevice:
 		return c.device(value, p)
 	case typeAugment:
@@ -175,7 +163,7 @@ func (c *checker) device(value any, p path) any {
 	known := []string{"auto", "cpu", "host", "cuda:0"}
 	if !slices.Contains(known, text) && !cuda.MatchString(text) {
 		hint := "auto, cpu, host or cuda:N; `runner devices` lists those of this machine"
-		if near := nearest(text, known); near != "" {
+		if near := fault.Near(text, known); near != "" {
 			hint += fmt.Sprintf(" (did you mean %s?)", near)
 		}
 		c.fault(p, "unknown device %q", text).WithHint("%s", hint)
@@ -224,7 +212,7 @@ var examples = map[string]string{
 	"a whole number": "write a number such as 8", "a number": "write a number such as 0.5",
 	"a text": "write a word, or a text in quotes", "a device": "write auto, cpu, host or cuda:0",
 	"a list of maps": "write [{key: value}]", "a name or a map": "write none or random_resized_crop",
-	"a number of steps or epochs": "write 200, or 1 epoch", "true, false or a map": "write true or false",
+	"a number of steps or epochs": "write 200, or 1 epoch",
 }
 
 func (c *checker) wrongType(p path, want string, got any) any {

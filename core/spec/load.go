@@ -15,8 +15,15 @@ import (
 
 // Load reads and checks a spec. Its error is a fault.List of everything wrong with it, in file
 // order: the file itself, then those it extends, then environment and --set.
-func Load(file string, opts Options) (*Spec, error) {
-	r := &reader{}
+func Load(file string, opts Options) (*Spec, error) { return load(&reader{}, file, opts) }
+
+// Parse is Load of a text instead of a file; name stands for the file in faults, and its folder is
+// what paths are relative to.
+func Parse(name string, text []byte, opts Options) (*Spec, error) {
+	return load(&reader{text: map[string][]byte{filepath.Clean(name): text}}, name, opts)
+}
+
+func load(r *reader, file string, opts Options) (*Spec, error) {
 	r.readFile(filepath.Clean(file), nil, Origin{})
 	m := newMerged()
 	for _, l := range r.layers {
@@ -266,11 +273,6 @@ func decodable(tree map[string]any) map[string]any {
 		train["augment"] = crop
 	} else {
 		train["augment"] = nil
-	}
-	for _, e := range out["eval"].([]any) {
-		if m := e.(map[string]any); m["retrieval"] == false {
-			m["retrieval"] = nil
-		}
 	}
 	return out
 }

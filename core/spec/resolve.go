@@ -164,39 +164,11 @@ func (s *Spec) Identity(plugins map[string]string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Param is one flattened value, for comparing runs.
-type Param struct {
-	Key string
-	// Exactly one of the three is set.
-	Number *float64
-	Text   *string
-	JSON   json.RawMessage
-}
-
-// Params are Entries as numbers (booleans are 0 and 1), texts and JSON for the rest.
-func (s *Spec) Params() []Param {
-	entries := s.Entries()
-	out := make([]Param, len(entries))
-	for i, e := range entries {
-		out[i].Key = e.Path
-		number := 0.0
-		switch v := e.Value.(type) {
-		case string:
-			out[i].Text = &v
-			continue
-		case int64:
-			number = float64(v)
-		case float64:
-			number = v
-		case bool:
-			if v {
-				number = 1
-			}
-		default:
-			out[i].JSON, _ = json.Marshal(v)
-			continue
-		}
-		out[i].Number = &number
+// Params are Entries as a flat map, for comparing runs by key.
+func (s *Spec) Params() map[string]any {
+	out := map[string]any{}
+	for _, e := range s.Entries() {
+		out[e.Path] = clone(e.Value)
 	}
 	return out
 }

@@ -4,15 +4,14 @@ import "tandem/core/clip"
 
 // Types of keys beyond those of a with block.
 const (
-	typeSection   clip.FieldType = "map"
-	typeSections  clip.FieldType = "list of maps"
-	typeWith      clip.FieldType = "plugin settings"
-	typePlugin    clip.FieldType = "plugin"
-	typeAugment   clip.FieldType = "augmentation"
-	typeInterval  clip.FieldType = "steps or epochs"
-	typeRetrieval clip.FieldType = "bool or map"
-	typeDevice    clip.FieldType = "device"
-	typeAny       clip.FieldType = "anything"
+	typeSection  clip.FieldType = "map"
+	typeSections clip.FieldType = "list of maps"
+	typeWith     clip.FieldType = "plugin settings"
+	typePlugin   clip.FieldType = "plugin"
+	typeAugment  clip.FieldType = "augmentation"
+	typeInterval clip.FieldType = "steps or epochs"
+	typeDevice   clip.FieldType = "device"
+	typeAny      clip.FieldType = "anything"
 )
 
 // Key is one key of a spec. The same table checks specs, gives the defaults and is printed in
@@ -79,7 +78,7 @@ var Keys = []Key{
 		section("zero_shot", "classification by prompts; left out: none",
 			key("classes", clip.TypeString, nil, "the dataset's labelling to predict (its target)").required(),
 			key("templates", clip.TypeList, []any{"a photo of a {}."}, "prompts with one `{}` each; their text features are averaged per class").of(clip.TypeString)),
-		key("retrieval", typeRetrieval, false, "recall at 1, 5 and 10, both ways; `true` or `{max_samples: N}`"),
+		key("retrieval", clip.TypeBool, false, "recall at 1, 5 and 10 from image to text and from text to image"),
 		key("batch_size", clip.TypeInt, int64(0), "samples per forward pass; 0: the training batch").min(0).max(1 << 20),
 		key("max_samples", clip.TypeInt, int64(0), "only the first N samples; 0: all").min(0).max(maxInt),
 	}},
@@ -102,7 +101,7 @@ var Keys = []Key{
 		key("cooldown_steps", clip.TypeInt, int64(0), "steps of linear fall to min_lr at the end; schedule cooldown only").min(0).max(maxInt),
 		key("max_grad_norm", clip.TypeFloat, float64(0), "clips the norm over both towers and the loss; 0: no clipping").min(0).max(1e9),
 		key("precision", clip.TypeString, "f32", "").enum("f32"),
-		key("log_every", clip.TypeInt, int64(10), "steps between progress lines when the output is no terminal; every step is recorded regardless").min(1).max(maxInt),
+		key("log_every", clip.TypeInt, int64(1), "steps between the training metrics that are recorded").min(1).max(maxInt),
 		key("eval_every", typeInterval, int64(0), "`200` steps or `1 epoch`; 0: at the end only"),
 		key("checkpoint_every", typeInterval, int64(500), "likewise; 0: at the end and on Ctrl-C only"),
 		key("keep_checkpoints", clip.TypeInt, int64(1), "how many of the newest stay on disk").min(1).max(maxInt)),

@@ -32,7 +32,8 @@ type reader struct {
 	layers []layer
 	files  []string // in the order read, for sorting faults
 	faults fault.List
-	broken bool // a file could not be taken in: what would follow from its absence is noise
+	text   map[string][]byte // what stands for the content of a file
+	broken bool              // a file could not be taken in: what would follow from its absence is noise
 }
 
 func (r *reader) fault(o Origin, p path, kind fault.Kind, format string, args ...any) *fault.Error {
@@ -56,7 +57,10 @@ func (r *reader) readFile(file string, stack []string, from Origin) {
 		r.fault(from, at, fault.Invalid, "more than 32 files deep")
 		return
 	}
-	data, err := os.ReadFile(file)
+	data, err := r.text[file], error(nil)
+	if data == nil {
+		data, err = os.ReadFile(file)
+	}
 	if err != nil {
 		r.broken = true
 		kind := fault.Invalid

@@ -68,7 +68,7 @@ type Eval struct {
 	With       json.RawMessage `json:"with"`
 	Name       string          `json:"name"` // unique among the evaluations
 	ZeroShot   *ZeroShot       `json:"zero_shot"`
-	Retrieval  *Retrieval      `json:"retrieval"`
+	Retrieval  bool            `json:"retrieval"`
 	BatchSize  int             `json:"batch_size"`  // filled in
 	MaxSamples int             `json:"max_samples"` // 0: all
 }
@@ -77,11 +77,6 @@ type Eval struct {
 type ZeroShot struct {
 	Classes   string   `json:"classes"`   // a target of the dataset
 	Templates []string `json:"templates"` // each with one {}
-}
-
-// Retrieval is ranking of captions by image and of images by caption.
-type Retrieval struct {
-	MaxSamples int `json:"max_samples"` // 0: those of the evaluation
 }
 
 // Train is the recipe.

@@ -1,0 +1,101 @@
+package spec
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tandem/core/fault"
+)
+
+func loadGood(t *testing.T, set ...string) *Spec {
+	t.Helper()
+	archive, err := os.ReadFile("testdata/good.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(archive), "-- in.yaml --\n")
+	text, _, _ = strings.Cut(text, "-- want.yaml --\n")
+	s, err := Parse("good.yaml", []byte(text), Options{Catalog: readCatalog(t), Set: set})
+	if err != nil {
+		t.Fatal(fault.Format(err))
+	}
+	return s
+}
+
+// The identity moves with everything that moves a number, and with nothing else.
+func TestIdentity(t *testing.T) {
+	plugins := map[string]string{"encoders/vit": "aa", "losses/clip": "bb"}
+	base := loadGood(t).Identity(plugins)
+	for _, set := range []string{"name=other", "description=x", "variant=v", "train.keep_checkpoints=9", "data.workers=3"} {
+		if loadGood(t, set).Identity(plugins) != base {
+			t.Errorf("%s changes the identity", set)
+		}
+	}
+	for _, set := range []string{"seed=1", "train.lr=1e-3", "image.with.width=192", "train.max_steps=5", "eval.0.retrieval=false", "data.train.shuffle=false", "device=host"} {
+		if loadGood(t, set).Identity(plugins) == base {
+			t.Errorf("%s does not change the identity", set)
+		}
+	}
+	plugins["losses/clip"] = "cc"
+	if loadGood(t).Identity(plugins) == base {
+		t.Error("another plugin binary does not change the identity")
+	}
+}
+
+// Params name every leaf once, under the path that faults use.
+func TestParams(t *testing.T) {
+	p := loadGood(t, "train.eval_every=2 epochs").Params()
+	for key, want := range map[string]any{
+		"image.with.width": int64(128), "train.lr": 5e-4, "train.eval_every": "2 epochs",
+		"eval[0].retrieval": true, "loss.plugin": "clip", "loss.with.learnable": true,
+	} {
+		if p[key] != want {
+			t.Errorf("%s is %v (%T), want %v", key, p[key], p[key], want)
+		}
+	}
+}
+
+// The decoded form carries what the tree says.
+func TestDecoded(t *testing.T) {
+	s := loadGood(t, "data.train.augment=random_resized_crop", "train.checkpoint_every=0.5 epochs")
+	a := s.Data.Train.Augment
+	if a == nil || a.Name != "random_resized_crop" || a.Scale != [2]float64{0.9, 1} {
+		t.Errorf("augment is %+v", a)
+	}
+	if n := s.Train.CheckpointEvery.In(7); n != 4 {
+		t.Errorf("half an epoch of 7 steps is %d steps", n)
+	}
+	if s.Eval[0].ZeroShot == nil || s.Eval[0].ZeroShot.Classes != "label" || s.Eval[0].BatchSize != 128 {
+		t.Errorf("eval is %+v", s.Eval[0])
+	}
+	if string(s.Loss.With) != `{"label_smoothing":0,"learnable":true,"temperature":0.07}` {
+		t.Errorf("loss.with is %s", s.Loss.With)
+	}
+}
+
+// docs/spec.md holds the table of keys that the checker works by.
+func TestDocumentation(t *testing.T) {
+	file := filepath.Join("..", "..", "docs", "spec.md")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- keys: written by `go test ./core/spec -update` -->\n", "<!-- end of keys -->"
+	head, rest, ok := strings.Cut(string(data), begin)
+	old, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatal("docs/spec.md lost its marks")
+	}
+	want := Markdown()
+	if *update {
+		if err := os.WriteFile(file, []byte(head+begin+want+end+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if old != want {
+		t.Error("docs/spec.md is not what Keys says; run go test ./core/spec -update")
+	}
+}

@@ -1,0 +1,66 @@
+package spec
+
+import (
+	"fmt"
+	"strings"
+
+	"tandem/core/clip"
+)
+
+// Markdown is the table of every key of a spec, for docs/spec.md.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n")
+	markdown(&b, Keys, "")
+	return b.String()
+}
+
+func markdown(b *strings.Builder, keys []Key, prefix string) {
+	for _, k := range keys {
+		name := prefix + k.Name
+		switch k.Type {
+		case typeSection:
+			markdown(b, k.Sub, name+".")
+			continue
+		case typeSections:
+			markdown(b, k.Sub, name+"[].")
+			continue
+		}
+		help := k.Help
+		if len(k.Enum) > 0 {
+			help = strings.TrimPrefix(help+"; ", "; ") + "one of `" + strings.Join(k.Enum, "`, `") + "`"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", name, typeText(k), defaultText(k), help)
+	}
+}
+
+func typeText(k Key) string {
+	switch k.Type {
+	case clip.TypeList:
+		return "list of " + string(k.Elem) + "s"
+	case typePlugin:
+		return string(k.Kind) + " plugin"
+	}
+	text := string(k.Type)
+	if k.Type == clip.TypeInt && k.Min != nil && *k.Min > 0 {
+		text += fmt.Sprintf(" ≥ %v", *k.Min)
+	}
+	return text
+}
+
+func defaultText(k Key) string {
+	switch {
+	case k.Required:
+		return "required"
+	case k.Default == nil || k.Default == "":
+		return ""
+	}
+	if list, ok := k.Default.([]any); ok {
+		parts := make([]string, len(list))
+		for i, e := range list {
+			parts[i] = fmt.Sprintf("%q", e)
+		}
+		return "`[" + strings.Join(parts, ", ") + "]`"
+	}
+	return fmt.Sprintf("`%v`", k.Default)
+}
