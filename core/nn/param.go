@@ -1,0 +1,115 @@
+// Package nn declares the parameters of image and text networks and builds their graphs: linear and
+// convolution layers, norms, attention, the residual attention block of transformers, the attention
+// pool of CLIP's ResNet (Radford et al. 2021).
+//
+// A network is built in two steps. Its constructor registers every parameter in a Set under the name
+// that published OpenCLIP checkpoints use, with shape, initialiser and role; nothing is allocated, so
+// a 151 M parameter model is counted for free. Later its Apply method adds the layer to a Graph, once
+// for every batch shape and mode.
+//
+// Activations are dense and row-major: tokens [B, T, W], feature maps NHWC [B, H, W, C].
+package nn
+
+import "fmt"
+
+// Role says what a parameter is, as far as the optimiser cares.
+type Role uint8
+
+// The roles.
+const (
+	// Weight is any parameter of a layer; those of fewer than two dimensions are never decayed.
+	Weight Role = iota
+	// Embedding is a positional or class embedding, decayed only on request.
+	Embedding
+)
+
+// Param is one trainable array.
+type Param struct {
+	Name  string // the checkpoint key: visual.conv1.weight
+	Shape []int
+	Init  Init
+	Role  Role
+}
+
+// Len is the number of scalars.
+func (p *Param) Len() int { return elements(p.Shape) }
+
+// Decayed says whether weight decay applies: to arrays of two dimensions and more; to embeddings
+// only when decayEmbeddings.
+func (p *Param) Decayed(decayEmbeddings bool) bool {
+	return len(p.Shape) >= 2 && (p.Role != Embedding || decayEmbeddings)
+}
+
+// Stat is an array that is learned without gradients: a running statistic of batch normalisation.
+type Stat struct {
+	Name  string
+	Shape []int
+	Value float32 // initial value of all elements
+}
+
+// Len is the number of scalars.
+func (s *Stat) Len() int { return elements(s.Shape) }
+
+// Set is the parameters and statistics of a network in the order of registration. The zero value is
+// empty and ready.
+type Set struct {
+	params []*Param
+	stats  []*Stat
+	names  map[string]bool
+}
+
+// Param registers a trainable array. A name used twice panics.
+func (s *Set) Param(name string, init Init, shape ...int) *Param {
+	s.claim(name)
+	p := &Param{Name: name, Shape: shape, Init: init}
+	s.params = append(s.params, p)
+	return p
+}
+
+// Embedding registers a positional or class embedding.
+func (s *Set) Embedding(name string, init Init, shape ...int) *Param {
+	p := s.Param(name, init, shape...)
+	p.Role = Embedding
+	return p
+}
+
+// Stat registers a running statistic with its initial value.
+func (s *Set) Stat(name string, value float32, shape ...int) *Stat {
+	s.claim(name)
+	t := &Stat{Name: name, Shape: shape, Value: value}
+	s.stats = append(s.stats, t)
+	return t
+}
+
+// Params is the trainable arrays in order of registration.
+func (s *Set) Params() []*Param { return s.params }
+
+// Stats is the running statistics in order of registration.
+func (s *Set) Stats() []*Stat { return s.stats }
+
+// Count is the number of trainable scalars.
+func (s *Set) Count() int64 {
+	var n int64
+	for _, p := range s.params {
+		n += int64(p.Len())
+	}
+	return n
+}
+
+func (s *Set) claim(name string) {
+	if s.names[name] {
+		panic(fmt.Sprintf("nn: parameter %q registered twice", name))
+	}
+	if s.names == nil {
+		s.names = make(map[string]bool)
+	}
+	s.names[name] = true
+}
+
+func elements(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
