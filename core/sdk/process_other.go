@@ -1,0 +1,11 @@
+//go:build !unix
+
+package sdk
+
+func keepStdoutForHandshake() error { return nil }
+
+func closeOnExec(int) {}
+
+func onTerminate(func()) {}
+
+func killFamily() {}

@@ -1,0 +1,32 @@
+package wire
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"os"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+)
+
+// Manifest is the file <binary>.json beside a plugin: its descriptor, valid for the binary with this
+// checksum only. `<binary> --manifest` prints it.
+type Manifest struct {
+	SHA256     string          `json:"sha256"` // hex
+	Descriptor clip.Descriptor `json:"descriptor"`
+}
+
+// SHA256 is the checksum of a file, in hex.
+func SHA256(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fault.New(fault.NotFound, "%w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fault.New(fault.Corrupt, "%w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
