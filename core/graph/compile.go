@@ -1,6 +1,15 @@
 package graph
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+
+	G "gorgonia.org/gorgonia"
+
+	"tandem/core/device"
+	"tandem/core/fault"
+)
 
 // CompileOptions say what a program computes and what it is bound to.
 type CompileOptions struct {
@@ -53,3 +62,123 @@ const (
 	Accumulate Mode = iota // add to them
 	Overwrite              // replace them
 )
+
+// Compile turns a graph into a program. It returns the graph's first building error, fault.Invalid
+// when options and graph disagree, and what Backend.Prepare and Backend.Alloc return.
+func Compile(g *Graph, backend device.Backend, options CompileOptions) (*Program, error) {
+	if g.err != nil {
+		return nil, g.err
+	}
+	if err := options.check(g); err != nil {
+		return nil, err
+	}
+	d := &gradients{}
+	if len(options.Backward) > 0 {
+		var err error
+		if d, err = g.differentiate(options.Backward, options.WRT, options.Frozen); err != nil {
+			return nil, err
+		}
+	}
+	seen := map[*G.Node]bool{}
+	forward := g.reach(options.Outputs, seen)
+	var effects []effect
+	keep := slices.Concat(options.Outputs, d.given, d.inputs)
+	for _, e := range g.effects {
+		if seen[e.value.raw] {
+			effects = append(effects, e)
+			keep = append(keep, e.value)
+			forward = append(forward, g.reach(e.targets, seen)...)
+		}
+	}
+	var roots []*Node
+	for _, name := range d.names() {
+		roots = append(roots, d.params[name])
+	}
+	roots = append(roots, d.inputs...)
+	backward := g.reach(slices.Concat(roots, d.given), seen)
+	l, err := g.lower(forward, backward, slices.Concat(keep, roots))
+	if err != nil {
+		return nil, err
+	}
+	p := &Program{backend: backend, workspace: options.Workspace, profile: options.Profile, params: options.Params.Values,
+		grads: options.Params.Grads, states: options.States.Values, inputs: map[string]*storage{}}
+	for _, n := range g.inputs {
+		p.inputs[n.Name()] = l.of(n)
+	}
+	for _, n := range options.Outputs {
+		p.outputs = append(p.outputs, l.of(n))
+	}
+	for _, n := range d.given {
+		p.given = append(p.given, l.of(n))
+	}
+	for _, n := range d.inputs {
+		p.inputGrads = append(p.inputGrads, l.of(n))
+	}
+	if err := p.bindStores(l, options); err != nil {
+		return nil, err
+	}
+	if err := p.plan(l, d, options); err != nil {
+		return nil, err
+	}
+	p.addEffects(l, effects)
+	if err := p.prepare(l); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (o *CompileOptions) check(g *Graph) error {
+	invalid := func(format string, args ...any) error {
+		return fault.New(fault.Invalid, format, args...).WithOp("compile")
+	}
+	if len(o.Outputs) == 0 {
+		return invalid("a program needs at least one output")
+	}
+	for _, n := range slices.Concat(o.Outputs, o.Backward, o.WRT) {
+		if n == nil || n.raw == nil || n.g != g {
+			return invalid("an output or input is not a node of the graph")
+		}
+		if n.dtype != device.Real {
+			return invalid("%s is %s, want real", n, n.dtype)
+		}
+	}
+	for i, n := range o.Backward {
+		same := func(m *Node) bool { return m.raw == n.raw }
+		if !slices.ContainsFunc(o.Outputs, same) || slices.ContainsFunc(o.Backward[:i], same) {
+			return invalid("%s is differentiated, but not (or twice) among the outputs", n)
+		}
+	}
+	for _, n := range o.WRT {
+		if l := g.leaves[n.raw]; l == nil || l.kind != leafInput {
+			return invalid("%s is not an input; parameters are differentiated anyway", n)
+		}
+	}
+	return nil
+}
+
+// names are the parameters that have a gradient, sorted.
+func (d *gradients) names() []string { return slices.Sorted(maps.Keys(d.params)) }
+
+// bindStores finds parameters and states in their layouts.
+func (p *Program) bindStores(l *lowering, options CompileOptions) error {
+	for _, s := range l.all {
+		if s.leaf == nil || s.place != inParams && s.place != inStates {
+			continue
+		}
+		store, what := options.Params, "parameter"
+		if s.place == inStates {
+			store, what = options.States, "state"
+		}
+		e, ok := store.Layout.Find(s.leaf.name)
+		if !ok || e.N != s.size {
+			return fault.New(fault.Invalid, "%s %s of %d elements is not in the layout (found %d)", what, s.leaf.name, s.size, e.N).
+				WithOp("compile")
+		}
+		if store.Values == nil || store.Values.Len() < e.Off+e.N {
+			return fault.New(fault.Invalid, "the buffer of %ss is too short for %s", what, s.leaf.name).WithOp("compile")
+		}
+		s.off = e.Off
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package graph
+
+import "tandem/core/device"
+
+// flops counts the operations of matrix products, convolutions and attention; a multiply-add is two.
+// Other kernels are bound by memory and count none, as is customary.
+func flops(k device.Kernel) float64 {
+	attention := func(a device.Attention, products float64) float64 {
+		f := 2 * products * float64(a.B*a.Heads) * float64(a.Tq) * float64(a.Tk) * float64(a.HeadDim)
+		if a.Causal {
+			f /= 2
+		}
+		return f
+	}
+	conv := func(c device.Conv2D) float64 {
+		oh, ow := c.OutSize()
+		return 2 * float64(c.B*oh*ow) * float64(c.OutC) * float64(c.InC*c.KH*c.KW)
+	}
+	switch k := k.(type) {
+	case device.MatMul:
+		return 2 * float64(k.Batch) * float64(k.M) * float64(k.N) * float64(k.K)
+	case device.Attention:
+		return attention(k, 2) // q·kᵀ, p·v
+	case device.AttentionBack:
+		return attention(device.Attention(k), 5) // q·kᵀ again, dp, dq, dk, dv
+	case device.ConvForward:
+		return conv(k.Conv2D)
+	case device.ConvBackData:
+		return conv(k.Conv2D)
+	case device.ConvBackWeights:
+		return conv(k.Conv2D)
+	}
+	return 0
+}
