@@ -1,0 +1,92 @@
+package metric
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Retrieval accumulates how well queries find their positives among candidates, in one direction,
+// one query at a time. A candidate is a positive of a query when both are of one group; a query may
+// have several.
+//
+// The rank of a query is that of its best positive, from 1: one more than the candidates of other
+// groups that score at least as high. Ties thus count against the model, so that one that maps
+// everything to one point finds nothing.
+type Retrieval struct {
+	groups  []int64
+	present map[int64]bool
+	ranks   []int
+	skipped int
+}
+
+// NewRetrieval starts over candidates with the groups given; they are not copied.
+func NewRetrieval(groups []int64) *Retrieval {
+	r := &Retrieval{groups: groups, present: make(map[int64]bool, len(groups))}
+	for _, g := range groups {
+		r.present[g] = true
+	}
+	return r
+}
+
+// Add takes the scores of one query, one per candidate, and its group. A query without a positive is
+// counted by Skipped and otherwise left out. It panics when there are not as many scores as
+// candidates.
+func (r *Retrieval) Add(scores []float32, group int64) {
+	if len(scores) != len(r.groups) {
+		panic(fmt.Sprintf("metric: %d scores for %d candidates", len(scores), len(r.groups)))
+	}
+	if !r.present[group] {
+		r.skipped++
+		return
+	}
+	var best float32
+	found := false
+	for i, s := range scores {
+		if r.groups[i] == group && s == s && (!found || s > best) {
+			best, found = s, true
+		}
+	}
+	rank := 1
+	for i, s := range scores {
+		if r.groups[i] != group && (!found || s >= best) {
+			rank++
+		}
+	}
+	r.ranks = append(r.ranks, rank)
+}
+
+// Ranks are the ranks of the queries in the order of Add, without those skipped.
+func (r *Retrieval) Ranks() []int { return r.ranks }
+
+// Skipped is the number of queries that had no positive.
+func (r *Retrieval) Skipped() int { return r.skipped }
+
+// Metrics gives R@1, R@5 and R@10 — the share of queries with a positive among the first k; absent
+// under k candidates — then mean_rank and median_rank. Nothing without queries.
+func (r *Retrieval) Metrics() []Value {
+	n := len(r.ranks)
+	if n == 0 {
+		return nil
+	}
+	var values []Value
+	for _, k := range []int{1, 5, 10} {
+		if len(r.groups) < k {
+			continue
+		}
+		found := 0
+		for _, rank := range r.ranks {
+			if rank <= k {
+				found++
+			}
+		}
+		values = append(values, Value{fmt.Sprintf("R@%d", k), float64(found) / float64(n)})
+	}
+	sorted := slices.Clone(r.ranks)
+	slices.Sort(sorted)
+	sum := 0.0
+	for _, rank := range sorted {
+		sum += float64(rank)
+	}
+	median := float64(sorted[(n-1)/2]+sorted[n/2]) / 2
+	return append(values, Value{"mean_rank", sum / float64(n)}, Value{"median_rank", median})
+}
