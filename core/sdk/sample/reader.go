@@ -193,6 +193,8 @@ func (r *reader) picture(i int) (vision.Picture, error) {
 	p, err := r.Open(i)
 	if err != nil {
 		r.bad.Store(i, err)
+	}
+	if err != nil || r.Direct {
 		return p, err
 	}
 	size := int64(3 * p.W * p.H)

@@ -36,6 +36,8 @@ type Set struct {
 	// Open decodes the picture of Samples[i]. It is called from several goroutines. Any error makes
 	// the sample unreadable.
 	Open func(i int) (vision.Picture, error)
+	// Direct says that Open is as cheap as memory, so that nothing it returns need be kept.
+	Direct bool
 	// Caption draws the caption of Samples[i] for training; nil takes one of its Captions.
 	Caption func(i int, s *random.Stream) string
 	// Alter changes size × size pixels of RGB in place, in training only, after the crop; nil does

@@ -74,7 +74,7 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := &sample.Set{Fail: cfg.OnError == "fail", Note: src.note}
+	set := &sample.Set{Fail: cfg.OnError == "fail", Direct: cfg.Root == "", Note: src.note}
 	if set.Pixels, err = src.digest(ctx, pictures); err != nil {
 		return nil, err
 	}

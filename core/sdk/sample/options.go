@@ -1,0 +1,46 @@
+package sample
+
+import (
+	"tandem/core/fault"
+	"tandem/core/random"
+	"tandem/core/vision"
+)
+
+// Options are what datasets of picture files have in common; embed them in a config (sdk.Schema).
+type Options struct {
+	Split        string  `with:"split" enum:"all,train,test" help:"part of the samples; train and test need test_fraction"`
+	TestFraction float64 `with:"test_fraction" min:"0" max:"1" help:"share of samples in the test split"`
+	SplitSeed    uint64  `with:"split_seed" help:"chooses the test split, whatever the run's seed"`
+	Background   [3]int  `with:"background" min:"0" max:"255" help:"RGB under transparent pixels"`
+	OnError      string  `with:"on_error" enum:"skip,fail" help:"replace or leave out what cannot be read, or stop"`
+}
+
+// DefaultOptions are everything on white, faults skipped.
+var DefaultOptions = Options{Split: "all", Background: [3]int{255, 255, 255}, OnError: "skip"}
+
+// Check finds a split without a fraction.
+func (o Options) Check() error {
+	if o.Split != "all" && (o.TestFraction <= 0 || o.TestFraction >= 1) {
+		return fault.New(fault.Invalid, "%v with split: %s", o.TestFraction, o.Split).WithPath("with.test_fraction").
+			WithHint("give a fraction between 0 and 1, or split: all")
+	}
+	return nil
+}
+
+// Has says whether a sample with this key is in the split. It depends on the key, the fraction and the
+// split seed only, so that what else is in the dataset moves no sample from one split to the other.
+func (o Options) Has(key string) bool {
+	if o.Split == "all" {
+		return true
+	}
+	held := random.New(o.SplitSeed, "split "+key).Float64() < o.TestFraction
+	return held == (o.Split == "test")
+}
+
+// Vision are the decoding options.
+func (o Options) Vision() vision.Options {
+	return vision.Options{Background: &vision.RGB{uint8(o.Background[0]), uint8(o.Background[1]), uint8(o.Background[2])}}
+}
+
+// Fail says whether an unreadable record or picture is an error.
+func (o Options) Fail() bool { return o.OnError == "fail" }
