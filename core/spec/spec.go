@@ -98,6 +98,7 @@ type Train struct {
 	WarmupSteps     int      `json:"warmup_steps"`
 	CooldownSteps   int      `json:"cooldown_steps"`
 	MaxGradNorm     float64  `json:"max_grad_norm"` // 0: no clipping
+	ParallelTowers  bool     `json:"parallel_towers"`
 	Precision       string   `json:"precision"`
 	LogEvery        int      `json:"log_every"`
 	EvalEvery       Interval `json:"eval_every"`
