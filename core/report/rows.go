@@ -1,0 +1,334 @@
+package report
+
+import (
+	"encoding/csv"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/mattn/go-isatty"
+	"golang.org/x/sys/unix"
+
+	"tandem/core/fault"
+)
+
+// Format is how rows are written.
+type Format string
+
+// The formats.
+const (
+	Text Format = "text" // a table for a person
+	JSON Format = "json" // an array of objects, keys in the order of the columns
+	CSV  Format = "csv"  // RFC 4180 with a header line
+)
+
+// Rows writes the result of a query or a listing. Every row has one value per column: nil, bool, any
+// integer or float (named types too), string, []byte, time.Time, json.RawMessage, fmt.Stringer or a
+// pointer to one of these.
+//
+// Text is as wide as the terminal, with a header in bold when it is one; elsewhere lines are as long
+// as they need to be. nil is – in text, null in JSON and empty in CSV. NaN is NaN in text, null in
+// JSON and NaN in CSV; infinities are ∞, "Infinity" and Infinity. Numbers in JSON and CSV are exact.
+func Rows(w io.Writer, format Format, columns []string, rows [][]any) error {
+	switch format {
+	case JSON:
+		return rowsJSON(w, columns, rows)
+	case CSV:
+		return rowsCSV(w, columns, rows)
+	case Text, "":
+		return rowsText(w, columns, rows)
+	}
+	return fault.New(fault.Invalid, "unknown output format %q", format).WithHint("text, json or csv")
+}
+
+// Value writes v as indented JSON, for results that are not rows.
+func Value(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+func rowsJSON(w io.Writer, columns []string, rows [][]any) error {
+	var b strings.Builder
+	b.WriteString("[")
+	for i, row := range rows {
+		if i > 0 {
+			b.WriteString(",")
+		}
+		b.WriteString("\n  {")
+		for j, name := range columns {
+			if j > 0 {
+				b.WriteString(", ")
+			}
+			value, err := encode(plain(row[j]))
+			if err != nil {
+				return fault.New(fault.Internal, "column %s: %w", name, err)
+			}
+			key, _ := encode(name)
+			b.WriteString(key + ": " + value)
+		}
+		b.WriteString("}")
+	}
+	if len(rows) > 0 {
+		b.WriteString("\n")
+	}
+	b.WriteString("]\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func encode(v any) (string, error) {
+	switch f := v.(type) {
+	case float64:
+		switch {
+		case math.IsNaN(f):
+			return "null", nil
+		case math.IsInf(f, 1):
+			return `"Infinity"`, nil
+		case math.IsInf(f, -1):
+			return `"-Infinity"`, nil
+		}
+	case []byte:
+		v = hex.EncodeToString(f)
+	}
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return strings.TrimSuffix(b.String(), "\n"), err
+}
+
+func rowsCSV(w io.Writer, columns []string, rows [][]any) error {
+	out := csv.NewWriter(w)
+	if err := out.Write(columns); err != nil {
+		return err
+	}
+	fields := make([]string, len(columns))
+	for _, row := range rows {
+		for j := range columns {
+			fields[j] = csvField(plain(row[j]))
+		}
+		if err := out.Write(fields); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+func csvField(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case float64:
+		switch {
+		case math.IsInf(v, 1):
+			return "Infinity"
+		case math.IsInf(v, -1):
+			return "-Infinity"
+		}
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	case []byte:
+		return hex.EncodeToString(v)
+	case json.RawMessage:
+		return string(v)
+	case time.Time:
+		return v.UTC().Format(time.RFC3339Nano)
+	}
+	return fmt.Sprint(v)
+}
+
+// plain reduces a value to nil, bool, int64, uint64, float64, string, []byte, time.Time or
+// json.RawMessage.
+func plain(v any) any {
+	switch v := v.(type) {
+	case nil, bool, int64, float64, string, []byte, time.Time, json.RawMessage:
+		return v
+	case fmt.Stringer:
+		if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
+			return nil
+		}
+		return v.String()
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if r.IsNil() {
+			return nil
+		}
+		return plain(r.Elem().Interface())
+	case reflect.Bool:
+		return r.Bool()
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return r.Int()
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return r.Uint()
+	case reflect.Float32:
+		// The shortest decimal of the float32, not its long double twin.
+		f, _ := strconv.ParseFloat(strconv.FormatFloat(r.Float(), 'g', -1, 32), 64)
+		return f
+	case reflect.Float64:
+		return r.Float()
+	case reflect.String:
+		return r.String()
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return json.RawMessage(text)
+}
+
+func rowsText(w io.Writer, columns []string, rows [][]any) error {
+	cells := make([][]string, len(rows))
+	numeric := make([]bool, len(columns))
+	for j := range columns {
+		numeric[j] = len(rows) > 0
+	}
+	for i, row := range rows {
+		cells[i] = make([]string, len(columns))
+		for j := range columns {
+			v := plain(row[j])
+			switch v.(type) {
+			case nil, int64, uint64, float64:
+			default:
+				numeric[j] = false
+			}
+			cells[i][j] = cell(v)
+		}
+	}
+	return Table(w, columns, cells, numeric)
+}
+
+func cell(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "–"
+	case float64:
+		return Number(v)
+	case time.Time:
+		return v.Local().Format("2006-01-02 15:04:05")
+	case []byte:
+		const most = 16
+		if len(v) > most {
+			return fmt.Sprintf("%x… (%s)", v[:most], Bytes(int64(len(v))))
+		}
+		return hex.EncodeToString(v)
+	}
+	return strings.ReplaceAll(csvField(v), "\t", " ")
+}
+
+// Table writes cells under a header as aligned text; right tells which columns stand to the right.
+// On a terminal, columns that do not fit are shortened with …
+func Table(w io.Writer, columns []string, cells [][]string, right []bool) error {
+	t := table.NewWriter()
+	style := table.StyleLight
+	style.Name = "tandem"
+	style.Options = table.Options{SeparateHeader: true}
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Format.Header = text.FormatDefault
+	terminal, width := Terminal(w)
+	if terminal && os.Getenv("NO_COLOR") == "" {
+		style.Color.Header = text.Colors{text.Bold}
+	}
+	t.SetStyle(style)
+	t.SuppressTrailingSpaces()
+	configs := make([]table.ColumnConfig, len(columns))
+	limits := columnWidths(columns, cells, width)
+	header := make(table.Row, len(columns))
+	for j, name := range columns {
+		header[j] = name
+		configs[j] = table.ColumnConfig{Number: j + 1, Align: text.AlignLeft, AlignHeader: text.AlignLeft}
+		if right != nil && right[j] {
+			configs[j].Align, configs[j].AlignHeader = text.AlignRight, text.AlignRight
+		}
+		if limits != nil {
+			configs[j].WidthMax, configs[j].WidthMaxEnforcer = limits[j], shorten
+		}
+	}
+	t.SetColumnConfigs(configs)
+	t.AppendHeader(header)
+	for _, row := range cells {
+		r := make(table.Row, len(row))
+		for j, c := range row {
+			r[j] = c
+		}
+		t.AppendRow(r)
+	}
+	_, err := io.WriteString(w, t.Render()+"\n")
+	return err
+}
+
+func shorten(s string, width int) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		if text.StringWidthWithoutEscSequences(line) > width {
+			lines[i] = text.Trim(line, max(1, width)-1) + "…"
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// columnWidths shares total among the columns: those that are narrower than an equal share keep
+// their width, the rest divide what is left. nil when everything fits or total is 0.
+func columnWidths(columns []string, cells [][]string, total int) []int {
+	if total <= 0 {
+		return nil
+	}
+	need := make([]int, len(columns))
+	sum := 0
+	for j, name := range columns {
+		need[j] = text.LongestLineLen(name)
+		for _, row := range cells {
+			need[j] = max(need[j], text.LongestLineLen(row[j]))
+		}
+		sum += need[j] + 2
+	}
+	if sum <= total {
+		return nil
+	}
+	const least = 4
+	widths := make([]int, len(columns))
+	left, open := total-2*len(columns), len(columns)
+	for settled := true; settled && open > 0; {
+		settled = false
+		share := left / open
+		for j, n := range need {
+			if widths[j] == 0 && n <= share {
+				widths[j] = max(1, n)
+				left -= n
+				open--
+				settled = true
+				break
+			}
+		}
+	}
+	for j := range widths {
+		if widths[j] == 0 {
+			widths[j] = max(least, left/open)
+		}
+	}
+	return widths
+}
+
+// Terminal tells whether w is a terminal, and its width in characters, 0 when it is none or unknown.
+func Terminal(w io.Writer) (bool, int) {
+	f, ok := w.(*os.File)
+	if !ok || !isatty.IsTerminal(f.Fd()) {
+		return false, 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return true, 0
+	}
+	return true, int(size.Col)
+}

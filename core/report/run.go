@@ -1,0 +1,288 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+
+	"tandem/core/store"
+)
+
+// runColumns head the list of runs for a person.
+var runColumns = []string{"run", "experiment", "variant", "seed", "status", "started", "duration", "steps", "images/s", "metric", "value"}
+
+// Runs writes a list of runs: for a person with units, for a program every field of store.RunInfo.
+func Runs(w io.Writer, format Format, runs []store.RunInfo) error {
+	switch format {
+	case JSON:
+		return Value(w, runs)
+	case CSV:
+		columns := []string{"run_id", "experiment", "variant", "seed", "status", "started_at", "ended_at", "duration_s",
+			"steps", "samples_seen", "images_per_s", "device", "tainted", "metric", "value"}
+		rows := make([][]any, len(runs))
+		for i, r := range runs {
+			rows[i] = []any{r.ID, r.Experiment, r.Variant, r.Seed, r.Status, r.StartedAt, r.EndedAt, r.DurationS,
+				r.Steps, r.SamplesSeen, r.ImagesPerS, r.Device, r.Tainted, r.Metric, r.Value}
+		}
+		return Rows(w, CSV, columns, rows)
+	}
+	right := make([]bool, len(runColumns))
+	for _, j := range []int{3, 6, 7, 8, 10} {
+		right[j] = true
+	}
+	cells := make([][]string, len(runs))
+	for i, r := range runs {
+		status := r.Status
+		if r.Tainted {
+			status += " (tainted)"
+		}
+		value := "–"
+		if r.Value != nil {
+			value = Metric(r.Metric, float64(*r.Value))
+		}
+		cells[i] = []string{r.ID, r.Experiment, dash(r.Variant), fmt.Sprint(r.Seed), status, minute(r.StartedAt), Duration(r.DurationS),
+			optional(r.Steps, Count), optional(r.ImagesPerS, rate), dash(r.Metric), value}
+	}
+	return Table(w, runColumns, cells, right)
+}
+
+// Final writes the table that ends a run: the evaluation's metrics, then what it took.
+func Final(w io.Writer, d *store.RunDetail) error {
+	var cells [][]string
+	add := func(name, value, note string) { cells = append(cells, []string{name, value, note}) }
+	for _, name := range metricNames(d.Metrics) {
+		if !strings.HasPrefix(name, "eval/") {
+			continue
+		}
+		s := d.Metrics[name]
+		note := fmt.Sprintf("step %d", s.LastStep)
+		if s.BestStep != nil && *s.BestStep != s.LastStep {
+			note += fmt.Sprintf(", best %s at %d", Metric(name, float64(s.Best)), *s.BestStep)
+		}
+		add(name, Metric(name, float64(s.Last)), note)
+	}
+	if s, ok := d.Metrics["train/loss"]; ok {
+		add("train/loss", Number(float64(s.Last)), "from "+Number(float64(s.First)))
+	}
+	if s, ok := d.Metrics["train/logit_scale"]; ok {
+		add("train/logit_scale", Number(float64(s.Last)), "from "+Number(float64(s.First)))
+	}
+	add("steps", optional(d.Steps, Count), "")
+	add("samples seen", optional(d.SamplesSeen, Count), "")
+	add("images/s", optional(d.ImagesPerS, rate), "mean over the steps")
+	add("step", optional(d.StepMS, func(ms float64) string { return Duration(ms / 1000) }), "")
+	add("parameters", optional(d.Parameters, Count), "")
+	add("time", Duration(d.DurationS), d.Status)
+	return Table(w, []string{"run " + d.ID, "", ""}, cells, []bool{false, true, false})
+}
+
+// Show writes all of a run for a person, or as JSON the whole of store.RunDetail.
+func Show(w io.Writer, format Format, d *store.RunDetail) error {
+	switch format {
+	case JSON:
+		return Value(w, d)
+	case CSV:
+		var rows [][]any
+		for _, name := range metricNames(d.Metrics) {
+			s := d.Metrics[name]
+			rows = append(rows, []any{name, s.Last, s.LastStep, s.Best, s.BestStep, s.Min, s.Max, s.Mean, s.N})
+		}
+		return Rows(w, CSV, []string{"metric", "last", "last_step", "best", "best_step", "min", "max", "mean", "n"}, rows)
+	}
+	var b strings.Builder
+	for _, f := range describe(d) {
+		if f[1] != "" {
+			fmt.Fprintf(&b, "%-15s %s\n", f[0], f[1])
+		}
+	}
+	if d.Error != nil {
+		fmt.Fprintf(&b, "\nerror (%s): %s\n", d.Error.Kind, d.Error.Message)
+		if d.Error.Hint != "" {
+			fmt.Fprintf(&b, "  hint: %s\n", d.Error.Hint)
+		}
+		if detail := strings.TrimRight(d.Error.Detail, "\n"); detail != "" {
+			fmt.Fprintf(&b, "    %s\n", strings.ReplaceAll(detail, "\n", "\n    "))
+		}
+	}
+	if _, err := io.WriteString(w, b.String()+"\n"); err != nil {
+		return err
+	}
+	for _, part := range []func(io.Writer, *store.RunDetail) error{showMetrics, showFacts, showPlugins, showEvents} {
+		if err := part(w, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func describe(d *store.RunDetail) [][2]string {
+	commit := d.GitCommit
+	if d.GitDirty {
+		commit += " (with uncommitted changes)"
+	}
+	checkpoint := ""
+	if len(d.Checkpoints) > 0 {
+		checkpoint = fmt.Sprintf("step %d, %s", d.Checkpoints[0].Step, d.Checkpoints[0].Dir)
+	}
+	return [][2]string{
+		{"run", d.ID},
+		{"experiment", d.Experiment},
+		{"variant", d.Variant},
+		{"seed", fmt.Sprint(d.Seed)},
+		{"status", d.Status},
+		{"tainted", d.Taint},
+		{"started", minute(d.StartedAt)},
+		{"time", Duration(d.DurationS)},
+		{"steps", optional(d.Steps, Count)},
+		{"samples seen", optional(d.SamplesSeen, Count)},
+		{"images/s", optional(d.ImagesPerS, rate)},
+		{"step", optional(d.StepMS, func(ms float64) string { return Duration(ms / 1000) })},
+		{"parameters", optional(d.Parameters, Count)},
+		{"device", d.Device},
+		{"host", fmt.Sprintf("%s, %d cores", d.Host, d.Cores)},
+		{"libraries", jsonMap(d.Libraries)},
+		{"threads", jsonMap(d.Threads)},
+		{"dataset", d.DatasetDigest},
+		{"commit", commit},
+		{"checkpoint", checkpoint},
+	}
+}
+
+func showMetrics(w io.Writer, d *store.RunDetail) error {
+	if len(d.Metrics) == 0 {
+		return nil
+	}
+	var cells [][]string
+	for _, name := range metricNames(d.Metrics) {
+		s := d.Metrics[name]
+		best, at := "–", "–"
+		if s.BestStep != nil {
+			best, at = Metric(name, float64(s.Best)), fmt.Sprint(*s.BestStep)
+		}
+		cells = append(cells, []string{name, Metric(name, float64(s.First)), Metric(name, float64(s.Last)), best, at, fmt.Sprint(s.N)})
+	}
+	return section(w, []string{"metric", "first", "last", "best", "at step", "points"}, cells,
+		[]bool{false, true, true, true, true, true})
+}
+
+func showFacts(w io.Writer, d *store.RunDetail) error {
+	var cells [][]string
+	for key, v := range d.Facts {
+		text := cell(plain(v))
+		switch n := v.(type) {
+		case int64:
+			text = Count(float64(n))
+		case float64:
+			text = Count(n)
+		}
+		cells = append(cells, []string{key, text})
+	}
+	if len(cells) == 0 {
+		return nil
+	}
+	sort.Slice(cells, func(i, j int) bool { return cells[i][0] < cells[j][0] })
+	return section(w, []string{"fact", "value"}, cells, []bool{false, true})
+}
+
+func showPlugins(w io.Writer, d *store.RunDetail) error {
+	if len(d.Plugins) == 0 {
+		return nil
+	}
+	cells := make([][]string, len(d.Plugins))
+	for i, p := range d.Plugins {
+		cells[i] = []string{p.Role, p.Name, p.Version, fmt.Sprintf("%.12s", p.SHA256)}
+	}
+	return section(w, []string{"role", "plugin", "version", "sha256"}, cells, nil)
+}
+
+// showEvents shows the last events, since the end of a run is what is asked for.
+func showEvents(w io.Writer, d *store.RunDetail) error {
+	if len(d.Events) == 0 {
+		return nil
+	}
+	const most = 12
+	events := d.Events[max(0, len(d.Events)-most):]
+	cells := make([][]string, len(events))
+	for i, e := range events {
+		cells[i] = []string{fmt.Sprint(e.Step), e.Level, e.Kind, strings.ReplaceAll(e.Message, "\n", " ")}
+	}
+	title := "event"
+	if len(events) < len(d.Events) {
+		title = fmt.Sprintf("event (last %d of %d)", len(events), len(d.Events))
+	}
+	return section(w, []string{"step", "level", "kind", title}, cells, []bool{true, false, false, false})
+}
+
+func section(w io.Writer, columns []string, cells [][]string, right []bool) error {
+	if err := Table(w, columns, cells, right); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+// metricNames sorts evaluations before training.
+func metricNames[V any](metrics map[string]V) []string {
+	names := make([]string, 0, len(metrics))
+	for name := range metrics {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, compareMetrics)
+	return names
+}
+
+func compareMetrics(a, b string) int {
+	if ea, eb := strings.HasPrefix(a, "eval/"), strings.HasPrefix(b, "eval/"); ea != eb {
+		if ea {
+			return -1
+		}
+		return 1
+	}
+	return strings.Compare(a, b)
+}
+
+func optional[N int64 | float64](v *N, write func(float64) string) string {
+	if v == nil {
+		return "–"
+	}
+	return write(float64(*v))
+}
+
+func rate(v float64) string {
+	if math.Abs(v) >= 100 {
+		return Count(math.Round(v))
+	}
+	return Number(roundTo(v, 1))
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+// minute shortens an ISO 8601 time to the minute: 2025-11-23 14:05.
+func minute(iso string) string {
+	if len(iso) < 16 {
+		return iso
+	}
+	return iso[:10] + " " + iso[11:16]
+}
+
+func jsonMap(raw json.RawMessage) string {
+	var m map[string]any
+	if json.Unmarshal(raw, &m) != nil {
+		return string(raw)
+	}
+	parts := make([]string, 0, len(m))
+	for k, v := range m {
+		parts = append(parts, fmt.Sprintf("%s %v", k, v))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
