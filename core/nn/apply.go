@@ -3,12 +3,11 @@ package nn
 import (
 	"strconv"
 
-	"tandem/core/device"
 	"tandem/core/graph"
 )
 
 // Apply gives act(x·Wᵀ + b) for x [..., In] → [..., Out].
-func (l *Linear) Apply(g *Graph, x *graph.Node, act device.Activation) *graph.Node {
+func (l *Linear) Apply(g *Graph, x *graph.Node, act Activation) *graph.Node {
 	g.count(x, l.Out)
 	return graph.Linear(x, g.P(l.Weight), g.P(l.Bias), act)
 }
@@ -28,14 +27,14 @@ func (l *LayerNorm) Apply(g *Graph, x *graph.Node) *graph.Node {
 func (b *Block) Apply(g *Graph, x *graph.Node) *graph.Node {
 	batch, t, w := x.Dim(0), x.Dim(1), b.cfg.Width
 	end := g.Scope("attn")
-	qkv := b.qkv.Apply(g, b.ln1.Apply(g, x), device.Identity)
+	qkv := b.qkv.Apply(g, b.ln1.Apply(g, x), Identity)
 	g.FLOPs += 4 * float64(batch) * float64(t) * float64(t) * float64(w) // q·kᵀ and its product with v
-	out := b.out.Apply(g, graph.Attention(qkv, b.cfg.Heads, b.cfg.Causal), device.Identity)
+	out := b.out.Apply(g, graph.Attention(qkv, b.cfg.Heads, b.cfg.Causal), Identity)
 	x = graph.Add(out, x)
 	end()
 	defer g.Scope("mlp")()
 	hidden := b.hidden.Apply(g, b.ln2.Apply(g, x), b.cfg.Act)
-	return graph.Add(b.output.Apply(g, hidden, device.Identity), x)
+	return graph.Add(b.output.Apply(g, hidden, Identity), x)
 }
 
 // Apply maps x [B, T, W] to the same shape.
@@ -56,25 +55,25 @@ func (c *Conv2D) Apply(g *Graph, x *graph.Node) *graph.Node {
 }
 
 // Apply gives act of x [B, H, W, C] normalised; act is Identity or ReLU.
-func (b *BatchNorm) Apply(g *Graph, x *graph.Node, act device.Activation) *graph.Node {
+func (b *BatchNorm) Apply(g *Graph, x *graph.Node, act Activation) *graph.Node {
 	return graph.BatchNorm(x, g.P(b.Gain), g.P(b.Shift), g.S(b.Mean), g.S(b.Variance), bnMomentum, Eps, act, g.Training())
 }
 
 // Apply maps x [B, H, W, In] to [B, H/stride, W/stride, 4·width].
 func (b *Bottleneck) Apply(g *Graph, x *graph.Node) *graph.Node {
-	y := b.b1.Apply(g, b.c1.Apply(g, x), device.ReLU)
-	y = b.b2.Apply(g, b.c2.Apply(g, y), device.ReLU)
+	y := b.b1.Apply(g, b.c1.Apply(g, x), ReLU)
+	y = b.b2.Apply(g, b.c2.Apply(g, y), ReLU)
 	if b.avgDown && b.stride > 1 {
 		y = graph.AvgPool(y, b.stride, b.stride)
 	}
-	y = b.b3.Apply(g, b.c3.Apply(g, y), device.Identity)
+	y = b.b3.Apply(g, b.c3.Apply(g, y), Identity)
 	if b.shortcut != nil {
 		if b.avgDown && b.stride > 1 {
 			x = graph.AvgPool(x, b.stride, b.stride)
 		}
-		x = b.shortcutNorm.Apply(g, b.shortcut.Apply(g, x), device.Identity)
+		x = b.shortcutNorm.Apply(g, b.shortcut.Apply(g, x), Identity)
 	}
-	return graph.Act(graph.Add(y, x), device.ReLU)
+	return graph.Act(graph.Add(y, x), ReLU)
 }
 
 // Apply runs the blocks one after another.
@@ -94,11 +93,11 @@ func (a *AttentionPool) Apply(g *Graph, x *graph.Node) *graph.Node {
 	x = graph.Reshape(x, b, a.tokens-1, a.Width)
 	mean := graph.Reshape(graph.MeanTokens(x, nil), b, 1, a.Width)
 	x = graph.Add(graph.ConcatTokens(mean, x), g.P(a.position))
-	q := a.q.Apply(g, graph.SliceTokens(x, 0, 1), device.Identity)
-	k, v := a.k.Apply(g, x, device.Identity), a.v.Apply(g, x, device.Identity)
+	q := a.q.Apply(g, graph.SliceTokens(x, 0, 1), Identity)
+	k, v := a.k.Apply(g, x, Identity), a.v.Apply(g, x, Identity)
 	g.FLOPs += 4 * float64(b*a.tokens) * float64(a.Width)
 	out := graph.CrossAttention(q, k, v, a.Heads, false)
-	return a.c.Apply(g, graph.Reshape(out, b, a.Width), device.Identity)
+	return a.c.Apply(g, graph.Reshape(out, b, a.Width), Identity)
 }
 
 // count adds the work of a product of x [..., In] with a matrix of out columns.

@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"tandem/core/device"
 	"tandem/core/graph"
 )
 
@@ -24,7 +23,7 @@ func NewPatchEmbedding(s *Set, name string, size, width int) *PatchEmbedding {
 func (p *PatchEmbedding) Apply(g *Graph, x *graph.Node) *graph.Node {
 	g.count(x, p.Width)
 	w := graph.Reshape(g.P(p.Weight), p.Width, 3*p.Size*p.Size)
-	return graph.Linear(graph.Patchify(x, p.Size), w, nil, device.Identity)
+	return graph.Linear(graph.Patchify(x, p.Size), w, nil, Identity)
 }
 
 // PatchDropout leaves out a share of the tokens of x [B, 1 + N, W] in graphs for training, never the

@@ -2,8 +2,6 @@ package nn
 
 import (
 	"fmt"
-
-	"tandem/core/device"
 )
 
 // Eps is the epsilon of layer and batch normalisation in every CLIP model.
@@ -45,7 +43,7 @@ func NewLayerNorm(s *Set, name string, width int) *LayerNorm {
 type BlockConfig struct {
 	Width, Heads int
 	Hidden       int // width of the MLP
-	Act          device.Activation
+	Act          Activation
 	Causal       bool
 	// Initialisers of the weights of the packed query, key and value projection, of the attention's
 	// output projection and of the MLP's two layers. Attention biases start at 0, the MLP's at

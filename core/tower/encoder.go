@@ -1,0 +1,265 @@
+package tower
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"tandem/core/clip"
+	"tandem/core/device"
+	"tandem/core/fault"
+	"tandem/core/graph"
+	"tandem/core/nn"
+	"tandem/core/optim"
+	"tandem/core/tensor"
+)
+
+// encoder implements clip.Encoder.
+type encoder struct {
+	modality clip.Modality
+	build    func(clip.EncoderConfig) (front, error)
+	open     func(clip.Compute) (device.Backend, error)
+
+	configured, closed bool
+
+	front    front
+	dim      int
+	backend  device.Backend
+	params   *params
+	programs *programs
+	optim    *optim.Optimizer
+	call     nn.Call
+
+	// embedIsEval says that the network has neither running statistics nor randomness, so that mode
+	// Embed may use the programs of mode Eval.
+	embedIsEval bool
+	// touched says that gradients have been accumulated since the last Step; until then those in the
+	// buffer are old.
+	touched bool
+	tickets map[clip.Ticket]flight
+	last    clip.Ticket
+}
+
+// flight is a forward pass that waits for its gradient.
+type flight struct {
+	program  *program
+	instance *graph.Instance
+}
+
+var _ clip.Encoder = (*encoder)(nil)
+
+// Configure implements clip.Encoder.
+func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
+	if e.configured || e.closed {
+		return info, fault.New(fault.Conflict, "the encoder is configured or closed already").WithOp("configure")
+	}
+	if err := alive(ctx, "configure"); err != nil {
+		return info, err
+	}
+	if err := check(c); err != nil {
+		return info, err
+	}
+	front, err := e.build(c)
+	if err != nil {
+		return info, err
+	}
+	info, random, err := measure(front, c)
+	if err != nil {
+		return info, err
+	}
+	info.Modality = e.modality
+	e.embedIsEval = !random && len(front.Params().Stats()) == 0
+	backend, err := e.open(c.Compute)
+	if err != nil {
+		return info, err
+	}
+	defer func() {
+		if err != nil {
+			backend.Close()
+		}
+	}()
+	params, err := newParams(backend, front.Params(), c.Seed, c.Optimizer.DecayEmbeddings, c.Compute.Threads)
+	if err != nil {
+		return info, err
+	}
+	if e.optim, err = newOptimizer(backend, params, c.Optimizer); err != nil {
+		return info, err
+	}
+	e.front, e.dim, e.backend, e.params = front, c.EmbedDim, backend, params
+	e.programs = newPrograms(backend, params, front.network)
+	e.call.Seed = c.Seed
+	e.tickets = map[clip.Ticket]flight{}
+	e.configured = true
+	info.Backend = backend.Name()
+	return info, nil
+}
+
+// check finds what is wrong with a config whatever the network.
+func check(c clip.EncoderConfig) error {
+	switch {
+	case c.EmbedDim < 1:
+		return fault.New(fault.Invalid, "%d, want at least 1", c.EmbedDim).WithPath("embed_dim")
+	case c.Compute.Threads < 1:
+		return fault.New(fault.Invalid, "%d, want at least 1", c.Compute.Threads).WithPath("compute.threads")
+	case c.Compute.Precision != "" && c.Compute.Precision != "f32":
+		return fault.New(fault.Invalid, "%q is not supported", c.Compute.Precision).WithPath("compute.precision").
+			WithHint("precision: f32")
+	}
+	return nil
+}
+
+// measure builds the network without memory to find its size and work, and whether training draws
+// random numbers.
+func measure(f front, c clip.EncoderConfig) (info clip.EncoderInfo, random bool, err error) {
+	const batch = 2 // batch statistics need two
+	info = clip.EncoderInfo{EmbedDim: c.EmbedDim, Parameters: f.Params().Count()}
+	f.describe(&info)
+	eval, train := nn.NewGraph(f.Params(), false), nn.NewGraph(f.Params(), true)
+	out := f.network(eval, batch, f.longest())
+	f.network(train, batch, f.longest())
+	if err := eval.Err(); err != nil {
+		return info, false, err
+	}
+	if err := train.Err(); err != nil {
+		return info, false, err
+	}
+	if shape := out.Shape(); !slices.Equal(shape, []int{batch, c.EmbedDim}) {
+		return info, false, fault.New(fault.Internal, "the network gives %v, want [B %d]", shape, c.EmbedDim)
+	}
+	info.FLOPs = eval.FLOPs / batch
+	return info, len(train.Filled()) > len(eval.Filled()), nil
+}
+
+// Forward implements clip.Encoder.
+func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	if err := e.ready(ctx, "forward"); err != nil {
+		return nil, 0, err
+	}
+	mode := req.Mode
+	if mode < clip.Eval || mode > clip.Embed {
+		return nil, 0, fault.New(fault.Invalid, "mode %d is unknown", mode).WithOp("forward")
+	}
+	if mode == clip.Embed && e.embedIsEval {
+		mode = clip.Eval
+	}
+	e.call.Step, e.call.Micro = req.Step, req.Micro
+	batch, length, err := e.front.prepare(req, &e.call)
+	if err != nil {
+		return nil, 0, err
+	}
+	p, err := e.programs.get(programKey{mode, batch, length})
+	if err != nil {
+		return nil, 0, err
+	}
+	instance, err := e.programs.take(p)
+	if err != nil {
+		return nil, 0, err
+	}
+	out := tensor.New(tensor.F32, batch, e.dim)
+	if err := p.run(instance, e.front, &e.call); err != nil {
+		e.programs.give(p, instance)
+		return nil, 0, err
+	}
+	instance.Read(0, out.F32())
+	if row, ok := finite(out.F32(), e.dim); !ok {
+		e.programs.give(p, instance)
+		return nil, 0, fault.New(fault.Numeric, "the %s embedding of sample %d of %d is not finite", e.modality, row, batch).
+			WithOp("forward").WithHint("a learning rate that is too high is the usual cause; lower optimizer.lr or clip gradients")
+	}
+	if mode != clip.Train {
+		e.programs.give(p, instance)
+		return out, 0, nil
+	}
+	instance.Update()
+	e.last++
+	e.tickets[e.last] = flight{p, instance}
+	return out, e.last, nil
+}
+
+// Backward implements clip.Encoder.
+func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tensor) error {
+	if err := e.ready(ctx, "backward"); err != nil {
+		return err
+	}
+	f, ok := e.tickets[t]
+	if !ok {
+		return fault.New(fault.Conflict, "ticket %d is unknown or used", t).WithOp("backward")
+	}
+	want := tensor.Shape{f.program.key.batch, e.dim}
+	if grad == nil || grad.DType != tensor.F32 || !grad.Shape.Equal(want) {
+		got := "missing"
+		if grad != nil {
+			got = grad.DType.String() + " " + grad.Shape.String()
+		}
+		return fault.New(fault.Invalid, "the gradient is %s, want f32 %v", got, want).WithOp("backward")
+	}
+	f.instance.SetGrad(0, grad.F32())
+	mode := graph.Accumulate
+	if !e.touched {
+		mode = graph.Overwrite
+	}
+	err := f.instance.Backward(mode)
+	e.touched = true
+	e.release(t)
+	return err
+}
+
+// Discard implements clip.Encoder.
+func (e *encoder) Discard(ctx context.Context, t clip.Ticket) error {
+	if err := e.ready(ctx, "discard"); err != nil {
+		return err
+	}
+	e.release(t)
+	return nil
+}
+
+// release uses a ticket up.
+func (e *encoder) release(t clip.Ticket) {
+	if f, ok := e.tickets[t]; ok {
+		delete(e.tickets, t)
+		e.programs.give(f.program, f.instance)
+	}
+}
+
+// Close implements clip.Encoder.
+func (e *encoder) Close() error {
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	if !e.configured {
+		return nil
+	}
+	for t := range e.tickets {
+		e.release(t)
+	}
+	e.programs.close()
+	e.optim.Close()
+	return e.backend.Close()
+}
+
+// ready checks what every method needs.
+func (e *encoder) ready(ctx context.Context, op string) error {
+	if e.closed || !e.configured {
+		return fault.New(fault.Conflict, "the encoder is not configured, or closed").WithOp(op)
+	}
+	return alive(ctx, op)
+}
+
+// alive turns the end of a context into a fault.
+func alive(ctx context.Context, op string) error {
+	if err := context.Cause(ctx); err != nil {
+		return fault.New(fault.Canceled, "%w", err).WithOp(op)
+	}
+	return nil
+}
+
+// finite says whether all values are, and if not, in which row of dim values the first is not.
+func finite(values []float32, dim int) (row int, ok bool) {
+	for i, v := range values {
+		if x := float64(v); math.IsNaN(x) || math.IsInf(x, 0) {
+			return i / dim, false
+		}
+	}
+	return 0, true
+}

@@ -1,0 +1,86 @@
+package tower
+
+import (
+	"tandem/core/device"
+	"tandem/core/graph"
+	"tandem/core/nn"
+)
+
+// params are the trainable arrays of a network in one flat buffer, their gradients in another, and
+// the running statistics in a third. Decayed arrays come first, so that weight decay is a property of
+// a range. Padding between arrays is zero and stays zero under every optimiser.
+type params struct {
+	backend device.Backend
+	set     *nn.Set
+	store   graph.Store
+	states  graph.Store
+	decayed int // elements of the decayed range at the front
+}
+
+// newParams allocates and initialises. Out of memory is fault.Exhausted.
+func newParams(b device.Backend, set *nn.Set, seed uint64, decayEmbeddings bool, threads int) (*params, error) {
+	p := &params{backend: b, set: set}
+	layout := &p.store.Layout
+	for _, decayed := range []bool{true, false} {
+		for _, q := range set.Params() {
+			if q.Decayed(decayEmbeddings) == decayed {
+				layout.Add(q.Name, q.Shape...)
+			}
+		}
+		if decayed {
+			p.decayed = layout.Total
+		}
+	}
+	for _, s := range set.Stats() {
+		p.states.Layout.Add(s.Name, s.Shape...)
+	}
+	if err := p.alloc(); err != nil {
+		return nil, err
+	}
+	var host []float32
+	for _, q := range set.Params() {
+		host = grow(host, q.Len())
+		q.Init.Fill(host, seed, q.Name, q.Shape, threads)
+		b.Write(view(b, p.store.Layout, p.store.Values, q.Name), host)
+	}
+	for _, s := range set.Stats() {
+		host = grow(host, s.Len())
+		for i := range host {
+			host[i] = s.Value
+		}
+		b.Write(view(b, p.states.Layout, p.states.Values, s.Name), host)
+	}
+	b.ParamsChanged()
+	return p, nil
+}
+
+func (p *params) alloc() (err error) {
+	n := p.store.Layout.Total
+	if p.store.Values, err = p.backend.Alloc(device.Real, n); err != nil {
+		return err
+	}
+	if p.store.Grads, err = p.backend.Alloc(device.Real, n); err != nil {
+		return err
+	}
+	if n = p.states.Layout.Total; n > 0 {
+		p.states.Values, err = p.backend.Alloc(device.Real, n)
+	}
+	return err
+}
+
+// view is the part of a flat buffer that an entry of its layout names.
+func view(b device.Backend, l graph.Layout, flat device.Buffer, name string) device.Buffer {
+	e, ok := l.Find(name)
+	if !ok {
+		panic("tower: no array " + name)
+	}
+	return b.View(flat, e.Off, e.N)
+}
+
+// grow is s with length n, reallocated when its capacity is smaller. Its content is undefined.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}

@@ -1,0 +1,178 @@
+package tower
+
+import (
+	"tandem/core/clip"
+	"tandem/core/device"
+	"tandem/core/graph"
+	"tandem/core/nn"
+)
+
+const (
+	// maxPrograms bounds the compiled programs kept. A run uses few: three modes, one or two batch
+	// sizes, ten text lengths of 77 tokens.
+	maxPrograms = 40
+	// maxIdleBytes bounds the activations kept for later use, beside those of the program that ran
+	// last.
+	maxIdleBytes = 1 << 30
+)
+
+// programKey is what a program is compiled for.
+type programKey struct {
+	mode   clip.Mode
+	batch  int
+	length int // tokens; 0 for pictures
+}
+
+// program is a compiled network with the sets of activations that are not in use.
+type program struct {
+	key     programKey
+	prog    *graph.Program
+	fills   []nn.Indices
+	scratch []int32
+	idle    []*graph.Instance
+	busy    int    // instances taken
+	bytes   int64  // of an instance
+	used    uint64 // when it was last taken, on the cache's clock
+}
+
+// programs compiles and caches.
+type programs struct {
+	backend   device.Backend
+	params    *params
+	workspace *graph.Workspace
+	byKey     map[programKey]*program
+	clock     uint64
+	build     func(g *nn.Graph, batch, length int) *graph.Node
+}
+
+func newPrograms(b device.Backend, p *params, build func(g *nn.Graph, batch, length int) *graph.Node) *programs {
+	return &programs{backend: b, params: p, workspace: graph.NewWorkspace(b), byKey: map[programKey]*program{}, build: build}
+}
+
+// normEps keeps a zero embedding from dividing by zero.
+const normEps = 1e-12
+
+// get is the program of a key, compiled now if need be.
+func (c *programs) get(k programKey) (*program, error) {
+	c.clock++
+	if p := c.byKey[k]; p != nil {
+		p.used = c.clock
+		return p, nil
+	}
+	c.evict()
+	g := nn.NewGraph(c.params.set, k.mode != clip.Eval)
+	out := graph.L2Norm(c.build(g, k.batch, k.length), normEps)
+	if err := g.Err(); err != nil {
+		return nil, err
+	}
+	options := graph.CompileOptions{
+		Outputs: []*graph.Node{out}, Params: c.params.store, States: c.params.states, Workspace: c.workspace,
+	}
+	if k.mode == clip.Train {
+		options.Backward = options.Outputs
+	}
+	prog, err := graph.Compile(g.Graph, c.backend, options)
+	if err != nil {
+		return nil, err
+	}
+	p := &program{key: k, prog: prog, fills: g.Filled(), bytes: prog.Memory().Activations, used: c.clock}
+	c.byKey[k] = p
+	return p, nil
+}
+
+// take is an instance of a program that nobody uses.
+func (c *programs) take(p *program) (*graph.Instance, error) {
+	if n := len(p.idle); n > 0 {
+		i := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.busy++
+		return i, nil
+	}
+	i, err := p.prog.NewInstance()
+	if err != nil {
+		c.trim(nil, 0) // what is idle may be what is missing
+		if i, err = p.prog.NewInstance(); err != nil {
+			return nil, err
+		}
+	}
+	p.busy++
+	return i, nil
+}
+
+// give returns an instance for later use.
+func (c *programs) give(p *program, i *graph.Instance) {
+	p.busy--
+	p.idle = append(p.idle, i)
+	c.trim(p, maxIdleBytes)
+}
+
+// trim frees idle instances of programs other than keep, those unused for longest first, until what
+// is idle there is at most limit bytes.
+func (c *programs) trim(keep *program, limit int64) {
+	for {
+		var oldest *program
+		var idle int64
+		for _, p := range c.byKey {
+			if p == keep || len(p.idle) == 0 {
+				continue
+			}
+			idle += int64(len(p.idle)) * p.bytes
+			if oldest == nil || p.used < oldest.used {
+				oldest = p
+			}
+		}
+		if oldest == nil || idle <= limit {
+			return
+		}
+		oldest.closeIdle()
+	}
+}
+
+// evict makes room for one program.
+func (c *programs) evict() {
+	for len(c.byKey) >= maxPrograms {
+		var oldest *program
+		for _, p := range c.byKey {
+			if p.busy == 0 && (oldest == nil || p.used < oldest.used) {
+				oldest = p
+			}
+		}
+		if oldest == nil {
+			return // all have tickets outstanding
+		}
+		oldest.close()
+		delete(c.byKey, oldest.key)
+	}
+}
+
+// run feeds an instance and computes.
+func (p *program) run(i *graph.Instance, f front, call *nn.Call) error {
+	f.feed(i)
+	for _, in := range p.fills {
+		p.scratch = grow(p.scratch, in.N)
+		in.Fill(p.scratch, call)
+		i.SetInput(in.Name, p.scratch)
+	}
+	return i.Forward()
+}
+
+func (p *program) closeIdle() {
+	for _, i := range p.idle {
+		i.Close()
+	}
+	p.idle = nil
+}
+
+func (p *program) close() {
+	p.closeIdle()
+	p.prog.Close()
+}
+
+// close frees every program; no instance may be in use.
+func (c *programs) close() {
+	for _, p := range c.byKey {
+		p.close()
+	}
+	c.byKey = nil
+	c.workspace.Close()
+}

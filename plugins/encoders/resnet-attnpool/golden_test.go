@@ -1,0 +1,19 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	"tandem/core/tower/towertest"
+)
+
+// Embeddings, gradients of every parameter and running statistics are OpenCLIP's.
+func TestAgreesWithOpenCLIP(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.json")
+	if len(files) == 0 {
+		t.Fatal("no golden files")
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) { towertest.Golden(t, file, Plugin.New) })
+	}
+}

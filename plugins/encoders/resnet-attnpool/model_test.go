@@ -1,0 +1,70 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"tandem/core/nn"
+)
+
+// The image towers of the published models.
+func TestPublishedParameterCounts(t *testing.T) {
+	rn101 := Defaults
+	rn101.Layers = [4]int{3, 4, 23, 3}
+	for _, c := range []struct {
+		name     string
+		cfg      Config
+		embedDim int
+		want     int64
+	}{{"RN50", Defaults, 1024, 38_316_896}, {"RN101", rn101, 512, 56_259_936}} {
+		if got := newModel(c.cfg, c.embedDim).set.Count(); got != c.want {
+			t.Errorf("%s: %d parameters, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// A block starts as its shortcut: bn3.weight is 0. The attention pool starts at (32w)^-½.
+func TestInitialisers(t *testing.T) {
+	m := newModel(Defaults, 1024)
+	blocks := 0
+	for _, p := range m.set.Params() {
+		switch {
+		case strings.Contains(p.Name, "bn3.weight") && strings.Contains(p.Name, "layer"):
+			blocks++
+			if p.Init != nn.Zeros {
+				t.Errorf("%s does not start at 0", p.Name)
+			}
+		case strings.Contains(p.Name, "attnpool") && !strings.HasSuffix(p.Name, "bias"):
+			if got := p.Init.Std(p.Shape); got < .0220970 || got > .0220971 {
+				t.Errorf("%s starts with a standard deviation of %g, want 2048^-½", p.Name, got)
+			}
+		case strings.HasSuffix(p.Name, "bn3.weight") && p.Init != nn.Ones:
+			t.Errorf("the stem's %s does not start at 1", p.Name)
+		}
+	}
+	if blocks != 16 {
+		t.Errorf("%d blocks", blocks)
+	}
+}
+
+// Names of a published checkpoint, one of each sort.
+func TestPublishedNames(t *testing.T) {
+	m := newModel(Defaults, 1024)
+	var names []string
+	for _, p := range m.set.Params() {
+		names = append(names, p.Name)
+	}
+	for _, s := range m.set.Stats() {
+		names = append(names, s.Name)
+	}
+	for _, want := range []string{
+		"visual.conv3.weight", "visual.bn3.running_var", "visual.layer1.0.downsample.0.weight",
+		"visual.layer1.0.downsample.1.running_mean", "visual.layer4.2.bn3.bias", "visual.layer3.5.conv2.weight",
+		"visual.attnpool.positional_embedding", "visual.attnpool.q_proj.bias", "visual.attnpool.c_proj.weight",
+	} {
+		if !slices.Contains(names, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+}

@@ -1,0 +1,6 @@
+// Command transformer is CLIP's text encoder.
+package main
+
+import "tandem/core/sdk"
+
+func main() { sdk.ServeEncoder(Plugin) }

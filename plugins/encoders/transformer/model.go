@@ -1,0 +1,106 @@
+package main
+
+import (
+	"math"
+
+	"tandem/core/graph"
+	"tandem/core/nn"
+	"tandem/core/token"
+)
+
+// model is CLIP's text transformer (Radford et al. 2019; 2021, §2.4): token and position embeddings,
+// pre-norm blocks under a causal mask, ln_final, the feature at the end-of-text token and a linear
+// projection without bias.
+type model struct {
+	cfg       Config
+	embedDim  int
+	set       nn.Set
+	tokens    *nn.Param // [V, W]
+	positions *nn.Param // [T, W]
+	blocks    *nn.Transformer
+	lnFinal   *nn.LayerNorm
+	proj      *nn.Param // [W, D]
+}
+
+// newModel registers the parameters, under the names and with the initialisers of OpenCLIP.
+func newModel(cfg Config, embedDim int) *model {
+	m := &model{cfg: cfg, embedDim: embedDim}
+	w := float64(cfg.Width)
+	attn := 1 / math.Sqrt(w)
+	residual := attn / math.Sqrt(2*float64(max(cfg.Layers, 1)))
+	m.positions = m.set.Embedding("positional_embedding", nn.Normal(.01), cfg.ContextLength, cfg.Width)
+	m.proj = m.set.Param("text_projection", nn.Normal(attn), cfg.Width, embedDim)
+	m.blocks = nn.NewTransformer(&m.set, "transformer", cfg.Layers, nn.BlockConfig{
+		Width: cfg.Width, Heads: cfg.Heads, Hidden: int(w * cfg.MLPRatio), Act: nn.ActivationOf(cfg.Act), Causal: cfg.Causal,
+		InProj: nn.Normal(attn), OutProj: nn.Normal(residual),
+		FC: nn.Normal(1 / math.Sqrt(2*w)), Proj: nn.Normal(residual),
+	})
+	m.tokens = m.set.Param("token_embedding.weight", nn.Normal(.02), cfg.VocabSize, cfg.Width)
+	m.lnFinal = nn.NewLayerNorm(&m.set, "ln_final", cfg.Width)
+	return m
+}
+
+// Params implements tower.TextModel.
+func (m *model) Params() *nn.Set { return &m.set }
+
+// Config implements tower.TextModel.
+func (m *model) Config() any { return m.cfg }
+
+// ContextLength implements tower.TextModel.
+func (m *model) ContextLength() int { return m.cfg.ContextLength }
+
+// VocabSize implements tower.TextModel.
+func (m *model) VocabSize() int { return m.cfg.VocabSize }
+
+// FullContext implements tower.TextModel: padding after a caption has no influence on it when tokens
+// see only what precedes them and the pooled ones lie within the caption.
+func (m *model) FullContext() bool { return !m.cfg.Causal || m.cfg.PoolType == "last" }
+
+// Build implements tower.TextModel: ids [B, T] → [B, D], T ≤ ContextLength.
+func (m *model) Build(g *nn.Graph, ids *graph.Node) *graph.Node {
+	b, t, w := ids.Dim(0), ids.Dim(1), m.cfg.Width
+	positions := graph.Reshape(g.P(m.positions), 1, m.cfg.ContextLength, w)
+	if t < m.cfg.ContextLength {
+		positions = graph.SliceTokens(positions, 0, t)
+	}
+	x := graph.Add(graph.Gather(g.P(m.tokens), ids), graph.Reshape(positions, t, w))
+	x = m.blocks.Apply(g, x)
+	if m.cfg.PoolType == "mean" {
+		lengths := g.Indices("lengths", func(dst []int32, c *nn.Call) { copy(dst, c.Lengths) }, b)
+		return nn.Project(g, graph.MeanTokens(m.lnFinal.Apply(g, x), lengths), m.proj)
+	}
+	rows := g.Indices("pool", func(dst []int32, c *nn.Call) {
+		for i := range dst {
+			dst[i] = int32(i*t) + m.position(i, t, c)
+		}
+	}, b)
+	x = graph.SelectRows(x, rows)
+	return nn.Project(g, m.lnFinal.Apply(g, x), m.proj) // a layer norm of the pooled token alone
+}
+
+// position is the token of caption i that stands for it.
+func (m *model) position(i, t int, c *nn.Call) int32 {
+	switch m.cfg.PoolType {
+	case "argmax":
+		return c.Ends[i]
+	case "eos":
+		return c.Lengths[i] - 1
+	case "last":
+		return int32(t) - 1
+	}
+	return 0
+}
+
+// Tokenizer implements tower.TextModel.
+func (m *model) Tokenizer(captions []string) (token.Tokenizer, error) {
+	switch m.cfg.Tokenizer {
+	case "clip":
+		return token.ReadMerges(m.cfg.Merges)
+	case "byte":
+		return token.NewBytes(m.cfg.VocabSize)
+	}
+	if len(captions) == 0 {
+		return nil, nil
+	}
+	return token.Train(captions, m.cfg.VocabSize)
+}

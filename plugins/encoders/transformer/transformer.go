@@ -1,0 +1,68 @@
+package main
+
+import (
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/sdk"
+	"tandem/core/tower"
+)
+
+// Config is the with block of a spec, under OpenCLIP's names where it has them. The path of the
+// merges is left out of what a checkpoint must agree with: the checkpoint holds the tokenizer itself.
+type Config struct {
+	ContextLength int     `with:"context_length" json:"context_length" min:"2" help:"tokens of a caption, start and end included; longer ones are cut"`
+	VocabSize     int     `with:"vocab_size" json:"vocab_size" min:"258" help:"rows of the token embedding; the largest vocabulary that tokenizer bpe may learn"`
+	Width         int     `with:"width" json:"width" min:"1" help:"channels of a token; a multiple of heads"`
+	Heads         int     `with:"heads" json:"heads" min:"1" help:"attention heads"`
+	Layers        int     `with:"layers" json:"layers" min:"0" help:"residual attention blocks"`
+	MLPRatio      float64 `with:"mlp_ratio" json:"mlp_ratio" min:"0.125" help:"hidden width of the MLP over width"`
+	Act           string  `with:"act" json:"act" enum:"gelu,quick_gelu" help:"activation of the MLP; OpenAI's weights want quick_gelu"`
+	Causal        bool    `with:"causal" json:"causal" help:"tokens see only what precedes them"`
+	PoolType      string  `with:"pool_type" json:"pool_type" enum:"argmax,eos,first,last,mean" help:"the token whose feature stands for the caption: the largest id, the end of text, the first, the last of the context, or the mean of the caption's"`
+	Tokenizer     string  `with:"tokenizer" json:"tokenizer" enum:"bpe,clip,byte" help:"byte pairs learned from the training captions, CLIP's published vocabulary, or bytes"`
+	Merges        string  `with:"merges" json:"-" type:"path" help:"CLIP's bpe_simple_vocab_16e6.txt.gz, for tokenizer clip"`
+}
+
+// Defaults are those of CLIP's base models.
+var Defaults = Config{
+	ContextLength: 77, VocabSize: 49408, Width: 512, Heads: 8, Layers: 12, MLPRatio: 4,
+	Act: "gelu", Causal: true, PoolType: "argmax", Tokenizer: "bpe",
+}
+
+// Plugin describes the encoder to the runner.
+var Plugin = sdk.Encoder{
+	Name: "transformer", Version: "1.0.0", Modality: clip.Text,
+	Summary:      "CLIP's text transformer",
+	Capabilities: []string{clip.CapVocabulary},
+	Config:       Defaults,
+	Relations:    []clip.Relation{{Rule: "multiple_of", Field: "width", Of: "heads"}},
+	New:          func() clip.Encoder { return tower.Text(build) },
+}
+
+// check finds what the schema cannot say.
+func (c Config) check() error {
+	switch {
+	case c.Width%c.Heads != 0:
+		return fault.New(fault.Invalid, "%d is no multiple of heads %d", c.Width, c.Heads).
+			WithPath("with.width").WithHint("every head has width / heads channels")
+	case c.Tokenizer == "clip" && c.Merges == "":
+		return fault.New(fault.Invalid, "is required by tokenizer clip").WithPath("with.merges").
+			WithHint("the path of bpe_simple_vocab_16e6.txt.gz, which OpenAI and OpenCLIP publish")
+	case c.Tokenizer != "clip" && c.Merges != "":
+		return fault.New(fault.Invalid, "is of no use to tokenizer %s", c.Tokenizer).WithPath("with.merges").
+			WithHint("tokenizer: clip")
+	}
+	return nil
+}
+
+// build makes the model of a with block.
+func build(c clip.EncoderConfig) (tower.TextModel, error) {
+	cfg := Defaults
+	if err := sdk.Decode(c.With, &cfg); err != nil {
+		return nil, err
+	}
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	return newModel(cfg, c.EmbedDim), nil
+}

@@ -1,0 +1,6 @@
+// Command vit is the Vision Transformer image encoder.
+package main
+
+import "tandem/core/sdk"
+
+func main() { sdk.ServeEncoder(Plugin) }

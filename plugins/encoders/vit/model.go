@@ -1,0 +1,69 @@
+package main
+
+import (
+	"math"
+
+	"tandem/core/graph"
+	"tandem/core/nn"
+)
+
+// model is the Vision Transformer of CLIP (Dosovitskiy et al. 2021; Radford et al. 2021, §2.4): a
+// linear patch embedding with a class token and learned positions, ln_pre, pre-norm blocks, ln_post,
+// pooling and a linear projection without bias.
+type model struct {
+	cfg       Config
+	embedDim  int
+	set       nn.Set
+	patches   *nn.PatchEmbedding
+	class     *nn.Param // [W]
+	positions *nn.Param // [N+1, W]
+	lnPre     *nn.LayerNorm
+	blocks    *nn.Transformer
+	lnPost    *nn.LayerNorm
+	proj      *nn.Param // [W, D]
+}
+
+// newModel registers the parameters, under the names and with the initialisers of OpenCLIP.
+func newModel(cfg Config, embedDim int) *model {
+	m := &model{cfg: cfg, embedDim: embedDim}
+	w, std := cfg.Width, 1/math.Sqrt(float64(cfg.Width))
+	m.class = m.set.Embedding("visual.class_embedding", nn.Normal(std), w)
+	m.positions = m.set.Embedding("visual.positional_embedding", nn.Normal(std), m.grid()*m.grid()+1, w)
+	m.proj = m.set.Param("visual.proj", nn.Normal(std), w, embedDim)
+	m.patches = nn.NewPatchEmbedding(&m.set, "visual.conv1", cfg.PatchSize, w)
+	m.lnPre = nn.NewLayerNorm(&m.set, "visual.ln_pre", w)
+	m.blocks = nn.NewTransformer(&m.set, "visual.transformer", cfg.Layers, nn.BlockConfig{
+		Width: w, Heads: cfg.heads(), Hidden: int(float64(w) * cfg.MLPRatio), Act: nn.ActivationOf(cfg.Act),
+		InProj: nn.XavierUniform, OutProj: nn.FanIn, FC: nn.FanIn, Proj: nn.FanIn,
+	})
+	m.lnPost = nn.NewLayerNorm(&m.set, "visual.ln_post", w)
+	return m
+}
+
+// grid is the number of patches along a side.
+func (m *model) grid() int { return m.cfg.ImageSize / m.cfg.PatchSize }
+
+// Params implements tower.ImageModel.
+func (m *model) Params() *nn.Set { return &m.set }
+
+// Config implements tower.ImageModel.
+func (m *model) Config() any { return m.cfg }
+
+// ImageSize implements tower.ImageModel.
+func (m *model) ImageSize() int { return m.cfg.ImageSize }
+
+// Build implements tower.ImageModel: u8 [B, S, S, 3] → [B, D].
+func (m *model) Build(g *nn.Graph, images *graph.Node) *graph.Node {
+	b, w := images.Dim(0), m.cfg.Width
+	x := m.patches.Apply(g, graph.Normalize(images, m.cfg.Mean, m.cfg.Std)) // [B, N, W]
+	class := graph.Reshape(g.P(m.class), 1, w)
+	x = graph.Add(graph.ConcatTokens(class, x), g.P(m.positions)) // [B, 1 + N, W]
+	x = nn.PatchDropout(g, x, m.cfg.PatchDropout)
+	x = m.blocks.Apply(g, m.lnPre.Apply(g, x))
+	if m.cfg.PoolType == "avg" {
+		x = m.lnPost.Apply(g, graph.SliceTokens(x, 1, x.Dim(1)-1))
+		return nn.Project(g, graph.MeanTokens(x, nil), m.proj)
+	}
+	x = graph.Reshape(graph.SliceTokens(x, 0, 1), b, w)
+	return nn.Project(g, m.lnPost.Apply(g, x), m.proj)
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/sdk"
+	"tandem/core/tower"
+)
+
+// Config is the with block of a spec, under OpenCLIP's names. Patch dropout is left out of what a
+// checkpoint must agree with: it has no part in inference.
+type Config struct {
+	ImageSize    int        `with:"image_size" json:"image_size" min:"1" help:"side of the square pictures in pixels; a multiple of patch_size"`
+	PatchSize    int        `with:"patch_size" json:"patch_size" min:"1" help:"side of a patch in pixels"`
+	Width        int        `with:"width" json:"width" min:"1" help:"channels of a token; a multiple of heads"`
+	Layers       int        `with:"layers" json:"layers" min:"0" help:"residual attention blocks"`
+	Heads        int        `with:"heads" json:"heads" min:"0" help:"attention heads; 0: width / head_width"`
+	HeadWidth    int        `with:"head_width" json:"head_width" min:"1" help:"channels of a head, where heads is 0"`
+	MLPRatio     float64    `with:"mlp_ratio" json:"mlp_ratio" min:"0.125" help:"hidden width of the MLP over width"`
+	Act          string     `with:"act" json:"act" enum:"gelu,quick_gelu" help:"activation of the MLP; OpenAI's weights want quick_gelu"`
+	PoolType     string     `with:"pool_type" json:"pool_type" enum:"tok,avg" help:"class token, or mean over the patches"`
+	PatchDropout float64    `with:"patch_dropout" json:"-" min:"0" max:"0.99" help:"share of patches left out in training"`
+	Mean         [3]float64 `with:"mean" json:"mean" help:"mean of the red, green and blue of training pictures, in 0–1"`
+	Std          [3]float64 `with:"std" json:"std" help:"their standard deviations"`
+}
+
+// Defaults are those of CLIP's ViT-B/32.
+var Defaults = Config{
+	ImageSize: 224, PatchSize: 32, Width: 768, Layers: 12, HeadWidth: 64, MLPRatio: 4,
+	Act: "gelu", PoolType: "tok", Mean: tower.CLIPMean, Std: tower.CLIPStd,
+}
+
+// Plugin describes the encoder to the runner.
+var Plugin = sdk.Encoder{
+	Name: "vit", Version: "1.0.0", Modality: clip.Image,
+	Summary: "Vision Transformer of CLIP (ViT-B/32, B/16, …)",
+	Config:  Defaults,
+	Relations: []clip.Relation{
+		{Rule: "multiple_of", Field: "image_size", Of: "patch_size"},
+		{Rule: "multiple_of", Field: "width", Of: "heads"},
+	},
+	New: func() clip.Encoder { return tower.Image(build) },
+}
+
+// build makes the model of a with block.
+func build(c clip.EncoderConfig) (tower.ImageModel, error) {
+	cfg := Defaults
+	if err := sdk.Decode(c.With, &cfg); err != nil {
+		return nil, err
+	}
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	return newModel(cfg, c.EmbedDim), nil
+}
+
+// heads is the number of attention heads.
+func (c Config) heads() int {
+	if c.Heads > 0 {
+		return c.Heads
+	}
+	return c.Width / c.HeadWidth
+}
+
+// check finds what the schema cannot say.
+func (c Config) check() error {
+	switch {
+	case c.ImageSize%c.PatchSize != 0:
+		return fault.New(fault.Invalid, "%d is no multiple of patch_size %d", c.ImageSize, c.PatchSize).
+			WithPath("with.image_size").WithHint("try %d", c.ImageSize/c.PatchSize*c.PatchSize+c.PatchSize)
+	case c.Heads == 0 && c.Width%c.HeadWidth != 0:
+		return fault.New(fault.Invalid, "%d is no multiple of head_width %d", c.Width, c.HeadWidth).
+			WithPath("with.width").WithHint("set heads, or a head_width that divides width")
+	case c.Width%c.heads() != 0:
+		return fault.New(fault.Invalid, "%d is no multiple of heads %d", c.Width, c.heads()).
+			WithPath("with.width").WithHint("every head has width / heads channels")
+	}
+	return tower.CheckStd(c.Std)
+}
