@@ -1,0 +1,463 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"tandem/core/clip"
+	"tandem/core/device"
+	"tandem/core/device/host"
+	"tandem/core/fault"
+	"tandem/core/tensor"
+	"tandem/core/weights"
+)
+
+var ctx = context.Background()
+
+// adamw is the optimiser of the tests.
+var adamw = clip.Optimizer{Name: "adamw", WeightDecay: .2, Beta1: .9, Beta2: .98, Eps: 1e-6}
+
+// config is a configuration of width dim on the reference backend.
+func config(with string, dim int) clip.LossConfig {
+	return clip.LossConfig{With: []byte(with), EmbedDim: dim, BatchSize: 3, Optimizer: adamw,
+		Compute: clip.Compute{Device: "host", Threads: 1}}
+}
+
+// configured is a loss in this process; exact computes in double precision.
+func configured(t *testing.T, c clip.LossConfig, exact bool) *loss {
+	t.Helper()
+	l := newLoss()
+	if exact {
+		l.open = func(clip.Compute) (device.Backend, error) { return host.New[float64](1), nil }
+	}
+	if _, err := l.Configure(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// unit is [batch, dim] random unit rows.
+func unit(seed uint64, batch, dim int) *tensor.Tensor {
+	r := rand.New(rand.NewPCG(seed, 1))
+	t := tensor.New(tensor.F32, batch, dim)
+	for i := range batch {
+		row := t.F32()[i*dim : i*dim+dim]
+		sum := 0.0
+		for j := range row {
+			row[j] = float32(r.NormFloat64())
+			sum += float64(row[j]) * float64(row[j])
+		}
+		for j := range row {
+			row[j] /= float32(math.Sqrt(sum))
+		}
+	}
+	return t
+}
+
+func compute(t *testing.T, l clip.Loss, image, text *tensor.Tensor) *clip.LossResult {
+	t.Helper()
+	r, err := l.Compute(ctx, clip.LossRequest{Image: image, Text: text, Train: true, PerSample: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func near(t *testing.T, what string, got, want, tolerance float64) {
+	t.Helper()
+	if !(math.Abs(got-want) <= tolerance) {
+		t.Errorf("%s is %.7f, want %.7f ± %g", what, got, want, tolerance)
+	}
+}
+
+// workedExample checks CLIP's loss of three pairs at temperature 1, computed by hand in double
+// precision. The vectors are used as given; they are not of unit length.
+//
+//	v = [.9 .1; .1 .9; .9 −.1], t = [.8 .2; .2 .8; 1 0]
+//	S = [.74 .26 .90; .26 .74 .10; .70 .10 .90]
+//	rows:    1.026864 .763641 .818925, mean .869810
+//	columns:  .947624 .763641 .895814, mean .869026
+//	value: .869418
+func workedExample(t *testing.T, l clip.Loss) {
+	t.Helper()
+	r := compute(t, l,
+		tensor.FromF32([]float32{.9, .1, .1, .9, .9, -.1}, 3, 2),
+		tensor.FromF32([]float32{.8, .2, .2, .8, 1, 0}, 3, 2))
+	for name, want := range map[string][]float64{
+		imageToText: {1.026864, .763641, .818925}, textToImage: {.947624, .763641, .895814},
+	} {
+		for i, w := range want {
+			near(t, fmt.Sprintf("%s[%d]", name, i), float64(r.PerSample[name][i]), w, 1e-6)
+		}
+	}
+	near(t, imageToText, r.Parts[imageToText], .869810, 1e-6)
+	near(t, textToImage, r.Parts[textToImage], .869026, 1e-6)
+	near(t, "value", r.Value, .869418, 1e-6)
+	near(t, "logit_scale", r.Scalars["logit_scale"], 1, 1e-6)
+	near(t, "temperature", r.Scalars["temperature"], 1, 1e-6)
+}
+
+func TestWorkedExample(t *testing.T) {
+	workedExample(t, configured(t, config(`{"init_temperature": 1}`, 2), false))
+	workedExample(t, configured(t, config(`{"init_logit_scale": 0}`, 2), false))
+}
+
+// TestGradientsAreThoseOfFiniteDifferences compares all gradients with central differences of the value.
+func TestGradientsAreThoseOfFiniteDifferences(t *testing.T) {
+	for _, with := range []string{`{}`, `{"label_smoothing": 0.1}`, `{"direction": "image"}`, `{"direction": "text"}`} {
+		image, text := unit(1, 5, 4), unit(2, 5, 4)
+		l := configured(t, config(with, 4), true)
+		r := compute(t, l, image, text)
+		value := func(l *loss) float64 {
+			r, err := l.Compute(ctx, clip.LossRequest{Image: image, Text: text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Value
+		}
+		const step = 1.0 / 512
+		for name, in := range map[string][2][]float32{
+			"image": {image.F32(), r.DImage.F32()}, "text": {text.F32(), r.DText.F32()},
+		} {
+			x, grad := in[0], in[1]
+			for i := range x {
+				old := x[i]
+				x[i] = old + step
+				up, above := value(l), x[i]
+				x[i] = old - step
+				down, below := value(l), x[i]
+				x[i] = old
+				near(t, fmt.Sprintf("%s d%s[%d]", with, name, i), float64(grad[i]), (up-down)/float64(above-below), 2e-3)
+			}
+		}
+		at := func(s float64) float64 {
+			at := fmt.Sprintf(`{"init_logit_scale": %v, `, s) + with[1:]
+			return value(configured(t, config(strings.Replace(at, ", }", "}", 1), 4), true))
+		}
+		s := Defaults.initial()
+		squared, err := l.GradNorm(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slope := (at(s+step) - at(s-step)) / (2 * step)
+		near(t, with+" |dlogit_scale|", math.Sqrt(squared), math.Abs(slope), 1e-4)
+		near(t, with+" dlogit_scale", l.scale.grad(), slope, 1e-4)
+	}
+}
+
+func TestPermutedPairsGiveThePermutedResult(t *testing.T) {
+	l := configured(t, config(`{}`, 8), false)
+	image, text := unit(3, 6, 8), unit(4, 6, 8)
+	order := []int{4, 2, 0, 5, 1, 3}
+	permuted := func(x *tensor.Tensor) *tensor.Tensor {
+		out := tensor.New(tensor.F32, 6, 8)
+		for to, from := range order {
+			copy(out.F32()[8*to:8*to+8], x.F32()[8*from:8*from+8])
+		}
+		return out
+	}
+	a, b := compute(t, l, image, text), compute(t, l, permuted(image), permuted(text))
+	near(t, "value", b.Value, a.Value, 1e-6)
+	for i, want := range permuted(a.DImage).F32() {
+		near(t, "dImage", float64(b.DImage.F32()[i]), float64(want), 1e-6)
+	}
+	for i, want := range permuted(a.DText).F32() {
+		near(t, "dText", float64(b.DText.F32()[i]), float64(want), 1e-6)
+	}
+	for to, from := range order {
+		near(t, "row", float64(b.PerSample[imageToText][to]), float64(a.PerSample[imageToText][from]), 1e-5)
+	}
+}
+
+func TestDirectionsAndTheirMean(t *testing.T) {
+	image, text := unit(5, 7, 8), unit(6, 7, 8)
+	both := compute(t, configured(t, config(`{}`, 8), false), image, text)
+	one := compute(t, configured(t, config(`{"direction": "image"}`, 8), false), image, text)
+	two := compute(t, configured(t, config(`{"direction": "text"}`, 8), false), image, text)
+	if len(both.Parts) != 2 || len(one.Parts) != 1 || len(two.Parts) != 1 {
+		t.Fatalf("parts %v, %v, %v", both.Parts, one.Parts, two.Parts)
+	}
+	near(t, "image to text", one.Value, both.Parts[imageToText], 1e-6)
+	near(t, "text to image", two.Value, both.Parts[textToImage], 1e-6)
+	near(t, "both", both.Value, (one.Value+two.Value)/2, 1e-6)
+	for i := range both.DImage.F32() {
+		near(t, "dImage", float64(both.DImage.F32()[i]), float64(one.DImage.F32()[i]+two.DImage.F32()[i])/2, 1e-6)
+	}
+	swapped := compute(t, configured(t, config(`{"direction": "text"}`, 8), false), text, image)
+	near(t, "swapped", swapped.Value, one.Value, 1e-6)
+}
+
+func TestLabelSmoothingMixesInTheUniformTarget(t *testing.T) {
+	// At a logit scale of 1 and equal cosines all logits of a row are equal: every target costs ln B.
+	same := tensor.FromF32([]float32{1, 0, 1, 0, 1, 0, 1, 0}, 4, 2)
+	r := compute(t, configured(t, config(`{"init_temperature": 1, "label_smoothing": 0.3}`, 2), false), same, same)
+	near(t, "value of equal logits", r.Value, math.Log(4), 1e-6)
+	// Of orthogonal pairs, a row is (2, 0, 0, 0) at temperature ½: the loss is log(e² + 3) − 2·(.7 + .3/4).
+	eye := tensor.New(tensor.F32, 4, 4)
+	for i := range 4 {
+		eye.F32()[5*i] = 1
+	}
+	r = compute(t, configured(t, config(`{"init_temperature": 0.5, "label_smoothing": 0.3}`, 4), false), eye, eye)
+	near(t, "value of orthogonal pairs", r.Value, math.Log(math.Exp(2)+3)-2*(.7+.3/4), 1e-6)
+}
+
+func TestBatchSizesMayAlternate(t *testing.T) {
+	l := configured(t, config(`{}`, 8), false)
+	first := map[int]float64{}
+	for range 2 {
+		for batch := 2; batch < 14; batch++ { // more sizes than programs are kept
+			r := compute(t, l, unit(7, batch, 8), unit(8, batch, 8))
+			if want, ok := first[batch]; ok && r.Value != want {
+				t.Errorf("batch of %d: %v, then %v", batch, want, r.Value)
+			}
+			first[batch] = r.Value
+		}
+	}
+}
+
+func TestEvaluationGivesTheSameValueAndNoGradient(t *testing.T) {
+	l := configured(t, config(`{}`, 8), false)
+	image, text := unit(9, 4, 8), unit(10, 4, 8)
+	trained := compute(t, l, image, text)
+	before, _ := l.GradNorm(ctx)
+	r, err := l.Compute(ctx, clip.LossRequest{Image: image, Text: text})
+	if err != nil || r.Value != trained.Value || r.DImage != nil || r.DText != nil || r.PerSample != nil {
+		t.Errorf("evaluation gives %+v, %v; want value %v", r, err, trained.Value)
+	}
+	if after, _ := l.GradNorm(ctx); after != before {
+		t.Errorf("evaluation changed the gradient: %g, then %g", before, after)
+	}
+}
+
+func TestGradientsAddUpUntilTheStep(t *testing.T) {
+	l := configured(t, config(`{}`, 8), false)
+	image, text := unit(11, 4, 8), unit(12, 4, 8)
+	if norm, err := l.GradNorm(ctx); norm != 0 || err != nil {
+		t.Errorf("before any batch: %v, %v", norm, err)
+	}
+	compute(t, l, image, text)
+	once := l.scale.grad()
+	compute(t, l, image, text)
+	near(t, "two batches", l.scale.grad(), 2*once, 1e-6)
+	if err := l.Step(ctx, 1, 1e-3, 1); err != nil {
+		t.Fatal(err)
+	}
+	if norm, err := l.GradNorm(ctx); norm != 0 || err != nil {
+		t.Errorf("after the step: %v, %v", norm, err)
+	}
+	compute(t, l, image, text)
+	if g := l.scale.grad(); math.Abs(g) > 1.5*math.Abs(once) {
+		t.Errorf("gradient %g after the step, %g before: the old one was kept", g, once)
+	}
+}
+
+func TestStepFollowsTheGradientWithoutDecay(t *testing.T) {
+	// AdamW's first step is lr·g/(|g| + ε) whatever the gradient's size. Weight decay would show.
+	l := configured(t, config(`{}`, 8), false)
+	compute(t, l, unit(13, 4, 8), unit(14, 4, 8))
+	before, g := l.scale.value(), l.scale.grad()
+	if err := l.Step(ctx, 1, 0.01, 1); err != nil {
+		t.Fatal(err)
+	}
+	near(t, "logit scale", l.scale.value(), before-math.Copysign(.01, g), 1e-5)
+}
+
+func TestLogitScaleIsClampedAfterTheStep(t *testing.T) {
+	// Pairs that match push the scale up, pairs that are mixed up push it down.
+	match, mixed := unit(15, 4, 8), unit(16, 4, 8)
+	for _, c := range []struct {
+		with string
+		text *tensor.Tensor
+		want float64
+	}{
+		{`{}`, match, math.Log(100)},
+		{`{"max_logit_scale": 3}`, match, 3},
+		{`{}`, mixed, 0},
+	} {
+		l := configured(t, config(c.with, 8), false)
+		compute(t, l, match, c.text)
+		if err := l.Step(ctx, 1, 100, 1); err != nil {
+			t.Fatal(err)
+		}
+		near(t, c.with+" logit scale", l.scale.value(), c.want, 1e-6)
+	}
+}
+
+func TestFixedTemperatureHasNoParameters(t *testing.T) {
+	l := newLoss()
+	defer l.Close()
+	info, err := l.Configure(ctx, config(`{"learnable": false, "init_temperature": 0.005}`, 8))
+	if err != nil || info.Parameters != 0 {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	r := compute(t, l, unit(17, 4, 8), unit(18, 4, 8))
+	if norm, err := l.GradNorm(ctx); norm != 0 || err != nil {
+		t.Errorf("gradient %v, %v", norm, err)
+	}
+	if err := l.Step(ctx, 1, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	if again := compute(t, l, unit(17, 4, 8), unit(18, 4, 8)); again.Value != r.Value {
+		t.Errorf("value %v, then %v", r.Value, again.Value)
+	}
+	near(t, "multiplier", r.Scalars["logit_scale"], 200, 1e-3)
+}
+
+func TestBadRequestsAreInvalidAndBadNumbersNumeric(t *testing.T) {
+	l := configured(t, config(`{}`, 4), false)
+	good := unit(19, 3, 4)
+	nan, inf := unit(20, 3, 4), unit(21, 3, 4)
+	nan.F32()[5], inf.F32()[11] = float32(math.NaN()), float32(math.Inf(1))
+	for name, c := range map[string]struct {
+		image, text *tensor.Tensor
+		want        fault.Kind
+	}{
+		"one pair":         {unit(1, 1, 4), unit(2, 1, 4), fault.Invalid},
+		"no pair":          {tensor.New(tensor.F32, 0, 4), tensor.New(tensor.F32, 0, 4), fault.Invalid},
+		"different batch":  {good, unit(1, 4, 4), fault.Invalid},
+		"different width":  {good, unit(1, 3, 5), fault.Invalid},
+		"unexpected width": {unit(1, 3, 5), unit(2, 3, 5), fault.Invalid},
+		"wrong type":       {good, tensor.New(tensor.I32, 3, 4), fault.Invalid},
+		"wrong axes":       {good, tensor.New(tensor.F32, 12), fault.Invalid},
+		"no text":          {good, nil, fault.Invalid},
+		"NaN":              {nan, good, fault.Numeric},
+		"infinity":         {good, inf, fault.Numeric},
+	} {
+		_, err := l.Compute(ctx, clip.LossRequest{Image: c.image, Text: c.text, Train: true})
+		if fault.KindOf(err) != c.want {
+			t.Errorf("%s: got %v, want %s", name, err, c.want)
+		}
+	}
+	if norm, err := l.GradNorm(ctx); norm != 0 || err != nil {
+		t.Errorf("refused batches left a gradient: %v, %v", norm, err)
+	}
+}
+
+func TestBadConfigsNameTheOption(t *testing.T) {
+	for with, path := range map[string]string{
+		`{"temprature": 1}`:                                  "with.temprature",
+		`{"init_temperature": 0}`:                            "with.init_temperature",
+		`{"init_temperature": 0.001}`:                        "with.init_temperature",
+		`{"init_temperature": 2}`:                            "with.init_temperature",
+		`{"init_temperature": 0.1, "init_logit_scale": 2.3}`: "with.init_logit_scale",
+		`{"init_logit_scale": -0.5}`:                         "with.init_logit_scale",
+		`{"label_smoothing": 1}`:                             "with.label_smoothing",
+		`{"direction": "up"}`:                                "with.direction",
+		`{"learnable": 1}`:                                   "with.learnable",
+	} {
+		l := newLoss()
+		_, err := l.Configure(ctx, config(with, 4))
+		var e *fault.Error
+		var list fault.List
+		if errors.As(err, &list) && len(list) > 0 {
+			e = list[0]
+		} else if !errors.As(err, &e) {
+			t.Errorf("%s: got %v", with, err)
+			continue
+		}
+		if e.Kind != fault.Invalid || e.Path != path {
+			t.Errorf("%s: got %v, want fault.Invalid at %s", with, err, path)
+		}
+	}
+}
+
+func TestLifecycle(t *testing.T) {
+	l := newLoss()
+	if _, err := l.GradNorm(ctx); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("before Configure: %v", err)
+	}
+	if _, err := l.Configure(ctx, config(`{}`, 4)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Configure(ctx, config(`{}`, 4)); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("second Configure: %v", err)
+	}
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := l.Step(canceled, 1, 1, 1); fault.KindOf(err) != fault.Canceled {
+		t.Errorf("canceled: %v", err)
+	}
+	if err := errors.Join(l.Close(), l.Close()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+func TestLoadedStateContinuesWithTheSameBits(t *testing.T) {
+	for _, name := range []string{"adamw", "sgd", "lion"} {
+		c := config(`{}`, 8)
+		c.Optimizer = clip.Optimizer{Name: name, Beta1: .9, Beta2: .98, Eps: 1e-6, Momentum: .9}
+		path := filepath.Join(t.TempDir(), "loss.safetensors")
+		train := func(l *loss, from, to int) (values []float64) {
+			for step := from; step <= to; step++ {
+				r := compute(t, l, unit(uint64(step), 4, 8), unit(uint64(100+step), 4, 8))
+				values = append(values, r.Value, l.scale.grad(), l.scale.value())
+				if err := l.Step(ctx, step, 0.02, 0.5); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return values
+		}
+		first := configured(t, c, false)
+		train(first, 1, 3)
+		if err := first.Save(ctx, path); err != nil {
+			t.Fatal(err)
+		}
+		want := train(first, 4, 7)
+		second := configured(t, c, false)
+		compute(t, second, unit(50, 4, 8), unit(51, 4, 8)) // a gradient that Load must forget
+		if err := second.Load(ctx, path); err != nil {
+			t.Fatal(err)
+		}
+		if got := train(second, 4, 7); !slices.Equal(got, want) {
+			t.Errorf("%s: after loading\n%v, want\n%v", name, got, want)
+		}
+	}
+}
+
+func TestLoadOfAnotherFileLeavesTheLossAsItWas(t *testing.T) {
+	dir := t.TempDir()
+	l := configured(t, config(`{}`, 4), false)
+	before := l.scale.value()
+	sgd := config(`{}`, 4)
+	sgd.Optimizer = clip.Optimizer{Name: "sgd", Momentum: .9}
+	other := configured(t, sgd, false)
+	if err := other.Save(ctx, filepath.Join(dir, "sgd")); err != nil {
+		t.Fatal(err)
+	}
+	fixed := configured(t, config(`{"learnable": false}`, 4), false)
+	if err := fixed.Save(ctx, filepath.Join(dir, "fixed")); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, tensors ...weights.Tensor) {
+		if err := weights.Write(filepath.Join(dir, name), tensors, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("empty")
+	write("shape", weights.FromF32("logit_scale", []float32{1, 2}, 2))
+	write("nan", weights.FromF32("logit_scale", []float32{float32(math.NaN())}))
+	for name, want := range map[string]fault.Kind{
+		"sgd": fault.Invalid, "fixed": fault.Invalid, "empty": fault.Invalid, "shape": fault.Invalid,
+		"nan": fault.Corrupt, "absent": fault.NotFound,
+	} {
+		if err := l.Load(ctx, filepath.Join(dir, name)); fault.KindOf(err) != want {
+			t.Errorf("%s: got %v, want %s", name, err, want)
+		}
+	}
+	if l.scale.value() != before {
+		t.Errorf("logit scale %g, was %g", l.scale.value(), before)
+	}
+	write("published", weights.FromF32("logit_scale", []float32{4.6052}, 1))
+	if err := l.Load(ctx, filepath.Join(dir, "published")); err != nil {
+		t.Errorf("published weights: %v", err)
+	}
+	near(t, "logit scale", l.scale.value(), 4.6052, 1e-6)
+}
