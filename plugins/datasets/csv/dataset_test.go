@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+)
+
+// folder writes a.png … d.png, flat greys of 10, 20, 30 and 40, broken.png and the table.
+func folder(t *testing.T, table string) (file string) {
+	t.Helper()
+	dir := t.TempDir()
+	for i, name := range []string{"a", "b", "c", "d"} {
+		m := image.NewGray(image.Rect(0, 0, 5, 4))
+		for k := range m.Pix {
+			m.Pix[k] = uint8(10 * (i + 1))
+		}
+		if i == 3 {
+			m.Set(0, 0, color.Gray{40})
+		}
+		f, err := os.Create(filepath.Join(dir, name+".png"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := png.Encode(f, m); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	file = filepath.Join(dir, "table.csv")
+	for name, text := range map[string]string{"broken.png": "\x89PNG\r\n\x1a\nnothing", "table.csv": table} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return file
+}
+
+func configure(t *testing.T, table string, with map[string]any) (clip.Dataset, clip.DatasetInfo, error) {
+	t.Helper()
+	if with == nil {
+		with = map[string]any{}
+	}
+	with["file"] = folder(t, table)
+	raw, _ := json.Marshal(with)
+	d := Plugin.New()
+	info, err := d.Configure(context.Background(), clip.DatasetConfig{With: raw, ImageSize: 4, Threads: 2})
+	return d, info, err
+}
+
+// all evaluates every sample of a table that must open.
+func all(t *testing.T, table string, with map[string]any) (*clip.Batch, clip.DatasetInfo) {
+	t.Helper()
+	d, info, err := configure(t, table, with)
+	if err != nil {
+		t.Fatalf("%q: %v", table, err)
+	}
+	indices := make([]int, info.Len)
+	for i := range indices {
+		indices[i] = i
+	}
+	b, err := d.Batch(context.Background(), clip.BatchRequest{Indices: indices})
+	if err != nil {
+		t.Fatalf("%q: %v", table, err)
+	}
+	return b, info
+}
+
+func TestReadsEverySortOfTable(t *testing.T) {
+	want := []string{"a cat, sitting", `a "big" dog`}
+	for name, table := range map[string]string{
+		"csv":            "image,caption\na.png,\"a cat, sitting\"\nb.png,\"a \"\"big\"\" dog\"\n",
+		"mark and CRLF":  "\ufeffimage,caption\r\na.png,\"a cat, sitting\"\r\nb.png,\"a \"\"big\"\" dog\"\r\n",
+		"tabs, unquoted": "image\tcaption\na.png\ta cat, sitting\nb.png\ta \"big\" dog\n",
+		"semicolons":     "id;image;caption\n1;a.png;a cat, sitting\n2;b.png;\"a \"\"big\"\" dog\"",
+		"pipes":          "caption| image \na cat, sitting|a.png\n\"a \"\"big\"\" dog\"|b.png\n",
+		"quoted header":  "\"image\",\"caption\",\"x;y;z;w\"\na.png,\"a cat, sitting\",\nb.png,\"a \"\"big\"\" dog\",\n",
+	} {
+		b, _ := all(t, table, nil)
+		if !slices.Equal(b.Captions, want) || !slices.Equal(b.Keys, []string{"a.png", "b.png"}) {
+			t.Errorf("%s: %q of %q", name, b.Captions, b.Keys)
+		}
+		if b.Images.U8()[0] != 10 || b.Images.U8()[48] != 20 {
+			t.Errorf("%s: wrong pictures", name)
+		}
+	}
+}
+
+func TestCaptionAndLabelColumns(t *testing.T) {
+	b, info := all(t, "path,title,alt,kind\na.png,A,first,dog\nb.png,B,,cat\nc.png,C,C,\n",
+		map[string]any{"image_column": "path", "caption_columns": []string{"title", "alt"}, "label_column": "kind"})
+	if len(b.All[0]) != 2 || len(b.All[1]) != 1 || len(b.All[2]) != 1 {
+		t.Errorf("captions %q", b.All)
+	}
+	if !slices.Equal(info.Targets[0].Classes, []string{"cat", "dog"}) || !slices.Equal(b.Labels["label"], []int32{1, 0, -1}) {
+		t.Errorf("classes %q, labels %v", info.Targets[0].Classes, b.Labels["label"])
+	}
+}
+
+func TestRowsOfTheSameImage(t *testing.T) {
+	const table = "image,caption\na.png,one\nb.png,two\na.png,three\na.png,one\n"
+	for mode, want := range map[string]struct {
+		keys   []string
+		groups []int64
+		first  []string
+	}{
+		"merge":    {[]string{"a.png", "b.png"}, []int64{0, 1}, []string{"one", "three"}},
+		"group":    {[]string{"a.png", "b.png", "a.png#4", "a.png#5"}, []int64{0, 1, 0, 0}, []string{"one"}},
+		"separate": {[]string{"a.png", "b.png", "a.png#4", "a.png#5"}, []int64{0, 1, 2, 3}, []string{"one"}},
+	} {
+		b, _ := all(t, table, map[string]any{"same_image": mode})
+		if !slices.Equal(b.Keys, want.keys) || !slices.Equal(b.Groups, want.groups) || !slices.Equal(b.All[0], want.first) {
+			t.Errorf("%s: keys %q, groups %v, captions %q", mode, b.Keys, b.Groups, b.All[0])
+		}
+	}
+}
+
+func TestBadRowsAreSkippedAndCountedOrRefused(t *testing.T) {
+	const table = "image,caption\na.png,one\nb.png\n,two\nc.png,\nhttp://x/y.png,web\nc.png,\"bad\"quote\nd.png,\xff\xfe\nb.png,two\n"
+	b, info := all(t, table, nil)
+	if info.Skipped != 6 || !slices.Equal(b.Keys, []string{"a.png", "b.png"}) {
+		t.Errorf("%d skipped, keys %q; %s", info.Skipped, b.Keys, info.Note)
+	}
+	if !strings.Contains(info.Note, "line 3 refused") {
+		t.Errorf("note %q", info.Note)
+	}
+	_, _, err := configure(t, table, map[string]any{"on_error": "fail"})
+	var e *fault.Error
+	if !errors.As(err, &e) || e.Kind != fault.Corrupt || e.Line != 3 {
+		t.Errorf("on_error fail: %v", err)
+	}
+}
+
+func TestBrokenAndMissingPicturesAreReplacedOrRefused(t *testing.T) {
+	const table = "image,caption\nbroken.png,x\nabsent.png,y\na.png,one\n"
+	b, info := all(t, table, nil)
+	if info.Len != 3 || !slices.Equal(b.Keys, []string{"a.png", "a.png", "a.png"}) || len(b.Faults) != 3 {
+		t.Errorf("%d samples, keys %q, faults %+v", info.Len, b.Keys, b.Faults)
+	}
+	if !strings.Contains(b.Faults[0].Msg, "broken.png") {
+		t.Errorf("fault does not name the file: %q", b.Faults[0].Msg)
+	}
+	d, _, err := configure(t, table, map[string]any{"on_error": "fail"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, kind := range []fault.Kind{fault.Corrupt, fault.NotFound} {
+		if _, err := d.Batch(context.Background(), clip.BatchRequest{Indices: []int{i}}); fault.KindOf(err) != kind {
+			t.Errorf("sample %d: %v", i, err)
+		}
+	}
+}
+
+func TestBrokenTablesSayWhatToDo(t *testing.T) {
+	for name, c := range map[string]struct {
+		table string
+		with  map[string]any
+		want  string
+	}{
+		"no column":    {"image,text\na.png,x\n", nil, `no column "caption"`},
+		"columns told": {"image,text\na.png,x\n", nil, "the columns are image, text"},
+		"label":        {"image,caption\na.png,x\n", map[string]any{"label_column": "class"}, "with.label_column"},
+		"empty":        {"", nil, "empty table"},
+		"header only":  {"image,caption\n", nil, "no samples"},
+		"all refused":  {"image,caption\n,\n", nil, "table.csv:2: all 1 rows are refused"},
+		"utf-16":       {"\xff\xfei\x00", nil, "iconv"},
+		"split":        {"image,caption\na.png,x\n", map[string]any{"split": "test"}, "with.test_fraction"},
+	} {
+		_, _, err := configure(t, c.table, c.with)
+		if err == nil || !strings.Contains(fault.Format(err), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	raw, _ := json.Marshal(map[string]any{"file": "/nonexistent.csv"})
+	if _, err := Plugin.New().Configure(context.Background(), clip.DatasetConfig{With: raw, ImageSize: 4}); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestSplitsKeepRowsOfAnImageTogether(t *testing.T) {
+	var table strings.Builder
+	table.WriteString("image,caption\n")
+	for i := range 200 {
+		name := string([]byte{'x', byte('a' + i%20)}) + ".png"
+		table.WriteString(name + "," + string(rune('a'+i%26)) + "\n")
+	}
+	seen := map[string]string{}
+	total := 0
+	for _, split := range []string{"train", "test"} {
+		d, info, err := configure(t, table.String(), map[string]any{"split": split, "test_fraction": .4, "same_image": "group"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += info.Len
+		if info.Len%10 != 0 {
+			t.Errorf("%s has %d samples: an image is in both", split, info.Len)
+		}
+		seen[info.Digest] = split
+		d.Close()
+	}
+	if total != 200 || len(seen) != 2 {
+		t.Errorf("%d samples in both splits, want 200", total)
+	}
+}

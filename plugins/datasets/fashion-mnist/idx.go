@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"strings"
+
+	"tandem/core/fault"
+	"tandem/core/sdk/sample"
+)
+
+// idx is an array of bytes in MNIST's format: two zeros, the type 8, the number of axes, the length of
+// each as a big-endian uint32, then the values row-major.
+type idx struct {
+	file   string
+	shape  []int
+	data   []byte
+	digest string // hex sha256 of header and data
+}
+
+// maxIdx bounds what a header may ask for, so that a broken one does not take all memory.
+const maxIdx = 4 << 30
+
+// readIdx reads a file, through gzip when its name ends in .gz. Anything but whole, well-formed data
+// of that many axes is fault.Corrupt.
+func readIdx(path string, axes int) (*idx, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, sample.FileError(path, err)
+	}
+	defer f.Close()
+	var r io.Reader = bufio.NewReaderSize(f, 1<<20)
+	bad := func(format string, args ...any) error {
+		return fault.New(fault.Corrupt, format, args...).WithFile(path, 0, 0)
+	}
+	if strings.HasSuffix(path, ".gz") {
+		if r, err = gzip.NewReader(r); err != nil {
+			return nil, bad("%w", err)
+		}
+	}
+	header := make([]byte, 4+4*axes)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return nil, bad("no idx header: %w", err)
+	}
+	if header[0] != 0 || header[1] != 0 || header[2] != 8 || int(header[3]) != axes {
+		return nil, bad("starts with % x, want 00 00 08 %02x (an idx file of bytes with %d axes)", header[:4], axes, axes)
+	}
+	x, size := &idx{file: path}, 1
+	for i := range axes {
+		n := int(binary.BigEndian.Uint32(header[4+4*i:]))
+		if n == 0 || n > math.MaxInt/size || size*n > maxIdx {
+			return nil, bad("axis %d has length %d", i, n)
+		}
+		size *= n
+		x.shape = append(x.shape, n)
+	}
+	h := sha256.New()
+	h.Write(header)
+	if x.data, err = io.ReadAll(io.TeeReader(io.LimitReader(r, int64(size)), h)); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, bad("%w", err)
+	}
+	if len(x.data) < size {
+		return nil, bad("truncated: %d of %d values", len(x.data), size)
+	}
+	if n, err := io.Copy(io.Discard, io.LimitReader(r, 1)); n > 0 {
+		return nil, bad("more than the %d values of its header", size)
+	} else if err != nil { // gzip checks its sum at the end
+		return nil, bad("%w", err)
+	}
+	x.digest = hex.EncodeToString(h.Sum(nil))
+	return x, nil
+}
