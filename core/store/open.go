@@ -38,16 +38,34 @@ const busyTimeout = 5 * time.Second
 
 var registerDrivers = sync.OnceFunc(func() {
 	sql.Register("tandem_rw", &sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
-		return c.RegisterFunc("sqrt", math.Sqrt, true)
+		return c.RegisterFunc("sqrt", sqrt, true)
 	}})
 	sql.Register("tandem_ro", &sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
-		if err := c.RegisterFunc("sqrt", math.Sqrt, true); err != nil {
+		if err := c.RegisterFunc("sqrt", sqrt, true); err != nil {
 			return err
 		}
 		c.RegisterAuthorizer(authorize)
 		return nil
 	}})
 })
+
+// sqrt is SQLite's own optional function, which the driver is built without: NULL for what has no
+// square root.
+func sqrt(v any) any {
+	var x float64
+	switch v := v.(type) {
+	case float64:
+		x = v
+	case int64:
+		x = float64(v)
+	default:
+		return nil
+	}
+	if x < 0 {
+		return nil
+	}
+	return math.Sqrt(x)
+}
 
 // dsn gives the connection string of path; the path is escaped so that any file name works.
 func dsn(path, options string) string {

@@ -353,7 +353,7 @@ func TestOnlyReadingQueriesRun(t *testing.T) {
 	if _, err := os.Stat(other); err == nil {
 		t.Error("a query made a file")
 	}
-	table, err := db.Query(ctx, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT i, sqrt(4.0), (SELECT run_id FROM v_runs) FROM n")
+	table, err := db.Query(ctx, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT i, sqrt(4), (SELECT run_id FROM v_runs) FROM n")
 	must(t, err)
 	if len(table.Rows) != 3 || table.Rows[2][1] != 2.0 || table.Rows[0][2] != run.ID() {
 		t.Errorf("rows are %v", table.Rows)

@@ -30,7 +30,7 @@ CREATE VIEW v_final AS
 SELECT
   r.key AS run_id, e.name AS experiment, r.variant, r.seed, r.status, m.name AS metric,
   s.last, s.last_step, s.best, s.best_step, s.first, s.min, s.max,
-  s.sum / nullif(s.n_finite, 0) AS mean, s.n
+  s.sum / nullif(s.n_finite, 0) AS mean, s.n, r.tainted
 FROM run_summary s
 JOIN run r ON r.id = s.run_id
 JOIN experiment e ON e.id = r.experiment_id
