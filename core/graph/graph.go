@@ -110,10 +110,10 @@ func (g *Graph) Const(values []float32, shape ...int) *Node {
 
 func (g *Graph) newLeaf(kind leafKind, name string, dtype device.DType, shape []int, value []float32) *Node {
 	if len(shape) == 0 || elements(shape) < 1 {
-		return g.fail(name, "shape %v needs at least one axis, each of at least 1", shape)
+		return g.failAt(name, "shape %v needs at least one axis, each of at least 1", shape)
 	}
 	if g.names[name] {
-		return g.fail(name, "the name is taken already")
+		return g.failAt(name, "the name is taken already")
 	}
 	g.names[name] = true
 	raw := G.NewTensor(g.expr, tensorType(dtype), len(shape), G.WithShape(shape...), G.WithName(name))
@@ -138,8 +138,8 @@ type effect struct {
 	targets []*Node
 }
 
-// Assign sets a state to a value of equal size whenever Instance.Update is called; until then, and
-// in programs that do not Update, the state keeps its value.
+// Assign sets a state to a value of equal size whenever Instance.Update is called; until then the
+// state keeps its value. It is part of the programs whose outputs depend on value.
 func (g *Graph) Assign(state, value *Node) {
 	if g.bad(state, value) {
 		return
@@ -157,8 +157,12 @@ func (g *Graph) Assign(state, value *Node) {
 
 // fail records an error unless one is recorded, and gives an inert node.
 func (g *Graph) fail(op, format string, args ...any) *Node {
+	return g.failAt(g.scoped(op), format, args...)
+}
+
+func (g *Graph) failAt(path, format string, args ...any) *Node {
 	if g.err == nil {
-		g.err = fault.New(fault.Invalid, format, args...).WithOp("graph").WithPath(g.scoped(op))
+		g.err = fault.New(fault.Invalid, format, args...).WithOp("graph").WithPath(path)
 	}
 	return &Node{g: g}
 }
