@@ -81,6 +81,9 @@ func endWithFamily() {
 	dir := os.Getenv(plugin.EnvUnixSocketDir)
 	if strings.HasPrefix(filepath.Base(dir), "plugin-dir") { // as go-plugin names it
 		_ = os.RemoveAll(dir)
+		if session := filepath.Dir(dir); strings.HasPrefix(filepath.Base(session), "tandem-") {
+			_ = os.Remove(session) // succeeds for the last plugin of the session
+		}
 	}
 	killFamily()
 	os.Exit(1)
