@@ -1,0 +1,28 @@
+package eval
+
+import (
+	"context"
+
+	"tandem/core/clip"
+	"tandem/core/tensor"
+)
+
+// Cosines are the cosines of pictures, u8 [N, S, S, 3], with classes given by prompts, as in a
+// zero-shot classification: [N][len(classes)].
+func Cosines(ctx context.Context, image, text clip.Encoder, pictures *tensor.Tensor, classes, templates []string) ([][]float32, error) {
+	const batch = 256
+	features, err := classFeatures(ctx, text, classes, templates, batch)
+	if err != nil {
+		return nil, err
+	}
+	emb, _, err := image.Forward(ctx, clip.ForwardRequest{Images: pictures, Mode: clip.Eval})
+	if err != nil {
+		return nil, err
+	}
+	defer emb.Free()
+	var images matrix
+	images.append(emb)
+	out := make([][]float32, images.rows)
+	similarities(&images, features, func(i int, row []float32) { out[i] = append([]float32(nil), row...) })
+	return out, nil
+}
