@@ -1,0 +1,111 @@
+//go:build onednn
+
+#define _GNU_SOURCE
+#include "td.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { HUGE_PAGE = 2 << 20 };
+
+// Large memory comes straight from the kernel, aligned for huge pages: parameters and activations
+// are streamed, and small pages would spend a tenth of the time on address translation.
+void *td_alloc(size_t bytes) {
+	if (bytes == 0)
+		bytes = 64;
+	if (bytes < HUGE_PAGE) {
+		void *p;
+		if (posix_memalign(&p, 64, bytes))
+			return NULL;
+		return memset(p, 0, bytes);
+	}
+	size_t size = (bytes + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
+	char *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	size_t lead = -(uintptr_t)p & (HUGE_PAGE - 1);
+	if (lead)
+		munmap(p, lead);
+	if (HUGE_PAGE - lead)
+		munmap(p + lead + size, HUGE_PAGE - lead);
+	madvise(p + lead, size, MADV_HUGEPAGE);
+	return p + lead;
+}
+
+void td_free(void *p, size_t bytes) {
+	if (!p)
+		return;
+	if (bytes < HUGE_PAGE)
+		free(p);
+	else
+		munmap(p, (bytes + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1));
+}
+
+void td_zero(td_backend *be, void *p, size_t bytes) {
+	(void)be;
+	memset(p, 0, bytes);
+}
+
+td_backend *td_open(int threads, char *err, int len) {
+	td_backend *be = calloc(1, sizeof *be);
+	if (!be)
+		return NULL;
+	be->threads = threads;
+	be->generation = 1;
+	omp_set_num_threads(threads);
+	omp_set_dynamic(0);
+	if (dnnl_engine_create(&be->engine, dnnl_cpu, 0) != dnnl_success ||
+		dnnl_stream_create(&be->stream, be->engine, dnnl_stream_default_flags) != dnnl_success) {
+		snprintf(err, len, "oneDNN has no CPU engine");
+		free(be);
+		return NULL;
+	}
+	be->ops = td_ops_base;
+	be->isa = "generic";
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+	__builtin_cpu_init();
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+		be->ops = td_ops_v3;
+		be->isa = "avx2";
+	}
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+		__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")) {
+		be->ops = td_ops_v4;
+		be->isa = "avx512";
+	}
+	const char *want = getenv("TANDEM_ISA"); // for tests of the narrower tables
+	if (want && !strcmp(want, "generic")) {
+		be->ops = td_ops_base;
+		be->isa = "generic";
+	} else if (want && !strcmp(want, "avx2") && be->ops == td_ops_v4) {
+		be->ops = td_ops_v3;
+		be->isa = "avx2";
+	}
+#endif
+	return be;
+}
+
+td_exec *td_new(td_backend *be, int op, const long *n, const double *f, size_t tmp) {
+	td_exec *e = calloc(1, sizeof *e);
+	if (!e)
+		return NULL;
+	e->be = be;
+	e->run = be->ops[op];
+	memcpy(e->n, n, sizeof e->n);
+	memcpy(e->f, f, sizeof e->f);
+	if (tmp && posix_memalign((void **)&e->tmp, 64, tmp * sizeof(float))) {
+		free(e);
+		return NULL;
+	}
+	return e;
+}
+
+void td_run(td_exec *e) {
+	// The thread count belongs to the calling thread, and Go may call from any.
+	if (omp_get_max_threads() != e->be->threads)
+		omp_set_num_threads(e->be->threads);
+	e->run(e);
+}

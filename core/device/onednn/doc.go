@@ -1,0 +1,19 @@
+// Package onednn is the fast CPU backend: oneDNN through cgo for matrix products and convolutions,
+// and C kernels of its own, vectorised and spread over threads with OpenMP, for everything else.
+//
+// It is built with the tag onednn, which needs the header and library of oneDNN 2.6 or newer, 3.x
+// included (Debian: libdnnl-dev). Without the tag the package is empty.
+//
+// # Threads
+//
+// OpenMP keeps a pool of threads for each operating system thread that calls it. Any goroutine may
+// call, one at a time, and the results are the same; a caller that calls runtime.LockOSThread first
+// spares the process idle pools. libgomp reads its environment when it is loaded, before main: start
+// the process with OMP_WAIT_POLICY=passive, or its threads spin after every kernel and take the
+// cores from the other processes.
+//
+// # Determinism
+//
+// Work is cut into fixed parts by the thread count, and partial sums are added in order; there are no
+// atomics. Equal inputs, machine and thread count give equal bits.
+package onednn

@@ -1,0 +1,58 @@
+// The C kernels, compiled once for each instruction set: TD_TABLE is the table to define, VL the
+// floats of a vector register.
+//
+// Each kernel is a function over a range of independent items, and a td_<name> that hands ranges to
+// threads. No reduction crosses threads but through partial sums that are added in order.
+#pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
+#include "td.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "math.inc.h"
+
+typedef void (*range)(td_exec *, int part, long lo, long hi);
+
+// Under this many streamed floats, waking a sleeping thread costs more than it saves.
+enum { GRAIN = 1 << 16 };
+
+// split runs f over [0, n) on all threads or, when there is little to do, on this one. cost is the
+// work of an item in streamed floats; step is what part boundaries are multiples of.
+static void split(td_exec *e, long n, long cost, long step, range f) {
+	int parts = e->be->threads;
+	if (parts == 1 || n * cost < GRAIN || n <= step) {
+		f(e, 0, 0, n);
+		return;
+	}
+#pragma omp parallel num_threads(parts)
+	for (int p = omp_get_thread_num(); p < parts; p += omp_get_num_threads()) {
+		long lo = n * p / parts / step * step, hi = p + 1 == parts ? n : n * (p + 1) / parts / step * step;
+		if (lo < hi)
+			f(e, p, lo, hi);
+	}
+}
+
+#define F(i) ((float *)e->arg[i])
+#define I(i) ((const int32_t *)e->arg[i])
+#define SIMD _Pragma("omp simd")
+
+// FLAT is a kernel over n[0] independent elements; body sees i.
+#define FLAT(name, cost, setup, body) \
+	static void name##_range(td_exec *e, int part, long lo, long hi) { \
+		(void)part; \
+		setup; \
+		SIMD for (long i = lo; i < hi; i++) { body; } \
+	} \
+	static void name(td_exec *e) { split(e, e->n[0], cost, 16, name##_range); }
+
+#include "elementwise.inc.h"
+#include "rows.inc.h"
+#include "attention.inc.h"
+#include "maps.inc.h"
+
+const td_run_fn TD_TABLE[td_count] = {
+#define OP(name) [td_##name] = name,
+	TD_KERNELS(OP)
+#undef OP
+};

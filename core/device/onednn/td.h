@@ -1,0 +1,87 @@
+// The seam between Go and C of the oneDNN backend. Everything here is C memory that Go fills before
+// one cgo call per Run.
+#ifndef TD_H
+#define TD_H
+
+#include <dnnl.h>
+#include <stdint.h>
+
+// Operations, in the order of the tables of kernel functions. OP(name) is a kernel of kernels.inc.h.
+#define TD_KERNELS(OP) \
+	OP(sum_rows) OP(sum_cols) OP(broadcast_rows) OP(act) OP(act_back) OP(binary) OP(scale) OP(scale_by) \
+	OP(scale_by_back) OP(accumulate) OP(sum_squares) OP(layer_norm) OP(layer_norm_back) OP(l2_norm) \
+	OP(l2_norm_back) OP(attention) OP(attention_back) OP(normalize) OP(patchify) OP(avg_pool) \
+	OP(avg_pool_back) OP(max_pool) OP(max_pool_back) OP(batch_stats) OP(batch_norm) OP(batch_norm_back) \
+	OP(running_stats) OP(gather) OP(gather_back) OP(concat) OP(slice) OP(slice_back) OP(mean_tokens) \
+	OP(mean_tokens_back) OP(transpose) OP(cross_entropy) OP(cross_entropy_back) OP(softplus) \
+	OP(softplus_back) OP(adamw) OP(sgd) OP(lion) OP(epilogue)
+
+enum {
+#define OP(name) td_##name,
+	TD_KERNELS(OP)
+#undef OP
+	td_count
+};
+
+enum { TD_ARGS = 10, TD_INTS = 16, TD_FLOATS = 8, TD_SCALARS = 4 };
+
+typedef struct td_exec td_exec;
+typedef struct td_backend td_backend;
+typedef struct td_pack td_pack;
+
+typedef void (*td_run_fn)(td_exec *);
+
+// td_exec is a prepared kernel. Go writes arg and s before td_run.
+struct td_exec {
+	td_run_fn run;
+	td_backend *be;
+	uintptr_t arg[TD_ARGS]; // addresses of the buffers, 0 where absent
+	double s[TD_SCALARS];   // run-time numbers, defaults filled in
+	long n[TD_INTS];        // the kernel's whole numbers
+	double f[TD_FLOATS];    // the kernel's other numbers
+	float *tmp;             // scratch of the kernel's own
+	void *dn;               // primitives of a matmul or convolution
+};
+
+struct td_backend {
+	int threads;
+	dnnl_engine_t engine;
+	dnnl_stream_t stream;
+	const td_run_fn *ops; // the table for this processor
+	const char *isa;
+	void *scratch; // oneDNN's scratchpad: one Exec runs at a time
+	size_t scratch_size;
+	void *reorder; // packed copy of a right-hand side that is no parameter
+	size_t reorder_size;
+	uint64_t generation; // counts changes of parameters
+	td_pack *packs;
+	int64_t packed; // bytes of packed copies
+};
+
+td_backend *td_open(int threads, char *err, int len);
+void td_close(td_backend *);
+void *td_alloc(size_t bytes); // zeroed, aligned; NULL when there is none
+void td_free(void *, size_t bytes);
+void td_zero(td_backend *, void *, size_t bytes);
+// td_touched says that memory was written from outside or freed: packed copies of it are stale or dead.
+void td_touched(td_backend *, uintptr_t at, size_t bytes, int freed);
+
+// td_new prepares kernel op; tmp floats of scratch are allocated for it. NULL without memory.
+td_exec *td_new(td_backend *, int op, const long *n, const double *f, size_t tmp);
+// td_new_matmul: n is batch, m, n, k, transA, transB, bias, residual, act, pre, weights.
+td_exec *td_new_matmul(td_backend *, const long *n, char *err, int len);
+// td_new_conv: kind 0 forward, 1 data gradient, 2 weight gradient; n is b, h, w, inC, outC, kh, kw,
+// stride, pad.
+td_exec *td_new_conv(td_backend *, int kind, const long *n, char *err, int len);
+void td_release(td_exec *);
+void td_run(td_exec *);
+
+// td_impl is the name of the oneDNN implementation of a matmul or convolution.
+const char *td_impl(td_exec *);
+
+extern const td_run_fn td_ops_base[td_count], td_ops_v3[td_count], td_ops_v4[td_count];
+
+// Scratch in floats that attention needs, for tables of every vector width.
+static inline long td_round(long n) { return (n + 15) & ~15L; }
+
+#endif
