@@ -142,9 +142,53 @@ def main():
     text("first-quick-gelu", "quick_gelu", "first")
     text("last", pool="last")
     text("bidirectional", causal=False)
-    m = resnet.ModifiedResNet(layers=[1, 2, 1, 1], output_dim=6, heads=2, image_size=64, width=2)
-    config = dict(layers=[1, 2, 1, 1], heads=2, image_size=64, width=2)
-    save(out / "resnet-attnpool" / "testdata" / "clip.json", golden(m, "visual.", pictures(3, 64), 6, config))
+
+    def modified_resnet(name, **switches):
+        m = resnet.ModifiedResNet(layers=[1, 2, 1, 1], output_dim=6, heads=2, image_size=64, width=2)
+        if switches:
+            m = Variant(m, **dict(dict(stem="clip", downsample="avgpool", pool="attention"), **switches), width=2, dim=6)
+        config = dict(layers=[1, 2, 1, 1], heads=2, image_size=64, width=2, **switches)
+        save(out / "resnet-attnpool" / "testdata" / (name + ".json"), golden(m, "visual.", pictures(3, 64), 6, config))
+
+    modified_resnet("clip")
+    modified_resnet("plain-stem", stem="plain")
+    modified_resnet("strides", downsample="stride")
+    modified_resnet("average-pool", pool="average")
+    modified_resnet("plain", stem="plain", downsample="stride", pool="average")
+
+
+class Variant(nn.Module):
+    """OpenCLIP's ModifiedResNet with its changes against the plain ResNet taken back one by one."""
+
+    def __init__(self, clip, stem, downsample, pool, width, dim):
+        super().__init__()
+        for name, module in clip.named_children():
+            if not (stem == "plain" and name in ("conv2", "bn2", "act2", "conv3", "bn3", "act3")):
+                self.add_module(name, module)
+        if stem == "plain":
+            self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+            self.bn1 = nn.BatchNorm2d(width)
+            self.avgpool = nn.MaxPool2d(3, stride=2, padding=1)
+        if downsample == "stride":
+            for block in [b for i in range(1, 5) for b in getattr(self, f"layer{i}")]:
+                block.avgpool = nn.Identity()
+                block.conv2.stride = (block.stride, block.stride)
+                if block.downsample is not None:
+                    block.downsample[0] = nn.Identity()
+                    block.downsample[1].stride = (block.stride, block.stride)
+        if pool == "average":
+            del self.attnpool
+            self.proj = nn.Linear(32 * width, dim)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x)))
+        if hasattr(self, "conv2"):
+            x = F.relu(self.bn2(self.conv2(x)))
+            x = F.relu(self.bn3(self.conv3(x)))
+        x = self.avgpool(x)
+        for i in range(1, 5):
+            x = getattr(self, f"layer{i}")(x)
+        return self.proj(x.mean(dim=(2, 3))) if hasattr(self, "proj") else self.attnpool(x)
 
 
 def save(path, r):

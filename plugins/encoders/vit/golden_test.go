@@ -14,6 +14,6 @@ func TestAgreesWithOpenCLIP(t *testing.T) {
 		t.Fatal("no golden files")
 	}
 	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) { towertest.Golden(t, file, Plugin.New) })
+		t.Run(filepath.Base(file), func(t *testing.T) { towertest.Golden(t, file, vit) })
 	}
 }

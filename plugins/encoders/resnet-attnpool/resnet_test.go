@@ -1,0 +1,20 @@
+package main
+
+import (
+	"testing"
+
+	"tandem/core/clip"
+	"tandem/core/tower"
+	"tandem/core/tower/towertest"
+)
+
+func resnet(options ...tower.Option) clip.Encoder { return tower.Image(build, options...) }
+
+const small = `"image_size": 32, "layers": [1, 1, 2, 1], "width": 4, "heads": 2`
+
+func TestKeepsThePromisesOfATower(t *testing.T) {
+	towertest.Case{
+		New: resnet, PerBatch: true, Rough: true,
+		With: `{` + small + `}`, Other: `{` + small + `, "stem": "plain"}`,
+	}.Check(t)
+}
