@@ -1,0 +1,206 @@
+package core_test
+
+import (
+	"context"
+	"encoding/json"
+	"go/format"
+	"math"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/host"
+	"tandem/core/tensor"
+)
+
+// TestPluginsOfTheManualWork builds the programs of docs/plugins.md as they stand there and uses each in
+// a process of its own.
+func TestPluginsOfTheManualWork(t *testing.T) {
+	session, err := host.NewSession(host.SessionOptions{Catalog: &host.Catalog{Roots: []string{buildManual(t)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	t.Run("losses/vse", func(t *testing.T) { useLoss(t, session) })
+	t.Run("encoders/patchmlp", func(t *testing.T) { useEncoder(t, session) })
+	t.Run("datasets/squares", func(t *testing.T) { useDataset(t, session) })
+}
+
+// buildManual gives a plugin folder. The sources are laid over the repository, where they are not.
+func buildManual(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("../docs/plugins.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	overlay := map[string]string{}
+	plugins := map[string]bool{}
+	for i, m := range regexp.MustCompile("(?s)```go\n// (plugins/\\S+)\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		name, source := m[1], m[2]
+		if formatted, err := format.Source([]byte(source)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		} else if string(formatted) != source {
+			t.Errorf("%s is not as gofmt writes it", name)
+		}
+		file := filepath.Join(dir, "source", string(rune('a'+i))+".go")
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(source), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		overlay[filepath.Join(root, name)] = file
+		plugins[path.Dir(name)] = true
+	}
+	if len(plugins) != 3 {
+		t.Fatalf("docs/plugins.md has the programs %v, want three", plugins)
+	}
+	text, err := json.Marshal(map[string]any{"Replace": overlay})
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(replace, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for plugin := range plugins {
+		binary := filepath.Join(dir, plugin)
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-s -w", "-overlay", replace, "-o", binary, "./"+plugin)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", plugin, err, out)
+		}
+	}
+	return filepath.Join(dir, "plugins")
+}
+
+var (
+	background = context.Background()
+	cpu        = clip.Compute{Device: "host", Threads: 1}
+	sgd        = clip.Optimizer{Name: "sgd"}
+)
+
+func useLoss(t *testing.T, session *host.Session) {
+	l, _, err := session.StartLoss(background, "vse", host.StartOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var typo fault.List
+	_, err = l.Configure(background, clip.LossConfig{With: []byte(`{"margn": 1}`), EmbedDim: 2, Compute: cpu, Optimizer: sgd})
+	if e, ok := err.(*fault.Error); ok {
+		typo = fault.List{e}
+	} else {
+		typo, _ = err.(fault.List)
+	}
+	if len(typo) != 1 || typo[0].Kind != fault.Invalid || !strings.Contains(typo[0].Hint, "margin") {
+		t.Errorf("a misspelt option gives %v", err)
+	}
+	config := clip.LossConfig{With: []byte(`{"margin": 0.3}`), EmbedDim: 2, Compute: cpu, Optimizer: sgd}
+	if _, err := l.Configure(background, config); err != nil {
+		t.Fatal(err)
+	}
+	image := tensor.FromF32([]float32{1, 0, .6, .8, 0, 1}, 3, 2)
+	text := tensor.FromF32([]float32{.8, .6, .28, .96, -.6, .8}, 3, 2)
+	// S = [.8 .28 -.6; .96 .936 .28; .6 .96 .8]: rows lack 0, .324, .46; columns .46, .324, 0.
+	compute := func() *clip.LossResult {
+		r, err := l.Compute(background, clip.LossRequest{Image: image, Text: text, Train: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := compute()
+	if want := (.324 + .46) / 3; math.Abs(r.Value-want) > 1e-6 || math.Abs(r.Parts["image_to_text"]-want) > 1e-6 {
+		t.Errorf("value %.6f of %v, want %.6f", r.Value, r.Parts, want)
+	}
+	for _, in := range []struct{ x, grad []float32 }{{image.F32(), r.DImage.F32()}, {text.F32(), r.DText.F32()}} {
+		for i, old := range in.x {
+			const step = 1.0 / 256
+			in.x[i] = old + step
+			up := compute().Value
+			in.x[i] = old - step
+			down := compute().Value
+			in.x[i] = old
+			if slope := (up - down) / (2 * step); math.Abs(slope-float64(in.grad[i])) > 1e-4 {
+				t.Errorf("gradient %g, want %g", in.grad[i], slope)
+			}
+		}
+	}
+	file := filepath.Join(t.TempDir(), "vse.safetensors")
+	if err := l.Save(background, file); err != nil {
+		t.Error(err)
+	}
+	if err := l.Load(background, file); err != nil {
+		t.Error(err)
+	}
+}
+
+func useEncoder(t *testing.T, session *host.Session) {
+	e, _, err := session.StartEncoder(background, "patchmlp", host.StartOptions{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := e.Configure(background, clip.EncoderConfig{EmbedDim: 16, Compute: cpu, Optimizer: sgd})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := int64(64*3*8*8 + 2*64 + 64*64 + 64 + 64*16); info.Parameters != want || info.ImageSize != 32 {
+		t.Errorf("%+v, want %d parameters", info, want)
+	}
+	images := tensor.New(tensor.U8, 2, 32, 32, 3)
+	for i := range images.Data {
+		images.Data[i] = byte(i * i >> 3)
+	}
+	grad := tensor.New(tensor.F32, 2, 16)
+	grad.F32()[3] = 1 // climb along one coordinate of the first picture
+	forward := func() float32 {
+		out, ticket, err := e.Forward(background, clip.ForwardRequest{Images: images, Mode: clip.Train})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Backward(background, ticket, grad); err != nil {
+			t.Fatal(err)
+		}
+		return out.F32()[3]
+	}
+	before := forward()
+	if err := e.Step(background, 1, -0.1, 1); err != nil { // a negative rate: climb
+		t.Fatal(err)
+	}
+	if after := forward(); !(after > before) {
+		t.Errorf("the coordinate was %g, is %g after a step up its gradient", before, after)
+	}
+}
+
+func useDataset(t *testing.T, session *host.Session) {
+	d, _, err := session.StartDataset(background, "squares", host.StartOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := d.Configure(background, clip.DatasetConfig{With: []byte(`{"count": 7}`), ImageSize: 16, Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Len != 7 || len(info.Targets) != 1 {
+		t.Errorf("%+v", info)
+	}
+	b, err := d.Batch(background, clip.BatchRequest{Indices: []int{4, 0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	middle := b.Images.U8()[(8*16+8)*3:][:3]
+	if b.Keys[0] != "square/4" || b.Labels["colour"][0] != 1 || middle[1] < 150 || middle[0] > 80 || len(b.All[0]) != 2 {
+		t.Errorf("sample 4 is %s %v, its middle %v, want green; captions %q", b.Keys[0], b.Labels, middle, b.All[0])
+	}
+}
