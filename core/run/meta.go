@@ -17,7 +17,7 @@ import (
 
 // meta is what the store is told when a run begins.
 func meta(s *spec.Spec, used parts) store.RunMeta {
-	commit, dirty := revision(filepath.Dir(s.File))
+	commit, dirty := Revision(filepath.Dir(s.File))
 	return store.RunMeta{
 		Experiment: s.Name, Description: s.Description, Variant: s.Variant, Seed: int64(s.Seed),
 		Metric: decidingMetric(s), Identity: s.Identity(used.digests()), Spec: s.YAML(false), Params: s.Params(),
@@ -57,8 +57,8 @@ func threads(s *spec.Spec) map[string]int {
 	return m
 }
 
-// revision is the commit that the runner was built from, or else that of the folder dir.
-func revision(dir string) (commit string, dirty bool) {
+// Revision is the commit that the runner was built from, or else that of the folder dir.
+func Revision(dir string) (commit string, dirty bool) {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, kv := range info.Settings {
 			switch kv.Key {

@@ -126,3 +126,12 @@ func changedPlugins(before []store.Plugin, now parts) []string {
 }
 
 func list(names []string) string { return strings.Join(names, ", ") }
+
+// Identity is what determines the numbers of a run of s; see spec.Spec.Identity.
+func (l Lab) Identity(s *spec.Spec) (string, error) {
+	used, err := l.plugins(s)
+	if err != nil {
+		return "", err
+	}
+	return s.Identity(used.digests()), nil
+}

@@ -1,0 +1,186 @@
+// Command runner trains CLIP-style models from experiment specs and keeps what they yield. It is
+// flags and wiring; core/run does the work.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/host"
+	"tandem/core/report"
+	"tandem/core/run"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitBadInput    = 2
+	exitInterrupted = 130
+)
+
+// version is set when a release is built.
+var version = "0.1.0"
+
+func main() {
+	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// errInterrupted ends a command that the user stopped, when all has been said.
+var errInterrupted = errors.New("interrupted")
+
+// usage marks errors of the command line.
+type usage struct{ error }
+
+func execute(args []string, stdout, stderr io.Writer) int {
+	a := &app{stdout: stdout, stderr: stderr, catalog: host.NewCatalog()}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	if err == nil {
+		return exitOK
+	}
+	if !errors.Is(err, errInterrupted) {
+		fmt.Fprintln(stderr, fault.Format(err))
+	}
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var u usage
+	switch {
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.As(err, &u):
+		return exitBadInput
+	}
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.NotFound:
+		return exitBadInput
+	case fault.Canceled:
+		return exitInterrupted
+	}
+	return exitFailed
+}
+
+// app is what the commands share.
+type app struct {
+	stdout, stderr io.Writer
+	catalog        *host.Catalog
+	db, runsDir    string
+	asJSON, asCSV  bool
+}
+
+func (a *app) lab() run.Lab { return run.Lab{DB: a.db, RunsDir: a.runsDir, Catalog: a.catalog} }
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "runner",
+		Short:         "train CLIP-style models from experiment specs and compare what they learn",
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage{fault.New(fault.Invalid, "%w", err).WithHint("%s --help lists the flags", c.CommandPath())}
+	})
+	root.AddCommand(
+		a.runCommand(), a.explainCommand(),
+		a.listCommand(), a.showCommand(), a.compareCommand(), a.queryCommand(),
+		a.zeroshotCommand(), a.benchCommand(),
+		a.dataCommand(), a.pluginCommand(), a.devicesCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// args turns cobra's complaints about arguments into faults.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, given []string) error {
+		if err := check(c, given); err != nil {
+			return usage{fault.New(fault.Invalid, "%s: %w", c.CommandPath(), err).WithHint("usage: %s", c.UseLine())}
+		}
+		return nil
+	}
+}
+
+func (a *app) dbFlag(c *cobra.Command) {
+	c.Flags().StringVar(&a.db, "db", "results/results.db", "results database `file`")
+}
+
+func (a *app) runsDirFlag(c *cobra.Command) {
+	c.Flags().StringVar(&a.runsDir, "runs-dir", "results/runs", "`folder` of checkpoints and logs, one below it per run")
+}
+
+func (a *app) formatFlags(c *cobra.Command, csv bool) {
+	c.Flags().BoolVar(&a.asJSON, "json", false, "print JSON")
+	if csv {
+		c.Flags().BoolVar(&a.asCSV, "csv", false, "print CSV")
+		c.MarkFlagsMutuallyExclusive("json", "csv")
+	}
+}
+
+func (a *app) format() report.Format {
+	switch {
+	case a.asJSON:
+		return report.JSON
+	case a.asCSV:
+		return report.CSV
+	}
+	return report.Text
+}
+
+func (a *app) setFlag(c *cobra.Command) *[]string {
+	return c.Flags().StringArray("set", nil, "override a `key=value` of the spec, as often as wanted: train.lr=1e-3")
+}
+
+// interruptible is a context that ends with the second Ctrl-C, and a channel that closes with the
+// first, when first is also called. A third ends the program.
+func interruptible(parent context.Context, first func()) (ctx context.Context, stop <-chan struct{}, end func()) {
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 3)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	stopped, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		for n := 1; ; n++ {
+			select {
+			case <-done:
+				return
+			case <-signals:
+			}
+			switch n {
+			case 1:
+				first()
+				close(stopped)
+			case 2:
+				cancel()
+			default:
+				os.Exit(exitInterrupted)
+			}
+		}
+	}()
+	return ctx, stopped, func() { signal.Stop(signals); close(done); cancel() }
+}
+
+// canceled is a context that ends with the first Ctrl-C, for commands with nothing to save.
+func canceled() (context.Context, func()) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+}
+
+// statusError is the end of a run as an error: nil for done.
+func statusError(o run.Outcome) error {
+	if o.Status == clip.StatusInterrupted {
+		return errInterrupted
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/report"
+	"tandem/core/run"
+	"tandem/core/train"
+)
+
+const (
+	redrawEvery = 100 * time.Millisecond
+	lineEvery   = 10 * time.Second // between progress lines where there is no terminal
+	barWidth    = 24
+)
+
+// progress shows a run: one live line at the bottom of a terminal, plain lines elsewhere. Lasting
+// lines (what began, evaluations, events) are printed above it.
+type progress struct {
+	mu       sync.Mutex
+	out      io.Writer
+	live     bool // redraw a line
+	on       bool // show steps at all
+	begin    run.Begin
+	doing    string
+	last     train.StepReport
+	rate     float64 // images per second, smoothed
+	eval     string  // the newest evaluation's first figure
+	drawn    time.Time
+	line     bool // a live line is on the screen
+	started  time.Time
+	lastStep time.Time
+}
+
+func newProgress(out io.Writer, on bool) *progress {
+	terminal, _ := report.Terminal(out)
+	return &progress{out: out, live: terminal && on, on: on, started: time.Now(), drawn: time.Now()}
+}
+
+// Say prints a lasting line.
+func (p *progress) Say(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.say(fmt.Sprintf(format, args...))
+}
+
+func (p *progress) say(text string) {
+	p.clear()
+	fmt.Fprintln(p.out, text)
+	p.draw()
+}
+
+func (p *progress) clear() {
+	if p.line {
+		fmt.Fprint(p.out, "\r\x1b[2K")
+		p.line = false
+	}
+}
+
+// Close takes the live line away.
+func (p *progress) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	p.live = false
+}
+
+// Doing implements run.Watcher.
+func (p *progress) Doing(what string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doing = what
+	p.draw()
+}
+
+// Began implements run.Watcher.
+func (p *progress) Began(b run.Begin) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begin = b
+	name := b.Spec.Name
+	if b.Spec.Variant != "" {
+		name += "/" + b.Spec.Variant
+	}
+	if b.ID != "" {
+		name = "run " + b.ID + "  " + name
+	}
+	p.say(fmt.Sprintf("%s  seed %d", name, b.Spec.Seed))
+	p.say(fmt.Sprintf("  image  %s, %s parameters, %d px", b.Spec.Image.Encoder, report.Count(float64(b.Image.Parameters)), b.Image.ImageSize))
+	p.say(fmt.Sprintf("  text   %s, %s parameters, %d tokens of %s", b.Spec.Text.Encoder, report.Count(float64(b.Text.Parameters)),
+		b.Text.ContextLength, report.Count(float64(b.Text.VocabSize))))
+	p.say(fmt.Sprintf("  data   %s, %s samples; %d steps of %d, %.1f epochs", b.Spec.Data.Train.Dataset, report.Count(float64(b.Data.Len)),
+		b.Steps, b.Spec.Train.BatchSize, float64(b.Steps)/float64(max(1, b.StepsPerEpoch))))
+	p.say(fmt.Sprintf("  on     %s", b.Image.Backend))
+	if b.FromStep > 0 {
+		p.say(fmt.Sprintf("  from   step %d", b.FromStep))
+	}
+	p.lastStep = time.Now()
+}
+
+// Step implements run.Watcher.
+func (p *progress) Step(r train.StepReport) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = r
+	now := float64(r.Samples) / max(r.Duration.Seconds(), 1e-9)
+	if p.rate == 0 {
+		p.rate = now
+	}
+	p.rate += 0.1 * (now - p.rate)
+	every := lineEvery
+	if p.live {
+		every = redrawEvery
+	}
+	if !p.on || time.Since(p.drawn) < every && r.Step != r.Steps {
+		return
+	}
+	if p.live {
+		p.draw()
+		return
+	}
+	p.drawn = time.Now()
+	fmt.Fprintln(p.out, p.text())
+}
+
+// Evaluated implements run.Watcher.
+func (p *progress) Evaluated(step int, name string, values []clip.Metric) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var parts []string
+	for _, m := range values {
+		short := strings.TrimPrefix(m.Name, "eval/"+name+"/")
+		switch short {
+		case "top1", "top5", "image_to_text_R@1", "text_to_image_R@1", "image_to_text_R@5", "text_to_image_R@5":
+			parts = append(parts, short+" "+report.Metric(m.Name, m.Value))
+		}
+	}
+	if len(parts) > 0 {
+		p.eval = name + " " + parts[0]
+	}
+	p.say(fmt.Sprintf("step %d  %s  %s", step, name, strings.Join(parts, "  ")))
+}
+
+// Checkpointed implements run.Watcher.
+func (p *progress) Checkpointed(int, string) {}
+
+// Event implements run.Watcher.
+func (p *progress) Event(level, message string) { p.Say("%s: %s", level, message) }
+
+// draw redraws the live line.
+func (p *progress) draw() {
+	if !p.live {
+		return
+	}
+	p.clear()
+	text := p.text()
+	if text == "" {
+		return
+	}
+	if _, width := report.Terminal(p.out); width > 1 && len([]rune(text)) >= width {
+		text = string([]rune(text)[:width-1])
+	}
+	fmt.Fprint(p.out, text)
+	p.line, p.drawn = true, time.Now()
+}
+
+// text is the progress on one line.
+func (p *progress) text() string {
+	r := p.last
+	if r.Steps == 0 {
+		return p.doing
+	}
+	var b strings.Builder
+	if p.live {
+		full := barWidth * r.Step / r.Steps
+		b.WriteString(strings.Repeat("━", full) + strings.Repeat("╌", barWidth-full) + "  ")
+	}
+	fmt.Fprintf(&b, "step %d/%d  loss %.4f", r.Step, r.Steps, r.Loss)
+	if scale := r.Scalars["logit_scale"]; scale > 0 {
+		fmt.Fprintf(&b, "  temperature %.4f", 1/scale)
+	}
+	fmt.Fprintf(&b, "  %s images/s", report.Number(float64(int(p.rate+0.5))))
+	if left := r.Steps - r.Step; left > 0 && p.rate > 0 {
+		fmt.Fprintf(&b, "  ETA %s", report.Duration(float64(int(float64(left*r.Samples)/p.rate+0.5))))
+	}
+	if p.doing != "" {
+		b.WriteString("  " + p.doing)
+	} else if p.eval != "" && p.live {
+		b.WriteString("  " + p.eval)
+	}
+	return b.String()
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"tandem/core/report"
+	"tandem/core/store"
+)
+
+// reading opens the database, after marking runs whose process is gone.
+func (a *app) reading(ctx context.Context, do func(*store.Reader) error) error {
+	if _, err := os.Stat(a.db); err == nil {
+		// Without the right to write, what is there is shown as it is.
+		if db, err := store.Open(a.db); err == nil {
+			_, _ = db.MarkDead(ctx)
+			_ = db.Close()
+		}
+	}
+	r, err := store.OpenReader(a.db)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return do(r)
+}
+
+func (a *app) listCommand() *cobra.Command {
+	var f store.Filter
+	c := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "list runs, newest first", Args: args(cobra.NoArgs)}
+	a.dbFlag(c)
+	a.formatFlags(c, true)
+	c.Flags().StringVar(&f.Experiment, "experiment", "", "only those of this experiment")
+	c.Flags().StringVar(&f.Variant, "variant", "", "only those of this variant")
+	c.Flags().StringVar(&f.Status, "status", "", "only running, done, failed or interrupted ones")
+	c.Flags().IntVarP(&f.Limit, "limit", "n", 0, "at most so many")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return a.reading(c.Context(), func(r *store.Reader) error {
+			runs, err := r.Runs(c.Context(), f)
+			if err != nil {
+				return err
+			}
+			return report.Runs(a.stdout, a.format(), runs)
+		})
+	}
+	return c
+}
+
+func (a *app) showCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "show RUN", Short: "show all of a run", Args: args(cobra.ExactArgs(1)),
+		Long: "Show all of a run. RUN is an id, a unique prefix of one, or latest.",
+	}
+	a.dbFlag(c)
+	a.formatFlags(c, true)
+	c.RunE = func(c *cobra.Command, given []string) error {
+		return a.reading(c.Context(), func(r *store.Reader) error {
+			id, err := r.FindRun(c.Context(), given[0])
+			if err != nil {
+				return err
+			}
+			d, err := r.Get(c.Context(), id)
+			if err != nil {
+				return err
+			}
+			return report.Show(a.stdout, a.format(), d)
+		})
+	}
+	return c
+}
+
+func (a *app) compareCommand() *cobra.Command {
+	c := &cobra.Command{Use: "compare RUN RUN…", Short: "compare runs: final metrics and the settings that differ", Args: args(cobra.MinimumNArgs(2))}
+	a.dbFlag(c)
+	a.formatFlags(c, true)
+	c.RunE = func(c *cobra.Command, given []string) error {
+		return a.reading(c.Context(), func(r *store.Reader) error {
+			ids := make([]string, len(given))
+			for i, ref := range given {
+				var err error
+				if ids[i], err = r.FindRun(c.Context(), ref); err != nil {
+					return err
+				}
+			}
+			comparison, err := r.Compare(c.Context(), ids...)
+			if err != nil {
+				return err
+			}
+			return report.Compare(a.stdout, a.format(), comparison)
+		})
+	}
+	return c
+}
+
+func (a *app) queryCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "query SQL", Short: "query the database, read-only", Args: args(cobra.ExactArgs(1)),
+		Long:    "Query the database with SQL, read-only. The views are described in docs/results.md.",
+		Example: `  runner query "select experiment, variant, mean, std, n from v_seed_stats where metric like '%/top1'"`,
+	}
+	a.dbFlag(c)
+	a.formatFlags(c, true)
+	c.RunE = func(c *cobra.Command, given []string) error {
+		return a.reading(c.Context(), func(r *store.Reader) error {
+			t, err := r.Query(c.Context(), given[0])
+			if err != nil {
+				return err
+			}
+			return report.Rows(a.stdout, a.format(), t.Columns, t.Rows)
+		})
+	}
+	return c
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/report"
+	"tandem/core/run"
+	"tandem/core/store"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var quiet, noProgress bool
+	var resume string
+	c := &cobra.Command{
+		Use:   "run SPEC | run --resume[=RUN]",
+		Short: "train a spec and record everything",
+		Long: `Train a spec: plugins start as separate processes, every number goes to the database.
+
+Ctrl-C finishes the step, writes a checkpoint and stops (exit code 130); once more stops at once.
+--resume goes on from the newest checkpoint: of the newest unfinished run, of the newest unfinished
+run of SPEC, or of RUN (an id, a unique prefix or latest).
+
+Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted.`,
+		Example: "  runner run experiments/quickstart.yaml\n  runner run experiments/quickstart.yaml --set train.max_steps=100 --set seed=1\n  runner run --resume",
+		Args:    args(cobra.MaximumNArgs(1)),
+	}
+	set := a.setFlag(c)
+	a.dbFlag(c)
+	a.runsDirFlag(c)
+	a.formatFlags(c, false)
+	c.Flags().StringVar(&resume, "resume", "", "go on with an unfinished `RUN`")
+	c.Flags().Lookup("resume").NoOptDefVal = anyRun
+	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the run's id only")
+	c.Flags().BoolVar(&noProgress, "no-progress", false, "no progress, only what is lasting")
+	c.RunE = func(c *cobra.Command, given []string) error {
+		out := a.stderr
+		if quiet {
+			out = io.Discard
+		}
+		w := newProgress(out, !noProgress && !quiet)
+		do, err := a.training(given, *set, resume)
+		if err != nil {
+			return err
+		}
+		ctx, stop, end := interruptible(c.Context(), func() {
+			w.Say("stopping after this step with a checkpoint; Ctrl-C again stops at once")
+		})
+		defer end()
+		outcome, err := do(ctx, stop, w)
+		w.Close()
+		if err != nil {
+			if outcome.ID != "" {
+				w.Say("run %s failed", outcome.ID)
+			}
+			return err
+		}
+		return a.ended(outcome, quiet, out)
+	}
+	return c
+}
+
+// anyRun is --resume without a value.
+const anyRun = "\x00"
+
+type training func(context.Context, <-chan struct{}, run.Watcher) (run.Outcome, error)
+
+// training chooses what to do by the arguments, checking the spec first.
+func (a *app) training(given, set []string, resume string) (training, error) {
+	lab := a.lab()
+	if len(given) == 0 {
+		if resume == "" {
+			return nil, usage{fault.New(fault.Invalid, "which spec?").WithHint("runner run experiments/quickstart.yaml")}
+		}
+		if len(set) > 0 {
+			return nil, usage{fault.New(fault.Invalid, "--set with --resume: a run goes on as it began").WithHint("start a new run with the spec instead")}
+		}
+		ref := strings.TrimPrefix(resume, anyRun)
+		return func(ctx context.Context, stop <-chan struct{}, w run.Watcher) (run.Outcome, error) {
+			return lab.Resume(ctx, ref, stop, w)
+		}, nil
+	}
+	if resume != "" && resume != anyRun {
+		return nil, usage{fault.New(fault.Invalid, "a spec and --resume=RUN: a run goes on with the spec it began with").
+			WithHint("leave out one of the two")}
+	}
+	s, err := lab.Load(given[0], set)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, stop <-chan struct{}, w run.Watcher) (run.Outcome, error) {
+		if resume != "" {
+			return lab.ResumeSpec(ctx, s, stop, w)
+		}
+		return lab.Run(ctx, s, stop, w)
+	}, nil
+}
+
+// ended prints how a run ended and where to look next.
+func (a *app) ended(o run.Outcome, quiet bool, hints io.Writer) error {
+	if quiet && !a.asJSON {
+		fmt.Fprintln(a.stdout, o.ID)
+		return statusError(o)
+	}
+	r, err := store.OpenReader(a.db)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	d, err := r.Get(context.Background(), o.ID)
+	if err != nil {
+		return err
+	}
+	if a.asJSON {
+		if err := report.Show(a.stdout, report.JSON, d); err != nil {
+			return err
+		}
+		return statusError(o)
+	}
+	fmt.Fprintln(hints)
+	if err := report.Final(a.stdout, d); err != nil {
+		return err
+	}
+	where := ""
+	if a.db != "results/results.db" {
+		where = " --db " + a.db
+	}
+	if o.Status == clip.StatusInterrupted {
+		fmt.Fprintf(hints, "\ninterrupted at step %d; go on with\n  runner run --resume=%s%s\n", o.Result.Steps, o.ID, where)
+		return statusError(o)
+	}
+	fmt.Fprintf(hints, "\nnext\n  runner show %s%s\n  runner zeroshot %s PICTURE --labels cat,dog,sun%s\n  runner list%s\n", o.ID, where, o.ID, where, where)
+	return nil
+}
+
+func (a *app) explainCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "explain SPEC",
+		Short: "print a spec with every default, each value with where it was set",
+		Args:  args(cobra.ExactArgs(1)),
+	}
+	set := a.setFlag(c)
+	a.formatFlags(c, true)
+	c.RunE = func(_ *cobra.Command, given []string) error {
+		s, err := a.lab().Load(given[0], *set)
+		if err != nil {
+			return err
+		}
+		if a.asJSON || a.asCSV {
+			var rows [][]any
+			for _, e := range s.Entries() {
+				rows = append(rows, []any{e.Path, e.Value, e.Origin.String()})
+			}
+			return report.Rows(a.stdout, a.format(), []string{"key", "value", "origin"}, rows)
+		}
+		if _, err := io.WriteString(a.stdout, s.YAML(true)); err != nil {
+			return err
+		}
+		if s.Ablate != nil {
+			_, err = fmt.Fprintf(a.stdout, "# ablate: %s — reserved for sweeps, which this version does not run\n%s",
+				s.Ablate.Origin, indented(s.Ablate.YAML))
+			return err
+		}
+		digest, err := a.lab().Identity(s)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.stdout, "# 1 trial, identity %.16s\n", digest)
+		return err
+	}
+	return c
+}
+
+func indented(text string) string {
+	return "#   " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n#   ") + "\n"
+}
