@@ -13,6 +13,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/device"
+	"tandem/core/device/devices"
 	"tandem/core/device/host"
 	"tandem/core/fault"
 	"tandem/core/tensor"
@@ -108,6 +109,27 @@ func workedExample(t *testing.T, l clip.Loss) {
 func TestWorkedExample(t *testing.T) {
 	workedExample(t, configured(t, config(`{"init_temperature": 1}`, 2), false))
 	workedExample(t, configured(t, config(`{"init_logit_scale": 0}`, 2), false))
+}
+
+func TestEveryDeviceAgrees(t *testing.T) {
+	image, text := unit(40, 37, 24), unit(41, 37, 24)
+	want := compute(t, configured(t, config(`{"label_smoothing": 0.1}`, 24), false), image, text)
+	for _, d := range devices.List() {
+		if !d.Available {
+			continue
+		}
+		c := config(`{"init_temperature": 1}`, 2)
+		c.Compute.Device = d.Name
+		workedExample(t, configured(t, c, false))
+		c = config(`{"label_smoothing": 0.1}`, 24)
+		c.Compute.Device = d.Name
+		got := compute(t, configured(t, c, false), image, text)
+		near(t, d.Name+" value", got.Value, want.Value, 1e-5)
+		for i := range want.DImage.F32() {
+			near(t, d.Name+" dImage", float64(got.DImage.F32()[i]), float64(want.DImage.F32()[i]), 1e-5)
+			near(t, d.Name+" dText", float64(got.DText.F32()[i]), float64(want.DText.F32()[i]), 1e-5)
+		}
+	}
 }
 
 // TestGradientsAreThoseOfFiniteDifferences compares all gradients with central differences of the value.
