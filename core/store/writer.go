@@ -41,6 +41,7 @@ type writer struct {
 	path string
 	db   *sql.DB
 	conn *sql.Conn
+	wait time.Duration // queueWait
 
 	mu      sync.Mutex
 	queue   []*op
@@ -59,7 +60,7 @@ type writer struct {
 
 func startWriter(path string, db *sql.DB, conn *sql.Conn) *writer {
 	w := &writer{
-		path: path, db: db, conn: conn,
+		path: path, db: db, conn: conn, wait: queueWait,
 		room: make(chan struct{}), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		metrics: map[string]int64{}, stmts: map[string]*sql.Stmt{},
 	}
@@ -96,7 +97,7 @@ func (w *writer) push(ctx context.Context, o *op, wait bool) error {
 		w.mu.Unlock()
 		w.signal()
 		if timeout == nil && !wait {
-			timer := time.NewTimer(queueWait)
+			timer := time.NewTimer(w.wait)
 			defer timer.Stop()
 			timeout = timer.C
 		}
@@ -107,7 +108,7 @@ func (w *writer) push(ctx context.Context, o *op, wait bool) error {
 				return failure
 			}
 			return fault.New(fault.Exhausted,
-				"results database %s: %d points wait to be written and none was taken for %v", w.path, queueLimit, queueWait).
+				"results database %s: %d points wait to be written and none was taken for %v", w.path, queueLimit, w.wait).
 				WithHint("the disk is too slow or another process holds a transaction open; these values are lost")
 		case <-ctx.Done():
 			return fault.New(fault.Canceled, "results database %s: %w", w.path, ctx.Err())

@@ -1,0 +1,348 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+)
+
+// TestMain doubles as a process that writes to a database, for the tests that need a second one.
+func TestMain(m *testing.M) {
+	switch path := os.Getenv("TANDEM_STORE_WRITE"); {
+	case path == "":
+		os.Exit(m.Run())
+	default:
+		if err := write(path, os.Getenv("TANDEM_STORE_FOREVER") == ""); err != nil {
+			fmt.Fprintln(os.Stderr, fault.Format(err))
+			os.Exit(1)
+		}
+	}
+}
+
+const writerSteps = 500
+
+// write records a run of writerSteps steps of four metrics, or one without end.
+func write(path string, ends bool) error {
+	db, err := Open(path)
+	if err != nil {
+		return err
+	}
+	run, err := db.Begin(ctx, RunMeta{Experiment: "shared", Variant: fmt.Sprint(os.Getpid())})
+	if err != nil {
+		return err
+	}
+	for step := 1; !ends || step <= writerSteps; step++ {
+		values := []clip.Metric{{Name: "train/loss", Value: 1 / float64(step)}, {Name: "train/a", Value: float64(step % 7)},
+			{Name: "train/b", Value: float64(-step)}, {Name: fmt.Sprintf("train/%d", os.Getpid()), Value: 1}}
+		if err := run.Metrics(step, values); err != nil {
+			return err
+		}
+		if step%100 == 0 {
+			if err := run.Checkpoint(step, "dir"); err != nil {
+				return err
+			}
+			if err := run.Flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if err := run.Finish(ctx, clip.StatusDone, nil); err != nil {
+		return err
+	}
+	return db.Close()
+}
+
+func writerProcess(t *testing.T, path string, env ...string) *exec.Cmd {
+	t.Helper()
+	c := exec.Command(os.Args[0])
+	c.Env = append(append(os.Environ(), "TANDEM_STORE_WRITE="+path), env...)
+	c.Stderr = os.Stderr
+	must(t, c.Start())
+	return c
+}
+
+func TestSeveralProcessesWriteToOneFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "results.db")
+	var all []*exec.Cmd
+	for range 3 {
+		all = append(all, writerProcess(t, path))
+	}
+	for _, c := range all {
+		if err := c.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	db, err := OpenReader(path)
+	must(t, err)
+	defer db.Close()
+	table, err := db.Query(ctx, "SELECT count(DISTINCT run_id), count(*) FROM v_metrics")
+	must(t, err)
+	if table.Rows[0][0] != int64(3) || table.Rows[0][1] != int64(3*4*writerSteps) {
+		t.Errorf("runs and points are %v, want 3 and %d", table.Rows[0], 3*4*writerSteps)
+	}
+	checkSummaries(t, db)
+}
+
+func TestAKilledWriterLeavesAPrefix(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.db")
+	db, err := Open(path)
+	must(t, err)
+	defer db.Close()
+	for range 3 {
+		c := writerProcess(t, path, "TANDEM_STORE_FOREVER=1")
+		var id string
+		waitUntil(t, func() bool {
+			runs, err := db.Runs(ctx, Filter{Status: "running"})
+			must(t, err)
+			if len(runs) == 0 {
+				return false
+			}
+			id = runs[0].ID
+			points, err := db.Checkpoints(ctx, id)
+			must(t, err)
+			return len(points) >= 3
+		})
+		must(t, c.Process.Kill())
+		c.Wait()
+
+		checkSummaries(t, db)
+		table, err := db.Query(ctx, "SELECT metric, count(*), min(step), max(step) FROM v_metrics WHERE run_id = ? GROUP BY metric", id)
+		must(t, err)
+		if len(table.Rows) != 4 {
+			t.Fatalf("metrics are %v", table.Rows)
+		}
+		steps := table.Rows[0][1]
+		for _, row := range table.Rows {
+			if row[1] != steps || row[2] != int64(1) || row[3] != steps {
+				t.Errorf("%v: want steps 1 … %v without a gap", row, steps)
+			}
+		}
+		dead, err := db.MarkDead(ctx)
+		must(t, err)
+		if len(dead) != 1 || dead[0] != id {
+			t.Errorf("marked %v dead, want %s", dead, id)
+		}
+		d, err := db.Get(ctx, id)
+		must(t, err)
+		if d.Status != "interrupted" || d.EndedAt == nil || d.Error == nil || int64(d.Checkpoints[0].Step) > steps.(int64) {
+			t.Errorf("killed run is %+v", d)
+		}
+		run, err := db.Resume(ctx, id, d.Checkpoints[0].Step)
+		must(t, err)
+		must(t, run.Metrics(d.Checkpoints[0].Step+1, []clip.Metric{{Name: "train/loss", Value: 0}}))
+		must(t, run.Finish(ctx, clip.StatusDone, nil))
+		checkSummaries(t, db)
+	}
+}
+
+func waitUntil(t *testing.T, ready func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ready(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited 20 s in vain")
+		}
+	}
+}
+
+func TestManyGoroutinesOpenAndWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.db")
+	var group sync.WaitGroup
+	for i := range 4 {
+		group.Go(func() {
+			db, err := Open(path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer db.Close()
+			run, err := db.Begin(ctx, RunMeta{Experiment: "e", Seed: int64(i)})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var inner sync.WaitGroup
+			for metric := range 4 {
+				inner.Go(func() {
+					for step := range 100 {
+						if err := run.Metrics(step, []clip.Metric{{Name: fmt.Sprint("m", metric), Value: float64(step)}}); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			inner.Wait()
+			if err := run.Flush(ctx); err != nil {
+				t.Error(err)
+			}
+			if final, err := db.Final(ctx, run.ID()); err != nil || len(final) != 4 || final["m3"].N != 100 {
+				t.Errorf("%v: %v", err, final)
+			}
+		})
+	}
+	group.Wait()
+	db, err := OpenReader(path)
+	must(t, err)
+	defer db.Close()
+	checkSummaries(t, db)
+}
+
+func TestCloseWritesWhatIsQueued(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.db")
+	db, err := Open(path)
+	must(t, err)
+	run := begin(t, db, RunMeta{})
+	for step := range 1000 {
+		must(t, run.Metrics(step, []clip.Metric{{Name: "x", Value: 1}}))
+	}
+	must(t, db.Close())
+	must(t, db.Close())
+	wantKind(t, run.Metrics(1000, nil), fault.Conflict)
+	r, err := OpenReader(path)
+	must(t, err)
+	defer r.Close()
+	curve, err := r.Curve(ctx, run.ID(), "x")
+	must(t, err)
+	if len(curve) != 1000 {
+		t.Errorf("%d points, want 1000", len(curve))
+	}
+}
+
+func TestAFullDiskIsToldAndLosesNothing(t *testing.T) {
+	db := open(t)
+	run := begin(t, db, RunMeta{})
+	pages := func(limit string) {
+		must(t, db.w.task(ctx, func(b *batch) error {
+			return b.w.exec("PRAGMA max_page_count = " + limit)
+		}))
+	}
+	pages("1") // SQLite takes the present size
+	long := make([]byte, 1<<16)
+	must(t, run.Metrics(1, []clip.Metric{{Name: "x", Value: 1}}))
+	must(t, run.Event("info", "long", string(long), "")) // queued: the failure is not known yet
+	err := run.Flush(ctx)
+	wantKind(t, err, fault.Exhausted)
+	if f := err.(*fault.Error); f.Hint == "" || !containsAll(f.Msg, db.Path()) {
+		t.Errorf("full disk: %s", fault.Format(err))
+	}
+	wantKind(t, run.Metrics(2, []clip.Metric{{Name: "x", Value: 2}}), fault.Exhausted)
+	wantKind(t, run.Finish(ctx, clip.StatusFailed, err), fault.Exhausted)
+
+	// The batch stands in the way of the pragma, too, so the limit is lifted on the connection.
+	db.w.mu.Lock()
+	failing := db.w.failure
+	db.w.mu.Unlock()
+	wantKind(t, failing, fault.Exhausted)
+	must(t, db.w.exec("PRAGMA max_page_count = 1000000"))
+	must(t, run.Flush(ctx))
+	must(t, run.Metrics(3, []clip.Metric{{Name: "x", Value: 3}}))
+	must(t, run.Finish(ctx, clip.StatusDone, nil))
+	d, err := db.Get(ctx, run.ID())
+	must(t, err)
+	if d.Status != "done" || d.Metrics["x"].N != 3 || len(d.Events) != 1 {
+		t.Errorf("after space was made: %+v", d)
+	}
+	checkSummaries(t, db)
+}
+
+func TestALockedDatabaseNeverStallsAStepForLong(t *testing.T) {
+	db := open(t)
+	db.w.wait = 50 * time.Millisecond
+	run := begin(t, db, RunMeta{})
+	lock, err := sql.Open("tandem_rw", dsn(db.Path(), ""))
+	must(t, err)
+	defer lock.Close()
+	lock.SetMaxOpenConns(1)
+	_, err = lock.Exec("BEGIN IMMEDIATE")
+	must(t, err)
+
+	values := make([]clip.Metric, 1000)
+	for i := range values {
+		values[i] = clip.Metric{Name: fmt.Sprint("m", i), Value: 1}
+	}
+	taken := 0
+	var longest time.Duration
+	for step := 1; ; step++ {
+		start := time.Now()
+		err = run.Metrics(step, values)
+		longest = max(longest, time.Since(start))
+		if err != nil {
+			break
+		}
+		taken = step
+	}
+	wantKind(t, err, fault.Exhausted)
+	if taken*1000 > queueLimit || taken*1000 < queueLimit-2000 {
+		t.Errorf("%d points queued, want about %d", taken*1000, queueLimit)
+	}
+	if longest > time.Second {
+		t.Errorf("a call took %v", longest)
+	}
+	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	wantKind(t, run.Flush(short), fault.Canceled)
+
+	_, err = lock.Exec("COMMIT")
+	must(t, err)
+	must(t, run.Flush(ctx))
+	final, err := db.Final(ctx, run.ID())
+	must(t, err)
+	if n := final["m999"].N; n != int64(taken) {
+		t.Errorf("%d steps stored, want %d", n, taken)
+	}
+	checkSummaries(t, db)
+}
+
+func TestReadersSeeWhatIsWrittenMeanwhile(t *testing.T) {
+	db := open(t)
+	run := begin(t, db, RunMeta{})
+	must(t, run.Metrics(1, []clip.Metric{{Name: "x", Value: 1}}))
+	start := time.Now()
+	waitUntil(t, func() bool {
+		curve, err := db.Curve(ctx, run.ID(), "x")
+		must(t, err)
+		return len(curve) == 1
+	})
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("seen after %v, want about %v", took, batchDelay)
+	}
+}
+
+func TestAnOlderSchemaIsBroughtUpToDate(t *testing.T) {
+	registerDrivers()
+	path := filepath.Join(t.TempDir(), "results.db")
+	old, err := openWriter(path)
+	must(t, err)
+	_, err = old.Exec(migrations()[0] + "PRAGMA user_version = 1")
+	must(t, err)
+	must(t, old.Close())
+	r, err := OpenReader(path)
+	must(t, err)
+	defer r.Close()
+	_, err = r.Query(ctx, "SELECT * FROM v_deltas")
+	must(t, err)
+}
+
+// BenchmarkIngest records steps of 20 metrics; the figure that counts is points/s.
+func BenchmarkIngest(b *testing.B) {
+	db := open(b)
+	run := begin(b, db, RunMeta{})
+	values := make([]clip.Metric, 20)
+	for i := range values {
+		values[i] = clip.Metric{Name: fmt.Sprint("train/m", i), Value: 0.5}
+	}
+	b.ResetTimer()
+	for step := range b.N {
+		must(b, run.Metrics(step, values))
+	}
+	must(b, run.Flush(ctx))
+	b.ReportMetric(float64(b.N*len(values))/b.Elapsed().Seconds(), "points/s")
+}
