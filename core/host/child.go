@@ -27,6 +27,7 @@ type child struct {
 	exited         chan struct{}
 	mu             sync.Mutex
 	running        bool
+	killed         bool // Kill was called, perhaps before the start
 }
 
 var _ plugin.Runner = (*child)(nil)
@@ -68,6 +69,9 @@ func (c *child) start() error {
 		return errors.Join(err, out.Close(), errR.Close())
 	}
 	c.running = true
+	if c.killed {
+		killGroup(c.cmd.Process.Pid)
+	}
 	return nil
 }
 
@@ -104,6 +108,7 @@ func (c *child) Wait(context.Context) error {
 func (c *child) Kill(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.killed = true
 	if c.running {
 		killGroup(c.cmd.Process.Pid)
 	}

@@ -354,16 +354,23 @@ func TestSessionsSideBySide(t *testing.T) {
 func TestCloseIsQuickAndLeavesNothing(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
+	var mu sync.Mutex
 	var calls []wire.Call
-	s := session(t, host.SessionOptions{Observe: func(c wire.Call) { calls = append(calls, c) }})
+	s := session(t, host.SessionOptions{Observe: func(c wire.Call) {
+		mu.Lock()
+		defer mu.Unlock()
+		calls = append(calls, c)
+	}})
 	e, p1 := encoder(t, s)
 	_, p2 := encoder(t, s)
 	if err := forward(t, e, "x"); err != nil {
 		t.Fatal(err)
 	}
+	mu.Lock()
 	if len(calls) != 3 || calls[2].Method != "Forward" || calls[2].Plugin != "encoders/echo" {
 		t.Errorf("observed %+v", calls)
 	}
+	mu.Unlock()
 	start := time.Now()
 	if err := errors.Join(s.Close(), s.Close()); err != nil {
 		t.Error(err)

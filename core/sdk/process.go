@@ -60,7 +60,8 @@ func passed(name string) (*os.File, error) {
 // stopWithRunner ends this process when the runner ends, however it does: the runner holds the other
 // end of a pipe and never writes to it.
 func stopWithRunner() {
-	onTerminate(endWithFamily)
+	end := sync.OnceFunc(endWithFamily)
+	onTerminate(end)
 	pipe, err := passed(wire.EnvParentFD)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -71,7 +72,7 @@ func stopWithRunner() {
 	go func() {
 		var b [1]byte
 		_, _ = pipe.Read(b[:])
-		endWithFamily()
+		end()
 	}()
 }
 
