@@ -22,17 +22,18 @@ import (
 // TestPluginsOfTheManualWork builds the programs of docs/plugins.md as they stand there and uses each in
 // a process of its own.
 func TestPluginsOfTheManualWork(t *testing.T) {
-	session, err := host.NewSession(host.SessionOptions{Catalog: &host.Catalog{Roots: []string{buildManual(t)}}})
+	dir := buildManual(t)
+	session, err := host.NewSession(host.SessionOptions{Catalog: &host.Catalog{}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer session.Close()
-	t.Run("losses/vse", func(t *testing.T) { useLoss(t, session) })
-	t.Run("encoders/patchmlp", func(t *testing.T) { useEncoder(t, session) })
-	t.Run("datasets/squares", func(t *testing.T) { useDataset(t, session) })
+	t.Run("losses/vse", func(t *testing.T) { useLoss(t, session, dir+"vse") })
+	t.Run("encoders/patchmlp", func(t *testing.T) { useEncoder(t, session, dir+"patchmlp") })
+	t.Run("datasets/squares", func(t *testing.T) { useDataset(t, session, dir+"squares") })
 }
 
-// buildManual gives a plugin folder. The sources are laid over the repository, where they are not.
+// buildManual gives the folder of the programs, ending in a separator. The sources are laid over the repository, where they are not.
 func buildManual(t *testing.T) string {
 	t.Helper()
 	page, err := os.ReadFile("../docs/plugins.md")
@@ -74,15 +75,19 @@ func buildManual(t *testing.T) string {
 	if err := os.WriteFile(replace, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for plugin := range plugins {
-		binary := filepath.Join(dir, plugin)
-		cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-s -w", "-overlay", replace, "-o", binary, "./"+plugin)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", plugin, err, out)
-		}
+	binaries := filepath.Join(dir, "bin") + string(filepath.Separator)
+	if err := os.Mkdir(binaries, 0o755); err != nil {
+		t.Fatal(err)
 	}
-	return filepath.Join(dir, "plugins")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-s -w", "-overlay", replace, "-o", binaries)
+	for plugin := range plugins {
+		cmd.Args = append(cmd.Args, "./"+plugin)
+	}
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binaries
 }
 
 var (
@@ -91,8 +96,8 @@ var (
 	sgd        = clip.Optimizer{Name: "sgd"}
 )
 
-func useLoss(t *testing.T, session *host.Session) {
-	l, _, err := session.StartLoss(background, "vse", host.StartOptions{})
+func useLoss(t *testing.T, session *host.Session, program string) {
+	l, _, err := session.StartLoss(background, program, host.StartOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,8 +151,8 @@ func useLoss(t *testing.T, session *host.Session) {
 	}
 }
 
-func useEncoder(t *testing.T, session *host.Session) {
-	e, _, err := session.StartEncoder(background, "patchmlp", host.StartOptions{Threads: 1})
+func useEncoder(t *testing.T, session *host.Session, program string) {
+	e, _, err := session.StartEncoder(background, program, host.StartOptions{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,8 +188,8 @@ func useEncoder(t *testing.T, session *host.Session) {
 	}
 }
 
-func useDataset(t *testing.T, session *host.Session) {
-	d, _, err := session.StartDataset(background, "squares", host.StartOptions{})
+func useDataset(t *testing.T, session *host.Session, program string) {
+	d, _, err := session.StartDataset(background, program, host.StartOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,5 +207,65 @@ func useDataset(t *testing.T, session *host.Session) {
 	middle := b.Images.U8()[(8*16+8)*3:][:3]
 	if b.Keys[0] != "square/4" || b.Labels["colour"][0] != 1 || middle[1] < 150 || middle[0] > 80 || len(b.All[0]) != 2 {
 		t.Errorf("sample 4 is %s %v, its middle %v, want green; captions %q", b.Keys[0], b.Labels, middle, b.All[0])
+	}
+}
+
+// TestPythonPluginOfTheManualWorks runs the program of docs/protocol.md with the Python that TANDEM_PYTHON
+// names, in shared memory and without. The example is that of plugins/losses/clip.
+func TestPythonPluginOfTheManualWorks(t *testing.T) {
+	python := os.Getenv("TANDEM_PYTHON")
+	if python == "" {
+		t.Skip("TANDEM_PYTHON names no Python with grpcio, grpcio-tools, grpcio-health-checking and numpy")
+	}
+	page, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```python\n#![^\n]*\n(.*?)```").FindSubmatch(page)
+	if m == nil {
+		t.Fatal("docs/protocol.md has no program")
+	}
+	dir := t.TempDir()
+	program := filepath.Join(dir, "pyclip")
+	if err := os.WriteFile(program, append([]byte("#!"+python+"\n"), m[1]...), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	gen := exec.Command(python, "-m", "grpc_tools.protoc", "-I", "wire/pb", "--python_out="+dir,
+		"--grpc_python_out="+dir, "tandem.proto")
+	if out, err := gen.CombinedOutput(); err != nil {
+		t.Fatalf("protoc: %v\n%s", err, out)
+	}
+	for _, inline := range []bool{false, true} {
+		session, err := host.NewSession(host.SessionOptions{Catalog: &host.Catalog{}, NoSharedMemory: inline})
+		if err != nil {
+			t.Fatal(err)
+		}
+		usePython(t, session, program)
+		if err := session.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func usePython(t *testing.T, session *host.Session, program string) {
+	l, p, err := session.StartLoss(background, program, host.StartOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Configure(background, clip.LossConfig{With: []byte(`{"temperature": 1}`), EmbedDim: 2}); err != nil {
+		t.Fatal(err, p.Tail())
+	}
+	image := tensor.FromF32([]float32{.9, .1, .1, .9, .9, -.1}, 3, 2)
+	text := tensor.FromF32([]float32{.8, .2, .2, .8, 1, 0}, 3, 2)
+	r, err := l.Compute(background, clip.LossRequest{Image: image, Text: text, Train: true})
+	if err != nil {
+		t.Fatal(err, p.Tail())
+	}
+	if math.Abs(r.Value-.869418) > 1e-6 || len(r.DImage.F32()) != 6 {
+		t.Errorf("value %v, gradient %v", r.Value, r.DImage.F32())
+	}
+	short := tensor.New(tensor.F32, 1, 2)
+	if _, err := l.Compute(background, clip.LossRequest{Image: short, Text: text}); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("shapes that differ: %v", err)
 	}
 }
