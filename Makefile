@@ -22,9 +22,13 @@ help: ## list the targets
 build: plugins ## build bin/runner and every plugin
 	$(GO) build $(GOFLAGS_BUILD) -o bin/runner ./cmd/runner
 
-plugins: ## build bin/plugins/<kind>/<name>
-	@for p in $(PLUGINS); do mkdir -p bin/plugins/$$(dirname $$p); done
-	@$(if $(PLUGINS),set -e; for p in $(PLUGINS); do $(GO) build $(GOFLAGS_BUILD) -o bin/plugins/$$p ./plugins/$$p; done)
+plugins: $(PLUGINS:%=bin/plugins/%) ## build bin/plugins/<kind>/<name> and their manifests
+
+# The go command decides what is stale.
+.PHONY: $(PLUGINS:%=bin/plugins/%)
+$(PLUGINS:%=bin/plugins/%): bin/plugins/%:
+	@$(GO) build $(GOFLAGS_BUILD) -o $@ ./plugins/$*
+	@$@ --manifest > $@.json
 
 test: build ## run every test (within ten minutes on two cores)
 	$(GO) test $(GOFLAGS_BUILD) -timeout 20m ./...
