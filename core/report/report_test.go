@@ -62,6 +62,14 @@ func write(t *testing.T, format Format) string {
 	return b.String()
 }
 
+func TestMetricsSortEvaluationsFirstAndNumbersByValue(t *testing.T) {
+	metrics := map[string]int{"train/loss": 1, "eval/e/R@10": 1, "eval/e/R@5": 1, "eval/e/R@1": 1, "eval/e/R@": 1, "train/l": 1, "eval/e/top1": 1}
+	want := "eval/e/R@ eval/e/R@1 eval/e/R@5 eval/e/R@10 eval/e/top1 train/l train/loss"
+	if got := strings.Join(metricNames(metrics), " "); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestRowsAsJSON(t *testing.T) {
 	want := `[
   {"name": "plain", "n": 1, "value": 0.5},

@@ -160,7 +160,7 @@ func showMetrics(w io.Writer, d *store.RunDetail) error {
 	for _, name := range metricNames(d.Metrics) {
 		s := d.Metrics[name]
 		best, at := "–", "–"
-		if s.BestStep != nil {
+		if s.BestStep != nil && hasDirection(name) {
 			best, at = Metric(name, float64(s.Best)), fmt.Sprint(*s.BestStep)
 		}
 		cells = append(cells, []string{name, Metric(name, float64(s.First)), Metric(name, float64(s.Last)), best, at, fmt.Sprint(s.N)})
@@ -185,7 +185,7 @@ func showFacts(w io.Writer, d *store.RunDetail) error {
 		return nil
 	}
 	sort.Slice(cells, func(i, j int) bool { return cells[i][0] < cells[j][0] })
-	return section(w, []string{"fact", "value"}, cells, []bool{false, true})
+	return section(w, []string{"fact", "value"}, cells, nil)
 }
 
 func showPlugins(w io.Writer, d *store.RunDetail) error {
@@ -242,7 +242,45 @@ func compareMetrics(a, b string) int {
 		}
 		return 1
 	}
-	return strings.Compare(a, b)
+	return natural(a, b)
+}
+
+// natural compares text with the numbers in it by value: R@5 before R@10.
+func natural(a, b string) int {
+	for a != "" && b != "" {
+		if digits(a) > 0 && digits(b) > 0 {
+			x, y := strings.TrimLeft(a[:digits(a)], "0"), strings.TrimLeft(b[:digits(b)], "0")
+			if len(x) != len(y) {
+				return len(x) - len(y)
+			}
+			if x != y {
+				return strings.Compare(x, y)
+			}
+			a, b = a[digits(a):], b[digits(b):]
+			continue
+		}
+		if a[0] != b[0] {
+			return int(a[0]) - int(b[0])
+		}
+		a, b = a[1:], b[1:]
+	}
+	return len(a) - len(b)
+}
+
+// digits is the length of the number that s begins with.
+func digits(s string) int {
+	n := 0
+	for n < len(s) && '0' <= s[n] && s[n] <= '9' {
+		n++
+	}
+	return n
+}
+
+// hasDirection tells whether a best value means anything: a gradient norm or a learning rate has
+// none.
+func hasDirection(name string) bool {
+	return strings.HasPrefix(name, "eval/") || strings.HasSuffix(name, "_per_s") || strings.HasSuffix(name, "_ms") ||
+		name == "train/loss" || strings.HasPrefix(name, "train/loss/")
 }
 
 func optional[N int64 | float64](v *N, write func(float64) string) string {

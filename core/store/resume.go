@@ -154,5 +154,8 @@ func (db *DB) MarkDead(ctx context.Context) ([]string, error) {
 		}
 		return nil
 	})
-	return dead, err
+	if err != nil {
+		return nil, err
+	}
+	return dead, nil
 }

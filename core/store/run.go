@@ -121,13 +121,17 @@ func (r *Run) ID() string { return r.id }
 
 // queue hands fn to the writer.
 func (r *Run) queue(cost int, fn func(*batch) error) error {
+	return r.push(&op{cost: cost, apply: fn})
+}
+
+func (r *Run) push(o *op) error {
 	r.mu.Lock()
 	ended := r.ended
 	r.mu.Unlock()
 	if ended {
 		return fault.New(fault.Conflict, "run %s has finished", r.id)
 	}
-	return r.db.w.push(context.Background(), &op{cost: cost, apply: fn}, false)
+	return r.db.w.push(context.Background(), o, false)
 }
 
 // Metrics records values at a step. A step recorded before is replaced.
@@ -167,14 +171,14 @@ func (r *Run) Event(level, kind, message, detail string) error {
 }
 
 // Checkpoint records that a resumable state of a step lies in dir. Everything recorded before it is
-// committed with it or earlier.
+// committed with it or earlier, and the writer syncs the file.
 func (r *Run) Checkpoint(step int, dir string) error {
-	return r.queue(1, func(b *batch) error {
+	return r.push(&op{cost: 1, sync: true, apply: func(b *batch) error {
 		b.beat(r.state, -1)
 		_, err := b.exec("INSERT OR REPLACE INTO checkpoint (run_id, step, dir, at_ms) VALUES (?,?,?,?)",
 			r.state.id, step, dir, b.now)
 		return err
-	})
+	}})
 }
 
 // DropCheckpoint records that the checkpoint of a step was deleted.

@@ -346,3 +346,38 @@ func BenchmarkIngest(b *testing.B) {
 	must(b, run.Flush(ctx))
 	b.ReportMetric(float64(b.N*len(values))/b.Elapsed().Seconds(), "points/s")
 }
+
+// BenchmarkViews asks what people ask of 300 runs × 10 metrics × 100 steps.
+func BenchmarkViews(b *testing.B) {
+	db := open(b)
+	values := make([]clip.Metric, 10)
+	var last *Run
+	for i := range 300 {
+		run := begin(b, db, RunMeta{Experiment: "e", Baseline: "v0", Variant: fmt.Sprint("v", i/10), Seed: int64(i % 10),
+			Params: map[string]any{"train.batch_size": 128, "loss.plugin": "clip"}})
+		for step := range 100 {
+			for m := range values {
+				values[m] = clip.Metric{Name: fmt.Sprint("train/m", m), Value: float64(step * (i + m))}
+			}
+			must(b, run.Metrics(step, values))
+		}
+		must(b, run.Finish(ctx, clip.StatusDone, nil))
+		last = run
+	}
+	for name, query := range map[string]string{
+		"list":       "SELECT " + runInfoColumns,
+		"curve":      "SELECT step, value FROM v_metrics WHERE run_id = '" + last.ID() + "' AND metric = 'train/m3'",
+		"last":       "SELECT run_id, last FROM v_final WHERE metric = 'train/m3'",
+		"seed_stats": "SELECT * FROM v_seed_stats WHERE experiment = 'e' AND metric = 'train/m3'",
+		"deltas":     "SELECT * FROM v_deltas WHERE experiment = 'e' AND metric = 'train/m3'",
+		"cells":      "SELECT * FROM v_cells WHERE experiment = 'e' AND NOT done",
+		"reach":      "SELECT run_id, min(step) FROM v_metrics WHERE metric = 'train/m3' AND value >= 500 GROUP BY run_id",
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				_, err := db.Query(ctx, query)
+				must(b, err)
+			}
+		})
+	}
+}
