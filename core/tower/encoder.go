@@ -19,6 +19,7 @@ type encoder struct {
 	modality clip.Modality
 	build    func(clip.EncoderConfig) (front, error)
 	open     func(clip.Compute) (device.Backend, error)
+	profile  func(graph.Event) // nil: none
 
 	configured, closed bool
 
@@ -87,6 +88,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	}
 	e.front, e.dim, e.backend, e.params = front, c.EmbedDim, backend, params
 	e.programs = newPrograms(backend, params, front.network)
+	e.programs.profile = e.profile
 	e.call.Seed = c.Seed
 	e.tickets = map[clip.Ticket]flight{}
 	e.configured = true

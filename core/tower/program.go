@@ -43,6 +43,7 @@ type programs struct {
 	byKey     map[programKey]*program
 	clock     uint64
 	build     func(g *nn.Graph, batch, length int) *graph.Node
+	profile   func(graph.Event)
 }
 
 func newPrograms(b device.Backend, p *params, build func(g *nn.Graph, batch, length int) *graph.Node) *programs {
@@ -67,6 +68,7 @@ func (c *programs) get(k programKey) (*program, error) {
 	}
 	options := graph.CompileOptions{
 		Outputs: []*graph.Node{out}, Params: c.params.store, States: c.params.states, Workspace: c.workspace,
+		Profile: c.profile,
 	}
 	if k.mode == clip.Train {
 		options.Backward = options.Outputs

@@ -61,7 +61,7 @@ func (g golden) check(t *testing.T, e clip.Encoder, tolerance float64) {
 	ctx := context.Background()
 	defer e.Close()
 	info, err := e.Configure(ctx, clip.EncoderConfig{
-		With: g.With, EmbedDim: g.EmbedDim, Seed: 1, Optimizer: PlainSGD, Compute: Host,
+		With: g.With, EmbedDim: g.EmbedDim, Seed: 1, Optimizer: PlainSGD, Compute: CPU,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -121,8 +121,9 @@ func (g golden) check(t *testing.T, e clip.Encoder, tolerance float64) {
 	}
 }
 
-// Host is the pure Go backend on two threads.
-var Host = clip.Compute{Device: "host", Threads: 2, Precision: "f32"}
+// CPU is two threads of what the tests were built with: oneDNN under the build tag onednn, else the
+// pure Go backend.
+var CPU = clip.Compute{Device: "cpu", Threads: 2, Precision: "f32"}
 
 // PlainSGD subtracts the gradient and nothing else.
 var PlainSGD = clip.Optimizer{Name: "sgd"}

@@ -67,7 +67,7 @@ type session struct {
 }
 
 func (c Case) config(o clip.Optimizer) clip.EncoderConfig {
-	return clip.EncoderConfig{With: json.RawMessage(c.With), EmbedDim: embedDim, Seed: 3, Optimizer: o, Compute: Host, Captions: captions}
+	return clip.EncoderConfig{With: json.RawMessage(c.With), EmbedDim: embedDim, Seed: 3, Optimizer: o, Compute: CPU, Captions: captions}
 }
 
 func (c Case) open(t *testing.T, cfg clip.EncoderConfig, options ...tower.Option) *session {

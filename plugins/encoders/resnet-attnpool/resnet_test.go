@@ -18,3 +18,5 @@ func TestKeepsThePromisesOfATower(t *testing.T) {
 		With: `{` + small + `}`, Other: `{` + small + `, "stem": "plain"}`,
 	}.Check(t)
 }
+
+func BenchmarkRN50(b *testing.B) { towertest.Benchmark(b, resnet, `{}`, 1024, 8) }

@@ -45,6 +45,9 @@ func (c Config) check() error {
 	case c.Width%c.Heads != 0:
 		return fault.New(fault.Invalid, "%d is no multiple of heads %d", c.Width, c.Heads).
 			WithPath("with.width").WithHint("every head has width / heads channels")
+	case c.Tokenizer == "bpe" && c.VocabSize < 514:
+		return fault.New(fault.Invalid, "%d is too small for tokenizer bpe", c.VocabSize).WithPath("with.vocab_size").
+			WithHint("at least 514: every byte, within and at the end of a word, start and end; or tokenizer: byte")
 	case c.Tokenizer == "clip" && c.Merges == "":
 		return fault.New(fault.Invalid, "is required by tokenizer clip").WithPath("with.merges").
 			WithHint("the path of bpe_simple_vocab_16e6.txt.gz, which OpenAI and OpenCLIP publish")

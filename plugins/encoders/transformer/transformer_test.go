@@ -1,9 +1,18 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/tensor"
 	"tandem/core/tower"
 	"tandem/core/tower/towertest"
 )
@@ -30,5 +39,130 @@ func TestSwitches(t *testing.T) {
 		"quick gelu":    `"act": "quick_gelu", "mlp_ratio": 2`,
 	} {
 		t.Run(name, towertest.Case{New: text, With: `{` + small + `, ` + with + `}`}.Gradient)
+	}
+}
+
+func BenchmarkBase(b *testing.B) { towertest.Benchmark(b, text, `{}`, 512, 16) }
+
+// configure makes an encoder with the small network and further options.
+func configure(t *testing.T, with string, captions []string) clip.Encoder {
+	t.Helper()
+	e := text()
+	t.Cleanup(func() { e.Close() })
+	_, err := e.Configure(context.Background(), clip.EncoderConfig{
+		With: json.RawMessage(`{` + small + with + `}`), EmbedDim: 6, Seed: 1, Captions: captions,
+		Optimizer: clip.Optimizer{Name: "sgd"}, Compute: towertest.CPU,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func embed(t *testing.T, e clip.Encoder, mode clip.Mode, captions ...string) (*tensor.Tensor, clip.Ticket) {
+	t.Helper()
+	out, ticket, err := e.Forward(context.Background(), clip.ForwardRequest{Texts: captions, Mode: mode})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, ticket
+}
+
+// Only the longest caption's length is computed. A caption that fills the context makes the batch run
+// in full, which must not change the numbers of the short one, nor its gradient.
+func TestShortBatchesEqualTheFullContext(t *testing.T) {
+	for _, pool := range []string{"argmax", "eos", "first", "mean"} {
+		t.Run(pool, func(t *testing.T) {
+			gradient := func(captions ...string) ([]float32, map[string][]float32) {
+				e := configure(t, `, "tokenizer": "byte", "pool_type": "`+pool+`"`, nil)
+				towertest.Rewrite(t, e, func(name string, shape []int, i int) float32 {
+					return float32(math.Sin(float64(len(name)*1000+i))) / 2
+				})
+				before := towertest.Values(t, e)
+				out, ticket := embed(t, e, clip.Train, captions...)
+				grad := tensor.New(tensor.F32, len(captions), 6)
+				copy(grad.F32(), []float32{9, -8, 7, -6, 5, 4})
+				if err := e.Backward(context.Background(), ticket, grad); err != nil {
+					t.Fatal(err)
+				}
+				if err := e.Step(context.Background(), 1, 1, 1); err != nil {
+					t.Fatal(err)
+				}
+				after := towertest.Values(t, e)
+				for name := range after {
+					for i := range after[name] {
+						after[name][i] -= before[name][i]
+					}
+				}
+				return out.F32()[:6], after
+			}
+			short, shortGrad := gradient("a cat")
+			full, fullGrad := gradient("a cat", strings.Repeat("long ", 20))
+			for i := range short {
+				if math.Abs(float64(short[i]-full[i])) > 1e-6 {
+					t.Errorf("embedding %v, with the full context %v", short, full)
+					break
+				}
+			}
+			for name := range shortGrad {
+				for i := range shortGrad[name] {
+					if math.Abs(float64(shortGrad[name][i]-fullGrad[name][i])) > 1e-4 {
+						t.Errorf("gradient of %s differs: %g, with the full context %g", name, shortGrad[name][i], fullGrad[name][i])
+						break
+					}
+				}
+			}
+		})
+	}
+}
+
+// A tokenizer to be learned needs captions or a checkpoint; a checkpoint brings its tokenizer.
+func TestTokenizerComesFromCaptionsOrCheckpoint(t *testing.T) {
+	ctx := context.Background()
+	captions := []string{"red bird", "red birds", "a red bird on a red wire", "bird", "red"}
+	learned, other, bare := configure(t, "", captions), configure(t, "", []string{"zebra zebra", "zebra"}), configure(t, "", nil)
+	if _, _, err := bare.Forward(ctx, clip.ForwardRequest{Texts: captions}); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("without a tokenizer: got %v, want fault.Conflict", err)
+	}
+	want, _ := embed(t, learned, clip.Eval, "a red bird")
+	path := filepath.Join(t.TempDir(), "text.safetensors")
+	if err := learned.Save(ctx, path); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []clip.Encoder{other, bare} {
+		if err := e.Load(ctx, path); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := embed(t, e, clip.Eval, "a red bird"); !slices.Equal(got.F32(), want.F32()) {
+			t.Error("the loaded encoder embeds other tokens")
+		}
+	}
+}
+
+// What the schema cannot see is refused with the option's path.
+func TestImpossibleOptions(t *testing.T) {
+	for with, path := range map[string]string{
+		`"heads": 3`:                             "with.width",
+		`"tokenizer": "clip"`:                    "with.merges",
+		`"merges": "x.gz"`:                       "with.merges",
+		`"tokenizer": "byte", "vocab_size": 200`: "with.vocab_size",
+		`"tokenizer": "bpe", "vocab_size": 300`:  "with.vocab_size",
+		`"pool_type": "eot"`:                     "with.pool_type",
+	} {
+		_, err := text().Configure(context.Background(), clip.EncoderConfig{
+			With: json.RawMessage(`{` + with + `}`), EmbedDim: 6, Captions: []string{"a"},
+			Optimizer: clip.Optimizer{Name: "sgd"}, Compute: towertest.CPU,
+		})
+		var f *fault.Error
+		var list fault.List
+		if errors.As(err, &list) {
+			f = list[0]
+		} else if !errors.As(err, &f) {
+			t.Errorf("%s: got %v", with, err)
+			continue
+		}
+		if f.Kind != fault.Invalid || f.Path != path {
+			t.Errorf("%s: got %s at %q: %v (hint %q)", with, f.Kind, f.Path, err, f.Hint)
+		}
 	}
 }

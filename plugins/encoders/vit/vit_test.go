@@ -32,3 +32,9 @@ func TestSwitches(t *testing.T) {
 		t.Run(name, towertest.Case{New: vit, With: `{` + small + `, ` + with + `}`}.Gradient)
 	}
 }
+
+func BenchmarkViTB32(b *testing.B) { towertest.Benchmark(b, vit, `{}`, 512, 16) }
+
+func BenchmarkSmall(b *testing.B) {
+	towertest.Benchmark(b, vit, `{"image_size": 32, "patch_size": 8, "width": 128, "layers": 4, "head_width": 32}`, 128, 128)
+}
