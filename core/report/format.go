@@ -141,7 +141,7 @@ func roundTo(v float64, decimals int) float64 {
 	if math.IsNaN(v) || math.IsInf(v*scale, 0) {
 		return v
 	}
-	return math.Round(v*scale) / scale
+	return math.Round(v*scale)/scale + 0 // + 0 turns -0 into 0
 }
 
 // Sparkline draws values as one line of at most width characters; a gap stands for NaN. Longer

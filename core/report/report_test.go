@@ -117,17 +117,46 @@ with "quotes", comma    –    NaN
 	}
 }
 
-func TestWideColumnsShareTheTerminal(t *testing.T) {
-	cells := [][]string{{"short", strings.Repeat("x", 200), strings.Repeat("y", 100)}}
-	widths := columnWidths([]string{"a", "b", "c"}, cells, 80)
-	if widths[0] != 5 || widths[0]+widths[1]+widths[2]+6 > 80 || widths[1] < 30 || widths[2] < 30 {
-		t.Errorf("widths are %v", widths)
+func TestWideColumnsAreShortenedToTheTerminal(t *testing.T) {
+	columns := []string{"id", "message", "detail"}
+	cells := [][]string{{"0123456789", strings.Repeat("x", 200), strings.Repeat("y", 25)}}
+	limits, fits := columnWidths(columns, cells, 80)
+	if !fits || limits[0] != 10 || limits[1] != 41 || limits[2] != 25 {
+		t.Errorf("limits are %v, %v; want 10, 41, 25, true", limits, fits)
 	}
-	if columnWidths([]string{"a"}, [][]string{{"b"}}, 80) != nil || columnWidths([]string{"a"}, cells[:0], 0) != nil {
-		t.Error("limits where none are needed")
+	if limits, fits := columnWidths(columns, cells, 30); fits || limits == nil {
+		t.Errorf("30 characters: %v, %v", limits, fits)
+	}
+	for _, width := range []int{0, 300} {
+		if limits, fits := columnWidths(columns, cells, width); limits != nil || !fits {
+			t.Errorf("%d characters: %v, %v; want no limits", width, limits, fits)
+		}
 	}
 	if got := shorten("αβγδεζ", 4); got != "αβγ…" {
 		t.Errorf("shortened to %q", got)
+	}
+}
+
+func TestRowsThatCannotFitAreRecords(t *testing.T) {
+	var b strings.Builder
+	if err := records(&b, []string{"a", "longer"}, [][]string{{"1", "x"}, {"2", "y"}}); err != nil {
+		t.Fatal(err)
+	}
+	want := "── 1 of 2\na       1\nlonger  x\n── 2 of 2\na       2\nlonger  y\n"
+	if b.String() != want {
+		t.Errorf("got\n%s", b.String())
+	}
+}
+
+func TestFitLeavesOutEmptyThenSpareColumns(t *testing.T) {
+	columns := []string{"run", "variant", "steps", "value"}
+	cells := [][]string{{"0123456789", "–", "100", "1"}, {"0123456789", "–", "200", "2"}}
+	right := []bool{false, false, true, true}
+	for width, want := range map[int]string{0: "run steps value", 80: "run steps value", 20: "run value", 10: "run value"} {
+		head, body, align := fit(columns, cells, right, width, "steps")
+		if got := strings.Join(head, " "); got != want || len(body[1]) != len(head) || body[1][len(head)-1] != "2" || !align[len(head)-1] {
+			t.Errorf("%d characters: %s %v %v, want %s", width, got, body, align, want)
+		}
 	}
 }
 

@@ -35,8 +35,9 @@ const (
 // integer or float (named types too), string, []byte, time.Time, json.RawMessage, fmt.Stringer or a
 // pointer to one of these.
 //
-// Text is as wide as the terminal, with a header in bold when it is one; elsewhere lines are as long
-// as they need to be. nil is – in text, null in JSON and empty in CSV. NaN is NaN in text, null in
+// Text on a terminal has a bold header and is no wider than it: long columns are shortened with …,
+// and rows that do not fit even so are written one column a line. Elsewhere lines are as long as they
+// need to be. nil is – in text, null in JSON and empty in CSV. NaN is NaN in text, null in
 // JSON and NaN in CSV; infinities are ∞, "Infinity" and Infinity. Numbers in JSON and CSV are exact.
 func Rows(w io.Writer, format Format, columns []string, rows [][]any) error {
 	switch format {
@@ -206,7 +207,28 @@ func rowsText(w io.Writer, columns []string, rows [][]any) error {
 			cells[i][j] = cell(v)
 		}
 	}
+	_, width := Terminal(w)
+	if _, fits := columnWidths(columns, cells, width); !fits {
+		return records(w, columns, cells)
+	}
 	return Table(w, columns, cells, numeric)
+}
+
+// records writes rows with one column a line.
+func records(w io.Writer, columns []string, cells [][]string) error {
+	longest := 0
+	for _, name := range columns {
+		longest = max(longest, text.StringWidthWithoutEscSequences(name))
+	}
+	var b strings.Builder
+	for i, row := range cells {
+		fmt.Fprintf(&b, "── %d of %d\n", i+1, len(cells))
+		for j, name := range columns {
+			fmt.Fprintf(&b, "%s  %s\n", text.Pad(name, longest, ' '), row[j])
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 func cell(v any) string {
@@ -228,7 +250,7 @@ func cell(v any) string {
 }
 
 // Table writes cells under a header as aligned text; right tells which columns stand to the right.
-// On a terminal, columns that do not fit are shortened with …
+// On a terminal, long columns are shortened with … until the table fits.
 func Table(w io.Writer, columns []string, cells [][]string, right []bool) error {
 	t := table.NewWriter()
 	style := table.StyleLight
@@ -243,7 +265,7 @@ func Table(w io.Writer, columns []string, cells [][]string, right []bool) error 
 	t.SetStyle(style)
 	t.SuppressTrailingSpaces()
 	configs := make([]table.ColumnConfig, len(columns))
-	limits := columnWidths(columns, cells, width)
+	limits, _ := columnWidths(columns, cells, width)
 	header := make(table.Row, len(columns))
 	for j, name := range columns {
 		header[j] = name
@@ -278,46 +300,40 @@ func shorten(s string, width int) string {
 	return strings.Join(lines, "\n")
 }
 
-// columnWidths shares total among the columns: those that are narrower than an equal share keep
-// their width, the rest divide what is left. nil when everything fits or total is 0.
-func columnWidths(columns []string, cells [][]string, total int) []int {
-	if total <= 0 {
-		return nil
-	}
-	need := make([]int, len(columns))
+// leastWidth is the width that no column is shortened below: ids and numbers stay whole.
+const leastWidth = 12
+
+// columnWidths limits columns so that they fit into total, taking from the widest first; nil when
+// nothing need be done or total is 0. fits is false when they do not fit even at leastWidth.
+func columnWidths(columns []string, cells [][]string, total int) (limits []int, fits bool) {
+	const gap = 2
 	sum := 0
+	need := make([]int, len(columns))
 	for j, name := range columns {
 		need[j] = text.LongestLineLen(name)
 		for _, row := range cells {
 			need[j] = max(need[j], text.LongestLineLen(row[j]))
 		}
-		sum += need[j] + 2
+		sum += need[j] + gap
 	}
-	if sum <= total {
-		return nil
+	// The gap after the last column may hang over.
+	if total <= 0 || sum-gap <= total {
+		return nil, true
 	}
-	const least = 4
-	widths := make([]int, len(columns))
-	left, open := total-2*len(columns), len(columns)
-	for settled := true; settled && open > 0; {
-		settled = false
-		share := left / open
-		for j, n := range need {
-			if widths[j] == 0 && n <= share {
-				widths[j] = max(1, n)
-				left -= n
-				open--
-				settled = true
-				break
+	for sum-gap > total {
+		widest := 0
+		for j := range need {
+			if need[j] > need[widest] {
+				widest = j
 			}
 		}
-	}
-	for j := range widths {
-		if widths[j] == 0 {
-			widths[j] = max(least, left/open)
+		if need[widest] <= leastWidth {
+			return need, false
 		}
+		need[widest]--
+		sum--
 	}
-	return widths
+	return need, true
 }
 
 // Terminal tells whether w is a terminal, and its width in characters, 0 when it is none or unknown.

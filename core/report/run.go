@@ -47,7 +47,40 @@ func Runs(w io.Writer, format Format, runs []store.RunInfo) error {
 		cells[i] = []string{r.ID, r.Experiment, dash(r.Variant), fmt.Sprint(r.Seed), status, minute(r.StartedAt), Duration(r.DurationS),
 			optional(r.Steps, Count), optional(r.ImagesPerS, rate), dash(r.Metric), value}
 	}
-	return Table(w, runColumns, cells, right)
+	_, width := Terminal(w)
+	columns, cells, right := fit(runColumns, cells, right, width, "images/s", "steps", "metric", "started", "seed")
+	return Table(w, columns, cells, right)
+}
+
+// fit leaves out columns that say nothing in any row, then, while the rest is wider than width and
+// width is known, those of spare in order.
+func fit(columns []string, cells [][]string, right []bool, width int, spare ...string) ([]string, [][]string, []bool) {
+	keep := make([]bool, len(columns))
+	for j := range columns {
+		keep[j] = len(cells) == 0
+		for _, row := range cells {
+			keep[j] = keep[j] || row[j] != "–"
+		}
+	}
+	for {
+		var head []string
+		var align []bool
+		body := make([][]string, len(cells))
+		for j, name := range columns {
+			if !keep[j] {
+				continue
+			}
+			head, align = append(head, name), append(align, right[j])
+			for i, row := range cells {
+				body[i] = append(body[i], row[j])
+			}
+		}
+		if limits, _ := columnWidths(head, body, width); limits == nil || len(spare) == 0 {
+			return head, body, align
+		}
+		keep[slices.Index(columns, spare[0])] = false
+		spare = spare[1:]
+	}
 }
 
 // Final writes the table that ends a run: the evaluation's metrics, then what it took.

@@ -85,7 +85,13 @@ func (db *DB) Begin(ctx context.Context, m RunMeta) (*Run, error) {
 			WHERE id = ?4`, m.Description, m.Baseline, m.Metric, experiment); err != nil {
 			return err
 		}
-		id := newID(time.UnixMilli(b.now))
+		id, taken := "", true
+		for taken {
+			id = newID(time.UnixMilli(b.now))
+			if err := b.row("SELECT EXISTS (SELECT 1 FROM run WHERE key = ?)", id).Scan(&taken); err != nil {
+				return err
+			}
+		}
 		result, err := b.exec(`INSERT INTO run (key, experiment_id, variant, seed, identity, status,
 			started_ms, session_ms, heartbeat_ms, host, pid, process, cores, device, devices, threads, libraries,
 			git_commit, git_dirty, dataset_digest, spec)
