@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"image"
-	"image/color"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -14,20 +13,18 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/cliptest"
 	"tandem/core/fault"
 )
 
-// folder writes a.png … d.png, flat greys of 10, 20, 30 and 40, broken.png and the table.
+// folder writes a.png … d.png, greys from 10, 20, 30 and 40 on, broken.png and the table.
 func folder(t *testing.T, table string) (file string) {
 	t.Helper()
 	dir := t.TempDir()
 	for i, name := range []string{"a", "b", "c", "d"} {
 		m := image.NewGray(image.Rect(0, 0, 5, 4))
 		for k := range m.Pix {
-			m.Pix[k] = uint8(10 * (i + 1))
-		}
-		if i == 3 {
-			m.Set(0, 0, color.Gray{40})
+			m.Pix[k] = uint8(10*(i+1) + k)
 		}
 		f, err := os.Create(filepath.Join(dir, name+".png"))
 		if err != nil {
@@ -75,6 +72,18 @@ func all(t *testing.T, table string, with map[string]any) (*clip.Batch, clip.Dat
 		t.Fatalf("%q: %v", table, err)
 	}
 	return b, info
+}
+
+func TestPromises(t *testing.T) {
+	table := "image,caption,kind\n"
+	for i := range 12 {
+		table += string("abcd"[i%4]) + ".png,caption " + string(rune('a'+i)) + "," + []string{"x", "y", ""}[i%3] + "\n"
+	}
+	file, _ := json.Marshal(folder(t, table))
+	for _, mode := range []string{"merge", "group", "separate"} {
+		cliptest.TestDataset(t, Plugin.New, cliptest.DatasetOptions{
+			With: `{"file": ` + string(file) + `, "label_column": "kind", "same_image": "` + mode + `"}`})
+	}
 }
 
 func TestReadsEverySortOfTable(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/cliptest"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 	"tandem/plugins/datasets/emoji/catalog"
@@ -50,6 +51,12 @@ func everything(t *testing.T, d clip.Dataset, info clip.DatasetInfo, epoch int, 
 		t.Fatal(err)
 	}
 	return b
+}
+
+func TestPromises(t *testing.T) {
+	for _, with := range []string{`{"jitter": 0.3}`, `{"split": "test"}`, `{"split": "test", "holdout": "emoji"}`} {
+		cliptest.TestDataset(t, Plugin.New, cliptest.DatasetOptions{With: with})
+	}
 }
 
 func TestDeclaredSizesAreTrue(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/cliptest"
 	"tandem/core/fault"
 )
 
@@ -56,6 +57,20 @@ func zipped(data []byte) []byte {
 	w.Write(data)
 	w.Close()
 	return b.Bytes()
+}
+
+func TestPromises(t *testing.T) {
+	root, _ := json.Marshal(folder(t, func(f map[string][]byte) { // 40 pictures of 8 × 8
+		pixels, labels := make([]byte, 40*64), make([]byte, 40)
+		for i := range pixels {
+			pixels[i] = byte(i * i >> 3)
+		}
+		for i := range labels {
+			labels[i] = byte(i % 10)
+		}
+		f["train-images-idx3-ubyte"], f["train-labels-idx1-ubyte"] = file(pixels, 40, 8, 8), file(labels, 40)
+	}))
+	cliptest.TestDataset(t, Plugin.New, cliptest.DatasetOptions{With: `{"root": ` + string(root) + `}`})
 }
 
 func TestReadsPlainAndGzippedFiles(t *testing.T) {

@@ -13,10 +13,11 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/cliptest"
 	"tandem/core/fault"
 )
 
-// folder writes pictures (names ending in .png, flat, their number in the list as grey) and texts
+// folder writes pictures (names without =, the left edge their number in the list as grey) and texts
 // (name=content).
 func folder(t *testing.T, names ...string) string {
 	t.Helper()
@@ -27,7 +28,7 @@ func folder(t *testing.T, names ...string) string {
 		if !isText {
 			m := image.NewGray(image.Rect(0, 0, 4, 6))
 			for k := range m.Pix {
-				m.Pix[k] = uint8(i)
+				m.Pix[k] = uint8(i + 20*(k%4))
 			}
 			var b bytes.Buffer
 			if err := png.Encode(&b, m); err != nil {
@@ -72,6 +73,11 @@ func all(t *testing.T, root string, with map[string]any) (*clip.Batch, clip.Data
 		t.Fatal(err)
 	}
 	return b, info
+}
+
+func TestPromises(t *testing.T) {
+	root, _ := json.Marshal(folder(t, "a/1.png", "a/2.png", "b/1.png", "b/1.txt=one\ntwo", "b/2.png", "c/1.png", "c/2.png", "c/3.png"))
+	cliptest.TestDataset(t, Plugin.New, cliptest.DatasetOptions{With: `{"root": ` + string(root) + `}`})
 }
 
 func TestFoldersAreClasses(t *testing.T) {
