@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
+	"tandem/core/clip"
 	"tandem/core/device"
 	"tandem/core/fault"
 	"tandem/core/graph"
@@ -20,7 +22,8 @@ import (
 //   - every parameter and running statistic under its published name,
 //   - the optimiser's state as optim.<slot>.<parameter>: optim.m.visual.proj,
 //   - a tokenizer, as the bytes of its JSON under the name "tokenizer",
-//   - metadata: format, modality, embed_dim and config, the JSON of the network's config.
+//   - metadata: format, modality, embed_dim and config, the JSON of the network's config, which must
+//     agree; and seed, that of the random streams, which is taken over.
 const (
 	checkpointFormat = "tandem encoder 1"
 	tokenizerName    = "tokenizer"
@@ -58,7 +61,7 @@ func (e *encoder) metadata() (map[string]string, error) {
 	}
 	return map[string]string{
 		"format": checkpointFormat, "modality": string(e.modality),
-		"embed_dim": fmt.Sprint(e.dim), "config": string(config),
+		"embed_dim": fmt.Sprint(e.dim), "config": string(config), "seed": fmt.Sprint(e.call.Seed),
 	}, nil
 }
 
@@ -106,8 +109,13 @@ func (e *encoder) Load(ctx context.Context, path string) error {
 		return err
 	}
 	defer f.Close()
-	if err := e.checkMetadata(f.Metadata()); err != nil {
+	meta := f.Metadata()
+	if err := e.checkMetadata(meta); err != nil {
 		return err.WithFile(path, 0, 0)
+	}
+	seed, err := strconv.ParseUint(meta["seed"], 10, 64)
+	if err != nil {
+		return fault.New(fault.Corrupt, "seed in the metadata: %w", err).WithOp("load").WithFile(path, 0, 0)
 	}
 	arrays := e.arrays()
 	if err := e.checkTensors(f, arrays); err != nil {
@@ -127,6 +135,7 @@ func (e *encoder) Load(ctx context.Context, path string) error {
 		e.release(t) // their activations belong to other weights
 	}
 	e.touched = false
+	e.call.Seed = seed
 	e.backend.ParamsChanged()
 	return nil
 }
@@ -169,7 +178,7 @@ func orNone(raw json.RawMessage) string {
 // checkTensors holds names, shapes and dtypes of a file against what is to be loaded.
 func (e *encoder) checkTensors(f *weights.File, arrays []array) *fault.Error {
 	known := map[string]bool{}
-	if e.modality == "text" {
+	if e.modality == clip.Text {
 		known[tokenizerName] = true
 	}
 	for _, a := range arrays {

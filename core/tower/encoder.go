@@ -31,9 +31,6 @@ type encoder struct {
 	optim    *optim.Optimizer
 	call     nn.Call
 
-	// embedIsEval says that the network has neither running statistics nor randomness, so that mode
-	// Embed may use the programs of mode Eval.
-	embedIsEval bool
 	// touched says that gradients have been accumulated since the last Step; until then those in the
 	// buffer are old.
 	touched bool
@@ -64,12 +61,11 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	if err != nil {
 		return info, err
 	}
-	info, random, err := measure(front, c)
+	info, err = measure(front, c)
 	if err != nil {
 		return info, err
 	}
 	info.Modality = e.modality
-	e.embedIsEval = !random && len(front.Params().Stats()) == 0
 	backend, err := e.open(c.Compute)
 	if err != nil {
 		return info, err
@@ -110,26 +106,23 @@ func check(c clip.EncoderConfig) error {
 	return nil
 }
 
-// measure builds the network without memory to find its size and work, and whether training draws
-// random numbers.
-func measure(f front, c clip.EncoderConfig) (info clip.EncoderInfo, random bool, err error) {
+// measure builds the network without memory, in both modes, to find its size and work.
+func measure(f front, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
 	const batch = 2 // batch statistics need two
 	info = clip.EncoderInfo{EmbedDim: c.EmbedDim, Parameters: f.Params().Count()}
 	f.describe(&info)
-	eval, train := nn.NewGraph(f.Params(), false), nn.NewGraph(f.Params(), true)
-	out := f.network(eval, batch, f.longest())
-	f.network(train, batch, f.longest())
-	if err := eval.Err(); err != nil {
-		return info, false, err
+	for _, training := range []bool{true, false} {
+		g := nn.NewGraph(f.Params(), training)
+		out := f.network(g, batch, f.longest())
+		if err := g.Err(); err != nil {
+			return info, err
+		}
+		if shape := out.Shape(); !slices.Equal(shape, []int{batch, c.EmbedDim}) {
+			return info, fault.New(fault.Internal, "the network gives %v, want [B %d]", shape, c.EmbedDim)
+		}
+		info.FLOPs = g.FLOPs / batch
 	}
-	if err := train.Err(); err != nil {
-		return info, false, err
-	}
-	if shape := out.Shape(); !slices.Equal(shape, []int{batch, c.EmbedDim}) {
-		return info, false, fault.New(fault.Internal, "the network gives %v, want [B %d]", shape, c.EmbedDim)
-	}
-	info.FLOPs = eval.FLOPs / batch
-	return info, len(train.Filled()) > len(eval.Filled()), nil
+	return info, nil
 }
 
 // Forward implements clip.Encoder.
@@ -141,15 +134,12 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 	if mode < clip.Eval || mode > clip.Embed {
 		return nil, 0, fault.New(fault.Invalid, "mode %d is unknown", mode).WithOp("forward")
 	}
-	if mode == clip.Embed && e.embedIsEval {
-		mode = clip.Eval
-	}
 	e.call.Step, e.call.Micro = req.Step, req.Micro
 	batch, length, err := e.front.prepare(req, &e.call)
 	if err != nil {
 		return nil, 0, err
 	}
-	p, err := e.programs.get(programKey{mode, batch, length})
+	p, err := e.programs.get(programKey{mode != clip.Eval, batch, length})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -1,15 +1,14 @@
 package tower
 
 import (
-	"tandem/core/clip"
 	"tandem/core/device"
 	"tandem/core/graph"
 	"tandem/core/nn"
 )
 
 const (
-	// maxPrograms bounds the compiled programs kept. A run uses few: three modes, one or two batch
-	// sizes, ten text lengths of 77 tokens.
+	// maxPrograms bounds the compiled programs kept. A run uses few: for training and not, one or two
+	// batch sizes, ten text lengths of 77 tokens.
 	maxPrograms = 40
 	// maxIdleBytes bounds the activations kept for later use, beside those of the program that ran
 	// last.
@@ -18,9 +17,11 @@ const (
 
 // programKey is what a program is compiled for.
 type programKey struct {
-	mode   clip.Mode
-	batch  int
-	length int // tokens; 0 for pictures
+	// training programs serve Train and Embed, so that both give the same bits: a program without a
+	// backward pass may fuse more, which rounds differently.
+	training bool
+	batch    int
+	length   int // tokens; 0 for pictures
 }
 
 // program is a compiled network with the sets of activations that are not in use.
@@ -61,7 +62,7 @@ func (c *programs) get(k programKey) (*program, error) {
 		return p, nil
 	}
 	c.evict()
-	g := nn.NewGraph(c.params.set, k.mode != clip.Eval)
+	g := nn.NewGraph(c.params.set, k.training)
 	out := graph.L2Norm(c.build(g, k.batch, k.length), normEps)
 	if err := g.Err(); err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func (c *programs) get(k programKey) (*program, error) {
 		Outputs: []*graph.Node{out}, Params: c.params.store, States: c.params.states, Workspace: c.workspace,
 		Profile: c.profile,
 	}
-	if k.mode == clip.Train {
+	if k.training {
 		options.Backward = options.Outputs
 	}
 	prog, err := graph.Compile(g.Graph, c.backend, options)
