@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"tandem/core/fault"
 	"tandem/core/sdk/sample"
@@ -72,8 +73,10 @@ func openSource(c Config) (*source, error) {
 
 const licences = "pictures google (Noto, Apache-2.0) and twitter (Twemoji, CC-BY 4.0)"
 
-// builtIn decodes the sheets, which takes some milliseconds.
-func builtIn() (*source, error) {
+// builtIn is the table and the decoded sheets, read once in a process.
+var builtIn = sync.OnceValues(readBuiltIn)
+
+func readBuiltIn() (*source, error) {
 	emoji, err := table()
 	if err != nil {
 		return nil, err
