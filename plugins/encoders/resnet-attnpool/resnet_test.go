@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/cliptest"
 	"tandem/core/tower"
 	"tandem/core/tower/towertest"
 )
@@ -20,3 +21,9 @@ func TestKeepsThePromisesOfATower(t *testing.T) {
 }
 
 func BenchmarkRN50(b *testing.B) { towertest.Benchmark(b, resnet, `{}`, 1024, 8) }
+
+func TestKeepsThePromisesOfAnEncoder(t *testing.T) {
+	cliptest.TestEncoder(t, Plugin.New, cliptest.EncoderOptions{
+		With: `{` + small + `}`, Compute: towertest.CPU, Skip: []string{"gradient"},
+	})
+}

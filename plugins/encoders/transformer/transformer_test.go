@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/cliptest"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 	"tandem/core/tower"
@@ -165,4 +166,8 @@ func TestImpossibleOptions(t *testing.T) {
 			t.Errorf("%s: got %s at %q: %v (hint %q)", with, f.Kind, f.Path, err, f.Hint)
 		}
 	}
+}
+
+func TestKeepsThePromisesOfAnEncoder(t *testing.T) {
+	cliptest.TestEncoder(t, Plugin.New, cliptest.EncoderOptions{With: `{` + small + `}`, Compute: towertest.CPU})
 }

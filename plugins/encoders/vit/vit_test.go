@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/cliptest"
 	"tandem/core/tower"
 	"tandem/core/tower/towertest"
 )
@@ -37,4 +38,10 @@ func BenchmarkViTB32(b *testing.B) { towertest.Benchmark(b, vit, `{}`, 512, 16) 
 
 func BenchmarkSmall(b *testing.B) {
 	towertest.Benchmark(b, vit, `{"image_size": 32, "patch_size": 8, "width": 128, "layers": 4, "head_width": 32}`, 128, 128)
+}
+
+func TestKeepsThePromisesOfAnEncoder(t *testing.T) {
+	cliptest.TestEncoder(t, Plugin.New, cliptest.EncoderOptions{
+		With: `{` + small + `, "patch_dropout": 0.3}`, Compute: towertest.CPU,
+	})
 }
