@@ -28,7 +28,7 @@ type CompileOptions struct {
 	// Workspace is memory for what lives within one Forward or one Backward, shared by all programs
 	// that never run at the same time. Nil makes one for this program alone.
 	Workspace *Workspace
-	// Profile, when set, is called after each kernel. Results are the same bits with and without.
+	// Profile is as for Program.SetProfile.
 	Profile func(Event)
 	// NoReuse gives every value memory of its own: to check the planner.
 	NoReuse bool

@@ -81,7 +81,12 @@ func scaleBy(x, s *Node, exp bool) *Node {
 func Act(x *Node, act device.Activation) *Node {
 	return x.g.apply(op{name: "act", shape: x.shape, part: noPart, wrt: []bool{true},
 		kernel: device.Act{N: x.Elements(), Act: act},
-		diff:   func(in []*Node, _, dy *Node) []*Node { return []*Node{actBack(in[0], dy, act)} }}, x)
+		diff: func(in []*Node, out, dy *Node) []*Node {
+			if act == device.ReLU { // the sign of the value is that of x, so x need not be kept
+				return []*Node{actBack(out, dy, act)}
+			}
+			return []*Node{actBack(in[0], dy, act)}
+		}}, x)
 }
 
 // actBack may overwrite dy (input 1).

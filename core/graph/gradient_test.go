@@ -20,6 +20,9 @@ func TestGradients(t *testing.T) {
 		{name: "linear quickgelu without bias", shapes: sh(is(3, 5), is(4, 5)), build: func(_ *Graph, p []*Node) *Node {
 			return Linear(p[0], p[1], nil, device.QuickGELU)
 		}},
+		{name: "linear relu", shapes: sh(is(3, 5), is(4, 5), is(4)), build: func(_ *Graph, p []*Node) *Node {
+			return Linear(p[0], p[1], p[2], device.ReLU)
+		}},
 		{name: "linear one output", shapes: sh(is(3, 5), is(1, 5), is(1)), build: func(_ *Graph, p []*Node) *Node {
 			return Linear(p[0], p[1], p[2], device.Identity)
 		}},

@@ -29,11 +29,14 @@ func Linear(x, w, b *Node, act device.Activation) *Node {
 	wrt := []bool{true, true, true}[:len(in)]
 	o := op{name: "linear", shape: x.lead(n), inPlace: -1, wrt: wrt, part: noPart,
 		kernel: device.MatMul{Batch: 1, M: rows, N: n, K: k, TransB: true, Bias: b != nil, Act: act,
-			Pre: act != device.Identity, Weights: g.isParam(w)}}
+			Pre: act != device.Identity && act != device.ReLU, Weights: g.isParam(w)}}
 	o.diff = func(in []*Node, out, dy *Node) []*Node {
-		if act != device.Identity {
-			pre := part(out, 1, out.shape...)
-			dy = actBack(pre, dy, act)
+		switch act {
+		case device.Identity:
+		case device.ReLU: // its derivative can be read off its value
+			dy = actBack(out, dy, act)
+		default:
+			dy = actBack(part(out, 1, out.shape...), dy, act)
 		}
 		x, w := in[0], in[1]
 		grads := []*Node{nil, matmul(dy, x, device.MatMul{Batch: 1, M: n, N: k, K: rows, TransA: true}, w.shape)}

@@ -1,7 +1,9 @@
 package graph
 
 import (
+	"errors"
 	"slices"
+	"strings"
 
 	"tandem/core/device"
 	"tandem/core/fault"
@@ -131,6 +133,10 @@ func (p *Program) prepare(l *lowering) error {
 		}
 		var err error
 		if st.exec, err = p.exec(execKey{st.kernel, weights(st)}); err != nil {
+			var f *fault.Error
+			if errors.As(err, &f) && f.Path == "" {
+				f.Path = strings.TrimPrefix(st.scope+"."+st.name, ".")
+			}
 			return err
 		}
 	}
@@ -216,6 +222,10 @@ func (p *Program) Memory() MemoryPlan { return p.memory }
 // FLOPs are the floating-point operations of one Forward and one Backward in matrix products,
 // convolutions and attention; a multiply-add counts two.
 func (p *Program) FLOPs() (forward, backward float64) { return p.forwardFLOPs, p.backwardFLOPs }
+
+// SetProfile calls fn after each kernel from now on; nil ends it. Results are the same bits with and
+// without.
+func (p *Program) SetProfile(fn func(Event)) { p.profile = fn }
 
 // Close frees what the program owns: kernels, constants and a workspace of its own. Instances are to
 // be closed before.
