@@ -280,7 +280,7 @@ func (d *countDataset) Captions(_ context.Context, limit int) ([]string, error) 
 func (d *countDataset) Close() error { return nil }
 
 // catalog lays the test binary out as a folder of plugins.
-func catalog(t *testing.T) *host.Catalog {
+func catalog(t testing.TB) *host.Catalog {
 	t.Helper()
 	root := t.TempDir()
 	self, err := os.Executable()
@@ -313,7 +313,7 @@ func session(t *testing.T, o host.SessionOptions) *host.Session {
 }
 
 // encoder starts and configures an echo.
-func encoder(t *testing.T, s *host.Session) (clip.Encoder, *host.Process) {
+func encoder(t testing.TB, s *host.Session) (clip.Encoder, *host.Process) {
 	t.Helper()
 	e, p, err := s.StartEncoder(t.Context(), "echo", host.StartOptions{Threads: 2})
 	if err != nil {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -130,7 +131,29 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 			s.options.Observe(c)
 		}
 	}})
+	if err := p.introduce(ctx); err != nil {
+		return nil, err
+	}
 	return p, nil
+}
+
+// introduce asks the process what it is: a manifest only says what a binary was when it was built, and
+// an interpreter's script may have changed its mind.
+func (p *Process) introduce(ctx context.Context) error {
+	text, err := p.conn.Descriptor(ctx)
+	if err != nil {
+		return err
+	}
+	var d clip.Descriptor
+	if err := json.Unmarshal(text, &d); err != nil {
+		return fault.New(fault.Internal, "descriptor: %w", err).WithPlugin(p.Name())
+	}
+	if d.Kind != p.Descriptor.Kind || d.Name != p.Descriptor.Name || d.Version != p.Descriptor.Version {
+		return fault.New(fault.Conflict, "the process says that it is %s/%s %s, its descriptor said %s/%s %s", d.Kind.Dir(), d.Name,
+			d.Version, p.Descriptor.Kind.Dir(), p.Descriptor.Name, p.Descriptor.Version).WithPlugin(p.Name()).
+			WithHint("remove %s.json, or build the plugin again", p.Binary.Path)
+	}
+	return nil
 }
 
 func (p *Process) openLog(dir string) error {

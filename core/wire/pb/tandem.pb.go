@@ -221,7 +221,7 @@ type Tensor struct {
 	// offset of the first element in the arena, a multiple of 64.
 	Offset uint64 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
 	// generation is the number in the slot's header (the 64 bytes before offset, little-endian: u64
-	// magic 0x544e4453, u64 generation, u64 capacity in bytes). Another number there means that the
+	// magic 0x4d444e54, u64 generation, u64 capacity in bytes). Another number there means that the
 	// slot was given to somebody else: a bug, to be reported and not read.
 	Generation uint64 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
 	// inline is for systems without shared memory. Both sides accept messages of up to 2 GiB.
