@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,12 @@ const (
 	exitInterrupted = 130
 )
 
+// Where results go unless flags say otherwise.
+const (
+	defaultDB      = "results/results.db"
+	defaultRunsDir = "results/runs"
+)
+
 // version is set when a release is built.
 var version = "0.1.0"
 
@@ -40,6 +47,8 @@ var errInterrupted = errors.New("interrupted")
 
 // usage marks errors of the command line.
 type usage struct{ error }
+
+func (u usage) Unwrap() error { return u.error }
 
 func execute(args []string, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr, catalog: host.NewCatalog()}
@@ -101,7 +110,25 @@ func (a *app) root() *cobra.Command {
 		a.zeroshotCommand(), a.benchCommand(),
 		a.dataCommand(), a.pluginCommand(), a.devicesCommand(), a.versionCommand(),
 	)
+	a.group(root)
 	return root
+}
+
+// group makes a command that only has commands below it: it prints its help, and a word that is none
+// of them is a fault.
+func (a *app) group(c *cobra.Command) {
+	c.Args = func(c *cobra.Command, given []string) error {
+		if len(given) == 0 {
+			return nil
+		}
+		e := fault.New(fault.Invalid, "%s: unknown command %q", c.CommandPath(), given[0]).WithHint("%s --help lists the commands", c.CommandPath())
+		if near := c.SuggestionsFor(given[0]); len(near) > 0 {
+			e.WithHint("did you mean %s?", strings.Join(near, " or "))
+		}
+		return usage{e}
+	}
+	c.SuggestionsMinimumDistance = 2
+	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 }
 
 // args turns cobra's complaints about arguments into faults.
@@ -115,11 +142,11 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 }
 
 func (a *app) dbFlag(c *cobra.Command) {
-	c.Flags().StringVar(&a.db, "db", "results/results.db", "results database `file`")
+	c.Flags().StringVar(&a.db, "db", defaultDB, "results database `file`")
 }
 
 func (a *app) runsDirFlag(c *cobra.Command) {
-	c.Flags().StringVar(&a.runsDir, "runs-dir", "results/runs", "`folder` of checkpoints and logs, one below it per run")
+	c.Flags().StringVar(&a.runsDir, "runs-dir", defaultRunsDir, "`folder` of checkpoints and logs, one below it per run")
 }
 
 func (a *app) formatFlags(c *cobra.Command, csv bool) {

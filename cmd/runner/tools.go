@@ -137,6 +137,7 @@ func round1(v float64) float64 { return float64(int64(v*10+0.5)) / 10 }
 func (a *app) dataCommand() *cobra.Command {
 	c := &cobra.Command{Use: "data", Short: "look at training data, fetch it"}
 	c.AddCommand(a.dataPeekCommand(), a.dataGetCommand())
+	a.group(c)
 	return c
 }
 
@@ -227,6 +228,7 @@ func (a *app) dataGetCommand() *cobra.Command {
 func (a *app) pluginCommand() *cobra.Command {
 	c := &cobra.Command{Use: "plugin", Short: "list and describe plugins"}
 	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand())
+	a.group(c)
 	return c
 }
 

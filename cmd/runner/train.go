@@ -127,12 +127,15 @@ func (a *app) ended(o run.Outcome, quiet bool, hints io.Writer) error {
 	if err := report.Final(a.stdout, d); err != nil {
 		return err
 	}
-	where := ""
-	if a.db != "results/results.db" {
+	where, both := "", ""
+	if a.db != defaultDB {
 		where = " --db " + a.db
 	}
+	if both = where; a.runsDir != defaultRunsDir {
+		both += " --runs-dir " + a.runsDir
+	}
 	if o.Status == clip.StatusInterrupted {
-		fmt.Fprintf(hints, "\ninterrupted at step %d; go on with\n  runner run --resume=%s%s\n", o.Result.Steps, o.ID, where)
+		fmt.Fprintf(hints, "\ninterrupted at step %d; go on with\n  runner run --resume=%s%s\n", o.Result.Steps, o.ID, both)
 		return statusError(o)
 	}
 	fmt.Fprintf(hints, "\nnext\n  runner show %s%s\n  runner zeroshot %s PICTURE --labels cat,dog,sun%s\n  runner list%s\n", o.ID, where, o.ID, where, where)

@@ -56,7 +56,7 @@ func (l Lab) Peek(ctx context.Context, s *spec.Spec, n int) (*Peeked, error) {
 	info, err := d.Configure(ctx, clip.DatasetConfig{With: s.Data.Train.With, ImageSize: size, Seed: s.Seed,
 		Augment: s.Data.Train.Augment, Threads: limits[roleData], CacheDir: cacheDir()})
 	if err != nil {
-		return nil, place(err, roleData)
+		return nil, place(s, err, roleData)
 	}
 	out := &Peeked{Plugin: p.Name(), Len: info.Len, Skipped: info.Skipped, Note: info.Note, Digest: info.Digest, ImageSize: size}
 	for _, t := range info.Targets {

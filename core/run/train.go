@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -114,12 +115,12 @@ func (m *model) configure(ctx context.Context, limits map[string]int, fresh bool
 	g.Go(func() (err error) {
 		m.begin.Image, err = m.Image.Configure(gctx, clip.EncoderConfig{
 			With: s.Image.With, EmbedDim: s.EmbedDim, Seed: s.Seed, Optimizer: optimizer, Compute: compute(roleImage)})
-		return place(err, roleImage)
+		return place(s, err, roleImage)
 	})
 	g.Go(func() (err error) {
 		m.begin.Loss, err = m.Loss.Configure(gctx, clip.LossConfig{
 			With: s.Loss.With, EmbedDim: s.EmbedDim, BatchSize: s.Train.BatchSize, Seed: s.Seed, Optimizer: optimizer, Compute: compute(roleLoss)})
-		return place(err, roleLoss)
+		return place(s, err, roleLoss)
 	})
 	if err := g.Wait(); err != nil {
 		return err
@@ -135,14 +136,14 @@ func (m *model) configure(ctx context.Context, limits map[string]int, fresh bool
 		m.begin.Data, err = m.Data.Configure(gctx, clip.DatasetConfig{
 			With: s.Data.Train.With, ImageSize: m.begin.Image.ImageSize, Seed: s.Seed, Augment: s.Data.Train.Augment,
 			Threads: limits[roleData], CacheDir: cache})
-		return place(err, roleData)
+		return place(s, err, roleData)
 	})
 	for i, e := range s.Eval {
 		g.Go(func() (err error) {
 			role := roleEval + e.Name
 			m.evals[i].Info, err = m.evals[i].Data.Configure(gctx, clip.DatasetConfig{
 				With: e.With, ImageSize: m.begin.Image.ImageSize, Seed: s.Seed, Threads: limits[role], CacheDir: cache})
-			return place(err, role)
+			return place(s, err, evalSection(i))
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -153,13 +154,13 @@ func (m *model) configure(ctx context.Context, limits map[string]int, fresh bool
 	var captions []string
 	if fresh && hasCapability(m.byRole[roleText].Descriptor, clip.CapVocabulary) {
 		if captions, err = m.Data.Captions(ctx, 0); err != nil {
-			return place(err, roleData)
+			return place(s, err, roleData)
 		}
 	}
 	m.begin.Text, err = m.Text.Configure(ctx, clip.EncoderConfig{
 		With: s.Text.With, EmbedDim: s.EmbedDim, Seed: s.Seed, Optimizer: optimizer, Compute: compute(roleText), Captions: captions})
 	if err != nil {
-		return place(err, roleText)
+		return place(s, err, roleText)
 	}
 	for i := range m.evals {
 		m.evals[i].Image, m.evals[i].Text = m.Image, m.Text
@@ -176,17 +177,24 @@ func hasCapability(d clip.Descriptor, name string) bool {
 	return false
 }
 
-// place turns the path of a plugin's fault, which begins at its with block, into one of the spec.
-func place(err error, role string) error {
+// place turns the path of a plugin's fault, which begins at its with block, into one of the spec, and
+// says where in the file that is.
+func place(s *spec.Spec, err error, section string) error {
 	f, ok := err.(*fault.Error)
-	if !ok || f == nil {
+	if !ok || f == nil || f.Path != "with" && !strings.HasPrefix(f.Path, "with.") {
 		return err
 	}
-	if f.Path == "with" || strings.HasPrefix(f.Path, "with.") {
-		f.Path = role + "." + f.Path
+	f.Path = section + "." + f.Path
+	if f.File == "" {
+		if o := s.Locate(f.Path); o.Line > 0 {
+			f.WithFile(o.Source, o.Line, o.Column)
+		}
 	}
 	return f
 }
+
+// evalSection is the place of an evaluation in the spec.
+func evalSection(i int) string { return fmt.Sprintf("eval[%d]", i) }
 
 // agree holds what an encoder says of itself against what it was asked for.
 func agree(role string, info clip.EncoderInfo, want clip.Modality, dim int) error {
@@ -337,7 +345,7 @@ func (m *model) evaluate(ctx context.Context, step int, rec clip.Recorder, w Wat
 		result, err := eval.Run(ctx, cfg, m.evals[i], nil)
 		w.Doing("")
 		if err != nil {
-			return place(err, roleEval+e.Name)
+			return place(m.spec, err, evalSection(i))
 		}
 		if err := rec.Metrics(step, result.Metrics); err != nil {
 			return err

@@ -33,8 +33,8 @@ type Classified struct {
 }
 
 // Classify guesses which of the labels each picture file shows, with the newest checkpoint of the run
-// that ref names. Each template has one {} for the label. A file that is no picture is fault.Corrupt
-// or fault.NotFound.
+// that ref names. Each template has one {} for the label. A file that is no picture is fault.Invalid,
+// one that is not there fault.NotFound.
 func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates []string) ([]Classified, error) {
 	pictures := make([]vision.Picture, len(files))
 	for i, file := range files {
@@ -44,7 +44,7 @@ func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates 
 		}
 		if pictures[i], err = vision.Decode(data, vision.Options{}); err != nil {
 			if f, ok := err.(*fault.Error); ok {
-				f.WithFile(file, 0, 0)
+				f.WithFile(file, 0, 0).Kind = fault.Invalid // what the user gave, not what tandem keeps
 			}
 			return nil, err
 		}
@@ -156,7 +156,7 @@ func (m *model) load(ctx context.Context, dir string) (scale float64, err error)
 		info, err := e.Configure(ctx, clip.EncoderConfig{With: with, EmbedDim: s.EmbedDim, Seed: s.Seed,
 			Optimizer: s.Train.ClipOptimizer(), Compute: compute(role)})
 		if err != nil {
-			return nil, info, place(err, role)
+			return nil, info, place(s, err, role)
 		}
 		return e, info, e.Load(ctx, filepath.Join(dir, file))
 	}
@@ -177,7 +177,7 @@ func (m *model) load(ctx context.Context, dir string) (scale float64, err error)
 		m.begin.Loss, err = m.Loss.Configure(ctx, clip.LossConfig{With: s.Loss.With, EmbedDim: s.EmbedDim, BatchSize: s.Train.BatchSize,
 			Seed: s.Seed, Optimizer: s.Train.ClipOptimizer(), Compute: compute(roleLoss)})
 		if err != nil {
-			return place(err, roleLoss)
+			return place(s, err, roleLoss)
 		}
 		if err = m.Loss.Load(ctx, filepath.Join(dir, train.LossFile)); err != nil {
 			return err

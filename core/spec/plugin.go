@@ -102,19 +102,19 @@ func (c *checker) fitting(k Key) []string {
 // missing reports a plugin that could not be described, saying so when one of another kind has the
 // name.
 func (c *checker) missing(err error, name string, k Key, p path) {
-	if fault.KindOf(err) != fault.NotFound {
-		e := c.fault(p, "%s: %w", name, err)
+	for _, other := range kinds {
+		if other != k.Kind && slices.Contains(c.catalog.Names(other), name) && !slices.Contains(c.catalog.Names(k.Kind), name) {
+			c.fault(p, "%s is %s, want %s", name, article(other), article(k.Kind)).WithHint("%s", accepts(k.Name, name, c.fitting(k)))
+			return
+		}
+	}
+	if fault.KindOf(err) != fault.NotFound || filepath.IsAbs(name) {
+		e := c.fault(p, "%w", err)
 		e.Kind = fault.KindOf(err)
 		if inner, ok := err.(*fault.Error); ok {
 			e.Hint, e.Detail = inner.Hint, inner.Detail
 		}
 		return
-	}
-	for _, other := range kinds {
-		if other != k.Kind && slices.Contains(c.catalog.Names(other), name) {
-			c.fault(p, "%s is %s, want %s", name, article(other), article(k.Kind)).WithHint("%s", accepts(k.Name, name, c.fitting(k)))
-			return
-		}
 	}
 	e := c.fault(p, "no %s plugin %q", k.Kind, name).WithHint("%s", accepts(p.String(), name, c.fitting(k)))
 	e.Kind = fault.NotFound

@@ -54,6 +54,12 @@ func (s *Spec) Entries() []Entry {
 	return out
 }
 
+// Locate is the place of the value at a path as Entries writes it, or of the nearest thing around it.
+func (s *Spec) Locate(at string) Origin {
+	p := strings.Split(strings.ReplaceAll(strings.ReplaceAll(at, "[", "."), "]", ""), ".")
+	return (&checker{origins: s.origins}).origin(p)
+}
+
 // ordered are the keys of m in schema order, the others sorted after them.
 func ordered(m map[string]any, keys []Key) []string {
 	rank := func(name string) int {

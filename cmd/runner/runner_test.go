@@ -1,0 +1,448 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var runner string // the binary under test, plugins beside it
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "tandem-runner-")
+	if err != nil {
+		panic(err)
+	}
+	runner = filepath.Join(dir, "runner")
+	code := 1
+	if err := build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	} else {
+		code = m.Run()
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func build(dir string) error {
+	for target, source := range map[string][]string{
+		"":                  {"."},
+		"plugins/datasets/": {"../../plugins/datasets/emoji", "../../plugins/datasets/fashion-mnist", "../../plugins/datasets/csv"},
+		"plugins/encoders/": {"../../plugins/encoders/vit", "../../plugins/encoders/resnet-attnpool", "../../plugins/encoders/transformer"},
+		"plugins/losses/":   {"../../plugins/losses/clip"},
+	} {
+		if err := os.MkdirAll(filepath.Join(dir, target), 0o755); err != nil {
+			return err
+		}
+		cmd := exec.Command("go", append([]string{"build", "-o", filepath.Join(dir, target) + "/"}, source...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build %v: %w\n%s", source, err, out)
+		}
+	}
+	return nil
+}
+
+// result is what a command did.
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+// command prepares the runner in dir, away from the user's own plugins and caches.
+func command(t *testing.T, dir string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(runner, args...)
+	cmd.Dir = dir
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "RUNNER_") && !strings.HasPrefix(kv, "XDG_") && !strings.HasPrefix(kv, "HOME=") {
+			cmd.Env = append(cmd.Env, kv)
+		}
+	}
+	cmd.Env = append(cmd.Env, "HOME="+dir)
+	return cmd
+}
+
+func finish(t *testing.T, cmd *exec.Cmd) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+func try(t *testing.T, dir string, args ...string) result {
+	t.Helper()
+	return finish(t, command(t, dir, args...))
+}
+
+// must is try of a command that has to succeed.
+func must(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	r := try(t, dir, args...)
+	if r.code != 0 {
+		t.Fatalf("runner %s: exit code %d\n%s%s", strings.Join(args, " "), r.code, r.stdout, r.stderr)
+	}
+	return r.stdout
+}
+
+// tiny is a spec that trains in a second or two on the pure Go backend.
+const tiny = `image: {encoder: vit, with: {image_size: 16, patch_size: 8, width: 16, layers: 1, head_width: 16}}
+text: {encoder: transformer, with: {width: 16, layers: 1, heads: 1, context_length: 12, vocab_size: 600}}
+loss: {plugin: clip}
+embed_dim: 16
+data:
+  train: {dataset: emoji, with: {split: train}}
+eval:
+  - {dataset: emoji, with: {split: test}, zero_shot: {classes: label, templates: ["an emoji of {}"]}, retrieval: true, max_samples: 40}
+train:
+  batch_size: 16
+  max_steps: 24
+  checkpoint_every: 8
+device: host
+`
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The specs of the fifteen faults that must be told before anything starts, against the real plugins.
+func TestBadSpecsStartNothing(t *testing.T) {
+	swap := func(old, now string) string {
+		if !strings.Contains(tiny, old) {
+			t.Fatalf("tiny has no %q", old)
+		}
+		return strings.Replace(tiny, old, now, 1)
+	}
+	for _, c := range []struct{ name, spec, want string }{
+		{"unknown key", tiny + "colour: blue\n", `14:1: colour: unknown key`},
+		{"misspelt key", swap("max_steps", "max_step"), `11:3: train.max_step: unknown key\n  hint: .*did you mean max_steps`},
+		{"wrong type", swap("batch_size: 16", "batch_size: many"), `10:15: train.batch_size: want a whole number, not "many"`},
+		{"fractional seed", tiny + "seed: 1.9\n", `14:7: seed: want a whole number, not 1.9`},
+		{"missing plugin", swap("encoder: vit", "encoder: vitt"), `1:18: image.encoder: no encoder plugin "vitt"\n  hint: .*did you mean vit`},
+		{"wrong kind", swap("plugin: clip", "plugin: vit"), `3:16: loss.plugin: vit is an encoder, want a loss`},
+		{"embed_dim mismatch", swap("width: 16, layers: 1, heads", "width: 16, embed_dim: 32, layers: 1, heads"), `2:59: text.with.embed_dim: 32, but embed_dim is 16`},
+		{"patch does not divide", swap("patch_size: 8", "patch_size: 5"), `1:42: image.with.image_size: image_size 16 is not a multiple of patch_size 5`},
+		{"absent root", swap("split: train", "root: nowhere"), `6:40: data.train.with.root: nowhere does not exist`},
+		{"zero batch", swap("batch_size: 16", "batch_size: 0"), `10:15: train.batch_size: 0 is less than 2`},
+		{"large batch", swap("batch_size: 16", "batch_size: 1000"), `10:15: train.batch_size: 1000 is more than the 924 samples`},
+		{"unknown device", swap("device: host", "device: gpu"), `13:9: device: unknown device "gpu"`},
+		{"bad template", swap("an emoji of {}", "an emoji"), `8:83: eval\[0\].zero_shot.templates\[0\]: "an emoji" has 0 places`},
+		{"circular extends", "extends: [bad.yaml]\n", `1:11: extends: circular`},
+		{"duplicate key", tiny + "device: cpu\n", `14:1: device: duplicate key`},
+		{"two at once", swap("batch_size: 16", "batch_sizes: 16") + "seed: x\n", `10:3: train.batch_sizes: (?s:.*)14:7: seed: `},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, "bad.yaml", c.spec)
+			r := try(t, dir, "run", "bad.yaml")
+			if r.code != 2 {
+				t.Errorf("exit code %d, want 2", r.code)
+			}
+			if !regexp.MustCompile(`(?m)^bad.yaml:` + c.want).MatchString(r.stderr) {
+				t.Errorf("stderr has no %q:\n%s", c.want, r.stderr)
+			}
+			if !strings.Contains(r.stderr, "\n  hint: ") {
+				t.Errorf("no hint:\n%s", r.stderr)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "results")); err == nil {
+				t.Error("results were made")
+			}
+		})
+	}
+}
+
+// The shipped experiments fit the shipped plugins' settings.
+func TestExperimentsAreValid(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, ".local/share/tandem/emoji"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../../experiments/*.yaml")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d experiments (%v)", len(files), err)
+	}
+	for _, file := range files {
+		file, err := filepath.Abs(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"explain", file}
+		if filepath.Base(file) == "fashion-mnist.yaml" { // its default folder need not be on this machine
+			args = append(args, "--set", "data.train.with.root="+dir, "--set", "eval.0.with.root="+dir)
+		}
+		if out := must(t, dir, args...); !strings.Contains(out, "# 1 trial, identity ") {
+			t.Errorf("%s: %s", file, out)
+		}
+	}
+}
+
+func TestUsageFaults(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "tiny.yaml", tiny)
+	for want, args := range map[string][]string{
+		"did you mean list":     {"lisst"},
+		"unknown flag":          {"list", "--jsn"},
+		"which spec":            {"run"},
+		"accepts 1 arg":         {"show"},
+		"at least two classes":  {"zeroshot", "latest", "x.png"},
+		"0 places":              {"zeroshot", "latest", "x.png", "--labels", "a,b", "--template", "x"},
+		"x.png":                 {"zeroshot", "latest", "x.png", "--labels", "a,b"},
+		"no value":              {"explain", "tiny.yaml", "--set", "seed"},
+		"goes on as it began":   {"run", "--resume", "--set", "seed=1"},
+		"no run":                {"run", "--resume"},
+		"results/results.db":    {"show", "latest"},
+		"no plugin \"nothing\"": {"plugin", "describe", "nothing"},
+	} {
+		r := try(t, dir, args...)
+		if r.code != 2 || !strings.Contains(r.stderr, want) {
+			t.Errorf("runner %v: exit code %d, stderr %q, want 2 and %q", args, r.code, r.stderr, want)
+		}
+	}
+}
+
+type curve []struct {
+	Metric string  `json:"metric"`
+	Step   int     `json:"step"`
+	Value  float64 `json:"value"`
+}
+
+func curves(t *testing.T, dir, id string) string {
+	t.Helper()
+	out := must(t, dir, "query", "--json", "select metric, step, value from v_metrics where run_id = '"+id+
+		"' and metric not like '%_per_s' and metric not like '%_ms' order by metric, step")
+	var c curve
+	if err := json.Unmarshal([]byte(out), &c); err != nil || len(c) < 100 {
+		t.Fatalf("%d points (%v)", len(c), err)
+	}
+	return out
+}
+
+// A run from start to end, what it left behind, and a twin that is killed and resumed.
+func TestTrainLookAndResume(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "tiny.yaml", tiny)
+	id := strings.TrimSpace(must(t, dir, "run", "tiny.yaml", "-q"))
+
+	t.Run("show", func(t *testing.T) {
+		var d struct {
+			Status     string   `json:"status"`
+			Parameters int64    `json:"parameters"`
+			ImagesPerS *float64 `json:"images_per_s"`
+			StepMS     *float64 `json:"step_ms"`
+			Params     map[string]any
+			Plugins    []struct{ Role, Name, SHA256 string }
+		}
+		if err := json.Unmarshal([]byte(must(t, dir, "show", "latest", "--json")), &d); err != nil {
+			t.Fatal(err)
+		}
+		if d.Status != "done" || d.Parameters < 10_000 || d.ImagesPerS == nil || d.StepMS == nil || len(d.Plugins) != 5 {
+			t.Errorf("%+v", d)
+		}
+		if d.Params["train.batch_size"] != 16.0 || d.Params["image.encoder"] != "vit" {
+			t.Errorf("params %v", d.Params)
+		}
+	})
+	t.Run("zeroshot", func(t *testing.T) {
+		must(t, dir, "data", "peek", "tiny.yaml", "-n", "2", "-o", "sheet.png")
+		var found []struct {
+			Guesses []struct{ Probability float64 }
+		}
+		out := must(t, dir, "zeroshot", id, "sheet.png", "--labels", "cat,dog,sun", "--json")
+		if err := json.Unmarshal([]byte(out), &found); err != nil || len(found) != 1 || len(found[0].Guesses) != 3 {
+			t.Fatalf("%v: %s", err, out)
+		}
+		sum := 0.0
+		for _, g := range found[0].Guesses {
+			sum += g.Probability
+		}
+		if sum < 0.999 || sum > 1.001 {
+			t.Errorf("probabilities sum to %g", sum)
+		}
+	})
+	t.Run("a broken picture", func(t *testing.T) {
+		if r := try(t, dir, "zeroshot", id, "tiny.yaml", "--labels", "a,b"); r.code != 2 {
+			t.Errorf("exit code %d: %s", r.code, r.stderr)
+		}
+	})
+	t.Run("sql is read-only", func(t *testing.T) {
+		if r := try(t, dir, "query", "delete from run"); r.code != 2 {
+			t.Errorf("exit code %d: %s", r.code, r.stderr)
+		}
+	})
+	t.Run("killed and resumed", func(t *testing.T) {
+		cmd := command(t, dir, "run", "tiny.yaml", "-q", "--set", "train.max_steps=24")
+		killAtCheckpoint(t, dir, cmd)
+		out := must(t, dir, "list", "--json", "-n", "1")
+		var runs []struct{ ID, Status string }
+		if err := json.Unmarshal([]byte(out), &runs); err != nil || runs[0].Status != "interrupted" || runs[0].ID == id {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if got := strings.TrimSpace(must(t, dir, "run", "--resume", "-q")); got != runs[0].ID {
+			t.Errorf("resumed %s, want %s", got, runs[0].ID)
+		}
+		if a, b := curves(t, dir, id), curves(t, dir, runs[0].ID); a != b {
+			t.Error("the metrics differ from those of the uninterrupted run")
+		}
+		if out := must(t, dir, "compare", id, runs[0].ID); !strings.Contains(out, "The configurations are the same") {
+			t.Errorf("compare: %s", out)
+		}
+	})
+}
+
+// killAtCheckpoint starts cmd and kills it as soon as its run has a checkpoint.
+func killAtCheckpoint(t *testing.T, dir string, cmd *exec.Cmd) {
+	t.Helper()
+	before, _ := filepath.Glob(filepath.Join(dir, "results/runs/*/checkpoints/step-00000008"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(60 * time.Second)
+	for {
+		now, _ := filepath.Glob(filepath.Join(dir, "results/runs/*/checkpoints/step-00000008"))
+		if len(now) > len(before) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no checkpoint within a minute")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+}
+
+// Ctrl-C ends a run with a checkpoint and exit code 130; a plugin's death with 1 and its name.
+func TestStopAndFailure(t *testing.T) {
+	for _, c := range []struct {
+		name, status string
+		code         int
+		end          func(t *testing.T, cmd *exec.Cmd)
+	}{
+		{"Ctrl-C", "interrupted", 130, func(t *testing.T, cmd *exec.Cmd) { signal(t, cmd.Process.Pid, syscall.SIGINT) }},
+		{"plugin killed", "failed", 1, func(t *testing.T, cmd *exec.Cmd) {
+			out, err := exec.Command("pgrep", "-P", fmt.Sprint(cmd.Process.Pid), "-f", "encoders/transformer").Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var pid int
+			fmt.Sscan(string(out), &pid)
+			signal(t, pid, syscall.SIGKILL)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, "tiny.yaml", tiny)
+			cmd := command(t, dir, "run", "tiny.yaml", "--no-progress", "--set", "train.max_steps=100000", "--set", "train.checkpoint_every=0")
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			db := filepath.Join(dir, "results/results.db")
+			for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+				if _, err := os.Stat(db); err == nil {
+					if r := try(t, dir, "query", "--csv", "select count(*) from v_metrics"); strings.TrimSpace(strings.TrimPrefix(r.stdout, "count(*)")) > "0" {
+						break
+					}
+				}
+				select {
+				case err := <-ended:
+					t.Fatalf("the run ended by itself: %v\n%s", err, &stderr)
+				default:
+				}
+				if time.Now().After(deadline) {
+					cmd.Process.Kill()
+					t.Fatal("no step within a minute")
+				}
+			}
+			c.end(t, cmd)
+			<-ended
+			if code := cmd.ProcessState.ExitCode(); code != c.code {
+				t.Errorf("exit code %d, want %d\n%s", code, c.code, &stderr)
+			}
+			var d struct {
+				Status      string
+				Checkpoints []any
+				Error       *struct{ Kind, Plugin string }
+			}
+			if err := json.Unmarshal([]byte(must(t, dir, "show", "latest", "--json")), &d); err != nil {
+				t.Fatal(err)
+			}
+			if d.Status != c.status {
+				t.Errorf("status %s, want %s", d.Status, c.status)
+			}
+			switch c.status {
+			case "failed":
+				if d.Error == nil || d.Error.Kind != "plugin_died" || d.Error.Plugin != "encoders/transformer" {
+					t.Errorf("error %+v", d.Error)
+				}
+			default:
+				if len(d.Checkpoints) != 1 || !strings.Contains(stderr.String(), "runner run --resume=") {
+					t.Errorf("%d checkpoints\n%s", len(d.Checkpoints), &stderr)
+				}
+			}
+		})
+	}
+}
+
+func signal(t *testing.T, pid int, s syscall.Signal) {
+	t.Helper()
+	if pid < 2 {
+		t.Fatalf("pid %d", pid)
+	}
+	if err := syscall.Kill(pid, s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// bench carries everything that it prints as JSON too.
+func TestBench(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "tiny.yaml", tiny)
+	var b struct {
+		StepMS     float64 `json:"step_ms"`
+		ImagesPerS float64 `json:"images_per_s"`
+		Parameters int64   `json:"parameters"`
+		OverheadMS float64 `json:"overhead_ms"`
+		PeakGFLOPS float64 `json:"peak_gflops"`
+		Steps      int     `json:"steps"`
+		Breakdown  []struct {
+			Part string  `json:"part"`
+			MS   float64 `json:"ms"`
+		} `json:"breakdown"`
+	}
+	if err := json.Unmarshal([]byte(must(t, dir, "bench", "tiny.yaml", "--json", "--steps", "4", "--warmup", "1")), &b); err != nil {
+		t.Fatal(err)
+	}
+	if b.StepMS <= 0 || b.ImagesPerS <= 0 || b.Parameters == 0 || b.Steps != 4 || b.PeakGFLOPS <= 0 || b.OverheadMS <= 0 || b.OverheadMS >= b.StepMS {
+		t.Errorf("%+v", b)
+	}
+	for _, c := range b.Breakdown {
+		if strings.HasSuffix(c.Part, "ward") && (c.MS <= 0 || c.MS > b.StepMS) {
+			t.Errorf("%s took %g of %g ms", c.Part, c.MS, b.StepMS)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "results")); err == nil {
+		t.Error("bench left results")
+	}
+}
