@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"tandem/core/device"
+	"tandem/core/nn"
+)
 
 // The image towers of the published models.
 func TestPublishedParameterCounts(t *testing.T) {
@@ -48,5 +53,19 @@ func TestInitialisers(t *testing.T) {
 	}
 	for name := range want {
 		t.Errorf("no parameter %s", name)
+	}
+}
+
+// The published figures of ViT-B/32 and B/16 are 4.41 and 17.56 G multiply-adds.
+func TestFLOPs(t *testing.T) {
+	for patch, want := range map[int]float64{32: 4.41e9, 16: 17.56e9} {
+		cfg := Defaults
+		cfg.PatchSize = patch
+		m := newModel(cfg, 512)
+		g := nn.NewGraph(m.Params(), false)
+		m.Build(g, g.Input("images", device.U8, 1, 224, 224, 3))
+		if got := g.FLOPs / 2; g.Err() != nil || got < .998*want || got > 1.002*want {
+			t.Errorf("patch size %d: %.4g multiply-adds, want %.4g (%v)", patch, got, want, g.Err())
+		}
 	}
 }
