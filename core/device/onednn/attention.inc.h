@@ -3,8 +3,6 @@
 //
 // n is B, Tq, Tk, Heads, HeadDim, Causal, Packed, floats of scratch for one part.
 
-typedef float vec __attribute__((vector_size(4 * VL), aligned(4), may_alias));
-
 // The register block of the small product: MR rows by NV vectors of C.
 #if VL == 16
 enum { MR = 6, NV = 4 };

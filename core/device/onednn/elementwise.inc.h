@@ -162,19 +162,18 @@ FLAT(softplus_back, 5, const float *x = F(0); const float *dy = F(1); float *dx 
 // adamw: f is β₁, β₂, ε; s is lr, decay, gradScale, step.
 static void adamw_range(td_exec *e, int part, long lo, long hi) {
 	(void)part;
-	const float *restrict g = F(0);
-	float *restrict p = F(1), *restrict m = F(2), *restrict v = F(3);
 	double lr = e->s[0], b1 = e->f[0], b2 = e->f[1], step = e->s[3];
 	float c1 = (float)(lr / (1 - pow(b1, step))), c2 = (float)(1 / (1 - pow(b2, step)));
 	float keep = (float)(lr * e->s[1]), scale = (float)e->s[2], eps = (float)e->f[2];
 	float f1 = (float)b1, g1 = (float)(1 - b1), f2 = (float)b2, g2 = (float)(1 - b2);
-	SIMD for (long i = lo; i < hi; i++) {
-		float gi = g[i] * scale;
-		float mi = f1 * m[i] + g1 * gi;
-		float vi = f2 * v[i] + g2 * gi * gi;
-		m[i] = mi;
-		v[i] = vi;
-		p[i] -= keep * p[i] + c1 * mi / (__builtin_sqrtf(vi * c2) + eps);
+	for (long i = lo; i < hi; i += VL) {
+		long n = hi - i < VL ? hi - i : VL;
+		vec g = load(F(0) + i, n) * scale, p = load(F(1) + i, n);
+		vec m = f1 * load(F(2) + i, n) + g1 * g;
+		vec v = f2 * load(F(3) + i, n) + g2 * g * g;
+		store(F(2) + i, n, m);
+		store(F(3) + i, n, v);
+		store(F(1) + i, n, p - keep * p - c1 * m / (vsqrt(v * c2) + eps));
 	}
 }
 static void adamw(td_exec *e) {

@@ -3,9 +3,12 @@
 //
 // Each kernel is a function over a range of independent items, and a td_<name> that hands ranges to
 // threads. No reduction crosses threads but through partial sums that are added in order.
-#pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
+#pragma GCC optimize("O3", "no-trapping-math", "no-thread-jumps")
 #include "td.h"
 
+#if VL > 4
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <omp.h>
 #include <string.h>
