@@ -26,7 +26,7 @@ type npmPackage struct {
 var emojiPackages = []npmPackage{
 	{"emoji-datasource-google", "16.0.0", regexp.MustCompile(`^(package\.json|emoji\.json|LICENSE.*|README.*|img/google/64/.*\.png)$`)},
 	{"emoji-datasource-twitter", "16.0.0", regexp.MustCompile(`^(package\.json|emoji\.json|LICENSE.*|README.*|img/twitter/64/.*\.png)$`)},
-	{"emojibase-data", "17.0.0", regexp.MustCompile(`^(package\.json|LICENSE.*|README.*|en/.*\.json)$`)},
+	{"emojibase-data", "17.0.0", regexp.MustCompile(`^(package\.json|LICENSE.*|README.*|(en|meta)/.*\.json)$`)},
 }
 
 // DataDir is the user's data folder of tandem.
@@ -120,7 +120,7 @@ func unpack(archive, dir string, p npmPackage) error {
 			return fault.New(fault.Corrupt, "%s: %w", p.name, err)
 		}
 		_, name, _ := strings.Cut(path.Clean(h.Name), "/") // below "package"
-		if h.Typeflag != tar.TypeReg || !p.want.MatchString(name) || !filepath.IsLocal(name) {
+		if h.Typeflag != tar.TypeReg || !p.want.MatchString(name) || !filepath.IsLocal(path.Clean(h.Name)) {
 			continue
 		}
 		if err := extract(filepath.Join(temp, filepath.FromSlash(name)), files); err != nil {

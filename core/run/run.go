@@ -214,7 +214,7 @@ func refuseAblate(s *spec.Spec) error {
 		return nil
 	}
 	o := s.Ablate.Origin
-	return fault.New(fault.Unavailable, "sweeps are not run by this version").WithPath("ablate").
+	return fault.New(fault.Invalid, "sweeps are not run by this version").WithPath("ablate").
 		WithFile(o.Source, o.KeyLine, o.KeyColumn).
 		WithHint("remove the block and run the cells one by one, naming each: --set variant=average --set image.with.pool=average")
 }

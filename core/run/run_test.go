@@ -1,0 +1,156 @@
+package run
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/host"
+	"tandem/core/spec"
+	"tandem/core/store"
+)
+
+func TestStepsEndAtWhateverIsReachedFirst(t *testing.T) {
+	for _, c := range []struct {
+		epochs float64
+		max    int
+		want   int
+	}{{2, 0, 14}, {0, 5, 5}, {2, 5, 5}, {2, 50, 14}, {0.5, 0, 4}, {0.01, 0, 1}} {
+		if got := steps(spec.Train{Epochs: c.epochs, MaxSteps: c.max}, 7); got != c.want {
+			t.Errorf("%g epochs of 7 steps, at most %d: %d steps, want %d", c.epochs, c.max, got, c.want)
+		}
+	}
+}
+
+// Probabilities are the softmax of scaled cosines, best first; a large scale does not overflow.
+func TestGuesses(t *testing.T) {
+	g := guesses([]float32{0.1, 0.3, 0.2}, []string{"a", "b", "c"}, 10)
+	if g[0].Label != "b" || g[1].Label != "c" || g[2].Label != "a" {
+		t.Errorf("order %v", g)
+	}
+	if want := 1 / (1 + math.Exp(-1) + math.Exp(-2)); math.Abs(g[0].Probability-want) > 1e-6 {
+		t.Errorf("probability %g, want %g", g[0].Probability, want)
+	}
+	if g := guesses([]float32{-1, 1}, []string{"a", "b"}, 1e4); g[0].Probability != 1 || g[1].Probability != 0 {
+		t.Errorf("at a large scale: %v", g)
+	}
+}
+
+func TestThreadsAreSharedOut(t *testing.T) {
+	s := &spec.Spec{Threads: 6, Eval: []spec.Eval{{Name: "x"}}}
+	got := threads(s)
+	if got[roleImage] != 6 || got[roleText] != 6 || got[roleData] != 3 || got[roleEval+"x"] != 3 {
+		t.Errorf("%v", got)
+	}
+	s.Data.Workers = 5
+	if threads(s)[roleData] != 5 {
+		t.Error("data.workers does not count")
+	}
+}
+
+func TestNewestCheckpointIsOneThatIsThere(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(`{"step": 4}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	step, got := newest([]store.Checkpoint{{Step: 8, Dir: filepath.Join(dir, "gone")}, {Step: 4, Dir: dir}})
+	if step != 4 || got != dir {
+		t.Errorf("step %d in %q", step, got)
+	}
+	if step, got := newest(nil); step != -1 || got != "" {
+		t.Errorf("without checkpoints: step %d in %q", step, got)
+	}
+}
+
+func TestAnEncoderThatIsNotAsAskedIsRefused(t *testing.T) {
+	good := clip.EncoderInfo{Modality: clip.Image, EmbedDim: 8, ImageSize: 32}
+	if err := agree(roleImage, good, clip.Image, 8); err != nil {
+		t.Error(err)
+	}
+	if err := agree(roleImage, good, clip.Image, 16); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("other width: %v", err)
+	}
+	if err := agree(roleText, good, clip.Text, 8); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("other modality: %v", err)
+	}
+}
+
+// A spec whose plugins are not there leaves no database.
+func TestNothingIsRecordedWithoutPlugins(t *testing.T) {
+	lab := Lab{DB: filepath.Join(t.TempDir(), "r.db"), RunsDir: t.TempDir(), Catalog: &host.Catalog{}}
+	_, err := lab.Run(context.Background(), &spec.Spec{}, nil, Quiet{})
+	if fault.KindOf(err) != fault.NotFound && fault.KindOf(err) != fault.Invalid {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(lab.DB); err == nil {
+		t.Error("a database was made")
+	}
+}
+
+func TestSweepsAreRefused(t *testing.T) {
+	s, err := spec.Parse("s.yaml", []byte("image: {encoder: a}\ntext: {encoder: b}\nloss: {plugin: c}\ndata: {train: {dataset: d}}\n"+
+		"train: {max_steps: 1}\nablate:\n  factors: {x: 1}\n"), spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Lab{}.Run(context.Background(), s, nil, Quiet{})
+	if f, _ := err.(*fault.Error); f == nil || f.Kind != fault.Invalid || f.Path != "ablate" || f.Line != 6 {
+		t.Errorf("error %v", err)
+	}
+}
+
+// An npm archive is unpacked to its wanted files only, and none outside the folder.
+func TestUnpackTakesTheWantedFiles(t *testing.T) {
+	archive := filepath.Join(t.TempDir(), "x.tgz")
+	f, err := os.Create(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zip := gzip.NewWriter(f)
+	out := tar.NewWriter(zip)
+	for _, name := range []string{"package/package.json", "package/img/google/64/1f600.png", "package/img/google/32/1f600.png", "package/../../emoji.json", "package/sheet.png"} {
+		if err := out.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Size: 2, Mode: 0o644}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Write([]byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []interface{ Close() error }{out, zip, f} {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	if err := unpack(archive, dir, emojiPackages[0]); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	if err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && !info.IsDir() {
+			rel, _ := filepath.Rel(dir, path)
+			got = append(got, filepath.ToSlash(rel))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || got[0] != "emoji-datasource-google/img/google/64/1f600.png" || got[1] != "emoji-datasource-google/package.json" {
+		t.Errorf("unpacked %v", got)
+	}
+}
+
+func TestWithoutNpmTheCommandsAreTold(t *testing.T) {
+	t.Setenv("PATH", "")
+	err := GetEmoji(context.Background(), t.TempDir(), func(string) {})
+	f, _ := err.(*fault.Error)
+	if f == nil || f.Kind != fault.Unavailable || f.Detail == "" {
+		t.Errorf("error %v", err)
+	}
+}
