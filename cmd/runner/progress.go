@@ -186,7 +186,7 @@ func (p *progress) text() string {
 	}
 	fmt.Fprintf(&b, "  %s images/s", report.Number(float64(int(p.rate+0.5))))
 	if left := r.Steps - r.Step; left > 0 && p.rate > 0 {
-		fmt.Fprintf(&b, "  ETA %s", report.Duration(float64(int(float64(left*r.Samples)/p.rate+0.5))))
+		fmt.Fprintf(&b, "  ETA %s", eta(float64(left*r.Samples)/p.rate))
 	}
 	if p.doing != "" {
 		b.WriteString("  " + p.doing)
@@ -194,4 +194,12 @@ func (p *progress) text() string {
 		b.WriteString("  " + p.eval)
 	}
 	return b.String()
+}
+
+// eta is a time in whole seconds.
+func eta(seconds float64) string {
+	if seconds < 59.5 {
+		return fmt.Sprintf("%.0f s", seconds)
+	}
+	return report.Duration(seconds)
 }

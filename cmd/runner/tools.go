@@ -29,7 +29,7 @@ func (a *app) zeroshotCommand() *cobra.Command {
 	a.runsDirFlag(c)
 	a.formatFlags(c, true)
 	c.Flags().StringSliceVar(&labels, "labels", nil, "the `classes` to choose from, separated by commas")
-	c.Flags().StringArrayVar(&templates, "template", []string{"a photo of a {}."}, "`prompt` with {} for the label; several are averaged")
+	c.Flags().StringArrayVar(&templates, "template", nil, "`prompt` with {} for the label; several are averaged (default: those of the run's first evaluation)")
 	top := c.Flags().Int("top", 5, "show so many classes")
 	c.RunE = func(_ *cobra.Command, given []string) error {
 		if len(labels) < 2 {

@@ -96,7 +96,7 @@ func (l Lab) Run(ctx context.Context, s *spec.Spec, stop <-chan struct{}, w Watc
 	if err != nil {
 		return Outcome{}, err
 	}
-	return l.record(ctx, s, rec, "", stop, w)
+	return l.record(ctx, s, rec, nil, stop, w)
 }
 
 // Resume goes on with the run that ref names (an id, a prefix or latest) from its newest checkpoint,
@@ -139,7 +139,7 @@ func (l Lab) Resume(ctx context.Context, ref string, stop <-chan struct{}, w Wat
 	if err != nil {
 		return Outcome{}, err
 	}
-	step, dir := newest(detail.Checkpoints)
+	step, _ := newest(detail.Checkpoints)
 	rec, err := db.Resume(ctx, detail.ID, step)
 	if err != nil {
 		return Outcome{}, err
@@ -155,7 +155,7 @@ func (l Lab) Resume(ctx context.Context, ref string, stop <-chan struct{}, w Wat
 			_ = rec.Event("warning", "plugin_changed", message, "")
 		}}
 	}
-	return l.record(ctx, s, rec, dir, stop, w)
+	return l.record(ctx, s, rec, detail.Checkpoints, stop, w)
 }
 
 // ResumeSpec is Resume of the newest unfinished run of a spec's identity. fault.NotFound when there
@@ -236,7 +236,7 @@ func newest(checkpoints []store.Checkpoint) (step int, dir string) {
 }
 
 // record runs s under rec and ends it: rec is finished when record returns.
-func (l Lab) record(ctx context.Context, s *spec.Spec, rec *store.Run, from string, stop <-chan struct{}, w Watcher) (Outcome, error) {
+func (l Lab) record(ctx context.Context, s *spec.Spec, rec *store.Run, from []store.Checkpoint, stop <-chan struct{}, w Watcher) (Outcome, error) {
 	out := Outcome{ID: rec.ID(), Status: clip.StatusFailed}
 	w = &serial{w: w}
 	ctx, cancel := context.WithCancel(ctx)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -238,9 +239,10 @@ func (l Lab) Dir(id string) string {
 	return dir
 }
 
-// train does a run whose record exists; from is the checkpoint to go on from, "" to begin.
-func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from string, stop <-chan struct{}, w Watcher) (train.Result, error) {
+// train does a run whose record exists and goes on from the newest of its checkpoints, if any.
+func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from []store.Checkpoint, stop <-chan struct{}, w Watcher) (train.Result, error) {
 	var none train.Result
+	_, last := newest(from)
 	dir := l.Dir(rec.ID())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return none, fault.New(fault.Unavailable, "the run's folder: %w", err).WithHint("--runs-dir names another place")
@@ -262,21 +264,23 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from strin
 	}()
 	defer beat(rec)()
 
-	m, err := l.open(ctx, s, filepath.Join(dir, "logs"), from == "", w)
+	m, err := l.open(ctx, s, filepath.Join(dir, "logs"), last == "", w)
 	if err != nil {
 		return none, err
 	}
 	defer m.Close()
-	t, err := m.trainer(s, rec, filepath.Join(dir, "checkpoints"), w)
+	kept := &keeper{rec: rec, known: from}
+	defer kept.sweep()
+	t, err := m.trainer(s, rec, filepath.Join(dir, "checkpoints"), kept, w)
 	if err != nil {
 		return none, err
 	}
-	if from != "" {
+	if last != "" {
 		w.Doing("loading the checkpoint")
-		if err := t.Resume(ctx, from); err != nil {
+		if err := t.Resume(ctx, last); err != nil {
 			return none, err
 		}
-		if state, err := train.ReadState(from); err == nil {
+		if state, err := train.ReadState(last); err == nil {
 			m.begin.FromStep = state.Step
 		}
 		w.Doing("")
@@ -308,7 +312,7 @@ func (m *model) record(rec *store.Run) error {
 }
 
 // trainer is the step loop of the model, recording to rec.
-func (m *model) trainer(s *spec.Spec, rec *store.Run, dir string, w Watcher) (*train.Trainer, error) {
+func (m *model) trainer(s *spec.Spec, rec *store.Run, dir string, kept *keeper, w Watcher) (*train.Trainer, error) {
 	t, per := s.Train, max(1, m.begin.StepsPerEpoch)
 	schedule := optim.Schedule{Kind: t.Schedule, Base: t.LR, MinLR: t.MinLR, WarmupSteps: t.WarmupSteps,
 		CooldownSteps: t.CooldownSteps, TotalSteps: m.begin.Steps}
@@ -318,7 +322,6 @@ func (m *model) trainer(s *spec.Spec, rec *store.Run, dir string, w Watcher) (*t
 		}
 		return nil, err
 	}
-	kept := &keeper{rec: rec}
 	return train.New(train.Config{
 		Steps: m.begin.Steps, BatchSize: t.BatchSize, MicroBatchSize: t.MicroBatchSize, Samples: m.begin.Data.Len,
 		Seed: s.Seed, Shuffle: s.Data.Train.Shuffle, LR: schedule.At, MaxGradNorm: t.MaxGradNorm, Parallel: t.ParallelTowers,
@@ -328,7 +331,8 @@ func (m *model) trainer(s *spec.Spec, rec *store.Run, dir string, w Watcher) (*t
 		Step:     w.Step,
 		Evaluate: func(ctx context.Context, step int) error { return m.evaluate(ctx, step, rec, w) },
 		Checkpointed: func(step int, dir string) {
-			kept.add(step, dir)
+			kept.sweep()
+			kept.known = append(kept.known, store.Checkpoint{Step: step, Dir: dir})
 			w.Checkpointed(step, dir)
 		},
 	})
@@ -342,7 +346,9 @@ func (m *model) evaluate(ctx context.Context, step int, rec clip.Recorder, w Wat
 		if e.ZeroShot != nil {
 			cfg.ZeroShot = &eval.ZeroShot{Target: e.ZeroShot.Classes, Templates: e.ZeroShot.Templates}
 		}
-		result, err := eval.Run(ctx, cfg, m.evals[i], nil)
+		result, err := eval.Run(ctx, cfg, m.evals[i], func(done, total int) {
+			w.Doing(fmt.Sprintf("evaluating %s %d/%d", e.Name, done, total))
+		})
 		w.Doing("")
 		if err != nil {
 			return place(m.spec, err, evalSection(i))
@@ -360,26 +366,21 @@ func (m *model) evaluate(ctx context.Context, step int, rec clip.Recorder, w Wat
 	return nil
 }
 
-// keeper tells the store which of the checkpoints that it knows of are gone. The trainer prunes after
-// it announced a checkpoint, so each announcement finds what the one before it removed.
+// keeper tells the store which of the checkpoints that it knows of are gone: the trainer keeps the
+// newest only.
 type keeper struct {
 	rec   *store.Run
-	steps []int
-	dirs  []string
+	known []store.Checkpoint
 }
 
-func (k *keeper) add(step int, dir string) {
-	var steps []int
-	var dirs []string
-	for i, d := range k.dirs {
-		if _, err := os.Stat(d); err != nil {
-			// A failure to write shows at the next record; the step that is gone is found missing by readers too.
-			_ = k.rec.DropCheckpoint(k.steps[i])
-			continue
+func (k *keeper) sweep() {
+	k.known = slices.DeleteFunc(k.known, func(c store.Checkpoint) bool {
+		if _, err := os.Stat(c.Dir); err == nil {
+			return false
 		}
-		steps, dirs = append(steps, k.steps[i]), append(dirs, d)
-	}
-	k.steps, k.dirs = append(steps, step), append(dirs, dir)
+		_ = k.rec.DropCheckpoint(c.Step) // a failure shows at the next record; readers look for the folder too
+		return true
+	})
 }
 
 // beat tells the store now and then that the run lives, through steps however long. The function

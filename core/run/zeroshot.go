@@ -13,6 +13,7 @@ import (
 	"tandem/core/eval"
 	"tandem/core/fault"
 	"tandem/core/host"
+	"tandem/core/spec"
 	"tandem/core/store"
 	"tandem/core/tensor"
 	"tandem/core/train"
@@ -33,7 +34,8 @@ type Classified struct {
 }
 
 // Classify guesses which of the labels each picture file shows, with the newest checkpoint of the run
-// that ref names. Each template has one {} for the label. A file that is no picture is fault.Invalid,
+// that ref names. Each template has one {} for the label; without any, those of the spec's first
+// zero-shot evaluation are used. A file that is no picture is fault.Invalid,
 // one that is not there fault.NotFound.
 func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates []string) ([]Classified, error) {
 	pictures := make([]vision.Picture, len(files))
@@ -54,6 +56,9 @@ func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates 
 		return nil, err
 	}
 	defer m.Close()
+	if len(templates) == 0 {
+		templates = ownTemplates(m.spec)
+	}
 	side := m.begin.Image.ImageSize
 	batch := tensor.New(tensor.U8, len(pictures), side, side, 3)
 	var r vision.Resizer
@@ -70,6 +75,15 @@ func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates 
 		out[i] = Classified{Image: files[i], Guesses: guesses(row, labels, scale)}
 	}
 	return out, nil
+}
+
+func ownTemplates(s *spec.Spec) []string {
+	for _, e := range s.Eval {
+		if e.ZeroShot != nil {
+			return e.ZeroShot.Templates
+		}
+	}
+	return []string{"a photo of a {}."}
 }
 
 // guesses is the softmax of scaled cosines, sorted.
