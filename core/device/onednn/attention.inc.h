@@ -87,15 +87,47 @@ static void product(long m, long n, long k, const float *a, long ars, long aks, 
 	}
 }
 
-// flip is out [cols, ld] = xᵀ for x [rows, cols] with rows stride apart; columns from rows to ld are 0.
+typedef int32_t ivec __attribute__((vector_size(4 * VL)));
+
+// Masks that interleave the first and the second halves of two vectors.
+#if VL == 16
+#define FIRST {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
+#define SECOND {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}
+#elif VL == 8
+#define FIRST {0, 8, 1, 9, 2, 10, 3, 11}
+#define SECOND {4, 12, 5, 13, 6, 14, 7, 15}
+#else
+#define FIRST {0, 4, 1, 5}
+#define SECOND {2, 6, 3, 7}
+#endif
+
+// flip is out [cols, ld] = xᵀ for x [rows, cols] with rows stride apart; columns from rows to ld, a
+// multiple of VL, are 0. Blocks of VL×VL are transposed in registers: log₂ VL times, each vector is
+// interleaved with the one half the block further.
 static void flip(const float *x, long stride, long rows, long cols, float *out, long ld) {
-	for (long d = 0; d < cols; d++) {
-		float *o = out + d * ld;
-		for (long j = 0; j < rows; j++)
-			o[j] = x[j * stride + d];
-		for (long j = rows; j < ld; j++)
-			o[j] = 0;
-	}
+	for (long j = 0; j < ld; j += VL)
+		for (long d = 0; d < cols; d += VL) {
+			long n = cols - d < VL ? cols - d : VL;
+			vec a[VL], b[VL];
+#pragma GCC unroll 16
+			for (int i = 0; i < VL; i++)
+				a[i] = j + i < rows ? load(x + (j + i) * stride + d, n) : (vec){0};
+#pragma GCC unroll 4
+			for (int s = 1; s < VL; s *= 2) {
+#pragma GCC unroll 16
+				for (int i = 0; i < VL / 2; i++) {
+					b[2 * i] = __builtin_shuffle(a[i], a[i + VL / 2], (ivec)FIRST);
+					b[2 * i + 1] = __builtin_shuffle(a[i], a[i + VL / 2], (ivec)SECOND);
+				}
+#pragma GCC unroll 16
+				for (int i = 0; i < VL; i++)
+					a[i] = b[i];
+			}
+#pragma GCC unroll 16
+			for (int i = 0; i < VL; i++)
+				if (i < n)
+					*(vec *)(out + (d + i) * ld + j) = a[i];
+		}
 }
 
 // operand gives rows [rows, cols] that product can read in whole vectors: x itself, or a padded copy.
@@ -145,36 +177,47 @@ static head head_at(td_exec *e, int first, long item) {
 		F(first + 2) + row * e->n[2] * w + h, w};
 }
 
-// Causal attention is done in bands of rows, each with only the keys that its last row sees.
+// Long causal attention is done in bands of rows, each with only the keys that its last row sees.
 enum { BAND = 2 * MR };
 
+static long band_of(td_exec *e) { return e->n[5] && e->n[1] > 3 * BAND ? BAND : e->n[1]; }
+
+// softmax of the first n numbers of a row; those from n to padded, a multiple of VL, become 0. A NaN
+// makes all NaN through the sum. Whole vectors only: tails would cost as much as short rows.
 static void softmax(float *x, long n, long padded) {
-	float m = top(x, n), s = 0;
-	_Pragma("omp simd reduction(+:s)") for (long j = 0; j < n; j++) {
-		x[j] = fexp(x[j] - m);
-		s += x[j];
-	}
-	s = 1.f / s;
-	SIMD for (long j = 0; j < n; j++) x[j] *= s;
-	for (long j = n; j < padded; j++)
-		x[j] = 0;
+	long w = (n + VL - 1) / VL * VL;
+	float m[VL], s[VL];
+	SIMD for (int l = 0; l < VL; l++) x[w - VL + l] = w - VL + l < n ? x[w - VL + l] : -INFINITY;
+	memset(x + w, 0, (padded - w) * sizeof(float));
+	SIMD for (int l = 0; l < VL; l++) m[l] = x[l], s[l] = 0;
+	for (long j = VL; j < w; j += VL)
+		SIMD for (int l = 0; l < VL; l++) m[l] = x[j + l] > m[l] ? x[j + l] : m[l];
+	for (int h = VL / 2; h; h /= 2)
+		for (int l = 0; l < h; l++)
+			m[l] = m[l + h] > m[l] ? m[l + h] : m[l];
+	for (long j = 0; j < w; j += VL)
+		SIMD for (int l = 0; l < VL; l++) {
+			x[j + l] = fexp(x[j + l] - m[0]);
+			s[l] += x[j + l];
+		}
+	for (int h = VL / 2; h; h /= 2)
+		for (int l = 0; l < h; l++)
+			s[l] += s[l + h];
+	float k = 1.f / s[0];
+	for (long j = 0; j < w; j += VL)
+		SIMD for (int l = 0; l < VL; l++) x[j + l] *= k;
 }
 
 // probabilities fills p [tq, kp] from q and the transposed keys kt [d, kp].
 static void probabilities(td_exec *e, head h, const float *kt, float *p, long kp) {
 	long tq = e->n[1], tk = e->n[2], d = e->n[4], causal = e->n[5];
 	float scale = (float)(1 / sqrt((double)d));
-	if (!causal) {
-		product(tq, kp, d, h.q, h.stride, 1, kt, kp, p, kp, scale);
-		for (long i = 0; i < tq; i++)
-			softmax(p + i * kp, tk, kp);
-		return;
-	}
-	for (long i = 0; i < tq; i += BAND) {
-		long m = tq - i < BAND ? tq - i : BAND, seen = (i + m + VL - 1) / VL * VL;
+	long band = band_of(e);
+	for (long i = 0; i < tq; i += band) {
+		long m = tq - i < band ? tq - i : band, seen = causal ? (i + m + VL - 1) / VL * VL : kp;
 		product(m, seen < kp ? seen : kp, d, h.q + i * h.stride, h.stride, 1, kt, kp, p + i * kp, kp, scale);
 		for (long r = i; r < i + m; r++)
-			softmax(p + r * kp, r + 1, kp);
+			softmax(p + r * kp, causal ? r + 1 : tk, kp);
 	}
 }
 
@@ -190,7 +233,7 @@ static void attention_range(td_exec *e, int part, long lo, long hi) {
 		flip(h.k, h.stride, tk, d, kt, kp);
 		probabilities(e, h, kt, p, kp);
 		const float *v = operand(h.v, h.stride, tk, d, vp, dp, &ldv);
-		long nd = (d + VL - 1) / VL * VL, band = causal ? BAND : tq;
+		long nd = (d + VL - 1) / VL * VL, band = band_of(e);
 		to = target(out, w, d, op, dp);
 		for (long i = 0; i < tq; i += band) {
 			long m = tq - i < band ? tq - i : band;
@@ -222,7 +265,7 @@ static void attention_back_range(td_exec *e, int part, long lo, long hi) {
 		const float *qo = operand(h.q, h.stride, tq, d, qc, dp, &ldq);
 		const float *ko = operand(h.k, h.stride, tk, d, kc, dp, &ldk);
 		const float *go = operand(dout, w, tq, d, oc, dp, &ldo);
-		long qband = causal ? BAND : tq, kband = causal ? BAND : tk;
+		long qband = band_of(e), kband = causal ? qband : tk;
 		// dV = Pᵀ·dO: key j is seen by the queries from j on.
 		to = target(dv, g.stride, d, res, dp);
 		for (long j = 0; j < tk; j += kband) {
@@ -235,12 +278,17 @@ static void attention_back_range(td_exec *e, int part, long lo, long hi) {
 			long m = tq - i < qband ? tq - i : qband, seen = causal ? (i + m + VL - 1) / VL * VL : kp;
 			product(m, seen < kp ? seen : kp, d, dout + i * w, w, 1, vt, kp, dpr + i * kp, kp, 1);
 			for (long r = i; r < i + m; r++) {
-				float *pr = p + r * kp, *dr = dpr + r * kp, s = 0;
-				long n = causal ? r + 1 : tk;
-				_Pragma("omp simd reduction(+:s)") for (long j = 0; j < n; j++) s += pr[j] * dr[j];
-				SIMD for (long j = 0; j < n; j++) dr[j] = scale * pr[j] * (dr[j] - s);
-				for (long j = n; j < kp; j++)
-					dr[j] = 0;
+				// Beyond the row's keys P is 0 and dP is finite, up to the next whole vector.
+				float *pr = p + r * kp, *dr = dpr + r * kp, s[VL] = {0};
+				long n = ((causal ? r + 1 : tk) + VL - 1) / VL * VL;
+				for (long j = 0; j < n; j += VL)
+					SIMD for (int l = 0; l < VL; l++) s[l] += pr[j + l] * dr[j + l];
+				for (int half = VL / 2; half; half /= 2)
+					for (int l = 0; l < half; l++)
+						s[l] += s[l + half];
+				for (long j = 0; j < n; j += VL)
+					SIMD for (int l = 0; l < VL; l++) dr[j + l] = scale * pr[j + l] * (dr[j + l] - s[0]);
+				memset(dr + n, 0, (kp - n) * sizeof(float));
 			}
 		}
 		to = target(dq, g.stride, d, res, dp);

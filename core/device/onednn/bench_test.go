@@ -153,3 +153,73 @@ func BenchmarkRun(b *testing.B) {
 	be := open(b, 2)
 	bench(b, be, device.Act{N: 1}, 0, 0)
 }
+
+// BenchmarkStack trains 12 linear layers with QuickGELU on [800, 768], kernels only: what an engine
+// built on this backend can reach at most.
+func BenchmarkStack(b *testing.B) {
+	const layers, m, w = 12, 800, 768
+	be := open(b, 2)
+	prepare := func(k device.Kernel) device.Exec {
+		exec, err := be.Prepare(k)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return exec
+	}
+	alloc := func(n int) device.Buffer {
+		buf, err := be.Alloc(device.Real, n)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return buf
+	}
+	forward := prepare(device.MatMul{Batch: 1, M: m, N: w, K: w, TransB: true, Bias: true, Act: device.QuickGELU, Pre: true, Weights: true})
+	actBack := prepare(device.ActBack{N: m * w, Act: device.QuickGELU})
+	dx := prepare(device.MatMul{Batch: 1, M: m, N: w, K: w, Weights: true})
+	dw := prepare(device.MatMul{Batch: 1, M: w, N: w, K: m, TransA: true})
+	db := prepare(device.SumRows{Rows: m, Cols: w})
+	params := alloc(layers * w * (w + 1))
+	grads := alloc(layers * w * (w + 1))
+	first, second := alloc(layers*w*(w+1)), alloc(layers*w*(w+1))
+	adam := prepare(device.AdamW{N: layers * w * (w + 1), Beta1: .9, Beta2: .98, Eps: 1e-6})
+	start := make([]float32, layers*w*(w+1))
+	for i := range start {
+		start[i] = float32(i%13-6) / 150
+	}
+	be.Write(params, start)
+	var x, pre [layers + 1]device.Buffer
+	for l := range x {
+		x[l], pre[l] = alloc(m*w), alloc(m*w)
+	}
+	be.Write(x[0], start[:m*w])
+	dy, dpre := alloc(m*w), alloc(m*w)
+	part := func(of device.Buffer, l int) (weight, bias device.Buffer) {
+		at := l * w * (w + 1)
+		return be.View(of, at, w*w), be.View(of, at+w*w, w)
+	}
+	step := func() {
+		for l := range layers {
+			weight, bias := part(params, l)
+			forward.Run([]device.Buffer{x[l], weight, bias, nil, x[l+1], pre[l]})
+		}
+		be.Copy(dy, x[layers])
+		for l := layers - 1; l >= 0; l-- {
+			weight, _ := part(params, l)
+			gw, gb := part(grads, l)
+			actBack.Run([]device.Buffer{pre[l], dy, dpre})
+			dw.Run([]device.Buffer{dpre, x[l], nil, nil, gw})
+			db.Run([]device.Buffer{dpre, gb})
+			dx.Run([]device.Buffer{dpre, weight, nil, nil, dy})
+		}
+		adam.Run([]device.Buffer{grads, params, first, second}, 1e-5, 0, 1, 1)
+		be.ParamsChanged()
+	}
+	step()
+	began := cpuSeconds()
+	for b.Loop() {
+		step()
+	}
+	flops := float64(b.N) * layers * 3 * 2 * m * w * w / 1e9
+	b.ReportMetric(flops/b.Elapsed().Seconds(), "GFLOP/s")
+	b.ReportMetric(flops/(cpuSeconds()-began), "GFLOP/core-s")
+}
