@@ -87,15 +87,6 @@ func (l Lab) plugins(s *spec.Spec) (parts, error) {
 	return out, faults.Err()
 }
 
-func (p parts) of(role string) part {
-	for _, x := range p {
-		if x.role == role {
-			return x
-		}
-	}
-	panic("run: no plugin in the role " + role)
-}
-
 // digests are the checksums of the binaries by plugin name, for the run's identity.
 func (p parts) digests() map[string]string {
 	m := map[string]string{}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tandem/core/fault"
+	"tandem/core/report"
+	"tandem/core/run"
+)
+
+func (a *app) dataCommand() *cobra.Command {
+	c := &cobra.Command{Use: "data", Short: "look at training data, fetch it"}
+	c.AddCommand(a.dataPeekCommand(), a.dataGetCommand())
+	a.group(c)
+	return c
+}
+
+func (a *app) dataPeekCommand() *cobra.Command {
+	c := &cobra.Command{Use: "peek SPEC", Short: "show samples of a spec's training data", Args: args(cobra.ExactArgs(1))}
+	set := a.setFlag(c)
+	a.formatFlags(c, true)
+	n := c.Flags().IntP("samples", "n", 8, "how many")
+	out := c.Flags().StringP("output", "o", "", "write the pictures to a PNG `file`, as the image encoder gets them")
+	c.RunE = func(_ *cobra.Command, given []string) error {
+		if *n < 1 {
+			return usage{fault.New(fault.Invalid, "-n %d: at least 1 sample", *n)}
+		}
+		s, err := a.lab().Load(given[0], *set)
+		if err != nil {
+			return err
+		}
+		ctx, end := canceled()
+		defer end()
+		p, err := a.lab().Peek(ctx, s, *n)
+		if err != nil {
+			return err
+		}
+		if *out != "" {
+			f, err := os.Create(*out)
+			if err != nil {
+				return fault.New(fault.Invalid, "%w", err)
+			}
+			if err := p.Sheet(f); err != nil {
+				f.Close()
+				return err
+			}
+			if err := f.Close(); err != nil {
+				return fault.New(fault.Exhausted, "%w", err)
+			}
+		}
+		if a.asJSON {
+			return report.Value(a.stdout, p)
+		}
+		var rows [][]any
+		for _, s := range p.Samples {
+			var labels []string
+			for _, t := range p.Targets {
+				if l, ok := s.Labels[t]; ok {
+					labels = append(labels, t+"="+l)
+				}
+			}
+			rows = append(rows, []any{s.Index, s.Key, s.Caption, strings.Join(s.Captions, " | "), strings.Join(labels, ", ")})
+		}
+		if !a.asCSV {
+			fmt.Fprintf(a.stderr, "%s: %s samples of %d × %d pixels, targets %s\n%s\n\n", p.Plugin, report.Count(float64(p.Len)),
+				p.ImageSize, p.ImageSize, strings.Join(p.Targets, ", "), p.Note)
+		}
+		return report.Rows(a.stdout, a.format(), []string{"index", "key", "caption", "all captions", "labels"}, rows)
+	}
+	return c
+}
+
+func (a *app) dataGetCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "get emoji", Short: "fetch a dataset: emoji", Args: args(cobra.ExactArgs(1)), ValidArgs: []string{"emoji"},
+		Long: "Fetch a dataset. emoji: the full npm packages, for `root:` of the dataset emoji, with npm.",
+	}
+	to := c.Flags().String("to", "", "`folder` to put it in; default: tandem/emoji in the user's data folder")
+	c.RunE = func(_ *cobra.Command, given []string) error {
+		if given[0] != "emoji" {
+			return usage{fault.New(fault.Invalid, "unknown dataset %q", given[0]).WithHint("runner data get emoji")}
+		}
+		dir := *to
+		if dir == "" {
+			data, err := run.DataDir()
+			if err != nil {
+				return err
+			}
+			dir = filepath.Join(data, "emoji")
+		}
+		ctx, end := canceled()
+		defer end()
+		if err := run.GetEmoji(ctx, dir, func(text string) { fmt.Fprintln(a.stderr, text) }); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(a.stdout, "root: %s\n", dir)
+		return err
+	}
+	return c
+}

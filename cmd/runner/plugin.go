@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/host"
+	"tandem/core/report"
+)
+
+func (a *app) pluginCommand() *cobra.Command {
+	c := &cobra.Command{Use: "plugin", Short: "list and describe plugins"}
+	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand())
+	a.group(c)
+	return c
+}
+
+func (a *app) pluginListCommand() *cobra.Command {
+	c := &cobra.Command{Use: "list", Short: "list the plugins that are found", Args: args(cobra.NoArgs)}
+	a.formatFlags(c, true)
+	c.RunE = func(*cobra.Command, []string) error {
+		var rows [][]any
+		for _, e := range a.catalog.List() {
+			summary := e.Descriptor.Summary
+			if e.Err != nil {
+				summary = e.Err.Error()
+			}
+			rows = append(rows, []any{e.Binary.Ref(), e.Descriptor.Version, summary, e.Binary.Path})
+		}
+		if len(rows) == 0 {
+			fmt.Fprintf(a.stderr, "no plugins in %s\n", strings.Join(a.catalog.Roots, ", "))
+		}
+		return report.Rows(a.stdout, a.format(), []string{"plugin", "version", "summary", "path"}, rows)
+	}
+	return c
+}
+
+func (a *app) pluginDescribeCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "describe PLUGIN", Short: "describe a plugin and its settings", Args: args(cobra.ExactArgs(1)),
+		Long: "Describe a plugin and the settings of its with block. PLUGIN is vit, encoders/vit or a path.",
+	}
+	a.formatFlags(c, true)
+	c.RunE = func(_ *cobra.Command, given []string) error {
+		d, b, err := a.find(given[0])
+		if err != nil {
+			return err
+		}
+		if a.asJSON {
+			return report.Value(a.stdout, map[string]any{"path": b.Path, "sha256": b.SHA256, "descriptor": d})
+		}
+		var rows [][]any
+		for _, f := range d.Schema {
+			rows = append(rows, []any{f.Name, fieldType(f), fieldDefault(f), f.Help})
+		}
+		if !a.asCSV {
+			fmt.Fprintf(a.stdout, "%s %s — %s\n%s\nsha256 %s\n\n", b.Ref(), d.Version, d.Summary, b.Path, b.SHA256)
+		}
+		if len(rows) == 0 {
+			_, err := fmt.Fprintln(a.stdout, "It has no settings.")
+			return err
+		}
+		return report.Rows(a.stdout, a.format(), []string{"setting", "type", "default", "meaning"}, rows)
+	}
+	return c
+}
+
+// find looks a plugin up among all kinds.
+func (a *app) find(ref string) (d clip.Descriptor, b host.Binary, err error) {
+	var first error
+	for _, kind := range host.Kinds {
+		if d, b, err = a.catalog.Describe(kind, ref); err == nil {
+			return d, b, nil
+		}
+		if first == nil || fault.KindOf(err) != fault.NotFound && fault.KindOf(err) != fault.Invalid {
+			first = err
+		}
+	}
+	var all []string
+	for _, kind := range host.Kinds {
+		for _, name := range a.catalog.Names(kind) {
+			all = append(all, kind.Dir()+"/"+name)
+		}
+	}
+	if fault.KindOf(first) == fault.NotFound || fault.KindOf(first) == fault.Invalid {
+		return d, b, fault.New(fault.NotFound, "no plugin %q", ref).WithHint("there are %s", strings.Join(all, ", "))
+	}
+	return d, b, first
+}
+
+func fieldType(f clip.Field) string {
+	text := string(f.Type)
+	if f.Elem != "" {
+		text += " of " + string(f.Elem)
+	}
+	if f.Len > 0 {
+		text += fmt.Sprintf(" (%d)", f.Len)
+	}
+	if len(f.Enum) > 0 {
+		text = strings.Join(f.Enum, " | ")
+	}
+	if f.Min != nil {
+		text += fmt.Sprintf(" ≥ %v", *f.Min)
+	}
+	if f.Max != nil {
+		text += fmt.Sprintf(" ≤ %v", *f.Max)
+	}
+	return text
+}
+
+func fieldDefault(f clip.Field) string {
+	switch {
+	case f.Required:
+		return "required"
+	case f.Default == nil:
+		return ""
+	}
+	return fmt.Sprint(f.Default)
+}
