@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -121,13 +122,58 @@ func write(t *testing.T, dir, name, text string) {
 	}
 }
 
-// The specs of the fifteen faults that must be told before anything starts, against the real plugins.
+// trapped is a folder of plugins with the real ones' descriptors that leave the file mark when they
+// are started.
+func trapped(t *testing.T) (root, mark string) {
+	t.Helper()
+	root = t.TempDir()
+	mark = filepath.Join(root, "started")
+	script := []byte("#!/bin/sh\ntouch " + mark + "\n")
+	plugins, err := filepath.Glob(filepath.Join(filepath.Dir(runner), "plugins/*/*"))
+	if err != nil || len(plugins) < 5 {
+		t.Fatalf("%d plugins (%v)", len(plugins), err)
+	}
+	for _, p := range plugins {
+		out, err := exec.Command(p, "--manifest").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m map[string]json.RawMessage
+		if err := json.Unmarshal(out, &m); err != nil {
+			t.Fatal(err)
+		}
+		m["sha256"] = fmt.Appendf(nil, "\"%x\"", sha256.Sum256(script))
+		manifest, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fake := filepath.Join(root, filepath.Base(filepath.Dir(p)), filepath.Base(p))
+		if err := os.MkdirAll(filepath.Dir(fake), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.WriteFile(fake, script, 0o755), os.WriteFile(fake+".json", manifest, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root, mark
+}
+
+// The specs of the fifteen faults that must be told before anything starts, with the real plugins'
+// descriptors.
 func TestBadSpecsStartNothing(t *testing.T) {
 	swap := func(old, now string) string {
 		if !strings.Contains(tiny, old) {
 			t.Fatalf("tiny has no %q", old)
 		}
 		return strings.Replace(tiny, old, now, 1)
+	}
+	root, mark := trapped(t)
+	start := func(t *testing.T, spec string) (result, string) {
+		dir := t.TempDir()
+		write(t, dir, "bad.yaml", spec)
+		cmd := command(t, dir, "run", "bad.yaml")
+		cmd.Env = append(cmd.Env, "RUNNER_PLUGIN_PATH="+root)
+		return finish(t, cmd), dir
 	}
 	for _, c := range []struct{ name, spec, want string }{
 		{"unknown key", tiny + "colour: blue\n", `14:1: colour: unknown key`},
@@ -148,9 +194,7 @@ func TestBadSpecsStartNothing(t *testing.T) {
 		{"two at once", swap("batch_size: 16", "batch_sizes: 16") + "seed: x\n", `10:3: train.batch_sizes: (?s:.*)14:7: seed: `},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			write(t, dir, "bad.yaml", c.spec)
-			r := try(t, dir, "run", "bad.yaml")
+			r, dir := start(t, c.spec)
 			if r.code != 2 {
 				t.Errorf("exit code %d, want 2", r.code)
 			}
@@ -160,12 +204,20 @@ func TestBadSpecsStartNothing(t *testing.T) {
 			if !strings.Contains(r.stderr, "\n  hint: ") {
 				t.Errorf("no hint:\n%s", r.stderr)
 			}
-			if _, err := os.Stat(filepath.Join(dir, "results")); err == nil {
+			if exists(filepath.Join(dir, "results")) {
 				t.Error("results were made")
+			}
+			if exists(mark) {
+				t.Error("a plugin was started")
 			}
 		})
 	}
+	if start(t, tiny); !exists(mark) {
+		t.Error("the traps do not work: a good spec started no plugin")
+	}
 }
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 // The shipped experiments fit the shipped plugins' settings.
 func TestExperimentsAreValid(t *testing.T) {

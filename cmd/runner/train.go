@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -67,7 +68,7 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 }
 
 // anyRun is --resume without a value.
-const anyRun = "\x00"
+const anyRun = "newest"
 
 type training func(context.Context, <-chan struct{}, run.Watcher) (run.Outcome, error)
 
@@ -135,11 +136,19 @@ func (a *app) ended(o run.Outcome, quiet bool, hints io.Writer) error {
 		both += " --runs-dir " + a.runsDir
 	}
 	if o.Status == clip.StatusInterrupted {
-		fmt.Fprintf(hints, "\ninterrupted at step %d; go on with\n  runner run --resume=%s%s\n", o.Result.Steps, o.ID, both)
+		fmt.Fprintf(hints, "\ninterrupted at step %d; go on with\n  %s run --resume=%s%s\n", o.Result.Steps, program(), o.ID, both)
 		return statusError(o)
 	}
-	fmt.Fprintf(hints, "\nnext\n  runner show %s%s\n  runner zeroshot %s PICTURE --labels cat,dog,sun%s\n  runner list%s\n", o.ID, where, o.ID, where, where)
+	fmt.Fprintf(hints, "\nnext\n  %[1]s show %[2]s%[3]s\n  %[1]s zeroshot %[2]s PICTURE --labels cat,dog,sun%[3]s\n  %[1]s list%[3]s\n", program(), o.ID, where)
 	return nil
+}
+
+// program is the command to type for this program: as it was called when by path.
+func program() string {
+	if strings.Contains(os.Args[0], "/") {
+		return os.Args[0]
+	}
+	return "runner"
 }
 
 func (a *app) explainCommand() *cobra.Command {
