@@ -8,6 +8,14 @@ import (
 
 // activation is a function and its derivative.
 func activation[T Float](a device.Activation) (f, derivative func(T) T) {
+	// float32 has shorter ways to the two with transcendental functions.
+	fast := map[device.Activation][2]func(float32) float32{
+		device.GELU:      {gelu32, geluBack32},
+		device.QuickGELU: {quick32, quickBack32},
+	}
+	if f, ok := any(fast[a][0]).(func(T) T); ok && f != nil {
+		return f, any(fast[a][1]).(func(T) T)
+	}
 	switch a {
 	case device.ReLU:
 		// Written so that a NaN comes out as a NaN.
