@@ -68,6 +68,7 @@ static cmd query(dnnl_primitive_desc_t pd, dnnl_query_t what) { return dnnl_prim
 // that want the same layout of the same memory, and made again when the parameter has changed.
 struct td_pack {
 	uintptr_t from; // 0 once that memory was freed
+	uint64_t id;    // new whenever the struct is taken for other memory or another layout
 	size_t from_bytes;
 	md user, packed;
 	void *data;
@@ -82,11 +83,11 @@ void td_touched(td_backend *be, uintptr_t at, size_t bytes, int freed) {
 			continue;
 		p->generation = 0;
 		if (freed) {
-			// The struct stays: an Exec may point at it, and sees by from that it is not its own.
+			// The struct stays: an Exec may point at it, and sees by id that it is no longer its own.
 			be->packed -= p->bytes;
 			td_free(p->data, p->bytes);
 			p->data = NULL;
-			p->from = 0;
+			p->from = p->id = 0;
 		}
 	}
 }
@@ -121,6 +122,7 @@ static td_pack *find_pack(td_backend *be, uintptr_t from, cmd user, cmd packed) 
 		return NULL; // from is still 0: the struct is dead, to be taken again
 	}
 	p->from = from;
+	p->id = ++be->pack_ids;
 	p->from_bytes = dnnl_memory_desc_get_size(user);
 	p->generation = 0;
 	be->packed += p->bytes;
@@ -215,6 +217,7 @@ typedef struct {
 	int ready, has_reorder;
 	md user, packed; // of the weights
 	td_pack *pack;
+	uint64_t pack_id;
 	int bias, residual; // indices of their memory in main, 0 where absent
 } dn;
 
@@ -232,8 +235,10 @@ static int set_weights(td_backend *be, dn *d, cmd wanted, int back) {
 static uintptr_t weights(td_backend *be, dn *d, uintptr_t from, int parameter) {
 	if (!d->has_reorder)
 		return from;
-	if (parameter && (!d->pack || d->pack->from != from))
+	if (parameter && (!d->pack || d->pack->id != d->pack_id || d->pack->from != from)) {
 		d->pack = find_pack(be, from, d->user, d->packed);
+		d->pack_id = d->pack ? d->pack->id : 0;
+	}
 	if (!parameter || !d->pack) { // without memory for a copy that stays, one that does not
 		run_reorder(be, &d->reorder, from, (uintptr_t)be->reorder);
 		return (uintptr_t)be->reorder;

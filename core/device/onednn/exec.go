@@ -16,6 +16,7 @@ import (
 // exec is a prepared kernel; e is C memory, with the addresses of the arguments written before each
 // run.
 type exec struct {
+	b      *Backend
 	e      *C.td_exec
 	kernel device.Kernel
 	want   []device.Arg
@@ -58,6 +59,7 @@ func (x *exec) mismatch(i int, arg device.Buffer) string {
 // Release frees the primitives and scratch.
 func (x *exec) Release() {
 	if x.e != nil {
+		delete(x.b.execs, x)
 		C.td_release(x.e)
 		x.e = nil
 	}
@@ -114,7 +116,9 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 		}
 		return nil, fault.New(fault.Exhausted, "onednn: no memory for %T", k)
 	}
-	return &exec{e: e, kernel: k, want: want}, nil
+	x := &exec{b: b, e: e, kernel: k, want: want}
+	b.execs[x] = struct{}{}
+	return x, nil
 }
 
 func (b *Backend) conv(kind C.int, c device.Conv2D, n []C.long, text *C.char) *C.td_exec {

@@ -25,6 +25,7 @@ type Backend struct {
 	be      *C.td_backend
 	threads int
 	live    map[*buffer]struct{}
+	execs   map[*exec]struct{}
 	bytes   int64
 }
 
@@ -52,7 +53,7 @@ func New(threads int) (device.Backend, error) {
 	if be == nil {
 		return nil, fault.New(fault.Unavailable, "onednn: %s", C.GoString(text)).WithHint("use device: host")
 	}
-	return &Backend{be: be, threads: threads, live: map[*buffer]struct{}{}}, nil
+	return &Backend{be: be, threads: threads, live: map[*buffer]struct{}{}, execs: map[*exec]struct{}{}}, nil
 }
 
 // Version is the version of the oneDNN library that is loaded: "2.6.3".
@@ -182,10 +183,13 @@ func (b *Backend) touched(buf *buffer) {
 // ParamsChanged makes all packed copies of parameters stale; optimiser kernels do so by themselves.
 func (b *Backend) ParamsChanged() { b.be.generation++ }
 
-// Close frees all buffers; Execs must not run afterwards.
+// Close frees all buffers and Execs, which must not be used afterwards.
 func (b *Backend) Close() error {
 	if b.be == nil {
 		return nil
+	}
+	for x := range b.execs {
+		x.Release()
 	}
 	for buf := range b.live {
 		b.Free(buf)

@@ -435,7 +435,25 @@ func TestPackedWeightsFollowTheirParameter(t *testing.T) {
 	expect("another parameter", 0)
 	bufs[1] = old
 	expect("the first parameter again", 256)
+	// The allocator gives a freed address out again; another layout of the new parameter comes first.
+	flipped, err := b.Prepare(device.MatMul{Batch: 1, M: 64, N: 64, K: 64, TransB: true, Weights: true})
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.Free(old)
 	bufs[1], _ = b.Alloc(device.Real, n)
-	expect("a new parameter, perhaps at the freed address", 0)
+	upper := make([]float32, n)
+	for i := range upper {
+		if i%64 >= i/64 {
+			upper[i] = 1
+		}
+	}
+	b.Write(bufs[1], upper)
+	flipped.Run(bufs)
+	exec.Run(bufs)
+	y := make([]float32, 64*64)
+	b.Read(y, bufs[4])
+	if y[0] != 1 || y[63] != 64 {
+		t.Errorf("a new parameter at a freed address: columns sum to %g … %g, want 1 … 64", y[0], y[63])
+	}
 }

@@ -55,6 +55,7 @@ struct td_backend {
 	size_t reorder_size;
 	uint64_t generation; // counts changes of parameters
 	td_pack *packs;
+	uint64_t pack_ids;
 	int64_t packed; // bytes of packed copies
 };
 
