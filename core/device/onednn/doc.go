@@ -10,7 +10,13 @@
 // call, one at a time, and the results are the same; a caller that calls runtime.LockOSThread first
 // spares the process idle pools. libgomp reads its environment when it is loaded, before main: start
 // the process with OMP_WAIT_POLICY=passive, or its threads spin after every kernel and take the
-// cores from the other processes.
+// cores from the other processes (GOMP_SPINCOUNT does the same in finer steps).
+//
+// # Processors
+//
+// The C kernels exist for any processor, for AVX2 with FMA and for AVX-512, chosen when a backend is
+// opened; TANDEM_ISA=generic or avx2 in the environment chooses a narrower set, for tests. oneDNN
+// chooses for itself (ONEDNN_MAX_CPU_ISA).
 //
 // # Determinism
 //

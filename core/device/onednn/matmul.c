@@ -1,0 +1,159 @@
+//go:build onednn
+
+// Matrix products.
+#include "prim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH, M, N, K, TA, TB, BIAS, RESIDUAL, ACT, PRE, WEIGHTS };
+enum { IDENTITY, RELU, GELU, QUICKGELU };
+
+// matmul is one primitive that does all of it when alpha is 1, a plain one for any other alpha (or
+// where oneDNN has no fast fused one), and the kernel that does the rest after the plain one.
+typedef struct {
+	dn fused, plain;
+	int stops; // fused stops before the activation
+	td_exec *epilogue;
+} matmul;
+
+// matrix describes op(X) [batch, rows, cols] stored transposed or not; one batch needs no third axis.
+static md matrix(const long *n, long rows, long cols, int trans) {
+	long rs = trans ? 1 : cols, cs = trans ? rows : 1;
+	if (n[BATCH] == 1)
+		return td_md_strided(2, (dnnl_dims_t){rows, cols}, (dnnl_dims_t){rs, cs});
+	return td_md_strided(3, (dnnl_dims_t){n[BATCH], rows, cols}, (dnnl_dims_t){rows * cols, rs, cs});
+}
+
+// build makes the primitive. packed lets oneDNN choose the layout of B.
+static int build(td_backend *be, dn *d, const long *n, int bias, int act, int residual, int packed) {
+	md a = matrix(n, n[M], n[K], n[TA]), c = matrix(n, n[M], n[N], 0), b = NULL, any = NULL;
+	d->user = matrix(n, n[K], n[N], n[TB]);
+	if (n[BATCH] == 1) {
+		b = bias ? td_md_strided(2, (dnnl_dims_t){1, n[N]}, (dnnl_dims_t){n[N], 1}) : NULL;
+		any = td_md_tag(2, (dnnl_dims_t){n[K], n[N]}, dnnl_format_tag_any);
+	} else {
+		b = bias ? td_md_strided(3, (dnnl_dims_t){1, 1, n[N]}, (dnnl_dims_t){n[N], n[N], 1}) : NULL;
+		any = td_md_tag(3, (dnnl_dims_t){n[BATCH], n[K], n[N]}, dnnl_format_tag_any);
+	}
+	dnnl_primitive_attr_t attr = td_attr();
+	dnnl_post_ops_t ops = NULL;
+	dnnl_post_ops_create(&ops);
+	int count = 0;
+	float alpha = act == QUICKGELU ? 1.702f : 0;
+	dnnl_alg_kind_t kinds[] = {0, dnnl_eltwise_relu, dnnl_eltwise_gelu_erf, dnnl_eltwise_swish};
+	if (act) {
+#if DNNL_VERSION_MAJOR >= 3
+		dnnl_post_ops_append_eltwise(ops, kinds[act], alpha, 0);
+#else
+		dnnl_post_ops_append_eltwise(ops, 1, kinds[act], alpha, 0);
+#endif
+		count++;
+	}
+	if (residual)
+		dnnl_post_ops_append_binary(ops, dnnl_binary_add, c);
+	if (act || residual)
+		dnnl_primitive_attr_set_post_ops(attr, ops);
+	dnnl_primitive_desc_t pd = NULL;
+	cmd right = packed ? any : d->user;
+#if DNNL_VERSION_MAJOR >= 3
+	int ok = dnnl_matmul_primitive_desc_create(&pd, be->engine, a, right, b, c, attr) == dnnl_success;
+#else
+	dnnl_matmul_desc_t desc;
+	int ok = dnnl_matmul_desc_init(&desc, a, right, b, c) == dnnl_success &&
+			 dnnl_primitive_desc_create(&pd, &desc, attr, be->engine, NULL) == dnnl_success;
+#endif
+	if (ok) {
+		prim *p = &d->main;
+		ok = td_prim_arg(be, p, DNNL_ARG_SRC, a) == 0 && td_prim_arg(be, p, DNNL_ARG_WEIGHTS, td_query(pd, dnnl_query_weights_md)) == 1 &&
+			 td_prim_arg(be, p, DNNL_ARG_DST, c) == 2;
+		if (ok && bias)
+			ok = (d->bias = td_prim_arg(be, p, DNNL_ARG_BIAS, b)) > 0;
+		if (ok && residual)
+			ok = (d->residual = td_prim_arg(be, p, DNNL_ARG_ATTR_MULTIPLE_POST_OP(count) | DNNL_ARG_SRC_1, c)) > 0;
+		ok = ok && td_prim_finish(be, p, pd) && td_set_weights(be, d, td_query(pd, dnnl_query_weights_md), 0);
+	}
+	if (pd)
+		dnnl_primitive_desc_destroy(pd);
+	dnnl_post_ops_destroy(ops);
+	dnnl_primitive_attr_destroy(attr);
+	td_md_free(a);
+	td_md_free(b);
+	td_md_free(c);
+	td_md_free(any);
+	if (!ok)
+		td_dn_free(d);
+	return d->ready = ok;
+}
+
+static void epilogue(td_exec *t, uintptr_t from, uintptr_t bias, uintptr_t residual, uintptr_t to, uintptr_t pre, double alpha) {
+	t->arg[0] = from;
+	t->arg[1] = bias;
+	t->arg[2] = residual;
+	t->arg[3] = to;
+	t->arg[4] = pre;
+	t->s[0] = alpha;
+	t->run(t);
+}
+
+// packs says whether B is worth reordering.
+static int packs(const long *n) { return n[BATCH] == 1; }
+
+void td_run_matmul(td_exec *e) {
+	td_backend *be = e->be;
+	matmul *m = e->dn;
+	uintptr_t bias = e->n[BIAS] ? e->arg[2] : 0, residual = e->n[RESIDUAL] ? e->arg[3] : 0;
+	uintptr_t c = e->arg[4], pre = e->n[PRE] ? e->arg[5] : 0;
+	if (m->fused.ready && e->s[0] == 1) {
+		td_run_dn(be, &m->fused, e->arg[0], e->arg[1], e->n[WEIGHTS], pre ? pre : c, bias, residual);
+		if (m->stops)
+			epilogue(m->epilogue, pre ? pre : c, 0, residual, c, 0, 1);
+		return;
+	}
+	if (!m->plain.ready && !build(be, &m->plain, e->n, 0, 0, 0, packs(e->n))) {
+		fprintf(stderr, "onednn: no memory for a matrix product\n");
+		abort();
+	}
+	td_run_dn(be, &m->plain, e->arg[0], e->arg[1], e->n[WEIGHTS], c, 0, 0);
+	epilogue(m->epilogue, c, bias, residual, c, pre, e->s[0]);
+}
+
+static int slow(dn *d) { return strstr(d->main.impl, "ref") != NULL; }
+
+td_exec *td_new_matmul(td_backend *be, const long *n, char *err, int len) {
+	td_exec *e = td_new_dn(be, td_run_matmul, n, sizeof(matmul));
+	if (!e)
+		return NULL;
+	matmul *m = e->dn;
+	// With Pre the primitive stops before the activation, and the kernel goes on from there; likewise
+	// for ReLU, as oneDNN's makes 0 of a NaN.
+	m->stops = n[PRE] || n[ACT] == RELU;
+	build(be, &m->fused, n, n[BIAS], m->stops ? 0 : n[ACT], m->stops ? 0 : n[RESIDUAL], packs(n));
+	if (m->fused.ready && slow(&m->fused))
+		td_dn_free(&m->fused);
+	if (!m->fused.ready && !build(be, &m->plain, n, 0, 0, 0, packs(n))) {
+		snprintf(err, len, "oneDNN cannot multiply [%ld, %ld, %ld] by [%ld, %ld, %ld]", n[BATCH], n[M], n[K], n[BATCH], n[K], n[N]);
+		td_release(e);
+		return NULL;
+	}
+	long rest[TD_INTS] = {n[BATCH] * n[M], n[N], n[ACT]};
+	double none[TD_FLOATS] = {0};
+	if (!(m->epilogue = td_new(be, td_epilogue, rest, none, 0))) {
+		td_release(e);
+		return NULL;
+	}
+	return e;
+}
+
+void td_matmul_free(td_exec *e) {
+	matmul *m = e->dn;
+	td_dn_free(&m->fused);
+	td_dn_free(&m->plain);
+	td_release(m->epilogue);
+}
+
+const char *td_matmul_impl(td_exec *e) {
+	matmul *m = e->dn;
+	return m->fused.ready ? m->fused.main.impl : m->plain.main.impl;
+}

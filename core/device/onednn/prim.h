@@ -1,0 +1,69 @@
+// What matmul.c and conv.c share: primitives of oneDNN 2.x and 3.x with weights in a layout of its choice.
+#ifndef TD_PRIM_H
+#define TD_PRIM_H
+
+#include "td.h"
+
+// Memory descriptors: 2.x passes structs by pointer, 3.x opaque handles. md is an owned descriptor,
+// cmd a borrowed one; all are of float32. NULL is without memory.
+#if DNNL_VERSION_MAJOR >= 3
+typedef dnnl_memory_desc_t md;
+typedef const_dnnl_memory_desc_t cmd;
+#else
+typedef dnnl_memory_desc_t *md;
+typedef const dnnl_memory_desc_t *cmd;
+#endif
+
+md td_md_strided(int nd, const dnnl_dims_t dims, const dnnl_dims_t strides);
+md td_md_tag(int nd, const dnnl_dims_t dims, dnnl_format_tag_t tag);
+md td_md_clone(cmd from);
+void td_md_free(md);
+
+// prim is one primitive with its memory objects; the last is the scratchpad that all share.
+typedef struct {
+	dnnl_primitive_t p;
+	dnnl_memory_t mem[6];
+	dnnl_exec_arg_t arg[6];
+	int n;
+	char impl[64];
+} prim;
+
+cmd td_query(dnnl_primitive_desc_t pd, dnnl_query_t what);
+// td_prim_arg adds an argument and gives its index, -1 without memory.
+int td_prim_arg(td_backend *be, prim *pr, int id, cmd desc);
+// td_prim_finish makes the primitive of a descriptor once its arguments are there.
+int td_prim_finish(td_backend *be, prim *pr, dnnl_primitive_desc_t pd);
+// td_at sets the address of an argument.
+void td_at(prim *pr, int i, uintptr_t address);
+void td_execute(td_backend *be, prim *pr);
+// td_attr is new attributes that leave the scratchpad to us.
+dnnl_primitive_attr_t td_attr(void);
+
+// dn is a primitive with weights, and what moves them into the layout that it wants.
+typedef struct {
+	prim main, reorder;
+	int ready, has_reorder;
+	md user, packed; // of the weights
+	td_pack *pack;
+	uint64_t pack_id;
+	int bias, residual; // indices of their memory in main, 0 where absent
+} dn;
+
+// td_set_weights compares the layout that the primitive wants with user, the one that the weights
+// have, and prepares the move; back moves out of the primitive's layout.
+int td_set_weights(td_backend *be, dn *d, cmd wanted, int back);
+// td_run_dn runs a primitive of arguments 0 (read), 1 (weights) and 2 (written). parameter says that the
+// packed weights may be kept. bias and residual are 0 where absent.
+void td_run_dn(td_backend *be, dn *d, uintptr_t a, uintptr_t b, int parameter, uintptr_t c, uintptr_t bias,
+	uintptr_t residual);
+void td_run_reorder(td_backend *be, prim *pr, uintptr_t from, uintptr_t to);
+void td_dn_free(dn *d);
+// td_new_dn is an Exec with size zeroed bytes at dn.
+td_exec *td_new_dn(td_backend *be, td_run_fn run, const long *n, size_t size);
+
+// What td_release and td_impl need to know of an Exec with primitives, by its run function.
+void td_run_matmul(td_exec *e);
+void td_matmul_free(td_exec *e);
+const char *td_matmul_impl(td_exec *e);
+
+#endif
