@@ -22,6 +22,8 @@ const (
 // activation) → C [Batch, M, N]. With Pre, a second output follows: the value before the activation
 // [Batch, M, N], which a backward pass needs.
 // Weights says that B is a parameter: a backend may keep a packed copy until ParamsChanged.
+// BF16 rounds the elements of A and B to bfloat16 first (RoundBF16); products are added up in Real, and
+// everything after the sum is in Real too.
 // Scalars: alpha (default 1), multiplied onto op(A)·op(B).
 type MatMul struct {
 	Batch, M, N, K int
@@ -30,6 +32,7 @@ type MatMul struct {
 	Act            Activation
 	Pre            bool
 	Weights        bool
+	BF16           bool
 }
 
 // SumRows is out[j] = Σi x[i, j]: a bias gradient. Args: x [Rows, Cols] → out [Cols].
@@ -147,9 +150,10 @@ type Normalize struct {
 type Patchify struct{ B, H, W, C, P int }
 
 // Conv2D is a convolution without bias, NHWC, weights [OutC, InC, KH, KW], zero padding on all sides.
-// OH = (H + 2·Pad − KH)/Stride + 1.
+// OH = (H + 2·Pad − KH)/Stride + 1. BF16 is as for MatMul: both inputs are rounded, the result is not.
 type Conv2D struct {
 	B, H, W, InC, OutC, KH, KW, Stride, Pad int
+	BF16                                    bool
 }
 
 // ConvForward args: x [B, H, W, InC], w → y [B, OH, OW, OutC]. ConvBackData args: w, dy → dx.

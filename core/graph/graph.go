@@ -16,6 +16,9 @@ import (
 type Options struct {
 	// Training says that layers which behave differently in training (BatchNorm) do so.
 	Training bool
+	// BF16 rounds the inputs of every matrix product and convolution, gradients included, to bfloat16;
+	// sums and all else, attention included, stay Real.
+	BF16 bool
 }
 
 // Graph is an expression graph under construction. It is not safe for concurrent use.

@@ -56,6 +56,9 @@ func (g *Graph) apply(o op, in ...*Node) *Node {
 	o.g, o.id, o.scope, o.in = g, g.ops, g.where(), in
 	g.ops++
 	if o.kernel != nil {
+		if g.options.BF16 {
+			o.kernel = device.WithBF16(o.kernel)
+		}
 		args, err := device.Signature(o.kernel)
 		if err != nil {
 			return g.fail(o.name, "%v", err)

@@ -73,7 +73,7 @@ func (b *Backend[T]) Prepare(k device.Kernel) (device.Exec, error) {
 func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 	switch k := kernel.(type) {
 	case device.MatMul:
-		return b.matMul(k)
+		return b.rounding(k.BF16, b.matMul(k))
 	case device.SumRows:
 		return b.sumRows(k)
 	case device.SumCols:
@@ -113,11 +113,11 @@ func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 	case device.Patchify:
 		return b.patchify(k)
 	case device.ConvForward:
-		return b.convForward(k.Conv2D)
+		return b.rounding(k.BF16, b.convForward(k.Conv2D))
 	case device.ConvBackData:
-		return b.convBackData(k.Conv2D)
+		return b.rounding(k.BF16, b.convBackData(k.Conv2D))
 	case device.ConvBackWeights:
-		return b.convBackWeights(k.Conv2D)
+		return b.rounding(k.BF16, b.convBackWeights(k.Conv2D))
 	case device.AvgPool:
 		return b.avgPool(k.Pool2D)
 	case device.AvgPoolBack:

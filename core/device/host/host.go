@@ -19,7 +19,8 @@ type Float interface{ float32 | float64 }
 // Backend computes in Go on T. Its methods are for one goroutine at a time.
 type Backend[T Float] struct {
 	threads int
-	live    int64 // bytes allocated and not freed
+	live    int64  // bytes allocated and not freed
+	rounded [2][]T // the inputs of a product in bfloat16
 }
 
 var _ device.Backend = (*Backend[float32])(nil)

@@ -1,0 +1,32 @@
+package device
+
+import "math"
+
+// RoundBF16 is the bfloat16 nearest to x, ties to even: eight bits of significand, the exponents of
+// float32. Numbers beyond the largest become infinite; NaN stays NaN.
+func RoundBF16(x float32) float32 {
+	u := math.Float32bits(x)
+	if x != x {
+		return math.Float32frombits(u&^0xffff | 0x400000)
+	}
+	return math.Float32frombits((u + 0x7fff + u>>16&1) &^ 0xffff)
+}
+
+// WithBF16 is a kernel with its products in bfloat16; kernels without products are returned as they are.
+func WithBF16(kernel Kernel) Kernel {
+	switch k := kernel.(type) {
+	case MatMul:
+		k.BF16 = true
+		return k
+	case ConvForward:
+		k.BF16 = true
+		return k
+	case ConvBackData:
+		k.BF16 = true
+		return k
+	case ConvBackWeights:
+		k.BF16 = true
+		return k
+	}
+	return kernel
+}
