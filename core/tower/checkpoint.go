@@ -15,6 +15,7 @@ import (
 	"tandem/core/graph"
 	"tandem/core/token"
 	"tandem/core/weights"
+	"tandem/core/weights/keymap"
 )
 
 // A checkpoint is a safetensors file with
@@ -38,17 +39,23 @@ type array struct {
 
 // arrays are what a checkpoint holds of device memory.
 func (e *encoder) arrays() []array {
-	var list []array
-	add := func(prefix string, l graph.Layout, flat device.Buffer) {
-		for _, entry := range l.Entries {
-			list = append(list, array{prefix + entry.Name, entry.Shape, e.backend.View(flat, entry.Off, entry.N)})
-		}
-	}
-	p := e.params
-	add("", p.store.Layout, p.store.Values)
-	add("", p.states.Layout, p.states.Values)
+	list := e.values()
 	for _, s := range e.optim.States() {
-		add("optim."+s.Name+".", p.store.Layout, s.Buffer)
+		list = append(list, e.views("optim."+s.Name+".", e.params.store.Layout, s.Buffer)...)
+	}
+	return list
+}
+
+// values are the parameters and the running statistics.
+func (e *encoder) values() []array {
+	p := e.params
+	return append(e.views("", p.store.Layout, p.store.Values), e.views("", p.states.Layout, p.states.Values)...)
+}
+
+// views are the arrays of a layout in a flat buffer.
+func (e *encoder) views(prefix string, l graph.Layout, flat device.Buffer) (list []array) {
+	for _, entry := range l.Entries {
+		list = append(list, array{prefix + entry.Name, entry.Shape, e.backend.View(flat, entry.Off, entry.N)})
 	}
 	return list
 }
@@ -99,7 +106,8 @@ func (e *encoder) Save(ctx context.Context, path string) error {
 	return weights.Write(path, tensors, meta)
 }
 
-// Load implements clip.Encoder. Everything is checked before anything is changed.
+// Load implements clip.Encoder: what Save wrote, or published weights. Everything is checked before
+// anything is changed.
 func (e *encoder) Load(ctx context.Context, path string) error {
 	if err := e.ready(ctx, "load"); err != nil {
 		return err
@@ -110,6 +118,9 @@ func (e *encoder) Load(ctx context.Context, path string) error {
 	}
 	defer f.Close()
 	meta := f.Metadata()
+	if !keymap.Own(meta["format"]) {
+		return e.loadPublished(ctx, path)
+	}
 	if err := e.checkMetadata(meta); err != nil {
 		return err.WithFile(path, 0, 0)
 	}
@@ -151,16 +162,21 @@ func (e *encoder) checkMetadata(got map[string]string) *fault.Error {
 			return fault.New(fault.Invalid, "%s is %q, want %q", key, got[key], want[key]).WithOp("load")
 		}
 	}
+	return sameConfig(got["config"], want["config"])
+}
+
+// sameConfig finds what differs between the JSON of two configs, except in some keys.
+func sameConfig(got, want string, except ...string) *fault.Error {
 	var a, b map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(got["config"]), &a); err != nil {
+	if err := json.Unmarshal([]byte(got), &a); err != nil {
 		return fault.New(fault.Corrupt, "config in the metadata: %w", err).WithOp("load")
 	}
-	if err := json.Unmarshal([]byte(want["config"]), &b); err != nil {
+	if err := json.Unmarshal([]byte(want), &b); err != nil {
 		return fault.New(fault.Internal, "config: %w", err).WithOp("load")
 	}
 	keys := slices.Sorted(maps.Keys(b))
 	for _, key := range append(keys, slices.Sorted(maps.Keys(a))...) {
-		if !bytes.Equal(a[key], b[key]) {
+		if !bytes.Equal(a[key], b[key]) && !slices.Contains(except, key) {
 			return fault.New(fault.Invalid, "the file is of a network with %s %s, this one has %s", key, orNone(a[key]), orNone(b[key])).
 				WithOp("load").WithPath("with." + key)
 		}

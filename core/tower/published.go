@@ -1,0 +1,104 @@
+package tower
+
+import (
+	"context"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/token"
+	"tandem/core/weights/keymap"
+)
+
+// loadPublished is Load of weights that no tower saved: OpenCLIP's, OpenAI's or transformers' names
+// (core/weights/keymap), positions resampled to this network's. Only parameters and running statistics
+// are taken; the optimiser's state starts anew. A tokenizer and the network's config count when the file
+// has them, as those that tandem exports do. Everything is checked before anything is changed.
+func (e *encoder) loadPublished(ctx context.Context, path string) error {
+	f, err := keymap.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	arrays := e.values()
+	if err := e.checkPublished(f, arrays); err != nil {
+		return err.WithOp("load").WithFile(path, 0, 0)
+	}
+	if err := e.publishedTokenizer(f.Metadata()[keymap.MetaTokenizer]); err != nil {
+		return err
+	}
+	for _, a := range arrays {
+		if err := alive(ctx, "load"); err != nil {
+			return err
+		}
+		values, err := f.F32(a.name, a.shape...)
+		if err != nil {
+			return err
+		}
+		e.backend.Write(a.buffer, values)
+	}
+	for _, s := range e.optim.States() {
+		e.backend.Zero(s.Buffer)
+	}
+	for t := range e.tickets {
+		e.release(t)
+	}
+	e.touched = false
+	e.backend.ParamsChanged()
+	return nil
+}
+
+// checkPublished holds names and shapes against the network: none missing, none left over.
+func (e *encoder) checkPublished(f *keymap.File, arrays []array) *fault.Error {
+	invalid := func(err error) *fault.Error {
+		if own, ok := err.(*fault.Error); ok {
+			return own
+		}
+		return fault.New(fault.Invalid, "%w", err)
+	}
+	key := keymap.MetaImage
+	if e.modality == clip.Text {
+		key = keymap.MetaText
+	}
+	if config := f.Metadata()[key]; config != "" {
+		want, err := e.metadata()
+		if err != nil {
+			return invalid(err)
+		}
+		// Positions are resampled to these sizes.
+		if err := sameConfig(config, want["config"], "image_size", "context_length"); err != nil {
+			return err
+		}
+	}
+	known := map[string]bool{}
+	for _, a := range arrays {
+		known[a.name] = true
+		if err := f.Check(a.name, a.shape...); err != nil {
+			return invalid(err).WithHint("the settings of the %s encoder have to be those of the weights: width, layers, embed_dim, …", e.modality)
+		}
+	}
+	for _, name := range f.Names() {
+		if keymap.Modality(name) == string(e.modality) && !known[name] {
+			return fault.New(fault.Invalid, "tensor %q is none of this encoder's", name)
+		}
+	}
+	return nil
+}
+
+// publishedTokenizer takes the file's tokenizer, JSON, for texts; without one that of the config stays.
+func (e *encoder) publishedTokenizer(saved string) error {
+	t, ok := e.front.(*textFront)
+	switch {
+	case !ok:
+		return nil
+	case saved == "" && t.tokenizer == nil:
+		return fault.New(fault.Invalid, "the weights come without a tokenizer").WithOp("load").WithPath("with.tokenizer").
+			WithHint("CLIP's is tokenizer: clip with merges: bpe_simple_vocab_16e6.txt.gz")
+	case saved == "":
+		return nil
+	}
+	tokenizer, err := token.Load([]byte(saved))
+	if err != nil {
+		return err
+	}
+	return t.adopt(tokenizer)
+}

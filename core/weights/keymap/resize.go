@@ -1,0 +1,121 @@
+package keymap
+
+import (
+	"math"
+	"strings"
+
+	"tandem/core/fault"
+)
+
+// resizer gives the function that resamples positions from one shape to another: OpenCLIP's
+// resize_pos_embed and resize_text_pos_embed, the former also for the positions of an attention pool.
+// Shapes are [tokens, width]. What cannot be resampled is fault.Invalid.
+func resizer(name string, from, to []int) (func([]float32) []float32, error) {
+	invalid := fault.New(fault.Invalid, "tensor %q is %v, want %v", name, from, to)
+	if !strings.HasSuffix(name, "positional_embedding") || len(from) != 2 || len(to) != 2 || from[1] != to[1] || from[0] < 1 || to[0] < 1 {
+		return nil, invalid
+	}
+	width := from[1]
+	if !strings.HasPrefix(name, "visual.") {
+		return func(x []float32) []float32 { return resample(x, 1, from[0], to[0], width, linear(from[0], to[0])) }, nil
+	}
+	a, b := side(from[0]-1), side(to[0]-1)
+	if a < 1 || b < 1 {
+		return nil, invalid
+	}
+	return func(x []float32) []float32 { return resizeGrid(x, a, b, width) }, nil
+}
+
+// side is the side of a square of n positions, 0 when n is none.
+func side(n int) int {
+	s := int(math.Round(math.Sqrt(float64(max(n, 0)))))
+	if s*s != n {
+		return 0
+	}
+	return s
+}
+
+// resizeGrid resamples positions x [1 + a², width] to [1 + b², width]: the class token as it is, the
+// grid by PyTorch's antialiased bicubic interpolation, which is Pillow's (a = -1/2, support widened by
+// the scale when shrinking), first along rows, then along columns.
+func resizeGrid(x []float32, a, b, width int) []float32 {
+	taps := bicubic(a, b)
+	rows := resample(x[width:], a, a, b, width, taps)         // [a, b, width]
+	grid := resample(rows, 1, a, b, b*width, taps)            // [b, b, width]
+	return append(append([]float32{}, x[:width]...), grid...) // [1 + b², width]
+}
+
+// taps are the weights of one output: inputs first … first+len(w)-1.
+type taps struct {
+	first int
+	w     []float64
+}
+
+// resample filters the middle axis of x [outer, from, inner].
+func resample(x []float32, outer, from, to, inner int, filter []taps) []float32 {
+	out := make([]float32, outer*to*inner)
+	for o := range outer {
+		for i, t := range filter {
+			row := out[(o*to+i)*inner:][:inner]
+			for c := range row {
+				sum := 0.0
+				for j, w := range t.w {
+					sum += w * float64(x[(o*from+t.first+j)*inner+c])
+				}
+				row[c] = float32(sum)
+			}
+		}
+	}
+	return out
+}
+
+// bicubic are the filters from one length to another.
+func bicubic(from, to int) []taps {
+	scale := float64(from) / float64(to)
+	stretch := max(scale, 1)
+	out := make([]taps, to)
+	for i := range out {
+		center := scale * (float64(i) + .5)
+		first := max(0, int(center-2*stretch+.5))
+		end := min(from, int(center+2*stretch+.5))
+		t, sum := taps{first: first, w: make([]float64, end-first)}, 0.0
+		for j := range t.w {
+			t.w[j] = cubic((float64(j+first) - center + .5) / stretch)
+			sum += t.w[j]
+		}
+		for j := range t.w {
+			t.w[j] /= sum
+		}
+		out[i] = t
+	}
+	return out
+}
+
+// cubic is Keys' kernel with a = -1/2.
+func cubic(x float64) float64 {
+	const a = -.5
+	switch x = math.Abs(x); {
+	case x < 1:
+		return ((a+2)*x-(a+3))*x*x + 1
+	case x < 2:
+		return (((x-5)*x+8)*x - 4) * a
+	}
+	return 0
+}
+
+// linear are the filters of plain linear interpolation, corners not aligned.
+func linear(from, to int) []taps {
+	scale := float64(from) / float64(to)
+	out := make([]taps, to)
+	for i := range out {
+		at := max(0, scale*(float64(i)+.5)-.5)
+		first := min(int(at), from-1)
+		t := at - float64(first)
+		if first+1 < from {
+			out[i] = taps{first, []float64{1 - t, t}}
+		} else {
+			out[i] = taps{first, []float64{1}}
+		}
+	}
+	return out
+}
