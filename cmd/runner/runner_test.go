@@ -477,10 +477,13 @@ func TestBench(t *testing.T) {
 		Parameters int64   `json:"parameters"`
 		OverheadMS float64 `json:"overhead_ms"`
 		PeakGFLOPS float64 `json:"peak_gflops"`
+		PeakShare  float64 `json:"peak_share"`
+		StepGFLOP  float64 `json:"step_gflop"`
 		Steps      int     `json:"steps"`
 		Breakdown  []struct {
-			Part string  `json:"part"`
-			MS   float64 `json:"ms"`
+			Part    string  `json:"part"`
+			MS      float64 `json:"ms"`
+			Waiting bool    `json:"waiting"`
 		} `json:"breakdown"`
 	}
 	if err := json.Unmarshal([]byte(must(t, dir, "bench", "tiny.yaml", "--json", "--steps", "4", "--warmup", "1")), &b); err != nil {
@@ -489,10 +492,20 @@ func TestBench(t *testing.T) {
 	if b.StepMS <= 0 || b.ImagesPerS <= 0 || b.Parameters == 0 || b.Steps != 4 || b.PeakGFLOPS <= 0 || b.OverheadMS <= 0 || b.OverheadMS >= b.StepMS {
 		t.Errorf("%+v", b)
 	}
+	if b.StepGFLOP <= 0 || b.PeakShare <= 0 || b.PeakShare > 1 {
+		t.Errorf("%g GFLOP a step, %g of the peak", b.StepGFLOP, b.PeakShare)
+	}
+	sum := 0.0
 	for _, c := range b.Breakdown {
+		if !c.Waiting {
+			sum += c.MS
+		}
 		if strings.HasSuffix(c.Part, "ward") && (c.MS <= 0 || c.MS > b.StepMS) {
 			t.Errorf("%s took %g of %g ms", c.Part, c.MS, b.StepMS)
 		}
+	}
+	if sum < b.StepMS/2 || sum > 2*b.StepMS { // of medians
+		t.Errorf("the parts take %g of %g ms", sum, b.StepMS)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "results")); err == nil {
 		t.Error("bench left results")

@@ -119,14 +119,22 @@ func (a *app) benched(b *run.Bench) error {
 	if err := report.Rows(a.stdout, report.Text, []string{"part", "ms", "of the step", "where"}, rows); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("\n%s: %s parameters, batch %d, %d threads, %s\n%s images/s, %s ms a step (median of %d)\n%s GFLOP a step, %s GFLOP/s",
+	text := fmt.Sprintf("\n%s: %s parameters, batch %d, %d threads, %s\n%s images/s, %s ms a step (median of %d)\n%s GFLOP computed a step%s, %s GFLOP/s",
 		b.Experiment, report.Count(float64(b.Parameters)), b.BatchSize, b.Threads, b.Device,
-		report.Number(round1(b.ImagesPerS)), report.Number(round1(b.StepMS)), b.Steps, report.Number(round1(b.StepGFLOP)), report.Number(round1(b.GFLOPS)))
+		report.Number(round1(b.ImagesPerS)), report.Number(round1(b.StepMS)), b.Steps, report.Number(round1(b.StepGFLOP)), uncounted(b.Uncounted), report.Number(round1(b.GFLOPS)))
 	if b.PeakGFLOPS > 0 {
 		text += fmt.Sprintf(", %s of the measured %s matrix product peak", report.Percent(b.PeakShare), report.Number(round1(b.PeakGFLOPS)))
 	}
 	_, err := fmt.Fprintln(a.stdout, text)
 	return err
+}
+
+// uncounted says what a sum of operations lacks.
+func uncounted(parts []string) string {
+	if len(parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (without that of %s: the plugin does not count it)", strings.Join(parts, ", "))
 }
 
 func round1(v float64) float64 { return float64(int64(v*10+0.5)) / 10 }

@@ -163,6 +163,14 @@ type Encoder interface {
 	Close() error
 }
 
+// Meter is an encoder or a loss that counts its work. It is optional.
+type Meter interface {
+	// Work is the floating-point operations done so far in matrix products, convolutions and attention
+	// by Forward, Backward and Compute, a multiply-add counted as 2: what was really computed, for
+	// captions no more than their length. It only grows.
+	Work() float64
+}
+
 // LossConfig configures a loss.
 type LossConfig struct {
 	With      json.RawMessage

@@ -128,7 +128,7 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Arena: s.arena, Lost: p.lost, Observe: func(c wire.Call) {
 		p.stats.add(c)
 		if s.options.Observe != nil {
-			s.options.Observe(c)
+			s.options.Observe(Call{p.label, c})
 		}
 	}})
 	if err := p.introduce(ctx); err != nil {
@@ -322,6 +322,7 @@ type MethodStats struct {
 	Failed int
 	Client time.Duration // as the callers waited; Client − Server is the wire
 	Server time.Duration // inside the plugin
+	Work   float64       // floating-point operations, where the plugin counts them (clip.Meter)
 }
 
 type stats struct {
@@ -347,6 +348,7 @@ func (s *stats) add(c wire.Call) {
 	}
 	m.Client += c.Client
 	m.Server += c.Server
+	m.Work += c.Work
 }
 
 func (s *stats) list() []MethodStats {

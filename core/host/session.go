@@ -27,9 +27,15 @@ type SessionOptions struct {
 	// LogDir is where each plugin's stderr is written, as plugin-<label>.log; "" for nowhere.
 	LogDir string
 	// Observe, when not nil, is told of every call of every plugin, from the goroutine that made it.
-	Observe func(wire.Call)
+	Observe func(Call)
 	// NoSharedMemory sends tensors through the plugins' sockets.
 	NoSharedMemory bool
+}
+
+// Call is one call of a plugin of a session.
+type Call struct {
+	Label string // StartOptions.Label of the process
+	wire.Call
 }
 
 // StartOptions configure one plugin of a session.

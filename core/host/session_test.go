@@ -16,7 +16,6 @@ import (
 	"tandem/core/fault"
 	"tandem/core/host"
 	"tandem/core/tensor"
-	"tandem/core/wire"
 )
 
 func bothWays(t *testing.T, f func(t *testing.T, o host.SessionOptions)) {
@@ -355,8 +354,8 @@ func TestCloseIsQuickAndLeavesNothing(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	var mu sync.Mutex
-	var calls []wire.Call
-	s := session(t, host.SessionOptions{Observe: func(c wire.Call) {
+	var calls []host.Call
+	s := session(t, host.SessionOptions{Observe: func(c host.Call) {
 		mu.Lock()
 		defer mu.Unlock()
 		calls = append(calls, c)

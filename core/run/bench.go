@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"tandem/core/device/devices"
 	"tandem/core/fault"
+	"tandem/core/host"
 	"tandem/core/spec"
 	"tandem/core/store"
 	"tandem/core/train"
@@ -32,15 +34,22 @@ type Bench struct {
 	OverheadMS    float64 `json:"overhead_ms"`
 	OverheadShare float64 `json:"overhead_share"`
 
-	// StepGFLOP is the model's work in a step, 10⁹ operations: forward once, backward twice as much;
-	// what accumulation computes again is not counted.
-	StepGFLOP  float64 `json:"step_gflop"`
-	GFLOPS     float64 `json:"gflops"`
-	PeakGFLOPS float64 `json:"peak_gflops"` // measured matrix product rate of the device; 0: unknown
+	// StepGFLOP is what the plugins computed in a step, in 10⁹ operations: matrix products,
+	// convolutions and attention of the captions' real lengths, forward and backward, with what
+	// accumulation computes twice; a multiply-add is two. GFLOPS is that over the step's time.
+	StepGFLOP float64 `json:"step_gflop"`
+	GFLOPS    float64 `json:"gflops"`
+	// Uncounted are the parts, image, text or loss, whose plugin does not count its operations: they
+	// are missing from StepGFLOP.
+	Uncounted []string `json:"uncounted,omitempty"`
+	// PeakGFLOPS is the device's rate of matrix products, the best that was measured before and after
+	// the steps; 0: unknown.
+	PeakGFLOPS float64 `json:"peak_gflops"`
 	PeakShare  float64 `json:"peak_share"`
 }
 
-// Cost is one part of a step. Parts overlap when both towers compute at once: they do not add up.
+// Cost is one part of a step. The parts that do not wait add up to the step, but for their being
+// medians; when both towers compute at once a negative part takes away what is counted twice.
 type Cost struct {
 	Part    string  `json:"part"`
 	MS      float64 `json:"ms"`
@@ -59,9 +68,7 @@ func (l Lab) Bench(ctx context.Context, s *spec.Spec, warmup, steps int, w Watch
 	if err != nil {
 		return nil, err
 	}
-	w.Doing("measuring the peak")
-	peak := peakGFLOPS(s)
-	w.Doing("")
+	peak := peakGFLOPS(s, w)
 	dir, err := os.MkdirTemp("", "tandem-bench-")
 	if err != nil {
 		return nil, fault.New(fault.Exhausted, "%w", err)
@@ -76,13 +83,14 @@ func (l Lab) Bench(ctx context.Context, s *spec.Spec, warmup, steps int, w Watch
 	if err != nil {
 		return nil, err
 	}
-	m, err := l.open(ctx, s, "", true, w)
+	meter := &meter{warmup: warmup}
+	m, err := l.observed(ctx, s, "", true, w, meter.observe)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
 	m.begin.Steps, m.begin.ID = warmup+steps, ""
-	meter := &meter{model: m, before: m.stats(), warmup: warmup}
+	meter.model, meter.before, meter.spans = m, m.stats(), nil
 	t, err := meter.trainer(s, rec, w)
 	if err != nil {
 		return nil, err
@@ -91,11 +99,13 @@ func (l Lab) Bench(ctx context.Context, s *spec.Spec, warmup, steps int, w Watch
 	if _, err := t.Run(ctx, nil); err != nil {
 		return nil, err
 	}
-	return meter.bench(s, peak), nil
+	return meter.bench(s, max(peak, peakGFLOPS(s, w))), nil
 }
 
 // peakGFLOPS is 0 where the device cannot be measured from here.
-func peakGFLOPS(s *spec.Spec) float64 {
+func peakGFLOPS(s *spec.Spec, w Watcher) float64 {
+	w.Doing("measuring the peak")
+	defer w.Doing("")
 	b, err := devices.Open(s.Device, threads(s)[roleImage])
 	if err != nil {
 		return 0
@@ -110,17 +120,62 @@ func peakGFLOPS(s *spec.Spec) float64 {
 // meter takes the plugins' counters apart step by step.
 type meter struct {
 	*model
-	before map[string]time.Duration
+	before map[string]counters
 	warmup int
 	steps  []measured
+
+	mu    sync.Mutex
+	spans []interval // of towers and loss since the last step
 }
+
+// counters are of one role and method: time inside the plugin and work done.
+type counters struct {
+	time time.Duration
+	work float64
+}
+
+// interval is a time during which a plugin computed.
+type interval struct{ from, to time.Time }
 
 // measured is one step: its parts as durations.
 type measured struct {
 	wall     time.Duration
 	phases   [train.Phases]time.Duration
 	inside   map[string]time.Duration // "image Forward" → time inside the plugin
+	work     map[string]float64       // the same, in operations
+	computed time.Duration            // that at least one of towers and loss computed
+	twice    time.Duration            // that more than one did, counted once less than they were many
 	overhead time.Duration
+}
+
+// observe notes when towers and loss computed.
+func (m *meter) observe(c host.Call) {
+	if c.Label == roleData || c.Failed {
+		return
+	}
+	from := c.Inside
+	if from.IsZero() { // unknown: in the middle of what the caller waited
+		from = c.Start.Add((c.Client - c.Server) / 2)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.spans = append(m.spans, interval{from, from.Add(c.Server)})
+}
+
+// union is how long at least one of the intervals lasted. It sorts them.
+func union(spans []interval) (total time.Duration) {
+	slices.SortFunc(spans, func(a, b interval) int { return a.from.Compare(b.from) })
+	var end time.Time
+	for _, s := range spans {
+		if s.from.Before(end) {
+			s.from = end
+		}
+		if s.to.After(s.from) {
+			total += s.to.Sub(s.from)
+			end = s.to
+		}
+	}
+	return total
 }
 
 func (m *meter) trainer(s *spec.Spec, rec *store.Run, w Watcher) (*train.Trainer, error) {
@@ -129,60 +184,50 @@ func (m *meter) trainer(s *spec.Spec, rec *store.Run, w Watcher) (*train.Trainer
 		Steps: m.begin.Steps, BatchSize: t.BatchSize, MicroBatchSize: t.MicroBatchSize, Samples: m.begin.Data.Len, Seed: s.Seed,
 		Shuffle: s.Data.Train.Shuffle, LR: func(int) float64 { return t.LR * 1e-3 }, MaxGradNorm: t.MaxGradNorm,
 		Parallel: t.ParallelTowers, LogEvery: t.LogEvery, Prefetch: s.Data.Prefetch,
-	}, m.Parts, rec, train.Hooks{Step: func(r train.StepReport) { m.add(r, s.Train.ParallelTowers); w.Step(r) }})
+	}, m.Parts, rec, train.Hooks{Step: func(r train.StepReport) { m.add(r); w.Step(r) }})
 }
 
-// stats are the counters of all plugins: role and method → time inside.
-func (m *model) stats() map[string]time.Duration {
-	out := map[string]time.Duration{}
+// stats are the counters of all plugins by role and method.
+func (m *model) stats() map[string]counters {
+	out := map[string]counters{}
 	for role, p := range m.byRole {
 		for _, s := range p.Stats() {
-			out[role+" "+s.Method] = s.Server
+			out[role+" "+s.Method] = counters{s.Server, s.Work}
 		}
 	}
 	return out
 }
 
-func (m *meter) add(r train.StepReport, parallel bool) {
+func (m *meter) add(r train.StepReport) {
 	now := m.stats()
 	before := m.before
 	m.before = now
+	m.mu.Lock()
+	spans := m.spans
+	m.spans = nil
+	m.mu.Unlock()
 	if r.Step <= m.warmup {
 		return
 	}
-	x := measured{wall: r.Duration + r.Phases[train.PhaseRecord], phases: r.Phases, inside: map[string]time.Duration{}}
+	x := measured{wall: r.Duration + r.Phases[train.PhaseRecord], phases: r.Phases, inside: map[string]time.Duration{}, work: map[string]float64{}}
 	for k, v := range now {
-		x.inside[k] = v - before[k]
+		x.inside[k], x.work[k] = v.time-before[k].time, v.work-before[k].work
 	}
-	// What computed during each phase: at once, the longest counts; in turn, the sum.
-	computed := time.Duration(0)
-	for _, phase := range []struct {
-		method string
-		roles  []string
-	}{
-		{"Forward", []string{roleImage, roleText}}, {"Compute", []string{roleLoss}}, {"Backward", []string{roleImage, roleText}},
-		{"GradNorm", []string{roleImage, roleText, roleLoss}}, {"Step", []string{roleImage, roleText, roleLoss}},
-	} {
-		var sum, longest time.Duration
-		for _, role := range phase.roles {
-			d := x.inside[role+" "+phase.method]
-			sum, longest = sum+d, max(longest, d)
-		}
-		if parallel {
-			sum = longest
-		}
-		computed += sum
+	for _, i := range spans {
+		x.twice += i.to.Sub(i.from)
 	}
-	x.overhead = x.wall - computed
+	x.computed = union(spans)
+	x.twice -= x.computed
+	x.overhead = x.wall - x.computed
 	m.steps = append(m.steps, x)
 }
 
 // bench is the medians of what was measured.
 func (m *meter) bench(s *spec.Spec, peak float64) *Bench {
-	median := func(of func(measured) time.Duration) float64 {
+	middle := func(of func(measured) float64) float64 {
 		values := make([]float64, len(m.steps))
 		for i, x := range m.steps {
-			values[i] = of(x).Seconds() * 1000
+			values[i] = of(x)
 		}
 		slices.Sort(values)
 		n := len(values)
@@ -191,19 +236,33 @@ func (m *meter) bench(s *spec.Spec, peak float64) *Bench {
 		}
 		return (values[(n-1)/2] + values[n/2]) / 2
 	}
+	median := func(of func(measured) time.Duration) float64 {
+		return middle(func(x measured) float64 { return of(x).Seconds() * 1000 })
+	}
+	operations := func(x measured) (sum float64) {
+		for _, w := range x.work {
+			sum += w
+		}
+		return sum
+	}
 	b := &Bench{
 		Experiment: s.Name, Device: deviceText(s, m.begin.Image), Threads: threads(s)[roleImage], Steps: len(m.steps),
 		BatchSize: s.Train.BatchSize, Parameters: m.begin.Parameters(), PeakGFLOPS: peak,
 		StepMS:     median(func(x measured) time.Duration { return x.wall }),
 		OverheadMS: median(func(x measured) time.Duration { return x.overhead }),
-		StepGFLOP:  3 * float64(s.Train.BatchSize) * (m.begin.Image.FLOPs + m.begin.Text.FLOPs) / 1e9,
+		StepGFLOP:  middle(operations) / 1e9,
 	}
 	if b.StepMS == 0 {
 		return b
 	}
 	b.OverheadShare = b.OverheadMS / b.StepMS
 	b.ImagesPerS = 1000 * float64(b.BatchSize) / b.StepMS
-	b.GFLOPS = b.StepGFLOP / b.StepMS * 1000
+	b.GFLOPS = middle(func(x measured) float64 { return operations(x) / x.wall.Seconds() }) / 1e9
+	for _, role := range []string{roleImage, roleText, roleLoss} {
+		if middle(func(x measured) float64 { return x.work[role+" Forward"] + x.work[role+" Compute"] }) == 0 {
+			b.Uncounted = append(b.Uncounted, role)
+		}
+	}
 	if peak > 0 {
 		b.PeakShare = b.GFLOPS / peak
 	}
@@ -219,6 +278,9 @@ func (m *meter) bench(s *spec.Spec, peak float64) *Bench {
 	add("loss", true, func(x measured) time.Duration {
 		return x.inside[roleLoss+" Compute"] + x.inside[roleLoss+" GradNorm"] + x.inside[roleLoss+" Step"]
 	})
+	if twice := median(func(x measured) time.Duration { return x.twice }); twice > 0 {
+		b.Breakdown = append(b.Breakdown, Cost{Part: "at once, counted twice", MS: -twice, Share: -twice / b.StepMS, Plugin: true})
+	}
 	add("data wait", false, func(x measured) time.Duration { return x.phases[train.PhaseData] })
 	add("store", false, func(x measured) time.Duration { return x.phases[train.PhaseRecord] })
 	add("wire and trainer", false, func(x measured) time.Duration {

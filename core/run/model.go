@@ -31,9 +31,14 @@ func (m *model) Close() error { return m.session.Close() }
 // open starts and configures the plugins of s. With fresh false the text encoder gets no captions:
 // it learns its vocabulary from a checkpoint.
 func (l Lab) open(ctx context.Context, s *spec.Spec, logDir string, fresh bool, w Watcher) (m *model, err error) {
+	return l.observed(ctx, s, logDir, fresh, w, nil)
+}
+
+// observed is open with an observer of every call, who is told from the goroutine that made it.
+func (l Lab) observed(ctx context.Context, s *spec.Spec, logDir string, fresh bool, w Watcher, observe func(host.Call)) (m *model, err error) {
 	w.Doing("starting plugins")
 	defer w.Doing("")
-	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog, LogDir: logDir})
+	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog, LogDir: logDir, Observe: observe})
 	if err != nil {
 		return nil, err
 	}

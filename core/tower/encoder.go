@@ -36,6 +36,7 @@ type encoder struct {
 	touched bool
 	tickets map[clip.Ticket]flight
 	last    clip.Ticket
+	work    float64 // of all Forwards and Backwards
 }
 
 // flight is a forward pass that waits for its gradient.
@@ -44,7 +45,13 @@ type flight struct {
 	instance *graph.Instance
 }
 
-var _ clip.Encoder = (*encoder)(nil)
+var (
+	_ clip.Encoder = (*encoder)(nil)
+	_ clip.Meter   = (*encoder)(nil)
+)
+
+// Work implements clip.Meter.
+func (e *encoder) Work() float64 { return e.work }
 
 // Configure implements clip.Encoder.
 func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
@@ -152,6 +159,8 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 		e.programs.give(p, instance)
 		return nil, 0, err
 	}
+	forward, _ := p.prog.FLOPs()
+	e.work += forward
 	instance.Read(0, out.F32())
 	if row, ok := finite(out.F32(), e.dim); !ok {
 		e.programs.give(p, instance)
@@ -191,6 +200,8 @@ func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tens
 		mode = graph.Overwrite
 	}
 	err := f.instance.Backward(mode)
+	_, backward := f.program.prog.FLOPs()
+	e.work += backward
 	e.touched = true
 	e.release(t)
 	return err

@@ -201,3 +201,27 @@ func TestLoadNamesWhatDiffers(t *testing.T) {
 		t.Errorf("the file as it was: %v", err)
 	}
 }
+
+// Work is that of the passes done.
+func TestWorkIsWhatWasComputed(t *testing.T) {
+	e, ctx := configured(t), context.Background()
+	const batch = 4
+	const forward = 2 * batch * 3 * 3 // multiply-adds of [4, 3]·[3, 3]
+	if _, _, err := e.Forward(ctx, request(batch, clip.Eval)); err != nil {
+		t.Fatal(err)
+	}
+	if w := e.Work(); w != forward {
+		t.Errorf("after a forward pass %g operations, want %d", w, forward)
+	}
+	_, ticket, err := e.Forward(ctx, request(batch, clip.Train))
+	if err == nil {
+		err = e.Backward(ctx, ticket, tensor.New(tensor.F32, batch, 3))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Pictures need no gradient, so that backward is one product, for the weights.
+	if w := e.Work(); w != 3*forward {
+		t.Errorf("after two forward passes and a backward one %g operations, want %d", w, 3*forward)
+	}
+}

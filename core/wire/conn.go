@@ -21,8 +21,13 @@ const settleWait = 500 * time.Millisecond
 type Call struct {
 	Plugin string        // encoders/vit
 	Method string        // Forward
+	Start  time.Time     // when the caller began to wait
 	Client time.Duration // as the caller waited
-	Server time.Duration // of that, inside the plugin's method proper; 0 when the call failed
+	// Inside is when the plugin's method proper began, on the caller's clock; zero where the plugin or
+	// the system does not say. Server is how long it took; 0 when the call failed.
+	Inside time.Time
+	Server time.Duration
+	Work   float64 // floating-point operations of the method; 0: none, or not counted
 	Failed bool
 }
 
@@ -63,7 +68,10 @@ func (c *Conn) Descriptor(ctx context.Context) ([]byte, error) {
 }
 
 // answer is what every response has.
-type answer interface{ GetKernelNanos() int64 }
+type answer interface {
+	GetKernelNanos() int64
+	GetStartNanos() int64
+}
 
 // call makes one RPC with the memory that use holds, gives the memory back once the plugin cannot
 // touch it any more, and explains errors.
@@ -79,9 +87,12 @@ func call[Q any, R answer](ctx context.Context, use *lease, method string,
 		use.release()
 	}
 	if c.observe != nil {
-		o := Call{Plugin: c.name, Method: method, Client: elapsed, Failed: err != nil}
+		o := Call{Plugin: c.name, Method: method, Start: start, Client: elapsed, Failed: err != nil}
 		if err == nil {
-			o.Server = time.Duration(response.GetKernelNanos())
+			o.Server, o.Inside = time.Duration(response.GetKernelNanos()), fromClock(response.GetStartNanos())
+			if w, ok := any(response).(interface{ GetWork() float64 }); ok {
+				o.Work = w.GetWork()
+			}
 		}
 		c.observe(o)
 	}

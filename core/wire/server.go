@@ -193,18 +193,42 @@ func (s *Server) close(ctx context.Context, impl func() error) (*pb.Done, error)
 	}
 	return handle(ctx, s, closing, onThread, func() (*pb.Done, error) {
 		s.ended = true
-		return done(impl)
+		return done(nil, impl)
 	})
 }
 
-// done times a method that gives nothing but an error.
-func done(method func() error) (*pb.Done, error) {
-	start := time.Now()
+// done measures a method of impl that gives nothing but an error.
+func done(impl any, method func() error) (*pb.Done, error) {
+	span := begin(impl)
 	err := method()
-	return &pb.Done{KernelNanos: nanos(start)}, err
+	out := &pb.Done{}
+	out.StartNanos, out.KernelNanos, out.Work = span.end()
+	return out, err
 }
 
-func nanos(start time.Time) int64 { return time.Since(start).Nanoseconds() }
+// span is a method of an implementation under way.
+type span struct {
+	start  time.Time
+	meter  clip.Meter // nil: the implementation does not count its work
+	before float64
+}
+
+func begin(impl any) span {
+	s := span{start: time.Now()}
+	if m, ok := impl.(clip.Meter); ok {
+		s.meter, s.before = m, m.Work()
+	}
+	return s
+}
+
+// end gives when the span began, how long it took and what work was done.
+func (s span) end() (start, took int64, work float64) {
+	took = time.Since(s.start).Nanoseconds()
+	if s.meter != nil {
+		work = s.meter.Work() - s.before
+	}
+	return toClock(s.start), took, work
+}
 
 func missing(what string) error {
 	return fault.New(fault.Invalid, "the request lacks %s", what)
@@ -218,27 +242,29 @@ type trainableServer struct {
 
 func (t *trainableServer) GradNorm(ctx context.Context, _ *pb.Empty) (*pb.GradNormResponse, error) {
 	return handle(ctx, t.s, using, onThread, func() (*pb.GradNormResponse, error) {
-		start := time.Now()
+		span := begin(nil)
 		sum, err := t.impl.GradNorm(ctx)
-		return &pb.GradNormResponse{SumOfSquares: sum, KernelNanos: nanos(start)}, err
+		out := &pb.GradNormResponse{SumOfSquares: sum}
+		out.StartNanos, out.KernelNanos, _ = span.end()
+		return out, err
 	})
 }
 
 func (t *trainableServer) Step(ctx context.Context, q *pb.StepRequest) (*pb.Done, error) {
 	return handle(ctx, t.s, using, onThread, func() (*pb.Done, error) {
-		return done(func() error { return t.impl.Step(ctx, int(q.Step), q.Lr, q.Scale) })
+		return done(nil, func() error { return t.impl.Step(ctx, int(q.Step), q.Lr, q.Scale) })
 	})
 }
 
 func (t *trainableServer) Save(ctx context.Context, q *pb.FileRequest) (*pb.Done, error) {
 	return handle(ctx, t.s, using, onThread, func() (*pb.Done, error) {
-		return done(func() error { return t.impl.Save(ctx, q.Path) })
+		return done(nil, func() error { return t.impl.Save(ctx, q.Path) })
 	})
 }
 
 func (t *trainableServer) Load(ctx context.Context, q *pb.FileRequest) (*pb.Done, error) {
 	return handle(ctx, t.s, using, onThread, func() (*pb.Done, error) {
-		return done(func() error { return t.impl.Load(ctx, q.Path) })
+		return done(nil, func() error { return t.impl.Load(ctx, q.Path) })
 	})
 }
 

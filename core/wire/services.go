@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"time"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
@@ -17,10 +16,10 @@ type encoderServer struct {
 
 func (e *encoderServer) Configure(ctx context.Context, q *pb.EncoderConfig) (*pb.EncoderInfo, error) {
 	return handle(ctx, e.s, configuring, onThread, func() (*pb.EncoderInfo, error) {
-		start := time.Now()
+		span := begin(nil)
 		info, err := e.impl.Configure(ctx, encoderConfigIn(q))
 		out := encoderInfoOut(info)
-		out.KernelNanos = nanos(start)
+		out.StartNanos, out.KernelNanos, _ = span.end()
 		return out, err
 	})
 }
@@ -34,10 +33,11 @@ func (e *encoderServer) Forward(ctx context.Context, q *pb.ForwardRequest) (*pb.
 		if (images != nil) == (len(q.Texts) > 0) {
 			return nil, fault.New(fault.Invalid, "forward wants images or texts, one of the two")
 		}
-		start := time.Now()
+		span := begin(e.impl)
 		embedding, ticket, err := e.impl.Forward(ctx, clip.ForwardRequest{
 			Images: images, Texts: q.Texts, Mode: clip.Mode(q.Mode), Step: int(q.Step), Micro: int(q.Micro)})
-		out := &pb.ForwardResponse{Ticket: uint64(ticket), KernelNanos: nanos(start)}
+		out := &pb.ForwardResponse{Ticket: uint64(ticket)}
+		out.StartNanos, out.KernelNanos, out.Work = span.end()
 		if err != nil {
 			return nil, err
 		}
@@ -57,13 +57,13 @@ func (e *encoderServer) Backward(ctx context.Context, q *pb.BackwardRequest) (*p
 		if grad == nil {
 			return nil, missing("the gradient")
 		}
-		return done(func() error { return e.impl.Backward(ctx, clip.Ticket(q.Ticket), grad) })
+		return done(e.impl, func() error { return e.impl.Backward(ctx, clip.Ticket(q.Ticket), grad) })
 	})
 }
 
 func (e *encoderServer) Discard(ctx context.Context, q *pb.DiscardRequest) (*pb.Done, error) {
 	return handle(ctx, e.s, using, onThread, func() (*pb.Done, error) {
-		return done(func() error { return e.impl.Discard(ctx, clip.Ticket(q.Ticket)) })
+		return done(nil, func() error { return e.impl.Discard(ctx, clip.Ticket(q.Ticket)) })
 	})
 }
 
@@ -79,9 +79,11 @@ type lossServer struct {
 
 func (l *lossServer) Configure(ctx context.Context, q *pb.LossConfig) (*pb.LossInfo, error) {
 	return handle(ctx, l.s, configuring, onThread, func() (*pb.LossInfo, error) {
-		start := time.Now()
+		span := begin(nil)
 		info, err := l.impl.Configure(ctx, lossConfigIn(q))
-		return &pb.LossInfo{Parameters: info.Parameters, Backend: valid(info.Backend), KernelNanos: nanos(start)}, err
+		out := &pb.LossInfo{Parameters: info.Parameters, Backend: valid(info.Backend)}
+		out.StartNanos, out.KernelNanos, _ = span.end()
+		return out, err
 	})
 }
 
@@ -98,9 +100,9 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 		if image == nil || text == nil {
 			return nil, missing("an embedding")
 		}
-		start := time.Now()
+		span := begin(l.impl)
 		r, err := l.impl.Compute(ctx, clip.LossRequest{Image: image, Text: text, Train: q.Train, PerSample: q.PerSample})
-		took := nanos(start)
+		start, took, work := span.end()
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +110,7 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 			return nil, fault.New(fault.Internal, "the loss gave neither a result nor an error")
 		}
 		out := lossResultOut(r)
-		out.KernelNanos = took
+		out.StartNanos, out.KernelNanos, out.Work = start, took, work
 		if !q.Train {
 			r.DImage.Free()
 			r.DText.Free()
@@ -134,10 +136,10 @@ type datasetServer struct {
 
 func (d *datasetServer) Configure(ctx context.Context, q *pb.DatasetConfig) (*pb.DatasetInfo, error) {
 	return handle(ctx, d.s, configuring, anywhere, func() (*pb.DatasetInfo, error) {
-		start := time.Now()
+		span := begin(nil)
 		info, err := d.impl.Configure(ctx, datasetConfigIn(q))
 		out := datasetInfoOut(info)
-		out.KernelNanos = nanos(start)
+		out.StartNanos, out.KernelNanos, _ = span.end()
 		return out, err
 	})
 }
@@ -152,9 +154,9 @@ func (d *datasetServer) Batch(ctx context.Context, q *pb.BatchRequest) (*pb.Batc
 		for i, index := range q.Indices {
 			request.Indices[i] = int(index)
 		}
-		start := time.Now()
+		span := begin(nil)
 		batch, err := d.impl.Batch(ctx, request)
-		took := nanos(start)
+		start, took, _ := span.end()
 		if err != nil {
 			return nil, err
 		}
@@ -162,7 +164,7 @@ func (d *datasetServer) Batch(ctx context.Context, q *pb.BatchRequest) (*pb.Batc
 			return nil, fault.New(fault.Internal, "the dataset gave neither a batch nor an error")
 		}
 		out := batchOut(batch)
-		out.KernelNanos = took
+		out.StartNanos, out.KernelNanos = start, took
 		out.Images, err = d.s.window.answer("pictures", batch.Images, q.Out)
 		return out, err
 	})
@@ -170,9 +172,11 @@ func (d *datasetServer) Batch(ctx context.Context, q *pb.BatchRequest) (*pb.Batc
 
 func (d *datasetServer) Captions(ctx context.Context, q *pb.CaptionsRequest) (*pb.CaptionsResponse, error) {
 	return handle(ctx, d.s, using, anywhere, func() (*pb.CaptionsResponse, error) {
-		start := time.Now()
+		span := begin(nil)
 		list, err := d.impl.Captions(ctx, int(q.Limit))
-		return &pb.CaptionsResponse{Captions: validAll(list), KernelNanos: nanos(start)}, err
+		out := &pb.CaptionsResponse{Captions: validAll(list)}
+		out.StartNanos, out.KernelNanos, _ = span.end()
+		return out, err
 	})
 }
 

@@ -37,6 +37,15 @@ func mapShared(fd uintptr, size int64) ([]byte, error) {
 	return unix.Mmap(int(fd), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
 }
 
+// monotonic is CLOCK_MONOTONIC, one clock for all processes; 0 when it cannot be read.
+func monotonic() int64 {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) != nil {
+		return 0
+	}
+	return t.Nano()
+}
+
 func unmap(mem []byte) { _ = unix.Munmap(mem) }
 
 // punch gives the pages of a block back to the system; they read as zero afterwards.

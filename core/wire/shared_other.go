@@ -11,6 +11,8 @@ func makeShared() (*os.File, []byte, error) { return nil, nil, errors.ErrUnsuppo
 
 func mapShared(uintptr, int64) ([]byte, error) { return nil, errors.ErrUnsupported }
 
+func monotonic() int64 { return 0 }
+
 func unmap([]byte) {}
 
 func punch(*os.File, uint64, uint64) error { return errors.ErrUnsupported }

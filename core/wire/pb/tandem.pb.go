@@ -170,6 +170,8 @@ func (*Empty) Descriptor() ([]byte, []int) {
 type Done struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	Work          float64                `protobuf:"fixed64,13,opt,name=work,proto3" json:"work,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -207,6 +209,20 @@ func (*Done) Descriptor() ([]byte, []int) {
 func (x *Done) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
+	}
+	return 0
+}
+
+func (x *Done) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
+	}
+	return 0
+}
+
+func (x *Done) GetWork() float64 {
+	if x != nil {
+		return x.Work
 	}
 	return 0
 }
@@ -594,6 +610,7 @@ type EncoderInfo struct {
 	Flops         float64                `protobuf:"fixed64,7,opt,name=flops,proto3" json:"flops,omitempty"`
 	Backend       string                 `protobuf:"bytes,8,opt,name=backend,proto3" json:"backend,omitempty"`
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -691,6 +708,13 @@ func (x *EncoderInfo) GetKernelNanos() int64 {
 	return 0
 }
 
+func (x *EncoderInfo) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
+	}
+	return 0
+}
+
 type ForwardRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Images *Tensor                `protobuf:"bytes,1,opt,name=images,proto3" json:"images,omitempty"` // u8 [B, S, S, 3]; absent for texts
@@ -781,6 +805,8 @@ type ForwardResponse struct {
 	Embedding     *Tensor                `protobuf:"bytes,1,opt,name=embedding,proto3" json:"embedding,omitempty"` // f32 [B, D], in out when that was given
 	Ticket        uint64                 `protobuf:"varint,2,opt,name=ticket,proto3" json:"ticket,omitempty"`
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	Work          float64                `protobuf:"fixed64,13,opt,name=work,proto3" json:"work,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -832,6 +858,20 @@ func (x *ForwardResponse) GetTicket() uint64 {
 func (x *ForwardResponse) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
+	}
+	return 0
+}
+
+func (x *ForwardResponse) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
+	}
+	return 0
+}
+
+func (x *ForwardResponse) GetWork() float64 {
+	if x != nil {
+		return x.Work
 	}
 	return 0
 }
@@ -936,6 +976,7 @@ type GradNormResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SumOfSquares  float64                `protobuf:"fixed64,1,opt,name=sum_of_squares,json=sumOfSquares,proto3" json:"sum_of_squares,omitempty"` // may be NaN or infinite
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -980,6 +1021,13 @@ func (x *GradNormResponse) GetSumOfSquares() float64 {
 func (x *GradNormResponse) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
+	}
+	return 0
+}
+
+func (x *GradNormResponse) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
 	}
 	return 0
 }
@@ -1177,6 +1225,7 @@ type LossInfo struct {
 	Parameters    int64                  `protobuf:"varint,1,opt,name=parameters,proto3" json:"parameters,omitempty"`
 	Backend       string                 `protobuf:"bytes,2,opt,name=backend,proto3" json:"backend,omitempty"`
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1228,6 +1277,13 @@ func (x *LossInfo) GetBackend() string {
 func (x *LossInfo) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
+	}
+	return 0
+}
+
+func (x *LossInfo) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
 	}
 	return 0
 }
@@ -1370,6 +1426,8 @@ type LossResponse struct {
 	Scalars       map[string]float64     `protobuf:"bytes,5,rep,name=scalars,proto3" json:"scalars,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	PerSample     map[string]*Floats     `protobuf:"bytes,6,rep,name=per_sample,json=perSample,proto3" json:"per_sample,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	Work          float64                `protobuf:"fixed64,13,opt,name=work,proto3" json:"work,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1449,6 +1507,20 @@ func (x *LossResponse) GetPerSample() map[string]*Floats {
 func (x *LossResponse) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
+	}
+	return 0
+}
+
+func (x *LossResponse) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
+	}
+	return 0
+}
+
+func (x *LossResponse) GetWork() float64 {
+	if x != nil {
+		return x.Work
 	}
 	return 0
 }
@@ -1681,6 +1753,7 @@ type DatasetInfo struct {
 	Skipped       int64                  `protobuf:"varint,4,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	Note          string                 `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1753,6 +1826,13 @@ func (x *DatasetInfo) GetNote() string {
 func (x *DatasetInfo) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
+	}
+	return 0
+}
+
+func (x *DatasetInfo) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
 	}
 	return 0
 }
@@ -1984,6 +2064,7 @@ type BatchResponse struct {
 	Labels        map[string]*Ints       `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Faults        []*SampleFault         `protobuf:"bytes,7,rep,name=faults,proto3" json:"faults,omitempty"`
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2074,6 +2155,13 @@ func (x *BatchResponse) GetKernelNanos() int64 {
 	return 0
 }
 
+func (x *BatchResponse) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
+	}
+	return 0
+}
+
 type CaptionsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Limit         int64                  `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"` // 0: all
@@ -2122,6 +2210,7 @@ type CaptionsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Captions      []string               `protobuf:"bytes,1,rep,name=captions,proto3" json:"captions,omitempty"`
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2166,6 +2255,13 @@ func (x *CaptionsResponse) GetCaptions() []string {
 func (x *CaptionsResponse) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
+	}
+	return 0
+}
+
+func (x *CaptionsResponse) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
 	}
 	return 0
 }
@@ -2346,9 +2442,12 @@ var File_tandem_proto protoreflect.FileDescriptor
 const file_tandem_proto_rawDesc = "" +
 	"\n" +
 	"\ftandem.proto\x12\ttandem.v1\"\a\n" +
-	"\x05Empty\")\n" +
+	"\x05Empty\"^\n" +
 	"\x04Done\x12!\n" +
-	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\"\xac\x01\n" +
+	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
+	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
+	"startNanos\x12\x12\n" +
+	"\x04work\x18\r \x01(\x01R\x04work\"\xac\x01\n" +
 	"\x06Tensor\x12&\n" +
 	"\x05dtype\x18\x01 \x01(\x0e2\x10.tandem.v1.DTypeR\x05dtype\x12\x14\n" +
 	"\x05shape\x18\x02 \x03(\x03R\x05shape\x12\x14\n" +
@@ -2379,7 +2478,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\x04seed\x18\x03 \x01(\x04R\x04seed\x122\n" +
 	"\toptimizer\x18\x04 \x01(\v2\x14.tandem.v1.OptimizerR\toptimizer\x12,\n" +
 	"\acompute\x18\x05 \x01(\v2\x12.tandem.v1.ComputeR\acompute\x12\x1a\n" +
-	"\bcaptions\x18\x06 \x03(\tR\bcaptions\"\x9e\x02\n" +
+	"\bcaptions\x18\x06 \x03(\tR\bcaptions\"\xbf\x02\n" +
 	"\vEncoderInfo\x12\x1a\n" +
 	"\bmodality\x18\x01 \x01(\tR\bmodality\x12\x1b\n" +
 	"\tembed_dim\x18\x02 \x01(\x03R\bembedDim\x12\x1e\n" +
@@ -2393,26 +2492,33 @@ const file_tandem_proto_rawDesc = "" +
 	"vocab_size\x18\x06 \x01(\x03R\tvocabSize\x12\x14\n" +
 	"\x05flops\x18\a \x01(\x01R\x05flops\x12\x18\n" +
 	"\abackend\x18\b \x01(\tR\abackend\x12!\n" +
-	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\"\xc5\x01\n" +
+	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
+	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
+	"startNanos\"\xc5\x01\n" +
 	"\x0eForwardRequest\x12)\n" +
 	"\x06images\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\x06images\x12\x14\n" +
 	"\x05texts\x18\x02 \x03(\tR\x05texts\x12#\n" +
 	"\x04mode\x18\x03 \x01(\x0e2\x0f.tandem.v1.ModeR\x04mode\x12\x12\n" +
 	"\x04step\x18\x04 \x01(\x03R\x04step\x12\x14\n" +
 	"\x05micro\x18\x05 \x01(\x03R\x05micro\x12#\n" +
-	"\x03out\x18\x06 \x01(\v2\x11.tandem.v1.TensorR\x03out\"}\n" +
+	"\x03out\x18\x06 \x01(\v2\x11.tandem.v1.TensorR\x03out\"\xb2\x01\n" +
 	"\x0fForwardResponse\x12/\n" +
 	"\tembedding\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\tembedding\x12\x16\n" +
 	"\x06ticket\x18\x02 \x01(\x04R\x06ticket\x12!\n" +
-	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\"P\n" +
+	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
+	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
+	"startNanos\x12\x12\n" +
+	"\x04work\x18\r \x01(\x01R\x04work\"P\n" +
 	"\x0fBackwardRequest\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\x04R\x06ticket\x12%\n" +
 	"\x04grad\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x04grad\"(\n" +
 	"\x0eDiscardRequest\x12\x16\n" +
-	"\x06ticket\x18\x01 \x01(\x04R\x06ticket\"[\n" +
+	"\x06ticket\x18\x01 \x01(\x04R\x06ticket\"|\n" +
 	"\x10GradNormResponse\x12$\n" +
 	"\x0esum_of_squares\x18\x01 \x01(\x01R\fsumOfSquares\x12!\n" +
-	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\"G\n" +
+	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
+	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
+	"startNanos\"G\n" +
 	"\vStepRequest\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x0e\n" +
 	"\x02lr\x18\x02 \x01(\x01R\x02lr\x12\x14\n" +
@@ -2427,13 +2533,15 @@ const file_tandem_proto_rawDesc = "" +
 	"batch_size\x18\x03 \x01(\x03R\tbatchSize\x12\x12\n" +
 	"\x04seed\x18\x04 \x01(\x04R\x04seed\x122\n" +
 	"\toptimizer\x18\x05 \x01(\v2\x14.tandem.v1.OptimizerR\toptimizer\x12,\n" +
-	"\acompute\x18\x06 \x01(\v2\x12.tandem.v1.ComputeR\acompute\"g\n" +
+	"\acompute\x18\x06 \x01(\v2\x12.tandem.v1.ComputeR\acompute\"\x88\x01\n" +
 	"\bLossInfo\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\x01 \x01(\x03R\n" +
 	"parameters\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12!\n" +
-	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\"\xf0\x01\n" +
+	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
+	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
+	"startNanos\"\xf0\x01\n" +
 	"\vLossRequest\x12'\n" +
 	"\x05image\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\x05image\x12%\n" +
 	"\x04text\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x04text\x12\x14\n" +
@@ -2443,7 +2551,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\tout_image\x18\x05 \x01(\v2\x11.tandem.v1.TensorR\boutImage\x12,\n" +
 	"\bout_text\x18\x06 \x01(\v2\x11.tandem.v1.TensorR\aoutText\" \n" +
 	"\x06Floats\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\x02R\x06values\"\xa5\x04\n" +
+	"\x06values\x18\x01 \x03(\x02R\x06values\"\xda\x04\n" +
 	"\fLossResponse\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\x01R\x05value\x12*\n" +
 	"\ad_image\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x06dImage\x12(\n" +
@@ -2452,7 +2560,10 @@ const file_tandem_proto_rawDesc = "" +
 	"\ascalars\x18\x05 \x03(\v2$.tandem.v1.LossResponse.ScalarsEntryR\ascalars\x12E\n" +
 	"\n" +
 	"per_sample\x18\x06 \x03(\v2&.tandem.v1.LossResponse.PerSampleEntryR\tperSample\x12!\n" +
-	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x1a8\n" +
+	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
+	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
+	"startNanos\x12\x12\n" +
+	"\x04work\x18\r \x01(\x01R\x04work\x1a8\n" +
 	"\n" +
 	"PartsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -2480,14 +2591,16 @@ const file_tandem_proto_rawDesc = "" +
 	"\tcache_dir\x18\x06 \x01(\tR\bcacheDir\"6\n" +
 	"\x06Target\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aclasses\x18\x02 \x03(\tR\aclasses\"\xb5\x01\n" +
+	"\aclasses\x18\x02 \x03(\tR\aclasses\"\xd6\x01\n" +
 	"\vDatasetInfo\x12\x10\n" +
 	"\x03len\x18\x01 \x01(\x03R\x03len\x12+\n" +
 	"\atargets\x18\x02 \x03(\v2\x11.tandem.v1.TargetR\atargets\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x18\n" +
 	"\askipped\x18\x04 \x01(\x03R\askipped\x12\x12\n" +
 	"\x04note\x18\x05 \x01(\tR\x04note\x12!\n" +
-	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\"y\n" +
+	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
+	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
+	"startNanos\"y\n" +
 	"\fBatchRequest\x12\x18\n" +
 	"\aindices\x18\x01 \x03(\x03R\aindices\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x14\n" +
@@ -2500,7 +2613,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\aStrings\x12\x16\n" +
 	"\x06values\x18\x01 \x03(\tR\x06values\"\x1e\n" +
 	"\x04Ints\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\x05R\x06values\"\x85\x03\n" +
+	"\x06values\x18\x01 \x03(\x05R\x06values\"\xa6\x03\n" +
 	"\rBatchResponse\x12)\n" +
 	"\x06images\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\x06images\x12\x1a\n" +
 	"\bcaptions\x18\x02 \x03(\tR\bcaptions\x12$\n" +
@@ -2509,15 +2622,19 @@ const file_tandem_proto_rawDesc = "" +
 	"\x06groups\x18\x05 \x03(\x03R\x06groups\x12<\n" +
 	"\x06labels\x18\x06 \x03(\v2$.tandem.v1.BatchResponse.LabelsEntryR\x06labels\x12.\n" +
 	"\x06faults\x18\a \x03(\v2\x16.tandem.v1.SampleFaultR\x06faults\x12!\n" +
-	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x1aJ\n" +
+	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
+	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
+	"startNanos\x1aJ\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12%\n" +
 	"\x05value\x18\x02 \x01(\v2\x0f.tandem.v1.IntsR\x05value:\x028\x01\"'\n" +
 	"\x0fCaptionsRequest\x12\x14\n" +
-	"\x05limit\x18\x01 \x01(\x03R\x05limit\"Q\n" +
+	"\x05limit\x18\x01 \x01(\x03R\x05limit\"r\n" +
 	"\x10CaptionsResponse\x12\x1a\n" +
 	"\bcaptions\x18\x01 \x03(\tR\bcaptions\x12!\n" +
-	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\"F\n" +
+	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
+	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
+	"startNanos\"F\n" +
 	"\x06Faults\x12(\n" +
 	"\x06faults\x18\x01 \x03(\v2\x10.tandem.v1.FaultR\x06faults\x12\x12\n" +
 	"\x04list\x18\x02 \x01(\bR\x04list\"\xd5\x01\n" +
