@@ -84,6 +84,8 @@ td_backend *td_open(int threads, char *err, int len) {
 		be->ops = td_ops_v3;
 		be->isa = "avx2";
 	}
+	int isa = dnnl_get_effective_cpu_isa();
+	be->bf16 = be->ops == td_ops_v4 && (isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
 #endif
 	return be;
 }

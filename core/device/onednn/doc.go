@@ -18,6 +18,11 @@
 // opened; TANDEM_ISA=generic or avx2 in the environment chooses a narrower set, for tests. oneDNN
 // chooses for itself (ONEDNN_MAX_CPU_ISA).
 //
+// Kernels with BF16 use oneDNN's products of bfloat16 where the processor has AVX512_BF16: operands are
+// rounded into scratch, parameters into their packed copy. Elsewhere they are float32 products of
+// rounded operands: the same numbers up to the order of the sums, at the speed of float32 or less.
+// TANDEM_ISA=generic and avx2 choose the latter.
+//
 // # Determinism
 //
 // Work is cut into fixed parts by the thread count, and partial sums are added in order; there are no

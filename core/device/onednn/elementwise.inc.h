@@ -200,3 +200,13 @@ static void lion(td_exec *e) {
 	lion_flat(e);
 	e->be->generation++;
 }
+
+// bf16 is a float's bits with the nearest bfloat16 in the upper half, ties to even; NaN stays NaN.
+static inline uint32_t bf16(uint32_t u) {
+	uint32_t rounded = u + 0x7fff + (u >> 16 & 1), quiet = u | 0x400000;
+	return (u & 0x7fffffff) > 0x7f800000 ? quiet : rounded;
+}
+
+FLAT(to_bf16, 2, const uint32_t *x = (const uint32_t *)e->arg[0]; uint16_t *y = (uint16_t *)e->arg[1], y[i] = bf16(x[i]) >> 16)
+FLAT(round_bf16, 2, const uint32_t *x = (const uint32_t *)e->arg[0]; uint32_t *y = (uint32_t *)e->arg[1],
+	y[i] = bf16(x[i]) & 0xffff0000)

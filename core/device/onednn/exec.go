@@ -45,6 +45,13 @@ func (x *exec) Run(args []device.Buffer, scalars ...float64) {
 		e.s[i] = C.double(s)
 	}
 	C.td_run(e)
+	if x.b.be.half[0].from|x.b.be.half[1].from != 0 {
+		for i := range x.want {
+			if x.want[i].Out && !x.want[i].Absent {
+				x.b.written(args[i].(*buffer))
+			}
+		}
+	}
 }
 
 func (x *exec) mismatch(i int, arg device.Buffer) string {
@@ -91,7 +98,7 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 	switch k := k.(type) {
 	case device.MatMul:
 		fill(n[:], k.Batch, k.M, k.N, k.K, bit(k.TransA), bit(k.TransB), bit(k.Bias), bit(k.Residual), int(k.Act),
-			bit(k.Pre), bit(k.Weights))
+			bit(k.Pre), bit(k.Weights), bit(k.BF16))
 		e = C.td_new_matmul(b.be, &n[0], text, 256)
 	case device.ConvForward:
 		e = b.conv(0, k.Conv2D, n[:], text)
@@ -122,7 +129,7 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 }
 
 func (b *Backend) conv(kind C.int, c device.Conv2D, n []C.long, text *C.char) *C.td_exec {
-	fill(n, c.B, c.H, c.W, c.InC, c.OutC, c.KH, c.KW, c.Stride, c.Pad)
+	fill(n, c.B, c.H, c.W, c.InC, c.OutC, c.KH, c.KW, c.Stride, c.Pad, bit(c.BF16))
 	return C.td_new_conv(b.be, kind, &n[0], text, 256)
 }
 

@@ -7,35 +7,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH, M, N, K, TA, TB, BIAS, RESIDUAL, ACT, PRE, WEIGHTS };
+enum { BATCH, M, N, K, TA, TB, BIAS, RESIDUAL, ACT, PRE, WEIGHTS, HALF };
 enum { IDENTITY, RELU, GELU, QUICKGELU };
 
 // matmul is one primitive that does all of it when alpha is 1, a plain one for any other alpha (or
 // where oneDNN has no fast fused one), and the kernel that does the rest after the plain one.
 typedef struct {
 	dn fused, plain;
+	int kind;  // TD_EXACT, TD_BF16 or TD_ROUNDED
 	int stops; // fused stops before the activation
 	td_exec *epilogue;
 } matmul;
 
 // matrix describes op(X) [batch, rows, cols] stored transposed or not; one batch needs no third axis.
-static md matrix(const long *n, long rows, long cols, int trans) {
+static md matrix(dnnl_data_type_t type, const long *n, long rows, long cols, int trans) {
 	long rs = trans ? 1 : cols, cs = trans ? rows : 1;
 	if (n[BATCH] == 1)
-		return td_md_strided(2, (dnnl_dims_t){rows, cols}, (dnnl_dims_t){rs, cs});
-	return td_md_strided(3, (dnnl_dims_t){n[BATCH], rows, cols}, (dnnl_dims_t){rows * cols, rs, cs});
+		return td_md_strided(type, 2, (dnnl_dims_t){rows, cols}, (dnnl_dims_t){rs, cs});
+	return td_md_strided(type, 3, (dnnl_dims_t){n[BATCH], rows, cols}, (dnnl_dims_t){rows * cols, rs, cs});
 }
 
-// build makes the primitive. packed lets oneDNN choose the layout of B.
-static int build(td_backend *be, dn *d, const long *n, int bias, int act, int residual, int packed) {
-	md a = matrix(n, n[M], n[K], n[TA]), c = matrix(n, n[M], n[N], 0), b = NULL, any = NULL;
-	d->user = matrix(n, n[K], n[N], n[TB]);
+// packs says whether oneDNN is to choose the layout of B. In bfloat16 a B that is no parameter is
+// rounded as it stands, and moved by the product itself.
+static int packs(const long *n, int kind) { return n[BATCH] == 1 && (n[WEIGHTS] || kind != TD_BF16); }
+
+// build makes the primitive.
+static int build(td_backend *be, dn *d, const long *n, int kind, int bias, int act, int residual) {
+	int packed = packs(n, kind);
+	dnnl_data_type_t type = td_type(kind);
+	md a = matrix(type, n, n[M], n[K], n[TA]), c = matrix(dnnl_f32, n, n[M], n[N], 0), b = NULL, any = NULL;
+	// What is packed comes in float32: the move makes it bfloat16.
+	d->user = matrix(packed ? dnnl_f32 : type, n, n[K], n[N], n[TB]);
+	d->kind = kind;
+	d->na = n[BATCH] * n[M] * n[K];
+	d->nb = n[BATCH] * n[K] * n[N];
 	if (n[BATCH] == 1) {
-		b = bias ? td_md_strided(2, (dnnl_dims_t){1, n[N]}, (dnnl_dims_t){n[N], 1}) : NULL;
-		any = td_md_tag(2, (dnnl_dims_t){n[K], n[N]}, dnnl_format_tag_any);
+		b = bias ? td_md_strided(dnnl_f32, 2, (dnnl_dims_t){1, n[N]}, (dnnl_dims_t){n[N], 1}) : NULL;
+		any = td_md_tag(type, 2, (dnnl_dims_t){n[K], n[N]}, dnnl_format_tag_any);
 	} else {
-		b = bias ? td_md_strided(3, (dnnl_dims_t){1, 1, n[N]}, (dnnl_dims_t){n[N], n[N], 1}) : NULL;
-		any = td_md_tag(3, (dnnl_dims_t){n[BATCH], n[K], n[N]}, dnnl_format_tag_any);
+		b = bias ? td_md_strided(dnnl_f32, 3, (dnnl_dims_t){1, 1, n[N]}, (dnnl_dims_t){n[N], n[N], 1}) : NULL;
+		any = td_md_tag(type, 3, (dnnl_dims_t){n[BATCH], n[K], n[N]}, dnnl_format_tag_any);
 	}
 	dnnl_primitive_attr_t attr = td_attr();
 	dnnl_post_ops_t ops = NULL;
@@ -72,7 +83,8 @@ static int build(td_backend *be, dn *d, const long *n, int bias, int act, int re
 			ok = (d->bias = td_prim_arg(be, p, DNNL_ARG_BIAS, b)) > 0;
 		if (ok && residual)
 			ok = (d->residual = td_prim_arg(be, p, DNNL_ARG_ATTR_MULTIPLE_POST_OP(count) | DNNL_ARG_SRC_1, c)) > 0;
-		ok = ok && td_prim_finish(be, p, pd) && td_set_weights(be, d, td_query(pd, dnnl_query_weights_md), 0);
+		ok = ok && td_prim_finish(be, p, pd) && td_set_weights(be, d, td_query(pd, dnnl_query_weights_md), 0) &&
+			 td_half_room(be, 0, kind, d->na) && td_half_room(be, 1, d->has_reorder ? TD_EXACT : kind, d->nb);
 	}
 	if (pd)
 		dnnl_primitive_desc_destroy(pd);
@@ -97,9 +109,6 @@ static void epilogue(td_exec *t, uintptr_t from, uintptr_t bias, uintptr_t resid
 	t->run(t);
 }
 
-// packs says whether B is worth reordering.
-static int packs(const long *n) { return n[BATCH] == 1; }
-
 void td_run_matmul(td_exec *e) {
 	td_backend *be = e->be;
 	matmul *m = e->dn;
@@ -111,7 +120,7 @@ void td_run_matmul(td_exec *e) {
 			epilogue(m->epilogue, pre ? pre : c, 0, residual, c, 0, 1);
 		return;
 	}
-	if (!m->plain.ready && !build(be, &m->plain, e->n, 0, 0, 0, packs(e->n))) {
+	if (!m->plain.ready && !build(be, &m->plain, e->n, m->kind, 0, 0, 0)) {
 		fprintf(stderr, "onednn: no memory for a matrix product\n");
 		abort();
 	}
@@ -121,6 +130,21 @@ void td_run_matmul(td_exec *e) {
 
 static int slow(dn *d) { return strstr(d->main.impl, "ref") != NULL; }
 
+// choose makes the primitives that take operands of a kind.
+static int choose(td_backend *be, matmul *m, const long *n, int kind) {
+	m->kind = kind;
+	build(be, &m->fused, n, kind, n[BIAS], m->stops ? 0 : n[ACT], m->stops ? 0 : n[RESIDUAL]);
+	if (m->fused.ready && slow(&m->fused))
+		td_dn_free(&m->fused);
+	if (!m->fused.ready && !build(be, &m->plain, n, kind, 0, 0, 0))
+		return 0;
+	if (kind == TD_BF16 && !m->fused.ready && slow(&m->plain)) {
+		td_dn_free(&m->plain);
+		return 0;
+	}
+	return 1;
+}
+
 td_exec *td_new_matmul(td_backend *be, const long *n, char *err, int len) {
 	td_exec *e = td_new_dn(be, td_run_matmul, n, sizeof(matmul));
 	if (!e)
@@ -129,10 +153,7 @@ td_exec *td_new_matmul(td_backend *be, const long *n, char *err, int len) {
 	// With Pre the primitive stops before the activation, and the kernel goes on from there; likewise
 	// for ReLU, as oneDNN's makes 0 of a NaN.
 	m->stops = n[PRE] || n[ACT] == RELU;
-	build(be, &m->fused, n, n[BIAS], m->stops ? 0 : n[ACT], m->stops ? 0 : n[RESIDUAL], packs(n));
-	if (m->fused.ready && slow(&m->fused))
-		td_dn_free(&m->fused);
-	if (!m->fused.ready && !build(be, &m->plain, n, 0, 0, 0, packs(n))) {
+	if (!(n[HALF] && be->bf16 && choose(be, m, n, TD_BF16)) && !choose(be, m, n, n[HALF] ? TD_ROUNDED : TD_EXACT)) {
 		snprintf(err, len, "oneDNN cannot multiply [%ld, %ld, %ld] by [%ld, %ld, %ld]", n[BATCH], n[M], n[K], n[BATCH], n[K], n[N]);
 		td_release(e);
 		return NULL;

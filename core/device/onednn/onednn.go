@@ -90,6 +90,7 @@ func (b *Backend) Free(x device.Buffer) {
 		return
 	}
 	delete(b.live, buf)
+	b.written(buf)
 	b.bytes -= int64(buf.size())
 	C.td_touched(b.be, C.uintptr_t(uintptr(buf.at)), C.size_t(buf.size()), 1)
 	C.td_free(buf.at, C.size_t(buf.size()))
@@ -175,13 +176,27 @@ func (b *Backend) Zero(x device.Buffer) {
 // touched makes packed copies of what was written stale, so that forgetting ParamsChanged after a
 // Write does no harm.
 func (b *Backend) touched(buf *buffer) {
+	b.written(buf)
 	if b.be.packs != nil {
 		C.td_touched(b.be, C.uintptr_t(uintptr(buf.at)), C.size_t(buf.size()), 0)
 	}
 }
 
+// written forgets bfloat16 copies of operands in memory that was written.
+func (b *Backend) written(buf *buffer) {
+	at, size := C.uintptr_t(uintptr(buf.at)), C.uintptr_t(buf.size())
+	for i := range b.be.half {
+		if h := &b.be.half[i]; h.from < at+size && at < h.from+C.uintptr_t(4*h.n) {
+			h.from = 0
+		}
+	}
+}
+
 // ParamsChanged makes all packed copies of parameters stale; optimiser kernels do so by themselves.
-func (b *Backend) ParamsChanged() { b.be.generation++ }
+func (b *Backend) ParamsChanged() {
+	b.be.generation++
+	b.be.half[0].from, b.be.half[1].from = 0, 0
+}
 
 // Close frees all buffers and Execs, which must not be used afterwards.
 func (b *Backend) Close() error {

@@ -106,9 +106,12 @@ func TestNarrowInstructionSetsMatchTheReference(t *testing.T) {
 			for _, c := range trials() {
 				switch c.k.(type) {
 				case device.MatMul, device.ConvForward, device.ConvBackData, device.ConvBackWeights:
-				default:
-					compare(t, b, c)
+					// oneDNN's own products do not depend on TANDEM_ISA, those of rounded operands do.
+					if c.k != device.WithBF16(c.k) {
+						continue
+					}
 				}
+				compare(t, b, c)
 			}
 		})
 	}

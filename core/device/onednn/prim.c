@@ -8,14 +8,14 @@
 #include <string.h>
 
 #if DNNL_VERSION_MAJOR >= 3
-md td_md_strided(int nd, const dnnl_dims_t dims, const dnnl_dims_t strides) {
+md td_md_strided(dnnl_data_type_t type, int nd, const dnnl_dims_t dims, const dnnl_dims_t strides) {
 	md d = NULL;
-	dnnl_memory_desc_create_with_strides(&d, nd, dims, dnnl_f32, strides);
+	dnnl_memory_desc_create_with_strides(&d, nd, dims, type, strides);
 	return d;
 }
-md td_md_tag(int nd, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
+md td_md_tag(dnnl_data_type_t type, int nd, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
 	md d = NULL;
-	dnnl_memory_desc_create_with_tag(&d, nd, dims, dnnl_f32, tag);
+	dnnl_memory_desc_create_with_tag(&d, nd, dims, type, tag);
 	return d;
 }
 md td_md_clone(cmd from) {
@@ -28,17 +28,17 @@ void td_md_free(md d) {
 		dnnl_memory_desc_destroy(d);
 }
 #else
-md td_md_strided(int nd, const dnnl_dims_t dims, const dnnl_dims_t strides) {
+md td_md_strided(dnnl_data_type_t type, int nd, const dnnl_dims_t dims, const dnnl_dims_t strides) {
 	md d = malloc(sizeof *d);
-	if (d && dnnl_memory_desc_init_by_strides(d, nd, dims, dnnl_f32, strides) != dnnl_success) {
+	if (d && dnnl_memory_desc_init_by_strides(d, nd, dims, type, strides) != dnnl_success) {
 		free(d);
 		return NULL;
 	}
 	return d;
 }
-md td_md_tag(int nd, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
+md td_md_tag(dnnl_data_type_t type, int nd, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
 	md d = malloc(sizeof *d);
-	if (d && dnnl_memory_desc_init_by_tag(d, nd, dims, dnnl_f32, tag) != dnnl_success) {
+	if (d && dnnl_memory_desc_init_by_tag(d, nd, dims, type, tag) != dnnl_success) {
 		free(d);
 		return NULL;
 	}
@@ -62,6 +62,7 @@ struct td_pack {
 	uint64_t id;    // new whenever the struct is taken for other memory or another layout
 	size_t from_bytes;
 	md user, packed;
+	int kind;
 	void *data;
 	size_t bytes;
 	uint64_t generation; // 0 is stale
@@ -83,12 +84,12 @@ void td_touched(td_backend *be, uintptr_t at, size_t bytes, int freed) {
 	}
 }
 
-static td_pack *find_pack(td_backend *be, uintptr_t from, cmd user, cmd packed) {
+static td_pack *find_pack(td_backend *be, uintptr_t from, cmd user, cmd packed, int kind) {
 	td_pack *dead = NULL;
 	for (td_pack *p = be->packs; p; p = p->next) {
 		if (!p->from)
 			dead = p;
-		else if (p->from == from && dnnl_memory_desc_equal(p->user, user) && dnnl_memory_desc_equal(p->packed, packed))
+		else if (p->from == from && p->kind == kind && dnnl_memory_desc_equal(p->user, user) && dnnl_memory_desc_equal(p->packed, packed))
 			return p;
 	}
 	td_pack *p = dead;
@@ -113,6 +114,7 @@ static td_pack *find_pack(td_backend *be, uintptr_t from, cmd user, cmd packed) 
 		return NULL; // from is still 0: the struct is dead, to be taken again
 	}
 	p->from = from;
+	p->kind = kind;
 	p->id = ++be->pack_ids;
 	p->from_bytes = dnnl_memory_desc_get_size(user);
 	p->generation = 0;
@@ -202,20 +204,54 @@ int td_set_weights(td_backend *be, dn *d, cmd wanted, int back) {
 		   (back ? new_reorder(be, &d->reorder, wanted, d->user) : new_reorder(be, &d->reorder, d->user, wanted));
 }
 
+int td_half_room(td_backend *be, int slot, int kind, long n) {
+	if (kind == TD_EXACT)
+		return 1;
+	td_half *h = be->half + slot;
+	h->from = 0;
+	return grow(&h->data, &h->size, n * (kind == TD_BF16 ? 2 : 4));
+}
+
+// cast runs a kernel that rounds n floats.
+static void cast(td_backend *be, int kind, uintptr_t from, void *to, long n) {
+	td_exec e = {.be = be, .arg = {from, (uintptr_t)to}, .n = {n}};
+	be->ops[kind == TD_BF16 ? td_to_bf16 : td_round_bf16](&e);
+}
+
+uintptr_t td_cast(td_backend *be, int slot, int kind, uintptr_t from, long n) {
+	if (kind == TD_EXACT)
+		return from;
+	td_half *h = be->half + slot;
+	if (h->from != from || h->n != n || h->kind != kind) {
+		cast(be, kind, from, h->data, n);
+		h->from = from;
+		h->n = n;
+		h->kind = kind;
+	}
+	return (uintptr_t)h->data;
+}
+
+// pack moves weights into the primitive's layout.
+static void pack(td_backend *be, dn *d, uintptr_t from, void *to) {
+	td_run_reorder(be, &d->reorder, from, (uintptr_t)to);
+	if (d->kind == TD_ROUNDED)
+		cast(be, TD_ROUNDED, (uintptr_t)to, to, dnnl_memory_desc_get_size(d->packed) / sizeof(float));
+}
+
 // weights gives the address of the weights in the primitive's layout.
 static uintptr_t weights(td_backend *be, dn *d, uintptr_t from, int parameter) {
 	if (!d->has_reorder)
-		return from;
+		return td_cast(be, 1, d->kind, from, d->nb);
 	if (parameter && (!d->pack || d->pack->id != d->pack_id || d->pack->from != from)) {
-		d->pack = find_pack(be, from, d->user, d->packed);
+		d->pack = find_pack(be, from, d->user, d->packed, d->kind);
 		d->pack_id = d->pack ? d->pack->id : 0;
 	}
 	if (!parameter || !d->pack) { // without memory for a copy that stays, one that does not
-		td_run_reorder(be, &d->reorder, from, (uintptr_t)be->reorder);
+		pack(be, d, from, be->reorder);
 		return (uintptr_t)be->reorder;
 	}
 	if (d->pack->generation != be->generation) {
-		td_run_reorder(be, &d->reorder, from, (uintptr_t)d->pack->data);
+		pack(be, d, from, d->pack->data);
 		d->pack->generation = be->generation;
 	}
 	return (uintptr_t)d->pack->data;
@@ -232,7 +268,7 @@ void td_dn_free(dn *d) {
 void td_run_dn(td_backend *be, dn *d, uintptr_t a, uintptr_t b, int parameter, uintptr_t c, uintptr_t bias, uintptr_t residual) {
 	prim *p = &d->main;
 	uintptr_t w = weights(be, d, b, parameter);
-	td_at(p, 0, a);
+	td_at(p, 0, td_cast(be, 0, d->kind, a, d->na));
 	td_at(p, 1, w);
 	td_at(p, 2, c);
 	if (d->bias)
@@ -287,6 +323,8 @@ void td_close(td_backend *be) {
 	}
 	td_free(be->scratch, be->scratch_size);
 	td_free(be->reorder, be->reorder_size);
+	for (int i = 0; i < 2; i++)
+		td_free(be->half[i].data, be->half[i].size);
 	dnnl_stream_destroy(be->stream);
 	dnnl_engine_destroy(be->engine);
 	free(be);

@@ -5,7 +5,7 @@
 #include "td.h"
 
 // Memory descriptors: 2.x passes structs by pointer, 3.x opaque handles. md is an owned descriptor,
-// cmd a borrowed one; all are of float32. NULL is without memory.
+// cmd a borrowed one. NULL is without memory.
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t md;
 typedef const_dnnl_memory_desc_t cmd;
@@ -14,8 +14,8 @@ typedef dnnl_memory_desc_t *md;
 typedef const dnnl_memory_desc_t *cmd;
 #endif
 
-md td_md_strided(int nd, const dnnl_dims_t dims, const dnnl_dims_t strides);
-md td_md_tag(int nd, const dnnl_dims_t dims, dnnl_format_tag_t tag);
+md td_md_strided(dnnl_data_type_t type, int nd, const dnnl_dims_t dims, const dnnl_dims_t strides);
+md td_md_tag(dnnl_data_type_t type, int nd, const dnnl_dims_t dims, dnnl_format_tag_t tag);
 md td_md_clone(cmd from);
 void td_md_free(md);
 
@@ -39,6 +39,17 @@ void td_execute(td_backend *be, prim *pr);
 // td_attr is new attributes that leave the scratchpad to us.
 dnnl_primitive_attr_t td_attr(void);
 
+// How a product takes its operands: as they are, as bfloat16, or as float32 rounded to bfloat16 where
+// the processor or oneDNN has no such product.
+enum { TD_EXACT, TD_BF16, TD_ROUNDED };
+
+static inline dnnl_data_type_t td_type(int kind) { return kind == TD_BF16 ? dnnl_bf16 : dnnl_f32; }
+
+// td_half_room makes room for n operands in a slot of td_cast.
+int td_half_room(td_backend *be, int slot, int kind, long n);
+// td_cast gives the address of n floats as their kind says; from itself when exact.
+uintptr_t td_cast(td_backend *be, int slot, int kind, uintptr_t from, long n);
+
 // dn is a primitive with weights, and what moves them into the layout that it wants.
 typedef struct {
 	prim main, reorder;
@@ -46,6 +57,8 @@ typedef struct {
 	md user, packed; // of the weights
 	td_pack *pack;
 	uint64_t pack_id;
+	int kind;
+	long na, nb;        // elements of argument 0 and of the weights
 	int bias, residual; // indices of their memory in main, 0 where absent
 } dn;
 

@@ -14,7 +14,7 @@
 	OP(avg_pool_back) OP(max_pool) OP(max_pool_back) OP(batch_stats) OP(batch_norm) OP(batch_norm_back) \
 	OP(running_stats) OP(gather) OP(gather_back) OP(concat) OP(slice) OP(slice_back) OP(mean_tokens) \
 	OP(mean_tokens_back) OP(transpose) OP(cross_entropy) OP(cross_entropy_back) OP(softplus) \
-	OP(softplus_back) OP(adamw) OP(sgd) OP(lion) OP(epilogue)
+	OP(softplus_back) OP(adamw) OP(sgd) OP(lion) OP(epilogue) OP(to_bf16) OP(round_bf16)
 
 enum {
 #define OP(name) td_##name,
@@ -43,16 +43,28 @@ struct td_exec {
 	void *dn;               // primitives of a matmul or convolution
 };
 
+// td_half is the last operand that was made bfloat16, kept until its memory is written: a gradient is
+// an operand of two products in a row.
+typedef struct {
+	void *data;
+	size_t size;
+	uintptr_t from; // 0: nothing
+	long n;
+	int kind;
+} td_half;
+
 struct td_backend {
 	int threads;
 	dnnl_engine_t engine;
 	dnnl_stream_t stream;
 	const td_run_fn *ops; // the table for this processor
 	const char *isa;
+	int bf16; // the processor multiplies bfloat16
 	void *scratch; // oneDNN's scratchpad: one Exec runs at a time
 	size_t scratch_size;
 	void *reorder; // packed copy of a right-hand side that is no parameter
 	size_t reorder_size;
+	td_half half[2];
 	uint64_t generation; // counts changes of parameters
 	td_pack *packs;
 	uint64_t pack_ids;
@@ -69,10 +81,10 @@ void td_touched(td_backend *, uintptr_t at, size_t bytes, int freed);
 
 // td_new prepares kernel op; tmp floats of scratch are allocated for it. NULL without memory.
 td_exec *td_new(td_backend *, int op, const long *n, const double *f, size_t tmp);
-// td_new_matmul: n is batch, m, n, k, transA, transB, bias, residual, act, pre, weights.
+// td_new_matmul: n is batch, m, n, k, transA, transB, bias, residual, act, pre, weights, bf16.
 td_exec *td_new_matmul(td_backend *, const long *n, char *err, int len);
 // td_new_conv: kind 0 forward, 1 data gradient, 2 weight gradient; n is b, h, w, inC, outC, kh, kw,
-// stride, pad.
+// stride, pad, bf16.
 td_exec *td_new_conv(td_backend *, int kind, const long *n, char *err, int len);
 void td_release(td_exec *);
 void td_run(td_exec *);

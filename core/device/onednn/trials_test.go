@@ -21,7 +21,12 @@ type trial struct {
 // trials cover every kernel: odd sizes, one row, sizes that are split over threads.
 func trials() []trial {
 	var list []trial
-	add := func(tol float64, k device.Kernel, scalars ...float64) { list = append(list, trial{k, tol, scalars}) }
+	add := func(tol float64, k device.Kernel, scalars ...float64) {
+		list = append(list, trial{k, tol, scalars})
+		if half := device.WithBF16(k); half != k {
+			list = append(list, trial{half, tol, scalars})
+		}
+	}
 	for _, s := range [][3]int{{1, 1, 1}, {7, 5, 3}, {1, 64, 33}, {130, 97, 65}, {272, 384, 128}} {
 		m, n, k := s[0], s[1], s[2]
 		for bits := range 4 {
