@@ -23,7 +23,7 @@ import (
 // Guess is one class of a picture.
 type Guess struct {
 	Label       string  `json:"label"`
-	Probability float64 `json:"probability"` // softmax over the labels of cosine times logit scale
+	Probability float64 `json:"probability"` // see logits
 	Cosine      float64 `json:"cosine"`
 }
 
@@ -51,7 +51,7 @@ func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates 
 			return nil, err
 		}
 	}
-	m, scale, err := l.restore(ctx, ref)
+	m, logits, err := l.restore(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates 
 	}
 	out := make([]Classified, len(files))
 	for i, row := range cosines {
-		out[i] = Classified{Image: files[i], Guesses: guesses(row, labels, scale)}
+		out[i] = Classified{Image: files[i], Guesses: logits.guesses(row, labels)}
 	}
 	return out, nil
 }
@@ -86,8 +86,17 @@ func ownTemplates(s *spec.Spec) []string {
 	return []string{"a photo of a {}."}
 }
 
-// guesses is the softmax of scaled cosines, sorted.
-func guesses(cosines []float32, labels []string, scale float64) []Guess {
+// logits is how the loss that a model was trained with turns cosines into probabilities.
+type logits struct {
+	scale float64
+	// bias is nil for losses that compare the labels with one another: the probabilities are then the
+	// softmax over the labels of scale times cosine. A loss with a bias (SigLIP) judges each label on
+	// its own, σ(scale·cosine + bias): none of the labels may fit, or several.
+	bias *float64
+}
+
+// guesses are the labels with their probabilities, the likeliest first.
+func (l logits) guesses(cosines []float32, labels []string) []Guess {
 	out := make([]Guess, len(labels))
 	best := math.Inf(-1)
 	for _, c := range cosines {
@@ -95,12 +104,17 @@ func guesses(cosines []float32, labels []string, scale float64) []Guess {
 	}
 	sum := 0.0
 	for j, c := range cosines {
-		p := math.Exp(scale * (float64(c) - best))
+		p := math.Exp(l.scale * (float64(c) - best))
+		if l.bias != nil {
+			p = 1 / (1 + math.Exp(-l.scale*float64(c)-*l.bias))
+		}
 		out[j] = Guess{Label: labels[j], Probability: p, Cosine: float64(c)}
 		sum += p
 	}
-	for j := range out {
-		out[j].Probability /= sum
+	if l.bias == nil {
+		for j := range out {
+			out[j].Probability /= sum
+		}
 	}
 	slices.SortStableFunc(out, func(a, b Guess) int {
 		switch {
@@ -114,41 +128,42 @@ func guesses(cosines []float32, labels []string, scale float64) []Guess {
 	return out
 }
 
-// restore starts the towers and the loss of a run from its newest checkpoint and reads the logit
-// scale, 1 when the loss has none.
-func (l Lab) restore(ctx context.Context, ref string) (*model, float64, error) {
+// restore starts the towers and the loss of a run from its newest checkpoint and asks the loss for its
+// logits.
+func (l Lab) restore(ctx context.Context, ref string) (*model, logits, error) {
+	var none logits
 	r, err := store.OpenReader(l.DB)
 	if err != nil {
-		return nil, 0, err
+		return nil, none, err
 	}
 	defer r.Close()
 	id, err := r.FindRun(ctx, ref)
 	if err != nil {
-		return nil, 0, err
+		return nil, none, err
 	}
 	detail, err := r.Get(ctx, id)
 	if err != nil {
-		return nil, 0, err
+		return nil, none, err
 	}
 	_, dir := newest(detail.Checkpoints)
 	if dir == "" {
-		return nil, 0, fault.New(fault.NotFound, "run %s has no checkpoint", id).
+		return nil, none, fault.New(fault.NotFound, "run %s has no checkpoint", id).
 			WithHint("a run writes one at its end, on Ctrl-C and every train.checkpoint_every steps")
 	}
 	s, err := l.stored(detail)
 	if err != nil {
-		return nil, 0, err
+		return nil, none, err
 	}
 	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog})
 	if err != nil {
-		return nil, 0, err
+		return nil, none, err
 	}
 	m := &model{session: session, spec: s, byRole: map[string]*host.Process{}}
-	scale, err := m.load(ctx, dir)
+	found, err := m.load(ctx, dir)
 	if err != nil {
-		return nil, 0, closing(session, err)
+		return nil, none, closing(session, err)
 	}
-	return m, scale, nil
+	return m, found, nil
 }
 
 func closing(s *host.Session, err error) error {
@@ -157,7 +172,7 @@ func closing(s *host.Session, err error) error {
 }
 
 // load starts, configures and loads both towers and the loss.
-func (m *model) load(ctx context.Context, dir string) (scale float64, err error) {
+func (m *model) load(ctx context.Context, dir string) (found logits, err error) {
 	s, limits := m.spec, threads(m.spec)
 	compute := func(role string) clip.Compute {
 		return clip.Compute{Device: s.Device, Threads: limits[role], Precision: s.Train.Precision}
@@ -196,23 +211,28 @@ func (m *model) load(ctx context.Context, dir string) (scale float64, err error)
 		if err = m.Loss.Load(ctx, filepath.Join(dir, train.LossFile)); err != nil {
 			return err
 		}
-		scale, err = m.logitScale(ctx)
+		found, err = m.logits(ctx)
 		return err
 	})
-	return scale, g.Wait()
+	err = g.Wait()
+	return found, err
 }
 
-// logitScale is what the loss reports beside the loss of any two pairs.
-func (m *model) logitScale(ctx context.Context) (float64, error) {
+// logits are what the loss reports beside the loss of any two pairs; the scale is 1 when it has none.
+func (m *model) logits(ctx context.Context) (logits, error) {
 	pairs := tensor.New(tensor.F32, 2, m.spec.EmbedDim)
 	values := pairs.F32()
 	values[0], values[m.spec.EmbedDim] = 1, 1 // unit rows
 	r, err := m.Loss.Compute(ctx, clip.LossRequest{Image: pairs, Text: pairs})
 	if err != nil {
-		return 0, err
+		return logits{}, err
 	}
+	out := logits{scale: 1}
 	if scale, ok := r.Scalars["logit_scale"]; ok {
-		return scale, nil
+		out.scale = scale
 	}
-	return 1, nil
+	if bias, ok := r.Scalars["logit_bias"]; ok {
+		out.bias = &bias
+	}
+	return out, nil
 }

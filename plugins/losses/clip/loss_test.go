@@ -16,6 +16,7 @@ import (
 	"tandem/core/device/devices"
 	"tandem/core/device/host"
 	"tandem/core/fault"
+	"tandem/core/lossnet"
 	"tandem/core/tensor"
 	"tandem/core/weights"
 )
@@ -32,12 +33,13 @@ func config(with string, dim int) clip.LossConfig {
 }
 
 // configured is a loss in this process; exact computes in double precision.
-func configured(t *testing.T, c clip.LossConfig, exact bool) *loss {
+func configured(t *testing.T, c clip.LossConfig, exact bool) *lossnet.Loss {
 	t.Helper()
-	l := newLoss()
+	var options []lossnet.Option
 	if exact {
-		l.open = func(clip.Compute) (device.Backend, error) { return host.New[float64](1), nil }
+		options = append(options, lossnet.WithBackend(func(clip.Compute) (device.Backend, error) { return host.New[float64](1), nil }))
 	}
+	l := newLoss(options...)
 	if _, err := l.Configure(ctx, c); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +140,7 @@ func TestGradientsAreThoseOfFiniteDifferences(t *testing.T) {
 		image, text := unit(1, 5, 4), unit(2, 5, 4)
 		l := configured(t, config(with, 4), true)
 		r := compute(t, l, image, text)
-		value := func(l *loss) float64 {
+		value := func(l *lossnet.Loss) float64 {
 			r, err := l.Compute(ctx, clip.LossRequest{Image: image, Text: text})
 			if err != nil {
 				t.Fatal(err)
@@ -171,7 +173,7 @@ func TestGradientsAreThoseOfFiniteDifferences(t *testing.T) {
 		}
 		slope := (at(s+step) - at(s-step)) / (2 * step)
 		near(t, with+" |dlogit_scale|", math.Sqrt(squared), math.Abs(slope), 1e-4)
-		near(t, with+" dlogit_scale", l.scale.grad(), slope, 1e-4)
+		near(t, with+" dlogit_scale", l.Gradient(lossnet.LogitScale), slope, 1e-4)
 	}
 }
 
@@ -266,9 +268,9 @@ func TestGradientsAddUpUntilTheStep(t *testing.T) {
 		t.Errorf("before any batch: %v, %v", norm, err)
 	}
 	compute(t, l, image, text)
-	once := l.scale.grad()
+	once := l.Gradient(lossnet.LogitScale)
 	compute(t, l, image, text)
-	near(t, "two batches", l.scale.grad(), 2*once, 1e-6)
+	near(t, "two batches", l.Gradient(lossnet.LogitScale), 2*once, 1e-6)
 	if err := l.Step(ctx, 1, 1e-3, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +278,7 @@ func TestGradientsAddUpUntilTheStep(t *testing.T) {
 		t.Errorf("after the step: %v, %v", norm, err)
 	}
 	compute(t, l, image, text)
-	if g := l.scale.grad(); math.Abs(g) > 1.5*math.Abs(once) {
+	if g := l.Gradient(lossnet.LogitScale); math.Abs(g) > 1.5*math.Abs(once) {
 		t.Errorf("gradient %g after the step, %g before: the old one was kept", g, once)
 	}
 }
@@ -285,11 +287,11 @@ func TestStepFollowsTheGradientWithoutDecay(t *testing.T) {
 	// AdamW's first step is lr·g/(|g| + ε) whatever the gradient's size. Weight decay would show.
 	l := configured(t, config(`{}`, 8), false)
 	compute(t, l, unit(13, 4, 8), unit(14, 4, 8))
-	before, g := l.scale.value(), l.scale.grad()
+	before, g := l.Value(lossnet.LogitScale), l.Gradient(lossnet.LogitScale)
 	if err := l.Step(ctx, 1, 0.01, 1); err != nil {
 		t.Fatal(err)
 	}
-	near(t, "logit scale", l.scale.value(), before-math.Copysign(.01, g), 1e-5)
+	near(t, "logit scale", l.Value(lossnet.LogitScale), before-math.Copysign(.01, g), 1e-5)
 }
 
 func TestLogitScaleIsClampedAfterTheStep(t *testing.T) {
@@ -309,7 +311,7 @@ func TestLogitScaleIsClampedAfterTheStep(t *testing.T) {
 		if err := l.Step(ctx, 1, 100, 1); err != nil {
 			t.Fatal(err)
 		}
-		near(t, c.with+" logit scale", l.scale.value(), c.want, 1e-6)
+		near(t, c.with+" logit scale", l.Value(lossnet.LogitScale), c.want, 1e-6)
 	}
 }
 
@@ -417,10 +419,10 @@ func TestLoadedStateContinuesWithTheSameBits(t *testing.T) {
 		c := config(`{}`, 8)
 		c.Optimizer = clip.Optimizer{Name: name, Beta1: .9, Beta2: .98, Eps: 1e-6, Momentum: .9}
 		path := filepath.Join(t.TempDir(), "loss.safetensors")
-		train := func(l *loss, from, to int) (values []float64) {
+		train := func(l *lossnet.Loss, from, to int) (values []float64) {
 			for step := from; step <= to; step++ {
 				r := compute(t, l, unit(uint64(step), 4, 8), unit(uint64(100+step), 4, 8))
-				values = append(values, r.Value, l.scale.grad(), l.scale.value())
+				values = append(values, r.Value, l.Gradient(lossnet.LogitScale), l.Value(lossnet.LogitScale))
 				if err := l.Step(ctx, step, 0.02, 0.5); err != nil {
 					t.Fatal(err)
 				}
@@ -447,7 +449,7 @@ func TestLoadedStateContinuesWithTheSameBits(t *testing.T) {
 func TestLoadOfAnotherFileLeavesTheLossAsItWas(t *testing.T) {
 	dir := t.TempDir()
 	l := configured(t, config(`{}`, 4), false)
-	before := l.scale.value()
+	before := l.Value(lossnet.LogitScale)
 	sgd := config(`{}`, 4)
 	sgd.Optimizer = clip.Optimizer{Name: "sgd", Momentum: .9}
 	other := configured(t, sgd, false)
@@ -474,12 +476,12 @@ func TestLoadOfAnotherFileLeavesTheLossAsItWas(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", name, err, want)
 		}
 	}
-	if l.scale.value() != before {
-		t.Errorf("logit scale %g, was %g", l.scale.value(), before)
+	if l.Value(lossnet.LogitScale) != before {
+		t.Errorf("logit scale %g, was %g", l.Value(lossnet.LogitScale), before)
 	}
 	write("published", weights.FromF32("logit_scale", []float32{4.6052}, 1))
 	if err := l.Load(ctx, filepath.Join(dir, "published")); err != nil {
 		t.Errorf("published weights: %v", err)
 	}
-	near(t, "logit scale", l.scale.value(), 4.6052, 1e-6)
+	near(t, "logit scale", l.Value(lossnet.LogitScale), 4.6052, 1e-6)
 }

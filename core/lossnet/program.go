@@ -1,11 +1,11 @@
-package main
+package lossnet
 
 import (
 	"tandem/core/device"
 	"tandem/core/graph"
 )
 
-// key is what a program depends on besides the config.
+// key is what a program depends on besides the definition.
 type key struct {
 	batch, dim int
 	train      bool
@@ -15,10 +15,11 @@ type key struct {
 type program struct {
 	prog     *graph.Program
 	instance *graph.Instance
-	parts    []string  // names of the outputs, each [B]
-	losses   []float32 // [B], scratch
-	diagonal []int32   // [B]: pair i is at (i, i)
-	weights  []float32 // [B]: d value / d loss of a row, the mean over rows and parts
+	parts    []Part
+	losses   []float32   // [B], scratch
+	diagonal []int32     // [B]: pair i is at (i, i)
+	eye      []float32   // [B, B]; nil when the loss does not use it
+	weights  [][]float32 // of each part [B]: d value / d loss of a row
 }
 
 // maxPrograms bounds the batch sizes that are kept: those of training, of its last batch, of an
@@ -28,14 +29,14 @@ const maxPrograms = 8
 // programs compiles programs when they are first needed.
 type programs struct {
 	backend   device.Backend
-	cfg       Config
+	def       Definition
 	params    graph.Store
 	workspace *graph.Workspace
 	byKey     map[key]*program
 }
 
-func newPrograms(backend device.Backend, cfg Config, params graph.Store) *programs {
-	return &programs{backend: backend, cfg: cfg, params: params,
+func newPrograms(backend device.Backend, def Definition, params graph.Store) *programs {
+	return &programs{backend: backend, def: def, params: params,
 		workspace: graph.NewWorkspace(backend), byKey: map[key]*program{}}
 }
 
@@ -57,26 +58,41 @@ func (c *programs) get(k key) (*program, error) {
 
 func (c *programs) compile(k key) (*program, error) {
 	g := graph.New(graph.Options{Training: k.train})
-	image := g.Input("image", device.Real, k.batch, k.dim)
-	text := g.Input("text", device.Real, k.batch, k.dim)
-	s := g.Param(logitScale, 1)
-	diagonal := g.Input("diagonal", device.I32, k.batch)
-	logits := graph.ScaleByExp(graph.MatMul(image, text, false, true), s) // [B, B]
-
-	p := &program{losses: make([]float32, k.batch)}
-	var outputs []*graph.Node
-	if c.cfg.Direction != "text" {
-		p.parts = append(p.parts, imageToText)
-		outputs = append(outputs, graph.CrossEntropy(logits, diagonal, c.cfg.LabelSmoothing))
+	b := Batch{Graph: g, Size: k.batch, Scalars: map[string]*graph.Node{},
+		Image: g.Input("image", device.Real, k.batch, k.dim),
+		Text:  g.Input("text", device.Real, k.batch, k.dim),
 	}
-	if c.cfg.Direction != "image" {
-		p.parts = append(p.parts, textToImage)
-		outputs = append(outputs, graph.CrossEntropy(graph.Transpose(logits), diagonal, c.cfg.LabelSmoothing))
+	for _, s := range c.def.Scalars {
+		b.Scalars[s.Name] = g.Param(s.Name, 1)
+	}
+	b.Diagonal = g.Input("diagonal", device.I32, k.batch)
+	p := &program{losses: make([]float32, k.batch)}
+	var eye *graph.Node
+	b.Eye = func() *graph.Node {
+		if eye == nil {
+			eye = g.Input("eye", device.Real, k.batch, k.batch)
+			p.eye = make([]float32, k.batch*k.batch)
+			for i := range k.batch {
+				p.eye[i*k.batch+i] = 1
+			}
+		}
+		return eye
+	}
+
+	p.parts = c.def.Build(b)
+	outputs := make([]*graph.Node, len(p.parts))
+	for i, part := range p.parts {
+		outputs[i] = part.Losses
+		w := make([]float32, k.batch)
+		for j := range w {
+			w[j] = float32(part.Weight / float64(k.batch))
+		}
+		p.weights = append(p.weights, w)
 	}
 	options := graph.CompileOptions{Outputs: outputs, Params: c.params, Workspace: c.workspace}
 	if k.train {
-		options.Backward, options.WRT = outputs, []*graph.Node{image, text}
-		options.Frozen = func(string) bool { return !c.cfg.Learnable }
+		options.Backward, options.WRT = outputs, []*graph.Node{b.Image, b.Text}
+		options.Frozen = func(string) bool { return !c.def.Learn }
 	}
 	var err error
 	if p.prog, err = graph.Compile(g, c.backend, options); err != nil {
@@ -86,9 +102,9 @@ func (c *programs) compile(k key) (*program, error) {
 		p.prog.Close()
 		return nil, err
 	}
-	p.diagonal, p.weights = make([]int32, k.batch), make([]float32, k.batch)
+	p.diagonal = make([]int32, k.batch)
 	for i := range k.batch {
-		p.diagonal[i], p.weights[i] = int32(i), 1/float32(k.batch*len(outputs))
+		p.diagonal[i] = int32(i)
 	}
 	return p, nil
 }
@@ -98,13 +114,16 @@ func (p *program) forward(image, text []float32) error {
 	p.instance.SetInput("image", image)
 	p.instance.SetInput("text", text)
 	p.instance.SetInput("diagonal", p.diagonal)
+	if p.eye != nil {
+		p.instance.SetInput("eye", p.eye)
+	}
 	return p.instance.Forward()
 }
 
 // backward computes the gradients after forward.
 func (p *program) backward(mode graph.Mode) error {
 	for k := range p.parts {
-		p.instance.SetGrad(k, p.weights)
+		p.instance.SetGrad(k, p.weights[k])
 	}
 	return p.instance.Backward(mode)
 }

@@ -1,0 +1,118 @@
+// Package losstest holds losses against results of OpenCLIP's own modules and against finite
+// differences.
+package losstest
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"testing"
+
+	"tandem/core/clip"
+	"tandem/core/device"
+	"tandem/core/device/devices"
+	"tandem/core/device/host"
+	"tandem/core/lossnet"
+	"tandem/core/tensor"
+)
+
+// golden is one batch of tools/goldens/openclip.
+type golden struct {
+	Image  [][]float64 `json:"image"`
+	Text   [][]float64 `json:"text"`
+	Scale  float64     `json:"logit_scale"` // its logarithm
+	Bias   float64     `json:"logit_bias"`
+	Value  float64     `json:"value"`
+	DImage [][]float64 `json:"d_image"`
+	DText  [][]float64 `json:"d_text"`
+	DScale float64     `json:"d_logit_scale"`
+	DBias  float64     `json:"d_logit_bias"`
+}
+
+// Double computes in double precision, on the pure Go backend.
+var Double = lossnet.WithBackend(func(o clip.Compute) (device.Backend, error) { return host.New[float64](o.Threads), nil })
+
+// OpenCLIP holds a loss against a golden file, in double precision and in single precision on every
+// backend that this build and machine have: the value and the gradients of embeddings and parameters.
+// with makes the with block that starts at the given parameters.
+func OpenCLIP(t *testing.T, file string, open func(...lossnet.Option) *lossnet.Loss, with func(scale, bias float64) map[string]any) {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []golden
+	if err := json.Unmarshal(raw, &cases); err != nil || len(cases) < 3 {
+		t.Fatalf("%d cases (%v)", len(cases), err)
+	}
+	for _, g := range cases {
+		t.Run("double", func(t *testing.T) { g.check(t, open(Double), "host", with, 1e-7) })
+		for _, d := range devices.List() {
+			if d.Available {
+				t.Run(d.Name, func(t *testing.T) { g.check(t, open(), d.Name, with, 1e-5) })
+			}
+		}
+	}
+}
+
+// check compares with a tolerance that is relative to the norm of what is compared.
+func (g golden) check(t *testing.T, l *lossnet.Loss, device string, with func(scale, bias float64) map[string]any, tolerance float64) {
+	defer l.Close()
+	ctx := context.Background()
+	block, err := json.Marshal(with(g.Scale, g.Bias))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.Configure(ctx, clip.LossConfig{With: block, EmbedDim: len(g.Image[0]), BatchSize: len(g.Image),
+		Optimizer: clip.Optimizer{Name: "sgd"}, Compute: clip.Compute{Device: device, Threads: 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := l.Compute(ctx, clip.LossRequest{Image: rows(g.Image), Text: rows(g.Text), Train: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, "value", []float64{r.Value}, []float64{g.Value}, tolerance)
+	compare(t, "d_image", wide(r.DImage), flat(g.DImage), tolerance)
+	compare(t, "d_text", wide(r.DText), flat(g.DText), tolerance)
+	compare(t, "d_logit_scale", []float64{l.Gradient(lossnet.LogitScale)}, []float64{g.DScale}, 5*tolerance) // a sum that cancels
+	if _, ok := r.Scalars[lossnet.LogitBias]; ok {
+		compare(t, "d_logit_bias", []float64{l.Gradient(lossnet.LogitBias)}, []float64{g.DBias}, 5*tolerance)
+	}
+}
+
+// compare holds ‖got − want‖ to a share of ‖want‖.
+func compare(t *testing.T, what string, got, want []float64, tolerance float64) {
+	t.Helper()
+	var apart, norm float64
+	for i := range want {
+		apart += (got[i] - want[i]) * (got[i] - want[i])
+		norm += want[i] * want[i]
+	}
+	if !(math.Sqrt(apart) <= tolerance*math.Sqrt(norm)) {
+		t.Errorf("%s: relative error %.2g, want at most %.2g", what, math.Sqrt(apart/norm), tolerance)
+	}
+}
+
+func flat(x [][]float64) (out []float64) {
+	for _, row := range x {
+		out = append(out, row...)
+	}
+	return out
+}
+
+func wide(x *tensor.Tensor) (out []float64) {
+	for _, v := range x.F32() {
+		out = append(out, float64(v))
+	}
+	return out
+}
+
+func rows(x [][]float64) *tensor.Tensor {
+	out := tensor.New(tensor.F32, len(x), len(x[0]))
+	for i, v := range flat(x) {
+		out.F32()[i] = float32(v)
+	}
+	return out
+}

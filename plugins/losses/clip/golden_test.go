@@ -1,0 +1,14 @@
+package main
+
+import (
+	"testing"
+
+	"tandem/core/lossnet/losstest"
+)
+
+// Values and gradients are those of open_clip.
+func TestAgreesWithOpenCLIP(t *testing.T) {
+	losstest.OpenCLIP(t, "testdata/open_clip.json", newLoss, func(scale, _ float64) map[string]any {
+		return map[string]any{"init_logit_scale": scale}
+	})
+}
