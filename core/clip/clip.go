@@ -32,6 +32,7 @@ package clip
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"tandem/core/tensor"
 )
@@ -169,6 +170,38 @@ type Meter interface {
 	// by Forward, Backward and Compute, a multiply-add counted as 2: what was really computed, for
 	// captions no more than their length. It only grows.
 	Work() float64
+}
+
+// Profiler is an encoder or a loss that tells what it computes, kernel by kernel. It is optional.
+type Profiler interface {
+	// SetProfile begins and ends noting. Results are the same bits with and without.
+	SetProfile(on bool)
+	// Events are those noted since the last call, in the order of their start.
+	Events() []Event
+}
+
+// Event is one kernel's run.
+type Event struct {
+	Op       string // linear, attention.back
+	Scope    string // the layer, as parameters are named: visual.transformer.resblocks.3.mlp
+	Backward bool
+	FLOPs    float64 // as Meter counts them
+	Bytes    float64 // read and written, each array once
+	Start    time.Time
+	Duration time.Duration
+}
+
+// Planner is an encoder or a loss that says what its memory is for. It is optional.
+type Planner interface {
+	// Memory is what is allocated now, by purpose: parameters, gradients, optimizer, activations,
+	// workspace, packed weights, …
+	Memory() []MemoryPart
+}
+
+// MemoryPart is memory of one purpose.
+type MemoryPart struct {
+	Name  string `json:"part"`
+	Bytes int64  `json:"bytes"`
 }
 
 // LossConfig configures a loss.

@@ -41,6 +41,7 @@ type Event struct {
 	Backward bool
 	FLOPs    float64
 	Bytes    float64 // read and written, when Real is float32
+	Start    time.Time
 	Duration time.Duration
 }
 

@@ -210,14 +210,14 @@ func (i *Instance) run(calls []call, backward bool) error {
 			backend.Copy(c.args[1], c.args[0])
 		}
 		if profile != nil {
-			profile(c.event(backward, time.Since(start)))
+			profile(c.event(backward, start))
 		}
 	}
 	return nil
 }
 
-func (c *call) event(backward bool, took time.Duration) Event {
-	e := Event{Op: c.step.name, Scope: c.step.scope, Backward: backward, FLOPs: flops(c.step.kernel), Duration: took}
+func (c *call) event(backward bool, start time.Time) Event {
+	e := Event{Op: c.step.name, Scope: c.step.scope, Backward: backward, FLOPs: flops(c.step.kernel), Start: start, Duration: time.Since(start)}
 	for _, b := range c.args {
 		if b != nil {
 			e.Bytes += float64(b.Len() * b.DType().Size())

@@ -86,6 +86,18 @@ func (p *Process) isStopped() bool {
 // Stats is the time spent in each method so far, by method name in alphabetical order.
 func (p *Process) Stats() []MethodStats { return p.stats.list() }
 
+// Profile begins or ends the noting of kernels in the plugin and gives those noted since the last
+// call, on the runner's clock; none from a plugin that does not note them.
+func (p *Process) Profile(ctx context.Context, on bool) ([]clip.Event, error) {
+	return p.conn.Profile(ctx, on)
+}
+
+// Memory is what the plugin says of its memory, and what its process took before it was configured;
+// nothing from a plugin that does not say. It must be configured.
+func (p *Process) Memory(ctx context.Context) (parts []clip.MemoryPart, base int64, err error) {
+	return p.conn.Memory(ctx)
+}
+
 // launch starts a plugin and connects to it. When it gives an error nothing of the process is left.
 func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o StartOptions) (_ *Process, err error) {
 	p := &Process{Descriptor: d, Binary: b, label: o.Label, tail: &tail{}, stopped: make(chan struct{})}

@@ -33,6 +33,7 @@ type programs struct {
 	params    graph.Store
 	workspace *graph.Workspace
 	byKey     map[key]*program
+	profile   func(graph.Event) // nil: none
 }
 
 func newPrograms(backend device.Backend, def Definition, params graph.Store) *programs {
@@ -89,7 +90,7 @@ func (c *programs) compile(k key) (*program, error) {
 		}
 		p.weights = append(p.weights, w)
 	}
-	options := graph.CompileOptions{Outputs: outputs, Params: c.params, Workspace: c.workspace}
+	options := graph.CompileOptions{Outputs: outputs, Params: c.params, Workspace: c.workspace, Profile: c.profile}
 	if k.train {
 		options.Backward, options.WRT = outputs, []*graph.Node{b.Image, b.Text}
 		options.Frozen = func(string) bool { return !c.def.Learn }
@@ -126,6 +127,13 @@ func (p *program) backward(mode graph.Mode) error {
 		p.instance.SetGrad(k, p.weights[k])
 	}
 	return p.instance.Backward(mode)
+}
+
+func (c *programs) setProfile(f func(graph.Event)) {
+	c.profile = f
+	for _, p := range c.byKey {
+		p.prog.SetProfile(f)
+	}
 }
 
 func (c *programs) clear() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"time"
 
 	"tandem/core/clip"
 	"tandem/core/device"
@@ -11,6 +12,7 @@ import (
 	"tandem/core/graph"
 	"tandem/core/nn"
 	"tandem/core/optim"
+	"tandem/core/profile"
 	"tandem/core/tensor"
 )
 
@@ -20,6 +22,7 @@ type encoder struct {
 	build    func(clip.EncoderConfig) (front, error)
 	open     func(clip.Compute) (device.Backend, error)
 	profile  func(graph.Event) // nil: none
+	recorder profile.Recorder
 
 	configured, closed bool
 
@@ -91,7 +94,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	}
 	e.front, e.dim, e.backend, e.params = front, c.EmbedDim, backend, params
 	e.programs = newPrograms(backend, params, front.network)
-	e.programs.profile = e.profile
+	e.programs.setProfile(e.hook())
 	e.call.Seed = c.Seed
 	e.tickets = map[clip.Ticket]flight{}
 	e.configured = true
@@ -142,7 +145,9 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 		return nil, 0, fault.New(fault.Invalid, "mode %d is unknown", mode).WithOp("forward")
 	}
 	e.call.Step, e.call.Micro = req.Step, req.Micro
+	start := time.Now()
 	batch, length, err := e.front.prepare(req, &e.call)
+	e.recorder.Note("prepare", "input", 0, start)
 	if err != nil {
 		return nil, 0, err
 	}

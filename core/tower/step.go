@@ -2,6 +2,7 @@ package tower
 
 import (
 	"context"
+	"time"
 
 	"tandem/core/clip"
 	"tandem/core/device"
@@ -36,6 +37,7 @@ func (e *encoder) GradNorm(ctx context.Context) (float64, error) {
 	if !e.touched {
 		return 0, nil
 	}
+	defer e.passes("grad norm", 1, time.Now())
 	return e.optim.GradNormSquared(), nil
 }
 
@@ -50,7 +52,9 @@ func (e *encoder) Step(ctx context.Context, step int, lr, scale float64) error {
 	if !e.touched {
 		e.optim.ZeroGrad() // what the last step used is still there
 	}
+	start := time.Now()
 	e.optim.Step(step, lr, scale)
+	e.passes("step", 3+2*len(e.optim.States()), start) // gradients read; parameters and state read and written
 	e.touched = false
 	return nil
 }

@@ -24,6 +24,8 @@ type Server struct {
 	window     *Window
 	thread     chan func()
 	calls      calls
+	impl       any   // the clip.Encoder, Loss or Dataset
+	base       int64 // bytes resident before Configure
 
 	state sync.RWMutex // held for reading by calls, for writing by Configure and Close
 	ready bool
@@ -45,18 +47,21 @@ func NewServer(d clip.Descriptor, w *Window) *Server {
 // Encoder registers e's services.
 func (s *Server) Encoder(r grpc.ServiceRegistrar, e clip.Encoder) {
 	pb.RegisterPluginServer(r, s)
+	s.impl = e
 	pb.RegisterEncoderServer(r, &encoderServer{trainableServer: trainableServer{s, e}, impl: e})
 }
 
 // Loss registers l's services.
 func (s *Server) Loss(r grpc.ServiceRegistrar, l clip.Loss) {
 	pb.RegisterPluginServer(r, s)
+	s.impl = l
 	pb.RegisterLossServer(r, &lossServer{trainableServer: trainableServer{s, l}, impl: l})
 }
 
 // Dataset registers d's services.
 func (s *Server) Dataset(r grpc.ServiceRegistrar, d clip.Dataset) {
 	pb.RegisterPluginServer(r, s)
+	s.impl = d
 	pb.RegisterDatasetServer(r, &datasetServer{s: s, impl: d})
 }
 
@@ -148,6 +153,9 @@ func handle[R any](ctx context.Context, s *Server, ph phase, where place, f func
 		unlock, lifecycle := s.enter(ph)
 		defer unlock()
 		if err = lifecycle; err == nil {
+			if ph == configuring {
+				s.base = resident()
+			}
 			r, err = f()
 		}
 		if err == nil && ph == configuring {

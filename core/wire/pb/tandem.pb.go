@@ -227,6 +227,300 @@ func (x *Done) GetWork() float64 {
 	return 0
 }
 
+type ProfileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	On            bool                   `protobuf:"varint,1,opt,name=on,proto3" json:"on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfileRequest) Reset() {
+	*x = ProfileRequest{}
+	mi := &file_tandem_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileRequest) ProtoMessage() {}
+
+func (x *ProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileRequest.ProtoReflect.Descriptor instead.
+func (*ProfileRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ProfileRequest) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+type ProfileResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// names are those of operations and layers; events refer to them by place.
+	Names         []string        `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	Events        []*ProfileEvent `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfileResponse) Reset() {
+	*x = ProfileResponse{}
+	mi := &file_tandem_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileResponse) ProtoMessage() {}
+
+func (x *ProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileResponse.ProtoReflect.Descriptor instead.
+func (*ProfileResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ProfileResponse) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *ProfileResponse) GetEvents() []*ProfileEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+type ProfileEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Op            uint32                 `protobuf:"varint,1,opt,name=op,proto3" json:"op,omitempty"`
+	Scope         uint32                 `protobuf:"varint,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Backward      bool                   `protobuf:"varint,3,opt,name=backward,proto3" json:"backward,omitempty"`
+	Flops         float64                `protobuf:"fixed64,4,opt,name=flops,proto3" json:"flops,omitempty"`
+	Bytes         float64                `protobuf:"fixed64,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	StartNanos    int64                  `protobuf:"varint,6,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"` // CLOCK_MONOTONIC
+	DurationNanos int64                  `protobuf:"varint,7,opt,name=duration_nanos,json=durationNanos,proto3" json:"duration_nanos,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfileEvent) Reset() {
+	*x = ProfileEvent{}
+	mi := &file_tandem_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileEvent) ProtoMessage() {}
+
+func (x *ProfileEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileEvent.ProtoReflect.Descriptor instead.
+func (*ProfileEvent) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ProfileEvent) GetOp() uint32 {
+	if x != nil {
+		return x.Op
+	}
+	return 0
+}
+
+func (x *ProfileEvent) GetScope() uint32 {
+	if x != nil {
+		return x.Scope
+	}
+	return 0
+}
+
+func (x *ProfileEvent) GetBackward() bool {
+	if x != nil {
+		return x.Backward
+	}
+	return false
+}
+
+func (x *ProfileEvent) GetFlops() float64 {
+	if x != nil {
+		return x.Flops
+	}
+	return 0
+}
+
+func (x *ProfileEvent) GetBytes() float64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *ProfileEvent) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
+	}
+	return 0
+}
+
+func (x *ProfileEvent) GetDurationNanos() int64 {
+	if x != nil {
+		return x.DurationNanos
+	}
+	return 0
+}
+
+type MemoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Parts []*MemoryPart          `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
+	// base_bytes is what was resident before Configure: code, libraries, the language's runtime.
+	BaseBytes     int64 `protobuf:"varint,2,opt,name=base_bytes,json=baseBytes,proto3" json:"base_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemoryResponse) Reset() {
+	*x = MemoryResponse{}
+	mi := &file_tandem_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemoryResponse) ProtoMessage() {}
+
+func (x *MemoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemoryResponse.ProtoReflect.Descriptor instead.
+func (*MemoryResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *MemoryResponse) GetParts() []*MemoryPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *MemoryResponse) GetBaseBytes() int64 {
+	if x != nil {
+		return x.BaseBytes
+	}
+	return 0
+}
+
+type MemoryPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Bytes         int64                  `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemoryPart) Reset() {
+	*x = MemoryPart{}
+	mi := &file_tandem_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemoryPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemoryPart) ProtoMessage() {}
+
+func (x *MemoryPart) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemoryPart.ProtoReflect.Descriptor instead.
+func (*MemoryPart) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *MemoryPart) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MemoryPart) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 // Tensor is a dense row-major tensor: elements little-endian, the last axis contiguous.
 type Tensor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -248,7 +542,7 @@ type Tensor struct {
 
 func (x *Tensor) Reset() {
 	*x = Tensor{}
-	mi := &file_tandem_proto_msgTypes[2]
+	mi := &file_tandem_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +554,7 @@ func (x *Tensor) String() string {
 func (*Tensor) ProtoMessage() {}
 
 func (x *Tensor) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[2]
+	mi := &file_tandem_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +567,7 @@ func (x *Tensor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tensor.ProtoReflect.Descriptor instead.
 func (*Tensor) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{2}
+	return file_tandem_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Tensor) GetDtype() DType {
@@ -328,7 +622,7 @@ type Descriptor struct {
 
 func (x *Descriptor) Reset() {
 	*x = Descriptor{}
-	mi := &file_tandem_proto_msgTypes[3]
+	mi := &file_tandem_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -340,7 +634,7 @@ func (x *Descriptor) String() string {
 func (*Descriptor) ProtoMessage() {}
 
 func (x *Descriptor) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[3]
+	mi := &file_tandem_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -353,7 +647,7 @@ func (x *Descriptor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Descriptor.ProtoReflect.Descriptor instead.
 func (*Descriptor) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{3}
+	return file_tandem_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Descriptor) GetJson() []byte {
@@ -378,7 +672,7 @@ type Optimizer struct {
 
 func (x *Optimizer) Reset() {
 	*x = Optimizer{}
-	mi := &file_tandem_proto_msgTypes[4]
+	mi := &file_tandem_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +684,7 @@ func (x *Optimizer) String() string {
 func (*Optimizer) ProtoMessage() {}
 
 func (x *Optimizer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[4]
+	mi := &file_tandem_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +697,7 @@ func (x *Optimizer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Optimizer.ProtoReflect.Descriptor instead.
 func (*Optimizer) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{4}
+	return file_tandem_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Optimizer) GetName() string {
@@ -466,7 +760,7 @@ type Compute struct {
 
 func (x *Compute) Reset() {
 	*x = Compute{}
-	mi := &file_tandem_proto_msgTypes[5]
+	mi := &file_tandem_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +772,7 @@ func (x *Compute) String() string {
 func (*Compute) ProtoMessage() {}
 
 func (x *Compute) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[5]
+	mi := &file_tandem_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +785,7 @@ func (x *Compute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compute.ProtoReflect.Descriptor instead.
 func (*Compute) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{5}
+	return file_tandem_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Compute) GetDevice() string {
@@ -529,7 +823,7 @@ type EncoderConfig struct {
 
 func (x *EncoderConfig) Reset() {
 	*x = EncoderConfig{}
-	mi := &file_tandem_proto_msgTypes[6]
+	mi := &file_tandem_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +835,7 @@ func (x *EncoderConfig) String() string {
 func (*EncoderConfig) ProtoMessage() {}
 
 func (x *EncoderConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[6]
+	mi := &file_tandem_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +848,7 @@ func (x *EncoderConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderConfig.ProtoReflect.Descriptor instead.
 func (*EncoderConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{6}
+	return file_tandem_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EncoderConfig) GetWith() []byte {
@@ -617,7 +911,7 @@ type EncoderInfo struct {
 
 func (x *EncoderInfo) Reset() {
 	*x = EncoderInfo{}
-	mi := &file_tandem_proto_msgTypes[7]
+	mi := &file_tandem_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +923,7 @@ func (x *EncoderInfo) String() string {
 func (*EncoderInfo) ProtoMessage() {}
 
 func (x *EncoderInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[7]
+	mi := &file_tandem_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +936,7 @@ func (x *EncoderInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderInfo.ProtoReflect.Descriptor instead.
 func (*EncoderInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{7}
+	return file_tandem_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EncoderInfo) GetModality() string {
@@ -730,7 +1024,7 @@ type ForwardRequest struct {
 
 func (x *ForwardRequest) Reset() {
 	*x = ForwardRequest{}
-	mi := &file_tandem_proto_msgTypes[8]
+	mi := &file_tandem_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +1036,7 @@ func (x *ForwardRequest) String() string {
 func (*ForwardRequest) ProtoMessage() {}
 
 func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[8]
+	mi := &file_tandem_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +1049,7 @@ func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardRequest.ProtoReflect.Descriptor instead.
 func (*ForwardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{8}
+	return file_tandem_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ForwardRequest) GetImages() *Tensor {
@@ -813,7 +1107,7 @@ type ForwardResponse struct {
 
 func (x *ForwardResponse) Reset() {
 	*x = ForwardResponse{}
-	mi := &file_tandem_proto_msgTypes[9]
+	mi := &file_tandem_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -825,7 +1119,7 @@ func (x *ForwardResponse) String() string {
 func (*ForwardResponse) ProtoMessage() {}
 
 func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[9]
+	mi := &file_tandem_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -838,7 +1132,7 @@ func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardResponse.ProtoReflect.Descriptor instead.
 func (*ForwardResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{9}
+	return file_tandem_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ForwardResponse) GetEmbedding() *Tensor {
@@ -886,7 +1180,7 @@ type BackwardRequest struct {
 
 func (x *BackwardRequest) Reset() {
 	*x = BackwardRequest{}
-	mi := &file_tandem_proto_msgTypes[10]
+	mi := &file_tandem_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +1192,7 @@ func (x *BackwardRequest) String() string {
 func (*BackwardRequest) ProtoMessage() {}
 
 func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[10]
+	mi := &file_tandem_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +1205,7 @@ func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackwardRequest.ProtoReflect.Descriptor instead.
 func (*BackwardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{10}
+	return file_tandem_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BackwardRequest) GetTicket() uint64 {
@@ -937,7 +1231,7 @@ type DiscardRequest struct {
 
 func (x *DiscardRequest) Reset() {
 	*x = DiscardRequest{}
-	mi := &file_tandem_proto_msgTypes[11]
+	mi := &file_tandem_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1243,7 @@ func (x *DiscardRequest) String() string {
 func (*DiscardRequest) ProtoMessage() {}
 
 func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[11]
+	mi := &file_tandem_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1256,7 @@ func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRequest.ProtoReflect.Descriptor instead.
 func (*DiscardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{11}
+	return file_tandem_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DiscardRequest) GetTicket() uint64 {
@@ -983,7 +1277,7 @@ type GradNormResponse struct {
 
 func (x *GradNormResponse) Reset() {
 	*x = GradNormResponse{}
-	mi := &file_tandem_proto_msgTypes[12]
+	mi := &file_tandem_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1289,7 @@ func (x *GradNormResponse) String() string {
 func (*GradNormResponse) ProtoMessage() {}
 
 func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[12]
+	mi := &file_tandem_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1302,7 @@ func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradNormResponse.ProtoReflect.Descriptor instead.
 func (*GradNormResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{12}
+	return file_tandem_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GradNormResponse) GetSumOfSquares() float64 {
@@ -1043,7 +1337,7 @@ type StepRequest struct {
 
 func (x *StepRequest) Reset() {
 	*x = StepRequest{}
-	mi := &file_tandem_proto_msgTypes[13]
+	mi := &file_tandem_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1349,7 @@ func (x *StepRequest) String() string {
 func (*StepRequest) ProtoMessage() {}
 
 func (x *StepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[13]
+	mi := &file_tandem_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1362,7 @@ func (x *StepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepRequest.ProtoReflect.Descriptor instead.
 func (*StepRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{13}
+	return file_tandem_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StepRequest) GetStep() int64 {
@@ -1101,7 +1395,7 @@ type FileRequest struct {
 
 func (x *FileRequest) Reset() {
 	*x = FileRequest{}
-	mi := &file_tandem_proto_msgTypes[14]
+	mi := &file_tandem_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1407,7 @@ func (x *FileRequest) String() string {
 func (*FileRequest) ProtoMessage() {}
 
 func (x *FileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[14]
+	mi := &file_tandem_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1420,7 @@ func (x *FileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRequest.ProtoReflect.Descriptor instead.
 func (*FileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{14}
+	return file_tandem_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FileRequest) GetPath() string {
@@ -1150,7 +1444,7 @@ type LossConfig struct {
 
 func (x *LossConfig) Reset() {
 	*x = LossConfig{}
-	mi := &file_tandem_proto_msgTypes[15]
+	mi := &file_tandem_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1456,7 @@ func (x *LossConfig) String() string {
 func (*LossConfig) ProtoMessage() {}
 
 func (x *LossConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[15]
+	mi := &file_tandem_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1469,7 @@ func (x *LossConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossConfig.ProtoReflect.Descriptor instead.
 func (*LossConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{15}
+	return file_tandem_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LossConfig) GetWith() []byte {
@@ -1232,7 +1526,7 @@ type LossInfo struct {
 
 func (x *LossInfo) Reset() {
 	*x = LossInfo{}
-	mi := &file_tandem_proto_msgTypes[16]
+	mi := &file_tandem_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1538,7 @@ func (x *LossInfo) String() string {
 func (*LossInfo) ProtoMessage() {}
 
 func (x *LossInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[16]
+	mi := &file_tandem_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1551,7 @@ func (x *LossInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossInfo.ProtoReflect.Descriptor instead.
 func (*LossInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{16}
+	return file_tandem_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LossInfo) GetParameters() int64 {
@@ -1303,7 +1597,7 @@ type LossRequest struct {
 
 func (x *LossRequest) Reset() {
 	*x = LossRequest{}
-	mi := &file_tandem_proto_msgTypes[17]
+	mi := &file_tandem_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1609,7 @@ func (x *LossRequest) String() string {
 func (*LossRequest) ProtoMessage() {}
 
 func (x *LossRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[17]
+	mi := &file_tandem_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1622,7 @@ func (x *LossRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossRequest.ProtoReflect.Descriptor instead.
 func (*LossRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{17}
+	return file_tandem_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LossRequest) GetImage() *Tensor {
@@ -1382,7 +1676,7 @@ type Floats struct {
 
 func (x *Floats) Reset() {
 	*x = Floats{}
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1688,7 @@ func (x *Floats) String() string {
 func (*Floats) ProtoMessage() {}
 
 func (x *Floats) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1701,7 @@ func (x *Floats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Floats.ProtoReflect.Descriptor instead.
 func (*Floats) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{18}
+	return file_tandem_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Floats) GetValues() []float32 {
@@ -1434,7 +1728,7 @@ type LossResponse struct {
 
 func (x *LossResponse) Reset() {
 	*x = LossResponse{}
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1740,7 @@ func (x *LossResponse) String() string {
 func (*LossResponse) ProtoMessage() {}
 
 func (x *LossResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1753,7 @@ func (x *LossResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossResponse.ProtoReflect.Descriptor instead.
 func (*LossResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{19}
+	return file_tandem_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LossResponse) GetValue() float64 {
@@ -1539,7 +1833,7 @@ type Augment struct {
 
 func (x *Augment) Reset() {
 	*x = Augment{}
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1845,7 @@ func (x *Augment) String() string {
 func (*Augment) ProtoMessage() {}
 
 func (x *Augment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +1858,7 @@ func (x *Augment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Augment.ProtoReflect.Descriptor instead.
 func (*Augment) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{20}
+	return file_tandem_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Augment) GetName() string {
@@ -1623,7 +1917,7 @@ type DatasetConfig struct {
 
 func (x *DatasetConfig) Reset() {
 	*x = DatasetConfig{}
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +1929,7 @@ func (x *DatasetConfig) String() string {
 func (*DatasetConfig) ProtoMessage() {}
 
 func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +1942,7 @@ func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetConfig.ProtoReflect.Descriptor instead.
 func (*DatasetConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{21}
+	return file_tandem_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DatasetConfig) GetWith() []byte {
@@ -1703,7 +1997,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +2009,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,7 +2022,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{22}
+	return file_tandem_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Target) GetName() string {
@@ -1760,7 +2054,7 @@ type DatasetInfo struct {
 
 func (x *DatasetInfo) Reset() {
 	*x = DatasetInfo{}
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +2066,7 @@ func (x *DatasetInfo) String() string {
 func (*DatasetInfo) ProtoMessage() {}
 
 func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +2079,7 @@ func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetInfo.ProtoReflect.Descriptor instead.
 func (*DatasetInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{23}
+	return file_tandem_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DatasetInfo) GetLen() int64 {
@@ -1850,7 +2144,7 @@ type BatchRequest struct {
 
 func (x *BatchRequest) Reset() {
 	*x = BatchRequest{}
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +2156,7 @@ func (x *BatchRequest) String() string {
 func (*BatchRequest) ProtoMessage() {}
 
 func (x *BatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +2169,7 @@ func (x *BatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchRequest.ProtoReflect.Descriptor instead.
 func (*BatchRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{24}
+	return file_tandem_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *BatchRequest) GetIndices() []int64 {
@@ -1917,7 +2211,7 @@ type SampleFault struct {
 
 func (x *SampleFault) Reset() {
 	*x = SampleFault{}
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +2223,7 @@ func (x *SampleFault) String() string {
 func (*SampleFault) ProtoMessage() {}
 
 func (x *SampleFault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2236,7 @@ func (x *SampleFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleFault.ProtoReflect.Descriptor instead.
 func (*SampleFault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{25}
+	return file_tandem_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SampleFault) GetIndex() int64 {
@@ -1975,7 +2269,7 @@ type Strings struct {
 
 func (x *Strings) Reset() {
 	*x = Strings{}
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2281,7 @@ func (x *Strings) String() string {
 func (*Strings) ProtoMessage() {}
 
 func (x *Strings) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2294,7 @@ func (x *Strings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Strings.ProtoReflect.Descriptor instead.
 func (*Strings) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{26}
+	return file_tandem_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Strings) GetValues() []string {
@@ -2019,7 +2313,7 @@ type Ints struct {
 
 func (x *Ints) Reset() {
 	*x = Ints{}
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2031,7 +2325,7 @@ func (x *Ints) String() string {
 func (*Ints) ProtoMessage() {}
 
 func (x *Ints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2044,7 +2338,7 @@ func (x *Ints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ints.ProtoReflect.Descriptor instead.
 func (*Ints) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{27}
+	return file_tandem_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Ints) GetValues() []int32 {
@@ -2071,7 +2365,7 @@ type BatchResponse struct {
 
 func (x *BatchResponse) Reset() {
 	*x = BatchResponse{}
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2377,7 @@ func (x *BatchResponse) String() string {
 func (*BatchResponse) ProtoMessage() {}
 
 func (x *BatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2390,7 @@ func (x *BatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchResponse.ProtoReflect.Descriptor instead.
 func (*BatchResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{28}
+	return file_tandem_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *BatchResponse) GetImages() *Tensor {
@@ -2171,7 +2465,7 @@ type CaptionsRequest struct {
 
 func (x *CaptionsRequest) Reset() {
 	*x = CaptionsRequest{}
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2477,7 @@ func (x *CaptionsRequest) String() string {
 func (*CaptionsRequest) ProtoMessage() {}
 
 func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2490,7 @@ func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsRequest.ProtoReflect.Descriptor instead.
 func (*CaptionsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{29}
+	return file_tandem_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CaptionsRequest) GetLimit() int64 {
@@ -2217,7 +2511,7 @@ type CaptionsResponse struct {
 
 func (x *CaptionsResponse) Reset() {
 	*x = CaptionsResponse{}
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2523,7 @@ func (x *CaptionsResponse) String() string {
 func (*CaptionsResponse) ProtoMessage() {}
 
 func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2536,7 @@ func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsResponse.ProtoReflect.Descriptor instead.
 func (*CaptionsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{30}
+	return file_tandem_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CaptionsResponse) GetCaptions() []string {
@@ -2279,7 +2573,7 @@ type Faults struct {
 
 func (x *Faults) Reset() {
 	*x = Faults{}
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2585,7 @@ func (x *Faults) String() string {
 func (*Faults) ProtoMessage() {}
 
 func (x *Faults) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2598,7 @@ func (x *Faults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Faults.ProtoReflect.Descriptor instead.
 func (*Faults) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{31}
+	return file_tandem_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Faults) GetFaults() []*Fault {
@@ -2339,7 +2633,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2645,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2658,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{32}
+	return file_tandem_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Fault) GetKind() string {
@@ -2447,7 +2741,29 @@ const file_tandem_proto_rawDesc = "" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\x12\x12\n" +
-	"\x04work\x18\r \x01(\x01R\x04work\"\xac\x01\n" +
+	"\x04work\x18\r \x01(\x01R\x04work\" \n" +
+	"\x0eProfileRequest\x12\x0e\n" +
+	"\x02on\x18\x01 \x01(\bR\x02on\"X\n" +
+	"\x0fProfileResponse\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\x12/\n" +
+	"\x06events\x18\x02 \x03(\v2\x17.tandem.v1.ProfileEventR\x06events\"\xc4\x01\n" +
+	"\fProfileEvent\x12\x0e\n" +
+	"\x02op\x18\x01 \x01(\rR\x02op\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\rR\x05scope\x12\x1a\n" +
+	"\bbackward\x18\x03 \x01(\bR\bbackward\x12\x14\n" +
+	"\x05flops\x18\x04 \x01(\x01R\x05flops\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x01R\x05bytes\x12\x1f\n" +
+	"\vstart_nanos\x18\x06 \x01(\x03R\n" +
+	"startNanos\x12%\n" +
+	"\x0eduration_nanos\x18\a \x01(\x03R\rdurationNanos\"\\\n" +
+	"\x0eMemoryResponse\x12+\n" +
+	"\x05parts\x18\x01 \x03(\v2\x15.tandem.v1.MemoryPartR\x05parts\x12\x1d\n" +
+	"\n" +
+	"base_bytes\x18\x02 \x01(\x03R\tbaseBytes\"6\n" +
+	"\n" +
+	"MemoryPart\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"\xac\x01\n" +
 	"\x06Tensor\x12&\n" +
 	"\x05dtype\x18\x01 \x01(\x0e2\x10.tandem.v1.DTypeR\x05dtype\x12\x14\n" +
 	"\x05shape\x18\x02 \x03(\x03R\x05shape\x12\x14\n" +
@@ -2659,10 +2975,12 @@ const file_tandem_proto_rawDesc = "" +
 	"\x04Mode\x12\b\n" +
 	"\x04EVAL\x10\x00\x12\t\n" +
 	"\x05TRAIN\x10\x01\x12\t\n" +
-	"\x05EMBED\x10\x022k\n" +
+	"\x05EMBED\x10\x022\xe4\x01\n" +
 	"\x06Plugin\x123\n" +
 	"\bDescribe\x12\x10.tandem.v1.Empty\x1a\x15.tandem.v1.Descriptor\x12,\n" +
-	"\x06Settle\x12\x10.tandem.v1.Empty\x1a\x10.tandem.v1.Empty2\xf4\x03\n" +
+	"\x06Settle\x12\x10.tandem.v1.Empty\x1a\x10.tandem.v1.Empty\x12@\n" +
+	"\aProfile\x12\x19.tandem.v1.ProfileRequest\x1a\x1a.tandem.v1.ProfileResponse\x125\n" +
+	"\x06Memory\x12\x10.tandem.v1.Empty\x1a\x19.tandem.v1.MemoryResponse2\xf4\x03\n" +
 	"\aEncoder\x12=\n" +
 	"\tConfigure\x12\x18.tandem.v1.EncoderConfig\x1a\x16.tandem.v1.EncoderInfo\x12@\n" +
 	"\aForward\x12\x19.tandem.v1.ForwardRequest\x1a\x1a.tandem.v1.ForwardResponse\x127\n" +
@@ -2700,127 +3018,138 @@ func file_tandem_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_tandem_proto_goTypes = []any{
 	(DType)(0),               // 0: tandem.v1.DType
 	(Mode)(0),                // 1: tandem.v1.Mode
 	(*Empty)(nil),            // 2: tandem.v1.Empty
 	(*Done)(nil),             // 3: tandem.v1.Done
-	(*Tensor)(nil),           // 4: tandem.v1.Tensor
-	(*Descriptor)(nil),       // 5: tandem.v1.Descriptor
-	(*Optimizer)(nil),        // 6: tandem.v1.Optimizer
-	(*Compute)(nil),          // 7: tandem.v1.Compute
-	(*EncoderConfig)(nil),    // 8: tandem.v1.EncoderConfig
-	(*EncoderInfo)(nil),      // 9: tandem.v1.EncoderInfo
-	(*ForwardRequest)(nil),   // 10: tandem.v1.ForwardRequest
-	(*ForwardResponse)(nil),  // 11: tandem.v1.ForwardResponse
-	(*BackwardRequest)(nil),  // 12: tandem.v1.BackwardRequest
-	(*DiscardRequest)(nil),   // 13: tandem.v1.DiscardRequest
-	(*GradNormResponse)(nil), // 14: tandem.v1.GradNormResponse
-	(*StepRequest)(nil),      // 15: tandem.v1.StepRequest
-	(*FileRequest)(nil),      // 16: tandem.v1.FileRequest
-	(*LossConfig)(nil),       // 17: tandem.v1.LossConfig
-	(*LossInfo)(nil),         // 18: tandem.v1.LossInfo
-	(*LossRequest)(nil),      // 19: tandem.v1.LossRequest
-	(*Floats)(nil),           // 20: tandem.v1.Floats
-	(*LossResponse)(nil),     // 21: tandem.v1.LossResponse
-	(*Augment)(nil),          // 22: tandem.v1.Augment
-	(*DatasetConfig)(nil),    // 23: tandem.v1.DatasetConfig
-	(*Target)(nil),           // 24: tandem.v1.Target
-	(*DatasetInfo)(nil),      // 25: tandem.v1.DatasetInfo
-	(*BatchRequest)(nil),     // 26: tandem.v1.BatchRequest
-	(*SampleFault)(nil),      // 27: tandem.v1.SampleFault
-	(*Strings)(nil),          // 28: tandem.v1.Strings
-	(*Ints)(nil),             // 29: tandem.v1.Ints
-	(*BatchResponse)(nil),    // 30: tandem.v1.BatchResponse
-	(*CaptionsRequest)(nil),  // 31: tandem.v1.CaptionsRequest
-	(*CaptionsResponse)(nil), // 32: tandem.v1.CaptionsResponse
-	(*Faults)(nil),           // 33: tandem.v1.Faults
-	(*Fault)(nil),            // 34: tandem.v1.Fault
-	nil,                      // 35: tandem.v1.LossResponse.PartsEntry
-	nil,                      // 36: tandem.v1.LossResponse.ScalarsEntry
-	nil,                      // 37: tandem.v1.LossResponse.PerSampleEntry
-	nil,                      // 38: tandem.v1.BatchResponse.LabelsEntry
+	(*ProfileRequest)(nil),   // 4: tandem.v1.ProfileRequest
+	(*ProfileResponse)(nil),  // 5: tandem.v1.ProfileResponse
+	(*ProfileEvent)(nil),     // 6: tandem.v1.ProfileEvent
+	(*MemoryResponse)(nil),   // 7: tandem.v1.MemoryResponse
+	(*MemoryPart)(nil),       // 8: tandem.v1.MemoryPart
+	(*Tensor)(nil),           // 9: tandem.v1.Tensor
+	(*Descriptor)(nil),       // 10: tandem.v1.Descriptor
+	(*Optimizer)(nil),        // 11: tandem.v1.Optimizer
+	(*Compute)(nil),          // 12: tandem.v1.Compute
+	(*EncoderConfig)(nil),    // 13: tandem.v1.EncoderConfig
+	(*EncoderInfo)(nil),      // 14: tandem.v1.EncoderInfo
+	(*ForwardRequest)(nil),   // 15: tandem.v1.ForwardRequest
+	(*ForwardResponse)(nil),  // 16: tandem.v1.ForwardResponse
+	(*BackwardRequest)(nil),  // 17: tandem.v1.BackwardRequest
+	(*DiscardRequest)(nil),   // 18: tandem.v1.DiscardRequest
+	(*GradNormResponse)(nil), // 19: tandem.v1.GradNormResponse
+	(*StepRequest)(nil),      // 20: tandem.v1.StepRequest
+	(*FileRequest)(nil),      // 21: tandem.v1.FileRequest
+	(*LossConfig)(nil),       // 22: tandem.v1.LossConfig
+	(*LossInfo)(nil),         // 23: tandem.v1.LossInfo
+	(*LossRequest)(nil),      // 24: tandem.v1.LossRequest
+	(*Floats)(nil),           // 25: tandem.v1.Floats
+	(*LossResponse)(nil),     // 26: tandem.v1.LossResponse
+	(*Augment)(nil),          // 27: tandem.v1.Augment
+	(*DatasetConfig)(nil),    // 28: tandem.v1.DatasetConfig
+	(*Target)(nil),           // 29: tandem.v1.Target
+	(*DatasetInfo)(nil),      // 30: tandem.v1.DatasetInfo
+	(*BatchRequest)(nil),     // 31: tandem.v1.BatchRequest
+	(*SampleFault)(nil),      // 32: tandem.v1.SampleFault
+	(*Strings)(nil),          // 33: tandem.v1.Strings
+	(*Ints)(nil),             // 34: tandem.v1.Ints
+	(*BatchResponse)(nil),    // 35: tandem.v1.BatchResponse
+	(*CaptionsRequest)(nil),  // 36: tandem.v1.CaptionsRequest
+	(*CaptionsResponse)(nil), // 37: tandem.v1.CaptionsResponse
+	(*Faults)(nil),           // 38: tandem.v1.Faults
+	(*Fault)(nil),            // 39: tandem.v1.Fault
+	nil,                      // 40: tandem.v1.LossResponse.PartsEntry
+	nil,                      // 41: tandem.v1.LossResponse.ScalarsEntry
+	nil,                      // 42: tandem.v1.LossResponse.PerSampleEntry
+	nil,                      // 43: tandem.v1.BatchResponse.LabelsEntry
 }
 var file_tandem_proto_depIdxs = []int32{
-	0,  // 0: tandem.v1.Tensor.dtype:type_name -> tandem.v1.DType
-	6,  // 1: tandem.v1.EncoderConfig.optimizer:type_name -> tandem.v1.Optimizer
-	7,  // 2: tandem.v1.EncoderConfig.compute:type_name -> tandem.v1.Compute
-	4,  // 3: tandem.v1.ForwardRequest.images:type_name -> tandem.v1.Tensor
-	1,  // 4: tandem.v1.ForwardRequest.mode:type_name -> tandem.v1.Mode
-	4,  // 5: tandem.v1.ForwardRequest.out:type_name -> tandem.v1.Tensor
-	4,  // 6: tandem.v1.ForwardResponse.embedding:type_name -> tandem.v1.Tensor
-	4,  // 7: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
-	6,  // 8: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
-	7,  // 9: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
-	4,  // 10: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
-	4,  // 11: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
-	4,  // 12: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
-	4,  // 13: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
-	4,  // 14: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
-	4,  // 15: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
-	35, // 16: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
-	36, // 17: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
-	37, // 18: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
-	22, // 19: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
-	24, // 20: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
-	4,  // 21: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
-	4,  // 22: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
-	28, // 23: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
-	38, // 24: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
-	27, // 25: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
-	34, // 26: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
-	20, // 27: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
-	29, // 28: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
-	2,  // 29: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
-	2,  // 30: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
-	8,  // 31: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
-	10, // 32: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
-	12, // 33: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
-	13, // 34: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
-	2,  // 35: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
-	15, // 36: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
-	16, // 37: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
-	16, // 38: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
-	2,  // 39: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
-	17, // 40: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
-	19, // 41: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
-	2,  // 42: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
-	15, // 43: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
-	16, // 44: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
-	16, // 45: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
-	2,  // 46: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
-	23, // 47: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
-	26, // 48: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
-	31, // 49: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
-	2,  // 50: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
-	5,  // 51: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
-	2,  // 52: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
-	9,  // 53: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
-	11, // 54: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
-	3,  // 55: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
-	3,  // 56: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
-	14, // 57: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
-	3,  // 58: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
-	3,  // 59: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
-	3,  // 60: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
-	3,  // 61: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
-	18, // 62: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
-	21, // 63: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
-	14, // 64: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
-	3,  // 65: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
-	3,  // 66: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
-	3,  // 67: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
-	3,  // 68: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
-	25, // 69: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
-	30, // 70: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
-	32, // 71: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
-	3,  // 72: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
-	51, // [51:73] is the sub-list for method output_type
-	29, // [29:51] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	6,  // 0: tandem.v1.ProfileResponse.events:type_name -> tandem.v1.ProfileEvent
+	8,  // 1: tandem.v1.MemoryResponse.parts:type_name -> tandem.v1.MemoryPart
+	0,  // 2: tandem.v1.Tensor.dtype:type_name -> tandem.v1.DType
+	11, // 3: tandem.v1.EncoderConfig.optimizer:type_name -> tandem.v1.Optimizer
+	12, // 4: tandem.v1.EncoderConfig.compute:type_name -> tandem.v1.Compute
+	9,  // 5: tandem.v1.ForwardRequest.images:type_name -> tandem.v1.Tensor
+	1,  // 6: tandem.v1.ForwardRequest.mode:type_name -> tandem.v1.Mode
+	9,  // 7: tandem.v1.ForwardRequest.out:type_name -> tandem.v1.Tensor
+	9,  // 8: tandem.v1.ForwardResponse.embedding:type_name -> tandem.v1.Tensor
+	9,  // 9: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
+	11, // 10: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
+	12, // 11: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
+	9,  // 12: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
+	9,  // 13: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
+	9,  // 14: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
+	9,  // 15: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
+	9,  // 16: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
+	9,  // 17: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
+	40, // 18: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
+	41, // 19: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
+	42, // 20: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
+	27, // 21: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
+	29, // 22: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
+	9,  // 23: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
+	9,  // 24: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
+	33, // 25: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
+	43, // 26: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
+	32, // 27: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
+	39, // 28: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
+	25, // 29: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
+	34, // 30: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
+	2,  // 31: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
+	2,  // 32: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
+	4,  // 33: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
+	2,  // 34: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
+	13, // 35: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
+	15, // 36: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
+	17, // 37: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
+	18, // 38: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
+	2,  // 39: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
+	20, // 40: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
+	21, // 41: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
+	21, // 42: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
+	2,  // 43: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
+	22, // 44: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
+	24, // 45: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
+	2,  // 46: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
+	20, // 47: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
+	21, // 48: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
+	21, // 49: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
+	2,  // 50: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
+	28, // 51: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
+	31, // 52: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
+	36, // 53: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
+	2,  // 54: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
+	10, // 55: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
+	2,  // 56: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
+	5,  // 57: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
+	7,  // 58: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
+	14, // 59: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
+	16, // 60: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
+	3,  // 61: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
+	3,  // 62: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
+	19, // 63: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
+	3,  // 64: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
+	3,  // 65: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
+	3,  // 66: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
+	3,  // 67: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
+	23, // 68: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
+	26, // 69: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
+	19, // 70: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
+	3,  // 71: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
+	3,  // 72: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
+	3,  // 73: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
+	3,  // 74: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
+	30, // 75: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
+	35, // 76: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
+	37, // 77: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
+	3,  // 78: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
+	55, // [55:79] is the sub-list for method output_type
+	31, // [31:55] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_tandem_proto_init() }
@@ -2834,7 +3163,7 @@ func file_tandem_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_proto_rawDesc), len(file_tandem_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   37,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

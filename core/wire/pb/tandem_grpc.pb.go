@@ -27,6 +27,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Plugin_Describe_FullMethodName = "/tandem.v1.Plugin/Describe"
 	Plugin_Settle_FullMethodName   = "/tandem.v1.Plugin/Settle"
+	Plugin_Profile_FullMethodName  = "/tandem.v1.Plugin/Profile"
+	Plugin_Memory_FullMethodName   = "/tandem.v1.Plugin/Memory"
 )
 
 // PluginClient is the client API for Plugin service.
@@ -40,6 +42,11 @@ type PluginClient interface {
 	// Settle returns when every call that arrived before it has ended. After cancelling a call the
 	// runner waits for it before using that call's memory again.
 	Settle(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Empty, error)
+	// Profile begins or ends noting kernels and gives those noted since the last call (clip.Profiler).
+	// A plugin without it answers UNIMPLEMENTED, which is no error.
+	Profile(ctx context.Context, in *ProfileRequest, opts ...grpc.CallOption) (*ProfileResponse, error)
+	// Memory says what the plugin's memory is for (clip.Planner). Optional likewise.
+	Memory(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*MemoryResponse, error)
 }
 
 type pluginClient struct {
@@ -70,6 +77,26 @@ func (c *pluginClient) Settle(ctx context.Context, in *Empty, opts ...grpc.CallO
 	return out, nil
 }
 
+func (c *pluginClient) Profile(ctx context.Context, in *ProfileRequest, opts ...grpc.CallOption) (*ProfileResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProfileResponse)
+	err := c.cc.Invoke(ctx, Plugin_Profile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *pluginClient) Memory(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*MemoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MemoryResponse)
+	err := c.cc.Invoke(ctx, Plugin_Memory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PluginServer is the server API for Plugin service.
 // All implementations must embed UnimplementedPluginServer
 // for forward compatibility.
@@ -81,6 +108,11 @@ type PluginServer interface {
 	// Settle returns when every call that arrived before it has ended. After cancelling a call the
 	// runner waits for it before using that call's memory again.
 	Settle(context.Context, *Empty) (*Empty, error)
+	// Profile begins or ends noting kernels and gives those noted since the last call (clip.Profiler).
+	// A plugin without it answers UNIMPLEMENTED, which is no error.
+	Profile(context.Context, *ProfileRequest) (*ProfileResponse, error)
+	// Memory says what the plugin's memory is for (clip.Planner). Optional likewise.
+	Memory(context.Context, *Empty) (*MemoryResponse, error)
 	mustEmbedUnimplementedPluginServer()
 }
 
@@ -96,6 +128,12 @@ func (UnimplementedPluginServer) Describe(context.Context, *Empty) (*Descriptor,
 }
 func (UnimplementedPluginServer) Settle(context.Context, *Empty) (*Empty, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Settle not implemented")
+}
+func (UnimplementedPluginServer) Profile(context.Context, *ProfileRequest) (*ProfileResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Profile not implemented")
+}
+func (UnimplementedPluginServer) Memory(context.Context, *Empty) (*MemoryResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Memory not implemented")
 }
 func (UnimplementedPluginServer) mustEmbedUnimplementedPluginServer() {}
 func (UnimplementedPluginServer) testEmbeddedByValue()                {}
@@ -154,6 +192,42 @@ func _Plugin_Settle_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Plugin_Profile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProfileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServer).Profile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plugin_Profile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServer).Profile(ctx, req.(*ProfileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Plugin_Memory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(Empty)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServer).Memory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plugin_Memory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServer).Memory(ctx, req.(*Empty))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Plugin_ServiceDesc is the grpc.ServiceDesc for Plugin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -168,6 +242,14 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Settle",
 			Handler:    _Plugin_Settle_Handler,
+		},
+		{
+			MethodName: "Profile",
+			Handler:    _Plugin_Profile_Handler,
+		},
+		{
+			MethodName: "Memory",
+			Handler:    _Plugin_Memory_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

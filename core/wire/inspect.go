@@ -1,0 +1,115 @@
+package wire
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"tandem/core/clip"
+	"tandem/core/wire/pb"
+)
+
+// Profile implements the service Plugin.
+func (s *Server) Profile(ctx context.Context, q *pb.ProfileRequest) (*pb.ProfileResponse, error) {
+	p, ok := s.impl.(clip.Profiler)
+	if !ok {
+		return s.UnimplementedPluginServer.Profile(ctx, q)
+	}
+	return handle(ctx, s, using, onThread, func() (*pb.ProfileResponse, error) {
+		p.SetProfile(q.On)
+		return eventsOut(p.Events()), nil
+	})
+}
+
+// Memory implements the service Plugin.
+func (s *Server) Memory(ctx context.Context, _ *pb.Empty) (*pb.MemoryResponse, error) {
+	return handle(ctx, s, using, onThread, func() (*pb.MemoryResponse, error) {
+		out := &pb.MemoryResponse{BaseBytes: s.base}
+		if p, ok := s.impl.(clip.Planner); ok {
+			for _, m := range p.Memory() {
+				out.Parts = append(out.Parts, &pb.MemoryPart{Name: valid(m.Name), Bytes: m.Bytes})
+			}
+		}
+		return out, nil
+	})
+}
+
+// Profile begins or ends the noting of kernels in the plugin and gives those noted since the last
+// call, on this process's clock. A plugin that notes none gives none.
+func (c *Conn) Profile(ctx context.Context, on bool) ([]clip.Event, error) {
+	r, err := c.plugin.Profile(ctx, &pb.ProfileRequest{On: on})
+	if status.Code(err) == codes.Unimplemented {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	return eventsIn(r), nil
+}
+
+// Memory is what the plugin's memory is for, and what was resident before it was configured; nothing
+// from a plugin that does not say.
+func (c *Conn) Memory(ctx context.Context) (parts []clip.MemoryPart, base int64, err error) {
+	r, err := c.plugin.Memory(ctx, &pb.Empty{})
+	if status.Code(err) == codes.Unimplemented {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, c.explain(ctx, err)
+	}
+	for _, m := range r.Parts {
+		parts = append(parts, clip.MemoryPart{Name: m.Name, Bytes: m.Bytes})
+	}
+	return parts, r.BaseBytes, nil
+}
+
+func eventsOut(events []clip.Event) *pb.ProfileResponse {
+	out := &pb.ProfileResponse{Events: make([]*pb.ProfileEvent, len(events))}
+	known := map[string]uint32{}
+	place := func(name string) uint32 {
+		n, ok := known[name]
+		if !ok {
+			n = uint32(len(out.Names))
+			known[name] = n
+			out.Names = append(out.Names, valid(name))
+		}
+		return n
+	}
+	for i, e := range events {
+		out.Events[i] = &pb.ProfileEvent{Op: place(e.Op), Scope: place(e.Scope), Backward: e.Backward, Flops: e.FLOPs,
+			Bytes: e.Bytes, StartNanos: toClock(e.Start), DurationNanos: e.Duration.Nanoseconds()}
+	}
+	return out
+}
+
+func eventsIn(r *pb.ProfileResponse) []clip.Event {
+	name := func(i uint32) string {
+		if int(i) < len(r.Names) {
+			return r.Names[i]
+		}
+		return ""
+	}
+	out := make([]clip.Event, len(r.Events))
+	for i, e := range r.Events {
+		out[i] = clip.Event{Op: name(e.Op), Scope: name(e.Scope), Backward: e.Backward, FLOPs: e.Flops, Bytes: e.Bytes,
+			Start: fromClock(e.StartNanos), Duration: time.Duration(e.DurationNanos)}
+	}
+	return out
+}
+
+// resident is the memory of this process that is in use, in bytes; 0 where the system does not say.
+func resident() int64 {
+	text, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
