@@ -34,9 +34,9 @@ type Call struct {
 }
 
 // NewGraph makes a graph that holds every parameter and statistic of a set.
-func NewGraph(set *Set, training bool) *Graph {
+func NewGraph(set *Set, options graph.Options) *Graph {
 	g := &Graph{
-		Graph: graph.New(graph.Options{Training: training}), set: set,
+		Graph: graph.New(options), set: set,
 		params: map[*Param]*graph.Node{}, stats: map[*Stat]*graph.Node{},
 	}
 	for _, p := range set.params {

@@ -94,6 +94,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	}
 	e.front, e.dim, e.backend, e.params = front, c.EmbedDim, backend, params
 	e.programs = newPrograms(backend, params, front.network)
+	e.programs.bf16 = c.Compute.Precision == "bf16"
 	e.programs.setProfile(e.hook())
 	e.call.Seed = c.Seed
 	e.tickets = map[clip.Ticket]flight{}
@@ -109,9 +110,9 @@ func check(c clip.EncoderConfig) error {
 		return fault.New(fault.Invalid, "%d, want at least 1", c.EmbedDim).WithPath("embed_dim")
 	case c.Compute.Threads < 1:
 		return fault.New(fault.Invalid, "%d, want at least 1", c.Compute.Threads).WithPath("compute.threads")
-	case c.Compute.Precision != "" && c.Compute.Precision != "f32":
+	case !slices.Contains([]string{"", "f32", "bf16"}, c.Compute.Precision):
 		return fault.New(fault.Invalid, "%q is not supported", c.Compute.Precision).WithPath("compute.precision").
-			WithHint("precision: f32")
+			WithHint("precision: f32 or bf16")
 	}
 	return nil
 }
@@ -122,7 +123,7 @@ func measure(f front, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
 	info = clip.EncoderInfo{EmbedDim: c.EmbedDim, Parameters: f.Params().Count()}
 	f.describe(&info)
 	for _, training := range []bool{true, false} {
-		g := nn.NewGraph(f.Params(), training)
+		g := nn.NewGraph(f.Params(), graph.Options{Training: training})
 		out := f.network(g, batch, f.longest())
 		if err := g.Err(); err != nil {
 			return info, err

@@ -44,6 +44,7 @@ type programs struct {
 	byKey     map[programKey]*program
 	clock     uint64
 	build     func(g *nn.Graph, batch, length int) *graph.Node
+	bf16      bool // products in bfloat16; parameters, gradients and all else in float32
 	profile   func(graph.Event)
 }
 
@@ -62,7 +63,7 @@ func (c *programs) get(k programKey) (*program, error) {
 		return p, nil
 	}
 	c.evict()
-	g := nn.NewGraph(c.params.set, k.training)
+	g := nn.NewGraph(c.params.set, graph.Options{Training: k.training, BF16: c.bf16})
 	out := graph.L2Norm(c.build(g, k.batch, k.length), normEps)
 	if err := g.Err(); err != nil {
 		return nil, err

@@ -36,7 +36,8 @@ type golden struct {
 }
 
 // Golden holds an encoder against a golden file, in double and in single precision: embeddings in both
-// modes, the gradient of every parameter and the running statistics after a training pass.
+// modes, the gradient of every parameter and the running statistics after a training pass. In bfloat16
+// it holds the embeddings against the file and the gradients against those of single precision.
 func Golden(t *testing.T, file string, open func(...tower.Option) clip.Encoder) {
 	t.Helper()
 	raw, err := os.ReadFile(file)
@@ -50,6 +51,7 @@ func Golden(t *testing.T, file string, open func(...tower.Option) clip.Encoder) 
 	// Golden values are of double precision, but pass through float32 embeddings and updates here.
 	t.Run("double", func(t *testing.T) { g.check(t, open(Double), 1e-6) })
 	t.Run("single", func(t *testing.T) { g.check(t, open(), 2e-4) })
+	t.Run("bfloat16", func(t *testing.T) { g.half(t, open) })
 }
 
 // Double computes in double precision, on the pure Go backend.

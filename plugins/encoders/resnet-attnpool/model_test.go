@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"tandem/core/device"
+	"tandem/core/graph"
 	"tandem/core/nn"
 )
 
@@ -75,7 +76,7 @@ func TestFLOPs(t *testing.T) {
 	cfg := Defaults
 	cfg.Stem, cfg.Downsample, cfg.Pool = "plain", "stride", "average"
 	m := newModel(cfg, 1000)
-	g := nn.NewGraph(m.Params(), false)
+	g := nn.NewGraph(m.Params(), graph.Options{})
 	m.Build(g, g.Input("images", device.U8, 1, 224, 224, 3))
 	if got := g.FLOPs / 2; g.Err() != nil || got < 4.08e9 || got > 4.10e9 {
 		t.Errorf("%.4g multiply-adds, want 4.09 G (%v)", got, g.Err())

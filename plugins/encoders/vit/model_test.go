@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"tandem/core/device"
+	"tandem/core/graph"
 	"tandem/core/nn"
 )
 
@@ -62,7 +63,7 @@ func TestFLOPs(t *testing.T) {
 		cfg := Defaults
 		cfg.PatchSize = patch
 		m := newModel(cfg, 512)
-		g := nn.NewGraph(m.Params(), false)
+		g := nn.NewGraph(m.Params(), graph.Options{})
 		m.Build(g, g.Input("images", device.U8, 1, 224, 224, 3))
 		if got := g.FLOPs / 2; g.Err() != nil || got < .998*want || got > 1.002*want {
 			t.Errorf("patch size %d: %.4g multiply-adds, want %.4g (%v)", patch, got, want, g.Err())
