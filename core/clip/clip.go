@@ -100,6 +100,11 @@ type Trainable interface {
 	// Load reads what Save wrote; the next steps give the bits that they would have given without
 	// the interruption. A file of another shape or config is fault.Invalid, a damaged one
 	// fault.Corrupt; both leave the instance as it was.
+	//
+	// Load may also take published weights: a safetensors file whose metadata has no format of the
+	// plugin's own, with a whole model's parameters under whatever names core/weights/keymap reads, of
+	// which the plugin takes its own. The optimiser's state then starts anew. One that knows no such
+	// files answers fault.Invalid.
 	Load(ctx context.Context, path string) error
 }
 
@@ -135,6 +140,7 @@ const (
 	Eval  Mode = iota // inference: running statistics, no randomness, no ticket
 	Train             // keeps what Backward needs, under a ticket; updates running statistics
 	Embed             // like Train in every number, but keeps nothing and updates nothing
+	Raw               // like Eval, without the normalisation to unit rows; an encoder may refuse it as fault.Invalid
 )
 
 // Ticket names a Forward in mode Train whose activations are kept; 0 is none.
@@ -153,7 +159,7 @@ type ForwardRequest struct {
 type Encoder interface {
 	Trainable
 	Configure(context.Context, EncoderConfig) (EncoderInfo, error)
-	// Forward gives f32 [B, D], rows of unit L2 norm, and in mode Train a ticket. Several tickets may
+	// Forward gives f32 [B, D], rows of unit L2 norm (but in mode Raw), and in mode Train a ticket. Several tickets may
 	// be outstanding. A non-finite result is fault.Numeric.
 	Forward(context.Context, ForwardRequest) (*tensor.Tensor, Ticket, error)
 	// Backward adds the gradients for grad = dLoss/dEmbedding, f32 [B, D], to those accumulated, and

@@ -79,7 +79,7 @@ func (l Lab) Bench(ctx context.Context, s *spec.Spec, warmup, steps int, w Watch
 		return nil, err
 	}
 	defer db.Close()
-	rec, err := db.Begin(ctx, meta(s, used))
+	rec, err := db.Begin(ctx, meta(s, used, s.Identity(used.digests())))
 	if err != nil {
 		return nil, err
 	}

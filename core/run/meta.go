@@ -16,11 +16,11 @@ import (
 )
 
 // meta is what the store is told when a run begins.
-func meta(s *spec.Spec, used parts) store.RunMeta {
+func meta(s *spec.Spec, used parts, identity string) store.RunMeta {
 	commit, dirty := Revision(filepath.Dir(s.File))
 	return store.RunMeta{
 		Experiment: s.Name, Description: s.Description, Variant: s.Variant, Seed: int64(s.Seed),
-		Metric: decidingMetric(s), Identity: s.Identity(used.digests()), Spec: s.YAML(false), Params: s.Params(),
+		Metric: decidingMetric(s), Identity: identity, Spec: s.YAML(false), Params: s.Params(),
 		Plugins: used.rows(), Device: s.Device, Threads: threads(s), GitCommit: commit, GitDirty: dirty,
 	}
 }

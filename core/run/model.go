@@ -23,6 +23,8 @@ type model struct {
 	begin  Begin
 	evals  []eval.Parts // beside spec.Eval
 	byRole map[string]*host.Process
+	// remarks are what was found while the parameters were initialised.
+	remarks []string
 }
 
 // Close ends the plugins.
@@ -55,6 +57,12 @@ func (l Lab) observed(ctx context.Context, s *spec.Spec, logDir string, fresh bo
 	}
 	if err := m.configure(ctx, limits, fresh, w); err != nil {
 		return nil, err
+	}
+	if fresh && s.Init.Weights != "" {
+		w.Doing("loading " + s.Init.Weights)
+		if m.remarks, err = m.initialise(ctx, s.Init.Weights); err != nil {
+			return nil, err
+		}
 	}
 	perEpoch := m.begin.Data.Len / s.Train.BatchSize
 	m.begin.Spec, m.begin.StepsPerEpoch, m.begin.Steps = s, perEpoch, steps(s.Train, perEpoch)

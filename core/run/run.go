@@ -84,6 +84,10 @@ func (l Lab) Run(ctx context.Context, s *spec.Spec, stop <-chan struct{}, w Watc
 	if err != nil {
 		return Outcome{}, err
 	}
+	digest, err := identity(s, used)
+	if err != nil {
+		return Outcome{}, err
+	}
 	db, err := store.Open(l.DB)
 	if err != nil {
 		return Outcome{}, err
@@ -92,7 +96,7 @@ func (l Lab) Run(ctx context.Context, s *spec.Spec, stop <-chan struct{}, w Watc
 	if _, err := db.MarkDead(ctx); err != nil {
 		return Outcome{}, err
 	}
-	rec, err := db.Begin(ctx, meta(s, used))
+	rec, err := db.Begin(ctx, meta(s, used, digest))
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -168,7 +172,11 @@ func (l Lab) ResumeSpec(ctx context.Context, s *spec.Spec, stop <-chan struct{},
 	if err != nil {
 		return Outcome{}, err
 	}
-	id, err := l.resumable(ctx, s.Identity(used.digests()))
+	digest, err := identity(s, used)
+	if err != nil {
+		return Outcome{}, err
+	}
+	id, err := l.resumable(ctx, digest)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -222,7 +230,7 @@ func refuseAblate(s *spec.Spec) error {
 // stored is the spec that a run was recorded with.
 func (l Lab) stored(d *store.RunDetail) (*spec.Spec, error) {
 	name := filepath.Join(l.RunsDir, d.ID, "spec.yaml")
-	return spec.Parse(name, []byte(d.Spec), spec.Options{Catalog: newCatalog(l.Catalog)})
+	return spec.Parse(name, []byte(d.Spec), spec.Options{Catalog: newCatalog(l.Catalog), Begun: true})
 }
 
 // newest is the newest checkpoint that is still there; step -1 when none is.

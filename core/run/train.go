@@ -98,6 +98,12 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from []sto
 		return none, err
 	}
 	w.Began(m.begin)
+	for _, r := range m.remarks {
+		w.Event("warning", r)
+		if err := rec.Event("warning", "weights", r, ""); err != nil {
+			return none, err
+		}
+	}
 	close(training)
 	return t.Run(ctx, stop)
 }

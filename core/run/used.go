@@ -124,5 +124,5 @@ func (l Lab) Identity(s *spec.Spec) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return s.Identity(used.digests()), nil
+	return identity(s, used)
 }

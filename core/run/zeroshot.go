@@ -12,9 +12,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/eval"
 	"tandem/core/fault"
-	"tandem/core/host"
 	"tandem/core/spec"
-	"tandem/core/store"
 	"tandem/core/tensor"
 	"tandem/core/train"
 	"tandem/core/vision"
@@ -132,90 +130,35 @@ func (l logits) guesses(cosines []float32, labels []string) []Guess {
 // logits.
 func (l Lab) restore(ctx context.Context, ref string) (*model, logits, error) {
 	var none logits
-	r, err := store.OpenReader(l.DB)
+	detail, _, dir, err := l.trained(ctx, ref)
 	if err != nil {
 		return nil, none, err
-	}
-	defer r.Close()
-	id, err := r.FindRun(ctx, ref)
-	if err != nil {
-		return nil, none, err
-	}
-	detail, err := r.Get(ctx, id)
-	if err != nil {
-		return nil, none, err
-	}
-	_, dir := newest(detail.Checkpoints)
-	if dir == "" {
-		return nil, none, fault.New(fault.NotFound, "run %s has no checkpoint", id).
-			WithHint("a run writes one at its end, on Ctrl-C and every train.checkpoint_every steps")
 	}
 	s, err := l.stored(detail)
 	if err != nil {
 		return nil, none, err
 	}
-	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog})
+	m, err := l.assemble(ctx, s)
 	if err != nil {
 		return nil, none, err
 	}
-	m := &model{session: session, spec: s, byRole: map[string]*host.Process{}}
 	found, err := m.load(ctx, dir)
 	if err != nil {
-		return nil, none, closing(session, err)
+		return nil, none, closing(m.session, err)
 	}
 	return m, found, nil
 }
 
-func closing(s *host.Session, err error) error {
-	_ = s.Close() // the first error counts
-	return err
-}
-
-// load starts, configures and loads both towers and the loss.
-func (m *model) load(ctx context.Context, dir string) (found logits, err error) {
-	s, limits := m.spec, threads(m.spec)
-	compute := func(role string) clip.Compute {
-		return clip.Compute{Device: s.Device, Threads: limits[role], Precision: s.Train.Precision}
+// load loads both towers and the loss from a checkpoint.
+func (m *model) load(ctx context.Context, dir string) (logits, error) {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.Image.Load(gctx, filepath.Join(dir, train.ImageFile)) })
+	g.Go(func() error { return m.Text.Load(gctx, filepath.Join(dir, train.TextFile)) })
+	g.Go(func() error { return m.Loss.Load(gctx, filepath.Join(dir, train.LossFile)) })
+	if err := g.Wait(); err != nil {
+		return logits{}, err
 	}
-	tower := func(ctx context.Context, role, name string, with []byte, file string) (clip.Encoder, clip.EncoderInfo, error) {
-		e, _, err := m.session.StartEncoder(ctx, name, host.StartOptions{Label: role, Threads: limits[role]})
-		if err != nil {
-			return nil, clip.EncoderInfo{}, err
-		}
-		info, err := e.Configure(ctx, clip.EncoderConfig{With: with, EmbedDim: s.EmbedDim, Seed: s.Seed,
-			Optimizer: s.Train.ClipOptimizer(), Compute: compute(role)})
-		if err != nil {
-			return nil, info, place(s, err, role)
-		}
-		return e, info, e.Load(ctx, filepath.Join(dir, file))
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		m.Image, m.begin.Image, err = tower(ctx, roleImage, s.Image.Encoder, s.Image.With, train.ImageFile)
-		return err
-	})
-	g.Go(func() (err error) {
-		m.Text, m.begin.Text, err = tower(ctx, roleText, s.Text.Encoder, s.Text.With, train.TextFile)
-		return err
-	})
-	g.Go(func() (err error) {
-		m.Loss, _, err = m.session.StartLoss(ctx, s.Loss.Plugin, host.StartOptions{Label: roleLoss, Threads: limits[roleLoss]})
-		if err != nil {
-			return err
-		}
-		m.begin.Loss, err = m.Loss.Configure(ctx, clip.LossConfig{With: s.Loss.With, EmbedDim: s.EmbedDim, BatchSize: s.Train.BatchSize,
-			Seed: s.Seed, Optimizer: s.Train.ClipOptimizer(), Compute: compute(roleLoss)})
-		if err != nil {
-			return place(s, err, roleLoss)
-		}
-		if err = m.Loss.Load(ctx, filepath.Join(dir, train.LossFile)); err != nil {
-			return err
-		}
-		found, err = m.logits(ctx)
-		return err
-	})
-	err = g.Wait()
-	return found, err
+	return m.logits(ctx)
 }
 
 // logits are what the loss reports beside the loss of any two pairs; the scale is 1 when it has none.

@@ -16,6 +16,7 @@ type checker struct {
 	catalog Catalog
 	origins map[string]Origin
 	faults  fault.List
+	begun   bool // of a run that has begun
 }
 
 // origin is the place of p, or of the nearest thing around it.

@@ -99,3 +99,30 @@ func TestDocumentation(t *testing.T) {
 		t.Error("docs/spec.md is not what Keys says; run go test ./core/spec -update")
 	}
 }
+
+// init.weights is a path like any other, counts in the identity by its content, and is not asked for
+// once the run has begun.
+func TestInitWeights(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "w.safetensors")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := loadGood(t, "init.weights="+file)
+	if s.Init.Weights != file {
+		t.Errorf("the weights are %q", s.Init.Weights)
+	}
+	random, a := loadGood(t).Identity(nil), map[string]string{"init": "aa"}
+	if s.Identity(nil) != random || s.Identity(a) == random || s.Identity(a) == s.Identity(map[string]string{"init": "bb"}) {
+		t.Error("the identity is not that of the content")
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	text := []byte(s.YAML(false))
+	if _, err := Parse("s.yaml", text, Options{Catalog: readCatalog(t)}); err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("weights that are gone: %v", err)
+	}
+	if again, err := Parse("s.yaml", text, Options{Catalog: readCatalog(t), Begun: true}); err != nil || again.Init.Weights != file {
+		t.Errorf("of a run that has begun: %v", err)
+	}
+}

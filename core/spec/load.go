@@ -30,7 +30,7 @@ func load(r *reader, file string, opts Options) (*Spec, error) {
 		m.add(l)
 	}
 	r.overrides(m, opts.Env, opts.Set)
-	c := &checker{catalog: opts.Catalog, origins: m.origins}
+	c := &checker{catalog: opts.Catalog, origins: m.origins, begun: opts.Begun}
 	c.origins[""] = Origin{Source: filepath.Clean(file), Line: 1, Column: 1, KeyLine: 1, KeyColumn: 1, Dir: filepath.Dir(file)}
 	if r.broken {
 		return nil, r.sorted(r.faults)

@@ -150,7 +150,8 @@ var neutral = []path{
 
 // Identity is the hex sha256 of what determines a run's numbers: the resolved values, except those
 // that only change what is shown or kept, and the sha256 of each plugin binary, by any stable name
-// ("encoders/vit"). Paths of data count as the absolute paths they resolve to.
+// ("encoders/vit"), and of init.weights under "init". Paths of data count as the absolute paths they
+// resolve to; that of init.weights does not count.
 func (s *Spec) Identity(plugins map[string]string) string {
 	tree := clone(s.tree).(map[string]any)
 	for _, p := range neutral {
@@ -158,6 +159,7 @@ func (s *Spec) Identity(plugins map[string]string) string {
 			delete(m, p[len(p)-1])
 		}
 	}
+	delete(tree, "init")
 	data, err := json.Marshal(tree)
 	if err != nil {
 		panic("spec: a resolved tree does not encode: " + err.Error())

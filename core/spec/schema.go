@@ -64,6 +64,8 @@ var Keys = []Key{
 		plugin("encoder", clip.KindEncoder, clip.Text, "text encoder plugin"), with),
 	section("loss", "the objective",
 		plugin("plugin", clip.KindLoss, "", "loss plugin"), with),
+	section("init", "where the parameters start",
+		key("weights", clip.TypePath, "", "published weights (.safetensors: OpenCLIP's, OpenAI's or transformers' names) or a checkpoint folder; empty: random, by the seed")),
 	key("embed_dim", clip.TypeInt, int64(512), "width of the shared space; a tower's `with.embed_dim` must agree").min(1).max(1 << 20),
 	section("data", "what is trained on",
 		section("train", "the training samples",

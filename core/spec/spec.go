@@ -14,6 +14,7 @@ type Spec struct {
 	Image       Tower   `json:"image"`
 	Text        Tower   `json:"text"`
 	Loss        Loss    `json:"loss"`
+	Init        Init    `json:"init"`
 	EmbedDim    int     `json:"embed_dim"`
 	Data        Data    `json:"data"`
 	Eval        []Eval  `json:"eval"`
@@ -45,6 +46,11 @@ type Tower struct {
 type Loss struct {
 	Plugin string          `json:"plugin"`
 	With   json.RawMessage `json:"with"`
+}
+
+// Init is where the parameters start.
+type Init struct {
+	Weights string `json:"weights"` // an absolute path: published weights or a checkpoint folder; "": random
 }
 
 // Data is what is trained on.
@@ -128,4 +134,6 @@ type Options struct {
 	Set     []string // of --set: "train.batch_size=64"
 	Env     []string // as os.Environ gives it; only RUNNER_SET_… counts
 	Catalog Catalog  // nil: plugins are not looked at
+	// Begun says that the spec is of a run that has begun: init.weights have been read and may be gone.
+	Begun bool
 }

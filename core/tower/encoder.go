@@ -142,7 +142,7 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 		return nil, 0, err
 	}
 	mode := req.Mode
-	if mode < clip.Eval || mode > clip.Embed {
+	if mode < clip.Eval || mode > clip.Raw {
 		return nil, 0, fault.New(fault.Invalid, "mode %d is unknown", mode).WithOp("forward")
 	}
 	e.call.Step, e.call.Micro = req.Step, req.Micro
@@ -152,7 +152,7 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 	if err != nil {
 		return nil, 0, err
 	}
-	p, err := e.programs.get(programKey{mode != clip.Eval, batch, length})
+	p, err := e.programs.get(programKey{mode == clip.Train || mode == clip.Embed, mode == clip.Raw, batch, length})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -20,6 +20,7 @@ type programKey struct {
 	// training programs serve Train and Embed, so that both give the same bits: a program without a
 	// backward pass may fuse more, which rounds differently.
 	training bool
+	raw      bool // the embeddings are not normalised
 	batch    int
 	length   int // tokens; 0 for pictures
 }
@@ -64,7 +65,10 @@ func (c *programs) get(k programKey) (*program, error) {
 	}
 	c.evict()
 	g := nn.NewGraph(c.params.set, graph.Options{Training: k.training, BF16: c.bf16})
-	out := graph.L2Norm(c.build(g, k.batch, k.length), normEps)
+	out := c.build(g, k.batch, k.length)
+	if !k.raw {
+		out = graph.L2Norm(out, normEps)
+	}
 	if err := g.Err(); err != nil {
 		return nil, err
 	}

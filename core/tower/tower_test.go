@@ -71,7 +71,7 @@ func TestProgramsAreBounded(t *testing.T) {
 	if n := len(e.programs.byKey); n != maxPrograms {
 		t.Errorf("%d programs are kept, want %d", n, maxPrograms)
 	}
-	for key, want := range map[programKey]bool{{false, 2, 0}: true, {false, 1, 0}: false, {false, maxPrograms + 5, 0}: true, {true, 1, 0}: true} {
+	for key, want := range map[programKey]bool{{batch: 2}: true, {batch: 1}: false, {batch: maxPrograms + 5}: true, {training: true, batch: 1}: true} {
 		if got := e.programs.byKey[key] != nil; got != want {
 			t.Errorf("program %+v kept: %v, want %v", key, got, want)
 		}
@@ -94,7 +94,7 @@ func TestIdleActivationsAreTrimmed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	at := func(batch int) *program { return e.programs.byKey[programKey{true, batch, 0}] }
+	at := func(batch int) *program { return e.programs.byKey[programKey{training: true, batch: batch}] }
 	e.programs.trim(at(3), at(2).bytes)
 	for batch, want := range map[int]int{1: 0, 2: 1, 3: 1} {
 		if got := len(at(batch).idle); got != want {
@@ -133,7 +133,7 @@ func TestStepsDoNotAllocate(t *testing.T) {
 	if bytes := (after.TotalAlloc - before.TotalAlloc) / steps; bytes > 4096 {
 		t.Errorf("%d bytes a step", bytes)
 	}
-	if n := len(e.programs.byKey[programKey{true, 8, 0}].idle); n != 1 {
+	if n := len(e.programs.byKey[programKey{training: true, batch: 8}].idle); n != 1 {
 		t.Errorf("%d sets of activations after steps one at a time", n)
 	}
 }

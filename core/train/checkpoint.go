@@ -124,8 +124,10 @@ type partFile struct {
 	part clip.Trainable
 }
 
-func (t *Trainer) files() []partFile {
-	return []partFile{{ImageFile, t.parts.Image}, {TextFile, t.parts.Text}, {LossFile, t.parts.Loss}}
+func (t *Trainer) files() []partFile { return t.parts.files() }
+
+func (p Parts) files() []partFile {
+	return []partFile{{ImageFile, p.Image}, {TextFile, p.Text}, {LossFile, p.Loss}}
 }
 
 // checkpoint writes the state after the newest step, unless there is one already: into a temporary
@@ -154,7 +156,23 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 	return t.prune()
 }
 
-func (t *Trainer) write(ctx context.Context, dir string) (err error) {
+func (t *Trainer) write(ctx context.Context, dir string) error {
+	s := t.state
+	s.BatchSize, s.Samples, s.Seed = t.cfg.BatchSize, t.cfg.Samples, t.cfg.Seed
+	return writeCheckpoint(ctx, dir, t.parts, s)
+}
+
+// WriteCheckpoint writes towers and loss as a checkpoint below the folder dir, whole and durable or not
+// at all, and gives its path. The data of parts is not used.
+func WriteCheckpoint(ctx context.Context, dir string, parts Parts, s State) (string, error) {
+	path := filepath.Join(dir, folderName(s.Step))
+	if err := writeCheckpoint(ctx, path, parts, s); err != nil {
+		return "", withOp(diskFault(err), fmt.Sprintf("checkpoint: step %d", s.Step))
+	}
+	return path, nil
+}
+
+func writeCheckpoint(ctx context.Context, dir string, parts Parts, s State) (err error) {
 	tmp := dir + ".tmp"
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
@@ -167,7 +185,7 @@ func (t *Trainer) write(ctx context.Context, dir string) (err error) {
 			os.RemoveAll(tmp)
 		}
 	}()
-	for _, f := range t.files() {
+	for _, f := range parts.files() {
 		path := filepath.Join(tmp, f.name)
 		if err := f.part.Save(ctx, path); err != nil {
 			return err
@@ -176,8 +194,6 @@ func (t *Trainer) write(ctx context.Context, dir string) (err error) {
 			return err
 		}
 	}
-	s := t.state
-	s.BatchSize, s.Samples, s.Seed = t.cfg.BatchSize, t.cfg.Samples, t.cfg.Seed
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
@@ -196,7 +212,7 @@ func (t *Trainer) write(ctx context.Context, dir string) (err error) {
 	if err := os.Rename(tmp, dir); err != nil {
 		return err
 	}
-	return syncPath(t.cfg.Dir)
+	return syncPath(filepath.Dir(dir))
 }
 
 // prune removes all but the newest checkpoints.

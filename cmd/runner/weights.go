@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tandem/core/fault"
+	"tandem/core/report"
+	"tandem/core/run"
+)
+
+func (a *app) importCommand() *cobra.Command {
+	var as, name string
+	c := &cobra.Command{
+		Use:   "import WEIGHTS --as SPEC",
+		Short: "record published weights as a run",
+		Long: `Record published weights as a run that is done at step 0, so that zeroshot, embed, export and show
+work on it. WEIGHTS is a .safetensors file with OpenCLIP's, OpenAI's or transformers' names, or a
+checkpoint folder. The towers' settings in SPEC have to be those of the weights, act (gelu or
+quick_gelu) included: names and shapes do not tell it. To train from weights, set init.weights instead.`,
+		Example: "  runner import open_clip_model.safetensors --as experiments/vit-b32.yaml -o laion2b",
+		Args:    args(cobra.ExactArgs(1)),
+	}
+	set := a.setFlag(c)
+	a.dbFlag(c)
+	a.runsDirFlag(c)
+	a.formatFlags(c, false)
+	c.Flags().StringVar(&as, "as", "", "the `spec` of the model")
+	c.Flags().StringVarP(&name, "name", "o", "", "the run's `experiment` (default: the spec's)")
+	c.RunE = func(_ *cobra.Command, given []string) error {
+		if as == "" {
+			return usage{fault.New(fault.Invalid, "which model are the weights of?").WithHint("--as SPEC")}
+		}
+		overrides := *set
+		if name != "" {
+			overrides = append(overrides, "name="+name)
+		}
+		s, err := a.lab().Load(as, overrides)
+		if err != nil {
+			return err
+		}
+		ctx, end := canceled()
+		defer end()
+		w := newProgress(a.stderr, true)
+		o, err := a.lab().Import(ctx, s, given[0], w)
+		w.Close()
+		if err != nil {
+			return err
+		}
+		if a.asJSON {
+			return report.Value(a.stdout, map[string]string{"run": o.ID, "experiment": s.Name})
+		}
+		_, err = fmt.Fprintf(a.stdout, "%s\n", o.ID)
+		return err
+	}
+	return c
+}
+
+func (a *app) exportCommand() *cobra.Command {
+	var format, out string
+	c := &cobra.Command{
+		Use:   "export RUN --format open_clip|hf -o FILE",
+		Short: "write a run's weights for OpenCLIP or transformers",
+		Long: `Write the newest checkpoint of a run as one .safetensors file with the model's config beside it:
+FILE's name with .json for OpenCLIP (a model config), config.json for transformers (CLIPModel).`,
+		Example: "  runner export latest --format open_clip -o emoji.safetensors\n  runner export latest --format hf -o emoji-hf/model.safetensors",
+		Args:    args(cobra.ExactArgs(1)),
+	}
+	a.dbFlag(c)
+	a.runsDirFlag(c)
+	a.formatFlags(c, false)
+	c.Flags().StringVar(&format, "format", "open_clip", "whose `names`: open_clip or hf")
+	c.Flags().StringVarP(&out, "output", "o", "", "the .safetensors `file` to write")
+	c.RunE = func(_ *cobra.Command, given []string) error {
+		if out == "" {
+			return usage{fault.New(fault.Invalid, "where to?").WithHint("-o model.safetensors")}
+		}
+		ctx, end := canceled()
+		defer end()
+		e, err := a.lab().Export(ctx, given[0], format, out)
+		if err != nil {
+			return err
+		}
+		if a.asJSON {
+			return report.Value(a.stdout, e)
+		}
+		_, err = fmt.Fprintf(a.stdout, "run %s, step %d: %d tensors in %s, config in %s\n", e.Run, e.Step, e.Tensors, e.Weights, e.Config)
+		return err
+	}
+	return c
+}
+
+func (a *app) embedCommand() *cobra.Command {
+	var e run.Embedding
+	var specFile, images, texts, out string
+	c := &cobra.Command{
+		Use:   "embed --run RUN | --weights WEIGHTS --spec SPEC",
+		Short: "embed pictures and texts",
+		Long: `Embed pictures and texts with the newest checkpoint of a run, or with published weights in the towers of
+a spec. The output is a .safetensors file with image_features [N, D], text_features [M, D] and
+logit_scale, what cosines are multiplied by; its metadata lists the pictures and the texts.`,
+		Example: "  runner embed --run latest --images pictures/ --texts captions.txt --out features.safetensors",
+		Args:    args(cobra.NoArgs),
+	}
+	set := a.setFlag(c)
+	a.dbFlag(c)
+	a.runsDirFlag(c)
+	a.formatFlags(c, false)
+	c.Flags().StringVar(&e.Run, "run", "", "a `run`: an id, a unique prefix or latest")
+	c.Flags().StringVar(&e.Weights, "weights", "", "published `weights` (.safetensors) or a checkpoint folder")
+	c.Flags().StringVar(&specFile, "spec", "", "the `spec` of the model that --weights are of")
+	c.Flags().StringVar(&images, "images", "", "a `folder` of pictures, or a text file with the path of one per line")
+	c.Flags().StringVar(&texts, "texts", "", "a text `file` with a caption per line")
+	c.Flags().StringVar(&out, "out", "", "the .safetensors `file` to write")
+	c.Flags().BoolVar(&e.Raw, "raw", false, "features as they leave the projection, not normalised to unit length")
+	c.MarkFlagsMutuallyExclusive("run", "weights")
+	c.MarkFlagsMutuallyExclusive("run", "spec")
+	c.RunE = func(*cobra.Command, []string) (err error) {
+		switch {
+		case e.Run == "" && (e.Weights == "" || specFile == ""):
+			return usage{fault.New(fault.Invalid, "which model?").WithHint("--run RUN, or --weights WEIGHTS --spec SPEC")}
+		case out == "":
+			return usage{fault.New(fault.Invalid, "where to?").WithHint("--out features.safetensors")}
+		}
+		if e.Run == "" {
+			if e.Spec, err = a.lab().Load(specFile, *set); err != nil {
+				return err
+			}
+		}
+		if images != "" {
+			if e.Images, err = run.Pictures(images); err != nil {
+				return err
+			}
+		}
+		if texts != "" {
+			if e.Texts, err = run.Lines(texts); err != nil {
+				return err
+			}
+		}
+		ctx, end := canceled()
+		defer end()
+		w := newProgress(a.stderr, true)
+		done, err := a.lab().Embed(ctx, e, out, w)
+		w.Close()
+		if err != nil {
+			return err
+		}
+		if a.asJSON {
+			return report.Value(a.stdout, done)
+		}
+		_, err = fmt.Fprintf(a.stdout, "%d pictures and %d texts in %d dimensions, logit scale %s: %s\n",
+			done.Images, done.Texts, done.EmbedDim, report.Number(done.LogitScale), done.File)
+		return err
+	}
+	return c
+}

@@ -1,0 +1,91 @@
+package run
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/host"
+	"tandem/core/spec"
+	"tandem/core/store"
+)
+
+// trained finds the run that ref names and its newest checkpoint.
+func (l Lab) trained(ctx context.Context, ref string) (_ *store.RunDetail, step int, dir string, err error) {
+	r, err := store.OpenReader(l.DB)
+	if err != nil {
+		return nil, 0, "", err
+	}
+	defer r.Close()
+	id, err := r.FindRun(ctx, ref)
+	if err != nil {
+		return nil, 0, "", err
+	}
+	detail, err := r.Get(ctx, id)
+	if err != nil {
+		return nil, 0, "", err
+	}
+	if step, dir = newest(detail.Checkpoints); dir == "" {
+		return nil, 0, "", fault.New(fault.NotFound, "run %s has no checkpoint", id).
+			WithHint("a run writes one at its end, on Ctrl-C and every train.checkpoint_every steps")
+	}
+	return detail, step, dir, nil
+}
+
+// assemble starts and configures both towers and the loss, without data.
+func (l Lab) assemble(ctx context.Context, s *spec.Spec) (*model, error) {
+	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog})
+	if err != nil {
+		return nil, err
+	}
+	m := &model{session: session, spec: s, byRole: map[string]*host.Process{}}
+	m.begin.Spec = s
+	if err := m.startModel(ctx); err != nil {
+		return nil, closing(session, err)
+	}
+	return m, nil
+}
+
+func closing(s *host.Session, err error) error {
+	_ = s.Close() // the first error counts
+	return err
+}
+
+// startModel starts and configures towers and loss, all at once. The text encoder gets no captions: its
+// tokenizer comes with the settings or with the weights.
+func (m *model) startModel(ctx context.Context) error {
+	s, limits := m.spec, threads(m.spec)
+	compute := func(role string) clip.Compute {
+		return clip.Compute{Device: s.Device, Threads: limits[role], Precision: s.Train.Precision}
+	}
+	tower := func(ctx context.Context, role, name string, with []byte) (clip.Encoder, clip.EncoderInfo, error) {
+		e, _, err := m.session.StartEncoder(ctx, name, host.StartOptions{Label: role, Threads: limits[role]})
+		if err != nil {
+			return nil, clip.EncoderInfo{}, err
+		}
+		info, err := e.Configure(ctx, clip.EncoderConfig{With: with, EmbedDim: s.EmbedDim, Seed: s.Seed,
+			Optimizer: s.Train.ClipOptimizer(), Compute: compute(role)})
+		return e, info, place(s, err, role)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		m.Image, m.begin.Image, err = tower(ctx, roleImage, s.Image.Encoder, s.Image.With)
+		return err
+	})
+	g.Go(func() (err error) {
+		m.Text, m.begin.Text, err = tower(ctx, roleText, s.Text.Encoder, s.Text.With)
+		return err
+	})
+	g.Go(func() (err error) {
+		m.Loss, _, err = m.session.StartLoss(ctx, s.Loss.Plugin, host.StartOptions{Label: roleLoss, Threads: limits[roleLoss]})
+		if err != nil {
+			return err
+		}
+		m.begin.Loss, err = m.Loss.Configure(ctx, clip.LossConfig{With: s.Loss.With, EmbedDim: s.EmbedDim, BatchSize: s.Train.BatchSize,
+			Seed: s.Seed, Optimizer: s.Train.ClipOptimizer(), Compute: compute(roleLoss)})
+		return place(s, err, roleLoss)
+	})
+	return g.Wait()
+}

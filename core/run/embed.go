@@ -1,0 +1,221 @@
+package run
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/spec"
+	"tandem/core/tensor"
+	"tandem/core/vision"
+	"tandem/core/weights"
+)
+
+// Embedding says what to embed, and with which model: the newest checkpoint of a run, or weights (see
+// spec init.weights) in the towers of a spec.
+type Embedding struct {
+	Run     string
+	Spec    *spec.Spec
+	Weights string
+
+	Images []string // picture files
+	Texts  []string
+	Raw    bool // leave out the L2 normalisation
+}
+
+// Embedded says what Embed wrote.
+type Embedded struct {
+	File       string  `json:"file"`
+	Images     int     `json:"images"`
+	Texts      int     `json:"texts"`
+	EmbedDim   int     `json:"embed_dim"`
+	LogitScale float64 `json:"logit_scale"`
+}
+
+// embedBatch is how many samples are embedded at a time.
+const embedBatch = 64
+
+// Embed writes a safetensors file with image_features f32 [N, D], text_features f32 [M, D], each when
+// there is something to embed, and logit_scale f32 [], what cosines are multiplied by (as OpenCLIP's
+// forward gives it: exp of the parameter; 1 when the loss has none). Pictures get the evaluation
+// transform. The metadata holds the names of the pictures and the texts as JSON lists.
+func (l Lab) Embed(ctx context.Context, e Embedding, out string, w Watcher) (done Embedded, err error) {
+	if len(e.Images)+len(e.Texts) == 0 {
+		return done, fault.New(fault.Invalid, "nothing to embed").WithHint("--images DIR, --texts FILE or both")
+	}
+	w.Doing("loading the model")
+	defer w.Doing("")
+	m, found, err := l.embedder(ctx, e)
+	if err != nil {
+		return done, err
+	}
+	defer m.Close()
+	mode := clip.Eval
+	if e.Raw {
+		mode = clip.Raw
+	}
+	dim := m.spec.EmbedDim
+	done = Embedded{File: out, Images: len(e.Images), Texts: len(e.Texts), EmbedDim: dim, LogitScale: found.scale}
+	tensors := []weights.Tensor{weights.FromF32("logit_scale", []float32{float32(found.scale)})}
+	meta := map[string]string{"normalized": fmt.Sprint(!e.Raw)}
+	if len(e.Images) > 0 {
+		features, err := m.embedImages(ctx, e.Images, mode, w)
+		if err != nil {
+			return done, err
+		}
+		tensors = append(tensors, weights.FromF32("image_features", features, len(e.Images), dim))
+		meta["images"] = jsonList(e.Images)
+	}
+	if len(e.Texts) > 0 {
+		features := make([]float32, 0, len(e.Texts)*dim)
+		for part := range slices.Chunk(e.Texts, embedBatch) {
+			w.Doing(fmt.Sprintf("embedding texts %d/%d", len(features)/dim, len(e.Texts)))
+			if features, err = m.embed(ctx, m.Text, clip.ForwardRequest{Texts: part, Mode: mode}, features); err != nil {
+				return done, err
+			}
+		}
+		tensors = append(tensors, weights.FromF32("text_features", features, len(e.Texts), dim))
+		meta["texts"] = jsonList(e.Texts)
+	}
+	return done, weights.WriteSync(out, tensors, meta)
+}
+
+func jsonList(texts []string) string {
+	data, err := json.Marshal(texts)
+	if err != nil {
+		panic("run: texts do not encode: " + err.Error()) // strings always do
+	}
+	return string(data)
+}
+
+// embedder starts the model that is to embed.
+func (l Lab) embedder(ctx context.Context, e Embedding) (*model, logits, error) {
+	var none logits
+	if e.Run != "" {
+		return l.restore(ctx, e.Run)
+	}
+	m, err := l.assemble(ctx, e.Spec)
+	if err != nil {
+		return nil, none, err
+	}
+	remarks, err := m.initialise(ctx, e.Weights)
+	if err != nil {
+		return nil, none, closing(m.session, err)
+	}
+	found, err := m.logits(ctx)
+	if err != nil {
+		return nil, none, closing(m.session, err)
+	}
+	m.remarks = remarks
+	return m, found, nil
+}
+
+// embed appends the embeddings of a request to features.
+func (m *model) embed(ctx context.Context, e clip.Encoder, q clip.ForwardRequest, features []float32) ([]float32, error) {
+	out, _, err := e.Forward(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Free()
+	return append(features, out.F32()...), nil
+}
+
+func (m *model) embedImages(ctx context.Context, files []string, mode clip.Mode, w Watcher) ([]float32, error) {
+	side, features := m.begin.Image.ImageSize, make([]float32, 0, len(files)*m.spec.EmbedDim)
+	n := 3 * side * side
+	var r vision.Resizer
+	for part := range slices.Chunk(files, embedBatch) {
+		w.Doing(fmt.Sprintf("embedding pictures %d/%d", len(features)/m.spec.EmbedDim, len(files)))
+		batch := tensor.New(tensor.U8, len(part), side, side, 3)
+		for i, file := range part {
+			p, err := picture(file)
+			if err != nil {
+				return nil, err
+			}
+			r.Evaluate(batch.Data[i*n:(i+1)*n], p, side)
+		}
+		var err error
+		if features, err = m.embed(ctx, m.Image, clip.ForwardRequest{Images: batch, Mode: mode}, features); err != nil {
+			return nil, err
+		}
+	}
+	return features, nil
+}
+
+// picture reads a picture file that the user named.
+func picture(file string) (vision.Picture, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return vision.Picture{}, fault.New(fault.NotFound, "%w", err)
+	}
+	p, err := vision.Decode(data, vision.Options{})
+	if f, ok := err.(*fault.Error); ok {
+		f.WithFile(file, 0, 0).Kind = fault.Invalid // what the user gave, not what tandem keeps
+	}
+	return p, err
+}
+
+var pictureEndings = []string{".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
+
+// Pictures are the picture files that name stands for: of a folder, all below it, sorted; of a text
+// file, those it lists, one per line, relative to its folder.
+func Pictures(name string) ([]string, error) {
+	stat, err := os.Stat(name)
+	if err != nil {
+		return nil, fault.New(fault.NotFound, "%w", err)
+	}
+	var files []string
+	if stat.IsDir() {
+		err = filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && slices.Contains(pictureEndings, strings.ToLower(filepath.Ext(path))) {
+				files = append(files, path)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fault.New(fault.Unavailable, "%w", err)
+		}
+	} else {
+		if files, err = Lines(name); err != nil {
+			return nil, err
+		}
+		for i, f := range files {
+			if !filepath.IsAbs(f) {
+				files[i] = filepath.Join(filepath.Dir(name), f)
+			}
+		}
+	}
+	if len(files) == 0 {
+		return nil, fault.New(fault.Invalid, "no pictures in %s", name).WithHint("a folder of %s files, or a text file with a path per line", strings.Join(pictureEndings, " "))
+	}
+	return files, nil
+}
+
+// Lines are the lines of a text file that are not blank.
+func Lines(name string) ([]string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fault.New(fault.NotFound, "%w", err)
+	}
+	defer f.Close()
+	var lines []string
+	in := bufio.NewScanner(f)
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		if text := strings.TrimSuffix(in.Text(), "\r"); strings.TrimSpace(text) != "" {
+			lines = append(lines, text)
+		}
+	}
+	if err := in.Err(); err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err).WithFile(name, len(lines)+1, 0)
+	}
+	return lines, nil
+}
