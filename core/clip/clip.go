@@ -83,7 +83,7 @@ type Optimizer struct {
 type Compute struct {
 	Device    string `json:"device"`    // auto, cpu, host (the pure Go reference) or cuda:N
 	Threads   int    `json:"threads"`   // at most this many at a time; ≥ 1
-	Precision string `json:"precision"` // f32
+	Precision string `json:"precision"` // f32 or bf16: of an encoder's products; losses are given f32
 }
 
 // Trainable is what encoders and losses share: parameters with an optimiser.

@@ -108,6 +108,15 @@ func (m *model) start(ctx context.Context, at func(role string) host.StartOption
 	return nil
 }
 
+// computeFor is what the plugin of a role computes with. Losses are always in float32.
+func computeFor(s *spec.Spec, role string, limits map[string]int) clip.Compute {
+	c := clip.Compute{Device: s.Device, Threads: limits[role], Precision: s.Train.Precision}
+	if role == roleLoss {
+		c.Precision = "f32"
+	}
+	return c
+}
+
 // configure configures the plugins in the order that they need: the image encoder says how large its
 // pictures are, the training data then gives the captions that the text encoder's vocabulary is
 // learned from.
@@ -115,7 +124,7 @@ func (m *model) configure(ctx context.Context, limits map[string]int, fresh bool
 	s := m.spec
 	optimizer := s.Train.ClipOptimizer()
 	compute := func(role string) clip.Compute {
-		return clip.Compute{Device: s.Device, Threads: limits[role], Precision: s.Train.Precision}
+		return computeFor(s, role, limits)
 	}
 	w.Doing("configuring the image encoder")
 	g, gctx := errgroup.WithContext(ctx)

@@ -163,3 +163,15 @@ func TestWithoutNpmTheCommandsAreTold(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// The precision is the towers': losses stay in float32.
+func TestPrecisionIsTheTowers(t *testing.T) {
+	s := &spec.Spec{Device: "cpu", Train: spec.Train{Precision: "bf16"}}
+	limits := map[string]int{roleImage: 3, roleLoss: 2}
+	if got, want := computeFor(s, roleImage, limits), (clip.Compute{Device: "cpu", Threads: 3, Precision: "bf16"}); got != want {
+		t.Errorf("image tower: %+v, want %+v", got, want)
+	}
+	if got, want := computeFor(s, roleLoss, limits), (clip.Compute{Device: "cpu", Threads: 2, Precision: "f32"}); got != want {
+		t.Errorf("loss: %+v, want %+v", got, want)
+	}
+}
