@@ -72,6 +72,7 @@ func (a *app) benchCommand() *cobra.Command {
 	a.formatFlags(c, true)
 	steps := c.Flags().Int("steps", 20, "steps that are measured")
 	warmup := c.Flags().Int("warmup", 3, "steps before")
+	memory := c.Flags().Bool("memory", false, "show what the memory of each process is for, beside its measured peak")
 	c.RunE = func(_ *cobra.Command, given []string) error {
 		if *steps < 1 || *warmup < 0 {
 			return usage{fault.New(fault.Invalid, "--steps %d, --warmup %d: at least 1 step is measured", *steps, *warmup)}
@@ -87,6 +88,9 @@ func (a *app) benchCommand() *cobra.Command {
 		w.Close()
 		if err != nil {
 			return err
+		}
+		if *memory && !a.asJSON {
+			return a.benchedMemory(b.Memory)
 		}
 		return a.benched(b)
 	}

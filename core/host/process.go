@@ -92,8 +92,8 @@ func (p *Process) Profile(ctx context.Context, on bool) ([]clip.Event, error) {
 	return p.conn.Profile(ctx, on)
 }
 
-// Memory is what the plugin says of its memory, and what its process took before it was configured;
-// nothing from a plugin that does not say. It must be configured.
+// Memory is what the plugin says of its memory, and what its program takes beside that: code,
+// libraries, the language's runtime; nothing from a plugin that does not say. It must be configured.
 func (p *Process) Memory(ctx context.Context) (parts []clip.MemoryPart, base int64, err error) {
 	return p.conn.Memory(ctx)
 }
@@ -277,7 +277,10 @@ func (p *Process) words() string {
 	for deadline := time.Now().Add(drainWait); !p.client.Exited() && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
-	return p.tail.String()
+	if said := p.tail.String(); said != "" {
+		return said
+	}
+	return "(it wrote nothing to stderr)"
 }
 
 // Stop ends the plugin: politely, and after less than a second by force, its children with it. It

@@ -46,6 +46,8 @@ type Bench struct {
 	// the steps; 0: unknown.
 	PeakGFLOPS float64 `json:"peak_gflops"`
 	PeakShare  float64 `json:"peak_share"`
+
+	Memory []ProcessMemory `json:"memory"`
 }
 
 // Cost is one part of a step. The parts that do not wait add up to the step, but for their being
@@ -60,46 +62,116 @@ type Cost struct {
 
 // Bench trains warmup and then steps steps of a spec and says where the time went. Nothing is
 // evaluated, nothing is kept: what the store costs is measured on a database that is thrown away.
-func (l Lab) Bench(ctx context.Context, s *spec.Spec, warmup, steps int, w Watcher) (_ *Bench, err error) {
-	if err := refuseAblate(s); err != nil {
+func (l Lab) Bench(ctx context.Context, s *spec.Spec, warmup, steps int, w Watcher) (*Bench, error) {
+	meter := &meter{warmup: warmup}
+	peak := 0.0
+	r := rehearsal{lab: l, spec: s, steps: warmup + steps, watch: w, observe: meter.observe}
+	r.first = func() { peak = peakGFLOPS(s, w) }
+	r.ready = func(m *model, _ *store.DB) error {
+		meter.model, meter.before, meter.spans = m, m.stats(), nil
+		return nil
+	}
+	r.step = func(report train.StepReport) error {
+		meter.add(report)
+		return nil
+	}
+	var memory []ProcessMemory
+	r.last = func(ctx context.Context, m *model) (err error) {
+		memory, err = m.memory(ctx)
+		return err
+	}
+	if err := r.run(ctx); err != nil {
 		return nil, err
+	}
+	b := meter.bench(s, max(peak, peakGFLOPS(s, w)))
+	b.Memory = memory
+	return b, nil
+}
+
+// rehearsal trains steps that count for nothing: without evaluations and checkpoints, and with a
+// database that is thrown away. Each function may be nil.
+type rehearsal struct {
+	lab     Lab
+	spec    *spec.Spec
+	steps   int
+	watch   Watcher
+	observe func(host.Call)                     // told of every call, from the goroutine that made it
+	first   func()                              // once the plugins are found
+	ready   func(*model, *store.DB) error       // once they are configured
+	step    func(train.StepReport) error        // after every step
+	last    func(context.Context, *model) error // after the last, while the plugins run
+}
+
+func (r rehearsal) run(ctx context.Context) (err error) {
+	s, l := r.spec, r.lab
+	if err := refuseAblate(s); err != nil {
+		return err
 	}
 	used, err := l.plugins(s)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	peak := peakGFLOPS(s, w)
+	if r.first != nil {
+		r.first()
+	}
 	dir, err := os.MkdirTemp("", "tandem-bench-")
 	if err != nil {
-		return nil, fault.New(fault.Exhausted, "%w", err)
+		return fault.New(fault.Exhausted, "%w", err)
 	}
 	defer os.RemoveAll(dir)
 	db, err := store.Open(filepath.Join(dir, "bench.db"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer db.Close()
 	rec, err := db.Begin(ctx, meta(s, used, s.Identity(used.digests())))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	meter := &meter{warmup: warmup}
-	m, err := l.observed(ctx, s, "", true, w, meter.observe)
+	m, err := l.observed(ctx, s, "", true, r.watch, r.observe)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer m.Close()
-	m.begin.Steps, m.begin.ID = warmup+steps, ""
-	meter.model, meter.before, meter.spans = m, m.stats(), nil
-	t, err := meter.trainer(s, rec, w)
+	m.begin.Steps, m.begin.ID = r.steps, ""
+	if err := r.ready(m, db); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := s.Train
+	t, err := train.New(train.Config{
+		Steps: r.steps, BatchSize: c.BatchSize, MicroBatchSize: c.MicroBatchSize, Samples: m.begin.Data.Len, Seed: s.Seed,
+		Shuffle: s.Data.Train.Shuffle, LR: func(int) float64 { return c.LR * 1e-3 }, MaxGradNorm: c.MaxGradNorm,
+		Parallel: c.ParallelTowers, LogEvery: c.LogEvery, Prefetch: s.Data.Prefetch,
+	}, m.Parts, rec, train.Hooks{Step: func(report train.StepReport) {
+		if err := r.step(report); err != nil {
+			cancel(err)
+		}
+		r.watch.Step(report)
+	}})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	w.Began(m.begin)
+	r.watch.Began(m.begin)
 	if _, err := t.Run(ctx, nil); err != nil {
-		return nil, err
+		return errors.Join(cause(ctx), err)
 	}
-	return meter.bench(s, max(peak, peakGFLOPS(s, w))), nil
+	if err := cause(ctx); err != nil {
+		return err
+	}
+	if r.last != nil {
+		return r.last(ctx, m)
+	}
+	return nil
+}
+
+// cause is why a function of a rehearsal ended it; nil when none did.
+func cause(ctx context.Context) error {
+	if err := context.Cause(ctx); err != ctx.Err() {
+		return err
+	}
+	return nil
 }
 
 // peakGFLOPS is 0 where the device cannot be measured from here.
@@ -176,15 +248,6 @@ func union(spans []interval) (total time.Duration) {
 		}
 	}
 	return total
-}
-
-func (m *meter) trainer(s *spec.Spec, rec *store.Run, w Watcher) (*train.Trainer, error) {
-	t := s.Train
-	return train.New(train.Config{
-		Steps: m.begin.Steps, BatchSize: t.BatchSize, MicroBatchSize: t.MicroBatchSize, Samples: m.begin.Data.Len, Seed: s.Seed,
-		Shuffle: s.Data.Train.Shuffle, LR: func(int) float64 { return t.LR * 1e-3 }, MaxGradNorm: t.MaxGradNorm,
-		Parallel: t.ParallelTowers, LogEvery: t.LogEvery, Prefetch: s.Data.Prefetch,
-	}, m.Parts, rec, train.Hooks{Step: func(r train.StepReport) { m.add(r); w.Step(r) }})
 }
 
 // stats are the counters of all plugins by role and method.

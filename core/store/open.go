@@ -78,6 +78,14 @@ type DB struct {
 	w *writer
 }
 
+// OnWrite calls f after each transaction with when it began and how long it took, from the goroutine
+// that writes; nil ends it.
+func (db *DB) OnWrite(f func(start time.Time, took time.Duration)) {
+	db.w.mu.Lock()
+	defer db.w.mu.Unlock()
+	db.w.onWrite = f
+}
+
 // Open opens the database at path for writing, making the file and its folder when they are not
 // there and bringing an older schema up to date. Errors: fault.Exhausted (disk full),
 // fault.Unavailable (written by a newer tandem, or no permission), fault.Corrupt (not a database).

@@ -45,10 +45,11 @@ type writer struct {
 
 	mu      sync.Mutex
 	queue   []*op
-	cost    int           // of queue and of the batch being written
-	waiting int           // operations with done set in the queue
-	failure error         // of the last attempt, until one succeeds
-	closed  bool          // no more operations
+	cost    int   // of queue and of the batch being written
+	waiting int   // operations with done set in the queue
+	failure error // of the last attempt, until one succeeds
+	closed  bool  // no more operations
+	onWrite func(start time.Time, took time.Duration)
 	room    chan struct{} // closed and replaced whenever cost falls
 	wake    chan struct{} // capacity 1
 	ended   chan struct{}
@@ -174,7 +175,14 @@ func (w *writer) run() {
 			if len(ops) == 0 {
 				break
 			}
+			start := time.Now()
 			err := w.write(ops)
+			w.mu.Lock()
+			onWrite := w.onWrite
+			w.mu.Unlock()
+			if onWrite != nil {
+				onWrite(start, time.Since(start))
+			}
 			if !w.settle(ops, err) || !rest {
 				break
 			}

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +30,9 @@ func (s *Server) Profile(ctx context.Context, q *pb.ProfileRequest) (*pb.Profile
 // Memory implements the service Plugin.
 func (s *Server) Memory(ctx context.Context, _ *pb.Empty) (*pb.MemoryResponse, error) {
 	return handle(ctx, s, using, onThread, func() (*pb.MemoryResponse, error) {
-		out := &pb.MemoryResponse{BaseBytes: s.base}
+		// Code is read in as it runs, and Go's heap grows: what they take now counts.
+		now := programNow()
+		out := &pb.MemoryResponse{BaseBytes: s.base.anonymous + now.files + max(0, now.heap-s.base.heap)}
 		if p, ok := s.impl.(clip.Planner); ok {
 			for _, m := range p.Memory() {
 				out.Parts = append(out.Parts, &pb.MemoryPart{Name: valid(m.Name), Bytes: m.Bytes})
@@ -52,8 +55,8 @@ func (c *Conn) Profile(ctx context.Context, on bool) ([]clip.Event, error) {
 	return eventsIn(r), nil
 }
 
-// Memory is what the plugin's memory is for, and what was resident before it was configured; nothing
-// from a plugin that does not say.
+// Memory is what the plugin's memory is for, and what its program takes beside that; nothing from a
+// plugin that does not say.
 func (c *Conn) Memory(ctx context.Context) (parts []clip.MemoryPart, base int64, err error) {
 	r, err := c.plugin.Memory(ctx, &pb.Empty{})
 	if status.Code(err) == codes.Unimplemented {
@@ -102,14 +105,24 @@ func eventsIn(r *pb.ProfileResponse) []clip.Event {
 	return out
 }
 
-// resident is the memory of this process that is in use, in bytes; 0 where the system does not say.
-func resident() int64 {
+// program is what a process takes beside what the implementation allocates, in bytes; zeros where the
+// system does not say.
+type program struct {
+	anonymous, files int64 // resident: RssAnon, RssFile
+	heap             int64 // Go's, with its garbage
+}
+
+func programNow() program {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	p := program{heap: int64(stats.Sys - stats.HeapReleased)}
 	text, _ := os.ReadFile("/proc/self/status")
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kb << 10
+		name, rest, _ := strings.Cut(line, ":")
+		to, ok := map[string]*int64{"RssAnon": &p.anonymous, "RssFile": &p.files}[name]
+		if kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); ok && err == nil {
+			*to = kb << 10
 		}
 	}
-	return 0
+	return p
 }

@@ -24,8 +24,8 @@ type Server struct {
 	window     *Window
 	thread     chan func()
 	calls      calls
-	impl       any   // the clip.Encoder, Loss or Dataset
-	base       int64 // bytes resident before Configure
+	impl       any     // the clip.Encoder, Loss or Dataset
+	base       program // before Configure
 
 	state sync.RWMutex // held for reading by calls, for writing by Configure and Close
 	ready bool
@@ -154,7 +154,7 @@ func handle[R any](ctx context.Context, s *Server, ph phase, where place, f func
 		defer unlock()
 		if err = lifecycle; err == nil {
 			if ph == configuring {
-				s.base = resident()
+				s.base = programNow()
 			}
 			r, err = f()
 		}

@@ -6,6 +6,38 @@ import (
 	"tandem/core/device"
 )
 
+// PeakBytes measures the rate at which a backend moves memory, in bytes per second: the best of
+// several sums of two arrays of 64 MiB into a third, read and written bytes together.
+func PeakBytes(b device.Backend) (float64, error) {
+	const n = 16 << 20
+	exec, err := b.Prepare(device.Binary{N: n, Period: n, Op: device.OpAdd})
+	if err != nil {
+		return 0, err
+	}
+	if r, ok := exec.(device.Releaser); ok {
+		defer r.Release()
+	}
+	args := make([]device.Buffer, 3)
+	for i := range args {
+		if args[i], err = b.Alloc(device.Real, n); err != nil {
+			return 0, err
+		}
+		defer b.Free(args[i])
+	}
+	exec.Run(args) // touches the memory and wakes the threads
+	best, began := time.Duration(0), time.Now()
+	one, view := make([]float32, 1), b.View(args[2], 0, 1)
+	for i := 0; i < 3 || (i < 20 && time.Since(began) < 250*time.Millisecond); i++ {
+		start := time.Now()
+		exec.Run(args)
+		b.Read(one, view)
+		if took := time.Since(start); best == 0 || took < best {
+			best = took
+		}
+	}
+	return 3 * n * 4 / best.Seconds(), nil
+}
+
 // PeakGFLOPS measures the matrix product rate of a backend, in 10⁹ floating point operations per
 // second: the best of several runs of [1600, 3072]·[3072, 768] with parameters as the right side, a
 // shape of a ViT-B's MLP. It takes under half a second (longer on the pure Go backend), and

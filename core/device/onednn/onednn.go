@@ -100,6 +100,9 @@ func (b *Backend) Free(x device.Buffer) {
 // Allocated is the bytes in buffers, and with packed copies of parameters.
 func (b *Backend) Allocated() int64 { return b.bytes + int64(b.be.packed) }
 
+// Packed is the bytes of packed copies of parameters.
+func (b *Backend) Packed() int64 { return int64(b.be.packed) }
+
 func own(x device.Buffer) *buffer {
 	buf, ok := x.(*buffer)
 	if !ok {

@@ -88,6 +88,7 @@ const (
 	Mode_EVAL  Mode = 0
 	Mode_TRAIN Mode = 1
 	Mode_EMBED Mode = 2
+	Mode_RAW   Mode = 3
 )
 
 // Enum value maps for Mode.
@@ -96,11 +97,13 @@ var (
 		0: "EVAL",
 		1: "TRAIN",
 		2: "EMBED",
+		3: "RAW",
 	}
 	Mode_value = map[string]int32{
 		"EVAL":  0,
 		"TRAIN": 1,
 		"EMBED": 2,
+		"RAW":   3,
 	}
 )
 
@@ -419,7 +422,7 @@ func (x *ProfileEvent) GetDurationNanos() int64 {
 type MemoryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Parts []*MemoryPart          `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
-	// base_bytes is what was resident before Configure: code, libraries, the language's runtime.
+	// base_bytes is what the program takes beside that: code, libraries, the language's runtime.
 	BaseBytes     int64 `protobuf:"varint,2,opt,name=base_bytes,json=baseBytes,proto3" json:"base_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2971,11 +2974,12 @@ const file_tandem_proto_rawDesc = "" +
 	"\x03F32\x10\x01\x12\b\n" +
 	"\x04BF16\x10\x02\x12\x06\n" +
 	"\x02U8\x10\x03\x12\a\n" +
-	"\x03I32\x10\x04*&\n" +
+	"\x03I32\x10\x04*/\n" +
 	"\x04Mode\x12\b\n" +
 	"\x04EVAL\x10\x00\x12\t\n" +
 	"\x05TRAIN\x10\x01\x12\t\n" +
-	"\x05EMBED\x10\x022\xe4\x01\n" +
+	"\x05EMBED\x10\x02\x12\a\n" +
+	"\x03RAW\x10\x032\xe4\x01\n" +
 	"\x06Plugin\x123\n" +
 	"\bDescribe\x12\x10.tandem.v1.Empty\x1a\x15.tandem.v1.Descriptor\x12,\n" +
 	"\x06Settle\x12\x10.tandem.v1.Empty\x1a\x10.tandem.v1.Empty\x12@\n" +

@@ -1,0 +1,52 @@
+package run
+
+import (
+	"context"
+	"slices"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/host"
+)
+
+// ProcessMemory is the memory of one process: what it planned, and what the system measured. Bytes.
+type ProcessMemory struct {
+	Part   string `json:"part"`             // image, text, loss, data.train, eval.…; runner
+	Plugin string `json:"plugin,omitempty"` // encoders/vit
+	PID    int    `json:"pid"`
+	// Plan is what the memory is for, where the plugin says: parameters, gradients, optimizer,
+	// activations, workspace, …; "program" is its code, libraries and runtime, "shared" the pictures
+	// and embeddings that it exchanged with others.
+	Plan    []clip.MemoryPart `json:"plan"`
+	Planned int64             `json:"planned"` // the plan's sum; 0: the plugin does not say
+	Peak    int64             `json:"peak"`    // the most that was resident; 0: the system does not say
+	Shared  int64             `json:"shared"`  // of that, memory that other processes count too
+}
+
+// memory asks every process.
+func (m *model) memory(ctx context.Context) ([]ProcessMemory, error) {
+	var list []ProcessMemory
+	roles := []string{roleImage, roleText, roleLoss, roleData}
+	for _, e := range m.spec.Eval {
+		roles = append(roles, roleEval+e.Name)
+	}
+	for _, role := range roles {
+		p := m.byRole[role]
+		parts, base, err := p.Memory(ctx)
+		if err != nil && fault.KindOf(err) != fault.Conflict { // of a plugin that is not configured
+			return nil, err
+		}
+		seen := host.MemoryOf(p.PID())
+		x := ProcessMemory{Part: role, Plugin: p.Name(), PID: p.PID(), Peak: seen.Peak, Shared: seen.Shared}
+		if len(parts) > 0 {
+			x.Plan = append(slices.Clone(parts), clip.MemoryPart{Name: "shared", Bytes: seen.Shared},
+				clip.MemoryPart{Name: "program", Bytes: base})
+			for _, part := range x.Plan {
+				x.Planned += part.Bytes
+			}
+		}
+		list = append(list, x)
+	}
+	self := host.MemoryOf(0)
+	return append(list, ProcessMemory{Part: "runner", Peak: self.Peak, Shared: self.Shared}), nil
+}
