@@ -182,7 +182,7 @@ func peakGFLOPS(s *spec.Spec, w Watcher) float64 {
 	if err != nil {
 		return 0
 	}
-	peak, err := devices.PeakGFLOPS(b)
+	peak, err := devices.PeakGFLOPS(b, s.Train.Precision == "bf16")
 	if errors.Join(err, b.Close()) != nil {
 		return 0
 	}

@@ -44,7 +44,7 @@ func TestListNamesOnlyWhatOpenTakes(t *testing.T) {
 
 func BenchmarkPeakHost(b *testing.B) {
 	for b.Loop() {
-		peak, err := PeakGFLOPS(host.New[float32](2))
+		peak, err := PeakGFLOPS(host.New[float32](2), false)
 		if err != nil {
 			b.Fatal(err)
 		}
