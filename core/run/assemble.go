@@ -58,7 +58,7 @@ func closing(s *host.Session, err error) error {
 func (m *model) startModel(ctx context.Context) error {
 	s, limits := m.spec, threads(m.spec)
 	compute := func(role string) clip.Compute {
-		return clip.Compute{Device: s.Device, Threads: limits[role], Precision: s.Train.Precision}
+		return computeFor(s, role, limits)
 	}
 	tower := func(ctx context.Context, role, name string, with []byte) (clip.Encoder, clip.EncoderInfo, error) {
 		e, _, err := m.session.StartEncoder(ctx, name, host.StartOptions{Label: role, Threads: limits[role]})

@@ -45,7 +45,8 @@ func (c Case) Check(t *testing.T) {
 	}
 	t.Run("several tickets outstanding", c.severalTickets)
 	t.Run("micro-batches add up", c.accumulation)
-	t.Run("save and load", c.saveAndLoad)
+	t.Run("save and load", func(t *testing.T) { c.saveAndLoad(t, "f32") })
+	t.Run("save and load in bfloat16", func(t *testing.T) { c.saveAndLoad(t, "bf16") })
 	t.Run("load refuses", c.loadRefuses)
 	t.Run("weight decay", c.weightDecay)
 	t.Run("bad requests", c.badRequests)
@@ -256,14 +257,16 @@ func (c Case) accumulation(t *testing.T) {
 }
 
 // An encoder that is loaded goes on with the same bits, and so does one that took no break.
-func (c Case) saveAndLoad(t *testing.T) {
-	a := c.open(t, c.config(adamw))
+func (c Case) saveAndLoad(t *testing.T, precision string) {
+	cfg := c.config(adamw)
+	cfg.Compute.Precision = precision
+	a := c.open(t, cfg)
 	a.train(1, 0, 3)
 	path := filepath.Join(t.TempDir(), "a.safetensors")
 	if err := a.Save(a.ctx, path); err != nil {
 		t.Fatal(err)
 	}
-	other := c.config(adamw)
+	other := cfg
 	other.Seed, other.Captions = 99, nil // all that matters is in the file
 	b := c.open(t, other)
 	if err := b.Load(b.ctx, path); err != nil {
