@@ -422,7 +422,7 @@ func (x *ProfileEvent) GetDurationNanos() int64 {
 type MemoryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Parts []*MemoryPart          `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
-	// base_bytes is what the program takes beside that: code, libraries, the language's runtime.
+	// base_bytes is what was resident before Configure: code, libraries, the language's runtime.
 	BaseBytes     int64 `protobuf:"varint,2,opt,name=base_bytes,json=baseBytes,proto3" json:"base_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
