@@ -39,7 +39,7 @@ func build(dir string) error {
 		"":                  {"."},
 		"plugins/datasets/": {"../../plugins/datasets/emoji", "../../plugins/datasets/fashion-mnist", "../../plugins/datasets/csv"},
 		"plugins/encoders/": {"../../plugins/encoders/vit", "../../plugins/encoders/resnet-attnpool", "../../plugins/encoders/transformer"},
-		"plugins/losses/":   {"../../plugins/losses/clip"},
+		"plugins/losses/":   {"../../plugins/losses/clip", "../../plugins/losses/siglip"},
 	} {
 		if err := os.MkdirAll(filepath.Join(dir, target), 0o755); err != nil {
 			return err

@@ -170,7 +170,7 @@ def train(model, loss, root, name, vision, quick_gelu=False, siglip=False, betas
               "beta1": betas[0], "beta2": betas[1], "eps": eps, "weight_decay": 0.2, "max_grad_norm": 1.0,
               "loss": "siglip" if siglip else "clip", "vision": vision, "text": text, "act": "quick_gelu" if quick_gelu else "gelu",
               "embed_dim": DIM}
-    path = root / "core" / "run" / "testdata" / ("openclip-" + name + ".safetensors")
+    path = root / "core" / "train" / "testdata" / ("openclip-" + name + ".safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
     safetensors(path, {k: v.numpy().astype(np.float32) for k, v in weights.items()}, {"golden": json.dumps(config)})
 
@@ -194,7 +194,9 @@ def main():
     vit = dict(image_size=16, patch_size=8, width=16, layers=2, head_width=8)
     train(model, loss, root, "vit", vit)
     train(model, loss, root, "vit-siglip", dict(vit, layers=1), quick_gelu=True, siglip=True)
-    train(model, loss, root, "resnet", dict(image_size=64, layers=[1, 2, 1, 1], width=2, head_width=32), betas=(0.9, 0.999), eps=1e-8)
+    # Under an eps of 1e-8, gradients that are zero but for rounding (of attention keys' biases) would move their
+    # parameters as far as real ones, and PyTorch itself parts by 1e-3 between its own two precisions.
+    train(model, loss, root, "resnet", dict(image_size=64, layers=[1, 2, 1, 1], width=2, head_width=32), betas=(0.9, 0.999), peak=1e-4)
 
 
 main()
