@@ -435,21 +435,31 @@ func (t *Trainer) record(r StepReport) error {
 	return t.rec.Metrics(r.Step, m)
 }
 
-// watchCollapse raises one alarm when the smoothed loss sits at ln B, the loss of a model that gives
-// every pair the same similarity, for long after the warm-up.
+// chance is the least loss of a model that gives every pair the same similarity: of losses over a softmax
+// ln B; of those with a bias (SigLIP), where each pair is judged on its own, the entropy of all B
+// judgements of a row with odds of one in B.
+func chance(batch int, scalars map[string]float64) float64 {
+	b := float64(batch)
+	if _, ok := scalars["logit_bias"]; ok {
+		return math.Log(b) + (b-1)*math.Log(b/(b-1))
+	}
+	return math.Log(b)
+}
+
+// watchCollapse raises one alarm when the smoothed loss sits at that of chance for long after the warm-up.
 func (t *Trainer) watchCollapse(r StepReport) error {
 	const decay, patience, margin = 0.95, 200, 0.99
 	if r.Step == 1 {
 		t.state.SmoothLoss = r.Loss
 	}
 	t.state.SmoothLoss = decay*t.state.SmoothLoss + (1-decay)*r.Loss
-	chance := math.Log(float64(t.cfg.BatchSize))
-	if t.state.Alarmed || r.Step < patience || t.state.SmoothLoss < margin*chance {
+	least := chance(t.cfg.BatchSize, r.Scalars)
+	if t.state.Alarmed || r.Step < patience || t.state.SmoothLoss < margin*least {
 		return nil
 	}
 	t.state.Alarmed = true
 	return t.rec.Event("warning", "collapsed",
-		fmt.Sprintf("after %d steps the loss is %.4f, that of chance (ln %d = %.4f): the towers give every pair the same similarity",
-			r.Step, t.state.SmoothLoss, t.cfg.BatchSize, chance),
+		fmt.Sprintf("after %d steps the loss is %.4f, that of chance (%.4f for batches of %d): the towers give every pair the same similarity",
+			r.Step, t.state.SmoothLoss, least, t.cfg.BatchSize),
 		"lower train.lr, lengthen the warm-up or check that images and captions belong together")
 }

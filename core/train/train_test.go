@@ -193,6 +193,36 @@ func TestACollapsedModelRaisesOneAlarm(t *testing.T) {
 	}
 }
 
+// biased is the same loss with the values of one that has a bias: chance is then another number.
+type biased struct {
+	*clipLoss
+	value float64
+}
+
+func (b biased) Compute(ctx context.Context, r clip.LossRequest) (*clip.LossResult, error) {
+	res, err := b.clipLoss.Compute(ctx, r)
+	if err == nil {
+		res.Value, res.Scalars["logit_bias"] = b.value, -3
+	}
+	return res, err
+}
+
+func TestChanceOfALossWithABiasIsAnEntropy(t *testing.T) {
+	cfg := config("")
+	cfg.Steps = 260
+	cfg.LR = func(int) float64 { return 0 }
+	b := float64(cfg.BatchSize)
+	entropy := -b * (math.Log(1/b)/b + (1-1/b)*math.Log(1-1/b)) // of a row's judgements
+	for value, want := range map[float64]int{entropy: 1, math.Log(b): 0} {
+		p, rec := parts(), newMemory()
+		p.Loss = biased{&clipLoss{s: []float64{1}, g: []float64{0}}, value}
+		run(t, cfg, p, rec, train.Hooks{}, nil, "")
+		if len(rec.events) != want {
+			t.Errorf("a loss of %.4f raised %v, want %d alarms", value, rec.events, want)
+		}
+	}
+}
+
 func TestANonFiniteLossIsNumeric(t *testing.T) {
 	p := parts()
 	p.Loss = &clipLoss{s: []float64{math.Inf(1)}, g: []float64{0}}
