@@ -77,9 +77,12 @@ type Kernel struct {
 func (l Lab) Profile(ctx context.Context, s *spec.Spec, warmup, steps int, w Watcher) (*Profile, error) {
 	p := &profiler{ctx: ctx, warmup: warmup, events: map[string][]clip.Event{}}
 	out := &Profile{Experiment: s.Name, Threads: threads(s)[roleImage], Steps: steps, BatchSize: s.Train.BatchSize, Parallel: s.Train.ParallelTowers}
+	peak := openPeak(s)
+	defer peak.Close()
 	r := rehearsal{lab: l, spec: s, steps: warmup + steps, watch: w, observe: p.observe, step: p.step}
 	r.first = func() {
-		out.PeakGFLOPS, out.PeakGBs = peakGFLOPS(s, w), peakGBs(s, w)
+		peak.long(w)
+		out.PeakGBs = peakGBs(s, w)
 	}
 	r.ready = func(m *model, db *store.DB) error {
 		p.model = m
@@ -99,7 +102,8 @@ func (l Lab) Profile(ctx context.Context, s *spec.Spec, warmup, steps int, w Wat
 	if err := r.run(ctx); err != nil {
 		return nil, err
 	}
-	out.PeakGFLOPS, out.PeakGBs = max(out.PeakGFLOPS, peakGFLOPS(s, w)), max(out.PeakGBs, peakGBs(s, w))
+	peak.long(w)
+	out.PeakGFLOPS, out.PeakGBs = peak.gflops, max(out.PeakGBs, peakGBs(s, w))
 	p.report(out)
 	return out, nil
 }

@@ -45,17 +45,22 @@ func PeakBytes(b device.Backend) (float64, error) {
 //
 // With bf16 the products are bfloat16's where they are faster.
 func PeakGFLOPS(b device.Backend, bf16 bool) (float64, error) {
+	return PeakGFLOPSIn(400*time.Millisecond, b, bf16)
+}
+
+// PeakGFLOPSIn is PeakGFLOPS in about a given time, but of three runs at least.
+func PeakGFLOPSIn(limit time.Duration, b device.Backend, bf16 bool) (float64, error) {
 	k := device.MatMul{Batch: 1, M: 1600, N: 768, K: 3072, Weights: true}
-	peak, err := productRate(b, k, k)
+	peak, err := productRate(limit, b, k, k)
 	if err != nil || !bf16 {
 		return peak, err
 	}
-	low, err := productRate(b, k, device.WithBF16(k))
+	low, err := productRate(limit, b, k, device.WithBF16(k))
 	return max(peak, low), err
 }
 
 // productRate measures a kernel that computes the product k.
-func productRate(b device.Backend, k device.MatMul, kernel device.Kernel) (float64, error) {
+func productRate(limit time.Duration, b device.Backend, k device.MatMul, kernel device.Kernel) (float64, error) {
 	exec, err := b.Prepare(kernel)
 	if err != nil {
 		return 0, err
@@ -84,7 +89,7 @@ func productRate(b device.Backend, k device.MatMul, kernel device.Kernel) (float
 	// A run only counts once its result can be read: a GPU returns from Run before it is done.
 	one := make([]float32, 1)
 	view := b.View(bufs[2], 0, 1)
-	for i := 0; i < 3 || (i < 60 && time.Since(began) < 400*time.Millisecond); i++ {
+	for i := 0; i < 3 || (i < 60 && time.Since(began) < limit); i++ {
 		start := time.Now()
 		exec.Run(args)
 		b.Read(one, view)
