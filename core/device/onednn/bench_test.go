@@ -85,6 +85,9 @@ func BenchmarkMatMul(b *testing.B) {
 		b.Run(s.name, func(b *testing.B) {
 			bench(b, be, s.k, 2*float64(s.k.Batch*s.k.M)*float64(s.k.N*s.k.K), 0)
 		})
+		b.Run(s.name+" bf16", func(b *testing.B) {
+			bench(b, be, device.WithBF16(s.k), 2*float64(s.k.Batch*s.k.M)*float64(s.k.N*s.k.K), 0)
+		})
 	}
 }
 
