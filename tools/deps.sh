@@ -11,5 +11,5 @@ if [ -z "$TANDEM_NO_INSTALL" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev
 	fi
 	echo "that failed (see /tmp/tandem-deps.log)"
 fi
-echo "building without oneDNN: the pure Go backend is correct but some twenty times slower"
+echo "building without oneDNN: the pure Go backend is correct but slower, a half to a tenth of the speed"
 echo "  for the fast one: apt-get install libdnnl-dev, then run make again"
