@@ -13,6 +13,9 @@ import (
 	"tandem/core/wire/pb"
 )
 
+// deadlineSlack is how far two clocks of one machine may differ in telling that a deadline is over.
+const deadlineSlack = 100 * time.Millisecond
+
 // settleWait is how long a cancelled call waits for the plugin to let go of its memory before it
 // returns all the same and leaves the waiting to the background.
 const settleWait = 500 * time.Millisecond
@@ -104,6 +107,10 @@ func call[Q any, R answer](ctx context.Context, use *lease, method string,
 
 // explain turns a gRPC error into a fault that names the plugin.
 func (c *Conn) explain(ctx context.Context, err error) error {
+	// The plugin knows the deadline too, and its end of the stream can come before our own timer.
+	if deadline, ok := ctx.Deadline(); ok && !hasDetails(err) && time.Until(deadline) < deadlineSlack {
+		<-ctx.Done()
+	}
 	if cause := ctx.Err(); cause != nil && (!hasDetails(err) || status.Code(err) == codes.Canceled) {
 		return fault.New(fault.Canceled, "interrupted: %w", cause).WithPlugin(c.name)
 	}
