@@ -2,6 +2,7 @@ package tower
 
 import (
 	"context"
+	"math"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -123,16 +124,20 @@ func TestStepsDoNotAllocate(t *testing.T) {
 		}
 	}
 	step()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	const steps = 100
-	for range steps {
-		step()
+	// A collection may empty the pools during a round; the calmest of five is the steady state.
+	const steps, rounds = 100, 5
+	least := uint64(math.MaxUint64)
+	for range rounds {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range steps {
+			step()
+		}
+		runtime.ReadMemStats(&after)
+		least = min(least, (after.TotalAlloc-before.TotalAlloc)/steps)
 	}
-	runtime.ReadMemStats(&after)
-	// Usually under 4 KiB; when a collection empties the pools in between, some 12.
-	if bytes := (after.TotalAlloc - before.TotalAlloc) / steps; bytes > 32<<10 {
-		t.Errorf("%d bytes a step", bytes)
+	if least > 4096 {
+		t.Errorf("%d bytes a step", least)
 	}
 	if n := len(e.programs.byKey[programKey{training: true, batch: 8}].idle); n != 1 {
 		t.Errorf("%d sets of activations after steps one at a time", n)

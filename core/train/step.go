@@ -1,0 +1,207 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/tensor"
+)
+
+// step does one optimiser step.
+func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, error) {
+	r := StepReport{Step: t.state.Step + 1, Steps: t.cfg.Steps, Samples: t.cfg.BatchSize, LR: t.cfg.LR(t.state.Step)}
+	start := time.Now()
+	mark := start
+	lap := func(p Phase) {
+		now := time.Now()
+		r.Phases[p] += now.Sub(mark)
+		mark = now
+	}
+
+	micros, err := batches.next(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer micros.free()
+	lap(PhaseData)
+	for _, b := range micros {
+		for _, f := range b.Faults {
+			if err := t.rec.Event("warning", "broken_sample", fmt.Sprintf("sample %d (%s) was replaced: %s", f.Index, f.Key, f.Msg), ""); err != nil {
+				return r, err
+			}
+		}
+	}
+
+	var loss *clip.LossResult
+	if t.micro == 1 {
+		loss, err = t.whole(ctx, micros[0], lap)
+	} else {
+		loss, err = t.accumulated(ctx, micros, lap)
+	}
+	if err != nil {
+		return r, err
+	}
+	r.Loss, r.Parts, r.Scalars = loss.Value, loss.Parts, loss.Scalars
+
+	trainables := []clip.Trainable{t.parts.Image, t.parts.Text, t.parts.Loss}
+	var squares [3]float64
+	err = t.each(ctx, len(trainables), func(ctx context.Context, i int) (err error) {
+		squares[i], err = trainables[i].GradNorm(ctx)
+		return err
+	})
+	if err != nil {
+		return r, err
+	}
+	total := 0.0
+	for i, s := range squares {
+		r.TowerNorms[i] = math.Sqrt(s)
+		total += s
+	}
+	r.GradNorm = math.Sqrt(total)
+	if math.IsNaN(r.GradNorm) || math.IsInf(r.GradNorm, 0) {
+		return r, fault.New(fault.Numeric, "the gradient is not finite (norms: image %g, text %g, loss %g) at learning rate %g",
+			r.TowerNorms[0], r.TowerNorms[1], r.TowerNorms[2], r.LR).
+			WithHint("lower train.lr, raise train.warmup_steps or set train.max_grad_norm: 1")
+	}
+	scale := 1.0
+	if t.cfg.MaxGradNorm > 0 && r.GradNorm > t.cfg.MaxGradNorm {
+		scale = t.cfg.MaxGradNorm / r.GradNorm
+	}
+	lap(PhaseNorm)
+	err = t.each(ctx, len(trainables), func(ctx context.Context, i int) error {
+		return trainables[i].Step(ctx, r.Step, r.LR, scale)
+	})
+	lap(PhaseStep)
+	r.Duration = time.Since(start)
+	return r, err
+}
+
+// whole is a step's forward, loss and backward when the batch is one micro-batch.
+func (t *Trainer) whole(ctx context.Context, b *clip.Batch, lap func(Phase)) (*clip.LossResult, error) {
+	embs, tickets, err := t.forward(ctx, b, clip.Train, 0)
+	defer freeAll(embs[:])
+	if err != nil {
+		return nil, err
+	}
+	lap(PhaseForward)
+	loss, err := t.loss(ctx, embs)
+	if err != nil {
+		return nil, err
+	}
+	defer freeAll([]*tensor.Tensor{loss.DImage, loss.DText})
+	lap(PhaseLoss)
+	err = t.backward(ctx, tickets, [2]*tensor.Tensor{loss.DImage, loss.DText})
+	lap(PhaseBackward)
+	return loss, err
+}
+
+// accumulated is the same in micro-batches, with the gradient of the whole batch (GradCache, Gao et
+// al. 2021): embed all, one loss, then forward and backward each.
+func (t *Trainer) accumulated(ctx context.Context, micros microBatches, lap func(Phase)) (*clip.LossResult, error) {
+	var whole [2]*tensor.Tensor // [B, D]
+	for i, b := range micros {
+		embs, _, err := t.forward(ctx, b, clip.Embed, i)
+		if err != nil {
+			freeAll(embs[:])
+			return nil, err
+		}
+		for m, e := range embs {
+			if whole[m] == nil {
+				whole[m] = tensor.New(tensor.F32, t.cfg.BatchSize, e.Shape[1])
+			}
+			copy(whole[m].Data[i*len(e.Data):], e.Data)
+			e.Free()
+		}
+	}
+	lap(PhaseForward)
+	loss, err := t.loss(ctx, whole)
+	if err != nil {
+		return nil, err
+	}
+	defer freeAll([]*tensor.Tensor{loss.DImage, loss.DText})
+	lap(PhaseLoss)
+	grads := [2]*tensor.Tensor{loss.DImage, loss.DText}
+	for i, b := range micros {
+		embs, tickets, err := t.forward(ctx, b, clip.Train, i)
+		freeAll(embs[:])
+		if err != nil {
+			return nil, err
+		}
+		lap(PhaseForward)
+		var part [2]*tensor.Tensor
+		for m, g := range grads {
+			part[m] = tensor.New(tensor.F32, len(b.Keys), g.Shape[1])
+			copy(part[m].Data, g.Data[i*len(part[m].Data):])
+		}
+		if err := t.backward(ctx, tickets, part); err != nil {
+			return nil, err
+		}
+		lap(PhaseBackward)
+	}
+	return loss, nil
+}
+
+func (t *Trainer) forward(ctx context.Context, b *clip.Batch, mode clip.Mode, micro int) (embs [2]*tensor.Tensor, tickets [2]clip.Ticket, err error) {
+	step := t.state.Step
+	requests := [2]clip.ForwardRequest{
+		{Images: b.Images, Mode: mode, Step: step, Micro: micro},
+		{Texts: b.Captions, Mode: mode, Step: step, Micro: micro},
+	}
+	towers := t.towers()
+	err = t.each(ctx, 2, func(ctx context.Context, i int) (err error) {
+		embs[i], tickets[i], err = towers[i].Forward(ctx, requests[i])
+		return err
+	})
+	return embs, tickets, err
+}
+
+func (t *Trainer) backward(ctx context.Context, tickets [2]clip.Ticket, grads [2]*tensor.Tensor) error {
+	towers := t.towers()
+	return t.each(ctx, 2, func(ctx context.Context, i int) error {
+		return towers[i].Backward(ctx, tickets[i], grads[i])
+	})
+}
+
+func (t *Trainer) loss(ctx context.Context, embs [2]*tensor.Tensor) (*clip.LossResult, error) {
+	r, err := t.parts.Loss.Compute(ctx, clip.LossRequest{Image: embs[0], Text: embs[1], Train: true})
+	if err != nil {
+		return nil, err
+	}
+	if math.IsNaN(r.Value) || math.IsInf(r.Value, 0) {
+		freeAll([]*tensor.Tensor{r.DImage, r.DText})
+		return nil, fault.New(fault.Numeric, "the loss is %g at learning rate %g", r.Value, t.cfg.LR(t.state.Step)).
+			WithHint("lower train.lr, raise train.warmup_steps or set train.max_grad_norm: 1")
+	}
+	return r, nil
+}
+
+func (t *Trainer) towers() [2]clip.Encoder { return [2]clip.Encoder{t.parts.Image, t.parts.Text} }
+
+// each calls f for 0 … n-1, at once when the config says so. The first error cancels the others.
+func (t *Trainer) each(ctx context.Context, n int, f func(context.Context, int) error) error {
+	if !t.cfg.Parallel {
+		for i := range n {
+			if err := f(ctx, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range n {
+		group.Go(func() error { return f(ctx, i) })
+	}
+	return group.Wait()
+}
+
+func freeAll(ts []*tensor.Tensor) {
+	for _, t := range ts {
+		t.Free()
+	}
+}
