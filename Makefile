@@ -3,13 +3,16 @@ GO      ?= go
 CGO_ENABLED = 1
 export CGO_ENABLED
 
-# oneDNN is optional: with its header and library the fast CPU backend is built in.
+# Optional libraries, built in where header and library are found: oneDNN, the fast CPU backend, and
+# libjpeg-turbo, whose JPEG pixels are Pillow's. TAGS= builds without.
 ONEDNN  := $(shell printf '\043include <dnnl.h>\nint main(void){return dnnl_version()==0;}' | $(or $(CC),cc) -x c - -ldnnl -o /dev/null 2>/dev/null && echo onednn)
-TAGS    ?= $(ONEDNN)
-GOFLAGS_BUILD = $(if $(TAGS),-tags $(TAGS))
+LIBJPEG := $(shell printf '\043include <stdio.h>\n\043include <jpeglib.h>\nint main(void){struct jpeg_error_mgr e;return LIBJPEG_TURBO_VERSION_NUMBER==0||!jpeg_std_error(&e);}' | $(or $(CC),cc) -x c - -ljpeg -o /dev/null 2>/dev/null && echo libjpeg)
+TAGS    ?= $(ONEDNN) $(LIBJPEG)
+comma   := ,
+GOFLAGS_BUILD = $(addprefix -tags=,$(subst $() ,$(comma),$(strip $(TAGS))))
 
 # Packages with goroutines of their own.
-RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/store/... ./core/run/... ./core/token/...
+RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/store/... ./core/run/... ./core/token/... ./core/vision/...
 
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
@@ -42,13 +45,13 @@ race: build ## the tests of everything concurrent under the race detector
 lint: ## gofmt, go vet, staticcheck, generated code up to date
 	@test -z "$$(gofmt -l core plugins cmd tools)" || { gofmt -l core plugins cmd tools; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet $(GOFLAGS_BUILD) ./...
-	$(GO) tool staticcheck $(if $(TAGS),-tags $(TAGS)) ./...
+	$(GO) tool staticcheck $(GOFLAGS_BUILD) ./...
 
 gen: ## regenerate committed generated code
 	sh tools/gen.sh
 
-bench: build ## benchmarks: engine kernels, the quickstart's step
-	$(GO) test $(GOFLAGS_BUILD) -run '^$$' -bench . -benchtime 1s ./core/device/... ./core/graph/...
+bench: build ## benchmarks: engine kernels, pictures, the quickstart's step
+	$(GO) test $(GOFLAGS_BUILD) -run '^$$' -bench . -benchtime 1s ./core/device/... ./core/graph/... ./core/vision/...
 	bin/runner bench experiments/quickstart.yaml
 
 demo: ## train the quickstart and show what it learnt (a few minutes)
@@ -56,7 +59,7 @@ demo: ## train the quickstart and show what it learnt (a few minutes)
 	@$(MAKE) --no-print-directory build
 	@sh tools/demo.sh
 
-deps: ## install oneDNN where that needs no question (Debian or Ubuntu, as root)
+deps: ## install oneDNN and libjpeg-turbo where that needs no question (Debian or Ubuntu, as root)
 	@sh tools/deps.sh
 
 clean: ## remove build outputs (not results)

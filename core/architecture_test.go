@@ -113,7 +113,7 @@ func names(cell string) (found []string) {
 }
 
 func listPackages(t *testing.T) (packages []pkg) {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "-tags", "onednn", "tandem/...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "-tags", "onednn,libjpeg", "tandem/...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}

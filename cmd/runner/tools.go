@@ -12,6 +12,7 @@ import (
 	"tandem/core/fault"
 	"tandem/core/report"
 	"tandem/core/run"
+	"tandem/core/vision"
 )
 
 func (a *app) zeroshotCommand() *cobra.Command {
@@ -162,11 +163,13 @@ func (a *app) versionCommand() *cobra.Command {
 	c.RunE = func(*cobra.Command, []string) error {
 		commit, dirty := run.Revision(".")
 		v := map[string]any{"version": version, "commit": commit, "modified": dirty, "go": runtime.Version(),
-			"protocol": clip.ProtocolVersion, "platform": runtime.GOOS + "/" + runtime.GOARCH}
+			"protocol": clip.ProtocolVersion, "platform": runtime.GOOS + "/" + runtime.GOARCH,
+			"jpeg": vision.JPEGDecoder()}
 		if a.asJSON {
 			return report.Value(a.stdout, v)
 		}
-		_, err := fmt.Fprintf(a.stdout, "runner %s (commit %.12s, %s, %s, plugin protocol %d)\n", version, commit, runtime.Version(), v["platform"], clip.ProtocolVersion)
+		_, err := fmt.Fprintf(a.stdout, "runner %s (commit %.12s, %s, %s, plugin protocol %d)\nJPEG: %s\n",
+			version, commit, runtime.Version(), v["platform"], clip.ProtocolVersion, v["jpeg"])
 		return err
 	}
 	return c

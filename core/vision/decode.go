@@ -67,7 +67,10 @@ func Decode(data []byte, o Options) (p Picture, err error) {
 		return p, fault.New(fault.Corrupt, "not a picture of a known format (starts with %q)", data[:min(8, len(data))]).
 			WithHint("PNG, JPEG, GIF, BMP, TIFF and lossless WebP can be read")
 	}
-	if f.name == "webp" {
+	switch {
+	case f.name == "jpeg" && turbo.decode != nil:
+		return decodeTurbo(data, o)
+	case f.name == "webp":
 		if err := checkWebP(data); err != nil {
 			return p, err
 		}

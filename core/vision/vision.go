@@ -8,8 +8,10 @@
 //   - PNG, JPEG, GIF (first frame on its canvas), BMP, TIFF and lossless WebP. The format is found in
 //     the bytes, never in the file name.
 //   - Lossy and animated WebP is refused: golang.org/x/image/webp decodes it with visible errors.
-//   - JPEG is decoded by the standard library. It differs from libjpeg-turbo (Pillow) by a few levels,
-//     since it repeats chroma samples where libjpeg interpolates them.
+//   - JPEG is decoded by libjpeg-turbo where this was built with the tag libjpeg, which gives Pillow's
+//     pixels bit for bit, else by the standard library, which differs by a few levels (mostly because
+//     it repeats chroma samples where libjpeg interpolates them). Either way, missing or damaged data
+//     is an error; Pillow refuses only the former.
 //   - Alpha is composited over a background, white by default, like Pillow's paste with a mask.
 //   - Sixteen-bit samples keep their upper byte. (Pillow does so for colour, but clips 16-bit grey to
 //     255, which turns most of such pictures white.)

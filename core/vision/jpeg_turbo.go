@@ -1,0 +1,10 @@
+//go:build libjpeg
+
+package vision
+
+import "tandem/core/vision/libjpeg"
+
+func init() {
+	turbo.size, turbo.decode = libjpeg.Size, libjpeg.Decode
+	turbo.version = "libjpeg-turbo " + libjpeg.Version()
+}
