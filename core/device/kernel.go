@@ -137,6 +137,22 @@ type AttentionBack struct {
 	Causal, Packed            bool
 }
 
+// AttentionAt is Attention for one query a sequence: what a last block needs when only one token of
+// each sequence is pooled. Query b stands at flat place rows[b] = b·T + t; Causal masks the keys after
+// t. Places outside sequence b panic on the host and are undefined elsewhere.
+// Args: qkv [B, T, 3, W], rows i32 [B] → out [B, W].
+type AttentionAt struct {
+	B, T, Heads, HeadDim int
+	Causal               bool
+}
+
+// AttentionAtBack recomputes the probabilities; other queries get 0.
+// Args: qkv, rows, dout [B, W] → dqkv [B, T, 3, W].
+type AttentionAtBack struct {
+	B, T, Heads, HeadDim int
+	Causal               bool
+}
+
 // Normalize turns pictures into numbers: y = (x/255 − Mean[c])/Std[c].
 // Args: x u8 [N, 3] → y [N, 3].
 type Normalize struct {
@@ -310,6 +326,8 @@ func (L2Norm) kernel()           {}
 func (L2NormBack) kernel()       {}
 func (Attention) kernel()        {}
 func (AttentionBack) kernel()    {}
+func (AttentionAt) kernel()      {}
+func (AttentionAtBack) kernel()  {}
 func (Normalize) kernel()        {}
 func (Patchify) kernel()         {}
 func (ConvForward) kernel()      {}

@@ -230,6 +230,19 @@ func (s *signature) describeRows(kernel Kernel) {
 		s.attention(k, false)
 	case AttentionBack:
 		s.attention(Attention(k), true)
+	case AttentionAt:
+		s.positive(k.B, 3*k.T, k.Heads, k.HeadDim)
+		w := k.Heads * k.HeadDim
+		s.in("qkv", k.B*k.T*3*w)
+		s.ids("rows", k.B)
+		s.out("out", k.B*w)
+	case AttentionAtBack:
+		s.positive(k.B, 3*k.T, k.Heads, k.HeadDim)
+		w := k.Heads * k.HeadDim
+		s.in("qkv", k.B*k.T*3*w)
+		s.ids("rows", k.B)
+		s.in("dout", k.B*w)
+		s.out("dqkv", k.B*k.T*3*w)
 	case Gather:
 		s.positive(k.Rows, k.Cols, k.N)
 		s.in("table", k.Rows*k.Cols)

@@ -22,6 +22,26 @@ func Attention(qkv *Node, heads int, causal bool) *Node {
 		}}, qkv)
 }
 
+// AttentionAt is Attention with one query a sequence: qkv [B, T, 3·W], rows i32 [B] → [B, W], where
+// query b stands at the flat place rows[b] = b·T + t of sequence b. It is the row that SelectRows would
+// pick from Attention's value, without the other queries' work.
+func AttentionAt(qkv, rows *Node, heads int, causal bool) *Node {
+	g := qkv.g
+	if g.bad(qkv, rows) {
+		return &Node{g: g}
+	}
+	if qkv.Dims() != 3 || heads < 1 || qkv.Dim(2)%(3*heads) != 0 || rows.dtype != device.I32 || rows.Elements() != qkv.Dim(0) {
+		return g.fail("attention", "qkv is %v, rows %s %v; want [B, T, 3·W] with W a multiple of %d heads and i32 [B]", qkv, rows.dtype, rows, heads)
+	}
+	b, t, w := qkv.Dim(0), qkv.Dim(1), qkv.Dim(2)/3
+	k := device.AttentionAt{B: b, T: t, Heads: heads, HeadDim: w / heads, Causal: causal}
+	return g.apply(op{name: "attention", shape: []int{b, w}, part: noPart, inPlace: -1, wrt: []bool{true, false}, kernel: k,
+		diff: func(in []*Node, _, dy *Node) []*Node {
+			return []*Node{g.apply(op{name: "attention.back", shape: in[0].shape, part: noPart, inPlace: -1,
+				kernel: device.AttentionAtBack(k)}, in[0], in[1], dy), nil}
+		}}, qkv, rows)
+}
+
 // CrossAttention is multi-head attention with separate projections: q [B, Tq, W], k and v [B, Tk, W]
 // → [B, Tq, W]. causal needs Tq = Tk.
 func CrossAttention(q, k, v *Node, heads int, causal bool) *Node {

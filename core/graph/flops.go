@@ -23,6 +23,10 @@ func flops(k device.Kernel) float64 {
 		return attention(k, 2) // q·kᵀ, p·v
 	case device.AttentionBack:
 		return attention(device.Attention(k), 5) // q·kᵀ again, dp, dq, dk, dv
+	case device.AttentionAt:
+		return attention(device.Attention{B: k.B, Tq: 1, Tk: k.T, Heads: k.Heads, HeadDim: k.HeadDim, Causal: k.Causal}, 2)
+	case device.AttentionAtBack:
+		return attention(device.Attention{B: k.B, Tq: 1, Tk: k.T, Heads: k.Heads, HeadDim: k.HeadDim, Causal: k.Causal}, 5)
 	case device.ConvForward:
 		return conv(k.Conv2D)
 	case device.ConvBackData:

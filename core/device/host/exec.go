@@ -108,6 +108,10 @@ func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 		return b.attention(k)
 	case device.AttentionBack:
 		return b.attentionBack(k)
+	case device.AttentionAt:
+		return b.attentionAt(k)
+	case device.AttentionAtBack:
+		return b.attentionAtBack(k)
 	case device.Normalize:
 		return b.normalize(k)
 	case device.Patchify:

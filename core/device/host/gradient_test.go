@@ -139,6 +139,11 @@ func TestBackwardKernelsMatchFiniteDifferences(t *testing.T) {
 		cases = append(cases, gradient{name: fmt.Sprintf("packed attention, causal %v", a.Causal), forward: a,
 			inputs: []any{n(2 * 5 * 3 * 6)}, wrt: []int{0}, analytic: back(device.AttentionBack(a))})
 	}
+	for _, causal := range []bool{false, true} {
+		a := device.AttentionAt{B: 3, T: 4, Heads: 2, HeadDim: 3, Causal: causal}
+		cases = append(cases, gradient{name: fmt.Sprintf("attention at a place, causal %v", causal), forward: a,
+			inputs: []any{n(3 * 4 * 3 * 6), []int32{2, 4, 11}}, wrt: []int{0}, analytic: back(device.AttentionAtBack(a))})
+	}
 	for _, a := range []device.Attention{
 		{B: 2, Tq: 1, Tk: 6, Heads: 2, HeadDim: 3},
 		{B: 1, Tq: 4, Tk: 4, Heads: 3, HeadDim: 2, Causal: true},

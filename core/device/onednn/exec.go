@@ -190,6 +190,10 @@ func (b *Backend) code(kernel device.Kernel) (code, bool) {
 	case device.AttentionBack:
 		return b.attention(C.td_attention_back, device.Attention(k),
 			2*(k.HeadDim+k.Tq)*pad(k.Tk)+(2*k.Tq+k.Tk+max(k.Tq, k.Tk))*pad(k.HeadDim)), true
+	case device.AttentionAt:
+		return b.attentionAt(C.td_attention_at, k), true
+	case device.AttentionAtBack:
+		return b.attentionAt(C.td_attention_at_back, device.AttentionAt(k)), true
 	case device.Normalize:
 		f := append(append([]float64{}, k.Mean[:]...), k.Std[:]...)
 		return code{op: C.td_normalize, n: []int{k.N}, f: f}, true
@@ -265,4 +269,8 @@ func (b *Backend) attention(op C.int, k device.Attention, scratch int) code {
 	scratch = pad(scratch) + 16 // parts begin on cache lines of their own
 	return code{op: op, n: []int{k.B, k.Tq, k.Tk, k.Heads, k.HeadDim, bit(k.Causal), bit(k.Packed), scratch},
 		tmp: b.threads * scratch}
+}
+
+func (b *Backend) attentionAt(op C.int, k device.AttentionAt) code {
+	return code{op: op, n: []int{k.B, k.T, k.Heads, k.HeadDim, bit(k.Causal), pad(k.T)}, tmp: b.threads * pad(k.T)}
 }

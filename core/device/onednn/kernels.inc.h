@@ -52,6 +52,7 @@ static void split(td_exec *e, long n, long cost, long step, range f) {
 #include "elementwise.inc.h"
 #include "rows.inc.h"
 #include "attention.inc.h"
+#include "attention_at.inc.h"
 #include "maps.inc.h"
 
 const td_run_fn TD_TABLE[td_count] = {

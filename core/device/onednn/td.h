@@ -10,7 +10,7 @@
 #define TD_KERNELS(OP) \
 	OP(sum_rows) OP(sum_cols) OP(broadcast_rows) OP(act) OP(act_back) OP(binary) OP(scale) OP(scale_by) \
 	OP(scale_by_back) OP(accumulate) OP(sum_squares) OP(layer_norm) OP(layer_norm_back) OP(l2_norm) \
-	OP(l2_norm_back) OP(attention) OP(attention_back) OP(normalize) OP(patchify) OP(avg_pool) \
+	OP(l2_norm_back) OP(attention) OP(attention_back) OP(attention_at) OP(attention_at_back) OP(normalize) OP(patchify) OP(avg_pool) \
 	OP(avg_pool_back) OP(max_pool) OP(max_pool_back) OP(batch_stats) OP(batch_norm) OP(batch_norm_back) \
 	OP(running_stats) OP(gather) OP(gather_back) OP(concat) OP(slice) OP(slice_back) OP(mean_tokens) \
 	OP(mean_tokens_back) OP(transpose) OP(cross_entropy) OP(cross_entropy_back) OP(softplus) \

@@ -103,6 +103,13 @@ func trials() []trial {
 		add(3e-6, pooled)
 		add(5e-6, device.AttentionBack(pooled))
 	}
+	for _, s := range [][4]int{{1, 1, 1, 1}, {3, 17, 2, 64}, {5, 7, 3, 5}, {64, 20, 4, 32}} {
+		for _, causal := range []bool{false, true} {
+			a := device.AttentionAt{B: s[0], T: s[1], Heads: s[2], HeadDim: s[3], Causal: causal}
+			add(3e-6, a)
+			add(5e-6, device.AttentionAtBack(a))
+		}
+	}
 	for _, c := range []device.Conv2D{
 		{B: 1, H: 1, W: 1, InC: 1, OutC: 1, KH: 1, KW: 1, Stride: 1},
 		{B: 2, H: 9, W: 7, InC: 3, OutC: 5, KH: 3, KW: 3, Stride: 1, Pad: 1},
@@ -150,7 +157,18 @@ func trials() []trial {
 // ids are in the range of the kernel's table, or lengths.
 func ids(rng *rand.Rand, k device.Kernel, n int) []int32 {
 	top := 1
+	places := func(t int) []int32 { // one in each sequence of t
+		x := make([]int32, n)
+		for i := range x {
+			x[i] = int32(i*t + rng.IntN(t))
+		}
+		return x
+	}
 	switch k := k.(type) {
+	case device.AttentionAt:
+		return places(k.T)
+	case device.AttentionAtBack:
+		return places(k.T)
 	case device.Gather:
 		top = k.Rows
 	case device.GatherBack:

@@ -64,8 +64,8 @@ func (m *model) Build(g *nn.Graph, ids *graph.Node) *graph.Node {
 		positions = graph.SliceTokens(positions, 0, t)
 	}
 	x := graph.Add(graph.Gather(g.P(m.tokens), ids), graph.Reshape(positions, t, w))
-	x = m.blocks.Apply(g, x)
 	if m.cfg.PoolType == "mean" {
+		x = m.blocks.Apply(g, x)
 		lengths := g.Indices("lengths", func(dst []int32, c *nn.Call) { copy(dst, c.Lengths) }, b)
 		return nn.Project(g, graph.MeanTokens(m.lnFinal.Apply(g, x), lengths), m.proj)
 	}
@@ -74,7 +74,7 @@ func (m *model) Build(g *nn.Graph, ids *graph.Node) *graph.Node {
 			dst[i] = int32(i*t) + m.position(i, t, c)
 		}
 	}, b)
-	x = graph.SelectRows(x, rows)
+	x = m.blocks.ApplyAt(g, x, rows)
 	return nn.Project(g, m.lnFinal.Apply(g, x), m.proj) // a layer norm of the pooled token alone
 }
 

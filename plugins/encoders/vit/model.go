@@ -59,11 +59,18 @@ func (m *model) Build(g *nn.Graph, images *graph.Node) *graph.Node {
 	class := graph.Reshape(g.P(m.class), 1, w)
 	x = graph.Add(graph.ConcatTokens(class, x), g.P(m.positions)) // [B, 1 + N, W]
 	x = nn.PatchDropout(g, x, m.cfg.PatchDropout)
-	x = m.blocks.Apply(g, m.lnPre.Apply(g, x))
+	x = m.lnPre.Apply(g, x)
 	if m.cfg.PoolType == "avg" {
+		x = m.blocks.Apply(g, x)
 		x = m.lnPost.Apply(g, graph.SliceTokens(x, 1, x.Dim(1)-1))
 		return nn.Project(g, graph.MeanTokens(x, nil), m.proj)
 	}
-	x = graph.Reshape(graph.SliceTokens(x, 0, 1), b, w)
+	tokens := int32(x.Dim(1))
+	class = g.Indices("class", func(dst []int32, _ *nn.Call) { // the first token of each picture
+		for i := range dst {
+			dst[i] = int32(i) * tokens
+		}
+	}, b)
+	x = m.blocks.ApplyAt(g, x, class)
 	return nn.Project(g, m.lnPost.Apply(g, x), m.proj)
 }
