@@ -88,8 +88,8 @@ type Compute struct {
 
 // Trainable is what encoders and losses share: parameters with an optimiser.
 type Trainable interface {
-	// GradNorm is the sum of squares of all gradients accumulated since the last Step, 0 when there
-	// are no parameters. A non-finite sum is returned as such, not as an error.
+	// GradNorm is the sum of squares of all gradients accumulated since the last Step, 0 when nothing
+	// is trained. A non-finite sum is returned as such, not as an error.
 	GradNorm(context.Context) (float64, error)
 	// Step multiplies the gradients by scale, updates the parameters with learning rate lr and zeroes
 	// the gradients. step counts from 1 and is the bias correction's exponent.
@@ -108,6 +108,22 @@ type Trainable interface {
 	Load(ctx context.Context, path string) error
 }
 
+// Freeze says which parameters of an encoder are not trained: they get no gradient, no weight decay and
+// no optimiser's state, and batch normalisation between them keeps its running statistics and uses them.
+// What the fields name adds up; the zero value freezes nothing.
+type Freeze struct {
+	All bool `json:"all,omitempty"` // locked-image tuning (Zhai et al. 2022, arXiv 2111.07991) when of the image tower
+	// Blocks freezes the stem (patch or token embeddings, positions) and the first so many blocks
+	// (residual attention blocks, stages of a ResNet); a negative number counts from the end: −1 leaves
+	// the last block and what follows it.
+	Blocks *int `json:"blocks,omitempty"`
+	// Params are globs (path.Match) of parameter names, each of which must match something.
+	Params []string `json:"params,omitempty"`
+}
+
+// Any says whether anything is to be frozen.
+func (f Freeze) Any() bool { return f.All || f.Blocks != nil || len(f.Params) > 0 }
+
 // EncoderConfig configures an encoder.
 type EncoderConfig struct {
 	With      json.RawMessage // the spec's with block: an object, already checked against the schema
@@ -115,6 +131,9 @@ type EncoderConfig struct {
 	Seed      uint64
 	Optimizer Optimizer
 	Compute   Compute
+	// Freeze is set for encoders with CapFreeze only. What does not fit the network is fault.Invalid
+	// with the path freeze.blocks or freeze.params.
+	Freeze Freeze
 	// Captions are training captions for a text encoder whose descriptor has CapVocabulary, for
 	// training its tokenizer. With none, such an encoder is unusable until Load.
 	Captions []string
@@ -124,12 +143,16 @@ type EncoderConfig struct {
 type EncoderInfo struct {
 	Modality      Modality
 	EmbedDim      int
-	Parameters    int64   // trainable scalars
+	Parameters    int64   // scalars, frozen ones included
+	Frozen        int64   // of these, not trained
 	ImageSize     int     // square side in pixels that Forward takes; 0 for text
 	ContextLength int     // tokens; 0 for images
 	VocabSize     int     // 0 for images
 	FLOPs         float64 // of one sample's forward pass, multiply-add counted as 2
 	Backend       string  // "onednn 2.6.3 (2 threads)"
+	// Fixed says that nothing is trained and nothing is random: an embedding is a function of its
+	// sample, in mode Train as in Eval, for as long as the process lives.
+	Fixed bool
 }
 
 // Mode says what a Forward is for.
@@ -138,7 +161,7 @@ type Mode int
 // The modes.
 const (
 	Eval  Mode = iota // inference: running statistics, no randomness, no ticket
-	Train             // keeps what Backward needs, under a ticket; updates running statistics
+	Train             // keeps what Backward needs, under a ticket (none when all is frozen); updates running statistics
 	Embed             // like Train in every number, but keeps nothing and updates nothing
 	Raw               // like Eval, without the normalisation to unit rows; an encoder may refuse it as fault.Invalid
 )
@@ -159,8 +182,9 @@ type ForwardRequest struct {
 type Encoder interface {
 	Trainable
 	Configure(context.Context, EncoderConfig) (EncoderInfo, error)
-	// Forward gives f32 [B, D], rows of unit L2 norm (but in mode Raw), and in mode Train a ticket. Several tickets may
-	// be outstanding. A non-finite result is fault.Numeric.
+	// Forward gives f32 [B, D], rows of unit L2 norm (but in mode Raw), and in mode Train a ticket,
+	// unless everything is frozen: then there is nothing to go back for. Several tickets may be
+	// outstanding. A non-finite result is fault.Numeric.
 	Forward(context.Context, ForwardRequest) (*tensor.Tensor, Ticket, error)
 	// Backward adds the gradients for grad = dLoss/dEmbedding, f32 [B, D], to those accumulated, and
 	// uses the ticket up. An unknown or used ticket is fault.Conflict.

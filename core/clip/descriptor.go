@@ -4,6 +4,8 @@ package clip
 const (
 	// CapVocabulary: a text encoder that wants EncoderConfig.Captions.
 	CapVocabulary = "vocabulary"
+	// CapFreeze: an encoder that obeys EncoderConfig.Freeze. All made with core/tower do.
+	CapFreeze = "freeze"
 )
 
 // Descriptor is what a plugin says of itself without being configured. `make plugins` and the first

@@ -119,10 +119,10 @@ func dot(a, b []float32) (sum float64) {
 	return sum
 }
 
-// permuted has row order[i] of t at i; rows are t's outermost axis.
+// permuted has row order[i] of t at i, for as many as order has; rows are t's outermost axis.
 func permuted(t *tensor.Tensor, order []int) *tensor.Tensor {
-	out := t.Clone()
 	n := len(t.Data) / max(1, t.Shape[0])
+	out := tensor.New(t.DType, append([]int{len(order)}, t.Shape[1:]...)...)
 	for i, from := range order {
 		copy(out.Data[i*n:(i+1)*n], t.Data[from*n:(from+1)*n])
 	}

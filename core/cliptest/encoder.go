@@ -70,6 +70,7 @@ var encoderRules = []rule[encoderCase]{
 	{"gradients add up", encoderCase.accumulation},
 	{"step", encoderCase.step},
 	{"tickets", encoderCase.tickets},
+	{"frozen", encoderCase.frozen},
 	{"bad shapes", encoderCase.badShapes},
 	{"non-finite gradient", encoderCase.nonFinite},
 	{"save and load", encoderCase.saveLoad},

@@ -26,6 +26,7 @@ type linear struct {
 	calls      int
 	configured bool
 	closed     bool
+	frozen     bool
 }
 
 type kept struct{ x, y *tensor.Tensor }
@@ -48,7 +49,11 @@ func (l *linear) Configure(_ context.Context, c clip.EncoderConfig) (clip.Encode
 	for i := range l.w {
 		l.w[i] = float32(r.NormFloat64())
 	}
-	return clip.EncoderInfo{Modality: clip.Image, EmbedDim: l.d, ImageSize: 2, Backend: "go"}, nil
+	info := clip.EncoderInfo{Modality: clip.Image, EmbedDim: l.d, ImageSize: 2, Backend: "go", Parameters: int64(len(l.w))}
+	if l.frozen = c.Freeze.All; l.frozen {
+		info.Frozen, info.Fixed = info.Parameters, true
+	}
+	return info, nil
 }
 
 func (l *linear) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
@@ -74,6 +79,8 @@ func (l *linear) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Te
 		x.F32()[0] += .1
 	case l.broken == "is not deterministic":
 		x.F32()[0] += float32(l.calls)
+	case l.broken == "draws though fixed" && l.frozen:
+		x.F32()[0] += float32(q.Step)
 	case l.broken == "changes its input":
 		q.Images.Data[0]++
 	}
@@ -96,7 +103,7 @@ func (l *linear) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Te
 			row[j] /= norm
 		}
 	}
-	if q.Mode != clip.Train {
+	if q.Mode != clip.Train || l.frozen && l.broken != "has tickets though frozen" {
 		return out, 0, nil
 	}
 	l.last++
@@ -246,6 +253,8 @@ func TestEveryEncoderRuleCanBeBroken(t *testing.T) {
 		"ignores the scale":           "step",
 		"keeps gradients":             "step",
 		"keeps tickets":               "tickets",
+		"has tickets though frozen":   "frozen",
+		"draws though fixed":          "frozen",
 		"panics":                      "bad shapes",
 		"hides NaN":                   "non-finite gradient",
 		"saves no optimiser state":    "save and load",

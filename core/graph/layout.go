@@ -65,7 +65,9 @@ func layoutOf(g *Graph, nodes []*Node) Layout {
 type Store struct {
 	Layout Layout
 	Values device.Buffer // Real [Layout.Total]
-	Grads  device.Buffer // Real [Layout.Total], for parameters of programs with Backward
+	// Grads are Real, for parameters of programs with Backward; they may end before Layout.Total where
+	// all that follows is frozen.
+	Grads device.Buffer
 }
 
 func aligned(n int) int { return (n + Align - 1) / Align * Align }

@@ -80,7 +80,7 @@ func (p *Program) plan(l *lowering, d *gradients, options CompileOptions) error 
 	p.memory.Params = int64(options.Params.Layout.Total) * 4
 	p.memory.States = int64(options.States.Layout.Total) * 4
 	if len(options.Backward) > 0 {
-		p.memory.Grads = p.memory.Params
+		p.memory.Grads = int64(options.Params.Grads.Len()) * 4
 	}
 	return nil
 }

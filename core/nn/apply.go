@@ -90,7 +90,8 @@ func (c *Conv2D) Apply(g *Graph, x *graph.Node) *graph.Node {
 
 // Apply gives act of x [B, H, W, C] normalised; act is Identity or ReLU.
 func (b *BatchNorm) Apply(g *Graph, x *graph.Node, act Activation) *graph.Node {
-	return graph.BatchNorm(x, g.P(b.Gain), g.P(b.Shift), g.S(b.Mean), g.S(b.Variance), bnMomentum, Eps, act, g.Training())
+	training := g.Training() && !(b.Gain.Frozen && b.Shift.Frozen)
+	return graph.BatchNorm(x, g.P(b.Gain), g.P(b.Shift), g.S(b.Mean), g.S(b.Variance), bnMomentum, Eps, act, training)
 }
 
 // Apply maps x [B, H, W, In] to [B, H/stride, W/stride, 4·width].

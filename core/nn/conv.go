@@ -20,7 +20,8 @@ func NewConv2D(s *Set, name string, in, out, size, stride, pad int) *Conv2D {
 const bnMomentum = 0.1
 
 // BatchNorm normalises each channel over the batch and both spatial axes (Ioffe & Szegedy 2015).
-// Graphs for training use the batch's statistics, those for inference the running ones.
+// Graphs for training use the batch's statistics and update the running ones; those for inference, and
+// wherever gain and shift are frozen, use the running ones as they are.
 type BatchNorm struct {
 	Channels       int
 	Gain, Shift    *Param

@@ -11,6 +11,8 @@ type Graph struct {
 	// FLOPs is the work of the layers applied so far: floating-point operations of matrix products,
 	// convolutions and attention, a multiply-add counted as 2.
 	FLOPs float64
+	// Random says that a layer applied so far draws at random in each pass: patch dropout.
+	Random bool
 
 	set    *Set
 	params map[*Param]*graph.Node

@@ -23,12 +23,17 @@ const (
 	Embedding
 )
 
-// Param is one trainable array.
+// Param is one array that gradients can train.
 type Param struct {
 	Name  string // the checkpoint key: visual.conv1.weight
 	Shape []int
 	Init  Init
 	Role  Role
+	// Block is where the parameter is on the way from input to embedding: Stem, the number of its
+	// block, counted from 1, or Head.
+	Block int
+	// Frozen says that it is not trained: no gradient, no decay, no optimiser's state.
+	Frozen bool
 }
 
 // Len is the number of scalars.
@@ -56,12 +61,13 @@ type Set struct {
 	params []*Param
 	stats  []*Stat
 	names  map[string]bool
+	block  int // of what is registered now
 }
 
 // Param registers a trainable array. A name used twice panics.
 func (s *Set) Param(name string, init Init, shape ...int) *Param {
 	s.claim(name)
-	p := &Param{Name: name, Shape: shape, Init: init}
+	p := &Param{Name: name, Shape: shape, Init: init, Block: s.block}
 	s.params = append(s.params, p)
 	return p
 }
@@ -81,13 +87,13 @@ func (s *Set) Stat(name string, value float32, shape ...int) *Stat {
 	return t
 }
 
-// Params is the trainable arrays in order of registration.
+// Params is the parameters in order of registration, frozen ones included.
 func (s *Set) Params() []*Param { return s.params }
 
 // Stats is the running statistics in order of registration.
 func (s *Set) Stats() []*Stat { return s.stats }
 
-// Count is the number of trainable scalars.
+// Count is the number of scalars of all parameters.
 func (s *Set) Count() int64 {
 	var n int64
 	for _, p := range s.params {

@@ -35,6 +35,7 @@ func PatchDropout(g *Graph, x *graph.Node, rate float64) *graph.Node {
 	if !g.Training() || rate == 0 || keep >= n {
 		return x
 	}
+	g.Random = true
 	rows := g.Indices("patch_dropout", func(dst []int32, c *Call) {
 		chooseTokens(dst, b, n, keep, Stream(c.Seed, "patch dropout", c.Step, c.Micro))
 	}, b, 1+keep)

@@ -80,10 +80,13 @@ func NewBlock(s *Set, name string, cfg BlockConfig) *Block {
 // Transformer is a stack of residual attention blocks.
 type Transformer struct{ Blocks []*Block }
 
-// NewTransformer registers layers blocks as name.resblocks.0, name.resblocks.1, …
+// NewTransformer registers layers blocks as name.resblocks.0, name.resblocks.1, … What is registered
+// next comes after them (see Set.Enter).
 func NewTransformer(s *Set, name string, layers int, cfg BlockConfig) *Transformer {
 	t := &Transformer{}
+	defer s.Enter(Head)
 	for i := range layers {
+		s.Enter(1 + i)
 		t.Blocks = append(t.Blocks, NewBlock(s, fmt.Sprintf("%s.resblocks.%d", name, i), cfg))
 	}
 	return t

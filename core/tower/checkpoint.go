@@ -21,7 +21,7 @@ import (
 // A checkpoint is a safetensors file with
 //
 //   - every parameter and running statistic under its published name,
-//   - the optimiser's state as optim.<slot>.<parameter>: optim.m.visual.proj,
+//   - the optimiser's state as optim.<slot>.<parameter>: optim.m.visual.proj, of trained parameters,
 //   - a tokenizer, as the bytes of its JSON under the name "tokenizer",
 //   - metadata: format, modality, embed_dim and config, the JSON of the network's config, which must
 //     agree; and seed, that of the random streams, which is taken over.
@@ -40,8 +40,8 @@ type array struct {
 // arrays are what a checkpoint holds of device memory.
 func (e *encoder) arrays() []array {
 	list := e.values()
-	for _, s := range e.optim.States() {
-		list = append(list, e.views("optim."+s.Name+".", e.params.store.Layout, s.Buffer)...)
+	for _, s := range e.slots() {
+		list = append(list, e.views("optim."+s.Name+".", e.params.trained, s.Buffer)...)
 	}
 	return list
 }

@@ -31,7 +31,7 @@ type encoder struct {
 	backend  device.Backend
 	params   *params
 	programs *programs
-	optim    *optim.Optimizer
+	optim    *optim.Optimizer // nil: everything is frozen
 	call     nn.Call
 
 	// touched says that gradients have been accumulated since the last Step; until then those in the
@@ -71,6 +71,9 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	if err != nil {
 		return info, err
 	}
+	if err := freeze(front.Params(), c.Freeze); err != nil {
+		return info, err
+	}
 	info, err = measure(front, c)
 	if err != nil {
 		return info, err
@@ -103,24 +106,10 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	return info, nil
 }
 
-// check finds what is wrong with a config whatever the network.
-func check(c clip.EncoderConfig) error {
-	switch {
-	case c.EmbedDim < 1:
-		return fault.New(fault.Invalid, "%d, want at least 1", c.EmbedDim).WithPath("embed_dim")
-	case c.Compute.Threads < 1:
-		return fault.New(fault.Invalid, "%d, want at least 1", c.Compute.Threads).WithPath("compute.threads")
-	case !slices.Contains([]string{"", "f32", "bf16"}, c.Compute.Precision):
-		return fault.New(fault.Invalid, "%q is not supported", c.Compute.Precision).WithPath("compute.precision").
-			WithHint("precision: f32 or bf16")
-	}
-	return nil
-}
-
 // measure builds the network without memory, in both modes, to find its size and work.
 func measure(f front, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
 	const batch = 2 // batch statistics need two
-	info = clip.EncoderInfo{EmbedDim: c.EmbedDim, Parameters: f.Params().Count()}
+	info = clip.EncoderInfo{EmbedDim: c.EmbedDim, Parameters: f.Params().Count(), Frozen: f.Params().Frozen()}
 	f.describe(&info)
 	for _, training := range []bool{true, false} {
 		g := nn.NewGraph(f.Params(), graph.Options{Training: training})
@@ -132,6 +121,9 @@ func measure(f front, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
 			return info, fault.New(fault.Internal, "the network gives %v, want [B %d]", shape, c.EmbedDim)
 		}
 		info.FLOPs = g.FLOPs / batch
+		if training {
+			info.Fixed = f.Params().AllFrozen() && !g.Random
+		}
 	}
 	return info, nil
 }
@@ -173,7 +165,7 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 		return nil, 0, fault.New(fault.Numeric, "the %s embedding of sample %d of %d is not finite", e.modality, row, batch).
 			WithOp("forward").WithHint("a learning rate that is too high is the usual cause; lower optimizer.lr or clip gradients")
 	}
-	if mode != clip.Train {
+	if mode != clip.Train || e.optim == nil {
 		e.programs.give(p, instance)
 		return out, 0, nil
 	}
@@ -243,7 +235,9 @@ func (e *encoder) Close() error {
 		e.release(t)
 	}
 	e.programs.close()
-	e.optim.Close()
+	if e.optim != nil {
+		e.optim.Close()
+	}
 	return e.backend.Close()
 }
 

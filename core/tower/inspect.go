@@ -39,9 +39,9 @@ func (e *encoder) hook() func(graph.Event) {
 	}
 }
 
-// passes notes an operation of the optimiser: so many passes over an array as long as the parameters.
+// passes notes an operation of the optimiser: so many passes over an array as long as what is trained.
 func (e *encoder) passes(op string, n int, start time.Time) {
-	e.recorder.Note(op, "optimizer", float64(n)*float64(e.params.store.Layout.Total)*4, start)
+	e.recorder.Note(op, "optimizer", float64(n)*float64(e.params.trained.Total)*4, start)
 }
 
 func (c *programs) setProfile(f func(graph.Event)) {
@@ -58,7 +58,7 @@ func (e *encoder) Memory() []clip.MemoryPart {
 		return nil
 	}
 	optimizer, constants, activations := int64(0), int64(0), int64(0)
-	for _, s := range e.optim.States() {
+	for _, s := range e.slots() {
 		optimizer += size(s.Buffer)
 	}
 	for _, p := range e.programs.byKey {

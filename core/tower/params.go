@@ -6,15 +6,17 @@ import (
 	"tandem/core/nn"
 )
 
-// params are the trainable arrays of a network in one flat buffer, their gradients in another, and
-// the running statistics in a third. Decayed arrays come first, so that weight decay is a property of
-// a range. Padding between arrays is zero and stays zero under every optimiser.
+// params are the parameters of a network in one flat buffer, the gradients of those that are trained in
+// another, and the running statistics in a third. Decayed arrays come first, so that weight decay is a
+// property of a range, and frozen ones last, so that gradients and the optimiser's state are as long as
+// what is trained. Padding between arrays is zero and stays zero under every optimiser.
 type params struct {
 	backend device.Backend
 	set     *nn.Set
 	store   graph.Store
 	states  graph.Store
-	decayed int // elements of the decayed range at the front
+	decayed int          // elements of the decayed range at the front
+	trained graph.Layout // the part of store.Layout that is trained
 }
 
 // newParams allocates and initialises. Out of memory is fault.Exhausted.
@@ -23,12 +25,18 @@ func newParams(b device.Backend, set *nn.Set, seed uint64, decayEmbeddings bool,
 	layout := &p.store.Layout
 	for _, decayed := range []bool{true, false} {
 		for _, q := range set.Params() {
-			if q.Decayed(decayEmbeddings) == decayed {
+			if !q.Frozen && q.Decayed(decayEmbeddings) == decayed {
 				layout.Add(q.Name, q.Shape...)
 			}
 		}
 		if decayed {
 			p.decayed = layout.Total
+		}
+	}
+	p.trained = *layout
+	for _, q := range set.Params() {
+		if q.Frozen {
+			layout.Add(q.Name, q.Shape...)
 		}
 	}
 	for _, s := range set.Stats() {
@@ -55,14 +63,15 @@ func newParams(b device.Backend, set *nn.Set, seed uint64, decayEmbeddings bool,
 }
 
 func (p *params) alloc() (err error) {
-	n := p.store.Layout.Total
-	if p.store.Values, err = p.backend.Alloc(device.Real, n); err != nil {
+	if p.store.Values, err = p.backend.Alloc(device.Real, p.store.Layout.Total); err != nil {
 		return err
 	}
-	if p.store.Grads, err = p.backend.Alloc(device.Real, n); err != nil {
-		return err
+	if n := p.trained.Total; n > 0 {
+		if p.store.Grads, err = p.backend.Alloc(device.Real, n); err != nil {
+			return err
+		}
 	}
-	if n = p.states.Layout.Total; n > 0 {
+	if n := p.states.Layout.Total; n > 0 {
 		p.states.Values, err = p.backend.Alloc(device.Real, n)
 	}
 	return err

@@ -76,8 +76,8 @@ func (c *programs) get(k programKey) (*program, error) {
 		Outputs: []*graph.Node{out}, Params: c.params.store, States: c.params.states, Workspace: c.workspace,
 		Profile: c.profile,
 	}
-	if k.training {
-		options.Backward = options.Outputs
+	if k.training && len(c.params.trained.Entries) > 0 {
+		options.Backward, options.Frozen = options.Outputs, c.params.frozen
 	}
 	prog, err := graph.Compile(g.Graph, c.backend, options)
 	if err != nil {

@@ -36,7 +36,7 @@ func (e *encoder) loadPublished(ctx context.Context, path string) error {
 		}
 		e.backend.Write(a.buffer, values)
 	}
-	for _, s := range e.optim.States() {
+	for _, s := range e.slots() {
 		e.backend.Zero(s.Buffer)
 	}
 	for t := range e.tickets {

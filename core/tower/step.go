@@ -10,7 +10,7 @@ import (
 	"tandem/core/optim"
 )
 
-// newOptimizer makes the optimiser of a tower's parameters. A bad configuration is fault.Invalid
+// newOptimizer makes the optimiser of what is trained, nil when that is nothing. A bad configuration is fault.Invalid
 // under "optimizer".
 func newOptimizer(b device.Backend, p *params, o clip.Optimizer) (*optim.Optimizer, error) {
 	cfg := optim.Config{
@@ -23,10 +23,21 @@ func newOptimizer(b device.Backend, p *params, o clip.Optimizer) (*optim.Optimiz
 		return nil, err
 	}
 	var segments []optim.Segment
-	for _, e := range p.store.Layout.Entries {
+	for _, e := range p.trained.Entries {
 		segments = append(segments, optim.Segment{Off: e.Off, N: e.N, Decay: e.Off < p.decayed})
 	}
-	return optim.New(cfg, b, p.store.Values, p.store.Grads, segments)
+	if len(segments) == 0 {
+		return nil, nil
+	}
+	return optim.New(cfg, b, b.View(p.store.Values, 0, p.trained.Total), p.store.Grads, segments)
+}
+
+// slots are the optimiser's state, none when everything is frozen.
+func (e *encoder) slots() []optim.State {
+	if e.optim == nil {
+		return nil
+	}
+	return e.optim.States()
 }
 
 // GradNorm implements clip.Encoder.
@@ -48,6 +59,9 @@ func (e *encoder) Step(ctx context.Context, step int, lr, scale float64) error {
 	}
 	if step < 1 {
 		return fault.New(fault.Invalid, "step %d, want 1 or more", step).WithOp("step")
+	}
+	if e.optim == nil {
+		return nil
 	}
 	if !e.touched {
 		e.optim.ZeroGrad() // what the last step used is still there

@@ -25,24 +25,45 @@ func computeIn(c *pb.Compute) clip.Compute {
 
 func encoderConfigOut(c clip.EncoderConfig) *pb.EncoderConfig {
 	return &pb.EncoderConfig{With: c.With, EmbedDim: int64(c.EmbedDim), Seed: c.Seed, Optimizer: optimizerOut(c.Optimizer),
-		Compute: computeOut(c.Compute), Captions: validAll(c.Captions)}
+		Compute: computeOut(c.Compute), Captions: validAll(c.Captions), Freeze: freezeOut(c.Freeze)}
+}
+
+func freezeOut(f clip.Freeze) *pb.Freeze {
+	if !f.Any() {
+		return nil
+	}
+	out := &pb.Freeze{All: f.All, Params: validAll(f.Params)}
+	if f.Blocks != nil {
+		n := int64(*f.Blocks)
+		out.Blocks = &n
+	}
+	return out
+}
+
+func freezeIn(f *pb.Freeze) clip.Freeze {
+	out := clip.Freeze{All: f.GetAll(), Params: f.GetParams()}
+	if f != nil && f.Blocks != nil {
+		n := int(*f.Blocks)
+		out.Blocks = &n
+	}
+	return out
 }
 
 func encoderConfigIn(c *pb.EncoderConfig) clip.EncoderConfig {
 	return clip.EncoderConfig{With: c.With, EmbedDim: int(c.EmbedDim), Seed: c.Seed, Optimizer: optimizerIn(c.Optimizer),
-		Compute: computeIn(c.Compute), Captions: c.Captions}
+		Compute: computeIn(c.Compute), Captions: c.Captions, Freeze: freezeIn(c.Freeze)}
 }
 
 func encoderInfoOut(i clip.EncoderInfo) *pb.EncoderInfo {
 	return &pb.EncoderInfo{Modality: string(i.Modality), EmbedDim: int64(i.EmbedDim), Parameters: i.Parameters,
 		ImageSize: int64(i.ImageSize), ContextLength: int64(i.ContextLength), VocabSize: int64(i.VocabSize),
-		Flops: i.FLOPs, Backend: valid(i.Backend)}
+		Flops: i.FLOPs, Backend: valid(i.Backend), Frozen: i.Frozen, Fixed: i.Fixed}
 }
 
 func encoderInfoIn(i *pb.EncoderInfo) clip.EncoderInfo {
 	return clip.EncoderInfo{Modality: clip.Modality(i.Modality), EmbedDim: int(i.EmbedDim), Parameters: i.Parameters,
 		ImageSize: int(i.ImageSize), ContextLength: int(i.ContextLength), VocabSize: int(i.VocabSize),
-		FLOPs: i.Flops, Backend: i.Backend}
+		FLOPs: i.Flops, Backend: i.Backend, Frozen: i.Frozen, Fixed: i.Fixed}
 }
 
 func lossConfigOut(c clip.LossConfig) *pb.LossConfig {

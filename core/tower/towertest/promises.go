@@ -49,6 +49,12 @@ func (c Case) Check(t *testing.T) {
 	t.Run("save and load in bfloat16", func(t *testing.T) { c.saveAndLoad(t, "bf16") })
 	t.Run("load refuses", c.loadRefuses)
 	t.Run("weight decay", c.weightDecay)
+	t.Run("frozen blocks", c.frozenBlocks)
+	if !c.Rough {
+		t.Run("gradients beside frozen blocks", c.frozenGradients)
+	}
+	t.Run("all frozen", c.frozenWhole)
+	t.Run("bad freezes", c.frozenRefused)
 	t.Run("bad requests", c.badRequests)
 	t.Run("not finite", c.notFinite)
 	t.Run("lifecycle", c.lifecycle)

@@ -422,7 +422,7 @@ func (x *ProfileEvent) GetDurationNanos() int64 {
 type MemoryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Parts []*MemoryPart          `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
-	// base_bytes is what was resident before Configure: code, libraries, the language's runtime.
+	// base_bytes is what the program takes beside that: code, libraries, the language's runtime.
 	BaseBytes     int64 `protobuf:"varint,2,opt,name=base_bytes,json=baseBytes,proto3" json:"base_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -813,13 +813,15 @@ func (x *Compute) GetPrecision() string {
 }
 
 type EncoderConfig struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	With          []byte                 `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"` // JSON object
-	EmbedDim      int64                  `protobuf:"varint,2,opt,name=embed_dim,json=embedDim,proto3" json:"embed_dim,omitempty"`
-	Seed          uint64                 `protobuf:"varint,3,opt,name=seed,proto3" json:"seed,omitempty"`
-	Optimizer     *Optimizer             `protobuf:"bytes,4,opt,name=optimizer,proto3" json:"optimizer,omitempty"`
-	Compute       *Compute               `protobuf:"bytes,5,opt,name=compute,proto3" json:"compute,omitempty"`
-	Captions      []string               `protobuf:"bytes,6,rep,name=captions,proto3" json:"captions,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	With      []byte                 `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"` // JSON object
+	EmbedDim  int64                  `protobuf:"varint,2,opt,name=embed_dim,json=embedDim,proto3" json:"embed_dim,omitempty"`
+	Seed      uint64                 `protobuf:"varint,3,opt,name=seed,proto3" json:"seed,omitempty"`
+	Optimizer *Optimizer             `protobuf:"bytes,4,opt,name=optimizer,proto3" json:"optimizer,omitempty"`
+	Compute   *Compute               `protobuf:"bytes,5,opt,name=compute,proto3" json:"compute,omitempty"`
+	Captions  []string               `protobuf:"bytes,6,rep,name=captions,proto3" json:"captions,omitempty"`
+	// freeze is absent for nothing; it is sent to encoders with the capability "freeze" alone.
+	Freeze        *Freeze `protobuf:"bytes,7,opt,name=freeze,proto3" json:"freeze,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -896,6 +898,74 @@ func (x *EncoderConfig) GetCaptions() []string {
 	return nil
 }
 
+func (x *EncoderConfig) GetFreeze() *Freeze {
+	if x != nil {
+		return x.Freeze
+	}
+	return nil
+}
+
+// Freeze says which parameters are not trained; what its fields name adds up.
+type Freeze struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	All           bool                   `protobuf:"varint,1,opt,name=all,proto3" json:"all,omitempty"`
+	Blocks        *int64                 `protobuf:"varint,2,opt,name=blocks,proto3,oneof" json:"blocks,omitempty"` // the stem and the first so many blocks; negative: counted from the end
+	Params        []string               `protobuf:"bytes,3,rep,name=params,proto3" json:"params,omitempty"`        // globs of parameter names
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Freeze) Reset() {
+	*x = Freeze{}
+	mi := &file_tandem_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Freeze) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Freeze) ProtoMessage() {}
+
+func (x *Freeze) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Freeze.ProtoReflect.Descriptor instead.
+func (*Freeze) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Freeze) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *Freeze) GetBlocks() int64 {
+	if x != nil && x.Blocks != nil {
+		return *x.Blocks
+	}
+	return 0
+}
+
+func (x *Freeze) GetParams() []string {
+	if x != nil {
+		return x.Params
+	}
+	return nil
+}
+
 type EncoderInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Modality      string                 `protobuf:"bytes,1,opt,name=modality,proto3" json:"modality,omitempty"` // image or text
@@ -906,6 +976,8 @@ type EncoderInfo struct {
 	VocabSize     int64                  `protobuf:"varint,6,opt,name=vocab_size,json=vocabSize,proto3" json:"vocab_size,omitempty"`
 	Flops         float64                `protobuf:"fixed64,7,opt,name=flops,proto3" json:"flops,omitempty"`
 	Backend       string                 `protobuf:"bytes,8,opt,name=backend,proto3" json:"backend,omitempty"`
+	Frozen        int64                  `protobuf:"varint,9,opt,name=frozen,proto3" json:"frozen,omitempty"` // of parameters, not trained
+	Fixed         bool                   `protobuf:"varint,10,opt,name=fixed,proto3" json:"fixed,omitempty"`  // nothing is trained and nothing is random
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
 	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -914,7 +986,7 @@ type EncoderInfo struct {
 
 func (x *EncoderInfo) Reset() {
 	*x = EncoderInfo{}
-	mi := &file_tandem_proto_msgTypes[12]
+	mi := &file_tandem_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +998,7 @@ func (x *EncoderInfo) String() string {
 func (*EncoderInfo) ProtoMessage() {}
 
 func (x *EncoderInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[12]
+	mi := &file_tandem_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1011,7 @@ func (x *EncoderInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderInfo.ProtoReflect.Descriptor instead.
 func (*EncoderInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{12}
+	return file_tandem_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EncoderInfo) GetModality() string {
@@ -998,6 +1070,20 @@ func (x *EncoderInfo) GetBackend() string {
 	return ""
 }
 
+func (x *EncoderInfo) GetFrozen() int64 {
+	if x != nil {
+		return x.Frozen
+	}
+	return 0
+}
+
+func (x *EncoderInfo) GetFixed() bool {
+	if x != nil {
+		return x.Fixed
+	}
+	return false
+}
+
 func (x *EncoderInfo) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
@@ -1027,7 +1113,7 @@ type ForwardRequest struct {
 
 func (x *ForwardRequest) Reset() {
 	*x = ForwardRequest{}
-	mi := &file_tandem_proto_msgTypes[13]
+	mi := &file_tandem_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1125,7 @@ func (x *ForwardRequest) String() string {
 func (*ForwardRequest) ProtoMessage() {}
 
 func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[13]
+	mi := &file_tandem_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1138,7 @@ func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardRequest.ProtoReflect.Descriptor instead.
 func (*ForwardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{13}
+	return file_tandem_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ForwardRequest) GetImages() *Tensor {
@@ -1100,7 +1186,7 @@ func (x *ForwardRequest) GetOut() *Tensor {
 type ForwardResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Embedding     *Tensor                `protobuf:"bytes,1,opt,name=embedding,proto3" json:"embedding,omitempty"` // f32 [B, D], in out when that was given
-	Ticket        uint64                 `protobuf:"varint,2,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Ticket        uint64                 `protobuf:"varint,2,opt,name=ticket,proto3" json:"ticket,omitempty"`      // in mode TRAIN, unless everything is frozen; else 0
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
 	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	Work          float64                `protobuf:"fixed64,13,opt,name=work,proto3" json:"work,omitempty"`
@@ -1110,7 +1196,7 @@ type ForwardResponse struct {
 
 func (x *ForwardResponse) Reset() {
 	*x = ForwardResponse{}
-	mi := &file_tandem_proto_msgTypes[14]
+	mi := &file_tandem_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1208,7 @@ func (x *ForwardResponse) String() string {
 func (*ForwardResponse) ProtoMessage() {}
 
 func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[14]
+	mi := &file_tandem_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1221,7 @@ func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardResponse.ProtoReflect.Descriptor instead.
 func (*ForwardResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{14}
+	return file_tandem_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ForwardResponse) GetEmbedding() *Tensor {
@@ -1183,7 +1269,7 @@ type BackwardRequest struct {
 
 func (x *BackwardRequest) Reset() {
 	*x = BackwardRequest{}
-	mi := &file_tandem_proto_msgTypes[15]
+	mi := &file_tandem_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1281,7 @@ func (x *BackwardRequest) String() string {
 func (*BackwardRequest) ProtoMessage() {}
 
 func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[15]
+	mi := &file_tandem_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1294,7 @@ func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackwardRequest.ProtoReflect.Descriptor instead.
 func (*BackwardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{15}
+	return file_tandem_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BackwardRequest) GetTicket() uint64 {
@@ -1234,7 +1320,7 @@ type DiscardRequest struct {
 
 func (x *DiscardRequest) Reset() {
 	*x = DiscardRequest{}
-	mi := &file_tandem_proto_msgTypes[16]
+	mi := &file_tandem_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +1332,7 @@ func (x *DiscardRequest) String() string {
 func (*DiscardRequest) ProtoMessage() {}
 
 func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[16]
+	mi := &file_tandem_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1259,7 +1345,7 @@ func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRequest.ProtoReflect.Descriptor instead.
 func (*DiscardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{16}
+	return file_tandem_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DiscardRequest) GetTicket() uint64 {
@@ -1280,7 +1366,7 @@ type GradNormResponse struct {
 
 func (x *GradNormResponse) Reset() {
 	*x = GradNormResponse{}
-	mi := &file_tandem_proto_msgTypes[17]
+	mi := &file_tandem_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1378,7 @@ func (x *GradNormResponse) String() string {
 func (*GradNormResponse) ProtoMessage() {}
 
 func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[17]
+	mi := &file_tandem_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1391,7 @@ func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradNormResponse.ProtoReflect.Descriptor instead.
 func (*GradNormResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{17}
+	return file_tandem_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GradNormResponse) GetSumOfSquares() float64 {
@@ -1340,7 +1426,7 @@ type StepRequest struct {
 
 func (x *StepRequest) Reset() {
 	*x = StepRequest{}
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1438,7 @@ func (x *StepRequest) String() string {
 func (*StepRequest) ProtoMessage() {}
 
 func (x *StepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1451,7 @@ func (x *StepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepRequest.ProtoReflect.Descriptor instead.
 func (*StepRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{18}
+	return file_tandem_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StepRequest) GetStep() int64 {
@@ -1398,7 +1484,7 @@ type FileRequest struct {
 
 func (x *FileRequest) Reset() {
 	*x = FileRequest{}
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1496,7 @@ func (x *FileRequest) String() string {
 func (*FileRequest) ProtoMessage() {}
 
 func (x *FileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1509,7 @@ func (x *FileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRequest.ProtoReflect.Descriptor instead.
 func (*FileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{19}
+	return file_tandem_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FileRequest) GetPath() string {
@@ -1447,7 +1533,7 @@ type LossConfig struct {
 
 func (x *LossConfig) Reset() {
 	*x = LossConfig{}
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1545,7 @@ func (x *LossConfig) String() string {
 func (*LossConfig) ProtoMessage() {}
 
 func (x *LossConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1558,7 @@ func (x *LossConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossConfig.ProtoReflect.Descriptor instead.
 func (*LossConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{20}
+	return file_tandem_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LossConfig) GetWith() []byte {
@@ -1529,7 +1615,7 @@ type LossInfo struct {
 
 func (x *LossInfo) Reset() {
 	*x = LossInfo{}
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1627,7 @@ func (x *LossInfo) String() string {
 func (*LossInfo) ProtoMessage() {}
 
 func (x *LossInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1640,7 @@ func (x *LossInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossInfo.ProtoReflect.Descriptor instead.
 func (*LossInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{21}
+	return file_tandem_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LossInfo) GetParameters() int64 {
@@ -1600,7 +1686,7 @@ type LossRequest struct {
 
 func (x *LossRequest) Reset() {
 	*x = LossRequest{}
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1698,7 @@ func (x *LossRequest) String() string {
 func (*LossRequest) ProtoMessage() {}
 
 func (x *LossRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1711,7 @@ func (x *LossRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossRequest.ProtoReflect.Descriptor instead.
 func (*LossRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{22}
+	return file_tandem_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LossRequest) GetImage() *Tensor {
@@ -1679,7 +1765,7 @@ type Floats struct {
 
 func (x *Floats) Reset() {
 	*x = Floats{}
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1777,7 @@ func (x *Floats) String() string {
 func (*Floats) ProtoMessage() {}
 
 func (x *Floats) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1790,7 @@ func (x *Floats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Floats.ProtoReflect.Descriptor instead.
 func (*Floats) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{23}
+	return file_tandem_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Floats) GetValues() []float32 {
@@ -1731,7 +1817,7 @@ type LossResponse struct {
 
 func (x *LossResponse) Reset() {
 	*x = LossResponse{}
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +1829,7 @@ func (x *LossResponse) String() string {
 func (*LossResponse) ProtoMessage() {}
 
 func (x *LossResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +1842,7 @@ func (x *LossResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossResponse.ProtoReflect.Descriptor instead.
 func (*LossResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{24}
+	return file_tandem_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LossResponse) GetValue() float64 {
@@ -1836,7 +1922,7 @@ type Augment struct {
 
 func (x *Augment) Reset() {
 	*x = Augment{}
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +1934,7 @@ func (x *Augment) String() string {
 func (*Augment) ProtoMessage() {}
 
 func (x *Augment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +1947,7 @@ func (x *Augment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Augment.ProtoReflect.Descriptor instead.
 func (*Augment) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{25}
+	return file_tandem_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Augment) GetName() string {
@@ -1920,7 +2006,7 @@ type DatasetConfig struct {
 
 func (x *DatasetConfig) Reset() {
 	*x = DatasetConfig{}
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2018,7 @@ func (x *DatasetConfig) String() string {
 func (*DatasetConfig) ProtoMessage() {}
 
 func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2031,7 @@ func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetConfig.ProtoReflect.Descriptor instead.
 func (*DatasetConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{26}
+	return file_tandem_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DatasetConfig) GetWith() []byte {
@@ -2000,7 +2086,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2098,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2111,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{27}
+	return file_tandem_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Target) GetName() string {
@@ -2057,7 +2143,7 @@ type DatasetInfo struct {
 
 func (x *DatasetInfo) Reset() {
 	*x = DatasetInfo{}
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2155,7 @@ func (x *DatasetInfo) String() string {
 func (*DatasetInfo) ProtoMessage() {}
 
 func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2168,7 @@ func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetInfo.ProtoReflect.Descriptor instead.
 func (*DatasetInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{28}
+	return file_tandem_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DatasetInfo) GetLen() int64 {
@@ -2147,7 +2233,7 @@ type BatchRequest struct {
 
 func (x *BatchRequest) Reset() {
 	*x = BatchRequest{}
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2245,7 @@ func (x *BatchRequest) String() string {
 func (*BatchRequest) ProtoMessage() {}
 
 func (x *BatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2258,7 @@ func (x *BatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchRequest.ProtoReflect.Descriptor instead.
 func (*BatchRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{29}
+	return file_tandem_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BatchRequest) GetIndices() []int64 {
@@ -2214,7 +2300,7 @@ type SampleFault struct {
 
 func (x *SampleFault) Reset() {
 	*x = SampleFault{}
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2226,7 +2312,7 @@ func (x *SampleFault) String() string {
 func (*SampleFault) ProtoMessage() {}
 
 func (x *SampleFault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2239,7 +2325,7 @@ func (x *SampleFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleFault.ProtoReflect.Descriptor instead.
 func (*SampleFault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{30}
+	return file_tandem_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SampleFault) GetIndex() int64 {
@@ -2272,7 +2358,7 @@ type Strings struct {
 
 func (x *Strings) Reset() {
 	*x = Strings{}
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2370,7 @@ func (x *Strings) String() string {
 func (*Strings) ProtoMessage() {}
 
 func (x *Strings) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2383,7 @@ func (x *Strings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Strings.ProtoReflect.Descriptor instead.
 func (*Strings) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{31}
+	return file_tandem_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Strings) GetValues() []string {
@@ -2316,7 +2402,7 @@ type Ints struct {
 
 func (x *Ints) Reset() {
 	*x = Ints{}
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2328,7 +2414,7 @@ func (x *Ints) String() string {
 func (*Ints) ProtoMessage() {}
 
 func (x *Ints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2341,7 +2427,7 @@ func (x *Ints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ints.ProtoReflect.Descriptor instead.
 func (*Ints) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{32}
+	return file_tandem_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Ints) GetValues() []int32 {
@@ -2368,7 +2454,7 @@ type BatchResponse struct {
 
 func (x *BatchResponse) Reset() {
 	*x = BatchResponse{}
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2380,7 +2466,7 @@ func (x *BatchResponse) String() string {
 func (*BatchResponse) ProtoMessage() {}
 
 func (x *BatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2479,7 @@ func (x *BatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchResponse.ProtoReflect.Descriptor instead.
 func (*BatchResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{33}
+	return file_tandem_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *BatchResponse) GetImages() *Tensor {
@@ -2468,7 +2554,7 @@ type CaptionsRequest struct {
 
 func (x *CaptionsRequest) Reset() {
 	*x = CaptionsRequest{}
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2480,7 +2566,7 @@ func (x *CaptionsRequest) String() string {
 func (*CaptionsRequest) ProtoMessage() {}
 
 func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2493,7 +2579,7 @@ func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsRequest.ProtoReflect.Descriptor instead.
 func (*CaptionsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{34}
+	return file_tandem_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CaptionsRequest) GetLimit() int64 {
@@ -2514,7 +2600,7 @@ type CaptionsResponse struct {
 
 func (x *CaptionsResponse) Reset() {
 	*x = CaptionsResponse{}
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2612,7 @@ func (x *CaptionsResponse) String() string {
 func (*CaptionsResponse) ProtoMessage() {}
 
 func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2625,7 @@ func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsResponse.ProtoReflect.Descriptor instead.
 func (*CaptionsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{35}
+	return file_tandem_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CaptionsResponse) GetCaptions() []string {
@@ -2576,7 +2662,7 @@ type Faults struct {
 
 func (x *Faults) Reset() {
 	*x = Faults{}
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2588,7 +2674,7 @@ func (x *Faults) String() string {
 func (*Faults) ProtoMessage() {}
 
 func (x *Faults) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2601,7 +2687,7 @@ func (x *Faults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Faults.ProtoReflect.Descriptor instead.
 func (*Faults) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{36}
+	return file_tandem_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Faults) GetFaults() []*Fault {
@@ -2636,7 +2722,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2648,7 +2734,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2661,7 +2747,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{37}
+	return file_tandem_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Fault) GetKind() string {
@@ -2790,14 +2876,20 @@ const file_tandem_proto_rawDesc = "" +
 	"\aCompute\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\x03R\athreads\x12\x1c\n" +
-	"\tprecision\x18\x03 \x01(\tR\tprecision\"\xd2\x01\n" +
+	"\tprecision\x18\x03 \x01(\tR\tprecision\"\xfd\x01\n" +
 	"\rEncoderConfig\x12\x12\n" +
 	"\x04with\x18\x01 \x01(\fR\x04with\x12\x1b\n" +
 	"\tembed_dim\x18\x02 \x01(\x03R\bembedDim\x12\x12\n" +
 	"\x04seed\x18\x03 \x01(\x04R\x04seed\x122\n" +
 	"\toptimizer\x18\x04 \x01(\v2\x14.tandem.v1.OptimizerR\toptimizer\x12,\n" +
 	"\acompute\x18\x05 \x01(\v2\x12.tandem.v1.ComputeR\acompute\x12\x1a\n" +
-	"\bcaptions\x18\x06 \x03(\tR\bcaptions\"\xbf\x02\n" +
+	"\bcaptions\x18\x06 \x03(\tR\bcaptions\x12)\n" +
+	"\x06freeze\x18\a \x01(\v2\x11.tandem.v1.FreezeR\x06freeze\"Z\n" +
+	"\x06Freeze\x12\x10\n" +
+	"\x03all\x18\x01 \x01(\bR\x03all\x12\x1b\n" +
+	"\x06blocks\x18\x02 \x01(\x03H\x00R\x06blocks\x88\x01\x01\x12\x16\n" +
+	"\x06params\x18\x03 \x03(\tR\x06paramsB\t\n" +
+	"\a_blocks\"\xed\x02\n" +
 	"\vEncoderInfo\x12\x1a\n" +
 	"\bmodality\x18\x01 \x01(\tR\bmodality\x12\x1b\n" +
 	"\tembed_dim\x18\x02 \x01(\x03R\bembedDim\x12\x1e\n" +
@@ -2810,7 +2902,10 @@ const file_tandem_proto_rawDesc = "" +
 	"\n" +
 	"vocab_size\x18\x06 \x01(\x03R\tvocabSize\x12\x14\n" +
 	"\x05flops\x18\a \x01(\x01R\x05flops\x12\x18\n" +
-	"\abackend\x18\b \x01(\tR\abackend\x12!\n" +
+	"\abackend\x18\b \x01(\tR\abackend\x12\x16\n" +
+	"\x06frozen\x18\t \x01(\x03R\x06frozen\x12\x14\n" +
+	"\x05fixed\x18\n" +
+	" \x01(\bR\x05fixed\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\"\xc5\x01\n" +
@@ -3022,7 +3117,7 @@ func file_tandem_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_tandem_proto_goTypes = []any{
 	(DType)(0),               // 0: tandem.v1.DType
 	(Mode)(0),                // 1: tandem.v1.Mode
@@ -3038,36 +3133,37 @@ var file_tandem_proto_goTypes = []any{
 	(*Optimizer)(nil),        // 11: tandem.v1.Optimizer
 	(*Compute)(nil),          // 12: tandem.v1.Compute
 	(*EncoderConfig)(nil),    // 13: tandem.v1.EncoderConfig
-	(*EncoderInfo)(nil),      // 14: tandem.v1.EncoderInfo
-	(*ForwardRequest)(nil),   // 15: tandem.v1.ForwardRequest
-	(*ForwardResponse)(nil),  // 16: tandem.v1.ForwardResponse
-	(*BackwardRequest)(nil),  // 17: tandem.v1.BackwardRequest
-	(*DiscardRequest)(nil),   // 18: tandem.v1.DiscardRequest
-	(*GradNormResponse)(nil), // 19: tandem.v1.GradNormResponse
-	(*StepRequest)(nil),      // 20: tandem.v1.StepRequest
-	(*FileRequest)(nil),      // 21: tandem.v1.FileRequest
-	(*LossConfig)(nil),       // 22: tandem.v1.LossConfig
-	(*LossInfo)(nil),         // 23: tandem.v1.LossInfo
-	(*LossRequest)(nil),      // 24: tandem.v1.LossRequest
-	(*Floats)(nil),           // 25: tandem.v1.Floats
-	(*LossResponse)(nil),     // 26: tandem.v1.LossResponse
-	(*Augment)(nil),          // 27: tandem.v1.Augment
-	(*DatasetConfig)(nil),    // 28: tandem.v1.DatasetConfig
-	(*Target)(nil),           // 29: tandem.v1.Target
-	(*DatasetInfo)(nil),      // 30: tandem.v1.DatasetInfo
-	(*BatchRequest)(nil),     // 31: tandem.v1.BatchRequest
-	(*SampleFault)(nil),      // 32: tandem.v1.SampleFault
-	(*Strings)(nil),          // 33: tandem.v1.Strings
-	(*Ints)(nil),             // 34: tandem.v1.Ints
-	(*BatchResponse)(nil),    // 35: tandem.v1.BatchResponse
-	(*CaptionsRequest)(nil),  // 36: tandem.v1.CaptionsRequest
-	(*CaptionsResponse)(nil), // 37: tandem.v1.CaptionsResponse
-	(*Faults)(nil),           // 38: tandem.v1.Faults
-	(*Fault)(nil),            // 39: tandem.v1.Fault
-	nil,                      // 40: tandem.v1.LossResponse.PartsEntry
-	nil,                      // 41: tandem.v1.LossResponse.ScalarsEntry
-	nil,                      // 42: tandem.v1.LossResponse.PerSampleEntry
-	nil,                      // 43: tandem.v1.BatchResponse.LabelsEntry
+	(*Freeze)(nil),           // 14: tandem.v1.Freeze
+	(*EncoderInfo)(nil),      // 15: tandem.v1.EncoderInfo
+	(*ForwardRequest)(nil),   // 16: tandem.v1.ForwardRequest
+	(*ForwardResponse)(nil),  // 17: tandem.v1.ForwardResponse
+	(*BackwardRequest)(nil),  // 18: tandem.v1.BackwardRequest
+	(*DiscardRequest)(nil),   // 19: tandem.v1.DiscardRequest
+	(*GradNormResponse)(nil), // 20: tandem.v1.GradNormResponse
+	(*StepRequest)(nil),      // 21: tandem.v1.StepRequest
+	(*FileRequest)(nil),      // 22: tandem.v1.FileRequest
+	(*LossConfig)(nil),       // 23: tandem.v1.LossConfig
+	(*LossInfo)(nil),         // 24: tandem.v1.LossInfo
+	(*LossRequest)(nil),      // 25: tandem.v1.LossRequest
+	(*Floats)(nil),           // 26: tandem.v1.Floats
+	(*LossResponse)(nil),     // 27: tandem.v1.LossResponse
+	(*Augment)(nil),          // 28: tandem.v1.Augment
+	(*DatasetConfig)(nil),    // 29: tandem.v1.DatasetConfig
+	(*Target)(nil),           // 30: tandem.v1.Target
+	(*DatasetInfo)(nil),      // 31: tandem.v1.DatasetInfo
+	(*BatchRequest)(nil),     // 32: tandem.v1.BatchRequest
+	(*SampleFault)(nil),      // 33: tandem.v1.SampleFault
+	(*Strings)(nil),          // 34: tandem.v1.Strings
+	(*Ints)(nil),             // 35: tandem.v1.Ints
+	(*BatchResponse)(nil),    // 36: tandem.v1.BatchResponse
+	(*CaptionsRequest)(nil),  // 37: tandem.v1.CaptionsRequest
+	(*CaptionsResponse)(nil), // 38: tandem.v1.CaptionsResponse
+	(*Faults)(nil),           // 39: tandem.v1.Faults
+	(*Fault)(nil),            // 40: tandem.v1.Fault
+	nil,                      // 41: tandem.v1.LossResponse.PartsEntry
+	nil,                      // 42: tandem.v1.LossResponse.ScalarsEntry
+	nil,                      // 43: tandem.v1.LossResponse.PerSampleEntry
+	nil,                      // 44: tandem.v1.BatchResponse.LabelsEntry
 }
 var file_tandem_proto_depIdxs = []int32{
 	6,  // 0: tandem.v1.ProfileResponse.events:type_name -> tandem.v1.ProfileEvent
@@ -3075,85 +3171,86 @@ var file_tandem_proto_depIdxs = []int32{
 	0,  // 2: tandem.v1.Tensor.dtype:type_name -> tandem.v1.DType
 	11, // 3: tandem.v1.EncoderConfig.optimizer:type_name -> tandem.v1.Optimizer
 	12, // 4: tandem.v1.EncoderConfig.compute:type_name -> tandem.v1.Compute
-	9,  // 5: tandem.v1.ForwardRequest.images:type_name -> tandem.v1.Tensor
-	1,  // 6: tandem.v1.ForwardRequest.mode:type_name -> tandem.v1.Mode
-	9,  // 7: tandem.v1.ForwardRequest.out:type_name -> tandem.v1.Tensor
-	9,  // 8: tandem.v1.ForwardResponse.embedding:type_name -> tandem.v1.Tensor
-	9,  // 9: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
-	11, // 10: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
-	12, // 11: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
-	9,  // 12: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
-	9,  // 13: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
-	9,  // 14: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
-	9,  // 15: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
-	9,  // 16: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
-	9,  // 17: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
-	40, // 18: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
-	41, // 19: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
-	42, // 20: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
-	27, // 21: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
-	29, // 22: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
-	9,  // 23: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
-	9,  // 24: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
-	33, // 25: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
-	43, // 26: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
-	32, // 27: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
-	39, // 28: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
-	25, // 29: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
-	34, // 30: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
-	2,  // 31: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
-	2,  // 32: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
-	4,  // 33: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
-	2,  // 34: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
-	13, // 35: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
-	15, // 36: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
-	17, // 37: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
-	18, // 38: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
-	2,  // 39: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
-	20, // 40: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
-	21, // 41: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
-	21, // 42: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
-	2,  // 43: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
-	22, // 44: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
-	24, // 45: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
-	2,  // 46: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
-	20, // 47: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
-	21, // 48: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
-	21, // 49: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
-	2,  // 50: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
-	28, // 51: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
-	31, // 52: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
-	36, // 53: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
-	2,  // 54: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
-	10, // 55: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
-	2,  // 56: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
-	5,  // 57: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
-	7,  // 58: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
-	14, // 59: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
-	16, // 60: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
-	3,  // 61: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
-	3,  // 62: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
-	19, // 63: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
-	3,  // 64: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
-	3,  // 65: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
-	3,  // 66: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
-	3,  // 67: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
-	23, // 68: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
-	26, // 69: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
-	19, // 70: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
-	3,  // 71: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
-	3,  // 72: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
-	3,  // 73: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
-	3,  // 74: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
-	30, // 75: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
-	35, // 76: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
-	37, // 77: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
-	3,  // 78: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
-	55, // [55:79] is the sub-list for method output_type
-	31, // [31:55] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	14, // 5: tandem.v1.EncoderConfig.freeze:type_name -> tandem.v1.Freeze
+	9,  // 6: tandem.v1.ForwardRequest.images:type_name -> tandem.v1.Tensor
+	1,  // 7: tandem.v1.ForwardRequest.mode:type_name -> tandem.v1.Mode
+	9,  // 8: tandem.v1.ForwardRequest.out:type_name -> tandem.v1.Tensor
+	9,  // 9: tandem.v1.ForwardResponse.embedding:type_name -> tandem.v1.Tensor
+	9,  // 10: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
+	11, // 11: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
+	12, // 12: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
+	9,  // 13: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
+	9,  // 14: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
+	9,  // 15: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
+	9,  // 16: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
+	9,  // 17: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
+	9,  // 18: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
+	41, // 19: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
+	42, // 20: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
+	43, // 21: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
+	28, // 22: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
+	30, // 23: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
+	9,  // 24: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
+	9,  // 25: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
+	34, // 26: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
+	44, // 27: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
+	33, // 28: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
+	40, // 29: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
+	26, // 30: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
+	35, // 31: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
+	2,  // 32: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
+	2,  // 33: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
+	4,  // 34: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
+	2,  // 35: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
+	13, // 36: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
+	16, // 37: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
+	18, // 38: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
+	19, // 39: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
+	2,  // 40: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
+	21, // 41: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
+	22, // 42: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
+	22, // 43: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
+	2,  // 44: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
+	23, // 45: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
+	25, // 46: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
+	2,  // 47: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
+	21, // 48: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
+	22, // 49: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
+	22, // 50: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
+	2,  // 51: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
+	29, // 52: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
+	32, // 53: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
+	37, // 54: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
+	2,  // 55: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
+	10, // 56: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
+	2,  // 57: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
+	5,  // 58: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
+	7,  // 59: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
+	15, // 60: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
+	17, // 61: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
+	3,  // 62: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
+	3,  // 63: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
+	20, // 64: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
+	3,  // 65: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
+	3,  // 66: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
+	3,  // 67: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
+	3,  // 68: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
+	24, // 69: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
+	27, // 70: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
+	20, // 71: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
+	3,  // 72: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
+	3,  // 73: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
+	3,  // 74: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
+	3,  // 75: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
+	31, // 76: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
+	36, // 77: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
+	38, // 78: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
+	3,  // 79: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
+	56, // [56:80] is the sub-list for method output_type
+	32, // [32:56] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_tandem_proto_init() }
@@ -3161,13 +3258,14 @@ func file_tandem_proto_init() {
 	if File_tandem_proto != nil {
 		return
 	}
+	file_tandem_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_proto_rawDesc), len(file_tandem_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

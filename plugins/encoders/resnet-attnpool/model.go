@@ -35,6 +35,7 @@ func newModel(cfg Config, embedDim int) *model {
 	}
 	in := w
 	for i, blocks := range cfg.Layers {
+		m.set.Enter(1 + i)
 		width, stride := w<<i, 2
 		if i == 0 {
 			stride = 1
@@ -43,6 +44,7 @@ func newModel(cfg Config, embedDim int) *model {
 		m.stages = append(m.stages, nn.NewStage(&m.set, name, blocks, in, width, stride, cfg.Downsample == "avgpool"))
 		in = 4 * width
 	}
+	m.set.Enter(nn.Head)
 	if cfg.Pool == "attention" {
 		m.attn = nn.NewAttentionPool(&m.set, "visual.attnpool", cfg.ImageSize/32, in, cfg.heads(), embedDim)
 	} else {

@@ -30,8 +30,8 @@ var Defaults = Config{
 var Plugin = sdk.Encoder{
 	Name: "resnet-attnpool", Version: "1.0.0", Modality: clip.Image,
 	Summary: "CLIP's modified ResNet with attention pooling (RN50, RN101, …)",
-	Config:  Defaults,
-	New:     func() clip.Encoder { return tower.Image(build) },
+	Config:  Defaults, Capabilities: []string{clip.CapFreeze},
+	New: func() clip.Encoder { return tower.Image(build) },
 }
 
 // build makes the model of a with block.

@@ -29,13 +29,16 @@ func newModel(cfg Config, embedDim int) *model {
 	attn := 1 / math.Sqrt(w)
 	residual := attn / math.Sqrt(2*float64(max(cfg.Layers, 1)))
 	m.positions = m.set.Embedding("positional_embedding", nn.Normal(.01), cfg.ContextLength, cfg.Width)
+	m.set.Enter(nn.Head)
 	m.proj = m.set.Param("text_projection", nn.Normal(attn), cfg.Width, embedDim)
 	m.blocks = nn.NewTransformer(&m.set, "transformer", cfg.Layers, nn.BlockConfig{
 		Width: cfg.Width, Heads: cfg.Heads, Hidden: int(w * cfg.MLPRatio), Act: nn.ActivationOf(cfg.Act), Causal: cfg.Causal,
 		InProj: nn.Normal(attn), OutProj: nn.Normal(residual),
 		FC: nn.Normal(1 / math.Sqrt(2*w)), Proj: nn.Normal(residual),
 	})
+	m.set.Enter(nn.Stem)
 	m.tokens = m.set.Param("token_embedding.weight", nn.Normal(.02), cfg.VocabSize, cfg.Width)
+	m.set.Enter(nn.Head)
 	m.lnFinal = nn.NewLayerNorm(&m.set, "ln_final", cfg.Width)
 	return m
 }

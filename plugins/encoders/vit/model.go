@@ -29,7 +29,9 @@ func newModel(cfg Config, embedDim int) *model {
 	w, std := cfg.Width, 1/math.Sqrt(float64(cfg.Width))
 	m.class = m.set.Embedding("visual.class_embedding", nn.Normal(std), w)
 	m.positions = m.set.Embedding("visual.positional_embedding", nn.Normal(std), m.grid()*m.grid()+1, w)
+	m.set.Enter(nn.Head)
 	m.proj = m.set.Param("visual.proj", nn.Normal(std), w, embedDim)
+	m.set.Enter(nn.Stem)
 	m.patches = nn.NewPatchEmbedding(&m.set, "visual.conv1", cfg.PatchSize, w)
 	m.lnPre = nn.NewLayerNorm(&m.set, "visual.ln_pre", w)
 	m.blocks = nn.NewTransformer(&m.set, "visual.transformer", cfg.Layers, nn.BlockConfig{
