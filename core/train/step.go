@@ -52,6 +52,9 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 	trainables := []clip.Trainable{t.parts.Image, t.parts.Text, t.parts.Loss}
 	var squares [3]float64
 	err = t.each(ctx, len(trainables), func(ctx context.Context, i int) (err error) {
+		if t.frozen(i) {
+			return nil
+		}
 		squares[i], err = trainables[i].GradNorm(ctx)
 		return err
 	})
@@ -75,6 +78,9 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 	}
 	lap(PhaseNorm)
 	err = t.each(ctx, len(trainables), func(ctx context.Context, i int) error {
+		if t.frozen(i) {
+			return nil
+		}
 		return trainables[i].Step(ctx, r.Step, r.LR, scale)
 	})
 	lap(PhaseStep)
@@ -84,7 +90,7 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 
 // whole is a step's forward, loss and backward when the batch is one micro-batch.
 func (t *Trainer) whole(ctx context.Context, b *clip.Batch, lap func(Phase)) (*clip.LossResult, error) {
-	embs, tickets, err := t.forward(ctx, b, clip.Train, 0)
+	embs, tickets, err := t.forward(ctx, b, clip.Train, 0, false)
 	defer freeAll(embs[:])
 	if err != nil {
 		return nil, err
@@ -106,7 +112,7 @@ func (t *Trainer) whole(ctx context.Context, b *clip.Batch, lap func(Phase)) (*c
 func (t *Trainer) accumulated(ctx context.Context, micros microBatches, lap func(Phase)) (*clip.LossResult, error) {
 	var whole [2]*tensor.Tensor // [B, D]
 	for i, b := range micros {
-		embs, _, err := t.forward(ctx, b, clip.Embed, i)
+		embs, _, err := t.forward(ctx, b, clip.Embed, i, false)
 		if err != nil {
 			freeAll(embs[:])
 			return nil, err
@@ -128,7 +134,7 @@ func (t *Trainer) accumulated(ctx context.Context, micros microBatches, lap func
 	lap(PhaseLoss)
 	grads := [2]*tensor.Tensor{loss.DImage, loss.DText}
 	for i, b := range micros {
-		embs, tickets, err := t.forward(ctx, b, clip.Train, i)
+		embs, tickets, err := t.forward(ctx, b, clip.Train, i, true)
 		freeAll(embs[:])
 		if err != nil {
 			return nil, err
@@ -147,7 +153,9 @@ func (t *Trainer) accumulated(ctx context.Context, micros microBatches, lap func
 	return loss, nil
 }
 
-func (t *Trainer) forward(ctx context.Context, b *clip.Batch, mode clip.Mode, micro int) (embs [2]*tensor.Tensor, tickets [2]clip.Ticket, err error) {
+// forward embeds a micro-batch. again says that it was embedded before in this step, so that only those
+// towers are forwarded that have a backward pass to come.
+func (t *Trainer) forward(ctx context.Context, b *clip.Batch, mode clip.Mode, micro int, again bool) (embs [2]*tensor.Tensor, tickets [2]clip.Ticket, err error) {
 	step := t.state.Step
 	requests := [2]clip.ForwardRequest{
 		{Images: b.Images, Mode: mode, Step: step, Micro: micro},
@@ -155,15 +163,24 @@ func (t *Trainer) forward(ctx context.Context, b *clip.Batch, mode clip.Mode, mi
 	}
 	towers := t.towers()
 	err = t.each(ctx, 2, func(ctx context.Context, i int) (err error) {
+		if again && t.frozen(i) {
+			return nil
+		}
 		embs[i], tickets[i], err = towers[i].Forward(ctx, requests[i])
 		return err
 	})
 	return embs, tickets, err
 }
 
+// frozen says of image tower, text tower and loss, by place, that there is nothing to train in it.
+func (t *Trainer) frozen(i int) bool { return i < len(t.parts.Frozen) && t.parts.Frozen[i] }
+
 func (t *Trainer) backward(ctx context.Context, tickets [2]clip.Ticket, grads [2]*tensor.Tensor) error {
 	towers := t.towers()
 	return t.each(ctx, 2, func(ctx context.Context, i int) error {
+		if t.frozen(i) {
+			return nil
+		}
 		return towers[i].Backward(ctx, tickets[i], grads[i])
 	})
 }

@@ -42,6 +42,8 @@ type Parts struct {
 	Data        clip.Dataset
 	Image, Text clip.Encoder
 	Loss        clip.Loss
+	// Frozen says of image and text tower that nothing in it is trained: it is forwarded only.
+	Frozen [2]bool
 }
 
 // Hooks let the caller take part; each may be nil.

@@ -291,3 +291,56 @@ func TestAFailureGivesEveryBatchBack(t *testing.T) {
 		t.Errorf("%d batches still held", n)
 	}
 }
+
+// locked is an encoder of which only Forward may be called in a step.
+type locked struct {
+	*linear
+	t *testing.T
+}
+
+func (l locked) Forward(ctx context.Context, r clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	out, _, err := l.linear.Forward(ctx, r)
+	return out, 0, err
+}
+
+func (l locked) Backward(context.Context, clip.Ticket, *tensor.Tensor) error {
+	l.t.Error("a frozen tower got a gradient")
+	return nil
+}
+
+func (l locked) GradNorm(context.Context) (float64, error) {
+	l.t.Error("a frozen tower was asked for its gradient")
+	return 0, nil
+}
+
+func (l locked) Step(context.Context, int, float64, float64) error {
+	l.t.Error("a frozen tower was to take a step")
+	return nil
+}
+
+// A frozen tower is forwarded once a step and learns nothing; the other learns what it would beside a
+// tower with a learning rate of 0.
+func TestAFrozenTowerIsForwardedOnly(t *testing.T) {
+	cfg := config("")
+	cfg.MaxGradNorm = 0
+	for _, micro := range []int{12, 3} {
+		cfg.MicroBatchSize = micro
+		still, frozen := parts(), parts()
+		still.Image = &motionless{still.Image.(*linear)}
+		image := frozen.Image.(*linear)
+		frozen.Image, frozen.Frozen = locked{image, t}, [2]bool{true, false}
+		run(t, cfg, still, newMemory(), train.Hooks{}, nil, "")
+		run(t, cfg, frozen, newMemory(), train.Hooks{}, nil, "")
+		if !slices.Equal(still.Text.(*linear).w, frozen.Text.(*linear).w) {
+			t.Errorf("micro_batch_size %d: the other tower learned something else", micro)
+		}
+		if want := cfg.Steps * cfg.BatchSize / micro; image.forwards != want {
+			t.Errorf("micro_batch_size %d: %d forward passes, want %d", micro, image.forwards, want)
+		}
+	}
+}
+
+// motionless does not step.
+type motionless struct{ *linear }
+
+func (m *motionless) Step(context.Context, int, float64, float64) error { clear(m.g); return nil }
