@@ -91,8 +91,8 @@ func (p *progress) Began(b run.Begin) {
 		name = "run " + b.ID + "  " + name
 	}
 	p.say(fmt.Sprintf("%s  seed %d", name, b.Spec.Seed))
-	p.say(fmt.Sprintf("  image  %s, %s parameters, %d px", b.Spec.Image.Encoder, report.Count(float64(b.Image.Parameters)), b.Image.ImageSize))
-	p.say(fmt.Sprintf("  text   %s, %s parameters, %d tokens of %s", b.Spec.Text.Encoder, report.Count(float64(b.Text.Parameters)),
+	p.say(fmt.Sprintf("  image  %s, %s, %d px", b.Spec.Image.Encoder, parameters(b.Image), b.Image.ImageSize))
+	p.say(fmt.Sprintf("  text   %s, %s, %d tokens of %s", b.Spec.Text.Encoder, parameters(b.Text),
 		b.Text.ContextLength, report.Count(float64(b.Text.VocabSize))))
 	p.say(fmt.Sprintf("  data   %s, %s samples; %d steps of %d, %.1f epochs", b.Spec.Data.Train.Dataset, report.Count(float64(b.Data.Len)),
 		b.Steps, b.Spec.Train.BatchSize, float64(b.Steps)/float64(max(1, b.StepsPerEpoch))))
@@ -101,6 +101,18 @@ func (p *progress) Began(b run.Begin) {
 		p.say(fmt.Sprintf("  from   step %d", b.FromStep))
 	}
 	p.lastStep = time.Now()
+}
+
+// parameters says how many a tower has and how many of them are trained.
+func parameters(e clip.EncoderInfo) string {
+	text := report.Count(float64(e.Parameters)) + " parameters"
+	switch {
+	case e.Frozen == e.Parameters && e.Frozen > 0:
+		return text + " (frozen)"
+	case e.Frozen > 0:
+		return text + fmt.Sprintf(" (%s trained)", report.Count(float64(e.Parameters-e.Frozen)))
+	}
+	return text
 }
 
 // Step implements run.Watcher.

@@ -60,22 +60,22 @@ func (m *model) startModel(ctx context.Context) error {
 	compute := func(role string) clip.Compute {
 		return computeFor(s, role, limits)
 	}
-	tower := func(ctx context.Context, role, name string, with []byte) (clip.Encoder, clip.EncoderInfo, error) {
-		e, _, err := m.session.StartEncoder(ctx, name, host.StartOptions{Label: role, Threads: limits[role]})
+	tower := func(ctx context.Context, role string, t spec.Tower) (clip.Encoder, clip.EncoderInfo, error) {
+		e, _, err := m.session.StartEncoder(ctx, t.Encoder, host.StartOptions{Label: role, Threads: limits[role]})
 		if err != nil {
 			return nil, clip.EncoderInfo{}, err
 		}
-		info, err := e.Configure(ctx, clip.EncoderConfig{With: with, EmbedDim: s.EmbedDim, Seed: s.Seed,
-			Optimizer: s.Train.ClipOptimizer(), Compute: compute(role)})
+		info, err := e.Configure(ctx, clip.EncoderConfig{With: t.With, EmbedDim: s.EmbedDim, Seed: s.Seed,
+			Optimizer: s.Train.ClipOptimizer(), Compute: compute(role), Freeze: t.Freeze})
 		return e, info, place(s, err, role)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		m.Image, m.begin.Image, err = tower(ctx, roleImage, s.Image.Encoder, s.Image.With)
+		m.Image, m.begin.Image, err = tower(ctx, roleImage, s.Image)
 		return err
 	})
 	g.Go(func() (err error) {
-		m.Text, m.begin.Text, err = tower(ctx, roleText, s.Text.Encoder, s.Text.With)
+		m.Text, m.begin.Text, err = tower(ctx, roleText, s.Text)
 		return err
 	})
 	g.Go(func() (err error) {

@@ -91,7 +91,9 @@ func facts(b Begin) map[string]any {
 	return map[string]any{
 		"parameters.total": b.Parameters(), "parameters.image": b.Image.Parameters,
 		"parameters.text": b.Text.Parameters, "parameters.loss": b.Loss.Parameters,
-		"flops.image": b.Image.FLOPs, "flops.text": b.Text.FLOPs,
+		"parameters.trained": b.Trained(), "parameters.image.trained": b.Image.Parameters - b.Image.Frozen,
+		"parameters.text.trained": b.Text.Parameters - b.Text.Frozen,
+		"flops.image":             b.Image.FLOPs, "flops.text": b.Text.FLOPs,
 		"backend.image": b.Image.Backend, "backend.text": b.Text.Backend, "backend.loss": b.Loss.Backend,
 		"image_size": int64(b.Image.ImageSize), "context_length": int64(b.Text.ContextLength), "vocab_size": int64(b.Text.VocabSize),
 		"data.samples": int64(b.Data.Len), "data.note": b.Data.Note, "steps.total": int64(b.Steps), "steps.epoch": int64(b.StepsPerEpoch),

@@ -64,6 +64,8 @@ func (l Lab) observed(ctx context.Context, s *spec.Spec, logDir string, fresh bo
 			return nil, err
 		}
 	}
+	m.Frozen = [2]bool{s.Image.Freeze.Any() && m.begin.Image.Frozen == m.begin.Image.Parameters,
+		s.Text.Freeze.Any() && m.begin.Text.Frozen == m.begin.Text.Parameters}
 	perEpoch := m.begin.Data.Len / s.Train.BatchSize
 	m.begin.Spec, m.begin.StepsPerEpoch, m.begin.Steps = s, perEpoch, steps(s.Train, perEpoch)
 	return m, nil
@@ -130,7 +132,8 @@ func (m *model) configure(ctx context.Context, limits map[string]int, fresh bool
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		m.begin.Image, err = m.Image.Configure(gctx, clip.EncoderConfig{
-			With: s.Image.With, EmbedDim: s.EmbedDim, Seed: s.Seed, Optimizer: optimizer, Compute: compute(roleImage)})
+			With: s.Image.With, EmbedDim: s.EmbedDim, Seed: s.Seed, Optimizer: optimizer, Compute: compute(roleImage),
+			Freeze: s.Image.Freeze})
 		return place(s, err, roleImage)
 	})
 	g.Go(func() (err error) {
@@ -174,7 +177,8 @@ func (m *model) configure(ctx context.Context, limits map[string]int, fresh bool
 		}
 	}
 	m.begin.Text, err = m.Text.Configure(ctx, clip.EncoderConfig{
-		With: s.Text.With, EmbedDim: s.EmbedDim, Seed: s.Seed, Optimizer: optimizer, Compute: compute(roleText), Captions: captions})
+		With: s.Text.With, EmbedDim: s.EmbedDim, Seed: s.Seed, Optimizer: optimizer, Compute: compute(roleText), Captions: captions,
+		Freeze: s.Text.Freeze})
 	if err != nil {
 		return place(s, err, roleText)
 	}
@@ -193,11 +197,11 @@ func hasCapability(d clip.Descriptor, name string) bool {
 	return false
 }
 
-// place turns the path of a plugin's fault, which begins at its with block, into one of the spec, and
+// place turns the path of a plugin's fault, which begins at its with or freeze block, into one of the spec, and
 // says where in the file that is.
 func place(s *spec.Spec, err error, section string) error {
 	f, ok := err.(*fault.Error)
-	if !ok || f == nil || f.Path != "with" && !strings.HasPrefix(f.Path, "with.") {
+	if !ok || f == nil || f.Path != "with" && !strings.HasPrefix(f.Path, "with.") && !strings.HasPrefix(f.Path, "freeze.") {
 		return err
 	}
 	f.Path = section + "." + f.Path

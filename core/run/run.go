@@ -58,8 +58,11 @@ type Begin struct {
 	StepsPerEpoch int
 }
 
-// Parameters is the number of trainable scalars, the loss's included.
+// Parameters is the number of scalars of all parameters, frozen ones and the loss's included.
 func (b Begin) Parameters() int64 { return b.Image.Parameters + b.Text.Parameters + b.Loss.Parameters }
+
+// Trained is how many of Parameters are trained.
+func (b Begin) Trained() int64 { return b.Parameters() - b.Image.Frozen - b.Text.Frozen }
 
 // Outcome is how a run ended.
 type Outcome struct {

@@ -143,6 +143,8 @@ func (c *checker) value(k Key, value any, p path) any {
 		return c.device(value, p)
 	case typeAugment:
 		return c.augment(value, p)
+	case typeFreeze:
+		return c.freeze(value, p)
 	}
 	return c.field(k.Field, value, p)
 }

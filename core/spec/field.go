@@ -19,7 +19,7 @@ var examples = map[string]string{
 	"a whole number": "write a number such as 8", "a number": "write a number such as 0.5",
 	"a text": "write a word, or a text in quotes", "a device": "write auto, cpu, host or cuda:0",
 	"a list of maps": "write [{key: value}]", "a name or a map": "write none or random_resized_crop",
-	"a number of steps or epochs": "write 200, or 1 epoch",
+	"none, all or a map": "write all, {blocks: 6} or {params: [a glob]}", "a number of steps or epochs": "write 200, or 1 epoch",
 }
 
 func (c *checker) wrongType(p path, want string, got any) any {

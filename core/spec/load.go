@@ -85,7 +85,7 @@ func (c *checker) relations(tree map[string]any, file string) {
 	c.embedDim(tree)
 	for _, s := range pluginSections[:3] {
 		if m, ok := lookup(tree, s.section).(map[string]any); ok {
-			c.plugin(m, c.keyOf(s.name), s.section)
+			c.freezable(m, c.plugin(m, c.keyOf(s.name), s.section), s.section)
 		}
 	}
 	n := 0
@@ -273,6 +273,15 @@ func decodable(tree map[string]any) map[string]any {
 		train["augment"] = crop
 	} else {
 		train["augment"] = nil
+	}
+	for _, tower := range []string{"image", "text"} {
+		m := out[tower].(map[string]any)
+		switch m["freeze"] {
+		case "all":
+			m["freeze"] = map[string]any{"all": true}
+		case "none":
+			m["freeze"] = map[string]any{}
+		}
 	}
 	return out
 }

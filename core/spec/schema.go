@@ -10,6 +10,7 @@ const (
 	typePlugin   clip.FieldType = "plugin"
 	typeAugment  clip.FieldType = "augmentation"
 	typeInterval clip.FieldType = "steps or epochs"
+	typeFreeze   clip.FieldType = "none, all or a map"
 	typeDevice   clip.FieldType = "device"
 	typeAny      clip.FieldType = "anything"
 )
@@ -52,6 +53,8 @@ const maxInt = 1 << 40 // keeps every count far from overflow in any product tak
 
 var with = key("with", typeWith, nil, "the plugin's own settings; `runner plugin describe NAME` lists them")
 
+var freeze = key("freeze", typeFreeze, "none", "what is not trained: `none`, `all` (locked tuning), `{blocks: 6}` (the stem and the first 6 blocks; `-1`: all but the last) or `{params: [\"visual.ln_*\"]}` (globs of parameter names)")
+
 // Keys are the keys of a spec, in the order of its documentation.
 var Keys = []Key{
 	key("extends", clip.TypeList, nil, "spec files to start from, in order, relative to this file").of(clip.TypeString),
@@ -59,9 +62,9 @@ var Keys = []Key{
 	key("description", clip.TypeString, "", "for people; not part of the run's identity"),
 	key("variant", clip.TypeString, "", "the cell of a comparison that this run belongs to"),
 	section("image", "the image tower",
-		plugin("encoder", clip.KindEncoder, clip.Image, "image encoder plugin: `vit`, `encoders/vit` or a path"), with),
+		plugin("encoder", clip.KindEncoder, clip.Image, "image encoder plugin: `vit`, `encoders/vit` or a path"), with, freeze),
 	section("text", "the text tower",
-		plugin("encoder", clip.KindEncoder, clip.Text, "text encoder plugin"), with),
+		plugin("encoder", clip.KindEncoder, clip.Text, "text encoder plugin"), with, freeze),
 	section("loss", "the objective",
 		plugin("plugin", clip.KindLoss, "", "loss plugin"), with),
 	section("init", "where the parameters start",

@@ -40,6 +40,7 @@ type Ablate struct {
 type Tower struct {
 	Encoder string          `json:"encoder"` // a bare name or an absolute path
 	With    json.RawMessage `json:"with"`    // defaults of the plugin's schema filled in
+	Freeze  clip.Freeze     `json:"freeze"`
 }
 
 // Loss is a loss plugin and its settings.
