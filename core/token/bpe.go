@@ -13,7 +13,7 @@ import (
 const (
 	base      = 512 // ids of single symbols: 256 bytes, then the same 256 at the end of a word
 	wordEnd   = 256 // added to a byte's id at the end of a word
-	maxWord   = 4096
+	maxWord   = 1 << 16
 	cacheText = 1 << 10 // longer texts are not cached, bytes
 	cacheIDs  = 8 << 20 // ids in the cache at most
 )

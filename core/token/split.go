@@ -6,17 +6,20 @@ import (
 	"unicode/utf8"
 )
 
-// The special tokens as CLIP writes them. In a caption they stand for the ids themselves.
+// The special tokens as OpenCLIP writes them. In a caption they stand for the ids themselves.
 const (
-	startText = "<|startoftext|>"
-	endText   = "<|endoftext|>"
+	startText = "<start_of_text>"
+	endText   = "<end_of_text>"
 )
+
+// longStartText matches since case is ignored and the long s is a kind of s. It is a word like any other.
+const longStartText = "<ſtart_of_text>"
 
 var contractions = []string{"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}
 
-// split calls word for each match of CLIP's pattern in a cleaned text, in order:
+// split calls word for each match of OpenCLIP's pattern in a cleaned text, in order:
 //
-//	<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+
+//	<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+
 //
 // A hand-written scanner, as RE2 has no need of backtracking here and a regular expression would take
 // most of the time of training a vocabulary.
@@ -46,7 +49,7 @@ func split(text string, word func(string)) {
 func special(text string) int {
 	switch text[0] {
 	case '<':
-		for _, s := range []string{startText, endText} {
+		for _, s := range []string{startText, longStartText, endText} {
 			if strings.HasPrefix(text, s) {
 				return len(s)
 			}
@@ -57,7 +60,7 @@ func special(text string) int {
 				return len(c)
 			}
 		}
-		if strings.HasPrefix(text, "'ſ") { // the long s matches s when case is ignored
+		if strings.HasPrefix(text, "'ſ") {
 			return len("'ſ")
 		}
 	}

@@ -113,7 +113,7 @@ func TestLoadRefusesWhatSaveDidNotWrite(t *testing.T) {
 
 func TestSpecialTokensInATextAreTheirIDs(t *testing.T) {
 	tok := all(t)["clip"]
-	got := tok.Encode("<|startoftext|><|ENDOFTEXT|>", 0)
+	got := tok.Encode("<start_of_text><END_OF_TEXT>", 0)
 	if !slices.Equal(got, []int32{tok.SOT(), tok.SOT(), tok.EOT(), tok.EOT()}) {
 		t.Errorf("got %v", got)
 	}

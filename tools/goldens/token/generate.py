@@ -20,46 +20,7 @@ import pathlib
 import sys
 import types
 
-TEXTS = [
-    "a photo of a cat",
-    "A Photo of a CAT.",
-    "  white\tspace\n\n everywhere \u00a0here\u3000 too ",
-    "it's they've I'm we'll you'd don't they're 's 't'd''s",
-    "THEY'RE HERE, ISN'T IT?",
-    "3 cats & 27 dogs, ½ price, x² + y³",
-    "hello!!! ... (world) [42] {a_b} c-d/e",
-    "naïve café Über straße ŒUVRE İstanbul ΟΔΟΣ ΣΑΣ",
-    "cafÃ© and rÃ©sumÃ© naÃ¯ve",
-    "itâ€™s a â€œquotedâ€\u009d line â€“ really â€¦",
-    "ðŸ˜€ smile",
-    "MÃ¼nchen Â© 2020 Â°C",
-    "Ð¿Ñ€Ð¸Ð²ÐµÑ‚ Ð¼Ð¸Ñ€",
-    "CAFÉ™ stays, É™ too",
-    "&lt;b&gt; &amp;amp; &eacute; &#233; &#x1F600; &hearts; &nosuch; AT&T &copy 2020",
-    "<p>x &amp; y &amp;lt; z</p>",
-    "&amp;amp;amp;lt; nested",
-    "“curly” ‘single’ ʼmodifier „low“ ‹x›",
-    "ﬁne ﬂow oﬃce Ǆ ĳ ﬆ",
-    "ＦＵＬＬ　ｗｉｄｔｈ ！？ ｶﾞ",
-    "line\r\nbreak\rmore\u2028sep\u2029par\u0085nel",
-    "con\x00trol\x07 \x1b[31mred\x1b[0m \ufeffbom \u200bzwsp\u200d \u2060",
-    "😀 👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 1️⃣ 🇩🇪",
-    "e\u0301 decomposed é, a\u030a å",
-    "一只猫坐在垫子上 猫 日本語のテキスト 한국어",
-    "مرحبا بالعالم शुक्रिया ภาษาไทย שלום",
-    "ſ long 'ſ and Kelvin K Ångström Å",
-    "“it’s” they’ve",
-    "http://example.com/a_photo.jpg?x=1&y=2 IMG_001.jpg",
-    "supercalifragilisticexpialidocious aaaaaaaaaaaaaaaaaaaa abababababab",
-    "",
-    "   ",
-    "!",
-    "\u2019",
-    "word " * 100,
-    "one two three four five six seven eight nine ten " * 9 + "end",
-    "\U00010348 \U0001D4D0 ⁴ ₂ Ⅷ ㊿ ①",
-    "…—–‒― • · № ™ ® © € £ ¥",
-]
+from texts import TEXTS
 
 
 def load(folder):
@@ -72,8 +33,13 @@ def load(folder):
     return module
 
 
-def rows(tokenizer):
-    return [[tokenizer.sot_token_id, *tokenizer.encode(t), tokenizer.eot_token_id] for t in TEXTS]
+CONTEXT = 77
+
+
+def row(tokenizer, text):
+    """The ids, as OpenCLIP's __call__ cuts them when they are many."""
+    ids = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
+    return ids if len(ids) <= 4 * CONTEXT else ids[: CONTEXT - 1] + ids[-1:]
 
 
 def main():
@@ -88,12 +54,12 @@ def main():
     small = module.SimpleTokenizer("/tmp/golden-merges.gz")
     full = module.SimpleTokenizer(str(folder / "bpe_simple_vocab_16e6.txt.gz"))
     golden = [
-        {"text": t, "clean": module._clean_lower(t), "ids": s, "full": f}
-        for t, s, f in zip(TEXTS, rows(small), rows(full))
+        {"text": t, "clean": module._clean_lower(t), "ids": row(small, t), "full": row(full, t)}
+        for t in TEXTS
     ]
     entries = ",\n".join(json.dumps(g, ensure_ascii=True) for g in golden)
     (out / "clip.json").write_text("[\n" + entries + "\n]\n")
-    print(small.vocab_size, full.vocab_size)
+    print(len(TEXTS), "texts,", small.vocab_size, "and", full.vocab_size, "ids")
 
 
 main()

@@ -1,0 +1,80 @@
+package ftfy
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTextsAreRepairedAsByThePythonLibrary(t *testing.T) {
+	// Made by tools/goldens/token/random_texts.py; TANDEM_FTFY may name a longer list of its kind.
+	path := os.Getenv("TANDEM_FTFY")
+	if path == "" {
+		path = "testdata/random.json"
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pairs [][2]string
+	if err := json.Unmarshal(data, &pairs); err != nil {
+		t.Fatal(err)
+	}
+	changed, wrong := 0, 0
+	for _, p := range pairs {
+		if p[0] != p[1] {
+			changed++
+		}
+		if got := FixText(p[0]); got != p[1] {
+			if wrong++; wrong <= 20 {
+				t.Errorf("%+q\n got %+q\nwant %+q", p[0], got, p[1])
+			}
+		}
+	}
+	if wrong > 0 || changed < 500 {
+		t.Errorf("%d of %d texts are wrong, ftfy changes %d", wrong, len(pairs), changed)
+	}
+}
+
+func TestRepairsWorthNaming(t *testing.T) {
+	for text, want := range map[string]string{
+		"âœ” No problems":                   "✔ No problems",
+		"l’humanitÃ©":                       "l'humanité",
+		"voilÃ le travail":                  "voilà le travail",
+		"Ã s vezes":                         "às vezes",
+		"P&EACUTE;REZ":                      "PÉREZ",
+		"AHÅ™, the new sofa from IKEA®":     "AHÅ™, the new sofa from IKEA®",
+		"<b>&eacute;</b>":                   "<b>&eacute;</b>",
+		"&amp;amp;amp;amp;amp;amp;amp;amp;": "&",
+		"ＬＯＵＤ　ＮＯＩＳＥＳ":                       "LOUD NOISES",
+		"\x1b[36;44mblue\x1b[0m":            "blue",
+		"bad \xff byte":                     "bad \uFFFD byte",
+	} {
+		if got := FixText(text); got != want {
+			t.Errorf("%+q\n got %+q\nwant %+q", text, got, want)
+		}
+	}
+}
+
+func TestUnescapeReadsNoReferenceTwice(t *testing.T) {
+	for text, want := range map[string]string{
+		"&#38;lt;": "&lt;", "&amp;lt;": "&lt;", "&copyright": "©right", "&#x;&#;": "&#x;&#;", "&#150;&#0;&#7;": "–\uFFFD", "&nGt;": "≫⃒",
+	} {
+		if got := Unescape(text); got != want {
+			t.Errorf("%q: got %+q, want %+q", text, got, want)
+		}
+	}
+}
+
+func TestLongTextsEndSoon(t *testing.T) {
+	start := time.Now()
+	for _, unit := range []string{"&amp;", "Ã©", "â€", "&#38;#38;", "é ", "à ² "} {
+		FixText(strings.Repeat(unit, 20000))
+	}
+	FixText(strings.Repeat("&", 1) + strings.Repeat("amp;", 2000))
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
