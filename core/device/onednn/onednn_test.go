@@ -219,11 +219,13 @@ func TestPackedWeightsFollowTheirParameter(t *testing.T) {
 	b.Write(bufs[0], ones)
 	expect := func(when string, want float32) {
 		t.Helper()
-		exec.Run(bufs)
-		y := make([]float32, n)
-		b.Read(y, bufs[4])
-		if y[0] != want || y[n-1] != want {
-			t.Errorf("%s: product is %g, want %g", when, y[0], want)
+		for use := range 4 { // the third makes a copy that stays
+			exec.Run(bufs)
+			y := make([]float32, n)
+			b.Read(y, bufs[4])
+			if y[0] != want || y[n-1] != want {
+				t.Errorf("%s, use %d: product is %g, want %g", when, use, y[0], want)
+			}
 		}
 	}
 	expect("zero weights", 0)
@@ -270,5 +272,31 @@ func TestPackedWeightsFollowTheirParameter(t *testing.T) {
 	b.Read(y, bufs[4])
 	if y[0] != 1 || y[63] != 64 {
 		t.Errorf("a new parameter at a freed address: columns sum to %g … %g, want 1 … 64", y[0], y[63])
+	}
+}
+
+// A copy of parameters that are used once between two changes would only take memory.
+func TestPackedWeightsStayWhereTheyAreUsedAgain(t *testing.T) {
+	b := open(t, 2)
+	exec, err := b.Prepare(device.MatMul{Batch: 1, M: 64, N: 64, K: 64, Weights: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bufs := make([]device.Buffer, 5)
+	for _, i := range []int{0, 1, 4} {
+		bufs[i], _ = b.Alloc(device.Real, 64*64)
+	}
+	for _, c := range []struct {
+		name string
+		uses int
+		kept bool
+	}{{"two uses", 2, false}, {"three uses", 3, true}, {"one use after three", 1, true}, {"one use after one", 1, false}} {
+		b.ParamsChanged()
+		for range c.uses {
+			exec.Run(bufs)
+		}
+		if kept := b.(*Backend).Packed() > 0; kept != c.kept {
+			t.Errorf("%s between changes: a copy is kept: %v, want %v", c.name, kept, c.kept)
+		}
 	}
 }

@@ -57,17 +57,43 @@ cmd td_query(dnnl_primitive_desc_t pd, dnnl_query_t what) { return dnnl_primitiv
 
 // td_pack is a parameter in the layout that a primitive asked for. It is shared by all primitives
 // that want the same layout of the same memory, and made again when the parameter has changed.
+//
+// A copy stays only where it is used KEPT times before the parameters change, as in accumulation and
+// evaluation. In a plain training step each is used once, with checkpointing twice, and keeping it would
+// take the memory of the parameters twice over to save little or nothing.
+enum { KEPT = 3 };
+
 struct td_pack {
 	uintptr_t from; // 0 once that memory was freed
 	uint64_t id;    // new whenever the struct is taken for other memory or another layout
 	size_t from_bytes;
 	md user, packed;
 	int kind;
-	void *data;
+	void *data; // NULL: no copy stays
 	size_t bytes;
 	uint64_t generation; // 0 is stale
+	int uses;            // in the present generation
 	td_pack *next;
 };
+
+static void drop(td_backend *be, td_pack *p) {
+	if (p->data)
+		be->packed -= p->bytes;
+	td_free(p->data, p->bytes);
+	p->data = NULL;
+}
+
+// count begins a new generation: copies that the last one used too seldom go.
+static void count(td_backend *be) {
+	if (be->counted == be->generation)
+		return;
+	be->counted = be->generation;
+	for (td_pack *p = be->packs; p; p = p->next) {
+		if (p->uses < KEPT)
+			drop(be, p);
+		p->uses = 0;
+	}
+}
 
 void td_touched(td_backend *be, uintptr_t at, size_t bytes, int freed) {
 	for (td_pack *p = be->packs; p; p = p->next) {
@@ -76,9 +102,7 @@ void td_touched(td_backend *be, uintptr_t at, size_t bytes, int freed) {
 		p->generation = 0;
 		if (freed) {
 			// The struct stays: an Exec may point at it, and sees by id that it is no longer its own.
-			be->packed -= p->bytes;
-			td_free(p->data, p->bytes);
-			p->data = NULL;
+			drop(be, p);
 			p->from = p->id = 0;
 		}
 	}
@@ -105,20 +129,16 @@ static td_pack *find_pack(td_backend *be, uintptr_t from, cmd user, cmd packed, 
 		p->user = p->packed = NULL;
 	}
 	p->bytes = dnnl_memory_desc_get_size(packed);
-	p->data = td_alloc(p->bytes);
 	p->user = td_md_clone(user);
 	p->packed = td_md_clone(packed);
-	if (!p->data || !p->user || !p->packed) {
-		td_free(p->data, p->bytes);
-		p->data = NULL;
+	if (!p->user || !p->packed)
 		return NULL; // from is still 0: the struct is dead, to be taken again
-	}
 	p->from = from;
 	p->kind = kind;
 	p->id = ++be->pack_ids;
 	p->from_bytes = dnnl_memory_desc_get_size(user);
 	p->generation = 0;
-	be->packed += p->bytes;
+	p->uses = 0;
 	return p;
 }
 
@@ -242,19 +262,28 @@ static void pack(td_backend *be, dn *d, uintptr_t from, void *to) {
 static uintptr_t weights(td_backend *be, dn *d, uintptr_t from, int parameter) {
 	if (!d->has_reorder)
 		return td_cast(be, 1, d->kind, from, d->nb);
-	if (parameter && (!d->pack || d->pack->id != d->pack_id || d->pack->from != from)) {
-		d->pack = find_pack(be, from, d->user, d->packed, d->kind);
-		d->pack_id = d->pack ? d->pack->id : 0;
+	td_pack *p = NULL;
+	if (parameter) {
+		count(be);
+		if (!d->pack || d->pack->id != d->pack_id || d->pack->from != from) {
+			d->pack = find_pack(be, from, d->user, d->packed, d->kind);
+			d->pack_id = d->pack ? d->pack->id : 0;
+		}
+		p = d->pack;
 	}
-	if (!parameter || !d->pack) { // without memory for a copy that stays, one that does not
+	if (p && ++p->uses >= KEPT && !p->data && (p->data = td_alloc(p->bytes))) {
+		p->generation = 0;
+		be->packed += p->bytes;
+	}
+	if (!p || !p->data) { // a copy for this once
 		pack(be, d, from, be->reorder);
 		return (uintptr_t)be->reorder;
 	}
-	if (d->pack->generation != be->generation) {
-		pack(be, d, from, d->pack->data);
-		d->pack->generation = be->generation;
+	if (p->generation != be->generation) {
+		pack(be, d, from, p->data);
+		p->generation = be->generation;
 	}
-	return (uintptr_t)d->pack->data;
+	return (uintptr_t)p->data;
 }
 
 void td_dn_free(dn *d) {

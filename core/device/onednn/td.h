@@ -66,6 +66,7 @@ struct td_backend {
 	size_t reorder_size;
 	td_half half[2];
 	uint64_t generation; // counts changes of parameters
+	uint64_t counted;    // the generation whose uses of packed copies are being counted
 	td_pack *packs;
 	uint64_t pack_ids;
 	int64_t packed; // bytes of packed copies
