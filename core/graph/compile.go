@@ -51,7 +51,8 @@ type MemoryPlan struct {
 	Constants             int64
 	Activations           int64 // each instance: inputs, outputs and what the backward pass needs
 	Workspace             int64 // shared by instances: what lives within one pass
-	Unshared              int64 // what Workspace would be without reuse
+	Accumulating          int64 // what Workspace is once Backward was in mode Accumulate
+	Unshared              int64 // what Accumulating would be without reuse
 }
 
 // Mode says what Backward does with the gradients that are in Params.Grads already.

@@ -46,7 +46,7 @@ func (p *Program) NewInstance() (*Instance, error) {
 		}
 		i.buffers[s] = b
 	}
-	if err := i.bind(); err != nil {
+	if err := i.bind(Overwrite); err != nil {
 		i.Close()
 		return nil, err
 	}
@@ -66,19 +66,30 @@ func (i *Instance) Close() {
 	i.buffer, i.buffers = nil, nil
 }
 
-// bind makes the calls when the workspace is new or has moved.
-func (i *Instance) bind() error {
+// bind makes the calls when the workspace is new or has moved, those of a Backward that adds when it is
+// the first.
+func (i *Instance) bind(mode Mode) error {
 	p := i.prog
-	if err := p.workspace.reserve(p.workspaceSize); err != nil {
+	if err := p.workspace.reserve(p.workspaceSize[mode]); err != nil {
 		return err
 	}
-	if i.version == p.workspace.version {
-		return nil
+	if i.version != p.workspace.version {
+		i.version = p.workspace.version
+		i.forward, i.effects = i.calls(p.forward, false), i.calls(p.effects, false)
+		i.backwardOverwrite, i.backwardAdd = i.calls(p.backward, true), nil
+		for _, a := range p.rest {
+			i.backwardOverwrite = append(i.backwardOverwrite,
+				call{step: &step{name: "copy", outs: 1}, args: []device.Buffer{i.of(a.from), a.into}})
+		}
 	}
-	i.version = p.workspace.version
-	i.forward, i.effects = i.calls(p.forward, false), i.calls(p.effects, false)
-	i.backwardOverwrite = i.calls(p.backward, true)
-	i.backwardAdd = nil
+	if mode == Accumulate && i.backwardAdd == nil {
+		i.bindAdd()
+	}
+	return nil
+}
+
+func (i *Instance) bindAdd() {
+	p := i.prog
 	for k, c := range i.calls(p.backward, false) {
 		i.backwardAdd = append(i.backwardAdd, c)
 		for _, a := range p.accumulate[p.backward[k]] {
@@ -87,10 +98,7 @@ func (i *Instance) bind() error {
 	}
 	for _, a := range p.rest {
 		i.backwardAdd = append(i.backwardAdd, i.accumulation(a))
-		i.backwardOverwrite = append(i.backwardOverwrite,
-			call{step: &step{name: "copy", outs: 1}, args: []device.Buffer{i.of(a.from), a.into}})
 	}
-	return nil
 }
 
 func (i *Instance) accumulation(a *accumulation) call {
@@ -153,7 +161,7 @@ func (i *Instance) Input(name string) device.Buffer {
 // Forward computes the outputs. Errors are those of Backend.Alloc, when the shared workspace must
 // grow, and of operations that run on the host.
 func (i *Instance) Forward() error {
-	if err := i.bind(); err != nil {
+	if err := i.bind(Overwrite); err != nil {
 		return err
 	}
 	return i.run(i.forward, false)
@@ -179,7 +187,7 @@ func (i *Instance) SetGrad(k int, values any) { i.prog.backend.Write(i.Grad(k), 
 // CompileOptions.WRT. It needs the Forward of this instance, and may be called again after it.
 // Errors are as for Forward.
 func (i *Instance) Backward(mode Mode) error {
-	if err := i.bind(); err != nil {
+	if err := i.bind(mode); err != nil {
 		return err
 	}
 	if mode == Overwrite {

@@ -113,14 +113,20 @@ func (l *lowering) canTake(st *step, i int, in, out *storage) bool {
 }
 
 // pack gives storages of one workspace their offsets: the largest first, each as low as those allow
-// that live at the same time. It returns the size of the whole.
-func pack(storages []*storage, reuse bool) int {
+// that live at the same time. Gradients of parameters come last, as they lie in the workspace only when
+// they are added to others. It returns the size of the whole, and without them.
+func pack(storages []*storage, reuse bool) (whole, plain int) {
 	order := slices.Clone(storages)
+	late := func(s *storage) int {
+		if s.grad != nil {
+			return 1
+		}
+		return 0
+	}
 	slices.SortStableFunc(order, func(a, b *storage) int {
-		return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.def, b.def))
+		return cmp.Or(cmp.Compare(late(a), late(b)), cmp.Compare(b.size, a.size), cmp.Compare(a.def, b.def))
 	})
 	var placed []*storage // by offset
-	total := 0
 	for _, s := range order {
 		off := 0
 		for _, p := range placed {
@@ -133,11 +139,14 @@ func pack(storages []*storage, reuse bool) int {
 			off = max(off, p.off+aligned(p.size))
 		}
 		s.off = off
-		total = max(total, off+aligned(s.size))
+		whole = max(whole, off+aligned(s.size))
+		if s.grad == nil {
+			plain = whole
+		}
 		at, _ := slices.BinarySearchFunc(placed, off, func(p *storage, off int) int { return cmp.Compare(p.off, off) })
 		placed = slices.Insert(placed, at, s)
 	}
-	return total
+	return whole, plain
 }
 
 // in lists the storages of a place that have memory of their own, in order of definition.

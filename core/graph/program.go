@@ -29,7 +29,8 @@ type Program struct {
 	activations                []*storage // of one instance, in one buffer
 	own                        []*storage // of one instance, each a buffer
 
-	instanceSize, workspaceSize int
+	instanceSize                int
+	workspaceSize               [2]int // by Mode of a Backward
 	memory                      MemoryPlan
 	forwardFLOPs, backwardFLOPs float64
 }
@@ -62,14 +63,16 @@ func (p *Program) plan(l *lowering, d *gradients, options CompileOptions) error 
 	p.activations, p.own = l.in(inInstance), l.in(inOwn)
 	p.instanceSize = line(p.activations)
 	forward, backward := l.in(inForward), l.in(inBackward)
-	p.workspaceSize = max(pack(forward, !options.NoReuse), pack(backward, !options.NoReuse))
+	size, _ := pack(forward, !options.NoReuse)
+	adding, overwriting := pack(backward, !options.NoReuse)
+	p.workspaceSize = [2]int{Accumulate: max(size, adding), Overwrite: max(size, overwriting)}
 	p.forward, p.backward = l.steps[:l.forward], l.steps[l.forward:]
 
 	p.memory.Activations = int64(p.instanceSize) * 4
 	for _, s := range p.own {
 		p.memory.Activations += int64(s.size * s.dtype.Size())
 	}
-	p.memory.Workspace = int64(p.workspaceSize) * 4
+	p.memory.Workspace, p.memory.Accumulating = int64(p.workspaceSize[Overwrite])*4, int64(p.workspaceSize[Accumulate])*4
 	var sums [2]int64
 	for i, list := range [][]*storage{forward, backward} {
 		for _, s := range list {

@@ -33,6 +33,26 @@ func TestBackwardAddsOrReplaces(t *testing.T) {
 	}
 }
 
+// Gradients that are written in place need no workspace: that of a vocabulary's embedding would be most
+// of it.
+func TestWorkspaceForSumsOfGradientsComesWithTheFirstSum(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	const vocab, width = 999, 8
+	g, out := textTower(true, 2, 4, vocab, width, 1, 2)
+	r := newRig(t, g, rng, true, CompileOptions{Outputs: []*Node{out}})
+	tokenInputs(r, rng, 2, 4, vocab)
+	r.forward()
+	r.backward(Overwrite)
+	plan := r.prog.Memory()
+	if got := r.prog.workspace.Bytes(); got != plan.Workspace || got >= vocab*width*4 {
+		t.Errorf("the workspace is %d bytes, planned are %d", got, plan.Workspace)
+	}
+	r.backward(Accumulate)
+	if got := r.prog.workspace.Bytes(); got != plan.Accumulating || got < vocab*width*4 {
+		t.Errorf("with sums the workspace is %d bytes, planned are %d", got, plan.Accumulating)
+	}
+}
+
 // TestInstancesAreIndependent runs two forwards before either backward, as gradient accumulation does.
 func TestInstancesAreIndependent(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))

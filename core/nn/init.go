@@ -54,11 +54,15 @@ func BiasOf(fanIn int) Init { return Uniform(1 / math.Sqrt(float64(fanIn))) }
 // so that chunks may be filled in any order or at once.
 const chunk = 1 << 16
 
-// Fill writes initial values for an array of this name and shape. They are a function of seed, name,
-// shape and distribution alone: neither other parameters nor the number of threads matter.
-func (in Init) Fill(out []float32, seed uint64, name string, shape []int, threads int) {
-	if len(out) != elements(shape) {
-		panic("nn: initialising an array of another length")
+// FillStep is what the first element of a Fill must be a multiple of.
+const FillStep = chunk
+
+// Fill writes the initial values of elements from, from + 1, … of an array of this name and shape. They
+// are a function of seed, name, shape and distribution alone: neither other parameters nor the number of
+// threads matter, nor in how many pieces an array is filled.
+func (in Init) Fill(out []float32, from int, seed uint64, name string, shape []int, threads int) {
+	if from%FillStep != 0 || from+len(out) > elements(shape) {
+		panic("nn: initialising elements that are not of the array")
 	}
 	draw := in.sampler(shape)
 	if draw == nil {
@@ -74,7 +78,7 @@ func (in Init) Fill(out []float32, seed uint64, name string, shape []int, thread
 		part := out[c*chunk : min((c+1)*chunk, len(out))]
 		slots <- struct{}{}
 		wg.Go(func() {
-			r := rand.New(rand.NewPCG(key[0], key[1]^uint64(c)))
+			r := rand.New(rand.NewPCG(key[0], key[1]^uint64(from/chunk+c)))
 			for i := range part {
 				part[i] = float32(draw(r))
 			}

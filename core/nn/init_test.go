@@ -8,7 +8,7 @@ import (
 
 func fill(in Init, seed uint64, name string, threads int, shape ...int) []float32 {
 	out := make([]float32, elements(shape))
-	in.Fill(out, seed, name, shape, threads)
+	in.Fill(out, 0, seed, name, shape, threads)
 	return out
 }
 
@@ -73,6 +73,13 @@ func TestInitStreams(t *testing.T) {
 	}
 	if slices.Equal(a, fill(Normal(1), 1, "b", 1, n)) {
 		t.Error("the name does not change the values")
+	}
+	pieces := make([]float32, n)
+	for from := 0; from < n; from += chunk {
+		Normal(1).Fill(pieces[from:min(n, from+chunk)], from, 1, "a", []int{n}, 2)
+	}
+	if !slices.Equal(a, pieces) {
+		t.Error("filling in pieces changes the values")
 	}
 	if slices.Equal(a[:chunk], a[chunk:2*chunk]) {
 		t.Error("chunks repeat")

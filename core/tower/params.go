@@ -45,11 +45,15 @@ func newParams(b device.Backend, set *nn.Set, seed uint64, decayEmbeddings bool,
 	if err := p.alloc(); err != nil {
 		return nil, err
 	}
+	const piece = 16 * nn.FillStep // 4 MiB: a vocabulary's embedding takes 25 times that
 	var host []float32
 	for _, q := range set.Params() {
-		host = grow(host, q.Len())
-		q.Init.Fill(host, seed, q.Name, q.Shape, threads)
-		b.Write(view(b, p.store.Layout, p.store.Values, q.Name), host)
+		values := view(b, p.store.Layout, p.store.Values, q.Name)
+		for from := 0; from < q.Len(); from += piece {
+			host = grow(host, min(piece, q.Len()-from))
+			q.Init.Fill(host, from, seed, q.Name, q.Shape, threads)
+			b.Write(b.View(values, from, len(host)), host)
+		}
 	}
 	for _, s := range set.Stats() {
 		host = grow(host, s.Len())
