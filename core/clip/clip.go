@@ -84,6 +84,9 @@ type Compute struct {
 	Device    string `json:"device"`    // auto, cpu, host (the pure Go reference) or cuda:N
 	Threads   int    `json:"threads"`   // at most this many at a time; ≥ 1
 	Precision string `json:"precision"` // f32 or bf16: of an encoder's products; losses are given f32
+	// Checkpointing asks an encoder to compute its blocks' activations again in the backward pass instead of
+	// keeping them (Chen et al. 2016). Results are the same bits; one that cannot may ignore it.
+	Checkpointing bool `json:"checkpointing"`
 }
 
 // Trainable is what encoders and losses share: parameters with an optimiser.

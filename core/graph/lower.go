@@ -52,6 +52,7 @@ func (s *storage) root() *storage {
 type step struct {
 	name    string
 	scope   string
+	segment int // of the forward pass, 0 for none
 	kernel  device.Kernel
 	host    *hostOp // instead of kernel
 	scalars []float64
@@ -123,6 +124,9 @@ func (g *Graph) lower(forward, backward []*G.Node, keep []*Node) (*lowering, err
 	// Both passes are known now, and with them how often each value is used.
 	head, tail := fuse(l.steps[:l.forward:l.forward]), fuse(l.steps[l.forward:])
 	l.steps, l.forward = slices.Concat(head, tail), len(head)
+	if g.options.Checkpointing {
+		l.recompute()
+	}
 	return l, nil
 }
 
@@ -197,7 +201,7 @@ func leafStorage(n *Node, f *leaf) *storage {
 }
 
 func (l *lowering) kernel(raw *G.Node, o *op, kernel device.Kernel, args []device.Arg, in []*storage) {
-	st := &step{name: o.name, scope: o.scope, kernel: kernel, scalars: o.scalars, inPlace: -1, outs: len(args)}
+	st := &step{name: o.name, scope: o.scope, segment: o.segment, kernel: kernel, scalars: o.scalars, inPlace: -1, outs: len(args)}
 	var outs []*storage
 	next := 0
 	for i, a := range args {
@@ -282,7 +286,7 @@ func fuse(steps []*step) []*step {
 				m.Residual = true
 				args := slices.Clone(steps[j].args)
 				args[3], args[4] = residual, st.args[2]
-				steps[i] = &step{name: steps[j].name, scope: steps[j].scope, kernel: m, scalars: steps[j].scalars,
+				steps[i] = &step{name: steps[j].name, scope: steps[j].scope, segment: steps[j].segment, kernel: m, scalars: steps[j].scalars,
 					args: args, outs: 4, inPlace: -1}
 				gone[j] = true
 				break

@@ -11,6 +11,7 @@ import (
 
 // block is a pre-norm transformer block, as CLIP's.
 func block(g *Graph, x *Node, width, heads int, causal bool) *Node {
+	defer g.Segment()()
 	norm := func(name string, x *Node) *Node {
 		defer g.Scope(name)()
 		return LayerNorm(x, g.Param("weight", width), g.Param("bias", width), 1e-5)
@@ -54,8 +55,11 @@ func bottleneck(training bool, batch int) (g *Graph, out *Node) {
 	conv := func(name string, x *Node, out, k, stride int) *Node {
 		return Conv2D(x, g.Param(name+".weight", out, x.Dim(3), k, k), stride, k/2)
 	}
+	end := g.Segment()
 	x := Normalize(g.Input("images", device.U8, batch, 8, 8, 3), [3]float64{.5, .5, .5}, [3]float64{.25, .25, .25})
 	x = MaxPool(norm("bn1", conv("conv1", x, 4, 3, 1), device.ReLU), 3, 2, 1)
+	end()
+	defer g.Segment()()
 	y := norm("layer1.bn1", conv("layer1.conv1", x, 2, 1, 1), device.ReLU)
 	y = AvgPool(norm("layer1.bn2", conv("layer1.conv2", y, 2, 3, 1), device.ReLU), 2, 2)
 	y = norm("layer1.bn3", conv("layer1.conv3", y, 8, 1, 1), device.Identity)

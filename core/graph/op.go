@@ -25,6 +25,7 @@ type op struct {
 	id      uint32
 	name    string
 	scope   string
+	segment int
 	in      []*Node
 	shape   []int // of the value
 	kernel  device.Kernel
@@ -53,7 +54,7 @@ func (g *Graph) apply(o op, in ...*Node) *Node {
 	if g.bad(in...) {
 		return &Node{g: g}
 	}
-	o.g, o.id, o.scope, o.in = g, g.ops, g.where(), in
+	o.g, o.id, o.scope, o.segment, o.in = g, g.ops, g.where(), g.segment, in
 	g.ops++
 	if o.kernel != nil {
 		if g.options.BF16 {

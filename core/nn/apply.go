@@ -23,8 +23,9 @@ func (l *LayerNorm) Apply(g *Graph, x *graph.Node) *graph.Node {
 	return graph.LayerNorm(x, g.P(l.Gain), g.P(l.Shift), Eps)
 }
 
-// Apply maps x [B, T, W] to the same shape.
+// Apply maps x [B, T, W] to the same shape. The block is a segment of checkpointing.
 func (b *Block) Apply(g *Graph, x *graph.Node) *graph.Node {
+	defer g.Segment()()
 	batch, t, w := x.Dim(0), x.Dim(1), b.cfg.Width
 	end := g.Scope("attn")
 	qkv := b.qkv.Apply(g, b.ln1.Apply(g, x), Identity)
@@ -38,6 +39,7 @@ func (b *Block) Apply(g *Graph, x *graph.Node) *graph.Node {
 // applyAt is the rows of Apply's value, [B, W], that rows i32 [B] pick by their flat place b·T + t. Keys
 // and values are computed for all tokens, the rest for those of rows only.
 func (b *Block) applyAt(g *Graph, x, rows *graph.Node) *graph.Node {
+	defer g.Segment()()
 	batch, t, w := x.Dim(0), x.Dim(1), b.cfg.Width
 	end := g.Scope("attn")
 	qkv := b.qkv.Apply(g, b.ln1.Apply(g, x), Identity)
@@ -94,8 +96,9 @@ func (b *BatchNorm) Apply(g *Graph, x *graph.Node, act Activation) *graph.Node {
 	return graph.BatchNorm(x, g.P(b.Gain), g.P(b.Shift), g.S(b.Mean), g.S(b.Variance), bnMomentum, Eps, act, training)
 }
 
-// Apply maps x [B, H, W, In] to [B, H/stride, W/stride, 4·width].
+// Apply maps x [B, H, W, In] to [B, H/stride, W/stride, 4·width]. The block is a segment of checkpointing.
 func (b *Bottleneck) Apply(g *Graph, x *graph.Node) *graph.Node {
+	defer g.Segment()()
 	y := b.b1.Apply(g, b.c1.Apply(g, x), ReLU)
 	y = b.b2.Apply(g, b.c2.Apply(g, y), ReLU)
 	if b.avgDown && b.stride > 1 {

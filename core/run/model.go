@@ -112,9 +112,10 @@ func (m *model) start(ctx context.Context, at func(role string) host.StartOption
 
 // computeFor is what the plugin of a role computes with. Losses are always in float32.
 func computeFor(s *spec.Spec, role string, limits map[string]int) clip.Compute {
-	c := clip.Compute{Device: s.Device, Threads: limits[role], Precision: s.Train.Precision}
+	c := clip.Compute{Device: s.Device, Threads: limits[role], Precision: s.Train.Precision,
+		Checkpointing: s.Train.ActivationCheckpointing}
 	if role == roleLoss {
-		c.Precision = "f32"
+		c.Precision, c.Checkpointing = "f32", false
 	}
 	return c
 }

@@ -111,6 +111,8 @@ type Train struct {
 	EvalEvery       Interval `json:"eval_every"`
 	CheckpointEvery Interval `json:"checkpoint_every"`
 	KeepCheckpoints int      `json:"keep_checkpoints"`
+	// ActivationCheckpointing computes blocks again in the backward pass instead of keeping them.
+	ActivationCheckpointing bool `json:"activation_checkpointing"`
 }
 
 // ClipOptimizer is the optimiser as plugins take it.

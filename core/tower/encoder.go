@@ -97,7 +97,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	}
 	e.front, e.dim, e.backend, e.params = front, c.EmbedDim, backend, params
 	e.programs = newPrograms(backend, params, front.network)
-	e.programs.bf16 = c.Compute.Precision == "bf16"
+	e.programs.bf16, e.programs.checkpointing = c.Compute.Precision == "bf16", c.Compute.Checkpointing
 	e.programs.setProfile(e.hook())
 	e.call.Seed = c.Seed
 	e.tickets = map[clip.Ticket]flight{}

@@ -46,7 +46,9 @@ type programs struct {
 	clock     uint64
 	build     func(g *nn.Graph, batch, length int) *graph.Node
 	bf16      bool // products in bfloat16; parameters, gradients and all else in float32
-	profile   func(graph.Event)
+	// checkpointing computes blocks again in the backward pass.
+	checkpointing bool
+	profile       func(graph.Event)
 }
 
 func newPrograms(b device.Backend, p *params, build func(g *nn.Graph, batch, length int) *graph.Node) *programs {
@@ -64,7 +66,7 @@ func (c *programs) get(k programKey) (*program, error) {
 		return p, nil
 	}
 	c.evict()
-	g := nn.NewGraph(c.params.set, graph.Options{Training: k.training, BF16: c.bf16})
+	g := nn.NewGraph(c.params.set, graph.Options{Training: k.training, BF16: c.bf16, Checkpointing: c.checkpointing})
 	out := c.build(g, k.batch, k.length)
 	if !k.raw {
 		out = graph.L2Norm(out, normEps)

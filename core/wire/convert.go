@@ -16,11 +16,12 @@ func optimizerIn(o *pb.Optimizer) clip.Optimizer {
 }
 
 func computeOut(c clip.Compute) *pb.Compute {
-	return &pb.Compute{Device: c.Device, Threads: int64(c.Threads), Precision: c.Precision}
+	return &pb.Compute{Device: c.Device, Threads: int64(c.Threads), Precision: c.Precision, Checkpointing: c.Checkpointing}
 }
 
 func computeIn(c *pb.Compute) clip.Compute {
-	return clip.Compute{Device: c.GetDevice(), Threads: int(c.GetThreads()), Precision: c.GetPrecision()}
+	return clip.Compute{Device: c.GetDevice(), Threads: int(c.GetThreads()), Precision: c.GetPrecision(),
+		Checkpointing: c.GetCheckpointing()}
 }
 
 func encoderConfigOut(c clip.EncoderConfig) *pb.EncoderConfig {

@@ -45,6 +45,7 @@ func (c Case) Check(t *testing.T) {
 	}
 	t.Run("several tickets outstanding", c.severalTickets)
 	t.Run("micro-batches add up", c.accumulation)
+	t.Run("checkpointing", c.checkpointing)
 	t.Run("save and load", func(t *testing.T) { c.saveAndLoad(t, "f32") })
 	t.Run("save and load in bfloat16", func(t *testing.T) { c.saveAndLoad(t, "bf16") })
 	t.Run("load refuses", c.loadRefuses)

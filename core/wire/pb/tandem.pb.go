@@ -757,6 +757,7 @@ type Compute struct {
 	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
 	Threads       int64                  `protobuf:"varint,2,opt,name=threads,proto3" json:"threads,omitempty"`
 	Precision     string                 `protobuf:"bytes,3,opt,name=precision,proto3" json:"precision,omitempty"`
+	Checkpointing bool                   `protobuf:"varint,4,opt,name=checkpointing,proto3" json:"checkpointing,omitempty"` // activations
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -810,6 +811,13 @@ func (x *Compute) GetPrecision() string {
 		return x.Precision
 	}
 	return ""
+}
+
+func (x *Compute) GetCheckpointing() bool {
+	if x != nil {
+		return x.Checkpointing
+	}
+	return false
 }
 
 type EncoderConfig struct {
@@ -2872,11 +2880,12 @@ const file_tandem_proto_rawDesc = "" +
 	"\x05beta2\x18\x04 \x01(\x01R\x05beta2\x12\x10\n" +
 	"\x03eps\x18\x05 \x01(\x01R\x03eps\x12\x1a\n" +
 	"\bmomentum\x18\x06 \x01(\x01R\bmomentum\x12)\n" +
-	"\x10decay_embeddings\x18\a \x01(\bR\x0fdecayEmbeddings\"Y\n" +
+	"\x10decay_embeddings\x18\a \x01(\bR\x0fdecayEmbeddings\"\x7f\n" +
 	"\aCompute\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\x03R\athreads\x12\x1c\n" +
-	"\tprecision\x18\x03 \x01(\tR\tprecision\"\xfd\x01\n" +
+	"\tprecision\x18\x03 \x01(\tR\tprecision\x12$\n" +
+	"\rcheckpointing\x18\x04 \x01(\bR\rcheckpointing\"\xfd\x01\n" +
 	"\rEncoderConfig\x12\x12\n" +
 	"\x04with\x18\x01 \x01(\fR\x04with\x12\x1b\n" +
 	"\tembed_dim\x18\x02 \x01(\x03R\bembedDim\x12\x12\n" +

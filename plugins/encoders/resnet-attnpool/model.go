@@ -70,6 +70,7 @@ func (m *model) ImageSize() int { return m.cfg.ImageSize }
 
 // Build implements tower.ImageModel: u8 [B, S, S, 3] → [B, D].
 func (m *model) Build(g *nn.Graph, images *graph.Node) *graph.Node {
+	end := g.Segment()
 	x := graph.Normalize(images, m.cfg.Mean, m.cfg.Std)
 	for i, c := range m.convs {
 		x = m.norms[i].Apply(g, c.Apply(g, x), nn.ReLU)
@@ -79,6 +80,7 @@ func (m *model) Build(g *nn.Graph, images *graph.Node) *graph.Node {
 	} else {
 		x = graph.AvgPool(x, 2, 2)
 	}
+	end()
 	for i, s := range m.stages {
 		end := g.Scope(fmt.Sprintf("layer%d", i+1))
 		x = s.Apply(g, x)

@@ -57,7 +57,9 @@ func (m *model) ImageSize() int { return m.cfg.ImageSize }
 // Build implements tower.ImageModel: u8 [B, S, S, 3] → [B, D].
 func (m *model) Build(g *nn.Graph, images *graph.Node) *graph.Node {
 	b, w := images.Dim(0), m.cfg.Width
+	end := g.Segment()
 	x := m.patches.Apply(g, graph.Normalize(images, m.cfg.Mean, m.cfg.Std)) // [B, N, W]
+	end()
 	class := graph.Reshape(g.P(m.class), 1, w)
 	x = graph.Add(graph.ConcatTokens(class, x), g.P(m.positions)) // [B, 1 + N, W]
 	x = nn.PatchDropout(g, x, m.cfg.PatchDropout)
