@@ -10,10 +10,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"tandem/core/tower/towertest"
 )
 
 var runner string // the binary under test, plugins beside it
@@ -34,7 +37,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// build makes the runner and plugins as this test was built, with oneDNN or without.
 func build(dir string) error {
+	tags := "-tags="
+	if slices.Contains(towertest.Devices(), "cpu") {
+		tags += "onednn"
+	}
 	for target, source := range map[string][]string{
 		"":                  {"."},
 		"plugins/datasets/": {"../../plugins/datasets/emoji", "../../plugins/datasets/fashion-mnist", "../../plugins/datasets/csv"},
@@ -44,7 +52,7 @@ func build(dir string) error {
 		if err := os.MkdirAll(filepath.Join(dir, target), 0o755); err != nil {
 			return err
 		}
-		cmd := exec.Command("go", append([]string{"build", "-o", filepath.Join(dir, target) + "/"}, source...)...)
+		cmd := exec.Command("go", append([]string{"build", tags, "-o", filepath.Join(dir, target) + "/"}, source...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build %v: %w\n%s", source, err, out)
 		}

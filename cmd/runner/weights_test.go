@@ -3,7 +3,6 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
-	"hash/fnv"
 	"image"
 	"image/color"
 	"image/png"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"tandem/core/tower/towertest"
 	"tandem/core/weights"
 )
 
@@ -68,21 +68,7 @@ func TestWeightsSurviveTheRoundTrip(t *testing.T) {
 // of the encoders' golden files.
 func TestEmbedGivesOpenCLIPsFeatures(t *testing.T) {
 	dir := t.TempDir()
-	var pic, text struct {
-		With     json.RawMessage
-		EmbedDim int `json:"embed_dim"`
-		Captions []string
-		Eval     []float64
-	}
-	for file, into := range map[string]any{"vit/testdata/tok.json": &pic, "transformer/testdata/argmax.json": &text} {
-		raw, err := os.ReadFile(filepath.Join("../../plugins/encoders", file))
-		if err == nil {
-			err = json.Unmarshal(raw, into)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	pic, text := expected(t, "vit/testdata/gelu-tok"), expected(t, "transformer/testdata/argmax")
 	if pic.EmbedDim != text.EmbedDim {
 		t.Fatal("the golden files are of different widths")
 	}
@@ -96,15 +82,15 @@ func TestEmbedGivesOpenCLIPsFeatures(t *testing.T) {
 	write(t, dir, "golden.yaml", string(config))
 	write(t, dir, "texts.txt", strings.Join(text.Captions, "\n"))
 	golden(t, filepath.Join(dir, "golden.safetensors"), dir)
-	pictures(t, dir, len(pic.Eval)/pic.EmbedDim, 16)
+	pictures(t, dir, pic.Batch, 16)
 	must(t, dir, "embed", "--weights", "golden.safetensors", "--spec", "golden.yaml", "--images", "pictures", "--texts", "texts.txt", "--out", "out.safetensors")
-	for name, want := range map[string][]float64{"image_features": pic.Eval, "text_features": text.Eval} {
+	for name, want := range map[string][]float32{"image_features": pic.eval, "text_features": text.eval} {
 		got := features(t, dir, "out.safetensors", name)
 		if len(got) != len(want) {
 			t.Fatalf("%s: %d values, want %d", name, len(got), len(want))
 		}
 		for i, v := range got {
-			if math.Abs(float64(v)-want[i]) > 1e-5 {
+			if math.Abs(float64(v-want[i])) > 1e-5 {
 				t.Errorf("%s: value %d is %g, want %g", name, i, v, want[i])
 				break
 			}
@@ -127,6 +113,31 @@ func TestEmbedGivesOpenCLIPsFeatures(t *testing.T) {
 	}
 }
 
+// openCLIP is what OpenCLIP made of the parameters and inputs of core/tower/towertest.
+type openCLIP struct {
+	With     json.RawMessage
+	EmbedDim int `json:"embed_dim"`
+	Batch    int
+	Captions []string
+	eval     []float32
+}
+
+func expected(t *testing.T, file string) (g openCLIP) {
+	t.Helper()
+	f, err := weights.Open(filepath.Join("../../plugins/encoders", file+".safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := json.Unmarshal([]byte(f.Metadata()["golden"]), &g); err != nil {
+		t.Fatal(err)
+	}
+	if g.eval, err = f.F32("eval"); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
 func features(t *testing.T, dir, file, name string) []float32 {
 	t.Helper()
 	f, err := weights.Open(filepath.Join(dir, file))
@@ -143,7 +154,7 @@ func features(t *testing.T, dir, file, name string) []float32 {
 
 func equal(a, b []float32) bool { return bytes.Equal(weights.Bytes(a), weights.Bytes(b)) && len(a) > 0 }
 
-// golden writes the parameters of the golden files (core/tower/towertest/golden.py). Their names and
+// golden writes the parameters of the golden files (tools/goldens/openclip/towers.py). Their names and
 // shapes are those of a run's export, since the golden files hold results only.
 func golden(t *testing.T, file, dir string) {
 	t.Helper()
@@ -159,7 +170,7 @@ func golden(t *testing.T, file, dir string) {
 		info, _ := f.Info(name)
 		v := make([]float32, info.Bytes()/4)
 		for i := range v {
-			v[i] = goldenValue(name, info.Shape, i)
+			v[i] = towertest.Value(name, info.Shape, i)
 		}
 		if name == "logit_scale" {
 			v[0] = 2
@@ -171,7 +182,7 @@ func golden(t *testing.T, file, dir string) {
 	}
 }
 
-// pictures writes n pictures of golden.py as PNG files.
+// pictures writes n pictures of towers.py as PNG files.
 func pictures(t *testing.T, dir string, n, side int) {
 	t.Helper()
 	if err := os.Mkdir(filepath.Join(dir, "pictures"), 0o755); err != nil {
@@ -180,7 +191,7 @@ func pictures(t *testing.T, dir string, n, side int) {
 	for k := range n {
 		img := image.NewRGBA(image.Rect(0, 0, side, side))
 		for p := range side * side {
-			at := func(c int) byte { return byte((uniform("pictures", (k*side*side+p)*3+c) + 1) * 128) }
+			at := func(c int) byte { return byte((towertest.Uniform("pictures", (k*side*side+p)*3+c) + 1) * 128) }
 			img.SetRGBA(p%side, p/side, color.RGBA{at(0), at(1), at(2), 255})
 		}
 		var b bytes.Buffer
@@ -189,30 +200,4 @@ func pictures(t *testing.T, dir string, n, side int) {
 		}
 		write(t, dir, "pictures/"+string(rune('a'+k))+".png", b.String())
 	}
-}
-
-func goldenValue(name string, shape []int, i int) float32 {
-	u := uniform(name, i)
-	switch {
-	case len(shape) > 1:
-		n := 1
-		for _, d := range shape[1:] {
-			n *= d
-		}
-		return float32(u * math.Sqrt(3/float64(n)))
-	case strings.HasSuffix(name, "weight"):
-		return float32(1 + .3*u)
-	}
-	return float32(.3 * u)
-}
-
-// uniform is number i of the stream of a name, in [-1, 1): splitmix64 of FNV-1a(name) and i.
-func uniform(name string, i int) float64 {
-	h := fnv.New64a()
-	h.Write([]byte(name))
-	z := h.Sum64() + uint64(i)*0x9E3779B97F4A7C15
-	z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
-	z = (z ^ z>>27) * 0x94D049BB133111EB
-	z ^= z >> 31
-	return float64(z>>11)/(1<<52) - 1
 }

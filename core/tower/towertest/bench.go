@@ -33,7 +33,7 @@ func Benchmark(b *testing.B, open func(...tower.Option) clip.Encoder, with strin
 	}
 	grad := tensor.New(tensor.F32, n, embedDim)
 	for i := range grad.F32() {
-		grad.F32()[i] = float32(uniform("cotangent", i)) / float32(n)
+		grad.F32()[i] = float32(Uniform("cotangent", i)) / float32(n)
 	}
 	step := 0
 	once := func() {

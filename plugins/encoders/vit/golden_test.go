@@ -9,7 +9,7 @@ import (
 
 // Embeddings, gradients of every parameter and running statistics are OpenCLIP's.
 func TestAgreesWithOpenCLIP(t *testing.T) {
-	files, _ := filepath.Glob("testdata/*.json")
+	files, _ := filepath.Glob("testdata/*.safetensors")
 	if len(files) == 0 {
 		t.Fatal("no golden files")
 	}
