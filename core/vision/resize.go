@@ -1,6 +1,13 @@
 package vision
 
-import "math"
+import (
+	"math"
+
+	"tandem/core/vision/resample"
+)
+
+// vectorised is off in tests that compare with the portable code.
+var vectorised = resample.Available
 
 // precision is the number of fraction bits of Pillow's fixed-point weights.
 const precision = 22
@@ -19,7 +26,7 @@ type Resizer struct {
 }
 
 // weights are the filter taps of one axis: output i reads first[i] … first[i]+count[i]-1 with
-// taps[i*size:].
+// taps[i*size:]. size is even, and taps after count[i] are 0.
 type weights struct {
 	first, count []int
 	taps         []int32
@@ -42,10 +49,8 @@ func (r *Resizer) Window(dst []byte, src Picture, w, h, x, y, ww, wh int) {
 	rows := src.Crop(0, top, src.W, bottom-top)
 	if src.W != w {
 		r.h.compute(src.W, w, x, ww)
-		if need := 3 * ww * rows.H; cap(r.tmp) < need {
-			r.tmp = make([]byte, need)
-		}
-		tmp := Picture{W: ww, H: rows.H, Stride: 3 * ww, Pix: r.tmp[:3*ww*rows.H]}
+		r.tmp = grow(r.tmp, 3*ww*rows.H)
+		tmp := Picture{W: ww, H: rows.H, Stride: 3 * ww, Pix: r.tmp}
 		r.h.horizontal(tmp, rows)
 		rows = tmp
 	} else { // weights of an axis that keeps its length are exactly 1
@@ -66,7 +71,7 @@ func (k *weights) compute(in, out, from, n int) {
 	scale := float64(in) / float64(out)
 	stretch := max(scale, 1)
 	support, shrink := 2*stretch, 1/stretch
-	k.size = int(math.Ceil(support))*2 + 1
+	k.size = int(math.Ceil(support))*2 + 2
 	k.first, k.count = grow(k.first, n), grow(k.count, n)
 	k.taps, k.line = grow(k.taps, n*k.size), grow(k.line, k.size)
 	for i := range n {
@@ -92,6 +97,7 @@ func (k *weights) compute(in, out, from, n int) {
 				taps[j] = int32(w + .5)
 			}
 		}
+		clear(taps[hi-lo : k.size])
 		k.first[i], k.count[i] = lo, hi-lo
 	}
 }
@@ -110,7 +116,13 @@ func cubic(x float64) float64 {
 }
 
 func (k *weights) horizontal(dst, src Picture) {
-	for y := range src.H {
+	done := 0
+	// Rows reads beyond each row, and after the last ones there may be nothing.
+	if room := len(src.Pix) - 3*src.W - resample.Slack; vectorised && room >= 0 {
+		done = min(src.H, room/src.Stride+1)
+		resample.Rows(dst.Pix, src.Pix, src.Stride, done, k.taps, k.size, k.first, k.count)
+	}
+	for y := done; y < src.H; y++ {
 		in, out := src.Row(y), dst.Row(y)
 		for i := range dst.W {
 			taps := k.taps[i*k.size:][:k.count[i]]
@@ -130,6 +142,10 @@ func (k *weights) horizontal(dst, src Picture) {
 
 // vertical mixes the rows of src, whose row 0 is row top of the unscaled picture.
 func (r *Resizer) vertical(dst []byte, src Picture, w, h, top int) {
+	if vectorised {
+		resample.Columns(dst, src.Pix, src.Stride, top, 3*w, r.v.taps, r.v.size, r.v.first, r.v.count)
+		return
+	}
 	r.acc = grow(r.acc, 3*w)
 	acc := r.acc
 	for i := range h {

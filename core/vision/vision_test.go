@@ -192,3 +192,29 @@ func BenchmarkEvaluate256To224(b *testing.B) {
 		r.Evaluate(dst, src, 224)
 	}
 }
+
+func TestVectorisedResamplingIsThePortableOne(t *testing.T) {
+	if !vectorised {
+		t.Skip("no AVX2 here")
+	}
+	defer func() { vectorised = true }()
+	s := random.New(4, "sizes")
+	var fast, portable Resizer
+	for range 300 {
+		w, h, tw, th := 1+s.IntN(150), 1+s.IntN(70), 1+s.IntN(120), 1+s.IntN(90)
+		whole := NewPicture(w, h)
+		for i := range whole.Pix {
+			whole.Pix[i] = byte(s.Uint64()) | -byte(s.Uint64()&1) // noise, half of it white
+		}
+		cw, ch := 1+s.IntN(w), 1+s.IntN(h)
+		src := whole.Crop(w-cw, h-ch, cw, ch) // to the last byte
+		got, want := make([]byte, 3*tw*th), make([]byte, 3*tw*th)
+		vectorised = true
+		fast.Resize(got, src, tw, th)
+		vectorised = false
+		portable.Resize(want, src, tw, th)
+		if !bytes.Equal(got, want) {
+			t.Fatalf("%d × %d to %d × %d differs", src.W, src.H, tw, th)
+		}
+	}
+}

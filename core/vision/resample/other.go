@@ -1,0 +1,19 @@
+//go:build !cgo || !amd64
+
+package resample
+
+// Available says whether Rows and Columns may be called.
+const Available = false
+
+// Slack is 0 where there is nothing to call.
+const Slack = 0
+
+// Rows panics.
+func Rows(dst, src []byte, stride, rows int, taps []int32, size int, first, count []int) {
+	panic("resample: not available")
+}
+
+// Columns panics.
+func Columns(dst, src []byte, stride, top, n int, taps []int32, size int, first, count []int) {
+	panic("resample: not available")
+}
