@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"tandem/core/fault"
@@ -16,6 +17,12 @@ type golden struct {
 	Clean string
 	IDs   []int32 // under testdata/merges.txt
 	Full  []int32 // under the published merges
+
+	// Long texts start with a unit so many times.
+	TextUnit   string `json:"text_unit"`
+	TextTimes  int    `json:"text_times"`
+	CleanUnit  string `json:"clean_unit"`
+	CleanTimes int    `json:"clean_times"`
 }
 
 func goldens(t *testing.T) []golden {
@@ -27,6 +34,10 @@ func goldens(t *testing.T) []golden {
 	var list []golden
 	if err := json.Unmarshal(data, &list); err != nil {
 		t.Fatal(err)
+	}
+	for i, g := range list {
+		list[i].Text = strings.Repeat(g.TextUnit, g.TextTimes) + g.Text
+		list[i].Clean = strings.Repeat(g.CleanUnit, g.CleanTimes) + g.Clean
 	}
 	if len(list) < 300 {
 		t.Fatalf("only %d goldens", len(list))

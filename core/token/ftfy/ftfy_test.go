@@ -33,7 +33,7 @@ func TestTextsAreRepairedAsByThePythonLibrary(t *testing.T) {
 			}
 		}
 	}
-	if wrong > 0 || changed < 500 {
+	if wrong > 0 || changed < 400 {
 		t.Errorf("%d of %d texts are wrong, ftfy changes %d", wrong, len(pairs), changed)
 	}
 }

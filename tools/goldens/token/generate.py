@@ -42,6 +42,15 @@ def row(tokenizer, text):
     return ids if len(ids) <= 4 * CONTEXT else ids[: CONTEXT - 1] + ids[-1:]
 
 
+def short(name, text):
+    """A long text as what it repeats, and its tail: "unit" × "times" + rest."""
+    for n in range(1, len(text) // 100):
+        unit, times = text[:n], len(text) // n
+        if text[: n * times] == unit * times:
+            return {name: text[n * times :], name + "_unit": unit, name + "_times": times}
+    return {name: text}
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     out = pathlib.Path("core/token/testdata")
@@ -54,7 +63,7 @@ def main():
     small = module.SimpleTokenizer("/tmp/golden-merges.gz")
     full = module.SimpleTokenizer(str(folder / "bpe_simple_vocab_16e6.txt.gz"))
     golden = [
-        {"text": t, "clean": module._clean_lower(t), "ids": row(small, t), "full": row(full, t)}
+        {**short("text", t), **short("clean", module._clean_lower(t)), "ids": row(small, t), "full": row(full, t)}
         for t in TEXTS
     ]
     entries = ",\n".join(json.dumps(g, ensure_ascii=True) for g in golden)

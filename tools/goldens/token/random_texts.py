@@ -61,7 +61,7 @@ def damaged():
 
 def main():
     random.seed(1)
-    texts = dict.fromkeys(damaged() for _ in range(int((sys.argv + ["1500"])[1])))
+    texts = dict.fromkeys(damaged() for _ in range(int((sys.argv + ["800"])[1])))
     rows = ",\n".join(json.dumps([t, ftfy.fix_text(t)]) for t in texts)
     open("core/token/ftfy/testdata/random.json", "w").write("[\n" + rows + "\n]\n")
 
