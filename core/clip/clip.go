@@ -323,6 +323,9 @@ type DatasetInfo struct {
 	Digest  string // hex sha256 that changes when the samples do
 	Skipped int    // records refused while opening
 	Note    string // one line for a person: source, licence
+	// Fixed says that a sample's picture in training is the same whatever epoch and seed: nothing is
+	// cropped, flipped or altered at random. Captions may change all the same.
+	Fixed bool
 }
 
 // BatchRequest asks for samples. Their content is a pure function of (config, Epoch, index).
@@ -332,6 +335,9 @@ type BatchRequest struct {
 	Train   bool // augment and sample one caption; false: evaluation transform, all captions
 	// Into, when not nil, is u8 [len(Indices), S, S, 3] to write the pictures to.
 	Into *tensor.Tensor
+	// NoImages says that the pictures are not wanted: they need not be read, and Batch.Images may be
+	// nil. Whether a picture can be read is not found out then, so that nothing is replaced.
+	NoImages bool
 }
 
 // SampleFault is a sample that could not be read.
@@ -344,7 +350,7 @@ type SampleFault struct {
 // Batch is B = len(Indices) samples in the order asked for. A sample that cannot be read is replaced
 // by the next readable one and reported in Faults, unless the dataset is configured to fail.
 type Batch struct {
-	Images   *tensor.Tensor     // u8 [B, S, S, 3]; the request's Into when that was set
+	Images   *tensor.Tensor     // u8 [B, S, S, 3]; the request's Into when that was set; nil after NoImages
 	Captions []string           // one per sample
 	All      [][]string         // every caption of each sample; only when !Train
 	Keys     []string           // stable names of the samples: "1f600/google"

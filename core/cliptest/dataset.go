@@ -45,6 +45,8 @@ var datasetRules = []rule[datasetCase]{
 	{"independence", datasetCase.independence},
 	{"epochs", datasetCase.epochs},
 	{"into", datasetCase.into},
+	{"without images", datasetCase.withoutImages},
+	{"fixed", datasetCase.fixed},
 	{"several batches at once", datasetCase.concurrent},
 	{"captions", datasetCase.captions},
 	{"cancellation", datasetCase.cancellation},

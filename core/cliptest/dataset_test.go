@@ -30,6 +30,7 @@ func (d *plain) Configure(_ context.Context, c clip.DatasetConfig) (clip.Dataset
 	}
 	d.c, d.configured, d.busy = c, true, make(chan struct{}, 1)
 	info := clip.DatasetInfo{Len: 40, Digest: "x", Targets: []clip.Target{{Name: "parity", Classes: []string{"even", "odd"}}}}
+	info.Fixed = c.Augment == nil || d.broken == "calls crops fixed"
 	if d.broken == "promises too much" {
 		info.Len++
 	}
@@ -68,6 +69,8 @@ func (d *plain) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, er
 			colour += 50 * (1 + q.Epoch)
 		}
 		switch d.broken {
+		case "moves what is fixed":
+			colour += q.Epoch
 		case "is not deterministic":
 			colour += d.calls
 		case "mixes samples":
@@ -78,6 +81,10 @@ func (d *plain) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, er
 		}
 		caption, label := string(rune('A'+index)), int32(index%2)
 		switch d.broken {
+		case "knows pictures only":
+			if q.NoImages {
+				caption = "?"
+			}
 		case "has no captions":
 			caption = ""
 		case "mislabels":
@@ -127,6 +134,9 @@ func TestEveryDatasetRuleCanBeBroken(t *testing.T) {
 		"augments evaluation":  "epochs",
 		"crops once":           "epochs",
 		"ignores into":         "into",
+		"knows pictures only":  "without images",
+		"calls crops fixed":    "fixed",
+		"moves what is fixed":  "fixed",
 		"one at a time":        "several batches at once",
 		"repeats captions":     "captions",
 		"does not hear":        "cancellation",

@@ -98,7 +98,7 @@ func datasetConfigIn(c *pb.DatasetConfig) clip.DatasetConfig {
 }
 
 func datasetInfoOut(i clip.DatasetInfo) *pb.DatasetInfo {
-	out := &pb.DatasetInfo{Len: int64(i.Len), Digest: i.Digest, Skipped: int64(i.Skipped), Note: valid(i.Note)}
+	out := &pb.DatasetInfo{Len: int64(i.Len), Digest: i.Digest, Skipped: int64(i.Skipped), Note: valid(i.Note), Fixed: i.Fixed}
 	for _, t := range i.Targets {
 		out.Targets = append(out.Targets, &pb.Target{Name: valid(t.Name), Classes: validAll(t.Classes)})
 	}
@@ -106,7 +106,7 @@ func datasetInfoOut(i clip.DatasetInfo) *pb.DatasetInfo {
 }
 
 func datasetInfoIn(i *pb.DatasetInfo) clip.DatasetInfo {
-	out := clip.DatasetInfo{Len: int(i.Len), Digest: i.Digest, Skipped: int(i.Skipped), Note: i.Note}
+	out := clip.DatasetInfo{Len: int(i.Len), Digest: i.Digest, Skipped: int(i.Skipped), Note: i.Note, Fixed: i.Fixed}
 	for _, t := range i.Targets {
 		out.Targets = append(out.Targets, clip.Target{Name: t.Name, Classes: t.Classes})
 	}

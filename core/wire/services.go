@@ -150,7 +150,7 @@ func (d *datasetServer) Batch(ctx context.Context, q *pb.BatchRequest) (*pb.Batc
 		if err != nil {
 			return nil, err
 		}
-		request := clip.BatchRequest{Epoch: int(q.Epoch), Train: q.Train, Into: into, Indices: make([]int, len(q.Indices))}
+		request := clip.BatchRequest{Epoch: int(q.Epoch), Train: q.Train, Into: into, NoImages: q.NoImages, Indices: make([]int, len(q.Indices))}
 		for i, index := range q.Indices {
 			request.Indices[i] = int(index)
 		}
@@ -165,6 +165,10 @@ func (d *datasetServer) Batch(ctx context.Context, q *pb.BatchRequest) (*pb.Batc
 		}
 		out := batchOut(batch)
 		out.StartNanos, out.KernelNanos = start, took
+		if q.NoImages {
+			batch.Images.Free()
+			return out, nil
+		}
 		out.Images, err = d.s.window.answer("pictures", batch.Images, q.Out)
 		return out, err
 	})

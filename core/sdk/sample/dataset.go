@@ -54,7 +54,7 @@ func (d *dataset) Configure(ctx context.Context, c clip.DatasetConfig) (clip.Dat
 		return none, fault.New(fault.NotFound, "the dataset has no samples (%d records refused)", set.Skipped)
 	}
 	d.set = newReader(set, c)
-	return set.info(), nil
+	return set.info(c.Augment), nil
 }
 
 // Batch implements clip.Dataset.

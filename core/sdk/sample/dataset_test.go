@@ -295,3 +295,29 @@ func TestSplitsAreDisjointAndTogetherEverything(t *testing.T) {
 		t.Error("a split without a fraction passes")
 	}
 }
+
+// Without pictures nothing is opened, and everything else is as it was.
+func TestWithoutImagesNothingIsOpened(t *testing.T) {
+	opened := 0
+	d := New(func(context.Context, clip.DatasetConfig) (*Set, error) {
+		return &Set{Samples: []Sample{{Key: "a", Captions: []string{"x", "y"}}}, Direct: true,
+			Open: func(int) (vision.Picture, error) { opened++; return vision.NewPicture(1, 1), nil }}, nil
+	})
+	info, err := d.Configure(t.Context(), clip.DatasetConfig{ImageSize: 2, Threads: 1})
+	if err != nil || !info.Fixed {
+		t.Fatalf("fixed: %v (%v)", info.Fixed, err)
+	}
+	for epoch := range 5 {
+		q := clip.BatchRequest{Indices: []int{0}, Epoch: epoch, Train: true}
+		with, err := d.Batch(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := opened
+		q.NoImages = true
+		without, err := d.Batch(t.Context(), q)
+		if err != nil || without.Images != nil || opened != n || without.Captions[0] != with.Captions[0] || without.Keys[0] != "a" {
+			t.Errorf("epoch %d: %+v, %d pictures opened (%v)", epoch, without, opened-n, err)
+		}
+	}
+}

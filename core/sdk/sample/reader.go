@@ -2,6 +2,7 @@ package sample
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -49,20 +50,26 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 		}
 	}
 	images := q.Into
-	if images == nil {
+	if q.NoImages {
+		images = nil
+	} else if images == nil {
 		images = tensor.New(tensor.U8, n, r.size, r.size, 3)
 	} else if want := (tensor.Shape{n, r.size, r.size, 3}); images.DType != tensor.U8 || !images.Shape.Equal(want) {
 		return nil, fault.New(fault.Invalid, "pictures go into %v %v, want u8 %v", images.DType, images.Shape, want)
 	}
-	pixels := images.U8()
-	from := make([]int, n) // the sample that each position was filled from
+	from := slices.Clone(q.Indices) // the sample that each position was filled from
 	faults := make([][]clip.SampleFault, n)
-	err := r.each(ctx, n, func(at int, tool *vision.Resizer) error {
-		var err error
-		from[at], faults[at], err = r.fill(ctx, pixels[at*each:][:each], q.Indices[at], q, tool)
-		return err
-	})
-	if err != nil {
+	if images != nil {
+		pixels := images.U8()
+		err := r.each(ctx, n, func(at int, tool *vision.Resizer) error {
+			var err error
+			from[at], faults[at], err = r.fill(ctx, pixels[at*each:][:each], q.Indices[at], q, tool)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	} else if err := canceled(ctx); err != nil {
 		return nil, err
 	}
 	b := &clip.Batch{Images: images, Captions: make([]string, n), Keys: make([]string, n), Groups: make([]int64, n),

@@ -52,9 +52,10 @@ type Set struct {
 	Note    string // one line for a person: source, licence
 }
 
-// info describes the set.
-func (s *Set) info() clip.DatasetInfo {
-	return clip.DatasetInfo{Len: len(s.Samples), Targets: s.Targets, Digest: s.digest(), Skipped: s.Skipped, Note: s.Note}
+// info describes the set under a training transform.
+func (s *Set) info(a *clip.Augment) clip.DatasetInfo {
+	return clip.DatasetInfo{Len: len(s.Samples), Targets: s.Targets, Digest: s.digest(), Skipped: s.Skipped, Note: s.Note,
+		Fixed: crop(a) == nil && s.Alter == nil}
 }
 
 // digest covers everything that a batch is made of; lengths go in so that no two lists run together.

@@ -2143,6 +2143,7 @@ type DatasetInfo struct {
 	Digest        string                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	Skipped       int64                  `protobuf:"varint,4,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	Note          string                 `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
+	Fixed         bool                   `protobuf:"varint,6,opt,name=fixed,proto3" json:"fixed,omitempty"` // training pictures are the same whatever epoch and seed
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
 	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2214,6 +2215,13 @@ func (x *DatasetInfo) GetNote() string {
 	return ""
 }
 
+func (x *DatasetInfo) GetFixed() bool {
+	if x != nil {
+		return x.Fixed
+	}
+	return false
+}
+
 func (x *DatasetInfo) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
@@ -2234,7 +2242,9 @@ type BatchRequest struct {
 	Epoch   int64                  `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Train   bool                   `protobuf:"varint,3,opt,name=train,proto3" json:"train,omitempty"`
 	// out is where the pictures are to be written; absent: give them inline.
-	Out           *Tensor `protobuf:"bytes,4,opt,name=out,proto3" json:"out,omitempty"`
+	Out *Tensor `protobuf:"bytes,4,opt,name=out,proto3" json:"out,omitempty"`
+	// no_images says that pictures are not wanted: the answer needs none, and none is to be decoded.
+	NoImages      bool `protobuf:"varint,5,opt,name=no_images,json=noImages,proto3" json:"no_images,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2295,6 +2305,13 @@ func (x *BatchRequest) GetOut() *Tensor {
 		return x.Out
 	}
 	return nil
+}
+
+func (x *BatchRequest) GetNoImages() bool {
+	if x != nil {
+		return x.NoImages
+	}
+	return false
 }
 
 type SampleFault struct {
@@ -2447,7 +2464,7 @@ func (x *Ints) GetValues() []int32 {
 
 type BatchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Images        *Tensor                `protobuf:"bytes,1,opt,name=images,proto3" json:"images,omitempty"` // u8 [B, S, S, 3], in out when that was given
+	Images        *Tensor                `protobuf:"bytes,1,opt,name=images,proto3" json:"images,omitempty"` // u8 [B, S, S, 3], in out when that was given; absent after no_images
 	Captions      []string               `protobuf:"bytes,2,rep,name=captions,proto3" json:"captions,omitempty"`
 	All           []*Strings             `protobuf:"bytes,3,rep,name=all,proto3" json:"all,omitempty"`
 	Keys          []string               `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
@@ -3014,21 +3031,23 @@ const file_tandem_proto_rawDesc = "" +
 	"\tcache_dir\x18\x06 \x01(\tR\bcacheDir\"6\n" +
 	"\x06Target\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aclasses\x18\x02 \x03(\tR\aclasses\"\xd6\x01\n" +
+	"\aclasses\x18\x02 \x03(\tR\aclasses\"\xec\x01\n" +
 	"\vDatasetInfo\x12\x10\n" +
 	"\x03len\x18\x01 \x01(\x03R\x03len\x12+\n" +
 	"\atargets\x18\x02 \x03(\v2\x11.tandem.v1.TargetR\atargets\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x18\n" +
 	"\askipped\x18\x04 \x01(\x03R\askipped\x12\x12\n" +
-	"\x04note\x18\x05 \x01(\tR\x04note\x12!\n" +
+	"\x04note\x18\x05 \x01(\tR\x04note\x12\x14\n" +
+	"\x05fixed\x18\x06 \x01(\bR\x05fixed\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
-	"startNanos\"y\n" +
+	"startNanos\"\x96\x01\n" +
 	"\fBatchRequest\x12\x18\n" +
 	"\aindices\x18\x01 \x03(\x03R\aindices\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x14\n" +
 	"\x05train\x18\x03 \x01(\bR\x05train\x12#\n" +
-	"\x03out\x18\x04 \x01(\v2\x11.tandem.v1.TensorR\x03out\"G\n" +
+	"\x03out\x18\x04 \x01(\v2\x11.tandem.v1.TensorR\x03out\x12\x1b\n" +
+	"\tno_images\x18\x05 \x01(\bR\bnoImages\"G\n" +
 	"\vSampleFault\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x03R\x05index\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x10\n" +
