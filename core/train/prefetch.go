@@ -4,16 +4,15 @@ import (
 	"context"
 	"slices"
 
-	"tandem/core/clip"
 	"tandem/core/fault"
 )
 
 // microBatches are the parts of one step's batch.
-type microBatches []*clip.Batch
+type microBatches []*micro
 
 func (m microBatches) free() {
 	for _, b := range m {
-		b.Images.Free()
+		b.free()
 	}
 }
 
@@ -31,9 +30,11 @@ func (t *Trainer) prefetch(ctx context.Context, step int) *prefetcher {
 	go func() {
 		defer close(p.out)
 		order := orders{cfg: &t.cfg}
+		seen := &recent{keep: t.cfg.Prefetch + 2} // beside those ahead, one in hand and one that computes
 		for ; step < t.cfg.Steps; step++ {
 			epoch, indices := order.batch(step)
-			micros, err := t.fetch(ctx, epoch, slices.Clone(indices))
+			seen.next()
+			micros, err := t.fetch(ctx, epoch, slices.Clone(indices), seen)
 			select {
 			case p.out <- fetched{micros, err}:
 			case <-ctx.Done():
@@ -48,10 +49,10 @@ func (t *Trainer) prefetch(ctx context.Context, step int) *prefetcher {
 	return p
 }
 
-func (t *Trainer) fetch(ctx context.Context, epoch int, indices []int) (microBatches, error) {
+func (t *Trainer) fetch(ctx context.Context, epoch int, indices []int, seen *recent) (microBatches, error) {
 	var micros microBatches
 	for part := range slices.Chunk(indices, t.cfg.MicroBatchSize) {
-		b, err := t.parts.Data.Batch(ctx, clip.BatchRequest{Indices: part, Epoch: epoch, Train: true})
+		b, err := t.fetchMicro(ctx, epoch, part, seen)
 		if err != nil {
 			micros.free()
 			return nil, err

@@ -29,6 +29,11 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 		return r, err
 	}
 	defer micros.free()
+	for _, b := range micros {
+		if err := t.recall(ctx, b); err != nil {
+			return r, err
+		}
+	}
 	lap(PhaseData)
 	for _, b := range micros {
 		for _, f := range b.Faults {
@@ -89,7 +94,7 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 }
 
 // whole is a step's forward, loss and backward when the batch is one micro-batch.
-func (t *Trainer) whole(ctx context.Context, b *clip.Batch, lap func(Phase)) (*clip.LossResult, error) {
+func (t *Trainer) whole(ctx context.Context, b *micro, lap func(Phase)) (*clip.LossResult, error) {
 	embs, tickets, err := t.forward(ctx, b, clip.Train, 0, false)
 	defer freeAll(embs[:])
 	if err != nil {
@@ -155,7 +160,7 @@ func (t *Trainer) accumulated(ctx context.Context, micros microBatches, lap func
 
 // forward embeds a micro-batch. again says that it was embedded before in this step, so that only those
 // towers are forwarded that have a backward pass to come.
-func (t *Trainer) forward(ctx context.Context, b *clip.Batch, mode clip.Mode, micro int, again bool) (embs [2]*tensor.Tensor, tickets [2]clip.Ticket, err error) {
+func (t *Trainer) forward(ctx context.Context, b *micro, mode clip.Mode, micro int, again bool) (embs [2]*tensor.Tensor, tickets [2]clip.Ticket, err error) {
 	step := t.state.Step
 	requests := [2]clip.ForwardRequest{
 		{Images: b.Images, Mode: mode, Step: step, Micro: micro},
@@ -166,7 +171,14 @@ func (t *Trainer) forward(ctx context.Context, b *clip.Batch, mode clip.Mode, mi
 		if again && t.frozen(i) {
 			return nil
 		}
-		embs[i], tickets[i], err = towers[i].Forward(ctx, requests[i])
+		switch {
+		case t.remember[i] == nil:
+			embs[i], tickets[i], err = towers[i].Forward(ctx, requests[i])
+		case i == 0:
+			embs[i], err = t.embedImages(ctx, b, requests[i])
+		default:
+			embs[i], err = t.embedTexts(ctx, requests[i])
+		}
 		return err
 	})
 	return embs, tickets, err

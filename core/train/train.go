@@ -113,6 +113,7 @@ type Trainer struct {
 	ckptDir   string
 	dirty     bool // steps were done since the last checkpoint
 	micro     int  // micro-batches in a step
+	remember  [2]Features
 }
 
 // New checks a config. Every fault in it is a fault.Invalid.

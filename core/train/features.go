@@ -1,0 +1,233 @@
+package train
+
+import (
+	"context"
+	"math/bits"
+	"slices"
+	"strconv"
+
+	"tandem/core/clip"
+	"tandem/core/tensor"
+)
+
+// Features remembers the embeddings of a tower that does not change, by the name of a sample: the index
+// of a picture, the text of a caption. Its methods may be called from several goroutines.
+type Features interface {
+	// Dim is the width D of an embedding.
+	Dim() int
+	// Has says whether there is one by that name. It may have gone when Get is called.
+	Has(name string) bool
+	// Get copies an embedding to row, f32 [D]; false when there is none.
+	Get(name string, row []float32) bool
+	// Put keeps an embedding, or does not.
+	Put(name string, row []float32)
+}
+
+// Remember makes the trainer take the embeddings of frozen towers from what is remembered of them, and
+// remember those that it computes; nil for a tower that is computed every time. The towers must be fixed
+// (clip.EncoderInfo.Fixed), and for the image tower so must be the pictures (clip.DatasetInfo.Fixed). A
+// run's numbers are the same with and without. It is to be called before Run.
+func (t *Trainer) Remember(image, text Features) { t.remember = [2]Features{image, text} }
+
+// micro is a part of a step's batch.
+type micro struct {
+	*clip.Batch
+	epoch   int
+	indices []int
+	// With features of pictures, Images is nil. shown are then the pictures of those samples whose
+	// features were not known, and known is f32 [B, D], in which the rows of these are missing.
+	shown []shown
+	known *tensor.Tensor
+}
+
+// shown are pictures of some samples of a batch.
+type shown struct {
+	at     []int // the samples, by place in the batch
+	images *tensor.Tensor
+}
+
+func (m *micro) free() {
+	m.Images.Free()
+	for _, s := range m.shown {
+		s.images.Free()
+	}
+}
+
+// fetchMicro asks for samples, without pictures for those that later will not need them.
+func (t *Trainer) fetchMicro(ctx context.Context, epoch int, indices []int, recent *recent) (*micro, error) {
+	m := &micro{epoch: epoch, indices: indices}
+	f, q := t.remember[0], clip.BatchRequest{Indices: indices, Epoch: epoch, Train: true}
+	var err error
+	if f == nil {
+		m.Batch, err = t.parts.Data.Batch(ctx, q)
+		return m, err
+	}
+	var missing []int
+	for at, index := range indices {
+		if !recent.has(index) && !f.Has(strconv.Itoa(index)) {
+			missing = append(missing, at)
+		}
+	}
+	q.NoImages = len(missing) < len(indices)
+	if m.Batch, err = t.parts.Data.Batch(ctx, q); err != nil {
+		return nil, err
+	}
+	images := m.Images
+	m.Images = nil
+	if !q.NoImages {
+		m.shown = []shown{{missing, images}}
+	} else if images.Free(); len(missing) > 0 { // a dataset may send pictures all the same
+		if err := t.show(ctx, m, missing); err != nil {
+			return nil, err
+		}
+	}
+	for _, at := range missing {
+		if !m.replaced(indices[at]) {
+			recent.add(indices[at])
+		}
+	}
+	return m, nil
+}
+
+// show fetches pictures of some samples of m. Their captions come with them: a sample whose picture
+// cannot be read is replaced whole.
+func (t *Trainer) show(ctx context.Context, m *micro, at []int) error {
+	if len(at) == 0 {
+		return nil
+	}
+	indices := make([]int, 0, len(m.indices))
+	for _, p := range padded(at, len(m.indices)) {
+		indices = append(indices, m.indices[p])
+	}
+	b, err := t.parts.Data.Batch(ctx, clip.BatchRequest{Indices: indices, Epoch: m.epoch, Train: true})
+	if err != nil {
+		return err
+	}
+	for i, p := range at {
+		m.Captions[p], m.Keys[p] = b.Captions[i], b.Keys[i]
+	}
+	for _, f := range b.Faults {
+		if !slices.Contains(m.Faults, f) { // padding repeats samples
+			m.Faults = append(m.Faults, f)
+		}
+	}
+	m.shown = append(m.shown, shown{at, b.Images})
+	return nil
+}
+
+// replaced says that a sample could not be read, so that its picture is another's.
+func (m *micro) replaced(index int) bool {
+	return slices.ContainsFunc(m.Faults, func(f clip.SampleFault) bool { return f.Index == index })
+}
+
+// padded repeats the last of a list until its length is a power of two, or limit: a tower makes a
+// program for every size of a batch.
+func padded[T any](list []T, limit int) []T {
+	n := max(len(list), min(limit, 1<<bits.Len(uint(len(list)-1))))
+	out := slices.Clone(list)
+	for len(out) < n {
+		out = append(out, list[len(list)-1])
+	}
+	return out
+}
+
+// recall reads what is known of m's pictures, and fetches those that are neither known nor shown: what
+// was thought to be known when the batch was fetched may have turned out damaged.
+func (t *Trainer) recall(ctx context.Context, m *micro) error {
+	f := t.remember[0]
+	if f == nil {
+		return nil
+	}
+	m.known = tensor.New(tensor.F32, len(m.indices), f.Dim())
+	var missing []int
+	for at, index := range m.indices {
+		if !f.Get(strconv.Itoa(index), row(m.known, at)) {
+			missing = append(missing, at)
+		}
+	}
+	left := slices.Clone(missing)
+	for _, s := range m.shown {
+		left = slices.DeleteFunc(left, func(at int) bool { return slices.Contains(s.at, at) })
+	}
+	return t.show(ctx, m, left)
+}
+
+// embedImages is m's embeddings, those that are not known computed and remembered.
+func (t *Trainer) embedImages(ctx context.Context, m *micro, q clip.ForwardRequest) (*tensor.Tensor, error) {
+	f := t.remember[0]
+	for _, s := range m.shown {
+		q.Images = s.images
+		out, _, err := t.parts.Image.Forward(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for i, at := range s.at {
+			copy(row(m.known, at), row(out, i))
+			if index := m.indices[at]; !m.replaced(index) {
+				f.Put(strconv.Itoa(index), row(out, i))
+			}
+		}
+		out.Free()
+	}
+	return m.known, nil
+}
+
+// embedTexts is the embeddings of captions, each distinct one that is not known computed once.
+func (t *Trainer) embedTexts(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, error) {
+	f, texts := t.remember[1], q.Texts
+	known := tensor.New(tensor.F32, len(texts), f.Dim())
+	places := map[string][]int{} // of what is not known
+	var missing []string
+	for at, text := range texts {
+		if places[text] == nil && f.Get(text, row(known, at)) {
+			continue
+		}
+		if places[text] == nil {
+			missing = append(missing, text)
+		}
+		places[text] = append(places[text], at)
+	}
+	if len(missing) == 0 {
+		return known, nil
+	}
+	q.Texts = padded(missing, len(texts))
+	out, _, err := t.parts.Text.Forward(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Free()
+	for i, text := range missing {
+		for _, at := range places[text] {
+			copy(row(known, at), row(out, i))
+		}
+		f.Put(text, row(out, i))
+	}
+	return known, nil
+}
+
+// row is row i of a tensor f32 [N, D].
+func row(t *tensor.Tensor, i int) []float32 {
+	d := t.Shape[1]
+	return t.F32()[i*d : (i+1)*d]
+}
+
+// recent are the samples whose pictures were fetched for the last few steps and may not have been
+// embedded yet. It is the prefetcher's own.
+type recent struct {
+	steps []map[int]bool // the newest last
+	keep  int
+}
+
+// next begins another step.
+func (r *recent) next() {
+	r.steps = append(r.steps, map[int]bool{})
+	if len(r.steps) > r.keep {
+		r.steps = r.steps[1:]
+	}
+}
+
+func (r *recent) add(index int) { r.steps[len(r.steps)-1][index] = true }
+
+func (r *recent) has(index int) bool {
+	return slices.ContainsFunc(r.steps, func(step map[int]bool) bool { return step[index] })
+}
