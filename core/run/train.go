@@ -104,6 +104,11 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from []sto
 			return none, err
 		}
 	}
+	closeFeatures, err := m.remember(ctx, t, rec, w)
+	defer closeFeatures()
+	if err != nil {
+		return none, err
+	}
 	close(training)
 	return t.Run(ctx, stop)
 }

@@ -145,7 +145,7 @@ func (s *Spec) JSON() []byte {
 // an identity. Threads and device are part of it: they change the last bits.
 var neutral = []path{
 	{"name"}, {"description"}, {"variant"}, {"data", "workers"}, {"data", "prefetch"},
-	{"train", "parallel_towers"}, {"train", "log_every"}, {"train", "checkpoint_every"}, {"train", "keep_checkpoints"},
+	{"train", "parallel_towers"}, {"train", "feature_cache"}, {"train", "log_every"}, {"train", "checkpoint_every"}, {"train", "keep_checkpoints"},
 }
 
 // Identity is the hex sha256 of what determines a run's numbers: the resolved values, except those

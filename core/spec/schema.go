@@ -108,6 +108,7 @@ var Keys = []Key{
 		key("parallel_towers", clip.TypeBool, true, "both towers compute at the same time; false: one after the other"),
 		key("precision", clip.TypeString, "f32", "bf16 rounds the inputs of the towers' matrix products and convolutions to bfloat16; parameters, sums, norms, attention, loss and optimiser stay float32").enum("f32", "bf16"),
 		key("activation_checkpointing", clip.TypeBool, false, "the towers' blocks are computed again in the backward pass instead of being kept: the same bits in less memory, for up to a third more time"),
+		key("feature_cache", clip.TypeString, "auto", "features of wholly frozen towers are kept on disk across epochs and runs where nothing changes them; off: computed every time").enum("auto", "off"),
 		key("log_every", clip.TypeInt, int64(1), "steps between the training metrics that are recorded").min(1).max(maxInt),
 		key("eval_every", typeInterval, int64(0), "`200` steps or `1 epoch`; 0: at the end only"),
 		key("checkpoint_every", typeInterval, int64(500), "likewise; 0: at the end and on Ctrl-C only"),

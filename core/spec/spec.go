@@ -107,6 +107,7 @@ type Train struct {
 	MaxGradNorm     float64  `json:"max_grad_norm"` // 0: no clipping
 	ParallelTowers  bool     `json:"parallel_towers"`
 	Precision       string   `json:"precision"`
+	FeatureCache    string   `json:"feature_cache"` // auto or off
 	LogEvery        int      `json:"log_every"`
 	EvalEvery       Interval `json:"eval_every"`
 	CheckpointEvery Interval `json:"checkpoint_every"`
