@@ -17,10 +17,10 @@ RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/st
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
 .DEFAULT_GOAL := help
-.PHONY: deps help build plugins test test-long race lint gen bench demo clean
+.PHONY: deps help build plugins test test-long test-onednn3 race lint gen bench demo clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
 build: plugins ## build bin/runner and every plugin
 	$(GO) build $(GOFLAGS_BUILD) -o bin/runner ./cmd/runner
@@ -38,6 +38,9 @@ test: build ## run every test (within ten minutes on two cores)
 
 test-long: build ## the slow tests too: soak, kill loops, long trainings
 	TANDEM_LONG=1 $(GO) test $(GOFLAGS_BUILD) -timeout 120m ./...
+
+test-onednn3: ## the tests of what computes, with oneDNN 3 from PyPI
+	@GO=$(GO) sh tools/test-onednn3.sh
 
 race: build ## the tests of everything concurrent under the race detector
 	$(GO) test $(GOFLAGS_BUILD) -race -timeout 30m $(RACE)
