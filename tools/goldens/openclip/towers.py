@@ -147,4 +147,3 @@ resnet("clip")
 resnet("average-pool", pool="average")
 resnet("plain-stem", stem="plain", pool="average")  # whose pool has few parameters
 resnet("strides", downsample="stride", pool="average")
-resnet("plain", stem="plain", downsample="stride", pool="average")
