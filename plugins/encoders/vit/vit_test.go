@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"testing"
 
 	"tandem/core/clip"
 	"tandem/core/cliptest"
+	"tandem/core/tensor"
 	"tandem/core/tower"
 	"tandem/core/tower/towertest"
 )
@@ -44,4 +46,41 @@ func TestKeepsThePromisesOfAnEncoder(t *testing.T) {
 	cliptest.TestEncoder(t, Plugin.New, cliptest.EncoderOptions{
 		With: `{` + small + `, "patch_dropout": 0.3}`, Compute: towertest.CPU,
 	})
+}
+
+// What lies before the first trained parameter keeps no activations and has no backward pass, however much it is.
+func TestFrozenBlocksKeepNoActivations(t *testing.T) {
+	for _, checkpointing := range []bool{false, true} {
+		var activations []int64
+		var backward []float64
+		for _, layers := range []int{2, 6} {
+			e, compute, last := vit(), towertest.CPU, -1
+			compute.Checkpointing = checkpointing
+			info, err := e.Configure(t.Context(), clip.EncoderConfig{
+				With:     fmt.Appendf(nil, `{"image_size": 16, "patch_size": 4, "width": 16, "layers": %d, "head_width": 8}`, layers),
+				EmbedDim: 8, Seed: 1, Optimizer: towertest.PlainSGD, Compute: compute, Freeze: clip.Freeze{Blocks: &last},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			_, ticket, err := e.Forward(t.Context(), clip.ForwardRequest{Images: tensor.New(tensor.U8, 4, 16, 16, 3), Mode: clip.Train})
+			if err != nil {
+				t.Fatal(err)
+			}
+			work := e.(clip.Meter).Work()
+			if err := e.Backward(t.Context(), ticket, tensor.New(tensor.F32, 4, info.EmbedDim)); err != nil {
+				t.Fatal(err)
+			}
+			backward = append(backward, e.(clip.Meter).Work()-work)
+			for _, part := range e.(clip.Planner).Memory() {
+				if part.Name == "activations" {
+					activations = append(activations, part.Bytes)
+				}
+			}
+		}
+		if activations[0] != activations[1] || activations[0] == 0 || backward[0] != backward[1] || backward[0] == 0 {
+			t.Errorf("checkpointing %v: 1 and 5 frozen blocks: %v bytes of activations, %v operations in the backward pass", checkpointing, activations, backward)
+		}
+	}
 }
