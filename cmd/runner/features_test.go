@@ -167,3 +167,26 @@ func TestAnInterruptedRunKeepsItsFeatures(t *testing.T) {
 		t.Errorf("%d files of features, want one of each tower", n)
 	}
 }
+
+// Weights that the image tower alone takes leave the text tower free to have another form; runs of several
+// seeds then share its features.
+func TestOneTowerTakesWeights(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "tiny.yaml", tiny)
+	source := strings.TrimSpace(must(t, dir, "run", "tiny.yaml", "-q"))
+	from := filepath.Join("results/runs", source, "checkpoints/step-00000024")
+	write(t, dir, "lit.yaml", strings.Replace(lit, "vocab_size: 600}, freeze: all}", "vocab_size: 700}}", 1)+
+		"init: {weights: "+from+", towers: [image]}\n")
+	first, second := run(t, dir, "--set", "seed=1"), run(t, dir, "--set", "seed=2")
+	for id, known := range map[string]string{first: ": 0 known", second: ": 100 known"} {
+		if e := events(t, dir, id); len(e["info"]) != 1 || !strings.Contains(e["info"][0], known) {
+			t.Errorf("events %q, want%q", e, known)
+		}
+	}
+	if curves(t, dir, first) == curves(t, dir, second) {
+		t.Error("the seed changes nothing")
+	}
+	if r := try(t, dir, "run", "lit.yaml", "--set", "init.towers=[image, text]"); r.code == 0 || !strings.Contains(r.stderr, "vocab_size 600, this one has 700") {
+		t.Errorf("both towers took weights of another form: exit code %d, %s", r.code, r.stderr)
+	}
+}

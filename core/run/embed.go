@@ -106,7 +106,7 @@ func (l Lab) embedder(ctx context.Context, e Embedding) (*model, logits, error) 
 	if err != nil {
 		return nil, none, err
 	}
-	remarks, err := m.initialise(ctx, e.Weights)
+	remarks, err := m.initialise(ctx, e.Weights, both)
 	if err != nil {
 		return nil, none, closing(m.session, err)
 	}

@@ -60,7 +60,7 @@ func (l Lab) observed(ctx context.Context, s *spec.Spec, logDir string, fresh bo
 	}
 	if fresh && s.Init.Weights != "" {
 		w.Doing("loading " + s.Init.Weights)
-		if m.remarks, err = m.initialise(ctx, s.Init.Weights); err != nil {
+		if m.remarks, err = m.initialise(ctx, s.Init.Weights, s.Init.Towers); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,14 @@ import (
 	"tandem/core/weights"
 	"tandem/core/weights/keymap"
 )
+
+// both towers take weights that are to be used as they are.
+var both = []string{roleImage, roleText}
+
+// whole says that both towers take weights.
+func whole(towers []string) bool {
+	return slices.Contains(towers, roleImage) && slices.Contains(towers, roleText)
+}
 
 // towerFormat is what encoders made with core/tower write in their checkpoints' metadata.
 const towerFormat = "tandem encoder 1"
@@ -112,8 +121,9 @@ func (p *published) has(name string) bool {
 }
 
 // initialise gives towers and loss, just configured, the parameters at path: published weights, or
-// those of a checkpoint folder. Optimisers start anew. The remarks are worth telling.
-func (m *model) initialise(ctx context.Context, path string) (remarks []string, err error) {
+// those of a checkpoint folder. towers are the roles that take them; the loss does when both towers do.
+// Optimisers start anew. The remarks are worth telling.
+func (m *model) initialise(ctx context.Context, path string, towers []string) (remarks []string, err error) {
 	dir, err := os.MkdirTemp("", "tandem-weights-")
 	if err != nil {
 		return nil, fault.New(fault.Exhausted, "%w", err)
@@ -132,16 +142,20 @@ func (m *model) initialise(ctx context.Context, path string) (remarks []string, 
 			return nil, err
 		}
 	}
-	loss, remarks, err := lossWeights(path, dir)
-	if err != nil {
-		return nil, err
+	loss := ""
+	if whole(towers) {
+		if loss, remarks, err = lossWeights(path, dir); err != nil {
+			return nil, err
+		}
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, t := range []struct {
 		role string
 		e    clip.Encoder
 	}{{roleImage, m.Image}, {roleText, m.Text}} {
-		g.Go(func() error { return place(m.spec, t.e.Load(gctx, path), t.role) })
+		if slices.Contains(towers, t.role) {
+			g.Go(func() error { return place(m.spec, t.e.Load(gctx, path), t.role) })
+		}
 	}
 	if err := g.Wait(); err != nil || loss == "" {
 		return remarks, err
@@ -210,6 +224,9 @@ func identity(s *spec.Spec, used parts) (string, error) {
 			return "", err
 		}
 		digests["init"] = sha
+		if !whole(s.Init.Towers) {
+			digests["init"] += " " + s.Init.Towers[0]
+		}
 	}
 	return s.Identity(digests), nil
 }
@@ -294,7 +311,7 @@ func (l Lab) Import(ctx context.Context, s *spec.Spec, file string, w Watcher) (
 		return Outcome{}, err
 	}
 	defer m.Close()
-	remarks, err := m.initialise(ctx, file)
+	remarks, err := m.initialise(ctx, file, both)
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -83,6 +83,9 @@ func (c *checker) relations(tree map[string]any, file string) {
 	c.nameForm(tree, path{"name"}, false)
 	c.nameForm(tree, path{"variant"}, true)
 	c.embedDim(tree)
+	if list, ok := lookup(tree, path{"init", "towers"}).([]any); ok && len(list) == 0 {
+		c.fault(path{"init", "towers"}, "names no tower").WithHint("image, text or both")
+	}
 	for _, s := range pluginSections[:3] {
 		if m, ok := lookup(tree, s.section).(map[string]any); ok {
 			c.freezable(m, c.plugin(m, c.keyOf(s.name), s.section), s.section)

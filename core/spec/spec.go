@@ -51,7 +51,8 @@ type Loss struct {
 
 // Init is where the parameters start.
 type Init struct {
-	Weights string `json:"weights"` // an absolute path: published weights or a checkpoint folder; "": random
+	Weights string   `json:"weights"` // an absolute path: published weights or a checkpoint folder; "": random
+	Towers  []string `json:"towers"`  // image, text or both: who takes them
 }
 
 // Data is what is trained on.
