@@ -15,12 +15,12 @@ const (
 	QuickGELU            // x·σ(1.702x)
 )
 
-// MatMul is C = act(op(A)·op(B) + bias) for Batch independent pairs of matrices.
+// MatMul is C = act(op(A)·op(B) + bias) + residual for Batch independent pairs of matrices.
 //
 // Args: A [Batch, M, K] ([Batch, K, M] when TransA), B [Batch, K, N] ([Batch, N, K] when TransB),
-// bias [N] (nil unless Bias), residual [Batch, M, N] (nil unless Residual; added after the
-// activation) → C [Batch, M, N]. With Pre, a second output follows: the value before the activation
-// [Batch, M, N], which a backward pass needs.
+// bias [N] (nil unless Bias), residual [Batch, M, N] (nil unless Residual or Gate; with Gate C is
+// multiplied by it instead) → C [Batch, M, N]. With Slope, a second output follows: the derivative of act
+// where it was taken, [Batch, M, N], which is all that a backward pass needs of it.
 // Weights says that B is a parameter: a backend may keep a packed copy until ParamsChanged.
 // BF16 rounds the elements of A and B to bfloat16 first (RoundBF16); products are added up in Real, and
 // everything after the sum is in Real too.
@@ -28,9 +28,10 @@ const (
 type MatMul struct {
 	Batch, M, N, K int
 	TransA, TransB bool
-	Bias, Residual bool
+	Bias           bool
+	Residual, Gate bool // at most one of them
 	Act            Activation
-	Pre            bool
+	Slope          bool
 	Weights        bool
 	BF16           bool
 }

@@ -102,13 +102,14 @@ func (s *signature) describe(kernel Kernel) {
 	case MatMul:
 		s.positive(k.Batch, k.M, k.N, k.K)
 		s.require(k.Act <= QuickGELU, "unknown activation %d", k.Act)
+		s.require(!(k.Residual && k.Gate), "a residual and a gate")
 		s.in("a", k.Batch*k.M*k.K)
 		s.in("b", k.Batch*k.K*k.N)
 		s.optional("bias", k.N, Real, k.Bias)
-		s.optional("residual", k.Batch*k.M*k.N, Real, k.Residual)
+		s.optional("residual", k.Batch*k.M*k.N, Real, k.Residual || k.Gate)
 		s.out("c", k.Batch*k.M*k.N)
-		if k.Pre {
-			s.out("pre", k.Batch*k.M*k.N)
+		if k.Slope {
+			s.out("slope", k.Batch*k.M*k.N)
 		}
 	case SumRows:
 		s.positive(k.Rows, k.Cols)

@@ -9,13 +9,13 @@ import (
 )
 
 func TestSignatureListsArgumentsInOrder(t *testing.T) {
-	args, err := device.Signature(device.MatMul{Batch: 2, M: 3, N: 5, K: 7, Residual: true, Pre: true})
+	args, err := device.Signature(device.MatMul{Batch: 2, M: 3, N: 5, K: 7, Residual: true, Slope: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []device.Arg{
 		{Name: "a", Len: 42}, {Name: "b", Len: 70}, {Name: "bias", Len: 5, Absent: true}, {Name: "residual", Len: 30},
-		{Name: "c", Len: 30, Out: true}, {Name: "pre", Len: 30, Out: true},
+		{Name: "c", Len: 30, Out: true}, {Name: "slope", Len: 30, Out: true},
 	}
 	if len(args) != len(want) {
 		t.Fatalf("%d arguments, want %d", len(args), len(want))

@@ -8,8 +8,8 @@ import (
 
 // Linear is act(x·wᵀ + b) over the last axis: x [..., K], w [N, K], b [N] or nil → [..., N].
 //
-// Bias and activation are part of the matrix product. The value before the activation is computed
-// beside it only where a backward pass needs it.
+// Bias and activation are part of the matrix product. The slope of the activation is computed
+// beside it, where a backward pass needs it.
 func Linear(x, w, b *Node, act device.Activation) *Node {
 	g := x.g
 	in := []*Node{x, w}
@@ -29,14 +29,14 @@ func Linear(x, w, b *Node, act device.Activation) *Node {
 	wrt := []bool{true, true, true}[:len(in)]
 	o := op{name: "linear", shape: x.lead(n), inPlace: -1, wrt: wrt, part: noPart,
 		kernel: device.MatMul{Batch: 1, M: rows, N: n, K: k, TransB: true, Bias: b != nil, Act: act,
-			Pre: act != device.Identity && act != device.ReLU, Weights: g.isParam(w)}}
+			Slope: act != device.Identity && act != device.ReLU, Weights: g.isParam(w)}}
 	o.diff = func(in []*Node, out, dy *Node) []*Node {
 		switch act {
 		case device.Identity:
 		case device.ReLU: // its derivative can be read off its value
 			dy = actBack(out, dy, act)
 		default:
-			dy = actBack(part(out, 1, out.shape...), dy, act)
+			dy = Mul(dy, part(out, 1, out.shape...))
 		}
 		x, w := in[0], in[1]
 		grads := []*Node{nil, matmul(dy, x, device.MatMul{Batch: 1, M: n, N: k, K: rows, TransA: true}, w.shape)}

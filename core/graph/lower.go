@@ -174,8 +174,8 @@ func (l *lowering) node(raw *G.Node) error {
 		return nil
 	}
 	kernel, args := o.kernel, o.args
-	if m, ok := kernel.(device.MatMul); ok && m.Pre && !l.used[raw] {
-		m.Pre = false
+	if m, ok := kernel.(device.MatMul); ok && m.Slope && !l.used[raw] {
+		m.Slope = false
 		kernel, args = m, args[:len(args)-1]
 	}
 	l.kernel(raw, o, kernel, args, in)
@@ -266,26 +266,26 @@ func isSum(raw *G.Node) bool {
 	return ok && len(b.String()) > 0 && b.String()[0] == '+'
 }
 
-// fuse makes residual connections, and sums of gradients, part of the product that computes one side:
-// c = a·b, y = c + r becomes y = a·b + r where c is used for nothing else.
+// fuse makes residual connections, sums of gradients and the slopes of activations part of the product
+// that computes one side: c = a·b, y = c + r becomes y = a·b + r where c is used for nothing else.
 func fuse(steps []*step) []*step {
 	made := map[*storage]int{}
 	gone := make([]bool, len(steps))
 	for i, st := range steps {
-		if b, ok := st.kernel.(device.Binary); ok && b.Op == device.OpAdd && b.N == b.Period {
+		if b, ok := st.kernel.(device.Binary); ok && (b.Op == device.OpAdd || b.Op == device.OpMul) && b.N == b.Period {
 			for _, c := range []int{1, 0} {
-				product, residual := st.args[c], st.args[1-c]
+				product, other := st.args[c], st.args[1-c]
 				j, ok := made[product]
-				if !ok || product == residual || product.uses != 1 || product.keep {
+				if !ok || product == other || product.uses != 1 || product.keep {
 					continue
 				}
 				m, ok := steps[j].kernel.(device.MatMul)
-				if !ok || m.Residual || m.Pre || m.Act != device.Identity {
+				if !ok || m.Residual || m.Gate || m.Slope || m.Act != device.Identity {
 					continue
 				}
-				m.Residual = true
+				m.Residual, m.Gate = b.Op == device.OpAdd, b.Op == device.OpMul
 				args := slices.Clone(steps[j].args)
-				args[3], args[4] = residual, st.args[2]
+				args[3], args[4] = other, st.args[2]
 				steps[i] = &step{name: steps[j].name, scope: steps[j].scope, segment: steps[j].segment, kernel: m, scalars: steps[j].scalars,
 					args: args, outs: 4, inPlace: -1}
 				gone[j] = true

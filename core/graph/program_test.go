@@ -194,8 +194,8 @@ func TestForwardOnlyProgramsAreLean(t *testing.T) {
 	g, out := textTower(true, 2, 4, 7, 8, 4, 2)
 	r := newRig(t, g, rng, false, CompileOptions{Outputs: []*Node{out}})
 	for _, st := range r.prog.forward {
-		if m, ok := st.kernel.(device.MatMul); ok && m.Pre {
-			t.Errorf("%s computes a pre-activation that nothing reads", st.scope)
+		if m, ok := st.kernel.(device.MatMul); ok && m.Slope {
+			t.Errorf("%s computes a slope that nothing reads", st.scope)
 		}
 	}
 	if m := r.prog.Memory(); m.Activations > 4*(16+16*4+8) {

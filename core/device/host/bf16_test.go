@@ -16,7 +16,7 @@ func TestBF16IsTheProductOfRoundedInputs(t *testing.T) {
 	c := device.Conv2D{B: 3, H: 9, W: 8, InC: 5, OutC: 7, KH: 3, KW: 3, Stride: 2, Pad: 1}
 	b := New[float32](3)
 	for _, k := range []device.Kernel{
-		device.MatMul{Batch: 1, M: 130, N: 70, K: 65, TransB: true, Bias: true, Act: device.GELU, Pre: true, Weights: true},
+		device.MatMul{Batch: 1, M: 130, N: 70, K: 65, TransB: true, Bias: true, Act: device.GELU, Slope: true, Weights: true},
 		device.MatMul{Batch: 3, M: 5, N: 7, K: 9, TransA: true, Residual: true},
 		device.ConvForward{Conv2D: c}, device.ConvBackData{Conv2D: c}, device.ConvBackWeights{Conv2D: c},
 	} {

@@ -17,8 +17,9 @@ func TestMatMulMatchesItsDefinition(t *testing.T) {
 		{Batch: 1, M: 3, N: 5, K: 4},
 		{Batch: 2, M: 3, N: 5, K: 4, TransA: true, Bias: true},
 		{Batch: 3, M: 1, N: 7, K: 2, TransB: true, Residual: true, Act: device.GELU},
-		{Batch: 1, M: 70, N: 200, K: 9, TransA: true, TransB: true, Bias: true, Residual: true, Act: device.QuickGELU, Pre: true},
-		{Batch: 1, M: 65, N: 193, K: 3, Act: device.ReLU, Bias: true, Pre: true},
+		{Batch: 1, M: 70, N: 200, K: 9, TransA: true, TransB: true, Bias: true, Residual: true, Act: device.QuickGELU, Slope: true},
+		{Batch: 1, M: 4, N: 6, K: 3, Gate: true, Act: device.GELU},
+		{Batch: 1, M: 65, N: 193, K: 3, Act: device.ReLU, Bias: true, Slope: true},
 	} {
 		a, b := normal(rng, k.Batch*k.M*k.K), normal(rng, k.Batch*k.K*k.N)
 		bias, residual := normal(rng, k.N), normal(rng, k.Batch*k.M*k.N)
@@ -26,12 +27,12 @@ func TestMatMulMatchesItsDefinition(t *testing.T) {
 		if k.Bias {
 			inputs[2] = bias
 		}
-		if k.Residual {
+		if k.Residual || k.Gate {
 			inputs[3] = residual
 		}
 		const alpha = 0.5
 		out := l.run(k, inputs, alpha)
-		f, _ := activation[float64](k.Act)
+		f, slope := activation[float64](k.Act)
 		for batch := range k.Batch {
 			for i := range k.M {
 				for j := range k.N {
@@ -50,12 +51,15 @@ func TestMatMulMatchesItsDefinition(t *testing.T) {
 						want += bias[j]
 					}
 					at := (batch*k.M+i)*k.N + j
-					if k.Pre && math.Abs(out[1][at]-want) > 1e-12 {
-						t.Fatalf("%+v: pre[%d] is %v, want %v", k, at, out[1][at], want)
+					if k.Slope && math.Abs(out[1][at]-slope(want)) > 1e-12 {
+						t.Fatalf("%+v: slope[%d] is %v, want %v", k, at, out[1][at], slope(want))
 					}
 					want = f(want)
 					if k.Residual {
 						want += residual[at]
+					}
+					if k.Gate {
+						want *= residual[at]
 					}
 					if math.Abs(out[0][at]-want) > 1e-12 {
 						t.Fatalf("%+v: c[%d] is %v, want %v", k, at, out[0][at], want)

@@ -79,7 +79,7 @@ func (b *Backend[T]) matMul(k device.MatMul) func(args[T], scalars) {
 	if k.Batch == 1 {
 		pieces = min(b.threads, (side+step-1)/step)
 	}
-	f, _ := activation[T](k.Act)
+	f, slope := activation[T](k.Act)
 	return func(a args[T], s scalars) {
 		alpha := T(s.at(0, 1))
 		b.each(k.Batch*pieces, side*other*k.K/pieces/16, func(item int) {
@@ -94,31 +94,39 @@ func (b *Backend[T]) matMul(k device.MatMul) func(args[T], scalars) {
 				operandAt(!k.TransB, a[1].f[batch*k.K*k.N:], ldb, j), ldb, 0, c[i*k.N+j:], k.N)
 			for r := i; r < i+m; r++ {
 				at := batch*k.M*k.N + r*k.N + j
-				b.finish(k, a, f, at, j, n)
+				finish(k, a, f, slope, at, j, n)
 			}
 		})
 	}
 }
 
 // finish is what follows the product on n numbers of C from offset at, column j, on.
-func (b *Backend[T]) finish(k device.MatMul, a args[T], f func(T) T, at, j, n int) {
+func finish[T Float](k device.MatMul, a args[T], f, slope func(T) T, at, j, n int) {
 	row := a[4].f[at : at+n]
 	if k.Bias {
 		for x, v := range a[2].f[j : j+n] {
 			row[x] += v
 		}
 	}
-	if k.Pre {
-		copy(a[5].f[at:at+n], row)
+	if k.Slope {
+		out := a[5].f[at : at+n]
+		for x, v := range row {
+			out[x] = slope(v)
+		}
 	}
 	if k.Act != device.Identity {
 		for x, v := range row {
 			row[x] = f(v)
 		}
 	}
-	if k.Residual {
+	switch {
+	case k.Residual:
 		for x, v := range a[3].f[at : at+n] {
 			row[x] += v
+		}
+	case k.Gate:
+		for x, v := range a[3].f[at : at+n] {
+			row[x] *= v
 		}
 	}
 }

@@ -66,15 +66,29 @@ func BenchmarkMatMul(b *testing.B) {
 	}{
 		{"peak", device.MatMul{Batch: 1, M: 1600, N: 768, K: 3072, Weights: true}},
 		{"peak gelu", device.MatMul{Batch: 1, M: 1600, N: 3072, K: 768, TransB: true, Bias: true, Act: device.GELU, Weights: true}},
-		{"peak pre", device.MatMul{Batch: 1, M: 1600, N: 3072, K: 768, TransB: true, Bias: true, Act: device.GELU, Pre: true, Weights: true}},
+		{"peak pre", device.MatMul{Batch: 1, M: 1600, N: 3072, K: 768, TransB: true, Bias: true, Act: device.GELU, Slope: true, Weights: true}},
 		{"peak residual", device.MatMul{Batch: 1, M: 1600, N: 768, K: 3072, TransB: true, Bias: true, Residual: true, Weights: true}},
 		{"peak dx", device.MatMul{Batch: 1, M: 1600, N: 3072, K: 768, Weights: true}},
 		{"peak dw", device.MatMul{Batch: 1, M: 3072, N: 768, K: 1600, TransA: true}},
 		{"stack forward", device.MatMul{Batch: 1, M: 800, N: 768, K: 768, TransB: true, Bias: true, Weights: true}},
 		{"stack dx", device.MatMul{Batch: 1, M: 800, N: 768, K: 768, Weights: true}},
 		{"stack dw", device.MatMul{Batch: 1, M: 768, N: 768, K: 800, TransA: true}},
+		{"qs patch", device.MatMul{Batch: 1, M: 2048, N: 128, K: 192, TransB: true, Weights: true}},
+		{"qs qkv", device.MatMul{Batch: 1, M: 1664, N: 384, K: 128, TransB: true, Bias: true, Weights: true}},
+		{"qs out", device.MatMul{Batch: 1, M: 1664, N: 128, K: 128, TransB: true, Bias: true, Residual: true, Weights: true}},
+		{"qs fc", device.MatMul{Batch: 1, M: 1664, N: 512, K: 128, TransB: true, Bias: true, Act: device.GELU, Slope: true, Weights: true}},
+		{"qs fc nopre", device.MatMul{Batch: 1, M: 1664, N: 512, K: 128, TransB: true, Bias: true, Weights: true}},
+		{"qs proj", device.MatMul{Batch: 1, M: 1664, N: 128, K: 512, TransB: true, Bias: true, Residual: true, Weights: true}},
+		{"qs dx qkv", device.MatMul{Batch: 1, M: 1664, N: 128, K: 384, Weights: true}},
+		{"qs dx out", device.MatMul{Batch: 1, M: 1664, N: 128, K: 128, Weights: true}},
+		{"qs dx fc", device.MatMul{Batch: 1, M: 1664, N: 128, K: 512, Weights: true}},
+		{"qs dx proj", device.MatMul{Batch: 1, M: 1664, N: 512, K: 128, Weights: true}},
+		{"qs dw qkv", device.MatMul{Batch: 1, M: 384, N: 128, K: 1664, TransA: true}},
+		{"qs dw out", device.MatMul{Batch: 1, M: 128, N: 128, K: 1664, TransA: true}},
+		{"qs dw fc", device.MatMul{Batch: 1, M: 512, N: 128, K: 1664, TransA: true}},
+		{"qs dw proj", device.MatMul{Batch: 1, M: 128, N: 512, K: 1664, TransA: true}},
 		{"small qkv", device.MatMul{Batch: 1, M: 2176, N: 384, K: 128, TransB: true, Bias: true, Weights: true}},
-		{"small mlp", device.MatMul{Batch: 1, M: 2176, N: 512, K: 128, TransB: true, Bias: true, Act: device.GELU, Pre: true, Weights: true}},
+		{"small mlp", device.MatMul{Batch: 1, M: 2176, N: 512, K: 128, TransB: true, Bias: true, Act: device.GELU, Slope: true, Weights: true}},
 		{"small dx", device.MatMul{Batch: 1, M: 2176, N: 128, K: 512, Weights: true}},
 		{"small dw", device.MatMul{Batch: 1, M: 512, N: 128, K: 2176, TransA: true}},
 		{"small dw out", device.MatMul{Batch: 1, M: 128, N: 128, K: 2176, TransA: true}},
@@ -176,7 +190,7 @@ func BenchmarkStack(b *testing.B) {
 		}
 		return buf
 	}
-	forward := prepare(device.MatMul{Batch: 1, M: m, N: w, K: w, TransB: true, Bias: true, Act: device.QuickGELU, Pre: true, Weights: true})
+	forward := prepare(device.MatMul{Batch: 1, M: m, N: w, K: w, TransB: true, Bias: true, Act: device.QuickGELU, Slope: true, Weights: true})
 	actBack := prepare(device.ActBack{N: m * w, Act: device.QuickGELU})
 	dx := prepare(device.MatMul{Batch: 1, M: m, N: w, K: w, Weights: true})
 	dw := prepare(device.MatMul{Batch: 1, M: w, N: w, K: m, TransA: true})

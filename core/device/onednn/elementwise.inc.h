@@ -34,29 +34,41 @@ static void act_back_range(td_exec *e, int part, long lo, long hi) {
 }
 static void act_back(td_exec *e) { split(e, e->n[0], e->n[1] > RELU ? 6 : 3, 16, act_back_range); }
 
-// epilogue finishes a matrix product: v = alpha·x + bias, pre = v, y = act(v) + residual, over
-// n[0] rows of n[1]. Args: x, bias or 0, residual or 0, y, pre or 0. y may be x.
+enum { ADDED = 1, GATE };
+
+// finish_row is what follows the product in a row of n numbers x: v = alpha·x + bias, slope = act'(v),
+// y = act(v) + residual, or times it. bias, slope and residual may be 0; x may be y or slope.
+static inline void finish_row(long n, const float *x, float alpha, const float *bias, int act, float *slope,
+	int combine, const float *residual, float *y) {
+	if (bias) {
+		SIMD for (long i = 0; i < n; i++) y[i] = alpha * x[i] + bias[i];
+	} else if (x != y || alpha != 1) {
+		SIMD for (long i = 0; i < n; i++) y[i] = alpha * x[i];
+	}
+#define BOTH(f, d) SIMD for (long i = 0; i < n; i++) { float v = y[i]; slope[i] = d(v); y[i] = f(v); }
+#define LOOP(f, d) SIMD for (long i = 0; i < n; i++) y[i] = f(y[i]);
+	if (slope) {
+		ACTS(act, BOTH)
+	} else if (act) {
+		ACTS(act, LOOP)
+	}
+#undef LOOP
+#undef BOTH
+	if (residual && combine == GATE) {
+		SIMD for (long i = 0; i < n; i++) y[i] *= residual[i];
+	} else if (residual) {
+		SIMD for (long i = 0; i < n; i++) y[i] += residual[i];
+	}
+}
+
+// epilogue finishes a matrix product over n[0] rows of n[1] with activation n[2]; n[3] says what to do with
+// the residual. Args: x, bias or 0, residual or 0, y, slope or 0.
 static void epilogue_range(td_exec *e, int part, long lo, long hi) {
 	(void)part;
 	long n = e->n[1];
-	float alpha = (float)e->s[0];
-	for (long r = lo; r < hi; r++) {
-		const float *x = F(0) + r * n, *bias = F(1), *residual = e->arg[2] ? F(2) + r * n : 0;
-		float *y = F(3) + r * n, *pre = e->arg[4] ? F(4) + r * n : 0;
-		if (bias) {
-			SIMD for (long i = 0; i < n; i++) y[i] = alpha * x[i] + bias[i];
-		} else {
-			SIMD for (long i = 0; i < n; i++) y[i] = alpha * x[i];
-		}
-		if (pre)
-			memcpy(pre, y, n * sizeof(float));
-#define LOOP(f, d) SIMD for (long i = 0; i < n; i++) y[i] = f(y[i]);
-		ACTS(e->n[2], LOOP)
-#undef LOOP
-		if (residual) {
-			SIMD for (long i = 0; i < n; i++) y[i] += residual[i];
-		}
-	}
+	for (long r = lo; r < hi; r++)
+		finish_row(n, F(0) + r * n, (float)e->s[0], F(1), (int)e->n[2], e->arg[4] ? F(4) + r * n : 0, (int)e->n[3],
+			e->arg[2] ? F(2) + r * n : 0, F(3) + r * n);
 }
 static void epilogue(td_exec *e) { split(e, e->n[0], 5 * e->n[1], 1, epilogue_range); }
 

@@ -97,8 +97,8 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 	defer C.td_free(unsafe.Pointer(text), 256)
 	switch k := k.(type) {
 	case device.MatMul:
-		fill(n[:], k.Batch, k.M, k.N, k.K, bit(k.TransA), bit(k.TransB), bit(k.Bias), bit(k.Residual), int(k.Act),
-			bit(k.Pre), bit(k.Weights), bit(k.BF16))
+		fill(n[:], k.Batch, k.M, k.N, k.K, bit(k.TransA), bit(k.TransB), bit(k.Bias), combine(k), int(k.Act),
+			bit(k.Slope), bit(k.Weights), bit(k.BF16))
 		e = C.td_new_matmul(b.be, &n[0], text, 256)
 	case device.ConvForward:
 		e = b.conv(0, k.Conv2D, n[:], text)
@@ -137,6 +137,14 @@ func fill(n []C.long, values ...int) {
 	for i, v := range values {
 		n[i] = C.long(v)
 	}
+}
+
+// combine says what a product does with its last operand: 0 nothing, 1 adds it, 2 multiplies by it.
+func combine(k device.MatMul) int {
+	if k.Gate {
+		return 2
+	}
+	return bit(k.Residual)
 }
 
 func bit(b bool) int {

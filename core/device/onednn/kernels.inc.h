@@ -51,6 +51,8 @@ static void split(td_exec *e, long n, long cost, long step, range f) {
 
 #include "elementwise.inc.h"
 #include "rows.inc.h"
+#include "product.inc.h"
+#include "matmul.inc.h"
 #include "attention.inc.h"
 #include "attention_at.inc.h"
 #include "maps.inc.h"

@@ -7,16 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH, M, N, K, TA, TB, BIAS, RESIDUAL, ACT, PRE, WEIGHTS, HALF };
+enum { BATCH, M, N, K, TA, TB, BIAS, COMBINE, ACT, SLOPE, WEIGHTS, HALF };
 enum { IDENTITY, RELU, GELU, QUICKGELU };
+enum { ALONE, ADDED, GATE }; // what COMBINE does with a further operand
 
-// matmul is one primitive that does all of it when alpha is 1, a plain one for any other alpha (or
+// Where B has at most so many elements, the second cache of a core holds it, and the kernel of
+// matmul.inc.h is faster than oneDNN.
+enum { SMALL = 160 << 10 };
+
+// matmul is the kernel of matmul.inc.h, or one primitive that does all of it when alpha is 1, a plain one for any other alpha (or
 // where oneDNN has no fast fused one), and the kernel that does the rest after the plain one.
 typedef struct {
 	dn fused, plain;
 	int kind;  // TD_EXACT, TD_BF16 or TD_ROUNDED
 	int stops; // fused stops before the activation
 	td_exec *epilogue;
+	td_exec *own; // the kernel of matmul.inc.h, NULL where oneDNN is to compute
+	td_flip flip; // B for it, where that is stored transposed
 } matmul;
 
 // matrix describes op(X) [batch, rows, cols] stored transposed or not; one batch needs no third axis.
@@ -32,7 +39,7 @@ static md matrix(dnnl_data_type_t type, const long *n, long rows, long cols, int
 static int packs(const long *n, int kind) { return n[BATCH] == 1 && (n[WEIGHTS] || kind != TD_BF16); }
 
 // build makes the primitive.
-static int build(td_backend *be, dn *d, const long *n, int kind, int bias, int act, int residual) {
+static int build(td_backend *be, dn *d, const long *n, int kind, int bias, int act, int combine) {
 	int packed = packs(n, kind);
 	dnnl_data_type_t type = td_type(kind);
 	md a = matrix(type, n, n[M], n[K], n[TA]), c = matrix(dnnl_f32, n, n[M], n[N], 0), b = NULL, any = NULL;
@@ -62,9 +69,9 @@ static int build(td_backend *be, dn *d, const long *n, int kind, int bias, int a
 #endif
 		count++;
 	}
-	if (residual)
-		dnnl_post_ops_append_binary(ops, dnnl_binary_add, c);
-	if (act || residual)
+	if (combine)
+		dnnl_post_ops_append_binary(ops, combine == GATE ? dnnl_binary_mul : dnnl_binary_add, c);
+	if (act || combine)
 		dnnl_primitive_attr_set_post_ops(attr, ops);
 	dnnl_primitive_desc_t pd = NULL;
 	cmd right = packed ? any : d->user;
@@ -81,7 +88,7 @@ static int build(td_backend *be, dn *d, const long *n, int kind, int bias, int a
 			 td_prim_arg(be, p, DNNL_ARG_DST, c) == 2;
 		if (ok && bias)
 			ok = (d->bias = td_prim_arg(be, p, DNNL_ARG_BIAS, b)) > 0;
-		if (ok && residual)
+		if (ok && combine)
 			ok = (d->residual = td_prim_arg(be, p, DNNL_ARG_ATTR_MULTIPLE_POST_OP(count) | DNNL_ARG_SRC_1, c)) > 0;
 		ok = ok && td_prim_finish(be, p, pd) && td_set_weights(be, d, td_query(pd, dnnl_query_weights_md), 0) &&
 			 td_half_room(be, 0, kind, d->na) && td_half_room(be, 1, d->has_reorder ? TD_EXACT : kind, d->nb);
@@ -99,12 +106,12 @@ static int build(td_backend *be, dn *d, const long *n, int kind, int bias, int a
 	return d->ready = ok;
 }
 
-static void epilogue(td_exec *t, uintptr_t from, uintptr_t bias, uintptr_t residual, uintptr_t to, uintptr_t pre, double alpha) {
+static void epilogue(td_exec *t, uintptr_t from, uintptr_t bias, uintptr_t residual, uintptr_t to, uintptr_t slope, double alpha) {
 	t->arg[0] = from;
 	t->arg[1] = bias;
 	t->arg[2] = residual;
 	t->arg[3] = to;
-	t->arg[4] = pre;
+	t->arg[4] = slope;
 	t->s[0] = alpha;
 	t->run(t);
 }
@@ -112,12 +119,25 @@ static void epilogue(td_exec *t, uintptr_t from, uintptr_t bias, uintptr_t resid
 void td_run_matmul(td_exec *e) {
 	td_backend *be = e->be;
 	matmul *m = e->dn;
-	uintptr_t bias = e->n[BIAS] ? e->arg[2] : 0, residual = e->n[RESIDUAL] ? e->arg[3] : 0;
-	uintptr_t c = e->arg[4], pre = e->n[PRE] ? e->arg[5] : 0;
+	uintptr_t bias = e->n[BIAS] ? e->arg[2] : 0, residual = e->n[COMBINE] ? e->arg[3] : 0;
+	uintptr_t c = e->arg[4], slope = e->n[SLOPE] ? e->arg[5] : 0;
+	uintptr_t b = !m->own || !e->n[TB] ? e->arg[1] : td_flipped(be, &m->flip, e->arg[1]);
+	if (m->own && b) {
+		td_exec *own = m->own;
+		own->arg[0] = e->arg[0];
+		own->arg[1] = b;
+		own->arg[2] = bias;
+		own->arg[3] = residual;
+		own->arg[4] = c;
+		own->arg[5] = slope;
+		own->s[0] = e->s[0];
+		own->run(own);
+		return;
+	}
 	if (m->fused.ready && e->s[0] == 1) {
-		td_run_dn(be, &m->fused, e->arg[0], e->arg[1], e->n[WEIGHTS], pre ? pre : c, bias, residual);
+		td_run_dn(be, &m->fused, e->arg[0], e->arg[1], e->n[WEIGHTS], slope ? slope : c, bias, residual);
 		if (m->stops)
-			epilogue(m->epilogue, pre ? pre : c, 0, residual, c, 0, 1);
+			epilogue(m->epilogue, slope ? slope : c, 0, residual, c, slope, 1);
 		return;
 	}
 	if (!m->plain.ready && !build(be, &m->plain, e->n, m->kind, 0, 0, 0)) {
@@ -125,7 +145,14 @@ void td_run_matmul(td_exec *e) {
 		abort();
 	}
 	td_run_dn(be, &m->plain, e->arg[0], e->arg[1], e->n[WEIGHTS], c, 0, 0);
-	epilogue(m->epilogue, c, bias, residual, c, pre, e->s[0]);
+	epilogue(m->epilogue, c, bias, residual, c, slope, e->s[0]);
+}
+
+// small says whether the kernel of matmul.inc.h is to compute.
+static int small(td_backend *be, const long *n) {
+	if (be->ops == td_ops_base || n[HALF] || n[BATCH] != 1 || n[N] % 16 || (n[TB] && (n[TA] || !n[WEIGHTS])))
+		return 0;
+	return n[TA] ? n[M] * n[N] <= SMALL : n[K] * n[N] <= SMALL;
 }
 
 static int slow(dn *d) { return strstr(d->main.impl, "ref") != NULL; }
@@ -133,7 +160,7 @@ static int slow(dn *d) { return strstr(d->main.impl, "ref") != NULL; }
 // choose makes the primitives that take operands of a kind.
 static int choose(td_backend *be, matmul *m, const long *n, int kind) {
 	m->kind = kind;
-	build(be, &m->fused, n, kind, n[BIAS], m->stops ? 0 : n[ACT], m->stops ? 0 : n[RESIDUAL]);
+	build(be, &m->fused, n, kind, n[BIAS], m->stops ? 0 : n[ACT], m->stops ? 0 : n[COMBINE]);
 	if (m->fused.ready && slow(&m->fused))
 		td_dn_free(&m->fused);
 	if (!m->fused.ready && !build(be, &m->plain, n, kind, 0, 0, 0))
@@ -150,15 +177,18 @@ td_exec *td_new_matmul(td_backend *be, const long *n, char *err, int len) {
 	if (!e)
 		return NULL;
 	matmul *m = e->dn;
-	// With Pre the primitive stops before the activation, and the kernel goes on from there; likewise
+	// With Slope the primitive stops before the activation, and the kernel goes on from there; likewise
 	// for ReLU, as oneDNN's makes 0 of a NaN.
-	m->stops = n[PRE] || n[ACT] == RELU;
+	m->stops = n[SLOPE] || n[ACT] == RELU;
 	if (!(n[HALF] && be->bf16 && choose(be, m, n, TD_BF16)) && !choose(be, m, n, n[HALF] ? TD_ROUNDED : TD_EXACT)) {
 		snprintf(err, len, "oneDNN cannot multiply [%ld, %ld, %ld] by [%ld, %ld, %ld]", n[BATCH], n[M], n[K], n[BATCH], n[K], n[N]);
 		td_release(e);
 		return NULL;
 	}
-	long rest[TD_INTS] = {n[BATCH] * n[M], n[N], n[ACT]};
+	long sizes[TD_INTS] = {n[M], n[N], n[K], n[TA], n[ACT], n[COMBINE]};
+	if (small(be, n) && (n[TB] ? td_flip_new(be, &m->flip, n[N], n[K]) : 1))
+		m->own = td_new(be, td_matmul, sizes, (double[TD_FLOATS]){0}, 0);
+	long rest[TD_INTS] = {n[BATCH] * n[M], n[N], n[ACT], n[COMBINE]};
 	double none[TD_FLOATS] = {0};
 	if (!(m->epilogue = td_new(be, td_epilogue, rest, none, 0))) {
 		td_release(e);
@@ -172,9 +202,13 @@ void td_matmul_free(td_exec *e) {
 	td_dn_free(&m->fused);
 	td_dn_free(&m->plain);
 	td_release(m->epilogue);
+	td_release(m->own);
+	td_flip_free(&m->flip);
 }
 
 const char *td_matmul_impl(td_exec *e) {
 	matmul *m = e->dn;
+	if (m->own)
+		return m->own->be->isa;
 	return m->fused.ready ? m->fused.main.impl : m->plain.main.impl;
 }

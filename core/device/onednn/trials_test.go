@@ -36,8 +36,10 @@ func trials() []trial {
 		for act := device.Identity; act <= device.QuickGELU; act++ {
 			add(2e-6, device.MatMul{Batch: 1, M: m, N: n, K: k, TransB: true, Bias: true, Act: act, Weights: true})
 			add(2e-6, device.MatMul{Batch: 1, M: m, N: n, K: k, TransB: true, Bias: true, Residual: true, Act: act})
-			add(2e-6, device.MatMul{Batch: 2, M: m, N: n, K: k, Bias: true, Residual: true, Act: act, Pre: true})
-			add(2e-6, device.MatMul{Batch: 1, M: m, N: n, K: k, TransB: true, Bias: true, Residual: true, Act: act, Pre: true}, 0.5)
+			add(1e-5, device.MatMul{Batch: 1, M: m, N: n, K: k, Gate: true, Act: act, Slope: true, Weights: true})
+			add(2e-6, device.MatMul{Batch: 1, M: m, N: n, K: k, TransA: true, Gate: true, Act: act})
+			add(1e-5, device.MatMul{Batch: 2, M: m, N: n, K: k, Bias: true, Residual: true, Act: act, Slope: true})
+			add(1e-5, device.MatMul{Batch: 1, M: m, N: n, K: k, TransB: true, Bias: true, Residual: true, Act: act, Slope: true}, 0.5)
 			add(2e-6, device.MatMul{Batch: 1, M: m, N: n, K: k, TransB: true, Bias: true, Act: act}, -2)
 		}
 	}
