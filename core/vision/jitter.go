@@ -13,15 +13,17 @@ func Jitter(pix []byte, s *random.Stream, strength float64) {
 		mean += min(luma(pix[i:])*brightness, 255)
 	}
 	mean /= float32(max(1, len(pix)/3))
+	var level [256]float32 // each byte with brightness and contrast changed
+	for v := range level {
+		level[v] = clip255(mean + (clip255(float32(v)*brightness)-mean)*contrast)
+	}
 	for i := 0; i+2 < len(pix); i += 3 {
-		var v [3]float32
-		for c := range v {
-			v[c] = clip255(mean + (clip255(float32(pix[i+c])*brightness)-mean)*contrast)
-		}
-		grey := .299*v[0] + .587*v[1] + .114*v[2]
-		for c := range v {
-			pix[i+c] = byte(clip255(grey+(v[c]-grey)*saturation) + .5)
-		}
+		p := pix[i:][:3]
+		r, g, b := level[p[0]], level[p[1]], level[p[2]]
+		grey := .299*r + .587*g + .114*b
+		p[0] = byte(clip255(grey+(r-grey)*saturation) + .5)
+		p[1] = byte(clip255(grey+(g-grey)*saturation) + .5)
+		p[2] = byte(clip255(grey+(b-grey)*saturation) + .5)
 	}
 }
 
@@ -29,4 +31,13 @@ func luma(p []byte) float32 {
 	return .299*float32(p[0]) + .587*float32(p[1]) + .114*float32(p[2])
 }
 
-func clip255(v float32) float32 { return min(max(v, 0), 255) }
+// clip255 is v in [0, 255]; a NaN cannot come in.
+func clip255(v float32) float32 {
+	if v < 0 {
+		return 0
+	}
+	if v > 255 {
+		return 255
+	}
+	return v
+}

@@ -20,9 +20,10 @@ typedef void (*range)(td_exec *, int part, long lo, long hi);
 // Under this many streamed floats, waking a sleeping thread costs more than it saves.
 enum { GRAIN = 1 << 16 };
 
-// split runs f over [0, n) on all threads or, when there is little to do, on this one. cost is the
-// work of an item in streamed floats; step is what part boundaries are multiples of.
-static void split(td_exec *e, long n, long cost, long step, range f) {
+// split_parts runs f over [0, n) on all threads or, when there is little to do, on this one: part p of
+// the range is always the same, so that sums of parts can be added in order. cost is the work of an item
+// in streamed floats; step is what part boundaries are multiples of.
+static void split_parts(td_exec *e, long n, long cost, long step, range f) {
 	int parts = e->be->threads;
 	if (parts == 1 || n * cost < GRAIN || n <= step) {
 		f(e, 0, 0, n);
@@ -33,6 +34,40 @@ static void split(td_exec *e, long n, long cost, long step, range f) {
 		long lo = n * p / parts / step * step, hi = p + 1 == parts ? n : n * (p + 1) / parts / step * step;
 		if (lo < hi)
 			f(e, p, lo, hi);
+	}
+}
+
+// Pieces of a part, which other threads may take: another process may have taken a core.
+enum { PIECES = 6 };
+
+// split is split_parts for items that do not depend on each other: a thread that is done with its part
+// helps with the others'. part is the thread, whose scratch f may use.
+static void split(td_exec *e, long n, long cost, long step, range f) {
+	int parts = e->be->threads;
+	if (parts == 1 || n * cost < GRAIN || n <= step) {
+		f(e, 0, 0, n);
+		return;
+	}
+	struct {
+		long next; // piece
+		char line[56];
+	} taken[parts];
+	memset(taken, 0, sizeof taken);
+	long pieces = (long)parts * PIECES, units = (n + step - 1) / step;
+#pragma omp parallel num_threads(parts)
+	for (int me = omp_get_thread_num(), p = 0; p < parts; p++) {
+		int of = (me + p) % parts;
+		for (;;) {
+			long piece = __atomic_fetch_add(&taken[of].next, 1, __ATOMIC_RELAXED);
+			if (piece >= PIECES)
+				break;
+			piece += (long)of * PIECES;
+			long lo = units * piece / pieces * step, hi = units * (piece + 1) / pieces * step;
+			if (hi > n)
+				hi = n;
+			if (lo < hi)
+				f(e, me, lo, hi);
+		}
 	}
 }
 

@@ -149,12 +149,12 @@ static void batch_stats(td_exec *e) {
 	float *out = F(1);
 	const double *s = part_sum(e, 0, 1);
 	parts_clear(e, 1);
-	split(e, rows, c, 1, sum_rows_range);
+	split_parts(e, rows, c, 1, sum_rows_range);
 	parts_add(e, 1);
 	for (long j = 0; j < c; j++)
 		out[j] = (float)(s[j] / rows);
 	parts_clear(e, 1);
-	split(e, rows, c, 1, deviations_range);
+	split_parts(e, rows, c, 1, deviations_range);
 	parts_add(e, 1);
 	for (long j = 0; j < c; j++)
 		out[c + j] = (float)(s[j] / rows);
@@ -225,7 +225,7 @@ static void batch_norm_back(td_exec *e) {
 	for (long j = 0; j < c; j++)
 		inverse[j] = (float)(1 / sqrt((double)F(1)[c + j] + e->f[0]));
 	parts_clear(e, 2);
-	split(e, rows, 3 * c, 1, batch_norm_sums_range);
+	split_parts(e, rows, 3 * c, 1, batch_norm_sums_range);
 	parts_add(e, 2);
 	const double *s = part_sum(e, 0, 2);
 	for (long j = 0; j < c; j++) {

@@ -44,7 +44,7 @@ static void sum_rows_range(td_exec *e, int part, long lo, long hi) {
 }
 static void sum_rows(td_exec *e) {
 	parts_clear(e, 1);
-	split(e, e->n[0], e->n[1], 1, sum_rows_range);
+	split_parts(e, e->n[0], e->n[1], 1, sum_rows_range);
 	parts_add(e, 1);
 	const double *s = part_sum(e, 0, 1);
 	float *out = F(1);
@@ -126,7 +126,7 @@ static void layer_norm_back_range(td_exec *e, int part, long lo, long hi) {
 static void layer_norm_back(td_exec *e) {
 	long n = e->n[1];
 	parts_clear(e, 2);
-	split(e, e->n[0], 8 * n, 1, layer_norm_back_range);
+	split_parts(e, e->n[0], 8 * n, 1, layer_norm_back_range);
 	parts_add(e, 2);
 	const double *s = part_sum(e, 0, 2);
 	float *dg = F(4), *db = F(5);
