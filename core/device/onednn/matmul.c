@@ -22,8 +22,8 @@ typedef struct {
 	int kind;  // TD_EXACT, TD_BF16 or TD_ROUNDED
 	int stops; // fused stops before the activation
 	td_exec *epilogue;
-	td_exec *own; // the kernel of matmul.inc.h, NULL where oneDNN is to compute
-	td_flip flip; // B for it, where that is stored transposed
+	td_exec *own;       // the kernel of matmul.inc.h, NULL where oneDNN is to compute
+	td_exec *transpose; // of B for it, where that is stored transposed
 } matmul;
 
 // matrix describes op(X) [batch, rows, cols] stored transposed or not; one batch needs no third axis.
@@ -121,11 +121,10 @@ void td_run_matmul(td_exec *e) {
 	matmul *m = e->dn;
 	uintptr_t bias = e->n[BIAS] ? e->arg[2] : 0, residual = e->n[COMBINE] ? e->arg[3] : 0;
 	uintptr_t c = e->arg[4], slope = e->n[SLOPE] ? e->arg[5] : 0;
-	uintptr_t b = !m->own || !e->n[TB] ? e->arg[1] : td_flipped(be, &m->flip, e->arg[1]);
-	if (m->own && b) {
+	if (m->own) {
 		td_exec *own = m->own;
 		own->arg[0] = e->arg[0];
-		own->arg[1] = b;
+		own->arg[1] = m->transpose ? td_transposed(be, m->transpose, e->arg[1]) : e->arg[1];
 		own->arg[2] = bias;
 		own->arg[3] = residual;
 		own->arg[4] = c;
@@ -148,11 +147,23 @@ void td_run_matmul(td_exec *e) {
 	epilogue(m->epilogue, c, bias, residual, c, slope, e->s[0]);
 }
 
-// small says whether the kernel of matmul.inc.h is to compute.
-static int small(td_backend *be, const long *n) {
-	if (be->ops == td_ops_base || n[HALF] || n[BATCH] != 1 || n[N] % 16 || (n[TB] && (n[TA] || !n[WEIGHTS])))
+// small says whether the kernel of matmul.inc.h is faster.
+static int small(const long *n) {
+	if (n[HALF] || n[BATCH] != 1 || n[N] % 16 || (n[TA] && n[TB]))
 		return 0;
-	return n[TA] ? n[M] * n[N] <= SMALL : n[K] * n[N] <= SMALL;
+	return (n[TA] ? n[M] : n[K]) * n[N] <= SMALL;
+}
+
+// own makes that kernel, 0 where there is none for this processor or no memory.
+static int own(td_backend *be, matmul *m, const long *n) {
+	double none[TD_FLOATS] = {0};
+	long sizes[TD_INTS] = {n[M], n[N], n[K], n[TA], n[ACT], n[COMBINE]};
+	long turn[TD_INTS] = {(n[K] + 15) / 16, 16 * n[N], 1, n[N], n[K]};
+	if (be->ops == td_ops_base || (n[TB] && !td_room(be, n[N] * n[K] * sizeof(float))))
+		return 0;
+	if (n[TB] && !(m->transpose = td_new(be, td_transpose, turn, none, 0)))
+		return 0;
+	return (m->own = td_new(be, td_matmul, sizes, none, 0)) != NULL;
 }
 
 static int slow(dn *d) { return strstr(d->main.impl, "ref") != NULL; }
@@ -180,17 +191,15 @@ td_exec *td_new_matmul(td_backend *be, const long *n, char *err, int len) {
 	// With Slope the primitive stops before the activation, and the kernel goes on from there; likewise
 	// for ReLU, as oneDNN's makes 0 of a NaN.
 	m->stops = n[SLOPE] || n[ACT] == RELU;
+	if (small(n) && own(be, m, n))
+		return e;
 	if (!(n[HALF] && be->bf16 && choose(be, m, n, TD_BF16)) && !choose(be, m, n, n[HALF] ? TD_ROUNDED : TD_EXACT)) {
 		snprintf(err, len, "oneDNN cannot multiply [%ld, %ld, %ld] by [%ld, %ld, %ld]", n[BATCH], n[M], n[K], n[BATCH], n[K], n[N]);
 		td_release(e);
 		return NULL;
 	}
-	long sizes[TD_INTS] = {n[M], n[N], n[K], n[TA], n[ACT], n[COMBINE]};
-	if (small(be, n) && (n[TB] ? td_flip_new(be, &m->flip, n[N], n[K]) : 1))
-		m->own = td_new(be, td_matmul, sizes, (double[TD_FLOATS]){0}, 0);
 	long rest[TD_INTS] = {n[BATCH] * n[M], n[N], n[ACT], n[COMBINE]};
-	double none[TD_FLOATS] = {0};
-	if (!(m->epilogue = td_new(be, td_epilogue, rest, none, 0))) {
+	if (!(m->epilogue = td_new(be, td_epilogue, rest, (double[TD_FLOATS]){0}, 0))) {
 		td_release(e);
 		return NULL;
 	}
@@ -203,7 +212,7 @@ void td_matmul_free(td_exec *e) {
 	td_dn_free(&m->plain);
 	td_release(m->epilogue);
 	td_release(m->own);
-	td_flip_free(&m->flip);
+	td_release(m->transpose);
 }
 
 const char *td_matmul_impl(td_exec *e) {

@@ -197,17 +197,18 @@ func TestNaNReachesTheOutputOfAMatMul(t *testing.T) {
 }
 
 func TestPackedWeightsFollowTheirParameter(t *testing.T) {
+	const side = 416 // more than the kernel for small weights takes
 	b := open(t, 2)
-	k := device.MatMul{Batch: 1, M: 64, N: 64, K: 64, Weights: true}
+	k := device.MatMul{Batch: 1, M: side, N: side, K: side, Weights: true}
 	exec, err := b.Prepare(k)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := b.Prepare(device.SGD{N: 64 * 64})
+	other, err := b.Prepare(device.SGD{N: side * side})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 64 * 64
+	n := side * side
 	bufs := make([]device.Buffer, 5)
 	for _, i := range []int{0, 1, 4} {
 		bufs[i], _ = b.Alloc(device.Real, n)
@@ -230,14 +231,14 @@ func TestPackedWeightsFollowTheirParameter(t *testing.T) {
 	}
 	expect("zero weights", 0)
 	b.Write(bufs[1], ones)
-	expect("after Write", 64)
+	expect("after Write", side)
 	b.Zero(bufs[1])
 	expect("after Zero", 0)
 	b.Copy(bufs[1], bufs[0])
-	expect("after Copy", 64)
+	expect("after Copy", side)
 	v, _ := b.Alloc(device.Real, n)
 	other.Run([]device.Buffer{bufs[0], bufs[1], v}, -1, 0, 1)
-	expect("after an optimiser step", 128)
+	expect("after an optimiser step", 2*side)
 	// A kernel that writes parameters as any other output is what ParamsChanged is for.
 	scale, err := b.Prepare(device.Scale{N: n})
 	if err != nil {
@@ -245,15 +246,15 @@ func TestPackedWeightsFollowTheirParameter(t *testing.T) {
 	}
 	scale.Run([]device.Buffer{bufs[1], bufs[1]}, 2, 0)
 	b.ParamsChanged()
-	expect("after ParamsChanged", 256)
+	expect("after ParamsChanged", 4*side)
 	// Other parameters at another, then at the same address.
 	old := bufs[1]
 	bufs[1], _ = b.Alloc(device.Real, n)
 	expect("another parameter", 0)
 	bufs[1] = old
-	expect("the first parameter again", 256)
+	expect("the first parameter again", 4*side)
 	// The allocator gives a freed address out again; another layout of the new parameter comes first.
-	flipped, err := b.Prepare(device.MatMul{Batch: 1, M: 64, N: 64, K: 64, TransB: true, Weights: true})
+	flipped, err := b.Prepare(device.MatMul{Batch: 1, M: side, N: side, K: side, TransB: true, Weights: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,30 +262,30 @@ func TestPackedWeightsFollowTheirParameter(t *testing.T) {
 	bufs[1], _ = b.Alloc(device.Real, n)
 	upper := make([]float32, n)
 	for i := range upper {
-		if i%64 >= i/64 {
+		if i%side >= i/side {
 			upper[i] = 1
 		}
 	}
 	b.Write(bufs[1], upper)
 	flipped.Run(bufs)
 	exec.Run(bufs)
-	y := make([]float32, 64*64)
+	y := make([]float32, side*side)
 	b.Read(y, bufs[4])
-	if y[0] != 1 || y[63] != 64 {
-		t.Errorf("a new parameter at a freed address: columns sum to %g … %g, want 1 … 64", y[0], y[63])
+	if y[0] != 1 || y[side-1] != side {
+		t.Errorf("a new parameter at a freed address: columns sum to %g … %g, want 1 … %d", y[0], y[side-1], side)
 	}
 }
 
 // A copy of parameters that are used once between two changes would only take memory.
 func TestPackedWeightsStayWhereTheyAreUsedAgain(t *testing.T) {
 	b := open(t, 2)
-	exec, err := b.Prepare(device.MatMul{Batch: 1, M: 64, N: 64, K: 64, Weights: true})
+	exec, err := b.Prepare(device.MatMul{Batch: 1, M: 512, N: 512, K: 512, Weights: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	bufs := make([]device.Buffer, 5)
 	for _, i := range []int{0, 1, 4} {
-		bufs[i], _ = b.Alloc(device.Real, 64*64)
+		bufs[i], _ = b.Alloc(device.Real, 512*512)
 	}
 	for _, c := range []struct {
 		name string

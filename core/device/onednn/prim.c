@@ -286,35 +286,13 @@ static uintptr_t weights(td_backend *be, dn *d, uintptr_t from, int parameter) {
 	return (uintptr_t)p->data;
 }
 
-int td_flip_new(td_backend *be, td_flip *f, long rows, long cols) {
-	f->user = td_md_strided(dnnl_f32, 2, (dnnl_dims_t){cols, rows}, (dnnl_dims_t){1, cols});
-	f->packed = td_md_strided(dnnl_f32, 2, (dnnl_dims_t){cols, rows}, (dnnl_dims_t){rows, 1});
-	long n[TD_INTS] = {(cols + 15) / 16, 16 * rows, 1, rows, cols};
-	double none[TD_FLOATS] = {0};
-	f->move = td_new(be, td_transpose, n, none, 0);
-	return f->user && f->packed && f->move;
-}
+int td_room(td_backend *be, size_t bytes) { return grow(&be->reorder, &be->reorder_size, bytes); }
 
-void td_flip_free(td_flip *f) {
-	td_md_free(f->user);
-	td_md_free(f->packed);
-	td_release(f->move);
-}
-
-uintptr_t td_flipped(td_backend *be, td_flip *f, uintptr_t from) {
-	if (!f->pack || f->pack->id != f->pack_id || f->pack->from != from) {
-		f->pack = find_pack(be, from, f->user, f->packed, TD_FLIPPED);
-		if (!f->pack)
-			return 0;
-		f->pack_id = f->pack->id;
-	}
-	if (f->pack->generation != be->generation) {
-		f->move->arg[0] = from;
-		f->move->arg[1] = (uintptr_t)f->pack->data;
-		f->move->run(f->move);
-		f->pack->generation = be->generation;
-	}
-	return (uintptr_t)f->pack->data;
+uintptr_t td_transposed(td_backend *be, td_exec *transpose, uintptr_t from) {
+	transpose->arg[0] = from;
+	transpose->arg[1] = (uintptr_t)be->reorder;
+	transpose->run(transpose);
+	return (uintptr_t)be->reorder;
 }
 
 void td_dn_free(dn *d) {

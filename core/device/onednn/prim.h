@@ -42,7 +42,6 @@ dnnl_primitive_attr_t td_attr(void);
 // How a product takes its operands: as they are, as bfloat16, or as float32 rounded to bfloat16 where
 // the processor or oneDNN has no such product.
 enum { TD_EXACT, TD_BF16, TD_ROUNDED };
-enum { TD_FLIPPED = TD_ROUNDED + 1 }; // of a td_pack: the transpose
 
 static inline dnnl_data_type_t td_type(int kind) { return kind == TD_BF16 ? dnnl_bf16 : dnnl_f32; }
 
@@ -72,17 +71,10 @@ void td_run_dn(td_backend *be, dn *d, uintptr_t a, uintptr_t b, int parameter, u
 	uintptr_t residual);
 void td_run_reorder(td_backend *be, prim *pr, uintptr_t from, uintptr_t to);
 void td_dn_free(dn *d);
-// td_flip is the transpose of a parameter [rows, cols], kept as packed weights are.
-typedef struct {
-	md user, packed;
-	td_pack *pack;
-	uint64_t pack_id;
-	td_exec *move;
-} td_flip;
-int td_flip_new(td_backend *be, td_flip *f, long rows, long cols);
-void td_flip_free(td_flip *f);
-// td_flipped gives the address of the transpose, made anew when the parameter has changed; 0 without memory.
-uintptr_t td_flipped(td_backend *be, td_flip *f, uintptr_t from);
+// td_room makes room for what td_transposed gives.
+int td_room(td_backend *be, size_t bytes);
+// td_transposed runs a transpose kernel into memory that the next product may take.
+uintptr_t td_transposed(td_backend *be, td_exec *transpose, uintptr_t from);
 
 // td_new_dn is an Exec with size zeroed bytes at dn.
 td_exec *td_new_dn(td_backend *be, td_run_fn run, const long *n, size_t size);
