@@ -52,7 +52,7 @@ func (s *storage) root() *storage {
 type step struct {
 	name    string
 	scope   string
-	segment int // of the forward pass, 0 for none
+	segment int // that it, or the step that it differentiates, belongs to; 0: none
 	kernel  device.Kernel
 	host    *hostOp // instead of kernel
 	scalars []float64

@@ -184,12 +184,12 @@ func (o *op) DiffWRT(inputs int) []bool {
 	return o.wrt
 }
 
-// SymDiff implements gorgonia's SDOp. What it builds carries the scope of the forward op.
+// SymDiff implements gorgonia's SDOp. What it builds carries the scope and the segment of the forward op.
 func (o *op) SymDiff(inputs G.Nodes, output, grad *G.Node) (G.Nodes, error) {
 	g := o.g
 	outer := g.scope
-	defer func() { g.scope = outer }()
-	g.scope = nil
+	defer func() { g.scope, g.segment = outer, 0 }()
+	g.scope, g.segment = nil, o.segment
 	if o.scope != "" {
 		g.scope = strings.Split(o.scope, ".")
 	}

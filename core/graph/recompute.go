@@ -1,6 +1,9 @@
 package graph
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // Segment enters a part of the model, such as a residual block, of which the backward pass keeps nothing
 // but what it was given when Options.Checkpointing is set (Chen et al. 2016, arXiv 1604.06174). Call the
@@ -21,7 +24,7 @@ func (g *Graph) Segment() (end func()) {
 // pass wrote then lives no longer than that pass.
 func (l *lowering) recompute() {
 	inner := l.inner()
-	head, tail := l.steps[:l.forward], l.steps[l.forward:]
+	head, tail := l.steps[:l.forward], gather(l.steps[l.forward:])
 	needed := map[*storage]bool{}
 	for _, st := range tail {
 		for _, s := range st.inputs() {
@@ -60,6 +63,59 @@ func (l *lowering) recompute() {
 		steps = append(steps, st)
 	}
 	l.steps = steps
+}
+
+// gather moves steps of one segment together as far as they depend on one another, so that segments which
+// stand side by side are not all in memory at once. What each step computes stays the same.
+func gather(steps []*step) []*step {
+	maker := map[*storage]int{}
+	for i, st := range steps {
+		for _, s := range st.outputs() {
+			maker[s] = i
+		}
+	}
+	waits, users := make([]int, len(steps)), make([][]int, len(steps))
+	for i, st := range steps {
+		for _, s := range st.inputs() {
+			if m, ok := maker[s]; ok && s != nil {
+				waits[i]++
+				users[m] = append(users[m], i)
+			}
+		}
+	}
+	// What is between segments goes first, then the segment that the forward pass came to last.
+	rank := func(st *step) int {
+		if st.segment == 0 {
+			return math.MaxInt
+		}
+		return st.segment
+	}
+	var ordered []*step
+	done, segment := make([]bool, len(steps)), 0
+	for range steps {
+		next := -1
+		for i, st := range steps {
+			if done[i] || waits[i] > 0 {
+				continue
+			}
+			if st.segment == segment {
+				next = i
+				break
+			}
+			if next < 0 || rank(st) > rank(steps[next]) {
+				next = i
+			}
+		}
+		done[next] = true
+		for _, i := range users[next] {
+			waits[i]--
+		}
+		if steps[next].segment != 0 {
+			segment = steps[next].segment
+		}
+		ordered = append(ordered, steps[next])
+	}
+	return ordered
 }
 
 // inner gives the values that need not be kept with their segments: those that the forward pass reads
