@@ -154,7 +154,8 @@ func lossOf(tr trace, step string) float64 {
 	return 0
 }
 
-// bench --memory explains the memory of the towers beside the measured peak of every process.
+// bench --memory explains the memory of every process: what it planned is what the system measured, but
+// for a fifth (a tenth on a quiet machine).
 func TestBenchMemory(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "tiny.yaml", tiny)
@@ -174,7 +175,7 @@ func TestBenchMemory(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range b.Memory {
 		seen[p.Part] = true
-		if p.Peak <= 0 || p.Planned > p.Peak*5/4 {
+		if ratio := float64(p.Planned) / float64(p.Peak); !(ratio > .8 && ratio < 1.2) {
 			t.Errorf("%s: %d bytes planned, %d at the peak", p.Part, p.Planned, p.Peak)
 		}
 		if p.Part != "image" && p.Part != "text" {
@@ -187,9 +188,6 @@ func TestBenchMemory(t *testing.T) {
 		if plan["parameters"] == 0 || plan["gradients"] != plan["parameters"] || plan["optimizer"] != 2*plan["parameters"] ||
 			plan["activations"] == 0 || plan["workspace"] == 0 || plan["program"] == 0 {
 			t.Errorf("%s: the plan is %v", p.Part, plan)
-		}
-		if p.Planned < p.Peak/2 {
-			t.Errorf("%s: only %d of %d bytes are explained", p.Part, p.Planned, p.Peak)
 		}
 	}
 	for _, want := range []string{"image", "text", "loss", "data.train", "eval.emoji", "runner"} {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"tandem/core/wire"
 )
 
 // Memory is what the system says of a process's memory, in bytes; zeros where it does not say.
@@ -13,6 +15,10 @@ type Memory struct {
 	Resident int64 // what is resident now (VmRSS)
 	Shared   int64 // of that, memory shared with other processes, which each of them counts (RssShmem)
 }
+
+// Program begins to measure what this process takes beside what it will allocate on purpose: code,
+// libraries, Go's runtime. The function it returns says so at any later time, in bytes.
+func Program() func() int64 { return wire.Program() }
 
 // MemoryOf is the memory of a process; 0 is this one.
 func MemoryOf(pid int) Memory {

@@ -97,9 +97,8 @@ type Loss struct {
 }
 
 var (
-	_ clip.Loss     = (*Loss)(nil)
-	_ clip.Meter    = (*Loss)(nil)
-	_ clip.Profiler = (*Loss)(nil)
+	_ clip.Loss  = (*Loss)(nil)
+	_ clip.Meter = (*Loss)(nil)
 )
 
 // Configure implements clip.Loss. Losses compute in float32 whatever the towers' precision.
@@ -137,17 +136,6 @@ func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.Loss
 
 // Work implements clip.Meter.
 func (l *Loss) Work() float64 { return l.work }
-
-// SetProfile implements clip.Profiler.
-func (l *Loss) SetProfile(on bool) {
-	l.recorder.SetProfile(on)
-	if l.programs != nil {
-		l.programs.setProfile(l.recorder.Hook())
-	}
-}
-
-// Events implements clip.Profiler.
-func (l *Loss) Events() []clip.Event { return l.recorder.Events() }
 
 // Value is the current value of a parameter.
 func (l *Loss) Value(name string) float64 { return l.params.value(name) }

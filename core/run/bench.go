@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/core/clip"
 	"tandem/core/device/devices"
 	"tandem/core/fault"
 	"tandem/core/host"
@@ -64,6 +65,7 @@ type Cost struct {
 // Bench trains warmup and then steps steps of a spec and says where the time went. Nothing is
 // evaluated, nothing is kept: what the store costs is measured on a database that is thrown away.
 func (l Lab) Bench(ctx context.Context, s *spec.Spec, warmup, steps int, w Watcher) (*Bench, error) {
+	program := host.Program()
 	meter := &meter{warmup: warmup}
 	peak := openPeak(s)
 	defer peak.Close()
@@ -88,7 +90,7 @@ func (l Lab) Bench(ctx context.Context, s *spec.Spec, warmup, steps int, w Watch
 	}
 	peak.long(w)
 	b := meter.bench(s, peak.gflops)
-	b.Memory = memory
+	b.Memory = append(memory, memoryOfRunner(program(), clip.MemoryPart{Name: "peak measurement", Bytes: peak.bytes}))
 	return b, nil
 }
 
@@ -182,6 +184,7 @@ func cause(ctx context.Context) error {
 // take their share of the machine at any one time; the best counts.
 type peak struct {
 	gflops  float64 // 0 where the device cannot be measured from here
+	bytes   int64   // of memory that measuring takes
 	measure func(limit time.Duration) (float64, error)
 	close   func() error
 }
@@ -191,7 +194,7 @@ func openPeak(s *spec.Spec) *peak {
 	if err != nil {
 		return &peak{}
 	}
-	return &peak{close: b.Close, measure: func(limit time.Duration) (float64, error) {
+	return &peak{bytes: devices.PeakMemory(b), close: b.Close, measure: func(limit time.Duration) (float64, error) {
 		runtime.LockOSThread() // OpenMP has a pool of threads for each that calls it
 		defer runtime.UnlockOSThread()
 		return devices.PeakGFLOPSIn(limit, b, s.Train.Precision == "bf16")

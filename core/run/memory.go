@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"os"
 	"slices"
 
 	"tandem/core/clip"
@@ -23,7 +24,7 @@ type ProcessMemory struct {
 	Shared  int64             `json:"shared"`  // of that, memory that other processes count too
 }
 
-// memory asks every process.
+// memory asks every plugin.
 func (m *model) memory(ctx context.Context) ([]ProcessMemory, error) {
 	var list []ProcessMemory
 	roles := []string{roleImage, roleText, roleLoss, roleData}
@@ -38,15 +39,27 @@ func (m *model) memory(ctx context.Context) ([]ProcessMemory, error) {
 		}
 		seen := host.MemoryOf(p.PID())
 		x := ProcessMemory{Part: role, Plugin: p.Name(), PID: p.PID(), Peak: seen.Peak, Shared: seen.Shared}
-		if len(parts) > 0 {
-			x.Plan = append(slices.Clone(parts), clip.MemoryPart{Name: "shared", Bytes: seen.Shared},
-				clip.MemoryPart{Name: "program", Bytes: base})
-			for _, part := range x.Plan {
-				x.Planned += part.Bytes
-			}
-		}
+		x.plan(parts, base)
 		list = append(list, x)
 	}
+	return list, nil
+}
+
+// memoryOfRunner is that of this process, of which program is what it takes beside parts.
+func memoryOfRunner(program int64, parts ...clip.MemoryPart) ProcessMemory {
 	self := host.MemoryOf(0)
-	return append(list, ProcessMemory{Part: "runner", Peak: self.Peak, Shared: self.Shared}), nil
+	x := ProcessMemory{Part: "runner", PID: os.Getpid(), Peak: self.Peak, Shared: self.Shared}
+	x.plan(parts, program)
+	return x
+}
+
+func (x *ProcessMemory) plan(parts []clip.MemoryPart, program int64) {
+	if program == 0 {
+		return // the plugin says nothing
+	}
+	x.Plan = append(slices.Clone(parts), clip.MemoryPart{Name: "shared", Bytes: x.Shared},
+		clip.MemoryPart{Name: "program", Bytes: program})
+	for _, part := range x.Plan {
+		x.Planned += part.Bytes
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/device"
 	"tandem/core/graph"
+	"tandem/core/profile"
 )
 
 var (
@@ -51,8 +52,7 @@ func (c *programs) setProfile(f func(graph.Event)) {
 	}
 }
 
-// Memory implements clip.Planner. What the backend has allocated beyond the plan, such as scratch of
-// its own, is "other".
+// Memory implements clip.Planner.
 func (e *encoder) Memory() []clip.MemoryPart {
 	if !e.configured || e.closed {
 		return nil
@@ -66,26 +66,18 @@ func (e *encoder) Memory() []clip.MemoryPart {
 		constants += plan.Constants
 		activations += int64(p.busy+len(p.idle)) * plan.Activations
 	}
-	list := []clip.MemoryPart{
-		{Name: "parameters", Bytes: size(e.params.store.Values)}, {Name: "gradients", Bytes: size(e.params.store.Grads)},
-		{Name: "optimizer", Bytes: optimizer}, {Name: "statistics", Bytes: size(e.params.states.Values)},
-		{Name: "activations", Bytes: activations}, {Name: "workspace", Bytes: e.programs.workspace.Bytes()},
-		{Name: "constants", Bytes: constants},
-	}
-	packed := int64(0)
-	if b, ok := e.backend.(interface{ Packed() int64 }); ok {
-		packed = b.Packed()
-		list = append(list, clip.MemoryPart{Name: "packed weights", Bytes: packed})
-	}
-	if b, ok := e.backend.(interface{ Allocated() int64 }); ok {
-		other := b.Allocated()
-		for _, m := range list {
-			other -= m.Bytes
-		}
-		list = append(list, clip.MemoryPart{Name: "other", Bytes: max(0, other)})
-	}
-	return list
+	return profile.Memory(e.backend,
+		clip.MemoryPart{Name: "parameters", Bytes: size(e.params.store.Values)},
+		clip.MemoryPart{Name: "gradients", Bytes: size(e.params.store.Grads)},
+		clip.MemoryPart{Name: "optimizer", Bytes: optimizer},
+		clip.MemoryPart{Name: "statistics", Bytes: size(e.params.states.Values)},
+		clip.MemoryPart{Name: "activations", Bytes: activations},
+		clip.MemoryPart{Name: "workspace", Bytes: e.programs.workspace.Bytes()},
+		clip.MemoryPart{Name: "constants", Bytes: constants})
 }
+
+// OnHeap is how much of Memory lies on Go's heap.
+func (e *encoder) OnHeap() int64 { return profile.OnHeap(e.backend) }
 
 // size is the bytes of a buffer when Real is float32.
 func size(b device.Buffer) int64 {

@@ -32,7 +32,11 @@ func (s *Server) Memory(ctx context.Context, _ *pb.Empty) (*pb.MemoryResponse, e
 	return handle(ctx, s, using, onThread, func() (*pb.MemoryResponse, error) {
 		// Code is read in as it runs, and Go's heap grows: what they take now counts.
 		now := programNow()
-		out := &pb.MemoryResponse{BaseBytes: s.base.anonymous + now.files + max(0, now.heap-s.base.heap)}
+		heap := now.heap - s.base.heap
+		if p, ok := s.impl.(interface{ OnHeap() int64 }); ok {
+			heap -= p.OnHeap() // is in the implementation's plan
+		}
+		out := &pb.MemoryResponse{BaseBytes: s.base.anonymous + now.files + max(0, heap)}
 		if p, ok := s.impl.(clip.Planner); ok {
 			for _, m := range p.Memory() {
 				out.Parts = append(out.Parts, &pb.MemoryPart{Name: valid(m.Name), Bytes: m.Bytes})
@@ -103,6 +107,16 @@ func eventsIn(r *pb.ProfileResponse) []clip.Event {
 			Start: fromClock(e.StartNanos), Duration: time.Duration(e.DurationNanos)}
 	}
 	return out
+}
+
+// Program begins to measure what this process takes beside what it will allocate on purpose: code,
+// libraries, Go's runtime. The function it returns says so at any later time, in bytes.
+func Program() func() int64 {
+	base := programNow()
+	return func() int64 {
+		now := programNow()
+		return base.anonymous + now.files + max(0, now.heap-base.heap)
+	}
 }
 
 // program is what a process takes beside what the implementation allocates, in bytes; zeros where the

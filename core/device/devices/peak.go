@@ -48,9 +48,22 @@ func PeakGFLOPS(b device.Backend, bf16 bool) (float64, error) {
 	return PeakGFLOPSIn(400*time.Millisecond, b, bf16)
 }
 
+// peakProduct is what PeakGFLOPS measures.
+var peakProduct = device.MatMul{Batch: 1, M: 1600, N: 768, K: 3072, Weights: true}
+
+// PeakMemory is the bytes that PeakGFLOPS takes of a backend, beside Go's heap, while it measures: the three
+// matrices, and the right one as the processor wants it, once to be used and once to be made.
+func PeakMemory(b device.Backend) int64 {
+	if _, ok := b.(interface{ OnHeap() int64 }); ok {
+		return 0
+	}
+	k := peakProduct
+	return 4 * int64(k.M*k.K+3*k.K*k.N+k.M*k.N)
+}
+
 // PeakGFLOPSIn is PeakGFLOPS in about a given time, but of three runs at least.
 func PeakGFLOPSIn(limit time.Duration, b device.Backend, bf16 bool) (float64, error) {
-	k := device.MatMul{Batch: 1, M: 1600, N: 768, K: 3072, Weights: true}
+	k := peakProduct
 	peak, err := productRate(limit, b, k, k)
 	if err != nil || !bf16 {
 		return peak, err
@@ -70,17 +83,19 @@ func productRate(limit time.Duration, b device.Backend, k device.MatMul, kernel 
 	}
 	sizes := []int{k.M * k.K, k.K * k.N, k.M * k.N}
 	bufs := make([]device.Buffer, len(sizes))
+	values := make([]float32, k.N)
+	for j := range values {
+		// Small varied numbers: zeros and denormals can run at another speed.
+		values[j] = float32(j%7-3) / 8
+	}
 	for i, n := range sizes {
 		if bufs[i], err = b.Alloc(device.Real, n); err != nil {
 			return 0, err
 		}
 		defer b.Free(bufs[i])
-		values := make([]float32, n)
-		for j := range values {
-			// Small varied numbers: zeros and denormals can run at another speed.
-			values[j] = float32(j%7-3) / 8
+		for at := 0; at < n; at += k.N { // which divides all sizes
+			b.Write(b.View(bufs[i], at, k.N), values)
 		}
-		b.Write(bufs[i], values)
 	}
 	b.ParamsChanged()
 	args := []device.Buffer{bufs[0], bufs[1], nil, nil, bufs[2]}

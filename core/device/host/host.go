@@ -106,6 +106,9 @@ func (b *Backend[T]) Free(x device.Buffer) {
 // Allocated is the bytes allocated and not freed.
 func (b *Backend[T]) Allocated() int64 { return b.live }
 
+// OnHeap is the same: all of it lies on Go's heap.
+func (b *Backend[T]) OnHeap() int64 { return b.live }
+
 // View is elements [off, off+n) of a buffer.
 func (b *Backend[T]) View(x device.Buffer, off, n int) device.Buffer {
 	buf := b.own(x)

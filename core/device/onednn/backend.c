@@ -3,13 +3,19 @@
 #define _GNU_SOURCE
 #include "td.h"
 
+#include <malloc.h>
 #include <omp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 enum { HUGE_PAGE = 2 << 20 };
+
+static size_t rounded(size_t bytes) { return (bytes + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1); }
+
+static _Atomic int64_t mapped; // bytes straight from the kernel
 
 // Large memory comes straight from the kernel, aligned for huge pages: parameters and activations
 // are streamed, and small pages would spend a tenth of the time on address translation.
@@ -22,7 +28,7 @@ void *td_alloc(size_t bytes) {
 			return NULL;
 		return memset(p, 0, bytes);
 	}
-	size_t size = (bytes + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
+	size_t size = rounded(bytes);
 	char *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return NULL;
@@ -32,16 +38,28 @@ void *td_alloc(size_t bytes) {
 	if (HUGE_PAGE - lead)
 		munmap(p + lead + size, HUGE_PAGE - lead);
 	madvise(p + lead, size, MADV_HUGEPAGE);
+	atomic_fetch_add(&mapped, size);
 	return p + lead;
 }
 
 void td_free(void *p, size_t bytes) {
 	if (!p)
 		return;
-	if (bytes < HUGE_PAGE)
+	if (bytes < HUGE_PAGE) {
 		free(p);
-	else
-		munmap(p, (bytes + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1));
+		return;
+	}
+	atomic_fetch_sub(&mapped, rounded(bytes));
+	munmap(p, rounded(bytes));
+}
+
+int64_t td_allocated(void) {
+	int64_t heap = 0;
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+	struct mallinfo2 m = mallinfo2();
+	heap = m.arena + m.hblkhd;
+#endif
+	return atomic_load(&mapped) + heap;
 }
 
 void td_zero(td_backend *be, void *p, size_t bytes) {

@@ -97,8 +97,9 @@ func (b *Backend) Free(x device.Buffer) {
 	buf.at, buf.n = nil, 0
 }
 
-// Allocated is the bytes in buffers, and with packed copies of parameters.
-func (b *Backend) Allocated() int64 { return b.bytes + int64(b.be.packed) }
+// Allocated is what the C side of this process has from the system, rounded up as it is: buffers, packed
+// copies of parameters, scratch and primitives.
+func (b *Backend) Allocated() int64 { return max(b.bytes+int64(b.be.packed), int64(C.td_allocated())) }
 
 // Packed is the bytes of packed copies of parameters.
 func (b *Backend) Packed() int64 { return int64(b.be.packed) }

@@ -76,6 +76,9 @@ td_backend *td_open(int threads, char *err, int len);
 void td_close(td_backend *);
 void *td_alloc(size_t bytes); // zeroed, aligned; NULL when there is none
 void td_free(void *, size_t bytes);
+// td_allocated is what the C side of this process has from the system: memory of td_alloc, rounded up as it
+// is, and malloc's, with primitives and scratch in it (large memory alone where the library does not say).
+int64_t td_allocated(void);
 void td_zero(td_backend *, void *, size_t bytes);
 // td_touched says that memory was written from outside or freed: packed copies of it are stale or dead.
 void td_touched(td_backend *, uintptr_t at, size_t bytes, int freed);

@@ -1,0 +1,45 @@
+package lossnet
+
+import (
+	"tandem/core/clip"
+	"tandem/core/device"
+	"tandem/core/profile"
+)
+
+var (
+	_ clip.Profiler = (*Loss)(nil)
+	_ clip.Planner  = (*Loss)(nil)
+)
+
+// SetProfile implements clip.Profiler.
+func (l *Loss) SetProfile(on bool) {
+	l.recorder.SetProfile(on)
+	if l.programs != nil {
+		l.programs.setProfile(l.recorder.Hook())
+	}
+}
+
+// Events implements clip.Profiler.
+func (l *Loss) Events() []clip.Event { return l.recorder.Events() }
+
+// Memory implements clip.Planner.
+func (l *Loss) Memory() []clip.MemoryPart {
+	if l.backend == nil {
+		return nil
+	}
+	activations := int64(0)
+	for _, p := range l.programs.byKey {
+		activations += p.prog.Memory().Activations
+	}
+	return profile.Memory(l.backend,
+		clip.MemoryPart{Name: "parameters", Bytes: size(l.params.store.Values)},
+		clip.MemoryPart{Name: "gradients", Bytes: size(l.params.store.Grads)},
+		clip.MemoryPart{Name: "activations", Bytes: activations},
+		clip.MemoryPart{Name: "workspace", Bytes: l.programs.workspace.Bytes()})
+}
+
+// OnHeap is how much of Memory lies on Go's heap.
+func (l *Loss) OnHeap() int64 { return profile.OnHeap(l.backend) }
+
+// size is the bytes of a buffer when Real is float32.
+func size(b device.Buffer) int64 { return int64(b.Len()) * int64(b.DType().Size()) }

@@ -1,0 +1,28 @@
+package profile
+
+import "tandem/core/clip"
+
+// Memory is a plan of memory as clip.Planner tells it: the parts that the caller knows, then what the
+// backend says of itself. Packed copies of parameters are a part of their own; what it has allocated beyond
+// all these, scratch and the rounding up of buffers, is "other".
+func Memory(backend any, parts ...clip.MemoryPart) []clip.MemoryPart {
+	if b, ok := backend.(interface{ Packed() int64 }); ok {
+		parts = append(parts, clip.MemoryPart{Name: "packed weights", Bytes: b.Packed()})
+	}
+	if b, ok := backend.(interface{ Allocated() int64 }); ok {
+		other := b.Allocated()
+		for _, p := range parts {
+			other -= p.Bytes
+		}
+		parts = append(parts, clip.MemoryPart{Name: "other", Bytes: max(0, other)})
+	}
+	return parts
+}
+
+// OnHeap is how much of a backend's memory lies on Go's heap: all of the pure Go backend's, none of others'.
+func OnHeap(backend any) int64 {
+	if b, ok := backend.(interface{ OnHeap() int64 }); ok {
+		return b.OnHeap()
+	}
+	return 0
+}
