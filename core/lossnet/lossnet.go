@@ -48,10 +48,12 @@ type Batch struct {
 	Size        int
 	Image, Text *graph.Node            // [Size, D]
 	Scalars     map[string]*graph.Node // [1] each, by name
-	// Diagonal is i32 [Size]: 0, 1, …, Size−1, the partner of each row.
-	Diagonal *graph.Node
+	// Partners makes i32 [n]: from, from+1, …, the partners of rows from … from+n−1.
+	Partners func(from, n int) *graph.Node
 	// Eye makes an input that is the identity matrix, [Size, Size].
 	Eye func() *graph.Node
+
+	limit int // logits above which the batch is not Whole
 }
 
 // Part is a term: the loss of each of the batch's rows. The value of the batch is the sum over parts of
@@ -75,7 +77,7 @@ func WithBackend(open func(clip.Compute) (device.Backend, error)) Option {
 
 // New is an unconfigured loss.
 func New(define Define, options ...Option) *Loss {
-	l := &Loss{define: define,
+	l := &Loss{define: define, block: blockElements,
 		open: func(c clip.Compute) (device.Backend, error) { return devices.Open(c.Device, c.Threads) }}
 	for _, o := range options {
 		o(l)
@@ -93,6 +95,7 @@ type Loss struct {
 	params   *parameters
 	programs *programs
 	work     float64 // of all Computes
+	block    int     // logits above which a batch is not Whole
 	recorder profile.Recorder
 }
 
@@ -127,6 +130,7 @@ func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.Loss
 	}
 	l.def, l.dim, l.backend, l.params = def, c.EmbedDim, backend, params
 	l.programs = newPrograms(backend, def, params.store)
+	l.programs.block = l.block
 	info.Backend = backend.Name()
 	if def.Learn {
 		info.Parameters = int64(len(def.Scalars))

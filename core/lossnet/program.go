@@ -1,6 +1,8 @@
 package lossnet
 
 import (
+	"fmt"
+
 	"tandem/core/device"
 	"tandem/core/graph"
 )
@@ -16,10 +18,10 @@ type program struct {
 	prog     *graph.Program
 	instance *graph.Instance
 	parts    []Part
-	losses   []float32   // [B], scratch
-	diagonal []int32     // [B]: pair i is at (i, i)
-	eye      []float32   // [B, B]; nil when the loss does not use it
-	weights  [][]float32 // of each part [B]: d value / d loss of a row
+	losses   []float32          // [B], scratch
+	partners map[string][]int32 // by input
+	eye      []float32          // [B, B]; nil when the loss does not use it
+	weights  [][]float32        // of each part [B]: d value / d loss of a row
 }
 
 // maxPrograms bounds the batch sizes that are kept: those of training, of its last batch, of an
@@ -34,6 +36,7 @@ type programs struct {
 	workspace *graph.Workspace
 	byKey     map[key]*program
 	profile   func(graph.Event) // nil: none
+	block     int               // logits above which a batch is not Whole
 }
 
 func newPrograms(backend device.Backend, def Definition, params graph.Store) *programs {
@@ -58,16 +61,24 @@ func (c *programs) get(k key) (*program, error) {
 }
 
 func (c *programs) compile(k key) (*program, error) {
-	g := graph.New(graph.Options{Training: k.train})
-	b := Batch{Graph: g, Size: k.batch, Scalars: map[string]*graph.Node{},
+	g := graph.New(graph.Options{Training: k.train, Checkpointing: true}) // of Blocks
+	b := Batch{Graph: g, Size: k.batch, limit: c.block, Scalars: map[string]*graph.Node{},
 		Image: g.Input("image", device.Real, k.batch, k.dim),
 		Text:  g.Input("text", device.Real, k.batch, k.dim),
 	}
 	for _, s := range c.def.Scalars {
 		b.Scalars[s.Name] = g.Param(s.Name, 1)
 	}
-	b.Diagonal = g.Input("diagonal", device.I32, k.batch)
-	p := &program{losses: make([]float32, k.batch)}
+	p := &program{losses: make([]float32, k.batch), partners: map[string][]int32{}}
+	b.Partners = func(from, n int) *graph.Node {
+		name := fmt.Sprintf("partners.%d", len(p.partners))
+		rows := make([]int32, n)
+		for i := range rows {
+			rows[i] = int32(from + i)
+		}
+		p.partners[name] = rows
+		return g.Input(name, device.I32, n)
+	}
 	var eye *graph.Node
 	b.Eye = func() *graph.Node {
 		if eye == nil {
@@ -103,10 +114,6 @@ func (c *programs) compile(k key) (*program, error) {
 		p.prog.Close()
 		return nil, err
 	}
-	p.diagonal = make([]int32, k.batch)
-	for i := range k.batch {
-		p.diagonal[i] = int32(i)
-	}
 	return p, nil
 }
 
@@ -114,7 +121,9 @@ func (c *programs) compile(k key) (*program, error) {
 func (p *program) forward(image, text []float32) error {
 	p.instance.SetInput("image", image)
 	p.instance.SetInput("text", text)
-	p.instance.SetInput("diagonal", p.diagonal)
+	for name, rows := range p.partners {
+		p.instance.SetInput(name, rows)
+	}
 	if p.eye != nil {
 		p.instance.SetInput("eye", p.eye)
 	}

@@ -31,18 +31,35 @@ func define(c clip.LossConfig) (lossnet.Definition, error) {
 		Scalars: []lossnet.Scalar{{Name: lossnet.LogitScale, Init: cfg.initial(), Min: 0, Max: cfg.MaxLogitScale}},
 		Learn:   cfg.Learnable,
 		Build: func(b lossnet.Batch) (parts []lossnet.Part) {
-			logits := graph.ScaleByExp(graph.MatMul(b.Image, b.Text, false, true), b.Scalars[lossnet.LogitScale]) // [B, B]
+			logits := func(rows, all *graph.Node) *graph.Node { // [rows, B]
+				return graph.ScaleByExp(graph.MatMul(rows, all, false, true), b.Scalars[lossnet.LogitScale])
+			}
+			losses := func(logits, partners *graph.Node) *graph.Node {
+				return graph.CrossEntropy(logits, partners, cfg.LabelSmoothing)
+			}
+			// of gives the losses of each row of one side against all of the other.
+			of := func(rows, all *graph.Node) *graph.Node {
+				return b.Blocks(rows, func(rows, partners *graph.Node) *graph.Node { return losses(logits(rows, all), partners) })
+			}
+			var images, texts func() *graph.Node
+			if b.Whole() {
+				s := logits(b.Image, b.Text)
+				partners := b.Partners(0, b.Size)
+				images = func() *graph.Node { return losses(s, partners) }
+				texts = func() *graph.Node { return losses(graph.Transpose(s), partners) }
+			} else {
+				images = func() *graph.Node { return of(b.Image, b.Text) }
+				texts = func() *graph.Node { return of(b.Text, b.Image) }
+			}
 			weight := 1.0
 			if cfg.Direction == "both" {
 				weight = .5
 			}
 			if cfg.Direction != "text" {
-				parts = append(parts, lossnet.Part{Name: imageToText, Weight: weight,
-					Losses: graph.CrossEntropy(logits, b.Diagonal, cfg.LabelSmoothing)})
+				parts = append(parts, lossnet.Part{Name: imageToText, Weight: weight, Losses: images()})
 			}
 			if cfg.Direction != "image" {
-				parts = append(parts, lossnet.Part{Name: textToImage, Weight: weight,
-					Losses: graph.CrossEntropy(graph.Transpose(logits), b.Diagonal, cfg.LabelSmoothing)})
+				parts = append(parts, lossnet.Part{Name: textToImage, Weight: weight, Losses: texts()})
 			}
 			return parts
 		},

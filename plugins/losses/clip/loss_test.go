@@ -33,9 +33,8 @@ func config(with string, dim int) clip.LossConfig {
 }
 
 // configured is a loss in this process; exact computes in double precision.
-func configured(t *testing.T, c clip.LossConfig, exact bool) *lossnet.Loss {
+func configured(t *testing.T, c clip.LossConfig, exact bool, options ...lossnet.Option) *lossnet.Loss {
 	t.Helper()
-	var options []lossnet.Option
 	if exact {
 		options = append(options, lossnet.WithBackend(func(clip.Compute) (device.Backend, error) { return host.New[float64](1), nil }))
 	}
@@ -111,6 +110,50 @@ func workedExample(t *testing.T, l clip.Loss) {
 func TestWorkedExample(t *testing.T) {
 	workedExample(t, configured(t, config(`{"init_temperature": 1}`, 2), false))
 	workedExample(t, configured(t, config(`{"init_logit_scale": 0}`, 2), false))
+}
+
+// A batch whose logits are too many is computed in blocks of rows: values, gradients and that of the
+// temperature are those of the whole, but for the order of sums.
+func TestBlocksGiveTheLossOfTheWholeBatch(t *testing.T) {
+	const batch, dim = 23, 6
+	image, text := unit(3, batch, dim), unit(4, batch, dim)
+	for _, with := range []string{`{"label_smoothing": 0.1}`, `{"direction": "image"}`, `{"direction": "text"}`} {
+		whole := configured(t, config(with, dim), true)
+		want := compute(t, whole, image, text)
+		for _, rows := range []int{1, 5, 22} {
+			blocks := configured(t, config(with, dim), true, lossnet.WithBlocks(rows*batch))
+			got := compute(t, blocks, image, text)
+			near(t, "value", got.Value, want.Value, 1e-12)
+			for name, losses := range want.PerSample {
+				for i, w := range losses {
+					near(t, name, float64(got.PerSample[name][i]), float64(w), 1e-6)
+				}
+			}
+			for i := range want.DImage.F32() {
+				near(t, "dImage", float64(got.DImage.F32()[i]), float64(want.DImage.F32()[i]), 1e-7)
+				near(t, "dText", float64(got.DText.F32()[i]), float64(want.DText.F32()[i]), 1e-7)
+			}
+			near(t, "d logit_scale", blocks.Gradient(lossnet.LogitScale), whole.Gradient(lossnet.LogitScale), 1e-7)
+		}
+	}
+}
+
+func TestBlocksTakeLittleMemory(t *testing.T) {
+	const batch, dim = 256, 2
+	taken := func(options ...lossnet.Option) (sum int64) {
+		l := configured(t, config(`{}`, dim), false, options...)
+		compute(t, l, unit(3, batch, dim), unit(4, batch, dim))
+		for _, part := range l.Memory() {
+			if part.Name == "activations" || part.Name == "workspace" {
+				sum += part.Bytes
+			}
+		}
+		return sum
+	}
+	whole, blocks := taken(), taken(lossnet.WithBlocks(32*batch))
+	if blocks > 6*32*batch*4 || whole < 4*batch*batch*4 {
+		t.Errorf("blocks of 32 rows take %d bytes, the whole batch %d; its logits are %d", blocks, whole, batch*batch*4)
+	}
 }
 
 func TestEveryDeviceAgrees(t *testing.T) {
