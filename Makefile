@@ -17,7 +17,7 @@ RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/st
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
 .DEFAULT_GOAL := help
-.PHONY: deps help build plugins test test-long test-onednn3 race lint gen bench demo clean
+.PHONY: deps help build plugins test test-long test-onednn3 race lint gen bench bench-peer demo clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ gen: ## regenerate committed generated code
 bench: build ## benchmarks: engine kernels, pictures, the quickstart's step
 	$(GO) test $(GOFLAGS_BUILD) -run '^$$' -bench . -benchtime 1s ./core/device/... ./core/graph/... ./core/vision/...
 	bin/runner bench experiments/quickstart.yaml
+
+bench-peer: build ## the same training steps with OpenCLIP on PyTorch, side by side (half an hour and more)
+	@sh tools/bench-peer.sh
 
 demo: ## train the quickstart and show what it learnt (a few minutes)
 	@sh tools/deps.sh

@@ -126,9 +126,14 @@ type L2NormBack struct {
 // query (Tq = Tk then).
 // Args, Packed: qkv [B, T, 3, W] with Tq = Tk = T → out [B, T, W].
 // Args, else: q [B, Tq, W], k [B, Tk, W], v [B, Tk, W] → out [B, Tq, W].
+//
+// Rows > 0 is of packed sequences of different lengths: qkv is [Rows, 3, W] and followed by the argument
+// starts i32 [B + 1]; sequence b is rows [starts[b], starts[b+1]), at most Tq of them; the value is [Rows,
+// W], and 0 from starts[B] on. Starts out of order or range panic on the host and are undefined elsewhere.
 type Attention struct {
 	B, Tq, Tk, Heads, HeadDim int
 	Causal, Packed            bool
+	Rows                      int
 }
 
 // AttentionBack recomputes the probabilities.
@@ -136,15 +141,18 @@ type Attention struct {
 type AttentionBack struct {
 	B, Tq, Tk, Heads, HeadDim int
 	Causal, Packed            bool
+	Rows                      int
 }
 
 // AttentionAt is Attention for one query a sequence: what a last block needs when only one token of
 // each sequence is pooled. Query b stands at flat place rows[b] = b·T + t; Causal masks the keys after
 // t. Places outside sequence b panic on the host and are undefined elsewhere.
-// Args: qkv [B, T, 3, W], rows i32 [B] → out [B, W].
+// Args: qkv [B, T, 3, W], rows i32 [B] → out [B, W]. Rows > 0 is as for Attention: starts is an argument
+// after qkv, and rows are rows of qkv [Rows, 3, W].
 type AttentionAt struct {
 	B, T, Heads, HeadDim int
 	Causal               bool
+	Rows                 int
 }
 
 // AttentionAtBack recomputes the probabilities; other queries get 0.
@@ -152,6 +160,7 @@ type AttentionAt struct {
 type AttentionAtBack struct {
 	B, T, Heads, HeadDim int
 	Causal               bool
+	Rows                 int
 }
 
 // Normalize turns pictures into numbers: y = (x/255 − Mean[c])/Std[c].

@@ -22,24 +22,63 @@ func Attention(qkv *Node, heads int, causal bool) *Node {
 		}}, qkv)
 }
 
-// AttentionAt is Attention with one query a sequence: qkv [B, T, 3·W], rows i32 [B] → [B, W], where
-// query b stands at the flat place rows[b] = b·T + t of sequence b. It is the row that SelectRows would
-// pick from Attention's value, without the other queries' work.
-func AttentionAt(qkv, rows *Node, heads int, causal bool) *Node {
+// Spans are sequences of different lengths one after the other: sequence b is rows [starts[b],
+// starts[b+1]), starts i32 [B + 1], of at most Longest rows. Rows after the last belong to none.
+type Spans struct {
+	Starts  *Node
+	Longest int
+}
+
+// Batch is the number of sequences.
+func (s *Spans) Batch() int { return s.Starts.Elements() - 1 }
+
+// SpanAttention is Attention on sequences of different lengths: qkv [N, 3·W] → [N, W], 0 for rows that
+// belong to none.
+func SpanAttention(qkv *Node, s *Spans, heads int, causal bool) *Node {
 	g := qkv.g
-	if g.bad(qkv, rows) {
+	if g.bad(qkv, s.Starts) {
 		return &Node{g: g}
 	}
-	if qkv.Dims() != 3 || heads < 1 || qkv.Dim(2)%(3*heads) != 0 || rows.dtype != device.I32 || rows.Elements() != qkv.Dim(0) {
-		return g.fail("attention", "qkv is %v, rows %s %v; want [B, T, 3·W] with W a multiple of %d heads and i32 [B]", qkv, rows.dtype, rows, heads)
+	if qkv.Dims() != 2 || heads < 1 || qkv.Dim(1)%(3*heads) != 0 || s.Starts.dtype != device.I32 {
+		return g.fail("attention", "qkv is %v, starts %s %v; want [N, 3·W] with W a multiple of %d heads and i32 [B + 1]", qkv, s.Starts.dtype, s.Starts, heads)
 	}
-	b, t, w := qkv.Dim(0), qkv.Dim(1), qkv.Dim(2)/3
-	k := device.AttentionAt{B: b, T: t, Heads: heads, HeadDim: w / heads, Causal: causal}
-	return g.apply(op{name: "attention", shape: []int{b, w}, part: noPart, inPlace: -1, wrt: []bool{true, false}, kernel: k,
+	n, w := qkv.Dim(0), qkv.Dim(1)/3
+	k := device.Attention{B: s.Batch(), Tq: s.Longest, Tk: s.Longest, Heads: heads, HeadDim: w / heads, Causal: causal, Packed: true, Rows: n}
+	return g.apply(op{name: "attention", shape: []int{n, w}, part: noPart, inPlace: -1, wrt: []bool{true, false}, kernel: k,
 		diff: func(in []*Node, _, dy *Node) []*Node {
 			return []*Node{g.apply(op{name: "attention.back", shape: in[0].shape, part: noPart, inPlace: -1,
-				kernel: device.AttentionAtBack(k)}, in[0], in[1], dy), nil}
-		}}, qkv, rows)
+				kernel: device.AttentionBack(k)}, in[0], in[1], dy), nil}
+		}}, qkv, s.Starts)
+}
+
+// AttentionAt is Attention with one query a sequence: qkv [B, T, 3·W], rows i32 [B] → [B, W], where
+// query b stands at the flat place rows[b] = b·T + t of sequence b. It is the row that SelectRows would
+// pick from Attention's value, without the other queries' work. With spans (nil for none) it is
+// SpanAttention's: qkv [N, 3·W].
+func AttentionAt(qkv, rows *Node, spans *Spans, heads int, causal bool) *Node {
+	g := qkv.g
+	if g.bad(qkv, rows) || spans != nil && g.bad(spans.Starts) {
+		return &Node{g: g}
+	}
+	dims, in := 3, []*Node{qkv, rows}
+	if spans != nil {
+		dims, in = 2, []*Node{qkv, spans.Starts, rows}
+	}
+	b := rows.Elements()
+	if qkv.Dims() != dims || heads < 1 || qkv.Dim(-1)%(3*heads) != 0 || rows.dtype != device.I32 ||
+		spans == nil && b != qkv.Dim(0) || spans != nil && b != spans.Batch() {
+		return g.fail("attention", "qkv is %v, rows %s %v; want [B, T, 3·W] or, with spans, [N, 3·W], W a multiple of %d heads, and i32 [B]", qkv, rows.dtype, rows, heads)
+	}
+	w := qkv.Dim(-1) / 3
+	k := device.AttentionAt{B: b, T: qkv.Dim(1), Heads: heads, HeadDim: w / heads, Causal: causal}
+	if spans != nil {
+		k.T, k.Rows = spans.Longest, qkv.Dim(0)
+	}
+	return g.apply(op{name: "attention", shape: []int{b, w}, part: noPart, inPlace: -1, wrt: []bool{true, false, false}[:len(in)], kernel: k,
+		diff: func(in []*Node, _, dy *Node) []*Node {
+			return []*Node{g.apply(op{name: "attention.back", shape: in[0].shape, part: noPart, inPlace: -1,
+				kernel: device.AttentionAtBack(k)}, append(append([]*Node{}, in...), dy)...), nil, nil}[:len(in)]
+		}}, in...)
 }
 
 // CrossAttention is multi-head attention with separate projections: q [B, Tq, W], k and v [B, Tk, W]

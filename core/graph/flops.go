@@ -16,17 +16,28 @@ func flops(k device.Kernel) float64 {
 		oh, ow := c.OutSize()
 		return 2 * float64(c.B*oh*ow) * float64(c.OutC) * float64(c.InC*c.KH*c.KW)
 	}
+	// Lengths that differ are not known here: their mean counts, at most.
+	spans := func(a device.Attention) device.Attention {
+		if a.Rows > 0 {
+			a.Tk = max(1, a.Rows/a.B)
+			a.Tq = min(a.Tq, a.Tk)
+		}
+		return a
+	}
+	at := func(k device.AttentionAt) device.Attention {
+		return spans(device.Attention{B: k.B, Tq: 1, Tk: k.T, Heads: k.Heads, HeadDim: k.HeadDim, Causal: k.Causal, Rows: k.Rows})
+	}
 	switch k := k.(type) {
 	case device.MatMul:
 		return 2 * float64(k.Batch) * float64(k.M) * float64(k.N) * float64(k.K)
 	case device.Attention:
-		return attention(k, 2) // q·kᵀ, p·v
+		return attention(spans(k), 2) // q·kᵀ, p·v
 	case device.AttentionBack:
-		return attention(device.Attention(k), 5) // q·kᵀ again, dp, dq, dk, dv
+		return attention(spans(device.Attention(k)), 5) // q·kᵀ again, dp, dq, dk, dv
 	case device.AttentionAt:
-		return attention(device.Attention{B: k.B, Tq: 1, Tk: k.T, Heads: k.Heads, HeadDim: k.HeadDim, Causal: k.Causal}, 2)
+		return attention(at(k), 2)
 	case device.AttentionAtBack:
-		return attention(device.Attention{B: k.B, Tq: 1, Tk: k.T, Heads: k.Heads, HeadDim: k.HeadDim, Causal: k.Causal}, 5)
+		return attention(at(device.AttentionAt(k)), 5)
 	case device.ConvForward:
 		return conv(k.Conv2D)
 	case device.ConvBackData:

@@ -83,7 +83,10 @@ func TestGradients(t *testing.T) {
 		{name: "attention", shapes: sh(is(2, 3, 12)), build: func(_ *Graph, p []*Node) *Node { return Attention(p[0], 2, false) }},
 		{name: "attention causal", shapes: sh(is(2, 4, 12)), build: func(_ *Graph, p []*Node) *Node { return Attention(p[0], 2, true) }},
 		{name: "attention at", shapes: sh(is(2, 4, 12)), ids: []int32{2, 4}, build: func(g *Graph, p []*Node) *Node {
-			return AttentionAt(p[0], g.Input("ids", device.I32, 2), 2, true)
+			return AttentionAt(p[0], g.Input("ids", device.I32, 2), nil, 2, true)
+		}},
+		{name: "span attention", shapes: sh(is(6, 12)), ids: []int32{0, 1, 4}, build: func(g *Graph, p []*Node) *Node {
+			return SpanAttention(p[0], &Spans{Starts: g.Input("ids", device.I32, 3), Longest: 4}, 2, true)
 		}},
 		{name: "cross attention", shapes: sh(is(2, 1, 6), is(2, 4, 6), is(2, 4, 6)), build: func(_ *Graph, p []*Node) *Node {
 			return CrossAttention(p[0], p[1], p[2], 2, false)

@@ -23,31 +23,40 @@ func (l *LayerNorm) Apply(g *Graph, x *graph.Node) *graph.Node {
 	return graph.LayerNorm(x, g.P(l.Gain), g.P(l.Shift), Eps)
 }
 
-// Apply maps x [B, T, W] to the same shape. The block is a segment of checkpointing.
-func (b *Block) Apply(g *Graph, x *graph.Node) *graph.Node {
+// apply maps x [B, T, W] or, with spans, [N, W] to the same shape. The block is a segment of checkpointing.
+func (b *Block) apply(g *Graph, x *graph.Node, spans *graph.Spans) *graph.Node {
 	defer g.Segment()()
-	batch, t, w := x.Dim(0), x.Dim(1), b.cfg.Width
 	end := g.Scope("attn")
 	qkv := b.qkv.Apply(g, b.ln1.Apply(g, x), Identity)
-	g.FLOPs += 4 * float64(batch) * float64(t) * float64(t) * float64(w) // q·kᵀ and its product with v
-	out := b.out.Apply(g, graph.Attention(qkv, b.cfg.Heads, b.cfg.Causal), Identity)
-	x = graph.Add(out, x)
+	var out *graph.Node
+	if spans == nil {
+		out = graph.Attention(qkv, b.cfg.Heads, b.cfg.Causal)
+		b.count(g, x.Elements(), x.Dim(1))
+	} else {
+		out = graph.SpanAttention(qkv, spans, b.cfg.Heads, b.cfg.Causal)
+		b.count(g, x.Elements(), x.Dim(0)/spans.Batch())
+	}
+	x = graph.Add(b.out.Apply(g, out, Identity), x)
 	end()
 	return b.mlp(g, x)
 }
 
-// applyAt is the rows of Apply's value, [B, W], that rows i32 [B] pick by their flat place b·T + t. Keys
-// and values are computed for all tokens, the rest for those of rows only.
-func (b *Block) applyAt(g *Graph, x, rows *graph.Node) *graph.Node {
+// applyAt is the rows of apply's value, [B, W], that rows i32 [B] pick by their flat place. Keys and values
+// are computed for all tokens, the rest for those of rows only.
+func (b *Block) applyAt(g *Graph, x, rows *graph.Node, spans *graph.Spans) *graph.Node {
 	defer g.Segment()()
-	batch, t, w := x.Dim(0), x.Dim(1), b.cfg.Width
 	end := g.Scope("attn")
 	qkv := b.qkv.Apply(g, b.ln1.Apply(g, x), Identity)
-	g.FLOPs += 4 * float64(batch) * float64(t) * float64(w)
-	out := b.out.Apply(g, graph.AttentionAt(qkv, rows, b.cfg.Heads, b.cfg.Causal), Identity)
+	b.count(g, x.Elements(), 1)
+	out := b.out.Apply(g, graph.AttentionAt(qkv, rows, spans, b.cfg.Heads, b.cfg.Causal), Identity)
 	x = graph.Add(out, graph.SelectRows(x, rows))
 	end()
 	return b.mlp(g, x)
+}
+
+// count adds the work of q·kᵀ and its product with v, for keys of so many elements and queries of each.
+func (b *Block) count(g *Graph, elements, queries int) {
+	g.FLOPs += 4 * float64(elements) * float64(queries)
 }
 
 // mlp is x + mlp(ln_2 x).
@@ -58,26 +67,29 @@ func (b *Block) mlp(g *Graph, x *graph.Node) *graph.Node {
 }
 
 // Apply maps x [B, T, W] to the same shape.
-func (t *Transformer) Apply(g *Graph, x *graph.Node) *graph.Node { return t.apply(g, x, len(t.Blocks)) }
+func (t *Transformer) Apply(g *Graph, x *graph.Node) *graph.Node {
+	return t.apply(g, x, nil, len(t.Blocks))
+}
 
 // ApplyAt maps x [B, T, W] to those rows of Apply's value, [B, W], that rows i32 [B] pick by their flat
 // place b·T + t, one in each sequence. Of the last block it computes no more than they need, three
-// quarters of its work less: the numbers of Apply but for rounding.
-func (t *Transformer) ApplyAt(g *Graph, x, rows *graph.Node) *graph.Node {
+// quarters of its work less: the numbers of Apply but for rounding. With spans (nil for none) the sequences
+// are of different lengths, x is [N, W], and rows are rows of x.
+func (t *Transformer) ApplyAt(g *Graph, x, rows *graph.Node, spans *graph.Spans) *graph.Node {
 	last := len(t.Blocks) - 1
 	if last < 0 {
 		return graph.SelectRows(x, rows)
 	}
-	x = t.apply(g, x, last)
+	x = t.apply(g, x, spans, last)
 	defer g.Scope("resblocks." + strconv.Itoa(last))()
-	return t.Blocks[last].applyAt(g, x, rows)
+	return t.Blocks[last].applyAt(g, x, rows, spans)
 }
 
 // apply runs the first n blocks.
-func (t *Transformer) apply(g *Graph, x *graph.Node, n int) *graph.Node {
+func (t *Transformer) apply(g *Graph, x *graph.Node, spans *graph.Spans, n int) *graph.Node {
 	for i, b := range t.Blocks[:n] {
 		end := g.Scope("resblocks." + strconv.Itoa(i))
-		x = b.Apply(g, x)
+		x = b.apply(g, x, spans)
 		end()
 	}
 	return x

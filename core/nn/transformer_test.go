@@ -27,7 +27,7 @@ func TestApplyAtIsApplyForTheRowsAsked(t *testing.T) {
 			if i == 0 {
 				y = graph.SelectRows(blocks.Apply(g, x), ids)
 			} else {
-				y = blocks.ApplyAt(g, x, ids)
+				y = blocks.ApplyAt(g, x, ids, nil)
 			}
 			if err := g.Err(); err != nil {
 				t.Fatal(err)

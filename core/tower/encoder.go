@@ -113,7 +113,7 @@ func measure(f front, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
 	f.describe(&info)
 	for _, training := range []bool{true, false} {
 		g := nn.NewGraph(f.Params(), graph.Options{Training: training})
-		out := f.network(g, batch, f.longest())
+		out := f.network(g, batch, f.most(batch))
 		if err := g.Err(); err != nil {
 			return info, err
 		}
@@ -139,12 +139,12 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 	}
 	e.call.Step, e.call.Micro = req.Step, req.Micro
 	start := time.Now()
-	batch, length, err := e.front.prepare(req, &e.call)
+	batch, tokens, err := e.front.prepare(req, &e.call)
 	e.recorder.Note("prepare", "input", 0, start)
 	if err != nil {
 		return nil, 0, err
 	}
-	p, err := e.programs.get(programKey{mode == clip.Train || mode == clip.Embed, mode == clip.Raw, batch, length})
+	p, err := e.programs.get(programKey{mode == clip.Train || mode == clip.Embed, mode == clip.Raw, batch, tokens})
 	if err != nil {
 		return nil, 0, err
 	}

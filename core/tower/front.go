@@ -13,14 +13,14 @@ import (
 // programs.
 type front interface {
 	Model
-	// prepare checks a request and gives its batch size and, for texts, the length to compute.
-	prepare(req clip.ForwardRequest, c *nn.Call) (batch, length int, err error)
+	// prepare checks a request and gives its batch size and, for texts, how many tokens to compute.
+	prepare(req clip.ForwardRequest, c *nn.Call) (batch, tokens int, err error)
 	// feed sets the inputs of a program made for the last prepared request.
 	feed(i *graph.Instance)
-	// longest is the length of the longest program: the context length, 0 for pictures.
-	longest() int
+	// most is the largest number of tokens that prepare gives for a batch; 0 for pictures.
+	most(batch int) int
 	// network adds input and network to a graph.
-	network(g *nn.Graph, batch, length int) *graph.Node
+	network(g *nn.Graph, batch, tokens int) *graph.Node
 	describe(*clip.EncoderInfo)
 }
 
@@ -32,7 +32,7 @@ type imageFront struct {
 	pixels []byte
 }
 
-func (f *imageFront) longest() int { return 0 }
+func (f *imageFront) most(int) int { return 0 }
 
 func (f *imageFront) describe(info *clip.EncoderInfo) { info.ImageSize = f.ImageSize() }
 
@@ -89,18 +89,32 @@ func (f *textFront) adopt(t token.Tokenizer) error {
 	return nil
 }
 
-func (f *textFront) longest() int { return f.ContextLength() }
+func (f *textFront) most(batch int) int { return batch * f.ContextLength() }
 
 func (f *textFront) describe(info *clip.EncoderInfo) {
 	info.ContextLength, info.VocabSize = f.ContextLength(), f.VocabSize()
 }
 
-func (f *textFront) network(g *nn.Graph, batch, length int) *graph.Node {
-	return f.Build(g, g.Input(inputName, device.I32, batch, length))
+func (f *textFront) network(g *nn.Graph, batch, tokens int) *graph.Node {
+	shape := []int{tokens}
+	if f.FullContext() {
+		shape = []int{batch, f.ContextLength()}
+	}
+	return f.Build(g, g.Input(inputName, device.I32, shape...), batch)
 }
 
-// lengthStep is the granularity of the lengths that programs are made for.
-const lengthStep = 8
+// Programs are made for numbers of tokens that are a multiple of tokenStep or, in a batch whose tokens
+// would make more than maxSizes of them, of a larger one.
+const (
+	tokenStep = 16
+	maxSizes  = 24
+)
+
+// tokens is n rounded up to the number that a program is made for.
+func (f *textFront) tokens(n, batch int) int {
+	step := max(tokenStep, (f.most(batch)/maxSizes+tokenStep-1)/tokenStep*tokenStep)
+	return min((n+step-1)/step*step, f.most(batch))
+}
 
 func (f *textFront) prepare(req clip.ForwardRequest, c *nn.Call) (int, int, error) {
 	batch := len(req.Texts)
@@ -111,26 +125,23 @@ func (f *textFront) prepare(req clip.ForwardRequest, c *nn.Call) (int, int, erro
 		return 0, 0, fault.New(fault.Conflict, "there is no tokenizer yet").
 			WithHint("configure the encoder with captions, or load a checkpoint")
 	}
-	full := f.ContextLength()
-	f.ids = grow(f.ids, batch*full)
-	c.Lengths, c.Ends = grow(c.Lengths, batch), grow(c.Ends, batch)
-	longest := 0
+	context, full := f.ContextLength(), f.FullContext()
+	f.ids = grow(f.ids, batch*context)
+	clear(f.ids)
+	c.Lengths, c.Ends, c.Starts = grow(c.Lengths, batch), grow(c.Ends, batch), grow(c.Starts, batch+1)
+	at := 0
 	for i, text := range req.Texts {
-		row := f.ids[i*full : (i+1)*full]
-		n := copy(row, f.tokenizer.Encode(text, full))
-		clear(row[n:])
-		c.Lengths[i], c.Ends[i] = int32(n), argmax(row[:n])
-		longest = max(longest, n)
+		ids := f.tokenizer.Encode(text, context)
+		n := copy(f.ids[at:], ids)
+		c.Lengths[i], c.Ends[i], c.Starts[i] = int32(n), argmax(ids), int32(at)
+		if at += n; full {
+			at += context - n
+		}
 	}
-	length := min((longest+lengthStep-1)/lengthStep*lengthStep, full)
-	if f.FullContext() {
-		length = full
-	}
-	for i := 1; i < batch && length < full; i++ {
-		copy(f.ids[i*length:(i+1)*length], f.ids[i*full:])
-	}
-	f.ids = f.ids[:batch*length]
-	return batch, length, nil
+	c.Starts[batch] = int32(at)
+	tokens := f.tokens(at, batch)
+	f.ids = f.ids[:tokens]
+	return batch, tokens, nil
 }
 
 func (f *textFront) feed(i *graph.Instance) { i.SetInput(inputName, f.ids) }

@@ -8,7 +8,7 @@ import (
 
 const (
 	// maxPrograms bounds the compiled programs kept. A run uses few: for training and not, one or two
-	// batch sizes, ten text lengths of 77 tokens.
+	// batch sizes, and so many numbers of tokens.
 	maxPrograms = 40
 	// maxIdleBytes bounds the activations kept for later use, beside those of the program that ran
 	// last.
@@ -22,7 +22,7 @@ type programKey struct {
 	training bool
 	raw      bool // the embeddings are not normalised
 	batch    int
-	length   int // tokens; 0 for pictures
+	tokens   int // of texts; 0 for pictures
 }
 
 // program is a compiled network with the sets of activations that are not in use.
@@ -44,14 +44,14 @@ type programs struct {
 	workspace *graph.Workspace
 	byKey     map[programKey]*program
 	clock     uint64
-	build     func(g *nn.Graph, batch, length int) *graph.Node
+	build     func(g *nn.Graph, batch, tokens int) *graph.Node
 	bf16      bool // products in bfloat16; parameters, gradients and all else in float32
 	// checkpointing computes blocks again in the backward pass.
 	checkpointing bool
 	profile       func(graph.Event)
 }
 
-func newPrograms(b device.Backend, p *params, build func(g *nn.Graph, batch, length int) *graph.Node) *programs {
+func newPrograms(b device.Backend, p *params, build func(g *nn.Graph, batch, tokens int) *graph.Node) *programs {
 	return &programs{backend: b, params: p, workspace: graph.NewWorkspace(b), byKey: map[programKey]*program{}, build: build}
 }
 
@@ -67,7 +67,7 @@ func (c *programs) get(k programKey) (*program, error) {
 	}
 	c.evict()
 	g := nn.NewGraph(c.params.set, graph.Options{Training: k.training, BF16: c.bf16, Checkpointing: c.checkpointing})
-	out := c.build(g, k.batch, k.length)
+	out := c.build(g, k.batch, k.tokens)
 	if !k.raw {
 		out = graph.L2Norm(out, normEps)
 	}

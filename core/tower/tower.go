@@ -2,7 +2,7 @@
 // declares its parameters with core/nn and builds its graph for a batch.
 //
 // A tower owns the parameters in one flat buffer of device memory, their gradients in another, the
-// optimiser's state and the running statistics. For every mode, batch size and text length it compiles
+// optimiser's state and the running statistics. For every mode, batch size and number of tokens it compiles
 // a program on first use and keeps it; each Forward in mode Train takes a set of activations from the
 // program's pool until its ticket is used up. The embeddings are L2-normalised here, at the end of
 // every network.
@@ -51,15 +51,16 @@ type TextModel interface {
 	ContextLength() int
 	// VocabSize is the number of rows of the token embedding.
 	VocabSize() int
-	// FullContext says that padding after a caption influences its embedding, so that every batch is
-	// computed at the full context length. Else only the longest caption's length is computed.
+	// FullContext says that padding after a caption influences its embedding, so that every caption is
+	// computed at the full context length. Else captions follow each other without padding.
 	FullContext() bool
 	// Tokenizer makes the tokenizer, learning it from captions where it is to be learned. Nil without
 	// an error: there are no captions to learn from, a checkpoint has to bring the tokenizer.
 	Tokenizer(captions []string) (token.Tokenizer, error)
-	// Build adds the network to a graph: ids i32 [B, T] → [B, D], not normalised; T is at most
-	// ContextLength. Captions are padded with token.Pad.
-	Build(g *nn.Graph, ids *graph.Node) *graph.Node
+	// Build adds the network of a batch to a graph → [batch, D], not normalised. With FullContext ids are
+	// i32 [batch, ContextLength], padded with token.Pad. Else they are i32 [N]: caption b is rows
+	// [Starts[b], Starts[b+1]) of nn.Call; what follows the last is token.Pad and belongs to none.
+	Build(g *nn.Graph, ids *graph.Node, batch int) *graph.Node
 }
 
 // Option changes how a tower works.

@@ -9,8 +9,8 @@ all steps, and their ratios. Whoever does not train waits without using the proc
 `runner bench`, through its plugin processes and with its own data loading; PyTorch gets its tensors for
 nothing.
 
-Captions: `own` are those of the spec's dataset. PyTorch computes all tokens of the context, tandem those of the
-batch's longest caption. `full` are captions that fill the context, where there is no padding to skip.
+Captions: `own` are those of the spec's dataset. PyTorch computes all tokens of the context, tandem the
+captions' own. `full` are captions that fill the context, where there is no padding to skip.
 """
 import argparse
 import json

@@ -140,6 +140,12 @@ func TestBackwardKernelsMatchFiniteDifferences(t *testing.T) {
 			inputs: []any{n(2 * 5 * 3 * 6)}, wrt: []int{0}, analytic: back(device.AttentionBack(a))})
 	}
 	for _, causal := range []bool{false, true} {
+		spans := device.Attention{B: 3, Tq: 4, Tk: 4, Heads: 2, HeadDim: 3, Causal: causal, Packed: true, Rows: 10}
+		cases = append(cases, gradient{name: fmt.Sprintf("attention of different lengths, causal %v", causal), forward: spans,
+			inputs: []any{n(10 * 3 * 6), []int32{0, 4, 5, 8}}, wrt: []int{0}, analytic: back(device.AttentionBack(spans))})
+		at := device.AttentionAt{B: 3, T: 4, Heads: 2, HeadDim: 3, Causal: causal, Rows: 10}
+		cases = append(cases, gradient{name: fmt.Sprintf("attention at a place, of different lengths, causal %v", causal), forward: at,
+			inputs: []any{n(10 * 3 * 6), []int32{0, 4, 5, 8}, []int32{2, 4, 7}}, wrt: []int{0}, analytic: back(device.AttentionAtBack(at))})
 		a := device.AttentionAt{B: 3, T: 4, Heads: 2, HeadDim: 3, Causal: causal}
 		cases = append(cases, gradient{name: fmt.Sprintf("attention at a place, causal %v", causal), forward: a,
 			inputs: []any{n(3 * 4 * 3 * 6), []int32{2, 4, 11}}, wrt: []int{0}, analytic: back(device.AttentionAtBack(a))})

@@ -1,7 +1,7 @@
 // Attention; part of kernels.inc.h. Each head of each row of the batch is a handful of small matrix
 // products on scratch that stays in the second cache; nothing of size Tq·Tk reaches memory.
 //
-// n is B, Tq, Tk, Heads, HeadDim, Causal, Packed, floats of scratch for one part.
+// n is B, Tq, Tk, Heads, HeadDim, Causal, Packed, floats of scratch for one part, Rows.
 
 // operand gives rows [rows, cols] that product can read in whole vectors: x itself, or a padded copy.
 static const float *operand(const float *x, long stride, long rows, long cols, float *copy, long ld, long *out_stride) {
@@ -34,26 +34,36 @@ static void deliver(place p, float *out, long stride, long rows, long cols) {
 			memcpy(out + i * stride, p.at + i * p.ld, cols * sizeof(float));
 }
 
-// head is where one head of one row of the batch lies.
+// head is where one head of one row of the batch lies, and how long its row is.
 typedef struct {
 	const float *q, *k, *v;
-	long stride;
+	long stride, row, tq, tk; // row: the first of its queries among all
 } head;
 
 static head head_at(td_exec *e, int first, long item) {
-	long heads = e->n[3], d = e->n[4], w = heads * d, row = item / heads, h = item % heads * d;
-	if (e->n[6]) {
-		const float *qkv = F(first) + row * e->n[1] * 3 * w + h;
-		return (head){qkv, qkv + w, qkv + 2 * w, 3 * w};
+	long heads = e->n[3], d = e->n[4], w = heads * d, b = item / heads, h = item % heads * d;
+	long tq = e->n[1], tk = e->n[2], row = b * tq;
+	if (e->n[8]) {
+		row = I(1)[b];
+		tq = tk = I(1)[b + 1] - row;
 	}
-	return (head){F(first) + row * e->n[1] * w + h, F(first + 1) + row * e->n[2] * w + h,
-		F(first + 2) + row * e->n[2] * w + h, w};
+	if (e->n[6]) {
+		const float *qkv = F(first) + row * 3 * w + h;
+		return (head){qkv, qkv + w, qkv + 2 * w, 3 * w, row, tq, tk};
+	}
+	return (head){F(first) + row * w + h, F(first + 1) + b * tk * w + h, F(first + 2) + b * tk * w + h, w, row, tq, tk};
+}
+
+// clear_tail clears what is beyond the last sequence in rows of width floats, where lengths differ.
+static void clear_tail(td_exec *e, float *rows, long width) {
+	if (e->n[8])
+		memset(rows + I(1)[e->n[0]] * width, 0, (e->n[8] - I(1)[e->n[0]]) * width * sizeof(float));
 }
 
 // Long causal attention is done in bands of rows, each with only the keys that its last row sees.
 enum { BAND = 2 * MR };
 
-static long band_of(td_exec *e) { return e->n[5] && e->n[1] > 3 * BAND ? BAND : e->n[1]; }
+static long band_of(td_exec *e, long tq) { return e->n[5] && tq > 3 * BAND ? BAND : tq; }
 
 // softmax of the first n numbers of a row; those from n to padded, a multiple of VL, become 0. A NaN
 // makes all NaN through the sum. Whole vectors only: tails would cost as much as short rows.
@@ -83,9 +93,9 @@ static void softmax(float *x, long n, long padded) {
 
 // probabilities fills p [tq, kp] from q and the transposed keys kt [d, kp].
 static void probabilities(td_exec *e, head h, const float *kt, float *p, long kp) {
-	long tq = e->n[1], tk = e->n[2], d = e->n[4], causal = e->n[5];
+	long tq = h.tq, tk = h.tk, d = e->n[4], causal = e->n[5];
 	float scale = (float)(1 / sqrt((double)d));
-	long band = band_of(e);
+	long band = band_of(e, tq);
 	for (long i = 0; i < tq; i += band) {
 		long m = tq - i < band ? tq - i : band, seen = causal ? (i + m + VL - 1) / VL * VL : kp;
 		product(m, seen < kp ? seen : kp, d, h.q + i * h.stride, h.stride, 1, kt, kp, p + i * kp, kp, scale);
@@ -95,18 +105,18 @@ static void probabilities(td_exec *e, head h, const float *kt, float *p, long kp
 }
 
 static void attention_range(td_exec *e, int part, long lo, long hi) {
-	long tq = e->n[1], tk = e->n[2], heads = e->n[3], d = e->n[4], causal = e->n[5], w = heads * d;
-	long kp = td_round(tk), dp = td_round(d);
-	float *kt = e->tmp + part * e->n[7], *p = kt + d * kp, *vp = p + tq * kp, *op = vp + tk * dp;
+	long heads = e->n[3], d = e->n[4], causal = e->n[5], w = heads * d, dp = td_round(d);
 	for (long item = lo; item < hi; item++) {
 		head h = head_at(e, 0, item);
-		float *out = F(e->n[6] ? 1 : 3) + item / heads * tq * w + item % heads * d;
+		long tq = h.tq, tk = h.tk, kp = td_round(tk);
+		float *kt = e->tmp + part * e->n[7], *p = kt + d * kp, *vp = p + tq * kp, *op = vp + tk * dp;
+		float *out = F(e->n[8] ? 2 : e->n[6] ? 1 : 3) + h.row * w + item % heads * d;
 		long ldv;
 		place to;
 		flip(h.k, h.stride, tk, d, kt, kp);
 		probabilities(e, h, kt, p, kp);
 		const float *v = operand(h.v, h.stride, tk, d, vp, dp, &ldv);
-		long nd = (d + VL - 1) / VL * VL, band = band_of(e);
+		long nd = (d + VL - 1) / VL * VL, band = band_of(e, tq);
 		to = target(out, w, d, op, dp);
 		for (long i = 0; i < tq; i += band) {
 			long m = tq - i < band ? tq - i : band;
@@ -116,19 +126,21 @@ static void attention_range(td_exec *e, int part, long lo, long hi) {
 	}
 }
 static void attention(td_exec *e) {
+	clear_tail(e, F(2), e->n[3] * e->n[4]);
 	split(e, e->n[0] * e->n[3], e->n[1] * e->n[2] * e->n[4] / 4, 1, attention_range);
 }
 
 static void attention_back_range(td_exec *e, int part, long lo, long hi) {
-	long tq = e->n[1], tk = e->n[2], heads = e->n[3], d = e->n[4], causal = e->n[5], w = heads * d;
-	long kp = td_round(tk), dp = td_round(d), nd = (d + VL - 1) / VL * VL;
-	int in = e->n[6] ? 1 : 3;
+	long heads = e->n[3], d = e->n[4], causal = e->n[5], w = heads * d;
+	long dp = td_round(d), nd = (d + VL - 1) / VL * VL;
+	int in = e->n[8] ? 2 : e->n[6] ? 1 : 3;
 	float scale = (float)(1 / sqrt((double)d));
-	float *kt = e->tmp + part * e->n[7], *vt = kt + d * kp, *p = vt + d * kp, *dpr = p + tq * kp;
-	float *qc = dpr + tq * kp, *kc = qc + tq * dp, *oc = kc + tk * dp, *res = oc + tq * dp;
 	for (long item = lo; item < hi; item++) {
 		head h = head_at(e, 0, item), g = head_at(e, in + 1, item);
-		const float *dout = F(in) + item / heads * tq * w + item % heads * d;
+		long tq = h.tq, tk = h.tk, kp = td_round(tk);
+		float *kt = e->tmp + part * e->n[7], *vt = kt + d * kp, *p = vt + d * kp, *dpr = p + tq * kp;
+		float *qc = dpr + tq * kp, *kc = qc + tq * dp, *oc = kc + tk * dp, *res = oc + tq * dp;
+		const float *dout = F(in) + h.row * w + item % heads * d;
 		float *dq = (float *)g.q, *dk = (float *)g.k, *dv = (float *)g.v;
 		long ldq, ldk, ldo;
 		place to;
@@ -138,7 +150,7 @@ static void attention_back_range(td_exec *e, int part, long lo, long hi) {
 		const float *qo = operand(h.q, h.stride, tq, d, qc, dp, &ldq);
 		const float *ko = operand(h.k, h.stride, tk, d, kc, dp, &ldk);
 		const float *go = operand(dout, w, tq, d, oc, dp, &ldo);
-		long qband = band_of(e), kband = causal ? qband : tk;
+		long qband = band_of(e, tq), kband = causal ? qband : tk;
 		// dV = Pᵀ·dO: key j is seen by the queries from j on.
 		to = target(dv, g.stride, d, res, dp);
 		for (long j = 0; j < tk; j += kband) {
@@ -179,5 +191,6 @@ static void attention_back_range(td_exec *e, int part, long lo, long hi) {
 	}
 }
 static void attention_back(td_exec *e) {
+	clear_tail(e, F(3), 3 * e->n[3] * e->n[4]);
 	split(e, e->n[0] * e->n[3], e->n[1] * e->n[2] * e->n[4] / 2, 1, attention_back_range);
 }

@@ -1,18 +1,22 @@
 // Attention of one query a sequence; part of kernels.inc.h.
 //
-// n is B, T, Heads, HeadDim, Causal, floats of scratch for one part.
+// n is B, T, Heads, HeadDim, Causal, floats of scratch for one part, Rows.
 
 // query is what one head of one query sees.
 typedef struct {
 	const float *q, *first; // its row and the first of its sequence, from the head on
-	long keys, place;
+	long keys, place, tokens;
 } query;
 
 static query query_at(td_exec *e, int arg, long item) {
-	long t = e->n[1], heads = e->n[2], d = e->n[3], w = 3 * heads * d, b = item / heads;
-	const float *first = F(arg) + b * t * w + item % heads * d;
-	long place = I(1)[b] - b * t;
-	return (query){first + place * w, first, e->n[4] ? place + 1 : t, place};
+	long t = e->n[1], heads = e->n[2], d = e->n[3], w = 3 * heads * d, b = item / heads, from = b * t;
+	if (e->n[6]) {
+		from = I(1)[b];
+		t = I(1)[b + 1] - from;
+	}
+	const float *first = F(arg) + from * w + item % heads * d;
+	long place = I(e->n[6] ? 2 : 1)[b] - from;
+	return (query){first + place * w, first, e->n[4] ? place + 1 : t, place, t};
 }
 
 // dot_rows is the product of two rows of n floats.
@@ -49,7 +53,7 @@ static void attention_at_range(td_exec *e, int part, long lo, long hi) {
 			vec s = {0};
 			for (long j = 0; j < u.keys; j++)
 				s += p[j] * load(u.first + j * 3 * w + 2 * w + i, m);
-			store(F(2) + item * d + i, m, s);
+			store(F(e->n[6] ? 3 : 2) + item * d + i, m, s);
 		}
 	}
 }
@@ -58,12 +62,13 @@ static void attention_at(td_exec *e) {
 }
 
 static void attention_at_back_range(td_exec *e, int part, long lo, long hi) {
-	long t = e->n[1], d = e->n[3], w = e->n[2] * d;
+	long d = e->n[3], w = e->n[2] * d;
+	int in = e->n[6] ? 3 : 2;
 	float *p = e->tmp + part * e->n[5], scale = (float)(1 / sqrt((double)d));
 	for (long item = lo; item < hi; item++) {
 		query u = query_at(e, 0, item);
-		const float *dout = F(2) + item * d;
-		float *grads = (float *)query_at(e, 3, item).first, *dq = grads + u.place * 3 * w;
+		const float *dout = F(in) + item * d;
+		float *grads = (float *)query_at(e, in + 1, item).first, *dq = grads + u.place * 3 * w;
 		weigh(e, u, p, scale);
 		// Through the softmax: ds = scale·p·(dp − Σ p·dp), dp = dout·v. dp waits where dk goes.
 		double sum = 0;
@@ -72,7 +77,7 @@ static void attention_at_back_range(td_exec *e, int part, long lo, long hi) {
 			grads[j * 3 * w + w] = dp;
 			sum += p[j] * dp;
 		}
-		for (long j = 0; j < t; j++)
+		for (long j = 0; j < u.tokens; j++)
 			memset(grads + j * 3 * w, 0, d * sizeof(float));
 		for (long j = 0; j < u.keys; j++) {
 			float *g = grads + j * 3 * w, ds = scale * p[j] * (g[w] - (float)sum);
@@ -84,12 +89,14 @@ static void attention_at_back_range(td_exec *e, int part, long lo, long hi) {
 				store(g + 2 * w + i, m, p[j] * load(dout + i, m));
 			}
 		}
-		for (long j = u.keys; j < t; j++) {
+		for (long j = u.keys; j < u.tokens; j++) {
 			memset(grads + j * 3 * w + w, 0, d * sizeof(float));
 			memset(grads + j * 3 * w + 2 * w, 0, d * sizeof(float));
 		}
 	}
 }
 static void attention_at_back(td_exec *e) {
+	if (e->n[6])
+		memset(F(4) + I(1)[e->n[0]] * 3 * e->n[2] * e->n[3], 0, (e->n[6] - I(1)[e->n[0]]) * 3 * e->n[2] * e->n[3] * sizeof(float));
 	split(e, e->n[0] * e->n[2], e->n[1] * e->n[3], 1, attention_at_back_range);
 }

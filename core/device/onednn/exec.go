@@ -275,10 +275,10 @@ func pad(n int) int { return (n + 15) &^ 15 }
 
 func (b *Backend) attention(op C.int, k device.Attention, scratch int) code {
 	scratch = pad(scratch) + 16 // parts begin on cache lines of their own
-	return code{op: op, n: []int{k.B, k.Tq, k.Tk, k.Heads, k.HeadDim, bit(k.Causal), bit(k.Packed), scratch},
+	return code{op: op, n: []int{k.B, k.Tq, k.Tk, k.Heads, k.HeadDim, bit(k.Causal), bit(k.Packed), scratch, k.Rows},
 		tmp: b.threads * scratch}
 }
 
 func (b *Backend) attentionAt(op C.int, k device.AttentionAt) code {
-	return code{op: op, n: []int{k.B, k.T, k.Heads, k.HeadDim, bit(k.Causal), pad(k.T)}, tmp: b.threads * pad(k.T)}
+	return code{op: op, n: []int{k.B, k.T, k.Heads, k.HeadDim, bit(k.Causal), pad(k.T), k.Rows}, tmp: b.threads * pad(k.T)}
 }

@@ -107,9 +107,14 @@ func trials() []trial {
 	}
 	for _, s := range [][4]int{{1, 1, 1, 1}, {3, 17, 2, 64}, {5, 7, 3, 5}, {64, 20, 4, 32}} {
 		for _, causal := range []bool{false, true} {
-			a := device.AttentionAt{B: s[0], T: s[1], Heads: s[2], HeadDim: s[3], Causal: causal}
-			add(3e-6, a)
-			add(5e-6, device.AttentionAtBack(a))
+			for _, rows := range []int{0, s[0] * s[1]} {
+				a := device.AttentionAt{B: s[0], T: s[1], Heads: s[2], HeadDim: s[3], Causal: causal, Rows: rows}
+				add(3e-6, a)
+				add(5e-6, device.AttentionAtBack(a))
+			}
+			spans := device.Attention{B: s[0], Tq: s[1], Tk: s[1], Heads: s[2], HeadDim: s[3], Causal: causal, Packed: true, Rows: s[0] * s[1]}
+			add(3e-6, spans)
+			add(5e-6, device.AttentionBack(spans))
 		}
 	}
 	for _, c := range []device.Conv2D{
@@ -157,9 +162,30 @@ func trials() []trial {
 }
 
 // ids are in the range of the kernel's table, or lengths.
-func ids(rng *rand.Rand, k device.Kernel, n int) []int32 {
-	top := 1
-	places := func(t int) []int32 { // one in each sequence of t
+func ids(rng *rand.Rand, k device.Kernel, arg device.Arg) []int32 {
+	top, n := 1, arg.Len
+	if arg.Name == "starts" { // sequences of 1, 2, … up to the longest, and 1 again
+		longest := 0
+		switch k := k.(type) {
+		case device.Attention:
+			longest = k.Tq
+		case device.AttentionBack:
+			longest = k.Tq
+		case device.AttentionAt:
+			longest = k.T
+		case device.AttentionAtBack:
+			longest = k.T
+		}
+		x := make([]int32, n)
+		for i := range n - 1 {
+			x[i+1] = x[i] + int32(1+i%longest)
+		}
+		return x
+	}
+	places := func(t, rows int) []int32 { // one in each sequence of t, or the first of each of starts
+		if rows > 0 {
+			return ids(rng, k, device.Arg{Name: "starts", Len: n})
+		}
 		x := make([]int32, n)
 		for i := range x {
 			x[i] = int32(i*t + rng.IntN(t))
@@ -168,9 +194,9 @@ func ids(rng *rand.Rand, k device.Kernel, n int) []int32 {
 	}
 	switch k := k.(type) {
 	case device.AttentionAt:
-		return places(k.T)
+		return places(k.T, k.Rows)
 	case device.AttentionAtBack:
-		return places(k.T)
+		return places(k.T, k.Rows)
 	case device.Gather:
 		top = k.Rows
 	case device.GatherBack:
@@ -205,7 +231,7 @@ func values(k device.Kernel, want []device.Arg) []any {
 			}
 			list[i] = x
 		case arg.DType == device.I32:
-			list[i] = ids(rng, k, arg.Len)
+			list[i] = ids(rng, k, arg)
 		default:
 			x := make([]float32, arg.Len)
 			for j := range x {

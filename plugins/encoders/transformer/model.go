@@ -56,17 +56,40 @@ func (m *model) ContextLength() int { return m.cfg.ContextLength }
 func (m *model) VocabSize() int { return m.cfg.VocabSize }
 
 // FullContext implements tower.TextModel: padding after a caption has no influence on it when tokens
-// see only what precedes them and the pooled ones lie within the caption.
-func (m *model) FullContext() bool { return !m.cfg.Causal || m.cfg.PoolType == "last" }
+// see only what precedes them and one of them is pooled that lies within the caption.
+func (m *model) FullContext() bool {
+	return !m.cfg.Causal || m.cfg.PoolType == "last" || m.cfg.PoolType == "mean"
+}
 
-// Build implements tower.TextModel: ids [B, T] → [B, D], T ≤ ContextLength.
-func (m *model) Build(g *nn.Graph, ids *graph.Node) *graph.Node {
-	b, t, w := ids.Dim(0), ids.Dim(1), m.cfg.Width
-	positions := graph.Reshape(g.P(m.positions), 1, m.cfg.ContextLength, w)
-	if t < m.cfg.ContextLength {
-		positions = graph.SliceTokens(positions, 0, t)
+// Build implements tower.TextModel.
+func (m *model) Build(g *nn.Graph, ids *graph.Node, batch int) *graph.Node {
+	if m.FullContext() {
+		return m.padded(g, ids)
 	}
-	x := graph.Add(graph.Gather(g.P(m.tokens), ids), graph.Reshape(positions, t, w))
+	tokens := ids.Dim(0)
+	places := g.Indices("positions", func(dst []int32, c *nn.Call) { // of each token in its caption
+		clear(dst)
+		for i, n := range c.Lengths {
+			for t := range n {
+				dst[c.Starts[i]+t] = t
+			}
+		}
+	}, tokens)
+	starts := g.Indices("starts", func(dst []int32, c *nn.Call) { copy(dst, c.Starts) }, batch+1)
+	rows := g.Indices("pool", func(dst []int32, c *nn.Call) {
+		for i := range dst {
+			dst[i] = c.Starts[i] + m.position(i, c)
+		}
+	}, batch)
+	x := graph.Add(graph.Gather(g.P(m.tokens), ids), graph.Gather(g.P(m.positions), places)) // [N, W]
+	x = m.blocks.ApplyAt(g, x, rows, &graph.Spans{Starts: starts, Longest: m.cfg.ContextLength})
+	return nn.Project(g, m.lnFinal.Apply(g, x), m.proj) // a layer norm of the pooled token alone
+}
+
+// padded is Build for ids [B, ContextLength].
+func (m *model) padded(g *nn.Graph, ids *graph.Node) *graph.Node {
+	b, t := ids.Dim(0), ids.Dim(1)
+	x := graph.Add(graph.Gather(g.P(m.tokens), ids), g.P(m.positions)) // [B, T, W]
 	if m.cfg.PoolType == "mean" {
 		x = m.blocks.Apply(g, x)
 		lengths := g.Indices("lengths", func(dst []int32, c *nn.Call) { copy(dst, c.Lengths) }, b)
@@ -74,22 +97,22 @@ func (m *model) Build(g *nn.Graph, ids *graph.Node) *graph.Node {
 	}
 	rows := g.Indices("pool", func(dst []int32, c *nn.Call) {
 		for i := range dst {
-			dst[i] = int32(i*t) + m.position(i, t, c)
+			dst[i] = int32(i*t) + m.position(i, c)
 		}
 	}, b)
-	x = m.blocks.ApplyAt(g, x, rows)
-	return nn.Project(g, m.lnFinal.Apply(g, x), m.proj) // a layer norm of the pooled token alone
+	x = m.blocks.ApplyAt(g, x, rows, nil)
+	return nn.Project(g, m.lnFinal.Apply(g, x), m.proj)
 }
 
 // position is the token of caption i that stands for it.
-func (m *model) position(i, t int, c *nn.Call) int32 {
+func (m *model) position(i int, c *nn.Call) int32 {
 	switch m.cfg.PoolType {
 	case "argmax":
 		return c.Ends[i]
 	case "eos":
 		return c.Lengths[i] - 1
 	case "last":
-		return int32(t) - 1
+		return int32(m.cfg.ContextLength) - 1
 	}
 	return 0
 }

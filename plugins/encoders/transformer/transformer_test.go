@@ -69,8 +69,8 @@ func embed(t *testing.T, e clip.Encoder, mode clip.Mode, captions ...string) (*t
 	return out, ticket
 }
 
-// Only the longest caption's length is computed. A caption that fills the context makes the batch run
-// in full, which must not change the numbers of the short one, nor its gradient.
+// Captions follow each other without padding. What else is in the batch must not change the numbers of a
+// caption, nor its gradient.
 func TestShortBatchesEqualTheFullContext(t *testing.T) {
 	for _, pool := range []string{"argmax", "eos", "first", "mean"} {
 		t.Run(pool, func(t *testing.T) {

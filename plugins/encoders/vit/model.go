@@ -75,6 +75,6 @@ func (m *model) Build(g *nn.Graph, images *graph.Node) *graph.Node {
 			dst[i] = int32(i) * tokens
 		}
 	}, b)
-	x = m.blocks.ApplyAt(g, x, class)
+	x = m.blocks.ApplyAt(g, x, class, nil)
 	return nn.Project(g, m.lnPost.Apply(g, x), m.proj)
 }

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Measures tandem beside OpenCLIP on PyTorch, in a throw-away environment under .venv/peer (several GB: PyPI's
+# torch brings CUDA). ROUNDS and MODELS choose; see tools/peer/bench.py --help.
+set -e
+venv=$PWD/.venv/peer
+if ! [ -e "$venv/.done" ]; then
+	echo "installing torch and open_clip_torch into $venv"
+	python3 -m venv "$venv"
+	"$venv/bin/pip" install --quiet --disable-pip-version-check torch open_clip_torch
+	touch "$venv/.done"
+fi
+"$venv/bin/pip" list --disable-pip-version-check 2>/dev/null | grep -E '^(torch|open_clip_torch) '
+exec "$venv/bin/python" tools/peer/bench.py --rounds "${ROUNDS:-5}" ${MODELS:+--models "$MODELS"} --json .venv/bench-peer.json
