@@ -1,5 +1,5 @@
-// Package metric turns scores into figures: classification accuracy, retrieval recall, statistics
-// over seeds. It is pure: no files, no clocks, no randomness but a given seed.
+// Package metric turns scores into figures: classification accuracy, retrieval recall. It is pure: no
+// files, no clocks, no randomness. What figures over seeds show is core/metric/stat's.
 //
 // A NaN score ranks below every number.
 package metric

@@ -13,13 +13,6 @@ import (
 
 var nan32 = float32(math.NaN())
 
-func close(t *testing.T, what string, got, want float64) {
-	t.Helper()
-	if math.Abs(got-want) > 1e-6*(1+math.Abs(want)) {
-		t.Errorf("%s = %v, want %v", what, got, want)
-	}
-}
-
 func TestTopKGivesTiesToTheLowerIndexAndNaNLast(t *testing.T) {
 	for _, c := range []struct {
 		scores []float32
@@ -130,67 +123,4 @@ func TestRetrievalOfACollapsedModelFindsNothing(t *testing.T) {
 	if diff := cmp.Diff(want, r.Metrics()); diff != "" {
 		t.Error(diff)
 	}
-}
-
-func TestSummarize(t *testing.T) {
-	s := Summarize([]float64{2, 4, 4, 4, 5, 5, 7, 9})
-	if s.N != 8 || s.Min != 2 || s.Max != 9 {
-		t.Errorf("summary %+v", s)
-	}
-	close(t, "mean", s.Mean, 5)
-	close(t, "std", s.Std, math.Sqrt(32.0/7))
-	if one := Summarize([]float64{3}); one.Mean != 3 || !math.IsNaN(one.Std) {
-		t.Errorf("summary of one value %+v", one)
-	}
-	if none := Summarize(nil); none.N != 0 || !math.IsNaN(none.Mean) {
-		t.Errorf("summary of nothing %+v", none)
-	}
-}
-
-// Student's sleep data (1908), the textbook paired t-test: R's t.test(paired = TRUE) gives
-// t = 4.0621 on 9 degrees of freedom, p = 0.002833, interval 0.7001 … 2.4599.
-func TestPairOnStudentsSleepData(t *testing.T) {
-	b := []float64{0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0}
-	a := []float64{1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4}
-	p := Pair(a, b)
-	for what, pair := range map[string][2]float64{
-		"delta": {p.Delta, 1.58}, "low": {p.Low, 0.7001142}, "high": {p.High, 2.4598858}, "p": {p.P, 0.00283289},
-	} {
-		if math.Abs(pair[0]-pair[1]) > 1e-6 {
-			t.Errorf("%s = %v, want %v", what, pair[0], pair[1])
-		}
-	}
-	if same := Pair([]float64{1, 2}, []float64{1, 2}); same.P != 1 || same.Low != 0 {
-		t.Errorf("equal values: %+v", same)
-	}
-	if one := Pair([]float64{2}, []float64{1}); one.Delta != 1 || !math.IsNaN(one.P) || !math.IsNaN(one.Low) {
-		t.Errorf("one pair: %+v", one)
-	}
-}
-
-func TestBootstrapIsRepeatableAndNearTheNormalInterval(t *testing.T) {
-	random := rand.New(rand.NewPCG(2, 2))
-	values := make([]float64, 400)
-	for i := range values {
-		values[i] = random.NormFloat64()
-	}
-	low, high := Bootstrap(values, 2000, 7)
-	again, _ := Bootstrap(values, 2000, 7)
-	if low != again {
-		t.Errorf("the same seed gives %v and %v", low, again)
-	}
-	s := Summarize(values)
-	half := 1.96 * s.Std / 20
-	if math.Abs(low-(s.Mean-half)) > 0.015 || math.Abs(high-(s.Mean+half)) > 0.015 {
-		t.Errorf("interval %v … %v, want about %v … %v", low, high, s.Mean-half, s.Mean+half)
-	}
-	if low, _ := Bootstrap(nil, 10, 0); !math.IsNaN(low) {
-		t.Errorf("of nothing %v, want NaN", low)
-	}
-}
-
-func TestMcNemar(t *testing.T) {
-	close(t, "10 against 2", McNemar(10, 2), 2*(1+12+66)/4096.0)
-	close(t, "no disagreement", McNemar(0, 0), 1)
-	close(t, "even", McNemar(5, 5), 1)
 }

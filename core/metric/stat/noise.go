@@ -1,0 +1,45 @@
+package stat
+
+import "math"
+
+// Noise is the spread that means nothing: what two sets of seeds of one variant differ by.
+type Noise struct {
+	First, Second Summary
+	Delta         float64 // mean of the second − mean of the first
+	Std           float64 // pooled over both sets, n₁+n₂−2 degrees of freedom; NaN under three seeds
+	P             float64 // two-sided, of Student's test that the means are equal; NaN without a spread
+}
+
+// NoiseOf compares two sets of seeds of the same variant, usually the baseline run twice. A small P, once
+// in twenty times under .05, would say that the sets differ, which seeds alone cannot do: then something
+// else changed between them.
+func NoiseOf(first, second []float64) Noise {
+	n := Noise{First: Summarize(first), Second: Summarize(second), Std: math.NaN(), P: math.NaN()}
+	n.Delta = n.Second.Mean - n.First.Mean
+	squares := 0.0
+	for _, s := range []Summary{n.First, n.Second} {
+		if s.N > 1 {
+			squares += s.Std * s.Std * float64(s.N-1)
+		}
+	}
+	if n.df() < 1 || n.First.N == 0 || n.Second.N == 0 {
+		return n
+	}
+	n.Std = math.Sqrt(squares / n.df())
+	if err := n.Std * math.Sqrt(1/float64(n.First.N)+1/float64(n.Second.N)); err > 0 {
+		n.P = tailT(n.Delta/err, n.df())
+	}
+	return n
+}
+
+func (n Noise) df() float64 { return float64(n.First.N + n.Second.N - 2) }
+
+// Floor is what the means of two more sets of that many seeds of this same variant stay within of each
+// other, with probability level in (0, 1): t·s·√(2/seeds) with n₁+n₂−2 degrees of freedom (Student's
+// prediction interval; Hahn and Meeker 1991, §4.8). A difference below it is no news. NaN without Std.
+func (n Noise) Floor(seeds int, level float64) float64 {
+	if math.IsNaN(n.Std) || seeds < 1 {
+		return math.NaN()
+	}
+	return quantileT(level, n.df()) * n.Std * math.Sqrt(2/float64(seeds))
+}
