@@ -74,7 +74,8 @@ func TestFewOrEqualDifferencesClaimNoCertainty(t *testing.T) {
 	if equal.Test != SignFlips || equal.P != 0.25 || equal.Interval.Method != NoMethod {
 		t.Errorf("equal differences: %+v", equal)
 	}
-	same := Compare(BySeed{1: .3, 2: .4}, BySeed{1: .1 + .2, 2: .4}, 0.95, 0)
+	tenth := 0.1
+	same := Compare(BySeed{1: .3, 2: .4}, BySeed{1: tenth + .2, 2: .4}, 0.95, 0) // 0.1+0.2 is not 0.3
 	if same.P != 1 || same.Delta != 0 {
 		t.Errorf("no differences: %+v", same)
 	}
@@ -93,7 +94,11 @@ func TestTheBootstrapIsAFunctionOfItsSeed(t *testing.T) {
 
 // All but one value equal: so many resamples have no spread that the bootstrap has no end.
 func TestAnEndlessBootstrapFallsBackOnStudent(t *testing.T) {
-	i := MeanInterval([]float64{1, 1, 1, 1, 1, 2}, 0.95, 0)
+	values := []float64{1, 1, 1, 1, 1, 2}
+	if t0 := studentised(values, Summarize(values).Mean, 0, 99)[0]; !math.IsInf(t0, -1) {
+		t.Errorf("resamples of the lowest value alone give %v, want -Inf", t0)
+	}
+	i := MeanInterval(values, 0.95, 0)
 	if i.Method != StudentT || math.IsInf(i.Low, 0) || math.IsInf(i.High, 0) {
 		t.Errorf("interval %+v", i)
 	}
@@ -193,9 +198,12 @@ func TestVarianceWithoutResidualHasNoTest(t *testing.T) {
 	}
 	near(t, "all of η²", sum, 1)
 	// Equal values in every cell leave only rounding, which must not pass for variation.
-	factors, equal := design([]int{3}, 3, func(int, int) float64 { return 0.1 })
-	if a, err = AnalyseVariance(factors, equal); err != nil || !math.IsNaN(a.Terms[0].P) || !math.IsNaN(a.Terms[0].EtaSquared) {
-		t.Errorf("equal values: %+v, %v", a.Terms, err)
+	for _, v := range []float64{0.1, 0.3, 0.7, 53.3, 1e9 / 3} {
+		factors, equal := design([]int{3}, 7, func(int, int) float64 { return v })
+		a, err := AnalyseVariance(factors, equal)
+		if err != nil || !math.IsNaN(a.Terms[0].P) || !math.IsNaN(a.Terms[0].EtaSquared) || a.SumSquares != 0 {
+			t.Errorf("equal values %v: %+v, %v", v, a, err)
+		}
 	}
 }
 

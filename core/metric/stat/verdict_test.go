@@ -61,6 +61,15 @@ func TestAVerdictAnswersForTheWholeTable(t *testing.T) {
 	}
 }
 
+func TestATableCanBeTooLongForItsSeeds(t *testing.T) {
+	equal := compare([]float64{1, 1, 1, 1, 1, 1, 1, 1}, 0, 0.95, 0, 9) // p = 1/128, the least that 8 seeds can give
+	six := Judge([]Comparison{equal, equal, equal, equal, equal, equal}, 0.05, HigherIsBetter)
+	seven := Judge([]Comparison{equal, equal, equal, equal, equal, equal, equal}, 0.05, HigherIsBetter)
+	if six[0].Verdict != Better || seven[0].Verdict != NotEnough {
+		t.Errorf("six comparisons: %s, seven: %s", six[0].Verdict, seven[0].Verdict)
+	}
+}
+
 func TestAnIntervalThatHoldsZeroForbidsAVerdict(t *testing.T) {
 	c := Comparison{N: 8, Delta: 1, P: 0.04, Test: PairedT, Interval: Interval{-0.1, 3, 0.95, StudentisedBootstrap}}
 	if got := Judge([]Comparison{c}, 0.05, HigherIsBetter)[0]; got.Verdict != NoDifference {
