@@ -160,6 +160,13 @@ func (s *Spec) Identity(plugins map[string]string) string {
 		}
 	}
 	delete(tree, "init")
+	for _, s := range pluginSections {
+		dropZeros(lookup(tree, s.section.with("with")))
+	}
+	list, _ := tree["eval"].([]any)
+	for i := range list {
+		dropZeros(lookup(list, path{strconv.Itoa(i), "with"}))
+	}
 	data, err := json.Marshal(tree)
 	if err != nil {
 		panic("spec: a resolved tree does not encode: " + err.Error())
@@ -170,6 +177,25 @@ func (s *Spec) Identity(plugins map[string]string) string {
 		h.Write([]byte("\n" + name + " " + plugins[name]))
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// dropZeros takes zero values out of a with block: a setting whose plugin declares no default is zero
+// when it is left out, so that saying it makes no other run.
+func dropZeros(with any) {
+	m, _ := with.(map[string]any)
+	for name, v := range m {
+		switch t := v.(type) {
+		case []any:
+			v = len(t) == 0
+		case map[string]any:
+			v = len(t) == 0
+		default:
+			v = v == false || v == int64(0) || v == 0.0 || v == ""
+		}
+		if v == true {
+			delete(m, name)
+		}
+	}
 }
 
 // Params are Entries as a flat map, for comparing runs by key.
