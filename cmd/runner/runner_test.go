@@ -252,6 +252,50 @@ func TestExperimentsAreValid(t *testing.T) {
 	}
 }
 
+// A sweep's trials are listed with all their names, its faults found in every cell, and it is not run
+// yet; bench and profile take the spec without its block.
+func TestExplainListsTheTrialsOfASweep(t *testing.T) {
+	dir := t.TempDir()
+	block := "ablate:\n  design: one-at-a-time\n  baseline: {lr: base, smooth: none}\n  factors:\n    lr: {base: {}, high: {train.lr: 0.01}}\n" +
+		"    smooth: {none: {}, zero: {loss.with.label_smoothing: %s}}\n  seeds: [0, 3]\n"
+	write(t, dir, "sweep.yaml", tiny+fmt.Sprintf(block, "0"))
+	write(t, dir, "bad.yaml", tiny+fmt.Sprintf(block, "none"))
+	out := must(t, dir, "explain", "sweep.yaml")
+	for _, want := range []string{"# 4 trials (one-at-a-time), compared by eval/", "baseline = smooth=zero", "lr=high", "train.lr=0.01"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	var trials []struct {
+		ID    string
+		Seed  uint64
+		Cells []struct {
+			Variant   string
+			Levels    map[string]string
+			Overrides []struct {
+				Key   string
+				Value any
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(must(t, dir, "explain", "sweep.yaml", "--trials", "--json")), &trials); err != nil {
+		t.Fatal(err)
+	}
+	if len(trials) != 4 || trials[3].Seed != 3 || trials[3].Cells[0].Levels["lr"] != "high" || trials[3].Cells[0].Overrides[0].Value != 0.01 {
+		t.Errorf("trials are %+v", trials)
+	}
+	if !strings.Contains(out, trials[0].ID) {
+		t.Errorf("the table does not have id %s", trials[0].ID)
+	}
+	if r := try(t, dir, "explain", "bad.yaml"); r.code != 2 || !strings.Contains(r.stderr, "label_smoothing: want a number") {
+		t.Errorf("a bad level: exit code %d, %s", r.code, r.stderr)
+	}
+	if r := try(t, dir, "run", "sweep.yaml"); r.code != 2 || !strings.Contains(r.stderr, "does not run them") {
+		t.Errorf("run: exit code %d, %s", r.code, r.stderr)
+	}
+	must(t, dir, "bench", "sweep.yaml", "--steps", "1", "--warmup", "0")
+}
+
 func TestUsageFaults(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "tiny.yaml", tiny)

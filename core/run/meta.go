@@ -20,22 +20,9 @@ func meta(s *spec.Spec, used parts, identity string) store.RunMeta {
 	commit, dirty := Revision(filepath.Dir(s.File))
 	return store.RunMeta{
 		Experiment: s.Name, Description: s.Description, Variant: s.Variant, Seed: int64(s.Seed),
-		Metric: decidingMetric(s), Identity: identity, Spec: s.YAML(false), Params: s.Params(),
+		Metric: s.DecidingMetric(), Identity: identity, Spec: s.YAML(false), Params: s.Params(),
 		Plugins: used.rows(), Device: s.Device, Threads: threads(s), GitCommit: commit, GitDirty: dirty,
 	}
-}
-
-// decidingMetric is what lists of runs show: the first evaluation's first figure.
-func decidingMetric(s *spec.Spec) string {
-	for _, e := range s.Eval {
-		if e.ZeroShot != nil {
-			return "eval/" + e.Name + "/top1"
-		}
-		if e.Retrieval {
-			return "eval/" + e.Name + "/image_to_text_R@1"
-		}
-	}
-	return "train/loss"
 }
 
 // threads are the compute threads of each plugin. Towers and loss may each use all: the threads wait

@@ -20,6 +20,7 @@ import (
 	"tandem/core/host"
 	"tandem/core/spec"
 	"tandem/core/store"
+	"tandem/core/sweep"
 	"tandem/core/train"
 )
 
@@ -74,6 +75,28 @@ type Outcome struct {
 // Load reads and checks a spec with everything this machine can say about it.
 func (l Lab) Load(file string, set []string) (*spec.Spec, error) {
 	return spec.Load(file, spec.Options{Set: set, Env: os.Environ(), Catalog: newCatalog(l.Catalog)})
+}
+
+// Sweep reads and checks a spec and lists its trials: those of its ablate block, or the one that it is
+// without one. Every cell is checked; no process is started.
+func (l Lab) Sweep(file string, set []string) (*sweep.Sweep, error) {
+	c := newCatalog(l.Catalog)
+	read := map[string]string{} // digests of init.weights: the trials share them
+	digest := func(path string) (string, error) {
+		if sha, ok := read[path]; ok {
+			return sha, nil
+		}
+		sha, err := weightsDigest(path)
+		read[path] = sha
+		return sha, err
+	}
+	return sweep.Plan(spec.Read(file, spec.Options{Set: set, Env: os.Environ(), Catalog: c}), func(s *spec.Spec) (string, error) {
+		used, err := c.plugins(s)
+		if err != nil {
+			return "", err
+		}
+		return identityBy(digest, s, used)
+	})
 }
 
 // Run trains a spec as a new run. Closing stop ends it with a checkpoint and status interrupted;
@@ -225,9 +248,9 @@ func refuseAblate(s *spec.Spec) error {
 		return nil
 	}
 	o := s.Ablate.Origin
-	return fault.New(fault.Invalid, "sweeps are not run by this version").WithPath("ablate").
+	return fault.New(fault.Invalid, "this version lists the trials of a sweep and does not run them").WithPath("ablate").
 		WithFile(o.Source, o.KeyLine, o.KeyColumn).
-		WithHint("remove the block and run the cells one by one, naming each: --set variant=average --set image.with.pool=average")
+		WithHint("a later version runs them; until then remove the block and run cells one by one, naming each: --set variant=average --set image.with.pool=average")
 }
 
 // stored is the spec that a run was recorded with.

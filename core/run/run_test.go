@@ -104,7 +104,7 @@ func TestNothingIsRecordedWithoutPlugins(t *testing.T) {
 
 func TestSweepsAreRefused(t *testing.T) {
 	s, err := spec.Parse("s.yaml", []byte("image: {encoder: a}\ntext: {encoder: b}\nloss: {plugin: c}\ndata: {train: {dataset: d}}\n"+
-		"train: {max_steps: 1}\nablate:\n  factors: {x: 1}\n"), spec.Options{})
+		"train: {max_steps: 1}\nablate:\n  design: list\n  baseline: {x: a}\n  factors: {x: {a: {}, b: {seed_: 1}}}\n  list: [{x: b}]\n"), spec.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,8 +66,9 @@ type part struct {
 type parts []part
 
 // plugins finds the plugins of a spec.
-func (l Lab) plugins(s *spec.Spec) (parts, error) {
-	c := newCatalog(l.Catalog)
+func (l Lab) plugins(s *spec.Spec) (parts, error) { return newCatalog(l.Catalog).plugins(s) }
+
+func (c *catalog) plugins(s *spec.Spec) (parts, error) {
 	var out parts
 	var faults fault.List
 	add := func(role string, kind clip.Kind, name string) {
@@ -117,12 +118,3 @@ func changedPlugins(before []store.Plugin, now parts) []string {
 }
 
 func list(names []string) string { return strings.Join(names, ", ") }
-
-// Identity is what determines the numbers of a run of s; see spec.Spec.Identity.
-func (l Lab) Identity(s *spec.Spec) (string, error) {
-	used, err := l.plugins(s)
-	if err != nil {
-		return "", err
-	}
-	return identity(s, used)
-}

@@ -217,6 +217,10 @@ func weightsDigest(path string) (string, error) {
 
 // identity is that of a run of s with these plugins.
 func identity(s *spec.Spec, used parts) (string, error) {
+	return identityBy(weightsDigest, s, used)
+}
+
+func identityBy(weightsDigest func(path string) (string, error), s *spec.Spec, used parts) (string, error) {
 	digests := used.digests()
 	if s.Init.Weights != "" {
 		sha, err := weightsDigest(s.Init.Weights)

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ const EnvPrefix = "RUNNER_SET_"
 type merged struct {
 	k       *koanf.Koanf
 	origins map[string]Origin
-	ablate  *Ablate
+	ablate  *block
 }
 
 // pluginSections are the places of a plugin's name and of the with block that belongs to it.
@@ -115,29 +116,66 @@ func (r *reader) override(m *merged, o Origin, p path, text string) {
 		value = c.value(doc.Content[0], doc.Content[0], p)
 	}
 	c.layer.origins[p.join()] = o
-	kept := m.origins
-	if i := listAt(m.k.Raw(), p); i > 0 {
-		list := cloneList(lookup(m.k.Raw(), p[:i]).([]any))
-		if !setIn(list, p[i:], value) {
-			r.fault(o, p, fault.Invalid, "the list %s has %d elements", p[:i], len(list)).WithHint("indices count from 0")
-			return
+	if e := m.set(assignment{p, value, o, c.layer.origins}); e != nil {
+		r.faults = append(r.faults, e)
+	}
+}
+
+// assignment is one value for one place.
+type assignment struct {
+	p       path
+	value   any
+	origin  Origin
+	origins map[string]Origin // of the value and everything in it
+}
+
+// set lays values over m as one layer, so that a plugin's name does not drop the settings given with
+// it. An index into a list changes that element of the list below. No place may be inside another.
+func (m *merged) set(list ...assignment) *fault.Error {
+	l := layer{tree: map[string]any{}, origins: map[string]Origin{}}
+	var elements []assignment
+	below := m.k.Raw()
+	for _, a := range list {
+		if listAt(below, a.p) > 0 {
+			elements = append(elements, a)
+			continue
+		}
+		setIn(l.tree, a.p, clone(a.value))
+		for i := 1; i < len(a.p); i++ {
+			if _, ok := m.origins[a.p[:i].join()]; !ok {
+				l.origins[a.p[:i].join()] = a.origin
+			}
+		}
+		for q, o := range a.origins {
+			l.origins[q] = o
+		}
+	}
+	if len(l.tree) > 0 {
+		m.add(l)
+	}
+	for _, a := range elements {
+		i := listAt(m.k.Raw(), a.p)
+		list := cloneList(lookup(m.k.Raw(), a.p[:i]).([]any))
+		if !setIn(list, a.p[i:], clone(a.value)) {
+			return fault.New(fault.Invalid, "the list %s has %d elements", a.p[:i], len(list)).WithPath(a.p.String()).
+				WithFile(a.origin.Source, a.origin.Line, a.origin.Column).WithHint("indices count from 0")
 		}
 		// Only the element changes hands: the rest of the list keeps its origins.
-		c.layer.tree = nest(p[:i], list)
-		_ = m.k.Load(confmap.Provider(c.layer.tree, ""), nil)
-		m.forget(p.join())
-		for q, o := range c.layer.origins {
-			kept[q] = o
-		}
-		return
-	}
-	c.layer.tree = nest(p, value)
-	for i := 1; i < len(p); i++ {
-		if _, ok := m.origins[p[:i].join()]; !ok {
-			c.layer.origins[p[:i].join()] = o
+		_ = m.k.Load(confmap.Provider(nest(a.p[:i], list), ""), nil)
+		m.forget(a.p.join())
+		for q, o := range a.origins {
+			m.origins[q] = o
 		}
 	}
-	m.add(c.layer)
+	return nil
+}
+
+// copy is m, sharing nothing.
+func (m *merged) copy() *merged {
+	c := newMerged()
+	_ = c.k.Load(confmap.Provider(m.k.Raw(), ""), nil) // both copy
+	c.origins = maps.Clone(m.origins)
+	return c
 }
 
 // listAt is how many elements of p lead to a list that p goes on into; 0 when none does.
@@ -169,34 +207,33 @@ func lookup(tree any, p path) any {
 	return tree
 }
 
-// setIn sets the value at p inside list, making maps on the way; false when an index is out of range.
-func setIn(list []any, p path, value any) bool {
-	i, err := strconv.Atoi(p[0])
-	if err != nil || i < 0 || i >= len(list) {
-		return false
-	}
-	if len(p) == 1 {
-		list[i] = value
-		return true
-	}
-	inner, ok := list[i].(map[string]any)
-	if !ok {
-		return false
-	}
-	for j := 1; j < len(p)-1; j++ {
-		switch next := inner[p[j]].(type) {
-		case map[string]any:
-			inner = next
-		case []any:
-			return setIn(next, p[j+1:], value)
-		default:
-			made := map[string]any{}
-			inner[p[j]] = made
-			inner = made
+// setIn sets the value at p inside a map or list, making maps on the way; false when an index is out
+// of range or p goes on into a scalar.
+func setIn(in any, p path, value any) bool {
+	switch t := in.(type) {
+	case map[string]any:
+		if len(p) == 1 {
+			t[p[0]] = value
+			return true
 		}
+		switch t[p[0]].(type) {
+		case map[string]any, []any:
+		default:
+			t[p[0]] = map[string]any{}
+		}
+		return setIn(t[p[0]], p[1:], value)
+	case []any:
+		i, err := strconv.Atoi(p[0])
+		if err != nil || i < 0 || i >= len(t) {
+			return false
+		}
+		if len(p) == 1 {
+			t[i] = value
+			return true
+		}
+		return setIn(t[i], p[1:], value)
 	}
-	inner[p[len(p)-1]] = value
-	return true
+	return false
 }
 
 func nest(p path, value any) map[string]any {

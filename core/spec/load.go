@@ -1,8 +1,6 @@
 package spec
 
 import (
-	"bytes"
-	"encoding/json"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -10,69 +8,23 @@ import (
 	"strings"
 
 	"tandem/core/clip"
-	"tandem/core/fault"
 )
 
 // Load reads and checks a spec. Its error is a fault.List of everything wrong with it, in file
-// order: the file itself, then those it extends, then environment and --set.
-func Load(file string, opts Options) (*Spec, error) { return load(&reader{}, file, opts) }
+// order: the file itself, then those it extends, then environment and --set. The cells of an ablate
+// block are not resolved here; see Read.
+func Load(file string, opts Options) (*Spec, error) { return Read(file, opts).spec() }
 
 // Parse is Load of a text instead of a file; name stands for the file in faults, and its folder is
 // what paths are relative to.
 func Parse(name string, text []byte, opts Options) (*Spec, error) {
-	return load(&reader{text: map[string][]byte{filepath.Clean(name): text}}, name, opts)
+	return read(&reader{text: map[string][]byte{filepath.Clean(name): text}}, name, opts).spec()
 }
 
-func load(r *reader, file string, opts Options) (*Spec, error) {
-	r.readFile(filepath.Clean(file), nil, Origin{})
-	m := newMerged()
-	for _, l := range r.layers {
-		m.add(l)
-	}
-	r.overrides(m, opts.Env, opts.Set)
-	c := &checker{catalog: opts.Catalog, origins: m.origins, begun: opts.Begun}
-	c.origins[""] = Origin{Source: filepath.Clean(file), Line: 1, Column: 1, KeyLine: 1, KeyColumn: 1, Dir: filepath.Dir(file)}
-	if r.broken {
-		return nil, r.sorted(r.faults)
-	}
-	tree := m.k.Raw()
-	c.section(tree, Keys[1:], nil, "a spec") // extends is used up
-	c.relations(tree, file)
-	if all := append(r.faults, c.faults...); len(all) > 0 {
-		return nil, r.sorted(all)
-	}
-	s := &Spec{}
-	data, err := json.Marshal(decodable(tree))
-	if err == nil {
-		dec := json.NewDecoder(bytes.NewReader(data))
-		dec.DisallowUnknownFields()
-		err = dec.Decode(s)
-	}
-	if err != nil {
-		return nil, fault.New(fault.Internal, "spec: the checked tree does not decode: %w", err).WithFile(file, 0, 0)
-	}
-	s.File, s.Ablate, s.tree, s.origins = file, m.ablate, tree, c.origins
-	return s, nil
-}
-
-// sorted orders faults by file, in the order read, then by place.
-func (r *reader) sorted(list fault.List) fault.List {
-	slices.SortStableFunc(list, func(a, b *fault.Error) int {
-		if i, j := slices.Index(r.files, a.File), slices.Index(r.files, b.File); i != j {
-			return i - j
-		}
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		if a.Column != b.Column {
-			return a.Column - b.Column
-		}
-		return strings.Compare(a.Path, b.Path)
-	})
-	return list
-}
-
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+var (
+	nameForm    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+	variantForm = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._=,+-]{0,999})?$`) // names of cells: loss=siglip,pool=average
+)
 
 // relations checks what no single key can say, and fills in the defaults that depend on others.
 func (c *checker) relations(tree map[string]any, file string) {
@@ -80,8 +32,8 @@ func (c *checker) relations(tree map[string]any, file string) {
 		base := filepath.Base(file)
 		c.setDefault(tree, path{"name"}, strings.TrimSuffix(base, filepath.Ext(base)), "default")
 	}
-	c.nameForm(tree, path{"name"}, false)
-	c.nameForm(tree, path{"variant"}, true)
+	c.nameForm(tree, path{"name"}, nameForm)
+	c.nameForm(tree, path{"variant"}, variantForm)
 	c.embedDim(tree)
 	if list, ok := lookup(tree, path{"init", "towers"}).([]any); ok && len(list) == 0 {
 		c.fault(path{"init", "towers"}, "names no tower").WithHint("image, text or both")
@@ -119,9 +71,9 @@ func (c *checker) keyOf(p path) Key {
 	return Key{}
 }
 
-func (c *checker) nameForm(m map[string]any, p path, empty bool) {
+func (c *checker) nameForm(m map[string]any, p path, form *regexp.Regexp) {
 	text, ok := m[p[len(p)-1]].(string)
-	if ok && !nameForm.MatchString(text) && !(empty && text == "") {
+	if ok && !form.MatchString(text) {
 		c.fault(p, "%q is not a name", text).WithHint("letters, digits, dots, dashes and underscores, beginning with a letter or digit")
 	}
 }
@@ -230,7 +182,7 @@ func (c *checker) evals(list []any, tree map[string]any) {
 			}
 		}
 		if name, ok := m["name"].(string); ok {
-			c.nameForm(m, p.with("name"), false)
+			c.nameForm(m, p.with("name"), nameForm)
 			if prev, taken := first[name]; taken {
 				at := p.with("name")
 				if c.origin(at).Line == 0 {

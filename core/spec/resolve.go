@@ -56,7 +56,7 @@ func (s *Spec) Entries() []Entry {
 
 // Locate is the place of the value at a path as Entries writes it, or of the nearest thing around it.
 func (s *Spec) Locate(at string) Origin {
-	p := strings.Split(strings.ReplaceAll(strings.ReplaceAll(at, "[", "."), "]", ""), ".")
+	p := parsePath(at)
 	return (&checker{origins: s.origins}).origin(p)
 }
 

@@ -117,7 +117,7 @@ var Keys = []Key{
 	key("device", typeDevice, "auto", "`auto`, `cpu`, `host` (the pure Go reference) or `cuda:N`"),
 	key("threads", clip.TypeInt, int64(0), "compute threads over all plugins; 0: all cores").min(0).max(4096),
 	key("seed", clip.TypeInt, int64(0), "of every random stream").min(0).max(1 << 53),
-	key("ablate", typeAny, nil, "reserved for sweeps, which come with a later release: `explain` shows it, `run` refuses it"),
+	key("ablate", typeAny, nil, "a sweep over variants of this spec: [Ablations](#ablations)"),
 }
 
 // optimizerDefaults are the values that depend on train.optimizer: those of Radford et al. 2021 for

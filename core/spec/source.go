@@ -24,7 +24,7 @@ type bad struct{}
 type layer struct {
 	tree    map[string]any
 	origins map[string]Origin // by joined path, of every map, list, element and scalar
-	ablate  *Ablate
+	ablate  *block            // unread: the last one counts
 }
 
 // reader collects layers and their faults.
@@ -175,8 +175,19 @@ func (c *converter) at(key, value *yaml.Node) Origin {
 	return Origin{Source: c.file, Line: value.Line, Column: value.Column, KeyLine: key.Line, KeyColumn: key.Column, Dir: filepath.Dir(c.file)}
 }
 
-func (c *converter) mapping(node *yaml.Node, p path) map[string]any {
-	out := map[string]any{}
+// pair is a key and its value in a YAML map.
+type pair struct {
+	key   string
+	node  *yaml.Node
+	o     Origin
+	p     path
+	keyed *yaml.Node
+}
+
+// pairs are the keys of a map in file order, without those that are no plain word or a duplicate,
+// which are faults.
+func (c *converter) pairs(node *yaml.Node, p path) []pair {
+	var out []pair
 	first := map[string]*yaml.Node{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		k, v := node.Content[i], node.Content[i+1]
@@ -196,12 +207,19 @@ func (c *converter) mapping(node *yaml.Node, p path) map[string]any {
 		}
 		first[k.Value] = k
 		c.layer.origins[here.join()] = o
-		if len(p) == 0 && k.Value == "ablate" {
-			text, _ := yaml.Marshal(v)
-			c.layer.ablate = &Ablate{YAML: string(text), Origin: o}
+		out = append(out, pair{k.Value, v, o, here, k})
+	}
+	return out
+}
+
+func (c *converter) mapping(node *yaml.Node, p path) map[string]any {
+	out := map[string]any{}
+	for _, e := range c.pairs(node, p) {
+		if len(p) == 0 && e.key == "ablate" {
+			c.layer.ablate = &block{e.node, e.o, c.file}
 			continue
 		}
-		out[k.Value] = c.value(k, v, here)
+		out[e.key] = c.value(e.keyed, e.node, e.p)
 	}
 	return out
 }

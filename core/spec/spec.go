@@ -30,12 +30,6 @@ type Spec struct {
 	origins map[string]Origin
 }
 
-// Ablate is the reserved block, unread.
-type Ablate struct {
-	YAML   string
-	Origin Origin
-}
-
 // Tower is an encoder plugin and its settings.
 type Tower struct {
 	Encoder string          `json:"encoder"` // a bare name or an absolute path

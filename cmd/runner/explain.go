@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tandem/core/report"
+	"tandem/core/sweep"
+)
+
+func (a *app) explainCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "explain SPEC",
+		Short: "print a spec with every default, each value with where it was set, and its trials",
+		Long: `Print a spec with every default, each value with where it was set, and the trials of its ablate block.
+Every trial is checked; nothing is started.
+
+--json and --csv give the values; with --trials, the trials.`,
+		Args:    args(cobra.ExactArgs(1)),
+		Example: "  runner explain experiments/quickstart.yaml --set train.lr=3e-4\n  runner explain experiments/pooling.yaml --trials --json",
+	}
+	set := a.setFlag(c)
+	a.formatFlags(c, true)
+	trials := c.Flags().Bool("trials", false, "print the trials only")
+	c.RunE = func(_ *cobra.Command, given []string) error {
+		s, err := a.lab().Sweep(given[0], *set)
+		if err != nil {
+			return err
+		}
+		if *trials {
+			return a.trials(a.stdout, s)
+		}
+		if a.asJSON || a.asCSV {
+			var rows [][]any
+			for _, e := range s.Base.Entries() {
+				rows = append(rows, []any{e.Path, e.Value, e.Origin.String()})
+			}
+			return report.Rows(a.stdout, a.format(), []string{"key", "value", "origin"}, rows)
+		}
+		if _, err := io.WriteString(a.stdout, s.Base.YAML(true)); err != nil {
+			return err
+		}
+		if s.Design == "" {
+			_, err = fmt.Fprintf(a.stdout, "# 1 trial, identity %s\n", s.Trials[0].ID)
+			return err
+		}
+		var table bytes.Buffer
+		if err := a.trials(&table, s); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.stdout, "# %d trials (%s), compared by %s\n%s", len(s.Trials), s.Design, s.Metric, commented(table.String()))
+		return err
+	}
+	return c
+}
+
+// trials prints a row for each trial. JSON has levels and overrides in full.
+func (a *app) trials(w io.Writer, s *sweep.Sweep) error {
+	if a.asJSON {
+		return report.Value(w, s.Trials)
+	}
+	var rows [][]any
+	for _, t := range s.Trials {
+		var overrides []string
+		for _, o := range t.Cells[0].Overrides {
+			overrides = append(overrides, fmt.Sprintf("%s=%v", o.Path, o.Value))
+		}
+		rows = append(rows, []any{strings.Join(t.Variants(), " = "), t.Seed, t.ID, strings.Join(overrides, " ")})
+	}
+	return report.Rows(w, a.format(), []string{"variant", "seed", "id", "overrides"}, rows)
+}
+
+// commented makes every line a comment of YAML.
+func commented(text string) string {
+	return "#   " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n#   ") + "\n"
+}

@@ -1,0 +1,263 @@
+package spec
+
+import (
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+)
+
+// The designs of a sweep: which cells of the space that the factors span are run.
+const (
+	OneAtATime = "one-at-a-time" // the baseline, and each other level of each factor beside the baseline's levels
+	Grid       = "grid"          // every combination of levels
+	List       = "list"          // the combinations listed
+	Random     = "random"        // combinations drawn
+)
+
+var designs = []string{OneAtATime, Grid, List, Random}
+
+// Ablate is a spec's ablate block, well formed: every factor and level that it names is there.
+type Ablate struct {
+	Design   string
+	Factors  []Factor    // in file order, names unique
+	Baseline *Assignment // nil with Random only: there is none
+	Exclude  []Assignment
+	Include  []Assignment
+	List     []Assignment
+	Trials   int // of Random, for each seed
+	// RandomSeed is of what Random draws, not of the trials.
+	RandomSeed uint64
+	Seeds      []Seed // empty: the spec's own
+	Metric     string // "": the spec's DecidingMetric
+
+	Origin  Origin // of the key
+	Places  map[string]Origin
+	lastRow int
+}
+
+// Factor is what varies: between named levels, or over a range that Random draws from.
+type Factor struct {
+	Name   string
+	Levels []Level // in file order, names unique; none with a Draw
+	Draw   *Draw
+	Origin Origin
+}
+
+// Level is the factor's level of a name; nil when it has none.
+func (f Factor) Level(name string) *Level {
+	if i := slices.IndexFunc(f.Levels, func(l Level) bool { return l.Name == name }); i >= 0 {
+		return &f.Levels[i]
+	}
+	return nil
+}
+
+// Level is a named setting of a factor.
+type Level struct {
+	Name      string
+	Overrides []Override
+}
+
+// Draw is a range of values of one key.
+type Draw struct {
+	Key       string
+	Path      string // ablate.factors.lr.range
+	Origin    Origin
+	Low, High float64 // Low < High; both positive with Log
+	Log       bool    // uniform in the logarithm
+	Whole     bool    // both bounds are written as whole numbers
+	override  Override
+}
+
+// Override is d's key set to a value.
+func (d Draw) Override(value any) Override {
+	o := d.override
+	o.Value = value
+	return o
+}
+
+// Assignment chooses levels of some or all factors.
+type Assignment struct {
+	Levels map[string]string // by factor
+	Origin Origin
+	Path   string
+}
+
+// Seed is one seed of every cell.
+type Seed struct {
+	Value  uint64
+	Origin Origin
+}
+
+// Override is a value that a level sets.
+type Override struct {
+	Path   string `json:"key"`   // image.with.pool, eval.0.name
+	Value  any    `json:"value"` // bool, int64, float64, string, []any or map[string]any
+	Origin Origin `json:"-"`
+	From   string `json:"-"` // the factor and level: pool=average
+
+	p       path
+	origins map[string]Origin
+}
+
+// block is an ablate block as read.
+type block struct {
+	node   *yaml.Node
+	origin Origin
+	file   string
+}
+
+// blockKeys are the keys of the block, and the designs that a key is for when not all.
+var blockKeys = []struct {
+	name string
+	of   []string
+}{
+	{"design", nil}, {"baseline", nil}, {"factors", nil},
+	{"exclude", []string{Grid}}, {"include", []string{OneAtATime, Grid}}, {"list", []string{List}},
+	{"trials", []string{Random}}, {"random_seed", []string{Random}},
+	{"seeds", nil}, {"metric", nil},
+}
+
+// ablater reads one block.
+type ablater struct {
+	converter
+	checker
+	a    *Ablate
+	keys map[string]pair
+}
+
+// ablate reads a block; nil after a fault.
+func (r *reader) ablate(b *block) *Ablate {
+	before := len(r.faults)
+	x := &ablater{
+		converter: converter{reader: r, file: b.file, layer: layer{origins: map[string]Origin{}}},
+		a:         &Ablate{Origin: b.origin, Places: map[string]Origin{}, lastRow: lastRow(b.node)},
+		keys:      map[string]pair{},
+	}
+	x.checker.origins = x.layer.origins
+	at := path{"ablate"}
+	x.layer.origins[at.join()] = b.origin
+	if b.node.Kind != yaml.MappingNode {
+		x.say(b.origin, at, "want a map, not %s", describe(b.node)).WithHint("see docs/spec.md, Ablations")
+	} else {
+		x.block(b.node, at)
+	}
+	r.faults = append(r.faults, x.checker.faults...)
+	if len(r.faults) > before {
+		return nil
+	}
+	return x.a
+}
+
+func lastRow(n *yaml.Node) int {
+	row := n.Line
+	for _, c := range n.Content {
+		row = max(row, lastRow(c))
+	}
+	return row
+}
+
+// holds says whether a place is inside the block.
+func (a *Ablate) holds(file string, line int) bool {
+	return file == a.Origin.Source && line >= a.Origin.KeyLine && line <= a.lastRow
+}
+
+// Outside says whether a fault is about something outside the block, so that only its cell tells how
+// it came about.
+func (a *Ablate) Outside(e *fault.Error) bool { return !a.holds(e.File, e.Line) }
+
+func (x *ablater) say(o Origin, p path, format string, args ...any) *fault.Error {
+	return x.checker.faultAt(o, p, format, args...)
+}
+
+func (x *ablater) block(node *yaml.Node, at path) {
+	var names []string
+	for _, k := range blockKeys {
+		names = append(names, k.name)
+	}
+	for _, e := range x.pairs(node, at) {
+		if !slices.Contains(names, e.key) {
+			x.say(e.o.key(), e.p, "unknown key").WithHint("%s", accepts("ablate", e.key, names))
+			continue
+		}
+		x.keys[e.key] = e
+		x.a.Places[e.key] = e.o
+	}
+	x.design(at)
+	x.factors(at)
+	x.baseline(at)
+	x.a.Exclude, x.a.Include, x.a.List = x.assignments("exclude"), x.assignments("include"), x.assignments("list")
+	if _, given := x.keys["list"]; !given && x.a.Design == List {
+		x.missing(at.with("list"), "write list: [{a factor: its level}]")
+	}
+	x.numbers(at)
+}
+
+func (x *ablater) missing(p path, hint string, args ...any) {
+	x.say(x.a.Origin.key(), p, "required, but not given").WithHint(hint, args...)
+}
+
+func (x *ablater) design(at path) {
+	e, given := x.keys["design"]
+	if !given {
+		x.missing(at.with("design"), "one of %s", strings.Join(designs, ", "))
+		return
+	}
+	x.a.Design, _ = x.scalarOf(e, clip.Field{Name: "design", Type: clip.TypeString, Enum: designs}).(string)
+	if x.a.Design == "" {
+		return
+	}
+	for _, k := range blockKeys {
+		if e, given := x.keys[k.name]; given && k.of != nil && !slices.Contains(k.of, x.a.Design) {
+			x.say(e.o.key(), e.p, "has no effect with design %s", x.a.Design).WithHint("it is for design %s", strings.Join(k.of, " and "))
+		}
+	}
+}
+
+// scalarOf is the value of a key by a field's rules, bad{} after a fault.
+func (x *ablater) scalarOf(e pair, f clip.Field) any {
+	v := x.converter.value(e.keyed, e.node, e.p)
+	if _, isBad := v.(bad); isBad {
+		return v
+	}
+	return x.checker.field(f, v, e.p)
+}
+
+// numbers reads trials, random_seed, seeds and metric.
+func (x *ablater) numbers(at path) {
+	if e, given := x.keys["trials"]; given {
+		n, _ := x.scalarOf(e, clip.Field{Name: "trials", Type: clip.TypeInt, Min: ptr(1)}).(int64)
+		x.a.Trials = int(n)
+	} else if x.a.Design == Random {
+		x.missing(at.with("trials"), "how many combinations are drawn: trials: 20")
+	}
+	seed := clip.Field{Name: "seeds", Type: clip.TypeInt, Min: ptr(0), Max: ptr(1 << 53)}
+	if e, given := x.keys["random_seed"]; given {
+		n, _ := x.scalarOf(e, seed).(int64)
+		x.a.RandomSeed = uint64(n)
+	}
+	if e, given := x.keys["metric"]; given {
+		x.a.Metric, _ = x.scalarOf(e, clip.Field{Name: "metric", Type: clip.TypeString}).(string)
+	}
+	e, given := x.keys["seeds"]
+	if !given {
+		return
+	}
+	seed.Type, seed.Elem = clip.TypeList, clip.TypeInt
+	list, ok := x.scalarOf(e, seed).([]any)
+	if ok && len(list) == 0 {
+		x.say(e.o, e.p, "no seeds").WithHint("write seeds: [0, 1, 2], or leave it out for the spec's own")
+	}
+	for i, v := range list {
+		p := e.p.with(itoa(i))
+		o := x.checker.origin(p)
+		if j := slices.Index(list, v); j < i {
+			x.say(o, p, "%s is %s too", show(v), e.p.with(itoa(j))).WithHint("the same seed gives the same run; remove one of the two")
+			continue
+		}
+		x.a.Seeds = append(x.a.Seeds, Seed{uint64(v.(int64)), o})
+	}
+}

@@ -1,0 +1,190 @@
+package spec
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"tandem/core/fault"
+)
+
+// baseline reads the levels that the others are compared with: of every factor, except with Random,
+// where factors left out stay as the spec says.
+func (x *ablater) baseline(at path) {
+	e, given := x.keys["baseline"]
+	if !given {
+		if x.a.Design != Random && x.a.Design != "" {
+			x.missing(at.with("baseline"), "what the others are compared with: {a factor: its level} for every factor")
+		}
+		return
+	}
+	b, ok := x.assignment(e)
+	if !ok {
+		return
+	}
+	x.a.Baseline = &b
+	if x.a.Design == Random {
+		return
+	}
+	for _, f := range x.a.Factors {
+		if _, named := b.Levels[f.Name]; !named && len(f.Levels) > 0 && !x.faulty(e.p.with(f.Name)) {
+			x.say(e.o.key(), e.p, "no level of factor %s", f.Name).WithHint("%s", accepts(f.Name, "", levelNames(f)))
+		}
+	}
+}
+
+// faulty says whether something is wrong at p already.
+func (x *ablater) faulty(p path) bool {
+	return slices.ContainsFunc(x.checker.faults, func(e *fault.Error) bool { return e.Path == p.String() })
+}
+
+// assignments reads a list of {factor: level}.
+func (x *ablater) assignments(name string) []Assignment {
+	e, given := x.keys[name]
+	if !given {
+		return nil
+	}
+	if e.node.Kind != yaml.SequenceNode || len(e.node.Content) == 0 {
+		x.say(e.o, e.p, "want a list of maps, not %s", emptyOr(e.node)).
+			WithHint("write %s: [{a factor: its level}]", name)
+		return nil
+	}
+	var out []Assignment
+	for i, n := range e.node.Content {
+		p := e.p.with(itoa(i))
+		a, ok := x.assignment(pair{node: n, o: x.at(n, n), p: p, keyed: n})
+		if ok && len(n.Content) == 0 {
+			x.say(a.Origin, p, "names no factor").WithHint("write {a factor: its level}")
+			ok = false
+		}
+		if ok {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// emptyOr is describe of what should be a list with something in it.
+func emptyOr(n *yaml.Node) string {
+	if n.Kind == yaml.SequenceNode {
+		return "an empty list"
+	}
+	return describe(n)
+}
+
+// assignment reads {factor: level}; false after a fault that leaves nothing to go by.
+func (x *ablater) assignment(e pair) (Assignment, bool) {
+	a := Assignment{Levels: map[string]string{}, Origin: e.o, Path: e.p.String()}
+	if e.node.Kind != yaml.MappingNode {
+		x.say(e.o, e.p, "want a map, not %s", describe(e.node)).WithHint("write {a factor: its level}")
+		return a, false
+	}
+	var names []string
+	for _, f := range x.a.Factors {
+		names = append(names, f.Name)
+	}
+	before := len(x.checker.faults)
+	for _, c := range x.pairs(e.node, e.p) {
+		i := slices.IndexFunc(x.a.Factors, func(f Factor) bool { return f.Name == c.key })
+		if i < 0 {
+			if len(names) == 0 {
+				continue // there is a fault about that
+			}
+			x.say(c.o.key(), c.p, "unknown factor").WithHint("%s", choose("the factors are", c.key, names))
+			continue
+		}
+		f := x.a.Factors[i]
+		switch {
+		case c.node.Kind != yaml.ScalarNode:
+			x.say(c.o, c.p, "want the name of a level, not %s", describe(c.node)).WithHint("%s", choose("the levels of "+f.Name+" are", "", levelNames(f)))
+		case f.Draw != nil:
+			x.say(c.o, c.p, "factor %s has a range, no levels", f.Name).WithHint("leave it out: %s stays as the spec says", f.Draw.Key)
+		case f.Level(c.node.Value) == nil && len(f.Levels) > 0:
+			x.say(c.o, c.p, "unknown level %q", c.node.Value).WithHint("%s", choose("the levels of "+f.Name+" are", c.node.Value, levelNames(f)))
+		default:
+			a.Levels[c.key] = c.node.Value
+		}
+	}
+	return a, len(x.checker.faults) == before || len(a.Levels) > 0
+}
+
+func levelNames(f Factor) []string {
+	names := make([]string, len(f.Levels))
+	for i, l := range f.Levels {
+		names[i] = l.Name
+	}
+	return names
+}
+
+// choose is a hint: what there is, and which of it word is close to.
+func choose(what, word string, names []string) string {
+	text := what + " " + strings.Join(names, ", ")
+	if near := fault.Near(word, names); near != "" && word != "" {
+		text += fmt.Sprintf(" (did you mean %s?)", near)
+	}
+	return text
+}
+
+// parsePath reads image.with.pool, eval.0.name or eval[0].name.
+func parsePath(text string) path {
+	return strings.Split(strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(text), "[", "."), "]", ""), ".")
+}
+
+// overlaps reports overrides of which one would undo the other: the same place with another value, or
+// a place inside another. The order of factors then decided the value, and it means nothing.
+func (c *checker) overlaps(list []Override) {
+	for i, b := range list {
+		for _, a := range list[:i] {
+			n := min(len(a.p), len(b.p))
+			if !slices.Equal(a.p[:n], b.p[:n]) || len(a.p) == len(b.p) && sameJSON(a.Value, b.Value) {
+				continue
+			}
+			first, second := a, b
+			if o, q := a.Origin, b.Origin; o.Line > q.Line || o.Line == q.Line && o.Column > q.Column {
+				first, second = b, a
+			}
+			e := c.faultAt(second.Origin.key(), second.p, "%s sets what %s sets", second.From, first.From)
+			e.WithHint("let one factor own %s, or keep the two levels out of one cell", path(first.p[:n]))
+			if first.From == second.From {
+				e.Msg = fmt.Sprintf("%s sets %s and %s", second.From, first.Path, second.Path)
+				e.WithHint("one of them is inside the other; keep one")
+			}
+		}
+	}
+}
+
+// choose lays a choice over m.
+func (m *merged) choose(choice Choice) fault.List {
+	list := make([]assignment, 0, len(choice.Overrides)+1)
+	for _, o := range choice.Overrides {
+		list = append(list, assignment{o.p, o.Value, o.Origin, o.origins})
+	}
+	if choice.Variant != "" {
+		p, o := path{"variant"}, Origin{Source: "sweep"}
+		list = append(list, assignment{p, choice.Variant, o, map[string]Origin{p.join(): o}})
+	}
+	if e := m.set(list...); e != nil {
+		return fault.List{e}
+	}
+	return nil
+}
+
+// Seeded is s with another seed, sharing nothing that either could change.
+func (s *Spec) Seeded(seed Seed) *Spec {
+	out := *s
+	out.tree = clone(s.tree).(map[string]any)
+	out.tree["seed"] = int64(seed.Value)
+	out.origins = make(map[string]Origin, len(s.origins))
+	for p, o := range s.origins {
+		out.origins[p] = o
+	}
+	out.origins["seed"] = seed.Origin
+	out.Seed = seed.Value
+	return &out
+}
+
+// At is the resolved value at a path such as train.lr; nil when there is none. Whole numbers are
+// int64, others float64.
+func (s *Spec) At(at string) any { return lookup(s.tree, parsePath(at)) }
