@@ -7,11 +7,13 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/host"
+	"tandem/core/metric"
 	"tandem/core/spec"
 	"tandem/core/store"
 )
@@ -99,6 +101,27 @@ func TestNothingIsRecordedWithoutPlugins(t *testing.T) {
 	}
 	if _, err := os.Stat(lab.DB); err == nil {
 		t.Error("a database was made")
+	}
+}
+
+// The metrics that a spec is said to give are those that its evaluations compute.
+func TestASpecKnowsItsMetrics(t *testing.T) {
+	c := metric.NewClassification(5)
+	c.Add([]float32{1, 2, 3, 4, 5}, 4)
+	r := metric.NewRetrieval(make([]int64, 20)) // R@10 is given from more than ten candidates on
+	r.Add(make([]float32, 20), 0)
+	var computed []string
+	for _, v := range c.Metrics() {
+		computed = append(computed, "eval/x/"+v.Name)
+	}
+	for _, way := range []string{"image_to_text", "text_to_image"} {
+		for _, v := range r.Metrics() {
+			computed = append(computed, "eval/x/"+way+"_"+v.Name)
+		}
+	}
+	s := &spec.Spec{Eval: []spec.Eval{{Name: "x", ZeroShot: &spec.ZeroShot{}, Retrieval: true}}}
+	if said := s.EvalMetrics(); !slices.Equal(said, computed) {
+		t.Errorf("the spec says %v, computed are %v", said, computed)
 	}
 }
 

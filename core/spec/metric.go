@@ -15,7 +15,7 @@ func (s *Spec) DecidingMetric() string {
 }
 
 // EvalMetrics are the metrics that the spec's evaluations give. Of these, top5 is given from five
-// classes on.
+// classes on, and recall at K where there are candidates enough.
 func (s *Spec) EvalMetrics() []string {
 	var names []string
 	for _, e := range s.Eval {
