@@ -11,6 +11,7 @@ const (
 	StatusDone        Status = "done"
 	StatusFailed      Status = "failed"
 	StatusInterrupted Status = "interrupted"
+	StatusStopped     Status = "stopped" // ended early by a rule of its sweep
 )
 
 // Metric is one named value of a step. NaN and infinities are allowed and survive storage.

@@ -16,10 +16,11 @@ type process struct {
 	heartbeat int64  // ms
 }
 
-// alive tells whether the process may still run, as seen from host at now (ms). In doubt it is alive.
+// alive tells whether the process may still run, as seen from host at now (ms). Where processes
+// cannot be seen it is alive while its heartbeat is no older than staleAfter.
 func (p process) alive(host string, now int64) bool {
-	if p.host != host {
-		return true
+	if p.host != host { // its processes are not ours to see
+		return now-p.heartbeat < staleAfter.Milliseconds()
 	}
 	self := processToken(os.Getpid())
 	if self == "" {

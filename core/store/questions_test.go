@@ -42,10 +42,10 @@ func study(t *testing.T) (*DB, map[string]string) {
 	var cells []Cell
 	for _, v := range []string{"attention", "average", "siglip"} {
 		for seed := range int64(3) {
-			cells = append(cells, Cell{v, seed})
+			cells = append(cells, Cell{Variant: v, Seed: seed})
 		}
 	}
-	must(t, db.Plan(ctx, "pooling", cells))
+	must(t, db.Plan(ctx, Experiment{Name: "pooling"}, cells))
 	top1 := map[string][]float64{"attention": {0.30, 0.31, 0.32}, "average": {0.40, 0.51, 0.62}, "siglip": {0.20, 0.25}}
 	for _, v := range []string{"attention", "average", "siglip"} {
 		for seed, accuracy := range top1[v] {
@@ -179,7 +179,7 @@ func TestViewsHaveTheirDocumentedColumns(t *testing.T) {
 		"v_params":       "run_id key value type",
 		"v_seed_stats":   "experiment variant metric n mean std min max",
 		"v_deltas":       "experiment variant metric baseline n mean baseline_mean delta std ci_low ci_high",
-		"v_cells":        "experiment variant seed run_id status done planned",
+		"v_cells":        "experiment variant seed run_id status done planned levels position identity experiment_id run",
 		"v_plugins":      "run_id experiment role plugin version sha256",
 		"v_failures":     "run_id experiment variant seed error_kind error_plugin plugin_version plugin_sha256 error_message error_hint error_detail ended_at",
 		"v_events":       "run_id event_id at step level kind message detail",

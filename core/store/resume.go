@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -24,39 +22,42 @@ const staleAfter = 10 * time.Minute
 // in a live process).
 func (db *DB) Resume(ctx context.Context, id string, step int) (*Run, error) {
 	run := &Run{db: db, id: id, state: &runState{summaries: map[int64]summary{}, step: step}}
-	host, _ := os.Hostname()
-	pid := os.Getpid()
 	err := db.w.task(ctx, func(b *batch) error {
-		var p process
-		var status string
-		err := b.row("SELECT id, status, host, pid, process, heartbeat_ms FROM run WHERE key = ?", id).
-			Scan(&run.state.id, &status, &p.host, &p.pid, &p.token, &p.heartbeat)
-		if errors.Is(err, sql.ErrNoRows) {
-			return fault.New(fault.NotFound, "there is no run %s", id)
-		}
+		o, err := b.owned("key = ?", id)
 		if err != nil {
 			return err
 		}
-		if status == string(clip.StatusRunning) && p.alive(host, b.now) {
-			return fault.New(fault.Conflict, "run %s is in progress in process %d on %s", id, p.pid, p.host).
+		if len(o) == 0 {
+			return fault.New(fault.NotFound, "there is no run %s", id)
+		}
+		if o[0].alive {
+			return fault.New(fault.Conflict, "run %s is in progress in %s", id, o[0].owner()).
 				WithHint("wait for it, or stop it with Ctrl-C where it runs")
 		}
-		if err := b.truncate(run.state, step); err != nil {
-			return err
-		}
-		if _, err := b.exec(`UPDATE run SET status = 'running',
-			prior_ms = prior_ms + coalesce(ended_ms, heartbeat_ms) - session_ms,
-			session_ms = ?1, heartbeat_ms = ?1, ended_ms = NULL, host = ?2, pid = ?3, process = ?4, cores = ?5,
-			error_kind = '', error_plugin = '', error_message = '', error_hint = '', error_detail = ''
-			WHERE id = ?6`, b.now, host, pid, processToken(pid), runtime.NumCPU(), run.state.id); err != nil {
-			return err
-		}
-		return b.status(run.state.id, clip.StatusRunning, fmt.Sprintf("resumed from step %d", step))
+		run.state.id = o[0].row
+		return b.resume(run, step)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return run, nil
+}
+
+// resume makes the run that run.state.id names this process's, from a step.
+func (b *batch) resume(run *Run, step int) error {
+	if err := b.truncate(run.state, step); err != nil {
+		return err
+	}
+	host, _ := os.Hostname()
+	pid := os.Getpid()
+	if _, err := b.exec(`UPDATE run SET status = 'running',
+		prior_ms = prior_ms + coalesce(ended_ms, heartbeat_ms) - session_ms,
+		session_ms = ?1, heartbeat_ms = ?1, ended_ms = NULL, host = ?2, pid = ?3, process = ?4, cores = ?5,
+		error_kind = '', error_plugin = '', error_message = '', error_hint = '', error_detail = ''
+		WHERE id = ?6`, b.now, host, pid, processToken(pid), runtime.NumCPU(), run.state.id); err != nil {
+		return err
+	}
+	return b.status(run.state.id, clip.StatusRunning, fmt.Sprintf("resumed from step %d", step))
 }
 
 // truncate deletes what lies beyond step and remembers the summaries of what is left.
@@ -116,39 +117,24 @@ func (b *batch) summarised(run int64) (map[int64]float64, error) {
 // MarkDead sets runs that are recorded as running, but whose process on this host is gone, to
 // interrupted, and gives their ids. Call it before listing runs or choosing one to resume.
 func (db *DB) MarkDead(ctx context.Context) ([]string, error) {
-	host, _ := os.Hostname()
 	var dead []string
 	err := db.w.task(ctx, func(b *batch) error {
-		rows, err := b.w.conn.QueryContext(ctx,
-			"SELECT id, key, host, pid, process, heartbeat_ms FROM run WHERE status = 'running'")
+		dead = nil
+		running, err := b.owned("status = ?", string(clip.StatusRunning))
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
-		var ids []int64
-		dead = nil
-		for rows.Next() {
-			var id int64
-			var key string
-			var p process
-			if err := rows.Scan(&id, &key, &p.host, &p.pid, &p.token, &p.heartbeat); err != nil {
-				return err
+		for _, o := range running {
+			if o.alive {
+				continue
 			}
-			if !p.alive(host, b.now) {
-				ids, dead = append(ids, id), append(dead, key)
-			}
-		}
-		if err := rows.Err(); err != nil {
-			return err
-		}
-		rows.Close()
-		for _, id := range ids {
+			dead = append(dead, o.key)
 			if _, err := b.exec(`UPDATE run SET status = 'interrupted', ended_ms = heartbeat_ms,
 				error_kind = 'internal', error_message = 'the process ended without a word: killed, or the machine went down'
-				WHERE id = ?`, id); err != nil {
+				WHERE id = ?`, o.row); err != nil {
 				return err
 			}
-			if err := b.status(id, clip.StatusInterrupted, "process gone"); err != nil {
+			if err := b.status(o.row, clip.StatusInterrupted, "process gone"); err != nil {
 				return err
 			}
 		}

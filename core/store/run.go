@@ -71,55 +71,53 @@ func (db *DB) Begin(ctx context.Context, m RunMeta) (*Run, error) {
 		return nil, err
 	}
 	run := &Run{db: db, state: &runState{summaries: map[int64]summary{}, step: -1}}
-	host, _ := os.Hostname()
-	pid := os.Getpid()
-	err = db.w.task(ctx, func(b *batch) error {
-		experiment, err := b.experimentID(m.Experiment)
-		if err != nil {
-			return err
-		}
-		if _, err := b.exec(`UPDATE experiment SET
-			description = CASE WHEN ?1 = '' THEN description ELSE ?1 END,
-			baseline = CASE WHEN ?2 = '' THEN baseline ELSE ?2 END,
-			metric = CASE WHEN ?3 = '' THEN metric ELSE ?3 END
-			WHERE id = ?4`, m.Description, m.Baseline, m.Metric, experiment); err != nil {
-			return err
-		}
-		id, taken := "", true
-		for taken {
-			id = newID(time.UnixMilli(b.now))
-			if err := b.row("SELECT EXISTS (SELECT 1 FROM run WHERE key = ?)", id).Scan(&taken); err != nil {
-				return err
-			}
-		}
-		result, err := b.exec(`INSERT INTO run (key, experiment_id, variant, seed, identity, status,
-			started_ms, session_ms, heartbeat_ms, host, pid, process, cores, device, devices, threads, libraries,
-			git_commit, git_dirty, dataset_digest, spec)
-			VALUES (?,?,?,?,?,'running',?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
-			id, experiment, m.Variant, m.Seed, m.Identity, b.now, b.now, b.now,
-			host, pid, processToken(pid), runtime.NumCPU(), m.Device, max(1, m.Devices),
-			jsonText(m.Threads), jsonText(m.Libraries), m.GitCommit, m.GitDirty, m.DatasetDigest, m.Spec)
-		if err != nil {
-			return err
-		}
-		run.id = id
-		if run.state.id, err = result.LastInsertId(); err != nil {
-			return err
-		}
-		for _, p := range params {
-			if _, err := b.exec("INSERT INTO param (run_id, key, type, value) VALUES (?,?,?,?)", run.state.id, p.key, p.kind, p.value); err != nil {
-				return err
-			}
-		}
-		if err := b.plugins(run.state.id, m.Plugins); err != nil {
-			return err
-		}
-		return b.status(run.state.id, clip.StatusRunning, "")
-	})
-	if err != nil {
+	if err := db.w.task(ctx, func(b *batch) error { return b.begin(run, m, params) }); err != nil {
 		return nil, err
 	}
 	return run, nil
+}
+
+// begin records a new run, owned by this process, and makes run stand for it.
+func (b *batch) begin(run *Run, m RunMeta, params []param) error {
+	host, _ := os.Hostname()
+	pid := os.Getpid()
+	experiment, err := b.experimentID(m.Experiment)
+	if err != nil {
+		return err
+	}
+	if err := b.describe(experiment, m.Description, m.Baseline, m.Metric); err != nil {
+		return err
+	}
+	id, taken := "", true
+	for taken {
+		id = newID(time.UnixMilli(b.now))
+		if err := b.row("SELECT EXISTS (SELECT 1 FROM run WHERE key = ?)", id).Scan(&taken); err != nil {
+			return err
+		}
+	}
+	result, err := b.exec(`INSERT INTO run (key, experiment_id, variant, seed, identity, status,
+		started_ms, session_ms, heartbeat_ms, host, pid, process, cores, device, devices, threads, libraries,
+		git_commit, git_dirty, dataset_digest, spec)
+		VALUES (?,?,?,?,?,'running',?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+		id, experiment, m.Variant, m.Seed, m.Identity, b.now, b.now, b.now,
+		host, pid, processToken(pid), runtime.NumCPU(), m.Device, max(1, m.Devices),
+		jsonText(m.Threads), jsonText(m.Libraries), m.GitCommit, m.GitDirty, m.DatasetDigest, m.Spec)
+	if err != nil {
+		return err
+	}
+	run.id = id
+	if run.state.id, err = result.LastInsertId(); err != nil {
+		return err
+	}
+	for _, p := range params {
+		if _, err := b.exec("INSERT INTO param (run_id, key, type, value) VALUES (?,?,?,?)", run.state.id, p.key, p.kind, p.value); err != nil {
+			return err
+		}
+	}
+	if err := b.plugins(run.state.id, m.Plugins); err != nil {
+		return err
+	}
+	return b.status(run.state.id, clip.StatusRunning, "")
 }
 
 // ID is the run's id, as people write it.
@@ -320,29 +318,6 @@ func faultRow(err error) Failure {
 		row.Plugin, row.Hint, row.Detail = e.Plugin, e.Hint, e.Detail
 	}
 	return row
-}
-
-// Plan records the cells that an experiment means to fill, so that v_cells shows the missing ones.
-// Cells planned before stay.
-func (db *DB) Plan(ctx context.Context, experiment string, cells []Cell) error {
-	return db.w.task(ctx, func(b *batch) error {
-		id, err := b.experimentID(experiment)
-		if err != nil {
-			return err
-		}
-		for _, c := range cells {
-			if _, err := b.exec("INSERT INTO trial (experiment_id, variant, seed) VALUES (?,?,?) ON CONFLICT DO NOTHING", id, c.Variant, c.Seed); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// Cell is one trial of an ablation.
-type Cell struct {
-	Variant string
-	Seed    int64
 }
 
 func (b *batch) experimentID(name string) (id int64, err error) {

@@ -1,0 +1,132 @@
+package store
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+)
+
+func claim(t *testing.T, db *DB, identity string, since time.Time) Claim {
+	t.Helper()
+	c, err := db.Claim(ctx, RunMeta{Experiment: "e", Variant: "v", Identity: identity}, ClaimOptions{Since: since,
+		Newest: func(all []Checkpoint) int {
+			if len(all) == 0 {
+				return -1
+			}
+			return all[0].Step
+		}})
+	must(t, err)
+	return c
+}
+
+func TestATrialIsMadeOnce(t *testing.T) {
+	db := open(t)
+	first := claim(t, db, "x", time.Time{})
+	if first.Run == nil || first.Status != "" {
+		t.Fatalf("a new trial gives %+v", first)
+	}
+	if held := claim(t, db, "x", time.Time{}); held.Run != nil || held.ID != first.ID || held.Status != clip.StatusRunning || held.Owner == "" {
+		t.Errorf("one in progress gives %+v", held)
+	}
+	must(t, first.Run.Metrics(3, []clip.Metric{{Name: "a", Value: 1}}))
+	must(t, first.Run.Checkpoint(3, "/dir"))
+	must(t, first.Run.Metrics(4, []clip.Metric{{Name: "a", Value: 2}}))
+	must(t, first.Run.Finish(ctx, clip.StatusFailed, fault.New(fault.PluginDied, "gone")))
+
+	again := claim(t, db, "x", time.Time{})
+	if again.Run == nil || !again.Resumed || again.ID != first.ID || again.Status != clip.StatusFailed || again.Checkpoints[0].Step != 3 {
+		t.Fatalf("a failed one gives %+v", again)
+	}
+	must(t, again.Run.Finish(ctx, clip.StatusDone, nil))
+	if final, err := db.Final(ctx, first.ID); err != nil || final["a"].LastStep != 3 {
+		t.Errorf("what lies after the checkpoint is still there: %+v, %v", final, err)
+	}
+	if done := claim(t, db, "x", time.Time{}); done.Run != nil || done.Status != clip.StatusDone || done.ID != first.ID {
+		t.Errorf("a done one gives %+v", done)
+	}
+	if rerun := claim(t, db, "x", time.Now().Add(time.Hour)); rerun.Run == nil || rerun.Resumed || rerun.ID == first.ID {
+		t.Errorf("one that is to be made again gives %+v", rerun)
+	}
+}
+
+func TestTwoRunnersClaimEveryTrialOnce(t *testing.T) {
+	one := open(t)
+	two, err := Open(one.path)
+	must(t, err)
+	defer two.Close()
+	var mu sync.Mutex
+	taken := map[string]int{}
+	var wg sync.WaitGroup
+	for _, db := range []*DB{one, two} {
+		for range 4 {
+			wg.Go(func() {
+				for i := range 50 {
+					c, err := db.Claim(ctx, RunMeta{Experiment: "e", Identity: itoa(i)}, ClaimOptions{Newest: func([]Checkpoint) int { return -1 }})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if c.Run != nil {
+						mu.Lock()
+						taken[itoa(i)]++
+						mu.Unlock()
+						if err := c.Run.Finish(ctx, clip.StatusDone, nil); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for i := range 50 {
+		if taken[itoa(i)] != 1 {
+			t.Errorf("trial %d was made %d times", i, taken[itoa(i)])
+		}
+	}
+}
+
+func TestAPlannedCellIsFilledByARunOfItsIdentity(t *testing.T) {
+	db := open(t)
+	e := Experiment{Name: "e", Baseline: "baseline", Metric: "eval/x/top1", Design: "grid", Noise: "again",
+		Factors: []Factor{{"pool", []string{"attention", "average"}}}}
+	cells := []Cell{{"baseline", 1, "id-1", map[string]string{"pool": "attention"}}, {"pool=same", 1, "id-1", nil}, {"pool=average", 1, "id-2", nil}}
+	must(t, db.Plan(ctx, Experiment{Name: "e"}, []Cell{{Variant: "retired"}}))
+	must(t, db.Plan(ctx, e, cells))
+	// Of another experiment, and under another name.
+	r, err := db.Begin(ctx, RunMeta{Experiment: "other", Variant: "z", Identity: "id-1"})
+	must(t, err)
+	must(t, r.Metrics(1, []clip.Metric{{Name: "eval/x/top1", Value: 0.5}}))
+	must(t, r.Finish(ctx, clip.StatusDone, nil))
+	stopped, err := db.Begin(ctx, RunMeta{Experiment: "e", Variant: "pool=average", Seed: 1, Identity: "id-2"})
+	must(t, err)
+	must(t, stopped.Finish(ctx, clip.StatusStopped, fault.New(fault.Canceled, "below the median")))
+
+	got, err := db.Experiment(ctx, "e")
+	must(t, err)
+	if diff := cmp.Diff(&e, got); diff != "" {
+		t.Error(diff)
+	}
+	info, err := db.Cells(ctx, "e")
+	must(t, err)
+	want := []CellInfo{
+		{Variant: "baseline", Seed: 1, Levels: map[string]string{"pool": "attention"}, Planned: true, Done: true, RunID: r.ID(), Status: "done"},
+		{Variant: "pool=same", Seed: 1, Levels: map[string]string{}, Planned: true, Done: true, RunID: r.ID(), Status: "done"},
+		{Variant: "pool=average", Seed: 1, Levels: map[string]string{}, Planned: true, RunID: stopped.ID(), Status: "stopped", Note: "below the median"},
+	}
+	if diff := cmp.Diff(want, info); diff != "" {
+		t.Error(diff)
+	}
+	values, err := db.CellValues(ctx, "e")
+	must(t, err)
+	if len(values) != 2 || values[0].Value != 0.5 {
+		t.Errorf("values %+v", values)
+	}
+	_, err = db.Experiment(ctx, "ee")
+	wantKind(t, err, fault.NotFound)
+}

@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+
+	"tandem/core/fault"
+)
+
+// Experiment is what is known of an experiment beside its runs.
+type Experiment struct {
+	Name        string   `json:"name"`
+	Description string   `json:"description"`
+	Baseline    string   `json:"baseline"` // the variant that the others are compared with
+	Metric      string   `json:"metric"`   // the metric that decides
+	Design      string   `json:"design"`   // one-at-a-time, grid, list or random; "": no sweep was planned
+	Factors     []Factor `json:"factors"`
+	Noise       string   `json:"noise"` // the variant that is the baseline once more, under other seeds
+}
+
+// Factor is a factor of an ablation with its levels, in the order of the spec. A factor that is drawn from a
+// range has none.
+type Factor struct {
+	Name   string   `json:"name"`
+	Levels []string `json:"levels"`
+}
+
+// Cell is a planned cell of an ablation: a variant under a seed.
+type Cell struct {
+	Variant  string
+	Seed     int64
+	Identity string            // of the run that fills it; "": any run of this experiment, variant and seed
+	Levels   map[string]string // by factor
+}
+
+// Plan records an experiment and the cells that it means to fill, in their order. It replaces what was planned
+// before; empty fields of the experiment stay as they are stored.
+func (db *DB) Plan(ctx context.Context, e Experiment, cells []Cell) error {
+	factors := "[]"
+	if len(e.Factors) > 0 {
+		text, err := json.Marshal(e.Factors)
+		if err != nil {
+			return fault.New(fault.Internal, "factors: %w", err)
+		}
+		factors = string(text)
+	}
+	return db.w.task(ctx, func(b *batch) error {
+		id, err := b.experimentID(e.Name)
+		if err != nil {
+			return err
+		}
+		if err := b.describe(id, e.Description, e.Baseline, e.Metric); err != nil {
+			return err
+		}
+		if _, err := b.exec("UPDATE experiment SET design = ?, factors = ?, noise = ? WHERE id = ?", e.Design, factors, e.Noise, id); err != nil {
+			return err
+		}
+		if _, err := b.exec("DELETE FROM trial WHERE experiment_id = ?", id); err != nil {
+			return err
+		}
+		for i, c := range cells {
+			if _, err := b.exec("INSERT OR REPLACE INTO trial (experiment_id, variant, seed, identity, levels, position) VALUES (?,?,?,?,?,?)",
+				id, c.Variant, c.Seed, c.Identity, jsonText(c.Levels), i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// describe stores what is said of an experiment; empty values stay as they are.
+func (b *batch) describe(id int64, description, baseline, metric string) error {
+	_, err := b.exec(`UPDATE experiment SET
+		description = CASE WHEN ?1 = '' THEN description ELSE ?1 END,
+		baseline = CASE WHEN ?2 = '' THEN baseline ELSE ?2 END,
+		metric = CASE WHEN ?3 = '' THEN metric ELSE ?3 END
+		WHERE id = ?4`, description, baseline, metric, id)
+	return err
+}
+
+// Experiments are the names of all experiments, newest first.
+func (r *Reader) Experiments(ctx context.Context) ([]string, error) {
+	return collect(ctx, r, func(rows *sql.Rows) (name string, err error) {
+		err = rows.Scan(&name)
+		return name, err
+	}, "SELECT name FROM experiment ORDER BY id DESC")
+}
+
+// Experiment is the experiment of a name; fault.NotFound when there is none.
+func (r *Reader) Experiment(ctx context.Context, name string) (*Experiment, error) {
+	e := Experiment{}
+	var factors string
+	err := r.db.QueryRowContext(ctx, "SELECT name, description, baseline, metric, design, factors, noise FROM experiment WHERE name = ?", name).
+		Scan(&e.Name, &e.Description, &e.Baseline, &e.Metric, &e.Design, &factors, &e.Noise)
+	if errors.Is(err, sql.ErrNoRows) {
+		names, err := r.Experiments(ctx)
+		if err != nil {
+			return nil, err
+		}
+		f := fault.New(fault.NotFound, "%s has no experiment %q", r.path, name).WithHint("runner list shows all runs")
+		if near := fault.Near(name, names); near != "" {
+			f.WithHint("did you mean %s?", near)
+		}
+		return nil, f
+	}
+	if err != nil {
+		return nil, diskFault(r.path, err)
+	}
+	if err := json.Unmarshal([]byte(factors), &e.Factors); err != nil {
+		return nil, fault.New(fault.Corrupt, "%s: factors of experiment %s: %w", r.path, name, err)
+	}
+	return &e, nil
+}
+
+// CellInfo is a cell of an experiment and the run that fills it or is meant to.
+type CellInfo struct {
+	Variant string            `json:"variant"`
+	Seed    int64             `json:"seed"`
+	Levels  map[string]string `json:"levels"`
+	Planned bool              `json:"planned"`
+	Done    bool              `json:"done"`
+	RunID   string            `json:"run_id,omitempty"`
+	Status  string            `json:"status,omitempty"` // of the run; "" when there is none
+	Note    string            `json:"note,omitempty"`   // why it failed or was stopped
+}
+
+// Cells are the cells of an experiment, planned ones first, in the order of the design.
+func (r *Reader) Cells(ctx context.Context, experiment string) ([]CellInfo, error) {
+	return collect(ctx, r, func(rows *sql.Rows) (c CellInfo, err error) {
+		var levels string
+		if err = rows.Scan(&c.Variant, &c.Seed, &levels, &c.Planned, &c.Done, &c.RunID, &c.Status, &c.Note); err == nil {
+			err = json.Unmarshal([]byte(levels), &c.Levels)
+		}
+		return c, err
+	}, `SELECT c.variant, c.seed, c.levels, c.planned, c.done, coalesce(c.run_id, ''), coalesce(c.status, ''), coalesce(r.error_message, '')
+		FROM v_cells c LEFT JOIN run r ON r.id = c.run
+		WHERE c.experiment_id = (SELECT id FROM experiment WHERE name = ?) ORDER BY c.position, c.variant, c.seed`, experiment)
+}
+
+// CellValue is a metric's final value in a cell.
+type CellValue struct {
+	Variant string
+	Seed    int64
+	Metric  string
+	Value   float64
+}
+
+// CellValues are the final values of the done cells of an experiment; those that are not finite are left out.
+func (r *Reader) CellValues(ctx context.Context, experiment string) ([]CellValue, error) {
+	return collect(ctx, r, func(rows *sql.Rows) (v CellValue, err error) {
+		err = rows.Scan(&v.Variant, &v.Seed, &v.Metric, &v.Value)
+		return v, err
+	}, `SELECT c.variant, c.seed, m.name, c.value FROM v_cell_metrics c JOIN metric m ON m.id = c.metric_id
+		WHERE c.experiment_id = (SELECT id FROM experiment WHERE name = ?)`, experiment)
+}
