@@ -33,6 +33,9 @@ type Ablate struct {
 	RandomSeed uint64
 	Seeds      []Seed // empty: the spec's own
 	Metric     string // "": the spec's DecidingMetric
+	NoiseFloor bool   // the baseline is run again under other seeds
+	Retries    Retries
+	Stop       *Stop // nil: nothing is stopped early
 
 	Origin  Origin // of the key
 	Places  map[string]Origin
@@ -118,7 +121,8 @@ var blockKeys = []struct {
 	{"design", nil}, {"baseline", nil}, {"factors", nil},
 	{"exclude", []string{Grid}}, {"include", []string{OneAtATime, Grid}}, {"list", []string{List}},
 	{"trials", []string{Random}}, {"random_seed", []string{Random}},
-	{"seeds", nil}, {"metric", nil},
+	{"seeds", nil}, {"metric", nil}, {"noise_floor", nil},
+	{"retries", nil}, {"backoff", nil}, {"stop", nil},
 }
 
 // ablater reads one block.
@@ -194,6 +198,7 @@ func (x *ablater) block(node *yaml.Node, at path) {
 		x.missing(at.with("list"), "write list: [{a factor: its level}]")
 	}
 	x.numbers(at)
+	x.trials()
 }
 
 func (x *ablater) missing(p path, hint string, args ...any) {

@@ -19,6 +19,9 @@ func design(a *spec.Ablate, base *spec.Spec) ([]Cell, fault.List) {
 	d := &designer{a: a, base: base, names: map[string]string{}}
 	if a.Baseline != nil {
 		d.add(d.full(nil), a.Baseline.Path)
+		if a.NoiseFloor {
+			d.cells = append(d.cells, Cell{Again, d.full(nil), overrides(a, a.Baseline.Levels)})
+		}
 	}
 	switch a.Design {
 	case spec.OneAtATime:
@@ -183,14 +186,15 @@ func tooMany(a *spec.Ablate) *fault.Error {
 		cells.SetInt64(int64(a.Trials))
 	}
 	cells.Add(cells, big.NewInt(int64(len(a.Include))))
+	if a.NoiseFloor {
+		cells.Add(cells, big.NewInt(1))
+	}
 	seeds := int64(max(1, len(a.Seeds)))
 	trials := new(big.Int).Mul(cells, big.NewInt(seeds))
 	if trials.Cmp(big.NewInt(MaxTrials)) <= 0 {
 		return nil
 	}
-	o := a.Places["design"]
-	e := fault.New(fault.Invalid, "%d cells%s × %d seeds are %d trials, more than %d", cells, how, seeds, trials, MaxTrials).
-		WithPath("ablate.design").WithFile(o.Source, o.Line, o.Column)
+	e := refuse(a, "design", "%d cells%s × %d seeds are %d trials, more than %d", cells, how, seeds, trials, MaxTrials)
 	if a.Design == spec.Random {
 		return e.WithHint("draw fewer: trials: 100")
 	}

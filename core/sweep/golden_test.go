@@ -86,7 +86,13 @@ func planned(t testing.TB, block string, set ...string) *Sweep {
 func table(s *Sweep) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s by %s, %d trials\n", s.Design, s.Metric, len(s.Trials))
+	if s.Stop != nil {
+		fmt.Fprintf(&b, "%s by %s from %s on, eta %d, %d others\n", s.Stop.Rule, s.Stop.Metric, s.Stop.Grace, s.Stop.Eta, s.Stop.MinTrials)
+	}
 	for _, t := range s.Trials {
+		if s.MayStop(t) {
+			b.WriteString("may stop: ")
+		}
 		fmt.Fprintf(&b, "%s seed %d:", strings.Join(t.Variants(), " = "), t.Seed)
 		for _, o := range t.Cells[0].Overrides {
 			fmt.Fprintf(&b, " %s=%v", o.Path, o.Value)

@@ -31,10 +31,7 @@ func (d *designer) random() {
 		for _, f := range d.a.Factors {
 			s := random.New(d.a.RandomSeed, "sweep "+f.Name, n)
 			if f.Draw == nil {
-				names := make([]string, len(f.Levels))
-				for i, l := range f.Levels {
-					names[i] = l.Name
-				}
+				names := levels(f)
 				slices.Sort(names)
 				l := f.Level(names[s.IntN(len(names))])
 				c.Levels[f.Name] = l.Name

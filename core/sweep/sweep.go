@@ -10,6 +10,7 @@
 package sweep
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -23,12 +24,25 @@ const MaxTrials = 10000
 // Baseline is the name of the cell that the others are compared with.
 const Baseline = "baseline"
 
+// Again is the name of the baseline run again under other seeds: what it differs by means nothing.
+const Again = "baseline-again"
+
 // Sweep is a spec's trials.
 type Sweep struct {
-	Base   *spec.Spec // without the block
-	Design string     // "": a spec without an ablate block
-	Metric string     // what decides
-	Trials []Trial    // the baseline first, then by design; the seeds of a cell side by side
+	Base    *spec.Spec // without the block
+	Design  string     // "": a spec without an ablate block
+	Factors []Factor   // in file order
+	Metric  string     // what decides
+	Noise   string     // Again, or "" when the baseline is run once
+	Retries spec.Retries
+	Stop    *spec.Stop // with its metric; nil: every trial runs to its end
+	Trials  []Trial    // the baseline first, then by design; the seeds of a cell side by side
+}
+
+// Factor is what varies and between what.
+type Factor struct {
+	Name   string   `json:"name"`
+	Levels []string `json:"levels"` // in file order; empty for a range
 }
 
 // Trial is one run to make.
@@ -47,6 +61,12 @@ func (t Trial) Variants() []string {
 		names[i] = c.Variant
 	}
 	return names
+}
+
+// MayStop says whether early stopping is for t: never for the baseline and what is run again of it, which
+// the others are compared with.
+func (s *Sweep) MayStop(t Trial) bool {
+	return s.Stop != nil && !slices.ContainsFunc(t.Cells, func(c Cell) bool { return c.Variant == Baseline || c.Variant == Again })
 }
 
 // Cell is a combination of levels.
@@ -79,7 +99,7 @@ func Plan(d *spec.Draft, identify Identify) (*Sweep, error) {
 			}
 		}
 		if s != nil {
-			more = metric(d.Ablate, base, s)
+			more = metrics(d.Ablate, base, s)
 		}
 		resolved[i] = s
 		more = slices.DeleteFunc(more, func(e *fault.Error) bool { return drawn(d.Ablate, faults, e) })
@@ -92,12 +112,50 @@ func Plan(d *spec.Draft, identify Identify) (*Sweep, error) {
 	if d.Ablate == nil {
 		cells, resolved = []Cell{{Variant: base.Variant}}, []*spec.Spec{base}
 	} else {
-		s.Design = d.Ablate.Design
-		if d.Ablate.Metric != "" {
-			s.Metric = d.Ablate.Metric
-		}
+		s.settings(d.Ablate)
 	}
 	return s, s.fill(d.Ablate, cells, resolved, identify)
+}
+
+// settings takes over what the block says of the sweep as a whole.
+func (s *Sweep) settings(a *spec.Ablate) {
+	s.Design, s.Retries = a.Design, a.Retries
+	if a.Metric != "" {
+		s.Metric = a.Metric
+	}
+	if a.NoiseFloor {
+		s.Noise = Again
+	}
+	if a.Stop != nil {
+		stop := *a.Stop
+		if stop.Metric == "" {
+			stop.Metric = s.Metric
+		}
+		s.Stop = &stop
+	}
+	for _, f := range a.Factors {
+		s.Factors = append(s.Factors, Factor{f.Name, levels(f)})
+	}
+}
+
+// levels are the names of a factor's levels.
+func levels(f spec.Factor) []string {
+	names := make([]string, len(f.Levels))
+	for i, l := range f.Levels {
+		names[i] = l.Name
+	}
+	return names
+}
+
+// otherSeeds are as many seeds as the block has, the smallest that it has not.
+func otherSeeds(a *spec.Ablate) []spec.Seed {
+	var out []spec.Seed
+	for n := uint64(0); len(out) < len(a.Seeds); n++ {
+		if !slices.ContainsFunc(a.Seeds, func(s spec.Seed) bool { return s.Value == n }) {
+			out = append(out, spec.Seed{Value: n, Origin: a.Places["noise_floor"]})
+		}
+	}
+	return out
 }
 
 // fill makes the trials, joining those that are the same run.
@@ -106,8 +164,12 @@ func (s *Sweep) fill(a *spec.Ablate, cells []Cell, resolved []*spec.Spec, identi
 	for i, c := range cells {
 		specs := []*spec.Spec{resolved[i]}
 		if a != nil && len(a.Seeds) > 0 {
+			seeds := a.Seeds
+			if c.Variant == Again {
+				seeds = otherSeeds(a)
+			}
 			specs = specs[:0]
-			for _, seed := range a.Seeds {
+			for _, seed := range seeds {
 				specs = append(specs, resolved[i].Seeded(seed))
 			}
 		}
@@ -127,21 +189,44 @@ func (s *Sweep) fill(a *spec.Ablate, cells []Cell, resolved []*spec.Spec, identi
 	return nil
 }
 
+// metrics reports metrics that the block names and a run of s does not give, or gives too late to stop by.
+func metrics(a *spec.Ablate, base, s *spec.Spec) fault.List {
+	faults := metric(a, "metric", a.Metric, base, s)
+	if a.Stop == nil {
+		return faults
+	}
+	faults = append(faults, metric(a, "stop.metric", a.Stop.Metric, base, s)...)
+	by := cmp.Or(a.Stop.Metric, a.Metric, s.DecidingMetric())
+	if len(faults) == 0 && strings.HasPrefix(by, "eval/") && s.Train.EvalEvery == (spec.Interval{}) {
+		e := refuse(a, "stop.metric", "%s is known at the end of a run only, too late to stop it", by)
+		if base != nil && base.Train.EvalEvery != s.Train.EvalEvery {
+			e.WithOp("variant " + s.Variant)
+		}
+		faults = append(faults, e.WithHint("set train.eval_every: 1 epoch, or stop by metric: train/loss"))
+	}
+	return faults
+}
+
+// refuse is a fault of a key of the block.
+func refuse(a *spec.Ablate, key, format string, args ...any) *fault.Error {
+	o := a.Places[key]
+	return fault.New(fault.Invalid, format, args...).WithPath("ablate."+key).WithFile(o.Source, o.Line, o.Column)
+}
+
 // metric reports a metric that a run of s does not give.
-func metric(a *spec.Ablate, base, s *spec.Spec) fault.List {
-	if a.Metric == "" || s.Gives(a.Metric) {
+func metric(a *spec.Ablate, key, name string, base, s *spec.Spec) fault.List {
+	if name == "" || s.Gives(name) {
 		return nil
 	}
-	o, names := a.Places["metric"], s.EvalMetrics()
-	e := fault.New(fault.Invalid, "no evaluation gives %s", a.Metric).WithPath("ablate.metric").WithFile(o.Source, o.Line, o.Column)
-	if base != nil && base.Gives(a.Metric) {
+	e, names := refuse(a, key, "no evaluation gives %s", name), s.EvalMetrics()
+	if base != nil && base.Gives(name) {
 		e.WithOp("variant " + s.Variant)
 	}
 	if len(names) == 0 {
 		return fault.List{e.WithHint("the spec has no evaluations; train/loss is there always")}
 	}
 	e.WithHint("there are %s", strings.Join(names, ", "))
-	if near := fault.Near(a.Metric, names); near != "" {
+	if near := fault.Near(name, names); near != "" {
 		e.WithHint("%s (did you mean %s?)", e.Hint, near)
 	}
 	return fault.List{e}

@@ -3,10 +3,13 @@ package sweep
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"tandem/core/fault"
 	"tandem/core/random"
 	"tandem/core/spec"
 )
@@ -195,6 +198,53 @@ func TestAGridHoldsTheCellsOfOneAtATime(t *testing.T) {
 		if all[id] != name {
 			t.Errorf("%s (%s) is %q in the grid", name, id, all[id])
 		}
+	}
+}
+
+// How trials are run makes no other runs of them, and the baseline again is made of none of them.
+func TestSettingsLeaveTheTrialsAsTheyAre(t *testing.T) {
+	const block = "ablate:\n  design: one-at-a-time\n  baseline: {pool: a}\n  factors:\n    pool: {a: {}, b: {image.with.pool: average}}\n  seeds: [1, 5]\n"
+	plain := ids(planned(t, block))
+	sw := planned(t, block+"  noise_floor: true\n  retries: {numeric: 2, exhausted: 3, internal: 0}\n  backoff: 20s\n  stop: {rule: median, metric: train/loss}\n")
+	got := ids(sw)
+	for id, name := range plain {
+		if got[id] != name {
+			t.Errorf("%s (%s) is %q with settings", name, id, got[id])
+		}
+	}
+	if len(got) != len(plain)+2 {
+		t.Errorf("%d trials beside %d", len(got), len(plain))
+	}
+	if want := []Factor{{"pool", []string{"a", "b"}}}; !reflect.DeepEqual(sw.Factors, want) {
+		t.Errorf("factors %v, want %v", sw.Factors, want)
+	}
+	for kind, n := range map[fault.Kind]int{fault.PluginDied: 1, fault.Exhausted: 3, fault.Unavailable: 1, fault.Internal: 0,
+		fault.Numeric: 2, fault.Invalid: 0, fault.NotFound: 0, fault.Corrupt: 0, fault.Conflict: 0, fault.Canceled: 0} {
+		if sw.Retries.For(kind) != n {
+			t.Errorf("%d retries of %s, want %d", sw.Retries.For(kind), kind, n)
+		}
+	}
+	for n, want := range map[int]time.Duration{1: 20 * time.Second, 2: 40 * time.Second, 3: time.Minute, 1000: time.Minute} {
+		if got := sw.Retries.Wait(n); got != want {
+			t.Errorf("retry %d after %s, want %s", n, got, want)
+		}
+	}
+}
+
+// A number of retries is for the failures that another attempt may not meet; a spec without a block has
+// none.
+func TestANumberOfRetries(t *testing.T) {
+	sw := planned(t, "ablate:\n  design: one-at-a-time\n  baseline: {pool: a}\n  factors:\n    pool: {a: {}}\n  retries: 4\n")
+	for kind, n := range map[fault.Kind]int{fault.PluginDied: 4, fault.Internal: 4, fault.Numeric: 0, fault.Invalid: 0} {
+		if sw.Retries.For(kind) != n {
+			t.Errorf("%d retries of %s, want %d", sw.Retries.For(kind), kind, n)
+		}
+	}
+	if got := sw.Retries.Wait(1); got != 2*time.Second {
+		t.Errorf("the first after %s", got)
+	}
+	if n := planned(t, "").Retries.For(fault.PluginDied); n != 0 {
+		t.Errorf("%d retries without a block", n)
 	}
 }
 
