@@ -1,0 +1,107 @@
+package ablation
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"tandem/core/metric/stat"
+)
+
+// grid is pool × width over three seeds, where width adds and pool does nothing.
+func grid(design string) Experiment {
+	e := Experiment{Name: "g", Design: design, Baseline: "baseline", Metrics: []Metric{{Name: top1}},
+		Factors: []stat.Factor{{Name: "pool", Levels: []string{"attention", "average"}}, {Name: "width", Levels: []string{"32", "64", "96"}}}}
+	noise := []float64{0.001, -0.002, 0.0015, 0.0005, -0.001, 0.002, -0.0005, 0.001, -0.0015}
+	for i, pool := range e.Factors[0].Levels {
+		for j, width := range e.Factors[1].Levels {
+			name := "baseline"
+			if i+j > 0 {
+				name = "pool=" + pool + ",width=" + width
+			}
+			if design == "one-at-a-time" && i > 0 && j > 0 {
+				continue
+			}
+			for seed := range 3 {
+				e.Cells = append(e.Cells, Cell{Variant: name, Seed: int64(seed), Done: true, RunID: fmt.Sprint(name, seed),
+					Levels: map[string]string{"pool": pool, "width": width},
+					Values: map[string]float64{top1: 0.3 + 0.1*float64(j) + 0.02*float64(seed) + noise[(4*i+2*j+seed*(1+i+j))%9]}})
+			}
+		}
+	}
+	return e
+}
+
+func terms(e Effects) string {
+	var all []string
+	for _, t := range e.Terms {
+		all = append(all, fmt.Sprintf("%s: %s", t.Name(), t.Verdict))
+	}
+	return strings.Join(all, "; ")
+}
+
+func TestAGridShowsFactorsAndInteractions(t *testing.T) {
+	e := analyse(t, grid("grid")).Effects
+	if got := terms(e); got != "pool: no effect shown; width: effect; pool × width: no effect shown" || !e.Crossed || e.Why != "" {
+		t.Errorf("%s; %+v", got, e)
+	}
+	p := []float64{}
+	for _, term := range e.Terms {
+		p = append(p, term.Term.P)
+	}
+	for i, want := range stat.Holm(p) {
+		if e.Terms[i].P != want || e.Terms[i].Levels != 6 || e.Terms[i].Seeds != 3 {
+			t.Errorf("term %+v, want p %g", e.Terms[i], want)
+		}
+	}
+}
+
+func TestOneAtATimeAnalysesEachFactorByItself(t *testing.T) {
+	table := analyse(t, grid("one-at-a-time"))
+	e := table.Effects
+	if got := terms(e); got != "pool: no effect shown; width: effect" || e.Crossed || e.Why != "" {
+		t.Errorf("%s; %+v", got, e)
+	}
+	// Of two levels it is the paired t test.
+	if c := find(t, table, "pool=average,width=32").Columns[0].Comparison; math.Abs(c.P-e.Terms[0].Term.P) > 1e-9 {
+		t.Errorf("p %g, by the t test %g", e.Terms[0].Term.P, c.P)
+	}
+}
+
+func TestABrokenGridHasNoInteractionsAndSaysSo(t *testing.T) {
+	g := grid("grid")
+	g.Cells = g.Cells[:len(g.Cells)-3]
+	e := analyse(t, g).Effects
+	if e.Crossed || len(e.Terms) != 2 || !strings.Contains(e.Why, "not whole") {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestEffectsUseTheSeedsThatAllCellsHave(t *testing.T) {
+	g := grid("grid")
+	g.Cells[1].Done = false
+	e := analyse(t, g).Effects
+	if got := terms(e); strings.Count(got, "not enough seeds to tell") != 3 || e.Terms[0].Seeds != 2 || !strings.Contains(e.Why, "2 of 3 seeds") || !math.IsNaN(e.Terms[1].P) {
+		t.Errorf("%s; %+v", got, e)
+	}
+	for i := range g.Cells {
+		g.Cells[i].Done = int(g.Cells[i].Seed) == i/3%2
+	}
+	if e = analyse(t, g).Effects; len(e.Terms) != 0 || e.Why == "" {
+		t.Errorf("no seed in common: %+v", e)
+	}
+}
+
+func TestALevelWithoutFinishedSeedsIsLeftOutAndNamed(t *testing.T) {
+	o := grid("one-at-a-time")
+	for i := range o.Cells {
+		if o.Cells[i].Levels["width"] == "96" {
+			o.Cells[i].Done = false
+		}
+	}
+	e := analyse(t, o).Effects
+	if len(e.Terms) != 2 || e.Terms[1].DF != 1 || !strings.Contains(e.Why, "width=96 is left out") {
+		t.Errorf("%+v", e)
+	}
+}
