@@ -208,7 +208,7 @@ func (x *ablater) missing(p path, hint string, args ...any) {
 func (x *ablater) design(at path) {
 	e, given := x.keys["design"]
 	if !given {
-		x.missing(at.with("design"), "one of %s", strings.Join(designs, ", "))
+		x.missing(at.with("design"), "write design: %s, or one of %s", designs[0], strings.Join(designs[1:], ", "))
 		return
 	}
 	x.a.Design, _ = x.scalarOf(e, clip.Field{Name: "design", Type: clip.TypeString, Enum: designs}).(string)
@@ -237,7 +237,7 @@ func (x *ablater) numbers(at path) {
 		n, _ := x.scalarOf(e, clip.Field{Name: "trials", Type: clip.TypeInt, Min: ptr(1)}).(int64)
 		x.a.Trials = int(n)
 	} else if x.a.Design == Random {
-		x.missing(at.with("trials"), "how many combinations are drawn: trials: 20")
+		x.missing(at.with("trials"), "write trials: 20, or how many combinations are to be drawn")
 	}
 	seed := clip.Field{Name: "seeds", Type: clip.TypeInt, Min: ptr(0), Max: ptr(1 << 53)}
 	if e, given := x.keys["random_seed"]; given {
@@ -252,7 +252,11 @@ func (x *ablater) numbers(at path) {
 		return
 	}
 	seed.Type, seed.Elem = clip.TypeList, clip.TypeInt
+	before := len(x.checker.faults)
 	list, ok := x.scalarOf(e, seed).([]any)
+	if e.node.Kind == yaml.ScalarNode && len(x.checker.faults) > before {
+		x.checker.faults[before].WithHint("list the seeds themselves: [0, 1, 2]")
+	}
 	if ok && len(list) == 0 {
 		x.say(e.o, e.p, "no seeds").WithHint("write seeds: [0, 1, 2], or leave it out for the spec's own")
 	}

@@ -16,7 +16,7 @@ func (x *ablater) baseline(at path) {
 	e, given := x.keys["baseline"]
 	if !given {
 		if x.a.Design != Random && x.a.Design != "" {
-			x.missing(at.with("baseline"), "what the others are compared with: {a factor: its level} for every factor")
+			x.missing(at.with("baseline"), "write baseline: %s, or whichever levels the others are to be compared with", x.firstLevels())
 		}
 		return
 	}
@@ -33,6 +33,20 @@ func (x *ablater) baseline(at path) {
 			x.say(e.o.key(), e.p, "no level of factor %s", f.Name).WithHint("%s", accepts(f.Name, "", levelNames(f)))
 		}
 	}
+}
+
+// firstLevels is what a baseline may be.
+func (x *ablater) firstLevels() string {
+	var parts []string
+	for _, f := range x.a.Factors {
+		if len(f.Levels) > 0 {
+			parts = append(parts, f.Name+": "+f.Levels[0].Name)
+		}
+	}
+	if len(parts) == 0 {
+		return "{a factor: its level}"
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
 }
 
 // faulty says whether something is wrong at p already.

@@ -114,7 +114,7 @@ func (x *ablater) short(f *Factor, e pair, children []pair) {
 	}
 	k, ok := given["key"]
 	if !ok {
-		x.say(e.o.key(), e.p.with("key"), "required, but not given").WithHint("the key that varies: {key: train.lr, …}")
+		x.say(e.o.key(), e.p.with("key"), "required, but not given").WithHint("write {key: train.lr, …} with the key that varies")
 		return
 	}
 	name, ok := x.scalarOf(k, clip.Field{Name: "key", Type: clip.TypeString}).(string)
@@ -163,7 +163,7 @@ func (x *ablater) draw(f *Factor, key string, e pair, log bool) {
 		return
 	}
 	raw := x.converter.value(e.keyed, e.node, e.p)
-	list, ok := x.checker.field(clip.Field{Name: e.key, Type: clip.TypeList, Elem: clip.TypeFloat, Len: 2, Help: "the smallest and the largest value"}, raw, e.p).([]any)
+	list, ok := x.checker.field(clip.Field{Name: e.key, Type: clip.TypeList, Elem: clip.TypeFloat, Len: 2, Help: "write [the smallest value, the largest]"}, raw, e.p).([]any)
 	if !ok {
 		return
 	}

@@ -40,7 +40,7 @@ func (c *checker) field(f clip.Field, value any, p path) any {
 			return bad{}
 		}
 		if f.Len > 0 && len(list) != f.Len {
-			c.fault(p, "%d elements, want %d", len(list), f.Len).WithHint("%s", orElse(f.Help, fmt.Sprintf("write a list of %d", f.Len)))
+			c.fault(p, "want a list of length %[2]d, not %[1]d", len(list), f.Len).WithHint("%s", orElse(f.Help, fmt.Sprintf("write a list of %d", f.Len)))
 			return bad{}
 		}
 		elem := f

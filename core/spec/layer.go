@@ -157,7 +157,7 @@ func (m *merged) set(list ...assignment) *fault.Error {
 		i := listAt(m.k.Raw(), a.p)
 		list := cloneList(lookup(m.k.Raw(), a.p[:i]).([]any))
 		if !setIn(list, a.p[i:], clone(a.value)) {
-			return fault.New(fault.Invalid, "the list %s has %d elements", a.p[:i], len(list)).WithPath(a.p.String()).
+			return fault.New(fault.Invalid, "the list %s is of length %d", a.p[:i], len(list)).WithPath(a.p.String()).
 				WithFile(a.origin.Source, a.origin.Line, a.origin.Column).WithHint("indices count from 0")
 		}
 		// Only the element changes hands: the rest of the list keeps its origins.

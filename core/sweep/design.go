@@ -184,6 +184,9 @@ func tooMany(a *spec.Ablate) *fault.Error {
 		cells.SetInt64(int64(1 + len(a.List)))
 	case spec.Random:
 		cells.SetInt64(int64(a.Trials))
+		if a.Baseline != nil {
+			cells.Add(cells, big.NewInt(1))
+		}
 	}
 	cells.Add(cells, big.NewInt(int64(len(a.Include))))
 	if a.NoiseFloor {
@@ -196,7 +199,7 @@ func tooMany(a *spec.Ablate) *fault.Error {
 	}
 	e := refuse(a, "design", "%d cells%s × %d seeds are %d trials, more than %d", cells, how, seeds, trials, MaxTrials)
 	if a.Design == spec.Random {
-		return e.WithHint("draw fewer: trials: 100")
+		return e.WithHint("draw fewer: trials: %d", max(1, MaxTrials/seeds-(cells.Int64()-int64(a.Trials))))
 	}
 	return e.WithHint("leave out factors or levels, or use design: one-at-a-time, or design: random with trials: 100")
 }
