@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"tandem/core/fault"
+	"tandem/core/spec/spectest"
 )
 
 func loadGood(t *testing.T, set ...string) *Spec {
@@ -17,7 +18,7 @@ func loadGood(t *testing.T, set ...string) *Spec {
 	}
 	_, text, _ := strings.Cut(string(archive), "-- in.yaml --\n")
 	text, _, _ = strings.Cut(text, "-- want.yaml --\n")
-	s, err := Parse("good.yaml", []byte(text), Options{Catalog: readCatalog(t), Set: set})
+	s, err := Parse("good.yaml", []byte(text), Options{Catalog: spectest.Plugins(t), Set: set})
 	if err != nil {
 		t.Fatal(fault.Format(err))
 	}
@@ -91,7 +92,7 @@ func TestDocumentation(t *testing.T) {
 		t.Fatal("docs/spec.md lost its marks")
 	}
 	want := Markdown()
-	if *update {
+	if *spectest.Update {
 		if err := os.WriteFile(file, []byte(head+begin+want+end+tail), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -121,10 +122,10 @@ func TestInitWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := []byte(s.YAML(false))
-	if _, err := Parse("s.yaml", text, Options{Catalog: readCatalog(t)}); err == nil || !strings.Contains(err.Error(), "does not exist") {
+	if _, err := Parse("s.yaml", text, Options{Catalog: spectest.Plugins(t)}); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("weights that are gone: %v", err)
 	}
-	if again, err := Parse("s.yaml", text, Options{Catalog: readCatalog(t), Begun: true}); err != nil || again.Init.Weights != file {
+	if again, err := Parse("s.yaml", text, Options{Catalog: spectest.Plugins(t), Begun: true}); err != nil || again.Init.Weights != file {
 		t.Errorf("of a run that has begun: %v", err)
 	}
 }

@@ -1,60 +1,17 @@
 package sweep
 
 import (
-	"bytes"
-	"encoding/json"
-	"flag"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/rogpeppe/go-internal/txtar"
-
-	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/spec"
+	"tandem/core/spec/spectest"
 )
-
-var update = flag.Bool("update", false, "rewrite the wanted outputs of testdata")
-
-// catalog is a spec.Catalog of descriptors.
-type catalog []clip.Descriptor
-
-func (c catalog) Describe(kind clip.Kind, name string) (clip.Descriptor, error) {
-	for _, d := range c {
-		if d.Kind == kind && d.Name == name {
-			return d, nil
-		}
-	}
-	return clip.Descriptor{}, fault.New(fault.NotFound, "no such plugin")
-}
-
-func (c catalog) Names(kind clip.Kind) []string {
-	var names []string
-	for _, d := range c {
-		if d.Kind == kind {
-			names = append(names, d.Name)
-		}
-	}
-	return names
-}
-
-func plugins(t testing.TB) catalog {
-	t.Helper()
-	data, err := os.ReadFile("../spec/testdata/catalog.json")
-	var c catalog
-	if err == nil {
-		err = json.Unmarshal(data, &c)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 // identify stands for the plugins' checksums, which are the same throughout.
 func identify(s *spec.Spec) (string, error) { return s.Identity(nil), nil }
@@ -70,7 +27,7 @@ func plan(t testing.TB, block string, set ...string) (*Sweep, error) {
 	if err := os.WriteFile(file, append(base, block...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return Plan(spec.Read(file, spec.Options{Catalog: plugins(t), Set: set}), identify)
+	return Plan(spec.Read(file, spec.Options{Catalog: spectest.Plugins(t), Set: set}), identify)
 }
 
 func planned(t testing.TB, block string, set ...string) *Sweep {
@@ -104,61 +61,33 @@ func table(s *Sweep) string {
 
 // Each archive holds in.yaml, which may extend base.yaml, and want.err or want.txt.
 func TestGolden(t *testing.T) {
-	c := plugins(t)
+	c := spectest.Plugins(t)
 	base, err := os.ReadFile("testdata/base.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) < 20 {
-		t.Fatalf("%d archives (%v)", len(files), err)
-	}
-	for _, file := range files {
-		file, err := filepath.Abs(file)
-		if err != nil {
+	spectest.Golden(t, "want.txt", func(t *testing.T, _ string) (string, error) {
+		if err := os.WriteFile("base.yaml", base, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dir := t.TempDir()
-			if err := txtar.Write(archive, dir); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, "base.yaml"), base, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			t.Chdir(dir)
-			name, got := "want.err", ""
-			s, err := Plan(spec.Read("in.yaml", spec.Options{Catalog: c}), identify)
-			if err != nil {
-				got = fault.Format(err) + "\n"
-			} else {
-				name, got = "want.txt", table(s)
-			}
-			if bad := strings.HasPrefix(filepath.Base(file), "bad-"); bad != (err != nil) {
-				t.Errorf("error is %v", err)
-			}
-			at := slices.IndexFunc(archive.Files, func(f txtar.File) bool { return strings.HasPrefix(f.Name, "want.") })
-			if *update {
-				if at < 0 {
-					at = len(archive.Files)
-					archive.Files = append(archive.Files, txtar.File{})
-				}
-				archive.Files[at] = txtar.File{Name: name, Data: []byte(got)}
-				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if at < 0 || archive.Files[at].Name != name {
-				t.Fatalf("want no %s, got\n%s", name, got)
-			}
-			if diff := cmp.Diff(string(bytes.TrimSpace(archive.Files[at].Data)), strings.TrimSpace(got)); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", name, diff)
-			}
-		})
+		s, err := Plan(spec.Read("in.yaml", spec.Options{Catalog: c}), identify)
+		if err != nil {
+			placed(t, err)
+			return "", err
+		}
+		return table(s), nil
+	})
+}
+
+// placed checks that every fault says where, of which field and what to do.
+func placed(t *testing.T, err error) {
+	var list fault.List
+	if !errors.As(err, &list) {
+		t.Fatalf("%v is no list of faults", err)
+	}
+	for _, e := range list {
+		if e.File != "in.yaml" || e.Line == 0 || e.Column == 0 || e.Path == "" || e.Hint == "" {
+			t.Errorf("%s lacks a place, a field or a hint", fault.Format(e))
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"tandem/core/fault"
 	"tandem/core/random"
 	"tandem/core/spec"
+	"tandem/core/spec/spectest"
 )
 
 // keys are those that the factors of drawn blocks vary, one each, by kind of value.
@@ -264,7 +265,7 @@ func TestATrialsSpecLoadsAgain(t *testing.T) {
 	sw := planned(t, "ablate:\n  design: one-at-a-time\n  baseline: {pool: a, lr: base}\n  factors:\n    pool: {a: {}, b: {image.with.pool: average}}\n"+
 		"    lr: {base: {}, high: {train.lr: 0.1}}\n  include: [{pool: b, lr: high}]\n  seeds: [3]\n")
 	for _, tr := range sw.Trials {
-		s, err := spec.Parse("again.yaml", []byte(tr.Spec.YAML(false)), spec.Options{Catalog: plugins(t)})
+		s, err := spec.Parse("again.yaml", []byte(tr.Spec.YAML(false)), spec.Options{Catalog: spectest.Plugins(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
