@@ -208,6 +208,20 @@ func (p *progress) text() string {
 	return b.String()
 }
 
+// line1 is the progress on one line, for a table.
+func (p *progress) line1() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text()
+}
+
+// part is how much of the run is done, from 0 to 1.
+func (p *progress) part() float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return float64(p.last.Step) / float64(max(1, p.last.Steps))
+}
+
 // eta is a time in whole seconds.
 func eta(seconds float64) string {
 	if seconds < 59.5 {

@@ -14,6 +14,7 @@ import (
 	"tandem/core/report"
 	"tandem/core/run"
 	"tandem/core/store"
+	"tandem/core/sweep"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -23,6 +24,11 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run SPEC | run --resume[=RUN]",
 		Short: "train a spec and record everything",
 		Long: `Train a spec: plugins start as separate processes, every number goes to the database.
+
+A spec with an ablate block is a sweep: its trials run one after another, or --jobs at a time, those only that are
+not done yet, and the same command goes on with what was interrupted or failed. Several runners may work on one
+sweep. Trials compute with all cores (or with the spec's threads) whatever --jobs is, so that the numbers
+stay the same.
 
 Ctrl-C finishes the step, writes a checkpoint and stops (exit code 130); once more stops at once.
 --resume goes on from the newest checkpoint: of the newest unfinished run, of the newest unfinished
@@ -40,15 +46,24 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 	c.Flags().Lookup("resume").NoOptDefVal = anyRun
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the run's id only")
 	c.Flags().BoolVar(&noProgress, "no-progress", false, "no progress, only what is lasting")
+	var sweeping sweepFlags
+	c.Flags().IntVarP(&sweeping.jobs, "jobs", "j", 1, "run `N` trials of a sweep at a time")
+	c.Flags().BoolVar(&sweeping.rerun, "rerun", false, "run the trials of a sweep again that are done already")
 	c.RunE = func(c *cobra.Command, given []string) error {
+		if err := sweeping.check(); err != nil {
+			return err
+		}
 		out := a.stderr
 		if quiet {
 			out = io.Discard
 		}
 		w := newProgress(out, !noProgress && !quiet)
-		do, err := a.training(given, *set, resume)
+		do, trials, err := a.training(given, *set, resume)
 		if err != nil {
 			return err
+		}
+		if trials != nil {
+			return a.runSweep(c.Context(), trials, sweeping, quiet, !noProgress)
 		}
 		ctx, stop, end := interruptible(c.Context(), func() {
 			w.Say("stopping after this step with a checkpoint; Ctrl-C again stops at once")
@@ -72,35 +87,38 @@ const anyRun = "newest"
 
 type training func(context.Context, <-chan struct{}, run.Watcher) (run.Outcome, error)
 
-// training chooses what to do by the arguments, checking the spec first.
-func (a *app) training(given, set []string, resume string) (training, error) {
+// training chooses what to do by the arguments, checking the spec first: a run, or the trials of a sweep.
+func (a *app) training(given, set []string, resume string) (training, *sweep.Sweep, error) {
 	lab := a.lab()
 	if len(given) == 0 {
 		if resume == "" {
-			return nil, usage{fault.New(fault.Invalid, "which spec?").WithHint("runner run experiments/quickstart.yaml")}
+			return nil, nil, usage{fault.New(fault.Invalid, "which spec?").WithHint("runner run experiments/quickstart.yaml")}
 		}
 		if len(set) > 0 {
-			return nil, usage{fault.New(fault.Invalid, "--set with --resume: a run goes on as it began").WithHint("start a new run with the spec instead")}
+			return nil, nil, usage{fault.New(fault.Invalid, "--set with --resume: a run goes on as it began").WithHint("start a new run with the spec instead")}
 		}
 		ref := strings.TrimPrefix(resume, anyRun)
 		return func(ctx context.Context, stop <-chan struct{}, w run.Watcher) (run.Outcome, error) {
 			return lab.Resume(ctx, ref, stop, w)
-		}, nil
+		}, nil, nil
 	}
 	if resume != "" && resume != anyRun {
-		return nil, usage{fault.New(fault.Invalid, "a spec and --resume=RUN: a run goes on with the spec it began with").
+		return nil, nil, usage{fault.New(fault.Invalid, "a spec and --resume=RUN: a run goes on with the spec it began with").
 			WithHint("leave out one of the two")}
 	}
-	s, err := lab.Load(given[0], set)
+	trials, err := lab.Sweep(given[0], set)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if trials.Design != "" {
+		return nil, trials, nil // it goes on by itself, with --resume and without
 	}
 	return func(ctx context.Context, stop <-chan struct{}, w run.Watcher) (run.Outcome, error) {
 		if resume != "" {
-			return lab.ResumeSpec(ctx, s, stop, w)
+			return lab.ResumeSpec(ctx, trials.Base, stop, w)
 		}
-		return lab.Run(ctx, s, stop, w)
-	}, nil
+		return lab.Run(ctx, trials.Base, stop, w)
+	}, nil, nil
 }
 
 // ended prints how a run ended and where to look next.

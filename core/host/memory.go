@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -39,4 +40,46 @@ func MemoryOf(pid int) Memory {
 		}
 	}
 	return m
+}
+
+// Children is the memory resident in all children of this process, in bytes; 0 where the system does not say.
+// What they share counts once for each.
+func Children() (sum int64) {
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, name := range lists {
+		text, _ := os.ReadFile(name)
+		for _, field := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				sum += MemoryOf(pid).Resident
+			}
+		}
+	}
+	return sum
+}
+
+// Available is the memory that more processes may take before the system runs short of it, in bytes: what
+// Linux estimates, or what a cgroup leaves when that is less. 0 where the system does not say.
+func Available() int64 {
+	var free int64
+	text, _ := os.ReadFile("/proc/meminfo")
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			free = kb << 10
+		}
+	}
+	number := func(name string) (int64, bool) {
+		text, err := os.ReadFile("/sys/fs/cgroup/" + name)
+		if err != nil {
+			return 0, false
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		return n, err == nil // "max" is no number
+	}
+	if limit, ok := number("memory.max"); ok {
+		if used, ok := number("memory.current"); ok {
+			free = max(1, min(free, limit-used))
+		}
+	}
+	return free
 }

@@ -103,9 +103,6 @@ func (l Lab) Sweep(file string, set []string) (*sweep.Sweep, error) {
 // cancelling ctx ends it at once. The error is that of the run, which the database holds too; an
 // interrupted run is no error.
 func (l Lab) Run(ctx context.Context, s *spec.Spec, stop <-chan struct{}, w Watcher) (Outcome, error) {
-	if err := refuseAblate(s); err != nil {
-		return Outcome{}, err
-	}
 	used, err := l.plugins(s)
 	if err != nil {
 		return Outcome{}, err
@@ -126,7 +123,7 @@ func (l Lab) Run(ctx context.Context, s *spec.Spec, stop <-chan struct{}, w Watc
 	if err != nil {
 		return Outcome{}, err
 	}
-	return l.record(ctx, s, rec, nil, stop, w)
+	return l.record(ctx, s, rec, nil, stop, w, nil)
 }
 
 // Resume goes on with the run that ref names (an id, a prefix or latest) from its newest checkpoint,
@@ -185,15 +182,12 @@ func (l Lab) Resume(ctx context.Context, ref string, stop <-chan struct{}, w Wat
 			_ = rec.Event("warning", "plugin_changed", message, "")
 		}}
 	}
-	return l.record(ctx, s, rec, detail.Checkpoints, stop, w)
+	return l.record(ctx, s, rec, detail.Checkpoints, stop, w, nil)
 }
 
 // ResumeSpec is Resume of the newest unfinished run of a spec's identity. fault.NotFound when there
 // is none.
 func (l Lab) ResumeSpec(ctx context.Context, s *spec.Spec, stop <-chan struct{}, w Watcher) (Outcome, error) {
-	if err := refuseAblate(s); err != nil {
-		return Outcome{}, err
-	}
 	used, err := l.plugins(s)
 	if err != nil {
 		return Outcome{}, err
@@ -243,16 +237,6 @@ func latestResumable(ctx context.Context, r *store.Reader) (string, error) {
 	return "", fault.New(fault.NotFound, "no run waits to be resumed").WithHint("runner list shows all runs")
 }
 
-func refuseAblate(s *spec.Spec) error {
-	if s.Ablate == nil {
-		return nil
-	}
-	o := s.Ablate.Origin
-	return fault.New(fault.Invalid, "this version lists the trials of a sweep and does not run them").WithPath("ablate").
-		WithFile(o.Source, o.KeyLine, o.KeyColumn).
-		WithHint("a later version runs them; until then remove the block and run cells one by one, naming each: --set variant=average --set image.with.pool=average")
-}
-
 // stored is the spec that a run was recorded with.
 func (l Lab) stored(d *store.RunDetail) (*spec.Spec, error) {
 	name := filepath.Join(l.RunsDir, d.ID, "spec.yaml")
@@ -269,8 +253,10 @@ func newest(checkpoints []store.Checkpoint) (step int, dir string) {
 	return -1, ""
 }
 
-// record runs s under rec and ends it: rec is finished when record returns.
-func (l Lab) record(ctx context.Context, s *spec.Spec, rec *store.Run, from []store.Checkpoint, stop <-chan struct{}, w Watcher) (Outcome, error) {
+// record runs s under rec and ends it: rec is finished when record returns. given, when not nil, says why a run
+// that stop ended was given up for good; "" when it was not.
+func (l Lab) record(ctx context.Context, s *spec.Spec, rec *store.Run, from []store.Checkpoint, stop <-chan struct{}, w Watcher,
+	given func() string) (Outcome, error) {
 	out := Outcome{ID: rec.ID(), Status: clip.StatusFailed}
 	w = &serial{w: w}
 	ctx, cancel := context.WithCancel(ctx)
@@ -286,6 +272,10 @@ func (l Lab) record(ctx context.Context, s *spec.Spec, rec *store.Run, from []st
 	cause := runErr
 	if out.Status == clip.StatusInterrupted {
 		cause = nil
+		if given != nil && runErr == nil && given() != "" {
+			out.Status, cause = clip.StatusStopped, fault.New(fault.Canceled, "%s", given())
+			_ = rec.Event("info", "stopped", given(), "") // the run's status says it too
+		}
 	}
 	// The run's own context may be over; its end must be recorded all the same.
 	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)

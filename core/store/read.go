@@ -324,6 +324,35 @@ func (r *Reader) Curve(ctx context.Context, id, metric string) ([]Point, error) 
 	}, "SELECT step, value FROM v_metrics WHERE run_id = ? AND metric = ? ORDER BY step", id, metric)
 }
 
+// Curves are all values of a metric of an experiment's runs, by the runs' identity: of runs of one identity, the
+// newest one's.
+func (r *Reader) Curves(ctx context.Context, experiment, metric string) (map[string][]Point, error) {
+	type row struct {
+		identity string
+		run      int64
+		Point
+	}
+	rows, err := collect(ctx, r, func(rows *sql.Rows) (p row, err error) {
+		var value sql.NullFloat64
+		err = rows.Scan(&p.identity, &p.run, &p.Step, &value)
+		p.Value = Number(number(value))
+		return p, err
+	}, `SELECT r.identity, r.id, p.step, p.value FROM run r JOIN point p ON p.run_id = r.id
+		WHERE r.experiment_id = (SELECT id FROM experiment WHERE name = ?)
+		AND p.metric_id = (SELECT id FROM metric WHERE name = ?) ORDER BY r.id, p.step`, experiment, metric)
+	if err != nil {
+		return nil, err
+	}
+	curves, of := map[string][]Point{}, map[string]int64{}
+	for _, p := range rows {
+		if of[p.identity] != p.run {
+			of[p.identity], curves[p.identity] = p.run, nil
+		}
+		curves[p.identity] = append(curves[p.identity], p.Point)
+	}
+	return curves, nil
+}
+
 // Metrics are the names of all metrics that begin with prefix, sorted.
 func (r *Reader) Metrics(ctx context.Context, prefix string) ([]string, error) {
 	names, err := collect(ctx, r, func(rows *sql.Rows) (n string, err error) {

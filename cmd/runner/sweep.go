@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"tandem/core/fault"
+	"tandem/core/report"
+	"tandem/core/run"
+	"tandem/core/store"
+	"tandem/core/sweep"
+)
+
+// sweepFlags are what run does with a sweep only.
+type sweepFlags struct {
+	jobs  int
+	rerun bool
+}
+
+// runSweep runs the trials of a sweep and says how it ended.
+func (a *app) runSweep(parent context.Context, s *sweep.Sweep, f sweepFlags, quiet, show bool) error {
+	out := a.stderr
+	if quiet {
+		out = io.Discard
+	}
+	view := newSweepView(out, show && !quiet)
+	ctx, stop, end := interruptible(parent, func() {
+		view.Note("stopping: every trial finishes its step and writes a checkpoint; Ctrl-C again stops at once")
+	})
+	defer end()
+	outcome, err := a.lab().RunSweep(ctx, s, run.SweepOptions{Jobs: f.jobs, Rerun: f.rerun}, stop, view)
+	view.Close()
+	if err != nil {
+		return err
+	}
+	if err := a.sweepEnded(s, outcome, time.Since(view.started), quiet, out); err != nil {
+		return err
+	}
+	if err := outcome.Failed(s); err != nil {
+		return err
+	}
+	if outcome.Interrupted {
+		return errInterrupted
+	}
+	return nil
+}
+
+// sweepEnded prints the trials, how many there are of each kind and where to look next.
+func (a *app) sweepEnded(s *sweep.Sweep, o run.SweepOutcome, took time.Duration, quiet bool, hints io.Writer) error {
+	if a.asJSON || quiet {
+		if err := a.sweepRows(s, o, quiet); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(hints, sweepSummary(s, o, took))
+	name, where := shellWord(s.Base.Name), ""
+	if a.db != defaultDB {
+		where = " --db " + shellWord(a.db)
+	}
+	if o.Interrupted || o.Count(run.TrialFailed) > 0 {
+		fmt.Fprintln(hints, "the same command goes on with it")
+		return nil
+	}
+	if o.Count(run.TrialDone) > 0 {
+		fmt.Fprintf(hints, "\nnext\n  %[1]s ablation %[2]s%[3]s\n  %[1]s report %[2]s -o %[2]s.html%[3]s\n", program(), name, where)
+	}
+	return nil
+}
+
+func (a *app) sweepRows(s *sweep.Sweep, o run.SweepOutcome, quiet bool) error {
+	if quiet && !a.asJSON {
+		for _, t := range o.States {
+			if t.RunID != "" {
+				fmt.Fprintln(a.stdout, t.RunID)
+			}
+		}
+		return nil
+	}
+	r, err := store.OpenReader(a.db)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	var rows [][]any
+	for i, t := range o.States {
+		trial := s.Trials[i]
+		var value any
+		if t.RunID != "" {
+			final, err := r.Final(context.Background(), t.RunID)
+			if err != nil {
+				return err
+			}
+			if m, ok := final[s.Metric]; ok {
+				value = m.Last
+			}
+		}
+		message := t.Reason
+		if t.Err != nil {
+			message = t.Err.Error()
+		}
+		rows = append(rows, []any{trial.ID, strings.Join(trial.Variants(), " = "), trial.Seed, t.RunID, string(t.Status), t.Before, t.Attempt, value, message})
+	}
+	return report.Rows(a.stdout, a.format(), []string{"trial", "variant", "seed", "run_id", "status", "before", "attempts", s.Metric, "message"}, rows)
+}
+
+// sweepSummary is how a sweep ended, in a line.
+func sweepSummary(s *sweep.Sweep, o run.SweepOutcome, took time.Duration) string {
+	now, before := 0, 0
+	for _, t := range o.States {
+		switch {
+		case t.Before:
+			before++
+		case t.Status == run.TrialDone || t.Status == run.TrialStopped:
+			now++
+		}
+	}
+	n := len(o.States)
+	if before == n {
+		return fmt.Sprintf("%s: all %d trials are done; nothing was started (--rerun makes them again)", s.Base.Name, n)
+	}
+	text := fmt.Sprintf("%s: %d of %d trials done", s.Base.Name, o.Count(run.TrialDone), n)
+	if before > 0 {
+		text += fmt.Sprintf(", %d of them before", before)
+	}
+	for _, x := range []run.TrialStatus{run.TrialStopped, run.TrialFailed, run.TrialInterrupted, run.TrialWaiting} {
+		if k := o.Count(x); k > 0 {
+			text += fmt.Sprintf(", %d %s", k, x)
+		}
+	}
+	return text + ", in " + report.Duration(took.Seconds())
+}
+
+// shellWord is a word as a shell reads it.
+func shellWord(s string) string {
+	if s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./=:,+", r))
+	}) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// refuseRerun reports flags that are for sweeps.
+func (f sweepFlags) check() error {
+	if f.jobs < 1 {
+		return usage{fault.New(fault.Invalid, "--jobs %d: want at least 1", f.jobs)}
+	}
+	return nil
+}

@@ -1,0 +1,323 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/report"
+	"tandem/core/run"
+	"tandem/core/sweep"
+)
+
+// sweepView shows a sweep: a live table at the bottom of a terminal, plain lines elsewhere.
+type sweepView struct {
+	mu      sync.Mutex
+	out     io.Writer
+	live    bool
+	on      bool
+	started time.Time
+	sweep   *sweep.Sweep
+	rows    []trialRow
+	drawn   int // lines of the table on the screen
+	done    chan struct{}
+}
+
+// trialRow is a trial as it is shown.
+type trialRow struct {
+	run.TrialState
+	progress *progress // of its run, while there is one
+	began    time.Time
+	took     time.Duration
+	value    string // of the deciding metric
+	part     float64
+	told     time.Time
+}
+
+func newSweepView(out io.Writer, on bool) *sweepView {
+	terminal, _ := report.Terminal(out)
+	v := &sweepView{out: out, live: terminal && on, on: on, started: time.Now(), done: make(chan struct{})}
+	if v.live {
+		go v.redraw()
+	}
+	return v
+}
+
+func (v *sweepView) redraw() {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-v.done:
+			return
+		case <-tick.C:
+			v.mu.Lock()
+			v.draw()
+			v.mu.Unlock()
+		}
+	}
+}
+
+// Close leaves the table on the screen as it is last.
+func (v *sweepView) Close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.draw()
+	v.live = false
+	close(v.done)
+}
+
+// Planned implements run.SweepWatcher.
+func (v *sweepView) Planned(s *sweep.Sweep, states []run.TrialState) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.sweep = s
+	for _, st := range states {
+		v.rows = append(v.rows, trialRow{TrialState: st})
+	}
+	design := s.Design
+	if n := len(s.Trials); n > 0 {
+		v.say(fmt.Sprintf("%s: %d trials (%s), compared by %s", s.Base.Name, n, design, s.Metric))
+	}
+}
+
+// Changed implements run.SweepWatcher.
+func (v *sweepView) Changed(i int, now run.TrialState) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r := &v.rows[i]
+	if r.Status == run.TrialRunning {
+		r.took += time.Since(r.began)
+	}
+	r.TrialState = now
+	r.began = time.Now()
+	if now.Status == run.TrialDone || now.Status == run.TrialStopped {
+		r.part = 1
+	}
+	if v.live {
+		if now.Status == run.TrialFailed || now.Err != nil {
+			v.say(v.line(i, false))
+		}
+		return
+	}
+	if v.on {
+		v.say(v.line(i, false))
+	}
+}
+
+// Note implements run.SweepWatcher.
+func (v *sweepView) Note(message string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.say(message)
+}
+
+// Trial implements run.SweepWatcher.
+func (v *sweepView) Trial(i int) run.Watcher {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	p := newProgress(io.Discard, true)
+	p.live = v.live // its line has a bar
+	v.rows[i].progress = p
+	return &trialWatcher{progress: p, v: v, i: i}
+}
+
+// say prints a lasting line above the table.
+func (v *sweepView) say(text string) {
+	v.clear()
+	fmt.Fprintln(v.out, text)
+	v.draw()
+}
+
+func (v *sweepView) clear() {
+	if v.drawn > 0 {
+		fmt.Fprintf(v.out, "\x1b[%dA\x1b[J", v.drawn)
+		v.drawn = 0
+	}
+}
+
+func (v *sweepView) draw() {
+	if !v.live || v.sweep == nil {
+		return
+	}
+	width, height := 80, 24
+	if f, ok := v.out.(interface{ Fd() uintptr }); ok {
+		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 0 {
+			width, height = int(size.Col), int(size.Row)
+		}
+	}
+	v.clear()
+	lines := append([]string{v.headline()}, v.table(max(1, height-3))...)
+	for _, line := range lines {
+		if r := []rune(line); len(r) >= width {
+			line = string(r[:width-1])
+		}
+		fmt.Fprintln(v.out, line)
+	}
+	v.drawn = len(lines)
+}
+
+// table is the rows, as many as fit: what is going on first, then what failed, what comes next and what is over.
+func (v *sweepView) table(room int) []string {
+	chosen := make([]bool, len(v.rows))
+	left := len(v.rows)
+	if left > room {
+		room--
+	}
+	for _, wanted := range [][]run.TrialStatus{{run.TrialRunning}, {run.TrialFailed, run.TrialElsewhere, run.TrialInterrupted}, {run.TrialWaiting}, {run.TrialStopped, run.TrialDone}} {
+		for i, r := range v.rows {
+			for _, s := range wanted {
+				if r.Status == s && room > 0 && !chosen[i] {
+					chosen[i] = true
+					room--
+					left--
+				}
+			}
+		}
+	}
+	var lines []string
+	for i := range v.rows {
+		if chosen[i] {
+			lines = append(lines, "  "+v.line(i, true))
+		}
+	}
+	if left > 0 {
+		lines = append(lines, fmt.Sprintf("  … and %d more", left))
+	}
+	return lines
+}
+
+// line is a trial on one line; with live its place in the table.
+func (v *sweepView) line(i int, live bool) string {
+	r, t := v.rows[i], v.sweep.Trials[i]
+	var b strings.Builder
+	if live {
+		fmt.Fprintf(&b, "%-*s  seed %-*d  ", v.nameWidth(), t.Cells[0].Variant, v.seedWidth(), t.Seed)
+	} else {
+		fmt.Fprintf(&b, "[%d/%d] %s, seed %d: ", i+1, len(v.rows), t.Cells[0].Variant, t.Seed)
+	}
+	switch r.Status {
+	case run.TrialRunning:
+		switch {
+		case live && r.progress != nil:
+			b.WriteString(r.progress.line1())
+		case r.Attempt > 1:
+			fmt.Fprintf(&b, "run %s, attempt %d", r.RunID, r.Attempt)
+		case r.Resumed:
+			fmt.Fprintf(&b, "run %s goes on", r.RunID)
+		default:
+			fmt.Fprintf(&b, "run %s", r.RunID)
+		}
+	case run.TrialDone:
+		b.WriteString("done")
+		if r.value != "" {
+			b.WriteString("  " + r.value)
+		}
+		if r.Before {
+			b.WriteString(" before")
+		} else if r.took > 0 {
+			b.WriteString("  " + report.Duration(r.took.Seconds()))
+		} else if !live {
+			b.WriteString(" elsewhere")
+		}
+	case run.TrialStopped:
+		b.WriteString("stopped: " + r.Reason)
+	case run.TrialElsewhere:
+		b.WriteString("made by " + r.Owner)
+	case run.TrialWaiting:
+		b.WriteString("waiting")
+		if r.Err != nil {
+			fmt.Fprintf(&b, " %s to try again: %s", report.Duration(max(0, time.Until(r.NotBefore).Seconds())), oneLine(r.Err))
+		}
+	case run.TrialFailed:
+		b.WriteString("failed: " + oneLine(r.Err))
+	default:
+		b.WriteString(string(r.Status))
+	}
+	return b.String()
+}
+
+func oneLine(err error) string {
+	text, _, _ := strings.Cut(fault.Format(err), "\n")
+	return text
+}
+
+func (v *sweepView) nameWidth() (n int) {
+	for _, t := range v.sweep.Trials {
+		n = max(n, len([]rune(t.Cells[0].Variant)))
+	}
+	return min(n, 40)
+}
+
+func (v *sweepView) seedWidth() (n int) {
+	for _, t := range v.sweep.Trials {
+		n = max(n, len(fmt.Sprint(t.Seed)))
+	}
+	return n
+}
+
+// headline is the whole sweep on one line, with the time that is left, by what this process has made so far.
+func (v *sweepView) headline() string {
+	counts := map[run.TrialStatus]int{}
+	var made, left, all float64
+	for _, r := range v.rows {
+		counts[r.Status]++
+		part := r.part
+		if r.Status == run.TrialRunning && r.progress != nil {
+			part = r.progress.part()
+		}
+		if r.Before {
+			part = 1
+		} else {
+			made += part
+		}
+		all += part
+		if r.Status == run.TrialRunning || r.Status == run.TrialWaiting {
+			left += 1 - part
+		}
+	}
+	full := int(barWidth * all / float64(max(1, len(v.rows))))
+	text := strings.Repeat("━", full) + strings.Repeat("╌", barWidth-full)
+	for _, s := range []run.TrialStatus{run.TrialDone, run.TrialRunning, run.TrialElsewhere, run.TrialWaiting, run.TrialStopped, run.TrialFailed, run.TrialInterrupted} {
+		if counts[s] > 0 {
+			text += fmt.Sprintf("  %d %s", counts[s], s)
+		}
+	}
+	elapsed := time.Since(v.started).Seconds()
+	text += "  " + report.Duration(elapsed)
+	if made > 0.02 && left > 0 {
+		text += "  ETA " + eta(elapsed*left/made)
+	}
+	return text
+}
+
+// trialWatcher watches one run of a sweep.
+type trialWatcher struct {
+	*progress
+	v *sweepView
+	i int
+}
+
+// Evaluated implements run.Watcher.
+func (w *trialWatcher) Evaluated(step int, name string, values []clip.Metric) {
+	w.progress.Evaluated(step, name, values)
+	w.v.mu.Lock()
+	defer w.v.mu.Unlock()
+	for _, m := range values {
+		if m.Name == w.v.sweep.Metric {
+			w.v.rows[w.i].value = m.Name[strings.LastIndex(m.Name, "/")+1:] + " " + report.Metric(m.Name, m.Value)
+		}
+	}
+}
+
+// Event implements run.Watcher.
+func (w *trialWatcher) Event(level, message string) {
+	t := w.v.sweep.Trials[w.i]
+	w.v.Note(fmt.Sprintf("%s, seed %d: %s: %s", t.Cells[0].Variant, t.Seed, level, message))
+}

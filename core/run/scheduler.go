@@ -1,0 +1,233 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/host"
+	"tandem/core/store"
+	"tandem/core/sweep"
+)
+
+const (
+	// elsewhereEvery is how often a trial that another runner makes is asked for again.
+	elsewhereEvery = 2 * time.Second
+	// roomEvery is how often a trial that waits for memory asks again.
+	roomEvery = time.Second
+)
+
+// scheduler runs the trials of a sweep. One goroutine owns it; the trials have one each, and report to
+// ended.
+type scheduler struct {
+	lab     Lab
+	sweep   *sweep.Sweep
+	options SweepOptions
+	db      *store.DB
+	reader  *store.Reader
+	catalog *catalog
+	w       SweepWatcher
+	since   time.Time // runs begun before do not count
+
+	states  []TrialState
+	running int
+	most    int64 // bytes that a trial was seen to take
+	tight   bool  // the lack of memory has been told
+	ended   chan end
+}
+
+// end is how an attempt at a trial ended.
+type end struct {
+	trial   int
+	outcome Outcome
+	reason  string // of a rule that stopped it
+	err     error
+}
+
+// run starts trials until there is nothing left to do.
+func (c *scheduler) run(ctx context.Context, stop <-chan struct{}) error {
+	// With the sweep, trials end: on an error of the scheduler itself they are stopped like by a person.
+	own := make(chan struct{})
+	stopping := false
+	halt := func() {
+		if !stopping {
+			stopping = true
+			close(own)
+		}
+	}
+	var failure error
+	for {
+		for !stopping && c.running < c.options.Jobs {
+			i := c.next(time.Now())
+			if i < 0 || c.running > 0 && !c.room() {
+				break
+			}
+			if err := c.start(ctx, i, own); err != nil {
+				failure = err
+				halt()
+			}
+		}
+		if c.running == 0 && (stopping || c.over()) {
+			return failure
+		}
+		select {
+		case e := <-c.ended:
+			c.running--
+			c.finish(e, stopping)
+		case <-stop:
+			stop = nil
+			halt()
+		case <-ctx.Done():
+			halt()
+			if c.running > 0 {
+				e := <-c.ended
+				c.running--
+				c.finish(e, true)
+			}
+		case <-time.After(c.idle(time.Now())):
+		}
+	}
+}
+
+// next is the first trial that may start now; -1 when there is none.
+func (c *scheduler) next(now time.Time) int {
+	for i, t := range c.states {
+		if (t.Status == TrialWaiting || t.Status == TrialElsewhere) && !t.NotBefore.After(now) {
+			return i
+		}
+	}
+	return -1
+}
+
+// idle is how long there is nothing to do but wait for trials to end.
+func (c *scheduler) idle(now time.Time) time.Duration {
+	if c.running >= c.options.Jobs {
+		return time.Hour
+	}
+	wait := time.Hour
+	for _, t := range c.states {
+		if t.Status == TrialWaiting || t.Status == TrialElsewhere {
+			wait = min(wait, max(roomEvery, t.NotBefore.Sub(now)))
+		}
+	}
+	return wait
+}
+
+func (c *scheduler) over() bool {
+	for _, t := range c.states {
+		if !t.over() {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *scheduler) set(i int, t TrialState) {
+	c.states[i] = t
+	c.w.Changed(i, t)
+}
+
+// start claims a trial and, when it is to be had, runs it in a goroutine of its own.
+func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) error {
+	t, was := c.sweep.Trials[i], c.states[i]
+	used, err := c.catalog.plugins(t.Spec)
+	if err != nil {
+		return err
+	}
+	m := meta(t.Spec, used, t.Identity)
+	m.Metric, m.Baseline = c.sweep.Metric, ""
+	claim, err := c.db.Claim(ctx, m, store.ClaimOptions{Since: c.since, Newest: func(all []store.Checkpoint) int {
+		step, _ := newest(all)
+		return step
+	}})
+	if err != nil {
+		return err
+	}
+	now := TrialState{RunID: claim.ID, Attempt: was.Attempt}
+	if claim.Run == nil {
+		switch claim.Status {
+		case clip.StatusDone:
+			now.Status = TrialDone
+		case clip.StatusStopped:
+			now.Status = TrialStopped
+		default:
+			now.Status, now.Owner, now.NotBefore = TrialElsewhere, claim.Owner, time.Now().Add(elsewhereEvery)
+		}
+		if now.Status != was.Status || now.Owner != was.Owner {
+			c.set(i, now)
+		} else {
+			c.states[i] = now
+		}
+		return nil
+	}
+	now.Status, now.Resumed = TrialRunning, claim.Resumed && was.Attempt == 0
+	now.Attempt++
+	c.set(i, now)
+	c.running++
+	w := c.w.Trial(i)
+	judge := c.judge(ctx, i, claim, w)
+	go func() {
+		outcome, err := c.lab.record(ctx, t.Spec, claim.Run, claim.Checkpoints, either(stop, judge.stop), judge, judge.stopped)
+		judge.end()
+		c.ended <- end{i, outcome, judge.stopped(), err}
+	}()
+	return nil
+}
+
+// finish takes note of how an attempt ended, and says when a failed trial is tried again.
+func (c *scheduler) finish(e end, stopping bool) {
+	was := c.states[e.trial]
+	now := TrialState{RunID: e.outcome.ID, Attempt: was.Attempt, Resumed: was.Resumed}
+	switch {
+	case e.err == nil && e.outcome.Status == clip.StatusDone:
+		now.Status = TrialDone
+	case e.err == nil && e.outcome.Status == clip.StatusStopped:
+		now.Status, now.Reason = TrialStopped, e.reason
+	case e.err == nil:
+		now.Status = TrialInterrupted
+	default:
+		now.Status, now.Err = TrialFailed, e.err
+		a := c.sweep.Retries
+		if kind := fault.KindOf(e.err); !stopping && was.Attempt <= a.For(kind) {
+			wait := a.Wait(was.Attempt)
+			now.Status, now.NotBefore = TrialWaiting, time.Now().Add(wait)
+		}
+	}
+	c.set(e.trial, now)
+}
+
+// room tells whether the memory that is free holds one more trial, by what trials were seen to take. Before
+// that is known there is none.
+func (c *scheduler) room() bool {
+	c.most = max(c.most, host.Children()/int64(c.running))
+	free := host.Available()
+	switch {
+	case free == 0: // not known here
+		return true
+	case c.most == 0:
+		return false
+	case free > c.most+c.most/8:
+		c.tight = false
+		return true
+	}
+	if !c.tight {
+		c.tight = true
+		c.w.Note(fmt.Sprintf("%d of %d trials at a time: one takes %d MiB and %d MiB are free", c.running, c.options.Jobs, c.most>>20, free>>20))
+	}
+	return false
+}
+
+// either closes when one of two channels does, which b does in the end.
+func either(a, b <-chan struct{}) <-chan struct{} {
+	out := make(chan struct{})
+	go func() {
+		defer close(out)
+		select {
+		case <-a:
+		case <-b:
+		}
+	}()
+	return out
+}
