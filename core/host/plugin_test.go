@@ -122,7 +122,10 @@ func misbehave(ctx context.Context, text string) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	case "stubborn": // until there is a file of this name
+	case "stubborn": // until there is a file of this name; it makes one beside it when it begins
+		if err := os.WriteFile(arg+".begun", nil, 0o644); err != nil {
+			return err
+		}
 		for {
 			if _, err := os.Stat(arg); err == nil {
 				return nil

@@ -107,11 +107,12 @@ func call[Q any, R answer](ctx context.Context, use *lease, method string,
 
 // explain turns a gRPC error into a fault that names the plugin.
 func (c *Conn) explain(ctx context.Context, err error) error {
-	// The plugin knows the deadline too, and its end of the stream can come before our own timer.
-	if deadline, ok := ctx.Deadline(); ok && !hasDetails(err) && time.Until(deadline) < deadlineSlack {
+	ours := !hasDetails(err) || status.Code(err) == codes.Canceled
+	// The plugin knows the deadline too, and its end of the call can come before our own timer.
+	if deadline, ok := ctx.Deadline(); ok && ours && time.Until(deadline) < deadlineSlack {
 		<-ctx.Done()
 	}
-	if cause := ctx.Err(); cause != nil && (!hasDetails(err) || status.Code(err) == codes.Canceled) {
+	if cause := ctx.Err(); cause != nil && ours {
 		return fault.New(fault.Canceled, "interrupted: %w", cause).WithPlugin(c.name)
 	}
 	if !hasDetails(err) && c.lost != nil {
