@@ -119,7 +119,11 @@ func sweepSummary(s *sweep.Sweep, o run.SweepOutcome, took time.Duration) string
 	}
 	n := len(o.States)
 	if before == n {
-		return fmt.Sprintf("%s: all %d trials are done; nothing was started (--rerun makes them again)", s.Base.Name, n)
+		stopped := ""
+		if k := o.Count(run.TrialStopped); k > 0 {
+			stopped = fmt.Sprintf(" (%d stopped early)", k)
+		}
+		return fmt.Sprintf("%s: all %d trials are done%s; nothing was started (--rerun makes them again)", s.Base.Name, n, stopped)
 	}
 	text := fmt.Sprintf("%s: %d of %d trials done", s.Base.Name, o.Count(run.TrialDone), n)
 	if before > 0 {
@@ -143,7 +147,7 @@ func shellWord(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// refuseRerun reports flags that are for sweeps.
+// check reports flags that make no sense.
 func (f sweepFlags) check() error {
 	if f.jobs < 1 {
 		return usage{fault.New(fault.Invalid, "--jobs %d: want at least 1", f.jobs)}

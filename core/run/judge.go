@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"tandem/core/clip"
+	"tandem/core/spec"
 	"tandem/core/store"
 	"tandem/core/sweep"
 	"tandem/core/train"
@@ -15,11 +16,13 @@ import (
 // metric, beside what the other trials had recorded by then.
 type judge struct {
 	Watcher
-	rule   sweep.Rule // nil: never
-	metric string
-	every  int // steps between values of train/ metrics
-	curves func() (others []sweep.Curve, err error)
-	own    sweep.Curve
+	settings *spec.Stop
+	metric   string
+	every    int                                      // steps between values of train/ metrics
+	curves   func() (others []sweep.Curve, err error) // nil: the trial is not to be stopped
+	rule     sweep.Rule                               // nil before the run began
+	steps    int
+	own      sweep.Curve
 
 	stop   chan struct{}
 	end    func() // closes stop
@@ -31,10 +34,10 @@ func (c *scheduler) judge(ctx context.Context, trial int, claim store.Claim, w W
 	t := c.sweep.Trials[trial]
 	j := &judge{Watcher: w, stop: make(chan struct{}), every: t.Spec.Train.LogEvery}
 	j.end = sync.OnceFunc(func() { close(j.stop) })
-	j.rule, j.metric = c.sweep.Rule(t)
-	if j.rule == nil {
+	if !c.sweep.MayStop(t) {
 		return j
 	}
+	j.settings, j.metric = c.sweep.Stop, c.sweep.Stop.Metric
 	if claim.Resumed { // what it recorded before
 		points, _ := c.reader.Curve(ctx, claim.ID, j.metric)
 		for _, p := range points {
@@ -66,6 +69,15 @@ func (c *scheduler) judge(ctx context.Context, trial int, claim store.Claim, w W
 	return j
 }
 
+// Began implements Watcher: now it is known how many steps an epoch has.
+func (j *judge) Began(b Begin) {
+	if j.curves != nil {
+		j.steps = b.Steps
+		j.rule = sweep.NewRule(j.settings, j.settings.Grace.In(max(1, b.StepsPerEpoch)), store.SmallerIsBetter(j.metric))
+	}
+	j.Watcher.Began(b)
+}
+
 // Step implements Watcher.
 func (j *judge) Step(r train.StepReport) {
 	j.Watcher.Step(r)
@@ -85,7 +97,7 @@ func (j *judge) Evaluated(step int, name string, values []clip.Metric) {
 }
 
 func (j *judge) value(step int, value float64) {
-	if j.rule == nil || j.reason.Load() != nil {
+	if j.rule == nil || step >= j.steps || j.reason.Load() != nil {
 		return
 	}
 	j.own = append(j.own, sweep.Point{Step: step, Value: value})

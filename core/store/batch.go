@@ -61,9 +61,9 @@ func (b *batch) row(query string, args ...any) *sql.Row {
 	return b.w.conn.QueryRowContext(context.Background(), query, args...)
 }
 
-// lowerIsBetter tells by a metric's name which way is better: a part of it that is or ends in loss,
+// SmallerIsBetter tells by a metric's name which way is better: a part of it that is or ends in loss,
 // rank, error or perplexity, and times (…_ms), are better when small; everything else when large.
-func lowerIsBetter(name string) bool {
+func SmallerIsBetter(name string) bool {
 	if strings.HasSuffix(name, "_ms") {
 		return true
 	}
@@ -78,7 +78,7 @@ func lowerIsBetter(name string) bool {
 }
 
 func better(name string) float64 {
-	if lowerIsBetter(name) {
+	if SmallerIsBetter(name) {
 		return -1
 	}
 	return 1

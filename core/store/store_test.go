@@ -420,7 +420,7 @@ func TestDirectionOfMetrics(t *testing.T) {
 		"train/loss": true, "train/loss/image_to_text": true, "eval/e/median_rank": true, "train/data_wait_ms": true,
 		"eval/e/top1": false, "eval/e/image_to_text_R@1": false, "train/samples_per_s": false, "eval/lossless/top1": false,
 	} {
-		if lowerIsBetter(name) != want {
+		if SmallerIsBetter(name) != want {
 			t.Errorf("%s: lower is better = %v, want %v", name, !want, want)
 		}
 	}
