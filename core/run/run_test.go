@@ -125,18 +125,6 @@ func TestASpecKnowsItsMetrics(t *testing.T) {
 	}
 }
 
-func TestSweepsAreRefused(t *testing.T) {
-	s, err := spec.Parse("s.yaml", []byte("image: {encoder: a}\ntext: {encoder: b}\nloss: {plugin: c}\ndata: {train: {dataset: d}}\n"+
-		"train: {max_steps: 1}\nablate:\n  design: list\n  baseline: {x: a}\n  factors: {x: {a: {}, b: {seed_: 1}}}\n  list: [{x: b}]\n"), spec.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = Lab{}.Run(context.Background(), s, nil, Quiet{})
-	if f, _ := err.(*fault.Error); f == nil || f.Kind != fault.Invalid || f.Path != "ablate" || f.Line != 6 {
-		t.Errorf("error %v", err)
-	}
-}
-
 // An npm archive is unpacked to its wanted files only, and none outside the folder.
 func TestUnpackTakesTheWantedFiles(t *testing.T) {
 	archive := filepath.Join(t.TempDir(), "x.tgz")
