@@ -32,7 +32,7 @@ type progress struct {
 	rate     float64 // images per second, smoothed
 	eval     string  // the newest evaluation's first figure
 	drawn    time.Time
-	line     bool // a live line is on the screen
+	onScreen bool // a live line is on the screen
 	started  time.Time
 	lastStep time.Time
 }
@@ -56,9 +56,9 @@ func (p *progress) say(text string) {
 }
 
 func (p *progress) clear() {
-	if p.line {
+	if p.onScreen {
 		fmt.Fprint(p.out, "\r\x1b[2K")
-		p.line = false
+		p.onScreen = false
 	}
 }
 
@@ -178,7 +178,7 @@ func (p *progress) draw() {
 		text = string([]rune(text)[:width-1])
 	}
 	fmt.Fprint(p.out, text)
-	p.line, p.drawn = true, time.Now()
+	p.onScreen, p.drawn = true, time.Now()
 }
 
 // text is the progress on one line.
@@ -208,8 +208,8 @@ func (p *progress) text() string {
 	return b.String()
 }
 
-// line1 is the progress on one line, for a table.
-func (p *progress) line1() string {
+// line is the progress on one line.
+func (p *progress) line() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.text()

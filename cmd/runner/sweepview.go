@@ -14,6 +14,7 @@ import (
 	"tandem/core/report"
 	"tandem/core/run"
 	"tandem/core/sweep"
+	"tandem/core/train"
 )
 
 // sweepView shows a sweep: a live table at the bottom of a terminal, plain lines elsewhere.
@@ -200,13 +201,13 @@ func (v *sweepView) line(i int, live bool) string {
 	if live {
 		fmt.Fprintf(&b, "%-*s  seed %-*d  ", v.nameWidth(), t.Cells[0].Variant, v.seedWidth(), t.Seed)
 	} else {
-		fmt.Fprintf(&b, "[%d/%d] %s, seed %d: ", i+1, len(v.rows), t.Cells[0].Variant, t.Seed)
+		b.WriteString(v.place(i))
 	}
 	switch r.Status {
 	case run.TrialRunning:
 		switch {
 		case live && r.progress != nil:
-			b.WriteString(r.progress.line1())
+			b.WriteString(r.progress.line())
 		case r.Attempt > 1:
 			fmt.Fprintf(&b, "run %s, attempt %d", r.RunID, r.Attempt)
 		case r.Resumed:
@@ -241,6 +242,12 @@ func (v *sweepView) line(i int, live bool) string {
 		b.WriteString(string(r.Status))
 	}
 	return b.String()
+}
+
+// place names a trial in a line of its own.
+func (v *sweepView) place(i int) string {
+	t := v.sweep.Trials[i]
+	return fmt.Sprintf("[%d/%d] %s, seed %d: ", i+1, len(v.rows), t.Cells[0].Variant, t.Seed)
 }
 
 func oneLine(err error) string {
@@ -302,6 +309,18 @@ type trialWatcher struct {
 	*progress
 	v *sweepView
 	i int
+}
+
+// Step implements run.Watcher.
+func (w *trialWatcher) Step(r train.StepReport) {
+	w.progress.Step(r)
+	w.v.mu.Lock()
+	defer w.v.mu.Unlock()
+	row := &w.v.rows[w.i]
+	if w.v.on && !w.v.live && time.Since(row.told) > lineEvery && time.Since(row.began) > lineEvery {
+		row.told = time.Now()
+		w.v.say(w.v.place(w.i) + w.progress.line())
+	}
 }
 
 // Evaluated implements run.Watcher.

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -114,7 +115,7 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 	} else if sum != b.SHA256 {
 		return nil, fault.New(fault.Conflict, "%s has changed since it was looked at", b.Path).WithPlugin(b.Ref())
 	}
-	if err := p.openLog(s.options.LogDir); err != nil {
+	if err := p.openLog(cmp.Or(o.LogDir, s.options.LogDir)); err != nil {
 		return nil, err
 	}
 	childEnd, ourEnd, err := os.Pipe()

@@ -24,7 +24,8 @@ import (
 // SessionOptions configure a Session.
 type SessionOptions struct {
 	Catalog *Catalog // nil: NewCatalog()
-	// LogDir is where each plugin's stderr is written, as plugin-<label>.log; "" for nowhere.
+	// LogDir is where each plugin's stderr is written, as plugin-<label>.log; "" for nowhere. StartOptions may name
+	// another place.
 	LogDir string
 	// Observe, when not nil, is told of every call of every plugin, from the goroutine that made it.
 	Observe func(Call)
@@ -44,6 +45,7 @@ type StartOptions struct {
 	Label string
 	// Threads is how many threads it may compute with at a time; 0 for no limit.
 	Threads int
+	LogDir  string   // "": the session's
 	Env     []string // more of its environment, as KEY=value
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,12 +24,32 @@ type model struct {
 	begin  Begin
 	evals  []eval.Parts // beside spec.Eval
 	byRole map[string]*host.Process
+	data   []source   // the training data, and that of each evaluation
+	bench  *workbench // not nil: the session is its, and outlives the model
 	// remarks are what was found while the parameters were initialised.
 	remarks []string
 }
 
-// Close ends the plugins.
-func (m *model) Close() error { return m.session.Close() }
+// Close ends the plugins. On a workbench it leaves the datasets for the next model.
+func (m *model) Close() error {
+	if m.bench == nil {
+		return m.session.Close()
+	}
+	keep := map[*host.Process]bool{}
+	m.bench.clear()
+	for _, x := range m.data {
+		keep[x.process] = true
+	}
+	m.bench.kept = m.data
+	var wg sync.WaitGroup
+	for _, p := range m.byRole {
+		if !keep[p] {
+			wg.Go(p.Stop)
+		}
+	}
+	wg.Wait()
+	return nil
+}
 
 // open starts and configures the plugins of s. With fresh false the text encoder gets no captions:
 // it learns its vocabulary from a checkpoint.
@@ -40,22 +61,31 @@ func (l Lab) open(ctx context.Context, s *spec.Spec, logDir string, fresh bool, 
 func (l Lab) observed(ctx context.Context, s *spec.Spec, logDir string, fresh bool, w Watcher, observe func(host.Call)) (m *model, err error) {
 	w.Doing("starting plugins")
 	defer w.Doing("")
-	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog, LogDir: logDir, Observe: observe})
-	if err != nil {
+	limits := threads(s)
+	m = &model{bench: l.bench, spec: s, byRole: map[string]*host.Process{}, evals: make([]eval.Parts, len(s.Eval)), data: sources(s, limits)}
+	if m.bench != nil && m.bench.session != nil {
+		m.session = m.bench.session
+	} else if m.session, err = host.NewSession(host.SessionOptions{Catalog: l.Catalog, LogDir: logDir, Observe: observe}); err != nil {
 		return nil, err
 	}
-	m = &model{session: session, spec: s, byRole: map[string]*host.Process{}, evals: make([]eval.Parts, len(s.Eval))}
+	if m.bench != nil {
+		m.bench.session = m.session
+	}
 	defer func() {
-		if err != nil {
-			_ = session.Close()
+		switch {
+		case err != nil && m.bench != nil:
+			m.bench.Close()
+		case err != nil:
+			_ = m.session.Close()
 		}
 	}()
-	limits := threads(s)
-	at := func(role string) host.StartOptions { return host.StartOptions{Label: role, Threads: limits[role]} }
+	at := func(role string) host.StartOptions {
+		return host.StartOptions{Label: role, Threads: limits[role], LogDir: logDir}
+	}
 	if err := m.start(ctx, at); err != nil {
 		return nil, err
 	}
-	if err := m.configure(ctx, limits, fresh, w); err != nil {
+	if err := m.configure(ctx, at, limits, fresh, w); err != nil {
 		return nil, err
 	}
 	if fresh && s.Init.Weights != "" {
@@ -74,39 +104,30 @@ func (l Lab) observed(ctx context.Context, s *spec.Spec, logDir string, fresh bo
 // start starts every process, all at once.
 func (m *model) start(ctx context.Context, at func(role string) host.StartOptions) error {
 	s := m.spec
-	processes := make([]*host.Process, 4+len(s.Eval))
+	var image, text, loss *host.Process
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		m.Data, processes[0], err = m.session.StartDataset(ctx, s.Data.Train.Dataset, at(roleData))
-		return err
-	})
-	g.Go(func() (err error) {
-		m.Image, processes[1], err = m.session.StartEncoder(ctx, s.Image.Encoder, at(roleImage))
-		return err
-	})
-	g.Go(func() (err error) {
-		m.Text, processes[2], err = m.session.StartEncoder(ctx, s.Text.Encoder, at(roleText))
-		return err
-	})
-	g.Go(func() (err error) {
-		m.Loss, processes[3], err = m.session.StartLoss(ctx, s.Loss.Plugin, at(roleLoss))
-		return err
-	})
-	for i, e := range s.Eval {
-		g.Go(func() (err error) {
-			m.evals[i].Data, processes[4+i], err = m.session.StartDataset(ctx, e.Dataset, at(roleEval+e.Name))
-			return err
-		})
+	for i := range m.data {
+		x := &m.data[i]
+		if m.bench.take(x); !x.kept {
+			g.Go(func() error { return x.start(ctx, m.session, at(x.role)) })
+		}
 	}
+	g.Go(func() (err error) {
+		m.Image, image, err = m.session.StartEncoder(ctx, s.Image.Encoder, at(roleImage))
+		return err
+	})
+	g.Go(func() (err error) {
+		m.Text, text, err = m.session.StartEncoder(ctx, s.Text.Encoder, at(roleText))
+		return err
+	})
+	g.Go(func() (err error) {
+		m.Loss, loss, err = m.session.StartLoss(ctx, s.Loss.Plugin, at(roleLoss))
+		return err
+	})
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	for i, role := range []string{roleData, roleImage, roleText, roleLoss} {
-		m.byRole[role] = processes[i]
-	}
-	for i, e := range s.Eval {
-		m.byRole[roleEval+e.Name] = processes[4+i]
-	}
+	m.byRole[roleImage], m.byRole[roleText], m.byRole[roleLoss] = image, text, loss
 	return nil
 }
 
@@ -123,7 +144,7 @@ func computeFor(s *spec.Spec, role string, limits map[string]int) clip.Compute {
 // configure configures the plugins in the order that they need: the image encoder says how large its
 // pictures are, the training data then gives the captions that the text encoder's vocabulary is
 // learned from.
-func (m *model) configure(ctx context.Context, limits map[string]int, fresh bool, w Watcher) (err error) {
+func (m *model) configure(ctx context.Context, at func(role string) host.StartOptions, limits map[string]int, fresh bool, w Watcher) (err error) {
 	s := m.spec
 	optimizer := s.Train.ClipOptimizer()
 	compute := func(role string) clip.Compute {
@@ -150,24 +171,23 @@ func (m *model) configure(ctx context.Context, limits map[string]int, fresh bool
 	}
 
 	w.Doing("opening the data")
-	cache := cacheDir()
 	g, gctx = errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		m.begin.Data, err = m.Data.Configure(gctx, clip.DatasetConfig{
-			With: s.Data.Train.With, ImageSize: m.begin.Image.ImageSize, Seed: s.Seed, Augment: s.Data.Train.Augment,
-			Threads: limits[roleData], CacheDir: cache})
-		return place(s, err, roleData)
-	})
-	for i, e := range s.Eval {
-		g.Go(func() (err error) {
-			role := roleEval + e.Name
-			m.evals[i].Info, err = m.evals[i].Data.Configure(gctx, clip.DatasetConfig{
-				With: e.With, ImageSize: m.begin.Image.ImageSize, Seed: s.Seed, Threads: limits[role], CacheDir: cache})
-			return place(s, err, evalSection(i))
+	for i := range m.data {
+		x := &m.data[i]
+		g.Go(func() error {
+			return place(s, x.configure(gctx, m.session, at(x.role), m.begin.Image.ImageSize), x.section)
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
+	}
+	for i, x := range m.data {
+		m.byRole[x.role] = x.process
+		if i == 0 {
+			m.Data, m.begin.Data = x.data, x.info
+		} else {
+			m.evals[i-1].Data, m.evals[i-1].Info = x.data, x.info
+		}
 	}
 
 	w.Doing("configuring the text encoder")

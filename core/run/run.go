@@ -29,6 +29,8 @@ type Lab struct {
 	DB      string // the database file
 	RunsDir string // a folder per run: checkpoints, logs
 	Catalog *host.Catalog
+
+	bench *workbench // of a sweep's trials; nil for a single run
 }
 
 // Watcher sees a run as it goes. Its methods are called one at a time, from any goroutine.

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"tandem/core/clip"
@@ -32,6 +33,8 @@ type scheduler struct {
 	since   time.Time // runs begun before do not count
 
 	states  []TrialState
+	order   []int        // of the trials: every variant under its first seed, then under its second
+	benches []*workbench // that no trial uses now
 	running int
 	most    int64 // bytes that a trial was seen to take
 	tight   bool  // the lack of memory has been told
@@ -41,6 +44,7 @@ type scheduler struct {
 // end is how an attempt at a trial ended.
 type end struct {
 	trial   int
+	bench   *workbench
 	outcome Outcome
 	reason  string // of a rule that stopped it
 	err     error
@@ -48,6 +52,11 @@ type end struct {
 
 // run starts trials until there is nothing left to do.
 func (c *scheduler) run(ctx context.Context, stop <-chan struct{}) error {
+	defer func() {
+		for _, b := range c.benches {
+			b.Close()
+		}
+	}()
 	// With the sweep, trials end: on an error of the scheduler itself they are stopped like by a person.
 	own := make(chan struct{})
 	stopping := false
@@ -91,9 +100,24 @@ func (c *scheduler) run(ctx context.Context, stop <-chan struct{}) error {
 	}
 }
 
+// bySeed orders trials by the place of their seed among those of their variant: early on there is something of every
+// variant to see, and trials side by side read the same data.
+func bySeed(trials []sweep.Trial) []int {
+	place, seen := make([]int, len(trials)), map[string]int{}
+	order := make([]int, len(trials))
+	for i, t := range trials {
+		variant := t.Cells[0].Variant
+		place[i], order[i] = seen[variant], i
+		seen[variant]++
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return place[a] - place[b] })
+	return order
+}
+
 // next is the first trial that may start now; -1 when there is none.
 func (c *scheduler) next(now time.Time) int {
-	for i, t := range c.states {
+	for _, i := range c.order {
+		t := c.states[i]
 		if (t.Status == TrialWaiting || t.Status == TrialElsewhere) && !t.NotBefore.After(now) {
 			return i
 		}
@@ -168,16 +192,26 @@ func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) erro
 	c.running++
 	w := c.w.Trial(i)
 	judge := c.judge(ctx, i, claim, w)
+	lab := c.lab
+	if n := len(c.benches); n > 0 {
+		lab.bench, c.benches = c.benches[n-1], c.benches[:n-1]
+	} else {
+		lab.bench = &workbench{}
+	}
 	go func() {
-		outcome, err := c.lab.record(ctx, t.Spec, claim.Run, claim.Checkpoints, either(stop, judge.stop), judge, judge.stopped)
+		outcome, err := lab.record(ctx, t.Spec, claim.Run, claim.Checkpoints, either(stop, judge.stop), judge, judge.stopped)
 		judge.end()
-		c.ended <- end{i, outcome, judge.stopped(), err}
+		if err != nil { // whatever is left of it, the next trial begins afresh
+			lab.bench.Close()
+		}
+		c.ended <- end{i, lab.bench, outcome, judge.stopped(), err}
 	}()
 	return nil
 }
 
 // finish takes note of how an attempt ended, and says when a failed trial is tried again.
 func (c *scheduler) finish(e end, stopping bool) {
+	c.benches = append(c.benches, e.bench)
 	was := c.states[e.trial]
 	now := TrialState{RunID: e.outcome.ID, Attempt: was.Attempt, Resumed: was.Resumed}
 	switch {

@@ -105,7 +105,7 @@ func (l Lab) RunSweep(ctx context.Context, s *sweep.Sweep, o SweepOptions, stop 
 	}
 	defer reader.Close()
 	c := &scheduler{lab: l, sweep: s, options: o, db: db, reader: reader, catalog: newCatalog(l.Catalog), w: w,
-		states: make([]TrialState, len(s.Trials)), ended: make(chan end)}
+		states: make([]TrialState, len(s.Trials)), order: bySeed(s.Trials), ended: make(chan end)}
 	c.options.Jobs = max(1, o.Jobs)
 	if o.Rerun {
 		c.since = time.Now()
