@@ -53,8 +53,8 @@ lint: ## gofmt, go vet, staticcheck, generated code up to date
 gen: ## regenerate committed generated code
 	sh tools/gen.sh
 
-bench: build ## benchmarks: engine kernels, pictures, the quickstart's step
-	$(GO) test $(GOFLAGS_BUILD) -run '^$$' -bench . -benchtime 1s ./core/device/... ./core/graph/... ./core/vision/...
+bench: build ## benchmarks: engine kernels, pictures, the results database, the quickstart's step
+	$(GO) test $(GOFLAGS_BUILD) -run '^$$' -bench . -benchtime 1s ./core/device/... ./core/graph/... ./core/vision/... ./core/store/...
 	bin/runner bench experiments/quickstart.yaml
 
 bench-peer: build ## the same training steps with OpenCLIP on PyTorch, side by side (half an hour and more)

@@ -48,6 +48,36 @@ func (a *app) listCommand() *cobra.Command {
 	return c
 }
 
+func (a *app) leaderboardCommand() *cobra.Command {
+	var metric string
+	var limit int
+	c := &cobra.Command{
+		Use: "leaderboard [EXPERIMENT]", Short: "list done runs by a metric, the best first", Args: args(cobra.MaximumNArgs(1)),
+		Long: `List done runs by their last value of a metric, the best first; which way is better follows from its name
+(docs/results.md). Without --metric it is the one that decides in the experiment, or in all that have runs when
+they agree. Tainted runs are left out.`,
+		Example: "  runner leaderboard pooling -n 5\n  runner leaderboard --metric train/loss",
+	}
+	a.dbFlag(c)
+	a.formatFlags(c, true)
+	c.Flags().StringVar(&metric, "metric", "", "the `metric` that ranks the runs, such as eval/emoji/top1")
+	c.Flags().IntVarP(&limit, "limit", "n", 20, "at most so many; 0: all")
+	c.RunE = func(c *cobra.Command, given []string) error {
+		return a.reading(c.Context(), func(r *store.Reader) error {
+			var experiment string
+			if len(given) > 0 {
+				experiment = given[0]
+			}
+			runs, err := r.Leaderboard(c.Context(), experiment, metric, limit)
+			if err != nil {
+				return err
+			}
+			return report.Runs(a.stdout, a.format(), runs)
+		})
+	}
+	return c
+}
+
 func (a *app) showCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "show RUN", Short: "show all of a run", Args: args(cobra.ExactArgs(1)),

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"maps"
 	"math"
 	"strings"
 	"time"
@@ -13,11 +14,15 @@ import (
 // rowsPerInsert is how many points one INSERT carries; fewer are inserted one by one.
 const rowsPerInsert = 64
 
+// settingsKept bounds how many rows of setting a writer remembers.
+const settingsKept = 10_000
+
 // batch is one transaction of the writer. What it learns becomes the writer's on commit.
 type batch struct {
 	w         *writer
 	now       int64            // ms
 	metrics   map[string]int64 // new rows of metric
+	settings  map[param]int64  // rows of setting
 	summaries map[*runState]map[int64]*summary
 	beats     map[*runState]int // highest step of each run that wrote
 	args      []any             // of points not inserted yet: run, metric, step, value of each
@@ -43,7 +48,7 @@ type summary struct {
 func newBatch(w *writer) *batch {
 	return &batch{
 		w: w, now: time.Now().UnixMilli(),
-		metrics: map[string]int64{}, summaries: map[*runState]map[int64]*summary{}, beats: map[*runState]int{},
+		metrics: map[string]int64{}, settings: map[param]int64{}, summaries: map[*runState]map[int64]*summary{}, beats: map[*runState]int{},
 	}
 }
 
@@ -271,6 +276,10 @@ func (b *batch) committed() {
 	for name, id := range b.metrics {
 		b.w.metrics[name] = id
 	}
+	if len(b.w.settings) > settingsKept {
+		clear(b.w.settings)
+	}
+	maps.Copy(b.w.settings, b.settings)
 	for run, of := range b.summaries {
 		for metric, s := range of {
 			s.dirty = false

@@ -82,10 +82,7 @@ func (b *batch) describe(id int64, description, baseline, metric string) error {
 
 // Experiments are the names of all experiments, newest first.
 func (r *Reader) Experiments(ctx context.Context) ([]string, error) {
-	return collect(ctx, r, func(rows *sql.Rows) (name string, err error) {
-		err = rows.Scan(&name)
-		return name, err
-	}, "SELECT name FROM experiment ORDER BY id DESC")
+	return collect(ctx, r, scanName, "SELECT name FROM experiment ORDER BY id DESC")
 }
 
 // Experiment is the experiment of a name; fault.NotFound when there is none.

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"sort"
@@ -85,4 +87,27 @@ func leaf(key string, v any) (param, error) {
 		return param{}, fault.New(fault.Invalid, "%T cannot be stored: %w", v, err).WithPath(key)
 	}
 	return param{key, "json", string(text)}, nil
+}
+
+// settingID is the row of a key with its value, made when it is new: runs share them.
+func (b *batch) settingID(p param) (int64, error) {
+	if id, ok := b.w.settings[p]; ok {
+		return id, nil
+	}
+	if id, ok := b.settings[p]; ok {
+		return id, nil
+	}
+	var id int64
+	err := b.row("SELECT id FROM setting WHERE key = ? AND value IS ? AND type = ?", p.key, p.value, p.kind).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		var made sql.Result
+		if made, err = b.exec("INSERT INTO setting (key, type, value) VALUES (?,?,?)", p.key, p.kind, p.value); err == nil {
+			id, err = made.LastInsertId()
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	b.settings[p] = id
+	return id, nil
 }

@@ -185,7 +185,7 @@ func TestViewsHaveTheirDocumentedColumns(t *testing.T) {
 		"v_events":       "run_id event_id at step level kind message detail",
 		"v_facts":        "run_id key value",
 		"v_predictions":  "run_id step evaluation target n correct top1",
-		"v_cell_metrics": "experiment_id variant seed run_id metric_id value",
+		"v_cell_metrics": "experiment_id variant seed run_id metric_id value experiment metric",
 	}
 	text, err := os.ReadFile("../../docs/results.md")
 	must(t, err)

@@ -39,8 +39,16 @@ type Filter struct {
 	Limit      int
 }
 
-const runInfoColumns = `v.run_id, v.experiment, v.variant, v.seed, v.status, v.started_at, v.ended_at,
-	v.duration_s, v.steps, v.samples_seen, v.samples_per_s, v.device, v.tainted, e.metric,
+// runColumns are what RunInfo.columns takes.
+const runColumns = `v.run_id, v.experiment, v.variant, v.seed, v.status, v.started_at, v.ended_at,
+	v.duration_s, v.steps, v.samples_seen, v.samples_per_s, v.device, v.tainted`
+
+func (i *RunInfo) columns() []any {
+	return []any{&i.ID, &i.Experiment, &i.Variant, &i.Seed, &i.Status, &i.StartedAt, &i.EndedAt,
+		&i.DurationS, &i.Steps, &i.SamplesSeen, &i.ImagesPerS, &i.Device, &i.Tainted}
+}
+
+const runInfoColumns = runColumns + `, e.metric,
 	(SELECT f.last FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric),
 	EXISTS (SELECT 1 FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric)
 	FROM v_runs v JOIN experiment e ON e.name = v.experiment`
@@ -48,8 +56,7 @@ const runInfoColumns = `v.run_id, v.experiment, v.variant, v.seed, v.status, v.s
 func scanRunInfo(rows *sql.Rows) (i RunInfo, err error) {
 	var value sql.NullFloat64
 	var has bool
-	err = rows.Scan(&i.ID, &i.Experiment, &i.Variant, &i.Seed, &i.Status, &i.StartedAt, &i.EndedAt,
-		&i.DurationS, &i.Steps, &i.SamplesSeen, &i.ImagesPerS, &i.Device, &i.Tainted, &i.Metric, &value, &has)
+	err = rows.Scan(append(i.columns(), &i.Metric, &value, &has)...)
 	if has {
 		n := Number(number(value))
 		i.Value = &n
@@ -160,7 +167,7 @@ func (r *Reader) Get(ctx context.Context, id string) (*RunDetail, error) {
 	var threads, libraries string
 	var row int64
 	if err := r.db.QueryRowContext(ctx, `SELECT id, identity, host, pid, cores, devices, threads, libraries, git_commit,
-		git_dirty, dataset_digest, taint, spec, error_kind, error_plugin, error_message, error_hint, error_detail
+		git_dirty, dataset_digest, taint, coalesce((SELECT spec FROM run_spec WHERE run_id = run.id), ''), error_kind, error_plugin, error_message, error_hint, error_detail
 		FROM run WHERE key = ?`, id).Scan(&row, &d.Identity, &d.Host, &d.PID, &d.Cores, &d.Devices, &threads, &libraries,
 		&d.GitCommit, &d.GitDirty, &d.DatasetDigest, &d.Taint, &d.Spec,
 		&failure.Kind, &failure.Plugin, &failure.Message, &failure.Hint, &failure.Detail); err != nil {
@@ -355,10 +362,7 @@ func (r *Reader) Curves(ctx context.Context, experiment, metric string) (map[str
 
 // Metrics are the names of all metrics that begin with prefix, sorted.
 func (r *Reader) Metrics(ctx context.Context, prefix string) ([]string, error) {
-	names, err := collect(ctx, r, func(rows *sql.Rows) (n string, err error) {
-		err = rows.Scan(&n)
-		return n, err
-	}, "SELECT name FROM metric ORDER BY name")
+	names, err := collect(ctx, r, scanName, "SELECT name FROM metric ORDER BY name")
 	kept := names[:0]
 	for _, n := range names {
 		if strings.HasPrefix(n, prefix) {

@@ -97,11 +97,11 @@ func (b *batch) begin(run *Run, m RunMeta, params []param) error {
 	}
 	result, err := b.exec(`INSERT INTO run (key, experiment_id, variant, seed, identity, status,
 		started_ms, session_ms, heartbeat_ms, host, pid, process, cores, device, devices, threads, libraries,
-		git_commit, git_dirty, dataset_digest, spec)
-		VALUES (?,?,?,?,?,'running',?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+		git_commit, git_dirty, dataset_digest)
+		VALUES (?,?,?,?,?,'running',?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
 		id, experiment, m.Variant, m.Seed, m.Identity, b.now, b.now, b.now,
 		host, pid, processToken(pid), runtime.NumCPU(), m.Device, max(1, m.Devices),
-		jsonText(m.Threads), jsonText(m.Libraries), m.GitCommit, m.GitDirty, m.DatasetDigest, m.Spec)
+		jsonText(m.Threads), jsonText(m.Libraries), m.GitCommit, m.GitDirty, m.DatasetDigest)
 	if err != nil {
 		return err
 	}
@@ -109,8 +109,15 @@ func (b *batch) begin(run *Run, m RunMeta, params []param) error {
 	if run.state.id, err = result.LastInsertId(); err != nil {
 		return err
 	}
+	if _, err := b.exec("INSERT INTO run_spec (run_id, spec) VALUES (?,?)", run.state.id, m.Spec); err != nil {
+		return err
+	}
 	for _, p := range params {
-		if _, err := b.exec("INSERT INTO param (run_id, key, type, value) VALUES (?,?,?,?)", run.state.id, p.key, p.kind, p.value); err != nil {
+		setting, err := b.settingID(p)
+		if err != nil {
+			return err
+		}
+		if _, err := b.exec("INSERT INTO param (run_id, setting_id) VALUES (?,?)", run.state.id, setting); err != nil {
 			return err
 		}
 	}

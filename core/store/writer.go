@@ -55,15 +55,16 @@ type writer struct {
 	ended   chan struct{}
 
 	// Owned by the writing goroutine.
-	metrics map[string]int64
-	stmts   map[string]*sql.Stmt
+	metrics  map[string]int64
+	settings map[param]int64
+	stmts    map[string]*sql.Stmt
 }
 
 func startWriter(path string, db *sql.DB, conn *sql.Conn) *writer {
 	w := &writer{
 		path: path, db: db, conn: conn, wait: queueWait,
 		room: make(chan struct{}), wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		metrics: map[string]int64{}, stmts: map[string]*sql.Stmt{},
+		metrics: map[string]int64{}, settings: map[param]int64{}, stmts: map[string]*sql.Stmt{},
 	}
 	go w.run()
 	return w

@@ -316,29 +316,6 @@ func TestReadersSeeWhatIsWrittenMeanwhile(t *testing.T) {
 	}
 }
 
-func TestAnOlderSchemaIsBroughtUpToDate(t *testing.T) {
-	registerDrivers()
-	path := filepath.Join(t.TempDir(), "results.db")
-	old, err := openWriter(path)
-	must(t, err)
-	_, err = old.Exec(migrations()[0] + `PRAGMA user_version = 1;
-		INSERT INTO experiment (id, name, created_ms) VALUES (1, 'e', 0);
-		INSERT INTO run (id, key, experiment_id, status, started_ms, session_ms, heartbeat_ms) VALUES (7, 'k', 1, 'failed', 0, 0, 0);
-		INSERT INTO run_status (run_id, seq, at_ms, status) VALUES (7, 1, 0, 'failed')`)
-	must(t, err)
-	must(t, old.Close())
-	r, err := OpenReader(path)
-	must(t, err)
-	defer r.Close()
-	_, err = r.Query(ctx, "SELECT * FROM v_deltas")
-	must(t, err)
-	d, err := r.Get(ctx, "k")
-	must(t, err)
-	if d.Status != "failed" || len(d.History) != 1 {
-		t.Errorf("the run is now %+v", d)
-	}
-}
-
 // BenchmarkIngest records steps of 20 metrics; the figure that counts is points/s.
 func BenchmarkIngest(b *testing.B) {
 	db := open(b)
