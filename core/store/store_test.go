@@ -217,6 +217,45 @@ func TestPredictionsUnpackAsRecorded(t *testing.T) {
 	wantKind(t, err, fault.NotFound)
 }
 
+func TestOutcomesSayWhichPredictionsOfDoneCellsAreRight(t *testing.T) {
+	db := open(t)
+	record := func(seed int64, p []clip.Prediction, end clip.Status) string {
+		run, err := db.Begin(ctx, RunMeta{Experiment: "e", Variant: "v", Seed: seed})
+		must(t, err)
+		must(t, run.Predictions(10, "emoji", "label", []clip.Prediction{{Key: "other"}}))
+		must(t, run.Predictions(20, "emoji", "label", p))
+		must(t, run.Predictions(20, "other", "label", p))
+		must(t, run.Finish(ctx, end, nil))
+		return run.ID()
+	}
+	p := []clip.Prediction{{Key: "a", Label: 3, Top: []int32{3, 1}}, {Key: "b", Label: 3, Top: []int32{1, 3}}, {Key: "c", Label: -1, Top: []int32{-1}}, {Key: "d", Label: 0}}
+	first := record(0, p, clip.StatusDone)
+	record(1, p, clip.StatusStopped)
+	p[1].Top[0] = 3
+	second := record(2, p, clip.StatusDone)
+	got, err := db.Outcomes(ctx, "e", "emoji")
+	must(t, err)
+	if len(got) != 2 || got[0].Examples != got[1].Examples {
+		t.Fatalf("%+v", got)
+	}
+	set := got[0].Examples
+	want := []Outcome{{first, "label", set, []bool{true, false, true, false}}, {second, "label", set, []bool{true, true, true, false}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, damage := range []string{"UPDATE prediction SET data = x'01ff'", "UPDATE prediction SET data = x'02'", "UPDATE example_set SET data = x'0101'"} {
+		must(t, db.w.task(ctx, func(b *batch) error {
+			_, err := b.exec(damage)
+			return err
+		}))
+		_, err := db.Outcomes(ctx, "e", "emoji")
+		wantKind(t, err, fault.Corrupt)
+	}
+	if none, err := db.Outcomes(ctx, "nobody", "emoji"); err != nil || len(none) != 0 {
+		t.Errorf("%v, %v", none, err)
+	}
+}
+
 func TestDamagedPredictionsAreCorrupt(t *testing.T) {
 	p := []clip.Prediction{{Key: "a", Label: 1, Top: []int32{1, 2}, Score: 1}, {Key: "b", Label: 2, Top: []int32{200}, Score: 2}}
 	examples, outcomes := packExamples(p), packOutcomes(p)
