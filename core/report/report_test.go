@@ -65,7 +65,7 @@ func write(t *testing.T, format Format) string {
 func TestMetricsSortEvaluationsFirstAndNumbersByValue(t *testing.T) {
 	metrics := map[string]int{"train/loss": 1, "eval/e/R@10": 1, "eval/e/R@5": 1, "eval/e/R@1": 1, "eval/e/R@": 1, "train/l": 1, "eval/e/top1": 1}
 	want := "eval/e/R@ eval/e/R@1 eval/e/R@5 eval/e/R@10 eval/e/top1 train/l train/loss"
-	if got := strings.Join(metricNames(metrics), " "); got != want {
+	if got := strings.Join(MetricNames(metrics), " "); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -100,7 +100,7 @@ func TestRowsAsCSV(t *testing.T) {
 
 func TestRowsAsText(t *testing.T) {
 	want := `name                    n  value
-──────────────────────────────────
+────────────────────────────────
 plain                   1    0.5
 with "quotes", comma    –    NaN
 <&>                   300     -∞

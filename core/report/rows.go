@@ -252,14 +252,19 @@ func cell(v any) string {
 // Table writes cells under a header as aligned text; right tells which columns stand to the right.
 // On a terminal, long columns are shortened with … until the table fits.
 func Table(w io.Writer, columns []string, cells [][]string, right []bool) error {
+	terminal, width := Terminal(w)
+	return aligned(w, columns, cells, right, width, terminal && os.Getenv("NO_COLOR") == "")
+}
+
+// aligned is Table for a width in characters, 0 for any, with or without a bold header.
+func aligned(w io.Writer, columns []string, cells [][]string, right []bool, width int, bold bool) error {
 	t := table.NewWriter()
 	style := table.StyleLight
 	style.Name = "tandem"
 	style.Options = table.Options{SeparateHeader: true}
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	style.Format.Header = text.FormatDefault
-	terminal, width := Terminal(w)
-	if terminal && os.Getenv("NO_COLOR") == "" {
+	if bold {
 		style.Color.Header = text.Colors{text.Bold}
 	}
 	t.SetStyle(style)
@@ -286,7 +291,17 @@ func Table(w io.Writer, columns []string, cells [][]string, right []bool) error 
 		}
 		t.AppendRow(r)
 	}
-	_, err := io.WriteString(w, t.Render()+"\n")
+	out := t.Render()
+	// The line below the header does not reach over the gap after the last column.
+	top, rest, _ := strings.Cut(out, "\n")
+	rule, body, rows := strings.Cut(rest, "\n")
+	if i := strings.LastIndex(rule, "──"); i >= 0 {
+		out = top + "\n" + rule[:i] + rule[i+len("──"):]
+		if rows {
+			out += "\n" + body
+		}
+	}
+	_, err := io.WriteString(w, out+"\n")
 	return err
 }
 

@@ -87,7 +87,7 @@ func fit(columns []string, cells [][]string, right []bool, width int, spare ...s
 func Final(w io.Writer, d *store.RunDetail) error {
 	var cells [][]string
 	add := func(name, value, note string) { cells = append(cells, []string{name, value, note}) }
-	for _, name := range metricNames(d.Metrics) {
+	for _, name := range MetricNames(d.Metrics) {
 		if !strings.HasPrefix(name, "eval/") {
 			continue
 		}
@@ -120,7 +120,7 @@ func Show(w io.Writer, format Format, d *store.RunDetail) error {
 		return Value(w, d)
 	case CSV:
 		var rows [][]any
-		for _, name := range metricNames(d.Metrics) {
+		for _, name := range MetricNames(d.Metrics) {
 			s := d.Metrics[name]
 			rows = append(rows, []any{name, s.Last, s.LastStep, s.Best, s.BestStep, s.Min, s.Max, s.Mean, s.N})
 		}
@@ -190,7 +190,7 @@ func showMetrics(w io.Writer, d *store.RunDetail) error {
 		return nil
 	}
 	var cells [][]string
-	for _, name := range metricNames(d.Metrics) {
+	for _, name := range MetricNames(d.Metrics) {
 		s := d.Metrics[name]
 		best, at := "–", "–"
 		if s.BestStep != nil && hasDirection(name) {
@@ -258,8 +258,8 @@ func section(w io.Writer, columns []string, cells [][]string, right []bool) erro
 	return err
 }
 
-// metricNames sorts evaluations before training.
-func metricNames[V any](metrics map[string]V) []string {
+// MetricNames are the names of metrics, those of evaluations first, numbers in them by value.
+func MetricNames[V any](metrics map[string]V) []string {
 	names := make([]string, 0, len(metrics))
 	for name := range metrics {
 		names = append(names, name)
