@@ -114,7 +114,7 @@ func (b *batch) owned(where string, arg any) (runs []owned, err error) {
 		o.alive = o.status == clip.StatusRunning && o.process.alive(host, b.now)
 		runs = append(runs, o)
 		return nil
-	}, "SELECT id, key, status, started_ms, host, pid, process, heartbeat_ms FROM run WHERE "+where+" ORDER BY id DESC", arg)
+	}, "SELECT id, key, status, started_ms, host, pid, process, heartbeat_ms FROM run WHERE "+where+" ORDER BY started_ms DESC, id DESC", arg)
 	return runs, err
 }
 

@@ -19,7 +19,7 @@ const Latest = "latest"
 func (r *Reader) FindRun(ctx context.Context, ref string) (string, error) {
 	if ref == Latest {
 		var id string
-		err := r.db.QueryRowContext(ctx, "SELECT key FROM run ORDER BY id DESC LIMIT 1").Scan(&id)
+		err := r.db.QueryRowContext(ctx, "SELECT key FROM run ORDER BY started_ms DESC, id DESC LIMIT 1").Scan(&id)
 		if errors.Is(err, sql.ErrNoRows) {
 			return "", fault.New(fault.NotFound, "there are no runs in %s", r.path).
 				WithHint("`runner run SPEC` makes one")
@@ -28,7 +28,7 @@ func (r *Reader) FindRun(ctx context.Context, ref string) (string, error) {
 	}
 	rows, err := r.db.QueryContext(ctx, `SELECT r.key, e.name, r.variant, r.seed, r.status
 		FROM run r JOIN experiment e ON e.id = r.experiment_id
-		WHERE substr(r.key, 1, length(?1)) = ?1 ORDER BY r.id DESC`, ref)
+		WHERE substr(r.key, 1, length(?1)) = ?1 ORDER BY r.started_ms DESC, r.id DESC`, ref)
 	if err != nil {
 		return "", diskFault(r.path, err)
 	}
@@ -67,14 +67,14 @@ func (r *Reader) FindRun(ctx context.Context, ref string) (string, error) {
 // DoneRun is the id of the newest run of an identity that is done and not tainted, "" when there is
 // none.
 func (r *Reader) DoneRun(ctx context.Context, identity string) (string, error) {
-	return r.oneID(ctx, "SELECT key FROM run WHERE identity = ? AND status = 'done' AND NOT tainted ORDER BY id DESC LIMIT 1", identity)
+	return r.oneID(ctx, "SELECT key FROM run WHERE identity = ? AND status = 'done' AND NOT tainted ORDER BY started_ms DESC, id DESC LIMIT 1", identity)
 }
 
 // FindResumable is the id of the newest run of an identity, "" when there is none that was
 // interrupted or failed, or when a newer one is done or running. Call MarkDead first, so that runs of
 // killed processes count.
 func (r *Reader) FindResumable(ctx context.Context, identity string) (string, error) {
-	return r.oneID(ctx, `SELECT key FROM (SELECT key, status FROM run WHERE identity = ? ORDER BY id DESC LIMIT 1)
+	return r.oneID(ctx, `SELECT key FROM (SELECT key, status FROM run WHERE identity = ? ORDER BY started_ms DESC, id DESC LIMIT 1)
 		WHERE status IN ('interrupted', 'failed')`, identity)
 }
 

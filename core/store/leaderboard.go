@@ -47,14 +47,14 @@ func (r *Reader) Leaderboard(ctx context.Context, experiment, metric string, lim
 
 // The runs are chosen by the few columns that choose them before the view makes rows of them.
 const leaderboardQuery = `WITH best AS (
-	SELECT r.id, r.key, s.last, s.last IS NULL AS missing, -s.last * m.better AS rank
+	SELECT r.id, r.key, r.started_ms, s.last, s.last IS NULL AS missing, -s.last * m.better AS rank
 	FROM run_summary s JOIN metric m ON m.id = s.metric_id JOIN run r ON r.id = s.run_id
 	WHERE s.metric_id = ?1 AND r.status = 'done' AND NOT r.tainted
 		AND (?2 = '' OR r.experiment_id = (SELECT id FROM experiment WHERE name = ?2))
-	ORDER BY missing, rank, r.id DESC LIMIT ?3
+	ORDER BY missing, rank, r.started_ms DESC, r.id DESC LIMIT ?3
 )
 SELECT ` + runColumns + `, b.last
-FROM best b CROSS JOIN v_runs v ON v.run_id = b.key ORDER BY b.missing, b.rank, b.id DESC`
+FROM best b CROSS JOIN v_runs v ON v.run_id = b.key ORDER BY b.missing, b.rank, b.started_ms DESC, b.id DESC`
 
 // deciding is the metric that decides in an experiment, or in all of them.
 func (r *Reader) deciding(ctx context.Context, experiment string) (string, error) {

@@ -177,14 +177,7 @@ func OpenReader(path string) (*Reader, error) {
 }
 
 func openReader(path string) (*Reader, error) {
-	options := "mode=ro&_query_only=1"
-	// In a folder where nothing may be created, a closed WAL database can only be read when SQLite is
-	// told that nobody changes it.
-	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) &&
-		syscall.Access(filepath.Dir(path), 2) != nil {
-		options += "&immutable=1"
-	}
-	db, err := sql.Open("tandem_ro", dsn(path, options))
+	db, err := sql.Open("tandem_ro", dsn(path, readOptions(path)+"&_query_only=1"))
 	if err != nil {
 		return nil, diskFault(path, err)
 	}

@@ -72,7 +72,7 @@ func (r *Reader) Runs(ctx context.Context, f Filter) ([]RunInfo, error) {
 	}
 	return collect(ctx, r, scanRunInfo, "SELECT "+runInfoColumns+` JOIN run r ON r.key = v.run_id
 		WHERE (?1 = '' OR v.experiment = ?1) AND (?2 = '' OR v.variant = ?2) AND (?3 = '' OR v.status = ?3)
-		ORDER BY r.id DESC LIMIT ?4`, f.Experiment, f.Variant, f.Status, limit)
+		ORDER BY r.started_ms DESC, r.id DESC LIMIT ?4`, f.Experiment, f.Variant, f.Status, limit)
 }
 
 // RunDetail is all that is stored of a run but its curves and predictions.

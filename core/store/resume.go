@@ -114,6 +114,11 @@ func (b *batch) summarised(run int64) (map[int64]float64, error) {
 	return metrics, rows.Err()
 }
 
+// markDeadQuery ends a run whose process is gone.
+const markDeadQuery = `UPDATE run SET status = 'interrupted', ended_ms = heartbeat_ms,
+	error_kind = 'internal', error_message = 'the process ended without a word: killed, or the machine went down'
+	WHERE id = ? AND status = 'running'`
+
 // MarkDead sets runs that are recorded as running, but whose process on this host is gone, to
 // interrupted, and gives their ids. Call it before listing runs or choosing one to resume.
 func (db *DB) MarkDead(ctx context.Context) ([]string, error) {
@@ -129,9 +134,7 @@ func (db *DB) MarkDead(ctx context.Context) ([]string, error) {
 				continue
 			}
 			dead = append(dead, o.key)
-			if _, err := b.exec(`UPDATE run SET status = 'interrupted', ended_ms = heartbeat_ms,
-				error_kind = 'internal', error_message = 'the process ended without a word: killed, or the machine went down'
-				WHERE id = ?`, o.row); err != nil {
+			if _, err := b.exec(markDeadQuery, o.row); err != nil {
 				return err
 			}
 			if err := b.status(o.row, clip.StatusInterrupted, "process gone"); err != nil {

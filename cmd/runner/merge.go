@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tandem/core/report"
+	"tandem/core/store"
+)
+
+func (a *app) mergeCommand() *cobra.Command {
+	var o store.MergeOptions
+	c := &cobra.Command{
+		Use: "merge OTHER.db", Short: "take the runs of another results database into this one", Args: args(cobra.ExactArgs(1)),
+		Long: `Take the runs of another results database into that of --db, with their curves, predictions, events and
+planned cells. OTHER is only read, and written by an older tandem is fine.
+
+A run is known by its id: one that is not here is added, one that is further along there (done there and not here,
+or written to later) is replaced, and one that a process makes just now, there or here, is left out. Merging again changes
+nothing, and other runners may write meanwhile. The folders of runs are not copied: where the recorded folder
+of a checkpoint is gone, it is looked for beside OTHER, in runs/.`,
+		Example: "  runner merge laptop/results.db --dry-run\n  runner merge laptop/results.db",
+	}
+	a.dbFlag(c)
+	a.formatFlags(c, false)
+	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say what would be done")
+	c.Flags().StringVar(&o.RunsDir, "other-runs-dir", "", "`folder` of OTHER's runs (default: runs beside OTHER)")
+	c.RunE = func(_ *cobra.Command, given []string) error {
+		ctx, end := canceled()
+		defer end()
+		if terminal, _ := report.Terminal(a.stderr); terminal && !a.asJSON {
+			o.Progress = func(done, of int) {
+				if done%100 == 0 || done == of {
+					fmt.Fprintf(a.stderr, "\r%d of %d runs\x1b[K", done, of)
+				}
+			}
+			defer fmt.Fprint(a.stderr, "\r\x1b[K")
+		}
+		m, err := store.Merge(ctx, a.db, given[0], o)
+		if err != nil {
+			return err
+		}
+		if a.asJSON {
+			return report.Value(a.stdout, m)
+		}
+		return a.printMerge(m)
+	}
+	return c
+}
+
+func (a *app) printMerge(m *store.Merged) error {
+	if len(m.Runs) > 0 && m.DryRun {
+		rows := make([][]any, len(m.Runs))
+		for i, r := range m.Runs {
+			rows[i] = []any{r.ID, r.Experiment, r.Variant, r.Seed, r.Status, strings.ReplaceAll(r.Action, "_", " ")}
+		}
+		if err := report.Rows(a.stdout, report.Text, []string{"run", "experiment", "variant", "seed", "status", ""}, rows); err != nil {
+			return err
+		}
+	}
+	would := ""
+	if m.DryRun {
+		would = "dry run, nothing is changed: "
+	}
+	fmt.Fprintf(a.stdout, "%s%d runs added, %d updated, %d unchanged; %d new experiments, %d new planned cells\n",
+		would, m.Added, m.Updated, m.Unchanged, m.Experiments, m.Cells)
+	for _, r := range m.Runs {
+		if r.Owner != "" {
+			fmt.Fprintf(a.stdout, "run %s is left out, %s makes it: merge again when it has ended\n", r.ID, r.Owner)
+		}
+	}
+	for _, n := range m.Notes {
+		fmt.Fprintln(a.stdout, n)
+	}
+	return nil
+}
