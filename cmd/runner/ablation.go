@@ -112,6 +112,11 @@ func ablationTable(ctx context.Context, r *store.Reader, name string, metrics []
 		variant string
 		seed    int64
 	}
+	// What an earlier version of the spec planned is not part of the sweep any more.
+	all := len(infos)
+	if slices.ContainsFunc(infos, func(c store.CellInfo) bool { return c.Planned }) {
+		infos = slices.DeleteFunc(infos, func(c store.CellInfo) bool { return !c.Planned })
+	}
 	at, recorded := map[cell]int{}, map[string]bool{}
 	for i, c := range infos {
 		at[cell{c.Variant, c.Seed}] = i
@@ -130,7 +135,11 @@ func ablationTable(ctx context.Context, r *store.Reader, name string, metrics []
 	if err := addOutcomes(ctx, r, &x); err != nil {
 		return nil, err
 	}
-	return ablation.Analyse(x, level)
+	t, err := ablation.Analyse(x, level)
+	if err == nil && len(infos) < all {
+		t.Notes = append(t.Notes, fmt.Sprintf("%d cells that were run and are not planned any more are left out.", all-len(infos)))
+	}
+	return t, err
 }
 
 func chooseMetrics(e *store.Experiment, asked []string, recorded map[string]bool, directions map[string]float64) ([]ablation.Metric, error) {

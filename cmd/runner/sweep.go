@@ -64,10 +64,28 @@ func (a *app) sweepEnded(s *sweep.Sweep, o run.SweepOutcome, took time.Duration,
 		fmt.Fprintln(hints, "the same command goes on with it")
 		return nil
 	}
-	if o.Count(run.TrialDone) > 0 {
-		fmt.Fprintf(hints, "\nnext\n  %[1]s ablation %[2]s%[3]s\n  %[1]s report %[2]s -o %[2]s.html%[3]s\n", program(), name, where)
+	if o.Count(run.TrialDone) == 0 {
+		return nil
 	}
+	if !a.asJSON && !quiet {
+		fmt.Fprintln(hints)
+		if err := a.sweepTable(s.Base.Name); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(hints, "\nnext\n  %[1]s ablation %[2]s --format latex%[3]s\n  %[1]s report %[2]s -o %[2]s.html%[3]s\n", program(), name, where)
 	return nil
+}
+
+// sweepTable prints what the sweep shows.
+func (a *app) sweepTable(name string) error {
+	return a.reading(context.Background(), func(r *store.Reader) error {
+		t, err := ablationTable(context.Background(), r, name, nil, 0.95)
+		if err != nil {
+			return err
+		}
+		return report.Ablation(a.stdout, report.Text, t)
+	})
 }
 
 func (a *app) sweepRows(s *sweep.Sweep, o run.SweepOutcome, quiet bool) error {
