@@ -2,7 +2,6 @@ package stat
 
 import (
 	"math"
-	"slices"
 
 	"tandem/core/random"
 )
@@ -51,7 +50,7 @@ func meanInterval(values []float64, level float64, seed uint64, resamples int) I
 	if s.N >= bootstrapFrom {
 		t := studentised(values, s.Mean, seed, resamples)
 		k := max(1, int(math.Round(float64(resamples+1)*(1-level)/2)))
-		lowest, highest := t[k-1], t[resamples-k]
+		lowest, highest := smallest(t, k-1), smallest(t, resamples-k)
 		if !math.IsInf(lowest, 0) && !math.IsInf(highest, 0) {
 			return Interval{s.Mean - highest*err, s.Mean - lowest*err, level, StudentisedBootstrap}
 		}
@@ -60,7 +59,7 @@ func meanInterval(values []float64, level float64, seed uint64, resamples int) I
 	return Interval{s.Mean - half, s.Mean + half, level, StudentT}
 }
 
-// studentised is, in ascending order, (m*−mean)/(s*/√n) of each resample. A resample of one value
+// studentised is (m*−mean)/(s*/√n) of each resample. A resample of one value
 // repeated has no spread; it counts as infinite, which is what its statistic tends to.
 func studentised(values []float64, mean float64, seed uint64, resamples int) []float64 {
 	n := len(values)
@@ -78,6 +77,34 @@ func studentised(values []float64, mean float64, seed uint64, resamples int) []f
 			t[i] = math.Inf(int(math.Copysign(1, s.Min-mean)))
 		}
 	}
-	slices.Sort(t)
 	return t
+}
+
+// smallest is the k-th smallest of values, from 0, which it reorders (Hoare's selection, 1961). Two of ten thousand are
+// wanted, and sorting them all took half of the bootstrap's time.
+func smallest(values []float64, k int) float64 {
+	for low, high := 0, len(values)-1; low < high; {
+		pivot, i, j := values[low+(high-low)/2], low, high
+		for i <= j {
+			for values[i] < pivot {
+				i++
+			}
+			for pivot < values[j] {
+				j--
+			}
+			if i <= j {
+				values[i], values[j] = values[j], values[i]
+				i, j = i+1, j-1
+			}
+		}
+		switch {
+		case k <= j:
+			high = j
+		case k >= i:
+			low = i
+		default:
+			return values[k]
+		}
+	}
+	return values[k]
 }

@@ -26,10 +26,8 @@ func Summarize(values []float64) Summary {
 	if s.N == 0 {
 		return s
 	}
-	s.Mean, s.Min, s.Max = stat.Mean(values, nil), slices.Min(values), slices.Max(values)
-	if s.N > 1 {
-		s.Std = stat.StdDev(values, nil)
-	}
+	s.Min, s.Max = slices.Min(values), slices.Max(values)
+	s.Mean, s.Std = stat.MeanStdDev(values, nil) // NaN for one value
 	return s
 }
 
