@@ -146,7 +146,7 @@ func chooseMetrics(e *store.Experiment, asked []string, recorded map[string]bool
 	names := report.MetricNames(recorded)
 	compared := len(asked)
 	for _, m := range asked {
-		if _, known := directions[m]; !known {
+		if !recorded[m] && m != e.Metric {
 			f := fault.New(fault.NotFound, "experiment %s has no metric %q", e.Name, m).WithHint("it has %s", strings.Join(names, ", "))
 			if near := fault.Near(m, names); near != "" {
 				f.WithHint("did you mean %s?", near)

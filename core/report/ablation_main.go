@@ -17,7 +17,7 @@ const otherMetrics = 10000
 // metrics that are not compared too, and each further metric that is compared a sheet of its own.
 func mainSheets(t *ablation.Table) (all []sheet) {
 	for j, m := range t.Metrics {
-		if j > 0 && (!m.Compared || !t.HasBaseline) {
+		if j > 0 && (!m.Compared || !hasVariants(t)) {
 			continue
 		}
 		s := sheet{Class: "main", Columns: []column{{Name: "variant"}, {Name: "n", Right: true}}}
@@ -31,13 +31,13 @@ func mainSheets(t *ablation.Table) (all []sheet) {
 			s.Title = m.Name
 		}
 		s.addMetric(t, j, j, 0)
-		if t.HasBaseline {
+		if hasVariants(t) {
 			s.addComparison(t, j)
 		}
 		all = append(all, s)
 	}
 	for j, m := range t.Metrics {
-		if j > 0 && (!m.Compared || !t.HasBaseline) {
+		if j > 0 && (!m.Compared || !hasVariants(t)) {
 			spare := 0
 			if !m.Compared {
 				spare = otherMetrics - j // the last first
@@ -47,6 +47,11 @@ func mainSheets(t *ablation.Table) (all []sheet) {
 	}
 	all[len(all)-1].Notes = mainNotes(t)
 	return all
+}
+
+// hasVariants says whether anything is compared with a baseline.
+func hasVariants(t *ablation.Table) bool {
+	return t.HasBaseline && slices.ContainsFunc(t.Rows, func(r ablation.Row) bool { return r.Role == ablation.IsVariant })
 }
 
 // addMetric adds the means of metric j; the sheet's n is that of metric shown.

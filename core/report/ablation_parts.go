@@ -55,7 +55,7 @@ func predictionSheet(t *ablation.Table) sheet {
 func effectSheet(t *ablation.Table) sheet {
 	e := t.Effects
 	s := sheet{Class: "effects", Columns: []column{
-		{Name: "factor"}, {Name: "levels", Right: true, spare: 1}, {Name: "seeds", Right: true, spare: 2},
+		{Name: "factor"}, {Name: "cells", Right: true, spare: 1}, {Name: "seeds", Right: true, spare: 2},
 		{Name: "F", Right: true}, {Name: "p", Right: true}, {Name: "η²", Right: true}, {Name: "verdict", spare: 3},
 	}}
 	for _, term := range e.Terms {
@@ -75,6 +75,9 @@ func effectSheet(t *ablation.Table) sheet {
 		s.Title, s.Notes = title, []string{"Analysis of variance of the whole grid with seeds as blocks; F with its degrees of freedom; p after Holm over the terms; η²: share of the variation."}
 	case len(s.Rows) > 0:
 		s.Title, s.Notes = title, []string{"Analysis of variance of each factor beside the baseline's levels of the others, with seeds as blocks: interactions are not seen. F with its degrees of freedom; p after Holm over the factors; η²: share of the variation."}
+	}
+	if slices.ContainsFunc(e.Terms, func(term ablation.Effect) bool { return len(term.Factors) > 1 && term.Verdict == ablation.HasEffect }) {
+		s.Notes = append(s.Notes, "Factors interact: what one does on its own is an average over the levels of the others, which may describe no cell.")
 	}
 	switch {
 	case e.Why != "" && len(s.Rows) == 0:

@@ -221,6 +221,28 @@ func TestNoWordingClaimsMoreThanHolmsP(t *testing.T) {
 	}
 }
 
+func TestAnInteractionIsSaidToSpoilWhatFactorsDoAlone(t *testing.T) {
+	e := ablation.Experiment{Name: "g", Design: "grid", Baseline: "00", Metrics: []ablation.Metric{{Name: top1}},
+		Factors: []stat.Factor{{Name: "a", Levels: []string{"0", "1"}}, {Name: "b", Levels: []string{"0", "1"}}}}
+	for i := range 12 {
+		a, b, seed := i/3%2, i/6, i%3
+		e.Cells = append(e.Cells, ablation.Cell{Variant: fmt.Sprint(a, b), Seed: int64(seed), RunID: fmt.Sprint(i), Done: true, Levels: map[string]string{"a": fmt.Sprint(a), "b": fmt.Sprint(b)},
+			Values: map[string]float64{top1: 0.3 + 0.1*float64(a^b) + 0.001*float64(i*i%7)}})
+	}
+	s := effectSheet(analysed(t, e))
+	if len(s.Rows) != 3 || s.Rows[2].Entries[6].Text != "effect" || len(s.Notes) != 2 || !strings.HasPrefix(s.Notes[1], "Factors interact") {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestABaselineAloneHasNoColumnsOfDifferences(t *testing.T) {
+	e := pooling()
+	e.Cells = e.Cells[:6]
+	if s := mainSheets(analysed(t, e)); len(s) != 1 || slices.ContainsFunc(s[0].Columns, func(c column) bool { return c.Name == "verdict" }) {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestNumbersOfAColumnShareTheirDecimals(t *testing.T) {
 	column := func(name string, means, stds []float64) scale {
 		table := &ablation.Table{Metrics: []ablation.Metric{{Name: name}}}
