@@ -3,6 +3,7 @@ package ablation
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -201,6 +202,33 @@ func TestTheNoiseFloorIsTheBaselinesOwnSpread(t *testing.T) {
 	e.Cells = e.Cells[:10]
 	if table = analyse(t, e); !math.IsNaN(table.Noise.Floor) || len(table.Notes) != 1 {
 		t.Errorf("without cells %+v, %q", table.Noise, table.Notes)
+	}
+}
+
+func TestTablesWithoutAnyEffectSeldomClaimOne(t *testing.T) {
+	const tables = 2000
+	stream, claims, compared := rand.New(rand.NewPCG(1, 2)), 0, 0
+	for range tables {
+		values := func() []float64 {
+			return []float64{stream.NormFloat64(), stream.NormFloat64(), stream.NormFloat64(), stream.NormFloat64(), stream.NormFloat64()}
+		}
+		e := study(values(), map[string][]float64{"a": values(), "b": values(), "c": values()})
+		table, claimed := analyse(t, e), false
+		for _, r := range table.Rows[1:] {
+			compared++
+			if v := r.Columns[0].Judgement.Verdict; v == stat.Better || v == stat.Worse {
+				claimed = true
+			} else if v != stat.NoDifference {
+				t.Fatalf("verdict %s", v)
+			}
+		}
+		if claimed {
+			claims++
+		}
+	}
+	// At most 5 % of tables, however many variants they have; less by Holm's caution, and more than none.
+	if share := float64(claims) / tables; share > 0.06 || share < 0.02 || compared != 3*tables {
+		t.Errorf("%.1f %% of tables claim something", 100*share)
 	}
 }
 

@@ -55,56 +55,80 @@ func packOutcomes(p []clip.Prediction) []byte {
 
 // unpack restores the n predictions of both blobs; fault.Corrupt when they do not hold them.
 func unpack(examples, outcomes []byte, n int) ([]clip.Prediction, error) {
-	bad := func() ([]clip.Prediction, error) {
-		return nil, fault.New(fault.Corrupt, "stored predictions do not hold the %d examples they should", n)
-	}
-	if len(examples) == 0 || len(outcomes) == 0 || examples[0] != packVersion || outcomes[0] != packVersion {
-		return bad()
-	}
-	keys, err := io.ReadAll(flate.NewReader(bytes.NewReader(examples[1:])))
+	var p []clip.Prediction
+	err := unpackExamples(examples, n, func(key []byte, label int32) {
+		p = append(p, clip.Prediction{Key: string(key), Label: label, Top: []int32{}})
+	})
 	if err != nil {
-		return bad()
+		return nil, err
 	}
-	out := outcomes[1:]
-	if n < 0 || n > len(keys) {
-		return bad()
-	}
-	p := make([]clip.Prediction, n)
-	for i := range p {
-		length, used := binary.Uvarint(keys)
-		if used <= 0 || length > uint64(len(keys)-used) {
-			return bad()
-		}
-		p[i].Key = string(keys[used : used+int(length)])
-		keys = keys[used+int(length):]
-		label, used := binary.Varint(keys)
-		if used <= 0 {
-			return bad()
-		}
-		p[i].Label, keys = int32(label), keys[used:]
+	err = unpackOutcomes(outcomes, n, func(i int, class int32) { p[i].Top = append(p[i].Top, class) },
+		func(i int, score float32) { p[i].Score = score })
+	return p, err
+}
 
-		count, used := binary.Uvarint(out)
-		if used <= 0 || count > uint64(len(out)) {
-			return bad()
+func badPredictions(n int) error {
+	return fault.New(fault.Corrupt, "stored predictions do not hold the %d examples they should", n)
+}
+
+// unpackExamples calls f for the key and the label of each of n examples.
+func unpackExamples(packed []byte, n int, f func(key []byte, label int32)) error {
+	if len(packed) == 0 || packed[0] != packVersion {
+		return badPredictions(n)
+	}
+	b, err := io.ReadAll(flate.NewReader(bytes.NewReader(packed[1:])))
+	if err != nil {
+		return badPredictions(n)
+	}
+	for range n {
+		length, used := binary.Uvarint(b)
+		if used <= 0 || length > uint64(len(b)-used) {
+			return badPredictions(n)
 		}
-		out = out[used:]
-		p[i].Top = make([]int32, count)
-		for j := range p[i].Top {
-			class, used := binary.Uvarint(out)
+		key, rest := b[used:used+int(length)], b[used+int(length):]
+		label, used := binary.Varint(rest)
+		if used <= 0 {
+			return badPredictions(n)
+		}
+		f(key, int32(label))
+		b = rest[used:]
+	}
+	if n < 0 || len(b) != 0 {
+		return badPredictions(n)
+	}
+	return nil
+}
+
+// unpackOutcomes calls class for each class of each of n outcomes, the likeliest first, then score.
+func unpackOutcomes(packed []byte, n int, class func(i int, class int32), score func(i int, score float32)) error {
+	if len(packed) == 0 || packed[0] != packVersion {
+		return badPredictions(n)
+	}
+	b := packed[1:]
+	for i := range n {
+		count, used := binary.Uvarint(b)
+		if used <= 0 || count > uint64(len(b)) {
+			return badPredictions(n)
+		}
+		b = b[used:]
+		for range count {
+			c, used := binary.Uvarint(b)
 			if used <= 0 {
-				return bad()
+				return badPredictions(n)
 			}
-			p[i].Top[j], out = int32(class), out[used:]
+			class(i, int32(c))
+			b = b[used:]
 		}
-		if len(out) < 4 {
-			return bad()
+		if len(b) < 4 {
+			return badPredictions(n)
 		}
-		p[i].Score, out = math.Float32frombits(binary.LittleEndian.Uint32(out)), out[4:]
+		score(i, math.Float32frombits(binary.LittleEndian.Uint32(b)))
+		b = b[4:]
 	}
-	if len(keys) != 0 || len(out) != 0 {
-		return bad()
+	if n < 0 || len(b) != 0 {
+		return badPredictions(n)
 	}
-	return p, nil
+	return nil
 }
 
 func countCorrect(p []clip.Prediction) int {
