@@ -60,6 +60,10 @@ func (a *analysis) effects() {
 		return
 	}
 	all := a.levelCells(factors, func(map[string]string) bool { return true })
+	if len(all) == 0 {
+		a.Effects.Why = "no cell is finished"
+		return
+	}
 	if combinations(factors) == len(all) && len(factors) > 1 {
 		a.Effects.Crossed = true
 		a.term(factors, all)

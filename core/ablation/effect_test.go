@@ -91,6 +91,12 @@ func TestEffectsUseTheSeedsThatAllCellsHave(t *testing.T) {
 	if e = analyse(t, g).Effects; len(e.Terms) != 0 || e.Why == "" {
 		t.Errorf("no seed in common: %+v", e)
 	}
+	for i := range g.Cells {
+		g.Cells[i].Done = false
+	}
+	if e = analyse(t, g).Effects; len(e.Terms) != 0 || e.Why != "no cell is finished" {
+		t.Errorf("nothing is done: %+v", e)
+	}
 }
 
 func TestALevelWithoutFinishedSeedsIsLeftOutAndNamed(t *testing.T) {

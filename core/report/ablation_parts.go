@@ -63,9 +63,13 @@ func effectSheet(t *ablation.Table) sheet {
 		if !math.IsNaN(term.F) {
 			f = fmt.Sprintf("%.2f (%d, %d)", term.F, term.DF, term.Residual.DF)
 		}
+		eta := share(term.EtaSquared)
+		if term.Verdict == ablation.NoEffectTest { // of one seed a factor always explains everything
+			eta = "–"
+		}
 		class := map[ablation.EffectVerdict]string{ablation.NoEffectTest: "unknown", ablation.NoEffectShown: "none"}[term.Verdict]
 		s.Rows = append(s.Rows, line{Entries: []entry{
-			words(term.Name()), figure(fmt.Sprint(term.Levels)), figure(fmt.Sprint(term.Seeds)), figure(f), figure(pValue(term.P)), figure(share(term.EtaSquared)),
+			words(term.Name()), figure(fmt.Sprint(term.Levels)), figure(fmt.Sprint(term.Seeds)), figure(f), figure(pValue(term.P)), figure(eta),
 			{Text: string(term.Verdict), Class: class},
 		}})
 	}
