@@ -180,12 +180,12 @@ var ablationTemplate = template.Must(template.New("ablation").Funcs(template.Fun
 <p class="ablation-headline">{{.Headline}}.</p>
 {{range .Sheets}}<section class="ablation-{{.Class}}">
 {{if .Title}}<h3>{{.Title}}</h3>
-{{end}}{{if .Rows}}<table class="ablation-table">
+{{end}}{{if .Rows}}<div class="ablation-scroll"><table class="ablation-table">
 <thead><tr>{{range .Columns}}<th{{if .Right}} class="number"{{end}} scope="col">{{.Name}}</th>{{end}}</tr></thead>
 <tbody>
 {{range .Rows}}<tr{{if .Class}} class="{{.Class}}"{{end}}>{{range .Entries}}<td{{with cell .}} class="{{.}}"{{end}}>{{if .Best}}<strong>{{.Text}}</strong>{{else}}{{.Text}}{{end}}{{if .Marks}}<sup>{{.Marks}}</sup>{{end}}</td>{{end}}</tr>
 {{end}}</tbody>
-</table>
+</table></div>
 {{end}}{{if .Notes}}<ul class="ablation-notes">
 {{range .Notes}}<li>{{bold .}}</li>
 {{end}}</ul>
@@ -209,7 +209,7 @@ func cellClass(e entry) string {
 
 // AblationHTML writes the table as a fragment without styles: a div.ablation with a p.ablation-headline and a section for each
 // part, .ablation-main, .ablation-predictions, .ablation-effects and .ablation-absent. A section has an h3 (not the first),
-// a table.ablation-table and a ul.ablation-notes, as far as there is something in them. A row of main is tr.baseline,
+// a table.ablation-table in a div.ablation-scroll and a ul.ablation-notes, as far as there is something in them. A row of main is tr.baseline,
 // tr.variant or tr.repeat, one of absent has its state: missing, running, failed, interrupted, stopped-early, tainted or
 // no-finite-value. Cells are td.Number for numbers, with td.Best for the best mean, and td.better, td.worse, td.none or
 // td.unknown by the verdict. Marks are sup.
