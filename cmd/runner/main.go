@@ -106,7 +106,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.runCommand(), a.explainCommand(),
-		a.listCommand(), a.leaderboardCommand(), a.showCommand(), a.compareCommand(), a.ablationCommand(), a.queryCommand(),
+		a.listCommand(), a.leaderboardCommand(), a.showCommand(), a.compareCommand(), a.ablationCommand(), a.reportCommand(), a.queryCommand(),
 		a.zeroshotCommand(), a.embedCommand(), a.importCommand(), a.exportCommand(), a.benchCommand(), a.profileCommand(),
 		a.mergeCommand(),
 		a.dataCommand(), a.pluginCommand(), a.devicesCommand(), a.versionCommand(),

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tandem/core/fault"
+	"tandem/core/report"
+	"tandem/core/report/page"
+	"tandem/core/store"
+)
+
+func (a *app) reportCommand() *cobra.Command {
+	var metrics []string
+	var level float64
+	c := &cobra.Command{
+		Use: "report EXPERIMENT", Short: "write an experiment as one HTML page: answer, table, charts, examples", Args: args(cobra.ExactArgs(1)),
+		Long: "Write an experiment as one HTML page that needs nothing beside it and no network: the answer in words, the table of\n" +
+			"runner ablation, charts, confusions, examples with their pictures, settings and environment.",
+		Example:           "  runner report pooling -o pooling.html",
+		ValidArgsFunction: a.completeExperiment,
+	}
+	a.dbFlag(c)
+	a.runsDirFlag(c)
+	out := c.Flags().StringP("output", "o", "", "`file` to write (EXPERIMENT.html)")
+	c.Flags().StringSliceVar(&metrics, "metric", nil, "compare these `metrics`, the first decides (the experiment's, with the other evaluation metrics beside it)")
+	c.Flags().Float64Var(&level, "level", 0.95, "of the intervals; tests err once in 1/(1-`level`) times")
+	bare := c.Flags().Bool("no-thumbnails", false, "leave out the pictures of examples")
+	c.RunE = func(c *cobra.Command, given []string) error {
+		file := *out
+		if file == "" {
+			file = fileName(given[0]) + ".html"
+		}
+		ctx, end := canceled()
+		defer end()
+		return a.reading(ctx, func(r *store.Reader) error {
+			t, err := ablationTable(ctx, r, given[0], metrics, level)
+			if err != nil {
+				return err
+			}
+			made := fmt.Sprintf("%s by runner %s", time.Now().UTC().Format("2006-01-02 15:04 UTC"), version)
+			p, err := page.Gather(ctx, r, a.albums(*bare), t, made)
+			if err != nil {
+				return err
+			}
+			size, err := replaceFile(file, func(w io.Writer) error { return page.Write(w, p) })
+			if err != nil {
+				return err
+			}
+			if p.Outcome != nil && p.Outcome.NoPictures != "" && !*bare {
+				fmt.Fprintln(a.stderr, p.Outcome.NoPictures)
+			}
+			_, err = fmt.Fprintf(a.stdout, "%s (%s)\n", file, report.Bytes(size))
+			return err
+		})
+	}
+	return c
+}
+
+// albums opens evaluations through the lab; bare leaves out the pictures.
+func (a *app) albums(bare bool) page.Albums {
+	return func(ctx context.Context, run *store.RunDetail, evaluation, target string, side int, indices []int, keys []string) (*page.Album, error) {
+		if bare {
+			indices, keys = nil, nil
+		}
+		album, err := a.lab().Album(ctx, run, evaluation, target, side, indices, keys)
+		if err != nil {
+			return nil, err
+		}
+		return &page.Album{Classes: album.Classes, Pictures: album.Pictures}, nil
+	}
+}
+
+// fileName is a name without what a path is made of.
+func fileName(name string) string {
+	clean := []rune(name)
+	for i, r := range clean {
+		if r == '/' || r == '\\' || r == 0 {
+			clean[i] = '-'
+		}
+	}
+	return string(clean)
+}
+
+// replaceFile writes a file whole or not at all: beside it, then in its place.
+func replaceFile(name string, write func(io.Writer) error) (size int64, err error) {
+	failed := func(err error) error {
+		return fault.New(fault.Invalid, "cannot write %s: %w", name, err).WithHint("-o names another file")
+	}
+	if stat, err := os.Stat(name); err == nil && stat.IsDir() {
+		return 0, fault.New(fault.Invalid, "cannot write %s: it is a folder", name).WithHint("-o names a file, such as %s", filepath.Join(name, "report.html"))
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".report-*.html")
+	if err != nil {
+		return 0, failed(err)
+	}
+	defer os.Remove(f.Name()) // gone after the rename
+	if err := write(f); err != nil {
+		f.Close()
+		return 0, failed(err)
+	}
+	size, err = f.Seek(0, io.SeekEnd)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return 0, failed(err)
+	}
+	return size, nil
+}

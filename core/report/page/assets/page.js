@@ -1,0 +1,179 @@
+// Draws the page's charts from the JSON in #data with Observable Plot, anew whenever their width changes.
+"use strict";
+(() => {
+  document.documentElement.classList.add("scripted");
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const hidden = new Set(); // variants that the legend switched off
+
+  const colour = c => c === 0 ? "var(--base)" : c > 0 ? `var(--c${c})` : "var(--dim)";
+  const symbols = ["circle", "square", "triangle", "diamond", "star", "cross", "wye", "times", "hexagon"];
+  const symbol = c => symbols[Math.max(0, c)];
+  const dash = c => c > 4 ? "5 3" : "none";
+  const named = v => v || "runs without a variant";
+  const clip = (text, n) => text.length > n ? text.slice(0, n - 1) + "…" : text;
+  const short = m => m.name.replace(/^eval\//, "");
+  const tick = m => v => m.share ? +(100 * v).toPrecision(12) : d3.format("~s")(v);
+  const value = m => v => v == null ? "–" : m.share ? (100 * v).toFixed(1) + " %" : d3.format(".4~g")(v);
+  const signed = m => v => v == null ? "–" : (v < 0 ? "−" : "+") + (m.share ? (100 * Math.abs(v)).toFixed(1) + " pt" : d3.format(".3~g")(Math.abs(v)));
+  const range = (f, low, high) => low == null ? "" : ` [${f(low)}, ${f(high)}]`;
+  const axis = m => short(m) + (m.share ? " (%)" : "") + (m.lower ? ", lower is better" : "");
+  const base = width => ({ width, style: { fontSize: "12px", background: "none", overflow: "visible" } });
+  const tipStyle = { fontSize: 13, lineWidth: 26, textPadding: 8 };
+
+  // rows lays out a chart with one variant per row: names beside the rows, or above them where there is no room.
+  function rows(width, names, marks, options) {
+    const narrow = width < 480;
+    const longest = Math.max(...names.map(n => named(n).length));
+    const letters = Math.min(longest, narrow ? Math.floor(width / 7.5) : 26);
+    return Plot.plot({
+      ...base(width), ...options,
+      marginLeft: narrow ? 10 : 20 + 7 * letters, marginRight: 18, marginTop: narrow ? 4 : 10, marginBottom: 40,
+      height: 48 + names.length * (narrow ? 58 : 38),
+      x: { grid: true, nice: true, ...options.x }, y: { domain: names, label: null, axis: null, padding: 0.4, type: "band" },
+      marks: [
+        ...marks,
+        narrow
+          ? Plot.text(names, { y: d => d, text: d => clip(named(d), letters), frameAnchor: "left", textAnchor: "start", dy: -16, fill: "currentColor", stroke: "var(--bg)", strokeWidth: 4, title: named })
+          : Plot.text(names, { y: d => d, text: d => clip(named(d), letters), frameAnchor: "left", textAnchor: "end", dx: -10, fill: "currentColor", stroke: "var(--bg)", strokeWidth: 4, title: named }),
+      ],
+    });
+  }
+
+  function means(width) {
+    const m = data.metric, f = value(m), variants = data.variants;
+    const baseline = variants.find(v => v.role === "baseline");
+    const seeds = variants.flatMap(v => v.seeds.map(([seed, x]) => ({ ...v, seed, x })));
+    const marks = [];
+    if (baseline && data.floor != null) {
+      marks.push(Plot.rectX([0], { x1: baseline.mean - data.floor, x2: baseline.mean + data.floor, fill: "currentColor", fillOpacity: 0.07 }));
+    }
+    if (baseline) marks.push(Plot.ruleX([baseline.mean], { stroke: "var(--base)", strokeDasharray: "3 3" }));
+    marks.push(
+      Plot.ruleY(variants.filter(v => v.low != null), { y: "name", x1: "low", x2: "high", stroke: v => colour(v.colour), strokeWidth: 3, strokeLinecap: "round" }),
+      Plot.dot(seeds, { y: "name", x: "x", r: 3, fill: v => colour(v.colour), fillOpacity: 0.45, dy: 9 }),
+      Plot.dot(variants, { y: "name", x: "mean", r: 6, fill: v => colour(v.colour), stroke: "var(--bg)", strokeWidth: 1.5 }),
+      Plot.tip(seeds, Plot.pointer({ y: "name", x: "x", dy: 9, title: d => `${named(d.name)}\nseed ${d.seed}: ${f(d.x)}\nmean ${f(d.mean)}${range(f, d.low, d.high)}${d.stopped ? `\n${d.stopped} stopped early` : ""}`, ...tipStyle })),
+    );
+    return rows(width, variants.map(v => v.name), marks, {
+      x: { label: axis(m), tickFormat: tick(m), ticks: width / 80 },
+      ariaLabel: `${short(m)} by variant`, ariaDescription: variants.map(v => `${named(v.name)} ${f(v.mean)}`).join(", "),
+    });
+  }
+
+  function deltas(width) {
+    const m = data.metric, f = signed(m), list = data.variants.filter(v => v.delta).map(v => ({ name: v.name, ...v.delta }));
+    const ink = d => ({ better: "var(--good)", worse: "var(--bad)" })[d.verdict] || "var(--dim)";
+    const known = d => d.verdict === "better" || d.verdict === "worse";
+    if (!list.length) return document.createTextNode("No variant has a seed in common with the baseline.");
+    const marks = [];
+    if (data.floor != null) marks.push(Plot.rectX([0], { x1: -data.floor, x2: data.floor, fill: "currentColor", fillOpacity: 0.07 }));
+    marks.push(
+      Plot.ruleX([0], { stroke: "var(--base)", strokeDasharray: "3 3" }),
+      Plot.ruleY(list.filter(d => d.low != null), { y: "name", x1: "low", x2: "high", stroke: ink, strokeWidth: 3, strokeLinecap: "round" }),
+      Plot.dot(list, { y: "name", x: "value", r: 6, fill: d => known(d) ? ink(d) : "var(--bg)", stroke: ink, strokeWidth: 2 }),
+      width < 480
+        ? Plot.text(list, { y: "name", text: "verdict", frameAnchor: "right", textAnchor: "end", dy: -16, fill: ink, stroke: "var(--bg)", strokeWidth: 4, fontSize: 11 })
+        : Plot.text(list, { y: "name", x: "value", text: "verdict", dy: 15, fill: ink, stroke: "var(--bg)", strokeWidth: 4, fontSize: 11 }),
+      Plot.tip(list, Plot.pointer({ y: "name", x: "value", title: d => `${named(d.name)}\n${f(d.value)}${range(f, d.low, d.high)}\n${d.verdict}${d.p == null ? "" : `, p = ${d3.format(".3f")(d.p)}`}, ${d.n} ${d.n === 1 ? "seed" : "seeds"}`, ...tipStyle })),
+    );
+    return rows(width, list.map(d => d.name), marks, {
+      x: { label: "difference" + (m.share ? " (points)" : "") + (m.lower ? ", lower is better" : ""), tickFormat: v => (v > 0 ? "+" : "") + String(tick(m)(v)).replace("-", "−"), ticks: width / 80 },
+      ariaLabel: "Difference from the baseline by variant", ariaDescription: list.map(d => `${named(d.name)} ${f(d.value)}, ${d.verdict}`).join("; "),
+    });
+  }
+
+  function curve(width, element) {
+    const c = data.curves[element.dataset.index], m = c.metric, f = value(m);
+    const points = c.series.filter(s => !hidden.has(s.variant)).flatMap(s => s.steps.map((step, i) =>
+      ({ variant: s.variant, colour: s.colour, seeds: s.seeds, step, mean: s.mean[i], low: s.low[i], high: s.high[i] })));
+    return Plot.plot({
+      ...base(width), height: Math.max(200, Math.min(280, width * 0.66)), marginLeft: 44, marginRight: 12, marginBottom: 36, marginTop: 12,
+      x: { label: "step", ticks: width / 90, tickFormat: "~s" }, y: { label: null, grid: true, nice: true, tickFormat: tick(m), ticks: 5 },
+      ariaLabel: `${short(m)} by step`,
+      marks: [
+        Plot.areaY(points, { x: "step", y1: "low", y2: "high", z: "variant", fill: d => colour(d.colour), fillOpacity: 0.16 }),
+        ...d3.groups(points, d => d.variant).map(([, line]) =>
+          Plot.lineY(line, { x: "step", y: "mean", stroke: colour(line[0].colour), strokeDasharray: dash(line[0].colour), strokeWidth: 2 })),
+        Plot.dot(points, Plot.pointer({ x: "step", y: "mean", r: 4, fill: d => colour(d.colour) })),
+        Plot.tip(points, Plot.pointer({ x: "step", y: "mean", title: d => `${named(d.variant)}, step ${d3.format(",")(d.step)}\n${f(d.mean)}${d.seeds > 1 ? `\n${f(d.low)} to ${f(d.high)} over ${d.seeds} seeds` : ""}`, ...tipStyle })),
+      ],
+    });
+  }
+
+  const longest = d3.max(data.runs, r => r.seconds) || 0;
+  const unit = longest > 5 * 3600 ? { name: "h", of: 3600 } : longest > 300 ? { name: "min", of: 60 } : { name: "s", of: 1 };
+  const costs = [
+    { key: "seconds", label: "training time", axis: `training time (${unit.name})`, of: unit.of, text: v => d3.format(",.3~r")(v) + " " + unit.name },
+    { key: "flops", label: "operations (estimate)", axis: "FLOP of the training (estimate)", of: 1, text: v => d3.format(".3~s")(v) + "FLOP" },
+    { key: "parameters", label: "parameters", axis: "parameters", of: 1, text: v => d3.format(".4~s")(v) },
+  ].filter(c => data.runs.some(r => r[c.key] > 0));
+  let cost = costs[0];
+
+  function costChart(width) {
+    const m = data.metric, f = value(m), key = cost.key;
+    const runs = data.runs.filter(r => r[key] > 0 && !hidden.has(r.variant)).map(r => ({ ...r, x: r[key] / cost.of }));
+    const centres = d3.groups(runs.filter(r => r.colour >= 0), r => r.variant).map(([variant, of]) =>
+      ({ variant, colour: of[0].colour, x: d3.mean(of, r => r.x), value: d3.mean(of, r => r.value) }));
+    return Plot.plot({
+      ...base(width), height: Math.max(260, Math.min(420, width * 0.5)), marginLeft: 48, marginRight: 20, marginBottom: 42, marginTop: 24,
+      x: { label: cost.axis, grid: true, nice: true, ticks: width / 90, tickFormat: "~s" }, y: { label: axis(m), grid: true, nice: true, tickFormat: tick(m), ticks: 6 },
+      ariaLabel: `${short(m)} against ${cost.label}`, ariaDescription: centres.map(c => `${named(c.variant)} ${f(c.value)} at ${cost.text(c.x)}`).join(", "),
+      marks: [
+        Plot.dot(runs, { x: "x", y: "value", r: 3.5, symbol: r => symbol(r.colour), fill: r => colour(r.colour), fillOpacity: 0.5 }),
+        Plot.dot(centres, { x: "x", y: "value", r: 7, symbol: c => symbol(c.colour), fill: c => colour(c.colour), stroke: "var(--bg)", strokeWidth: 1.5 }),
+        Plot.tip(runs, Plot.pointer({ x: "x", y: "value", title: r => `${named(r.variant)}, seed ${r.seed}\n${f(r.value)} for ${cost.text(r.x)}\nrun ${r.run}`, ...tipStyle })),
+      ],
+    });
+  }
+
+  const draw = { means, deltas, curve, cost: costChart };
+  const plots = [...document.querySelectorAll("[data-chart]")];
+  function render(element) {
+    const width = Math.floor(element.clientWidth);
+    if (width > 0) element.replaceChildren(draw[element.dataset.chart](width, element));
+  }
+  const widths = new Map();
+  const observer = new ResizeObserver(entries => requestAnimationFrame(() => {
+    for (const { target } of entries) {
+      if (widths.get(target) === target.clientWidth) continue;
+      widths.set(target, target.clientWidth);
+      render(target);
+    }
+  }));
+  plots.forEach(p => observer.observe(p));
+
+  const legends = [...document.querySelectorAll("[data-legend]")];
+  const coloured = new Map();
+  for (const s of [...data.curves.flatMap(c => c.series), ...data.runs]) if (s.colour >= 0) coloured.set(s.variant, s.colour);
+  const order = [...coloured].sort((a, b) => a[1] - b[1]);
+  function legend(box) {
+    box.replaceChildren(...order.map(([variant, c]) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.setAttribute("aria-pressed", String(!hidden.has(variant)));
+      const mark = Plot.plot({ width: 30, height: 12, margin: 6, axis: null, x: { domain: [0, 1] }, y: { domain: [0, 1] }, style: { background: "none" }, marks: [
+        Plot.ruleY([0.5], { x1: 0, x2: 1, stroke: colour(c), strokeWidth: 2, strokeDasharray: dash(c) }),
+        Plot.dot([0], { x: 0.5, y: 0.5, r: 4, symbol: symbol(c), fill: colour(c) }),
+      ] });
+      mark.setAttribute("aria-hidden", "true");
+      button.append(mark, named(variant));
+      button.addEventListener("click", () => {
+        hidden.has(variant) ? hidden.delete(variant) : hidden.add(variant);
+        legends.forEach(legend);
+        plots.filter(p => p.dataset.chart === "curve" || p.dataset.chart === "cost").forEach(render);
+      });
+      return button;
+    }));
+  }
+  legends.forEach(legend);
+
+  const select = document.querySelector("[data-cost]");
+  if (select) {
+    costs.forEach(c => select.add(new Option(c.label, c.key)));
+    select.addEventListener("change", () => {
+      cost = costs.find(c => c.key === select.value);
+      plots.filter(p => p.dataset.chart === "cost").forEach(render);
+    });
+  }
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(d => { d.open = true; }));
+})();
