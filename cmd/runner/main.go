@@ -108,7 +108,7 @@ func (a *app) root() *cobra.Command {
 		a.runCommand(), a.explainCommand(),
 		a.listCommand(), a.leaderboardCommand(), a.showCommand(), a.compareCommand(), a.ablationCommand(), a.reportCommand(), a.queryCommand(),
 		a.zeroshotCommand(), a.embedCommand(), a.importCommand(), a.exportCommand(), a.benchCommand(), a.profileCommand(),
-		a.mergeCommand(),
+		a.mergeCommand(), a.gcCommand(),
 		a.dataCommand(), a.pluginCommand(), a.devicesCommand(), a.versionCommand(),
 	)
 	a.group(root)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"crypto/rand"
+	"strings"
 	"time"
 )
 
@@ -25,4 +26,14 @@ func newID(now time.Time) string {
 		id[6+i] = idAlphabet[b%32]
 	}
 	return string(id)
+}
+
+// IsID tells whether a text has the form of a run's id.
+func IsID(text string) bool {
+	for i := range len(text) {
+		if strings.IndexByte(idAlphabet, text[i]) < 0 {
+			return false
+		}
+	}
+	return len(text) == 10
 }

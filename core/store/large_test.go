@@ -128,6 +128,7 @@ func BenchmarkLarge(b *testing.B) {
 		{"cells", func() (int, error) { v, err := r.Cells(ctx, experiment); return rows(len(v), err) }},
 		{"cell_values", func() (int, error) { v, err := r.CellValues(ctx, experiment); return rows(len(v), err) }},
 		{"curve", func() (int, error) { v, err := r.Curve(ctx, run, storetest.Metric); return rows(len(v), err) }},
+		{"outcomes", func() (int, error) { v, err := r.Outcomes(ctx, experiment, "emoji"); return rows(len(v), err) }},
 		{"predictions", func() (int, error) {
 			v, err := r.Predictions(ctx, run, "emoji", "label", -1)
 			return rows(len(v), err)

@@ -1,0 +1,316 @@
+package run
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/store"
+)
+
+// GCOptions say what beside the leftovers is no longer needed.
+type GCOptions struct {
+	Experiment      string        // limits the runs, not the leftovers; "": all
+	FailedOlderThan time.Duration // runs that failed longer ago; 0: none
+	Superseded      bool          // runs whose identity has a newer run in the same experiment, which is done
+}
+
+// What garbage is.
+const (
+	GarbageRun        = "run"        // a run's record and its folder
+	GarbageFolder     = "folder"     // a run's folder that no database knows
+	GarbageCheckpoint = "checkpoint" // of a run that is done and has a later one, or half written
+	GarbageExamples   = "examples"   // keys and labels of evaluations that no run has any more
+)
+
+// Garbage is one thing that nothing needs.
+type Garbage struct {
+	Kind       string `json:"kind"`
+	RunID      string `json:"run_id,omitempty"`
+	Experiment string `json:"experiment,omitempty"`
+	Path       string `json:"path,omitempty"` // a folder that goes; "": none does
+	Bytes      int64  `json:"bytes"`          // of Path; for examples, in the database
+	Why        string `json:"why"`
+}
+
+// folderAge is how long the folder of a run that no database knows has to be left alone before it
+// counts as garbage: its database may be one that is not looked at.
+const folderAge = time.Hour
+
+// Garbage lists what nothing needs, runs first: the runs that o chooses, folders in RunsDir that look like a run's
+// and that no database beside this one or beside RunsDir knows, of done runs all checkpoints but the last, and unused
+// example sets. A run in progress has no garbage, and what an init.weights of some run names is none.
+func (l Lab) Garbage(ctx context.Context, o GCOptions) ([]Garbage, error) {
+	entries, err := os.ReadDir(l.RunsDir) // before the database, which knows a run before its folder is there
+	if err != nil && !os.IsNotExist(err) {
+		return nil, fault.New(fault.Unavailable, "the runs' folder: %w", err).WithHint("--runs-dir names it")
+	}
+	if err := l.markDead(ctx); err != nil {
+		return nil, err
+	}
+	r, err := store.OpenReader(l.DB)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	states, err := r.RunStates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	weights, err := r.Settings(ctx, "init.weights")
+	if err != nil {
+		return nil, err
+	}
+	all, going, err := l.unneededRuns(ctx, r, o, weights)
+	if err != nil {
+		return nil, err
+	}
+	elsewhere, err := l.otherRuns(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		id := e.Name()
+		if !e.IsDir() || !store.IsID(id) || going[id] {
+			continue
+		}
+		switch status, known := states[id]; {
+		case known && (status == clip.StatusDone || status == clip.StatusStopped):
+			some, err := l.oldCheckpoints(ctx, r, id, weights)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, some...)
+		case !known && !elsewhere[id]:
+			if dir := l.Dir(id); looksLikeRun(dir) && time.Since(lastChange(dir)) > folderAge {
+				all = append(all, Garbage{Kind: GarbageFolder, RunID: id, Path: dir, Bytes: folderSize(dir), Why: "of no run in the database"})
+			}
+		}
+	}
+	n, bytes, err := r.UnusedExamples(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		all = append(all, Garbage{Kind: GarbageExamples, Bytes: bytes, Why: "of no evaluation in the database"})
+	}
+	return all, nil
+}
+
+func (l Lab) markDead(ctx context.Context) error {
+	if _, err := os.Stat(l.DB); err != nil {
+		return nil // OpenReader says so
+	}
+	db, err := store.Open(l.DB)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.MarkDead(ctx)
+	return err
+}
+
+func (l Lab) unneededRuns(ctx context.Context, r *store.Reader, o GCOptions, weights []string) (all []Garbage, ids map[string]bool, err error) {
+	rules := store.GCRules{Experiment: o.Experiment, Superseded: o.Superseded}
+	if o.FailedOlderThan > 0 {
+		rules.FailedBefore = time.Now().Add(-o.FailedOlderThan)
+	}
+	ids = map[string]bool{}
+	if rules.FailedBefore.IsZero() && !rules.Superseded {
+		return nil, ids, nil
+	}
+	runs, err := r.Unneeded(ctx, rules)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, u := range runs {
+		g := Garbage{Kind: GarbageRun, RunID: u.ID, Experiment: u.Experiment, Why: "failed"}
+		if u.EndedAt != nil {
+			g.Why += " on " + (*u.EndedAt)[:10]
+		}
+		if u.Why == store.WhySuperseded {
+			g.Why = "superseded by " + u.Newer
+		}
+		dir := l.Dir(u.ID)
+		if isUsed(weights, dir) {
+			continue
+		}
+		if isDir(dir) {
+			g.Path, g.Bytes = dir, folderSize(dir)
+		}
+		ids[u.ID] = true
+		all = append(all, g)
+	}
+	return all, ids, nil
+}
+
+// otherRuns are the runs of the other databases in the folders of DB and of RunsDir: they may share RunsDir.
+func (l Lab) otherRuns(ctx context.Context) (map[string]bool, error) {
+	known := map[string]bool{}
+	own, _ := os.Stat(l.DB)
+	for _, dir := range []string{filepath.Dir(l.DB), filepath.Dir(l.RunsDir), l.RunsDir} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.db"))
+		if err != nil {
+			continue // a folder whose name is no pattern
+		}
+		for _, file := range files {
+			info, err := os.Stat(file)
+			if err != nil || info.IsDir() || os.SameFile(info, own) {
+				continue
+			}
+			ids, err := store.RunIDs(ctx, file)
+			if err != nil {
+				return nil, err
+			}
+			for _, id := range ids {
+				known[id] = true
+			}
+		}
+	}
+	return known, nil
+}
+
+// oldCheckpoints are the checkpoints in the folder of a done run that its last one makes unneeded, and half-written
+// ones.
+func (l Lab) oldCheckpoints(ctx context.Context, r *store.Reader, id string, weights []string) ([]Garbage, error) {
+	dir := l.Dir(id)
+	whole, half := checkpointFolders(dir)
+	if len(whole)+len(half) == 0 {
+		return nil, nil
+	}
+	recorded, err := r.Checkpoints(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	_, last := newest(recorded)
+	if filepath.Dir(last) != dir && len(whole) > 0 {
+		last = whole[len(whole)-1]
+	}
+	var all []Garbage
+	for _, path := range slices.Concat(whole, half) {
+		if path == last || isUsed(weights, path) {
+			continue
+		}
+		g := Garbage{Kind: GarbageCheckpoint, RunID: id, Path: path, Bytes: folderSize(path), Why: "the run is done and has a later one"}
+		if slices.Contains(half, path) {
+			g.Why = "half written"
+		}
+		all = append(all, g)
+	}
+	return all, nil
+}
+
+// Collected is what a collection did.
+type Collected struct {
+	Deleted     int      `json:"deleted"`
+	FolderBytes int64    `json:"folder_bytes"`
+	FileBefore  int64    `json:"database_bytes_before"`
+	FileAfter   int64    `json:"database_bytes_after"`
+	Kept        []string `json:"kept"` // what was not deleted, and why
+}
+
+// Collect deletes garbage, and writes the database anew without the space that holds nothing unless a run is
+// in progress. What has come to be needed since it was listed stays, and Kept says so: a run that was resumed,
+// a folder that a database knows by now.
+func (l Lab) Collect(ctx context.Context, garbage []Garbage) (*Collected, error) {
+	db, err := store.Open(l.DB)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	c := &Collected{Kept: []string{}, FileBefore: l.databaseSize()}
+	for _, g := range garbage {
+		err := l.discard(ctx, db, g)
+		switch fault.KindOf(err) {
+		case fault.Canceled:
+			return nil, err
+		case "":
+			c.Deleted++
+			if g.Path != "" {
+				c.FolderBytes += g.Bytes
+			}
+		default:
+			c.Kept = append(c.Kept, cmp.Or(g.Path, g.RunID, g.Kind)+": "+err.Error())
+		}
+	}
+	if err := db.DeleteUnusedExamples(ctx); err != nil { // the runs that went may have been the last to need some
+		return nil, err
+	}
+	if err := l.compact(ctx, db, c); err != nil {
+		return nil, err
+	}
+	c.FileAfter = l.databaseSize()
+	return c, nil
+}
+
+func (l Lab) discard(ctx context.Context, db *store.DB, g Garbage) error {
+	switch g.Kind {
+	case GarbageExamples:
+		return db.DeleteUnusedExamples(ctx)
+	case GarbageRun:
+		if err := db.DeleteRun(ctx, g.RunID); err != nil {
+			return err
+		}
+	case GarbageCheckpoint:
+		if err := db.DropCheckpoints(ctx, g.RunID, []string{g.Path}); err != nil {
+			return err
+		}
+	case GarbageFolder:
+		states, err := db.RunStates(ctx)
+		if err != nil {
+			return err
+		}
+		if _, known := states[g.RunID]; known {
+			return fault.New(fault.Conflict, "the database knows this run by now")
+		}
+	}
+	if g.Path == "" {
+		return nil
+	}
+	if err := os.RemoveAll(g.Path); err != nil {
+		return fault.New(fault.Unavailable, "%w", err)
+	}
+	return nil
+}
+
+// compact gives back the space in the database that holds nothing, when no run is in progress: its steps would wait.
+func (l Lab) compact(ctx context.Context, db *store.DB, c *Collected) error {
+	free, err := db.FreeBytes(ctx)
+	if err != nil {
+		return err
+	}
+	if free == 0 {
+		return store.MoveLog(l.DB)
+	}
+	states, err := db.RunStates(ctx)
+	if err != nil {
+		return err
+	}
+	for id, status := range states {
+		if status == clip.StatusRunning {
+			c.Kept = append(c.Kept, "unused space in the database: run "+id+" is in progress")
+			return store.MoveLog(l.DB)
+		}
+	}
+	err = store.Compact(ctx, l.DB)
+	if fault.KindOf(err) == fault.Conflict {
+		c.Kept = append(c.Kept, "unused space in the database: "+err.Error())
+		return nil
+	}
+	return err
+}
+
+// databaseSize is the size of the database's file and its log.
+func (l Lab) databaseSize() (n int64) {
+	for _, path := range []string{l.DB, l.DB + "-wal"} {
+		if info, err := os.Stat(path); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
+}
