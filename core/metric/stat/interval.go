@@ -81,7 +81,7 @@ func studentised(values []float64, mean float64, seed uint64, resamples int) []f
 }
 
 // smallest is the k-th smallest of values, from 0, which it reorders (Hoare's selection, 1961). Two of ten thousand are
-// wanted, and sorting them all took half of the bootstrap's time.
+// wanted, and sorting them all took much of the bootstrap's time.
 func smallest(values []float64, k int) float64 {
 	for low, high := 0, len(values)-1; low < high; {
 		pivot, i, j := values[low+(high-low)/2], low, high
