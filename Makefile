@@ -17,7 +17,7 @@ RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/st
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
 .DEFAULT_GOAL := help
-.PHONY: deps help build plugins test test-long test-onednn3 race lint gen bench bench-peer demo clean
+.PHONY: deps help build plugins test test-long test-onednn3 race lint gen bench bench-peer demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ demo: ## train the quickstart and show what it learnt (a few minutes)
 	@sh tools/deps.sh
 	@$(MAKE) --no-print-directory build
 	@sh tools/demo.sh
+
+ablations: build ## run the ablations of docs/ablations and write their tables (three quarters of an hour)
+	@sh tools/ablations.sh
 
 deps: ## install oneDNN and libjpeg-turbo where that needs no question (Debian or Ubuntu, as root)
 	@sh tools/deps.sh

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Runs the ablations of experiments/ (all of docs/ablations, or those named) and writes their tables into
+# docs/ablations. What is done is not run again, so that it may be broken off at any time.
+#
+#   tools/ablations.sh [NAME...]
+#
+# RUNNER, DB and RUNS say which runner, database and folder of checkpoints.
+set -e
+cd "$(dirname "$0")/.."
+runner=${RUNNER:-bin/runner}
+db=${DB:-results/ablations.db}
+runs=${RUNS:-results/runs}
+[ $# -gt 0 ] || set -- pooling stem resnet temperature patch-size captions text-width batch-size
+
+new=$(mktemp)
+trap 'rm -f "$new"' EXIT
+for name; do
+	page=docs/ablations/$name.md
+	metrics=
+	case $name in # asked by tags too
+	captions) metrics=eval/emoji/top1,eval/emoji/text_to_image_R@5,eval/emoji/text_to_image_mean_rank ;;
+	esac
+	"$runner" run "experiments/$name.yaml" --db "$db" --runs-dir "$runs"
+	"$runner" ablation "$name" --db "$db" ${metrics:+--metric "$metrics"} --format markdown >"$new"
+	# The table stands between two comments; the words around it are for people to write.
+	awk -v table="$new" '
+		/^<!-- end of table -->$/ { inside = 0 }
+		!inside { print }
+		/^<!-- table:/ { inside = 1; while ((getline line < table) > 0) print line }
+	' "$page" >"$new.md"
+	cat "$new.md" >"$page"
+	rm -f "$new.md"
+done
