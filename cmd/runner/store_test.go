@@ -49,6 +49,21 @@ func TestDatabaseCommands(t *testing.T) {
 	if r := try(t, dir, "merge", "results.db", "--db", "results.db"); r.code != 2 || !strings.Contains(r.stderr, "same file") {
 		t.Errorf("merge with itself: %d %s", r.code, r.stderr)
 	}
+	var files []struct {
+		Path string
+		Rows int64
+	}
+	if err := json.Unmarshal([]byte(ok("export", "--parquet", "parquet", "--db", "results.db", "--json")), &files); err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != len(store.Views()) || files[0].Path != "parquet/runs.parquet" || files[0].Rows != 60 {
+		t.Errorf("export: %+v", files)
+	}
+	for _, bad := range [][]string{{"export"}, {"export", "latest", "--parquet", "x"}, {"export", "latest"}, {"export", "latest", "-o", "x", "--experiment", "y"}, {"export", "--parquet", "x", "--experiment", "y"}} {
+		if r := try(t, dir, append(bad, "--db", "results.db")...); r.code != 2 || !strings.Contains(r.stderr, "hint:") {
+			t.Errorf("%v: %d %s", bad, r.code, r.stderr)
+		}
+	}
 	if out := ok("gc", "--db", "results.db", "--runs-dir", "runs"); !strings.Contains(out, "nothing to delete") {
 		t.Errorf("gc: %s", out)
 	}

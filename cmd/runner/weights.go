@@ -57,40 +57,6 @@ quick_gelu) included: names and shapes do not tell it. To train from weights, se
 	return c
 }
 
-func (a *app) exportCommand() *cobra.Command {
-	var format, out string
-	c := &cobra.Command{
-		Use:   "export RUN --format open_clip|hf -o FILE",
-		Short: "write a run's weights for OpenCLIP or transformers",
-		Long: `Write the newest checkpoint of a run as one .safetensors file with the model's config beside it:
-FILE's name with .json for OpenCLIP (a model config), config.json for transformers (CLIPModel).`,
-		Example: "  runner export latest --format open_clip -o emoji.safetensors\n  runner export latest --format hf -o emoji-hf/model.safetensors",
-		Args:    args(cobra.ExactArgs(1)),
-	}
-	a.dbFlag(c)
-	a.runsDirFlag(c)
-	a.formatFlags(c, false)
-	c.Flags().StringVar(&format, "format", "open_clip", "whose `names`: open_clip or hf")
-	c.Flags().StringVarP(&out, "output", "o", "", "the .safetensors `file` to write")
-	c.RunE = func(_ *cobra.Command, given []string) error {
-		if out == "" {
-			return usage{fault.New(fault.Invalid, "where to?").WithHint("-o model.safetensors")}
-		}
-		ctx, end := canceled()
-		defer end()
-		e, err := a.lab().Export(ctx, given[0], format, out)
-		if err != nil {
-			return err
-		}
-		if a.asJSON {
-			return report.Value(a.stdout, e)
-		}
-		_, err = fmt.Fprintf(a.stdout, "run %s, step %d: %d tensors in %s, config in %s\n", e.Run, e.Step, e.Tensors, e.Weights, e.Config)
-		return err
-	}
-	return c
-}
-
 func (a *app) embedCommand() *cobra.Command {
 	var e run.Embedding
 	var specFile, images, texts, out string

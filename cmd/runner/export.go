@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tandem/core/export"
+	"tandem/core/fault"
+	"tandem/core/report"
+	"tandem/core/store"
+)
+
+func (a *app) exportCommand() *cobra.Command {
+	var format, out, parquet, experiment string
+	c := &cobra.Command{
+		Use:   "export RUN --format open_clip|hf -o FILE | --parquet DIR",
+		Short: "write a run's weights for OpenCLIP or transformers, or results as Parquet",
+		Long: `With RUN, write its newest checkpoint as one .safetensors file with the model's config beside it:
+FILE's name with .json for OpenCLIP (a model config), config.json for transformers (CLIPModel).
+
+With --parquet, write the views of the results database (docs/results.md) into a folder, a .parquet file each, for
+pandas, polars, DuckDB and the like.`,
+		Example: "  runner export latest --format open_clip -o emoji.safetensors\n  runner export latest --format hf -o emoji-hf/model.safetensors\n" +
+			"  runner export --parquet results/parquet --experiment pooling",
+		Args: args(cobra.MaximumNArgs(1)),
+	}
+	a.dbFlag(c)
+	a.runsDirFlag(c)
+	a.formatFlags(c, false)
+	c.Flags().StringVar(&format, "format", "open_clip", "whose `names`: open_clip or hf")
+	c.Flags().StringVarP(&out, "output", "o", "", "the .safetensors `file` to write")
+	c.Flags().StringVar(&parquet, "parquet", "", "the `folder` to write results into")
+	c.Flags().StringVar(&experiment, "experiment", "", "with --parquet: only this experiment")
+	c.MarkFlagsMutuallyExclusive("parquet", "output")
+	c.MarkFlagsMutuallyExclusive("parquet", "format")
+	c.RunE = func(c *cobra.Command, given []string) error {
+		switch {
+		case parquet != "" && len(given) > 0:
+			return usage{fault.New(fault.Invalid, "--parquet writes the results of all runs, but run %s is named", given[0]).
+				WithHint("--experiment NAME limits it to one experiment; a run's weights go to -o FILE")}
+		case parquet != "":
+			return a.exportParquet(c, parquet, experiment)
+		case len(given) == 0:
+			return usage{fault.New(fault.Invalid, "export what?").
+				WithHint("RUN -o model.safetensors for weights, --parquet DIR for results")}
+		case experiment != "":
+			return usage{fault.New(fault.Invalid, "--experiment goes with --parquet").WithHint("a run is named by its id alone")}
+		case out == "":
+			return usage{fault.New(fault.Invalid, "where to?").WithHint("-o model.safetensors")}
+		}
+		ctx, end := canceled()
+		defer end()
+		e, err := a.lab().Export(ctx, given[0], format, out)
+		if err != nil {
+			return err
+		}
+		if a.asJSON {
+			return report.Value(a.stdout, e)
+		}
+		_, err = fmt.Fprintf(a.stdout, "run %s, step %d: %d tensors in %s, config in %s\n", e.Run, e.Step, e.Tensors, e.Weights, e.Config)
+		return err
+	}
+	return c
+}
+
+func (a *app) exportParquet(c *cobra.Command, dir, experiment string) error {
+	ctx, end := canceled()
+	defer end()
+	return a.reading(c.Context(), func(r *store.Reader) error {
+		o := export.Options{Experiment: experiment}
+		if terminal, _ := report.Terminal(a.stderr); terminal && !a.asJSON {
+			o.Progress = func(file string, rows int64) {
+				fmt.Fprintf(a.stderr, "\r%s: %s rows\x1b[K", file, report.Count(float64(rows)))
+			}
+			defer fmt.Fprint(a.stderr, "\r\x1b[K")
+		}
+		files, err := export.Parquet(ctx, r, dir, o)
+		if err != nil {
+			return err
+		}
+		if a.asJSON {
+			return report.Value(a.stdout, files)
+		}
+		rows := make([][]any, len(files))
+		for i, f := range files {
+			rows[i] = []any{f.Path, f.Rows, report.Bytes(f.Bytes)}
+		}
+		return report.Rows(a.stdout, report.Text, []string{"file", "rows", "size"}, rows)
+	})
+}
