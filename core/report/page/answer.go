@@ -19,6 +19,7 @@ const mostFindings = 8
 type Answer struct {
 	Headline string
 	Lines    []Finding
+	Left     int // variants that have no line
 }
 
 // Finding is what is found of one variant.
@@ -73,7 +74,9 @@ func answer(p *Page) Answer {
 	if t.HasBaseline {
 		for _, v := range []stat.Verdict{stat.Better, stat.Worse, stat.NoDifference, stat.NotEnough} {
 			for _, r := range verdicts[v] {
-				if len(a.Lines) < mostFindings {
+				if len(a.Lines) == mostFindings {
+					a.Left++
+				} else {
 					a.Lines = append(a.Lines, Finding{named(r.Variant), string(v), change(r, metric) + probability(r.Columns[0].Judgement) + inFloor(r, metric), classOf[v]})
 				}
 			}

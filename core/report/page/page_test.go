@@ -244,6 +244,14 @@ func TestTheAnswerSaysWhatTheTableShows(t *testing.T) {
 			}
 		})
 	}
+	many := newStudy("study", "base")
+	many.add("base", .5)
+	for i := range 11 {
+		many.add(fmt.Sprint(i), .5)
+	}
+	if a := answer(many.page(t, nil)); len(a.Lines) != mostFindings || a.Left != 11-mostFindings {
+		t.Errorf("of 11 variants %d have a line and %d are left", len(a.Lines), a.Left)
+	}
 	s := newStudy("search", "")
 	s.add("a", .5)
 	s.add("b", .6)
@@ -334,8 +342,8 @@ func TestAPageWithoutItsDataSaysSo(t *testing.T) {
 		return nil, fault.New(fault.NotFound, "no plugin datasets/emoji").WithHint("build it")
 	}
 	html := written(t, s.page(t, gone))
-	if !strings.Contains(html, "could not be opened (no plugin datasets/emoji)") || !strings.Contains(html, "class 3") {
-		t.Error("the page does not say that there are no pictures, or names no classes by number")
+	if !strings.Contains(html, "could not be opened (no plugin datasets/emoji)") || !strings.Contains(html, "class 3") || !strings.Contains(html, "key/3") || strings.Contains(html, "Found by name") {
+		t.Error("the page does not say that there are no pictures, or what is shown without them")
 	}
 	s.guesses = map[string][]clip.Prediction{}
 	if html := written(t, s.page(t, album)); strings.Contains(html, `id="confusions"`) {
@@ -368,7 +376,7 @@ func TestSettingsThatDifferAreListed(t *testing.T) {
 	s.add("base", .5)
 	s.add("fast", .5)
 	specs := s.page(t, nil).Specs
-	if specs.Variant != "base" || len(specs.Others) != 1 || specs.Others[0].Brief() != "train.lr: 0.001 → 0.002" {
+	if specs.Variant != "base" || len(specs.Others) != 1 || fmt.Sprint(specs.Others[0].Settings) != "[{train.lr 0.001 0.002}]" {
 		t.Errorf("%+v", specs)
 	}
 }

@@ -121,6 +121,9 @@ func (o *Outcome) Name(class int) string {
 	return fmt.Sprintf("class %d", class)
 }
 
+// Key is the key of an example.
+func (o *Outcome) Key(index int) string { return o.Sides[0].rows[0][index].Key }
+
 // Picture is the data URI of an example; "" without one.
 func (o *Outcome) Picture(index int) template.URL { return o.pictures.of[index] }
 

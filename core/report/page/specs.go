@@ -26,18 +26,6 @@ type Difference struct {
 	Settings []Setting
 }
 
-// Brief is the difference in a line where it is short: "image.with.pool: attention → average".
-func (d Difference) Brief() string {
-	var parts []string
-	for _, s := range d.Settings {
-		parts = append(parts, fmt.Sprintf("%s: %s → %s", s.Key, s.Base, s.Own))
-	}
-	if brief := strings.Join(parts, ", "); len(brief) <= 120 {
-		return brief
-	}
-	return ""
-}
-
 // Setting is a key of a spec and its two values; "–" where it is not set.
 type Setting struct{ Key, Base, Own string }
 

@@ -4,21 +4,24 @@
   document.documentElement.classList.add("scripted");
   const data = JSON.parse(document.getElementById("data").textContent);
   const hidden = new Set(); // variants that the legend switched off
+  let pointed = null; // the variant whose button the pointer is on
 
   const colour = c => c === 0 ? "var(--base)" : c > 0 ? `var(--c${c})` : "var(--dim)";
   const symbols = ["circle", "square", "triangle", "diamond", "star", "cross", "wye", "times", "hexagon"];
   const symbol = c => symbols[Math.max(0, c)];
   const dash = c => c > 4 ? "5 3" : "none";
+  const faint = d => pointed !== null && d.variant !== pointed;
   const named = v => v || "runs without a variant";
   const clip = (text, n) => text.length > n ? text.slice(0, n - 1) + "…" : text;
   const short = m => m.name.replace(/^eval\//, "");
-  const tick = m => v => m.share ? +(100 * v).toPrecision(12) : d3.format("~s")(v);
+  const plain = v => Math.abs(v) >= 1e4 ? d3.format("~s")(v) : String(+v.toPrecision(6)).replace("-", "−");
+  const tick = m => v => m.share ? plain(100 * v) : plain(v);
   const value = m => v => v == null ? "–" : m.share ? (100 * v).toFixed(1) + " %" : d3.format(".4~g")(v);
   const signed = m => v => v == null ? "–" : (v < 0 ? "−" : "+") + (m.share ? (100 * Math.abs(v)).toFixed(1) + " pt" : d3.format(".3~g")(Math.abs(v)));
   const range = (f, low, high) => low == null ? "" : ` [${f(low)}, ${f(high)}]`;
   const axis = m => short(m) + (m.share ? " (%)" : "") + (m.lower ? ", lower is better" : "");
   const base = width => ({ width, style: { fontSize: "12px", background: "none", overflow: "visible" } });
-  const tipStyle = { fontSize: 13, lineWidth: 26, textPadding: 8 };
+  const tipStyle = { fill: "var(--panel)", stroke: "var(--dim)", fontSize: 13, lineWidth: 26, textPadding: 8 };
 
   // rows lays out a chart with one variant per row: names beside the rows, or above them where there is no room.
   function rows(width, names, marks, options) {
@@ -27,10 +30,12 @@
     const letters = Math.min(longest, narrow ? Math.floor(width / 7.5) : 26);
     return Plot.plot({
       ...base(width), ...options,
-      marginLeft: narrow ? 10 : 20 + 7 * letters, marginRight: 18, marginTop: narrow ? 4 : 10, marginBottom: 40,
+      marginLeft: narrow ? 10 : 20 + 7 * letters, marginRight: 18, marginTop: names.length > 14 ? 26 : narrow ? 4 : 10, marginBottom: 40,
       height: 48 + names.length * (narrow ? 58 : 38),
       x: { grid: true, nice: true, ...options.x }, y: { domain: names, label: null, axis: null, padding: 0.4, type: "band" },
       marks: [
+        ...(names.length > 14 ? [Plot.axisX({ anchor: "top", label: null, tickFormat: options.x.tickFormat, ticks: options.x.ticks })] : []),
+        Plot.axisX({ anchor: "bottom", tickFormat: options.x.tickFormat, ticks: options.x.ticks }),
         ...marks,
         narrow
           ? Plot.text(names, { y: d => d, text: d => clip(named(d), letters), frameAnchor: "left", textAnchor: "start", dy: -16, fill: "currentColor", stroke: "var(--bg)", strokeWidth: 4, title: named })
@@ -77,7 +82,7 @@
       Plot.tip(list, Plot.pointer({ y: "name", x: "value", title: d => `${named(d.name)}\n${f(d.value)}${range(f, d.low, d.high)}\n${d.verdict}${d.p == null ? "" : `, p = ${d3.format(".3f")(d.p)}`}, ${d.n} ${d.n === 1 ? "seed" : "seeds"}`, ...tipStyle })),
     );
     return rows(width, list.map(d => d.name), marks, {
-      x: { label: "difference" + (m.share ? " (points)" : "") + (m.lower ? ", lower is better" : ""), tickFormat: v => (v > 0 ? "+" : "") + String(tick(m)(v)).replace("-", "−"), ticks: width / 80 },
+      x: { label: "difference" + (m.share ? " (points)" : "") + (m.lower ? ", lower is better" : ""), tickFormat: v => (v > 0 ? "+" : "") + tick(m)(v), ticks: width / 80 },
       ariaLabel: "Difference from the baseline by variant", ariaDescription: list.map(d => `${named(d.name)} ${f(d.value)}, ${d.verdict}`).join("; "),
     });
   }
@@ -88,12 +93,12 @@
       ({ variant: s.variant, colour: s.colour, seeds: s.seeds, step, mean: s.mean[i], low: s.low[i], high: s.high[i] })));
     return Plot.plot({
       ...base(width), height: Math.max(200, Math.min(280, width * 0.66)), marginLeft: 44, marginRight: 12, marginBottom: 36, marginTop: 12,
-      x: { label: "step", ticks: width / 90, tickFormat: "~s" }, y: { label: null, grid: true, nice: true, tickFormat: tick(m), ticks: 5 },
+      x: { label: "step", ticks: width / 90, tickFormat: plain }, y: { label: null, grid: true, nice: true, tickFormat: tick(m), ticks: 5 },
       ariaLabel: `${short(m)} by step`,
       marks: [
-        Plot.areaY(points, { x: "step", y1: "low", y2: "high", z: "variant", fill: d => colour(d.colour), fillOpacity: 0.16 }),
+        Plot.areaY(points, { x: "step", y1: "low", y2: "high", z: "variant", fill: d => colour(d.colour), fillOpacity: d => faint(d) ? 0.03 : 0.16 }),
         ...d3.groups(points, d => d.variant).map(([, line]) =>
-          Plot.lineY(line, { x: "step", y: "mean", stroke: colour(line[0].colour), strokeDasharray: dash(line[0].colour), strokeWidth: 2 })),
+          Plot.lineY(line, { x: "step", y: "mean", stroke: colour(line[0].colour), strokeDasharray: dash(line[0].colour), strokeWidth: 2, strokeOpacity: faint(line[0]) ? 0.15 : 1 })),
         Plot.dot(points, Plot.pointer({ x: "step", y: "mean", r: 4, fill: d => colour(d.colour) })),
         Plot.tip(points, Plot.pointer({ x: "step", y: "mean", title: d => `${named(d.variant)}, step ${d3.format(",")(d.step)}\n${f(d.mean)}${d.seeds > 1 ? `\n${f(d.low)} to ${f(d.high)} over ${d.seeds} seeds` : ""}`, ...tipStyle })),
       ],
@@ -106,7 +111,10 @@
     { key: "seconds", label: "training time", axis: `training time (${unit.name})`, of: unit.of, text: v => d3.format(",.3~r")(v) + " " + unit.name },
     { key: "flops", label: "operations (estimate)", axis: "FLOP of the training (estimate)", of: 1, text: v => d3.format(".3~s")(v) + "FLOP" },
     { key: "parameters", label: "parameters", axis: "parameters", of: 1, text: v => d3.format(".4~s")(v) },
-  ].filter(c => data.runs.some(r => r[c.key] > 0));
+  ].filter(c => {
+    const [least, most] = d3.extent(data.runs.filter(r => r[c.key] > 0), r => r[c.key]);
+    return c.key === "seconds" || most > 1.001 * least; // what all runs cost alike says nothing
+  });
   let cost = costs[0];
 
   function costChart(width) {
@@ -119,8 +127,8 @@
       x: { label: cost.axis, grid: true, nice: true, ticks: width / 90, tickFormat: "~s" }, y: { label: axis(m), grid: true, nice: true, tickFormat: tick(m), ticks: 6 },
       ariaLabel: `${short(m)} against ${cost.label}`, ariaDescription: centres.map(c => `${named(c.variant)} ${f(c.value)} at ${cost.text(c.x)}`).join(", "),
       marks: [
-        Plot.dot(runs, { x: "x", y: "value", r: 3.5, symbol: r => symbol(r.colour), fill: r => colour(r.colour), fillOpacity: 0.5 }),
-        Plot.dot(centres, { x: "x", y: "value", r: 7, symbol: c => symbol(c.colour), fill: c => colour(c.colour), stroke: "var(--bg)", strokeWidth: 1.5 }),
+        Plot.dot(runs, { x: "x", y: "value", r: 3.5, symbol: r => symbol(r.colour), fill: r => colour(r.colour), fillOpacity: r => faint(r) ? 0.08 : 0.5 }),
+        Plot.dot(centres, { x: "x", y: "value", r: 7, symbol: c => symbol(c.colour), fill: c => colour(c.colour), fillOpacity: c => faint(c) ? 0.15 : 1, stroke: "var(--bg)", strokeWidth: 1.5 }),
         Plot.tip(runs, Plot.pointer({ x: "x", y: "value", title: r => `${named(r.variant)}, seed ${r.seed}\n${f(r.value)} for ${cost.text(r.x)}\nrun ${r.run}`, ...tipStyle })),
       ],
     });
@@ -142,6 +150,8 @@
   }));
   plots.forEach(p => observer.observe(p));
 
+  const again = () => plots.filter(p => p.dataset.chart === "curve" || p.dataset.chart === "cost").forEach(render);
+
   const legends = [...document.querySelectorAll("[data-legend]")];
   const coloured = new Map();
   for (const s of [...data.curves.flatMap(c => c.series), ...data.runs]) if (s.colour >= 0) coloured.set(s.variant, s.colour);
@@ -160,8 +170,11 @@
       button.addEventListener("click", () => {
         hidden.has(variant) ? hidden.delete(variant) : hidden.add(variant);
         legends.forEach(legend);
-        plots.filter(p => p.dataset.chart === "curve" || p.dataset.chart === "cost").forEach(render);
+        pointed = null;
+        again();
       });
+      button.addEventListener("pointerenter", e => { if (e.pointerType === "mouse" && !hidden.has(variant)) { pointed = variant; again(); } });
+      button.addEventListener("pointerleave", () => { if (pointed !== null) { pointed = null; again(); } });
       return button;
     }));
   }
@@ -170,6 +183,7 @@
   const select = document.querySelector("[data-cost]");
   if (select) {
     costs.forEach(c => select.add(new Option(c.label, c.key)));
+    if (costs.length < 2) select.closest(".controls").hidden = true;
     select.addEventListener("change", () => {
       cost = costs.find(c => c.key === select.value);
       plots.filter(p => p.dataset.chart === "cost").forEach(render);
