@@ -12,7 +12,8 @@
   const dash = c => c > 4 ? "5 3" : "none";
   const faint = d => pointed !== null && d.variant !== pointed;
   const named = v => v || "runs without a variant";
-  const clip = (text, n) => text.length > n ? text.slice(0, n - 1) + "…" : text;
+  // What tells long names apart is mostly at their end.
+  const clip = (text, n) => text.length > n ? text.slice(0, Math.floor(n / 3)) + "…" + text.slice(text.length - n + Math.floor(n / 3) + 1) : text;
   const short = m => m.name.replace(/^eval\//, "");
   const plain = v => Math.abs(v) >= 1e4 ? d3.format("~s")(v) : String(+v.toPrecision(6)).replace("-", "−");
   const tick = m => v => m.share ? plain(100 * v) : plain(v);
@@ -27,7 +28,7 @@
   function rows(width, names, marks, options) {
     const narrow = width < 480;
     const longest = Math.max(...names.map(n => named(n).length));
-    const letters = Math.min(longest, narrow ? Math.floor(width / 7.5) : 26);
+    const letters = Math.min(longest, narrow ? Math.floor(width / 7.5) : Math.floor(width / 16));
     return Plot.plot({
       ...base(width), ...options,
       marginLeft: narrow ? 10 : 20 + 7 * letters, marginRight: 18, marginTop: names.length > 14 ? 26 : narrow ? 4 : 10, marginBottom: 40,
