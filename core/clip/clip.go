@@ -18,7 +18,7 @@
 //	txt, t2    := text.Forward(batch.Captions, Train)    [B, D] unit rows
 //	r          := loss.Compute(img, txt)                 value, dImg, dTxt
 //	image.Backward(t1, r.DImage); text.Backward(t2, r.DText)
-//	norm²      := image.GradNorm() + text.GradNorm() + loss.GradNorm()
+//	norm²      := image.GradNorm() + text.GradNorm() + loss.GradNorm() (or along with the gradients: BackwardNormer)
 //	Step(lr, scale) on all three, scale = min(1, max_norm/norm)
 //
 // Gradient accumulation follows GradCache (Gao et al. 2021, arXiv 2101.06983): every micro-batch is
@@ -195,6 +195,19 @@ type Encoder interface {
 	// Discard uses a ticket up without a Backward; unknown tickets are ignored.
 	Discard(context.Context, Ticket) error
 	Close() error
+}
+
+// BackwardNormer is an encoder that gives the gradient's norm with the last gradient before a Step, which
+// saves a call where calls are dear: the trainer's end of another process. Plugins need not implement it.
+type BackwardNormer interface {
+	// BackwardNorm is Backward followed by GradNorm.
+	BackwardNorm(ctx context.Context, t Ticket, grad *tensor.Tensor) (sumOfSquares float64, err error)
+}
+
+// ComputeNormer is likewise for a loss.
+type ComputeNormer interface {
+	// ComputeNorm is Compute followed by GradNorm.
+	ComputeNorm(context.Context, LossRequest) (r *LossResult, sumOfSquares float64, err error)
 }
 
 // Meter is an encoder or a loss that counts its work. It is optional.

@@ -374,9 +374,11 @@ func (m *meter) bench(s *spec.Spec, peak float64) *Bench {
 		b.Breakdown = append(b.Breakdown, Cost{Part: part, MS: ms, Share: ms / b.StepMS, Plugin: inside})
 	}
 	for _, role := range []string{roleImage, roleText} {
-		for _, part := range [][2]string{{"Forward", "forward"}, {"Backward", "backward"}, {"GradNorm", "grad norm"}, {"Step", "step"}} {
-			add(role+" "+part[1], true, func(x measured) time.Duration { return x.inside[role+" "+part[0]] })
-		}
+		add(role+" forward", true, func(x measured) time.Duration { return x.inside[role+" Forward"] })
+		add(role+" backward", true, func(x measured) time.Duration { // with the norm, whichever call gave it
+			return x.inside[role+" Backward"] + x.inside[role+" GradNorm"]
+		})
+		add(role+" step", true, func(x measured) time.Duration { return x.inside[role+" Step"] })
 	}
 	add("loss", true, func(x measured) time.Duration {
 		return x.inside[roleLoss+" Compute"] + x.inside[roleLoss+" GradNorm"] + x.inside[roleLoss+" Step"]

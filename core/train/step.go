@@ -44,28 +44,17 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 	}
 
 	var loss *clip.LossResult
+	var squares norms
 	if t.micro == 1 {
-		loss, err = t.whole(ctx, micros[0], lap)
+		loss, err = t.whole(ctx, micros[0], &squares, lap)
 	} else {
-		loss, err = t.accumulated(ctx, micros, lap)
+		loss, err = t.accumulated(ctx, micros, &squares, lap)
 	}
 	if err != nil {
 		return r, err
 	}
 	r.Loss, r.Parts, r.Scalars = loss.Value, loss.Parts, loss.Scalars
 
-	trainables := []clip.Trainable{t.parts.Image, t.parts.Text, t.parts.Loss}
-	var squares [3]float64
-	err = t.each(ctx, len(trainables), func(ctx context.Context, i int) (err error) {
-		if t.frozen(i) {
-			return nil
-		}
-		squares[i], err = trainables[i].GradNorm(ctx)
-		return err
-	})
-	if err != nil {
-		return r, err
-	}
 	total := 0.0
 	for i, s := range squares {
 		r.TowerNorms[i] = math.Sqrt(s)
@@ -81,7 +70,7 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 	if t.cfg.MaxGradNorm > 0 && r.GradNorm > t.cfg.MaxGradNorm {
 		scale = t.cfg.MaxGradNorm / r.GradNorm
 	}
-	lap(PhaseNorm)
+	trainables := []clip.Trainable{t.parts.Image, t.parts.Text, t.parts.Loss}
 	err = t.each(ctx, len(trainables), func(ctx context.Context, i int) error {
 		if t.frozen(i) {
 			return nil
@@ -93,28 +82,31 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 	return r, err
 }
 
+// norms are the sums of squares of the gradients of image tower, text tower and loss.
+type norms [3]float64
+
 // whole is a step's forward, loss and backward when the batch is one micro-batch.
-func (t *Trainer) whole(ctx context.Context, b *micro, lap func(Phase)) (*clip.LossResult, error) {
+func (t *Trainer) whole(ctx context.Context, b *micro, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
 	embs, tickets, err := t.forward(ctx, b, clip.Train, 0, false)
 	defer freeAll(embs[:])
 	if err != nil {
 		return nil, err
 	}
 	lap(PhaseForward)
-	loss, err := t.loss(ctx, embs)
+	loss, err := t.loss(ctx, embs, squares)
 	if err != nil {
 		return nil, err
 	}
 	defer freeAll([]*tensor.Tensor{loss.DImage, loss.DText})
 	lap(PhaseLoss)
-	err = t.backward(ctx, tickets, [2]*tensor.Tensor{loss.DImage, loss.DText})
+	err = t.backward(ctx, tickets, [2]*tensor.Tensor{loss.DImage, loss.DText}, squares)
 	lap(PhaseBackward)
 	return loss, err
 }
 
 // accumulated is the same in micro-batches, with the gradient of the whole batch (GradCache, Gao et
 // al. 2021): embed all, one loss, then forward and backward each.
-func (t *Trainer) accumulated(ctx context.Context, micros microBatches, lap func(Phase)) (*clip.LossResult, error) {
+func (t *Trainer) accumulated(ctx context.Context, micros microBatches, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
 	var whole [2]*tensor.Tensor // [B, D]
 	for i, b := range micros {
 		embs, _, err := t.forward(ctx, b, clip.Embed, i, false)
@@ -131,7 +123,7 @@ func (t *Trainer) accumulated(ctx context.Context, micros microBatches, lap func
 		}
 	}
 	lap(PhaseForward)
-	loss, err := t.loss(ctx, whole)
+	loss, err := t.loss(ctx, whole, squares)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +142,11 @@ func (t *Trainer) accumulated(ctx context.Context, micros microBatches, lap func
 			part[m] = tensor.New(tensor.F32, len(b.Keys), g.Shape[1])
 			copy(part[m].Data, g.Data[i*len(part[m].Data):])
 		}
-		if err := t.backward(ctx, tickets, part); err != nil {
+		var last *norms
+		if i == len(micros)-1 {
+			last = squares
+		}
+		if err := t.backward(ctx, tickets, part, last); err != nil {
 			return nil, err
 		}
 		lap(PhaseBackward)
@@ -187,18 +183,29 @@ func (t *Trainer) forward(ctx context.Context, b *micro, mode clip.Mode, micro i
 // frozen says of image tower, text tower and loss, by place, that there is nothing to train in it.
 func (t *Trainer) frozen(i int) bool { return i < len(t.parts.Frozen) && t.parts.Frozen[i] }
 
-func (t *Trainer) backward(ctx context.Context, tickets [2]clip.Ticket, grads [2]*tensor.Tensor) error {
+// backward gives the towers their gradients, the last of the step when it is to fill in squares.
+func (t *Trainer) backward(ctx context.Context, tickets [2]clip.Ticket, grads [2]*tensor.Tensor, squares *norms) error {
 	towers := t.towers()
-	return t.each(ctx, 2, func(ctx context.Context, i int) error {
+	return t.each(ctx, 2, func(ctx context.Context, i int) (err error) {
+		e := towers[i]
 		if t.frozen(i) {
 			return nil
 		}
-		return towers[i].Backward(ctx, tickets[i], grads[i])
+		if n, ok := e.(clip.BackwardNormer); ok && squares != nil {
+			squares[i], err = n.BackwardNorm(ctx, tickets[i], grads[i])
+			return err
+		}
+		if err = e.Backward(ctx, tickets[i], grads[i]); err == nil && squares != nil {
+			squares[i], err = e.GradNorm(ctx)
+		}
+		return err
 	})
 }
 
-func (t *Trainer) loss(ctx context.Context, embs [2]*tensor.Tensor) (*clip.LossResult, error) {
-	r, err := t.parts.Loss.Compute(ctx, clip.LossRequest{Image: embs[0], Text: embs[1], Train: true})
+// loss computes the loss of the whole batch and, as nothing is added to its gradient, the norm.
+func (t *Trainer) loss(ctx context.Context, embs [2]*tensor.Tensor, squares *norms) (*clip.LossResult, error) {
+	r, sum, err := t.computeNorm(ctx, clip.LossRequest{Image: embs[0], Text: embs[1], Train: true})
+	squares[2] = sum
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +215,22 @@ func (t *Trainer) loss(ctx context.Context, embs [2]*tensor.Tensor) (*clip.LossR
 			WithHint("lower train.lr, raise train.warmup_steps or set train.max_grad_norm: 1")
 	}
 	return r, nil
+}
+
+func (t *Trainer) computeNorm(ctx context.Context, q clip.LossRequest) (*clip.LossResult, float64, error) {
+	if n, ok := t.parts.Loss.(clip.ComputeNormer); ok {
+		return n.ComputeNorm(ctx, q)
+	}
+	r, err := t.parts.Loss.Compute(ctx, q)
+	if err != nil {
+		return nil, 0, err
+	}
+	sum, err := t.parts.Loss.GradNorm(ctx)
+	if err != nil {
+		freeAll([]*tensor.Tensor{r.DImage, r.DText})
+		return nil, 0, err
+	}
+	return r, sum, nil
 }
 
 func (t *Trainer) towers() [2]clip.Encoder { return [2]clip.Encoder{t.parts.Image, t.parts.Text} }

@@ -65,13 +65,12 @@ const (
 	PhaseForward
 	PhaseLoss
 	PhaseBackward
-	PhaseNorm
 	PhaseStep
 	PhaseRecord
 	Phases
 )
 
-var phaseNames = [Phases]string{"data", "forward", "loss", "backward", "norm", "step", "record"}
+var phaseNames = [Phases]string{"data", "forward", "loss", "backward", "step", "record"}
 
 // String is the name of the phase in one word.
 func (p Phase) String() string { return phaseNames[p] }

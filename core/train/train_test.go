@@ -344,3 +344,58 @@ func TestAFrozenTowerIsForwardedOnly(t *testing.T) {
 type motionless struct{ *linear }
 
 func (m *motionless) Step(context.Context, int, float64, float64) error { clear(m.g); return nil }
+
+// remote tells norms as a plugin's client does: with the last gradient, not apart.
+type remote struct {
+	*linear
+	t     *testing.T
+	norms int
+}
+
+func (r *remote) BackwardNorm(ctx context.Context, ticket clip.Ticket, grad *tensor.Tensor) (float64, error) {
+	r.norms++
+	err := r.Backward(ctx, ticket, grad)
+	return squares(r.g), err
+}
+
+func (r *remote) GradNorm(context.Context) (float64, error) {
+	r.t.Error("asked for a norm that was told")
+	return 0, nil
+}
+
+type remoteLoss struct {
+	*clipLoss
+	t *testing.T
+}
+
+func (l *remoteLoss) ComputeNorm(ctx context.Context, q clip.LossRequest) (*clip.LossResult, float64, error) {
+	r, err := l.Compute(ctx, q)
+	return r, squares(l.g), err
+}
+
+func (l *remoteLoss) GradNorm(context.Context) (float64, error) {
+	l.t.Error("asked for a norm that was told")
+	return 0, nil
+}
+
+func TestNormsToldWithTheGradientsGiveTheSameBits(t *testing.T) {
+	for _, micro := range []int{12, 3} {
+		cfg := config("")
+		cfg.MicroBatchSize, cfg.Parallel = micro, true
+		asked, told := parts(), parts()
+		run(t, cfg, asked, newMemory(), train.Hooks{}, nil, "")
+		want := weightsOf(asked)
+
+		image, text, loss := told.Image.(*linear), told.Text.(*linear), told.Loss.(*clipLoss)
+		tower := &remote{linear: image, t: t}
+		p := told
+		p.Image, p.Text, p.Loss = tower, &remote{linear: text, t: t}, &remoteLoss{loss, t}
+		run(t, cfg, p, newMemory(), train.Hooks{}, nil, "")
+		if !slices.Equal(weightsOf(told), want) {
+			t.Errorf("micro_batch_size %d: weights differ", micro)
+		}
+		if tower.norms != cfg.Steps {
+			t.Errorf("micro_batch_size %d: %d norms in %d steps", micro, tower.norms, cfg.Steps)
+		}
+	}
+}

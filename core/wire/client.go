@@ -63,6 +63,14 @@ func (t *trainableClient) GradNorm(ctx context.Context) (float64, error) {
 	return r.GetSumOfSquares(), err
 }
 
+// norm is a sum of squares that another method's answer brought, or else the plugin's answer to GradNorm.
+func (t *trainableClient) norm(ctx context.Context, known *float64) (float64, error) {
+	if known != nil {
+		return *known, nil
+	}
+	return t.GradNorm(ctx)
+}
+
 func (t *trainableClient) Step(ctx context.Context, step int, lr, scale float64) error {
 	q := &pb.StepRequest{Step: int64(step), Lr: lr, Scale: scale}
 	_, err := call(ctx, t.conn.lease(), "Step", t.rpc.Step, q)
@@ -141,16 +149,29 @@ func (e *encoderClient) Forward(ctx context.Context, q clip.ForwardRequest) (*te
 }
 
 func (e *encoderClient) Backward(ctx context.Context, ticket clip.Ticket, grad *tensor.Tensor) error {
+	_, err := e.backward(ctx, ticket, grad, false)
+	return err
+}
+
+// BackwardNorm implements clip.BackwardNormer.
+func (e *encoderClient) BackwardNorm(ctx context.Context, ticket clip.Ticket, grad *tensor.Tensor) (float64, error) {
+	r, err := e.backward(ctx, ticket, grad, true)
+	if err != nil {
+		return 0, err
+	}
+	return e.norm(ctx, r.SumOfSquares)
+}
+
+func (e *encoderClient) backward(ctx context.Context, ticket clip.Ticket, grad *tensor.Tensor, norm bool) (*pb.Done, error) {
 	if grad == nil {
-		return fault.New(fault.Invalid, "backward without a gradient").WithPlugin(e.conn.name)
+		return nil, fault.New(fault.Invalid, "backward without a gradient").WithPlugin(e.conn.name)
 	}
 	use := e.conn.lease()
 	g, err := use.in(grad)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = call(ctx, use, "Backward", e.rpc.Backward, &pb.BackwardRequest{Ticket: uint64(ticket), Grad: g})
-	return err
+	return call(ctx, use, "Backward", e.rpc.Backward, &pb.BackwardRequest{Ticket: uint64(ticket), Grad: g, GradNorm: norm})
 }
 
 func (e *encoderClient) Discard(ctx context.Context, ticket clip.Ticket) error {
@@ -175,11 +196,33 @@ func (l *lossClient) Configure(ctx context.Context, cfg clip.LossConfig) (clip.L
 }
 
 func (l *lossClient) Compute(ctx context.Context, q clip.LossRequest) (*clip.LossResult, error) {
+	r, _, err := l.compute(ctx, q, false)
+	return r, err
+}
+
+// ComputeNorm implements clip.ComputeNormer.
+func (l *lossClient) ComputeNorm(ctx context.Context, q clip.LossRequest) (*clip.LossResult, float64, error) {
+	r, known, err := l.compute(ctx, q, true)
+	if err != nil {
+		return nil, 0, err
+	}
+	sum, err := l.norm(ctx, known)
+	if err != nil {
+		r.DImage.Free()
+		r.DText.Free()
+		return nil, 0, err
+	}
+	return r, sum, nil
+}
+
+// compute gives the sum of squares too, when it was asked for and the plugin's answer has it.
+func (l *lossClient) compute(ctx context.Context, q clip.LossRequest, norm bool) (*clip.LossResult, *float64, error) {
 	if q.Image == nil || q.Text == nil {
-		return nil, fault.New(fault.Invalid, "loss of a missing embedding").WithPlugin(l.conn.name)
+		return nil, nil, fault.New(fault.Invalid, "loss of a missing embedding").WithPlugin(l.conn.name)
 	}
 	use := l.conn.lease()
-	request := &pb.LossRequest{Train: q.Train, PerSample: q.PerSample}
+	request := &pb.LossRequest{Train: q.Train, PerSample: q.PerSample, GradNorm: norm}
+	var sum *float64
 	var dImage, dText *tensor.Tensor
 	result, err := func() (*clip.LossResult, error) {
 		var err error
@@ -202,6 +245,7 @@ func (l *lossClient) Compute(ctx context.Context, q clip.LossRequest) (*clip.Los
 			return nil, err
 		}
 		out := lossResultIn(r)
+		sum = r.SumOfSquares
 		if q.Train {
 			if out.DImage, err = l.conn.result("image gradient", r.DImage, request.OutImage, dImage); err != nil {
 				return nil, err
@@ -216,9 +260,9 @@ func (l *lossClient) Compute(ctx context.Context, q clip.LossRequest) (*clip.Los
 		use.release() // nothing is left in it when the call was made
 		dImage.Free()
 		dText.Free()
-		return nil, err
+		return nil, nil, err
 	}
-	return result, nil
+	return result, sum, nil
 }
 
 func (l *lossClient) Close() error { return closeOnce(&l.close, l.conn, l.rpc.Close) }

@@ -258,6 +258,15 @@ func (t *trainableServer) GradNorm(ctx context.Context, _ *pb.Empty) (*pb.GradNo
 	})
 }
 
+// norm is GradNorm for an answer to another method, when the request asks for it.
+func (t *trainableServer) norm(ctx context.Context, wanted bool) (*float64, error) {
+	if !wanted {
+		return nil, nil
+	}
+	sum, err := t.impl.GradNorm(ctx)
+	return &sum, err
+}
+
 func (t *trainableServer) Step(ctx context.Context, q *pb.StepRequest) (*pb.Done, error) {
 	return handle(ctx, t.s, using, onThread, func() (*pb.Done, error) {
 		return done(nil, func() error { return t.impl.Step(ctx, int(q.Step), q.Lr, q.Scale) })

@@ -57,7 +57,16 @@ func (e *encoderServer) Backward(ctx context.Context, q *pb.BackwardRequest) (*p
 		if grad == nil {
 			return nil, missing("the gradient")
 		}
-		return done(e.impl, func() error { return e.impl.Backward(ctx, clip.Ticket(q.Ticket), grad) })
+		var sum *float64
+		out, err := done(e.impl, func() error {
+			err := e.impl.Backward(ctx, clip.Ticket(q.Ticket), grad)
+			if err == nil {
+				sum, err = e.norm(ctx, q.GradNorm)
+			}
+			return err
+		})
+		out.SumOfSquares = sum
+		return out, err
 	})
 }
 
@@ -102,6 +111,10 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 		}
 		span := begin(l.impl)
 		r, err := l.impl.Compute(ctx, clip.LossRequest{Image: image, Text: text, Train: q.Train, PerSample: q.PerSample})
+		var sum *float64
+		if err == nil {
+			sum, err = l.norm(ctx, q.GradNorm)
+		}
 		start, took, work := span.end()
 		if err != nil {
 			return nil, err
@@ -110,7 +123,7 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 			return nil, fault.New(fault.Internal, "the loss gave neither a result nor an error")
 		}
 		out := lossResultOut(r)
-		out.StartNanos, out.KernelNanos, out.Work = start, took, work
+		out.StartNanos, out.KernelNanos, out.Work, out.SumOfSquares = start, took, work, sum
 		if !q.Train {
 			r.DImage.Free()
 			r.DText.Free()

@@ -171,10 +171,13 @@ func (*Empty) Descriptor() ([]byte, []int) {
 }
 
 type Done struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
-	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
-	Work          float64                `protobuf:"fixed64,13,opt,name=work,proto3" json:"work,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// sum_of_squares is what GradNorm would answer now, in the answer to a Backward with grad_norm. Optional:
+	// a plugin that leaves it out is asked.
+	SumOfSquares  *float64 `protobuf:"fixed64,1,opt,name=sum_of_squares,json=sumOfSquares,proto3,oneof" json:"sum_of_squares,omitempty"`
+	KernelNanos   int64    `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64    `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	Work          float64  `protobuf:"fixed64,13,opt,name=work,proto3" json:"work,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -207,6 +210,13 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
 	return file_tandem_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Done) GetSumOfSquares() float64 {
+	if x != nil && x.SumOfSquares != nil {
+		return *x.SumOfSquares
+	}
+	return 0
 }
 
 func (x *Done) GetKernelNanos() int64 {
@@ -1268,9 +1278,11 @@ func (x *ForwardResponse) GetWork() float64 {
 }
 
 type BackwardRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ticket        uint64                 `protobuf:"varint,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
-	Grad          *Tensor                `protobuf:"bytes,2,opt,name=grad,proto3" json:"grad,omitempty"` // f32 [B, D]
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Ticket uint64                 `protobuf:"varint,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Grad   *Tensor                `protobuf:"bytes,2,opt,name=grad,proto3" json:"grad,omitempty"` // f32 [B, D]
+	// grad_norm says that this is the last gradient before a Step: the answer may bring sum_of_squares.
+	GradNorm      bool `protobuf:"varint,3,opt,name=grad_norm,json=gradNorm,proto3" json:"grad_norm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1317,6 +1329,13 @@ func (x *BackwardRequest) GetGrad() *Tensor {
 		return x.Grad
 	}
 	return nil
+}
+
+func (x *BackwardRequest) GetGradNorm() bool {
+	if x != nil {
+		return x.GradNorm
+	}
+	return false
 }
 
 type DiscardRequest struct {
@@ -1688,6 +1707,7 @@ type LossRequest struct {
 	// out_image and out_text are where the gradients are to be written; absent: give them inline.
 	OutImage      *Tensor `protobuf:"bytes,5,opt,name=out_image,json=outImage,proto3" json:"out_image,omitempty"`
 	OutText       *Tensor `protobuf:"bytes,6,opt,name=out_text,json=outText,proto3" json:"out_text,omitempty"`
+	GradNorm      bool    `protobuf:"varint,7,opt,name=grad_norm,json=gradNorm,proto3" json:"grad_norm,omitempty"` // as in BackwardRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1764,6 +1784,13 @@ func (x *LossRequest) GetOutText() *Tensor {
 	return nil
 }
 
+func (x *LossRequest) GetGradNorm() bool {
+	if x != nil {
+		return x.GradNorm
+	}
+	return false
+}
+
 type Floats struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Values        []float32              `protobuf:"fixed32,1,rep,packed,name=values,proto3" json:"values,omitempty"`
@@ -1816,6 +1843,7 @@ type LossResponse struct {
 	Parts         map[string]float64     `protobuf:"bytes,4,rep,name=parts,proto3" json:"parts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	Scalars       map[string]float64     `protobuf:"bytes,5,rep,name=scalars,proto3" json:"scalars,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	PerSample     map[string]*Floats     `protobuf:"bytes,6,rep,name=per_sample,json=perSample,proto3" json:"per_sample,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	SumOfSquares  *float64               `protobuf:"fixed64,7,opt,name=sum_of_squares,json=sumOfSquares,proto3,oneof" json:"sum_of_squares,omitempty"` // as in Done
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
 	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	Work          float64                `protobuf:"fixed64,13,opt,name=work,proto3" json:"work,omitempty"`
@@ -1893,6 +1921,13 @@ func (x *LossResponse) GetPerSample() map[string]*Floats {
 		return x.PerSample
 	}
 	return nil
+}
+
+func (x *LossResponse) GetSumOfSquares() float64 {
+	if x != nil && x.SumOfSquares != nil {
+		return *x.SumOfSquares
+	}
+	return 0
 }
 
 func (x *LossResponse) GetKernelNanos() int64 {
@@ -2850,12 +2885,14 @@ var File_tandem_proto protoreflect.FileDescriptor
 const file_tandem_proto_rawDesc = "" +
 	"\n" +
 	"\ftandem.proto\x12\ttandem.v1\"\a\n" +
-	"\x05Empty\"^\n" +
-	"\x04Done\x12!\n" +
+	"\x05Empty\"\x9c\x01\n" +
+	"\x04Done\x12)\n" +
+	"\x0esum_of_squares\x18\x01 \x01(\x01H\x00R\fsumOfSquares\x88\x01\x01\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\x12\x12\n" +
-	"\x04work\x18\r \x01(\x01R\x04work\" \n" +
+	"\x04work\x18\r \x01(\x01R\x04workB\x11\n" +
+	"\x0f_sum_of_squares\" \n" +
 	"\x0eProfileRequest\x12\x0e\n" +
 	"\x02on\x18\x01 \x01(\bR\x02on\"X\n" +
 	"\x0fProfileResponse\x12\x14\n" +
@@ -2948,10 +2985,11 @@ const file_tandem_proto_rawDesc = "" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\x12\x12\n" +
-	"\x04work\x18\r \x01(\x01R\x04work\"P\n" +
+	"\x04work\x18\r \x01(\x01R\x04work\"m\n" +
 	"\x0fBackwardRequest\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\x04R\x06ticket\x12%\n" +
-	"\x04grad\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x04grad\"(\n" +
+	"\x04grad\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x04grad\x12\x1b\n" +
+	"\tgrad_norm\x18\x03 \x01(\bR\bgradNorm\"(\n" +
 	"\x0eDiscardRequest\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\x04R\x06ticket\"|\n" +
 	"\x10GradNormResponse\x12$\n" +
@@ -2981,7 +3019,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
-	"startNanos\"\xf0\x01\n" +
+	"startNanos\"\x8d\x02\n" +
 	"\vLossRequest\x12'\n" +
 	"\x05image\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\x05image\x12%\n" +
 	"\x04text\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x04text\x12\x14\n" +
@@ -2989,9 +3027,10 @@ const file_tandem_proto_rawDesc = "" +
 	"\n" +
 	"per_sample\x18\x04 \x01(\bR\tperSample\x12.\n" +
 	"\tout_image\x18\x05 \x01(\v2\x11.tandem.v1.TensorR\boutImage\x12,\n" +
-	"\bout_text\x18\x06 \x01(\v2\x11.tandem.v1.TensorR\aoutText\" \n" +
+	"\bout_text\x18\x06 \x01(\v2\x11.tandem.v1.TensorR\aoutText\x12\x1b\n" +
+	"\tgrad_norm\x18\a \x01(\bR\bgradNorm\" \n" +
 	"\x06Floats\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\x02R\x06values\"\xda\x04\n" +
+	"\x06values\x18\x01 \x03(\x02R\x06values\"\x98\x05\n" +
 	"\fLossResponse\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\x01R\x05value\x12*\n" +
 	"\ad_image\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x06dImage\x12(\n" +
@@ -2999,7 +3038,8 @@ const file_tandem_proto_rawDesc = "" +
 	"\x05parts\x18\x04 \x03(\v2\".tandem.v1.LossResponse.PartsEntryR\x05parts\x12>\n" +
 	"\ascalars\x18\x05 \x03(\v2$.tandem.v1.LossResponse.ScalarsEntryR\ascalars\x12E\n" +
 	"\n" +
-	"per_sample\x18\x06 \x03(\v2&.tandem.v1.LossResponse.PerSampleEntryR\tperSample\x12!\n" +
+	"per_sample\x18\x06 \x03(\v2&.tandem.v1.LossResponse.PerSampleEntryR\tperSample\x12)\n" +
+	"\x0esum_of_squares\x18\a \x01(\x01H\x00R\fsumOfSquares\x88\x01\x01\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\x12\x12\n" +
@@ -3013,7 +3053,8 @@ const file_tandem_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\x1aO\n" +
 	"\x0ePerSampleEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12'\n" +
-	"\x05value\x18\x02 \x01(\v2\x11.tandem.v1.FloatsR\x05value:\x028\x01\"\xa7\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x11.tandem.v1.FloatsR\x05value:\x028\x01B\x11\n" +
+	"\x0f_sum_of_squares\"\xa7\x01\n" +
 	"\aAugment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tscale_min\x18\x02 \x01(\x01R\bscaleMin\x12\x1b\n" +
@@ -3286,7 +3327,9 @@ func file_tandem_proto_init() {
 	if File_tandem_proto != nil {
 		return
 	}
+	file_tandem_proto_msgTypes[1].OneofWrappers = []any{}
 	file_tandem_proto_msgTypes[12].OneofWrappers = []any{}
+	file_tandem_proto_msgTypes[25].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

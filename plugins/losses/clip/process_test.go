@@ -49,13 +49,17 @@ func TestThroughThePluginProcess(t *testing.T) {
 	image, text := unit(30, 5, 2), unit(31, 5, 2)
 	compute(t, here, tensor.FromF32([]float32{.9, .1, .1, .9, .9, -.1}, 3, 2), tensor.FromF32([]float32{.8, .2, .2, .8, 1, 0}, 3, 2))
 	for step := 1; step <= 3; step++ { // another batch size, and the same bits as without a process
-		a, b := compute(t, l, image, text), compute(t, here, image, text)
+		a, told, err := l.(clip.ComputeNormer).ComputeNorm(ctx, clip.LossRequest{Image: image, Text: text, Train: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := compute(t, here, image, text)
 		if a.Value != b.Value || string(a.DImage.Data) != string(b.DImage.Data) || string(a.DText.Data) != string(b.DText.Data) {
 			t.Errorf("step %d: %v through the process, %v without", step, a.Value, b.Value)
 		}
 		x, err := l.GradNorm(ctx)
-		if y, _ := here.GradNorm(ctx); err != nil || x != y {
-			t.Errorf("step %d: gradient %v (%v), want %v", step, x, err, y)
+		if y, _ := here.GradNorm(ctx); err != nil || x != y || told != y {
+			t.Errorf("step %d: gradient %v, with the loss %v (%v), want %v", step, x, told, err, y)
 		}
 		for _, each := range []clip.Loss{l, here} {
 			if err := each.Step(ctx, step, .01, 1); err != nil {
