@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"embed"
 	"io/fs"
+	"os"
 	"strconv"
 	"sync"
+	"time"
 
 	"tandem/core/fault"
 )
@@ -76,6 +78,11 @@ func migrate(conn *sql.Conn, path string) error {
 			if have > want {
 				return newerFault(path, have)
 			}
+			if have > 0 && have < want {
+				if err := unused(conn, path, have); err != nil {
+					return err
+				}
+			}
 			for i := have; i < want; i++ {
 				if _, err := conn.ExecContext(ctx, migrations()[i]); err != nil {
 					return err
@@ -92,6 +99,28 @@ func migrate(conn *sql.Conn, path string) error {
 		}
 		return err
 	})
+}
+
+// unused refuses to change the schema under an older program that is writing a run.
+func unused(conn *sql.Conn, path string, version int) error {
+	host, _ := os.Hostname()
+	rows, err := conn.QueryContext(context.Background(), "SELECT key, host, pid, process, heartbeat_ms FROM run WHERE status = 'running'")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key string
+		var p process
+		if err := rows.Scan(&key, &p.host, &p.pid, &p.token, &p.heartbeat); err != nil {
+			return err
+		}
+		if p.alive(host, time.Now().UnixMilli()) {
+			return fault.New(fault.Conflict, "results database %s: process %d on %s writes run %s with an older tandem, whose schema %d this one would change",
+				path, p.pid, p.host, key, version).WithHint("wait until the run has ended, or use the tandem that it began with")
+		}
+	}
+	return rows.Err()
 }
 
 func newerFault(path string, version int) error {

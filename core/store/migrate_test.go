@@ -1,11 +1,14 @@
 package store
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tandem/core/fault"
 )
 
 // older makes a database of an older schema that holds a run with one point.
@@ -54,4 +57,21 @@ func TestOlderSchemasKeepWhatTheyHold(t *testing.T) {
 			t.Errorf("from schema %d: %s", version, diff)
 		}
 	}
+}
+
+func TestAnOlderSchemaStaysWhileItIsWrittenTo(t *testing.T) {
+	path := older(t, 2)
+	old, err := openWriter(path)
+	must(t, err)
+	host, _ := os.Hostname()
+	_, err = old.Exec("UPDATE run SET status = 'running', host = ?, pid = ?, process = ? WHERE id = 2", host, os.Getpid(), processToken(os.Getpid()))
+	must(t, err)
+	_, err = Open(path)
+	wantKind(t, err, fault.Conflict)
+	_, err = old.Exec("UPDATE run SET status = 'done'")
+	must(t, err)
+	must(t, old.Close())
+	db, err := Open(path)
+	must(t, err)
+	must(t, db.Close())
 }
