@@ -71,12 +71,13 @@ func (l Lab) observed(ctx context.Context, s *spec.Spec, logDir string, fresh bo
 	if m.bench != nil {
 		m.bench.session = m.session
 	}
+	session := m.session // m is nil after an error
 	defer func() {
 		switch {
-		case err != nil && m.bench != nil:
-			m.bench.Close()
+		case err != nil && l.bench != nil:
+			l.bench.Close()
 		case err != nil:
-			_ = m.session.Close()
+			_ = session.Close()
 		}
 	}()
 	at := func(role string) host.StartOptions {
