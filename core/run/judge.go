@@ -40,9 +40,7 @@ func (c *scheduler) judge(ctx context.Context, trial int, claim store.Claim, w W
 	j.settings, j.metric = c.sweep.Stop, c.sweep.Stop.Metric
 	if claim.Resumed { // what it recorded before
 		points, _ := c.reader.Curve(ctx, claim.ID, j.metric)
-		for _, p := range points {
-			j.own = append(j.own, sweep.Point{Step: p.Step, Value: float64(p.Value)})
-		}
+		j.own = curve(points)
 	}
 	identities := map[string]bool{}
 	for i, other := range c.sweep.Trials {
@@ -55,18 +53,22 @@ func (c *scheduler) judge(ctx context.Context, trial int, claim store.Claim, w W
 		}
 		var curves []sweep.Curve
 		for identity, points := range all {
-			if !identities[identity] {
-				continue
+			if identities[identity] {
+				curves = append(curves, curve(points))
 			}
-			var curve sweep.Curve
-			for _, p := range points {
-				curve = append(curve, sweep.Point{Step: p.Step, Value: float64(p.Value)})
-			}
-			curves = append(curves, curve)
 		}
 		return curves, nil
 	}
 	return j
+}
+
+// curve is points as a rule takes them.
+func curve(points []store.Point) sweep.Curve {
+	c := make(sweep.Curve, len(points))
+	for i, p := range points {
+		c[i] = sweep.Point{Step: p.Step, Value: float64(p.Value)}
+	}
+	return c
 }
 
 // Began implements Watcher: now it is known how many steps an epoch has.
