@@ -1,4 +1,5 @@
 -- Sweeps: what an experiment means to fill, by identity; runs that an early-stopping rule ended.
+-- The views over runs and cells that are dropped here are made anew by 0004.
 
 DROP VIEW v_runs;
 DROP VIEW v_final;
@@ -23,27 +24,6 @@ ALTER TABLE trial ADD COLUMN levels TEXT NOT NULL DEFAULT '{}';        -- JSON, 
 ALTER TABLE trial ADD COLUMN position INTEGER NOT NULL DEFAULT 0;      -- in the order of the design
 CREATE INDEX trial_by_identity ON trial (identity);
 
-CREATE VIEW v_runs AS
-SELECT
-  r.key AS run_id, e.name AS experiment, r.variant, r.seed, r.status,
-  strftime('%Y-%m-%dT%H:%M:%fZ', r.started_ms / 1000.0, 'unixepoch') AS started_at,
-  strftime('%Y-%m-%dT%H:%M:%fZ', r.ended_ms / 1000.0, 'unixepoch') AS ended_at,
-  (r.prior_ms + coalesce(r.ended_ms, r.heartbeat_ms) - r.session_ms) / 1000.0 AS duration_s,
-  (r.prior_ms + coalesce(r.ended_ms, r.heartbeat_ms) - r.session_ms) / 3600000.0 * r.devices AS device_hours,
-  (SELECT s.last_step FROM run_summary s JOIN metric m ON m.id = s.metric_id
-    WHERE s.run_id = r.id AND m.name = 'train/loss') AS steps,
-  coalesce(
-    (SELECT s.last FROM run_summary s JOIN metric m ON m.id = s.metric_id
-      WHERE s.run_id = r.id AND m.name = 'train/samples_seen'),
-    (SELECT s.last_step FROM run_summary s JOIN metric m ON m.id = s.metric_id
-      WHERE s.run_id = r.id AND m.name = 'train/loss') *
-    (SELECT p.value FROM param p WHERE p.run_id = r.id AND p.key = 'train.batch_size')) AS samples_seen,
-  (SELECT s.sum / nullif(s.n_finite, 0) FROM run_summary s JOIN metric m ON m.id = s.metric_id
-    WHERE s.run_id = r.id AND m.name = 'train/samples_per_s') AS samples_per_s,
-  r.device, r.host, r.cores, r.git_commit, r.git_dirty, r.dataset_digest, r.identity, r.tainted,
-  r.error_kind, r.error_plugin, r.error_message
-FROM run r JOIN experiment e ON e.id = r.experiment_id;
-
 CREATE VIEW v_final AS
 SELECT
   r.key AS run_id, e.name AS experiment, r.variant, r.seed, r.status, m.name AS metric,
@@ -63,92 +43,3 @@ SELECT
   strftime('%Y-%m-%dT%H:%M:%fZ', r.ended_ms / 1000.0, 'unixepoch') AS ended_at
 FROM run r JOIN experiment e ON e.id = r.experiment_id
 WHERE r.status = 'failed';
-
--- A cell that is planned with an identity is filled by the newest run of that identity, whatever
--- experiment it was made for; any other by the newest run of its experiment, variant and seed. Runs that are
--- done come before those that are not.
-CREATE VIEW v_cells AS
-WITH cell AS (
-  SELECT experiment_id, variant, seed, identity, levels, position, 1 AS planned FROM trial
-  UNION ALL
-  SELECT r.experiment_id, r.variant, r.seed, '', '{}', 9223372036854775807, 0 FROM run r
-  WHERE NOT EXISTS (SELECT 1 FROM trial t
-    WHERE t.experiment_id = r.experiment_id AND t.variant = r.variant AND t.seed = r.seed)
-  GROUP BY r.experiment_id, r.variant, r.seed
-), chosen AS (
-  SELECT c.*, CASE WHEN c.identity <> '' THEN (
-    SELECT r.id FROM run r WHERE r.identity = c.identity
-    ORDER BY r.status = 'done' AND NOT r.tainted DESC, r.id DESC LIMIT 1
-  ) ELSE (
-    SELECT r.id FROM run r
-    WHERE r.experiment_id = c.experiment_id AND r.variant = c.variant AND r.seed = c.seed
-    ORDER BY r.status = 'done' AND NOT r.tainted DESC, r.id DESC LIMIT 1
-  ) END AS run
-  FROM cell c
-)
-SELECT
-  e.name AS experiment, c.variant, c.seed, r.key AS run_id, r.status,
-  coalesce(r.status = 'done' AND NOT r.tainted, 0) AS done, c.planned, c.levels, c.position, c.identity,
-  c.experiment_id, r.id AS run
-FROM chosen c
-JOIN experiment e ON e.id = c.experiment_id
-LEFT JOIN run r ON r.id = c.run;
-
--- The final value of every finished cell: what the statistics below are made of. A metric whose
--- last value is NaN or infinite has no row.
-CREATE VIEW v_cell_metrics AS
-SELECT
-  c.experiment_id, c.variant, c.seed, c.run_id, s.metric_id, s.last AS value
-FROM v_cells c
-JOIN run_summary s ON s.run_id = c.run
-WHERE c.done AND abs(s.last) < 9e999;
-
-CREATE VIEW v_seed_stats AS
-WITH average AS (
-  SELECT experiment_id, variant, metric_id, avg(value) AS mean
-  FROM v_cell_metrics GROUP BY experiment_id, variant, metric_id
-)
-SELECT
-  e.name AS experiment, c.variant, m.name AS metric, count(*) AS n, a.mean,
-  CASE WHEN count(*) > 1
-    THEN sqrt(sum((c.value - a.mean) * (c.value - a.mean)) / (count(*) - 1)) END AS std,
-  min(c.value) AS min, max(c.value) AS max
-FROM v_cell_metrics c
-JOIN average a USING (experiment_id, variant, metric_id)
-JOIN experiment e ON e.id = c.experiment_id
-JOIN metric m ON m.id = c.metric_id
-GROUP BY c.experiment_id, c.variant, c.metric_id;
-
--- delta is the mean over the seeds that both variants have of (variant - baseline); std is the
--- standard deviation of those differences; ci_low and ci_high bound the 95 % interval of Student's
--- t. With one common seed they are NULL.
-CREATE VIEW v_deltas AS
-WITH pair AS (
-  SELECT v.experiment_id, v.variant, e.baseline, v.metric_id,
-    v.value, b.value AS baseline_value, v.value - b.value AS d
-  FROM v_cell_metrics v
-  JOIN experiment e ON e.id = v.experiment_id
-  JOIN v_cell_metrics b ON b.experiment_id = v.experiment_id AND b.variant = e.baseline
-    AND b.seed = v.seed AND b.metric_id = v.metric_id
-  WHERE v.variant <> e.baseline
-), average AS (
-  SELECT experiment_id, variant, metric_id, avg(d) AS delta
-  FROM pair GROUP BY experiment_id, variant, metric_id
-), spread AS (
-  SELECT p.experiment_id, p.variant, p.baseline, p.metric_id, count(*) AS n,
-    avg(p.value) AS mean, avg(p.baseline_value) AS baseline_mean, a.delta,
-    CASE WHEN count(*) > 1
-      THEN sqrt(sum((p.d - a.delta) * (p.d - a.delta)) / (count(*) - 1)) END AS std
-  FROM pair p JOIN average a USING (experiment_id, variant, metric_id)
-  GROUP BY p.experiment_id, p.variant, p.metric_id
-), bound AS (
-  SELECT s.*, s.std / sqrt(s.n) *
-    (SELECT t975 FROM student_t WHERE df <= s.n - 1 ORDER BY df DESC LIMIT 1) AS half
-  FROM spread s
-)
-SELECT
-  e.name AS experiment, b.variant, m.name AS metric, b.baseline, b.n, b.mean, b.baseline_mean,
-  b.delta, b.std, b.delta - b.half AS ci_low, b.delta + b.half AS ci_high
-FROM bound b
-JOIN experiment e ON e.id = b.experiment_id
-JOIN metric m ON m.id = b.metric_id;

@@ -3,12 +3,12 @@
 -- condition on experiment, metric or variant reach the tables: SQLite hands it down through window functions
 -- that are partitioned by it, not through GROUP BY.
 
-DROP VIEW v_runs;
+DROP VIEW IF EXISTS v_runs;
 DROP VIEW v_params;
-DROP VIEW v_deltas;
-DROP VIEW v_seed_stats;
-DROP VIEW v_cell_metrics;
-DROP VIEW v_cells;
+DROP VIEW IF EXISTS v_deltas;
+DROP VIEW IF EXISTS v_seed_stats;
+DROP VIEW IF EXISTS v_cell_metrics;
+DROP VIEW IF EXISTS v_cells;
 
 ALTER TABLE param RENAME TO old_param;
 DROP INDEX param_by_key;
@@ -64,36 +64,6 @@ FROM run r JOIN experiment e ON e.id = r.experiment_id;
 CREATE VIEW v_params AS
 SELECT r.key AS run_id, t.key, t.value, t.type
 FROM run r JOIN param p ON p.run_id = r.id JOIN setting t ON t.id = p.setting_id;
-
--- A cell that is planned with an identity is filled by the newest run of that identity, whatever
--- experiment it was made for; any other by the newest run of its experiment, variant and seed. Runs that are
--- done come before those that are not.
-CREATE VIEW v_cells AS
-WITH cell AS (
-  SELECT e.name AS experiment, t.experiment_id, t.variant, t.seed, t.identity, t.levels, t.position, 1 AS planned
-  FROM trial t JOIN experiment e ON e.id = t.experiment_id
-  UNION ALL
-  SELECT e.name, r.experiment_id, r.variant, r.seed, '', '{}', 9223372036854775807, 0
-  FROM run r JOIN experiment e ON e.id = r.experiment_id
-  WHERE NOT EXISTS (SELECT 1 FROM trial t
-    WHERE t.experiment_id = r.experiment_id AND t.variant = r.variant AND t.seed = r.seed)
-  GROUP BY e.name, r.experiment_id, r.variant, r.seed
-), chosen AS (
-  SELECT c.*, CASE WHEN c.identity <> '' THEN (
-    SELECT r.id FROM run r WHERE r.identity = c.identity
-    ORDER BY r.status = 'done' AND NOT r.tainted DESC, r.id DESC LIMIT 1
-  ) ELSE (
-    SELECT r.id FROM run r
-    WHERE r.experiment_id = c.experiment_id AND r.variant = c.variant AND r.seed = c.seed
-    ORDER BY r.status = 'done' AND NOT r.tainted DESC, r.id DESC LIMIT 1
-  ) END AS run
-  FROM cell c
-)
-SELECT
-  c.experiment, c.variant, c.seed, r.key AS run_id, r.status,
-  coalesce(r.status = 'done' AND NOT r.tainted, 0) AS done, c.planned, c.levels, c.position, c.identity,
-  c.experiment_id, r.id AS run
-FROM chosen c LEFT JOIN run r ON r.id = c.run;
 
 -- The final value of every finished cell: what the statistics below are made of. A metric whose
 -- last value is NaN or infinite has no row.

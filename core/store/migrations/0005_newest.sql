@@ -3,7 +3,7 @@
 
 CREATE INDEX run_by_start ON run (started_ms);
 
-DROP VIEW v_cells;
+DROP VIEW IF EXISTS v_cells;
 
 -- A cell that is planned with an identity is filled by the newest run of that identity, whatever
 -- experiment it was made for; any other by the newest run of its experiment, variant and seed. Runs that are
