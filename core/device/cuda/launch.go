@@ -1,0 +1,60 @@
+//go:build clipcuda
+
+package cuda
+
+import "tandem/core/device"
+
+// code is what a device.Kernel is here: launches in order, on one stream, and the scratch they share.
+// It knows shapes only; addresses and scalars are filled in when it runs.
+type code struct {
+	launches []launch
+	scratch  int // bytes of device memory, shared by all Execs of a backend: nothing survives a Run
+}
+
+// launch is one kernel of core/device/cuda/kernels with its grid. All parameters are eight bytes wide.
+type launch struct {
+	entry       string // extern "C" name in a .cu file
+	grid, block dim
+	shared      int // bytes of dynamic shared memory
+	params      []any
+}
+
+// dim is the size of a grid or a block; zeros count as 1.
+type dim struct{ x, y, z int }
+
+// What params may hold, beside int (long long) and float64 (double).
+type (
+	// arg is the address of argument i of the Exec; null when the kernel's signature says it is absent.
+	arg int
+	// temp is the address of byte i of the scratch; use multiples of 256.
+	temp int
+	// scalar is run-time number i (double).
+	scalar struct {
+		i         int
+		otherwise float64 // when the caller left it out
+	}
+)
+
+// ceil is n/m rounded up.
+func ceil(n, m int) int { return (n + m - 1) / m }
+
+// bit is 1 for true, for kernels' flags.
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// codeOf is the code of a kernel; false for products and convolutions, which need libraries, and for
+// kernels that are missing. Each of the functions below has the kernels of one .cu file.
+func codeOf(k device.Kernel) (code, bool) {
+	for _, of := range []func(device.Kernel) (code, bool){
+		elementwiseCode, rowsCode, tokensCode, optimCode, attentionCode, mapsCode,
+	} {
+		if c, ok := of(k); ok {
+			return c, true
+		}
+	}
+	return code{}, false
+}
