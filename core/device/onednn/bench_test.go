@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tandem/core/device"
+	"tandem/core/device/devicetest"
 )
 
 // bench times one kernel; flops and bytes are those of one run, 0 when they say nothing. Rates are
@@ -25,7 +26,7 @@ func bench(b *testing.B, be device.Backend, k device.Kernel, flops, bytes float6
 	}
 	defer exec.(device.Releaser).Release()
 	bufs := make([]device.Buffer, len(want))
-	for i, v := range values(k, want) {
+	for i, v := range devicetest.Inputs(k, want) {
 		if v != nil {
 			bufs[i], _ = be.Alloc(want[i].DType, want[i].Len)
 			defer be.Free(bufs[i])

@@ -3,49 +3,11 @@
 package onednn
 
 import (
-	"math"
 	"testing"
 
 	"tandem/core/device"
-	"tandem/core/device/host"
+	"tandem/core/device/devicetest"
 )
-
-// run computes a kernel on a backend and reads back all outputs.
-func run(t testing.TB, b device.Backend, c trial) [][]float32 {
-	t.Helper()
-	want, err := device.Signature(c.k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	exec, err := b.Prepare(c.k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r, ok := exec.(device.Releaser); ok {
-		defer r.Release()
-	}
-	bufs := make([]device.Buffer, len(want))
-	for i, v := range values(c.k, want) {
-		if v == nil {
-			continue
-		}
-		if bufs[i], err = b.Alloc(want[i].DType, want[i].Len); err != nil {
-			t.Fatal(err)
-		}
-		defer b.Free(bufs[i])
-		b.Write(bufs[i], v)
-	}
-	exec.Run(bufs, c.scalars...)
-	var outs [][]float32
-	for i, arg := range want {
-		if arg.Out {
-			out := make([]float32, arg.Len)
-			b.Read(out, bufs[i])
-			outs = append(outs, out)
-		}
-	}
-	return outs
-}
 
 func open(t testing.TB, threads int) device.Backend {
 	t.Helper()
@@ -61,40 +23,14 @@ func open(t testing.TB, threads int) device.Backend {
 	return b
 }
 
-// reference is the kernel in float64, where rounding does not matter.
-func reference(t testing.TB, c trial) [][]float32 { return run(t, host.New[float64](2), c) }
-
 func TestKernelsMatchTheReference(t *testing.T) {
 	for _, threads := range []int{1, 3} {
 		b := open(t, threads)
 		t.Run(b.Name(), func(t *testing.T) {
-			for _, c := range trials() {
-				compare(t, b, c)
+			for _, c := range devicetest.Trials() {
+				devicetest.Compare(t, b, c)
 			}
 		})
-	}
-}
-
-// floor stands in for the largest magnitude where everything cancels: inputs are of order 1.
-const floor = 0.1
-
-func compare(t *testing.T, b device.Backend, c trial) {
-	t.Helper()
-	got, want := run(t, b, c), reference(t, c)
-	for o := range want {
-		var scale, worst float64
-		at := 0
-		for i, w := range want[o] {
-			scale = math.Max(scale, math.Abs(float64(w)))
-			d := math.Abs(float64(got[o][i]) - float64(w))
-			if d > worst || math.IsNaN(d) {
-				worst, at = d, i
-			}
-		}
-		if !(worst <= c.tol*math.Max(scale, floor)) {
-			t.Errorf("%T%+v: output %d[%d] is %g, want %g (%.1e of the largest, allowed %.0e)",
-				c.k, c.k, o, at, got[o][at], want[o][at], worst/scale, c.tol)
-		}
 	}
 }
 
@@ -103,98 +39,27 @@ func TestNarrowInstructionSetsMatchTheReference(t *testing.T) {
 		t.Setenv("TANDEM_ISA", isa)
 		b := open(t, 2)
 		t.Run(b.Name(), func(t *testing.T) {
-			for _, c := range trials() {
-				switch c.k.(type) {
+			for _, c := range devicetest.Trials() {
+				switch c.Kernel.(type) {
 				case device.MatMul, device.ConvForward, device.ConvBackData, device.ConvBackWeights:
 					// oneDNN's own products do not depend on TANDEM_ISA, those of rounded operands do.
-					if c.k != device.WithBF16(c.k) {
+					if c.Kernel != device.WithBF16(c.Kernel) {
 						continue
 					}
 				}
-				compare(t, b, c)
+				devicetest.Compare(t, b, c)
 			}
 		})
 	}
 }
 
-func TestEqualInputsGiveEqualBits(t *testing.T) {
-	first, second := open(t, 3), open(t, 3)
-	for _, c := range trials() {
-		a, b := run(t, first, c), run(t, second, c)
-		for o := range a {
-			for i := range a[o] {
-				if math.Float32bits(a[o][i]) != math.Float32bits(b[o][i]) {
-					t.Fatalf("%T%+v: output %d[%d] is %g, then %g", c.k, c.k, o, i, a[o][i], b[o][i])
-				}
-			}
-		}
-	}
-}
-
-func TestActivationsAtExtremes(t *testing.T) {
-	inf, nan := float32(math.Inf(1)), float32(math.NaN())
-	x := []float32{0, float32(math.Copysign(0, -1)), 1e-30, -1e-30, 1e-8, -1e-8, 3, -3, 5.5, -5.5, 12, -12, 50, -50, 88, -88,
-		104, -104, 1e4, -1e4, 1e30, -1e30, inf, nan}
-	b := open(t, 1)
-	reference := host.New[float64](1)
-	kernels := []device.Kernel{device.Softplus{N: len(x)}}
-	for act := device.Identity; act <= device.QuickGELU; act++ {
-		kernels = append(kernels, device.Act{N: len(x), Act: act})
-	}
-	for _, k := range kernels {
-		apply := func(b device.Backend) []float32 {
-			exec, err := b.Prepare(k)
-			if err != nil {
-				t.Fatal(err)
-			}
-			in, _ := b.Alloc(device.Real, len(x))
-			out, _ := b.Alloc(device.Real, len(x))
-			b.Write(in, x)
-			exec.Run([]device.Buffer{in, out})
-			y := make([]float32, len(x))
-			b.Read(y, out)
-			return y
-		}
-		got, want := apply(b), apply(reference)
-		for i := range x {
-			g, w := float64(got[i]), float64(want[i])
-			if math.IsNaN(w) && math.IsNaN(g) || g == w {
-				continue
-			}
-			if !(math.Abs(g-w) <= 1e-6*math.Abs(w)+1e-12) && !(math.Abs(w) < 1e-5 && math.Abs(g-w) <= 1e-5*math.Abs(w)+1e-30) {
-				t.Errorf("%T%+v of %g is %g, want %g", k, k, x[i], g, w)
-			}
-		}
-	}
-}
-
+func TestEqualInputsGiveEqualBits(t *testing.T) { devicetest.EqualBits(t, open(t, 3), open(t, 3)) }
+func TestActivationsAtExtremes(t *testing.T)    { devicetest.Extremes(t, open(t, 1)) }
 func TestNaNReachesTheOutputOfAMatMul(t *testing.T) {
-	b := open(t, 2)
-	for _, act := range []device.Activation{device.Identity, device.ReLU, device.GELU, device.QuickGELU} {
-		k := device.MatMul{Batch: 1, M: 33, N: 64, K: 32, TransB: true, Bias: true, Act: act}
-		exec, err := b.Prepare(k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		x := make([]float32, 33*32)
-		x[5*32+3] = float32(math.NaN())
-		bufs := make([]device.Buffer, 5)
-		for i, n := range []int{33 * 32, 64 * 32, 64, 0, 33 * 64} {
-			if n > 0 {
-				bufs[i], _ = b.Alloc(device.Real, n)
-			}
-		}
-		b.Write(bufs[0], x)
-		exec.Run(bufs)
-		y := make([]float32, 33*64)
-		b.Read(y, bufs[4])
-		for i, v := range y {
-			if nan := v != v; nan != (i/64 == 5) {
-				t.Fatalf("activation %d: element %d of row %d is %g", act, i%64, i/64, v)
-			}
-		}
-	}
+	devicetest.NaN(t, open(t, 2))
 }
+func TestRunPanicsOnWrongArguments(t *testing.T) { devicetest.WrongArguments(t, open(t, 1)) }
+func TestMemoryKeepsWhatIsWritten(t *testing.T)  { devicetest.Memory(t, open(t, 1)) }
 
 func TestPackedWeightsFollowTheirParameter(t *testing.T) {
 	const side = 416 // more than the kernel for small weights takes

@@ -1,30 +1,22 @@
-//go:build onednn
+package devicetest
 
-package onednn
+import "tandem/core/device"
 
-import (
-	"fmt"
-	"math"
-	"math/rand/v2"
-
-	"tandem/core/device"
-)
-
-// trial is a kernel with the tolerance of its outputs, relative to the largest magnitude of each
+// Trial is a kernel with the tolerance of its outputs, relative to the largest magnitude of each
 // output: sums of K products round by about √K·2⁻²⁴.
-type trial struct {
-	k       device.Kernel
-	tol     float64
-	scalars []float64
+type Trial struct {
+	Kernel  device.Kernel
+	Tol     float64
+	Scalars []float64
 }
 
-// trials cover every kernel: odd sizes, one row, sizes that are split over threads.
-func trials() []trial {
-	var list []trial
+// Trials cover every kernel: odd sizes, one row, sizes that are split over threads or blocks.
+func Trials() []Trial {
+	var list []Trial
 	add := func(tol float64, k device.Kernel, scalars ...float64) {
-		list = append(list, trial{k, tol, scalars})
+		list = append(list, Trial{k, tol, scalars})
 		if half := device.WithBF16(k); half != k {
-			list = append(list, trial{half, tol, scalars})
+			list = append(list, Trial{half, tol, scalars})
 		}
 	}
 	for _, s := range [][3]int{{1, 1, 1}, {7, 5, 3}, {1, 64, 33}, {130, 97, 65}, {272, 384, 128}} {
@@ -157,92 +149,6 @@ func trials() []trial {
 	}
 	for _, p := range []device.Patchify{{B: 1, H: 1, W: 1, C: 1, P: 1}, {B: 3, H: 6, W: 9, C: 3, P: 3}, {B: 40, H: 32, W: 32, C: 3, P: 8}} {
 		add(0, p)
-	}
-	return list
-}
-
-// ids are in the range of the kernel's table, or lengths.
-func ids(rng *rand.Rand, k device.Kernel, arg device.Arg) []int32 {
-	top, n := 1, arg.Len
-	if arg.Name == "starts" { // sequences of 1, 2, … up to the longest, and 1 again
-		longest := 0
-		switch k := k.(type) {
-		case device.Attention:
-			longest = k.Tq
-		case device.AttentionBack:
-			longest = k.Tq
-		case device.AttentionAt:
-			longest = k.T
-		case device.AttentionAtBack:
-			longest = k.T
-		}
-		x := make([]int32, n)
-		for i := range n - 1 {
-			x[i+1] = x[i] + int32(1+i%longest)
-		}
-		return x
-	}
-	places := func(t, rows int) []int32 { // one in each sequence of t, or the first of each of starts
-		if rows > 0 {
-			return ids(rng, k, device.Arg{Name: "starts", Len: n})
-		}
-		x := make([]int32, n)
-		for i := range x {
-			x[i] = int32(i*t + rng.IntN(t))
-		}
-		return x
-	}
-	switch k := k.(type) {
-	case device.AttentionAt:
-		return places(k.T, k.Rows)
-	case device.AttentionAtBack:
-		return places(k.T, k.Rows)
-	case device.Gather:
-		top = k.Rows
-	case device.GatherBack:
-		top = k.Rows
-	case device.CrossEntropy:
-		top = k.Cols
-	case device.CrossEntropyBack:
-		top = k.Cols
-	case device.MeanTokens:
-		top = k.T + 2
-	case device.MeanTokensBack:
-		top = k.T + 2
-	}
-	x := make([]int32, n)
-	for i := range x {
-		x[i] = int32(rng.IntN(top))
-	}
-	return x
-}
-
-// values fills every argument, outputs included (some kernels add to them), the same for each backend.
-func values(k device.Kernel, want []device.Arg) []any {
-	rng := rand.New(rand.NewPCG(11, uint64(len(fmt.Sprint(k)))))
-	list := make([]any, len(want))
-	for i, arg := range want {
-		switch {
-		case arg.Absent:
-		case arg.DType == device.U8:
-			x := make([]uint8, arg.Len)
-			for j := range x {
-				x[j] = uint8(rng.IntN(256))
-			}
-			list[i] = x
-		case arg.DType == device.I32:
-			list[i] = ids(rng, k, arg)
-		default:
-			x := make([]float32, arg.Len)
-			for j := range x {
-				x[j] = float32(rng.NormFloat64())
-				// Variances are positive.
-				if arg.Name == "stats" && !arg.Out || arg.Name == "v" {
-					x[j] = float32(math.Abs(float64(x[j]))) + .1
-				}
-			}
-			list[i] = x
-		}
 	}
 	return list
 }
