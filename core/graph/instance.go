@@ -2,7 +2,6 @@ package graph
 
 import (
 	"fmt"
-	"time"
 
 	"tandem/core/device"
 )
@@ -15,8 +14,8 @@ type Instance struct {
 	buffers map[*storage]device.Buffer // of this instance
 	version int                        // of the workspace that the calls are bound to
 
-	forward, effects               []call
-	backwardAdd, backwardOverwrite []call
+	forward, effects               *pass
+	backwardAdd, backwardOverwrite *pass
 }
 
 // call is one kernel bound to memory.
@@ -55,6 +54,7 @@ func (p *Program) NewInstance() (*Instance, error) {
 
 // Close frees the activations.
 func (i *Instance) Close() {
+	i.release()
 	for _, s := range i.prog.own {
 		if b := i.buffers[s]; b != nil {
 			i.prog.backend.Free(b)
@@ -66,6 +66,13 @@ func (i *Instance) Close() {
 	i.buffer, i.buffers = nil, nil
 }
 
+// release drops what was recorded on memory that goes.
+func (i *Instance) release() {
+	for _, p := range []*pass{i.forward, i.effects, i.backwardAdd, i.backwardOverwrite} {
+		p.release()
+	}
+}
+
 // bind makes the calls when the workspace is new or has moved, those of a Backward that adds when it is
 // the first.
 func (i *Instance) bind(mode Mode) error {
@@ -74,13 +81,14 @@ func (i *Instance) bind(mode Mode) error {
 		return err
 	}
 	if i.version != p.workspace.version {
+		i.release()
 		i.version = p.workspace.version
-		i.forward, i.effects = i.calls(p.forward, false), i.calls(p.effects, false)
-		i.backwardOverwrite, i.backwardAdd = i.calls(p.backward, true), nil
+		i.forward, i.effects = newPass(i.calls(p.forward, false), false), newPass(i.calls(p.effects, false), false)
+		overwrite := i.calls(p.backward, true)
 		for _, a := range p.rest {
-			i.backwardOverwrite = append(i.backwardOverwrite,
-				call{step: &step{name: "copy", outs: 1}, args: []device.Buffer{i.of(a.from), a.into}})
+			overwrite = append(overwrite, call{step: &step{name: "copy", outs: 1}, args: []device.Buffer{i.of(a.from), a.into}})
 		}
+		i.backwardOverwrite, i.backwardAdd = newPass(overwrite, true), nil
 	}
 	if mode == Accumulate && i.backwardAdd == nil {
 		i.bindAdd()
@@ -90,15 +98,17 @@ func (i *Instance) bind(mode Mode) error {
 
 func (i *Instance) bindAdd() {
 	p := i.prog
+	var add []call
 	for k, c := range i.calls(p.backward, false) {
-		i.backwardAdd = append(i.backwardAdd, c)
+		add = append(add, c)
 		for _, a := range p.accumulate[p.backward[k]] {
-			i.backwardAdd = append(i.backwardAdd, i.accumulation(a))
+			add = append(add, i.accumulation(a))
 		}
 	}
 	for _, a := range p.rest {
-		i.backwardAdd = append(i.backwardAdd, i.accumulation(a))
+		add = append(add, i.accumulation(a))
 	}
+	i.backwardAdd = newPass(add, true)
 }
 
 func (i *Instance) accumulation(a *accumulation) call {
@@ -159,23 +169,25 @@ func (i *Instance) Input(name string) device.Buffer {
 }
 
 // Forward computes the outputs. Errors are those of Backend.Alloc, when the shared workspace must
-// grow, and of operations that run on the host.
+// grow, of operations that run on the host, and of device.Asynchronous.
 func (i *Instance) Forward() error {
 	if err := i.bind(Overwrite); err != nil {
 		return err
 	}
-	return i.run(i.forward, false)
+	return i.run(i.forward)
 }
 
 // Update applies the graph's assignments (running statistics) with values of the last Forward. Call
 // it at most once per sample and training step, before the instance's next Forward.
-func (i *Instance) Update() error { return i.run(i.effects, false) }
+func (i *Instance) Update() error { return i.run(i.effects) }
 
 // Output is output k of the last Forward, valid until the instance's next Forward.
 func (i *Instance) Output(k int) device.Buffer { return i.of(i.prog.outputs[k]) }
 
-// Read copies output k into values ([]float32 of its size).
-func (i *Instance) Read(k int, values any) { i.prog.backend.Read(values, i.Output(k)) }
+// Read copies output k into values ([]float32 of its size), as device.Read does.
+func (i *Instance) Read(k int, values any) error {
+	return device.Read(i.prog.backend, values, i.Output(k))
+}
 
 // Grad is the memory for the gradient of CompileOptions.Backward[k], to be written before Backward.
 func (i *Instance) Grad(k int) device.Buffer { return i.of(i.prog.given[k]) }
@@ -191,45 +203,12 @@ func (i *Instance) Backward(mode Mode) error {
 		return err
 	}
 	if mode == Overwrite {
-		return i.run(i.backwardOverwrite, true)
+		return i.run(i.backwardOverwrite)
 	}
-	return i.run(i.backwardAdd, true)
+	return i.run(i.backwardAdd)
 }
 
 // InputGrad is the gradient of CompileOptions.WRT[k], valid until the instance's next Forward.
 func (i *Instance) InputGrad(k int) device.Buffer { return i.of(i.prog.inputGrads[k]) }
 
-func (i *Instance) run(calls []call, backward bool) error {
-	backend, profile := i.prog.backend, i.prog.profile
-	for k := range calls {
-		c := &calls[k]
-		start := time.Time{}
-		if profile != nil {
-			start = time.Now()
-		}
-		switch {
-		case c.exec != nil:
-			c.exec.Run(c.args, c.step.scalars...)
-		case c.step.host != nil:
-			if err := c.step.host.run(backend, c.args[:c.step.outs], c.args[c.step.outs]); err != nil {
-				return err
-			}
-		default:
-			backend.Copy(c.args[1], c.args[0])
-		}
-		if profile != nil {
-			profile(c.event(backward, start))
-		}
-	}
-	return nil
-}
-
-func (c *call) event(backward bool, start time.Time) Event {
-	e := Event{Op: c.step.name, Scope: c.step.scope, Backward: backward, FLOPs: flops(c.step.kernel), Start: start, Duration: time.Since(start)}
-	for _, b := range c.args {
-		if b != nil {
-			e.Bytes += float64(b.Len() * b.DType().Size())
-		}
-	}
-	return e
-}
+func (i *Instance) run(p *pass) error { return p.run(i.prog.backend, i.prog.profile) }

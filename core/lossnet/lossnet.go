@@ -170,7 +170,9 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 		result.PerSample = map[string][]float32{}
 	}
 	for k, part := range p.parts {
-		p.instance.Read(k, p.losses)
+		if err := p.instance.Read(k, p.losses); err != nil {
+			return nil, err
+		}
 		result.Parts[part.Name] = mean(p.losses)
 		result.Value += part.Weight * result.Parts[part.Name]
 		if req.PerSample {
@@ -191,8 +193,7 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 	l.params.touched = true
 	result.DImage, result.DText = tensor.New(tensor.F32, batch, dim), tensor.New(tensor.F32, batch, dim)
 	l.backend.Read(result.DImage.F32(), p.instance.InputGrad(0))
-	l.backend.Read(result.DText.F32(), p.instance.InputGrad(1))
-	return result, nil
+	return result, device.Read(l.backend, result.DText.F32(), p.instance.InputGrad(1))
 }
 
 // check finds requests that have no loss.
@@ -260,7 +261,7 @@ func (l *Loss) GradNorm(ctx context.Context) (float64, error) {
 		g := l.params.grad(s.Name)
 		sum += g * g
 	}
-	return sum, nil
+	return sum, device.Err(l.backend)
 }
 
 // Step implements clip.Trainable: an optimiser step without weight decay, then the clamp.
@@ -268,7 +269,10 @@ func (l *Loss) Step(ctx context.Context, step int, lr, gradScale float64) error 
 	if err := l.ready(ctx); err != nil {
 		return err
 	}
-	return l.params.step(step, lr, gradScale)
+	if err := l.params.step(step, lr, gradScale); err != nil {
+		return err
+	}
+	return device.Err(l.backend)
 }
 
 // Save implements clip.Trainable. The file holds the parameters and the state of their optimiser.

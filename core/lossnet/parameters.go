@@ -127,6 +127,9 @@ func (p *parameters) save(path string) error {
 			tensors = append(tensors, weights.FromF32(slotPrefix+state.Name+"."+s.Name, []float32{p.read(s.Name, state.Buffer)}))
 		}
 	}
+	if err := device.Err(p.backend); err != nil {
+		return err
+	}
 	return weights.Write(path, tensors, p.meta())
 }
 

@@ -91,7 +91,9 @@ func (e *encoder) Save(ctx context.Context, path string) error {
 					return nil, err
 				}
 				host = grow(host, a.buffer.Len())
-				e.backend.Read(host, a.buffer)
+				if err := device.Read(e.backend, host, a.buffer); err != nil {
+					return nil, err
+				}
 				return weights.Bytes(host), nil
 			},
 		})
@@ -148,7 +150,7 @@ func (e *encoder) Load(ctx context.Context, path string) error {
 	e.touched = false
 	e.call.Seed = seed
 	e.backend.ParamsChanged()
-	return nil
+	return device.Err(e.backend)
 }
 
 // checkMetadata finds what differs between a checkpoint's description and the encoder's.

@@ -159,7 +159,10 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 	}
 	forward, _ := p.prog.FLOPs()
 	e.work += forward
-	instance.Read(0, out.F32())
+	if err := instance.Read(0, out.F32()); err != nil {
+		e.programs.give(p, instance)
+		return nil, 0, err
+	}
 	if row, ok := finite(out.F32(), e.dim); !ok {
 		e.programs.give(p, instance)
 		return nil, 0, fault.New(fault.Numeric, "the %s embedding of sample %d of %d is not finite", e.modality, row, batch).
@@ -169,7 +172,10 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 		e.programs.give(p, instance)
 		return out, 0, nil
 	}
-	instance.Update()
+	if err := instance.Update(); err != nil {
+		e.programs.give(p, instance)
+		return nil, 0, err
+	}
 	e.last++
 	e.tickets[e.last] = flight{p, instance}
 	return out, e.last, nil

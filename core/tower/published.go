@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"tandem/core/clip"
+	"tandem/core/device"
 	"tandem/core/fault"
 	"tandem/core/token"
 	"tandem/core/weights/keymap"
@@ -44,7 +45,7 @@ func (e *encoder) loadPublished(ctx context.Context, path string) error {
 	}
 	e.touched = false
 	e.backend.ParamsChanged()
-	return nil
+	return device.Err(e.backend)
 }
 
 // checkPublished holds names and shapes against the network: none missing, none left over.

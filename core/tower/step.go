@@ -49,7 +49,8 @@ func (e *encoder) GradNorm(ctx context.Context) (float64, error) {
 		return 0, nil
 	}
 	defer e.passes("grad norm", 1, time.Now())
-	return e.optim.GradNormSquared(), nil
+	sum := e.optim.GradNormSquared()
+	return sum, device.Err(e.backend)
 }
 
 // Step implements clip.Encoder.
@@ -70,5 +71,5 @@ func (e *encoder) Step(ctx context.Context, step int, lr, scale float64) error {
 	e.optim.Step(step, lr, scale)
 	e.passes("step", 3+2*len(e.optim.States()), start) // gradients read; parameters and state read and written
 	e.touched = false
-	return nil
+	return device.Err(e.backend)
 }
