@@ -29,6 +29,7 @@ type Entry struct {
 	Name       string
 	Params     int // all eight bytes wide
 	MaxThreads int // threads of a block at most, from __launch_bounds__; 0 without them
+	MinBlocks  int // blocks that a multiprocessor shall hold at once, from __launch_bounds__; 1 unless it says more
 }
 
 // For is the modules to load on a GPU of this compute capability (10 major + minor), sorted by name: of each
@@ -93,15 +94,19 @@ var all = sync.OnceValue(func() []Module {
 })
 
 var (
-	entryPattern  = regexp.MustCompile(`(?m)^\.visible \.entry ([A-Za-z0-9_]+)\(([^)]*)\)((?:\s*\.(?:maxntid|minnctapersm|maxnreg|reqntid)[^\n]*)*)`)
-	maxntidNumber = regexp.MustCompile(`\.maxntid (\d+), (\d+), (\d+)`)
+	entryPattern = regexp.MustCompile(`(?m)^\.visible \.entry ([A-Za-z0-9_]+)\(([^)]*)\)((?:\s*\.(?:maxntid|minnctapersm|maxnreg|reqntid)[^\n]*)*)`)
+	maxThreads   = regexp.MustCompile(`\.maxntid (\d+), (\d+), (\d+)`)
+	minBlocks    = regexp.MustCompile(`\.minnctapersm (\d+)`)
 )
 
 func entriesOf(ptx string) []Entry {
 	var entries []Entry
 	for _, m := range entryPattern.FindAllStringSubmatch(ptx, -1) {
-		e := Entry{Name: m[1], Params: strings.Count(m[2], ".param")}
-		if n := maxntidNumber.FindStringSubmatch(m[3]); n != nil {
+		e := Entry{Name: m[1], Params: strings.Count(m[2], ".param"), MinBlocks: 1}
+		if n := minBlocks.FindStringSubmatch(m[3]); n != nil {
+			e.MinBlocks, _ = strconv.Atoi(n[1])
+		}
+		if n := maxThreads.FindStringSubmatch(m[3]); n != nil {
 			e.MaxThreads = 1
 			for _, s := range n[1:] {
 				v, _ := strconv.Atoi(s)

@@ -97,7 +97,7 @@ func TestEntriesAreReadFromPTX(t *testing.T) {
 {
 }
 `
-	want := []Entry{{"one", 2, 256}, {"none", 0, 0}}
+	want := []Entry{{"one", 2, 256, 2}, {"none", 0, 0, 1}}
 	if got := entriesOf(ptx); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
