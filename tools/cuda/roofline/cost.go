@@ -1,0 +1,274 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"tandem/core/device"
+	"tandem/core/device/devicetest"
+)
+
+// unit is what does the arithmetic of a launch.
+type unit int
+
+const (
+	none   unit = iota // bound by memory
+	vector             // float32, our kernels
+	matrix             // cuBLAS, in the precision of products
+	ours               // our kernels in the precision of products, on tensor cores when it is bf16
+)
+
+// launch is one kernel that the GPU runs, with what it computes and moves at least.
+type launch struct {
+	class      string
+	unit       unit
+	full       bool // products in float32 whatever the precision: those of the loss
+	flops      float64
+	state      float64 // bytes of parameters, their gradients and the optimiser's state; ids, pixels
+	activation float64 // bytes of all else in float32, which a bfloat16 design would halve
+	rounding   float64 // bytes of rounding operands to bfloat16, which it would not need
+	half       float64 // bytes of operands that are read in bfloat16 already
+}
+
+func (l launch) bytes() float64 { return l.state + l.activation + l.rounding + l.half }
+
+// step is what one part of a model does in one training step.
+type step struct {
+	devicetest.Step
+	launches []launch
+}
+
+// counter turns calls of core/device into launches, as core/device/cuda makes them.
+type counter struct {
+	precision precision
+	state     map[int]bool // allocations of parameters, gradients and the optimiser
+	halves    halves
+	launches  []launch
+}
+
+// count counts a step.
+func count(s devicetest.Step, p precision) (step, error) {
+	c := counter{precision: p, state: map[int]bool{}}
+	for _, call := range s.Calls {
+		if call.Kind == "AdamW" {
+			for _, a := range call.Args {
+				c.state[a.Space] = true
+			}
+		}
+	}
+	for _, call := range s.Calls {
+		if err := c.add(call); err != nil {
+			return step{}, err
+		}
+		for _, a := range call.Args {
+			if a.Written {
+				c.halves.written(a)
+			}
+		}
+		if call.Kind == "ParamsChanged" {
+			c.halves = halves{}
+		}
+	}
+	return step{s, c.launches}, nil
+}
+
+// move adds bytes of a place to the kind that it is of.
+func (c *counter) move(l *launch, p devicetest.Place, times float64) {
+	bytes := times * float64(p.N*p.Size)
+	if c.state[p.Space] || p.Size == 1 {
+		l.state += bytes
+	} else {
+		l.activation += bytes
+	}
+}
+
+// plain is one launch that reads and writes its arguments once, times that often.
+func (c *counter) plain(class string, call devicetest.Call, times float64) launch {
+	l := launch{class: class}
+	for _, a := range call.Args {
+		c.move(&l, a, times)
+	}
+	return l
+}
+
+func (c *counter) launch(l launch) { c.launches = append(c.launches, l) }
+
+func decode[K any](call devicetest.Call) (k K, err error) {
+	err = json.Unmarshal(call.Kernel, &k)
+	return k, err
+}
+
+// add counts one call.
+func (c *counter) add(call devicetest.Call) error {
+	switch call.Kind {
+	case "MatMul":
+		k, err := decode[device.MatMul](call)
+		if err != nil {
+			return err
+		}
+		c.product(k, call)
+	case "Attention", "AttentionBack", "AttentionAt", "AttentionAtBack":
+		return c.attention(call)
+	case "ConvForward", "ConvBackData", "ConvBackWeights":
+		return c.convolution(call)
+	case "LayerNorm":
+		c.launch(c.plain("layer norm", call, 1))
+	case "LayerNormBack":
+		c.layerNormBack(call)
+	case "L2Norm", "L2NormBack":
+		c.launch(c.plain("other", call, 1))
+	case "BatchStats", "BatchNorm", "BatchNormBack", "RunningStats":
+		c.batchNorm(call)
+	case "SumRows":
+		c.launch(c.plain("bias gradients", call, 1))
+	case "Binary", "Act", "ActBack", "Accumulate":
+		c.launch(c.plain("residuals, activations", call, 1))
+	case "AvgPool", "AvgPoolBack", "MaxPool", "MaxPoolBack":
+		c.launch(c.plain("pooling", call, 1))
+	case "AdamW", "SumSquares":
+		c.launch(c.plain("optimizer", call, 1))
+	case "CrossEntropy", "CrossEntropyBack", "ScaleBy", "ScaleByBack", "Transpose":
+		c.launch(c.plain("other", call, 1))
+	case "Normalize", "Patchify", "Gather", "GatherBack", "Concat", "Slice", "SliceBack", "MeanTokens", "MeanTokensBack",
+		"Copy", "Zero", "SumCols", "BroadcastRows", "Scale":
+		c.launch(c.plain("other", call, 1))
+	case "Write", "Read", "ParamsChanged": // the wire; see transfers
+	default:
+		return fmt.Errorf("nothing is known of the work of a %s", call.Kind)
+	}
+	return nil
+}
+
+// product is the rounding of operands, cuBLAS, and a kernel for what follows.
+func (c *counter) product(k device.MatMul, call devicetest.Call) {
+	a, b, other, out := call.Args[0], call.Args[1], call.Args[3], call.Args[4]
+	product := launch{class: "products", unit: matrix, full: !k.BF16, flops: 2 * float64(k.Batch*k.M) * float64(k.N) * float64(k.K)}
+	c.operand(&product, k.BF16, a, b)
+	c.operand(&product, k.BF16, b, a)
+	c.move(&product, out, 1)
+	c.launch(product)
+	if !k.Bias && k.Act == device.Identity && !k.Slope && !k.Residual && !k.Gate {
+		return
+	}
+	after := launch{class: "after products"}
+	c.move(&after, out, 2)
+	c.move(&after, other, 1)
+	if k.Slope {
+		c.move(&after, call.Args[5], 1)
+	}
+	c.launch(after)
+}
+
+// operand is read by a product; in bf16 it is rounded first, unless that was done for the product before.
+func (c *counter) operand(l *launch, low bool, p, not devicetest.Place) {
+	if c.precision != bf16 || !low {
+		c.move(l, p, 1)
+		return
+	}
+	if !c.halves.take(p, not) {
+		round := launch{class: "rounding to bfloat16", rounding: float64(p.N) * 6}
+		c.launch(round)
+	}
+	l.half += 2 * float64(p.N)
+}
+
+// attention is one kernel forward; backward the sums of dy·y, then dq and dk, dv.
+func (c *counter) attention(call devicetest.Call) error {
+	l := c.plain("attention", call, 1)
+	l.unit = vector
+	k, err := decode[device.Attention](call)
+	if err != nil {
+		return err
+	}
+	if call.Kind == "AttentionAt" || call.Kind == "AttentionAtBack" {
+		at, err := decode[device.AttentionAt](call)
+		if err != nil {
+			return err
+		}
+		k = device.Attention{B: at.B, Tq: 1, Tk: at.T, Heads: at.Heads, HeadDim: at.HeadDim, Causal: at.Causal, Rows: at.Rows}
+	}
+	if k.Rows > 0 { // of different lengths: their mean
+		k.Tk = max(1, k.Rows/k.B)
+		k.Tq = min(k.Tq, k.Tk)
+	}
+	products := 2.
+	if call.Kind == "AttentionBack" || call.Kind == "AttentionAtBack" {
+		products = 5
+	}
+	l.flops = 2 * products * float64(k.B*k.Heads) * float64(k.Tq) * float64(k.Tk) * float64(k.HeadDim)
+	if k.Causal {
+		l.flops /= 2
+	}
+	c.launch(l)
+	return nil
+}
+
+func (c *counter) convolution(call devicetest.Call) error {
+	k, err := decode[device.Conv2D](call)
+	if err != nil {
+		return err
+	}
+	l := c.plain("convolutions", call, 1)
+	l.unit = ours
+	oh, ow := k.OutSize()
+	l.flops = 2 * float64(k.B*oh*ow) * float64(k.OutC) * float64(k.InC*k.KH*k.KW)
+	c.launch(l)
+	return nil
+}
+
+func (c *counter) layerNormBack(call devicetest.Call) { c.launch(c.plain("layer norm", call, 1)) }
+
+func (c *counter) batchNorm(call devicetest.Call) {
+	switch call.Kind {
+	case "BatchNormBack": // sums over x, y and dy, then dx from all of them again
+		sums := launch{class: "batch norm"}
+		for _, a := range call.Args {
+			if !a.Written {
+				c.move(&sums, a, 1)
+			}
+		}
+		c.launch(sums)
+		c.launch(c.plain("batch norm", call, 1))
+	default:
+		c.launch(c.plain("batch norm", call, 1))
+	}
+}
+
+// halves are the copies in bfloat16 that core/device/cuda keeps: two, the one that was not used for longest is
+// given up.
+type halves struct {
+	slot [2]struct {
+		place devicetest.Place
+		turn  int
+	}
+	turn int
+}
+
+// take says whether there is a copy of a place, and makes one if not; not is the other operand, which must stay.
+func (h *halves) take(p, not devicetest.Place) bool {
+	h.turn++
+	victim := -1
+	for i := range h.slot {
+		s := &h.slot[i]
+		if s.place.N >= p.N && s.place.Space == p.Space && s.place.From == p.From {
+			s.turn = h.turn
+			return true
+		}
+		same := s.place.N > 0 && s.place.Space == not.Space && s.place.From == not.From
+		if !same && (victim < 0 || s.turn < h.slot[victim].turn) {
+			victim = i
+		}
+	}
+	h.slot[victim].place, h.slot[victim].turn = p, h.turn
+	return false
+}
+
+// written forgets copies of memory that was written.
+func (h *halves) written(p devicetest.Place) {
+	for i := range h.slot {
+		q := h.slot[i].place
+		if q.N > 0 && q.Space == p.Space && q.From < p.From+p.N && p.From < q.From+q.N {
+			h.slot[i].place = devicetest.Place{}
+		}
+	}
+}

@@ -1,0 +1,105 @@
+// Command roofline counts what the GPU does in one training step of ViT-B/32 and RN50, and says what that would
+// take at least, and what may be expected, on GPUs by their data sheets. Nothing is run on a GPU.
+//
+// The towers' tests (core/tower/towertest, Shapes) compile the graphs for a batch of 1024 and note every kernel with
+// the places of its arguments; this program turns them into launches as core/device/cuda makes them, and prints the
+// tables of docs/cuda.md:
+//
+//	go run ./tools/cuda/roofline            # prints the tables
+//	go run ./tools/cuda/roofline -w         # writes them into docs/cuda.md, between its two marks
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"tandem/core/device/devicetest"
+)
+
+const (
+	document = "docs/cuda.md"
+	begin    = "<!-- tools/cuda/roofline writes from here -->\n"
+	end      = "<!-- to here -->\n"
+)
+
+func main() {
+	write := flag.Bool("w", false, "write the tables into "+document)
+	flag.Parse()
+	if err := run(*write); err != nil {
+		fmt.Fprintln(os.Stderr, "roofline:", err)
+		os.Exit(1)
+	}
+}
+
+func run(write bool) error {
+	folder, err := os.MkdirTemp("", "roofline")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	test := exec.Command("go", "test", "-count=1", "-run", "^TestStepOf", "./plugins/encoders/...", "./plugins/losses/clip")
+	test.Env = append(os.Environ(), "TANDEM_SHAPES="+folder)
+	if out, err := test.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %s", err, out)
+	}
+	var text bytes.Buffer
+	if err := tables(&text, folder); err != nil {
+		return err
+	}
+	if !write {
+		_, err := os.Stdout.Write(text.Bytes())
+		return err
+	}
+	return replace(document, text.Bytes())
+}
+
+// replace puts text between the marks of a file.
+func replace(path string, text []byte) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := bytes.Cut(old, []byte(begin))
+	_, after, closed := bytes.Cut(rest, []byte(end))
+	if !ok || !closed {
+		return fmt.Errorf("%s: the marks are missing", path)
+	}
+	return os.WriteFile(path, bytes.Join([][]byte{before, []byte(begin), text, []byte(end), after}, nil), 0o644)
+}
+
+// model is the parts that train together.
+type model struct {
+	Name  string
+	Files []string
+}
+
+var models = []model{
+	{"ViT-B/32", []string{"vit-b32.image", "vit-b32.text", "loss"}},
+	{"RN50", []string{"rn50.image", "rn50.text", "loss"}},
+}
+
+// parts reads the parts of a model and counts them.
+func (m model) parts(folder string, p precision) ([]step, error) {
+	var parts []step
+	for _, name := range m.Files {
+		data, err := os.ReadFile(filepath.Join(folder, name+".json"))
+		if err != nil {
+			return nil, err
+		}
+		var s devicetest.Step
+		if err := json.Unmarshal(data, &s); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		counted, err := count(s, p)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		parts = append(parts, counted)
+	}
+	return parts, nil
+}

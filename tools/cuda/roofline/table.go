@@ -1,0 +1,126 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+func tables(w io.Writer, folder string) error {
+	fmt.Fprintf(w, "| by the data sheet | f32, TFLOP/s | TF32 | bf16 | memory, TB/s | GB | from the host, GB/s | |\n|---|---|---|---|---|---|---|---|\n")
+	for _, g := range gpus {
+		fmt.Fprintf(w, "| %s | %.1f | %.0f | %.0f | %.2f | %.0f | %.0f | %s |\n", g.Name, g.F32/1e12, g.TF32/1e12, g.BF16/1e12, g.Bandwidth/1e12,
+			g.Memory/1e9, g.Host/1e9, g.Source)
+	}
+	fmt.Fprintf(w, "\nExpected of these: %.0f %% of the tensor cores' rate in products by cuBLAS, %.0f %% in convolutions of ours on tensor cores, %.0f %% of the f32 rate in "+
+		"arithmetic of ours outside them, %.0f %% of the memory's rate. These four are assumptions.\n",
+		100*reachedProducts, 100*reachedTensor, 100*reachedVector, 100*reachedBandwidth)
+	for _, m := range models {
+		if err := m.write(w, folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m model) write(w io.Writer, folder string) error {
+	low, err := m.parts(folder, bf16)
+	if err != nil {
+		return err
+	}
+	var work float64
+	batch := low[0].Batch
+	for _, p := range low {
+		work += p.Work
+	}
+	fmt.Fprintf(w, "\n### %s, batch %d\n\n%.1f TFLOP a step in products, convolutions and attention, %.1f GFLOP a pair.\n\n", m.Name, batch, work/1e12, work/float64(batch)/1e9)
+	fmt.Fprintf(w, "| GPU | precision | launches | moved, GB | floor, ms | expected, ms | expected images/s | of the peak | with bf16 activations, ms |\n|---|---|---|---|---|---|---|---|---|\n")
+	for _, g := range gpus {
+		for _, p := range []precision{f32, tf32, bf16} {
+			parts, err := m.parts(folder, p)
+			if err != nil {
+				return err
+			}
+			all, _ := sum(parts, g, p)
+			half := "–"
+			if p == bf16 {
+				half = fmt.Sprintf("%.0f", 1e3*all.halfTime)
+			}
+			fmt.Fprintf(w, "| %s | %v | %d | %.0f | %.0f | %.0f | %s | %.0f %% | %s |\n", g.Name, p, all.launches, all.bytes/1e9, 1e3*all.floor, 1e3*all.expected,
+				thousands(float64(batch)/all.expected), 100*work/all.expected/g.peak(p), half)
+		}
+	}
+	m.writeClasses(w, low)
+	writeMemory(w, m, low)
+	return nil
+}
+
+// writeClasses is where the time of a step in bf16 goes.
+func (m model) writeClasses(w io.Writer, parts []step) {
+	fmt.Fprintf(w, "\nWhere the expected time of %s in bf16 goes, in ms; in brackets what bf16 activations would save:\n\n| kernels | launches | TFLOP | GB |", m.Name)
+	for _, g := range gpus {
+		fmt.Fprintf(w, " %s |", g.Name)
+	}
+	fmt.Fprintf(w, "\n|---|---|---|---|%s\n", strings.Repeat("---|", len(gpus)))
+	_, first := sum(parts, gpus[0], bf16)
+	names := slices.SortedFunc(maps.Keys(first), func(a, b string) int { return cmp.Compare(first[b].expected, first[a].expected) })
+	for _, name := range names {
+		c := first[name]
+		flops := "–"
+		if c.flops > 0 {
+			flops = fmt.Sprintf("%.2f", c.flops/1e12)
+		}
+		fmt.Fprintf(w, "| %s | %d | %s | %.1f |", name, c.launches, flops, c.bytes/1e9)
+		for _, g := range gpus {
+			_, classes := sum(parts, g, bf16)
+			t := classes[name]
+			fmt.Fprintf(w, " %.1f (%.1f) |", 1e3*t.expected, 1e3*(t.expected-t.halfTime))
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+// writeMemory is the plan, and where it fits.
+func writeMemory(w io.Writer, m model, parts []step) {
+	var all, activations int64
+	for _, p := range parts {
+		for name, bytes := range p.Memory {
+			all += bytes
+			if name == "activations" {
+				activations += bytes
+			}
+		}
+	}
+	var fits, not []string
+	for _, g := range gpus {
+		if float64(all) < .95*g.Memory {
+			fits = append(fits, g.Name)
+		} else {
+			not = append(not, g.Name)
+		}
+	}
+	fmt.Fprintf(w, "\nMemory planned: %.1f GB, %.1f GB of it activations (both towers on one GPU).", float64(all)/1e9, float64(activations)/1e9)
+	if len(fits) > 0 {
+		fmt.Fprintf(w, " It fits %s.", strings.Join(fits, ", "))
+	}
+	if len(not) > 0 {
+		fmt.Fprintf(w, " It does not fit %s: `train.micro_batch_size` or `train.activation_checkpointing`, both of which compute more.", strings.Join(not, ", "))
+	}
+	fmt.Fprintln(w)
+}
+
+// thousands writes 12345 as 12,345, to three digits.
+func thousands(v float64) string {
+	unit := 1.
+	for v/unit >= 1000 {
+		unit *= 10
+	}
+	n := int(v/unit+.5) * int(unit)
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d,%03d", n/1000, n%1000)
+}
