@@ -83,7 +83,10 @@ type Optimizer struct {
 type Compute struct {
 	Device    string `json:"device"`    // auto, cpu, host (the pure Go reference) or cuda:N
 	Threads   int    `json:"threads"`   // at most this many at a time; ≥ 1
-	Precision string `json:"precision"` // f32 or bf16: of an encoder's products; losses are given f32
+	Precision string `json:"precision"` // f32, tf32 or bf16: of an encoder's products; losses are given f32
+	// MemoryLimit is how many bytes of the device's memory the plugin may take, when the device has memory
+	// of its own; 0: as much as there is. Beyond it is fault.Exhausted.
+	MemoryLimit int64 `json:"memory_limit,omitempty"`
 	// Checkpointing asks an encoder to compute its blocks' activations again in the backward pass instead of
 	// keeping them (Chen et al. 2016). Results are the same bits; one that cannot may ignore it.
 	Checkpointing bool `json:"checkpointing"`

@@ -7,6 +7,7 @@ package lossnet
 import (
 	"context"
 	"math"
+	"slices"
 	"strconv"
 
 	"tandem/core/clip"
@@ -78,7 +79,9 @@ func WithBackend(open func(clip.Compute) (device.Backend, error)) Option {
 // New is an unconfigured loss.
 func New(define Define, options ...Option) *Loss {
 	l := &Loss{define: define, block: blockElements,
-		open: func(c clip.Compute) (device.Backend, error) { return devices.Open(c.Device, c.Threads) }}
+		open: func(c clip.Compute) (device.Backend, error) {
+			return devices.OpenWith(c.Device, devices.Options{Threads: c.Threads, MemoryLimit: c.MemoryLimit})
+		}}
 	for _, o := range options {
 		o(l)
 	}
@@ -116,7 +119,8 @@ func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.Loss
 	if err != nil {
 		return info, err
 	}
-	if p := c.Compute.Precision; p != "" && p != "f32" && p != "bf16" {
+	if !slices.Contains([]string{"", "f32", "tf32", "bf16"}, c.Compute.Precision) {
+		p := c.Compute.Precision
 		return info, fault.New(fault.Invalid, "%q is not supported", p).WithPath("compute.precision").WithHint("precision: f32")
 	}
 	backend, err := l.open(c.Compute)

@@ -36,6 +36,9 @@ func (l Lab) trained(ctx context.Context, ref string) (_ *store.RunDetail, step 
 
 // assemble starts and configures both towers and the loss, without data.
 func (l Lab) assemble(ctx context.Context, s *spec.Spec) (*model, error) {
+	if err := checkDevices(s); err != nil {
+		return nil, err
+	}
 	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog})
 	if err != nil {
 		return nil, err

@@ -110,6 +110,9 @@ type rehearsal struct {
 
 func (r rehearsal) run(ctx context.Context) (err error) {
 	s, l := r.spec, r.lab
+	if err := checkDevices(s); err != nil {
+		return err
+	}
 	used, err := l.plugins(s)
 	if err != nil {
 		return err
@@ -187,7 +190,7 @@ type peak struct {
 }
 
 func openPeak(s *spec.Spec) *peak {
-	b, err := devices.Open(s.Device, threads(s)[roleImage])
+	b, err := devices.OpenWith(s.Image.Device, devices.Options{Threads: threads(s)[roleImage], Precision: s.Train.Precision})
 	if err != nil {
 		return &peak{}
 	}

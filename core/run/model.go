@@ -59,6 +59,7 @@ func (l Lab) open(ctx context.Context, s *spec.Spec, logDir string, fresh bool, 
 
 // observed is open with an observer of every call, who is told from the goroutine that made it.
 func (l Lab) observed(ctx context.Context, s *spec.Spec, logDir string, fresh bool, w Watcher, observe func(host.Call)) (m *model, err error) {
+	tellDevices(s, w)
 	w.Doing("starting plugins")
 	defer w.Doing("")
 	limits := threads(s)
@@ -134,7 +135,7 @@ func (m *model) start(ctx context.Context, at func(role string) host.StartOption
 
 // computeFor is what the plugin of a role computes with. Losses are always in float32.
 func computeFor(s *spec.Spec, role string, limits map[string]int) clip.Compute {
-	c := clip.Compute{Device: s.Device, Threads: limits[role], Precision: s.Train.Precision,
+	c := clip.Compute{Device: deviceOf(s, role), Threads: limits[role], Precision: s.Train.Precision,
 		Checkpointing: s.Train.ActivationCheckpointing}
 	if role == roleLoss {
 		c.Precision, c.Checkpointing = "f32", false

@@ -112,7 +112,7 @@ func (l Lab) Profile(ctx context.Context, s *spec.Spec, warmup, steps int, w Wat
 func peakGBs(s *spec.Spec, w Watcher) float64 {
 	w.Doing("measuring the memory")
 	defer w.Doing("")
-	b, err := devices.Open(s.Device, threads(s)[roleImage])
+	b, err := devices.Open(s.Image.Device, threads(s)[roleImage])
 	if err != nil {
 		return 0
 	}

@@ -105,6 +105,9 @@ func (l Lab) Sweep(file string, set []string) (*sweep.Sweep, error) {
 // cancelling ctx ends it at once. The error is that of the run, which the database holds too; an
 // interrupted run is no error.
 func (l Lab) Run(ctx context.Context, s *spec.Spec, stop <-chan struct{}, w Watcher) (Outcome, error) {
+	if err := checkDevices(s); err != nil {
+		return Outcome{}, err
+	}
 	used, err := l.plugins(s)
 	if err != nil {
 		return Outcome{}, err
@@ -162,6 +165,9 @@ func (l Lab) Resume(ctx context.Context, ref string, stop <-chan struct{}, w Wat
 	}
 	s, err := l.stored(detail)
 	if err != nil {
+		return Outcome{}, err
+	}
+	if err := checkDevices(s); err != nil {
 		return Outcome{}, err
 	}
 	used, err := l.plugins(s)

@@ -175,11 +175,11 @@ func TestWithoutNpmTheCommandsAreTold(t *testing.T) {
 	}
 }
 
-// The precision is the towers': losses stay in float32. So is checkpointing.
+// The precision is the towers': losses stay in float32. So is checkpointing. Each part has its device.
 func TestPrecisionIsTheTowers(t *testing.T) {
-	s := &spec.Spec{Device: "cpu", Train: spec.Train{Precision: "bf16", ActivationCheckpointing: true}}
+	s := &spec.Spec{Image: spec.Tower{Device: "cuda:1"}, Loss: spec.Loss{Device: "cpu"}, Train: spec.Train{Precision: "bf16", ActivationCheckpointing: true}}
 	limits := map[string]int{roleImage: 3, roleLoss: 2}
-	if got, want := computeFor(s, roleImage, limits), (clip.Compute{Device: "cpu", Threads: 3, Precision: "bf16", Checkpointing: true}); got != want {
+	if got, want := computeFor(s, roleImage, limits), (clip.Compute{Device: "cuda:1", Threads: 3, Precision: "bf16", Checkpointing: true}); got != want {
 		t.Errorf("image tower: %+v, want %+v", got, want)
 	}
 	if got, want := computeFor(s, roleLoss, limits), (clip.Compute{Device: "cpu", Threads: 2, Precision: "f32"}); got != want {

@@ -88,6 +88,11 @@ func (o SweepOutcome) Count(s TrialStatus) (n int) {
 //
 // The error is one of the sweep itself; failed trials have theirs in the outcome.
 func (l Lab) RunSweep(ctx context.Context, s *sweep.Sweep, o SweepOptions, stop <-chan struct{}, w SweepWatcher) (SweepOutcome, error) {
+	for _, t := range s.Trials {
+		if err := checkDevices(t.Spec); err != nil {
+			return SweepOutcome{}, err
+		}
+	}
 	db, err := store.Open(l.DB)
 	if err != nil {
 		return SweepOutcome{}, err

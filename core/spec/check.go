@@ -141,6 +141,8 @@ func (c *checker) value(k Key, value any, p path) any {
 		return v.canonical()
 	case typeDevice:
 		return c.device(value, p)
+	case typeMemory:
+		return c.memory(value, p)
 	case typeAugment:
 		return c.augment(value, p)
 	case typeFreeze:

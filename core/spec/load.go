@@ -43,6 +43,7 @@ func (c *checker) relations(tree map[string]any, file string) {
 			c.freezable(m, c.plugin(m, c.keyOf(s.name), s.section), s.section)
 		}
 	}
+	c.precision(tree)
 	n := 0
 	if m, ok := lookup(tree, path{"data", "train"}).(map[string]any); ok {
 		d := c.plugin(m, c.keyOf(path{"data", "train", "dataset"}), path{"data", "train"})
@@ -229,8 +230,11 @@ func decodable(tree map[string]any) map[string]any {
 	} else {
 		train["augment"] = nil
 	}
-	for _, tower := range []string{"image", "text"} {
-		m := out[tower].(map[string]any)
+	for _, part := range []string{"image", "text", "loss"} {
+		m := out[part].(map[string]any)
+		if _, given := m["device"]; !given {
+			m["device"] = out["device"]
+		}
 		switch m["freeze"] {
 		case "all":
 			m["freeze"] = map[string]any{"all": true}

@@ -60,6 +60,14 @@ func (s *Spec) Locate(at string) Origin {
 	return (&checker{origins: s.origins}).origin(p)
 }
 
+// DeviceKey is the key that says where a part of the spec (image, text, loss) computes: its own, or device.
+func (s *Spec) DeviceKey(part string) string {
+	if lookup(s.tree, path{part, "device"}) != nil {
+		return part + ".device"
+	}
+	return "device"
+}
+
 // ordered are the keys of m in schema order, the others sorted after them.
 func ordered(m map[string]any, keys []Key) []string {
 	rank := func(name string) int {
@@ -144,7 +152,7 @@ func (s *Spec) JSON() []byte {
 // neutral are the keys that change what is shown or kept, not what is computed; they are no part of
 // an identity. Threads and device are part of it: they change the last bits.
 var neutral = []path{
-	{"name"}, {"description"}, {"variant"}, {"data", "workers"}, {"data", "prefetch"},
+	{"name"}, {"description"}, {"variant"}, {"device_memory"}, {"data", "workers"}, {"data", "prefetch"},
 	{"train", "parallel_towers"}, {"train", "feature_cache"}, {"train", "log_every"}, {"train", "checkpoint_every"}, {"train", "keep_checkpoints"},
 }
 

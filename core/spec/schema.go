@@ -12,6 +12,7 @@ const (
 	typeInterval clip.FieldType = "steps or epochs"
 	typeFreeze   clip.FieldType = "none, all or a map"
 	typeDevice   clip.FieldType = "device"
+	typeMemory   clip.FieldType = "bytes or share"
 	typeAny      clip.FieldType = "anything"
 )
 
@@ -55,6 +56,8 @@ var with = key("with", typeWith, nil, "the plugin's own settings; `runner plugin
 
 var freeze = key("freeze", typeFreeze, "none", "what is not trained: `none`, `all` (locked tuning), `{blocks: 6}` (the stem and the first 6 blocks; `-1`: all but the last) or `{params: [\"visual.ln_*\"]}` (globs of parameter names)")
 
+var where = key("device", typeDevice, nil, "where this part computes; left out: `device` below")
+
 // Keys are the keys of a spec, in the order of its documentation.
 var Keys = []Key{
 	key("extends", clip.TypeList, nil, "spec files to start from, in order, relative to this file").of(clip.TypeString),
@@ -62,11 +65,11 @@ var Keys = []Key{
 	key("description", clip.TypeString, "", "for people; not part of the run's identity"),
 	key("variant", clip.TypeString, "", "the cell of a comparison that this run belongs to"),
 	section("image", "the image tower",
-		plugin("encoder", clip.KindEncoder, clip.Image, "image encoder plugin: `vit`, `encoders/vit` or a path"), with, freeze),
+		plugin("encoder", clip.KindEncoder, clip.Image, "image encoder plugin: `vit`, `encoders/vit` or a path"), with, freeze, where),
 	section("text", "the text tower",
-		plugin("encoder", clip.KindEncoder, clip.Text, "text encoder plugin"), with, freeze),
+		plugin("encoder", clip.KindEncoder, clip.Text, "text encoder plugin"), with, freeze, where),
 	section("loss", "the objective",
-		plugin("plugin", clip.KindLoss, "", "loss plugin"), with),
+		plugin("plugin", clip.KindLoss, "", "loss plugin"), with, where),
 	section("init", "where the parameters start",
 		key("weights", clip.TypePath, "", "published weights (.safetensors: OpenCLIP's, OpenAI's or transformers' names) or a checkpoint folder; empty: random, by the seed"),
 		key("towers", clip.TypeList, []any{"image", "text"}, "which towers take them; the loss does when both do").of(clip.TypeString).enum("image", "text")),
@@ -107,14 +110,15 @@ var Keys = []Key{
 		key("cooldown_steps", clip.TypeInt, int64(0), "steps of linear fall to min_lr at the end; schedule cooldown only").min(0).max(maxInt),
 		key("max_grad_norm", clip.TypeFloat, float64(0), "clips the norm over both towers and the loss; 0: no clipping").min(0).max(1e9),
 		key("parallel_towers", clip.TypeBool, true, "both towers compute at the same time; false: one after the other"),
-		key("precision", clip.TypeString, "f32", "bf16 rounds the inputs of the towers' matrix products and convolutions to bfloat16; parameters, sums, norms, attention, loss and optimiser stay float32").enum("f32", "bf16"),
+		key("precision", clip.TypeString, "f32", "bf16 rounds the inputs of the towers' matrix products and convolutions to bfloat16, tf32 (NVIDIA GPUs) to ten bits of significand; parameters, sums, norms, attention, loss and optimiser stay float32").enum("f32", "tf32", "bf16"),
 		key("activation_checkpointing", clip.TypeBool, false, "the towers' blocks are computed again in the backward pass instead of being kept: the same bits in less memory, for up to a third more time"),
 		key("feature_cache", clip.TypeString, "auto", "features of wholly frozen towers are kept on disk across epochs and runs where nothing changes them; off: computed every time").enum("auto", "off"),
 		key("log_every", clip.TypeInt, int64(1), "steps between the training metrics that are recorded").min(1).max(maxInt),
 		key("eval_every", typeInterval, int64(0), "`200` steps or `1 epoch`; 0: at the end only"),
 		key("checkpoint_every", typeInterval, int64(500), "likewise; 0: at the end and on Ctrl-C only"),
 		key("keep_checkpoints", clip.TypeInt, int64(1), "how many of the newest stay on disk").min(1).max(maxInt)),
-	key("device", typeDevice, "auto", "`auto`, `cpu`, `host` (the pure Go reference) or `cuda:N`"),
+	key("device", typeDevice, "auto", "`auto` (a GPU when one can be used, else cpu), `cpu`, `host` (the pure Go reference) or `cuda:N`"),
+	key("device_memory", typeMemory, nil, "what the towers and the loss may take together of a GPU's memory: `20 GiB`, or `50%` of what is free at the start; left out: nearly all that is free"),
 	key("threads", clip.TypeInt, int64(0), "compute threads over all plugins; 0: all cores").min(0).max(4096),
 	key("seed", clip.TypeInt, int64(0), "of every random stream").min(0).max(1 << 53),
 	key("ablate", typeAny, nil, "a sweep over variants of this spec: [Ablations](#ablations)"),

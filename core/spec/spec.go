@@ -8,21 +8,23 @@ import (
 
 // Spec is a checked experiment: every default filled in, every plugin's settings valid.
 type Spec struct {
-	Name        string  `json:"name"`
-	Description string  `json:"description"`
-	Variant     string  `json:"variant"`
-	Image       Tower   `json:"image"`
-	Text        Tower   `json:"text"`
-	Loss        Loss    `json:"loss"`
-	Init        Init    `json:"init"`
-	EmbedDim    int     `json:"embed_dim"`
-	Data        Data    `json:"data"`
-	Eval        []Eval  `json:"eval"`
-	Train       Train   `json:"train"`
-	Device      string  `json:"device"`
-	Threads     int     `json:"threads"` // 0: all cores
-	Seed        uint64  `json:"seed"`
-	Ablate      *Ablate `json:"-"` // nil when the spec has none
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Variant     string `json:"variant"`
+	Image       Tower  `json:"image"`
+	Text        Tower  `json:"text"`
+	Loss        Loss   `json:"loss"`
+	Init        Init   `json:"init"`
+	EmbedDim    int    `json:"embed_dim"`
+	Data        Data   `json:"data"`
+	Eval        []Eval `json:"eval"`
+	Train       Train  `json:"train"`
+	Device      string `json:"device"`
+	// DeviceMemory is of each GPU, for towers and loss together; the zero value: what is free.
+	DeviceMemory Memory  `json:"device_memory"`
+	Threads      int     `json:"threads"` // 0: all cores
+	Seed         uint64  `json:"seed"`
+	Ablate       *Ablate `json:"-"` // nil when the spec has none
 
 	File string `json:"-"` // as given to Load
 
@@ -35,12 +37,14 @@ type Tower struct {
 	Encoder string          `json:"encoder"` // a bare name or an absolute path
 	With    json.RawMessage `json:"with"`    // defaults of the plugin's schema filled in
 	Freeze  clip.Freeze     `json:"freeze"`
+	Device  string          `json:"device"` // filled in
 }
 
 // Loss is a loss plugin and its settings.
 type Loss struct {
 	Plugin string          `json:"plugin"`
 	With   json.RawMessage `json:"with"`
+	Device string          `json:"device"` // filled in
 }
 
 // Init is where the parameters start.

@@ -15,9 +15,9 @@ func check(c clip.EncoderConfig) error {
 		return fault.New(fault.Invalid, "%d, want at least 1", c.EmbedDim).WithPath("embed_dim")
 	case c.Compute.Threads < 1:
 		return fault.New(fault.Invalid, "%d, want at least 1", c.Compute.Threads).WithPath("compute.threads")
-	case !slices.Contains([]string{"", "f32", "bf16"}, c.Compute.Precision):
+	case !slices.Contains([]string{"", "f32", "tf32", "bf16"}, c.Compute.Precision):
 		return fault.New(fault.Invalid, "%q is not supported", c.Compute.Precision).WithPath("compute.precision").
-			WithHint("precision: f32 or bf16")
+			WithHint("precision: f32, tf32 or bf16")
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func WithProfile(f func(graph.Event)) Option {
 
 func newEncoder(m clip.Modality, build func(clip.EncoderConfig) (front, error), options []Option) *encoder {
 	e := &encoder{modality: m, build: build, open: func(c clip.Compute) (device.Backend, error) {
-		return devices.Open(c.Device, c.Threads)
+		return devices.OpenWith(c.Device, devices.Options{Threads: c.Threads, Precision: c.Precision, MemoryLimit: c.MemoryLimit})
 	}}
 	for _, o := range options {
 		o(e)
