@@ -166,3 +166,10 @@ func TestPackedWeightsStayWhereTheyAreUsedAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestKernelsOfRandomShapesMatchTheReference(t *testing.T) {
+	b := open(t, 2)
+	for _, c := range devicetest.Random(1, 600) {
+		devicetest.Compare(t, b, c)
+	}
+}
