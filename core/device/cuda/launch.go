@@ -2,27 +2,34 @@
 
 package cuda
 
-import "tandem/core/device"
+import (
+	"tandem/core/device"
+	"tandem/core/device/cuda/driver"
+)
 
 // code is what a device.Kernel is here: launches in order, on one stream, and the scratch they share.
 // It knows shapes only; addresses and scalars are filled in when it runs.
 type code struct {
 	launches []launch
-	scratch  int // bytes of device memory, shared by all Execs of a backend: nothing survives a Run
+	scratch  int    // bytes of device memory, shared by all Execs of a backend: nothing survives a Run
+	halves   []arg  // arguments that calls want in bfloat16, two at most
+	release  func() // frees what the calls keep; nil: nothing
 }
 
-// launch is one kernel of core/device/cuda/kernels with its grid. All parameters are eight bytes wide.
+// launch is one kernel of core/device/cuda/kernels with its grid, or a call of a library. All parameters
+// are eight bytes wide.
 type launch struct {
 	entry       string // extern "C" name in a .cu file
 	grid, block dim
 	shared      int // bytes of dynamic shared memory
 	params      []any
+	call        func(*call) error // instead of all the above: enqueues work on the backend's stream
 }
 
 // dim is the size of a grid or a block; zeros count as 1.
 type dim struct{ x, y, z int }
 
-// What params may hold, beside int (long long) and float64 (double).
+// What params may hold, beside int (long long), float64 (double) and driver.Ptr.
 type (
 	// arg is the address of argument i of the Exec; null when the kernel's signature says it is absent.
 	arg int
@@ -57,4 +64,35 @@ func codeOf(k device.Kernel) (code, bool) {
 		}
 	}
 	return code{}, false
+}
+
+// call is what code knows while it runs.
+type call struct {
+	b       *Backend
+	addr    []driver.Ptr // of the arguments
+	lens    []int        // of the arguments, in elements
+	scalars []float64
+	other   driver.Ptr // the last address that half gave
+}
+
+// at is the address of an argument, 0 when it is absent.
+func (c *call) at(i arg) driver.Ptr { return c.addr[i] }
+
+// temp is the address of byte i of the scratch.
+func (c *call) temp(i temp) driver.Ptr { return c.b.scratch.at + driver.Ptr(i) }
+
+// scalar is a run-time number.
+func (c *call) scalar(s scalar) float64 {
+	if s.i < len(c.scalars) {
+		return c.scalars[s.i]
+	}
+	return s.otherwise
+}
+
+// half is the address of an argument of code.halves rounded to bfloat16, by a kernel or by an earlier one.
+// It is valid until the second call of half from now.
+func (c *call) half(i arg) (driver.Ptr, error) {
+	at, err := c.b.half(c.addr[i], c.lens[i], c.other)
+	c.other = at
+	return at, err
 }

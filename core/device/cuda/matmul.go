@@ -1,0 +1,69 @@
+//go:build clipcuda
+
+package cuda
+
+import (
+	"math"
+
+	"tandem/core/device"
+	"tandem/core/device/cuda/driver"
+	"tandem/core/fault"
+)
+
+// matMulCode is a product by cuBLAS, then one kernel for all that follows it, when anything does.
+func (b *Backend) matMulCode(k device.MatMul) (code, error) {
+	if k.BF16 {
+		if err := b.needsBF16(); err != nil {
+			return code{}, err
+		}
+	}
+	if max(k.Batch, k.M, k.N, k.K) > math.MaxInt32 {
+		return code{}, fault.New(fault.Unavailable, "cuBLAS takes sizes up to %d", math.MaxInt32)
+	}
+	const a, right, bias, other, c, slope = arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)
+	product := code{launches: []launch{{call: func(x *call) error { return x.multiply(k, a, right, c) }}}}
+	if k.BF16 {
+		product.halves = []arg{a, right}
+	}
+	if k.Bias || k.Act != device.Identity || k.Slope || k.Residual || k.Gate {
+		to := epilogueOf(k, c, bias, other, slope)
+		product.launches = append(product.launches, to)
+	}
+	return product, nil
+}
+
+// epilogueOf is the kernel after a product, in place.
+func epilogueOf(k device.MatMul, c, bias, other, slope arg) launch {
+	var addend, factor, derivative any
+	combine := combineNothing
+	if k.Bias {
+		addend = bias
+	}
+	if k.Residual {
+		factor, combine = other, combineAdds
+	}
+	if k.Gate {
+		factor, combine = other, combineMultiplies
+	}
+	if k.Slope {
+		derivative = slope
+	}
+	return epilogue(c, addend, factor, c, derivative, k.Batch*k.M, k.N, k.Act, combine)
+}
+
+// multiply is C = alpha·op(A)·op(B).
+func (x *call) multiply(k device.MatMul, a, b, c arg) (err error) {
+	p := driver.Product{M: k.M, N: k.N, K: k.K, Batch: k.Batch, TransA: k.TransA, TransB: k.TransB,
+		A: x.at(a), B: x.at(b), C: x.at(c), StrideA: k.M * k.K, StrideB: k.K * k.N, StrideC: k.M * k.N,
+		TF32: x.b.options.TF32, Alpha: float32(x.scalar(scalar{0, 1}))}
+	if k.BF16 {
+		p.Type = driver.BF16
+		if p.A, err = x.half(a); err != nil {
+			return err
+		}
+		if p.B, err = x.half(b); err != nil {
+			return err
+		}
+	}
+	return x.b.blas.Multiply(p)
+}
