@@ -1,0 +1,50 @@
+// What the host build of the kernels (libkernels.so) and the driver double (libcuda.so.1) share.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace cudadouble {
+
+struct Dim { unsigned x, y, z; };
+
+// Thread is what a CUDA thread knows of itself.
+struct Thread {
+  Dim thread, block, blockDim, gridDim;
+  unsigned linear; // index in the block
+  char *shared;    // the block's dynamic shared memory
+};
+
+// Meeting is what lanes of one warp agree on when they meet.
+enum class Meeting : int { Shuffle, Vote, Sync, Matrix };
+
+// Runtime is what a running thread may ask of the driver double.
+struct Runtime {
+  // barrier waits for all threads of the block and returns how many of them had a true predicate.
+  int (*barrier)(int predicate);
+  // meet waits for the lanes in mask; the result has each lane's value, present says whose are there.
+  // It is valid until the lane's next meeting or barrier.
+  const uint64_t *(*meet)(unsigned mask, Meeting, uint64_t value, unsigned *present);
+  // trap ends the launch with a finding.
+  void (*trap)(const char *why);
+};
+
+enum class Parameter : char { Pointer, ConstPointer, Integer, Real };
+
+// Kernel is one entry of a .cu file.
+struct Kernel {
+  const char *name;
+  void (*run)(void *const *parameters);
+  int count;
+  const Parameter *parameters;
+  const int *elements; // bytes of what a pointer points to
+  const Kernel *next;
+};
+
+// Kernels is what libkernels.so exports as `double_kernels`.
+struct Kernels {
+  const Kernel *first;
+  void (*bind)(const Runtime *);
+  Thread **(*current)(); // this OS thread's running CUDA thread
+};
+
+} // namespace cudadouble

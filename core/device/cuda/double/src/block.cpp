@@ -1,0 +1,250 @@
+#include "block.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace cudadouble {
+
+// double_switch saves the callee-saved registers on this stack, its pointer in *save, and goes on with
+// the stack `load`.
+extern "C" void double_switch(void **save, void *load);
+asm(R"(
+.text
+.hidden double_switch
+.type double_switch,@function
+double_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp,(%rdi)
+  movq %rsi,%rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size double_switch,.-double_switch
+)");
+
+namespace {
+constexpr size_t stackBytes = 128 << 10, page = 4096;
+constexpr unsigned char garbage = 0xFB; // in shared memory before a block starts: floats of it are no sums
+} // namespace
+
+Runner &runner() {
+  static thread_local Runner r;
+  return r;
+}
+
+Runner::~Runner() {
+  for (char *s : stacks_) munmap(s - page, stackBytes + page);
+}
+
+// stack is a fresh fiber's, with a page below it that traps.
+char *Runner::stack() {
+  if (used_ == stacks_.size()) {
+    void *m = mmap(nullptr, stackBytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (m == MAP_FAILED) throw std::bad_alloc();
+    mprotect(m, page, PROT_NONE);
+    stacks_.push_back((char *)m + page);
+  }
+  return stacks_[used_++];
+}
+
+void Runner::prepare(const Kernel *k, Thread **current, void *const *parameters, Dim grid, Dim block, size_t shared) {
+  kernel_ = k, current_ = current, parameters_ = parameters, grid_ = grid, block_ = block;
+  count_ = int(block.x * block.y * block.z);
+  lanes_.resize(size_t(count_));
+  sequence_.resize(size_t(count_));
+  shared_.resize(shared + 256);
+  dynamic_ = (char *)((uintptr_t(shared_.data()) + 127) & ~uintptr_t(127));
+  sharedBytes_ = shared;
+  for (int i = 0; i < count_; i++) {
+    Thread &t = lanes_[size_t(i)].self;
+    const unsigned u = unsigned(i);
+    t.thread = {u % block.x, u / block.x % block.y, u / (block.x * block.y)};
+    t.blockDim = block, t.gridDim = grid, t.linear = u, t.shared = dynamic_;
+    sequence_[size_t(i)] = i;
+  }
+}
+
+bool Runner::run(Dim at, uint64_t order) {
+  at_ = at, order_ = order, fault_ = {}, next_ = 0, used_ = 0, running_ = -1, snapshot_ = 0;
+  memset(dynamic_, garbage, sharedBytes_);
+  for (Lane &l : lanes_) l.self.block = at, l.state = State::Fresh, l.bound = false;
+  if (order) // every other block runs backwards, from a thread of its own
+    for (int i = 0; i < count_; i++) {
+      const int j = int((uint64_t(i) + (order >> 1)) % uint64_t(count_));
+      sequence_[size_t(i)] = order & 1 ? count_ - 1 - j : j;
+    }
+  Thread *const outer = *current_;
+  if (sigsetjmp(escape_, 0) == 0) {
+    inside_ = true;
+    schedule();
+  }
+  inside_ = false;
+  *current_ = outer;
+  return fault_.kind == Fault::None;
+}
+
+// schedule runs threads until all are done: everyone as far as they go, then the barrier.
+void Runner::schedule() {
+  for (;;) {
+    while (next_ < count_) { // fresh threads, in plain loops as long as they meet nothing
+      start();
+    }
+    const int last = (count_ - 1) & ~31;
+    for (int w = 0; w < count_; w += 32)
+      while (advance(order_ & 1 ? last - w : w)) {}
+    if (!releaseBarrier()) return;
+  }
+}
+
+// start begins a fiber that runs fresh threads one after the other until one of them meets something.
+void Runner::start() {
+  void **sp = (void **)(stack() + stackBytes - 64);
+  *--sp = nullptr;                 // where loop would return to
+  *--sp = (void *)+[] { loop(&runner()); };
+  for (int i = 0; i < 6; i++) *--sp = nullptr;
+  double_switch(&scheduler_, sp);
+}
+
+void Runner::loop(Runner *r) {
+  while (r->next_ < r->count_) {
+    const int i = r->sequence_[size_t(r->next_++)];
+    Lane &l = r->lanes_[size_t(i)];
+    r->enter(i);
+    r->kernel_->run(r->parameters_);
+    l.state = State::Done;
+    if (l.bound) break; // others go on with the loop
+  }
+  void *never;
+  if (!r->lanes_[size_t(r->running_)].bound) r->used_--; // the stack is free again
+  r->running_ = -1;
+  double_switch(&never, r->scheduler_);
+  abort();
+}
+
+void Runner::enter(int i) {
+  running_ = i;
+  lanes_[size_t(i)].state = State::Running;
+  *current_ = &lanes_[size_t(i)].self;
+}
+
+void Runner::yield() {
+  Lane &l = lanes_[size_t(running_)];
+  l.bound = true;
+  double_switch(&l.sp, scheduler_);
+}
+
+void Runner::resume(Lane &l) {
+  enter(int(&l - lanes_.data()));
+  double_switch(&scheduler_, l.sp);
+}
+
+// advance runs the lanes of a warp that can run; then it lets meetings happen. False when neither did.
+bool Runner::advance(int warp) {
+  const int end = std::min(warp + 32, count_);
+  bool ran = false;
+  for (int i = warp; i < end; i++) {
+    Lane &l = lanes_[size_t(order_ & 1 ? end - 1 - (i - warp) : i)];
+    if (l.state == State::Running) resume(l), ran = true;
+  }
+  return release(warp) || ran;
+}
+
+// release lets every group of lanes go on whose mask is complete.
+bool Runner::release(int warp) {
+  const int n = std::min(32, count_ - warp);
+  Lane *const w = &lanes_[size_t(warp)];
+  bool any = false;
+  for (int i = 0; i < n; i++) {
+    if (w[i].state != State::Warp) continue;
+    const unsigned mask = w[i].mask;
+    unsigned here = 0, gone = 0;
+    for (int j = 0; j < n; j++) {
+      if (!(mask >> j & 1)) continue;
+      if (w[j].state == State::Done) gone |= 1u << j;
+      if (w[j].state != State::Warp) continue;
+      if (w[j].mask != mask || w[j].meeting != w[i].meeting)
+        leave(Fault::Divergence, "lanes of a warp meet in different operations or with different masks", warp + j);
+      here |= 1u << j;
+    }
+    const unsigned exist = n == 32 ? ~0u : (1u << n) - 1;
+    if ((here | gone) != (mask & exist)) continue;
+    if (gone)
+      leave(Fault::Divergence, "a warp operation waits for lanes of its mask that have returned", warp + i);
+    uint64_t *const values = snapshots_[snapshot_++ % 64];
+    for (int j = 0; j < n; j++) values[j] = w[j].value;
+    for (int j = 0; j < n; j++)
+      if (here >> j & 1) w[j].state = State::Running, w[j].values = values, w[j].present = here;
+    any = true;
+  }
+  return any;
+}
+
+// releaseBarrier lets the block pass its barrier; false when all threads are done.
+bool Runner::releaseBarrier() {
+  int waiting = 0, done = 0, stuck = -1, predicates = 0;
+  for (int i = 0; i < count_; i++) {
+    const Lane &l = lanes_[size_t(i)];
+    if (l.state == State::Warp && stuck < 0) stuck = i;
+    waiting += l.state == State::Barrier, done += l.state == State::Done;
+    if (l.state == State::Barrier) predicates += l.predicate;
+  }
+  if (stuck >= 0)
+    leave(Fault::Divergence, "a warp operation is reached by a part of the lanes in its mask only", stuck);
+  if (!waiting) return false;
+  if (done) {
+    int first = 0;
+    while (lanes_[size_t(first)].state != State::Barrier) first++;
+    leave(Fault::Divergence, "__syncthreads is reached by " + std::to_string(waiting) + " of " + std::to_string(count_) + " threads", first);
+  }
+  predicates_ = predicates;
+  for (Lane &l : lanes_) l.state = State::Running;
+  return true;
+}
+
+int Runner::barrier(int predicate) {
+  Lane &l = lanes_[size_t(running_)];
+  l.predicate = predicate, l.state = State::Barrier;
+  yield();
+  return predicates_;
+}
+
+const uint64_t *Runner::meet(unsigned mask, Meeting m, uint64_t value, unsigned *present) {
+  Lane &l = lanes_[size_t(running_)];
+  if (!(mask >> (running_ & 31) & 1)) trap("a warp operation by a lane outside its own mask");
+  l.mask = mask, l.meeting = m, l.value = value, l.state = State::Warp;
+  yield();
+  Lane &back = lanes_[size_t(running_)];
+  *present = back.present;
+  return back.values;
+}
+
+void Runner::trap(const char *why) { leave(Fault::Trap, why, running_); }
+
+void Runner::leave(Fault::Kind kind, const std::string &text, int lane) {
+  fault_.kind = kind, fault_.text = text, fault_.block = at_;
+  fault_.known = lane >= 0;
+  if (lane >= 0) fault_.thread = lanes_[size_t(lane)].self.thread;
+  siglongjmp(escape_, 1);
+}
+
+void Runner::segfault(uintptr_t address, bool write) {
+  if (!inside_) return;
+  fault_.address = address, fault_.write = write;
+  leave(Fault::Memory, "", running_);
+}
+
+} // namespace cudadouble

@@ -1,0 +1,93 @@
+// Runs the threads of one block: fibers that meet at barriers and warp operations.
+#pragma once
+#include <setjmp.h>
+
+#include <string>
+#include <vector>
+
+#include "../include/double_abi.h"
+
+namespace cudadouble {
+
+enum class State : unsigned char { Fresh, Running, Barrier, Warp, Done };
+
+// Lane is a thread of the block.
+struct Lane {
+  Thread self;
+  State state;
+  bool bound; // it has met something, so the fiber it runs on is its own
+  void *sp;
+  // its meeting
+  unsigned mask;
+  Meeting meeting;
+  uint64_t value;
+  const uint64_t *values;
+  unsigned present;
+  int predicate;
+};
+
+// Fault is why a block ended early.
+struct Fault {
+  enum Kind { None, Divergence, Memory, Trap } kind = None;
+  std::string text;
+  Dim thread{}, block{};
+  bool known = false;     // thread is
+  uintptr_t address = 0;  // of Memory
+  bool write = false;
+};
+
+// Runner is an OS thread's means to run blocks, one at a time.
+class Runner {
+public:
+  ~Runner();
+  // prepare makes it ready for blocks of this launch.
+  void prepare(const Kernel *, Thread **current, void *const *parameters, Dim grid, Dim block, size_t shared);
+  // run runs block at; false when it ended in fault().
+  bool run(Dim at, uint64_t order);
+  const Fault &fault() const { return fault_; }
+
+  // Called from within the block.
+  int barrier(int predicate);
+  const uint64_t *meet(unsigned mask, Meeting, uint64_t value, unsigned *present);
+  [[noreturn]] void trap(const char *why);
+  // segfault leaves the block from a signal handler; it returns when no block runs here.
+  void segfault(uintptr_t address, bool write);
+
+private:
+  static void loop(Runner *);
+  void schedule();
+  bool advance(int warp);
+  bool release(int warp);
+  bool releaseBarrier();
+  void yield();
+  void resume(Lane &);
+  void start();
+  void enter(int i);
+  [[noreturn]] void leave(Fault::Kind, const std::string &text, int lane);
+  char *stack();
+
+  const Kernel *kernel_ = nullptr;
+  Thread **current_ = nullptr;
+  void *const *parameters_ = nullptr;
+  Dim grid_{}, block_{}, at_{};
+  int count_ = 0, next_ = 0, running_ = -1, predicates_ = 0;
+  uint64_t order_ = 0;
+  bool inside_ = false;
+  std::vector<Lane> lanes_;
+  std::vector<int> sequence_; // the order in which threads start
+  std::vector<char> shared_;
+  char *dynamic_ = nullptr;
+  size_t sharedBytes_ = 0;
+  std::vector<char *> stacks_; // made so far; the first used_ belong to fibers of this block
+  size_t used_ = 0;
+  void *scheduler_ = nullptr;
+  uint64_t snapshots_[64][32];
+  unsigned snapshot_ = 0;
+  Fault fault_;
+  sigjmp_buf escape_;
+};
+
+// runner is this OS thread's.
+Runner &runner();
+
+} // namespace cudadouble

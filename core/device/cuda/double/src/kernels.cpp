@@ -1,0 +1,7 @@
+// What libkernels.so exports beside the kernels themselves.
+#include "double.h"
+
+extern "C" __attribute__((visibility("default"))) cudadouble::Kernels double_kernels() {
+  using namespace cudadouble;
+  return {first, [](const Runtime *r) { runtime = r; }, []() -> Thread ** { return &current; }};
+}
