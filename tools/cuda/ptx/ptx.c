@@ -124,12 +124,12 @@ static int is_said_of_target(const char *log) {
 static int compile_one(int i, int capability, const char *out) {
 	char arch[64], path[8192];
 	snprintf(arch, sizeof arch, "--gpu-architecture=compute_%d", capability);
-	const char *options[] = {arch, "--std=c++17"};
+	const char *options[] = {arch, "--std=c++17", "-default-device"}; /* lambdas are device code */
 	program p;
 	int status = create(&p, sources[i], source_names[i], header_count, (const char *const *)headers,
 		(const char *const *)header_names);
 	if (status) die("nvrtcCreateProgram", error_string(status));
-	status = compile(p, 2, options);
+	status = compile(p, sizeof options / sizeof *options, options);
 	size_t size = 0;
 	log_size(p, &size);
 	char *text = calloc(1, size + 1);
