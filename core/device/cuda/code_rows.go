@@ -2,6 +2,107 @@
 
 package cuda
 
-import "tandem/core/device"
+import (
+	"fmt"
 
-func rowsCode(device.Kernel) (code, bool) { return code{}, false }
+	"tandem/core/device"
+)
+
+// rowsCode has the kernels of rows.cu and norm.cu.
+func rowsCode(kernel device.Kernel) (code, bool) {
+	switch k := kernel.(type) {
+	case device.SumRows:
+		return sumRowsCode(k), true
+	case device.SumCols:
+		return sumColsCode(k), true
+	case device.LayerNorm:
+		grid, block := teams(k.Rows, k.Cols)
+		entry, inRegisters := normEntry("layer_norm", k.Cols)
+		if inRegisters {
+			grid, block = dim{x: ceil(k.Rows, 8)}, dim{x: 32, y: 8}
+		}
+		return run(start(entry, grid, block, arg(0), arg(1), arg(2), arg(3), k.Rows, k.Cols, k.Eps))
+	case device.LayerNormBack:
+		return layerNormBackCode(k), true
+	case device.L2Norm:
+		return run(overTeams(k.Rows, k.Cols, "l2_norm", arg(0), arg(1), k.Rows, k.Cols, k.Eps))
+	case device.L2NormBack:
+		return run(overTeams(k.Rows, k.Cols, "l2_norm_back", arg(0), arg(1), arg(2), k.Rows, k.Cols, k.Eps))
+	case device.CrossEntropy:
+		return run(overTeams(k.Rows, k.Cols, "cross_entropy", arg(0), arg(1), arg(2), k.Rows, k.Cols, k.Smooth))
+	case device.CrossEntropyBack:
+		return run(overTeams(k.Rows, k.Cols, "cross_entropy_back", arg(0), arg(1), arg(2), arg(3), k.Rows, k.Cols, k.Smooth))
+	}
+	return code{}, false
+}
+
+// addRows is a launch of out = Σ parts [rows, cols]; with more not nil the second half of the columns goes there.
+func addRows(rows, cols int, parts, out, more any) launch {
+	return start("add_rows", dim{x: ceil(cols, 32)}, dim{x: 32, y: 32}, parts, out, orNull(more), rows, cols)
+}
+
+// sumParts is a launch of out [rows] = Σ parts [rows, n], doubles.
+func sumParts(rows, n int, parts, out any) launch {
+	return start("sum_parts", dim{x: rows}, dim{x: threads}, parts, out, n)
+}
+
+// lanesOver is how many lanes share the rows of a sum over rows: threads enough for the largest GPU, but
+// each with eight rows at least, so that the lanes' sums are a small part of what is read.
+func lanesOver(rows, cols int) int { return max(min(4*threads*256/cols, ceil(rows, 8), 2048), 1) }
+
+func sumRowsCode(k device.SumRows) code {
+	if k.Rows <= 128 {
+		return code{launches: []launch{addRows(k.Rows, k.Cols, arg(0), arg(1), nil)}}
+	}
+	grid, block := plane(k.Rows, k.Cols, lanesOver(k.Rows, k.Cols))
+	lanes := grid.y * block.y
+	return code{scratch: 4 * lanes * k.Cols, launches: []launch{
+		start("sum_rows", grid, block, arg(0), temp(0), k.Rows, k.Cols),
+		addRows(lanes, k.Cols, temp(0), arg(1), nil),
+	}}
+}
+
+// sumColsCode has a team a row, or several blocks where rows are few and long: a sum of all elements.
+func sumColsCode(k device.SumCols) code {
+	if k.Rows >= 256 || k.Cols <= 8192 {
+		return code{launches: []launch{overTeams(k.Rows, k.Cols, "sum_cols", arg(0), arg(1), k.Rows, k.Cols)}}
+	}
+	blocks := min(ceil(k.Cols, 8*threads), ceil(1024, k.Rows))
+	return code{scratch: 8 * k.Rows * blocks, launches: []launch{
+		start("sum_cols_parts", dim{x: blocks, y: k.Rows}, dim{x: threads}, arg(0), temp(0), k.Cols),
+		sumParts(k.Rows, blocks, temp(0), arg(1)),
+	}}
+}
+
+// normEntry is the kernel that has rows of so many columns in registers, or the one for all others: NAME_K
+// takes rows of up to 128·K columns, and there are those for the widths of CLIP's towers.
+func normEntry(name string, cols int) (entry string, inRegisters bool) {
+	for _, k := range []int{1, 2, 3, 4, 6, 8, 10} {
+		if cols <= 128*k && cols%4 == 0 {
+			return fmt.Sprintf("%s_%d", name, k), true
+		}
+	}
+	return name + "_any", false
+}
+
+// layerNormBackCode reads x and dy once, where a row fits registers; else once for dx and once for dγ and dβ.
+func layerNormBackCode(k device.LayerNormBack) code {
+	entry, inRegisters := normEntry("layer_norm_back", k.Cols)
+	if inRegisters {
+		// Four warps a block with eight rows each, but no more blocks than the sums of dγ and dβ are worth.
+		blocks := min(ceil(k.Rows, 32), 1024)
+		return code{scratch: 4 * 2 * k.Cols * blocks, launches: []launch{
+			start(entry, dim{x: blocks}, dim{x: 32, y: 4}, arg(0), arg(1), arg(2), arg(3), temp(0), k.Rows, k.Cols, k.Eps),
+			addRows(blocks, 2*k.Cols, temp(0), arg(4), arg(5)),
+		}}
+	}
+	lanes := lanesOver(k.Rows, k.Cols)
+	var room scratch
+	stats, parts := room.take(4*2*k.Rows), room.take(4*2*k.Cols*lanes)
+	return code{scratch: int(room), launches: []launch{
+		overTeams(k.Rows, k.Cols, entry, arg(0), arg(1), arg(2), arg(3), stats, k.Rows, k.Cols, k.Eps),
+		start("layer_norm_params_any", dim{x: ceil(k.Cols, threads), y: lanes}, dim{x: threads},
+			arg(0), arg(2), stats, parts, k.Rows, k.Cols),
+		addRows(lanes, 2*k.Cols, parts, arg(4), arg(5)),
+	}}
+}

@@ -17,3 +17,12 @@
 #endif
 
 typedef long long i64;
+
+// bf16_of is the bfloat16 nearest to x, ties to even: device.RoundBF16. NaN stays NaN.
+DEVICE unsigned short bf16_of(float x) {
+	const unsigned u = __float_as_uint(x);
+	return (unsigned short)((u & 0x7fffffffu) > 0x7f800000u ? (u | 0x400000u) >> 16 : (u + 0x7fffu + (u >> 16 & 1)) >> 16);
+}
+
+// of_bf16 is a bfloat16 as a float.
+DEVICE float of_bf16(unsigned short x) { return __uint_as_float((unsigned)x << 16); }

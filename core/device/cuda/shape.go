@@ -1,0 +1,77 @@
+//go:build clipcuda
+
+package cuda
+
+// Launch shapes follow from the sizes of a kernel alone, never from the GPU: sums have the same order, and
+// so the same bits, on each. most blocks fill the largest GPUs several times over; more would only start
+// threads that have little to do.
+const (
+	threads = 256
+	most    = 4096
+)
+
+// flat is the shape of a kernel over n numbers, four to a thread and more when there are many.
+func flat(n int) (grid, block dim) {
+	return dim{x: min(ceil(n, 4*threads), most)}, dim{x: threads}
+}
+
+// plane is the shape of a kernel over [rows, cols]: threads along x have columns, by four where four
+// divide them, those along y rows; at most lanes threads share a column.
+func plane(rows, cols, lanes int) (grid, block dim) {
+	across := cols
+	if cols%4 == 0 {
+		across = cols / 4
+	}
+	grid.x = ceil(across, threads)
+	block.x = ceil(across, grid.x)
+	block.y = min(threads/block.x, rows, lanes)
+	grid.y = max(min(ceil(rows, block.y), lanes/block.y, most/grid.x), 1)
+	return grid, block
+}
+
+// teams is the shape of a kernel where threads share a row (kernels/reduce.cuh): a warp a row, eight in a
+// block, for rows of up to a thousand, or a block a row.
+func teams(rows, cols int) (grid, block dim) {
+	switch {
+	case cols <= 1024:
+		return dim{x: ceil(rows, 8)}, dim{x: 32, y: 8}
+	case cols <= 8192:
+		return dim{x: rows}, dim{x: threads}
+	}
+	return dim{x: rows}, dim{x: 1024}
+}
+
+// start is a launch of an entry with a shape and parameters in the entry's order.
+func start(entry string, grid, block dim, params ...any) launch {
+	return launch{entry: entry, grid: grid, block: block, params: params}
+}
+
+// run is code of launches without scratch.
+func run(launches ...launch) (code, bool) { return code{launches: launches}, true }
+
+// over is a launch of a flat kernel of n numbers.
+func over(n int, entry string, params ...any) launch {
+	grid, block := flat(n)
+	return start(entry, grid, block, params...)
+}
+
+// overPlane is a launch of a kernel over a plane.
+func overPlane(rows, cols int, entry string, params ...any) launch {
+	grid, block := plane(rows, cols, most*threads)
+	return start(entry, grid, block, params...)
+}
+
+// overTeams is a launch of a kernel with a team a row.
+func overTeams(rows, cols int, entry string, params ...any) launch {
+	grid, block := teams(rows, cols)
+	return start(entry, grid, block, params...)
+}
+
+// scratch hands out a code's scratch; it is how many bytes are taken.
+type scratch int
+
+func (s *scratch) take(bytes int) temp {
+	at := *s
+	*s += scratch(ceil(bytes, 256) * 256)
+	return temp(at)
+}
