@@ -51,12 +51,13 @@ func (p Properties) unfit() error {
 // Count is the number of devices, at least one. Without a driver or a device it is Unavailable, with
 // what the loader or the driver says and the remedy.
 func Count() (int, error) {
-	if why := C.tandem_driver_open(); why != nil {
+	var status C.int
+	switch why := C.tandem_driver_open(&status); {
+	case status != 0:
+		return 0, failed("cuInit", result(status))
+	case why != nil:
 		return 0, fault.New(fault.Unavailable, "no NVIDIA driver: %s", C.GoString(why)).
 			WithHint("install the NVIDIA driver (nvidia-smi must list the GPU); in a container: --gpus all, or the NVIDIA container toolkit")
-	}
-	if err := failed("cuInit", result(C.tandem_init())); err != nil {
-		return 0, err
 	}
 	n, err := cu.NumDevices()
 	if err != nil {

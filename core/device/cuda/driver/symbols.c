@@ -9,7 +9,6 @@
 enum { NOT_SUPPORTED = 801 };
 
 static struct {
-    int (*init)(unsigned);
     int (*error_name)(int, const char **);
     int (*error_text)(int, const char **);
     int (*get_current)(void **);
@@ -28,7 +27,6 @@ static struct {
 } cuda;
 
 static const struct { const char *name; void *at; } entries[] = {
-    {"cuInit", &cuda.init},
     {"cuGetErrorName", &cuda.error_name},
     {"cuGetErrorString", &cuda.error_text},
     {"cuCtxGetCurrent", &cuda.get_current},
@@ -46,35 +44,35 @@ static const struct { const char *name; void *at; } entries[] = {
     {"cuGraphDestroy", &cuda.graph_destroy},
 };
 
-static char why[512];
-static int opened;
+// core/device/cuda/trampoline has it; a binary that is linked with NVIDIA's libcuda has not.
+extern const char *tandem_cuda_open(int *init_status) __attribute__((weak));
+
+static const char *why;
+static int init_failed;
 
 static void load(void) {
+    if (tandem_cuda_open) why = tandem_cuda_open(&init_failed);
     void *lib = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
     if (!lib) {
-        const char *e = dlerror();
-        snprintf(why, sizeof why, "%s", e ? e : "libcuda.so.1 cannot be opened");
+        if (!why) why = dlerror();
         return;
     }
     for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
         *(void **)entries[i].at = dlsym(lib, entries[i].name);
-    opened = 1;
 }
 
-const char *tandem_driver_open(void) {
+const char *tandem_driver_open(int *init_status) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, load);
-    return opened ? NULL : why;
+    *init_status = init_failed;
+    return why;
 }
 
 #define CALL(f, ...) ((f) ? (f)(__VA_ARGS__) : NOT_SUPPORTED)
 
-int tandem_init(void) { return CALL(cuda.init, 0); }
-
 const char *tandem_error_name(int status) {
     const char *s = NULL;
     static __thread char number[32];
-    tandem_driver_open();
     if (cuda.error_name && cuda.error_name(status, &s) == 0 && s) return s;
     snprintf(number, sizeof number, "CUDA error %d", status);
     return number;

@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Opens libcuda.so.1 and finds the entries, once. Null, or why there is no driver: dlopen's words.
-const char *tandem_driver_open(void);
-int tandem_init(void); // the real cuInit: the trampolines always say yes
+// Opens the driver and finds its entries, once. Null, or why there is no driver: where cuInit failed, with
+// its status; where the library could not be opened, with status 0 and dlopen's words.
+const char *tandem_driver_open(int *init_status);
 
 const char *tandem_error_name(int status); // never null
 const char *tandem_error_text(int status); // "" when unknown
