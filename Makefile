@@ -7,9 +7,15 @@ export CGO_ENABLED
 # libjpeg-turbo, whose JPEG pixels are Pillow's. TAGS= builds without.
 ONEDNN  := $(shell printf '\043include <dnnl.h>\nint main(void){return dnnl_version()==0;}' | $(or $(CC),cc) -x c - -ldnnl -o /dev/null 2>/dev/null && echo onednn)
 LIBJPEG := $(shell printf '\043include <stdio.h>\n\043include <jpeglib.h>\nint main(void){struct jpeg_error_mgr e;return LIBJPEG_TURBO_VERSION_NUMBER==0||!jpeg_std_error(&e);}' | $(or $(CC),cc) -x c - -ljpeg -o /dev/null 2>/dev/null && echo libjpeg)
-TAGS    ?= $(ONEDNN) $(LIBJPEG)
+# NVIDIA GPUs are built in on request: make build CUDA=1, which needs a cuda.h (of a toolkit, else fetched) and
+# neither GPU nor driver.
+TAGS    ?= $(ONEDNN) $(LIBJPEG) $(if $(CUDA),clipcuda)
 comma   := ,
-GOFLAGS_BUILD = $(addprefix -tags=,$(subst $() ,$(comma),$(strip $(TAGS))))
+tags     = $(addprefix -tags=,$(subst $() ,$(comma),$(strip $(1))))
+GOFLAGS_BUILD = $(call tags,$(TAGS))
+# It reaches one package, gorgonia.org/cu: everything else is compiled as without.
+CUDA_GOFLAGS := $(strip $(GOFLAGS) -modfile=$(CURDIR)/bin/cuda/go.mod)
+CUDA_ENV      = GOFLAGS="$(CUDA_GOFLAGS)"
 
 # Packages with goroutines of their own.
 RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/store/... ./core/run/... ./core/token/... ./core/vision/...
@@ -17,7 +23,7 @@ RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/st
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
 .DEFAULT_GOAL := help
-.PHONY: deps help build plugins test test-long test-onednn3 race lint gen ptx ptx-check cuda-matrix bench bench-peer demo ablations clean
+.PHONY: deps help build plugins cuda test test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-matrix bench bench-peer demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -33,8 +39,23 @@ $(PLUGINS:%=bin/plugins/%): bin/plugins/%:
 	@$(GO) build $(GOFLAGS_BUILD) -o $@ ./plugins/$*
 	@$@ --manifest > $@.json
 
+# A binary with the tag clipcuda is compiled and linked with what is in bin/cuda.
+ifneq ($(filter clipcuda,$(TAGS)),)
+build plugins $(PLUGINS:%=bin/plugins/%) test test-long race bench: export GOFLAGS = $(CUDA_GOFLAGS)
+build $(PLUGINS:%=bin/plugins/%): | cuda
+endif
+
+cuda: ## what builds with CUDA need besides Go and C: bin/cuda (make build CUDA=1 does it itself)
+	@GOFLAGS= GO=$(GO) sh core/device/cuda/trampoline/build.sh bin/cuda
+
 test: build ## run every test (within ten minutes on two cores)
 	$(GO) test $(GOFLAGS_BUILD) -timeout 20m ./...
+	@$(CUDA_TEST) --optional
+
+test-cuda: ## the tests of what computes with CUDA, on the CPU, through a double of NVIDIA's driver
+	@$(CUDA_TEST)
+
+CUDA_TEST = GO=$(GO) $(CUDA_ENV) sh tools/cuda/test.sh $(call tags,$(filter-out clipcuda,$(TAGS)) clipcuda)
 
 test-long: build ## the slow tests too: soak, kill loops, long trainings
 	TANDEM_LONG=1 $(GO) test $(GOFLAGS_BUILD) -timeout 120m ./...
@@ -49,6 +70,10 @@ lint: ## gofmt, go vet, staticcheck, generated code up to date
 	@test -z "$$(gofmt -l core plugins cmd tools)" || { gofmt -l core plugins cmd tools; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet $(GOFLAGS_BUILD) ./...
 	$(GO) tool staticcheck $(GOFLAGS_BUILD) ./...
+	@if GOFLAGS= GO=$(GO) sh core/device/cuda/trampoline/build.sh bin/cuda; then set -ex; \
+		$(CUDA_ENV) $(GO) vet $(call tags,$(TAGS) clipcuda) ./core/device/...; \
+		$(CUDA_ENV) $(GO) tool staticcheck $(call tags,$(TAGS) clipcuda) ./core/device/...; \
+	else echo 'not linted: the files with the build tag clipcuda, without cuda.h'; fi
 
 gen: ## regenerate committed generated code
 	sh tools/gen.sh

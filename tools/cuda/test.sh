@@ -1,0 +1,22 @@
+#!/bin/sh
+# test.sh -tags=TAGS [--optional] runs the tests of what computes with the tag clipcuda and through the double
+# of NVIDIA's driver (core/device/cuda/double): on the CPU, no GPU is needed or used. The environment is the
+# Makefile's CUDA_ENV. With --optional it says what is missing and succeeds.
+set -e
+tags=$1
+skip() {
+	echo "skipped: the CUDA tests ($1)"
+	[ "$optional" ] && exit 0
+	exit 1
+}
+[ "$2" = --optional ] && optional=yes
+GO=${GO:-go}
+export GO
+GOFLAGS= sh core/device/cuda/trampoline/build.sh bin/cuda || skip "there is no cuda.h, and none could be fetched"
+command -v "${CXX:-g++}" >/dev/null || skip "there is no C++ compiler for the driver's double"
+sh core/device/cuda/double/build.sh bin/cuda/include/toolkit bin/cuda/double
+double=$PWD/bin/cuda/double
+export LD_LIBRARY_PATH="$double${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" TANDEM_CUDA_DOUBLE="$double/libkernels.so"
+# The go command does not see what is opened by dlopen: no cached results.
+$GO test "$tags" -count=1 -timeout 20m ./core/device/... ./core/graph ./core/nn ./core/optim ./core/tower/... ./core/lossnet/... \
+	./plugins/encoders/... ./plugins/losses/...
