@@ -206,6 +206,8 @@ func (b *Backend) start(s *step, c *call) error {
 // bits is a parameter as eight bytes.
 func (c *call) bits(param any) uint64 {
 	switch p := param.(type) {
+	case nil:
+		return 0
 	case int:
 		return uint64(p)
 	case float64:

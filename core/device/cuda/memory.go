@@ -50,6 +50,9 @@ func (b *Backend) Alloc(dtype device.DType, n int) (device.Buffer, error) {
 
 // take allocates; what is what for, for the error.
 func (b *Backend) take(bytes int64, what string) (driver.Ptr, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
 	if b.recording {
 		return 0, fault.New(fault.Conflict, "cannot allocate %s while work is recorded", what)
 	}
