@@ -23,7 +23,7 @@ func inProcess(t *testing.T, env ...string) (output string, inside bool) {
 		return "", true
 	}
 	open(t, Options{}) // skips where there is none
-	cmd := process.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd := process.Command(os.Args[0], "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v")
 	cmd.Env = append(append(os.Environ(), mark+"="+t.Name()), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -122,5 +122,37 @@ func TestLaunchesAreHeldToTheirLimits(t *testing.T) {
 		if _, err := b.step(l); fault.KindOf(err) != c.kind {
 			t.Errorf("%s: got %v, want %q", name, err, c.kind)
 		}
+	}
+}
+
+func TestDevicesListsWhatOpenTakes(t *testing.T) {
+	if os.Getenv("TANDEM_CUDA_DOUBLE") == "" {
+		t.Skip("only the test double can be an older GPU")
+	}
+	for capability, fit := range map[string]bool{"8.6": true, "6.1": false} {
+		t.Run(capability, func(t *testing.T) {
+			if _, inside := inProcess(t, "TANDEM_CUDA_DOUBLE_CAPABILITY="+capability, "TANDEM_CUDA_DOUBLE_DEVICES=2"); !inside {
+				return
+			}
+			list, err := Devices()
+			if err != nil || len(list) != 2 {
+				t.Fatalf("%d devices, %v", len(list), err)
+			}
+			for i, d := range list {
+				b, err := Open(i, Options{})
+				if err == nil {
+					b.Close()
+				}
+				if text := fmt.Sprintf("%d.%d", d.Major, d.Minor); d.N != i || text != capability || d.TotalMemory < 1<<30 || !strings.Contains(d.Driver, "CUDA ") {
+					t.Errorf("device %d is listed as %+v", i, d)
+				}
+				if (d.Why == nil) != fit || (err == nil) != fit || fault.KindOf(d.Why) != fault.KindOf(err) {
+					t.Errorf("device %d: listed with %v, opens with %v", i, d.Why, err)
+				}
+			}
+			if _, err := Open(2, Options{}); fault.KindOf(err) != fault.Unavailable {
+				t.Errorf("a device that is not listed opens with %v", err)
+			}
+		})
 	}
 }
