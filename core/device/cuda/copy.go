@@ -28,7 +28,7 @@ func (b *Backend) Write(dst device.Buffer, values any) {
 	}
 	for at, left := buf.at, from; len(left) > 0; {
 		s, err := b.staging.take(b.ctx)
-		if b.failed(err) {
+		if b.waited(err) {
 			return
 		}
 		n := copy(s.memory, left)
@@ -60,7 +60,7 @@ func (b *Backend) Read(values any, src device.Buffer) {
 	for at := buf.at; len(into) > 0 || len(ahead) > 0; {
 		if len(into) > 0 && len(ahead) < len(b.staging) {
 			s, err := b.staging.take(b.ctx)
-			if b.failed(err) {
+			if b.waited(err) {
 				return
 			}
 			n := min(len(s.memory), len(into))
@@ -71,7 +71,7 @@ func (b *Backend) Read(values any, src device.Buffer) {
 			at, into = at+driver.Ptr(n), into[n:]
 			continue
 		}
-		if b.failed(ahead[0].slot.wait()) {
+		if b.waited(ahead[0].slot.wait()) {
 			return
 		}
 		copy(ahead[0].into, ahead[0].slot.memory)

@@ -191,6 +191,10 @@ func TestSharedMemoryIsCopiedWithoutStaging(t *testing.T) {
 	}
 	both := unsafe.Slice((*float32)(unsafe.Pointer(&memory[0])), 2*n)
 	values, back := both[:n], both[n:]
+	other := open(t, Options{}) // on the same GPU, in the same context
+	if err := other.ShareHost(memory); err != nil {
+		t.Fatal(err)
+	}
 	x, _ := b.Alloc(device.Real, n)
 	y, _ := b.Alloc(device.Real, n)
 	double, err := b.Prepare(device.Scale{N: n})
@@ -233,5 +237,38 @@ func TestSharedMemoryIsCopiedWithoutStaging(t *testing.T) {
 	}
 	if b.Prefetch(x, make([]float32, n)) {
 		t.Error("memory that was not shared is fetched ahead")
+	}
+}
+
+func TestTF32RoundsProducts(t *testing.T) {
+	const side = 256
+	for tf32, want := range map[bool]float32{false: side + side/4096.0, true: side} {
+		b := open(t, Options{TF32: tf32})
+		if tf32 && b.ctx.Properties().Capability < 80 {
+			t.Skip("this GPU has no TF32")
+		}
+		exec, err := b.Prepare(device.MatMul{Batch: 1, M: side, N: side, K: side})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bufs := make([]device.Buffer, 5)
+		values := make([]float32, side*side)
+		for _, i := range []int{0, 1, 4} {
+			if bufs[i], err = b.Alloc(device.Real, side*side); err != nil {
+				t.Fatal(err)
+			}
+			for j := range values {
+				values[j] = 1
+				if i == 0 {
+					values[j] += 1.0 / 4096 // beyond the ten bits of TF32
+				}
+			}
+			b.Write(bufs[i], values)
+		}
+		exec.Run(bufs)
+		b.Read(values, bufs[4])
+		if values[0] != want || values[side*side-1] != want {
+			t.Errorf("with TF32 %v the sum of %d times 1 + 2⁻¹² is %v, want %v", tf32, side, values[0], want)
+		}
 	}
 }

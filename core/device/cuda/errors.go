@@ -23,6 +23,14 @@ func (b *Backend) failed(err error) bool {
 	return true
 }
 
+// waited is failed after a wait for an event, of which the stream knows the last launches.
+func (b *Backend) waited(err error) bool {
+	if err != nil {
+		b.failed(b.stream.Synchronize())
+	}
+	return b.failed(err)
+}
+
 // idle says that nothing is to be done any more.
 func (b *Backend) idle() bool { return b.err != nil || b.recording && b.refused != nil }
 

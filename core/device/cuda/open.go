@@ -153,9 +153,7 @@ func (b *Backend) Close() error {
 	}
 	first = keep(first, b.prefetch.close())
 	first = keep(first, b.staging.close(b.ctx))
-	for _, memory := range b.shared {
-		first = keep(first, b.ctx.Unregister(memory))
-	}
+	first = keep(first, b.unshare())
 	for _, m := range b.loaded {
 		first = keep(first, m.Unload())
 	}

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"sync"
 	"unsafe"
 
 	"tandem/core/device"
@@ -16,11 +17,47 @@ func (b *Backend) ShareHost(memory []byte) error {
 	if len(memory) == 0 || b.isShared(memory) {
 		return nil
 	}
-	if err := b.ctx.Register(memory); err != nil {
-		return err
+	pins.Lock()
+	defer pins.Unlock()
+	at := b.pinOf(memory)
+	if pins.count[at] == 0 {
+		if err := b.ctx.Register(memory); err != nil {
+			return err
+		}
 	}
+	pins.count[at]++
 	b.shared = append(b.shared, memory)
 	return nil
+}
+
+// pins counts the backends that pinned memory: those on one GPU have one context, which takes it once.
+var pins = struct {
+	sync.Mutex
+	count map[pin]int
+}{count: map[pin]int{}}
+
+type pin struct {
+	gpu    int
+	memory *byte
+}
+
+func (b *Backend) pinOf(memory []byte) pin {
+	return pin{b.ctx.Properties().N, unsafe.SliceData(memory)}
+}
+
+// unshare ends all sharing.
+func (b *Backend) unshare() (first error) {
+	pins.Lock()
+	defer pins.Unlock()
+	for _, memory := range b.shared {
+		at := b.pinOf(memory)
+		if pins.count[at]--; pins.count[at] == 0 {
+			delete(pins.count, at)
+			first = keep(first, b.ctx.Unregister(memory))
+		}
+	}
+	b.shared = nil
+	return first
 }
 
 // isShared says whether all of a slice lies in memory that was shared.
