@@ -36,7 +36,8 @@ func tokensCode(kernel device.Kernel) (code, bool) {
 			return run(overPlane(1, n, "slice", arg(0), arg(1), 1, n, 0, n))
 		}
 		const tile, highest = 32, 65535
-		grid := dim{x: ceil(k.N, tile), y: min(ceil(k.M, tile), highest), z: min(k.B, highest)}
+		grid := dim{x: ceil(k.N, tile), y: min(ceil(k.M, tile), highest)}
+		grid.z = min(k.B, max(most/(grid.x*grid.y), 1))
 		return run(start("transpose", grid, dim{x: tile, y: threads / tile}, arg(0), arg(1), k.B, k.M, k.N))
 	case device.Patchify:
 		// Threads along x are pixels of a line: a power of two of them, so that few have none.
