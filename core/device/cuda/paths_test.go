@@ -8,6 +8,7 @@ import (
 
 	"tandem/core/device"
 	"tandem/core/device/devicetest"
+	"tandem/core/device/host"
 )
 
 // Kernels choose other ways for large shapes than for those of devicetest.Trials.
@@ -109,6 +110,42 @@ func TestOperandsAreRoundedAsRoundBF16(t *testing.T) {
 	for i, v := range x {
 		if want := device.RoundBF16(v); got[i] != want && !(want != want && got[i] != got[i]) {
 			t.Errorf("%g (%#x) is %g, want %g", v, math.Float32bits(v), got[i], want)
+		}
+	}
+}
+
+func TestLogitsAtExtremesHaveTheReferencesLoss(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	rows := [][3]float32{{-inf, 0, 1}, {1, -inf, -inf}, {-1e30, -1e30, 3}, {1e30, 1e30, 1e30}, {1, inf, 0}, {1, 0, nan}, {-inf, -inf, -inf}}
+	for _, width := range []int{3, 1500} { // a warp a row, a block a row
+		x, targets := make([]float32, len(rows)*width), make([]int32, len(rows))
+		for r, row := range rows {
+			targets[r] = int32(width - 3)
+			for c := range width {
+				x[r*width+c] = -inf
+			}
+			copy(x[(r+1)*width-3:], row[:])
+		}
+		losses := func(b device.Backend) []float32 {
+			exec, err := b.Prepare(device.CrossEntropy{Rows: len(rows), Cols: width})
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, _ := b.Alloc(device.Real, len(x))
+			at, _ := b.Alloc(device.I32, len(rows))
+			out, _ := b.Alloc(device.Real, len(rows))
+			b.Write(in, x)
+			b.Write(at, targets)
+			exec.Run([]device.Buffer{in, at, out})
+			loss := make([]float32, len(rows))
+			b.Read(loss, out)
+			return loss
+		}
+		got, want := losses(open(t, Options{})), losses(host.New[float64](1))
+		for r := range rows {
+			if g, w := got[r], want[r]; g != w && !(g != g && w != w) && !(math.Abs(float64(g-w)) <= 1e-6*math.Abs(float64(w))) {
+				t.Errorf("row %v among %d numbers: loss %g, want %g", rows[r], width, g, w)
+			}
 		}
 	}
 }

@@ -154,7 +154,7 @@ DEVICE float log_sum_exp(const float *x, i64 cols, bool quads, bool wanted, doub
 			for (int k = 0; k < w.n; k++) plain += v.v[k];
 	});
 	const float best = team_max(top);
-	sum = team_sum(sum * expf(top - best));
+	sum = team_sum(top == best ? sum : sum * expf(top - best)); // equal infinities too
 	if (wanted) plain = team_sum(plain);
 	return best < infinity ? best + logf(sum) : best;
 }
