@@ -28,7 +28,6 @@ const (
 	unsupportedPTX status = 222
 	notFound       status = 500
 	notReady       status = 600
-	registered     status = 712 // host memory is already registered
 	notPermitted   status = 800
 	notSupported   status = 801
 	systemNotReady status = 802

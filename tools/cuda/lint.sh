@@ -1,0 +1,13 @@
+#!/bin/sh
+# go vet and staticcheck for the files with the build tag clipcuda, where there is a cuda.h.
+set -e
+if ! sh core/device/cuda/trampoline/build.sh bin/cuda; then
+	echo "skipped: lint of the files with the build tag clipcuda (there is no cuda.h, and none could be fetched)"
+	exit 0
+fi
+# Not by the modfile of the Makefile's CUDA_ENV, which staticcheck refuses; without the other tags, so that
+# few C files are compiled once more.
+export CGO_CFLAGS="-O2 -g -I$PWD/bin/cuda/include" CGO_LDFLAGS="-O2 -g -L$PWD/bin/cuda"
+set -x
+${GO:-go} vet -tags=clipcuda ./core/device/...
+${GO:-go} tool staticcheck -tags=clipcuda ./core/device/...
