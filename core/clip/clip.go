@@ -32,7 +32,6 @@ package clip
 import (
 	"context"
 	"encoding/json"
-	"time"
 
 	"tandem/core/tensor"
 )
@@ -159,6 +158,9 @@ type EncoderInfo struct {
 	// Fixed says that nothing is trained and nothing is random: an embedding is a function of its
 	// sample, in mode Train as in Eval, for as long as the process lives.
 	Fixed bool
+	// Pins says that hardware reads and writes tensors' memory by itself, at any time: memory that is shared
+	// must stay where it is (tensor.Tensor.Pages).
+	Pins bool
 }
 
 // Mode says what a Forward is for.
@@ -182,6 +184,14 @@ type ForwardRequest struct {
 	Mode   Mode
 	// Step and Micro position the random streams (patch dropout): the same pair gives the same bits.
 	Step, Micro int
+	// ID names what is in Images: requests with equal IDs have equal pictures; 0 is no name. Next are the
+	// pictures of a later request, whose ID will be NextID: an encoder with CapPrefetch may copy them in
+	// while it computes, and must not count on that request to come. Next, alone of all that a call is
+	// given, may be read until then; when its memory was given to others meanwhile, that ID never comes.
+	ID, NextID uint64
+	Next       *tensor.Tensor
+	// Into, when not nil, is f32 [B, D] where the embeddings may be put, to be returned as they are.
+	Into *tensor.Tensor
 }
 
 // Encoder maps images or texts to unit vectors of a shared space.
@@ -213,46 +223,6 @@ type ComputeNormer interface {
 	ComputeNorm(context.Context, LossRequest) (r *LossResult, sumOfSquares float64, err error)
 }
 
-// Meter is an encoder or a loss that counts its work. It is optional.
-type Meter interface {
-	// Work is the floating-point operations done so far in matrix products, convolutions and attention
-	// by Forward, Backward and Compute, a multiply-add counted as 2: what was really computed, for
-	// captions no more than their length. It only grows.
-	Work() float64
-}
-
-// Profiler is an encoder or a loss that tells what it computes, kernel by kernel. It is optional.
-type Profiler interface {
-	// SetProfile begins and ends noting. Results are the same bits with and without.
-	SetProfile(on bool)
-	// Events are those noted since the last call, in the order of their start.
-	Events() []Event
-}
-
-// Event is one kernel's run.
-type Event struct {
-	Op       string // linear, attention.back
-	Scope    string // the layer, as parameters are named: visual.transformer.resblocks.3.mlp
-	Backward bool
-	FLOPs    float64 // as Meter counts them
-	Bytes    float64 // read and written, each array once
-	Start    time.Time
-	Duration time.Duration
-}
-
-// Planner is an encoder or a loss that says what its memory is for. It is optional.
-type Planner interface {
-	// Memory is what is allocated now, by purpose: parameters, gradients, optimizer, activations,
-	// workspace, packed weights, …
-	Memory() []MemoryPart
-}
-
-// MemoryPart is memory of one purpose.
-type MemoryPart struct {
-	Name  string `json:"part"`
-	Bytes int64  `json:"bytes"`
-}
-
 // LossConfig configures a loss.
 type LossConfig struct {
 	With      json.RawMessage
@@ -267,6 +237,7 @@ type LossConfig struct {
 type LossInfo struct {
 	Parameters int64 // trainable scalars: 1 for a learnable logit scale
 	Backend    string
+	Pins       bool // as in EncoderInfo
 }
 
 // LossRequest is the input of a loss.
@@ -277,6 +248,9 @@ type LossRequest struct {
 	Train bool
 	// PerSample fills LossResult.PerSample.
 	PerSample bool
+	// IntoImage and IntoText, when not nil, are f32 [B, D] where DImage and DText may be put, to be returned
+	// as they are.
+	IntoImage, IntoText *tensor.Tensor
 }
 
 // LossResult is the output of a loss.

@@ -6,6 +6,8 @@ const (
 	CapVocabulary = "vocabulary"
 	// CapFreeze: an encoder that obeys EncoderConfig.Freeze. All made with core/tower do.
 	CapFreeze = "freeze"
+	// CapPrefetch: an encoder that makes use of ForwardRequest.Next.
+	CapPrefetch = "prefetch"
 )
 
 // Descriptor is what a plugin says of itself without being configured. `make plugins` and the first

@@ -68,17 +68,41 @@ const (
 // Compile turns a graph into a program. It returns the graph's first building error, fault.Invalid
 // when options and graph disagree, and what Backend.Prepare and Backend.Alloc return.
 func Compile(g *Graph, backend device.Backend, options CompileOptions) (*Program, error) {
+	p, l, err := translate(g, backend, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.prepare(l); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Plan is the memory that a graph's program would need, without a backend: of Params and States, the layouts
+// count, and the parameters' gradients are as long as Params.
+func Plan(g *Graph, options CompileOptions) (MemoryPlan, error) {
+	p, _, err := translate(g, nil, options)
+	if err != nil {
+		return MemoryPlan{}, err
+	}
+	return p.memory, nil
+}
+
+// translate makes the program but for its kernels and constants; without a backend it is good for its plan
+// alone.
+func translate(g *Graph, backend device.Backend, options CompileOptions) (*Program, *lowering, error) {
 	if g.err != nil {
-		return nil, g.err
+		return nil, nil, g.err
 	}
 	if err := options.check(g); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d := &gradients{}
 	if len(options.Backward) > 0 {
 		var err error
 		if d, err = g.differentiate(options.Backward, options.WRT, options.Frozen); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	seen := map[*G.Node]bool{}
@@ -100,7 +124,7 @@ func Compile(g *Graph, backend device.Backend, options CompileOptions) (*Program
 	backward := g.reach(slices.Concat(roots, d.given), seen)
 	l, err := g.lower(forward, backward, slices.Concat(keep, roots))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := &Program{backend: backend, workspace: options.Workspace, profile: options.Profile, params: options.Params.Values,
 		grads: options.Params.Grads, states: options.States.Values, inputs: map[string]*storage{}}
@@ -117,17 +141,13 @@ func Compile(g *Graph, backend device.Backend, options CompileOptions) (*Program
 		p.inputGrads = append(p.inputGrads, l.of(n))
 	}
 	if err := p.bindStores(l, options); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := p.plan(l, d, options); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p.addEffects(l, effects)
-	if err := p.prepare(l); err != nil {
-		p.Close()
-		return nil, err
-	}
-	return p, nil
+	return p, l, nil
 }
 
 func (o *CompileOptions) check(g *Graph) error {
@@ -177,7 +197,7 @@ func (p *Program) bindStores(l *lowering, options CompileOptions) error {
 			return fault.New(fault.Invalid, "%s %s of %d elements is not in the layout (found %d)", what, s.leaf.name, s.size, e.N).
 				WithOp("compile")
 		}
-		if store.Values == nil || store.Values.Len() < e.Off+e.N {
+		if p.backend != nil && (store.Values == nil || store.Values.Len() < e.Off+e.N) {
 			return fault.New(fault.Invalid, "the buffer of %ss is too short for %s", what, s.leaf.name).WithOp("compile")
 		}
 		s.off = e.Off

@@ -83,8 +83,12 @@ func (p *Program) plan(l *lowering, d *gradients, options CompileOptions) error 
 	p.memory.Params = int64(options.Params.Layout.Total) * 4
 	p.memory.States = int64(options.States.Layout.Total) * 4
 	if len(options.Backward) > 0 {
-		p.memory.Grads = int64(options.Params.Grads.Len()) * 4
+		p.memory.Grads = p.memory.Params
+		if p.backend != nil {
+			p.memory.Grads = int64(options.Params.Grads.Len()) * 4
+		}
 	}
+	p.memory.Constants = int64(line(l.in(inConstants))) * 4
 	return nil
 }
 
@@ -99,11 +103,14 @@ func (p *Program) planGrads(l *lowering, d *gradients, options CompileOptions) e
 	p.accumulate = map[*step][]*accumulation{}
 	for _, name := range d.names() {
 		e, _ := options.Params.Layout.Find(name)
-		if p.grads == nil || p.grads.Len() < e.Off+e.N {
-			return fault.New(fault.Invalid, "the buffer of gradients is missing or too short for %s", name).WithOp("compile")
-		}
 		s := l.of(d.params[name])
-		a := &accumulation{from: s, entry: e, into: p.backend.View(p.grads, e.Off, e.N)}
+		a := &accumulation{from: s, entry: e}
+		if p.backend != nil {
+			if p.grads == nil || p.grads.Len() < e.Off+e.N {
+				return fault.New(fault.Invalid, "the buffer of gradients is missing or too short for %s", name).WithOp("compile")
+			}
+			a.into = p.backend.View(p.grads, e.Off, e.N)
+		}
 		if st := made[s]; st != nil && s.grad == nil && s.size == e.N && !slices.Contains(p.inputGrads, s) {
 			s.grad = &a.entry
 			p.accumulate[st] = append(p.accumulate[st], a)
@@ -161,7 +168,6 @@ func (p *Program) prepare(l *lowering) error {
 		if p.constants, err = p.backend.Alloc(device.Real, n); err != nil {
 			return err
 		}
-		p.memory.Constants = int64(n) * 4
 		for _, s := range constants {
 			p.backend.Write(p.backend.View(p.constants, s.off, s.size), s.value)
 		}

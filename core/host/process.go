@@ -93,6 +93,12 @@ func (p *Process) Profile(ctx context.Context, on bool) ([]clip.Event, error) {
 	return p.conn.Profile(ctx, on)
 }
 
+// Forecast asks the plugin, before it is configured, what a configuration will take of its device's memory;
+// nil when it does not say.
+func (p *Process) Forecast(ctx context.Context, q clip.ForecastRequest) (*clip.Forecast, error) {
+	return p.conn.Forecast(ctx, q)
+}
+
 // Memory is what the plugin says of its memory, and what its program takes beside that: code,
 // libraries, the language's runtime; nothing from a plugin that does not say. It must be configured.
 func (p *Process) Memory(ctx context.Context) (parts []clip.MemoryPart, base int64, err error) {

@@ -27,15 +27,21 @@ func (l *Loss) Memory() []clip.MemoryPart {
 	if l.backend == nil {
 		return nil
 	}
+	return profile.Memory(l.backend, l.parts()...)
+}
+
+// parts are what the loss allocated, by purpose.
+func (l *Loss) parts() []clip.MemoryPart {
 	activations := int64(0)
 	for _, p := range l.programs.byKey {
 		activations += p.prog.Memory().Activations
 	}
-	return profile.Memory(l.backend,
-		clip.MemoryPart{Name: "parameters", Bytes: size(l.params.store.Values)},
-		clip.MemoryPart{Name: "gradients", Bytes: size(l.params.store.Grads)},
-		clip.MemoryPart{Name: "activations", Bytes: activations},
-		clip.MemoryPart{Name: "workspace", Bytes: l.programs.workspace.Bytes()})
+	return []clip.MemoryPart{
+		{Name: "parameters", Bytes: size(l.params.store.Values)},
+		{Name: "gradients", Bytes: size(l.params.store.Grads)},
+		{Name: "activations", Bytes: activations},
+		{Name: "workspace", Bytes: l.programs.workspace.Bytes()},
+	}
 }
 
 // OnHeap is how much of Memory lies on Go's heap.

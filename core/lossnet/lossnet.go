@@ -100,6 +100,8 @@ type Loss struct {
 	work     float64 // of all Computes
 	block    int     // logits above which a batch is not Whole
 	recorder profile.Recorder
+	forecast device.Backend // that Forecast left open; nil: none
+	known    map[*byte]bool // pages that were shown to the backend
 }
 
 var (
@@ -112,34 +114,44 @@ func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.Loss
 	if l.backend != nil {
 		return info, fault.New(fault.Conflict, "the loss is configured already")
 	}
-	if err := canceled(ctx); err != nil {
-		return info, err
-	}
-	def, err := l.define(c)
+	def, err := l.checked(ctx, c)
 	if err != nil {
 		return info, err
 	}
-	if !slices.Contains([]string{"", "f32", "tf32", "bf16"}, c.Compute.Precision) {
-		p := c.Compute.Precision
-		return info, fault.New(fault.Invalid, "%q is not supported", p).WithPath("compute.precision").WithHint("precision: f32")
-	}
 	backend, err := l.open(c.Compute)
+	l.closeForecast()
 	if err != nil {
 		return info, err
 	}
 	params, err := newParameters(backend, def, c.Optimizer)
 	if err != nil {
 		backend.Close()
-		return info, err
+		return info, profile.Exhausted(err, backend, nil, nil, remedy)
 	}
 	l.def, l.dim, l.backend, l.params = def, c.EmbedDim, backend, params
 	l.programs = newPrograms(backend, def, params.store)
 	l.programs.block = l.block
+	l.known = map[*byte]bool{}
 	info.Backend = backend.Name()
+	_, info.Pins = backend.(device.HostSharer)
 	if def.Learn {
 		info.Parameters = int64(len(def.Scalars))
 	}
-	return info, nil
+	return info, device.Err(backend)
+}
+
+// checked is the definition of a configuration that can be.
+func (l *Loss) checked(ctx context.Context, c clip.LossConfig) (def Definition, err error) {
+	if err := canceled(ctx); err != nil {
+		return def, err
+	}
+	if def, err = l.define(c); err != nil {
+		return def, err
+	}
+	if p := c.Compute.Precision; !slices.Contains([]string{"", "f32", "tf32", "bf16"}, p) {
+		return def, fault.New(fault.Invalid, "%q is not supported", p).WithPath("compute.precision").WithHint("precision: f32")
+	}
+	return def, nil
 }
 
 // Work implements clip.Meter.
@@ -162,10 +174,11 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 	batch, dim := req.Image.Shape[0], req.Image.Shape[1]
 	p, err := l.programs.get(key{batch, dim, req.Train})
 	if err != nil {
-		return nil, err
+		return nil, l.exhausted(err, nil)
 	}
+	l.share(req.Image, req.Text, req.IntoImage, req.IntoText)
 	if err := p.forward(req.Image.F32(), req.Text.F32()); err != nil {
-		return nil, err
+		return nil, l.exhausted(err, p)
 	}
 	forward, backward := p.prog.FLOPs()
 	l.work += forward
@@ -191,11 +204,11 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 		return result, nil
 	}
 	if err := p.backward(l.params.mode()); err != nil {
-		return nil, err
+		return nil, l.exhausted(err, p)
 	}
 	l.work += backward
 	l.params.touched = true
-	result.DImage, result.DText = tensor.New(tensor.F32, batch, dim), tensor.New(tensor.F32, batch, dim)
+	result.DImage, result.DText = into(req.IntoImage, batch, dim), into(req.IntoText, batch, dim)
 	l.backend.Read(result.DImage.F32(), p.instance.InputGrad(0))
 	return result, device.Read(l.backend, result.DText.F32(), p.instance.InputGrad(1))
 }
@@ -298,6 +311,7 @@ func (l *Loss) Load(ctx context.Context, path string) error {
 
 // Close implements clip.Loss.
 func (l *Loss) Close() error {
+	l.closeForecast()
 	if l.backend == nil {
 		return nil
 	}

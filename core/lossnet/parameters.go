@@ -30,6 +30,14 @@ type parameters struct {
 	touched bool // the gradients on the device are of this step; else they are old
 }
 
+// layout is the place of each parameter.
+func layout(def Definition) (l graph.Layout) {
+	for _, s := range def.Scalars {
+		l.Add(s.Name, 1)
+	}
+	return l
+}
+
 func newParameters(backend device.Backend, def Definition, o clip.Optimizer) (*parameters, error) {
 	p := &parameters{backend: backend, scalars: def.Scalars, offset: map[string]int{}, current: map[string]float64{}}
 	var segments []optim.Segment

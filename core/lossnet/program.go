@@ -60,7 +60,8 @@ func (c *programs) get(k key) (*program, error) {
 	return p, nil
 }
 
-func (c *programs) compile(k key) (*program, error) {
+// graph makes the graph of a key, and what feeds it.
+func (c *programs) graph(k key) (*program, *graph.Graph, graph.CompileOptions) {
 	g := graph.New(graph.Options{Training: k.train, Checkpointing: true}) // of Blocks
 	b := Batch{Graph: g, Size: k.batch, limit: c.block, Scalars: map[string]*graph.Node{},
 		Image: g.Input("image", device.Real, k.batch, k.dim),
@@ -106,6 +107,17 @@ func (c *programs) compile(k key) (*program, error) {
 		options.Backward, options.WRT = outputs, []*graph.Node{b.Image, b.Text}
 		options.Frozen = func(string) bool { return !c.def.Learn }
 	}
+	return p, g, options
+}
+
+// plan is the memory of a key's program, which is not made; it needs no backend.
+func (c *programs) plan(k key) (graph.MemoryPlan, error) {
+	_, g, options := c.graph(k)
+	return graph.Plan(g, options)
+}
+
+func (c *programs) compile(k key) (*program, error) {
+	p, g, options := c.graph(k)
 	var err error
 	if p.prog, err = graph.Compile(g, c.backend, options); err != nil {
 		return nil, err

@@ -127,9 +127,8 @@ func merge(segments []Segment, total int) ([]Segment, error) {
 }
 
 func (o *Optimizer) prepare(cfg Config, segments []Segment) (err error) {
-	names := map[string][]string{"adamw": {"m", "v"}, "sgd": {"v"}, "lion": {"m"}}[cfg.Name]
 	total := o.params.Len()
-	for _, name := range names {
+	for _, name := range cfg.Slots() {
 		buffer, err := o.backend.Alloc(device.Real, total)
 		if err != nil {
 			return err
@@ -156,6 +155,11 @@ func (o *Optimizer) prepare(cfg Config, segments []Segment) (err error) {
 		o.spans = append(o.spans, sp)
 	}
 	return nil
+}
+
+// Slots are the names of the state buffers, each as long as the parameters.
+func (c Config) Slots() []string {
+	return map[string][]string{"adamw": {"m", "v"}, "sgd": {"v"}, "lion": {"m"}}[c.Name]
 }
 
 func (c Config) kernel(n int) device.Kernel {

@@ -60,16 +60,12 @@ func closing(s *host.Session, err error) error {
 // tokenizer comes with the settings or with the weights.
 func (m *model) startModel(ctx context.Context) error {
 	s, limits := m.spec, threads(m.spec)
-	compute := func(role string) clip.Compute {
-		return computeFor(s, role, limits)
-	}
 	tower := func(ctx context.Context, role string, t spec.Tower) (clip.Encoder, clip.EncoderInfo, error) {
 		e, _, err := m.session.StartEncoder(ctx, t.Encoder, host.StartOptions{Label: role, Threads: limits[role]})
 		if err != nil {
 			return nil, clip.EncoderInfo{}, err
 		}
-		info, err := e.Configure(ctx, clip.EncoderConfig{With: t.With, EmbedDim: s.EmbedDim, Seed: s.Seed,
-			Optimizer: s.Train.ClipOptimizer(), Compute: compute(role), Freeze: t.Freeze})
+		info, err := e.Configure(ctx, encoderConfig(s, role, limits))
 		return e, info, place(s, err, role)
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -86,8 +82,7 @@ func (m *model) startModel(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m.begin.Loss, err = m.Loss.Configure(ctx, clip.LossConfig{With: s.Loss.With, EmbedDim: s.EmbedDim, BatchSize: s.Train.BatchSize,
-			Seed: s.Seed, Optimizer: s.Train.ClipOptimizer(), Compute: compute(roleLoss)})
+		m.begin.Loss, err = m.Loss.Configure(ctx, lossConfig(s, limits))
 		return place(s, err, roleLoss)
 	})
 	return g.Wait()

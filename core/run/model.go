@@ -98,6 +98,7 @@ func (l Lab) observed(ctx context.Context, s *spec.Spec, logDir string, fresh bo
 	}
 	m.Frozen = [2]bool{s.Image.Freeze.Any() && m.begin.Image.Frozen == m.begin.Image.Parameters,
 		s.Text.Freeze.Any() && m.begin.Text.Frozen == m.begin.Text.Parameters}
+	m.Ahead = onGPU(s, roleImage) && hasCapability(m.byRole[roleImage].Descriptor, clip.CapPrefetch)
 	perEpoch := m.begin.Data.Len / s.Train.BatchSize
 	m.begin.Spec, m.begin.StepsPerEpoch, m.begin.Steps = s, perEpoch, steps(s.Train, perEpoch)
 	return m, nil
@@ -143,26 +144,44 @@ func computeFor(s *spec.Spec, role string, limits map[string]int) clip.Compute {
 	return c
 }
 
+// encoderConfig is the configuration of a tower, without captions.
+func encoderConfig(s *spec.Spec, role string, limits map[string]int) clip.EncoderConfig {
+	t := s.Image
+	if role == roleText {
+		t = s.Text
+	}
+	return clip.EncoderConfig{With: t.With, EmbedDim: s.EmbedDim, Seed: s.Seed, Optimizer: s.Train.ClipOptimizer(),
+		Compute: computeFor(s, role, limits), Freeze: t.Freeze}
+}
+
+// lossConfig is the configuration of the loss.
+func lossConfig(s *spec.Spec, limits map[string]int) clip.LossConfig {
+	return clip.LossConfig{With: s.Loss.With, EmbedDim: s.EmbedDim, BatchSize: s.Train.BatchSize, Seed: s.Seed,
+		Optimizer: s.Train.ClipOptimizer(), Compute: computeFor(s, roleLoss, limits)}
+}
+
 // configure configures the plugins in the order that they need: the image encoder says how large its
 // pictures are, the training data then gives the captions that the text encoder's vocabulary is
 // learned from.
 func (m *model) configure(ctx context.Context, at func(role string) host.StartOptions, limits map[string]int, fresh bool, w Watcher) (err error) {
 	s := m.spec
-	optimizer := s.Train.ClipOptimizer()
-	compute := func(role string) clip.Compute {
-		return computeFor(s, role, limits)
+	w.Doing("asking for memory")
+	memory, err := m.budgets(ctx, limits)
+	if err != nil {
+		return err
 	}
 	w.Doing("configuring the image encoder")
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		m.begin.Image, err = m.Image.Configure(gctx, clip.EncoderConfig{
-			With: s.Image.With, EmbedDim: s.EmbedDim, Seed: s.Seed, Optimizer: optimizer, Compute: compute(roleImage),
-			Freeze: s.Image.Freeze})
+		c := encoderConfig(s, roleImage, limits)
+		c.Compute.MemoryLimit = memory[roleImage]
+		m.begin.Image, err = m.Image.Configure(gctx, c)
 		return place(s, err, roleImage)
 	})
 	g.Go(func() (err error) {
-		m.begin.Loss, err = m.Loss.Configure(gctx, clip.LossConfig{
-			With: s.Loss.With, EmbedDim: s.EmbedDim, BatchSize: s.Train.BatchSize, Seed: s.Seed, Optimizer: optimizer, Compute: compute(roleLoss)})
+		c := lossConfig(s, limits)
+		c.Compute.MemoryLimit = memory[roleLoss]
+		m.begin.Loss, err = m.Loss.Configure(gctx, c)
 		return place(s, err, roleLoss)
 	})
 	if err := g.Wait(); err != nil {
@@ -193,15 +212,14 @@ func (m *model) configure(ctx context.Context, at func(role string) host.StartOp
 	}
 
 	w.Doing("configuring the text encoder")
-	var captions []string
+	c := encoderConfig(s, roleText, limits)
+	c.Compute.MemoryLimit = memory[roleText]
 	if fresh && hasCapability(m.byRole[roleText].Descriptor, clip.CapVocabulary) {
-		if captions, err = m.Data.Captions(ctx, 0); err != nil {
+		if c.Captions, err = m.Data.Captions(ctx, 0); err != nil {
 			return place(s, err, roleData)
 		}
 	}
-	m.begin.Text, err = m.Text.Configure(ctx, clip.EncoderConfig{
-		With: s.Text.With, EmbedDim: s.EmbedDim, Seed: s.Seed, Optimizer: optimizer, Compute: compute(roleText), Captions: captions,
-		Freeze: s.Text.Freeze})
+	m.begin.Text, err = m.Text.Configure(ctx, c)
 	if err != nil {
 		return place(s, err, roleText)
 	}

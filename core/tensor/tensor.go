@@ -79,6 +79,10 @@ type Tensor struct {
 	Release func()
 	// Shared identifies the slot for core/wire; nil for heap memory. Other packages leave it alone.
 	Shared any
+	// Pages are the whole pages of shared memory that Data lies in and no other tensor at the same time
+	// does, for hardware that reads them by itself; nil for heap memory. Pages of two tensors are equal or
+	// disjoint, and stay mapped as long as the process lives.
+	Pages []byte
 }
 
 // New is a zeroed tensor on the heap.

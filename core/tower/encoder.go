@@ -26,7 +26,9 @@ type encoder struct {
 
 	configured, closed bool
 
+	forecast device.Backend // that Forecast left open; nil: none
 	front    front
+	intake   *intake
 	dim      int
 	backend  device.Backend
 	params   *params
@@ -80,11 +82,14 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	}
 	info.Modality = e.modality
 	backend, err := e.open(c.Compute)
+	e.closeForecast()
 	if err != nil {
 		return info, err
 	}
 	defer func() {
 		if err != nil {
+			wanted := e.fixedParts(layouts(front.Params(), c.Optimizer.DecayEmbeddings), c)
+			err = profile.Exhausted(err, backend, nil, wanted, remedy)
 			backend.Close()
 		}
 	}()
@@ -97,13 +102,15 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	}
 	e.front, e.dim, e.backend, e.params = front, c.EmbedDim, backend, params
 	e.programs = newPrograms(backend, params, front.network)
-	e.programs.bf16, e.programs.checkpointing = c.Compute.Precision == "bf16", c.Compute.Checkpointing
+	e.programs.compute(c.Compute)
+	e.intake = newIntake(backend)
 	e.programs.setProfile(e.hook())
 	e.call.Seed = c.Seed
 	e.tickets = map[clip.Ticket]flight{}
 	e.configured = true
 	info.Backend = backend.Name()
-	return info, nil
+	_, info.Pins = backend.(device.HostSharer)
+	return info, device.Err(backend)
 }
 
 // measure builds the network without memory, in both modes, to find its size and work.
@@ -146,16 +153,21 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 	}
 	p, err := e.programs.get(programKey{mode == clip.Train || mode == clip.Embed, mode == clip.Raw, batch, tokens})
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, e.exhausted(err, nil)
 	}
 	instance, err := e.programs.take(p)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, e.exhausted(err, p)
 	}
-	out := tensor.New(tensor.F32, batch, e.dim)
-	if err := p.run(instance, e.front, &e.call); err != nil {
+	out := req.Into
+	if out == nil || out.DType != tensor.F32 || !out.Shape.Equal(tensor.Shape{batch, e.dim}) {
+		out = tensor.New(tensor.F32, batch, e.dim)
+	}
+	e.intake.share(out)
+	p.feed(instance, e.front, &e.call, e.intake)
+	if err := e.within(instance.Forward); err != nil {
 		e.programs.give(p, instance)
-		return nil, 0, err
+		return nil, 0, e.exhausted(err, p)
 	}
 	forward, _ := p.prog.FLOPs()
 	e.work += forward
@@ -198,17 +210,29 @@ func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tens
 		}
 		return fault.New(fault.Invalid, "the gradient is %s, want f32 %v", got, want).WithOp("backward")
 	}
+	e.intake.share(grad)
 	f.instance.SetGrad(0, grad.F32())
 	mode := graph.Accumulate
 	if !e.touched {
 		mode = graph.Overwrite
 	}
-	err := f.instance.Backward(mode)
+	err := e.within(func() error { return f.instance.Backward(mode) })
 	_, backward := f.program.prog.FLOPs()
 	e.work += backward
 	e.touched = true
 	e.release(t)
-	return err
+	return e.exhausted(err, f.program)
+}
+
+// within runs a pass, and once more without what is only kept for later when the memory did not do.
+func (e *encoder) within(pass func() error) error {
+	err := pass()
+	if fault.KindOf(err) != fault.Exhausted || device.Err(e.backend) != nil {
+		return err
+	}
+	e.programs.trim(nil, 0)
+	e.intake.drop()
+	return pass()
 }
 
 // Discard implements clip.Encoder.
@@ -234,6 +258,7 @@ func (e *encoder) Close() error {
 		return nil
 	}
 	e.closed = true
+	e.closeForecast()
 	if !e.configured {
 		return nil
 	}

@@ -16,9 +16,11 @@ type front interface {
 	// prepare checks a request and gives its batch size and, for texts, how many tokens to compute.
 	prepare(req clip.ForwardRequest, c *nn.Call) (batch, tokens int, err error)
 	// feed sets the inputs of a program made for the last prepared request.
-	feed(i *graph.Instance)
-	// most is the largest number of tokens that prepare gives for a batch; 0 for pictures.
+	feed(i *graph.Instance, in *intake)
+	// most and least are the largest and the smallest number of tokens that prepare gives for a batch; 0 for
+	// pictures.
 	most(batch int) int
+	least(batch int) int
 	// network adds input and network to a graph.
 	network(g *nn.Graph, batch, tokens int) *graph.Node
 	describe(*clip.EncoderInfo)
@@ -29,10 +31,11 @@ const inputName = "input"
 // imageFront feeds pictures.
 type imageFront struct {
 	ImageModel
-	pixels []byte
+	request clip.ForwardRequest
 }
 
-func (f *imageFront) most(int) int { return 0 }
+func (f *imageFront) most(int) int  { return 0 }
+func (f *imageFront) least(int) int { return 0 }
 
 func (f *imageFront) describe(info *clip.EncoderInfo) { info.ImageSize = f.ImageSize() }
 
@@ -51,13 +54,13 @@ func (f *imageFront) prepare(req clip.ForwardRequest, _ *nn.Call) (int, int, err
 		return 0, 0, fault.New(fault.Invalid, "images are %s %v, want u8 [B %d %d 3]", x.DType, sh, s, s).
 			WithHint("data.image_size has to be the encoder's image_size, %d", s)
 	}
-	f.pixels = x.U8()
+	f.request = req
 	return x.Shape[0], 0, nil
 }
 
-func (f *imageFront) feed(i *graph.Instance) {
-	i.SetInput(inputName, f.pixels)
-	f.pixels = nil // belongs to the caller
+func (f *imageFront) feed(i *graph.Instance, in *intake) {
+	in.pictures(i, f.request)
+	f.request = clip.ForwardRequest{} // belongs to the caller
 }
 
 // textFront tokenizes captions and feeds their ids.
@@ -90,6 +93,14 @@ func (f *textFront) adopt(t token.Tokenizer) error {
 }
 
 func (f *textFront) most(batch int) int { return batch * f.ContextLength() }
+
+// least is that of captions of one word: a beginning, a token and an end.
+func (f *textFront) least(batch int) int {
+	if f.FullContext() {
+		return f.most(batch)
+	}
+	return f.tokens(min(3, f.ContextLength())*batch, batch)
+}
 
 func (f *textFront) describe(info *clip.EncoderInfo) {
 	info.ContextLength, info.VocabSize = f.ContextLength(), f.VocabSize()
@@ -144,7 +155,7 @@ func (f *textFront) prepare(req clip.ForwardRequest, c *nn.Call) (int, int, erro
 	return batch, tokens, nil
 }
 
-func (f *textFront) feed(i *graph.Instance) { i.SetInput(inputName, f.ids) }
+func (f *textFront) feed(i *graph.Instance, _ *intake) { i.SetInput(inputName, f.ids) }
 
 // argmax is the first position of the largest id.
 func argmax(ids []int32) int32 {

@@ -57,6 +57,11 @@ func (e *encoder) Memory() []clip.MemoryPart {
 	if !e.configured || e.closed {
 		return nil
 	}
+	return profile.Memory(e.backend, e.parts()...)
+}
+
+// parts are what the tower allocated, by purpose.
+func (e *encoder) parts() []clip.MemoryPart {
 	optimizer, constants, activations := int64(0), int64(0), int64(0)
 	for _, s := range e.slots() {
 		optimizer += size(s.Buffer)
@@ -66,14 +71,16 @@ func (e *encoder) Memory() []clip.MemoryPart {
 		constants += plan.Constants
 		activations += int64(p.busy+len(p.idle)) * plan.Activations
 	}
-	return profile.Memory(e.backend,
-		clip.MemoryPart{Name: "parameters", Bytes: size(e.params.store.Values)},
-		clip.MemoryPart{Name: "gradients", Bytes: size(e.params.store.Grads)},
-		clip.MemoryPart{Name: "optimizer", Bytes: optimizer},
-		clip.MemoryPart{Name: "statistics", Bytes: size(e.params.states.Values)},
-		clip.MemoryPart{Name: "activations", Bytes: activations},
-		clip.MemoryPart{Name: "workspace", Bytes: e.programs.workspace.Bytes()},
-		clip.MemoryPart{Name: "constants", Bytes: constants})
+	return []clip.MemoryPart{
+		{Name: "parameters", Bytes: size(e.params.store.Values)},
+		{Name: "gradients", Bytes: size(e.params.store.Grads)},
+		{Name: "optimizer", Bytes: optimizer},
+		{Name: "statistics", Bytes: size(e.params.states.Values)},
+		{Name: "activations", Bytes: activations},
+		{Name: "workspace", Bytes: e.programs.workspace.Bytes()},
+		{Name: "constants", Bytes: constants},
+		{Name: "next pictures", Bytes: size(e.intake.ahead)},
+	}
 }
 
 // OnHeap is how much of Memory lies on Go's heap.

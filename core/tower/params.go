@@ -19,9 +19,9 @@ type params struct {
 	trained graph.Layout // the part of store.Layout that is trained
 }
 
-// newParams allocates and initialises. Out of memory is fault.Exhausted.
-func newParams(b device.Backend, set *nn.Set, seed uint64, decayEmbeddings bool, threads int) (*params, error) {
-	p := &params{backend: b, set: set}
+// layouts are the places of parameters without memory for them.
+func layouts(set *nn.Set, decayEmbeddings bool) *params {
+	p := &params{set: set}
 	layout := &p.store.Layout
 	for _, decayed := range []bool{true, false} {
 		for _, q := range set.Params() {
@@ -42,6 +42,13 @@ func newParams(b device.Backend, set *nn.Set, seed uint64, decayEmbeddings bool,
 	for _, s := range set.Stats() {
 		p.states.Layout.Add(s.Name, s.Shape...)
 	}
+	return p
+}
+
+// newParams allocates and initialises. Out of memory is fault.Exhausted.
+func newParams(b device.Backend, set *nn.Set, seed uint64, decayEmbeddings bool, threads int) (*params, error) {
+	p := layouts(set, decayEmbeddings)
+	p.backend = b
 	if err := p.alloc(); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package tower
 
 import (
+	"tandem/core/clip"
 	"tandem/core/device"
 	"tandem/core/graph"
 	"tandem/core/nn"
@@ -66,20 +67,9 @@ func (c *programs) get(k programKey) (*program, error) {
 		return p, nil
 	}
 	c.evict()
-	g := nn.NewGraph(c.params.set, graph.Options{Training: k.training, BF16: c.bf16, Checkpointing: c.checkpointing})
-	out := c.build(g, k.batch, k.tokens)
-	if !k.raw {
-		out = graph.L2Norm(out, normEps)
-	}
-	if err := g.Err(); err != nil {
+	g, options, err := c.graph(k)
+	if err != nil {
 		return nil, err
-	}
-	options := graph.CompileOptions{
-		Outputs: []*graph.Node{out}, Params: c.params.store, States: c.params.states, Workspace: c.workspace,
-		Profile: c.profile,
-	}
-	if k.training && len(c.params.trained.Entries) > 0 {
-		options.Backward, options.Frozen = options.Outputs, c.params.frozen
 	}
 	prog, err := graph.Compile(g.Graph, c.backend, options)
 	if err != nil {
@@ -88,6 +78,37 @@ func (c *programs) get(k programKey) (*program, error) {
 	p := &program{key: k, prog: prog, fills: g.Filled(), bytes: prog.Memory().Activations, used: c.clock}
 	c.byKey[k] = p
 	return p, nil
+}
+
+// graph is what the program of a key is compiled from.
+func (c *programs) graph(k programKey) (*nn.Graph, graph.CompileOptions, error) {
+	g := nn.NewGraph(c.params.set, graph.Options{Training: k.training, BF16: c.bf16, Checkpointing: c.checkpointing})
+	out := c.build(g, k.batch, k.tokens)
+	if !k.raw {
+		out = graph.L2Norm(out, normEps)
+	}
+	options := graph.CompileOptions{
+		Outputs: []*graph.Node{out}, Params: c.params.store, States: c.params.states, Workspace: c.workspace,
+		Profile: c.profile,
+	}
+	if k.training && len(c.params.trained.Entries) > 0 {
+		options.Backward, options.Frozen = options.Outputs, c.params.frozen
+	}
+	return g, options, g.Err()
+}
+
+// plan is the memory of a key's program, which is not made; it needs no backend.
+func (c *programs) plan(k programKey) (graph.MemoryPlan, error) {
+	g, options, err := c.graph(k)
+	if err != nil {
+		return graph.MemoryPlan{}, err
+	}
+	return graph.Plan(g.Graph, options)
+}
+
+// compute takes what a configuration says of how to compute.
+func (c *programs) compute(o clip.Compute) {
+	c.bf16, c.checkpointing = o.Precision == "bf16", o.Checkpointing
 }
 
 // take is an instance of a program that nobody uses.
@@ -155,15 +176,14 @@ func (c *programs) evict() {
 	}
 }
 
-// run feeds an instance and computes.
-func (p *program) run(i *graph.Instance, f front, call *nn.Call) error {
-	f.feed(i)
-	for _, in := range p.fills {
-		p.scratch = grow(p.scratch, in.N)
-		in.Fill(p.scratch, call)
-		i.SetInput(in.Name, p.scratch)
+// feed sets the inputs of an instance.
+func (p *program) feed(i *graph.Instance, f front, call *nn.Call, in *intake) {
+	f.feed(i, in)
+	for _, x := range p.fills {
+		p.scratch = grow(p.scratch, x.N)
+		x.Fill(p.scratch, call)
+		i.SetInput(x.Name, p.scratch)
 	}
-	return i.Forward()
 }
 
 func (p *program) closeIdle() {

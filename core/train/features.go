@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
+	"sync/atomic"
 
 	"tandem/core/clip"
 	"tandem/core/tensor"
@@ -32,6 +33,7 @@ func (t *Trainer) Remember(image, text Features) { t.remember = [2]Features{imag
 // micro is a part of a step's batch.
 type micro struct {
 	*clip.Batch
+	id      uint64 // of its pictures, for clip.ForwardRequest
 	epoch   int
 	indices []int
 	// With features of pictures, Images is nil. shown are then the pictures of those samples whose
@@ -39,6 +41,9 @@ type micro struct {
 	shown []shown
 	known *tensor.Tensor
 }
+
+// pictures counts the batches of pictures of this process.
+var pictures atomic.Uint64
 
 // shown are pictures of some samples of a batch.
 type shown struct {
@@ -55,7 +60,7 @@ func (m *micro) free() {
 
 // fetchMicro asks for samples, without pictures for those that later will not need them.
 func (t *Trainer) fetchMicro(ctx context.Context, epoch int, indices []int, recent *recent) (*micro, error) {
-	m := &micro{epoch: epoch, indices: indices}
+	m := &micro{id: pictures.Add(1), epoch: epoch, indices: indices}
 	f, q := t.remember[0], clip.BatchRequest{Indices: indices, Epoch: epoch, Train: true}
 	var err error
 	if f == nil {

@@ -22,11 +22,18 @@ type fetched struct {
 }
 
 // prefetcher fetches the batches of the next steps while a step computes.
-type prefetcher struct{ out chan fetched }
+type prefetcher struct {
+	out   chan fetched
+	ahead *fetched // that peek took; nil: none
+}
 
 // prefetch starts fetching from a step (from 0) on.
 func (t *Trainer) prefetch(ctx context.Context, step int) *prefetcher {
-	p := &prefetcher{out: make(chan fetched, t.cfg.Prefetch-1)}
+	waiting := t.cfg.Prefetch - 1
+	if t.parts.Ahead {
+		waiting = max(0, waiting-1) // peek holds one
+	}
+	p := &prefetcher{out: make(chan fetched, waiting)}
 	go func() {
 		defer close(p.out)
 		order := orders{cfg: &t.cfg}
@@ -64,6 +71,10 @@ func (t *Trainer) fetch(ctx context.Context, epoch int, indices []int, seen *rec
 
 // next waits for the next step's batch.
 func (p *prefetcher) next(ctx context.Context) (microBatches, error) {
+	if f := p.ahead; f != nil {
+		p.ahead = nil
+		return f.micros, f.err
+	}
 	select {
 	case f, ok := <-p.out:
 		if !ok {
@@ -75,9 +86,29 @@ func (p *prefetcher) next(ctx context.Context) (microBatches, error) {
 	}
 }
 
+// peek is the next step's batch if it is there already; nil if not. It stays the prefetcher's.
+func (p *prefetcher) peek() microBatches {
+	if p.ahead == nil {
+		select {
+		case f, ok := <-p.out:
+			if ok {
+				p.ahead = &f
+			}
+		default:
+		}
+	}
+	if p.ahead == nil {
+		return nil
+	}
+	return p.ahead.micros
+}
+
 // close ends fetching and frees what was fetched in vain.
 func (p *prefetcher) close(cancel context.CancelFunc) {
 	cancel()
+	if p.ahead != nil {
+		p.ahead.micros.free()
+	}
 	for f := range p.out {
 		f.micros.free()
 	}

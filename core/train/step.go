@@ -46,9 +46,9 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 	var loss *clip.LossResult
 	var squares norms
 	if t.micro == 1 {
-		loss, err = t.whole(ctx, micros[0], &squares, lap)
+		loss, err = t.whole(ctx, micros[0], batches, &squares, lap)
 	} else {
-		loss, err = t.accumulated(ctx, micros, &squares, lap)
+		loss, err = t.accumulated(ctx, micros, batches, &squares, lap)
 	}
 	if err != nil {
 		return r, err
@@ -86,8 +86,8 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 type norms [3]float64
 
 // whole is a step's forward, loss and backward when the batch is one micro-batch.
-func (t *Trainer) whole(ctx context.Context, b *micro, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
-	embs, tickets, err := t.forward(ctx, b, clip.Train, 0, false)
+func (t *Trainer) whole(ctx context.Context, b *micro, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
+	embs, tickets, err := t.forward(ctx, b, t.following(nil, 0, batches), clip.Train, 0, false)
 	defer freeAll(embs[:])
 	if err != nil {
 		return nil, err
@@ -106,10 +106,11 @@ func (t *Trainer) whole(ctx context.Context, b *micro, squares *norms, lap func(
 
 // accumulated is the same in micro-batches, with the gradient of the whole batch (GradCache, Gao et
 // al. 2021): embed all, one loss, then forward and backward each.
-func (t *Trainer) accumulated(ctx context.Context, micros microBatches, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
+func (t *Trainer) accumulated(ctx context.Context, micros microBatches, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
 	var whole [2]*tensor.Tensor // [B, D]
 	for i, b := range micros {
-		embs, _, err := t.forward(ctx, b, clip.Embed, i, false)
+		next := micros[(i+1)%len(micros)] // after the last the first comes again
+		embs, _, err := t.forward(ctx, b, next, clip.Embed, i, false)
 		if err != nil {
 			freeAll(embs[:])
 			return nil, err
@@ -131,7 +132,7 @@ func (t *Trainer) accumulated(ctx context.Context, micros microBatches, squares 
 	lap(PhaseLoss)
 	grads := [2]*tensor.Tensor{loss.DImage, loss.DText}
 	for i, b := range micros {
-		embs, tickets, err := t.forward(ctx, b, clip.Train, i, true)
+		embs, tickets, err := t.forward(ctx, b, t.following(micros, i, batches), clip.Train, i, true)
 		freeAll(embs[:])
 		if err != nil {
 			return nil, err
@@ -154,13 +155,33 @@ func (t *Trainer) accumulated(ctx context.Context, micros microBatches, squares 
 	return loss, nil
 }
 
-// forward embeds a micro-batch. again says that it was embedded before in this step, so that only those
+// following is the micro-batch whose pictures are wanted after those of number i, when it is known.
+func (t *Trainer) following(micros microBatches, i int, batches *prefetcher) *micro {
+	if i+1 < len(micros) {
+		return micros[i+1]
+	}
+	if !t.parts.Ahead || t.remember[0] != nil {
+		return nil
+	}
+	if ahead := batches.peek(); len(ahead) > 0 {
+		return ahead[0]
+	}
+	return nil
+}
+
+// forward embeds a micro-batch; next is the one whose pictures come after it, if it is known. again says that it was embedded before in this step, so that only those
 // towers are forwarded that have a backward pass to come.
-func (t *Trainer) forward(ctx context.Context, b *micro, mode clip.Mode, micro int, again bool) (embs [2]*tensor.Tensor, tickets [2]clip.Ticket, err error) {
+func (t *Trainer) forward(ctx context.Context, b, next *micro, mode clip.Mode, micro int, again bool) (embs [2]*tensor.Tensor, tickets [2]clip.Ticket, err error) {
 	step := t.state.Step
 	requests := [2]clip.ForwardRequest{
 		{Images: b.Images, Mode: mode, Step: step, Micro: micro},
 		{Texts: b.Captions, Mode: mode, Step: step, Micro: micro},
+	}
+	if t.parts.Ahead && b.Images != nil {
+		requests[0].ID = b.id
+		if next != nil && next.Images != nil {
+			requests[0].Next, requests[0].NextID = next.Images, next.id
+		}
 	}
 	towers := t.towers()
 	err = t.each(ctx, 2, func(ctx context.Context, i int) (err error) {

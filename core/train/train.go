@@ -44,6 +44,9 @@ type Parts struct {
 	Loss        clip.Loss
 	// Frozen says of image and text tower that nothing in it is trained: it is forwarded only.
 	Frozen [2]bool
+	// Ahead says that the image tower makes use of the next pictures while it computes (clip.CapPrefetch, on
+	// hardware of its own).
+	Ahead bool
 }
 
 // Hooks let the caller take part; each may be nil.

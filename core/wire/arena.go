@@ -40,6 +40,7 @@ type Arena struct {
 	inUse      int
 	usedBytes  uint64
 	peakBytes  uint64
+	pinned     bool
 }
 
 // ArenaStats is the state of an arena.
@@ -93,6 +94,14 @@ func (a *Arena) Alloc(dtype tensor.DType, shape ...int) (*tensor.Tensor, error) 
 		Data:    a.mem[s.offset : s.offset+uint64(n) : s.offset+uint64(n)],
 		Release: s.release, Shared: s,
 	}, nil
+}
+
+// Pin keeps all pages from now on: hardware knows them by where they lie. Otherwise free ones beyond a
+// number go back to the system, and other pages come in their place when they are written again.
+func (a *Arena) Pin() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pinned = true
 }
 
 // Close gives the memory back. Tensors still in use stay readable: the mapping goes when the last of
@@ -216,7 +225,7 @@ func (a *Arena) give(s *slot) {
 		return
 	}
 	writeHeader(a.mem[at:], 0, 0) // a reference that is still about is now stale
-	if a.warmBytes+s.block > warmBytes && punch(a.file, at, s.block) == nil {
+	if a.warmBytes+s.block > warmBytes && !a.pinned && punch(a.file, at, s.block) == nil {
 		a.cold[s.block] = append(a.cold[s.block], at)
 		return
 	}
@@ -242,19 +251,21 @@ func OpenWindow(fd uintptr, size int64) (*Window, error) {
 	return &Window{mem: mem}, nil
 }
 
-// at is the n bytes at offset, after a check that the slot is still the one that was meant.
-func (w *Window) at(offset, generation, n uint64) ([]byte, error) {
+// at is the n bytes at offset and the slot's pages, after a check that the slot is still the one that was
+// meant.
+func (w *Window) at(offset, generation, n uint64) (data, pages []byte, err error) {
 	size := uint64(len(w.mem))
 	if offset < headerBytes || offset%headerBytes != 0 || offset > size || n > size-offset {
-		return nil, fault.New(fault.Internal, "a tensor of %d bytes at %d is outside shared memory (%d bytes)", n, offset, size)
+		return nil, nil, fault.New(fault.Internal, "a tensor of %d bytes at %d is outside shared memory (%d bytes)", n, offset, size)
 	}
 	h := w.mem[offset-headerBytes:]
 	magic, is := binary.LittleEndian.Uint64(h), binary.LittleEndian.Uint64(h[8:])
 	if magic != headerMagic || is != generation {
-		return nil, fault.New(fault.Internal, "slot %d is of generation %d, want %d", offset, is, generation)
+		return nil, nil, fault.New(fault.Internal, "slot %d is of generation %d, want %d", offset, is, generation)
 	}
-	if capacity := binary.LittleEndian.Uint64(h[16:]); n > capacity {
-		return nil, fault.New(fault.Internal, "a tensor of %d bytes is in a slot of %d", n, capacity)
+	capacity := binary.LittleEndian.Uint64(h[16:])
+	if n > capacity || capacity > size-offset {
+		return nil, nil, fault.New(fault.Internal, "a tensor of %d bytes is in a slot of %d", n, capacity)
 	}
-	return w.mem[offset : offset+n : offset+n], nil
+	return w.mem[offset : offset+n : offset+n], w.mem[offset-headerBytes : offset+capacity], nil
 }

@@ -112,6 +112,7 @@ func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (
 		return clip.EncoderInfo{}, err
 	}
 	info := encoderInfoIn(r)
+	e.conn.pin(info.Pins)
 	e.mu.Lock()
 	e.dim = info.EmbedDim
 	e.mu.Unlock()
@@ -127,7 +128,11 @@ func (e *encoderClient) Forward(ctx context.Context, q clip.ForwardRequest) (*te
 		batch = q.Images.Shape[0]
 	}
 	use := e.conn.lease()
-	request := &pb.ForwardRequest{Texts: validAll(q.Texts), Mode: pb.Mode(q.Mode), Step: int64(q.Step), Micro: int64(q.Micro)}
+	request := &pb.ForwardRequest{Texts: validAll(q.Texts), Mode: pb.Mode(q.Mode), Step: int64(q.Step), Micro: int64(q.Micro),
+		Id: q.ID}
+	if s, ok := sharedIn(e.conn.arena, q.Next); ok {
+		request.Next, request.NextId = reference(q.Next, s), q.NextID
+	}
 	var err error
 	if request.Images, err = use.in(q.Images); err != nil {
 		return nil, 0, err
@@ -192,7 +197,8 @@ func (l *lossClient) Configure(ctx context.Context, cfg clip.LossConfig) (clip.L
 	if err != nil {
 		return clip.LossInfo{}, err
 	}
-	return clip.LossInfo{Parameters: r.Parameters, Backend: r.Backend}, nil
+	l.conn.pin(r.Pins)
+	return clip.LossInfo{Parameters: r.Parameters, Backend: r.Backend, Pins: r.Pins}, nil
 }
 
 func (l *lossClient) Compute(ctx context.Context, q clip.LossRequest) (*clip.LossResult, error) {

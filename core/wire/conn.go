@@ -61,6 +61,13 @@ func NewConn(cc grpc.ClientConnInterface, cfg ConnConfig) *Conn {
 		observe: cfg.Observe, lost: cfg.Lost}
 }
 
+// pin keeps the pages of shared memory when the plugin gives them to hardware.
+func (c *Conn) pin(pins bool) {
+	if pins && c.arena != nil {
+		c.arena.Pin()
+	}
+}
+
 // Descriptor asks the plugin for its descriptor, as JSON.
 func (c *Conn) Descriptor(ctx context.Context) ([]byte, error) {
 	d, err := c.plugin.Describe(ctx, &pb.Empty{})

@@ -16,12 +16,13 @@ func optimizerIn(o *pb.Optimizer) clip.Optimizer {
 }
 
 func computeOut(c clip.Compute) *pb.Compute {
-	return &pb.Compute{Device: c.Device, Threads: int64(c.Threads), Precision: c.Precision, Checkpointing: c.Checkpointing}
+	return &pb.Compute{Device: c.Device, Threads: int64(c.Threads), Precision: c.Precision, Checkpointing: c.Checkpointing,
+		MemoryLimit: c.MemoryLimit}
 }
 
 func computeIn(c *pb.Compute) clip.Compute {
 	return clip.Compute{Device: c.GetDevice(), Threads: int(c.GetThreads()), Precision: c.GetPrecision(),
-		Checkpointing: c.GetCheckpointing()}
+		Checkpointing: c.GetCheckpointing(), MemoryLimit: c.GetMemoryLimit()}
 }
 
 func encoderConfigOut(c clip.EncoderConfig) *pb.EncoderConfig {
@@ -58,13 +59,13 @@ func encoderConfigIn(c *pb.EncoderConfig) clip.EncoderConfig {
 func encoderInfoOut(i clip.EncoderInfo) *pb.EncoderInfo {
 	return &pb.EncoderInfo{Modality: string(i.Modality), EmbedDim: int64(i.EmbedDim), Parameters: i.Parameters,
 		ImageSize: int64(i.ImageSize), ContextLength: int64(i.ContextLength), VocabSize: int64(i.VocabSize),
-		Flops: i.FLOPs, Backend: valid(i.Backend), Frozen: i.Frozen, Fixed: i.Fixed}
+		Flops: i.FLOPs, Backend: valid(i.Backend), Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins}
 }
 
 func encoderInfoIn(i *pb.EncoderInfo) clip.EncoderInfo {
 	return clip.EncoderInfo{Modality: clip.Modality(i.Modality), EmbedDim: int(i.EmbedDim), Parameters: i.Parameters,
 		ImageSize: int(i.ImageSize), ContextLength: int(i.ContextLength), VocabSize: int(i.VocabSize),
-		FLOPs: i.Flops, Backend: i.Backend, Frozen: i.Frozen, Fixed: i.Fixed}
+		FLOPs: i.Flops, Backend: i.Backend, Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins}
 }
 
 func lossConfigOut(c clip.LossConfig) *pb.LossConfig {

@@ -38,12 +38,68 @@ func (s *Server) Memory(ctx context.Context, _ *pb.Empty) (*pb.MemoryResponse, e
 		}
 		out := &pb.MemoryResponse{BaseBytes: s.base.anonymous + now.files + max(0, heap)}
 		if p, ok := s.impl.(clip.Planner); ok {
-			for _, m := range p.Memory() {
-				out.Parts = append(out.Parts, &pb.MemoryPart{Name: valid(m.Name), Bytes: m.Bytes})
-			}
+			out.Parts = partsOut(p.Memory())
 		}
 		return out, nil
 	})
+}
+
+// Plan implements the service Plugin.
+func (s *Server) Plan(ctx context.Context, q *pb.PlanRequest) (*pb.PlanResponse, error) {
+	f, ok := s.impl.(clip.Forecaster)
+	if !ok {
+		return s.UnimplementedPluginServer.Plan(ctx, q)
+	}
+	return handle(ctx, s, planning, onThread, func() (*pb.PlanResponse, error) {
+		request := clip.ForecastRequest{Batch: int(q.Batch), EvalBatch: int(q.EvalBatch), Accumulate: q.Accumulate}
+		if q.Encoder != nil {
+			c := encoderConfigIn(q.Encoder)
+			request.Encoder = &c
+		}
+		if q.Loss != nil {
+			c := lossConfigIn(q.Loss)
+			request.Loss = &c
+		}
+		span := begin(nil)
+		r, err := f.Forecast(ctx, request)
+		out := &pb.PlanResponse{Device: valid(r.Device), FreeBytes: r.Free, TotalBytes: r.Total, Parts: partsOut(r.Parts), LeastBytes: r.Least}
+		out.StartNanos, out.KernelNanos, _ = span.end()
+		return out, err
+	})
+}
+
+// Forecast asks the plugin what a configuration will take of its device's memory; nil from one that does
+// not say.
+func (c *Conn) Forecast(ctx context.Context, q clip.ForecastRequest) (*clip.Forecast, error) {
+	request := &pb.PlanRequest{Batch: int64(q.Batch), EvalBatch: int64(q.EvalBatch), Accumulate: q.Accumulate}
+	if q.Encoder != nil {
+		request.Encoder = encoderConfigOut(*q.Encoder)
+	}
+	if q.Loss != nil {
+		request.Loss = lossConfigOut(*q.Loss)
+	}
+	r, err := c.plugin.Plan(ctx, request)
+	if status.Code(err) == codes.Unimplemented {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	return &clip.Forecast{Device: r.Device, Free: r.FreeBytes, Total: r.TotalBytes, Parts: partsIn(r.Parts), Least: r.LeastBytes}, nil
+}
+
+func partsOut(parts []clip.MemoryPart) (out []*pb.MemoryPart) {
+	for _, p := range parts {
+		out = append(out, &pb.MemoryPart{Name: valid(p.Name), Bytes: p.Bytes})
+	}
+	return out
+}
+
+func partsIn(parts []*pb.MemoryPart) (out []clip.MemoryPart) {
+	for _, p := range parts {
+		out = append(out, clip.MemoryPart{Name: p.Name, Bytes: p.Bytes})
+	}
+	return out
 }
 
 // Profile begins or ends the noting of kernels in the plugin and gives those noted since the last
@@ -69,10 +125,7 @@ func (c *Conn) Memory(ctx context.Context) (parts []clip.MemoryPart, base int64,
 	if err != nil {
 		return nil, 0, c.explain(ctx, err)
 	}
-	for _, m := range r.Parts {
-		parts = append(parts, clip.MemoryPart{Name: m.Name, Bytes: m.Bytes})
-	}
-	return parts, r.BaseBytes, nil
+	return partsIn(r.Parts), r.BaseBytes, nil
 }
 
 func eventsOut(events []clip.Event) *pb.ProfileResponse {

@@ -122,7 +122,8 @@ func (c *calls) running() []chan struct{} {
 type phase int
 
 const (
-	configuring phase = iota // not configured yet
+	planning    phase = iota // not configured yet, nor afterwards
+	configuring              // not configured yet
 	using                    // configured, not closed
 	closing
 )
@@ -183,7 +184,7 @@ func (s *Server) enter(ph phase) (unlock func(), err error) {
 	switch {
 	case s.ended:
 		err = fault.New(fault.Conflict, "the %s is closed", s.descriptor.Kind)
-	case ph == configuring && s.ready:
+	case (ph == configuring || ph == planning) && s.ready:
 		err = fault.New(fault.Conflict, "the %s is configured already", s.descriptor.Kind)
 	case ph == using && !s.ready:
 		err = fault.New(fault.Conflict, "the %s is not configured yet", s.descriptor.Kind)

@@ -33,9 +33,15 @@ func (e *encoderServer) Forward(ctx context.Context, q *pb.ForwardRequest) (*pb.
 		if (images != nil) == (len(q.Texts) > 0) {
 			return nil, fault.New(fault.Invalid, "forward wants images or texts, one of the two")
 		}
+		into, err := e.s.window.place(q.Out)
+		if err != nil {
+			return nil, err
+		}
+		next, _ := e.s.window.tensor(q.Next) // a hint: what is wrong with it shows when it is asked for
 		span := begin(e.impl)
 		embedding, ticket, err := e.impl.Forward(ctx, clip.ForwardRequest{
-			Images: images, Texts: q.Texts, Mode: clip.Mode(q.Mode), Step: int(q.Step), Micro: int(q.Micro)})
+			Images: images, Texts: q.Texts, Mode: clip.Mode(q.Mode), Step: int(q.Step), Micro: int(q.Micro),
+			ID: q.Id, Next: next, NextID: q.NextId, Into: into})
 		out := &pb.ForwardResponse{Ticket: uint64(ticket)}
 		out.StartNanos, out.KernelNanos, out.Work = span.end()
 		if err != nil {
@@ -90,7 +96,7 @@ func (l *lossServer) Configure(ctx context.Context, q *pb.LossConfig) (*pb.LossI
 	return handle(ctx, l.s, configuring, onThread, func() (*pb.LossInfo, error) {
 		span := begin(nil)
 		info, err := l.impl.Configure(ctx, lossConfigIn(q))
-		out := &pb.LossInfo{Parameters: info.Parameters, Backend: valid(info.Backend)}
+		out := &pb.LossInfo{Parameters: info.Parameters, Backend: valid(info.Backend), Pins: info.Pins}
 		out.StartNanos, out.KernelNanos, _ = span.end()
 		return out, err
 	})
@@ -109,8 +115,15 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 		if image == nil || text == nil {
 			return nil, missing("an embedding")
 		}
+		request := clip.LossRequest{Image: image, Text: text, Train: q.Train, PerSample: q.PerSample}
+		if request.IntoImage, err = l.s.window.place(q.OutImage); err != nil {
+			return nil, err
+		}
+		if request.IntoText, err = l.s.window.place(q.OutText); err != nil {
+			return nil, err
+		}
 		span := begin(l.impl)
-		r, err := l.impl.Compute(ctx, clip.LossRequest{Image: image, Text: text, Train: q.Train, PerSample: q.PerSample})
+		r, err := l.impl.Compute(ctx, request)
 		var sum *float64
 		if err == nil {
 			sum, err = l.norm(ctx, q.GradNorm)

@@ -76,11 +76,19 @@ func (w *Window) tensor(m *pb.Tensor) (*tensor.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := w.at(m.Offset, m.Generation, uint64(n))
+	data, pages, err := w.at(m.Offset, m.Generation, uint64(n))
 	if err != nil {
 		return nil, err
 	}
-	return &tensor.Tensor{DType: dtype, Shape: shape, Data: data}, nil
+	return &tensor.Tensor{DType: dtype, Shape: shape, Data: data, Pages: pages}, nil
+}
+
+// place is where a request wants a result; nil when it wants it inline.
+func (w *Window) place(out *pb.Tensor) (*tensor.Tensor, error) {
+	if out.GetArena() == 0 {
+		return nil, nil
+	}
+	return w.tensor(out)
 }
 
 // answer puts a result where the request wants it and frees it; what says which result it is.

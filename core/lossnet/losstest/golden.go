@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"strings"
 	"testing"
 
 	"tandem/core/clip"
@@ -49,7 +50,7 @@ func OpenCLIP(t *testing.T, file string, open func(...lossnet.Option) *lossnet.L
 	for _, g := range cases {
 		t.Run("double", func(t *testing.T) { g.check(t, open(Double), "host", with, 1e-7) })
 		for _, d := range devices.List() {
-			if d.Available {
+			if d.Available && (d.Name == "cuda:0" || !strings.HasPrefix(d.Name, "cuda:")) {
 				t.Run(d.Name, func(t *testing.T) { g.check(t, open(), d.Name, with, 1e-5) })
 			}
 		}

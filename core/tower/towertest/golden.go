@@ -63,11 +63,16 @@ func Golden(t *testing.T, file string, open func(...tower.Option) clip.Encoder) 
 	t.Run("bfloat16", func(t *testing.T) { g.half(t, open) })
 }
 
-// Devices are the backends that this build and machine have, by their names in a spec.
+// Devices are the backends that this build and machine have, by their names in a spec: of several GPUs the
+// first.
 func Devices() (names []string) {
 	for _, d := range devices.List() {
-		if d.Available && (d.Name == "host" || strings.HasPrefix(d.Detail, "oneDNN")) { // else cpu is host
+		gpu := strings.HasPrefix(d.Name, "cuda:")
+		if d.Available && (d.Name == "host" || strings.HasPrefix(d.Detail, "oneDNN") || gpu) { // else cpu is host
 			names = append(names, d.Name)
+			if gpu {
+				break
+			}
 		}
 	}
 	return names

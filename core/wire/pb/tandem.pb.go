@@ -482,6 +482,175 @@ func (x *MemoryResponse) GetBaseBytes() int64 {
 	return 0
 }
 
+type PlanRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Encoder       *EncoderConfig         `protobuf:"bytes,1,opt,name=encoder,proto3" json:"encoder,omitempty"`                       // of an encoder
+	Loss          *LossConfig            `protobuf:"bytes,2,opt,name=loss,proto3" json:"loss,omitempty"`                             // of a loss
+	Batch         int64                  `protobuf:"varint,3,opt,name=batch,proto3" json:"batch,omitempty"`                          // samples of a Forward or Compute in training
+	EvalBatch     int64                  `protobuf:"varint,4,opt,name=eval_batch,json=evalBatch,proto3" json:"eval_batch,omitempty"` // in evaluations
+	Accumulate    bool                   `protobuf:"varint,5,opt,name=accumulate,proto3" json:"accumulate,omitempty"`                // several Backwards come before a Step
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanRequest) Reset() {
+	*x = PlanRequest{}
+	mi := &file_tandem_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRequest) ProtoMessage() {}
+
+func (x *PlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
+func (*PlanRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PlanRequest) GetEncoder() *EncoderConfig {
+	if x != nil {
+		return x.Encoder
+	}
+	return nil
+}
+
+func (x *PlanRequest) GetLoss() *LossConfig {
+	if x != nil {
+		return x.Loss
+	}
+	return nil
+}
+
+func (x *PlanRequest) GetBatch() int64 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
+func (x *PlanRequest) GetEvalBatch() int64 {
+	if x != nil {
+		return x.EvalBatch
+	}
+	return 0
+}
+
+func (x *PlanRequest) GetAccumulate() bool {
+	if x != nil {
+		return x.Accumulate
+	}
+	return false
+}
+
+type PlanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// device is where it will compute: cuda:0, cpu. Without memory of its own the rest is absent.
+	Device        string        `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	FreeBytes     int64         `protobuf:"varint,2,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
+	TotalBytes    int64         `protobuf:"varint,3,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	Parts         []*MemoryPart `protobuf:"bytes,4,rep,name=parts,proto3" json:"parts,omitempty"`                              // the most that training steps and evaluations take
+	LeastBytes    int64         `protobuf:"varint,5,opt,name=least_bytes,json=leastBytes,proto3" json:"least_bytes,omitempty"` // what a step takes in any case, captions however short
+	KernelNanos   int64         `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64         `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanResponse) Reset() {
+	*x = PlanResponse{}
+	mi := &file_tandem_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanResponse) ProtoMessage() {}
+
+func (x *PlanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
+func (*PlanResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PlanResponse) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *PlanResponse) GetFreeBytes() int64 {
+	if x != nil {
+		return x.FreeBytes
+	}
+	return 0
+}
+
+func (x *PlanResponse) GetTotalBytes() int64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *PlanResponse) GetParts() []*MemoryPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetLeastBytes() int64 {
+	if x != nil {
+		return x.LeastBytes
+	}
+	return 0
+}
+
+func (x *PlanResponse) GetKernelNanos() int64 {
+	if x != nil {
+		return x.KernelNanos
+	}
+	return 0
+}
+
+func (x *PlanResponse) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
+	}
+	return 0
+}
+
 type MemoryPart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -492,7 +661,7 @@ type MemoryPart struct {
 
 func (x *MemoryPart) Reset() {
 	*x = MemoryPart{}
-	mi := &file_tandem_proto_msgTypes[6]
+	mi := &file_tandem_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +673,7 @@ func (x *MemoryPart) String() string {
 func (*MemoryPart) ProtoMessage() {}
 
 func (x *MemoryPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[6]
+	mi := &file_tandem_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +686,7 @@ func (x *MemoryPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemoryPart.ProtoReflect.Descriptor instead.
 func (*MemoryPart) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{6}
+	return file_tandem_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MemoryPart) GetName() string {
@@ -555,7 +724,7 @@ type Tensor struct {
 
 func (x *Tensor) Reset() {
 	*x = Tensor{}
-	mi := &file_tandem_proto_msgTypes[7]
+	mi := &file_tandem_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +736,7 @@ func (x *Tensor) String() string {
 func (*Tensor) ProtoMessage() {}
 
 func (x *Tensor) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[7]
+	mi := &file_tandem_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +749,7 @@ func (x *Tensor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tensor.ProtoReflect.Descriptor instead.
 func (*Tensor) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{7}
+	return file_tandem_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Tensor) GetDtype() DType {
@@ -635,7 +804,7 @@ type Descriptor struct {
 
 func (x *Descriptor) Reset() {
 	*x = Descriptor{}
-	mi := &file_tandem_proto_msgTypes[8]
+	mi := &file_tandem_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +816,7 @@ func (x *Descriptor) String() string {
 func (*Descriptor) ProtoMessage() {}
 
 func (x *Descriptor) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[8]
+	mi := &file_tandem_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +829,7 @@ func (x *Descriptor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Descriptor.ProtoReflect.Descriptor instead.
 func (*Descriptor) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{8}
+	return file_tandem_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Descriptor) GetJson() []byte {
@@ -685,7 +854,7 @@ type Optimizer struct {
 
 func (x *Optimizer) Reset() {
 	*x = Optimizer{}
-	mi := &file_tandem_proto_msgTypes[9]
+	mi := &file_tandem_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +866,7 @@ func (x *Optimizer) String() string {
 func (*Optimizer) ProtoMessage() {}
 
 func (x *Optimizer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[9]
+	mi := &file_tandem_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +879,7 @@ func (x *Optimizer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Optimizer.ProtoReflect.Descriptor instead.
 func (*Optimizer) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{9}
+	return file_tandem_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Optimizer) GetName() string {
@@ -768,13 +937,15 @@ type Compute struct {
 	Threads       int64                  `protobuf:"varint,2,opt,name=threads,proto3" json:"threads,omitempty"`
 	Precision     string                 `protobuf:"bytes,3,opt,name=precision,proto3" json:"precision,omitempty"`
 	Checkpointing bool                   `protobuf:"varint,4,opt,name=checkpointing,proto3" json:"checkpointing,omitempty"` // activations
+	// memory_limit is how many bytes of the device's own memory the plugin may take; 0: no limit.
+	MemoryLimit   int64 `protobuf:"varint,5,opt,name=memory_limit,json=memoryLimit,proto3" json:"memory_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Compute) Reset() {
 	*x = Compute{}
-	mi := &file_tandem_proto_msgTypes[10]
+	mi := &file_tandem_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +957,7 @@ func (x *Compute) String() string {
 func (*Compute) ProtoMessage() {}
 
 func (x *Compute) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[10]
+	mi := &file_tandem_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +970,7 @@ func (x *Compute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compute.ProtoReflect.Descriptor instead.
 func (*Compute) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{10}
+	return file_tandem_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Compute) GetDevice() string {
@@ -830,6 +1001,13 @@ func (x *Compute) GetCheckpointing() bool {
 	return false
 }
 
+func (x *Compute) GetMemoryLimit() int64 {
+	if x != nil {
+		return x.MemoryLimit
+	}
+	return 0
+}
+
 type EncoderConfig struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	With      []byte                 `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"` // JSON object
@@ -846,7 +1024,7 @@ type EncoderConfig struct {
 
 func (x *EncoderConfig) Reset() {
 	*x = EncoderConfig{}
-	mi := &file_tandem_proto_msgTypes[11]
+	mi := &file_tandem_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +1036,7 @@ func (x *EncoderConfig) String() string {
 func (*EncoderConfig) ProtoMessage() {}
 
 func (x *EncoderConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[11]
+	mi := &file_tandem_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +1049,7 @@ func (x *EncoderConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderConfig.ProtoReflect.Descriptor instead.
 func (*EncoderConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{11}
+	return file_tandem_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EncoderConfig) GetWith() []byte {
@@ -935,7 +1113,7 @@ type Freeze struct {
 
 func (x *Freeze) Reset() {
 	*x = Freeze{}
-	mi := &file_tandem_proto_msgTypes[12]
+	mi := &file_tandem_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -947,7 +1125,7 @@ func (x *Freeze) String() string {
 func (*Freeze) ProtoMessage() {}
 
 func (x *Freeze) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[12]
+	mi := &file_tandem_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -960,7 +1138,7 @@ func (x *Freeze) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freeze.ProtoReflect.Descriptor instead.
 func (*Freeze) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{12}
+	return file_tandem_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Freeze) GetAll() bool {
@@ -996,15 +1174,18 @@ type EncoderInfo struct {
 	Backend       string                 `protobuf:"bytes,8,opt,name=backend,proto3" json:"backend,omitempty"`
 	Frozen        int64                  `protobuf:"varint,9,opt,name=frozen,proto3" json:"frozen,omitempty"` // of parameters, not trained
 	Fixed         bool                   `protobuf:"varint,10,opt,name=fixed,proto3" json:"fixed,omitempty"`  // nothing is trained and nothing is random
-	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
-	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	// pins says that hardware will read and write the shared memory by itself: the runner gives none of its
+	// pages back to the system.
+	Pins          bool  `protobuf:"varint,11,opt,name=pins,proto3" json:"pins,omitempty"`
+	KernelNanos   int64 `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64 `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EncoderInfo) Reset() {
 	*x = EncoderInfo{}
-	mi := &file_tandem_proto_msgTypes[13]
+	mi := &file_tandem_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1197,7 @@ func (x *EncoderInfo) String() string {
 func (*EncoderInfo) ProtoMessage() {}
 
 func (x *EncoderInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[13]
+	mi := &file_tandem_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1210,7 @@ func (x *EncoderInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderInfo.ProtoReflect.Descriptor instead.
 func (*EncoderInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{13}
+	return file_tandem_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EncoderInfo) GetModality() string {
@@ -1102,6 +1283,13 @@ func (x *EncoderInfo) GetFixed() bool {
 	return false
 }
 
+func (x *EncoderInfo) GetPins() bool {
+	if x != nil {
+		return x.Pins
+	}
+	return false
+}
+
 func (x *EncoderInfo) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
@@ -1124,14 +1312,20 @@ type ForwardRequest struct {
 	Step   int64                  `protobuf:"varint,4,opt,name=step,proto3" json:"step,omitempty"`
 	Micro  int64                  `protobuf:"varint,5,opt,name=micro,proto3" json:"micro,omitempty"`
 	// out is where the embedding is to be written; absent: give it inline.
-	Out           *Tensor `protobuf:"bytes,6,opt,name=out,proto3" json:"out,omitempty"`
+	Out *Tensor `protobuf:"bytes,6,opt,name=out,proto3" json:"out,omitempty"`
+	// id names what is in images: equal numbers, equal pictures; 0: no name. next are the pictures of a later
+	// Forward, named next_id, which may be copied in meanwhile: they stay in their slot until that call, or are
+	// never asked for. Only for encoders with the capability "prefetch".
+	Id            uint64  `protobuf:"varint,7,opt,name=id,proto3" json:"id,omitempty"`
+	Next          *Tensor `protobuf:"bytes,8,opt,name=next,proto3" json:"next,omitempty"`
+	NextId        uint64  `protobuf:"varint,9,opt,name=next_id,json=nextId,proto3" json:"next_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ForwardRequest) Reset() {
 	*x = ForwardRequest{}
-	mi := &file_tandem_proto_msgTypes[14]
+	mi := &file_tandem_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1337,7 @@ func (x *ForwardRequest) String() string {
 func (*ForwardRequest) ProtoMessage() {}
 
 func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[14]
+	mi := &file_tandem_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1350,7 @@ func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardRequest.ProtoReflect.Descriptor instead.
 func (*ForwardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{14}
+	return file_tandem_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ForwardRequest) GetImages() *Tensor {
@@ -1201,6 +1395,27 @@ func (x *ForwardRequest) GetOut() *Tensor {
 	return nil
 }
 
+func (x *ForwardRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ForwardRequest) GetNext() *Tensor {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *ForwardRequest) GetNextId() uint64 {
+	if x != nil {
+		return x.NextId
+	}
+	return 0
+}
+
 type ForwardResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Embedding     *Tensor                `protobuf:"bytes,1,opt,name=embedding,proto3" json:"embedding,omitempty"` // f32 [B, D], in out when that was given
@@ -1214,7 +1429,7 @@ type ForwardResponse struct {
 
 func (x *ForwardResponse) Reset() {
 	*x = ForwardResponse{}
-	mi := &file_tandem_proto_msgTypes[15]
+	mi := &file_tandem_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1441,7 @@ func (x *ForwardResponse) String() string {
 func (*ForwardResponse) ProtoMessage() {}
 
 func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[15]
+	mi := &file_tandem_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1454,7 @@ func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardResponse.ProtoReflect.Descriptor instead.
 func (*ForwardResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{15}
+	return file_tandem_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ForwardResponse) GetEmbedding() *Tensor {
@@ -1289,7 +1504,7 @@ type BackwardRequest struct {
 
 func (x *BackwardRequest) Reset() {
 	*x = BackwardRequest{}
-	mi := &file_tandem_proto_msgTypes[16]
+	mi := &file_tandem_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1516,7 @@ func (x *BackwardRequest) String() string {
 func (*BackwardRequest) ProtoMessage() {}
 
 func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[16]
+	mi := &file_tandem_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1529,7 @@ func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackwardRequest.ProtoReflect.Descriptor instead.
 func (*BackwardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{16}
+	return file_tandem_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BackwardRequest) GetTicket() uint64 {
@@ -1347,7 +1562,7 @@ type DiscardRequest struct {
 
 func (x *DiscardRequest) Reset() {
 	*x = DiscardRequest{}
-	mi := &file_tandem_proto_msgTypes[17]
+	mi := &file_tandem_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1574,7 @@ func (x *DiscardRequest) String() string {
 func (*DiscardRequest) ProtoMessage() {}
 
 func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[17]
+	mi := &file_tandem_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1587,7 @@ func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRequest.ProtoReflect.Descriptor instead.
 func (*DiscardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{17}
+	return file_tandem_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DiscardRequest) GetTicket() uint64 {
@@ -1393,7 +1608,7 @@ type GradNormResponse struct {
 
 func (x *GradNormResponse) Reset() {
 	*x = GradNormResponse{}
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1405,7 +1620,7 @@ func (x *GradNormResponse) String() string {
 func (*GradNormResponse) ProtoMessage() {}
 
 func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1418,7 +1633,7 @@ func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradNormResponse.ProtoReflect.Descriptor instead.
 func (*GradNormResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{18}
+	return file_tandem_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GradNormResponse) GetSumOfSquares() float64 {
@@ -1453,7 +1668,7 @@ type StepRequest struct {
 
 func (x *StepRequest) Reset() {
 	*x = StepRequest{}
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1680,7 @@ func (x *StepRequest) String() string {
 func (*StepRequest) ProtoMessage() {}
 
 func (x *StepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1693,7 @@ func (x *StepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepRequest.ProtoReflect.Descriptor instead.
 func (*StepRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{19}
+	return file_tandem_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StepRequest) GetStep() int64 {
@@ -1511,7 +1726,7 @@ type FileRequest struct {
 
 func (x *FileRequest) Reset() {
 	*x = FileRequest{}
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1738,7 @@ func (x *FileRequest) String() string {
 func (*FileRequest) ProtoMessage() {}
 
 func (x *FileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1751,7 @@ func (x *FileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRequest.ProtoReflect.Descriptor instead.
 func (*FileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{20}
+	return file_tandem_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FileRequest) GetPath() string {
@@ -1560,7 +1775,7 @@ type LossConfig struct {
 
 func (x *LossConfig) Reset() {
 	*x = LossConfig{}
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1787,7 @@ func (x *LossConfig) String() string {
 func (*LossConfig) ProtoMessage() {}
 
 func (x *LossConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1800,7 @@ func (x *LossConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossConfig.ProtoReflect.Descriptor instead.
 func (*LossConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{21}
+	return file_tandem_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LossConfig) GetWith() []byte {
@@ -1634,6 +1849,7 @@ type LossInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Parameters    int64                  `protobuf:"varint,1,opt,name=parameters,proto3" json:"parameters,omitempty"`
 	Backend       string                 `protobuf:"bytes,2,opt,name=backend,proto3" json:"backend,omitempty"`
+	Pins          bool                   `protobuf:"varint,3,opt,name=pins,proto3" json:"pins,omitempty"` // as in EncoderInfo
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
 	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1642,7 +1858,7 @@ type LossInfo struct {
 
 func (x *LossInfo) Reset() {
 	*x = LossInfo{}
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1870,7 @@ func (x *LossInfo) String() string {
 func (*LossInfo) ProtoMessage() {}
 
 func (x *LossInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1883,7 @@ func (x *LossInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossInfo.ProtoReflect.Descriptor instead.
 func (*LossInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{22}
+	return file_tandem_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LossInfo) GetParameters() int64 {
@@ -1682,6 +1898,13 @@ func (x *LossInfo) GetBackend() string {
 		return x.Backend
 	}
 	return ""
+}
+
+func (x *LossInfo) GetPins() bool {
+	if x != nil {
+		return x.Pins
+	}
+	return false
 }
 
 func (x *LossInfo) GetKernelNanos() int64 {
@@ -1714,7 +1937,7 @@ type LossRequest struct {
 
 func (x *LossRequest) Reset() {
 	*x = LossRequest{}
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +1949,7 @@ func (x *LossRequest) String() string {
 func (*LossRequest) ProtoMessage() {}
 
 func (x *LossRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +1962,7 @@ func (x *LossRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossRequest.ProtoReflect.Descriptor instead.
 func (*LossRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{23}
+	return file_tandem_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LossRequest) GetImage() *Tensor {
@@ -1800,7 +2023,7 @@ type Floats struct {
 
 func (x *Floats) Reset() {
 	*x = Floats{}
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2035,7 @@ func (x *Floats) String() string {
 func (*Floats) ProtoMessage() {}
 
 func (x *Floats) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2048,7 @@ func (x *Floats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Floats.ProtoReflect.Descriptor instead.
 func (*Floats) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{24}
+	return file_tandem_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Floats) GetValues() []float32 {
@@ -1853,7 +2076,7 @@ type LossResponse struct {
 
 func (x *LossResponse) Reset() {
 	*x = LossResponse{}
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2088,7 @@ func (x *LossResponse) String() string {
 func (*LossResponse) ProtoMessage() {}
 
 func (x *LossResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2101,7 @@ func (x *LossResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossResponse.ProtoReflect.Descriptor instead.
 func (*LossResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{25}
+	return file_tandem_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LossResponse) GetValue() float64 {
@@ -1965,7 +2188,7 @@ type Augment struct {
 
 func (x *Augment) Reset() {
 	*x = Augment{}
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1977,7 +2200,7 @@ func (x *Augment) String() string {
 func (*Augment) ProtoMessage() {}
 
 func (x *Augment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1990,7 +2213,7 @@ func (x *Augment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Augment.ProtoReflect.Descriptor instead.
 func (*Augment) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{26}
+	return file_tandem_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Augment) GetName() string {
@@ -2049,7 +2272,7 @@ type DatasetConfig struct {
 
 func (x *DatasetConfig) Reset() {
 	*x = DatasetConfig{}
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2284,7 @@ func (x *DatasetConfig) String() string {
 func (*DatasetConfig) ProtoMessage() {}
 
 func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2297,7 @@ func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetConfig.ProtoReflect.Descriptor instead.
 func (*DatasetConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{27}
+	return file_tandem_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DatasetConfig) GetWith() []byte {
@@ -2129,7 +2352,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2141,7 +2364,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2154,7 +2377,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{28}
+	return file_tandem_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Target) GetName() string {
@@ -2187,7 +2410,7 @@ type DatasetInfo struct {
 
 func (x *DatasetInfo) Reset() {
 	*x = DatasetInfo{}
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2199,7 +2422,7 @@ func (x *DatasetInfo) String() string {
 func (*DatasetInfo) ProtoMessage() {}
 
 func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2212,7 +2435,7 @@ func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetInfo.ProtoReflect.Descriptor instead.
 func (*DatasetInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{29}
+	return file_tandem_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DatasetInfo) GetLen() int64 {
@@ -2286,7 +2509,7 @@ type BatchRequest struct {
 
 func (x *BatchRequest) Reset() {
 	*x = BatchRequest{}
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2521,7 @@ func (x *BatchRequest) String() string {
 func (*BatchRequest) ProtoMessage() {}
 
 func (x *BatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2534,7 @@ func (x *BatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchRequest.ProtoReflect.Descriptor instead.
 func (*BatchRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{30}
+	return file_tandem_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *BatchRequest) GetIndices() []int64 {
@@ -2360,7 +2583,7 @@ type SampleFault struct {
 
 func (x *SampleFault) Reset() {
 	*x = SampleFault{}
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2372,7 +2595,7 @@ func (x *SampleFault) String() string {
 func (*SampleFault) ProtoMessage() {}
 
 func (x *SampleFault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2385,7 +2608,7 @@ func (x *SampleFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleFault.ProtoReflect.Descriptor instead.
 func (*SampleFault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{31}
+	return file_tandem_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SampleFault) GetIndex() int64 {
@@ -2418,7 +2641,7 @@ type Strings struct {
 
 func (x *Strings) Reset() {
 	*x = Strings{}
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2430,7 +2653,7 @@ func (x *Strings) String() string {
 func (*Strings) ProtoMessage() {}
 
 func (x *Strings) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2443,7 +2666,7 @@ func (x *Strings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Strings.ProtoReflect.Descriptor instead.
 func (*Strings) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{32}
+	return file_tandem_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Strings) GetValues() []string {
@@ -2462,7 +2685,7 @@ type Ints struct {
 
 func (x *Ints) Reset() {
 	*x = Ints{}
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2474,7 +2697,7 @@ func (x *Ints) String() string {
 func (*Ints) ProtoMessage() {}
 
 func (x *Ints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +2710,7 @@ func (x *Ints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ints.ProtoReflect.Descriptor instead.
 func (*Ints) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{33}
+	return file_tandem_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Ints) GetValues() []int32 {
@@ -2514,7 +2737,7 @@ type BatchResponse struct {
 
 func (x *BatchResponse) Reset() {
 	*x = BatchResponse{}
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2749,7 @@ func (x *BatchResponse) String() string {
 func (*BatchResponse) ProtoMessage() {}
 
 func (x *BatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2762,7 @@ func (x *BatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchResponse.ProtoReflect.Descriptor instead.
 func (*BatchResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{34}
+	return file_tandem_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *BatchResponse) GetImages() *Tensor {
@@ -2614,7 +2837,7 @@ type CaptionsRequest struct {
 
 func (x *CaptionsRequest) Reset() {
 	*x = CaptionsRequest{}
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2626,7 +2849,7 @@ func (x *CaptionsRequest) String() string {
 func (*CaptionsRequest) ProtoMessage() {}
 
 func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2639,7 +2862,7 @@ func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsRequest.ProtoReflect.Descriptor instead.
 func (*CaptionsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{35}
+	return file_tandem_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CaptionsRequest) GetLimit() int64 {
@@ -2660,7 +2883,7 @@ type CaptionsResponse struct {
 
 func (x *CaptionsResponse) Reset() {
 	*x = CaptionsResponse{}
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2672,7 +2895,7 @@ func (x *CaptionsResponse) String() string {
 func (*CaptionsResponse) ProtoMessage() {}
 
 func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2685,7 +2908,7 @@ func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsResponse.ProtoReflect.Descriptor instead.
 func (*CaptionsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{36}
+	return file_tandem_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CaptionsResponse) GetCaptions() []string {
@@ -2722,7 +2945,7 @@ type Faults struct {
 
 func (x *Faults) Reset() {
 	*x = Faults{}
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2734,7 +2957,7 @@ func (x *Faults) String() string {
 func (*Faults) ProtoMessage() {}
 
 func (x *Faults) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2747,7 +2970,7 @@ func (x *Faults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Faults.ProtoReflect.Descriptor instead.
 func (*Faults) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{37}
+	return file_tandem_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Faults) GetFaults() []*Fault {
@@ -2782,7 +3005,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +3017,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +3030,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{38}
+	return file_tandem_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Fault) GetKind() string {
@@ -2910,7 +3133,28 @@ const file_tandem_proto_rawDesc = "" +
 	"\x0eMemoryResponse\x12+\n" +
 	"\x05parts\x18\x01 \x03(\v2\x15.tandem.v1.MemoryPartR\x05parts\x12\x1d\n" +
 	"\n" +
-	"base_bytes\x18\x02 \x01(\x03R\tbaseBytes\"6\n" +
+	"base_bytes\x18\x02 \x01(\x03R\tbaseBytes\"\xc1\x01\n" +
+	"\vPlanRequest\x122\n" +
+	"\aencoder\x18\x01 \x01(\v2\x18.tandem.v1.EncoderConfigR\aencoder\x12)\n" +
+	"\x04loss\x18\x02 \x01(\v2\x15.tandem.v1.LossConfigR\x04loss\x12\x14\n" +
+	"\x05batch\x18\x03 \x01(\x03R\x05batch\x12\x1d\n" +
+	"\n" +
+	"eval_batch\x18\x04 \x01(\x03R\tevalBatch\x12\x1e\n" +
+	"\n" +
+	"accumulate\x18\x05 \x01(\bR\n" +
+	"accumulate\"\xf8\x01\n" +
+	"\fPlanResponse\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x1d\n" +
+	"\n" +
+	"free_bytes\x18\x02 \x01(\x03R\tfreeBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x03 \x01(\x03R\n" +
+	"totalBytes\x12+\n" +
+	"\x05parts\x18\x04 \x03(\v2\x15.tandem.v1.MemoryPartR\x05parts\x12\x1f\n" +
+	"\vleast_bytes\x18\x05 \x01(\x03R\n" +
+	"leastBytes\x12!\n" +
+	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
+	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
+	"startNanos\"6\n" +
 	"\n" +
 	"MemoryPart\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -2934,12 +3178,13 @@ const file_tandem_proto_rawDesc = "" +
 	"\x05beta2\x18\x04 \x01(\x01R\x05beta2\x12\x10\n" +
 	"\x03eps\x18\x05 \x01(\x01R\x03eps\x12\x1a\n" +
 	"\bmomentum\x18\x06 \x01(\x01R\bmomentum\x12)\n" +
-	"\x10decay_embeddings\x18\a \x01(\bR\x0fdecayEmbeddings\"\x7f\n" +
+	"\x10decay_embeddings\x18\a \x01(\bR\x0fdecayEmbeddings\"\xa2\x01\n" +
 	"\aCompute\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x18\n" +
 	"\athreads\x18\x02 \x01(\x03R\athreads\x12\x1c\n" +
 	"\tprecision\x18\x03 \x01(\tR\tprecision\x12$\n" +
-	"\rcheckpointing\x18\x04 \x01(\bR\rcheckpointing\"\xfd\x01\n" +
+	"\rcheckpointing\x18\x04 \x01(\bR\rcheckpointing\x12!\n" +
+	"\fmemory_limit\x18\x05 \x01(\x03R\vmemoryLimit\"\xfd\x01\n" +
 	"\rEncoderConfig\x12\x12\n" +
 	"\x04with\x18\x01 \x01(\fR\x04with\x12\x1b\n" +
 	"\tembed_dim\x18\x02 \x01(\x03R\bembedDim\x12\x12\n" +
@@ -2952,7 +3197,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\x03all\x18\x01 \x01(\bR\x03all\x12\x1b\n" +
 	"\x06blocks\x18\x02 \x01(\x03H\x00R\x06blocks\x88\x01\x01\x12\x16\n" +
 	"\x06params\x18\x03 \x03(\tR\x06paramsB\t\n" +
-	"\a_blocks\"\xed\x02\n" +
+	"\a_blocks\"\x81\x03\n" +
 	"\vEncoderInfo\x12\x1a\n" +
 	"\bmodality\x18\x01 \x01(\tR\bmodality\x12\x1b\n" +
 	"\tembed_dim\x18\x02 \x01(\x03R\bembedDim\x12\x1e\n" +
@@ -2968,17 +3213,21 @@ const file_tandem_proto_rawDesc = "" +
 	"\abackend\x18\b \x01(\tR\abackend\x12\x16\n" +
 	"\x06frozen\x18\t \x01(\x03R\x06frozen\x12\x14\n" +
 	"\x05fixed\x18\n" +
-	" \x01(\bR\x05fixed\x12!\n" +
+	" \x01(\bR\x05fixed\x12\x12\n" +
+	"\x04pins\x18\v \x01(\bR\x04pins\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
-	"startNanos\"\xc5\x01\n" +
+	"startNanos\"\x95\x02\n" +
 	"\x0eForwardRequest\x12)\n" +
 	"\x06images\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\x06images\x12\x14\n" +
 	"\x05texts\x18\x02 \x03(\tR\x05texts\x12#\n" +
 	"\x04mode\x18\x03 \x01(\x0e2\x0f.tandem.v1.ModeR\x04mode\x12\x12\n" +
 	"\x04step\x18\x04 \x01(\x03R\x04step\x12\x14\n" +
 	"\x05micro\x18\x05 \x01(\x03R\x05micro\x12#\n" +
-	"\x03out\x18\x06 \x01(\v2\x11.tandem.v1.TensorR\x03out\"\xb2\x01\n" +
+	"\x03out\x18\x06 \x01(\v2\x11.tandem.v1.TensorR\x03out\x12\x0e\n" +
+	"\x02id\x18\a \x01(\x04R\x02id\x12%\n" +
+	"\x04next\x18\b \x01(\v2\x11.tandem.v1.TensorR\x04next\x12\x17\n" +
+	"\anext_id\x18\t \x01(\x04R\x06nextId\"\xb2\x01\n" +
 	"\x0fForwardResponse\x12/\n" +
 	"\tembedding\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\tembedding\x12\x16\n" +
 	"\x06ticket\x18\x02 \x01(\x04R\x06ticket\x12!\n" +
@@ -3011,12 +3260,13 @@ const file_tandem_proto_rawDesc = "" +
 	"batch_size\x18\x03 \x01(\x03R\tbatchSize\x12\x12\n" +
 	"\x04seed\x18\x04 \x01(\x04R\x04seed\x122\n" +
 	"\toptimizer\x18\x05 \x01(\v2\x14.tandem.v1.OptimizerR\toptimizer\x12,\n" +
-	"\acompute\x18\x06 \x01(\v2\x12.tandem.v1.ComputeR\acompute\"\x88\x01\n" +
+	"\acompute\x18\x06 \x01(\v2\x12.tandem.v1.ComputeR\acompute\"\x9c\x01\n" +
 	"\bLossInfo\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\x01 \x01(\x03R\n" +
 	"parameters\x12\x18\n" +
-	"\abackend\x18\x02 \x01(\tR\abackend\x12!\n" +
+	"\abackend\x18\x02 \x01(\tR\abackend\x12\x12\n" +
+	"\x04pins\x18\x03 \x01(\bR\x04pins\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\"\x8d\x02\n" +
@@ -3143,12 +3393,13 @@ const file_tandem_proto_rawDesc = "" +
 	"\x04EVAL\x10\x00\x12\t\n" +
 	"\x05TRAIN\x10\x01\x12\t\n" +
 	"\x05EMBED\x10\x02\x12\a\n" +
-	"\x03RAW\x10\x032\xe4\x01\n" +
+	"\x03RAW\x10\x032\x9d\x02\n" +
 	"\x06Plugin\x123\n" +
 	"\bDescribe\x12\x10.tandem.v1.Empty\x1a\x15.tandem.v1.Descriptor\x12,\n" +
 	"\x06Settle\x12\x10.tandem.v1.Empty\x1a\x10.tandem.v1.Empty\x12@\n" +
 	"\aProfile\x12\x19.tandem.v1.ProfileRequest\x1a\x1a.tandem.v1.ProfileResponse\x125\n" +
-	"\x06Memory\x12\x10.tandem.v1.Empty\x1a\x19.tandem.v1.MemoryResponse2\xf4\x03\n" +
+	"\x06Memory\x12\x10.tandem.v1.Empty\x1a\x19.tandem.v1.MemoryResponse\x127\n" +
+	"\x04Plan\x12\x16.tandem.v1.PlanRequest\x1a\x17.tandem.v1.PlanResponse2\xf4\x03\n" +
 	"\aEncoder\x12=\n" +
 	"\tConfigure\x12\x18.tandem.v1.EncoderConfig\x1a\x16.tandem.v1.EncoderInfo\x12@\n" +
 	"\aForward\x12\x19.tandem.v1.ForwardRequest\x1a\x1a.tandem.v1.ForwardResponse\x127\n" +
@@ -3186,7 +3437,7 @@ func file_tandem_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_tandem_proto_goTypes = []any{
 	(DType)(0),               // 0: tandem.v1.DType
 	(Mode)(0),                // 1: tandem.v1.Mode
@@ -3196,130 +3447,138 @@ var file_tandem_proto_goTypes = []any{
 	(*ProfileResponse)(nil),  // 5: tandem.v1.ProfileResponse
 	(*ProfileEvent)(nil),     // 6: tandem.v1.ProfileEvent
 	(*MemoryResponse)(nil),   // 7: tandem.v1.MemoryResponse
-	(*MemoryPart)(nil),       // 8: tandem.v1.MemoryPart
-	(*Tensor)(nil),           // 9: tandem.v1.Tensor
-	(*Descriptor)(nil),       // 10: tandem.v1.Descriptor
-	(*Optimizer)(nil),        // 11: tandem.v1.Optimizer
-	(*Compute)(nil),          // 12: tandem.v1.Compute
-	(*EncoderConfig)(nil),    // 13: tandem.v1.EncoderConfig
-	(*Freeze)(nil),           // 14: tandem.v1.Freeze
-	(*EncoderInfo)(nil),      // 15: tandem.v1.EncoderInfo
-	(*ForwardRequest)(nil),   // 16: tandem.v1.ForwardRequest
-	(*ForwardResponse)(nil),  // 17: tandem.v1.ForwardResponse
-	(*BackwardRequest)(nil),  // 18: tandem.v1.BackwardRequest
-	(*DiscardRequest)(nil),   // 19: tandem.v1.DiscardRequest
-	(*GradNormResponse)(nil), // 20: tandem.v1.GradNormResponse
-	(*StepRequest)(nil),      // 21: tandem.v1.StepRequest
-	(*FileRequest)(nil),      // 22: tandem.v1.FileRequest
-	(*LossConfig)(nil),       // 23: tandem.v1.LossConfig
-	(*LossInfo)(nil),         // 24: tandem.v1.LossInfo
-	(*LossRequest)(nil),      // 25: tandem.v1.LossRequest
-	(*Floats)(nil),           // 26: tandem.v1.Floats
-	(*LossResponse)(nil),     // 27: tandem.v1.LossResponse
-	(*Augment)(nil),          // 28: tandem.v1.Augment
-	(*DatasetConfig)(nil),    // 29: tandem.v1.DatasetConfig
-	(*Target)(nil),           // 30: tandem.v1.Target
-	(*DatasetInfo)(nil),      // 31: tandem.v1.DatasetInfo
-	(*BatchRequest)(nil),     // 32: tandem.v1.BatchRequest
-	(*SampleFault)(nil),      // 33: tandem.v1.SampleFault
-	(*Strings)(nil),          // 34: tandem.v1.Strings
-	(*Ints)(nil),             // 35: tandem.v1.Ints
-	(*BatchResponse)(nil),    // 36: tandem.v1.BatchResponse
-	(*CaptionsRequest)(nil),  // 37: tandem.v1.CaptionsRequest
-	(*CaptionsResponse)(nil), // 38: tandem.v1.CaptionsResponse
-	(*Faults)(nil),           // 39: tandem.v1.Faults
-	(*Fault)(nil),            // 40: tandem.v1.Fault
-	nil,                      // 41: tandem.v1.LossResponse.PartsEntry
-	nil,                      // 42: tandem.v1.LossResponse.ScalarsEntry
-	nil,                      // 43: tandem.v1.LossResponse.PerSampleEntry
-	nil,                      // 44: tandem.v1.BatchResponse.LabelsEntry
+	(*PlanRequest)(nil),      // 8: tandem.v1.PlanRequest
+	(*PlanResponse)(nil),     // 9: tandem.v1.PlanResponse
+	(*MemoryPart)(nil),       // 10: tandem.v1.MemoryPart
+	(*Tensor)(nil),           // 11: tandem.v1.Tensor
+	(*Descriptor)(nil),       // 12: tandem.v1.Descriptor
+	(*Optimizer)(nil),        // 13: tandem.v1.Optimizer
+	(*Compute)(nil),          // 14: tandem.v1.Compute
+	(*EncoderConfig)(nil),    // 15: tandem.v1.EncoderConfig
+	(*Freeze)(nil),           // 16: tandem.v1.Freeze
+	(*EncoderInfo)(nil),      // 17: tandem.v1.EncoderInfo
+	(*ForwardRequest)(nil),   // 18: tandem.v1.ForwardRequest
+	(*ForwardResponse)(nil),  // 19: tandem.v1.ForwardResponse
+	(*BackwardRequest)(nil),  // 20: tandem.v1.BackwardRequest
+	(*DiscardRequest)(nil),   // 21: tandem.v1.DiscardRequest
+	(*GradNormResponse)(nil), // 22: tandem.v1.GradNormResponse
+	(*StepRequest)(nil),      // 23: tandem.v1.StepRequest
+	(*FileRequest)(nil),      // 24: tandem.v1.FileRequest
+	(*LossConfig)(nil),       // 25: tandem.v1.LossConfig
+	(*LossInfo)(nil),         // 26: tandem.v1.LossInfo
+	(*LossRequest)(nil),      // 27: tandem.v1.LossRequest
+	(*Floats)(nil),           // 28: tandem.v1.Floats
+	(*LossResponse)(nil),     // 29: tandem.v1.LossResponse
+	(*Augment)(nil),          // 30: tandem.v1.Augment
+	(*DatasetConfig)(nil),    // 31: tandem.v1.DatasetConfig
+	(*Target)(nil),           // 32: tandem.v1.Target
+	(*DatasetInfo)(nil),      // 33: tandem.v1.DatasetInfo
+	(*BatchRequest)(nil),     // 34: tandem.v1.BatchRequest
+	(*SampleFault)(nil),      // 35: tandem.v1.SampleFault
+	(*Strings)(nil),          // 36: tandem.v1.Strings
+	(*Ints)(nil),             // 37: tandem.v1.Ints
+	(*BatchResponse)(nil),    // 38: tandem.v1.BatchResponse
+	(*CaptionsRequest)(nil),  // 39: tandem.v1.CaptionsRequest
+	(*CaptionsResponse)(nil), // 40: tandem.v1.CaptionsResponse
+	(*Faults)(nil),           // 41: tandem.v1.Faults
+	(*Fault)(nil),            // 42: tandem.v1.Fault
+	nil,                      // 43: tandem.v1.LossResponse.PartsEntry
+	nil,                      // 44: tandem.v1.LossResponse.ScalarsEntry
+	nil,                      // 45: tandem.v1.LossResponse.PerSampleEntry
+	nil,                      // 46: tandem.v1.BatchResponse.LabelsEntry
 }
 var file_tandem_proto_depIdxs = []int32{
 	6,  // 0: tandem.v1.ProfileResponse.events:type_name -> tandem.v1.ProfileEvent
-	8,  // 1: tandem.v1.MemoryResponse.parts:type_name -> tandem.v1.MemoryPart
-	0,  // 2: tandem.v1.Tensor.dtype:type_name -> tandem.v1.DType
-	11, // 3: tandem.v1.EncoderConfig.optimizer:type_name -> tandem.v1.Optimizer
-	12, // 4: tandem.v1.EncoderConfig.compute:type_name -> tandem.v1.Compute
-	14, // 5: tandem.v1.EncoderConfig.freeze:type_name -> tandem.v1.Freeze
-	9,  // 6: tandem.v1.ForwardRequest.images:type_name -> tandem.v1.Tensor
-	1,  // 7: tandem.v1.ForwardRequest.mode:type_name -> tandem.v1.Mode
-	9,  // 8: tandem.v1.ForwardRequest.out:type_name -> tandem.v1.Tensor
-	9,  // 9: tandem.v1.ForwardResponse.embedding:type_name -> tandem.v1.Tensor
-	9,  // 10: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
-	11, // 11: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
-	12, // 12: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
-	9,  // 13: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
-	9,  // 14: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
-	9,  // 15: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
-	9,  // 16: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
-	9,  // 17: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
-	9,  // 18: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
-	41, // 19: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
-	42, // 20: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
-	43, // 21: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
-	28, // 22: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
-	30, // 23: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
-	9,  // 24: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
-	9,  // 25: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
-	34, // 26: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
-	44, // 27: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
-	33, // 28: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
-	40, // 29: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
-	26, // 30: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
-	35, // 31: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
-	2,  // 32: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
-	2,  // 33: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
-	4,  // 34: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
-	2,  // 35: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
-	13, // 36: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
-	16, // 37: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
-	18, // 38: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
-	19, // 39: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
-	2,  // 40: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
-	21, // 41: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
-	22, // 42: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
-	22, // 43: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
-	2,  // 44: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
-	23, // 45: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
-	25, // 46: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
-	2,  // 47: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
-	21, // 48: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
-	22, // 49: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
-	22, // 50: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
-	2,  // 51: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
-	29, // 52: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
-	32, // 53: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
-	37, // 54: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
-	2,  // 55: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
-	10, // 56: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
-	2,  // 57: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
-	5,  // 58: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
-	7,  // 59: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
-	15, // 60: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
-	17, // 61: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
-	3,  // 62: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
-	3,  // 63: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
-	20, // 64: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
-	3,  // 65: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
-	3,  // 66: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
-	3,  // 67: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
-	3,  // 68: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
-	24, // 69: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
-	27, // 70: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
-	20, // 71: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
-	3,  // 72: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
-	3,  // 73: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
-	3,  // 74: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
-	3,  // 75: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
-	31, // 76: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
-	36, // 77: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
-	38, // 78: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
-	3,  // 79: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
-	56, // [56:80] is the sub-list for method output_type
-	32, // [32:56] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	10, // 1: tandem.v1.MemoryResponse.parts:type_name -> tandem.v1.MemoryPart
+	15, // 2: tandem.v1.PlanRequest.encoder:type_name -> tandem.v1.EncoderConfig
+	25, // 3: tandem.v1.PlanRequest.loss:type_name -> tandem.v1.LossConfig
+	10, // 4: tandem.v1.PlanResponse.parts:type_name -> tandem.v1.MemoryPart
+	0,  // 5: tandem.v1.Tensor.dtype:type_name -> tandem.v1.DType
+	13, // 6: tandem.v1.EncoderConfig.optimizer:type_name -> tandem.v1.Optimizer
+	14, // 7: tandem.v1.EncoderConfig.compute:type_name -> tandem.v1.Compute
+	16, // 8: tandem.v1.EncoderConfig.freeze:type_name -> tandem.v1.Freeze
+	11, // 9: tandem.v1.ForwardRequest.images:type_name -> tandem.v1.Tensor
+	1,  // 10: tandem.v1.ForwardRequest.mode:type_name -> tandem.v1.Mode
+	11, // 11: tandem.v1.ForwardRequest.out:type_name -> tandem.v1.Tensor
+	11, // 12: tandem.v1.ForwardRequest.next:type_name -> tandem.v1.Tensor
+	11, // 13: tandem.v1.ForwardResponse.embedding:type_name -> tandem.v1.Tensor
+	11, // 14: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
+	13, // 15: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
+	14, // 16: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
+	11, // 17: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
+	11, // 18: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
+	11, // 19: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
+	11, // 20: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
+	11, // 21: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
+	11, // 22: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
+	43, // 23: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
+	44, // 24: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
+	45, // 25: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
+	30, // 26: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
+	32, // 27: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
+	11, // 28: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
+	11, // 29: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
+	36, // 30: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
+	46, // 31: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
+	35, // 32: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
+	42, // 33: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
+	28, // 34: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
+	37, // 35: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
+	2,  // 36: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
+	2,  // 37: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
+	4,  // 38: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
+	2,  // 39: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
+	8,  // 40: tandem.v1.Plugin.Plan:input_type -> tandem.v1.PlanRequest
+	15, // 41: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
+	18, // 42: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
+	20, // 43: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
+	21, // 44: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
+	2,  // 45: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
+	23, // 46: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
+	24, // 47: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
+	24, // 48: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
+	2,  // 49: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
+	25, // 50: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
+	27, // 51: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
+	2,  // 52: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
+	23, // 53: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
+	24, // 54: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
+	24, // 55: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
+	2,  // 56: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
+	31, // 57: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
+	34, // 58: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
+	39, // 59: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
+	2,  // 60: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
+	12, // 61: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
+	2,  // 62: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
+	5,  // 63: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
+	7,  // 64: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
+	9,  // 65: tandem.v1.Plugin.Plan:output_type -> tandem.v1.PlanResponse
+	17, // 66: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
+	19, // 67: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
+	3,  // 68: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
+	3,  // 69: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
+	22, // 70: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
+	3,  // 71: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
+	3,  // 72: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
+	3,  // 73: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
+	3,  // 74: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
+	26, // 75: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
+	29, // 76: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
+	22, // 77: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
+	3,  // 78: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
+	3,  // 79: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
+	3,  // 80: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
+	3,  // 81: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
+	33, // 82: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
+	38, // 83: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
+	40, // 84: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
+	3,  // 85: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
+	61, // [61:86] is the sub-list for method output_type
+	36, // [36:61] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_tandem_proto_init() }
@@ -3328,15 +3587,15 @@ func file_tandem_proto_init() {
 		return
 	}
 	file_tandem_proto_msgTypes[1].OneofWrappers = []any{}
-	file_tandem_proto_msgTypes[12].OneofWrappers = []any{}
-	file_tandem_proto_msgTypes[25].OneofWrappers = []any{}
+	file_tandem_proto_msgTypes[14].OneofWrappers = []any{}
+	file_tandem_proto_msgTypes[27].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_proto_rawDesc), len(file_tandem_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   43,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

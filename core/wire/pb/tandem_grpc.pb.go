@@ -29,6 +29,7 @@ const (
 	Plugin_Settle_FullMethodName   = "/tandem.v1.Plugin/Settle"
 	Plugin_Profile_FullMethodName  = "/tandem.v1.Plugin/Profile"
 	Plugin_Memory_FullMethodName   = "/tandem.v1.Plugin/Memory"
+	Plugin_Plan_FullMethodName     = "/tandem.v1.Plugin/Plan"
 )
 
 // PluginClient is the client API for Plugin service.
@@ -47,6 +48,9 @@ type PluginClient interface {
 	Profile(ctx context.Context, in *ProfileRequest, opts ...grpc.CallOption) (*ProfileResponse, error)
 	// Memory says what the plugin's memory is for (clip.Planner). Optional likewise.
 	Memory(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*MemoryResponse, error)
+	// Plan says, before Configure, what a configuration will take of a device's memory (clip.Forecaster).
+	// Optional likewise.
+	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
 }
 
 type pluginClient struct {
@@ -97,6 +101,16 @@ func (c *pluginClient) Memory(ctx context.Context, in *Empty, opts ...grpc.CallO
 	return out, nil
 }
 
+func (c *pluginClient) Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanResponse)
+	err := c.cc.Invoke(ctx, Plugin_Plan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PluginServer is the server API for Plugin service.
 // All implementations must embed UnimplementedPluginServer
 // for forward compatibility.
@@ -113,6 +127,9 @@ type PluginServer interface {
 	Profile(context.Context, *ProfileRequest) (*ProfileResponse, error)
 	// Memory says what the plugin's memory is for (clip.Planner). Optional likewise.
 	Memory(context.Context, *Empty) (*MemoryResponse, error)
+	// Plan says, before Configure, what a configuration will take of a device's memory (clip.Forecaster).
+	// Optional likewise.
+	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
 	mustEmbedUnimplementedPluginServer()
 }
 
@@ -134,6 +151,9 @@ func (UnimplementedPluginServer) Profile(context.Context, *ProfileRequest) (*Pro
 }
 func (UnimplementedPluginServer) Memory(context.Context, *Empty) (*MemoryResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Memory not implemented")
+}
+func (UnimplementedPluginServer) Plan(context.Context, *PlanRequest) (*PlanResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Plan not implemented")
 }
 func (UnimplementedPluginServer) mustEmbedUnimplementedPluginServer() {}
 func (UnimplementedPluginServer) testEmbeddedByValue()                {}
@@ -228,6 +248,24 @@ func _Plugin_Memory_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Plugin_Plan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServer).Plan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plugin_Plan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServer).Plan(ctx, req.(*PlanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Plugin_ServiceDesc is the grpc.ServiceDesc for Plugin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -250,6 +288,10 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Memory",
 			Handler:    _Plugin_Memory_Handler,
+		},
+		{
+			MethodName: "Plan",
+			Handler:    _Plugin_Plan_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

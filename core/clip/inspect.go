@@ -1,0 +1,110 @@
+package clip
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Meter is an encoder or a loss that counts its work. It is optional.
+type Meter interface {
+	// Work is the floating-point operations done so far in matrix products, convolutions and attention
+	// by Forward, Backward and Compute, a multiply-add counted as 2: what was really computed, for
+	// captions no more than their length. It only grows.
+	Work() float64
+}
+
+// Profiler is an encoder or a loss that tells what it computes, kernel by kernel. It is optional.
+type Profiler interface {
+	// SetProfile begins and ends noting. Results are the same bits with and without.
+	SetProfile(on bool)
+	// Events are those noted since the last call, in the order of their start.
+	Events() []Event
+}
+
+// Event is one kernel's run.
+type Event struct {
+	Op       string // linear, attention.back
+	Scope    string // the layer, as parameters are named: visual.transformer.resblocks.3.mlp
+	Backward bool
+	FLOPs    float64 // as Meter counts them
+	Bytes    float64 // read and written, each array once
+	Start    time.Time
+	Duration time.Duration
+}
+
+// Planner is an encoder or a loss that says what its memory is for. It is optional.
+type Planner interface {
+	// Memory is what is allocated now, by purpose: parameters, gradients, optimizer, activations,
+	// workspace, packed weights, …
+	Memory() []MemoryPart
+}
+
+// Forecaster is an encoder or a loss that says what a configuration will take of its device's memory. It is
+// optional, and for devices with memory of their own, which several processes share.
+type Forecaster interface {
+	// Forecast may be called before Configure, and allocates nothing that stays. Errors are those of
+	// Configure.
+	Forecast(context.Context, ForecastRequest) (Forecast, error)
+}
+
+// ForecastRequest is a configuration, one of the two, and how it will be used.
+type ForecastRequest struct {
+	Encoder    *EncoderConfig // Captions are left out
+	Loss       *LossConfig
+	Batch      int  // samples of a Forward or Compute in training
+	EvalBatch  int  // in evaluations
+	Accumulate bool // several Backwards come before a Step
+}
+
+// Forecast is the memory of a device and what of it a plugin needs, in bytes.
+type Forecast struct {
+	Device      string // where it will compute: cuda:0, cpu
+	Free, Total int64  // of the device; 0: it has no memory of its own, or nobody knows
+	// Parts are the most that training steps and evaluations take, by purpose as Planner names them; Least
+	// is what a step takes in any case, captions however short.
+	Parts []MemoryPart
+	Least int64
+}
+
+// Needed is the sum of the parts.
+func (f Forecast) Needed() (sum int64) {
+	for _, p := range f.Parts {
+		sum += p.Bytes
+	}
+	return sum
+}
+
+// MemoryPart is memory of one purpose.
+type MemoryPart struct {
+	Name  string `json:"part"`
+	Bytes int64  `json:"bytes"`
+}
+
+// MemoryTable is parts for people, a line each under a title; "" when there are none.
+func MemoryTable(title string, parts []MemoryPart) string {
+	var b strings.Builder
+	for _, p := range parts {
+		if p.Bytes > 0 {
+			fmt.Fprintf(&b, "  %-16s %10s\n", p.Name, Bytes(p.Bytes))
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return title + ":\n" + b.String()
+}
+
+// Bytes is a number of bytes for people: 1.5 GiB, 20.0 MiB, 512 B.
+func Bytes(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d B", n)
+}

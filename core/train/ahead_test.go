@@ -1,0 +1,66 @@
+package train_test
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/tensor"
+	"tandem/core/train"
+)
+
+// eager is an encoder that takes the next pictures when they are announced, and embeds those.
+type eager struct {
+	*linear
+	id     uint64
+	ahead  *tensor.Tensor
+	used   int
+	wrong  int
+	unsaid int // pictures that were not announced
+}
+
+func (e *eager) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	switch {
+	case q.ID != 0 && q.ID == e.id:
+		e.used++
+		if !slices.Equal(q.Images.Data, e.ahead.Data) {
+			e.wrong++
+		}
+		q.Images = e.ahead
+	default:
+		e.unsaid++
+	}
+	if q.NextID != 0 {
+		e.id, e.ahead = q.NextID, q.Next.Clone()
+	}
+	return e.linear.Forward(ctx, q)
+}
+
+func TestNextPicturesAreThoseOfTheNextForward(t *testing.T) {
+	for _, micro := range []int{0, 4} {
+		cfg := config("")
+		cfg.MicroBatchSize = micro
+		plain := parts()
+		run(t, cfg, plain, newMemory(), train.Hooks{}, nil, "")
+
+		p := parts()
+		e := &eager{linear: p.Image.(*linear)}
+		var live atomic.Int64
+		p.Image, p.Data, p.Ahead = e, counted{p.Data.(*patterns), &live}, true
+		slow := train.Hooks{Step: func(train.StepReport) { time.Sleep(time.Millisecond) }} // the data is ahead
+		run(t, cfg, p, newMemory(), slow, nil, "")
+		p.Image = e.linear
+		if !slices.Equal(weightsOf(plain), weightsOf(p)) {
+			t.Errorf("micro_batch_size %d: weights differ", micro)
+		}
+		if e.wrong > 0 || e.used == 0 || e.unsaid > e.used {
+			t.Errorf("micro_batch_size %d: of the pictures, %d were announced, of them %d wrongly, and %d were not", micro, e.used, e.wrong, e.unsaid)
+		}
+		if n := live.Load(); n != 0 {
+			t.Errorf("micro_batch_size %d: %d batches of pictures are left", micro, n)
+		}
+	}
+}
