@@ -44,7 +44,7 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 		return nil, b.cannot(k, err)
 	}
 	x := &exec{kernel: k, want: want, release: c.release,
-		call: call{b: b, addr: make([]driver.Ptr, len(want)), lens: make([]int, len(want))}}
+		call: call{b: b, addr: make([]driver.Ptr, len(want)), lens: make([]int, len(want)), half: make([]bool, len(want))}}
 	for i, a := range want {
 		x.call.lens[i] = a.Len
 	}
@@ -216,6 +216,8 @@ func (c *call) bits(param any) uint64 {
 		return uint64(c.at(p))
 	case temp:
 		return uint64(c.temp(p))
+	case isHalf:
+		return uint64(bit(c.half[p]))
 	case scalar:
 		return math.Float64bits(c.scalar(p))
 	case driver.Ptr:

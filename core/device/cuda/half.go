@@ -30,9 +30,9 @@ func (h *halves) written(buf *buffer) {
 
 func (h *halves) forget() { h[0].from, h[1].from = 0, 0 }
 
-// half gives the address of an operand in bfloat16, with a copy made before where there is one; not is the
+// rounded gives the address of an operand in bfloat16, with a copy made before where there is one; not is the
 // address of the other operand, which is not to be overwritten.
-func (b *Backend) half(from driver.Ptr, n int, not driver.Ptr) (driver.Ptr, error) {
+func (b *Backend) rounded(from driver.Ptr, n int, not driver.Ptr) (driver.Ptr, error) {
 	turn := max(b.halves[0].turn, b.halves[1].turn) + 1
 	free := &b.halves[0]
 	for i := range b.halves {

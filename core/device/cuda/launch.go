@@ -12,7 +12,7 @@ import (
 type code struct {
 	launches []launch
 	scratch  int    // bytes of device memory, shared by all Execs of a backend: nothing survives a Run
-	halves   []arg  // arguments that calls want in bfloat16, two at most
+	halves   []arg  // arguments that calls want in bfloat16 (call.rounded), two at most
 	release  func() // frees what the calls keep; nil: nothing
 }
 
@@ -29,12 +29,15 @@ type launch struct {
 // dim is the size of a grid or a block; zeros count as 1.
 type dim struct{ x, y, z int }
 
-// What params may hold, beside int (long long), float64 (double) and driver.Ptr.
+// What params may hold, beside int (long long), float64 (double), driver.Ptr and nil (null).
 type (
 	// arg is the address of argument i of the Exec; null when the kernel's signature says it is absent.
 	arg int
 	// temp is the address of byte i of the scratch; use multiples of 256.
 	temp int
+	// isHalf is 1 when argument i of the Exec holds bfloat16 (two bytes an element), else 0: a kernel with
+	// this parameter can do either.
+	isHalf int
 	// scalar is run-time number i (double).
 	scalar struct {
 		i         int
@@ -71,8 +74,9 @@ type call struct {
 	b       *Backend
 	addr    []driver.Ptr // of the arguments
 	lens    []int        // of the arguments, in elements
+	half    []bool       // whether the arguments are bfloat16
 	scalars []float64
-	other   driver.Ptr // the last address that half gave
+	other   driver.Ptr // the last copy that rounded gave
 }
 
 // at is the address of an argument, 0 when it is absent.
@@ -89,10 +93,13 @@ func (c *call) scalar(s scalar) float64 {
 	return s.otherwise
 }
 
-// half is the address of an argument of code.halves rounded to bfloat16, by a kernel or by an earlier one.
-// It is valid until the second call of half from now.
-func (c *call) half(i arg) (driver.Ptr, error) {
-	at, err := c.b.half(c.addr[i], c.lens[i], c.other)
+// rounded is the address of an argument of code.halves in bfloat16: its own, or that of a copy, made now or
+// for a kernel before. It is valid until the second call from now.
+func (c *call) rounded(i arg) (driver.Ptr, error) {
+	if c.half[i] {
+		return c.addr[i], nil
+	}
+	at, err := c.b.rounded(c.addr[i], c.lens[i], c.other)
 	c.other = at
 	return at, err
 }

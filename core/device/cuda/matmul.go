@@ -58,10 +58,10 @@ func (x *call) multiply(k device.MatMul, a, b, c arg) (err error) {
 		TF32: x.b.options.TF32, Alpha: float32(x.scalar(scalar{0, 1}))}
 	if k.BF16 {
 		p.Type = driver.BF16
-		if p.A, err = x.half(a); err != nil {
+		if p.A, err = x.rounded(a); err != nil {
 			return err
 		}
-		if p.B, err = x.half(b); err != nil {
+		if p.B, err = x.rounded(b); err != nil {
 			return err
 		}
 	}
