@@ -38,7 +38,7 @@ func rowsCode(kernel device.Kernel) (code, bool) {
 
 // addRows is a launch of out = Σ parts [rows, cols]; with more not nil the second half of the columns goes there.
 func addRows(rows, cols int, parts, out, more any) launch {
-	return start("add_rows", dim{x: ceil(cols, 32)}, dim{x: 32, y: 32}, parts, out, orNull(more), rows, cols)
+	return start("add_rows", dim{x: ceil(cols, 32)}, dim{x: 32, y: 8}, parts, out, orNull(more), rows, cols)
 }
 
 // sumParts is a launch of out [rows] = Σ parts [rows, n], doubles.
@@ -51,11 +51,14 @@ func sumParts(rows, n int, parts, out any) launch {
 func lanesOver(rows, cols int) int { return max(min(4*threads*256/cols, ceil(rows, 8), 2048), 1) }
 
 func sumRowsCode(k device.SumRows) code {
-	if k.Rows <= 128 {
-		return code{launches: []launch{addRows(k.Rows, k.Cols, arg(0), arg(1), nil)}}
-	}
 	grid, block := plane(k.Rows, k.Cols, lanesOver(k.Rows, k.Cols))
 	lanes := grid.y * block.y
+	switch {
+	case lanes == 1: // its sums are the result
+		return code{launches: []launch{start("sum_rows", grid, block, arg(0), arg(1), k.Rows, k.Cols)}}
+	case k.Rows <= 128:
+		return code{launches: []launch{addRows(k.Rows, k.Cols, arg(0), arg(1), nil)}}
+	}
 	return code{scratch: 4 * lanes * k.Cols, launches: []launch{
 		start("sum_rows", grid, block, arg(0), temp(0), k.Rows, k.Cols),
 		addRows(lanes, k.Cols, temp(0), arg(1), nil),

@@ -28,21 +28,22 @@ extern "C" __global__ void __launch_bounds__(256) sum_rows(const float *x, float
 REGISTER_KERNEL(sum_rows)
 
 // add_rows: out [cols] = Σ parts [rows, cols] in double; with more, the second half of the columns go there.
-// Blocks of 32x32, a block 32 columns: threads along y have rows y, y + 32, ...
-extern "C" __global__ void __launch_bounds__(1024) add_rows(const float *parts, float *out, float *more, i64 height,
+// Blocks of 32x8, a block 32 columns: threads along y have rows y, y + 8, ...
+extern "C" __global__ void __launch_bounds__(256) add_rows(const float *parts, float *out, float *more, i64 height,
 	i64 cols) {
-	__shared__ double sums[32][33];
+	__shared__ double sums[8][32];
 	const i64 c = blockIdx.x * (i64)32 + threadIdx.x;
 	double sum = 0;
 	if (c < cols) {
-#pragma unroll 4
-		for (i64 r = threadIdx.y; r < height; r += 32) sum += parts[r * cols + c];
+#pragma unroll 8
+		for (i64 r = threadIdx.y; r < height; r += 8) sum += parts[r * cols + c];
 	}
 	sums[threadIdx.y][threadIdx.x] = sum;
 	__syncthreads();
-	sum = warp_sum(sums[threadIdx.x][threadIdx.y]); // a warp has one column now
-	const i64 to = blockIdx.x * (i64)32 + threadIdx.y, half = more ? cols / 2 : cols;
-	if (threadIdx.x == 0 && to < cols) (to < half ? out : more - half)[to] = (float)sum;
+	if (threadIdx.y > 0 || c >= cols) return;
+	for (int y = 1; y < 8; y++) sum += sums[y][threadIdx.x];
+	const i64 half = more ? cols / 2 : cols;
+	(c < half ? out : more - half)[c] = (float)sum;
 }
 REGISTER_KERNEL(add_rows)
 
