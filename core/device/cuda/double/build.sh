@@ -32,7 +32,7 @@ done
 wait_all
 nm --defined-only $objects | awk '{print $3}' | grep -E '^cu[A-Z]' | sort -u > "$out/obj/have"
 # Declarations, and what #define turns them into (cuMemAlloc is cuMemAlloc_v2 in the library).
-{ grep -hoE 'CUDAAPI +cu[A-Z][A-Za-z0-9_]*' "$include/cuda.h" | awk '{print $2}'
+{ grep -hoE 'cu[A-Z][A-Za-z0-9_]* *\(' "$include/cuda.h" | tr -d '( '
   grep -hoE '^ *# *define +cu[A-Z][A-Za-z0-9]* +cu[A-Z][A-Za-z0-9_]*' "$include/cuda.h" | awk '{print $NF}'
 } | sort -u | comm -23 - "$out/obj/have" > "$out/obj/lack"
 { echo 'extern "C" int double_unsupported(const char *);'
