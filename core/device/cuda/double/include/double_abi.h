@@ -12,6 +12,7 @@ struct Thread {
   Dim thread, block, blockDim, gridDim;
   unsigned linear; // index in the block
   char *shared;    // the block's dynamic shared memory
+  void *runner;    // who runs it
 };
 
 // Meeting is what lanes of one warp agree on when they meet.
@@ -20,12 +21,12 @@ enum class Meeting : int { Shuffle, Vote, Sync, Matrix };
 // Runtime is what a running thread may ask of the driver double.
 struct Runtime {
   // barrier waits for all threads of the block and returns how many of them had a true predicate.
-  int (*barrier)(int predicate);
+  int (*barrier)(Thread *, int predicate);
   // meet waits for the lanes in mask; the result has each lane's value, present says whose are there.
   // It is valid until the lane's next meeting or barrier.
-  const uint64_t *(*meet)(unsigned mask, Meeting, uint64_t value, unsigned *present);
+  const uint64_t *(*meet)(Thread *, unsigned mask, Meeting, uint64_t value, unsigned *present);
   // trap ends the launch with a finding.
-  void (*trap)(const char *why);
+  void (*trap)(Thread *, const char *why);
 };
 
 enum class Parameter : char { Pointer, ConstPointer, Integer, Real };

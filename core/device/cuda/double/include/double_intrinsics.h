@@ -96,7 +96,7 @@ template <class T> void __stcs(T *p, T v) { *p = v; }
 template <class T> void __stcg(T *p, T v) { *p = v; }
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() {}
-inline void __trap() { cudadouble::runtime->trap("__trap()"); }
+inline void __trap() { cudadouble::runtime->trap(cudadouble::current, "__trap()"); }
 inline void __nanosleep(unsigned) {}
 
 // Atomics change a word in one piece among blocks on other cores too.

@@ -3,8 +3,8 @@
 #pragma once
 #include "double.h"
 
-inline void __syncthreads() { cudadouble::runtime->barrier(0); }
-inline int __syncthreads_count(int p) { return cudadouble::runtime->barrier(p != 0); }
+inline void __syncthreads() { cudadouble::runtime->barrier(cudadouble::current, 0); }
+inline int __syncthreads_count(int p) { return cudadouble::runtime->barrier(cudadouble::current, p != 0); }
 inline int __syncthreads_or(int p) { return __syncthreads_count(p) != 0; }
 inline int __syncthreads_and(int p) {
   const dim3 &d = blockDim;
@@ -21,14 +21,14 @@ template <class T> T shuffle(unsigned mask, T value, unsigned from) {
   uint64_t bits = 0;
   memcpy(&bits, &value, sizeof value);
   unsigned present;
-  const uint64_t *all = runtime->meet(mask, Meeting::Shuffle, bits, &present);
+  const uint64_t *all = runtime->meet(cudadouble::current, mask, Meeting::Shuffle, bits, &present);
   bits = present >> from & 1 ? all[from] : ~uint64_t(0);
   memcpy(&value, &bits, sizeof value);
   return value;
 }
 
 inline unsigned vote(unsigned mask, bool predicate, unsigned &present) {
-  const uint64_t *all = runtime->meet(mask, Meeting::Vote, predicate, &present);
+  const uint64_t *all = runtime->meet(cudadouble::current, mask, Meeting::Vote, predicate, &present);
   unsigned yes = 0;
   for (unsigned i = 0; i < 32; i++) yes |= unsigned(present >> i & 1 && all[i]) << i;
   return yes;
@@ -38,7 +38,7 @@ inline unsigned vote(unsigned mask, bool predicate, unsigned &present) {
 
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
   unsigned present;
-  cudadouble::runtime->meet(mask, cudadouble::Meeting::Sync, 0, &present);
+  cudadouble::runtime->meet(cudadouble::current, mask, cudadouble::Meeting::Sync, 0, &present);
 }
 
 template <class T> T __shfl_sync(unsigned mask, T v, int from, int width = 32) {
@@ -76,8 +76,8 @@ inline void double_mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], const uns
   memcpy(mine.a, a, sizeof a);
   memcpy(mine.b, b, sizeof b);
   unsigned present;
-  const uint64_t *met = cudadouble::runtime->meet(0xffffffffu, cudadouble::Meeting::Matrix, uint64_t(&mine), &present);
-  if (present != 0xffffffffu) cudadouble::runtime->trap("mma.sync by a warp that is not whole");
+  const uint64_t *met = cudadouble::runtime->meet(cudadouble::current, 0xffffffffu, cudadouble::Meeting::Matrix, uint64_t(&mine), &present);
+  if (present != 0xffffffffu) cudadouble::runtime->trap(cudadouble::current, "mma.sync by a warp that is not whole");
   const Fragment *all[32];
   for (int i = 0; i < 32; i++) all[i] = (const Fragment *)met[i];
   const auto half = [](unsigned pair, int hi) {

@@ -73,8 +73,13 @@ void Runner::prepare(const Kernel *k, Thread **current, void *const *parameters,
     Thread &t = lanes_[size_t(i)].self;
     const unsigned u = unsigned(i);
     t.thread = {u % block.x, u / block.x % block.y, u / (block.x * block.y)};
-    t.blockDim = block, t.gridDim = grid, t.linear = u, t.shared = dynamic_;
+    t.blockDim = block, t.gridDim = grid, t.linear = u, t.shared = dynamic_, t.runner = this;
     sequence_[size_t(i)] = i;
+  }
+  warps_.resize(size_t(count_ + 31) / 32);
+  for (size_t w = 0; w < warps_.size(); w++) {
+    const int n = count_ - int(w) * 32;
+    warps_[w].exist = n >= 32 ? ~0u : (1u << n) - 1;
   }
 }
 
@@ -82,6 +87,7 @@ bool Runner::run(Dim at, uint64_t order) {
   at_ = at, order_ = order, fault_ = {}, next_ = 0, used_ = 0, running_ = -1, snapshot_ = 0;
   memset(dynamic_, garbage, sharedBytes_);
   for (Lane &l : lanes_) l.self.block = at, l.state = State::Fresh, l.bound = false;
+  for (Warp &w : warps_) w.waiting = 0, w.turn = 0;
   if (order) // every other block runs backwards, from a thread of its own
     for (int i = 0; i < count_; i++) {
       const int j = int((uint64_t(i) + (order >> 1)) % uint64_t(count_));
@@ -112,7 +118,9 @@ void Runner::schedule() {
 
 // start begins a fiber that runs fresh threads one after the other until one of them meets something.
 void Runner::start() {
-  void **sp = (void **)(stack() + stackBytes - 64);
+  char *const base = stack();
+  // Tops at different places of their pages, or all fibers' frames compete for the same lines of the cache.
+  void **sp = (void **)(base + stackBytes - 64 - used_ * 7 % 32 * 128);
   *--sp = nullptr;                 // where loop would return to
   *--sp = (void *)+[] { loop(&runner()); };
   for (int i = 0; i < 6; i++) *--sp = nullptr;
@@ -141,9 +149,20 @@ void Runner::enter(int i) {
   *current_ = &lanes_[size_t(i)].self;
 }
 
+// yield goes on with the next lane of the warp that can run, or with the scheduler. Lanes that switch to
+// each other at the same place return where the processor expects them to.
 void Runner::yield() {
   Lane &l = lanes_[size_t(running_)];
   l.bound = true;
+  const int warp = running_ & ~31, n = std::min(32, count_ - warp), step = order_ & 1 ? n - 1 : 1;
+  for (int i = 1, at = running_ - warp; i < n; i++) {
+    at += step;
+    if (at >= n) at -= n;
+    Lane &next = lanes_[size_t(warp + at)];
+    if (next.state != State::Running) continue;
+    enter(warp + at);
+    return double_switch(&l.sp, next.sp);
+  }
   double_switch(&l.sp, scheduler_);
 }
 
@@ -163,31 +182,46 @@ bool Runner::advance(int warp) {
   return release(warp) || ran;
 }
 
+// whole ends the meeting of a warp whose lanes are all there for it.
+bool Runner::whole(int warp) {
+  Warp &w = warps_[size_t(warp >> 5)];
+  if (w.waiting != w.exist) return false;
+  const int n = std::min(32, count_ - warp);
+  Lane *const l = &lanes_[size_t(warp)];
+  for (int i = 0; i < n; i++)
+    if ((l[i].mask & w.exist) != w.exist || l[i].meeting != l[0].meeting) return false;
+  for (int i = 0; i < n; i++) l[i].state = State::Running, l[i].values = w.values[w.turn], l[i].present = w.exist;
+  w.turn ^= 1, w.waiting = 0;
+  return true;
+}
+
 // release lets every group of lanes go on whose mask is complete.
 bool Runner::release(int warp) {
+  Warp &w = warps_[size_t(warp >> 5)];
+  if (!w.waiting) return false;
   const int n = std::min(32, count_ - warp);
-  Lane *const w = &lanes_[size_t(warp)];
+  Lane *const l = &lanes_[size_t(warp)];
   bool any = false;
   for (int i = 0; i < n; i++) {
-    if (w[i].state != State::Warp) continue;
-    const unsigned mask = w[i].mask;
+    if (l[i].state != State::Warp) continue;
+    const unsigned mask = l[i].mask;
     unsigned here = 0, gone = 0;
     for (int j = 0; j < n; j++) {
       if (!(mask >> j & 1)) continue;
-      if (w[j].state == State::Done) gone |= 1u << j;
-      if (w[j].state != State::Warp) continue;
-      if (w[j].mask != mask || w[j].meeting != w[i].meeting)
+      if (l[j].state == State::Done) gone |= 1u << j;
+      if (l[j].state != State::Warp) continue;
+      if (l[j].mask != mask || l[j].meeting != l[i].meeting)
         leave(Fault::Divergence, "lanes of a warp meet in different operations or with different masks", warp + j);
       here |= 1u << j;
     }
-    const unsigned exist = n == 32 ? ~0u : (1u << n) - 1;
-    if ((here | gone) != (mask & exist)) continue;
+    if ((here | gone) != (mask & w.exist)) continue;
     if (gone)
       leave(Fault::Divergence, "a warp operation waits for lanes of its mask that have returned", warp + i);
     uint64_t *const values = snapshots_[snapshot_++ % 64];
-    for (int j = 0; j < n; j++) values[j] = w[j].value;
+    memcpy(values, w.values[w.turn], sizeof w.values[0]);
     for (int j = 0; j < n; j++)
-      if (here >> j & 1) w[j].state = State::Running, w[j].values = values, w[j].present = here;
+      if (here >> j & 1) l[j].state = State::Running, l[j].values = values, l[j].present = here;
+    w.waiting &= ~here;
     any = true;
   }
   return any;
@@ -225,11 +259,13 @@ int Runner::barrier(int predicate) {
 const uint64_t *Runner::meet(unsigned mask, Meeting m, uint64_t value, unsigned *present) {
   Lane &l = lanes_[size_t(running_)];
   if (!(mask >> (running_ & 31) & 1)) trap("a warp operation by a lane outside its own mask");
-  l.mask = mask, l.meeting = m, l.value = value, l.state = State::Warp;
-  yield();
-  Lane &back = lanes_[size_t(running_)];
-  *present = back.present;
-  return back.values;
+  const int at = running_ & 31, warp = running_ & ~31;
+  Warp &w = warps_[size_t(warp >> 5)];
+  l.mask = mask, l.meeting = m, l.state = State::Warp;
+  w.values[w.turn][at] = value, w.waiting |= 1u << at;
+  if (!whole(warp)) yield();
+  *present = l.present;
+  return l.values;
 }
 
 void Runner::trap(const char *why) { leave(Fault::Trap, why, running_); }

@@ -20,10 +20,16 @@ struct Lane {
   // its meeting
   unsigned mask;
   Meeting meeting;
-  uint64_t value;
   const uint64_t *values;
   unsigned present;
   int predicate;
+};
+
+// Warp is 32 lanes' values in meetings: those of the last one are still read while the next one's come.
+struct Warp {
+  unsigned exist, waiting; // lanes
+  int turn;
+  uint64_t values[2][32];
 };
 
 // Fault is why a block ended early.
@@ -59,6 +65,7 @@ private:
   bool advance(int warp);
   bool release(int warp);
   bool releaseBarrier();
+  bool whole(int warp);
   void yield();
   void resume(Lane &);
   void start();
@@ -74,6 +81,7 @@ private:
   uint64_t order_ = 0;
   bool inside_ = false;
   std::vector<Lane> lanes_;
+  std::vector<Warp> warps_;
   std::vector<int> sequence_; // the order in which threads start
   std::vector<char> shared_;
   char *dynamic_ = nullptr;

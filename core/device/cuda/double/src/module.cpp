@@ -27,10 +27,11 @@ std::set<Function *> &functions() {
   return *all;
 }
 
+Runner &of(Thread *t) { return *(Runner *)t->runner; }
 const Runtime hooks = {
-    [](int p) { return runner().barrier(p); },
-    [](unsigned mask, Meeting m, uint64_t v, unsigned *present) { return runner().meet(mask, m, v, present); },
-    [](const char *why) { runner().trap(why); },
+    [](Thread *t, int p) { return of(t).barrier(p); },
+    [](Thread *t, unsigned mask, Meeting m, uint64_t v, unsigned *present) { return of(t).meet(mask, m, v, present); },
+    [](Thread *t, const char *why) { of(t).trap(why); },
 };
 
 const Kernel *hostKernel(const std::string &name) {
