@@ -43,6 +43,10 @@ CUresult copy(const char *call, End to, End from, size_t bytes, Stream *s, bool 
   w.run = [=]() -> CUresult {
     if (async && pinned && !isPinned((void *)hostAt, bytes))
       return finding(CUDA_ERROR_ILLEGAL_ADDRESS, "%s: the host memory was freed or unregistered before the copy ran", name.c_str());
+    size_t first;
+    if (to.side == Side::Host)
+      if (const size_t n = poisonedWords((void *)from.at, bytes, &first))
+        return finding(CUDA_ERROR_ILLEGAL_ADDRESS, "%s: %zu words were never written, or computed from such; the first at %s", name.c_str(), n, nearest(from.at + first).c_str());
     memmove((void *)to.at, staged ? staged->data() : (const void *)from.at, bytes);
     return CUDA_SUCCESS;
   };
