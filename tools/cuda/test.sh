@@ -15,6 +15,7 @@ export GO
 GOFLAGS= sh core/device/cuda/trampoline/build.sh bin/cuda || skip "there is no cuda.h, and none could be fetched"
 command -v "${CXX:-g++}" >/dev/null || skip "there is no C++ compiler for the driver's double"
 sh core/device/cuda/double/build.sh bin/cuda/include/toolkit bin/cuda/double
+sh core/device/cuda/double/test/run.sh bin/cuda/include/toolkit bin/cuda/double
 double=$PWD/bin/cuda/double
 export LD_LIBRARY_PATH="$double${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" TANDEM_CUDA_DOUBLE="$double/libkernels.so"
 # The go command does not see what is opened by dlopen: no cached results.

@@ -57,5 +57,6 @@ for lib in cublas:12 cudnn:9; do
     b=$(basename "$f" .cpp); compile "$n-$b" "$f" -O3; objects="$objects $out/obj/$n-$b.o"
   done
   wait_all
-  [ -z "$objects" ] || $cxx -shared -Wl,-soname,lib$n.so.${lib#*:} -Wl,-rpath,'$ORIGIN' -o "$out/lib$n.so.${lib#*:}" $objects -L"$out" -l:libcuda.so.1 -ldl
+  [ $n = cudnn ] && objects="$objects $out/obj/cublas-gemm.o"
+  $cxx -shared -Wl,-soname,lib$n.so.${lib#*:} -Wl,-rpath,'$ORIGIN' -o "$out/lib$n.so.${lib#*:}" $objects -L"$out" -l:libcuda.so.1 -ldl
 done

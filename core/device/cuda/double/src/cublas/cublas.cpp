@@ -105,6 +105,10 @@ int product(const char *call, Handle *h, int ta, int tb, int64_t m, int64_t n, i
   LibraryWork w{call, {}, nullptr};
   w.operands = {{a, k ? A.bytes(count) : 0, "A", A.dense(count)}, {b, k ? B.bytes(count) : 0, "B", B.dense(count)},
                 {c, C.bytes(count), "C", beta != 0 && C.dense(count)}};
+  const auto apart = [&](const void *p, size_t bytes) {
+    return uintptr_t(p) + bytes <= uintptr_t(c) || uintptr_t(c) + C.bytes(count) <= uintptr_t(p);
+  };
+  if (!apart(a, A.bytes(count)) || !apart(b, B.bytes(count))) return bad(InvalidValue, call, "C overlaps A or B");
   if (h->workspace) w.operands.push_back({h->workspace, h->workspaceBytes, "the workspace", false});
   w.run = [=] {
     std::vector<float> roomA, roomB;
