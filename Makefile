@@ -23,7 +23,7 @@ RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/st
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
 .DEFAULT_GOAL := help
-.PHONY: deps help build plugins cuda test test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-matrix bench bench-peer demo ablations clean
+.PHONY: deps help build plugins cuda test test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -83,6 +83,12 @@ ptx-check: ## is the committed PTX what its sources give, byte for byte?
 
 cuda-matrix: ## every GPU kernel by three toolkits for sm_70 to sm_90, its budgets, and docs/cuda-kernels.md (some minutes)
 	@GO=$(GO) sh tools/cuda/matrix.sh
+
+gpu-check: ## on a machine with a GPU: tests, goldens, trainings, sanitizer and benchmarks on it, and a report
+	@GO=$(GO) sh tools/cuda/gpu-check.sh
+
+cuda-goflags:
+	@echo '$(CUDA_GOFLAGS) $(call tags,$(filter-out clipcuda,$(TAGS)) clipcuda)'
 
 bench: build ## benchmarks: engine kernels, pictures, the results database, the quickstart's step
 	$(GO) test $(GOFLAGS_BUILD) -run '^$$' -bench . -benchtime 1s ./core/device/... ./core/graph/... ./core/vision/... ./core/store/...
