@@ -65,16 +65,9 @@ const (
 )
 
 // epilogue is what follows a product [rows, cols]: to = act(from + bias) and then combined with other, slope =
-// act' there. from and to may be the same; bias, other and slope may be nil.
-func epilogue(from, bias, other, to, slope any, rows, cols int, act device.Activation, combine int) launch {
-	return overPlane(rows, cols, "epilogue", from, orNull(bias), orNull(other), to, orNull(slope), rows, cols, int(act), combine)
-}
-
-func orNull(pointer any) any {
-	if pointer == nil {
-		return 0
-	}
-	return pointer
+// act' there. from and to may be the same; bias, other and slope may be nil. half says whether to is bfloat16.
+func epilogue(from, bias, other, to, slope any, rows, cols int, act device.Activation, combine int, half any) launch {
+	return overPlane(rows, cols, "epilogue", from, bias, other, to, slope, rows, cols, int(act), combine, half)
 }
 
 // toBF16 rounds n numbers at x to bfloat16 at y.

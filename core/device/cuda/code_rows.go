@@ -21,7 +21,7 @@ func rowsCode(kernel device.Kernel) (code, bool) {
 		if inRegisters {
 			grid, block = dim{x: ceil(k.Rows, 8)}, dim{x: 32, y: 8}
 		}
-		return run(start(entry, grid, block, arg(0), arg(1), arg(2), arg(3), k.Rows, k.Cols, k.Eps))
+		return run(start(entry, grid, block, arg(0), arg(1), arg(2), arg(3), k.Rows, k.Cols, k.Eps, isHalf(3)))
 	case device.LayerNormBack:
 		return layerNormBackCode(k), true
 	case device.L2Norm:
@@ -38,7 +38,7 @@ func rowsCode(kernel device.Kernel) (code, bool) {
 
 // addRows is a launch of out = Σ parts [rows, cols]; with more not nil the second half of the columns goes there.
 func addRows(rows, cols int, parts, out, more any) launch {
-	return start("add_rows", dim{x: ceil(cols, 32)}, dim{x: 32, y: 8}, parts, out, orNull(more), rows, cols)
+	return start("add_rows", dim{x: ceil(cols, 32)}, dim{x: 32, y: 8}, parts, out, more, rows, cols)
 }
 
 // sumParts is a launch of out [rows] = Σ parts [rows, n], doubles.

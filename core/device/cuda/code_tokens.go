@@ -73,9 +73,9 @@ func gatherBackCode(k device.GatherBack) code {
 	var first any = ids // read by the first pass only
 	for shift := 0; shift < bits.Len(uint(k.Rows)); shift += 8 {
 		launches = append(launches,
-			start("sort_count", dim{x: tiles}, dim{x: threads}, orNull(first), from, counts, k.N, k.Rows, shift),
+			start("sort_count", dim{x: tiles}, dim{x: threads}, first, from, counts, k.N, k.Rows, shift),
 			start("sort_scan", dim{}, dim{x: 1024}, counts, 256*tiles),
-			start("sort_place", dim{x: tiles}, dim{x: threads}, orNull(first), from, counts, to, k.N, k.Rows, shift))
+			start("sort_place", dim{x: tiles}, dim{x: threads}, first, from, counts, to, k.N, k.Rows, shift))
 		from, to, first = to, from, nil
 	}
 	launches = append(launches,

@@ -48,7 +48,7 @@ func epilogueOf(k device.MatMul, c, bias, other, slope arg) launch {
 	if k.Slope {
 		derivative = slope
 	}
-	return epilogue(c, addend, factor, c, derivative, k.Batch*k.M, k.N, k.Act, combine)
+	return epilogue(c, addend, factor, c, derivative, k.Batch*k.M, k.N, k.Act, combine, nil)
 }
 
 // multiply is C = alpha·op(A)·op(B).

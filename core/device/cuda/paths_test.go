@@ -149,3 +149,37 @@ func TestLogitsAtExtremesHaveTheReferencesLoss(t *testing.T) {
 		}
 	}
 }
+
+func TestResultsInBF16AreRoundedResults(t *testing.T) {
+	b := open(t, Options{})
+	for _, cols := range []int{5, 36, 300, 1500} {
+		k := device.LayerNorm{Rows: 7, Cols: cols, Eps: 1e-5}
+		want, err := device.Signature(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outputs := func(half bool) []float32 {
+			x, err := b.Prepare(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bufs := make([]device.Buffer, len(want))
+			for i, v := range devicetest.Inputs(k, want) {
+				bufs[i], _ = b.Alloc(want[i].DType, want[i].Len)
+				b.Write(bufs[i], v)
+			}
+			x.(*exec).call.half[3] = half
+			x.Run(bufs)
+			y := make([]float32, k.Rows*k.Cols)
+			b.Read(y, bufs[3])
+			return y
+		}
+		exact, halves := outputs(false), outputs(true)
+		for i, v := range exact {
+			bits := math.Float32bits(halves[i/2]) >> (16 * (i % 2)) << 16
+			if g, w := math.Float32frombits(bits), device.RoundBF16(v); g != w {
+				t.Fatalf("%d columns: element %d is %g, want %g", cols, i, g, w)
+			}
+		}
+	}
+}

@@ -37,9 +37,9 @@ enum { combine_nothing, combine_adds, combine_multiplies };
 
 // epilogue is what follows a product, in place when to is from: v = from + bias, slope = act'(v),
 // to = act(v), plus other or times it. from, other, to, slope [rows, cols], bias [cols]; bias, other and
-// slope may be null. Plane.
+// slope may be null. With half, to is bfloat16. Plane.
 extern "C" __global__ void __launch_bounds__(256) epilogue(const float *from, const float *bias, const float *other,
-	float *to, float *slope, i64 height, i64 cols, i64 which, i64 combine) {
+	float *to, float *slope, i64 height, i64 cols, i64 which, i64 combine, i64 half) {
 	const bool quads = cols % 4 == 0 && wide(from, bias, other, to, slope);
 	with_activation(which, [&](auto a) {
 		columns(cols, quads, [&](auto w, i64 c) {
@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(256) epilogue(const float *from, co
 					const float y = activate<decltype(a)::value>(x.v[k] + b.v[k], d.v[k]);
 					x.v[k] = combine == combine_multiplies ? y * o.v[k] : y + o.v[k];
 				}
-				store(w, to + at, x);
+				store(w, to, at, x, half);
 				if (slope) store(w, slope + at, d);
 			});
 		});
@@ -190,14 +190,7 @@ REGISTER_KERNEL(normalize)
 
 // to_bf16: y [n] = x [n] rounded to bfloat16, ties to even. The products read it at two bytes a number.
 extern "C" __global__ void __launch_bounds__(256) to_bf16(const float *x, unsigned short *y, i64 n) {
-	struct alignas(8) four { unsigned short v[4]; };
-	flat(n, wide(x) && ((unsigned long long)y & 7) == 0, [&](auto w, i64 i) {
-		const auto v = load(w, x + i);
-		if constexpr (w.n == 4)
-			*(four *)(y + i) = {bf16_of(v.v[0]), bf16_of(v.v[1]), bf16_of(v.v[2]), bf16_of(v.v[3])};
-		else
-			y[i] = bf16_of(v.v[0]);
-	});
+	flat(n, wide(x, y), [&](auto w, i64 i) { store(w, (float *)y, i, load(w, x + i), true); });
 }
 REGISTER_KERNEL(to_bf16)
 

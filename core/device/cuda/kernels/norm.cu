@@ -18,13 +18,14 @@ template <int K> DEVICE void load_row(pack<4> (&row)[K], const float *x, int col
 	}
 }
 
-template <int K> DEVICE void store_row(float *x, const pack<4> (&row)[K], int cols, bool quads) {
+// store_row writes a row to x from element `at` on, as bfloat16 with half.
+template <int K> DEVICE void store_row(float *x, i64 at, const pack<4> (&row)[K], int cols, bool quads, bool half) {
 #pragma unroll
 	for (int k = 0; k < K; k++) {
 		if (place(k) >= cols) continue;
-		if (quads) store(width<4>{}, x + place(k), row[k]);
+		if (quads) store(width<4>{}, x, at + place(k), row[k], half);
 		else
-			for (int j = 0; j < 4; j++) x[place(k) + j] = row[k].v[j];
+			for (int j = 0; j < 4; j++) store(width<1>{}, x, at + place(k) + j, {{row[k].v[j]}}, half);
 	}
 }
 
@@ -52,7 +53,7 @@ template <int K> DEVICE float normalise(pack<4> (&row)[K], int cols, double eps)
 }
 
 template <int K> DEVICE void norm_rows(const float *x, const float *gamma, const float *beta, float *y, i64 height, i64 cols,
-	double eps) {
+	double eps, bool half) {
 	const bool quads = wide(x, gamma, beta, y);
 	const int n = (int)cols;
 	const i64 r = team_row();
@@ -70,7 +71,7 @@ template <int K> DEVICE void norm_rows(const float *x, const float *gamma, const
 	for (int k = 0; k < K; k++)
 #pragma unroll
 		for (int j = 0; j < 4; j++) row[k].v[j] += scale[k].v[j];
-	store_row(y + r * cols, row, n, quads);
+	store_row(y, r * cols, row, n, quads, half);
 }
 
 // norm_rows_back gives dx of the rows that this block has and parts [blocks, 2, cols], their sums of dγ and of dβ.
@@ -110,7 +111,7 @@ template <int K> DEVICE void norm_rows_back(const float *x, const float *gamma, 
 		for (int k = 0; k < K; k++)
 #pragma unroll
 			for (int j = 0; j < 4; j++) g[k].v[j] = (g[k].v[j] - sum - hat[k].v[j] * dot) * inverse;
-		store_row(dx + r * cols, g, n, quads);
+		store_row(dx, r * cols, g, n, quads, false);
 	}
 	for (unsigned turn = 0; turn < blockDim.y; turn++) {
 		if (threadIdx.y == turn) {
@@ -132,13 +133,13 @@ template <int K> DEVICE void norm_rows_back(const float *x, const float *gamma, 
 	}
 }
 
-// layer_norm_K, in blocks of 32x8, and layer_norm_back_K, of 32x4, take rows of up to 128·K columns, a multiple of 4: a warp a row.
-// add_rows (rows.cu) makes dγ and dβ of parts. The way back holds 16·K numbers a thread and needs few warps: each
-// has kilobytes under way.
+// layer_norm_K, in blocks of 32x8, and layer_norm_back_K, of 32x4, take rows of up to 128·K columns, a multiple of 4:
+// a warp a row. With half, y is bfloat16. add_rows (rows.cu) makes dγ and dβ of parts. The way back holds 16·K numbers
+// a thread and needs few warps: each has kilobytes under way.
 #define LAYER_NORM(K) \
 	extern "C" __global__ void __launch_bounds__(256) layer_norm_##K(const float *x, const float *gamma, \
-		const float *beta, float *y, i64 rows, i64 cols, double eps) { \
-		norm_rows<K>(x, gamma, beta, y, rows, cols, eps); \
+		const float *beta, float *y, i64 rows, i64 cols, double eps, i64 half) { \
+		norm_rows<K>(x, gamma, beta, y, rows, cols, eps, half); \
 	} \
 	extern "C" __global__ void __launch_bounds__(128, K <= 4 ? 4 : K <= 6 ? 3 : 2) layer_norm_back_##K(const float *x, const float *gamma, \
 		const float *dy, float *dx, float *parts, i64 rows, i64 cols, double eps) { \
@@ -177,15 +178,16 @@ DEVICE float moments(const float *x, i64 cols, double eps, float *inverse) {
 	return mean;
 }
 
-// layer_norm_any: rows of any length. Teams (reduce.cuh).
+// layer_norm_any: rows of any length; y is bfloat16 with half. Teams (reduce.cuh).
 extern "C" __global__ void __launch_bounds__(1024) layer_norm_any(const float *x, const float *gamma, const float *beta,
-	float *y, i64 height, i64 cols, double eps) {
+	float *y, i64 height, i64 cols, double eps, i64 half) {
 	const i64 r = team_row();
 	if (r >= height) return;
-	x += r * cols, y += r * cols;
+	x += r * cols;
 	float inverse;
 	const float mean = moments(x, cols, eps, &inverse);
-	for (i64 c = threadIdx.x; c < cols; c += blockDim.x) y[c] = (x[c] - mean) * inverse * gamma[c] + beta[c];
+	for (i64 c = threadIdx.x; c < cols; c += blockDim.x)
+		store(width<1>{}, y, r * cols + c, {{(x[c] - mean) * inverse * gamma[c] + beta[c]}}, half);
 }
 REGISTER_KERNEL(layer_norm_any)
 

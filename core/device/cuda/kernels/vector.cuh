@@ -17,6 +17,17 @@ template <int V> struct alignas(4 * V) pack {
 template <int V> DEVICE pack<V> load(width<V>, const float *p) { return *(const pack<V> *)p; }
 template <int V> DEVICE void store(width<V>, float *p, pack<V> x) { *(pack<V> *)p = x; }
 
+// store with half writes as bfloat16, two bytes a number from p on, what else it writes as float.
+template <int V> DEVICE void store(width<V>, float *p, i64 at, pack<V> x, bool half) {
+	struct alignas(2 * V) halves { unsigned short v[V]; } y;
+	if (!half) {
+		*(pack<V> *)(p + at) = x;
+		return;
+	}
+	for (int k = 0; k < V; k++) y.v[k] = bf16_of(x.v[k]);
+	*(halves *)((unsigned short *)p + at) = y;
+}
+
 // fill is a pack of equal numbers.
 template <int V> DEVICE pack<V> fill(width<V>, float x) {
 	pack<V> p;
