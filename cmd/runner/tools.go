@@ -148,13 +148,41 @@ func (a *app) devicesCommand() *cobra.Command {
 	c := &cobra.Command{Use: "devices", Short: "list the devices of this machine", Args: args(cobra.NoArgs)}
 	a.formatFlags(c, true)
 	c.RunE = func(*cobra.Command, []string) error {
-		var rows [][]any
-		for _, d := range devices.List() {
-			rows = append(rows, []any{d.Name, d.Available, d.Detail})
+		found := devices.Inspect()
+		if a.format() == report.Text {
+			return a.listed(found)
 		}
-		return report.Rows(a.stdout, a.format(), []string{"device", "available", "detail"}, rows)
+		var rows [][]any
+		for _, d := range found {
+			row := append([]any{d.Name, d.Available, d.Detail, d.Hint}, make([]any, 7)...)
+			if g := d.GPU; g != nil {
+				row = append(row[:4], g.Name, g.Capability, g.TotalMemory, g.FreeMemory, g.Driver, g.BLAS, g.DNN)
+			}
+			rows = append(rows, row)
+		}
+		return report.Rows(a.stdout, a.format(), []string{"device", "available", "detail", "hint",
+			"gpu", "capability", "memory_bytes", "free_bytes", "driver", "cublas", "cudnn"}, rows)
 	}
 	return c
+}
+
+// listed writes devices for people, with the remedies below, which are too long for a column.
+func (a *app) listed(found []devices.Info) error {
+	var rows [][]any
+	for _, d := range found {
+		rows = append(rows, []any{d.Name, d.Available, d.Detail})
+	}
+	if err := report.Rows(a.stdout, report.Text, []string{"device", "available", "detail"}, rows); err != nil {
+		return err
+	}
+	for _, d := range found {
+		if d.Hint != "" {
+			if _, err := fmt.Fprintf(a.stdout, "%s: hint: %s\n", d.Name, d.Hint); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (a *app) versionCommand() *cobra.Command {

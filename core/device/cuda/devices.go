@@ -36,3 +36,42 @@ func Devices() ([]Info, error) {
 	}
 	return list, nil
 }
+
+// Inspection is what a look into a GPU finds.
+type Inspection struct {
+	FreeMemory int64  // bytes, for all processes
+	BLAS, DNN  string // versions of cuBLAS and cuDNN; "" when missing
+	NoDNN      error  // why there is no cuDNN, with the remedy: convolutions are done without
+}
+
+// Inspect looks into GPU n: it makes a context, which takes some hundred megabytes for the moment, and opens the
+// libraries. Its error is what Open's would be.
+func Inspect(n int) (found Inspection, err error) {
+	ctx, err := driver.Open(n)
+	if err != nil {
+		return found, err
+	}
+	defer ctx.Close()
+	if found.FreeMemory, _, err = ctx.MemInfo(); err != nil {
+		return found, err
+	}
+	stream, err := ctx.NewStream()
+	if err != nil {
+		return found, err
+	}
+	defer stream.Destroy()
+	blas, err := ctx.OpenBLAS(stream)
+	if err != nil {
+		return found, err
+	}
+	defer blas.Destroy()
+	found.BLAS, _ = blas.Version()
+	dnn, err := ctx.OpenDNN(stream)
+	if err != nil {
+		found.NoDNN = err
+		return found, nil
+	}
+	defer dnn.Destroy()
+	found.DNN, _ = dnn.Version()
+	return found, nil
+}

@@ -16,7 +16,19 @@ import (
 type Info struct {
 	Name      string // what Open takes
 	Available bool
-	Detail    string // what computes there, or why nothing does and the remedy
+	Detail    string // what computes there, or why nothing does
+	Hint      string // the remedy, or what would be better; "" when all is well
+	GPU       *GPU   // nil for what is none
+}
+
+// GPU is an NVIDIA GPU, whether it can be used or not.
+type GPU struct {
+	Name        string // NVIDIA H100 80GB HBM3
+	Capability  string // compute capability: 9.0
+	TotalMemory int64  // bytes
+	FreeMemory  int64  // bytes, for all processes; 0 from List
+	Driver      string // driver 550.54.15, CUDA 12.4
+	BLAS, DNN   string // versions of cuBLAS and cuDNN; "" when missing and from List
 }
 
 // Options say how a backend computes.
@@ -127,14 +139,20 @@ var oneDNN struct {
 	version func() string
 }
 
-// List is every device that Open knows, available or not.
-func List() []Info {
+// List is every device that Open knows, available or not. It touches no GPU.
+func List() []Info { return list(false) }
+
+// Inspect is List after a look into each GPU, which takes a moment and, for that moment, some of its memory:
+// what of it is free, which libraries there are, and whether it can be used after all.
+func Inspect() []Info { return list(true) }
+
+func list(inspect bool) []Info {
 	cpu := Info{Name: "cpu", Available: true,
-		Detail: "pure Go; built without oneDNN: apt-get install libdnnl-dev, then make build, is many times faster"}
+		Detail: "pure Go; built without oneDNN", Hint: "apt-get install libdnnl-dev, then make build, is many times faster"}
 	if oneDNN.open != nil {
-		cpu.Detail = oneDNN.version()
+		cpu.Detail, cpu.Hint = oneDNN.version(), ""
 	}
-	return append([]Info{cpu, {Name: "host", Available: true, Detail: "pure Go, the reference"}}, listGPUs()...)
+	return append([]Info{cpu, {Name: "host", Available: true, Detail: "pure Go, the reference"}}, listGPUs(inspect)...)
 }
 
 // String is one line of a list.

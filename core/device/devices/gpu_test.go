@@ -98,17 +98,41 @@ func TestListSaysWhyAGPUCannotBeUsed(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	withGPUs(t, nil, fault.New(fault.Unavailable, "no driver").WithHint("install one"))
-	if got := last(); got.Available || got.Detail != "no driver: install one" {
+	if got := last(); got.Available || got.Detail != "no driver" || got.Hint != "install one" {
 		t.Errorf("got %v", got)
 	}
 	cuda.gpus, cuda.open = nil, nil
-	if got := last(); got.Available || !strings.Contains(got.Detail, "clipcuda") {
+	if got := last(); got.Available || !strings.Contains(got.Hint, "make build CUDA=1") {
 		t.Errorf("got %v, want how to get CUDA", got)
 	}
-	if _, err := Open("cuda:0", 1); fault.KindOf(err) != fault.Unavailable || !strings.Contains(fault.Format(err), "clipcuda") {
+	if _, err := Open("cuda:0", 1); fault.KindOf(err) != fault.Unavailable || !strings.Contains(fault.Format(err), "make build CUDA=1") {
 		t.Errorf("got %v, want how to get CUDA", err)
 	}
 	if err := Check("cuda:0", "bf16"); err != nil {
 		t.Errorf("a build without CUDA judges GPUs: %v", err)
+	}
+}
+
+func TestInspectLooksIntoGPUsThatCanBeUsed(t *testing.T) {
+	withGPUs(t, []gpu{{number: 0, Name: "Tesla K80", Why: "is too old", Hint: "buy another"}, {number: 1, Name: "NVIDIA H100", Major: 9, Total: 80 << 30, Driver: "CUDA 12.4"}}, nil)
+	cuda.inspect = func(g *gpu) {
+		if g.number != 1 {
+			t.Errorf("looked into %s", g.device())
+		}
+		g.Free, g.BLAS = 60<<30, "12.8.4"
+	}
+	list := Inspect()
+	old, h100 := list[len(list)-2], list[len(list)-1]
+	if old.Available || old.Hint != "buy another" || old.GPU.Name != "Tesla K80" {
+		t.Errorf("got %+v", old)
+	}
+	if !h100.Available || h100.Detail != "NVIDIA H100, compute capability 9.0, 60.0 of 80.0 GiB free, CUDA 12.4, cuBLAS 12.8.4" ||
+		h100.GPU.FreeMemory != 60<<30 || h100.GPU.BLAS != "12.8.4" || h100.GPU.DNN != "" {
+		t.Errorf("got %+v", h100)
+	}
+	cuda.inspect = func(g *gpu) { g.Why, g.Hint = "cuBLAS is missing", "install it" }
+	list = Inspect()
+	if last := list[len(list)-1]; last.Available || !strings.HasPrefix(last.Detail, "cuBLAS is missing (NVIDIA H100") || last.Hint != "install it" {
+		t.Errorf("got %+v", last)
 	}
 }

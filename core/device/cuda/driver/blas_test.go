@@ -105,7 +105,7 @@ func TestWithoutCuBLASTheRemedyIsTold(t *testing.T) {
 	c := open(t)
 	if alone(t, "TANDEM_CUBLAS=/no/such/libcublas.so") {
 		_, err := c.OpenBLAS(stream(t, c))
-		refused(t, err, fault.Unavailable, "cuBLAS is missing: /no/such/libcublas.so", "pip install nvidia-cublas-cu", "TANDEM_CUBLAS")
+		refused(t, err, fault.Unavailable, "cuBLAS is missing (/no/such/libcublas.so", "pip install nvidia-cublas-cu", "TANDEM_CUBLAS")
 	}
 }
 

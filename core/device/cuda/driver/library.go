@@ -61,7 +61,7 @@ func (l library) open(open func(path *C.char) *C.char) (string, error) {
 			said = text
 		}
 	}
-	return "", fault.New(fault.Unavailable, "%s is missing: %s", l.name, said).
+	return "", fault.New(fault.Unavailable, "%s is missing (%s)", l.name, said).
 		WithHint("pip install %s, or install it with the CUDA toolkit; %s may name its file or folder", l.pip, l.variable)
 }
 
