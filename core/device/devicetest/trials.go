@@ -87,17 +87,20 @@ func Trials() []Trial {
 			}
 		}
 	}
-	for _, s := range [][4]int{{1, 1, 1, 1}, {2, 17, 2, 64}, {3, 50, 3, 64}, {2, 77, 4, 32}, {5, 7, 3, 5}, {2, 33, 1, 48}, {16, 20, 4, 32}} {
+	for _, s := range [][4]int{{1, 1, 1, 1}, {2, 17, 2, 64}, {3, 50, 3, 64}, {2, 77, 4, 32}, {5, 7, 3, 5}, {2, 33, 1, 48}, {16, 20, 4, 32},
+		{2, 77, 1, 64}, {1, 150, 2, 64}, {1, 70, 1, 104}, {1, 37, 1, 200}} {
 		for bits := range 4 {
 			a := device.Attention{B: s[0], Tq: s[1], Tk: s[1], Heads: s[2], HeadDim: s[3], Causal: bits&1 != 0, Packed: bits&2 != 0}
 			add(3e-6, a)
 			add(5e-6, device.AttentionBack(a))
 		}
-		pooled := device.Attention{B: s[0], Tq: 1, Tk: s[1], Heads: s[2], HeadDim: s[3]}
-		add(3e-6, pooled)
-		add(5e-6, device.AttentionBack(pooled))
+		for _, tq := range []int{1, s[1]/2 + 1} {
+			pooled := device.Attention{B: s[0], Tq: tq, Tk: s[1], Heads: s[2], HeadDim: s[3]}
+			add(3e-6, pooled)
+			add(5e-6, device.AttentionBack(pooled))
+		}
 	}
-	for _, s := range [][4]int{{1, 1, 1, 1}, {3, 17, 2, 64}, {5, 7, 3, 5}, {64, 20, 4, 32}} {
+	for _, s := range [][4]int{{1, 1, 1, 1}, {3, 17, 2, 64}, {5, 7, 3, 5}, {64, 20, 4, 32}, {45, 45, 1, 72}} {
 		for _, causal := range []bool{false, true} {
 			for _, rows := range []int{0, s[0] * s[1]} {
 				a := device.AttentionAt{B: s[0], T: s[1], Heads: s[2], HeadDim: s[3], Causal: causal, Rows: rows}

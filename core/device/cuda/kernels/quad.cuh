@@ -1,0 +1,37 @@
+// Four floats at a time: one 16-byte access of the GPU where the address allows it.
+#pragma once
+
+#include "common.cuh"
+
+struct alignas(16) quad {
+	float v[4];
+};
+
+// aligned says that quads can be read and written at p.
+DEVICE bool aligned(const void *p) { return ((unsigned long long)p & 15) == 0; }
+
+// load_quad reads n floats from p, at most four, the others are 0. wide: p is aligned and n is 4 or more.
+DEVICE quad load_quad(const float *p, int n, bool wide) {
+	if (wide) return *(const quad *)p;
+	quad q;
+#pragma unroll
+	for (int i = 0; i < 4; i++) q.v[i] = i < n ? p[i] : 0.f;
+	return q;
+}
+
+// store_quad writes the first n floats of q, at most four, to p.
+DEVICE void store_quad(float *p, quad q, int n, bool wide) {
+	if (wide) {
+		*(quad *)p = q;
+		return;
+	}
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		if (i < n) p[i] = q.v[i];
+}
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#define INF __int_as_float(0x7f800000) // NVRTC has no INFINITY
+#else
+#define INF INFINITY
+#endif
