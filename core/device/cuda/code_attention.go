@@ -68,16 +68,16 @@ func attention(k device.Attention) code {
 		entry:  "attention" + s.suffix,
 		grid:   dim{x: k.B * k.Heads, y: ceil(k.Tq, s.queries)},
 		block:  dim{x: s.threads},
-		params: append(qkv, starts, out, k.Tq, k.Tk, k.Heads, k.HeadDim, bit(k.Causal)),
+		params: append(qkv, starts, out, k.Tq, k.Tk, k.Heads, k.HeadDim, bit(k.Causal), isHalf(out)),
 	}}}
-	return clearTail(c, k, out, k.Heads*k.HeadDim)
+	return clearTail(c, k, out, k.Heads*k.HeadDim, isHalf(out))
 }
 
 // clearTail adds the launch that clears the rows after the last sequence where lengths differ.
-func clearTail(c code, k device.Attention, rows arg, width int) code {
+func clearTail(c code, k device.Attention, rows arg, width int, half any) code {
 	if k.Rows > 0 {
 		c.launches = append(c.launches, launch{entry: "clear_tail", grid: dim{x: 256}, block: dim{x: 256},
-			params: []any{rows, arg(1), k.B, k.Rows, width}})
+			params: []any{rows, arg(1), k.B, k.Rows, width, half}})
 	}
 	return c
 }
@@ -111,7 +111,7 @@ func attentionBack(k device.Attention) code {
 		block:  dim{x: 4 * rows},
 		params: join(qkv, []any{starts, dout, statsOf(c)}, grads, sizes),
 	})
-	return clearTail(c, k, dout+1, 3*k.Heads*k.HeadDim)
+	return clearTail(c, k, dout+1, 3*k.Heads*k.HeadDim, nil)
 }
 
 func statsOf(c code) any {
@@ -136,15 +136,14 @@ func attentionAt(k device.AttentionAt, back bool) code {
 	if k.Rows > 0 {
 		starts, rows = arg(1), arg(2)
 	}
+	grid, block := dim{x: k.B * k.Heads}, dim{x: 128}
 	params := []any{arg(0), starts, rows, rows + 1}
-	entry := "attention_at"
-	if back {
-		entry, params = "attention_at_back", append(params, rows+2)
+	sizes := []any{k.T, k.Heads, k.HeadDim, bit(k.Causal)}
+	if !back {
+		return code{launches: []launch{{entry: "attention_at" + s.suffix, grid: grid, block: block,
+			params: join(params, sizes, []any{isHalf(rows + 1)})}}}
 	}
-	c := code{launches: []launch{{entry: entry + s.suffix, grid: dim{x: k.B * k.Heads}, block: dim{x: 128},
-		params: append(params, k.T, k.Heads, k.HeadDim, bit(k.Causal))}}}
-	if back {
-		c = clearTail(c, device.Attention{B: k.B, Rows: k.Rows}, rows+2, 3*k.Heads*k.HeadDim)
-	}
-	return c
+	c := code{launches: []launch{{entry: "attention_at_back" + s.suffix, grid: grid, block: block,
+		params: join(params, []any{rows + 2}, sizes)}}}
+	return clearTail(c, device.Attention{B: k.B, Rows: k.Rows}, rows+2, 3*k.Heads*k.HeadDim, nil)
 }

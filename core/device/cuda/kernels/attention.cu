@@ -10,7 +10,7 @@
 // 16·WARPS queries, from the L2 cache but for the first.
 template <int WARPS, int BK, int D>
 DEVICE void forward(const float *q, const float *k, const float *v, const int *starts, float *out, i64 Tq, i64 Tk, i64 heads,
-					i64 headdim, bool causal) {
+					i64 headdim, bool causal, bool half) {
 	constexpr int THREADS = 32 * WARPS, BQ = 16 * WARPS, PITCH = D + 4, QUADS = BK * D / 4 / THREADS, NK = BK / 8, ND = D / 32;
 	constexpr int STEP = THREADS / (D / 4);
 	constexpr bool AHEAD = D <= 128; // registers
@@ -24,7 +24,7 @@ DEVICE void forward(const float *q, const float *k, const float *v, const int *s
 	const int limit = causal && first + BQ < h.tk ? first + BQ : h.tk;
 	const float to_base2 = scale_of(d) * LOG2_E;
 	float *share = shares + warp * BK * 20;
-	float *const to = out + (h.row + mine + g) * heads * d + h.column;
+	const i64 to = (h.row + mine + g) * heads * d + h.column; // element of out
 	float top[4], sum[4];
 	quad value[4][ND] = {};
 	for (int i = 0; i < 4; i++) top[i] = -INF, sum[i] = 0.f;
@@ -55,7 +55,7 @@ DEVICE void forward(const float *q, const float *k, const float *v, const int *s
 		const bool active = mine < h.tq && (!causal || from <= mine + 15);
 		if (active) {
 			float s[4][NK] = {};
-			scores<4, NK, PITCH>(s, queries + (16 * warp + g) * PITCH, 4, tile + l * PITCH, 8, d);
+			scores<4, NK, PITCH, D == 64 ? 2 : 1>(s, queries + (16 * warp + g) * PITCH, 4, tile + l * PITCH, 8, d);
 #pragma unroll
 			for (int i = 0; i < 4; i++) {
 				const int seen = causal && mine + 4 * i + g + 1 < limit ? mine + 4 * i + g + 1 : limit;
@@ -89,7 +89,7 @@ DEVICE void forward(const float *q, const float *k, const float *v, const int *s
 		if (from + BK < limit) ahead(h.k, from + BK);
 		if (active) {
 			const int n = limit - from < BK ? limit - from : BK;
-#pragma unroll 2
+#pragma unroll 4
 			for (int j = 0; j < n; j++) {
 				const quad p = tile_quad(share + j * 20 + 4 * g);
 #pragma unroll
@@ -115,26 +115,32 @@ DEVICE void forward(const float *q, const float *k, const float *v, const int *s
 		for (int c = 0; c < ND; c++) {
 			if (32 * c + 4 * l >= d) continue;
 			for (int e = 0; e < 4; e++) value[i][c].v[e] *= share;
-			store_quad(to + 4 * i * heads * d + 32 * c + 4 * l, value[i][c], d - 32 * c - 4 * l, wide);
+			store_as(out, to + 4 * i * heads * d + 32 * c + 4 * l, value[i][c], d - 32 * c - 4 * l, wide, half);
 		}
 	}
 }
 
 #define FORWARD(name, WARPS, BK, D) \
 	extern "C" __global__ void __launch_bounds__(32 * WARPS) \
-	name(const float *q, const float *k, const float *v, const int *starts, float *out, i64 Tq, i64 Tk, i64 heads, i64 d, i64 causal) { \
-		forward<WARPS, BK, D>(q, k, v, starts, out, Tq, Tk, heads, d, causal); \
-	} \
-	REGISTER_KERNEL(name)
+	name(const float *q, const float *k, const float *v, const int *starts, float *out, i64 Tq, i64 Tk, i64 heads, i64 d, i64 causal, \
+		 i64 half) { \
+		forward<WARPS, BK, D>(q, k, v, starts, out, Tq, Tk, heads, d, causal, half); \
+	}
 
 FORWARD(attention_64, 4, 32, 64)
 FORWARD(attention_128, 4, 16, 128)
 FORWARD(attention_256, 2, 8, 256)
+REGISTER_KERNEL(attention_64)
+REGISTER_KERNEL(attention_128)
+REGISTER_KERNEL(attention_256)
 
-// clear_tail clears rows [starts[B], rows) of x [rows, width].
+// clear_tail clears rows [starts[B], rows) of x [rows, width], which are bfloat16 when half.
 extern "C" __global__ void __launch_bounds__(256)
-clear_tail(float *x, const int *starts, i64 B, i64 rows, i64 width) {
+clear_tail(float *x, const int *starts, i64 B, i64 rows, i64 width, i64 half) {
 	for (i64 i = starts[B] * width + blockIdx.x * (i64)blockDim.x + threadIdx.x; i < rows * width; i += (i64)gridDim.x * blockDim.x)
-		x[i] = 0.f;
+		if (half)
+			((unsigned short *)x)[i] = 0;
+		else
+			x[i] = 0.f;
 }
 REGISTER_KERNEL(clear_tail)

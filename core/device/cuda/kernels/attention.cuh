@@ -55,10 +55,10 @@ template <int R, int D, int THREADS> DEVICE void fill(float *tile, const float *
 
 DEVICE quad tile_quad(const float *at) { return *(const quad *)at; }
 
-// scores adds a·bᵀ to s for the M rows of a from arow on, step M apart in the tile, and the N of b.
-template <int M, int N, int PITCH>
+// scores adds a·bᵀ to s, for M rows of the tile a, astep apart, and N of b, bstep apart, of d columns.
+template <int M, int N, int PITCH, int UNROLL>
 DEVICE void scores(float (&s)[M][N], const float *a, int astep, const float *b, int bstep, int d) {
-#pragma unroll 1
+#pragma unroll UNROLL
 	for (int c = 0; c < d; c += 4) {
 		quad x[M];
 #pragma unroll

@@ -49,7 +49,8 @@ template <int N> DEVICE float dot_rows(const quad (&a)[N], const quad (&b)[N]) {
 
 // Reads K and V of the keys once; 4·keys·d FLOPs a head.
 template <int D>
-DEVICE void forward_at(const float *qkv, const int *starts, const int *rows, float *out, i64 T, i64 heads, i64 headdim, bool causal) {
+DEVICE void forward_at(const float *qkv, const int *starts, const int *rows, float *out, i64 T, i64 heads, i64 headdim, bool causal,
+					   bool half) {
 	constexpr int N = D / 32;
 	alignas(16) __shared__ float values[GROUPS * D], tops[GROUPS], sums[GROUPS];
 	const int d = (int)headdim, group = threadIdx.x / 8, W = (int)(heads * d);
@@ -84,7 +85,11 @@ DEVICE void forward_at(const float *qkv, const int *starts, const int *rows, flo
 	for (int c = threadIdx.x; c < d; c += 8 * GROUPS) {
 		float o = 0.f;
 		for (int g = 0; g < GROUPS; g++) o += values[g * D + c] * exp2f(tops[g] - all);
-		out[blockIdx.x * (i64)d + c] = o / total;
+		const i64 at = blockIdx.x * (i64)d + c;
+		if (half)
+			((unsigned short *)out)[at] = bf16_of(o / total);
+		else
+			out[at] = o / total;
 	}
 }
 
@@ -157,19 +162,22 @@ DEVICE void backward_at(const float *qkv, const int *starts, const int *rows, co
 	}
 }
 
-#define AT(D) \
+#define AT(forward, backward, D) \
 	extern "C" __global__ void __launch_bounds__(8 * GROUPS) \
-	attention_at_##D(const float *qkv, const int *starts, const int *rows, float *out, i64 T, i64 heads, i64 d, i64 causal) { \
-		forward_at<D>(qkv, starts, rows, out, T, heads, d, causal); \
+	forward(const float *qkv, const int *starts, const int *rows, float *out, i64 T, i64 heads, i64 d, i64 causal, i64 half) { \
+		forward_at<D>(qkv, starts, rows, out, T, heads, d, causal, half); \
 	} \
-	REGISTER_KERNEL(attention_at_##D) \
 	extern "C" __global__ void __launch_bounds__(8 * GROUPS) \
-	attention_at_back_##D(const float *qkv, const int *starts, const int *rows, const float *dout, float *dqkv, i64 T, i64 heads, i64 d, \
-						  i64 causal) { \
+	backward(const float *qkv, const int *starts, const int *rows, const float *dout, float *dqkv, i64 T, i64 heads, i64 d, i64 causal) { \
 		backward_at<D>(qkv, starts, rows, dout, dqkv, T, heads, d, causal); \
-	} \
-	REGISTER_KERNEL(attention_at_back_##D)
+	}
 
-AT(64)
-AT(128)
-AT(256)
+AT(attention_at_64, attention_at_back_64, 64)
+AT(attention_at_128, attention_at_back_128, 128)
+AT(attention_at_256, attention_at_back_256, 256)
+REGISTER_KERNEL(attention_at_64)
+REGISTER_KERNEL(attention_at_128)
+REGISTER_KERNEL(attention_at_256)
+REGISTER_KERNEL(attention_at_back_64)
+REGISTER_KERNEL(attention_at_back_128)
+REGISTER_KERNEL(attention_at_back_256)

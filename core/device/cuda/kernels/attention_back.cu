@@ -62,12 +62,12 @@ DEVICE void tile_scores(float (&s)[4][R / 16], float (&dp)[4][R / 16], float *a,
 	fill<R, D, THREADS>(a, h.q + query * h.stride, h.stride, n, d, wide);
 	fill<R, D, THREADS>(b, h.k + key * h.stride, h.stride, m, d, wide);
 	__syncthreads();
-	if (active) scores<4, R / 16, PITCH>(s, a + 4 * y * PITCH, 1, b + x * PITCH, 16, d);
+	if (active) scores<4, R / 16, PITCH, 1>(s, a + 4 * y * PITCH, 1, b + x * PITCH, 16, d);
 	__syncthreads();
 	fill<R, D, THREADS>(a, dout + query * W, W, n, d, wide);
 	fill<R, D, THREADS>(b, h.v + key * h.stride, h.stride, m, d, wide);
 	__syncthreads();
-	if (active) scores<4, R / 16, PITCH>(dp, a + 4 * y * PITCH, 1, b + x * PITCH, 16, d);
+	if (active) scores<4, R / 16, PITCH, 1>(dp, a + 4 * y * PITCH, 1, b + x * PITCH, 16, d);
 #pragma unroll
 	for (int i = 0; i < 4; i++)
 #pragma unroll
@@ -251,16 +251,14 @@ DEVICE void backward(const float *q, const float *k, const float *v, const int *
 	name(const float *q, const float *k, const float *v, const int *starts, const float *dout, const float *stats, float *dq, float *dk, \
 		 float *dv, i64 Tq, i64 Tk, i64 heads, i64 d, i64 causal) { \
 		backward<R, D, SINGLE>(q, k, v, starts, dout, stats, dq, dk, dv, Tq, Tk, heads, d, causal); \
-	} \
-	REGISTER_KERNEL(name)
+	}
 
 #define STATS(name, R, D, BLOCKS) \
 	extern "C" __global__ void __launch_bounds__(4 * R, BLOCKS) \
 	name(const float *q, const float *k, const float *v, const int *starts, const float *dout, float *stats, i64 Tq, i64 Tk, i64 heads, \
 		 i64 d, i64 causal) { \
 		find_stats<R, D>(q, k, v, starts, dout, stats, Tq, Tk, heads, d, causal); \
-	} \
-	REGISTER_KERNEL(name)
+	}
 
 BACKWARD(attention_back_64_short, 64, 64, true, NEWER(3))
 BACKWARD(attention_back_64_text, 80, 64, true, NEWER(2))
@@ -270,3 +268,11 @@ BACKWARD(attention_back_256, 16, 256, false, NEWER(3))
 STATS(attention_stats_64, 64, 64, NEWER(2))
 STATS(attention_stats_128, 32, 128, NEWER(3))
 STATS(attention_stats_256, 16, 256, NEWER(3))
+REGISTER_KERNEL(attention_back_64_short)
+REGISTER_KERNEL(attention_back_64_text)
+REGISTER_KERNEL(attention_back_64)
+REGISTER_KERNEL(attention_back_128)
+REGISTER_KERNEL(attention_back_256)
+REGISTER_KERNEL(attention_stats_64)
+REGISTER_KERNEL(attention_stats_128)
+REGISTER_KERNEL(attention_stats_256)

@@ -30,6 +30,25 @@ DEVICE void store_quad(float *p, quad q, int n, bool wide) {
 		if (i < n) p[i] = q.v[i];
 }
 
+// store_as writes the first n floats of q to element i of x, as bfloat16 when half.
+DEVICE void store_as(float *x, i64 i, quad q, int n, bool wide, bool half) {
+	if (!half) {
+		store_quad(x + i, q, n, wide);
+		return;
+	}
+	unsigned short *to = (unsigned short *)x + i;
+	if (wide) {
+		struct alignas(8) { unsigned short v[4]; } packed;
+#pragma unroll
+		for (int e = 0; e < 4; e++) packed.v[e] = bf16_of(q.v[e]);
+		*(decltype(packed) *)to = packed;
+		return;
+	}
+#pragma unroll
+	for (int e = 0; e < 4; e++)
+		if (e < n) to[e] = bf16_of(q.v[e]);
+}
+
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define INF __int_as_float(0x7f800000) // NVRTC has no INFINITY
 #else
