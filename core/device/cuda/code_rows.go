@@ -50,19 +50,39 @@ func sumParts(rows, n int, parts, out any) launch {
 // each with eight rows at least, so that the lanes' sums are a small part of what is read.
 func lanesOver(rows, cols int) int { return max(min(4*threads*256/cols, ceil(rows, 8), 2048), 1) }
 
+// rowSums is the launch whose lanes sum the rows of x in parts [lanes, cols], and which leaves x in bfloat16
+// in half if that is not nil. Few rows, or few lanes, are not worth a second launch: lanes is 0 then.
+func rowSums(rows, cols int, x, half, parts any) (l launch, lanes int) {
+	grid, block := plane(rows, cols, lanesOver(rows, cols))
+	if lanes = grid.y * block.y; rows <= 128 || lanes == 1 {
+		lanes = 0
+	}
+	return start("sum_rows", grid, block, x, half, parts, rows, cols), lanes
+}
+
 func sumRowsCode(k device.SumRows) code {
-	grid, block := plane(k.Rows, k.Cols, lanesOver(k.Rows, k.Cols))
-	lanes := grid.y * block.y
+	sum, lanes := rowSums(k.Rows, k.Cols, arg(0), nil, temp(0))
 	switch {
-	case lanes == 1: // its sums are the result
-		return code{launches: []launch{start("sum_rows", grid, block, arg(0), arg(1), k.Rows, k.Cols)}}
-	case k.Rows <= 128:
+	case lanes > 0:
+		return code{scratch: 4 * lanes * k.Cols, launches: []launch{{call: func(c *call) error {
+			return c.sumRows(k, sum, lanes)
+		}}}}
+	case k.Rows <= 128 && k.Rows > 8:
 		return code{launches: []launch{addRows(k.Rows, k.Cols, arg(0), arg(1), nil)}}
 	}
-	return code{scratch: 4 * lanes * k.Cols, launches: []launch{
-		start("sum_rows", grid, block, arg(0), temp(0), k.Rows, k.Cols),
-		addRows(lanes, k.Cols, temp(0), arg(1), nil),
-	}}
+	sum, _ = rowSums(k.Rows, k.Cols, arg(0), nil, arg(1)) // one lane: its sums are the result
+	return code{launches: []launch{sum}}
+}
+
+// sumRows uses the sums that were made when x was rounded to bfloat16 for products, if it was.
+func (c *call) sumRows(k device.SumRows, sum launch, lanes int) error {
+	var parts any = temp(0)
+	if at := c.b.halves.sums(c.at(0), k.Rows, k.Cols); at != 0 {
+		parts = at
+	} else if err := c.run(sum); err != nil {
+		return err
+	}
+	return c.run(addRows(lanes, k.Cols, parts, arg(1), nil))
 }
 
 // sumColsCode has a team a row, or several blocks where rows are few and long: a sum of all elements.

@@ -94,8 +94,12 @@ func (b *Backend) prepare(x *exec, c code) error {
 			return err
 		}
 	}
-	for _, i := range c.halves {
-		if err := b.reserveHalves(x.want[i].Len); err != nil {
+	for n, i := range c.halves {
+		o := operand{n: x.want[i].Len}
+		if n == 0 {
+			o.rows, o.cols = c.rows, c.cols
+		}
+		if err := b.reserve(o); err != nil {
 			return err
 		}
 	}

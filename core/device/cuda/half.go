@@ -13,9 +13,37 @@ type halves [2]half
 
 type half struct {
 	block
-	from driver.Ptr // the source; 0: nothing
-	n    int        // elements of it
-	turn int64
+	operand // what was copied; from 0: nothing
+	turn    int64
+}
+
+// operand is n numbers that a product takes. A gradient is [rows, cols] too: its rows are summed for the
+// bias while they are read (SumRows), which gives the same bits as summing them alone.
+type operand struct {
+	from       driver.Ptr
+	n          int
+	rows, cols int // 0: not a gradient
+}
+
+// room is how many bytes a copy takes, with the sums of the lanes that read it, from byte sums on.
+func (o operand) room() (bytes, sums int) {
+	sums = ceil(2*o.n, 256) * 256
+	if o.rows > 0 {
+		_, lanes := rowSums(o.rows, o.cols, nil, nil, nil)
+		return sums + 4*lanes*o.cols, sums
+	}
+	return sums, sums
+}
+
+// sums is where the sums of the lanes of SumRows lie for memory that was copied, 0 when it was not.
+func (h *halves) sums(from driver.Ptr, rows, cols int) driver.Ptr {
+	for i := range h {
+		if c := &h[i]; c.from == from && c.rows == rows && c.cols == cols {
+			_, sums := c.room()
+			return c.at + driver.Ptr(sums)
+		}
+	}
+	return 0
 }
 
 // written forgets copies of memory that is written.
@@ -23,21 +51,21 @@ func (h *halves) written(buf *buffer) {
 	at, size := buf.at, driver.Ptr(buf.bytes())
 	for i := range h {
 		if h[i].from != 0 && h[i].from < at+size && at < h[i].from+driver.Ptr(4*h[i].n) {
-			h[i].from = 0
+			h[i].operand = operand{}
 		}
 	}
 }
 
-func (h *halves) forget() { h[0].from, h[1].from = 0, 0 }
+func (h *halves) forget() { h[0].operand, h[1].operand = operand{}, operand{} }
 
 // rounded gives the address of an operand in bfloat16, with a copy made before where there is one; not is the
 // address of the other operand, which is not to be overwritten.
-func (b *Backend) rounded(from driver.Ptr, n int, not driver.Ptr) (driver.Ptr, error) {
+func (b *Backend) rounded(o operand, not driver.Ptr) (driver.Ptr, error) {
 	turn := max(b.halves[0].turn, b.halves[1].turn) + 1
 	free := &b.halves[0]
 	for i := range b.halves {
 		h := &b.halves[i]
-		if h.from == from && n <= h.n {
+		if h.from == o.from && o.n <= h.n {
 			h.turn = turn
 			return h.at, nil
 		}
@@ -45,27 +73,30 @@ func (b *Backend) rounded(from driver.Ptr, n int, not driver.Ptr) (driver.Ptr, e
 			free = h
 		}
 	}
-	free.from, free.n, free.turn = 0, n, turn
-	round, err := b.step(toBF16(from, free.at, n))
-	if err == nil {
-		err = b.start(&round, &call{b: b})
+	free.operand, free.turn = operand{}, turn
+	round := toBF16(o.from, free.at, o.n)
+	if o.rows > 0 {
+		_, sums := o.room()
+		if both, lanes := rowSums(o.rows, o.cols, o.from, free.at, free.at+driver.Ptr(sums)); lanes > 0 {
+			round = both
+		} else {
+			o.rows = 0
+		}
 	}
-	if err != nil {
+	if err := (&call{b: b}).run(round); err != nil {
 		return 0, err
 	}
-	free.from = from
+	free.operand = o
 	return free.at, nil
 }
 
-// reserveHalves makes room for operands of up to n elements.
-func (b *Backend) reserveHalves(n int) error {
-	if n == 0 {
-		return nil
-	}
+// reserve makes room for copies of operands like this one.
+func (b *Backend) reserve(o operand) error {
+	bytes, _ := o.room()
 	for i := range b.halves {
-		if bytes := 2 * int64(n); bytes > b.halves[i].bytes {
-			b.halves[i].from = 0
-			if err := b.grow(&b.halves[i].block, bytes, "operands in bfloat16"); err != nil {
+		if int64(bytes) > b.halves[i].bytes {
+			b.halves[i].operand = operand{}
+			if err := b.grow(&b.halves[i].block, int64(bytes), "operands in bfloat16"); err != nil {
 				return err
 			}
 		}

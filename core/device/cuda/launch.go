@@ -11,8 +11,10 @@ import (
 // It knows shapes only; addresses and scalars are filled in when it runs.
 type code struct {
 	launches []launch
-	scratch  int    // bytes of device memory, shared by all Execs of a backend: nothing survives a Run
-	halves   []arg  // arguments that calls want in bfloat16 (call.rounded), two at most
+	scratch  int   // bytes of device memory, shared by all Execs of a backend: nothing survives a Run
+	halves   []arg // arguments that calls want in bfloat16 (call.rounded), two at most
+	rows     int   // of the first of halves, when it is a gradient (call.roundedGradient)
+	cols     int
 	release  func() // frees what the calls keep; nil: nothing
 }
 
@@ -95,11 +97,24 @@ func (c *call) scalar(s scalar) float64 {
 
 // rounded is the address of an argument of code.halves in bfloat16: its own, or that of a copy, made now or
 // for a kernel before. It is valid until the second call from now.
-func (c *call) rounded(i arg) (driver.Ptr, error) {
+func (c *call) rounded(i arg) (driver.Ptr, error) { return c.roundedGradient(i, 0, 0) }
+
+// roundedGradient is rounded for an argument [rows, cols] whose rows a SumRows may sum after: the copy comes
+// with the sums.
+func (c *call) roundedGradient(i arg, rows, cols int) (driver.Ptr, error) {
 	if c.half[i] {
 		return c.addr[i], nil
 	}
-	at, err := c.b.rounded(c.addr[i], c.lens[i], c.other)
+	at, err := c.b.rounded(operand{c.addr[i], c.lens[i], rows, cols}, c.other)
 	c.other = at
 	return at, err
+}
+
+// run enqueues one kernel more.
+func (c *call) run(l launch) error {
+	s, err := c.b.step(l)
+	if err != nil {
+		return err
+	}
+	return c.b.start(&s, c)
 }

@@ -24,12 +24,26 @@ func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 	product := code{launches: []launch{{call: func(x *call) error { return x.multiply(k, a, right, c) }}}}
 	if k.BF16 {
 		product.halves = []arg{a, right}
+		product.rows, product.cols = gradientShape(k)
 	}
 	if k.Bias || k.Act != device.Identity || k.Slope || k.Residual || k.Gate {
 		to := epilogueOf(k, c, bias, other, slope)
 		product.launches = append(product.launches, to)
 	}
 	return product, nil
+}
+
+// gradientShape is the shape of the left operand where it is the gradient of a linear layer's output, else 0, 0.
+// Those are the products that make the gradient of weights, and those with weights that are not transposed.
+func gradientShape(k device.MatMul) (rows, cols int) {
+	switch {
+	case k.Batch > 1:
+	case k.TransA && !k.TransB:
+		return k.K, k.M
+	case !k.TransA && !k.TransB && k.Weights:
+		return k.M, k.K
+	}
+	return 0, 0
 }
 
 // epilogueOf is the kernel after a product, in place.
@@ -58,7 +72,8 @@ func (x *call) multiply(k device.MatMul, a, b, c arg) (err error) {
 		TF32: x.b.options.TF32, Alpha: float32(x.scalar(scalar{0, 1}))}
 	if k.BF16 {
 		p.Type = driver.BF16
-		if p.A, err = x.rounded(a); err != nil {
+		rows, cols := gradientShape(k)
+		if p.A, err = x.roundedGradient(a, rows, cols); err != nil {
 			return err
 		}
 		if p.B, err = x.rounded(b); err != nil {

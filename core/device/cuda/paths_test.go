@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"tandem/core/device"
@@ -181,5 +182,52 @@ func TestResultsInBF16AreRoundedResults(t *testing.T) {
 				t.Fatalf("%d columns: element %d is %g, want %g", cols, i, g, w)
 			}
 		}
+	}
+}
+
+// The bias's gradient is summed while its rows are rounded for the products, when those come first.
+func TestSumsMadeWhileRoundingAreThoseMadeAlone(t *testing.T) {
+	b := open(t, Options{})
+	const rows, out, in = 700, 36, 20
+	prepare := func(k device.Kernel) device.Exec {
+		x, err := b.Prepare(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	weights := prepare(device.MatMul{Batch: 1, M: out, N: in, K: rows, TransA: true, BF16: true})
+	bias := prepare(device.SumRows{Rows: rows, Cols: out})
+	add := prepare(device.Scale{N: rows * out})
+	var bufs []device.Buffer
+	for i, n := range []int{rows * out, rows * in, out * in, out} {
+		x, err := b.Alloc(device.Real, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := make([]float32, n)
+		for j := range values {
+			values[j] = float32(math.Sin(float64(i + 3*j)))
+		}
+		b.Write(x, values)
+		bufs = append(bufs, x)
+	}
+	sums := func() []float32 {
+		bias.Run([]device.Buffer{bufs[0], bufs[3]})
+		y := make([]float32, out)
+		b.Read(y, bufs[3])
+		return y
+	}
+	for range 2 {
+		b.ParamsChanged() // forgets copies
+		alone := sums()
+		weights.Run([]device.Buffer{bufs[0], bufs[1], nil, nil, bufs[2]})
+		if b.halves.sums(own(bufs[0]).at, rows, out) == 0 {
+			t.Fatal("rounding left no sums")
+		}
+		if together := sums(); !slices.Equal(alone, together) {
+			t.Fatalf("sums are %v, alone they are %v", together, alone)
+		}
+		add.Run([]device.Buffer{bufs[0], bufs[0]}, 1, .3) // other sums: the old ones are not to be used
 	}
 }

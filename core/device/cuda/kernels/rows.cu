@@ -2,21 +2,30 @@
 #include "reduce.cuh"
 #include "vector.cuh"
 
-// sum_rows: parts [lanes, cols] = sums over rows, lane l having rows l, l + lanes, ... A plane whose y threads,
-// over all blocks, are the lanes. Runs of 64 rows are summed in float, the runs in double: the order of a
-// column's sum depends on the shape alone.
-extern "C" __global__ void __launch_bounds__(256) sum_rows(const float *x, float *parts, i64 height, i64 cols) {
+// sum_rows: parts [lanes, cols] = sums over rows, lane l having rows l, l + lanes, ..., and half = x in bfloat16 when it
+// is not null. A plane whose y threads, over all blocks, are the lanes. Runs of 64 rows are summed in float, the runs in
+// double: the order of a column's sum depends on the shape alone.
+extern "C" __global__ void __launch_bounds__(256, 3) sum_rows(const float *x, unsigned short *half, float *parts, i64 height,
+	i64 cols) {
 	const i64 lane = blockIdx.y * (i64)blockDim.y + threadIdx.y, lanes = gridDim.y * (i64)blockDim.y;
-	columns(cols, cols % 4 == 0 && wide(x, parts), [&](auto w, i64 c) {
+	columns(cols, cols % 4 == 0 && wide(x, half, parts), [&](auto w, i64 c) {
+		constexpr int ahead = 4; // rows that are read at once
 		double total[w.n] = {};
 		for (i64 r = lane; r < height;) {
 			auto run = fill(w, 0);
 			const i64 end = min(height, r + 64 * lanes);
-#pragma unroll 4
-			for (; r < end; r += lanes) {
-				const auto v = load(w, x + r * cols + c);
+			for (; r < end; r += ahead * lanes) {
+				pack<w.n> v[ahead];
 #pragma unroll
-				for (int k = 0; k < w.n; k++) run.v[k] += v.v[k];
+				for (int a = 0; a < ahead; a++)
+					if (r + a * lanes < end) v[a] = load(w, x + (r + a * lanes) * cols + c);
+#pragma unroll
+				for (int a = 0; a < ahead; a++) {
+					if (r + a * lanes >= end) continue;
+					if (half) store(w, (float *)half, (r + a * lanes) * cols + c, v[a], true);
+#pragma unroll
+					for (int k = 0; k < w.n; k++) run.v[k] += v[a].v[k];
+				}
 			}
 			for (int k = 0; k < w.n; k++) total[k] += run.v[k];
 		}
