@@ -5,9 +5,10 @@ if ! sh core/device/cuda/trampoline/build.sh bin/cuda; then
 	echo "skipped: lint of the files with the build tag clipcuda (there is no cuda.h, and none could be fetched)"
 	exit 0
 fi
+packages=$(grep -rlE '^//go:build .*clipcuda' --include='*.go' core cmd plugins tools | xargs -n 1 dirname | sort -u | sed 's,^,./,')
 # Not by the modfile of the Makefile's CUDA_ENV, which staticcheck refuses; without the other tags, so that
 # few C files are compiled once more.
 export CGO_CFLAGS="-O2 -g -I$PWD/bin/cuda/include" CGO_LDFLAGS="-O2 -g -L$PWD/bin/cuda"
 set -x
-${GO:-go} vet -tags=clipcuda ./core/device/...
-${GO:-go} tool staticcheck -tags=clipcuda ./core/device/...
+${GO:-go} vet -tags=clipcuda $packages
+${GO:-go} tool staticcheck -tags=clipcuda $packages

@@ -19,5 +19,5 @@ sh core/device/cuda/double/test/run.sh bin/cuda/include/toolkit bin/cuda/double
 double=$PWD/bin/cuda/double
 export LD_LIBRARY_PATH="$double${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" TANDEM_CUDA_DOUBLE="$double/libkernels.so"
 # The go command does not see what is opened by dlopen: no cached results.
-$GO test "$tags" -count=1 -timeout 20m ./core/device/... ./core/graph ./core/nn ./core/optim ./core/tower/... ./core/lossnet/... \
+$GO test "$tags" -count=1 -timeout 20m ./core/device/cuda/... ./core/device/devices ./core/graph ./core/tower/... ./core/lossnet/... \
 	./plugins/encoders/... ./plugins/losses/...

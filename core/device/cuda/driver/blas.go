@@ -28,6 +28,7 @@ var libraries sync.Mutex
 // BLAS is a cuBLAS handle on a stream.
 type BLAS struct {
 	c      *Context
+	s      *Stream
 	handle C.uintptr_t
 	file   string
 }
@@ -79,6 +80,7 @@ func (b *BLAS) Destroy() error {
 
 // SetStream sends later work to s; the workspace is the library's own again.
 func (b *BLAS) SetStream(s *Stream) error {
+	b.s = s
 	return b.do("cublasSetStream", func() C.int { return C.tandem_blas_stream(b.handle, raw(s.s)) })
 }
 
@@ -143,7 +145,8 @@ func (b *BLAS) Multiply(p Product) error {
 	case p.TF32:
 		g.compute = 77 // CUBLAS_COMPUTE_32F_FAST_TF32
 	}
-	return b.do("cublasGemmStridedBatchedEx", func() C.int { return C.tandem_blas_gemm(b.handle, &g) })
+	b.s.note(launched{name: "cuBLAS", grid: Dim{p.M, p.N, p.K}, shared: p.Batch})
+	return b.s.blame(b.do("cublasGemmStridedBatchedEx", func() C.int { return C.tandem_blas_gemm(b.handle, &g) }))
 }
 
 // dense is ld, or the row length of a matrix that is [rows, columns] once transposed.

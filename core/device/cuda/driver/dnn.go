@@ -14,6 +14,7 @@ import (
 // DNN is a cuDNN handle on a stream.
 type DNN struct {
 	c      *Context
+	s      *Stream
 	handle C.uintptr_t
 	file   string
 }
@@ -26,7 +27,7 @@ func (c *Context) OpenDNN(s *Stream) (*DNN, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DNN{c: c, file: file}
+	d := &DNN{c: c, s: s, file: file}
 	if err := d.do("cudnnCreate", func() C.int { return C.tandem_dnn_create(&d.handle) }); err != nil {
 		return nil, err
 	}
@@ -93,15 +94,16 @@ type Convolution struct {
 
 // Plan is a convolution's chosen algorithm.
 type Plan struct {
-	d *DNN
-	p C.struct_tandem_conv
+	d    *DNN
+	p    C.struct_tandem_conv
+	name string // for errors
 }
 
 // Plan chooses the fastest deterministic algorithm in at most limit bytes of workspace, as the library's
 // heuristics see it. It is Unavailable when there is none.
 func (d *DNN) Plan(direction Direction, c Convolution, limit int64) (*Plan, error) {
 	oh, ow := (c.H+2*c.Pad-c.KH)/c.Stride+1, (c.W+2*c.Pad-c.KW)/c.Stride+1
-	p := &Plan{d: d, p: C.struct_tandem_conv{direction: C.int(direction),
+	p := &Plan{d: d, name: fmt.Sprintf("cuDNN convolution %d of %+v", direction, c), p: C.struct_tandem_conv{direction: C.int(direction),
 		n: C.int(c.B), h: C.int(c.H), w: C.int(c.W), c: C.int(c.InC), k: C.int(c.OutC), kh: C.int(c.KH), kw: C.int(c.KW),
 		pad: C.int(c.Pad), stride: C.int(c.Stride), oh: C.int(oh), ow: C.int(ow),
 		math: 3, // CUDNN_FMA_MATH: no tensor cores, float32 stays float32
@@ -132,9 +134,10 @@ func (p *Plan) Workspace() int64 { return int64(p.p.workspace) }
 
 // Run enqueues the convolution with the arrays of its direction and Workspace bytes of scratch.
 func (p *Plan) Run(in1, in2, out, workspace Ptr) error {
-	return p.d.do("cudnnConvolution", func() C.int {
+	p.d.s.note(launched{name: p.name})
+	return p.d.s.blame(p.d.do("cudnnConvolution", func() C.int {
 		return C.tandem_conv_run(p.d.handle, &p.p, C.uintptr_t(in1), C.uintptr_t(in2), C.uintptr_t(out), C.uintptr_t(workspace), p.p.workspace)
-	})
+	}))
 }
 
 // Destroy ends the plan.

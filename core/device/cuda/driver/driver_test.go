@@ -99,10 +99,12 @@ func stream(t *testing.T, c *Context) *Stream {
 	return s
 }
 
+const elementwise = "../kernels/ptx/elementwise_70.ptx"
+
 // module loads the PTX of a file of core/device/cuda/kernels.
 func module(t *testing.T, c *Context) *Module {
 	t.Helper()
-	ptx, err := os.ReadFile("../kernels/ptx/elementwise_70.ptx")
+	ptx, err := os.ReadFile(elementwise)
 	must(t, err)
 	m, err := c.Load("elementwise", string(ptx))
 	must(t, err)

@@ -26,8 +26,11 @@ const (
 	invalidPTX     status = 218
 	noCompiler     status = 221
 	unsupportedPTX status = 222
-	notFound       status = 500
 	notReady       status = 600
+	illegalAddress status = 700
+	launchTimeout  status = 702
+	hardwareStack  status = 714
+	launchFailed   status = 719
 	notPermitted   status = 800
 	notSupported   status = 801
 	systemNotReady status = 802
@@ -68,8 +71,11 @@ func failed(op string, err error) error {
 	if text := C.GoString(C.tandem_error_text(C.int(s))); text != "" {
 		e.Msg = fmt.Sprintf("%s (%d): %s", s, int(s), text)
 	}
-	if known, ok := remedies[s]; ok {
+	switch known, ok := remedies[s]; {
+	case ok:
 		e.Kind, e.Hint = known.kind, known.hint
+	case s >= hardwareStack && s <= launchFailed || s == illegalAddress:
+		e.Hint = "a kernel did it, maybe one before: CUDA_LAUNCH_BLOCKING=1 has the error at its launch, compute-sanitizer names its line"
 	}
 	return e
 }
@@ -79,7 +85,7 @@ var remedies = map[status]struct {
 	kind fault.Kind
 	hint string
 }{
-	outOfMemory:    {fault.Exhausted, "a smaller batch, train.accumulate or a smaller model needs less; nvidia-smi shows who else uses the GPU"},
+	outOfMemory:    {fault.Exhausted, "train.micro_batch_size and train.activation_checkpointing need less; nvidia-smi shows who else uses the GPU"},
 	stubLibrary:    {fault.Unavailable, "libcuda.so.1 is the toolkit's stub; install the NVIDIA driver, or remove the stubs' folder from LD_LIBRARY_PATH"},
 	unavailable:    {fault.Unavailable, "another process has the GPU for itself: see nvidia-smi, and its compute mode (nvidia-smi -q -d COMPUTE)"},
 	noDevice:       {fault.Unavailable, "the driver sees no GPU: see nvidia-smi, CUDA_VISIBLE_DEVICES, and --gpus all where this is a container"},
@@ -93,5 +99,6 @@ var remedies = map[status]struct {
 	systemNotReady: {fault.Unavailable, "the NVIDIA services are not up: see nvidia-smi and, on NVSwitch machines, nvidia-fabricmanager"},
 	driverMismatch: {fault.Unavailable, "the kernel module and libcuda.so.1 are of different drivers: restart the machine, or the container"},
 	compatUnfit:    {fault.Unavailable, "the forward compatibility package does not support this GPU: remove it from LD_LIBRARY_PATH"},
+	launchTimeout:  {fault.Unavailable, "the GPU also drives a screen, and the system ends kernels that keep it waiting: use another GPU"},
 	unknown:        {fault.Unavailable, "the driver does not say why: see nvidia-smi and dmesg; nvidia-modprobe -u -c=0 makes missing device files"},
 }

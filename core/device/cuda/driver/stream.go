@@ -29,6 +29,16 @@ type launched struct {
 	shared      int
 }
 
+func (l launched) String() string {
+	switch {
+	case l.grid == (Dim{}): // of a library
+		return l.name
+	case l.block == (Dim{}): // a product
+		return fmt.Sprintf("%s %d×%d×%d, batch %d", l.name, l.grid.X, l.grid.Y, l.grid.Z, l.shared)
+	}
+	return fmt.Sprintf("%s grid %s block %s shared %d", l.name, l.grid, l.block, l.shared)
+}
+
 // Dim is the size of a grid or a block; zeros count as 1.
 type Dim struct{ X, Y, Z int }
 
@@ -68,8 +78,7 @@ func (s *Stream) Wait(e *Event) error {
 // parameters are eight bytes wide: addresses (Ptr), long long and double, as bits.
 func (s *Stream) Launch(f Function, grid, block Dim, shared int, params []uint64) error {
 	grid, block = grid.ones(), block.ones()
-	s.recent[s.count%len(s.recent)] = launched{f.name, grid, block, shared}
-	s.count++
+	s.note(launched{f.name, grid, block, shared})
 	var room [32]unsafe.Pointer
 	args := room[:0]
 	for i := range params {
@@ -118,6 +127,12 @@ func (s *Stream) Fill32(dst Ptr, value uint32, n int) error {
 	}))
 }
 
+// note remembers a launch for blame.
+func (s *Stream) note(l launched) {
+	s.recent[s.count%len(s.recent)] = l
+	s.count++
+}
+
 // blame adds the last launches to an error that may be one of theirs.
 func (s *Stream) blame(err error) error {
 	var e *fault.Error
@@ -126,8 +141,7 @@ func (s *Stream) blame(err error) error {
 	}
 	lines := []string{"last launches, the latest first:"}
 	for i := range min(s.count, len(s.recent)) {
-		l := s.recent[(s.count-1-i)%len(s.recent)]
-		lines = append(lines, fmt.Sprintf("%s grid %s block %s shared %d", l.name, l.grid, l.block, l.shared))
+		lines = append(lines, s.recent[(s.count-1-i)%len(s.recent)].String())
 	}
 	return e.WithDetail(strings.Join(lines, "\n"))
 }

@@ -4,6 +4,7 @@ package driver
 
 import (
 	"errors"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -87,7 +88,7 @@ func TestPinnedAndRegisteredMemoryIsCopied(t *testing.T) {
 func TestTooMuchMemoryIsExhausted(t *testing.T) {
 	c := open(t)
 	_, err := c.Alloc(1 << 50)
-	refused(t, err, fault.Exhausted, "cuda:0: cuMemAlloc: 1073741824.0 MiB do not fit", "MiB are free", "smaller batch")
+	refused(t, err, fault.Exhausted, "cuda:0: cuMemAlloc: 1073741824.0 MiB do not fit", "MiB are free", "train.micro_batch_size")
 	_, err = c.Alloc(0)
 	refused(t, err, fault.Invalid, "0 bytes")
 	_, err = c.HostAlloc(0)
@@ -117,6 +118,30 @@ func TestARefusedLaunchNamesTheLastOnes(t *testing.T) {
 	err = s.Launch(f, Dim{}, Dim{X: 2048}, 0, []uint64{uint64(x), uint64(x), 1, 0})
 	refused(t, err, fault.Internal, "cuLaunchKernel", "CUDA_ERROR_INVALID_VALUE", "act grid 1,1,1 block 2048,1,1 shared 0", "scale grid 1,1,1 block 256,1,1")
 	equal(t, numbers(t, s, x, 1), 2)
+}
+
+func TestAFaultOfAKernelIsToldWhenItIsWaitedFor(t *testing.T) {
+	double(t) // a GPU finds what leaves a page, the double what leaves an array
+	if !alone(t) { // it ends the context, which then frees nothing
+		return
+	}
+	c, err := Open(0)
+	must(t, err)
+	s, err := c.NewStream()
+	must(t, err)
+	blas, err := c.OpenBLAS(s)
+	must(t, err)
+	ptx, err := os.ReadFile(elementwise)
+	must(t, err)
+	m, err := c.Load("elementwise", string(ptx))
+	must(t, err)
+	x, err := c.Alloc(256)
+	must(t, err)
+	must(t, s.Fill(x, 0, 256))
+	must(t, blas.Multiply(Product{M: 2, N: 3, K: 4, Batch: 1, A: x, B: x, C: x + 128, Alpha: 1}))
+	must(t, scale(t, m, s, x, x, 65, 2, 0))
+	refused(t, s.Synchronize(), fault.Internal, "cuda:0: ", "compute-sanitizer",
+		"scale grid 1,1,1 block 256,1,1 shared 0", "cuBLAS 2×3×4, batch 1")
 }
 
 func TestAKernelTellsItsResources(t *testing.T) {
