@@ -76,8 +76,8 @@ func (n *notes) Replay() error {
 	return nil
 }
 
-// trainer is a residual network with batch norm on a backend, trained by plain gradient descent.
-type trainer struct {
+// trainer is a residual network with batch norm on a backend of numbers T, trained by plain gradient descent.
+type trainer[T float32 | float64] struct {
 	t             *testing.T
 	backend       device.Backend
 	prog          *Program
@@ -87,13 +87,13 @@ type trainer struct {
 	step          int
 }
 
-func newTrainer(t *testing.T, b device.Backend) *trainer {
+func newTrainer[T float32 | float64](t *testing.T, b device.Backend) *trainer[T] {
 	g, out := bottleneck(true, 3)
 	rng := rand.New(rand.NewPCG(9, 1))
-	tr := &trainer{t: t, backend: b, workspace: NewWorkspace(b)}
+	tr := &trainer[T]{t: t, backend: b, workspace: NewWorkspace(b)}
 	tr.store = Store{Layout: g.Params(), Values: alloc(t, b, g.Params().Total), Grads: alloc(t, b, g.Params().Total)}
 	tr.states = Store{Layout: g.States(), Values: alloc(t, b, g.States().Total)}
-	b.Write(tr.store.Values, fill(rng, g.Params().Total, .5))
+	b.Write(tr.store.Values, narrow[T](fill(rng, g.Params().Total, .5)))
 	var err error
 	if tr.prog, err = Compile(g, b, CompileOptions{Outputs: []*Node{out}, Backward: []*Node{out}, Params: tr.store,
 		States: tr.states, Workspace: tr.workspace}); err != nil {
@@ -105,43 +105,55 @@ func newTrainer(t *testing.T, b device.Backend) *trainer {
 	return tr
 }
 
+func narrow[T float32 | float64](x []float64) []T {
+	y := make([]T, len(x))
+	for i, v := range x {
+		y[i] = T(v)
+	}
+	return y
+}
+
+func (tr *trainer[T]) read(b device.Buffer) []T {
+	tr.t.Helper()
+	v := make([]T, b.Len())
+	if err := device.Read(tr.backend, v, b); err != nil {
+		tr.t.Fatal(err)
+	}
+	return v
+}
+
 // train takes a step with two micro-batches and gives what it computed.
-func (tr *trainer) train() []float64 {
+func (tr *trainer[T]) train() []T {
 	tr.t.Helper()
 	tr.step++
-	var seen []float64
+	var seen []T
 	for _, mode := range []Mode{Overwrite, Accumulate} {
 		rng := rand.New(rand.NewPCG(uint64(tr.step), uint64(mode)))
 		tr.run.SetInput("images", pictures(rng, 3*8*8*3))
-		out := make([]float64, tr.run.Output(0).Len())
-		for _, err := range []error{tr.run.Forward(), tr.run.Update(), tr.run.Read(0, out)} {
+		for _, err := range []error{tr.run.Forward(), tr.run.Update()} {
 			if err != nil {
 				tr.t.Fatal(err)
 			}
 		}
-		seen = append(seen, out...)
-		tr.run.SetGrad(0, fill(rng, len(out), 1))
+		seen = append(seen, tr.read(tr.run.Output(0))...)
+		tr.run.SetGrad(0, narrow[T](fill(rng, tr.run.Output(0).Len(), 1)))
 		if err := tr.run.Backward(mode); err != nil {
 			tr.t.Fatal(err)
 		}
 	}
-	values, grads := make([]float64, tr.store.Values.Len()), make([]float64, tr.store.Grads.Len())
-	tr.backend.Read(values, tr.store.Values)
-	tr.backend.Read(grads, tr.store.Grads)
+	values, grads := tr.read(tr.store.Values), tr.read(tr.store.Grads)
 	for i, g := range grads {
 		values[i] -= .01 * g
 	}
 	tr.backend.Write(tr.store.Values, values)
 	tr.backend.ParamsChanged()
-	stats := make([]float64, tr.states.Values.Len())
-	tr.backend.Read(stats, tr.states.Values)
-	return slices.Concat(seen, grads, stats)
+	return slices.Concat(seen, grads, tr.read(tr.states.Values))
 }
 
 // TestRecordedPassesGiveTheSameBits trains with and without recordings, while what they rest on moves.
 func TestRecordedPassesGiveTheSameBits(t *testing.T) {
 	r := &recorder{Backend: host.New[float64](1)}
-	plain, recorded := newTrainer(t, host.New[float64](1)), newTrainer(t, r)
+	plain, recorded := newTrainer[float64](t, host.New[float64](1)), newTrainer[float64](t, r)
 	both := func() {
 		t.Helper()
 		if want, got := plain.train(), recorded.train(); !slices.Equal(got, want) {
@@ -192,14 +204,14 @@ func TestRecordedPassesGiveTheSameBits(t *testing.T) {
 
 func TestPassesThatCannotBeRecordedRunPlainly(t *testing.T) {
 	r := &recorder{Backend: host.New[float64](1), refuse: fault.New(fault.Unavailable, "no recordings today")}
-	plain, refused := newTrainer(t, host.New[float64](1)), newTrainer(t, r)
+	plain, refused := newTrainer[float64](t, host.New[float64](1)), newTrainer[float64](t, r)
 	for range 3 {
 		if want, got := plain.train(), refused.train(); !slices.Equal(got, want) {
 			t.Fatalf("step %d differs", plain.step)
 		}
 	}
 	r.refuse = fault.New(fault.Internal, "the recording is broken")
-	refused = newTrainer(t, r)
+	refused = newTrainer[float64](t, r)
 	refused.run.Forward()
 	if err := refused.run.Forward(); fault.KindOf(err) != fault.Internal {
 		t.Errorf("got %v, want the fault of the recording", err)
@@ -236,7 +248,7 @@ func (b *failing) Err() error {
 
 func TestAFaultThatShowsLateIsThatOfThePass(t *testing.T) {
 	b := &failing{Backend: host.New[float64](1), left: 1 << 30}
-	tr := newTrainer(t, b)
+	tr := newTrainer[float64](t, b)
 	tr.train()
 	b.left = 1
 	if err := tr.run.Forward(); fault.KindOf(err) != fault.Internal {
