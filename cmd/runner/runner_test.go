@@ -37,11 +37,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build makes the runner and plugins as this test was built, with oneDNN or without.
+// build makes the runner and plugins as this test was built, with oneDNN and CUDA or without.
 func build(dir string) error {
 	tags := "-tags="
 	if slices.Contains(towertest.Devices(), "cpu") {
 		tags += "onednn"
+	}
+	if slices.Contains(towertest.Devices(), "cuda:0") {
+		tags += ",clipcuda"
 	}
 	for target, source := range map[string][]string{
 		"":                  {"."},

@@ -21,3 +21,5 @@ export LD_LIBRARY_PATH="$double${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" TANDEM_CUD
 # The go command does not see what is opened by dlopen: no cached results.
 $GO test "$tags" -count=1 -timeout 20m ./core/device/cuda/... ./core/device/devices ./core/graph ./core/tower/... ./core/lossnet/... \
 	./plugins/encoders/... ./plugins/losses/...
+# Whole runs, of processes.
+$GO test "$tags" -count=1 -timeout 20m -run CUDA ./cmd/runner
