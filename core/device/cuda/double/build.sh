@@ -26,7 +26,7 @@ wait_all() { for p in $pids; do wait "$p" || exit 1; done; pids=; }
 # Entry points of the driver that the double does not have: they name themselves.
 objects=
 for f in "$here"/src/*.cpp; do
-  n=$(basename "$f" .cpp); [ "$n" = kernels ] && continue
+  n=$(basename "$f" .cpp); case $n in kernels|checked) continue ;; esac
   compile "cuda-$n" "$f"; objects="$objects $out/obj/cuda-$n.o"
 done
 wait_all
@@ -41,14 +41,21 @@ nm --defined-only $objects | awk '{print $3}' | grep -E '^cu[A-Z]' | sort -u > "
 $cxx -O1 -fPIC -c "$out/obj/unsupported.cpp" -o "$out/obj/unsupported.o"
 $cxx -shared -Wl,-soname,libcuda.so.1 -o "$out/libcuda.so.1" $objects "$out/obj/unsupported.o" -ldl -lpthread
 
-objects=
+# The kernels twice: as they are, and with a call at every load and store (src/check.cpp).
+checked="-fsanitize=thread,alignment --param tsan-instrument-func-entry-exit=0 -DDOUBLE_CHECKED"
+objects= checkeds=
 for f in "$here"/../kernels/*.cu; do
   [ -e "$f" ] || continue
-  n=$(basename "$f" .cu); compile "kernels-$n" "$f" -x c++; objects="$objects $out/obj/kernels-$n.o"
+  n=$(basename "$f" .cu)
+  compile "kernels-$n" "$f" -x c++; objects="$objects $out/obj/kernels-$n.o"
+  compile "checked-$n" "$f" $checked -x c++; checkeds="$checkeds $out/obj/checked-$n.o"
 done
 compile kernels "$here/src/kernels.cpp"
+compile kernels-checked "$here/src/kernels.cpp" -DDOUBLE_CHECKED
+compile checked "$here/src/checked.cpp"
 wait_all
 $cxx -shared -o "$out/libkernels.so" "$out/obj/kernels.o" $objects
+$cxx -shared -o "$out/libkernels-checked.so" "$out/obj/kernels-checked.o" "$out/obj/checked.o" $checkeds
 
 for lib in cublas:12 cudnn:9; do
   n=${lib%:*}; objects=

@@ -5,6 +5,8 @@
 
 namespace cudadouble {
 
+constexpr size_t stackBytes = 128 << 10; // of a CUDA thread
+
 struct Dim { unsigned x, y, z; };
 
 // Thread is what a CUDA thread knows of itself.
@@ -13,10 +15,19 @@ struct Thread {
   unsigned linear; // index in the block
   char *shared;    // the block's dynamic shared memory
   void *runner;    // who runs it
+  char *stack;     // end of the stack it runs on
 };
 
 // Meeting is what lanes of one warp agree on when they meet.
 enum class Meeting : int { Shuffle, Vote, Sync, Matrix };
+
+// Access is a load or store, of the checked build of the kernels only.
+struct Access {
+  uintptr_t at;
+  unsigned bytes;
+  bool write, atomic, aligned; // aligned: the compiler took it for granted
+  const void *pc;
+};
 
 // Runtime is what a running thread may ask of the driver double.
 struct Runtime {
@@ -27,6 +38,7 @@ struct Runtime {
   const uint64_t *(*meet)(Thread *, unsigned mask, Meeting, uint64_t value, unsigned *present);
   // trap ends the launch with a finding.
   void (*trap)(Thread *, const char *why);
+  void (*access)(Thread *, const Access &);
 };
 
 enum class Parameter : char { Pointer, ConstPointer, Integer, Real };
@@ -46,6 +58,7 @@ struct Kernels {
   const Kernel *first;
   void (*bind)(const Runtime *);
   Thread **(*current)(); // this OS thread's running CUDA thread
+  bool checked;          // it calls access
 };
 
 } // namespace cudadouble

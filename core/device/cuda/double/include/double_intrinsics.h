@@ -94,7 +94,7 @@ template <class T> T __ldcs(const T *p) { return *p; }
 template <class T> T __ldcg(const T *p) { return *p; }
 template <class T> void __stcs(T *p, T v) { *p = v; }
 template <class T> void __stcg(T *p, T v) { *p = v; }
-inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+inline void __threadfence() { asm volatile("mfence" ::: "memory"); }
 inline void __threadfence_block() {}
 inline void __trap() { cudadouble::runtime->trap(cudadouble::current, "__trap()"); }
 inline void __nanosleep(unsigned) {}

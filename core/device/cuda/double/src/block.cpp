@@ -1,5 +1,7 @@
 #include "block.h"
 
+#include "check.h"
+
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -37,7 +39,7 @@ double_switch:
 )");
 
 namespace {
-constexpr size_t stackBytes = 128 << 10, page = 4096;
+constexpr size_t page = 4096;
 constexpr unsigned char garbage = 0xFB; // in shared memory before a block starts: floats of it are no sums
 } // namespace
 
@@ -45,6 +47,8 @@ Runner &runner() {
   static thread_local Runner r;
   return r;
 }
+
+Runner::Runner() = default;
 
 Runner::~Runner() {
   for (char *s : stacks_) munmap(s - page, stackBytes + page);
@@ -61,7 +65,7 @@ char *Runner::stack() {
   return stacks_[used_++];
 }
 
-void Runner::prepare(const Kernel *k, Thread **current, void *const *parameters, Dim grid, Dim block, size_t shared) {
+void Runner::prepare(const Kernel *k, Thread **current, void *const *parameters, Dim grid, Dim block, size_t shared, bool checked) {
   kernel_ = k, current_ = current, parameters_ = parameters, grid_ = grid, block_ = block;
   count_ = int(block.x * block.y * block.z);
   lanes_.resize(size_t(count_));
@@ -69,6 +73,9 @@ void Runner::prepare(const Kernel *k, Thread **current, void *const *parameters,
   shared_.resize(shared + 256);
   dynamic_ = (char *)((uintptr_t(shared_.data()) + 127) & ~uintptr_t(127));
   sharedBytes_ = shared;
+  checked_ = checked;
+  if (checked && !check_) check_ = std::make_unique<Check>();
+  if (checked) check_->launch(k);
   for (int i = 0; i < count_; i++) {
     Thread &t = lanes_[size_t(i)].self;
     const unsigned u = unsigned(i);
@@ -94,6 +101,7 @@ bool Runner::run(Dim at, uint64_t order) {
       sequence_[size_t(i)] = order & 1 ? count_ - 1 - j : j;
     }
   Thread *const outer = *current_;
+  if (checked_) check_->block(number(), dynamic_, sharedBytes_);
   if (sigsetjmp(escape_, 0) == 0) {
     inside_ = true;
     schedule();
@@ -118,7 +126,7 @@ void Runner::schedule() {
 
 // start begins a fiber that runs fresh threads one after the other until one of them meets something.
 void Runner::start() {
-  char *const base = stack();
+  char *const base = loopStack_ = stack();
   // Tops at different places of their pages, or all fibers' frames compete for the same lines of the cache.
   void **sp = (void **)(base + stackBytes - 64 - used_ * 7 % 32 * 128);
   *--sp = nullptr;                 // where loop would return to
@@ -128,9 +136,11 @@ void Runner::start() {
 }
 
 void Runner::loop(Runner *r) {
+  char *const end = r->loopStack_ + stackBytes;
   while (r->next_ < r->count_) {
     const int i = r->sequence_[size_t(r->next_++)];
     Lane &l = r->lanes_[size_t(i)];
+    l.self.stack = end;
     r->enter(i);
     r->kernel_->run(r->parameters_);
     l.state = State::Done;
@@ -192,6 +202,7 @@ bool Runner::whole(int warp) {
     if ((l[i].mask & w.exist) != w.exist || l[i].meeting != l[0].meeting) return false;
   for (int i = 0; i < n; i++) l[i].state = State::Running, l[i].values = w.values[w.turn], l[i].present = w.exist;
   w.turn ^= 1, w.waiting = 0;
+  if (checked_ && l[0].meeting == Meeting::Sync) check_->syncwarp(warp >> 5);
   return true;
 }
 
@@ -245,6 +256,7 @@ bool Runner::releaseBarrier() {
     leave(Fault::Divergence, "__syncthreads is reached by " + std::to_string(waiting) + " of " + std::to_string(count_) + " threads", first);
   }
   predicates_ = predicates;
+  if (checked_) check_->barrier();
   for (Lane &l : lanes_) l.state = State::Running;
   return true;
 }
@@ -268,6 +280,26 @@ const uint64_t *Runner::meet(unsigned mask, Meeting m, uint64_t value, unsigned 
   return l.values;
 }
 
+// ours says that the double's own code in double.h reads there: parameters, and values of meetings.
+bool Runner::ours(uintptr_t at) const {
+  const auto in = [at](const void *p, size_t bytes) { return at - uintptr_t(p) < bytes; };
+  if (in(warps_.data(), warps_.size() * sizeof(Warp)) || in(snapshots_, sizeof snapshots_)) return true;
+  if (in(parameters_, size_t(kernel_->count) * 8)) return true;
+  for (int i = 0; i < kernel_->count; i++)
+    if (in(parameters_[i], 8)) return true;
+  for (const char *s : stacks_)
+    if (in(s, stackBytes)) return true;
+  return false;
+}
+
+void Runner::access(const Thread &t, const Access &a) {
+  CUresult code;
+  const std::string why = check_->access(t, a, &code);
+  if (why.empty() || (!a.write && ours(a.at))) return;
+  fault_.code = code, fault_.pc = a.pc;
+  leave(Fault::Checked, why, running_);
+}
+
 void Runner::trap(const char *why) { leave(Fault::Trap, why, running_); }
 
 void Runner::leave(Fault::Kind kind, const std::string &text, int lane) {
@@ -277,9 +309,9 @@ void Runner::leave(Fault::Kind kind, const std::string &text, int lane) {
   siglongjmp(escape_, 1);
 }
 
-void Runner::segfault(uintptr_t address, bool write) {
+void Runner::segfault(uintptr_t address, bool write, const void *pc) {
   if (!inside_) return;
-  fault_.address = address, fault_.write = write;
+  fault_.address = address, fault_.write = write, fault_.pc = pc;
   leave(Fault::Memory, "", running_);
 }
 

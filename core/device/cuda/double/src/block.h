@@ -1,7 +1,9 @@
 // Runs the threads of one block: fibers that meet at barriers and warp operations.
 #pragma once
+#include <cuda.h>
 #include <setjmp.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -34,20 +36,25 @@ struct Warp {
 
 // Fault is why a block ended early.
 struct Fault {
-  enum Kind { None, Divergence, Memory, Trap } kind = None;
+  enum Kind { None, Divergence, Memory, Trap, Checked } kind = None;
   std::string text;
   Dim thread{}, block{};
   bool known = false;     // thread is
   uintptr_t address = 0;  // of Memory
   bool write = false;
+  const void *pc = nullptr;          // the code that did it, when known
+  CUresult code = CUDA_SUCCESS;      // of Checked
 };
+
+class Check;
 
 // Runner is an OS thread's means to run blocks, one at a time.
 class Runner {
 public:
+  Runner();
   ~Runner();
   // prepare makes it ready for blocks of this launch.
-  void prepare(const Kernel *, Thread **current, void *const *parameters, Dim grid, Dim block, size_t shared);
+  void prepare(const Kernel *, Thread **current, void *const *parameters, Dim grid, Dim block, size_t shared, bool checked);
   // run runs block at; false when it ended in fault().
   bool run(Dim at, uint64_t order);
   const Fault &fault() const { return fault_; }
@@ -56,8 +63,9 @@ public:
   int barrier(int predicate);
   const uint64_t *meet(unsigned mask, Meeting, uint64_t value, unsigned *present);
   [[noreturn]] void trap(const char *why);
+  void access(const Thread &, const Access &);
   // segfault leaves the block from a signal handler; it returns when no block runs here.
-  void segfault(uintptr_t address, bool write);
+  void segfault(uintptr_t address, bool write, const void *pc);
 
 private:
   static void loop(Runner *);
@@ -70,6 +78,8 @@ private:
   void resume(Lane &);
   void start();
   void enter(int i);
+  bool ours(uintptr_t at) const;
+  uint64_t number() const { return (uint64_t(at_.z) * grid_.y + at_.y) * grid_.x + at_.x; }
   [[noreturn]] void leave(Fault::Kind, const std::string &text, int lane);
   char *stack();
 
@@ -88,6 +98,9 @@ private:
   size_t sharedBytes_ = 0;
   std::vector<char *> stacks_; // made so far; the first used_ belong to fibers of this block
   size_t used_ = 0;
+  char *loopStack_ = nullptr; // of the fiber that start begins
+  std::unique_ptr<Check> check_;
+  bool checked_ = false;
   void *scheduler_ = nullptr;
   uint64_t snapshots_[64][32];
   unsigned snapshot_ = 0;

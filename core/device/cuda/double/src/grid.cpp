@@ -19,7 +19,7 @@ struct sigaction before[65];
 
 void handle(int sig, siginfo_t *info, void *context) {
   const auto *u = (const ucontext_t *)context;
-  runner().segfault(uintptr_t(info->si_addr), u->uc_mcontext.gregs[REG_ERR] & 2);
+  runner().segfault(uintptr_t(info->si_addr), u->uc_mcontext.gregs[REG_ERR] & 2, (const char *)u->uc_mcontext.gregs[REG_RIP] + 1);
   const struct sigaction &old = before[sig];
   if (old.sa_flags & SA_SIGINFO) {
     old.sa_sigaction(sig, info, context);
@@ -63,7 +63,7 @@ void work(Job &job) {
   static thread_local SignalStack signals;
   const Grid &g = *job.grid;
   Runner &r = runner();
-  r.prepare(g.kernel, g.current(), g.parameters, g.grid, g.block, g.shared);
+  r.prepare(g.kernel, g.current(), g.parameters, g.grid, g.block, g.shared, g.checked);
   for (;;) {
     const uint64_t from = job.next.fetch_add(job.chunk), to = std::min(from + job.chunk, job.blocks);
     if (from >= job.blocks) return;
@@ -131,7 +131,7 @@ Fault runGrid(const Grid &g) {
   const uint64_t threads = job.blocks * g.block.x * g.block.y * g.block.z;
   const unsigned crew = unsigned(settings().threads);
   job.chunk = std::max<uint64_t>(1, job.blocks / (crew * 8));
-  if (crew < 2 || job.blocks < 2 || threads < 4096) {
+  if (crew < 2 || g.checked || job.blocks < 2 || threads < 4096) {
     job.chunk = job.blocks;
     work(job);
   } else {

@@ -10,6 +10,7 @@ struct Grid {
   void *const *parameters;
   Dim grid, block;
   size_t shared;
+  bool checked;
   uint64_t order; // 0: blocks and threads in order
 };
 

@@ -3,5 +3,10 @@
 
 extern "C" __attribute__((visibility("default"))) cudadouble::Kernels double_kernels() {
   using namespace cudadouble;
-  return {first, [](const Runtime *r) { runtime = r; }, []() -> Thread ** { return &current; }};
+#ifdef DOUBLE_CHECKED
+  constexpr bool checked = true;
+#else
+  constexpr bool checked = false;
+#endif
+  return {first, [](const Runtime *r) { runtime = r; }, []() -> Thread ** { return &current; }, checked};
 }

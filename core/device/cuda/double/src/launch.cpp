@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 
+#include "check.h"
 #include "device.h"
 #include "finding.h"
 #include "grid.h"
@@ -67,9 +68,12 @@ CUresult sense(const Function &f, const uint64_t *values, CUresult code) {
 
 CUresult report(const Function &f, const Fault &fault) {
   const std::string where = format("kernel %s, block %s%s", f.name.c_str(), text(fault.block).c_str(), fault.known ? (", thread " + text(fault.thread)).c_str() : "");
+  const std::string line = fault.pc ? sourceLine(fault.pc) : "";
   switch (fault.kind) {
   case Fault::Memory:
-    return finding(CUDA_ERROR_ILLEGAL_ADDRESS, "%s %s 0x%zx: %s", where.c_str(), fault.write ? "writes" : "reads", size_t(fault.address), nearest(fault.address).c_str());
+    return finding(CUDA_ERROR_ILLEGAL_ADDRESS, "%s%s %s 0x%zx: %s", where.c_str(), line.c_str(), fault.write ? "writes" : "reads", size_t(fault.address), nearest(fault.address).c_str());
+  case Fault::Checked:
+    return finding(fault.code, "%s%s %s", where.c_str(), line.c_str(), fault.text.c_str());
   case Fault::Divergence:
   case Fault::Trap:
     return finding(CUDA_ERROR_LAUNCH_FAILED, "%s: %s", where.c_str(), fault.text.c_str());
@@ -89,7 +93,7 @@ struct Launch {
     if (CUresult e = sense(function, values.data(), CUDA_ERROR_ILLEGAL_ADDRESS)) return e;
     std::vector<void *> parameters;
     for (const uint64_t &v : values) parameters.push_back((void *)&v);
-    Grid g{function.kernel, hostKernels()->current, parameters.data(), grid, block, shared, 0};
+    Grid g{function.kernel, hostKernels()->current, parameters.data(), grid, block, shared, hostKernels()->checked, 0};
     if (settings().seed) g.order = draw() | 1;
     return report(function, runGrid(g));
   }

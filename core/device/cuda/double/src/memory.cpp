@@ -13,6 +13,7 @@ namespace cudadouble {
 namespace {
 
 constexpr size_t page = 4096, alignment = 256; // the driver's documented alignment
+constexpr size_t moat = size_t(16) << 20;      // of addresses that trap, on both sides
 constexpr unsigned char guard = 0xA5;
 constexpr size_t poisonAll = size_t(256) << 20, poisonEnds = size_t(16) << 20;
 
@@ -33,9 +34,9 @@ void fill(char *p, size_t bytes) {
 
 struct Slack { unsigned char *at; size_t bytes; };
 std::pair<Slack, Slack> slacks(const Allocation &a) {
-  char *const left = a.map + page, *const right = (char *)a.at + a.bytes;
+  char *const left = a.map + moat, *const right = (char *)a.at + a.bytes;
   return {{(unsigned char *)left, size_t((char *)a.at - left)},
-          {(unsigned char *)right, size_t(a.map + a.mapped - page - right)}};
+          {(unsigned char *)right, size_t(a.map + a.mapped - moat - right)}};
 }
 
 } // namespace
@@ -44,13 +45,15 @@ const Allocation *allocate(Context *c, size_t bytes) {
   size_t &total = inUse[c->device];
   if (bytes > settings().memory - std::min(settings().memory, total)) return nullptr;
   // The end is as close to the trapping page as alignment lets it be.
-  const size_t body = up(up(bytes, alignment), page), mapped = body + 2 * page;
-  char *const map = (char *)mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const size_t body = up(up(bytes, alignment), page), mapped = body + 2 * moat;
+  char *const map = (char *)mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (map == MAP_FAILED) return nullptr;
-  mprotect(map, page, PROT_NONE);
-  mprotect(map + mapped - page, page, PROT_NONE);
+  if (mprotect(map + moat, body, PROT_READ | PROT_WRITE)) {
+    munmap(map, mapped);
+    return nullptr;
+  }
   Allocation a{};
-  a.at = uintptr_t(map + mapped - page - up(bytes, alignment));
+  a.at = uintptr_t(map + mapped - moat - up(bytes, alignment));
   a.bytes = bytes, a.context = c, a.number = ++number, a.map = map, a.mapped = mapped;
   const auto [left, right] = slacks(a);
   memset(left.at, guard, left.bytes);

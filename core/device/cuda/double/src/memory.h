@@ -17,7 +17,7 @@ struct Allocation {
   size_t bytes;
   Context *context;
   uint64_t number;      // the how-manieth allocation of the process
-  char *map;            // whole mapping: page, [left slack][bytes][right slack], page
+  char *map;            // whole mapping: moat, left slack, bytes, right slack, moat
   size_t mapped;
   bool freed;
 };

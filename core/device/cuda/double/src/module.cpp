@@ -32,6 +32,7 @@ const Runtime hooks = {
     [](Thread *t, int p) { return of(t).barrier(p); },
     [](Thread *t, unsigned mask, Meeting m, uint64_t v, unsigned *present) { return of(t).meet(mask, m, v, present); },
     [](Thread *t, const char *why) { of(t).trap(why); },
+    [](Thread *t, const Access &a) { of(t).access(*t, a); },
 };
 
 const Kernel *hostKernel(const std::string &name) {

@@ -74,3 +74,60 @@ extern "C" __global__ void scaled(const float *x, float *y, i64 n, double by) {
   if (i < n) y[i] = (float)by * x[i];
 }
 REGISTER_KERNEL(scaled)
+
+// Faults that only the checked build shows.
+
+// peek reads one element past the end, where the driver's rounding of sizes hides it.
+extern "C" __global__ void peek(const float *x, float *y, i64 n) { y[threadIdx.x] = x[threadIdx.x + (threadIdx.x == n - 1)]; }
+REGISTER_KERNEL(peek)
+
+extern "C" __global__ void wide(const float *x, float *y, i64 from) {
+  const float4 v = *(const float4 *)(x + from);
+  y[threadIdx.x] = v.x + v.w;
+}
+REGISTER_KERNEL(wide)
+
+extern "C" __global__ void sharedUnwritten(float *y) {
+  DYN_SHARED(float, all);
+  if (threadIdx.x != 5) all[threadIdx.x] = 1;
+  __syncthreads();
+  y[threadIdx.x] = all[threadIdx.x];
+}
+REGISTER_KERNEL(sharedUnwritten)
+
+extern "C" __global__ void sharedBeyond(float *y) {
+  DYN_SHARED(float, all);
+  all[threadIdx.x + 1] = 1;
+  y[threadIdx.x] = 1;
+}
+REGISTER_KERNEL(sharedBeyond)
+
+// colliding lets every block write the same elements.
+extern "C" __global__ void colliding(float *y) { y[threadIdx.x] = (float)blockIdx.x; }
+REGISTER_KERNEL(colliding)
+
+// shifting reads its neighbour's element in place: other threads may have written it.
+extern "C" __global__ void shifting(float *y, i64 n) {
+  const i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x;
+  if (i + 1 < n) y[i] = y[i + 1];
+}
+REGISTER_KERNEL(shifting)
+
+// total sums blocks' parts in the block that is last, found by an atomic: no fault.
+extern "C" __global__ void total(const float *x, float *parts, unsigned *done, float *y, i64 n) {
+  __shared__ bool last;
+  if (threadIdx.x == 0) {
+    float s = 0;
+    for (i64 i = blockIdx.x; i < n; i += gridDim.x) s += x[i];
+    parts[blockIdx.x] = s;
+    __threadfence();
+    last = atomicAdd(done, 1u) == gridDim.x - 1;
+  }
+  __syncthreads();
+  if (last && threadIdx.x == 0) {
+    float s = 0;
+    for (unsigned i = 0; i < gridDim.x; i++) s += parts[i];
+    *y = s;
+  }
+}
+REGISTER_KERNEL(total)

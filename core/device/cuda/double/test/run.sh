@@ -8,6 +8,9 @@ stale() { [ ! -e "$1" ] || [ -n "$(find "$here/.." "$out/libcuda.so.1" -newer "$
 if stale "$out/libtestkernels.so"; then
 	$cxx -std=c++17 -O2 -g1 -fPIC -shared -ffp-contract=off -Wall -Wextra -Wno-unknown-pragmas -I"$here/../include" \
 		-x c++ "$here/kernels.cu" "$here/../src/kernels.cpp" -o "$out/libtestkernels.so"
+	$cxx -std=c++17 -O2 -g1 -fPIC -c -ffp-contract=off -Wno-unknown-pragmas -I"$here/../include" -fsanitize=thread,alignment \
+		--param tsan-instrument-func-entry-exit=0 -x c++ "$here/kernels.cu" -o "$out/obj/checked-test.o"
+	$cxx -shared "$out/obj/checked-test.o" "$out/obj/kernels-checked.o" "$out/obj/checked.o" -o "$out/libtestkernels-checked.so"
 fi
 if stale "$out/tests"; then
 	for f in "$here"/*.cpp; do

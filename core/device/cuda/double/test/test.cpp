@@ -20,6 +20,13 @@ const char *const ptx = R"(
 .visible .entry divergentWarp(.param .u64 a) { ret; }
 .visible .entry racing(.param .u64 a) { ret; }
 .visible .entry scaled(.param .u64 a, .param .u64 b, .param .u64 c, .param .f64 d) { ret; }
+.visible .entry peek(.param .u64 a, .param .u64 b, .param .u64 c) { ret; }
+.visible .entry wide(.param .u64 a, .param .u64 b, .param .u64 c) { ret; }
+.visible .entry sharedUnwritten(.param .u64 a) { ret; }
+.visible .entry sharedBeyond(.param .u64 a) { ret; }
+.visible .entry colliding(.param .u64 a) { ret; }
+.visible .entry shifting(.param .u64 a, .param .u64 b) { ret; }
+.visible .entry total(.param .u64 a, .param .u64 b, .param .u64 c, .param .u64 d, .param .u64 e) { ret; }
 .visible .entry absent(.param .u64 a) { ret; }
 )";
 
