@@ -25,6 +25,19 @@ var multiprocessor = map[int]limits{
 	90: {2048, 32, 65536, 228 << 10, 1 << 10},
 }
 
+// small are architectures with fewer threads and less shared memory in a multiprocessor than those before or after.
+// __launch_bounds__ cannot tell them apart: there, what it asks for need not fit but for the registers.
+var small = map[int]bool{75: true, 86: true, 89: true}
+
+// sharedBlocks is how many blocks fit a multiprocessor by their static shared memory.
+func sharedBlocks(u use) int {
+	l := multiprocessor[u.sm]
+	if u.shared+l.reserved == 0 {
+		return l.blocks
+	}
+	return l.shared / (u.shared + l.reserved)
+}
+
 // resident is how many blocks of a kernel a multiprocessor holds at once, dynamic shared memory not counted.
 func resident(u use, threads int) int {
 	l := multiprocessor[u.sm]
@@ -34,10 +47,7 @@ func resident(u use, threads int) int {
 	if warp := (u.registers*32 + 255) / 256 * 256; warp > 0 {
 		blocks = min(blocks, l.registers/warp/warps)
 	}
-	if u.shared+l.reserved > 0 {
-		blocks = min(blocks, l.shared/(u.shared+l.reserved))
-	}
-	return blocks
+	return min(blocks, sharedBlocks(u))
 }
 
 // check says what is over budget.
@@ -63,8 +73,10 @@ func check(u use, e kernels.Entry) []string {
 		bad("no __launch_bounds__ in the committed PTX")
 		return wrong
 	}
-	// Fewer threads fit on some GPUs than on others; __launch_bounds__ cannot say that.
 	want := min(e.MinBlocks, multiprocessor[u.sm].threads/e.MaxThreads)
+	if small[u.sm] {
+		want = min(want, sharedBlocks(u))
+	}
 	if got := resident(u, e.MaxThreads); got < max(want, 1) {
 		bad("%d registers and %d bytes: %d blocks of %d threads fit, want %d", u.registers, u.shared, got, e.MaxThreads, max(want, 1))
 	}
