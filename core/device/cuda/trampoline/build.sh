@@ -1,7 +1,8 @@
 #!/bin/sh
 # build.sh OUT makes what gorgonia.org/cu is compiled and linked with: OUT/include/cuda.h, OUT/libcuda.a, and
 # OUT/go.mod: GOFLAGS=-modfile=OUT/go.mod (an absolute path) builds with them, every package but cu as without.
-# The headers are those of an installed toolkit, else fetched (a 1 MB wheel of PyPI, see tools/cuda/fetch).
+# The headers are those in TANDEM_CUDA_INCLUDE or of an installed toolkit, else fetched (a 1 MB wheel of PyPI, see
+# tools/cuda/fetch).
 # Exits with 3 and one sentence when there are none.
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
