@@ -46,6 +46,7 @@ func (l *Loss) Forecast(ctx context.Context, q clip.ForecastRequest) (out clip.F
 	}
 	parameters := int64(store.Layout.Total) * 4
 	out.Parts = []clip.MemoryPart{
+		{Name: "libraries", Bytes: now.Used},
 		{Name: "parameters", Bytes: parameters},
 		{Name: "gradients", Bytes: parameters},
 		{Name: "activations", Bytes: plan.Activations},

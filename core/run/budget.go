@@ -20,6 +20,10 @@ import (
 // allocates: about half a gigabyte.
 const driverBytes = 512 << 20
 
+// scratchBytes is what each process gets first of what is left: kernels work with memory that no plan knows
+// of.
+const scratchBytes = 512 << 20
+
 // onGPU says whether a part will compute on hardware with memory of its own.
 func onGPU(s *spec.Spec, role string) bool {
 	resolved, _ := devices.Resolve(deviceOf(s, role))
@@ -68,7 +72,7 @@ func (m *model) budgets(ctx context.Context, limits map[string]int) (map[string]
 	return share(s, known)
 }
 
-// share gives each part of a GPU what it needs at most, and of the rest in proportion. Where not all of that
+// share gives each part of a GPU what it needs at most, and of the rest some for scratch and then in proportion. Where not all of that
 // is there, each gets what it needs at least, and of the rest in proportion to what it lacks.
 func share(s *spec.Spec, needs map[string]clip.Forecast) (map[string]int64, error) {
 	byDevice := map[string][]string{}
@@ -92,7 +96,9 @@ func share(s *spec.Spec, needs map[string]clip.Forecast) (map[string]int64, erro
 			low := needs[role].Least
 			high := max(needs[role].Needed(), low)
 			if most <= budget {
-				limits[role] = high + portion(budget-most, high, most)
+				rest := budget - most
+				even := min(rest, int64(len(roles))*scratchBytes)
+				limits[role] = high + even/int64(len(roles)) + portion(rest-even, high, most)
 			} else {
 				limits[role] = low + portion(budget-least, high-low, most-least)
 			}

@@ -53,7 +53,7 @@ func TestAGPUIsSharedByNeed(t *testing.T) {
 		want   map[string]int64
 	}{
 		"room for all": {spec.Memory{Bytes: 90 * gib}, map[string]clip.Forecast{roleImage: forecast(20, 20, 90), roleText: forecast(5, 10, 95)},
-			map[string]int64{roleImage: 60 * gib, roleText: 30 * gib}},
+			map[string]int64{roleImage: 20*gib + scratchBytes + 2*(60*gib-2*scratchBytes)/3, roleText: 10*gib + scratchBytes + (60*gib-2*scratchBytes)/3}},
 		"not for captions at their longest": {spec.Memory{Share: .5}, map[string]clip.Forecast{roleImage: forecast(20, 20, 60), roleText: forecast(5, 20, 60)},
 			map[string]int64{roleImage: 20 * gib, roleText: 10 * gib}},
 		"a GPU each": {spec.Memory{Bytes: 30 * gib}, map[string]clip.Forecast{roleImage: forecast(20, 20, 90), roleText: elsewhere},

@@ -49,7 +49,7 @@ func (e *encoder) Forecast(ctx context.Context, q clip.ForecastRequest) (out cli
 	p := layouts(front.Params(), c.Optimizer.DecayEmbeddings)
 	programs := newPrograms(nil, p, front.network)
 	programs.compute(c.Compute)
-	fixed := e.fixedParts(p, c)
+	fixed := append(e.fixedParts(p, c), clip.MemoryPart{Name: "libraries", Bytes: now.Used})
 	most, err := programs.plan(programKey{training: true, batch: q.Batch, tokens: front.most(q.Batch)})
 	if err != nil {
 		return out, err

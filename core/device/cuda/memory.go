@@ -75,7 +75,7 @@ func (b *Backend) exhausted(bytes int64, what, why string) error {
 	m := b.DeviceMemory()
 	return fault.New(fault.Exhausted, "%s for %s do not fit: %s; this process uses %s (%s of it scratch), %s of %s are free",
 		mebi(bytes), what, why, mebi(m.Used), mebi(m.Scratch), mebi(m.Free), mebi(m.Total)).WithOp(b.ctx.Properties().String()).
-		WithHint("a smaller batch, or train.accumulate; nvidia-smi shows what else uses the GPU")
+		WithHint("a smaller train.micro_batch_size; nvidia-smi shows what else uses the GPU")
 }
 
 // mebi is bytes in MiB, rounded up.
