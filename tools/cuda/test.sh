@@ -18,8 +18,10 @@ sh core/device/cuda/double/build.sh bin/cuda/include/toolkit bin/cuda/double
 sh core/device/cuda/double/test/run.sh bin/cuda/include/toolkit bin/cuda/double
 double=$PWD/bin/cuda/double
 export LD_LIBRARY_PATH="$double${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" TANDEM_CUDA_DOUBLE="$double/libkernels.so"
+failed=
 # The go command does not see what is opened by dlopen: no cached results.
 $GO test "$tags" -count=1 -timeout 20m ./core/device/cuda/... ./core/device/devices ./core/graph ./core/tower/... ./core/lossnet/... \
-	./plugins/encoders/... ./plugins/losses/...
+	./plugins/encoders/... ./plugins/losses/... || failed=yes
 # Whole runs, of processes.
-$GO test "$tags" -count=1 -timeout 20m -run CUDA ./cmd/runner
+$GO test "$tags" -count=1 -timeout 20m -run CUDA ./cmd/runner || failed=yes
+[ -z "$failed" ]

@@ -94,6 +94,7 @@ static struct {
     int (*set_convolution)(void *, int, int, int, int, int, int, int, int);
     int (*set_math)(void *, int);
     choose *choose[3];
+    int (*need[3])(void *, void *, void *, void *, void *, int, size_t *);
     int (*forward)(void *, const void *, void *, const void *, void *, const void *, void *, int, void *, size_t,
                    const void *, void *, void *);
     int (*back_data)(void *, const void *, void *, const void *, void *, const void *, void *, int, void *, size_t,
@@ -121,6 +122,9 @@ static const struct entry dnn_entries[] = {
     {"cudnnGetConvolutionForwardAlgorithm_v7", &dnn.choose[0]},
     {"cudnnGetConvolutionBackwardDataAlgorithm_v7", &dnn.choose[1]},
     {"cudnnGetConvolutionBackwardFilterAlgorithm_v7", &dnn.choose[2]},
+    {"cudnnGetConvolutionForwardWorkspaceSize", &dnn.need[0]},
+    {"cudnnGetConvolutionBackwardDataWorkspaceSize", &dnn.need[1]},
+    {"cudnnGetConvolutionBackwardFilterWorkspaceSize", &dnn.need[2]},
     {"cudnnConvolutionForward", &dnn.forward},
     {"cudnnConvolutionBackwardData", &dnn.back_data},
     {"cudnnConvolutionBackwardFilter", &dnn.back_filter},
@@ -160,10 +164,19 @@ int tandem_conv_plan(uintptr_t handle, struct tandem_conv *c, size_t limit, int 
         const struct perf *p = &candidates[i];
         if (p->status || p->determinism != DETERMINISTIC || p->memory > limit) continue;
         if (c->math == FMA && p->math != FMA && p->math != DEFAULT) continue;
+        // The heuristics may name what the library then refuses; the size of its workspace is only told for
+        // what it does.
+        size_t bytes = p->memory;
+        s = CALL(dnn.set_math, c->conv, c->math == FMA ? FMA : p->math);
+        if (s) return s;
+        if (dnn.need[c->direction] &&
+            dnn.need[c->direction]((void *)handle, first, second, c->conv, result, p->algorithm, &bytes))
+            continue;
+        if (bytes > limit) continue;
         c->algorithm = p->algorithm;
-        c->workspace = p->memory;
+        c->workspace = bytes;
         *found = 1;
-        return CALL(dnn.set_math, c->conv, c->math == FMA ? FMA : p->math);
+        return 0;
     }
     return 0;
 }

@@ -5,7 +5,15 @@ package driver
 // #include "symbols.h"
 import "C"
 
-import "gorgonia.org/cu"
+import (
+	"bytes"
+	"errors"
+	"runtime"
+
+	"gorgonia.org/cu"
+
+	"tandem/core/fault"
+)
 
 // Module is compiled code on a device.
 type Module struct {
@@ -21,17 +29,21 @@ type Function struct {
 	name string
 }
 
-// Load compiles PTX text for the device. name is what errors call it.
+// Load compiles PTX text for the device. name is what errors call it; they come with what the driver's
+// compiler says.
 func (c *Context) Load(name, ptx string) (*Module, error) {
 	m := &Module{c: c, name: name}
-	err := c.do("cuModuleLoadData of "+name, func() (err error) {
-		m.m, err = cu.LoadData(ptx)
+	said := make([]byte, 8<<10)
+	err := c.do("cuModuleLoadDataEx of "+name, func() (err error) {
+		m.m, err = cu.LoadDataEx(ptx, &cu.JITErrorLogBuffer{Buffer: said})
 		return err
 	})
-	if err != nil {
-		return nil, err
+	runtime.KeepAlive(said) // cu hands its address to the driver as a number
+	if e := (*fault.Error)(nil); errors.As(err, &e) {
+		text, _, _ := bytes.Cut(said, []byte{0})
+		return nil, e.WithDetail(string(text))
 	}
-	return m, nil
+	return m, err
 }
 
 // Unload removes the code.

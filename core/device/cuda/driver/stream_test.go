@@ -121,7 +121,7 @@ func TestARefusedLaunchNamesTheLastOnes(t *testing.T) {
 }
 
 func TestAFaultOfAKernelIsToldWhenItIsWaitedFor(t *testing.T) {
-	double(t) // a GPU finds what leaves a page, the double what leaves an array
+	double(t)      // a GPU finds what leaves a page, the double what leaves an array
 	if !alone(t) { // it ends the context, which then frees nothing
 		return
 	}
