@@ -30,3 +30,22 @@ func WithBF16(kernel Kernel) Kernel {
 	}
 	return kernel
 }
+
+// RoundedBF16 are the arguments that a kernel rounds to bfloat16 before it uses them.
+func RoundedBF16(kernel Kernel) Places {
+	bf16 := false
+	switch k := kernel.(type) {
+	case MatMul:
+		bf16 = k.BF16
+	case ConvForward:
+		bf16 = k.BF16
+	case ConvBackData:
+		bf16 = k.BF16
+	case ConvBackWeights:
+		bf16 = k.BF16
+	}
+	if bf16 {
+		return At(0, 1)
+	}
+	return 0
+}

@@ -23,6 +23,7 @@ const (
 	Real DType = iota // float32 (float64 on the finite-difference backend)
 	U8
 	I32
+	Half // bfloat16 in two bytes, of backends that are a Halver
 )
 
 // Buffer is device memory: n elements of a dtype. Only the backend that made it can use it.
@@ -41,10 +42,10 @@ type Backend interface {
 	Free(Buffer)
 	// View is elements [off, off+n) of a buffer, sharing memory. It panics out of range.
 	View(b Buffer, off, n int) Buffer
-	// Write copies host values in: []float32 to Real, []uint8 to U8, []int32 to I32. It panics when
-	// type or length differ.
+	// Write copies host values in: []float32 to Real, []uint8 to U8, []int32 to I32, and where Alloc knows
+	// Half []uint16, the upper bits of float32, to it. It panics when type or length differ.
 	Write(dst Buffer, values any)
-	// Read copies a buffer out to a []float32, []uint8 or []int32 of the same length.
+	// Read copies a buffer out to a slice of the same length, of the type that Write takes.
 	Read(values any, src Buffer)
 	// Copy copies dst ← src of equal dtype and length.
 	Copy(dst, src Buffer)

@@ -26,14 +26,19 @@ func (d DType) String() string {
 		return "u8"
 	case I32:
 		return "i32"
+	case Half:
+		return "half"
 	}
 	return "unknown"
 }
 
 // Size is the bytes of one element when Real is float32.
 func (d DType) Size() int {
-	if d == U8 {
+	switch d {
+	case U8:
 		return 1
+	case Half:
+		return 2
 	}
 	return 4
 }
@@ -42,7 +47,11 @@ func (d DType) Size() int {
 // one, a period that does not divide, a window larger than its input) is fault.Invalid.
 func Signature(k Kernel) ([]Arg, error) {
 	s := &signature{kernel: k}
-	s.describe(k)
+	if h, ok := k.(Halved); ok {
+		s.halved(h)
+	} else {
+		s.describe(k)
+	}
 	if s.err != nil {
 		return nil, s.err
 	}

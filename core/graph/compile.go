@@ -32,6 +32,8 @@ type CompileOptions struct {
 	Profile func(Event)
 	// NoReuse gives every value memory of its own: to check the planner.
 	NoReuse bool
+	// NoHalf keeps what products in bfloat16 alone read as Real: to check that the bits are the same.
+	NoHalf bool
 }
 
 // Event is one kernel's run, for a profile.
@@ -125,6 +127,9 @@ func translate(g *Graph, backend device.Backend, options CompileOptions) (*Progr
 	l, err := g.lower(forward, backward, slices.Concat(keep, roots))
 	if err != nil {
 		return nil, nil, err
+	}
+	if b, ok := backend.(device.Halver); ok && !options.NoHalf {
+		l.halve(b)
 	}
 	p := &Program{backend: backend, workspace: options.Workspace, profile: options.Profile, params: options.Params.Values,
 		grads: options.Params.Grads, states: options.States.Values, inputs: map[string]*storage{}}

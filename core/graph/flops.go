@@ -27,7 +27,7 @@ func flops(k device.Kernel) float64 {
 	at := func(k device.AttentionAt) device.Attention {
 		return spans(device.Attention{B: k.B, Tq: 1, Tk: k.T, Heads: k.Heads, HeadDim: k.HeadDim, Causal: k.Causal, Rows: k.Rows})
 	}
-	switch k := k.(type) {
+	switch k := device.Unhalved(k).(type) {
 	case device.MatMul:
 		return 2 * float64(k.Batch) * float64(k.M) * float64(k.N) * float64(k.K)
 	case device.Attention:

@@ -35,7 +35,7 @@ func (p *Program) NewInstance() (*Instance, error) {
 		}
 	}
 	for _, s := range p.activations {
-		i.buffers[s] = p.backend.View(i.buffer, s.off, s.size)
+		i.buffers[s] = p.view(i.buffer, s)
 	}
 	for _, s := range p.own {
 		b, err := p.backend.Alloc(s.dtype, s.size)
@@ -143,7 +143,7 @@ func (i *Instance) of(s *storage) device.Buffer {
 	if b := i.buffers[root]; b != nil {
 		return b
 	}
-	return i.prog.backend.View(i.prog.workspace.buffer, root.off, root.size)
+	return i.prog.view(i.prog.workspace.buffer, root)
 }
 
 // SetInput copies host values into an input: []float32, []uint8 or []int32 of its size. It panics

@@ -41,6 +41,14 @@ const (
 	inBackward        // the workspace, within one Backward
 )
 
+// room is its size in elements of Real.
+func (s *storage) room() int {
+	if s.dtype == device.Half {
+		return device.HalfRoom(s.size)
+	}
+	return s.size
+}
+
 func (s *storage) root() *storage {
 	for s.into != nil {
 		s = s.into

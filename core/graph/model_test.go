@@ -28,7 +28,10 @@ func block(g *Graph, x *Node, width, heads int, causal bool) *Node {
 
 // textTower is a causal transformer on tokens: embedding, positions, blocks, the last token, projection.
 func textTower(training bool, batch, tokens, vocab, width, layers, heads int) (g *Graph, out *Node) {
-	g = New(Options{Training: training})
+	return textTowerIn(New(Options{Training: training}), batch, tokens, vocab, width, layers, heads)
+}
+
+func textTowerIn(g *Graph, batch, tokens, vocab, width, layers, heads int) (*Graph, *Node) {
 	x := Gather(g.Param("token_embedding.weight", vocab, width), g.Input("ids", device.I32, batch, tokens))
 	x = Add(x, g.Param("positional_embedding", tokens, width))
 	for i := range layers {
@@ -45,7 +48,10 @@ func textTower(training bool, batch, tokens, vocab, width, layers, heads int) (g
 // bottleneck is a small residual network on pictures: normalise, convolution, one bottleneck with a
 // downsampling shortcut, pooling.
 func bottleneck(training bool, batch int) (g *Graph, out *Node) {
-	g = New(Options{Training: training})
+	return bottleneckIn(New(Options{Training: training}), batch)
+}
+
+func bottleneckIn(g *Graph, batch int) (*Graph, *Node) {
 	norm := func(name string, x *Node, act device.Activation) *Node {
 		defer g.Scope(name)()
 		c := x.Dim(-1)

@@ -97,7 +97,7 @@ func (l *lowering) reuse() {
 }
 
 func (l *lowering) canTake(st *step, i int, in, out *storage) bool {
-	if out.place != inForward && out.place != inBackward || in.place != out.place || in.size != out.size {
+	if out.place != inForward && out.place != inBackward || in.place != out.place || in.size != out.size || in.dtype != out.dtype {
 		return false
 	}
 	if in.grad != nil || out.grad != nil || in.root().grad != nil || in.root().last != i {
@@ -124,7 +124,7 @@ func pack(storages []*storage, reuse bool) (whole, plain int) {
 		return 0
 	}
 	slices.SortStableFunc(order, func(a, b *storage) int {
-		return cmp.Or(cmp.Compare(late(a), late(b)), cmp.Compare(b.size, a.size), cmp.Compare(a.def, b.def))
+		return cmp.Or(cmp.Compare(late(a), late(b)), cmp.Compare(b.room(), a.room()), cmp.Compare(a.def, b.def))
 	})
 	var placed []*storage // by offset
 	for _, s := range order {
@@ -133,13 +133,13 @@ func pack(storages []*storage, reuse bool) (whole, plain int) {
 			if reuse && (p.last < s.def || s.last < p.def) {
 				continue
 			}
-			if off+aligned(s.size) <= p.off {
+			if off+aligned(s.room()) <= p.off {
 				break
 			}
-			off = max(off, p.off+aligned(p.size))
+			off = max(off, p.off+aligned(p.room()))
 		}
 		s.off = off
-		whole = max(whole, off+aligned(s.size))
+		whole = max(whole, off+aligned(s.room()))
 		if s.grad == nil {
 			plain = whole
 		}
@@ -166,7 +166,7 @@ func line(storages []*storage) int {
 	total := 0
 	for _, s := range storages {
 		s.off = total
-		total += aligned(s.size)
+		total += aligned(s.room())
 	}
 	return total
 }

@@ -76,7 +76,7 @@ func (p *Program) plan(l *lowering, d *gradients, options CompileOptions) error 
 	var sums [2]int64
 	for i, list := range [][]*storage{forward, backward} {
 		for _, s := range list {
-			sums[i] += int64(aligned(s.size)) * 4
+			sums[i] += int64(aligned(s.room())) * 4
 		}
 	}
 	p.memory.Unshared = max(sums[0], sums[1])
@@ -180,6 +180,14 @@ func (p *Program) prepare(l *lowering) error {
 	return nil
 }
 
+// view is the memory of a storage in the buffer that holds it.
+func (p *Program) view(b device.Buffer, s *storage) device.Buffer {
+	if s.dtype == device.Half {
+		return p.backend.(device.Halver).HalfView(b, s.off, s.size)
+	}
+	return p.backend.View(b, s.off, s.size)
+}
+
 func (p *Program) flat(place place) device.Buffer {
 	switch place {
 	case inParams:
@@ -216,7 +224,7 @@ func (p *Program) exec(key execKey) (device.Exec, error) {
 func weights(st *step) *storage {
 	for _, s := range st.inputs() {
 		if s != nil && s.place == inParams {
-			switch st.kernel.(type) {
+			switch device.Unhalved(st.kernel).(type) {
 			case device.MatMul, device.ConvForward, device.ConvBackData:
 				return s
 			}

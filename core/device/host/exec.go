@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/core/device"
+	"tandem/core/fault"
 )
 
 // args are the buffers of one Run, in the kernel's order; absent ones are nil.
@@ -65,6 +66,9 @@ func (b *Backend[T]) Prepare(k device.Kernel) (device.Exec, error) {
 	want, err := device.Signature(k)
 	if err != nil {
 		return nil, err
+	}
+	if _, ok := k.(device.Halved); ok {
+		return nil, fault.New(fault.Unavailable, "host: no kernels on half")
 	}
 	return &exec[T]{backend: b, kernel: k, want: want, bound: make(args[T], len(want)), run: b.runner(k)}, nil
 }

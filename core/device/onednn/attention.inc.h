@@ -54,10 +54,11 @@ static head head_at(td_exec *e, int first, long item) {
 	return (head){F(first) + row * w + h, F(first + 1) + b * tk * w + h, F(first + 2) + b * tk * w + h, w, row, tq, tk};
 }
 
-// clear_tail clears what is beyond the last sequence in rows of width floats, where lengths differ.
-static void clear_tail(td_exec *e, float *rows, long width) {
+// clear_tail clears what is beyond the last sequence in rows of width numbers, where lengths differ.
+static void clear_tail(td_exec *e, int arg, long width) {
+	long bytes = width * (td_half_arg(e->n, arg) ? 2 : 4);
 	if (e->n[8])
-		memset(rows + I(1)[e->n[0]] * width, 0, (e->n[8] - I(1)[e->n[0]]) * width * sizeof(float));
+		memset((char *)e->arg[arg] + I(1)[e->n[0]] * bytes, 0, (e->n[8] - I(1)[e->n[0]]) * bytes);
 }
 
 // Long causal attention is done in bands of rows, each with only the keys that its last row sees.
@@ -106,27 +107,30 @@ static void probabilities(td_exec *e, head h, const float *kt, float *p, long kp
 
 static void attention_range(td_exec *e, int part, long lo, long hi) {
 	long heads = e->n[3], d = e->n[4], causal = e->n[5], w = heads * d, dp = td_round(d);
+	int to_arg = e->n[8] ? 2 : e->n[6] ? 1 : 3, half = td_half_arg(e->n, to_arg);
 	for (long item = lo; item < hi; item++) {
 		head h = head_at(e, 0, item);
-		long tq = h.tq, tk = h.tk, kp = td_round(tk);
+		long tq = h.tq, tk = h.tk, kp = td_round(tk), at = h.row * w + item % heads * d, ldv;
 		float *kt = e->tmp + part * e->n[7], *p = kt + d * kp, *vp = p + tq * kp, *op = vp + tk * dp;
-		float *out = F(e->n[8] ? 2 : e->n[6] ? 1 : 3) + h.row * w + item % heads * d;
-		long ldv;
+		float *out = F(to_arg) + at; // unless half
 		place to;
 		flip(h.k, h.stride, tk, d, kt, kp);
 		probabilities(e, h, kt, p, kp);
 		const float *v = operand(h.v, h.stride, tk, d, vp, dp, &ldv);
 		long nd = (d + VL - 1) / VL * VL, band = band_of(e, tq);
-		to = target(out, w, d, op, dp);
+		to = half ? (place){op, dp} : target(out, w, d, op, dp);
 		for (long i = 0; i < tq; i += band) {
 			long m = tq - i < band ? tq - i : band;
 			product(m, nd, causal ? i + m : tk, p + i * kp, kp, 1, v, ldv, to.at + i * to.ld, to.ld, 1);
 		}
-		deliver(to, out, w, tq, d);
+		if (!half)
+			deliver(to, out, w, tq, d);
+		for (long i = 0; half && i < tq; i++)
+			to_half(H(to_arg) + at + i * w, op + i * dp, d);
 	}
 }
 static void attention(td_exec *e) {
-	clear_tail(e, F(2), e->n[3] * e->n[4]);
+	clear_tail(e, 2, e->n[3] * e->n[4]);
 	split(e, e->n[0] * e->n[3], e->n[1] * e->n[2] * e->n[4] / 4, 1, attention_range);
 }
 
@@ -191,6 +195,6 @@ static void attention_back_range(td_exec *e, int part, long lo, long hi) {
 	}
 }
 static void attention_back(td_exec *e) {
-	clear_tail(e, F(3), 3 * e->n[3] * e->n[4]);
+	clear_tail(e, 3, 3 * e->n[3] * e->n[4]);
 	split(e, e->n[0] * e->n[3], e->n[1] * e->n[2] * e->n[4] / 2, 1, attention_back_range);
 }

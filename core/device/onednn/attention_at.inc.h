@@ -45,6 +45,7 @@ static void weigh(td_exec *e, query u, float *p, float scale) {
 static void attention_at_range(td_exec *e, int part, long lo, long hi) {
 	long d = e->n[3], w = e->n[2] * d;
 	float *p = e->tmp + part * e->n[5], scale = (float)(1 / sqrt((double)d));
+	int to = e->n[6] ? 3 : 2, half = td_half_arg(e->n, to);
 	for (long item = lo; item < hi; item++) {
 		query u = query_at(e, 0, item);
 		weigh(e, u, p, scale);
@@ -53,7 +54,12 @@ static void attention_at_range(td_exec *e, int part, long lo, long hi) {
 			vec s = {0};
 			for (long j = 0; j < u.keys; j++)
 				s += p[j] * load(u.first + j * 3 * w + 2 * w + i, m);
-			store(F(e->n[6] ? 3 : 2) + item * d + i, m, s);
+			float row[VL];
+			*(vec *)row = s;
+			if (half)
+				to_half(H(to) + item * d + i, row, m);
+			else
+				store(F(to) + item * d + i, m, s);
 		}
 	}
 }

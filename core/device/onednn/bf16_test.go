@@ -3,6 +3,7 @@
 package onednn
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,5 +45,20 @@ func TestBF16CopiesFollowTheirMemory(t *testing.T) {
 	for _, isa := range []string{"avx512", "avx2"} {
 		t.Setenv("TANDEM_ISA", isa)
 		devicetest.CopiesInBF16(t, open(t, 2))
+	}
+}
+
+func TestHalfArgumentsGiveTheBitsOfRealOnes(t *testing.T) {
+	for _, isa := range []string{"avx512", "avx2", "generic"} {
+		t.Setenv("TANDEM_ISA", isa)
+		b := open(t, 3)
+		t.Run(b.Name(), func(t *testing.T) {
+			trials := slices.Concat(devicetest.Trials(), devicetest.Random(2, 600))
+			for i := range trials {
+				trials[i].Kernel = device.WithBF16(trials[i].Kernel)
+			}
+			devicetest.Halves(t, b, trials, device.LayerNorm{}, device.Patchify{}, device.Attention{}, device.AttentionAt{},
+				device.MatMul{}, device.ConvForward{}, device.ConvBackData{}, device.ConvBackWeights{})
+		})
 	}
 }

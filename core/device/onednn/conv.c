@@ -23,9 +23,9 @@ static void run_conv_back_weights(td_exec *e) {
 	dn *d = e->dn;
 	prim *p = &d->main;
 	// The gradient is in slot 0, where the data gradient looks for it next.
-	td_at(p, 0, td_cast(be, 1, d->kind, e->arg[0], d->nb));
+	td_at(p, 0, td_operand(be, d, 1, d->half_b, e->arg[0], d->nb));
 	td_at(p, 1, d->has_reorder ? (uintptr_t)be->reorder : e->arg[2]);
-	td_at(p, 2, td_cast(be, 0, d->kind, e->arg[1], d->na));
+	td_at(p, 2, td_operand(be, d, 0, d->half_a, e->arg[1], d->na));
 	td_at(p, p->n - 1, (uintptr_t)be->scratch);
 	td_execute(be, p);
 	if (d->has_reorder)
@@ -50,6 +50,8 @@ static int build(td_backend *be, dn *d, int kind, const long *n, int half) {
 	md fany = td_md_tag(type, 4, wdims, dnnl_format_tag_any);
 	d->user = td_md_tag(dnnl_f32, 4, wdims, dnnl_oihw);
 	d->kind = half;
+	d->half_a = td_half_arg(n, kind == 0 ? 0 : 1);
+	d->half_b = kind == 2 && td_half_arg(n, 0);
 	long nx = n[CB] * n[CI] * n[CH] * n[CW], ny = n[CB] * n[CO] * oh * ow;
 	d->na = kind == 0 ? nx : ny;
 	d->nb = kind == 2 ? nx : n[CO] * n[CI] * n[CKH] * n[CKW];
@@ -88,8 +90,7 @@ static int build(td_backend *be, dn *d, int kind, const long *n, int half) {
 						 {DNNL_ARG_SRC, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_DST}};
 		ok = td_prim_arg(be, &d->main, ids[kind][0], kind == 1 ? y : x) == 0 && td_prim_arg(be, &d->main, ids[kind][1], w) == 1 &&
 			 td_prim_arg(be, &d->main, ids[kind][2], kind == 1 ? x : y) == 2 && td_prim_finish(be, &d->main, use) &&
-			 td_set_weights(be, d, w, kind == 2) && td_half_room(be, 0, half, d->na) &&
-			 td_half_room(be, 1, kind != 2 && d->has_reorder ? TD_EXACT : half, d->nb);
+			 td_set_weights(be, d, w, kind == 2) && td_operands(be, d, kind != 2 && d->has_reorder);
 	}
 	if (forward)
 		dnnl_primitive_desc_destroy(forward);

@@ -70,7 +70,22 @@ static void epilogue_range(td_exec *e, int part, long lo, long hi) {
 		finish_row(n, F(0) + r * n, (float)e->s[0], F(1), (int)e->n[2], e->arg[4] ? F(4) + r * n : 0, (int)e->n[3],
 			e->arg[2] ? F(2) + r * n : 0, F(3) + r * n);
 }
-static void epilogue(td_exec *e) { split(e, e->n[0], 5 * e->n[1], 1, epilogue_range); }
+// epilogue_half_range is the same for a y of bfloat16, by way of the first cache.
+static void epilogue_half_range(td_exec *e, int part, long lo, long hi) {
+	(void)part;
+	long n = e->n[1];
+	float y[CHUNK];
+	for (long r = lo; r < hi; r++)
+		for (long j = 0; j < n; j += CHUNK) {
+			long m = n - j < CHUNK ? n - j : CHUNK, at = r * n + j;
+			finish_row(m, F(0) + at, (float)e->s[0], e->arg[1] ? F(1) + j : 0, (int)e->n[2], e->arg[4] ? F(4) + at : 0,
+				(int)e->n[3], e->arg[2] ? F(2) + at : 0, y);
+			to_half(H(3) + at, y, m);
+		}
+}
+static void epilogue(td_exec *e) {
+	split(e, e->n[0], 5 * e->n[1], 1, td_half_arg(e->n, 3) ? epilogue_half_range : epilogue_range);
+}
 
 // binary: n is N, Period, operator.
 static void binary_range(td_exec *e, int part, long lo, long hi) {
@@ -213,12 +228,7 @@ static void lion(td_exec *e) {
 	e->be->generation++;
 }
 
-// bf16 is a float's bits with the nearest bfloat16 in the upper half, ties to even; NaN stays NaN.
-static inline uint32_t bf16(uint32_t u) {
-	uint32_t rounded = u + 0x7fff + (u >> 16 & 1), quiet = u | 0x400000;
-	return (u & 0x7fffffff) > 0x7f800000 ? quiet : rounded;
-}
-
 FLAT(to_bf16, 2, const uint32_t *x = (const uint32_t *)e->arg[0]; uint16_t *y = (uint16_t *)e->arg[1], y[i] = bf16(x[i]) >> 16)
+FLAT(from_bf16, 2, const uint16_t *x = (const uint16_t *)e->arg[0]; uint32_t *y = (uint32_t *)e->arg[1], y[i] = (uint32_t)x[i] << 16)
 FLAT(round_bf16, 2, const uint32_t *x = (const uint32_t *)e->arg[0]; uint32_t *y = (uint32_t *)e->arg[1],
 	y[i] = bf16(x[i]) & 0xffff0000)

@@ -95,7 +95,13 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 	var e *C.td_exec
 	text := (*C.char)(C.td_alloc(256))
 	defer C.td_free(unsafe.Pointer(text), 256)
-	switch k := k.(type) {
+	if h, ok := k.(device.Halved); ok {
+		if h.In&^b.Halves(h.Kernel) != 0 {
+			return nil, fault.New(fault.Unavailable, "onednn: no kernel %T with half arguments %b", h.Kernel, h.In)
+		}
+		n[C.TD_HALF] = C.long(h.In)
+	}
+	switch k := device.Unhalved(k).(type) {
 	case device.MatMul:
 		fill(n[:], k.Batch, k.M, k.N, k.K, bit(k.TransA), bit(k.TransB), bit(k.Bias), combine(k), int(k.Act),
 			bit(k.Slope), bit(k.Weights), bit(k.BF16))

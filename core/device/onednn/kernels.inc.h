@@ -72,6 +72,7 @@ static void split(td_exec *e, long n, long cost, long step, range f) {
 }
 
 #define F(i) ((float *)e->arg[i])
+#define H(i) ((uint16_t *)e->arg[i])
 #define I(i) ((const int32_t *)e->arg[i])
 #define SIMD _Pragma("omp simd")
 
@@ -83,6 +84,8 @@ static void split(td_exec *e, long n, long cost, long step, range f) {
 		SIMD for (long i = lo; i < hi; i++) { body; } \
 	} \
 	static void name(td_exec *e) { split(e, e->n[0], cost, 16, name##_range); }
+
+enum { CHUNK = 256 }; // floats that a kernel computes before it writes them as bfloat16
 
 #include "elementwise.inc.h"
 #include "rows.inc.h"

@@ -1,22 +1,28 @@
 // Kernels over pictures and feature maps; part of kernels.inc.h.
 
 // patchify: n is rows of patches B·H/P, C, P, W. One item is a row of patches.
-static void patchify_range(td_exec *e, int part, long lo, long hi) {
-	(void)part;
-	long c = e->n[1], p = e->n[2], w = e->n[3];
-	for (long r = lo; r < hi; r++) {
-		const float *x = F(0) + r * p * w * c;
-		float *out = F(1) + r * p * w * c;
-		for (long g = 0; g < w / p; g++)
-			for (long k = 0; k < c; k++)
-				for (long y = 0; y < p; y++) {
-					const float *from = x + (y * w + g * p) * c + k;
-					for (long i = 0; i < p; i++)
-						*out++ = from[i * c];
-				}
+#define PATCHIFY(name, type, written) \
+	static void name(td_exec *e, int part, long lo, long hi) { \
+		(void)part; \
+		long c = e->n[1], p = e->n[2], w = e->n[3]; \
+		for (long r = lo; r < hi; r++) { \
+			const float *x = F(0) + r * p * w * c; \
+			type *out = (type *)e->arg[1] + r * p * w * c; \
+			for (long g = 0; g < w / p; g++) \
+				for (long k = 0; k < c; k++) \
+					for (long y = 0; y < p; y++) { \
+						const float *from = x + (y * w + g * p) * c + k; \
+						for (long i = 0; i < p; i++) \
+							*out++ = written(from[i * c]); \
+					} \
+		} \
 	}
+static inline uint16_t half_of(float x) { return bf16((uint32_t)float_bits(x)) >> 16; }
+PATCHIFY(patchify_range, float, )
+PATCHIFY(patchify_half_range, uint16_t, half_of)
+static void patchify(td_exec *e) {
+	split(e, e->n[0], 4 * e->n[1] * e->n[2] * e->n[3], 1, td_half_arg(e->n, 1) ? patchify_half_range : patchify_range);
 }
-static void patchify(td_exec *e) { split(e, e->n[0], 4 * e->n[1] * e->n[2] * e->n[3], 1, patchify_range); }
 
 // Pools: n is rows of output B·OH, B, H, W, C, Size, Stride, Pad, OH, OW.
 #define POOL_SIZES \

@@ -101,6 +101,17 @@ static inline float fsoftplus(float x) {
 	return (x > 0.f ? x : 0.f) + (e != e ? e : l);
 }
 
+// bf16 is a float's bits with the nearest bfloat16 in the upper half, ties to even; NaN stays NaN.
+static inline uint32_t bf16(uint32_t u) {
+	uint32_t rounded = u + 0x7fff + (u >> 16 & 1), quiet = u | 0x400000;
+	return (u & 0x7fffffff) > 0x7f800000 ? quiet : rounded;
+}
+
+// to_half writes n floats as bfloat16.
+static inline void to_half(uint16_t *restrict y, const float *restrict x, long n) {
+	_Pragma("omp simd") for (long i = 0; i < n; i++) y[i] = (uint16_t)(bf16((uint32_t)float_bits(x[i])) >> 16);
+}
+
 // vec is a register of floats, at any address.
 typedef float vec __attribute__((vector_size(4 * VL), aligned(4), may_alias));
 

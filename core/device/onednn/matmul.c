@@ -46,6 +46,8 @@ static int build(td_backend *be, dn *d, const long *n, int kind, int bias, int a
 	// What is packed comes in float32: the move makes it bfloat16.
 	d->user = matrix(packed ? dnnl_f32 : type, n, n[K], n[N], n[TB]);
 	d->kind = kind;
+	d->half_a = td_half_arg(n, 0);
+	d->half_b = td_half_arg(n, 1);
 	d->na = n[BATCH] * n[M] * n[K];
 	d->nb = n[BATCH] * n[K] * n[N];
 	if (n[BATCH] == 1) {
@@ -91,7 +93,7 @@ static int build(td_backend *be, dn *d, const long *n, int kind, int bias, int a
 		if (ok && combine)
 			ok = (d->residual = td_prim_arg(be, p, DNNL_ARG_ATTR_MULTIPLE_POST_OP(count) | DNNL_ARG_SRC_1, c)) > 0;
 		ok = ok && td_prim_finish(be, p, pd) && td_set_weights(be, d, td_query(pd, dnnl_query_weights_md), 0) &&
-			 td_half_room(be, 0, kind, d->na) && td_half_room(be, 1, d->has_reorder ? TD_EXACT : kind, d->nb);
+			 td_operands(be, d, d->has_reorder);
 	}
 	if (pd)
 		dnnl_primitive_desc_destroy(pd);
@@ -120,7 +122,7 @@ void td_run_matmul(td_exec *e) {
 	td_backend *be = e->be;
 	matmul *m = e->dn;
 	uintptr_t bias = e->n[BIAS] ? e->arg[2] : 0, residual = e->n[COMBINE] ? e->arg[3] : 0;
-	uintptr_t c = e->arg[4], slope = e->n[SLOPE] ? e->arg[5] : 0;
+	uintptr_t c = e->arg[4], slope = e->n[SLOPE] ? e->arg[5] : 0, product = slope ? slope : c;
 	if (m->own) {
 		td_exec *own = m->own;
 		own->arg[0] = e->arg[0];
@@ -134,17 +136,17 @@ void td_run_matmul(td_exec *e) {
 		return;
 	}
 	if (m->fused.ready && e->s[0] == 1) {
-		td_run_dn(be, &m->fused, e->arg[0], e->arg[1], e->n[WEIGHTS], slope ? slope : c, bias, residual);
+		td_run_dn(be, &m->fused, e->arg[0], e->arg[1], e->n[WEIGHTS], product, bias, residual);
 		if (m->stops)
-			epilogue(m->epilogue, slope ? slope : c, 0, residual, c, slope, 1);
+			epilogue(m->epilogue, product, 0, residual, c, slope, 1);
 		return;
 	}
 	if (!m->plain.ready && !build(be, &m->plain, e->n, m->kind, 0, 0, 0)) {
 		fprintf(stderr, "onednn: no memory for a matrix product\n");
 		abort();
 	}
-	td_run_dn(be, &m->plain, e->arg[0], e->arg[1], e->n[WEIGHTS], c, 0, 0);
-	epilogue(m->epilogue, c, bias, residual, c, slope, e->s[0]);
+	td_run_dn(be, &m->plain, e->arg[0], e->arg[1], e->n[WEIGHTS], product, 0, 0);
+	epilogue(m->epilogue, product, bias, residual, c, slope, e->s[0]);
 }
 
 // small says whether the kernel of matmul.inc.h is faster.
@@ -198,7 +200,8 @@ td_exec *td_new_matmul(td_backend *be, const long *n, char *err, int len) {
 		td_release(e);
 		return NULL;
 	}
-	long rest[TD_INTS] = {n[BATCH] * n[M], n[N], n[ACT], n[COMBINE]};
+	// C may be bfloat16 with Slope alone: there the product has float32 memory to be written to.
+	long rest[TD_INTS] = {n[BATCH] * n[M], n[N], n[ACT], n[COMBINE], [TD_HALF] = td_half_arg(n, 4) << 3};
 	if (!(m->epilogue = td_new(be, td_epilogue, rest, (double[TD_FLOATS]){0}, 0))) {
 		td_release(e);
 		return NULL;

@@ -70,7 +70,7 @@ func (b *Backend) Name() string {
 // Alloc gives zeroed memory, aligned to 64 bytes and from 2 MiB on to huge pages. fault.Exhausted
 // when the system has none.
 func (b *Backend) Alloc(dtype device.DType, n int) (device.Buffer, error) {
-	if n < 0 || dtype > device.I32 {
+	if n < 0 || dtype > device.Half {
 		return nil, fault.New(fault.Invalid, "cannot allocate %d elements of dtype %d", n, dtype)
 	}
 	buf := &buffer{n: n, dtype: dtype}
@@ -131,6 +131,8 @@ func (b *Backend) Write(dst device.Buffer, values any) {
 		copy(slice[uint8](buf, device.U8, len(v)), v)
 	case []int32:
 		copy(slice[int32](buf, device.I32, len(v)), v)
+	case []uint16:
+		copy(slice[uint16](buf, device.Half, len(v)), v)
 	default:
 		panic(fmt.Sprintf("device/onednn: cannot write %T", values))
 	}
@@ -147,6 +149,8 @@ func (b *Backend) Read(values any, src device.Buffer) {
 		copy(v, slice[uint8](buf, device.U8, len(v)))
 	case []int32:
 		copy(v, slice[int32](buf, device.I32, len(v)))
+	case []uint16:
+		copy(v, slice[uint16](buf, device.Half, len(v)))
 	default:
 		panic(fmt.Sprintf("device/onednn: cannot read into %T", values))
 	}

@@ -232,10 +232,10 @@ int td_half_room(td_backend *be, int slot, int kind, long n) {
 	return grow(&h->data, &h->size, n * (kind == TD_BF16 ? 2 : 4));
 }
 
-// cast runs a kernel that rounds n floats.
+// cast runs a kernel that rounds or widens n numbers.
 static void cast(td_backend *be, int kind, uintptr_t from, void *to, long n) {
 	td_exec e = {.be = be, .arg = {from, (uintptr_t)to}, .n = {n}};
-	be->ops[kind == TD_BF16 ? td_to_bf16 : td_round_bf16](&e);
+	be->ops[kind == TD_BF16 ? td_to_bf16 : kind == TD_WIDENED ? td_from_bf16 : td_round_bf16](&e);
 }
 
 uintptr_t td_cast(td_backend *be, int slot, int kind, uintptr_t from, long n) {
@@ -251,6 +251,21 @@ uintptr_t td_cast(td_backend *be, int slot, int kind, uintptr_t from, long n) {
 	return (uintptr_t)h->data;
 }
 
+static int operand_kind(dn *d, int half) {
+	if (!half)
+		return d->kind;
+	return d->kind == TD_BF16 ? TD_EXACT : TD_WIDENED;
+}
+
+int td_operands(td_backend *be, dn *d, int moved) {
+	int right = moved && !d->half_b ? TD_EXACT : operand_kind(d, d->half_b);
+	return td_half_room(be, 0, operand_kind(d, d->half_a), d->na) && td_half_room(be, 1, right, d->nb);
+}
+
+uintptr_t td_operand(td_backend *be, dn *d, int slot, int half, uintptr_t from, long n) {
+	return td_cast(be, slot, operand_kind(d, half), from, n);
+}
+
 // pack moves weights into the primitive's layout.
 static void pack(td_backend *be, dn *d, uintptr_t from, void *to) {
 	td_run_reorder(be, &d->reorder, from, (uintptr_t)to);
@@ -260,8 +275,10 @@ static void pack(td_backend *be, dn *d, uintptr_t from, void *to) {
 
 // weights gives the address of the weights in the primitive's layout.
 static uintptr_t weights(td_backend *be, dn *d, uintptr_t from, int parameter) {
+	if (d->half_b || !d->has_reorder)
+		from = td_operand(be, d, 1, d->half_b, from, d->nb);
 	if (!d->has_reorder)
-		return td_cast(be, 1, d->kind, from, d->nb);
+		return from;
 	td_pack *p = NULL;
 	if (parameter) {
 		count(be);
@@ -306,7 +323,7 @@ void td_dn_free(dn *d) {
 void td_run_dn(td_backend *be, dn *d, uintptr_t a, uintptr_t b, int parameter, uintptr_t c, uintptr_t bias, uintptr_t residual) {
 	prim *p = &d->main;
 	uintptr_t w = weights(be, d, b, parameter);
-	td_at(p, 0, td_cast(be, 0, d->kind, a, d->na));
+	td_at(p, 0, td_operand(be, d, 0, d->half_a, a, d->na));
 	td_at(p, 1, w);
 	td_at(p, 2, c);
 	if (d->bias)

@@ -41,7 +41,8 @@ dnnl_primitive_attr_t td_attr(void);
 
 // How a product takes its operands: as they are, as bfloat16, or as float32 rounded to bfloat16 where
 // the processor or oneDNN has no such product.
-enum { TD_EXACT, TD_BF16, TD_ROUNDED };
+// TD_WIDENED is no kind of product: an operand that is bfloat16 in memory, made float32.
+enum { TD_EXACT, TD_BF16, TD_ROUNDED, TD_WIDENED };
 
 static inline dnnl_data_type_t td_type(int kind) { return kind == TD_BF16 ? dnnl_bf16 : dnnl_f32; }
 
@@ -58,9 +59,15 @@ typedef struct {
 	td_pack *pack;
 	uint64_t pack_id;
 	int kind;
+	int half_a, half_b; // argument 0 and the weights are bfloat16 in memory
 	long na, nb;        // elements of argument 0 and of the weights
 	int bias, residual; // indices of their memory in main, 0 where absent
 } dn;
+
+// td_operands makes room for what td_operand gives of d's operands; moved: float32 weights need none.
+int td_operands(td_backend *be, dn *d, int moved);
+// td_operand gives the address of an operand as d's kind says; half: it is bfloat16 in memory.
+uintptr_t td_operand(td_backend *be, dn *d, int slot, int half, uintptr_t from, long n);
 
 // td_set_weights compares the layout that the primitive wants with user, the one that the weights
 // have, and prepares the move; back moves out of the primitive's layout.

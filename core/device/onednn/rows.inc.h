@@ -95,7 +95,24 @@ static void layer_norm_range(td_exec *e, int part, long lo, long hi) {
 		SIMD for (long j = 0; j < n; j++) y[j] = (x[j] - m) * k * gamma[j] + beta[j];
 	}
 }
-ROWS(layer_norm, 4)
+static void layer_norm_half_range(td_exec *e, int part, long lo, long hi) {
+	(void)part;
+	long n = e->n[1];
+	const float *gamma = F(1), *beta = F(2);
+	for (long r = lo; r < hi; r++) {
+		const float *x = F(0) + r * n;
+		float y[CHUNK], m, k;
+		moments(x, n, e->f[0], &m, &k);
+		for (long i = 0; i < n; i += CHUNK) {
+			long c = n - i < CHUNK ? n - i : CHUNK;
+			SIMD for (long j = 0; j < c; j++) y[j] = (x[i + j] - m) * k * gamma[i + j] + beta[i + j];
+			to_half(H(3) + r * n + i, y, c);
+		}
+	}
+}
+static void layer_norm(td_exec *e) {
+	split(e, e->n[0], 4 * e->n[1], 1, td_half_arg(e->n, 3) ? layer_norm_half_range : layer_norm_range);
+}
 
 static void layer_norm_back_range(td_exec *e, int part, long lo, long hi) {
 	long n = e->n[1];

@@ -14,7 +14,8 @@
 	OP(avg_pool_back) OP(max_pool) OP(max_pool_back) OP(batch_stats) OP(batch_norm) OP(batch_norm_back) \
 	OP(running_stats) OP(gather) OP(gather_back) OP(concat) OP(slice) OP(slice_back) OP(mean_tokens) \
 	OP(mean_tokens_back) OP(transpose) OP(cross_entropy) OP(cross_entropy_back) OP(softplus) \
-	OP(softplus_back) OP(adamw) OP(sgd) OP(lion) OP(epilogue) OP(matmul) OP(to_bf16) OP(round_bf16)
+	OP(softplus_back) OP(adamw) OP(sgd) OP(lion) OP(epilogue) OP(matmul) OP(to_bf16) OP(from_bf16) \
+	OP(round_bf16)
 
 enum {
 #define OP(name) td_##name,
@@ -24,6 +25,11 @@ enum {
 };
 
 enum { TD_ARGS = 10, TD_INTS = 16, TD_FLOATS = 8, TD_SCALARS = 4 };
+
+// The last of a kernel's whole numbers is a set of bits: which arguments are bfloat16 in memory.
+enum { TD_HALF = TD_INTS - 1 };
+
+static inline int td_half_arg(const long *n, int i) { return n[TD_HALF] >> i & 1; }
 
 typedef struct td_exec td_exec;
 typedef struct td_backend td_backend;
