@@ -16,12 +16,14 @@ func rowsCode(kernel device.Kernel) (code, bool) {
 	case device.SumCols:
 		return sumColsCode(k), true
 	case device.LayerNorm:
-		grid, block := teams(k.Rows, k.Cols)
-		entry, inRegisters := normEntry("layer_norm", k.Cols)
-		if inRegisters {
-			grid, block = dim{x: ceil(k.Rows, 8)}, dim{x: 32, y: 8}
+		anyRow := overTeams(k.Rows, k.Cols, "layer_norm_any", arg(0), arg(1), arg(2), arg(3), k.Rows, k.Cols, k.Eps, isHalf(3))
+		if width, fits := normWidth(k.Cols); fits {
+			inRegisters := anyRow
+			inRegisters.entry = fmt.Sprint("layer_norm_", width)
+			inRegisters.grid, inRegisters.block = dim{x: ceil(k.Rows, 8)}, dim{x: 32, y: 8}
+			return run(whenAligned([]launch{inRegisters}, []launch{anyRow}))
 		}
-		return run(start(entry, grid, block, arg(0), arg(1), arg(2), arg(3), k.Rows, k.Cols, k.Eps, isHalf(3)))
+		return run(anyRow)
 	case device.LayerNormBack:
 		return layerNormBackCode(k), true
 	case device.L2Norm:
@@ -97,35 +99,37 @@ func sumColsCode(k device.SumCols) code {
 	}}
 }
 
-// normEntry is the kernel that has rows of so many columns in registers, or the one for all others: NAME_K
-// takes rows of up to 128·K columns, and there are those for the widths of CLIP's towers.
-func normEntry(name string, cols int) (entry string, inRegisters bool) {
-	for _, k := range []int{1, 2, 3, 4, 6, 8, 10} {
+// normWidth is the K of the kernel layer_norm_K that has rows of so many columns in registers: up to 128·K, in
+// whole quads. There are those for the widths of CLIP's towers; false for other rows.
+func normWidth(cols int) (int, bool) {
+	for _, k := range []int{2, 3, 4, 6, 8, 10} {
 		if cols <= 128*k && cols%4 == 0 {
-			return fmt.Sprintf("%s_%d", name, k), true
+			return k, true
 		}
 	}
-	return name + "_any", false
+	return 0, false
 }
 
 // layerNormBackCode reads x and dy once, where a row fits registers; else once for dx and once for dγ and dβ.
 func layerNormBackCode(k device.LayerNormBack) code {
-	entry, inRegisters := normEntry("layer_norm_back", k.Cols)
-	if inRegisters {
-		// Four warps a block with eight rows each, but no more blocks than the sums of dγ and dβ are worth.
-		blocks := min(ceil(k.Rows, 32), 1024)
-		return code{scratch: 4 * 2 * k.Cols * blocks, launches: []launch{
-			start(entry, dim{x: blocks}, dim{x: 32, y: 4}, arg(0), arg(1), arg(2), arg(3), temp(0), k.Rows, k.Cols, k.Eps),
-			addRows(blocks, 2*k.Cols, temp(0), arg(4), arg(5)),
-		}}
-	}
+	const x, gamma, dy, dx, dgamma, dbeta = arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)
 	lanes := lanesOver(k.Rows, k.Cols)
 	var room scratch
 	stats, parts := room.take(4*2*k.Rows), room.take(4*2*k.Cols*lanes)
-	return code{scratch: int(room), launches: []launch{
-		overTeams(k.Rows, k.Cols, entry, arg(0), arg(1), arg(2), arg(3), stats, k.Rows, k.Cols, k.Eps),
-		start("layer_norm_params_any", dim{x: ceil(k.Cols, threads), y: lanes}, dim{x: threads},
-			arg(0), arg(2), stats, parts, k.Rows, k.Cols),
-		addRows(lanes, 2*k.Cols, parts, arg(4), arg(5)),
-	}}
+	anyRow := []launch{
+		overTeams(k.Rows, k.Cols, "layer_norm_back_any", x, gamma, dy, dx, stats, k.Rows, k.Cols, k.Eps),
+		start("layer_norm_params_any", dim{x: ceil(k.Cols, threads), y: lanes}, dim{x: threads}, x, dy, stats, parts, k.Rows, k.Cols),
+		addRows(lanes, 2*k.Cols, parts, dgamma, dbeta),
+	}
+	width, fits := normWidth(k.Cols)
+	if !fits {
+		return code{scratch: int(room), launches: anyRow}
+	}
+	// Four warps a block with eight rows each, but no more blocks than the sums of dγ and dβ are worth.
+	blocks := min(ceil(k.Rows, 32), 1024)
+	inRegisters := []launch{
+		start(fmt.Sprint("layer_norm_back_", width), dim{x: blocks}, dim{x: 32, y: 4}, x, gamma, dy, dx, temp(0), k.Rows, k.Cols, k.Eps),
+		addRows(blocks, 2*k.Cols, temp(0), dgamma, dbeta),
+	}
+	return code{scratch: max(int(room), 4*2*k.Cols*blocks), launches: []launch{whenAligned(inRegisters, anyRow)}}
 }

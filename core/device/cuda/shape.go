@@ -49,6 +49,25 @@ func start(entry string, grid, block dim, params ...any) launch {
 // run is code of launches without scratch.
 func run(launches ...launch) (code, bool) { return code{launches: launches}, true }
 
+// whenAligned is the launches quick, when all arguments of the first of them begin on sixteen bytes, which is
+// all that it can do, else slow.
+func whenAligned(quick, slow []launch) launch {
+	return launch{params: quick[0].params, call: func(c *call) error {
+		launches := quick
+		for _, p := range quick[0].params {
+			if i, ok := p.(arg); ok && c.at(i)%16 != 0 {
+				launches = slow
+			}
+		}
+		for _, l := range launches {
+			if err := c.run(l); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+}
+
 // over is a launch of a flat kernel of n numbers.
 func over(n int, entry string, params ...any) launch {
 	grid, block := flat(n)

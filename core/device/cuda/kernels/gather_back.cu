@@ -16,7 +16,7 @@
 typedef unsigned long long u64;
 
 // gather_back_few: dtable rows [height, cols] of ids [n]. Grid x is n blocks.
-extern "C" __global__ void __launch_bounds__(256) gather_back_few(const int *ids, const float *dy, float *dtable, i64 height,
+extern "C" __global__ void __launch_bounds__(256, 2) gather_back_few(const int *ids, const float *dy, float *dtable, i64 height,
 	i64 n, i64 cols) {
 	const i64 i = blockIdx.x;
 	const int id = ids[i];
@@ -145,7 +145,7 @@ extern "C" __global__ void __launch_bounds__(256) gather_back_sum(const u64 *sor
 		float *open = begun ? edges + c : nullptr; // where the present sum goes, if not to its row
 		i64 id = id_of(sorted[first]);
 		auto sum = fill(w, 0);
-		constexpr int ahead = 8; // rows that are read at once
+		constexpr int ahead = 4; // rows that are read at once
 		for (i64 i = first; i < end; i += ahead) {
 			u64 place[ahead];
 			pack<w.n> v[ahead];

@@ -1,32 +1,26 @@
 // Layer norm (Ba et al. 2016). A warp has a row, in registers: it is read once, its mean and variance are
 // computed in two passes over the registers (one pass loses the variance of rows far from zero), and each result is
-// written once. Rows of more than 1280 columns, or not of fours, are read again from the L1 cache instead.
+// written once. Rows of more than 1280 columns, or not of whole quads, are read again from the L1 cache instead.
 #include "reduce.cuh"
 #include "vector.cuh"
 
 // place is the column of the first of four numbers that this lane has of piece k: 128 columns are a piece.
 DEVICE int place(int k) { return 4 * (int)threadIdx.x + 128 * k; }
 
-// load_row reads a row of at most 128·K columns, a multiple of four; 0 from cols on.
-template <int K> DEVICE void load_row(pack<4> (&row)[K], const float *x, int cols, bool quads) {
+// load_row reads a row of at most 128·K columns, whole quads on sixteen bytes; 0 from cols on.
+template <int K> DEVICE void load_row(pack<4> (&row)[K], const float *x, int cols) {
 #pragma unroll
 	for (int k = 0; k < K; k++) {
-		const float *from = x + place(k);
-		if (place(k) >= cols) row[k] = {};
-		else if (quads) row[k] = load(width<4>{}, from);
-		else row[k] = {{from[0], from[1], from[2], from[3]}};
+		row[k] = {};
+		if (place(k) < cols) row[k] = load(width<4>{}, x + place(k));
 	}
 }
 
 // store_row writes a row to x from element `at` on, as bfloat16 with half.
-template <int K> DEVICE void store_row(float *x, i64 at, const pack<4> (&row)[K], int cols, bool quads, bool half) {
+template <int K> DEVICE void store_row(float *x, i64 at, const pack<4> (&row)[K], int cols, bool half) {
 #pragma unroll
-	for (int k = 0; k < K; k++) {
-		if (place(k) >= cols) continue;
-		if (quads) store(width<4>{}, x, at + place(k), row[k], half);
-		else
-			for (int j = 0; j < 4; j++) store(width<1>{}, x, at + place(k) + j, {{row[k].v[j]}}, half);
-	}
+	for (int k = 0; k < K; k++)
+		if (place(k) < cols) store(width<4>{}, x, at + place(k), row[k], half);
 }
 
 // normalise makes x̂ = (x − mean)/sqrt(var + eps) of a row in place, 0 from cols on, and returns the 1/sqrt.
@@ -54,24 +48,23 @@ template <int K> DEVICE float normalise(pack<4> (&row)[K], int cols, double eps)
 
 template <int K> DEVICE void norm_rows(const float *x, const float *gamma, const float *beta, float *y, i64 height, i64 cols,
 	double eps, bool half) {
-	const bool quads = wide(x, gamma, beta, y);
 	const int n = (int)cols;
 	const i64 r = team_row();
 	if (r >= height) return; // the whole warp
 	pack<4> row[K], scale[K];
-	load_row(row, x + r * cols, n, quads);
+	load_row(row, x + r * cols, n);
 	normalise(row, n, eps);
-	load_row(scale, gamma, n, quads);
+	load_row(scale, gamma, n);
 #pragma unroll
 	for (int k = 0; k < K; k++)
 #pragma unroll
 		for (int j = 0; j < 4; j++) row[k].v[j] *= scale[k].v[j];
-	load_row(scale, beta, n, quads);
+	load_row(scale, beta, n);
 #pragma unroll
 	for (int k = 0; k < K; k++)
 #pragma unroll
 		for (int j = 0; j < 4; j++) row[k].v[j] += scale[k].v[j];
-	store_row(y, r * cols, row, n, quads, half);
+	store_row(y, r * cols, row, n, half);
 }
 
 // norm_rows_back gives dx of the rows that this block has and parts [blocks, 2, cols], their sums of dγ and of dβ.
@@ -79,23 +72,22 @@ template <int K> DEVICE void norm_rows(const float *x, const float *gamma, const
 // block are added in order.
 template <int K> DEVICE void norm_rows_back(const float *x, const float *gamma, const float *dy, float *dx, float *parts,
 	i64 height, i64 cols, double eps) {
-	__shared__ float sums[2 * 128 * K];
-	const bool quads = wide(x, gamma, dy, dx);
+	__shared__ pack<4> sums[2][32 * K]; // of dγ and of dβ
 	const int n = (int)cols;
 	pack<4> dgamma[K] = {}, dbeta[K] = {};
 	const i64 step = gridDim.x * (i64)blockDim.y;
 #pragma unroll 1
 	for (i64 r = team_row(); r < height; r += step) {
 		pack<4> hat[K], g[K];
-		load_row(hat, x + r * cols, n, quads);
-		load_row(g, dy + r * cols, n, quads);
+		load_row(hat, x + r * cols, n);
+		load_row(g, dy + r * cols, n);
 		const float inverse = normalise(hat, n, eps);
 		float sum = 0, dot = 0;
 #pragma unroll
 		for (int k = 0; k < K; k++) {
 			pack<4> scale[1];
 			const int rest = n - 128 * k;
-			load_row(scale, gamma + 128 * k, rest, quads);
+			load_row(scale, gamma + 128 * k, rest);
 #pragma unroll
 			for (int j = 0; j < 4; j++) {
 				dgamma[k].v[j] += g[k].v[j] * hat[k].v[j];
@@ -111,29 +103,32 @@ template <int K> DEVICE void norm_rows_back(const float *x, const float *gamma, 
 		for (int k = 0; k < K; k++)
 #pragma unroll
 			for (int j = 0; j < 4; j++) g[k].v[j] = (g[k].v[j] - sum - hat[k].v[j] * dot) * inverse;
-		store_row(dx, r * cols, g, n, quads, false);
+		store_row(dx, r * cols, g, n, false);
 	}
 	for (unsigned turn = 0; turn < blockDim.y; turn++) {
 		if (threadIdx.y == turn) {
 #pragma unroll
-			for (int k = 0; k < K; k++)
+			for (int k = 0; k < K; k++) {
+				pack<4> &gammas = sums[0][place(k) / 4], &betas = sums[1][place(k) / 4];
 #pragma unroll
 				for (int j = 0; j < 4; j++) {
-					float *at = sums + place(k) + j;
-					at[0] = dgamma[k].v[j] + (turn ? at[0] : 0);
-					at[128 * K] = dbeta[k].v[j] + (turn ? at[128 * K] : 0);
+					dgamma[k].v[j] += turn ? gammas.v[j] : 0;
+					dbeta[k].v[j] += turn ? betas.v[j] : 0;
 				}
+				gammas = dgamma[k];
+				betas = dbeta[k];
+			}
 		}
 		__syncthreads();
 	}
 	parts += blockIdx.x * 2 * cols;
-	for (int c = (int)(threadIdx.y * 32 + threadIdx.x); c < n; c += (int)(32 * blockDim.y)) {
-		parts[c] = sums[c];
-		parts[cols + c] = sums[128 * K + c];
+	for (int c = 4 * (int)(threadIdx.y * 32 + threadIdx.x); c < n; c += 4 * (int)(32 * blockDim.y)) {
+		store(width<4>{}, parts + c, sums[0][c / 4]);
+		store(width<4>{}, parts + cols + c, sums[1][c / 4]);
 	}
 }
 
-// layer_norm_K, in blocks of 32x8, and layer_norm_back_K, of 32x4, take rows of up to 128·K columns, a multiple of 4:
+// layer_norm_K, in blocks of 32x8, and layer_norm_back_K, of 32x4, take rows of up to 128·K columns, in whole quads:
 // a warp a row. With half, y is bfloat16. add_rows (rows.cu) makes dγ and dβ of parts. The way back holds 16·K numbers
 // a thread and needs few warps: each has kilobytes under way.
 #define LAYER_NORM(K) \
@@ -146,9 +141,6 @@ template <int K> DEVICE void norm_rows_back(const float *x, const float *gamma, 
 		norm_rows_back<K>(x, gamma, dy, dx, parts, rows, cols, eps); \
 	}
 
-LAYER_NORM(1)
-REGISTER_KERNEL(layer_norm_1)
-REGISTER_KERNEL(layer_norm_back_1)
 LAYER_NORM(2)
 REGISTER_KERNEL(layer_norm_2)
 REGISTER_KERNEL(layer_norm_back_2)

@@ -69,8 +69,9 @@ template <class G> DEVICE void rows(i64 rows, G g) {
 // along calls f(width, column) for the columns of a row that this thread has, when the threads along x share a row.
 template <class F> DEVICE void along(i64 cols, bool wide, F f) {
 	if (wide)
-#pragma unroll 2
+#pragma unroll 1
 		for (i64 c = 4 * threadIdx.x; c < cols; c += 4 * blockDim.x) f(width<4>{}, c);
 	else
+#pragma unroll 1
 		for (i64 c = threadIdx.x; c < cols; c += blockDim.x) f(width<1>{}, c);
 }
