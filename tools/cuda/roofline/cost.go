@@ -120,6 +120,14 @@ func (c *counter) add(call devicetest.Call) error {
 	case "BatchStats", "BatchNorm", "BatchNormBack", "RunningStats":
 		c.batchNorm(call)
 	case "SumRows":
+		k, err := decode[device.SumRows](call)
+		if err != nil {
+			return err
+		}
+		if c.halves.summed(call.Args[0], k.Rows, k.Cols) { // its lanes were summed when it was rounded
+			c.launch(launch{class: "bias gradients"})
+			return nil
+		}
 		c.launch(c.plain("bias gradients", call, 1))
 	case "Binary", "Act", "ActBack", "Accumulate":
 		c.launch(c.plain("residuals, activations", call, 1))
@@ -143,8 +151,9 @@ func (c *counter) add(call devicetest.Call) error {
 func (c *counter) product(k device.MatMul, call devicetest.Call) {
 	a, b, other, out := call.Args[0], call.Args[1], call.Args[3], call.Args[4]
 	product := launch{class: "products", unit: matrix, full: !k.BF16, flops: 2 * float64(k.Batch*k.M) * float64(k.N) * float64(k.K)}
-	c.operand(&product, k.BF16, a, b)
-	c.operand(&product, k.BF16, b, a)
+	rows, cols := gradientShape(k)
+	c.operand(&product, k.BF16, a, b, rows, cols)
+	c.operand(&product, k.BF16, b, a, 0, 0)
 	c.move(&product, out, 1)
 	c.launch(product)
 	if !k.Bias && k.Act == device.Identity && !k.Slope && !k.Residual && !k.Gate {
@@ -159,13 +168,26 @@ func (c *counter) product(k device.MatMul, call devicetest.Call) {
 	c.launch(after)
 }
 
+// gradientShape is of core/device/cuda: the left operand of these products is a gradient, whose rows are summed for
+// the bias while it is rounded.
+func gradientShape(k device.MatMul) (rows, cols int) {
+	switch {
+	case k.Batch > 1:
+	case k.TransA && !k.TransB:
+		return k.K, k.M
+	case !k.TransA && !k.TransB && k.Weights:
+		return k.M, k.K
+	}
+	return 0, 0
+}
+
 // operand is read by a product; in bf16 it is rounded first, unless that was done for the product before.
-func (c *counter) operand(l *launch, low bool, p, not devicetest.Place) {
+func (c *counter) operand(l *launch, low bool, p, not devicetest.Place, rows, cols int) {
 	if c.precision != bf16 || !low {
 		c.move(l, p, 1)
 		return
 	}
-	if !c.halves.take(p, not) {
+	if !c.halves.take(p, not, rows, cols) {
 		round := launch{class: "rounding to bfloat16", rounding: float64(p.N) * 6}
 		c.launch(round)
 	}
@@ -238,14 +260,25 @@ func (c *counter) batchNorm(call devicetest.Call) {
 // given up.
 type halves struct {
 	slot [2]struct {
-		place devicetest.Place
-		turn  int
+		place      devicetest.Place
+		rows, cols int
+		turn       int
 	}
 	turn int
 }
 
+// summed says whether rows of a place were summed when it was rounded.
+func (h *halves) summed(p devicetest.Place, rows, cols int) bool {
+	for _, s := range h.slot {
+		if s.place.N > 0 && s.place.Space == p.Space && s.place.From == p.From && s.rows == rows && s.cols == cols {
+			return true
+		}
+	}
+	return false
+}
+
 // take says whether there is a copy of a place, and makes one if not; not is the other operand, which must stay.
-func (h *halves) take(p, not devicetest.Place) bool {
+func (h *halves) take(p, not devicetest.Place, rows, cols int) bool {
 	h.turn++
 	victim := -1
 	for i := range h.slot {
@@ -259,7 +292,11 @@ func (h *halves) take(p, not devicetest.Place) bool {
 			victim = i
 		}
 	}
-	h.slot[victim].place, h.slot[victim].turn = p, h.turn
+	if rows <= 128 { // not worth a launch of their own
+		rows, cols = 0, 0
+	}
+	s := &h.slot[victim]
+	s.place, s.rows, s.cols, s.turn = p, rows, cols, h.turn
 	return false
 }
 
