@@ -9,6 +9,8 @@ import (
 	"tandem/core/fault"
 )
 
+var _ device.Halver = (*Shapes)(nil)
+
 // Shapes is a backend without memory: it computes nothing and notes every kernel with the places of its
 // arguments, so that the work of a step that fits no memory here can be counted (tools/cuda/roofline). Reads
 // leave the values as they are.
@@ -26,7 +28,7 @@ type Call struct {
 	Args   []Place         `json:"args"` // inputs and outputs; those that are absent have N 0
 }
 
-// Place is N elements of Size bytes from element From of an allocation. Written says that the kernel may
+// Place is N elements of Size bytes from byte From of an allocation. Written says that the kernel may
 // write there.
 type Place struct {
 	Space   int  `json:"space"`
@@ -56,7 +58,7 @@ func (s Step) Write(path string) error {
 
 // place implements device.Buffer.
 type place struct {
-	space, from, n int
+	space, from, n int // from is in bytes
 	dtype          device.DType
 }
 
@@ -108,7 +110,35 @@ func (s *Shapes) View(b device.Buffer, off, n int) device.Buffer {
 	if off < 0 || n < 0 || off+n > p.n {
 		panic("view out of range")
 	}
-	return place{p.space, p.from + off, n, p.dtype}
+	return place{p.space, p.from + off*p.dtype.Size(), n, p.dtype}
+}
+
+// Halves implements device.Halver, as core/device/cuda does.
+func (s *Shapes) Halves(kernel device.Kernel) device.Places {
+	switch k := kernel.(type) {
+	case device.LayerNorm:
+		return device.At(3)
+	case device.Patchify:
+		return device.At(1)
+	case device.Attention, device.AttentionAt:
+		if args, err := device.Signature(kernel); err == nil {
+			return device.At(len(args) - 1)
+		}
+	case device.MatMul:
+		if k.BF16 && k.Slope {
+			return device.RoundedBF16(k) | device.At(4)
+		}
+	}
+	return device.RoundedBF16(kernel)
+}
+
+// HalfView implements device.Halver.
+func (s *Shapes) HalfView(b device.Buffer, off, n int) device.Buffer {
+	p := b.(place)
+	if off < 0 || n < 0 || off+device.HalfRoom(n) > p.n {
+		panic("view out of range")
+	}
+	return place{p.space, p.from + off*p.dtype.Size(), n, device.Half}
 }
 
 // Write implements device.Backend.
@@ -131,6 +161,7 @@ func (s *Shapes) Prepare(k device.Kernel) (device.Exec, error) {
 	if err != nil {
 		return nil, err
 	}
+	k = device.Unhalved(k)
 	kernel, err := json.Marshal(k)
 	if err != nil {
 		return nil, fault.New(fault.Internal, "%T: %w", k, err)

@@ -15,12 +15,17 @@ import (
 	"tandem/core/tower"
 )
 
-// Shapes notes the kernels of one training step of a tower in bfloat16, without computing them, as
-// NAME.json in the folder that TANDEM_SHAPES names (tools/cuda/roofline reads it). Texts are as long as
-// the context. Without TANDEM_SHAPES it uses a batch of 2 and writes nothing. In any case it demands that
-// the kernels do the work that the tower counts.
+// Shapes notes the kernels of one training step of a tower in f32 and in bf16, without computing them, as
+// NAME.f32.json and NAME.bf16.json in the folder that TANDEM_SHAPES names (tools/cuda/roofline reads them).
+// Texts are as long as the context. Without TANDEM_SHAPES it uses a batch of 2 and writes nothing. In any
+// case it demands that the kernels do the work that the tower counts.
 func Shapes(t *testing.T, name string, open func(...tower.Option) clip.Encoder, with string, embedDim, batch int) {
-	t.Helper()
+	for _, precision := range []string{"f32", "bf16"} {
+		t.Run(precision, func(t *testing.T) { shapesIn(t, precision, name+"."+precision, open, with, embedDim, batch) })
+	}
+}
+
+func shapesIn(t *testing.T, precision, name string, open func(...tower.Option) clip.Encoder, with string, embedDim, batch int) {
 	folder := os.Getenv("TANDEM_SHAPES")
 	if folder == "" {
 		batch = 2
@@ -31,7 +36,7 @@ func Shapes(t *testing.T, name string, open func(...tower.Option) clip.Encoder, 
 	defer e.Close()
 	info, err := e.Configure(ctx, clip.EncoderConfig{
 		With: json.RawMessage(with), EmbedDim: embedDim, Seed: 1, Optimizer: adamw,
-		Compute: clip.Compute{Device: "cpu", Threads: 2, Precision: "bf16"},
+		Compute: clip.Compute{Device: "cpu", Threads: 2, Precision: precision},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -76,8 +81,8 @@ func Shapes(t *testing.T, name string, open func(...tower.Option) clip.Encoder, 
 			if err := json.Unmarshal(c.Kernel, &k); err != nil {
 				t.Fatal(err)
 			}
-			if !k.BF16 {
-				t.Errorf("a product is not in bfloat16: %+v", k)
+			if k.BF16 != (precision == "bf16") {
+				t.Errorf("a product in another precision: %+v", k)
 			}
 			products += 2 * float64(k.Batch*k.M) * float64(k.N) * float64(k.K)
 		}

@@ -27,7 +27,7 @@ type launch struct {
 	state      float64 // bytes of parameters, their gradients and the optimiser's state; ids, pixels
 	activation float64 // bytes of all else in float32, which a bfloat16 design would halve
 	rounding   float64 // bytes of rounding operands to bfloat16, which it would not need
-	half       float64 // bytes of operands that are read in bfloat16 already
+	half       float64 // bytes of activations that are bfloat16 already
 }
 
 func (l launch) bytes() float64 { return l.state + l.activation + l.rounding + l.half }
@@ -75,9 +75,12 @@ func count(s devicetest.Step, p precision) (step, error) {
 // move adds bytes of a place to the kind that it is of.
 func (c *counter) move(l *launch, p devicetest.Place, times float64) {
 	bytes := times * float64(p.N*p.Size)
-	if c.state[p.Space] || p.Size == 1 {
+	switch {
+	case c.state[p.Space] || p.Size == 1:
 		l.state += bytes
-	} else {
+	case p.Size == 2:
+		l.half += bytes
+	default:
 		l.activation += bytes
 	}
 }
@@ -150,17 +153,22 @@ func (c *counter) add(call devicetest.Call) error {
 // product is the rounding of operands, cuBLAS, and a kernel for what follows.
 func (c *counter) product(k device.MatMul, call devicetest.Call) {
 	a, b, other, out := call.Args[0], call.Args[1], call.Args[3], call.Args[4]
-	product := launch{class: "products", unit: matrix, full: !k.BF16, flops: 2 * float64(k.Batch*k.M) * float64(k.N) * float64(k.K)}
+	product := launch{class: "products", unit: matrix, full: call.Phase == "loss", flops: 2 * float64(k.Batch*k.M) * float64(k.N) * float64(k.K)}
 	rows, cols := gradientShape(k)
 	c.operand(&product, k.BF16, a, b, rows, cols)
 	c.operand(&product, k.BF16, b, a, 0, 0)
-	c.move(&product, out, 1)
+	to := out
+	if out.Size == 2 { // the product itself is float32, where the slope will be
+		to = call.Args[5]
+	}
+	c.move(&product, to, 1)
 	c.launch(product)
 	if !k.Bias && k.Act == device.Identity && !k.Slope && !k.Residual && !k.Gate {
 		return
 	}
 	after := launch{class: "after products"}
-	c.move(&after, out, 2)
+	c.move(&after, out, 1)
+	c.move(&after, to, 1)
 	c.move(&after, other, 1)
 	if k.Slope {
 		c.move(&after, call.Args[5], 1)
@@ -183,7 +191,7 @@ func gradientShape(k device.MatMul) (rows, cols int) {
 
 // operand is read by a product; in bf16 it is rounded first, unless that was done for the product before.
 func (c *counter) operand(l *launch, low bool, p, not devicetest.Place, rows, cols int) {
-	if c.precision != bf16 || !low {
+	if c.precision != bf16 || !low || p.Size == 2 {
 		c.move(l, p, 1)
 		return
 	}
@@ -304,7 +312,7 @@ func (h *halves) take(p, not devicetest.Place, rows, cols int) bool {
 func (h *halves) written(p devicetest.Place) {
 	for i := range h.slot {
 		q := h.slot[i].place
-		if q.N > 0 && q.Space == p.Space && q.From < p.From+p.N && p.From < q.From+q.N {
+		if q.N > 0 && q.Space == p.Space && q.From < p.From+p.N*p.Size && p.From < q.From+q.N*q.Size {
 			h.slot[i].place = devicetest.Place{}
 		}
 	}

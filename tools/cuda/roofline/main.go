@@ -87,6 +87,9 @@ var models = []model{
 func (m model) parts(folder string, p precision) ([]step, error) {
 	var parts []step
 	for _, name := range m.Files {
+		if name != "loss" { // which has one precision
+			name += map[precision]string{f32: ".f32", tf32: ".f32", bf16: ".bf16"}[p]
+		}
 		data, err := os.ReadFile(filepath.Join(folder, name+".json"))
 		if err != nil {
 			return nil, err
