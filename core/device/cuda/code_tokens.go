@@ -47,7 +47,7 @@ func tokensCode(kernel device.Kernel) (code, bool) {
 		}
 		patches := k.B * (k.H / k.P) * (k.W / k.P)
 		return run(start("patchify", dim{x: patches}, dim{x: across, y: threads / across},
-			arg(0), arg(1), k.H, k.W, k.C, k.P))
+			arg(0), arg(1), k.H, k.W, k.C, k.P, isHalf(1)))
 	}
 	return code{}, false
 }

@@ -153,8 +153,11 @@ func TestLogitsAtExtremesHaveTheReferencesLoss(t *testing.T) {
 
 func TestResultsInBF16AreRoundedResults(t *testing.T) {
 	b := open(t, Options{})
-	for _, cols := range []int{5, 36, 300, 1500} {
-		k := device.LayerNorm{Rows: 7, Cols: cols, Eps: 1e-5}
+	for _, k := range []device.Kernel{
+		device.LayerNorm{Rows: 7, Cols: 5, Eps: 1e-5}, device.LayerNorm{Rows: 7, Cols: 36, Eps: 1e-5},
+		device.LayerNorm{Rows: 7, Cols: 300, Eps: 1e-5}, device.LayerNorm{Rows: 7, Cols: 1500, Eps: 1e-5},
+		device.Patchify{B: 2, H: 12, W: 8, C: 3, P: 4},
+	} {
 		want, err := device.Signature(k)
 		if err != nil {
 			t.Fatal(err)
@@ -169,17 +172,18 @@ func TestResultsInBF16AreRoundedResults(t *testing.T) {
 				bufs[i], _ = b.Alloc(want[i].DType, want[i].Len)
 				b.Write(bufs[i], v)
 			}
-			x.(*exec).call.half[3] = half
+			out := len(want) - 1
+			x.(*exec).call.half[out] = half
 			x.Run(bufs)
-			y := make([]float32, k.Rows*k.Cols)
-			b.Read(y, bufs[3])
+			y := make([]float32, want[out].Len)
+			b.Read(y, bufs[out])
 			return y
 		}
 		exact, halves := outputs(false), outputs(true)
 		for i, v := range exact {
 			bits := math.Float32bits(halves[i/2]) >> (16 * (i % 2)) << 16
 			if g, w := math.Float32frombits(bits), device.RoundBF16(v); g != w {
-				t.Fatalf("%d columns: element %d is %g, want %g", cols, i, g, w)
+				t.Fatalf("%T%+v: element %d is %g, want %g", k, k, i, g, w)
 			}
 		}
 	}

@@ -114,19 +114,20 @@ extern "C" __global__ void __launch_bounds__(256) transpose(const float *x, floa
 }
 REGISTER_KERNEL(transpose)
 
-// patchify: out [b·gh·gw, c, p, p] = x [b, h, w, c] in patches of p·p. A block a patch: threads along x have pixels
-// of a line, along y lines of colours. Lines are read once for each colour, from the L1 cache after the first time;
-// the patch is written in one stretch.
-extern "C" __global__ void __launch_bounds__(256) patchify(const float *x, float *out, i64 h, i64 w, i64 c, i64 p) {
+// patchify: out [b·gh·gw, c, p, p] = x [b, h, w, c] in patches of p·p, as bfloat16 with half. A block a patch:
+// threads along x have pixels of a line, along y lines of colours. Lines are read once for each colour, from the L1
+// cache after the first time; the patch is written in one stretch.
+extern "C" __global__ void __launch_bounds__(256) patchify(const float *x, float *out, i64 h, i64 w, i64 c, i64 p, i64 half) {
 	const i64 gw = w / p, gh = h / p;
 	const i64 gx = blockIdx.x % gw, gy = blockIdx.x / gw % gh, image = blockIdx.x / gw / gh;
 	x += ((image * h + gy * p) * w + gx * p) * c;
-	out += blockIdx.x * c * p * p;
+	const i64 patch = blockIdx.x * c * p * p;
 	const int side = (int)p, colours = (int)c, across = (int)(w * c);
 	int colour = (int)threadIdx.y / side, line = (int)threadIdx.y % side;
 	while (colour < colours) {
 		for (int px = threadIdx.x; px < side; px += blockDim.x)
-			out[(colour * side + line) * side + px] = x[line * (i64)across + px * colours + colour];
+			store(width<1>{}, out, patch + (colour * side + line) * side + px,
+				{{x[line * (i64)across + px * colours + colour]}}, half);
 		for (line += blockDim.y; line >= side; line -= side) colour++;
 	}
 }
