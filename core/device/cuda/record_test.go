@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -179,5 +180,25 @@ func TestRecordingsAreStaleOnceScratchMoves(t *testing.T) {
 	}
 	if err := r.Replay(); !r.Stale() || fault.KindOf(err) != fault.Conflict {
 		t.Errorf("where operands in bfloat16 have moved, Stale is %v and Replay gives %v", r.Stale(), err)
+	}
+}
+
+// A context belongs to a thread of the system, and goroutines move between those.
+func TestAnyThreadMayCall(t *testing.T) {
+	b := open(t, Options{})
+	p := newPass(t, b, true)
+	p.write(1)
+	var r device.Recording
+	for _, call := range []func() error{p.run, func() (err error) { r, err = b.Record(p.run); return err },
+		func() error { return r.Replay() }, func() error { p.write(2); return nil }, func() error { p.read(); return b.Err() },
+		func() error { r.Release(); return nil }} {
+		done := make(chan error)
+		go func() {
+			runtime.LockOSThread() // without unlocking: the thread ends with the goroutine
+			done <- call()
+		}()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
