@@ -117,6 +117,8 @@ func hostBytes(buf *buffer, values any, verb string) []byte {
 		return checked(buf, device.U8, v)
 	case []int32:
 		return checked(buf, device.I32, v)
+	case []uint16:
+		return checked(buf, device.Half, v)
 	}
 	panic(fmt.Sprintf("device/cuda: cannot %s %T", verb, values))
 }

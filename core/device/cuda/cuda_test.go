@@ -70,6 +70,9 @@ func compareAll(t *testing.T, trials []devicetest.Trial) {
 func TestEqualInputsGiveEqualBits(t *testing.T) {
 	devicetest.EqualBits(t, open(t, Options{}), open(t, Options{}))
 }
+func TestHalfArgumentsAreRoundedReals(t *testing.T) {
+	devicetest.Halves(t, open(t, Options{}), devicetest.Trials(), device.MatMul{}, device.LayerNorm{})
+}
 func TestActivationsAtExtremes(t *testing.T) { devicetest.Extremes(t, open(t, Options{})) }
 func TestNaNReachesTheOutputOfAMatMul(t *testing.T) {
 	devicetest.NaN(t, open(t, Options{}))

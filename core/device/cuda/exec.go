@@ -14,11 +14,11 @@ import (
 
 // exec is a prepared kernel.
 type exec struct {
-	kernel  device.Kernel
-	want    []device.Arg
-	steps   []step
-	release func()
-	call    call // its addr and scalars are set by each Run
+	kernel device.Kernel
+	want   []device.Arg
+	code   code
+	steps  []step
+	call   call // its addr and scalars are set by each Run
 }
 
 // step is a launch whose kernel was found.
@@ -39,14 +39,18 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 	if b.recording {
 		return nil, fault.New(fault.Conflict, "cannot prepare %T while work is recorded", k)
 	}
-	c, err := b.code(k)
+	c, err := b.code(device.Unhalved(k))
 	if err != nil {
 		return nil, b.cannot(k, err)
 	}
-	x := &exec{kernel: k, want: want, release: c.release,
+	if h, ok := k.(device.Halved); ok && h.In&^c.mayBeHalf() != 0 {
+		c.free()
+		return nil, b.cannot(k, fault.New(fault.Unavailable, "not all of arguments %b can be half", h.In))
+	}
+	x := &exec{kernel: k, want: want, code: c,
 		call: call{b: b, addr: make([]driver.Ptr, len(want)), lens: make([]int, len(want)), half: make([]bool, len(want))}}
 	for i, a := range want {
-		x.call.lens[i] = a.Len
+		x.call.lens[i], x.call.half[i] = a.Len, a.DType == device.Half
 	}
 	b.execs[x] = struct{}{}
 	if err := b.prepare(x, c); err != nil {
@@ -95,6 +99,9 @@ func (b *Backend) prepare(x *exec, c code) error {
 		}
 	}
 	for n, i := range c.halves {
+		if x.call.half[i] {
+			continue
+		}
 		o := operand{n: x.want[i].Len}
 		if n == 0 {
 			o.rows, o.cols = c.rows, c.cols
@@ -190,10 +197,7 @@ func (x *exec) mismatch(i int, arg device.Buffer) string {
 // Release frees what the kernel keeps. It may run meanwhile.
 func (x *exec) Release() {
 	delete(x.call.b.execs, x)
-	if x.release != nil {
-		x.release()
-		x.release = nil
-	}
+	x.code.free()
 }
 
 // start enqueues one step.

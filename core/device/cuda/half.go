@@ -3,6 +3,9 @@
 package cuda
 
 import (
+	"fmt"
+
+	"tandem/core/device"
 	"tandem/core/device/cuda/driver"
 	"tandem/core/fault"
 )
@@ -102,6 +105,30 @@ func (b *Backend) reserve(o operand) error {
 		}
 	}
 	return nil
+}
+
+// Halves are the arguments that a kernel takes in bfloat16: operands of products in bfloat16, and what kernels
+// give that can round it (see isHalf).
+func (b *Backend) Halves(k device.Kernel) device.Places {
+	if places, ok := b.mayBeHalf[k]; ok {
+		return places
+	}
+	places := device.Places(0)
+	if c, err := b.code(k); err == nil {
+		places = c.mayBeHalf()
+		c.free()
+	}
+	b.mayBeHalf[k] = places
+	return places
+}
+
+// HalfView is n elements of bfloat16 from element off of a buffer of float32.
+func (b *Backend) HalfView(x device.Buffer, off, n int) device.Buffer {
+	buf := own(x)
+	if end := off + device.HalfRoom(n); buf.dtype != device.Real || off < 0 || n < 0 || end > buf.n {
+		panic(fmt.Sprintf("device/cuda: view [%d, %d) of half is outside a buffer of %v[%d]", off, end, buf.dtype, buf.n))
+	}
+	return &buffer{at: buf.at + driver.Ptr(4*off), n: n, dtype: device.Half, root: buf.root}
 }
 
 // ParamsChanged forgets copies of parameters.

@@ -18,6 +18,29 @@ type code struct {
 	release  func() // frees what the calls keep; nil: nothing
 }
 
+// free ends the code.
+func (c *code) free() {
+	if c.release != nil {
+		c.release()
+		c.release = nil
+	}
+}
+
+// mayBeHalf is the arguments that the code takes in bfloat16.
+func (c *code) mayBeHalf() (places device.Places) {
+	for _, i := range c.halves {
+		places |= device.At(int(i))
+	}
+	for _, l := range c.launches {
+		for _, p := range l.params {
+			if i, ok := p.(isHalf); ok {
+				places |= device.At(int(i))
+			}
+		}
+	}
+	return places
+}
+
 // launch is one kernel of core/device/cuda/kernels with its grid, or a call of a library. All parameters
 // are eight bytes wide.
 type launch struct {

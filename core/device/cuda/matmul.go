@@ -21,33 +21,18 @@ func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 		return code{}, fault.New(fault.Unavailable, "cuBLAS takes sizes up to %d", math.MaxInt32)
 	}
 	const a, right, bias, other, c, slope = arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)
-	product := code{launches: []launch{{call: func(x *call) error { return x.multiply(k, a, right, c) }}}}
+	to, half := c, any(nil)
+	if k.Slope {
+		to, half = slope, isHalf(c) // the product is float32, and c may be bfloat16
+	}
+	product := code{launches: []launch{{call: func(x *call) error { return x.multiply(k, a, right, to) }}}}
 	if k.BF16 {
 		product.halves = []arg{a, right}
 		product.rows, product.cols = gradientShape(k)
 	}
-	if k.Bias || k.Act != device.Identity || k.Slope || k.Residual || k.Gate {
-		to := epilogueOf(k, c, bias, other, slope)
-		product.launches = append(product.launches, to)
+	if !k.Bias && k.Act == device.Identity && !k.Slope && !k.Residual && !k.Gate {
+		return product, nil
 	}
-	return product, nil
-}
-
-// gradientShape is the shape of the left operand where it is the gradient of a linear layer's output, else 0, 0.
-// Those are the products that make the gradient of weights, and those with weights that are not transposed.
-func gradientShape(k device.MatMul) (rows, cols int) {
-	switch {
-	case k.Batch > 1:
-	case k.TransA && !k.TransB:
-		return k.K, k.M
-	case !k.TransA && !k.TransB && k.Weights:
-		return k.M, k.K
-	}
-	return 0, 0
-}
-
-// epilogueOf is the kernel after a product, in place.
-func epilogueOf(k device.MatMul, c, bias, other, slope arg) launch {
 	var addend, factor, derivative any
 	combine := combineNothing
 	if k.Bias {
@@ -62,7 +47,22 @@ func epilogueOf(k device.MatMul, c, bias, other, slope arg) launch {
 	if k.Slope {
 		derivative = slope
 	}
-	return epilogue(c, addend, factor, c, derivative, k.Batch*k.M, k.N, k.Act, combine, nil)
+	product.launches = append(product.launches,
+		epilogue(to, addend, factor, c, derivative, k.Batch*k.M, k.N, k.Act, combine, half))
+	return product, nil
+}
+
+// gradientShape is the shape of the left operand where it is the gradient of a linear layer's output, else 0, 0.
+// Those are the products that make the gradient of weights, and those with weights that are not transposed.
+func gradientShape(k device.MatMul) (rows, cols int) {
+	switch {
+	case k.Batch > 1:
+	case k.TransA && !k.TransB:
+		return k.K, k.M
+	case !k.TransA && !k.TransB && k.Weights:
+		return k.M, k.K
+	}
+	return 0, 0
 }
 
 // multiply is C = alpha·op(A)·op(B).

@@ -32,7 +32,7 @@ type block struct {
 // Alloc gives zeroed memory aligned to 256 bytes. fault.Exhausted, when it does not fit the GPU or the limit
 // of Options, says how much is in use.
 func (b *Backend) Alloc(dtype device.DType, n int) (device.Buffer, error) {
-	if n < 0 || dtype > device.I32 {
+	if n < 0 || dtype > device.Half {
 		return nil, fault.New(fault.Invalid, "cannot allocate %d elements of dtype %d", n, dtype)
 	}
 	buf := &buffer{n: n, dtype: dtype}

@@ -28,10 +28,11 @@ type Backend struct {
 	blas    *driver.BLAS
 	dnn     *driver.DNN // nil without cuDNN
 
-	entries map[string]entry           // kernels of the PTX for this GPU
-	loaded  map[string]*driver.Module  // by name of the .cu file
-	found   map[string]driver.Function // by entry
-	allowed map[string]int             // bytes of dynamic shared memory, by entry, where they were asked for
+	entries   map[string]entry                // kernels of the PTX for this GPU
+	loaded    map[string]*driver.Module       // by name of the .cu file
+	found     map[string]driver.Function      // by entry
+	mayBeHalf map[device.Kernel]device.Places // see Halves
+	allowed   map[string]int                  // bytes of dynamic shared memory, by entry, where they were asked for
 
 	live       map[*buffer]struct{}
 	execs      map[*exec]struct{}
@@ -55,6 +56,7 @@ var (
 	_ device.Backend      = (*Backend)(nil)
 	_ device.Asynchronous = (*Backend)(nil)
 	_ device.Recorder     = (*Backend)(nil)
+	_ device.Halver       = (*Backend)(nil)
 	_ device.HostSharer   = (*Backend)(nil)
 	_ device.Prefetcher   = (*Backend)(nil)
 	_ device.MemoryMeter  = (*Backend)(nil)
@@ -74,7 +76,7 @@ func Open(n int, options Options) (device.Backend, error) {
 		return nil, err
 	}
 	b := &Backend{options: options, ctx: ctx,
-		entries: map[string]entry{}, loaded: map[string]*driver.Module{}, found: map[string]driver.Function{}, allowed: map[string]int{},
+		entries: map[string]entry{}, loaded: map[string]*driver.Module{}, found: map[string]driver.Function{}, allowed: map[string]int{}, mayBeHalf: map[device.Kernel]device.Places{},
 		live: map[*buffer]struct{}{}, execs: map[*exec]struct{}{}, recordings: map[*recording]struct{}{}}
 	if err := b.open(); err != nil {
 		b.Close()
