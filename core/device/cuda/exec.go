@@ -129,7 +129,7 @@ func (b *Backend) step(l launch) (step, error) {
 		return step{}, fault.New(fault.Internal, "%s takes blocks of %d threads, is given %d", l.entry, e.MaxThreads, threads)
 	case grid.X > math.MaxInt32 || grid.Y > 65535 || grid.Z > 65535 || min(grid.X, grid.Y, grid.Z) < 1:
 		return step{}, fault.New(fault.Unavailable, "%s needs a grid of %v blocks; CUDA has at most 2147483647,65535,65535", l.entry, grid).
-			WithHint("make the batch smaller")
+			WithHint("set train.micro_batch_size, or make the batch smaller")
 	case l.shared > b.ctx.Properties().SharedPerBlock:
 		return step{}, fault.New(fault.Unavailable, "%s needs %d bytes of shared memory, this GPU has %d", l.entry, l.shared,
 			b.ctx.Properties().SharedPerBlock)
