@@ -71,7 +71,8 @@ func TestEqualInputsGiveEqualBits(t *testing.T) {
 	devicetest.EqualBits(t, open(t, Options{}), open(t, Options{}))
 }
 func TestHalfArgumentsAreRoundedReals(t *testing.T) {
-	devicetest.Halves(t, open(t, Options{}), devicetest.Trials(), device.MatMul{}, device.LayerNorm{})
+	devicetest.Halves(t, open(t, Options{}), devicetest.Trials(), device.MatMul{},
+		device.LayerNorm{}, device.Attention{}, device.AttentionAt{})
 }
 func TestActivationsAtExtremes(t *testing.T) { devicetest.Extremes(t, open(t, Options{})) }
 func TestNaNReachesTheOutputOfAMatMul(t *testing.T) {
