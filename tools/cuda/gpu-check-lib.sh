@@ -69,10 +69,10 @@ goldens() {
 
 # curve DEVICE PRECISION ARGUMENTS... prints the losses of a short training, one a line.
 curve() {
-	where=$1 precision=$2
+	on=$1 as=$2
 	shift 2
 	dir=$(mktemp -d "$out/run.XXXXXX")
-	bin/runner run "$@" --set device="$where" --set train.precision="$precision" --set train.max_steps=20 --set eval='[]' \
+	bin/runner run "$@" --set device="$on" --set train.precision="$as" --set train.max_steps=20 --set eval='[]' \
 		--db "$dir/results.db" --runs-dir "$dir" --no-progress >"$dir/log" 2>&1 || { cat "$dir/log" >&2; return 1; }
 	bin/runner query --db "$dir/results.db" --csv "SELECT value FROM v_metrics WHERE metric = 'train/loss' ORDER BY step" | tail -n +2
 	rm -rf "$dir"
