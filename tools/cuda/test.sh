@@ -22,6 +22,9 @@ failed=
 # The go command does not see what is opened by dlopen: no cached results.
 $GO test "$tags" -count=1 -timeout 20m ./core/device/cuda/... ./core/device/devices ./core/graph ./core/tower/... ./core/lossnet/... \
 	./plugins/encoders/... ./plugins/losses/... || failed=yes
+# Every kernel once more, each of its loads and stores checked, blocks and threads in another order.
+TANDEM_CUDA_DOUBLE="$double/libkernels-checked.so" TANDEM_CUDA_DOUBLE_SEED=1 \
+	$GO test "$tags" -count=1 -timeout 20m -run TestKernelsOfRandomShapes ./core/device/cuda || failed=yes
 # Whole runs, of processes.
 $GO test "$tags" -count=1 -timeout 20m -run CUDA ./cmd/runner || failed=yes
 [ -z "$failed" ]
