@@ -94,7 +94,7 @@ bool Runner::run(Dim at, uint64_t order) {
   at_ = at, order_ = order, fault_ = {}, next_ = 0, used_ = 0, running_ = -1, snapshot_ = 0;
   memset(dynamic_, garbage, sharedBytes_);
   for (Lane &l : lanes_) l.self.block = at, l.state = State::Fresh, l.bound = false;
-  for (Warp &w : warps_) w.waiting = 0, w.turn = 0;
+  for (Warp &w : warps_) w.waiting = w.ready = 0, w.turn = 0;
   if (order) // every other block runs backwards, from a thread of its own
     for (int i = 0; i < count_; i++) {
       const int j = int((uint64_t(i) + (order >> 1)) % uint64_t(count_));
@@ -164,16 +164,26 @@ void Runner::enter(int i) {
 void Runner::yield() {
   Lane &l = lanes_[size_t(running_)];
   l.bound = true;
-  const int warp = running_ & ~31, n = std::min(32, count_ - warp), step = order_ & 1 ? n - 1 : 1;
-  for (int i = 1, at = running_ - warp; i < n; i++) {
-    at += step;
-    if (at >= n) at -= n;
-    Lane &next = lanes_[size_t(warp + at)];
-    if (next.state != State::Running) continue;
-    enter(warp + at);
-    return double_switch(&l.sp, next.sp);
+  const int next = ready(running_ >> 5, running_ & 31);
+  if (next < 0) return double_switch(&l.sp, scheduler_);
+  enter(next);
+  double_switch(&l.sp, lanes_[size_t(next)].sp);
+}
+
+// ready is the thread of a warp that goes on after lane `after`, which is then no longer ready; -1 for none.
+int Runner::ready(int warp, int after) {
+  Warp &w = warps_[size_t(warp)];
+  if (!w.ready) return -1;
+  int lane;
+  if (order_ & 1) {
+    const unsigned below = w.ready & ((1u << after) - 1);
+    lane = 31 - __builtin_clz(below ? below : w.ready);
+  } else {
+    const unsigned above = w.ready & ~(((1u << after) << 1) - 1);
+    lane = __builtin_ctz(above ? above : w.ready);
   }
-  double_switch(&l.sp, scheduler_);
+  w.ready &= ~(1u << lane);
+  return warp * 32 + lane;
 }
 
 void Runner::resume(Lane &l) {
@@ -183,12 +193,8 @@ void Runner::resume(Lane &l) {
 
 // advance runs the lanes of a warp that can run; then it lets meetings happen. False when neither did.
 bool Runner::advance(int warp) {
-  const int end = std::min(warp + 32, count_);
   bool ran = false;
-  for (int i = warp; i < end; i++) {
-    Lane &l = lanes_[size_t(order_ & 1 ? end - 1 - (i - warp) : i)];
-    if (l.state == State::Running) resume(l), ran = true;
-  }
+  for (int next; (next = ready(warp >> 5, order_ & 1 ? 0 : 31)) >= 0; ran = true) resume(lanes_[size_t(next)]);
   return release(warp) || ran;
 }
 
@@ -201,7 +207,7 @@ bool Runner::whole(int warp) {
   for (int i = 0; i < n; i++)
     if ((l[i].mask & w.exist) != w.exist || l[i].meeting != l[0].meeting) return false;
   for (int i = 0; i < n; i++) l[i].state = State::Running, l[i].values = w.values[w.turn], l[i].present = w.exist;
-  w.turn ^= 1, w.waiting = 0;
+  w.turn ^= 1, w.waiting = 0, w.ready = w.exist & ~(1u << (running_ & 31)); // who came last goes on at once
   if (checked_ && l[0].meeting == Meeting::Sync) check_->syncwarp(warp >> 5);
   return true;
 }
@@ -232,7 +238,7 @@ bool Runner::release(int warp) {
     memcpy(values, w.values[w.turn], sizeof w.values[0]);
     for (int j = 0; j < n; j++)
       if (here >> j & 1) l[j].state = State::Running, l[j].values = values, l[j].present = here;
-    w.waiting &= ~here;
+    w.waiting &= ~here, w.ready |= here;
     any = true;
   }
   return any;
@@ -258,6 +264,7 @@ bool Runner::releaseBarrier() {
   predicates_ = predicates;
   if (checked_) check_->barrier();
   for (Lane &l : lanes_) l.state = State::Running;
+  for (Warp &w : warps_) w.ready = w.exist;
   return true;
 }
 

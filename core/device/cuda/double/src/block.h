@@ -29,7 +29,7 @@ struct Lane {
 
 // Warp is 32 lanes' values in meetings: those of the last one are still read while the next one's come.
 struct Warp {
-  unsigned exist, waiting; // lanes
+  unsigned exist, waiting, ready; // lanes: of the block, in a meeting, able to go on
   int turn;
   uint64_t values[2][32];
 };
@@ -75,6 +75,7 @@ private:
   bool releaseBarrier();
   bool whole(int warp);
   void yield();
+  int ready(int warp, int after);
   void resume(Lane &);
   void start();
   void enter(int i);
