@@ -97,10 +97,10 @@ bench: build ## benchmarks: engine kernels, pictures, the results database, the 
 bench-peer: build ## the same training steps with OpenCLIP on PyTorch, side by side (half an hour and more)
 	@sh tools/bench-peer.sh
 
-demo: ## train the quickstart and show what it learnt (a few minutes)
+demo: ## train the quickstart and show what it learnt (a few minutes); DEVICE=cuda trains on a GPU
 	@sh tools/deps.sh
-	@$(MAKE) --no-print-directory build
-	@sh tools/demo.sh
+	@$(MAKE) --no-print-directory build $(if $(filter cuda%,$(DEVICE)),CUDA=1)
+	@DEVICE=$(DEVICE) sh tools/demo.sh
 
 ablations: build ## run the ablations of docs/ablations and write their tables (three quarters of an hour)
 	@sh tools/ablations.sh
