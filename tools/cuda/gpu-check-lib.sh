@@ -51,8 +51,8 @@ gotest() {
 	check "$name" "$limit" env GOFLAGS="$goflags" "$GO" test -count=1 -v -timeout "${limit}s" "$@" || return
 	skipped=$(grep -c 'neither a GPU nor the test double' "$log")
 	ran=$(grep -c '^ *--- PASS' "$log")
-	if [ "$skipped" -gt 0 ] || [ "$ran" -eq 0 ]; then
-		result FAILED "$name: did they run?" "$skipped were skipped for want of a device, $ran passed"
+	if [ "$skipped" -gt 0 ] || [ "$ran" -eq 0 ] || ! grep -q cuda "$log"; then
+		result FAILED "$name: did they run on the device?" "$skipped were skipped for want of one, $ran passed"
 	fi
 }
 
