@@ -233,15 +233,39 @@ func (c *counter) attention(call devicetest.Call) error {
 	return nil
 }
 
+// convolution is as core/device/cuda does it without cuDNN: cuBLAS for single pixels, else a kernel of ours that reads
+// the weights in another order. It uses tensor cores in bf16, where channels are multiples of eight.
 func (c *counter) convolution(call devicetest.Call) error {
 	k, err := decode[device.Conv2D](call)
 	if err != nil {
 		return err
 	}
-	l := c.plain("convolutions", call, 1)
-	l.unit = ours
 	oh, ow := k.OutSize()
-	l.flops = 2 * float64(k.B*oh*ow) * float64(k.OutC) * float64(k.InC*k.KH*k.KW)
+	x, y, out := call.Args[0], call.Args[1], call.Args[2]
+	l := launch{class: "convolutions", unit: ours, flops: 2 * float64(k.B*oh*ow) * float64(k.OutC) * float64(k.InC*k.KH*k.KW)}
+	onTensorCores := k.BF16 && k.InC%8 == 0 && k.OutC%8 == 0
+	switch {
+	case k.KH == 1 && k.KW == 1 && k.Stride == 1 && k.Pad == 0:
+		l.unit = matrix
+		c.operand(&l, k.BF16, x, y, 0, 0)
+		c.operand(&l, k.BF16, y, x, 0, 0)
+	case !onTensorCores:
+		l.unit = vector
+		c.move(&l, x, 1)
+		c.move(&l, y, 1)
+	case call.Kind == "ConvBackWeights":
+		c.operand(&l, true, x, y, 0, 0)
+		c.operand(&l, true, y, x, 0, 0)
+	case call.Kind == "ConvForward":
+		c.operand(&l, true, x, y, 0, 0)
+		c.launch(launch{class: "convolutions", state: float64(6 * y.N)})
+		l.half += float64(2 * y.N)
+	default: // dx of w and dy
+		c.operand(&l, true, y, x, 0, 0)
+		c.launch(launch{class: "convolutions", state: float64(6 * x.N)})
+		l.half += float64(2 * x.N)
+	}
+	c.move(&l, out, 1)
 	c.launch(l)
 	return nil
 }

@@ -77,6 +77,26 @@ func TestRoundedCopiesServeAgainUntilTheirSourceIsWritten(t *testing.T) {
 	}
 }
 
+func TestConvolutionsUseWhatFitsThem(t *testing.T) {
+	for _, c := range []struct {
+		k    device.Conv2D
+		in   precision
+		want unit
+	}{
+		{device.Conv2D{B: 1, H: 4, W: 4, InC: 8, OutC: 8, KH: 1, KW: 1, Stride: 1, BF16: true}, bf16, matrix},
+		{device.Conv2D{B: 1, H: 4, W: 4, InC: 8, OutC: 8, KH: 3, KW: 3, Stride: 1, Pad: 1, BF16: true}, bf16, ours},
+		{device.Conv2D{B: 1, H: 4, W: 4, InC: 3, OutC: 8, KH: 3, KW: 3, Stride: 1, Pad: 1, BF16: true}, bf16, vector},
+		{device.Conv2D{B: 1, H: 4, W: 4, InC: 8, OutC: 8, KH: 3, KW: 3, Stride: 1, Pad: 1}, tf32, vector},
+	} {
+		got := noted(t, c.in, func(s *devicetest.Shapes) {
+			noteOn(t, s, device.ConvForward{Conv2D: c.k}, alloc(s, 16*c.k.InC), alloc(s, 8*c.k.InC*c.k.KH*c.k.KW), alloc(s, 128))
+		})
+		if last := got[len(got)-1]; last.unit != c.want || last.flops != 2*16*8*float64(c.k.InC*c.k.KH*c.k.KW) {
+			t.Errorf("%+v: %+v", c.k, last)
+		}
+	}
+}
+
 func TestEveryKernelHasWork(t *testing.T) {
 	for _, k := range []device.Kernel{
 		device.Attention{B: 2, Tq: 3, Tk: 3, Heads: 2, HeadDim: 4},
