@@ -3,7 +3,7 @@
 #if defined(__x86_64__)
 #define JUMP(name) jmp *slot_##name(%rip)
 #elif defined(__aarch64__)
-#define JUMP(name) adrp x16, slot_##name; ldr x16, [x16, #:lo12:slot_##name]; br x16
+#define JUMP(name) adrp x16, slot_##name; ldr x16, [x16, :lo12:slot_##name]; br x16
 #else
 #error "CUDA needs x86-64 or arm64: build without the tag clipcuda"
 #endif
