@@ -181,7 +181,7 @@ extern "C" __global__ void __launch_bounds__(256) normalize(const unsigned char 
 #pragma unroll
 		for (int k = 0; k < w.n; k++) {
 			const int c = first + k % 3 - (first + k % 3 >= 3 ? 3 : 0);
-			out.v[k] = pick(a, c) * (float)(bytes >> 8 * k & 255) + pick(b, c);
+			out.v[k] = fmaf(pick(a, c), (float)(bytes >> 8 * k & 255), pick(b, c)); // rounded once: OpenCLIP's to 3.3e-7
 		}
 		store(w, y + i, out);
 	});
