@@ -66,6 +66,41 @@ func TestCUDATrainingFollowsTheCPU(t *testing.T) {
 			t.Logf("losses from %.4f to %.4f differ by %.1e", want[0], want[steps-1], worst)
 		})
 	}
+	noFindings(t, dir)
+}
+
+// TestCUDATrainingInLowPrecision holds the losses of bf16 and tf32 to 2 % of those of float32.
+func TestCUDATrainingInLowPrecision(t *testing.T) {
+	needCUDA(t)
+	dir := t.TempDir()
+	write(t, dir, "vit.yaml", small)
+	args := []string{"run", "vit.yaml", "--set", "train.max_steps=20", "--set", "train.batch_size=16", "--set", "device=cuda"}
+	want := losses(t, dir, 20, args...)
+	for _, precision := range []string{"bf16", "tf32"} {
+		got, worst := losses(t, dir, 20, append(args, "--set", "train.precision="+precision)...), 0.0
+		for i := range want {
+			worst = max(worst, math.Abs(got[i]/want[i]-1))
+		}
+		if !(worst <= .02) || worst == 0 {
+			t.Errorf("%s: losses differ by %g of those in float32", precision, worst)
+		}
+		t.Logf("%s: losses differ by %.1e of those in float32", precision, worst)
+	}
+	noFindings(t, dir)
+}
+
+// noFindings looks for what the driver's double found in plugins: memory that is left, faults of kernels.
+func noFindings(t *testing.T, dir string) {
+	t.Helper()
+	logs, _ := filepath.Glob(filepath.Join(dir, "results/runs/*/logs/plugin-*.log"))
+	for _, name := range logs {
+		if text, _ := os.ReadFile(name); bytes.Contains(text, []byte("cuda double:")) {
+			t.Errorf("%s:\n%s", filepath.Base(name), text)
+		}
+	}
+	if len(logs) == 0 {
+		t.Error("no plugin left a log")
+	}
 }
 
 // tinyOnCUDA is a run of tiny on a GPU and what it gave.
@@ -98,6 +133,7 @@ func TestCUDATowersShareAGPUOrHaveOneEach(t *testing.T) {
 			t.Errorf("in another order the losses are %v, want %v", got, want)
 		}
 	}
+	noFindings(t, dir)
 }
 
 func TestCUDAPluginKilledLeavesNothingAndResumes(t *testing.T) {
@@ -141,6 +177,7 @@ func TestCUDAPluginKilledLeavesNothingAndResumes(t *testing.T) {
 	}
 	resumed := strings.TrimSpace(must(t, dir, "run", "--resume", "-q"))
 	same(t, want, files(t, dir, resumed, 24))
+	noFindings(t, calm)
 }
 
 func waitFor(t *testing.T, ready func() bool) {

@@ -11,12 +11,22 @@ type Asynchronous interface {
 	// memory did not do, or fault.Internal. Read waits for the work that it depends on, so that Err after
 	// a Read knows of all that came before.
 	Err() error
+	// Wait waits for all work and is Err then: for those who measure.
+	Wait() error
 }
 
 // Err is the first error of the work of a backend that is Asynchronous; nil for one that is not.
 func Err(b Backend) error {
 	if a, ok := b.(Asynchronous); ok {
 		return a.Err()
+	}
+	return nil
+}
+
+// Wait waits for the work of a backend that is Asynchronous.
+func Wait(b Backend) error {
+	if a, ok := b.(Asynchronous); ok {
+		return a.Wait()
 	}
 	return nil
 }

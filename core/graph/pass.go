@@ -53,12 +53,15 @@ func (p *pass) run(backend device.Backend, profile func(Event)) error {
 	return p.recording.Replay()
 }
 
-// each runs the calls one by one.
+// each runs the calls one by one; for a profile it waits for each, as what starts a kernel may return at once.
 func (p *pass) each(backend device.Backend, profile func(Event)) error {
 	for k := range p.calls {
 		c := &p.calls[k]
 		start := time.Time{}
 		if profile != nil {
+			if err := device.Wait(backend); err != nil {
+				return err
+			}
 			start = time.Now()
 		}
 		switch {
@@ -72,6 +75,9 @@ func (p *pass) each(backend device.Backend, profile func(Event)) error {
 			backend.Copy(c.args[1], c.args[0])
 		}
 		if profile != nil {
+			if err := device.Wait(backend); err != nil {
+				return err
+			}
 			profile(c.event(p.backward, start))
 		}
 	}

@@ -239,6 +239,8 @@ func (b *failing) Prepare(k device.Kernel) (device.Exec, error) {
 	return failingExec{b, e}, err
 }
 
+func (b *failing) Wait() error { return b.Err() }
+
 func (b *failing) Err() error {
 	if b.left < 0 {
 		return fault.New(fault.Internal, "the hardware failed")

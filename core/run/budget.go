@@ -83,12 +83,12 @@ func share(s *spec.Spec, needs map[string]clip.Forecast) (map[string]int64, erro
 	limits := map[string]int64{}
 	for _, device := range slices.Sorted(maps.Keys(byDevice)) {
 		roles := byDevice[device]
-		free, least, most := needs[roles[0]].Free, int64(0), int64(0)
+		free, total, least, most := needs[roles[0]].Free, needs[roles[0]].Total, int64(0), int64(0)
 		for _, role := range roles {
 			f := needs[role]
 			free, least, most = min(free, f.Free), least+f.Least, most+max(f.Needed(), f.Least)
 		}
-		budget := budget(s.DeviceMemory, free, len(roles))
+		budget := budget(s.DeviceMemory, free, total, len(roles))
 		if least > budget {
 			return nil, tooLarge(s, device, roles, needs, least, budget, free)
 		}
@@ -115,13 +115,13 @@ func portion(amount, part, whole int64) int64 {
 	return int64(float64(amount) * (float64(part) / float64(whole)))
 }
 
-// budget is what so many processes may take of a GPU's free memory.
-func budget(m spec.Memory, free int64, processes int) int64 {
+// budget is what so many processes may take of a GPU's memory.
+func budget(m spec.Memory, free, total int64, processes int) int64 {
 	switch {
 	case m.Bytes > 0:
 		return min(m.Bytes, free)
 	case m.Share > 0:
-		return int64(m.Share * float64(free))
+		return min(int64(m.Share*float64(total)), free)
 	}
 	return free - min(int64(processes)*driverBytes, free/10)
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Memory is an amount of a device's memory, in bytes or as a share of what is free; both zero is not given.
+// Memory is an amount of a device's memory, in bytes or as a share of all; both zero is not given.
 type Memory struct {
 	Bytes int64
 	Share float64 // (0, 1]

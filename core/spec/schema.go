@@ -118,7 +118,7 @@ var Keys = []Key{
 		key("checkpoint_every", typeInterval, int64(500), "likewise; 0: at the end and on Ctrl-C only"),
 		key("keep_checkpoints", clip.TypeInt, int64(1), "how many of the newest stay on disk").min(1).max(maxInt)),
 	key("device", typeDevice, "auto", "`auto` (a GPU when one can be used, else cpu), `cpu`, `host` (the pure Go reference) or `cuda:N`"),
-	key("device_memory", typeMemory, nil, "what the towers and the loss may take together of a GPU's memory: `20 GiB`, or `50%` of what is free at the start; left out: nearly all that is free"),
+	key("device_memory", typeMemory, nil, "what the towers and the loss may take together of a GPU's memory: `20 GiB`, or `50%`; left out: nearly all that is free"),
 	key("threads", clip.TypeInt, int64(0), "compute threads over all plugins; 0: all cores").min(0).max(4096),
 	key("seed", clip.TypeInt, int64(0), "of every random stream").min(0).max(1 << 53),
 	key("ablate", typeAny, nil, "a sweep over variants of this spec: [Ablations](#ablations)"),

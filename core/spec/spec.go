@@ -20,7 +20,7 @@ type Spec struct {
 	Eval        []Eval `json:"eval"`
 	Train       Train  `json:"train"`
 	Device      string `json:"device"`
-	// DeviceMemory is of each GPU, for towers and loss together; the zero value: what is free.
+	// DeviceMemory is of each GPU, for towers and loss together; the zero value: nearly all that is free.
 	DeviceMemory Memory  `json:"device_memory"`
 	Threads      int     `json:"threads"` // 0: all cores
 	Seed         uint64  `json:"seed"`

@@ -42,6 +42,10 @@ func (e *encoder) hook() func(graph.Event) {
 
 // passes notes an operation of the optimiser: so many passes over an array as long as what is trained.
 func (e *encoder) passes(op string, n int, start time.Time) {
+	if e.recorder.Hook() == nil {
+		return
+	}
+	_ = device.Wait(e.backend) // its error is that of what comes next
 	e.recorder.Note(op, "optimizer", float64(n)*float64(e.params.trained.Total)*4, start)
 }
 

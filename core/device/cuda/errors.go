@@ -34,6 +34,12 @@ func (b *Backend) waited(err error) bool {
 // idle says that nothing is to be done any more.
 func (b *Backend) idle() bool { return b.err != nil || b.recording && b.refused != nil }
 
+// Wait waits for all work and is Err then.
+func (b *Backend) Wait() error {
+	b.sync()
+	return b.err
+}
+
 // sync waits for all work.
 func (b *Backend) sync() {
 	if b.idle() || b.stream == nil {
