@@ -4,6 +4,13 @@
 
 #include <mutex>
 
+// Names that some version of cuda.h turns into others, while the driver has both.
+#undef cuCtxCreate
+#undef cuCtxCreate_v2
+#undef cuDeviceGetUuid
+#undef cuEventElapsedTime
+#undef cuGraphInstantiate
+
 #define CUDADOUBLE extern "C" __attribute__((visibility("default"))) CUresult CUDAAPI
 
 namespace cudadouble {

@@ -141,8 +141,6 @@ CUDADOUBLE cuDevicePrimaryCtxGetState(CUdevice d, unsigned *flags, int *active) 
   return CUDA_SUCCESS;
 }
 
-#undef cuCtxCreate
-#undef cuCtxCreate_v2
 CUDADOUBLE cuCtxCreate_v2(CUcontext *c, unsigned, CUdevice d) {
   LOCK;
   if (!ready) return CUDA_ERROR_NOT_INITIALIZED;

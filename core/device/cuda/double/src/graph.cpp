@@ -128,7 +128,6 @@ CUDADOUBLE cuGraphInstantiateWithFlags(CUgraphExec *x, CUgraph h, unsigned long 
   return CUDA_SUCCESS;
 }
 
-#undef cuGraphInstantiate
 CUDADOUBLE cuGraphInstantiate_v2(CUgraphExec *x, CUgraph g, CUgraphNode *, char *, size_t) {
   return cuGraphInstantiateWithFlags(x, g, 0);
 }
