@@ -316,6 +316,12 @@ void Runner::leave(Fault::Kind kind, const std::string &text, int lane) {
   siglongjmp(escape_, 1);
 }
 
+void Runner::divided(const void *pc) {
+  if (!inside_) return;
+  fault_.pc = pc;
+  leave(Fault::Trap, "divides an integer by zero", running_);
+}
+
 void Runner::segfault(uintptr_t address, bool write, const void *pc) {
   if (!inside_) return;
   fault_.address = address, fault_.write = write, fault_.pc = pc;

@@ -65,6 +65,7 @@ public:
   [[noreturn]] void trap(const char *why);
   void access(const Thread &, const Access &);
   // segfault leaves the block from a signal handler; it returns when no block runs here.
+  void divided(const void *pc); // by zero; like segfault
   void segfault(uintptr_t address, bool write, const void *pc);
 
 private:

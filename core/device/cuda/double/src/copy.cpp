@@ -43,6 +43,8 @@ CUresult copy(const char *call, End to, End from, size_t bytes, Stream *s, bool 
   w.run = [=]() -> CUresult {
     if (async && pinned && !isPinned((void *)hostAt, bytes))
       return finding(CUDA_ERROR_ILLEGAL_ADDRESS, "%s: the host memory was freed or unregistered before the copy ran", name.c_str());
+    if (host && !staged && !isMapped((void *)hostAt, bytes))
+      return finding(CUDA_ERROR_ILLEGAL_ADDRESS, "%s: %p is no host memory, or not any longer", name.c_str(), (void *)hostAt);
     size_t first;
     if (to.side == Side::Host)
       if (const size_t n = poisonedWords((void *)from.at, bytes, &first))

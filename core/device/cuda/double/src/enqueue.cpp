@@ -18,6 +18,8 @@ CUresult double_enqueue(CUstream h, const LibraryWork &w) {
   if (!s) return e;
   Work work{w.name, {}, nullptr};
   for (const Operand &o : w.operands)
+    if (CUresult bad = o.bytes ? checkDevice(uintptr_t(o.at), s->context, w.name, CUDA_ERROR_INVALID_VALUE) : CUDA_SUCCESS) return bad;
+  for (const Operand &o : w.operands)
     if (o.bytes) work.spans.push_back({uintptr_t(o.at), o.bytes, o.what});
   work.run = [w]() -> CUresult {
     for (const Operand &o : w.operands) {

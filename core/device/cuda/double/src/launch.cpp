@@ -48,6 +48,7 @@ CUresult sense(const Function &f, const uint64_t *values, CUresult code) {
     case Parameter::ConstPointer:
       if (!v) break; // absent
       if (CUresult e = checkSpan(v, 1, which.c_str(), code)) return e;
+      if (CUresult e = checkDevice(v, f.module->context, which.c_str(), code)) return e;
       if (v % uint64_t(std::min(16, k.elements[i])) && (k.elements[i] & (k.elements[i] - 1)) == 0)
         return finding(CUDA_ERROR_MISALIGNED_ADDRESS, "%s: 0x%llx is no address of elements of %d bytes", which.c_str(), (unsigned long long)v, k.elements[i]);
       break;
@@ -76,7 +77,7 @@ CUresult report(const Function &f, const Fault &fault) {
     return finding(fault.code, "%s%s %s", where.c_str(), line.c_str(), fault.text.c_str());
   case Fault::Divergence:
   case Fault::Trap:
-    return finding(CUDA_ERROR_LAUNCH_FAILED, "%s: %s", where.c_str(), fault.text.c_str());
+    return finding(CUDA_ERROR_LAUNCH_FAILED, "%s%s: %s", where.c_str(), line.c_str(), fault.text.c_str());
   case Fault::None: break;
   }
   return CUDA_SUCCESS;

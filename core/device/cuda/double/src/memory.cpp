@@ -114,6 +114,12 @@ std::string nearest(uintptr_t p) {
   return format("%zu bytes past the end of %sallocation %llu of %zu bytes", size_t(p - best->at - best->bytes), state, n, best->bytes);
 }
 
+CUresult checkDevice(uintptr_t p, const Context *c, const char *what, CUresult code) {
+  const Allocation *a = allocationAt(p);
+  if (!a || a->context->device == c->device) return CUDA_SUCCESS;
+  return finding(code, "%s: memory of device %d on device %d: %s", what, a->context->device, c->device, nearest(p).c_str());
+}
+
 CUresult checkSpan(uintptr_t p, size_t bytes, const char *what, CUresult code) {
   if (!bytes) return CUDA_SUCCESS;
   const Allocation *a = allocationAt(p);

@@ -36,6 +36,9 @@ const Allocation *allocationAt(uintptr_t p);
 // nearest says what lies at and around p, for findings.
 std::string nearest(uintptr_t p);
 
+// checkDevice reports memory of another device than the context's, which a kernel cannot reach.
+CUresult checkDevice(uintptr_t p, const Context *, const char *what, CUresult code);
+
 // checkSpan reports when [p, p+bytes) is not within one live allocation; what names it.
 CUresult checkSpan(uintptr_t p, size_t bytes, const char *what, CUresult code);
 

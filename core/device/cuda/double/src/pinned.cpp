@@ -37,6 +37,11 @@ bool isPinned(const void *p, size_t bytes) {
   return r && uintptr_t(p) + bytes <= r->first + r->second.bytes;
 }
 
+bool isMapped(const void *p, size_t bytes) {
+  const uintptr_t from = uintptr_t(p) & ~uintptr_t(4095);
+  return msync((void *)from, uintptr_t(p) + bytes - from, MS_ASYNC) == 0; // changes nothing
+}
+
 void endPinned(Context *c) {
   for (auto it = ranges().begin(); it != ranges().end();) {
     const auto [at, r] = *it;
@@ -81,6 +86,7 @@ CUDADOUBLE cuMemFreeHost(void *p) {
 CUDADOUBLE cuMemHostRegister_v2(void *p, size_t bytes, unsigned) {
   ENTER;
   if (!p || !bytes) return CUDA_ERROR_INVALID_VALUE;
+  if (!isMapped(p, bytes)) return finding(CUDA_ERROR_INVALID_VALUE, "cuMemHostRegister(%p, %zu): not all of it is memory", p, bytes);
   const auto it = ranges().lower_bound(uintptr_t(p));
   if (holder(uintptr_t(p)) || (it != ranges().end() && it->first < uintptr_t(p) + bytes))
     return finding(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, "cuMemHostRegister(%p, %zu): a part of it is known already", p, bytes);

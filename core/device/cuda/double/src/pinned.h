@@ -9,6 +9,8 @@ struct Context;
 
 // isPinned says whether [p, p+bytes) is host memory that the driver knows, alive now.
 bool isPinned(const void *p, size_t bytes);
+// isMapped says whether the pages of [p, p+bytes) are there.
+bool isMapped(const void *p, size_t bytes);
 void endPinned(Context *);
 
 } // namespace cudadouble

@@ -61,6 +61,14 @@ TEST(missing_barrier_shows_under_a_seed) {
   REQUIRE(wrong);
 }
 
+// A GPU goes on with some number.
+TEST(integer_division_by_zero) {
+  Device d;
+  const CUdeviceptr y = d.fresh(64);
+  OK(run(d, d.launch("divide", 1, 64, 0, d.stream, {y, 2})));
+  FAILS(CUDA_ERROR_LAUNCH_FAILED, run(d, d.launch("divide", 1, 64, 0, d.stream, {y, 0})));
+}
+
 TEST(wrong_launch_shapes) {
   Device d;
   const CUdeviceptr x = d.upload(std::vector<float>(256)), y = d.fresh(256);

@@ -21,6 +21,7 @@ int cudnnSetTensor4dDescriptor(void *, int, int, int, int, int, int);
 int cudnnSetFilter4dDescriptor(void *, int, int, int, int, int, int);
 int cudnnSetConvolution2dDescriptor(void *, int, int, int, int, int, int, int, int);
 int cudnnSetConvolutionMathType(void *, int);
+int cudnnGetConvolutionForwardWorkspaceSize(void *, void *, void *, void *, void *, int, size_t *);
 int cudnnConvolutionForward(void *, const float *, void *, const void *, void *, const void *, void *, int, void *, size_t, const float *, void *, void *);
 int cudnnConvolutionBackwardData(void *, const float *, void *, const void *, void *, const void *, void *, int, void *, size_t, const float *, void *, void *);
 int cudnnConvolutionBackwardFilter(void *, const float *, void *, const void *, void *, const void *, void *, int, void *, size_t, const float *, void *, void *);
@@ -170,6 +171,10 @@ TEST(convolutions) {
   for (size_t i = 0; i < df.size(); i++) REQUIRE(std::abs(gdf[i] - df[i]) < 1e-4);
   REQUIRE(double_findings() == 0);
   FAILS(2000, cudnnConvolutionForward(dnn, &one, tx, (void *)px, tf, (void *)pf, conv, 1, nullptr, 0, &zero, ty, (void *)py)); // no workspace
+  size_t bytes;
+  REQUIRE(cudnnGetConvolutionForwardWorkspaceSize(dnn, tx, tf, conv, ty, 7, &bytes) == 3000); // offered, not done
+  OK(cudnnGetConvolutionForwardWorkspaceSize(dnn, tx, tf, conv, ty, 1, &bytes));
+  REQUIRE(bytes == 4 * y.size());
   FAILS(2000, cudnnConvolutionForward(dnn, &one, ty, (void *)px, tf, (void *)pf, conv, 0, nullptr, 0, &zero, ty, (void *)py)); // shapes
   OK(cudnnDestroy(dnn));
 }

@@ -1,4 +1,6 @@
 // Planted faults of memory, copies, streams and contexts: each is found.
+#include <sys/mman.h>
+
 #include <cstring>
 #include <thread>
 
@@ -156,6 +158,30 @@ TEST(handles_of_things_destroyed) {
   OK(cuModuleUnload(d.module));
   CUfunction f;
   FAILS(CUDA_ERROR_INVALID_HANDLE, cuModuleGetFunction(&f, d.module, "twice"));
+}
+
+TEST(host_memory_gone_before_the_copy_ran) {
+  Device d;
+  const CUdeviceptr x = d.fresh(1024);
+  void *host = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  OK(cuMemHostRegister(host, 4096, 0));
+  OK(cuMemcpyHtoDAsync(x, host, 4096, d.stream));
+  munmap(host, 4096);
+  FAILS(CUDA_ERROR_ILLEGAL_ADDRESS, cuStreamSynchronize(d.stream));
+}
+
+TEST(memory_of_another_device) {
+  setenv("TANDEM_CUDA_DOUBLE_DEVICES", "2", 1);
+  Device d;
+  CUcontext other;
+  const CUdeviceptr x = d.upload(std::vector<float>(256));
+  OK(cuDevicePrimaryCtxRetain(&other, 1));
+  OK(cuCtxSetCurrent(other));
+  CUdeviceptr y;
+  OK(cuMemAlloc(&y, 1024));
+  FAILS(CUDA_ERROR_INVALID_HANDLE, cuStreamSynchronize(d.stream)); // the first device's
+  OK(cuCtxSetCurrent(d.context));
+  FAILS(CUDA_ERROR_INVALID_VALUE, d.launch("twice", 1, 256, 0, d.stream, {x, y, 256}));
 }
 
 TEST(out_of_memory) {

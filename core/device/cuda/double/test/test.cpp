@@ -27,6 +27,7 @@ const char *const ptx = R"(
 .visible .entry colliding(.param .u64 a) { ret; }
 .visible .entry shifting(.param .u64 a, .param .u64 b) { ret; }
 .visible .entry total(.param .u64 a, .param .u64 b, .param .u64 c, .param .u64 d, .param .u64 e) { ret; }
+.visible .entry divide(.param .u64 a, .param .u64 b) { ret; }
 .visible .entry absent(.param .u64 a) { ret; }
 )";
 

@@ -45,11 +45,15 @@ Alive<Conv> convs("convolution descriptors");
 
 int bad(Status s, const char *call, const char *why) { return double_finding(s, (std::string(call) + ": " + why).c_str()); }
 
-// Algorithm is one that a direction has, with made-up needs of workspace.
-struct Algorithm { int number; bool deterministic; int bytesAnOutput; };
-// CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, _IMPLICIT_GEMM; BWD_DATA_ALGO_0, _1; BWD_FILTER_ALGO_0, _1, _3.
+// Algorithm is one that a direction's heuristics offer, with made-up needs of workspace. Those that are
+// refused are offered and then not done, as cuDNN's heuristics may.
+struct Algorithm { int number; bool deterministic; int bytesAnOutput; bool refused; };
+// CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED, _IMPLICIT_PRECOMP_GEMM, _IMPLICIT_GEMM; BWD_DATA_ALGO_0,
+// _WINOGRAD_NONFUSED, _1; BWD_FILTER_ALGO_3, _0, _WINOGRAD_NONFUSED, _1.
 const std::vector<Algorithm> algorithms[3] = {
-    {{1, true, 4}, {0, true, 0}}, {{0, false, 0}, {1, true, 4}}, {{3, false, 8}, {0, false, 0}, {1, true, 8}}};
+    {{7, true, 4, true}, {1, true, 4, false}, {0, true, 0, false}},
+    {{0, false, 0, false}, {5, true, 4, true}, {1, true, 4, false}},
+    {{3, false, 8, false}, {0, false, 0, false}, {5, true, 8, true}, {1, true, 8, false}}};
 enum Direction { Forward, BackData, BackFilter };
 
 struct Perf {
@@ -85,6 +89,22 @@ int choose(Direction d, const char *call, Handle *h, const Tensor *x, const Filt
     p[*count] = {a.number, Success, -1, needs(v, a), a.deterministic, math, {}};
     ++*count;
   }
+  return Success;
+}
+
+const Algorithm *algorithm(Direction d, int number) {
+  for (const Algorithm &a : algorithms[d])
+    if (a.number == number && !a.refused) return &a;
+  return nullptr;
+}
+
+int workspace(Direction d, const char *call, Handle *h, const Tensor *x, const Filter *f, const Conv *c, const Tensor *y, int number, size_t *bytes) {
+  if (!handles.all.count(h)) return bad(NotInitialized, call, "no such handle");
+  Convolution v;
+  if (Status s = describe(call, x, f, c, y, &v)) return s;
+  const Algorithm *a = algorithm(d, number);
+  if (!a) return NotSupported; // no finding: this is how programs ask
+  *bytes = needs(v, *a);
   return Success;
 }
 
@@ -127,13 +147,11 @@ void write(void *at, const std::vector<float> &v, int type, float alpha, float b
 }
 
 int run(Direction d, const char *call, Handle *h, const float *alpha, const float *beta, const Tensor *x, const void *px, const Filter *f, const void *pf,
-        const Conv *c, const Tensor *y, const void *py, int algorithm, void *workspace, size_t bytes) {
+        const Conv *c, const Tensor *y, const void *py, int number, void *workspace, size_t bytes) {
   if (!handles.all.count(h)) return bad(NotInitialized, call, "no such handle");
   Convolution v;
   if (Status s = describe(call, x, f, c, y, &v)) return s;
-  const Algorithm *a = nullptr;
-  for (const Algorithm &o : algorithms[d])
-    if (o.number == algorithm) a = &o;
+  const Algorithm *a = algorithm(d, number);
   if (!a) return bad(NotSupported, call, "no such algorithm");
   const size_t need = needs(v, *a);
   if (bytes < need || (need && !workspace)) return bad(BadParam, call, "the workspace is smaller than the algorithm's");
@@ -235,6 +253,15 @@ DNN cudnnGetConvolutionBackwardDataAlgorithm_v7(Handle *h, const Filter *f, cons
 }
 DNN cudnnGetConvolutionBackwardFilterAlgorithm_v7(Handle *h, const Tensor *x, const Tensor *dy, const Conv *c, const Filter *df, int most, int *count, Perf *p) {
   return choose(BackFilter, "cudnnGetConvolutionBackwardFilterAlgorithm_v7", h, x, df, c, dy, most, count, p);
+}
+DNN cudnnGetConvolutionForwardWorkspaceSize(Handle *h, const Tensor *x, const Filter *f, const Conv *c, const Tensor *y, int number, size_t *bytes) {
+  return workspace(Forward, "cudnnGetConvolutionForwardWorkspaceSize", h, x, f, c, y, number, bytes);
+}
+DNN cudnnGetConvolutionBackwardDataWorkspaceSize(Handle *h, const Filter *f, const Tensor *dy, const Conv *c, const Tensor *dx, int number, size_t *bytes) {
+  return workspace(BackData, "cudnnGetConvolutionBackwardDataWorkspaceSize", h, dx, f, c, dy, number, bytes);
+}
+DNN cudnnGetConvolutionBackwardFilterWorkspaceSize(Handle *h, const Tensor *x, const Tensor *dy, const Conv *c, const Filter *df, int number, size_t *bytes) {
+  return workspace(BackFilter, "cudnnGetConvolutionBackwardFilterWorkspaceSize", h, x, df, c, dy, number, bytes);
 }
 DNN cudnnConvolutionForward(Handle *h, const float *alpha, const Tensor *x, const void *px, const Filter *f, const void *pf, const Conv *c, int algorithm, void *workspace, size_t bytes, const float *beta, const Tensor *y, void *py) {
   return run(Forward, "cudnnConvolutionForward", h, alpha, beta, x, px, f, pf, c, y, py, algorithm, workspace, bytes);
