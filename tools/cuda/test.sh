@@ -13,6 +13,7 @@ skip() {
 GO=${GO:-go}
 export GO
 GOFLAGS= sh core/device/cuda/trampoline/build.sh bin/cuda || skip "there is no cuda.h, and none could be fetched"
+[ "$(uname -m)" = x86_64 ] || skip "the driver's double switches stacks by instructions of x86-64"
 command -v "${CXX:-g++}" >/dev/null || skip "there is no C++ compiler for the driver's double"
 sh core/device/cuda/double/build.sh bin/cuda/include/toolkit bin/cuda/double
 sh core/device/cuda/double/test/run.sh bin/cuda/include/toolkit bin/cuda/double
