@@ -147,7 +147,11 @@ func (a *app) benchedMemory(list []run.ProcessMemory) error {
 	for _, p := range list {
 		for _, m := range p.Plan {
 			if m.Bytes > 0 {
-				rows = append(rows, []any{p.Part, m.Name, mb(m.Bytes), ""})
+				name := m.Name
+				if p.Device != "" && name != "program" && name != "shared" {
+					name = p.Device + " " + name
+				}
+				rows = append(rows, []any{p.Part, name, mb(m.Bytes), ""})
 			}
 		}
 		share := ""

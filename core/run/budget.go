@@ -72,8 +72,9 @@ func (m *model) budgets(ctx context.Context, limits map[string]int) (map[string]
 	return share(s, known)
 }
 
-// share gives each part of a GPU what it needs at most, and of the rest some for scratch and then in proportion. Where not all of that
-// is there, each gets what it needs at least, and of the rest in proportion to what it lacks.
+// share gives each part of a GPU what it needs at most, of the rest some for scratch, and what is left then in
+// proportion. Where not all of that is there, each gets what it needs at least, some for scratch, and what is left
+// in proportion to what it lacks.
 func share(s *spec.Spec, needs map[string]clip.Forecast) (map[string]int64, error) {
 	byDevice := map[string][]string{}
 	for _, role := range slices.Sorted(maps.Keys(needs)) {
@@ -92,16 +93,16 @@ func share(s *spec.Spec, needs map[string]clip.Forecast) (map[string]int64, erro
 		if least > budget {
 			return nil, tooLarge(s, device, roles, needs, least, budget, free)
 		}
+		n := int64(len(roles))
 		for _, role := range roles {
 			low := needs[role].Least
 			high := max(needs[role].Needed(), low)
-			if most <= budget {
-				rest := budget - most
-				even := min(rest, int64(len(roles))*scratchBytes)
-				limits[role] = high + even/int64(len(roles)) + portion(rest-even, high, most)
-			} else {
-				limits[role] = low + portion(budget-least, high-low, most-least)
+			base, part, whole, rest := high, high, most, budget-most
+			if rest < 0 {
+				base, part, whole, rest = low, high-low, most-least, budget-least
 			}
+			even := min(rest, n*scratchBytes)
+			limits[role] = base + even/n + portion(rest-even, part, whole)
 		}
 	}
 	return limits, nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tandem/core/clip"
+	"tandem/core/device/devices"
 	"tandem/core/fault"
 	"tandem/core/host"
 )
@@ -15,11 +16,13 @@ type ProcessMemory struct {
 	Part   string `json:"part"`             // image, text, loss, data.train, eval.…; runner
 	Plugin string `json:"plugin,omitempty"` // encoders/vit
 	PID    int    `json:"pid"`
+	// Device has memory of its own, cuda:0, in which all of Plan lies but "program" and "shared"; "" for none.
+	Device string `json:"device,omitempty"`
 	// Plan is what the memory is for, where the plugin says: parameters, gradients, optimizer,
 	// activations, workspace, …; "program" is its code, libraries and runtime, "shared" the pictures
 	// and embeddings that it exchanged with others.
 	Plan    []clip.MemoryPart `json:"plan"`
-	Planned int64             `json:"planned"` // the plan's sum; 0: the plugin does not say
+	Planned int64             `json:"planned"` // the plan's sum, without what is on Device; 0: the plugin does not say
 	Peak    int64             `json:"peak"`    // the most that was resident; 0: the system does not say
 	Shared  int64             `json:"shared"`  // of that, memory that other processes count too
 }
@@ -39,6 +42,9 @@ func (m *model) memory(ctx context.Context) ([]ProcessMemory, error) {
 		}
 		seen := host.MemoryOf(p.PID())
 		x := ProcessMemory{Part: role, Plugin: p.Name(), PID: p.PID(), Peak: seen.Peak, Shared: seen.Shared}
+		if slices.Contains(computing, role) && onGPU(m.spec, role) {
+			x.Device, _ = devices.Resolve(deviceOf(m.spec, role))
+		}
 		x.plan(parts, base)
 		list = append(list, x)
 	}
@@ -59,7 +65,9 @@ func (x *ProcessMemory) plan(parts []clip.MemoryPart, program int64) {
 	}
 	x.Plan = append(slices.Clone(parts), clip.MemoryPart{Name: "shared", Bytes: x.Shared},
 		clip.MemoryPart{Name: "program", Bytes: program})
-	for _, part := range x.Plan {
-		x.Planned += part.Bytes
+	for i, part := range x.Plan {
+		if x.Device == "" || i >= len(parts) {
+			x.Planned += part.Bytes
+		}
 	}
 }

@@ -131,7 +131,8 @@ func TestForecastIsWhatTrainingTakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Total != 1<<20 || f.Free != 1<<20 || f.Needed() != f.Least {
+	const next = batch * 2 * 2 * 3 // pictures, which nobody announces here
+	if f.Total != 1<<20 || f.Free != 1<<20 || f.Needed() != f.Least+next {
 		t.Errorf("%+v: pictures take as much in any case", f)
 	}
 	if _, err := e.Configure(ctx, c); err != nil {
@@ -151,8 +152,8 @@ func TestForecastIsWhatTrainingTakes(t *testing.T) {
 			taken += p.Bytes
 		}
 	}
-	if f.Needed() != taken || g.used()-taken > 4096 {
-		t.Errorf("forecast %d bytes, taken %d of %d", f.Needed(), taken, g.used())
+	if f.Least != taken || g.used()-taken > 4096 {
+		t.Errorf("forecast %d bytes, taken %d of %d", f.Least, taken, g.used())
 	}
 }
 

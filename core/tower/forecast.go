@@ -73,6 +73,9 @@ func (e *encoder) Forecast(ctx context.Context, q clip.ForecastRequest) (out cli
 	out.Parts = append(fixed, clip.MemoryPart{Name: "activations", Bytes: most.Activations},
 		clip.MemoryPart{Name: "workspace", Bytes: max(most.Workspace, passes(most, q.Accumulate))},
 		clip.MemoryPart{Name: "constants", Bytes: most.Constants})
+	if side := int64(front.side()); side > 0 {
+		out.Parts = append(out.Parts, clip.MemoryPart{Name: "next pictures", Bytes: int64(q.Batch) * side * side * 3})
+	}
 	return out, nil
 }
 

@@ -21,6 +21,8 @@ type front interface {
 	// pictures.
 	most(batch int) int
 	least(batch int) int
+	// side is that of pictures; 0 for texts.
+	side() int
 	// network adds input and network to a graph.
 	network(g *nn.Graph, batch, tokens int) *graph.Node
 	describe(*clip.EncoderInfo)
@@ -36,6 +38,7 @@ type imageFront struct {
 
 func (f *imageFront) most(int) int  { return 0 }
 func (f *imageFront) least(int) int { return 0 }
+func (f *imageFront) side() int     { return f.ImageSize() }
 
 func (f *imageFront) describe(info *clip.EncoderInfo) { info.ImageSize = f.ImageSize() }
 
@@ -93,6 +96,8 @@ func (f *textFront) adopt(t token.Tokenizer) error {
 }
 
 func (f *textFront) most(batch int) int { return batch * f.ContextLength() }
+
+func (f *textFront) side() int { return 0 }
 
 // least is that of captions of one word: a beginning, a token and an end.
 func (f *textFront) least(batch int) int {
