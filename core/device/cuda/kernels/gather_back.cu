@@ -163,9 +163,10 @@ extern "C" __global__ void __launch_bounds__(256) gather_back_sum(const u64 *sor
 					else if (id < height) store(w, dtable + id * cols + c, sum);
 					open = nullptr;
 					id = id_of(place[a]);
-					sum = fill(w, 0);
+					sum = v[a];
+				} else {
+					for (int k = 0; k < w.n; k++) sum.v[k] += v[a].v[k];
 				}
-				for (int k = 0; k < w.n; k++) sum.v[k] += v[a].v[k];
 			}
 		}
 		if (!open && goes_on) open = edges + cols + c;

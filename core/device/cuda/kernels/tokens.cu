@@ -99,15 +99,17 @@ extern "C" __global__ void __launch_bounds__(256) transpose(const float *x, floa
 	__shared__ float tile[32][33];
 	const int tx = threadIdx.x, ty = threadIdx.y;
 	const i64 c0 = blockIdx.x * (i64)32;
+	const int across = (int)min(n - c0, (i64)32);
 	for (i64 item = blockIdx.z; item < b; item += gridDim.z) {
-		const float *from = x + item * m * n;
-		float *to = out + item * m * n;
 		for (i64 r0 = blockIdx.y * (i64)32; r0 < m; r0 += gridDim.y * (i64)32) {
-			for (int i = ty; i < 32; i += 8)
-				if (r0 + i < m && c0 + tx < n) tile[i][tx] = from[(r0 + i) * n + c0 + tx];
+			const int high = (int)min(m - r0, (i64)32);
+			const float *from = x + (item * m + r0 + ty) * n + c0 + tx;
+			for (int i = ty; i < high; i += 8, from += 8 * n)
+				if (tx < across) tile[i][tx] = *from;
 			__syncthreads();
-			for (int i = ty; i < 32; i += 8)
-				if (c0 + i < n && r0 + tx < m) to[(c0 + i) * m + r0 + tx] = tile[tx][i];
+			float *to = out + (item * n + c0 + ty) * m + r0 + tx;
+			for (int i = ty; i < across; i += 8, to += 8 * m)
+				if (tx < high) *to = tile[tx][i];
 			__syncthreads();
 		}
 	}
