@@ -4,7 +4,7 @@
  * Without CAPABILITY each NAME.cu becomes NAME_70.ptx, and NAME_80.ptx beside it when one of its first ten lines is
  * "// ptx: 80" (any number of capabilities may follow). With CAPABILITY each becomes one file for each of them.
  * Any diagnostic, warnings too, ends in exit status 1. The PTX holds no path, date or line number: the same library
- * makes the same bytes everywhere. */
+ * makes the same bytes everywhere, at the same addresses (setarch -R). */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
