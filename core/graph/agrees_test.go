@@ -1,3 +1,5 @@
+//go:build onednn || clipcuda
+
 package graph
 
 import (

@@ -22,6 +22,17 @@ func gpu(t *testing.T) device.Backend {
 
 func TestCUDAAgreesWithTheReference(t *testing.T) { agrees(t, gpu(t)) }
 
+func TestValuesKeptAsBF16OnCUDAGiveTheSameBitsInLessMemory(t *testing.T) {
+	b := gpu(t)
+	halvesKeepBits(t, b, "vit", "transformer")
+	if err := device.Err(b); err != nil {
+		t.Error(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // unrecorded hides that a backend can record.
 type unrecorded struct{ device.Backend }
 

@@ -1,4 +1,4 @@
-//go:build onednn
+//go:build onednn || clipcuda
 
 package graph
 
@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"tandem/core/device"
-	"tandem/core/device/onednn"
 )
 
 // pictureTower is a ViT: patches, a class token, positions, blocks, the norm of the first token, projection.
@@ -126,50 +125,43 @@ func halved(p *Program) []string {
 	return slices.Compact(names)
 }
 
-func TestValuesKeptAsBF16GiveTheSameBitsInLessMemory(t *testing.T) {
-	for _, isa := range []string{"avx512", "avx2"} { // where the processor multiplies bfloat16, and where it does not
-		t.Setenv("TANDEM_ISA", isa)
-		b, err := onednn.New(2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, m := range halfModels {
-			for variant, run := range map[string]func(CompileOptions) ([]float32, *Program){
-				"trained":      func(o CompileOptions) ([]float32, *Program) { return m.step(t, b, o, false, true) },
-				"checkpointed": func(o CompileOptions) ([]float32, *Program) { return m.step(t, b, o, true, true) },
-				"evaluated":    func(o CompileOptions) ([]float32, *Program) { return m.step(t, b, o, false, false) },
-				"half frozen": func(o CompileOptions) ([]float32, *Program) {
-					o.Frozen = func(name string) bool { return !strings.Contains(name, ".1.") && !strings.Contains(name, "conv3") }
-					return m.step(t, b, o, false, true)
-				},
-				"without reuse": func(o CompileOptions) ([]float32, *Program) {
-					o.NoReuse = true
-					return m.step(t, b, o, false, true)
-				},
-			} {
-				t.Run(isa+"/"+name+"/"+variant, func(t *testing.T) {
-					got, half := run(CompileOptions{})
-					want, real := run(CompileOptions{NoHalf: true})
-					if !slices.Equal(got, want) {
-						t.Error("the results are other bits")
+// halvesKeepBits trains and evaluates models on a backend that keeps values as bfloat16, and with NoHalf.
+func halvesKeepBits(t *testing.T, b device.Backend, models ...string) {
+	for _, name := range models {
+		m := halfModels[name]
+		for variant, run := range map[string]func(*testing.T, CompileOptions) ([]float32, *Program){
+			"trained":      func(t *testing.T, o CompileOptions) ([]float32, *Program) { return m.step(t, b, o, false, true) },
+			"checkpointed": func(t *testing.T, o CompileOptions) ([]float32, *Program) { return m.step(t, b, o, true, true) },
+			"evaluated":    func(t *testing.T, o CompileOptions) ([]float32, *Program) { return m.step(t, b, o, false, false) },
+			"half frozen": func(t *testing.T, o CompileOptions) ([]float32, *Program) {
+				o.Frozen = func(name string) bool { return !strings.Contains(name, ".1.") && !strings.Contains(name, "conv3") }
+				return m.step(t, b, o, false, true)
+			},
+			"without reuse": func(t *testing.T, o CompileOptions) ([]float32, *Program) {
+				o.NoReuse = true
+				return m.step(t, b, o, false, true)
+			},
+		} {
+			t.Run(name+"/"+variant, func(t *testing.T) {
+				got, half := run(t, CompileOptions{})
+				want, real := run(t, CompileOptions{NoHalf: true})
+				if !slices.Equal(got, want) {
+					t.Error("the results are other bits")
+				}
+				if names := halved(real); names != nil {
+					t.Errorf("%v are kept as bfloat16 with NoHalf", names)
+				}
+				if variant == "trained" {
+					if names := halved(half); !slices.Equal(names, m.halves) {
+						t.Errorf("%v are kept as bfloat16, want %v", names, m.halves)
 					}
-					if names := halved(real); names != nil {
-						t.Errorf("%v are kept as bfloat16 with NoHalf", names)
-					}
-					if variant == "trained" {
-						if names := halved(half); !slices.Equal(names, m.halves) {
-							t.Errorf("%v are kept as bfloat16, want %v", names, m.halves)
-						}
-					}
-					a, w := half.Memory(), real.Memory()
-					if sum, plain := a.Activations+a.Workspace, w.Activations+w.Workspace; sum > plain || m.halves != nil && variant == "trained" && sum*20 > plain*19 {
-						t.Errorf("%d bytes of activations and workspace, %d without", a.Activations+a.Workspace, w.Activations+w.Workspace)
-					}
-				})
-			}
-		}
-		if err := b.Close(); err != nil {
-			t.Error(err)
+				}
+				a, w := half.Memory(), real.Memory()
+				sum, plain := a.Activations+a.Workspace, w.Activations+w.Workspace
+				if sum > plain || m.halves != nil && variant == "trained" && sum*20 > plain*19 {
+					t.Errorf("%d bytes of activations and workspace, %d without", sum, plain)
+				}
+			})
 		}
 	}
 }

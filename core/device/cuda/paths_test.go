@@ -151,44 +151,6 @@ func TestLogitsAtExtremesHaveTheReferencesLoss(t *testing.T) {
 	}
 }
 
-func TestResultsInBF16AreRoundedResults(t *testing.T) {
-	b := open(t, Options{})
-	for _, k := range []device.Kernel{
-		device.LayerNorm{Rows: 7, Cols: 5, Eps: 1e-5}, device.LayerNorm{Rows: 7, Cols: 36, Eps: 1e-5},
-		device.LayerNorm{Rows: 7, Cols: 300, Eps: 1e-5}, device.LayerNorm{Rows: 7, Cols: 1500, Eps: 1e-5},
-		device.Patchify{B: 2, H: 12, W: 8, C: 3, P: 4},
-	} {
-		want, err := device.Signature(k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		outputs := func(half bool) []float32 {
-			x, err := b.Prepare(k)
-			if err != nil {
-				t.Fatal(err)
-			}
-			bufs := make([]device.Buffer, len(want))
-			for i, v := range devicetest.Inputs(k, want) {
-				bufs[i], _ = b.Alloc(want[i].DType, want[i].Len)
-				b.Write(bufs[i], v)
-			}
-			out := len(want) - 1
-			x.(*exec).call.half[out] = half
-			x.Run(bufs)
-			y := make([]float32, want[out].Len)
-			b.Read(y, bufs[out])
-			return y
-		}
-		exact, halves := outputs(false), outputs(true)
-		for i, v := range exact {
-			bits := math.Float32bits(halves[i/2]) >> (16 * (i % 2)) << 16
-			if g, w := math.Float32frombits(bits), device.RoundBF16(v); g != w {
-				t.Fatalf("%T%+v: element %d is %g, want %g", k, k, i, g, w)
-			}
-		}
-	}
-}
-
 // The bias's gradient is summed while its rows are rounded for the products, when those come first.
 func TestSumsMadeWhileRoundingAreThoseMadeAlone(t *testing.T) {
 	b := open(t, Options{})
