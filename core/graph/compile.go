@@ -70,7 +70,7 @@ const (
 // Compile turns a graph into a program. It returns the graph's first building error, fault.Invalid
 // when options and graph disagree, and what Backend.Prepare and Backend.Alloc return.
 func Compile(g *Graph, backend device.Backend, options CompileOptions) (*Program, error) {
-	p, l, err := translate(g, backend, options)
+	p, l, err := translate(g, backend, backend, options)
 	if err != nil {
 		return nil, err
 	}
@@ -81,10 +81,11 @@ func Compile(g *Graph, backend device.Backend, options CompileOptions) (*Program
 	return p, nil
 }
 
-// Plan is the memory that a graph's program would need, without a backend: of Params and States, the layouts
+// Plan is the memory that a graph's program would need on a backend, which may be nil and is asked only what it
+// keeps as Half: of Params and States, the layouts
 // count, and the parameters' gradients are as long as Params.
-func Plan(g *Graph, options CompileOptions) (MemoryPlan, error) {
-	p, _, err := translate(g, nil, options)
+func Plan(g *Graph, backend device.Backend, options CompileOptions) (MemoryPlan, error) {
+	p, _, err := translate(g, nil, backend, options)
 	if err != nil {
 		return MemoryPlan{}, err
 	}
@@ -92,8 +93,8 @@ func Plan(g *Graph, options CompileOptions) (MemoryPlan, error) {
 }
 
 // translate makes the program but for its kernels and constants; without a backend it is good for its plan
-// alone.
-func translate(g *Graph, backend device.Backend, options CompileOptions) (*Program, *lowering, error) {
+// on target alone.
+func translate(g *Graph, backend, target device.Backend, options CompileOptions) (*Program, *lowering, error) {
 	if g.err != nil {
 		return nil, nil, g.err
 	}
@@ -128,7 +129,7 @@ func translate(g *Graph, backend device.Backend, options CompileOptions) (*Progr
 	if err != nil {
 		return nil, nil, err
 	}
-	if b, ok := backend.(device.Halver); ok && !options.NoHalf {
+	if b, ok := target.(device.Halver); ok && !options.NoHalf {
 		l.halve(b)
 	}
 	p := &Program{backend: backend, workspace: options.Workspace, profile: options.Profile, params: options.Params.Values,

@@ -18,7 +18,7 @@ func TestPlanIsTheProgramsWithoutABackend(t *testing.T) {
 			if train {
 				options.Backward = options.Outputs
 			}
-			got, err := Plan(g, options)
+			got, err := Plan(g, nil, options)
 			if err != nil || got != want {
 				t.Errorf("%s, training %v: %+v (%v), want %+v", name, train, got, err, want)
 			}

@@ -113,7 +113,7 @@ func (c *programs) graph(k key) (*program, *graph.Graph, graph.CompileOptions) {
 // plan is the memory of a key's program, which is not made; it needs no backend.
 func (c *programs) plan(k key) (graph.MemoryPlan, error) {
 	_, g, options := c.graph(k)
-	return graph.Plan(g, options)
+	return graph.Plan(g, nil, options) // losses keep float32
 }
 
 func (c *programs) compile(k key) (*program, error) {

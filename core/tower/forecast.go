@@ -50,11 +50,11 @@ func (e *encoder) Forecast(ctx context.Context, q clip.ForecastRequest) (out cli
 	programs := newPrograms(nil, p, front.network)
 	programs.compute(c.Compute)
 	fixed := append(e.fixedParts(p, c), clip.MemoryPart{Name: "libraries", Bytes: now.Used})
-	most, err := programs.plan(programKey{training: true, batch: q.Batch, tokens: front.most(q.Batch)})
+	most, err := programs.plan(e.forecast, programKey{training: true, batch: q.Batch, tokens: front.most(q.Batch)})
 	if err != nil {
 		return out, err
 	}
-	least, err := programs.plan(programKey{training: true, batch: q.Batch, tokens: front.least(q.Batch)})
+	least, err := programs.plan(e.forecast, programKey{training: true, batch: q.Batch, tokens: front.least(q.Batch)})
 	if err != nil {
 		return out, err
 	}
@@ -63,7 +63,7 @@ func (e *encoder) Forecast(ctx context.Context, q clip.ForecastRequest) (out cli
 	}
 	out.Least += least.Activations + passes(least, q.Accumulate) + least.Constants
 	if q.EvalBatch > 0 {
-		eval, err := programs.plan(programKey{batch: q.EvalBatch, tokens: front.most(q.EvalBatch)})
+		eval, err := programs.plan(e.forecast, programKey{batch: q.EvalBatch, tokens: front.most(q.EvalBatch)})
 		if err != nil {
 			return out, err
 		}

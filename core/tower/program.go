@@ -97,13 +97,13 @@ func (c *programs) graph(k programKey) (*nn.Graph, graph.CompileOptions, error) 
 	return g, options, g.Err()
 }
 
-// plan is the memory of a key's program, which is not made; it needs no backend.
-func (c *programs) plan(k programKey) (graph.MemoryPlan, error) {
+// plan is the memory of a key's program on a backend; none is made.
+func (c *programs) plan(b device.Backend, k programKey) (graph.MemoryPlan, error) {
 	g, options, err := c.graph(k)
 	if err != nil {
 		return graph.MemoryPlan{}, err
 	}
-	return graph.Plan(g.Graph, options)
+	return graph.Plan(g.Graph, b, options)
 }
 
 // compute takes what a configuration says of how to compute.
