@@ -206,6 +206,13 @@ func (b *Backend) start(s *step, c *call) error {
 		return s.call(c)
 	}
 	for i, p := range s.params {
+		if r, ok := p.(rounded); ok {
+			at, err := c.rounded(arg(r))
+			if err != nil {
+				return err
+			}
+			p = at
+		}
 		s.bits[i] = c.bits(p)
 	}
 	return b.stream.Launch(s.f, ones(s.grid), ones(s.block), s.shared, s.bits)

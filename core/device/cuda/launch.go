@@ -63,6 +63,8 @@ type (
 	// isHalf is 1 when argument i of the Exec holds bfloat16 (two bytes an element), else 0: a kernel with
 	// this parameter can do either.
 	isHalf int
+	// rounded is the address of argument i in bfloat16: one of code.halves.
+	rounded int
 	// scalar is run-time number i (double).
 	scalar struct {
 		i         int

@@ -25,10 +25,13 @@ func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 	if k.Slope {
 		to, half = slope, isHalf(c) // the product is float32, and c may be bfloat16
 	}
-	product := code{launches: []launch{{call: func(x *call) error { return x.multiply(k, a, right, to) }}}}
+	rows, cols := 0, 0
+	if k.BF16 {
+		rows, cols = gradientShape(k)
+	}
+	product := code{rows: rows, cols: cols, launches: []launch{{call: func(x *call) error { return x.multiply(k, a, right, to, rows, cols) }}}}
 	if k.BF16 {
 		product.halves = []arg{a, right}
-		product.rows, product.cols = gradientShape(k)
 	}
 	if !k.Bias && k.Act == device.Identity && !k.Slope && !k.Residual && !k.Gate {
 		return product, nil
@@ -65,14 +68,13 @@ func gradientShape(k device.MatMul) (rows, cols int) {
 	return 0, 0
 }
 
-// multiply is C = alpha·op(A)·op(B).
-func (x *call) multiply(k device.MatMul, a, b, c arg) (err error) {
+// multiply is C = alpha·op(A)·op(B). rows and cols are those of gradientShape, or 0.
+func (x *call) multiply(k device.MatMul, a, b, c arg, rows, cols int) (err error) {
 	p := driver.Product{M: k.M, N: k.N, K: k.K, Batch: k.Batch, TransA: k.TransA, TransB: k.TransB,
 		A: x.at(a), B: x.at(b), C: x.at(c), StrideA: k.M * k.K, StrideB: k.K * k.N, StrideC: k.M * k.N,
 		TF32: x.b.options.TF32, Alpha: float32(x.scalar(scalar{0, 1}))}
 	if k.BF16 {
 		p.Type = driver.BF16
-		rows, cols := gradientShape(k)
 		if p.A, err = x.roundedGradient(a, rows, cols); err != nil {
 			return err
 		}

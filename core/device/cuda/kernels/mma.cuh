@@ -1,0 +1,70 @@
+// Products of small matrices of bfloat16 by tensor cores, a warp at a time, and what feeds them (PTX ISA: mma.m16n8k16,
+// ldmatrix, cp.async; from compute capability 8.0 on). A lane's part of a matrix is its fragment: of a [16, 16] four registers of two numbers
+// each, of b [16, 8] two, of c [16, 8] four floats, which are columns 2(lane mod 4) and the next of the rows
+// lane div 4 and that + 8.
+#pragma once
+#include "common.cuh"
+
+// WITH_MMA is its argument where there are such tensor cores. The backend refuses bfloat16 on other GPUs.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+#define WITH_MMA(...) __VA_ARGS__
+#else
+#define WITH_MMA(...) asm volatile("trap;")
+#endif
+
+// mma adds a·b to c; products are exact, sums are float32.
+DEVICE void mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#if defined(__CUDA_ARCH__)
+	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+				 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+				 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+	double_mma_m16n8k16(c, a, b);
+#endif
+}
+
+// load_fragments loads four matrices of eight by eight from shared memory. Lane 8i + r gives the address of row r of
+// matrix i, sixteen bytes on sixteen; f[i] is two neighbours of matrix i, of row lane div 4 and columns
+// 2(lane mod 4) and the next. Transposed, they are of the matrix's transpose.
+template <bool TRANSPOSED> DEVICE void load_fragments(unsigned (&f)[4], const unsigned short *row) {
+#if defined(__CUDA_ARCH__)
+	const unsigned at = (unsigned)__cvta_generic_to_shared(row);
+	if (TRANSPOSED)
+		asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+					 : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3]) : "r"(at) : "memory");
+	else
+		asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+					 : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3]) : "r"(at) : "memory");
+#else
+	const int lane = threadIdx.x % 32;
+	for (int i = 0; i < 4; i++) {
+		if (TRANSPOSED) {
+			const unsigned short *low = __shfl_sync(0xffffffffu, row, 8 * i + 2 * (lane % 4));
+			const unsigned short *high = __shfl_sync(0xffffffffu, row, 8 * i + 2 * (lane % 4) + 1);
+			f[i] = low[lane / 4] | (unsigned)high[lane / 4] << 16;
+		} else {
+			const unsigned short *at = __shfl_sync(0xffffffffu, row, 8 * i + lane / 4) + 2 * (lane % 4);
+			f[i] = at[0] | (unsigned)at[1] << 16;
+		}
+	}
+#endif
+}
+
+// copy_16 begins to copy sixteen bytes to shared memory, or zeros where there is nothing to copy (from is an address
+// all the same); both are on sixteen. copies_arrive waits for all that this thread began.
+DEVICE void copy_16(void *to, const void *from, bool in) {
+#if defined(__CUDA_ARCH__)
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((unsigned)__cvta_generic_to_shared(to)), "l"(from), "r"(in ? 16 : 0)
+				 : "memory");
+#else
+	struct alignas(16) octet {
+		unsigned v[4];
+	};
+	*(octet *)to = in ? *(const octet *)from : octet{};
+#endif
+}
+DEVICE void copies_arrive() {
+#if defined(__CUDA_ARCH__)
+	asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
