@@ -45,13 +45,19 @@ func (b *Backend) convCode(k device.Kernel) (code, error) {
 		return code{}, fault.New(fault.Unavailable, "a picture, the weights or the pixels of all pictures are more than %d", math.MaxInt32).
 			WithHint("make the batch smaller")
 	}
-	switch {
-	case c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0:
+	if c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 {
 		return c.pointwise(), nil
-	case b.dnn != nil && !c.BF16:
-		made, err := b.dnnCode(c)
-		if fault.KindOf(err) != fault.Unavailable {
-			return made, err
+	}
+	if !c.BF16 {
+		dnn, err := b.cuDNN()
+		if err != nil {
+			return code{}, err
+		}
+		if dnn != nil {
+			made, err := c.byCuDNN(dnn, b.options.TF32)
+			if fault.KindOf(err) != fault.Unavailable {
+				return made, err
+			}
 		}
 	}
 	if c.direction == driver.BackWeights {
@@ -81,9 +87,9 @@ func (c conv) pointwise() code {
 // workspaceLimit is the memory that a convolution of cuDNN may work with.
 const workspaceLimit = 256 << 20
 
-func (b *Backend) dnnCode(c conv) (code, error) {
-	plan, err := b.dnn.Plan(c.direction, driver.Convolution{B: c.B, H: c.H, W: c.W, InC: c.InC, OutC: c.OutC, KH: c.KH, KW: c.KW,
-		Stride: c.Stride, Pad: c.Pad, TF32: b.options.TF32}, workspaceLimit)
+func (c conv) byCuDNN(dnn *driver.DNN, tf32 bool) (code, error) {
+	plan, err := dnn.Plan(c.direction, driver.Convolution{B: c.B, H: c.H, W: c.W, InC: c.InC, OutC: c.OutC, KH: c.KH, KW: c.KW,
+		Stride: c.Stride, Pad: c.Pad, TF32: tf32}, workspaceLimit)
 	if err != nil {
 		return code{}, err
 	}

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"strings"
 	"testing"
 
 	"tandem/core/device"
@@ -12,9 +13,7 @@ import (
 // Where cuDNN is, it does what these do elsewhere.
 func TestConvolutionsWithoutCuDNNMatchTheReference(t *testing.T) {
 	b := open(t, Options{})
-	dnn := b.dnn
-	b.dnn = nil
-	t.Cleanup(func() { b.dnn = dnn })
+	b.noDNN = true
 	var list []devicetest.Trial
 	add := func(c device.Conv2D) {
 		for _, half := range []bool{false, true} {
@@ -43,5 +42,28 @@ func compareOn(t *testing.T, b *Backend, list []devicetest.Trial) {
 		if b.Err() != nil {
 			t.Fatalf("%T%+v", c.Kernel, c.Kernel)
 		}
+	}
+}
+
+// It takes memory and seconds, and most towers have no convolution.
+func TestCuDNNIsOpenedByTheFirstConvolutionThatWantsIt(t *testing.T) {
+	b := open(t, Options{})
+	c := device.Conv2D{B: 1, H: 4, W: 4, InC: 4, OutC: 4, KH: 1, KW: 1, Stride: 1}
+	windows := c
+	windows.KH, windows.KW = 3, 3
+	for _, k := range []device.Kernel{device.MatMul{Batch: 1, M: 4, N: 4, K: 4}, device.ConvForward{Conv2D: c},
+		device.WithBF16(device.ConvForward{Conv2D: windows})} {
+		if _, err := b.Prepare(k); err != nil || b.dnn != nil {
+			t.Fatalf("%T%+v: cuDNN is open: %v, error %v", k, k, b.dnn != nil, err)
+		}
+	}
+	if _, err := b.Prepare(device.ConvForward{Conv2D: windows}); err != nil {
+		t.Fatal(err)
+	}
+	if b.noDNN {
+		t.Skip("there is no cuDNN")
+	}
+	if !strings.Contains(b.Name(), ", cuDNN ") {
+		t.Errorf("the name is %q once cuDNN is open", b.Name())
 	}
 }

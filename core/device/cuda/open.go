@@ -26,7 +26,8 @@ type Backend struct {
 	ctx     *driver.Context
 	stream  *driver.Stream // all work but Prefetch
 	blas    *driver.BLAS
-	dnn     *driver.DNN // nil without cuDNN
+	dnn     *driver.DNN // see cuDNN
+	noDNN   bool        // there is no cuDNN
 
 	entries   map[string]entry                // kernels of the PTX for this GPU
 	loaded    map[string]*driver.Module       // by name of the .cu file
@@ -104,10 +105,21 @@ func (b *Backend) open() (err error) {
 	if err := b.blas.SetWorkspace(b.workspace.at, b.workspace.bytes); err != nil {
 		return err
 	}
-	if b.dnn, err = b.ctx.OpenDNN(b.stream); fault.KindOf(err) == fault.Unavailable {
-		b.dnn, err = nil, nil // kernels of our own convolve
+	return nil
+}
+
+// cuDNN is the library for convolutions, opened for the first: it is large, and towers without any need
+// none of it. It is nil where there is none, and kernels of our own convolve.
+func (b *Backend) cuDNN() (*driver.DNN, error) {
+	if b.dnn != nil || b.noDNN {
+		return b.dnn, nil
 	}
-	return err
+	dnn, err := b.ctx.OpenDNN(b.stream)
+	if b.noDNN = fault.KindOf(err) == fault.Unavailable; b.noDNN {
+		return nil, nil
+	}
+	b.dnn = dnn
+	return dnn, err
 }
 
 // workspaceBytes is what NVIDIA recommends: 32 MiB from Hopper on, 4 MiB before.
@@ -118,7 +130,8 @@ func workspaceBytes(capability int) int64 {
 	return 4 << 20
 }
 
-// Name is "cuda:0 NVIDIA H100 (sm_90, cuBLAS 12.9, cuDNN 9.1)", with "TF32" when that was asked for.
+// Name is "cuda:0 NVIDIA H100 (sm_90, cuBLAS 12.9, cuDNN 9.1)", with cuDNN once it convolves, and with "TF32"
+// when that was asked for.
 func (b *Backend) Name() string {
 	p := b.ctx.Properties()
 	blas, _ := b.blas.Version()
