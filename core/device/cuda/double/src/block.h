@@ -64,9 +64,9 @@ public:
   const uint64_t *meet(unsigned mask, Meeting, uint64_t value, unsigned *present);
   [[noreturn]] void trap(const char *why);
   void access(const Thread &, const Access &);
-  // segfault leaves the block from a signal handler; it returns when no block runs here.
-  void divided(const void *pc); // by zero; like segfault
-  void segfault(uintptr_t address, bool write, const void *pc);
+  // Both leave the block from a signal handler.
+  [[noreturn]] void divided(const void *pc);
+  [[noreturn]] void segfault(uintptr_t address, bool write, const void *pc);
 
 private:
   static void loop(Runner *);
@@ -91,7 +91,6 @@ private:
   Dim grid_{}, block_{}, at_{};
   int count_ = 0, next_ = 0, running_ = -1, predicates_ = 0;
   uint64_t order_ = 0;
-  bool inside_ = false;
   std::vector<Lane> lanes_;
   std::vector<Warp> warps_;
   std::vector<int> sequence_; // the order in which threads start
@@ -112,5 +111,8 @@ private:
 
 // runner is this OS thread's.
 Runner &runner();
+
+// running is the one whose block runs on this OS thread now; null when none does. A signal handler may ask.
+Runner *running();
 
 } // namespace cudadouble

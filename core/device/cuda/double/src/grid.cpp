@@ -19,8 +19,11 @@ struct sigaction before[65];
 
 void handle(int sig, siginfo_t *info, void *context) {
   const auto *u = (const ucontext_t *)context;
-  if (sig == SIGFPE) runner().divided((const char *)u->uc_mcontext.gregs[REG_RIP] + 1);
-  else runner().segfault(uintptr_t(info->si_addr), u->uc_mcontext.gregs[REG_ERR] & 2, (const char *)u->uc_mcontext.gregs[REG_RIP] + 1);
+  const auto *pc = (const char *)u->uc_mcontext.gregs[REG_RIP] + 1;
+  if (Runner *r = running()) {
+    if (sig == SIGFPE) r->divided(pc);
+    r->segfault(uintptr_t(info->si_addr), u->uc_mcontext.gregs[REG_ERR] & 2, pc);
+  }
   const struct sigaction &old = before[sig];
   if (old.sa_flags & SA_SIGINFO) {
     old.sa_sigaction(sig, info, context);
