@@ -7,9 +7,10 @@
 #   11   Debian's nvcc 11.8, with the headers of PyPI's cu11 wheels
 #   12   PyPI's NVRTC 12.9 to PTX for the architecture, ptxas 12.9 from that
 #   13   PyPI's nvcc 13 (without sm_70, which CUDA 13 no longer knows)
-#   ptx  the committed PTX, which is what the driver translates, by ptxas 12.9
+#   ptx  the committed PTX, which is what a driver translates, by ptxas 11.8, 12.9 and 13
 #
-# JOBS=n compiles at a time (all cores), LOGS=folder keeps what the compilers printed.
+# JOBS=n compiles at a time (all cores), LOGS=folder keeps what the compilers printed, SOURCES="conv maps" compiles these
+# files only.
 set -eu
 cd "$(dirname "$0")/../.."
 root=$PWD kernels=$PWD/core/device/cuda/kernels
@@ -19,6 +20,7 @@ trap 'rm -rf "$tmp"' EXIT
 logs=${LOGS:-$tmp/logs}
 mkdir -p "$logs"
 rm -f "$logs"/*.log
+sources=${SOURCES:-$(cd "$kernels" && ls *.cu | sed 's/\.cu$//')}
 
 get() { # NAME: the folder of a package; ends the script without it
 	$go run ./tools/cuda/fetch "$1" || { echo "cuda-matrix: $1 cannot be had: nothing is checked" >&2; exit 3; }
@@ -35,8 +37,7 @@ with11() {
 		INCLUDES += -I$headers -I$runtime \$(_SPACE_)
 	PROFILE
 	for sm in 70 75 80 86 89 90; do
-		for f in "$kernels"/*.cu; do
-			n=$(basename "$f" .cu)
+		for n in $sources; do
 			echo "11.$sm.$n $tmp/nvcc11/nvcc -ccbin /usr/bin/g++ -allow-unsupported-compiler -std=c++17 -arch=sm_$sm -cubin" \
 				"-Werror all-warnings -Wmissing-launch-bounds -Wreorder -Xcompiler -Wall,-Wextra -Xptxas -v,-Werror -o $tmp/out/11.$sm.$n $n.cu"
 		done
@@ -48,12 +49,11 @@ with12() {
 	cc -O1 -Wall -Wextra -Werror -o "$tmp/ptx" tools/cuda/ptx/ptx.c -ldl
 	mkdir "$tmp/ptx12"
 	for sm in 70 75 80 86 89 90; do
-		for f in "$kernels"/*.cu; do
-			n=$(basename "$f" .cu)
+		for n in $sources; do
 			# One source a folder: ptx compiles all that it finds.
 			dir=$tmp/ptx12/$sm.$n
 			mkdir "$dir"
-			ln -s "$kernels"/*.cuh "$f" "$dir"
+			ln -s "$kernels"/*.cuh "$kernels/$n.cu" "$dir"
 			echo "12.$sm.$n $tmp/ptx $nvrtc $dir $dir $sm && $ptxas -v -Werror -arch=sm_$sm -o $tmp/out/12.$sm.$n $dir/${n}_$sm.ptx"
 		done
 	done >>"$tmp/todo"
@@ -66,8 +66,7 @@ with13() {
 	cp --remove-destination "$(get nvcc13)"/nvidia/cu13/bin/nvcc* "$tmp/cuda13/bin"
 	cp --remove-destination "$(get nvvm13)"/nvidia/cu13/nvvm/bin/* "$tmp/cuda13/nvvm/bin"
 	for sm in 75 80 86 89 90; do
-		for f in "$kernels"/*.cu; do
-			n=$(basename "$f" .cu)
+		for n in $sources; do
 			echo "13.$sm.$n $tmp/cuda13/bin/nvcc -ccbin /usr/bin/g++ -std=c++17 -arch=sm_$sm -cubin" \
 				"-Werror all-warnings -Wmissing-launch-bounds -Wreorder -Xcompiler -Wall,-Wextra -Xptxas -v,-Werror -o $tmp/out/13.$sm.$n $n.cu"
 		done
@@ -75,22 +74,24 @@ with13() {
 }
 
 withptx() {
-	ptxas=$(get nvcc12)/nvidia/cuda_nvcc/bin/ptxas
+	ptxas11=$(get debnvcc11)/usr/bin/ptxas ptxas12=$(get nvcc12)/nvidia/cuda_nvcc/bin/ptxas ptxas13=$(get nvcc13)/nvidia/cu13/bin/ptxas
 	for sm in 70 75 80 86 89 90; do
-		for f in "$kernels"/*.cu; do
-			n=$(basename "$f" .cu) best=
+		for n in $sources; do
+			best=
 			for p in "$kernels/ptx/$n"_*.ptx; do # sorted: the last that fits is the newest
 				at=${p##*_} at=${at%.ptx}
 				[ -e "$p" ] && [ "$at" -le $sm ] && best=$p
 			done
 			[ -n "$best" ] || { echo "cuda-matrix: no PTX of $n.cu for sm_$sm: run make ptx" >&2; exit 1; }
-			echo "ptx.$sm.$n $ptxas -v -Werror -arch=sm_$sm -o $tmp/out/ptx.$sm.$n $best"
+			echo "ptx11.$sm.$n $ptxas11 -v -Werror -arch=sm_$sm -o $tmp/out/ptx11.$sm.$n $best"
+			echo "ptx12.$sm.$n $ptxas12 -v -Werror -arch=sm_$sm -o $tmp/out/ptx12.$sm.$n $best"
+			[ $sm = 70 ] || echo "ptx13.$sm.$n $ptxas13 -v -Werror -arch=sm_$sm -o $tmp/out/ptx13.$sm.$n $best"
 		done
 	done >>"$tmp/todo"
 }
 
 mkdir "$tmp/out"
-all=; [ $# -gt 0 ] || { all=yes; set -- 11 12 13 ptx; }
+all=; [ $# -gt 0 ] || { all=${SOURCES:-yes}; set -- 11 12 13 ptx; }
 for toolkit; do "with$toolkit"; done
 cat >"$tmp/one" <<ONE
 cd $kernels
@@ -103,4 +104,4 @@ if [ -e "$tmp/failed" ]; then
 	echo "cuda-matrix: $(wc -l <"$tmp/failed") of $(wc -l <"$tmp/todo") compilations failed"
 	exit 1
 fi
-$go run ./tools/cuda/budget ${all:+-o docs/cuda-kernels.md} "$logs"
+$go run ./tools/cuda/budget $([ "$all" = yes ] && echo -o docs/cuda-kernels.md) "$logs"

@@ -37,7 +37,9 @@ func TestEveryBudgetIsHeld(t *testing.T) {
 	}{
 		{"a modest kernel", use{sm: 80, registers: 40, shared: 4096}, bounds, ""},
 		{"128 registers, two blocks of 256", use{sm: 80, registers: 128}, bounds, ""},
-		{"spills", use{sm: 80, registers: 40, local: 16, spills: 32}, bounds, "spills 32 bytes"},
+		{"spills", use{toolkit: "ptx11", sm: 80, registers: 40, local: 16, spills: 32}, bounds, "spills 32 bytes"},
+		{"a few spills in what is not shipped", use{toolkit: "11", sm: 80, registers: 40, local: 16, spills: 32}, bounds, ""},
+		{"many spills anywhere", use{toolkit: "11", sm: 80, registers: 40, local: 16, spills: 80}, bounds, "spills 80 bytes"},
 		{"local memory", use{sm: 80, registers: 40, local: 16}, bounds, "16 bytes of local memory"},
 		{"too much shared memory", use{sm: 80, registers: 40, shared: 50000}, bounds, "50000 bytes of static shared"},
 		{"too many registers for two blocks", use{sm: 80, registers: 136}, bounds, "1 blocks of 256 threads fit, want 2"},
@@ -58,11 +60,11 @@ func TestEveryBudgetIsHeld(t *testing.T) {
 func TestTheTableHasTheWorstOfAllToolkits(t *testing.T) {
 	var b bytes.Buffer
 	writeTable(&b, []use{
-		{toolkit: "ptx", sm: 80, source: "maps", kernel: "pool", registers: 30, shared: 128},
-		{toolkit: "ptx", sm: 90, source: "maps", kernel: "pool", registers: 32, shared: 256},
+		{toolkit: "ptx12", sm: 80, source: "maps", kernel: "pool", registers: 30, shared: 128},
+		{toolkit: "ptx12", sm: 90, source: "maps", kernel: "pool", registers: 32, shared: 256},
 		{toolkit: "13", sm: 90, source: "maps", kernel: "pool", registers: 31, spills: 8},
 	}, map[string]kernels.Entry{"pool": {Name: "pool", MaxThreads: 256, MinBlocks: 4}})
-	if row := "| `pool` | 256 × 4 | – – 30 – – 32 | 256 | 0 | 8 | 100 %, 100 % |"; !strings.Contains(b.String(), row) {
+	if row := "| `pool` | 256 × 4 | – – 30 – – 32 | 256 | 0 | 0 (8) | 100 %, 100 % |"; !strings.Contains(b.String(), row) {
 		t.Errorf("no row %q in\n%s", row, b.String())
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // use is what ptxas says that one kernel needs on one architecture.
 type use struct {
-	toolkit   string // 11, 12, 13 or ptx, as in tools/cuda/matrix.sh
+	toolkit   string // 11, 12, 13, or ptx11, ptx12, ptx13 of the committed PTX, as in tools/cuda/matrix.sh
 	sm        int
 	source    string // the .cu file, without its ending
 	kernel    string

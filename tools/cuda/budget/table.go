@@ -10,7 +10,7 @@ import (
 )
 
 // The table is of the committed PTX, which is what a driver translates.
-const tabled = "ptx"
+const tabled = "ptx12"
 
 var architectures = []int{70, 75, 80, 86, 89, 90}
 
@@ -26,7 +26,7 @@ say. Figures are of the committed PTX, translated by the assembler of CUDA 12.9;
 | registers | of a thread, by architecture; a thread can have 255 |
 | shared | bytes of static shared memory of a block, the largest of all architectures; at most 48 KiB. What a launch adds is not counted |
 | local | bytes of a thread in local memory, the largest of all architectures |
-| spills | bytes of registers that a thread stores and loads again, the largest of all architectures and toolkits; budget 0 |
+| spills | bytes of registers that a thread stores and loads again, the largest of all architectures: of the committed PTX, budget 0; in brackets of other toolkits, budget 64 |
 | resident | share of a multiprocessor's threads that run at once, without dynamic shared memory |
 
 `
@@ -36,10 +36,14 @@ func writeTable(w io.Writer, uses []use, entries map[string]kernels.Entry) {
 	fmt.Fprint(w, heading)
 	writeToolkits(w, uses)
 	byKernel := map[string]map[int]use{}
-	spills := map[string]int{}
+	spills, elsewhere := map[string]int{}, map[string]int{}
 	bySource := map[string][]string{}
 	for _, u := range uses {
-		spills[u.kernel] = max(spills[u.kernel], u.spills)
+		if u.committed() {
+			spills[u.kernel] = max(spills[u.kernel], u.spills)
+		} else {
+			elsewhere[u.kernel] = max(elsewhere[u.kernel], u.spills)
+		}
 		if u.toolkit != tabled {
 			continue
 		}
@@ -55,12 +59,12 @@ func writeTable(w io.Writer, uses []use, entries map[string]kernels.Entry) {
 		names := bySource[source]
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
-			writeRow(w, entries[name], byKernel[name], spills[name])
+			writeRow(w, entries[name], byKernel[name], fmt.Sprintf("%d (%d)", spills[name], elsewhere[name]))
 		}
 	}
 }
 
-func writeRow(w io.Writer, e kernels.Entry, of map[int]use, spills int) {
+func writeRow(w io.Writer, e kernels.Entry, of map[int]use, spills string) {
 	shared, local := 0, 0
 	for _, u := range of {
 		shared, local = max(shared, u.shared), max(local, u.local)
@@ -82,16 +86,18 @@ func writeRow(w io.Writer, e kernels.Entry, of map[int]use, spills int) {
 		}
 		return fmt.Sprintf("%d %%", 100*resident(u, e.MaxThreads)*e.MaxThreads/multiprocessor[sm].threads)
 	}
-	fmt.Fprintf(w, "| `%s` | %s | %s | %d | %d | %d | %s, %s |\n", e.Name, block, registers, shared, local, spills, share(80), share(90))
+	fmt.Fprintf(w, "| `%s` | %s | %s | %d | %d | %s | %s, %s |\n", e.Name, block, registers, shared, local, spills, share(80), share(90))
 }
 
 // writeToolkits says how many kernels each toolkit compiled for what, and where it needs the most registers.
 func writeToolkits(w io.Writer, uses []use) {
 	title := map[string]string{
-		"11":  "nvcc 11.8 (Debian's package, headers from PyPI)",
-		"12":  "NVRTC 12.9 and ptxas 12.9 (PyPI)",
-		"13":  "nvcc 13 (PyPI); it no longer knows sm_70",
-		"ptx": "the committed PTX (NVRTC 11.8.89), ptxas 12.9",
+		"11":    "nvcc 11.8 (Debian's package, headers from PyPI)",
+		"12":    "NVRTC 12.9 and ptxas 12.9 (PyPI)",
+		"13":    "nvcc 13 (PyPI); it no longer knows sm_70",
+		"ptx11": "the committed PTX (NVRTC 11.8.89), ptxas 11.8",
+		"ptx12": "the committed PTX, ptxas 12.9",
+		"ptx13": "the committed PTX, ptxas 13",
 	}
 	type total struct {
 		kernels map[string]bool
