@@ -78,7 +78,7 @@ withptx() {
 	for sm in 70 75 80 86 89 90; do
 		for n in $sources; do
 			best=
-			for p in "$kernels/ptx/$n"_*.ptx; do # sorted: the last that fits is the newest
+			for p in "$kernels/ptx/$n"_[0-9]*.ptx; do # sorted: the last that fits is the newest
 				at=${p##*_} at=${at%.ptx}
 				[ -e "$p" ] && [ "$at" -le $sm ] && best=$p
 			done

@@ -37,7 +37,7 @@ func TestEveryBudgetIsHeld(t *testing.T) {
 	}{
 		{"a modest kernel", use{sm: 80, registers: 40, shared: 4096}, bounds, ""},
 		{"128 registers, two blocks of 256", use{sm: 80, registers: 128}, bounds, ""},
-		{"spills", use{toolkit: "ptx11", sm: 80, registers: 40, local: 16, spills: 32}, bounds, "spills 32 bytes"},
+		{"spills", use{toolkit: "ptx13", sm: 80, registers: 40, local: 16, spills: 32}, bounds, "spills 32 bytes"},
 		{"a few spills in what is not shipped", use{toolkit: "11", sm: 80, registers: 40, local: 16, spills: 32}, bounds, ""},
 		{"many spills anywhere", use{toolkit: "11", sm: 80, registers: 40, local: 16, spills: 80}, bounds, "spills 80 bytes"},
 		{"local memory", use{sm: 80, registers: 40, local: 16}, bounds, "16 bytes of local memory"},

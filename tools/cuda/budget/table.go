@@ -26,7 +26,7 @@ say. Figures are of the committed PTX, translated by the assembler of CUDA 12.9;
 | registers | of a thread, by architecture; a thread can have 255 |
 | shared | bytes of static shared memory of a block, the largest of all architectures; at most 48 KiB. What a launch adds is not counted |
 | local | bytes of a thread in local memory, the largest of all architectures |
-| spills | bytes of registers that a thread stores and loads again, the largest of all architectures: of the committed PTX, budget 0; in brackets of other toolkits, budget 64 |
+| spills | bytes of registers that a thread stores and loads again, the largest of all architectures: of the committed PTX with CUDA 12 and 13, budget 0; in brackets the largest of all else, budget 64 |
 | resident | share of a multiprocessor's threads that run at once, without dynamic shared memory |
 
 `
@@ -39,7 +39,7 @@ func writeTable(w io.Writer, uses []use, entries map[string]kernels.Entry) {
 	spills, elsewhere := map[string]int{}, map[string]int{}
 	bySource := map[string][]string{}
 	for _, u := range uses {
-		if u.committed() {
+		if u.strict() {
 			spills[u.kernel] = max(spills[u.kernel], u.spills)
 		} else {
 			elsewhere[u.kernel] = max(elsewhere[u.kernel], u.spills)

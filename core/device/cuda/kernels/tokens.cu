@@ -95,7 +95,7 @@ REGISTER_KERNEL(mean_tokens_back)
 
 // transpose: out [b, n, m] = x [b, m, n]. Blocks of 32x8 turn a tile of 32x32 in shared memory, so that both sides
 // move in whole lines; grid x is tiles along n, y along m, z matrices, the latter two of any size.
-extern "C" __global__ void __launch_bounds__(256) transpose(const float *x, float *out, i64 b, i64 m, i64 n) {
+extern "C" __global__ void __launch_bounds__(256, 2) transpose(const float *x, float *out, i64 b, i64 m, i64 n) {
 	__shared__ float tile[32][33];
 	const int tx = threadIdx.x, ty = threadIdx.y;
 	const i64 c0 = blockIdx.x * (i64)32;
