@@ -112,7 +112,7 @@ extern "C" __global__ void __launch_bounds__(256) sort_place(const int *ids, con
 		const int ahead = __popc(same & ((1u << lane) - 1));
 		rank[r] = i < n ? found[warp][digit[r]] + ahead : 0;
 		__syncwarp();
-		if (i < n && ahead == 0) found[warp][digit[r]] += __popc(same);
+		if (i < n && ahead == 0) found[warp][digit[r]] = rank[r] + __popc(same);
 		__syncwarp();
 	}
 	__syncthreads();
