@@ -15,7 +15,7 @@ var allowedLocal = map[string]int{}
 
 // The committed PTX spills nothing with the assemblers of drivers of CUDA 12 and 13. With that of 11.8, and in what other
 // compilers make of the sources, which is not what runs, a few registers may spill: bytes a thread stored and loaded.
-const spillsElsewhere = 64
+const spillsElsewhere = 96
 
 // strict says that this is the committed PTX with an assembler of today's drivers.
 func (u use) strict() bool { return u.toolkit == "ptx12" || u.toolkit == "ptx13" }

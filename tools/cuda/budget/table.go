@@ -26,7 +26,7 @@ say. Figures are of the committed PTX, translated by the assembler of CUDA 12.9;
 | registers | of a thread, by architecture; a thread can have 255 |
 | shared | bytes of static shared memory of a block, the largest of all architectures; at most 48 KiB. What a launch adds is not counted |
 | local | bytes of a thread in local memory, the largest of all architectures |
-| spills | bytes of registers that a thread stores and loads again, the largest of all architectures: of the committed PTX with CUDA 12 and 13, budget 0; in brackets the largest of all else, budget 64 |
+| spills | bytes of registers that a thread stores and loads again, the largest of all architectures: of the committed PTX with CUDA 12 and 13, budget 0; in brackets the largest of all else, budget 96 |
 | resident | share of a multiprocessor's threads that run at once, without dynamic shared memory |
 
 `
