@@ -23,7 +23,7 @@ RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/st
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
 .DEFAULT_GOAL := help
-.PHONY: deps help build plugins cuda test test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
+.PHONY: deps help build plugins cuda test test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ ptx: ## regenerate the GPU kernels' PTX (fetches NVIDIA's compiler library, 23 M
 
 ptx-check: ## is the committed PTX what its sources give, byte for byte?
 	@GO=$(GO) sh tools/cuda/ptx.sh check
+
+cuda-faults: ## plant faults in the CUDA backend and its kernels: the tests must find each (some minutes)
+	@GO=$(GO) sh tools/cuda/faults.sh
 
 cuda-matrix: ## every GPU kernel by three toolkits for sm_70 to sm_90, its budgets, and docs/cuda-kernels.md (some minutes)
 	@GO=$(GO) sh tools/cuda/matrix.sh

@@ -117,8 +117,11 @@ CUDADOUBLE cuDevicePrimaryCtxRelease_v2(CUdevice d) {
   Context *p = primaries[d];
   if (!p || p->retained < 1)
     return finding(CUDA_ERROR_INVALID_CONTEXT, "cuDevicePrimaryCtxRelease: released more often than retained");
-  if (--p->retained == 0) die(p);
-  return CUDA_SUCCESS;
+  if (--p->retained > 0) return CUDA_SUCCESS;
+  // The driver says nothing of leaks here; an error makes tests fail that do not read stderr.
+  const auto before = findings();
+  die(p);
+  return findings() == before ? CUDA_SUCCESS : CUDA_ERROR_ILLEGAL_STATE;
 }
 
 CUDADOUBLE cuDevicePrimaryCtxReset_v2(CUdevice d) {

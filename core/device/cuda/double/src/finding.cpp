@@ -38,6 +38,8 @@ CUresult finding(CUresult code, const char *fmt, ...) {
   return code;
 }
 
+unsigned long long findings() { return __atomic_load_n(&found, __ATOMIC_SEQ_CST); }
+
 void trace(const char *fmt, ...) {
   if (!settings().trace) return;
   va_list args;
@@ -79,9 +81,7 @@ const char *errorName(CUresult e) {
 using namespace cudadouble;
 
 // double_findings is how many findings there were, for tests.
-extern "C" __attribute__((visibility("default"))) unsigned long long double_findings() {
-  return __atomic_load_n(&found, __ATOMIC_SEQ_CST);
-}
+extern "C" __attribute__((visibility("default"))) unsigned long long double_findings() { return findings(); }
 
 CUDADOUBLE cuGetErrorName(CUresult e, const char **s) {
   *s = errorName(e);

@@ -1,0 +1,49 @@
+#!/bin/sh
+# faults.sh plants faults in the CUDA backend and its kernels, one after the other, each in a copy of this tree, and
+# runs the tests through the driver's double: each has to make them fail. A fault that no test finds ends it
+# with status 1. Run by `make cuda-faults`, and not by `make test`: it takes some minutes.
+set -e
+GO=${GO:-go}
+GOFLAGS= GO=$GO sh core/device/cuda/trampoline/build.sh bin/cuda
+sh core/device/cuda/double/build.sh bin/cuda/include/toolkit bin/cuda/double
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT INT TERM
+git ls-files -z | tar --null -T - -cf - | tar -C "$copy" -xf -
+mkdir -p "$copy/bin"
+cp -rp bin/cuda "$copy/bin/cuda"
+cd "$copy"
+GOFLAGS= GO=$GO sh core/device/cuda/trampoline/build.sh bin/cuda # its module file names this folder
+export GOFLAGS="-modfile=$copy/bin/cuda/go.mod" LD_LIBRARY_PATH="$copy/bin/cuda/double" TANDEM_CUDA_DOUBLE="$copy/bin/cuda/double/libkernels.so"
+unfound=0
+
+# plant WHAT FILE SED-EXPRESSION TESTS
+plant() {
+	cp -p "core/device/cuda/$2" "$copy/kept"
+	sed -i "$3" "core/device/cuda/$2"
+	cmp -s "$copy/kept" "core/device/cuda/$2" && { echo "faults.sh: '$1' changes nothing in $2" >&2; exit 2; }
+	rebuild "$2"
+	if $GO test -tags clipcuda -count=1 -timeout 5m -run "$4" ./core/device/cuda >"$copy/out" 2>&1; then
+		unfound=$((unfound + 1))
+		printf '%-44s NOT FOUND\n' "$1"
+	else
+		printf '%-44s found: %s\n' "$1" "$(grep -m1 -E 'cuda double: |_test.go:|devicetest|panic:' "$copy/out" | sed 's/^ *//' | cut -c1-150)"
+	fi
+	cp "$copy/kept" "core/device/cuda/$2"
+	rebuild "$2"
+}
+
+# rebuild FILE makes the kernels again when the file is one of theirs.
+rebuild() { case $1 in kernels/*) sh core/device/cuda/double/build.sh bin/cuda/include/toolkit bin/cuda/double ;; esac; }
+
+plant 'write out of bounds' kernels/optim.cu 's/store(w, p + i, ps)/store(w, p + i + 4, ps)/' 'KernelsMatch'
+plant 'write before the start' kernels/tokens.cu 's/store(w, out + r \* cols + c, v)/store(w, out + r * cols + c - 4, v)/' 'KernelsMatch'
+plant 'divergent barrier' kernels/reduce.cuh 's/^\t__syncthreads();$/\tif (threadIdx.x < 32) __syncthreads();/' 'KernelsMatch'
+plant 'memory that is not freed' memory.go 's/return b.ctx.Free(at)/return nil/' 'Memory'
+plant 'blocks of too many threads' shape.go 's/threads = 256/threads = 2048/' 'KernelsMatch'
+plant 'a grid that leaves rows out' shape.go 's/return dim{x: ceil(rows, 8)}/return dim{x: max(rows\/8, 1)}/' 'KernelsMatch'
+plant 'scale and shift of layer norm swapped' code_rows.go 's/"layer_norm_any", arg(0), arg(1), arg(2)/"layer_norm_any", arg(0), arg(2), arg(1)/' 'KernelsMatch'
+plant 'moments of AdamW swapped' code_optim.go 's/"adamw", arg(0), arg(1), arg(2), arg(3)/"adamw", arg(0), arg(1), arg(3), arg(2)/' 'KernelsMatch'
+plant 'a number where an address belongs' code_optim.go 's/"sgd", arg(0), arg(1), arg(2), k.N/"sgd", arg(0), arg(1), k.N, arg(2)/' 'KernelsMatch'
+plant 'no wait for a copy on the other stream' share.go 's/b.failed(b.stream.Wait(b.prefetch.done))/_ = b.prefetch.done/' 'Prefetch|Copies|Fetch|Shared'
+plant 'too little scratch' code_optim.go 's/scratch: 8,/scratch: 0,/' 'KernelsMatch'
+[ "$unfound" = 0 ]
