@@ -106,8 +106,11 @@ func checkGPU(n int, precision string) error {
 		return nil
 	}
 	e := fault.New(fault.Unavailable, "device cuda:%d: this machine has %d GPUs", n, len(gpus))
-	if len(gpus) == 0 {
+	switch len(gpus) {
+	case 0:
 		return e.WithHint("use device: cpu")
+	case 1:
+		return fault.New(fault.Unavailable, "device cuda:%d: this machine has one GPU", n).WithHint("device: cuda:0")
 	}
 	return e.WithHint("GPUs are cuda:0 to cuda:%d; `runner devices` lists them", len(gpus)-1)
 }
