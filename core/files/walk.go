@@ -1,0 +1,154 @@
+package files
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"tandem/core/fault"
+)
+
+// PictureEndings are the endings of files that are taken for pictures, in lower case.
+var PictureEndings = []string{".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
+	".pbm", ".pnm"}
+
+// IsPicture says whether a file is taken for a picture by its name.
+func IsPicture(name string) bool {
+	return slices.Contains(PictureEndings, strings.ToLower(filepath.Ext(name)))
+}
+
+// litter are folders and files that systems leave among people's own, whatever they hold.
+var litter = []string{"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "Thumbs.db", "desktop.ini"}
+
+// Hidden says whether a file or folder is passed over by its name: those that begin with a dot, and what
+// systems leave behind (__MACOSX, Thumbs.db).
+func Hidden(name string) bool { return strings.HasPrefix(name, ".") || slices.Contains(litter, name) }
+
+// maxVisits is how often one folder is entered, by whatever links lead to it. It bounds folders of links to
+// each other, whose ways double at every level.
+const maxVisits = 64
+
+// Listing is what there is below a folder. Names are relative to it, with slashes, sorted.
+type Listing struct {
+	Pictures []string
+	Dangling []string       // links with a picture's name, or none, that lead nowhere
+	Loops    []string       // links to a folder that they lie in, or that was entered too often
+	Special  []string       // pipes, sockets and devices with a picture's name
+	Others   map[string]int // number of files that are no pictures by their names, by ending in lower case
+}
+
+// Pictures lists the pictures below a folder, as torchvision's ImageFolder finds them: links to files and to
+// folders are followed, endings may be in capitals. Hidden files and folders are passed over. The folder itself
+// may be a link and may be hidden. A folder that cannot be read is an error.
+func Pictures(ctx context.Context, root string) (*Listing, error) {
+	info, err := os.Stat(root)
+	if err != nil {
+		return nil, Error(root, err)
+	}
+	if !info.IsDir() {
+		return nil, fault.New(fault.Invalid, "this is no folder").WithFile(root, 0, 0)
+	}
+	w := walker{ctx: ctx, root: root, visits: map[[2]uint64]int{}, out: &Listing{Others: map[string]int{}}}
+	if err := w.folder("", []fs.FileInfo{info}); err != nil {
+		return nil, err
+	}
+	for _, list := range [][]string{w.out.Pictures, w.out.Dangling, w.out.Loops, w.out.Special} {
+		slices.Sort(list)
+	}
+	return w.out, nil
+}
+
+type walker struct {
+	ctx    context.Context
+	root   string
+	visits map[[2]uint64]int // by device and inode
+	out    *Listing
+}
+
+// folder lists a folder; above are the folders on the way to it, itself last.
+func (w *walker) folder(name string, above []fs.FileInfo) error {
+	if err := w.ctx.Err(); err != nil {
+		return fault.New(fault.Canceled, "%w", err)
+	}
+	path := filepath.Join(w.root, filepath.FromSlash(name))
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return Error(path, err)
+	}
+	for _, e := range entries {
+		if Hidden(e.Name()) {
+			continue
+		}
+		below := e.Name()
+		if name != "" {
+			below = name + "/" + below
+		}
+		mode := e.Type()
+		var info fs.FileInfo
+		if mode&fs.ModeSymlink != 0 || mode.IsDir() {
+			if info, err = os.Stat(filepath.Join(path, e.Name())); err != nil {
+				if mode&fs.ModeSymlink != 0 && (IsPicture(below) || filepath.Ext(below) == "") {
+					w.out.Dangling = append(w.out.Dangling, below)
+				}
+				continue // a link that leads nowhere, or a folder that went while we looked
+			}
+			mode = info.Mode()
+		}
+		switch {
+		case mode.IsDir():
+			if w.again(info, above) {
+				w.out.Loops = append(w.out.Loops, below)
+			} else if err := w.folder(below, append(slices.Clip(above), info)); err != nil {
+				return err
+			}
+		case !IsPicture(below):
+			w.out.Others[strings.ToLower(filepath.Ext(below))]++
+		case mode.IsRegular():
+			w.out.Pictures = append(w.out.Pictures, below)
+		default:
+			w.out.Special = append(w.out.Special, below)
+		}
+	}
+	return nil
+}
+
+// again says whether a folder is one of those above it, or was entered too often.
+func (w *walker) again(folder fs.FileInfo, above []fs.FileInfo) bool {
+	if slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, folder) }) {
+		return true
+	}
+	device, inode := place(folder)
+	if inode == 0 {
+		return len(above) > maxVisits
+	}
+	w.visits[[2]uint64{device, inode}]++
+	return w.visits[[2]uint64{device, inode}] > maxVisits
+}
+
+// Remarks says in sentences what was passed over that may have been meant.
+func (l *Listing) Remarks() []string {
+	var out []string
+	say := func(list []string, one, many string) {
+		switch len(list) {
+		case 0:
+		case 1:
+			out = append(out, fmt.Sprintf("%s %s", list[0], one))
+		default:
+			out = append(out, fmt.Sprintf("%d %s, the first is %s", len(list), many, list[0]))
+		}
+	}
+	say(l.Dangling, "is a link that leads nowhere", "links lead nowhere")
+	say(l.Loops, "is a link to a folder that it lies in, and is not followed", "links lead to folders that they lie in, and are not followed")
+	say(l.Special, "is a pipe, socket or device, and is passed over", "files are pipes, sockets or devices, and are passed over")
+	for _, ending := range []string{".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".tga", ".psd", ".ico", ".raw", ".cr2", ".nef", ".dng", ".npy",
+		".tar", ".zip", ".parquet"} {
+		if n := l.Others[ending]; n > 0 {
+			out = append(out, fmt.Sprintf("%d files ending in %s are passed over: this format is not read", n, ending))
+		}
+	}
+	return out
+}
