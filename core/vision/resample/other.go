@@ -14,6 +14,6 @@ func Rows(dst, src []byte, stride, rows int, taps []int32, size int, first, coun
 }
 
 // Columns panics.
-func Columns(dst, src []byte, stride, top, n int, taps []int32, size int, first, count []int) {
+func Columns(dst, src []byte, stride, n int, taps []int32, size int, first, count []int) {
 	panic("resample: not available")
 }

@@ -54,12 +54,12 @@ AVX2 void td_resample_rows(const uint8_t *src, int64_t stride, int64_t rows, uin
   }
 }
 
-AVX2 void td_resample_columns(const uint8_t *src, int64_t stride, int64_t top, uint8_t *dst, int64_t n, int64_t height,
+AVX2 void td_resample_columns(const uint8_t *src, int64_t stride, uint8_t *dst, int64_t n, int64_t height,
                               const int32_t *taps, int64_t size, const int64_t *first, const int64_t *count) {
   const __m256i half = _mm256_set1_epi32(HALF), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   for (int64_t i = 0; i < height; i++) {
     const int32_t *k = taps + i * size;
-    const uint8_t *from = src + (first[i] - top) * stride;
+    const uint8_t *from = src + first[i] * stride;
     uint8_t *to = dst + i * n;
     int64_t q = 0;
     for (; q + 32 <= n; q += 32) {

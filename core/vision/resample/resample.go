@@ -34,15 +34,15 @@ func Rows(dst, src []byte, stride, rows int, taps []int32, size int, first, coun
 		(*C.int32_t)(&taps[0]), C.int64_t(size), ints(first), ints(count))
 }
 
-// Columns is the vertical pass: byte q of output row i is the same sum over rows first[i]-top+j of src.
+// Columns is the vertical pass: byte q of output row i is the same sum over rows first[i]+j of src.
 // dst is packed, n bytes a row, len(first) rows.
-func Columns(dst, src []byte, stride, top, n int, taps []int32, size int, first, count []int) {
+func Columns(dst, src []byte, stride, n int, taps []int32, size int, first, count []int) {
 	height := len(first)
 	if height < 1 || n < 1 {
 		return
 	}
-	_, _ = src[(first[height-1]+count[height-1]-1-top)*stride+n-1], dst[n*height-1]
-	C.td_resample_columns(bytes(src), C.int64_t(stride), C.int64_t(top), bytes(dst), C.int64_t(n), C.int64_t(height),
+	_, _ = src[(first[height-1]+count[height-1]-1)*stride+n-1], dst[n*height-1]
+	C.td_resample_columns(bytes(src), C.int64_t(stride), bytes(dst), C.int64_t(n), C.int64_t(height),
 		(*C.int32_t)(&taps[0]), C.int64_t(size), ints(first), ints(count))
 }
 

@@ -11,6 +11,6 @@ int td_resample_available(void);
 void td_resample_rows(const uint8_t *src, int64_t stride, int64_t rows, uint8_t *dst, int64_t width,
                       const int32_t *taps, int64_t size, const int64_t *first, const int64_t *count);
 
-// height rows of n bytes, packed. first counts from row top, which src points to.
-void td_resample_columns(const uint8_t *src, int64_t stride, int64_t top, uint8_t *dst, int64_t n, int64_t height,
+// height rows of n bytes, packed. first counts from the row that src points to.
+void td_resample_columns(const uint8_t *src, int64_t stride, uint8_t *dst, int64_t n, int64_t height,
                          const int32_t *taps, int64_t size, const int64_t *first, const int64_t *count);

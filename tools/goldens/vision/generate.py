@@ -1,11 +1,11 @@
 """Goldens of core/vision, made with Pillow. From the repository root:
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install pillow==12.3.0
+    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install pillow==13.0.0
     /tmp/venv/bin/python tools/goldens/vision/generate.py core/vision/testdata
 
 Every picture is drawn here from fixed formulas, so that the files are ours and reproducible. The
-results are in golden.json with Pillow's version. Resampling is the same from Pillow 9 to 12; Pillow 13
-runs the vertical pass first for some sizes, which rounds differently, and is not what we reproduce.
+results are in golden.json with Pillow's version. resample.py beside this has many more sizes.
+
 """
 import base64, hashlib, io, json, math, os, sys
 import PIL
