@@ -313,6 +313,9 @@ type DatasetInfo struct {
 	Digest  string // hex sha256 that changes when the samples do
 	Skipped int    // records refused while opening
 	Note    string // one line for a person: source, licence
+	// Remarks are what a person should know of the data, a sentence each: classes that become one, labels that
+	// contradict each other.
+	Remarks []string
 	// Fixed says that a sample's picture in training is the same whatever epoch and seed: nothing is
 	// cropped, flipped or altered at random. Captions may change all the same.
 	Fixed bool

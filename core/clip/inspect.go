@@ -34,6 +34,14 @@ type Event struct {
 	Duration time.Duration
 }
 
+// TokenCounter is a text encoder that says how long texts are for its tokenizer. It is optional.
+type TokenCounter interface {
+	// CountTokens gives the tokens of each text whole, its beginning and its end included, and how many tokens
+	// the encoder takes: texts of more are cut. A text of two tokens says nothing. c is given before Configure,
+	// which it does not replace; nil afterwards. fault.Unavailable says that the encoder does not know.
+	CountTokens(ctx context.Context, c *EncoderConfig, texts []string) (tokens []int, limit int, err error)
+}
+
 // Planner is an encoder or a loss that says what its memory is for. It is optional.
 type Planner interface {
 	// Memory is what is allocated now, by purpose: parameters, gradients, optimizer, activations,

@@ -99,7 +99,8 @@ func datasetConfigIn(c *pb.DatasetConfig) clip.DatasetConfig {
 }
 
 func datasetInfoOut(i clip.DatasetInfo) *pb.DatasetInfo {
-	out := &pb.DatasetInfo{Len: int64(i.Len), Digest: i.Digest, Skipped: int64(i.Skipped), Note: valid(i.Note), Fixed: i.Fixed}
+	out := &pb.DatasetInfo{Len: int64(i.Len), Digest: i.Digest, Skipped: int64(i.Skipped), Note: valid(i.Note), Fixed: i.Fixed,
+		Remarks: validAll(i.Remarks)}
 	for _, t := range i.Targets {
 		out.Targets = append(out.Targets, &pb.Target{Name: valid(t.Name), Classes: validAll(t.Classes)})
 	}
@@ -107,7 +108,8 @@ func datasetInfoOut(i clip.DatasetInfo) *pb.DatasetInfo {
 }
 
 func datasetInfoIn(i *pb.DatasetInfo) clip.DatasetInfo {
-	out := clip.DatasetInfo{Len: int(i.Len), Digest: i.Digest, Skipped: int(i.Skipped), Note: i.Note, Fixed: i.Fixed}
+	out := clip.DatasetInfo{Len: int(i.Len), Digest: i.Digest, Skipped: int(i.Skipped), Note: i.Note, Fixed: i.Fixed,
+		Remarks: i.Remarks}
 	for _, t := range i.Targets {
 		out.Targets = append(out.Targets, clip.Target{Name: t.Name, Classes: t.Classes})
 	}

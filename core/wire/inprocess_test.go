@@ -158,6 +158,37 @@ func TestForecastIsBeforeConfigure(t *testing.T) {
 	}
 }
 
+// counter is an encoder whose texts have as many tokens as bytes.
+type counter struct {
+	noter
+	wrong bool
+}
+
+func (c *counter) CountTokens(_ context.Context, _ *clip.EncoderConfig, texts []string) (tokens []int, limit int, err error) {
+	for _, t := range texts {
+		tokens = append(tokens, len(t))
+	}
+	if c.wrong {
+		tokens = append(tokens, 1)
+	}
+	return tokens, 3, nil
+}
+
+func TestTokensAreCountedWhereTheEncoderKnows(t *testing.T) {
+	count := func(e clip.Encoder) ([]int, int, error) {
+		return EncoderClient(connect(t, e, nil)).(clip.TokenCounter).CountTokens(t.Context(), &clip.EncoderConfig{}, []string{"four", "", "a"})
+	}
+	if tokens, limit, err := count(&counter{}); err != nil || limit != 3 || len(tokens) != 3 || tokens[0] != 4 || tokens[1] != 0 {
+		t.Errorf("%v of at most %d (%v)", tokens, limit, err)
+	}
+	if _, _, err := count(&noter{}); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("an encoder that does not count: %v", err)
+	}
+	if _, _, err := count(&counter{wrong: true}); fault.KindOf(err) != fault.Internal {
+		t.Errorf("four numbers for three texts: %v", err)
+	}
+}
+
 // TestPinnedPagesStay frees more than an arena keeps: without Pin the pages go back to the system.
 func TestPinnedPagesStay(t *testing.T) {
 	for _, pinned := range []bool{false, true} {

@@ -47,15 +47,19 @@ type Set struct {
 	Texts []string
 	// Fail makes an unreadable sample an error instead of replacing it.
 	Fail    bool
-	Pixels  string // digest of where the pixels come from
-	Skipped int    // records refused while opening
-	Note    string // one line for a person: source, licence
+	Pixels  string   // digest of where the pixels come from
+	Skipped int      // records refused while opening
+	Note    string   // one line for a person: source, licence
+	Remarks []string // what a person should know of the data, a sentence each
+	// Files are the picture files beside Samples, "" where there is none; nil when pictures are no files. A sample
+	// whose file cannot be opened when the set is handed over counts as refused.
+	Files []string
 }
 
 // info describes the set under a training transform.
 func (s *Set) info(a *clip.Augment) clip.DatasetInfo {
 	return clip.DatasetInfo{Len: len(s.Samples), Targets: s.Targets, Digest: s.digest(), Skipped: s.Skipped, Note: s.Note,
-		Fixed: crop(a) == nil && s.Alter == nil}
+		Remarks: s.Remarks, Fixed: crop(a) == nil && s.Alter == nil}
 }
 
 // digest covers everything that a batch is made of; lengths go in so that no two lists run together.

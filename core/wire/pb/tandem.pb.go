@@ -1492,6 +1492,127 @@ func (x *ForwardResponse) GetWork() float64 {
 	return 0
 }
 
+type CountTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Texts []string               `protobuf:"bytes,1,rep,name=texts,proto3" json:"texts,omitempty"`
+	// config is set before Configure: the encoder is then not configured by it.
+	Config        *EncoderConfig `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountTokensRequest) Reset() {
+	*x = CountTokensRequest{}
+	mi := &file_tandem_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensRequest) ProtoMessage() {}
+
+func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
+func (*CountTokensRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CountTokensRequest) GetTexts() []string {
+	if x != nil {
+		return x.Texts
+	}
+	return nil
+}
+
+func (x *CountTokensRequest) GetConfig() *EncoderConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+type CountTokensResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tokens        []int64                `protobuf:"varint,1,rep,packed,name=tokens,proto3" json:"tokens,omitempty"` // of each text whole, its beginning and its end included
+	Limit         int64                  `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`          // texts of more tokens are cut; 0: none is
+	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountTokensResponse) Reset() {
+	*x = CountTokensResponse{}
+	mi := &file_tandem_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensResponse) ProtoMessage() {}
+
+func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
+func (*CountTokensResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CountTokensResponse) GetTokens() []int64 {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *CountTokensResponse) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetKernelNanos() int64 {
+	if x != nil {
+		return x.KernelNanos
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
+	}
+	return 0
+}
+
 type BackwardRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Ticket uint64                 `protobuf:"varint,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
@@ -1504,7 +1625,7 @@ type BackwardRequest struct {
 
 func (x *BackwardRequest) Reset() {
 	*x = BackwardRequest{}
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1637,7 @@ func (x *BackwardRequest) String() string {
 func (*BackwardRequest) ProtoMessage() {}
 
 func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1650,7 @@ func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackwardRequest.ProtoReflect.Descriptor instead.
 func (*BackwardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{18}
+	return file_tandem_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *BackwardRequest) GetTicket() uint64 {
@@ -1562,7 +1683,7 @@ type DiscardRequest struct {
 
 func (x *DiscardRequest) Reset() {
 	*x = DiscardRequest{}
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1695,7 @@ func (x *DiscardRequest) String() string {
 func (*DiscardRequest) ProtoMessage() {}
 
 func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1708,7 @@ func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRequest.ProtoReflect.Descriptor instead.
 func (*DiscardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{19}
+	return file_tandem_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DiscardRequest) GetTicket() uint64 {
@@ -1608,7 +1729,7 @@ type GradNormResponse struct {
 
 func (x *GradNormResponse) Reset() {
 	*x = GradNormResponse{}
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1741,7 @@ func (x *GradNormResponse) String() string {
 func (*GradNormResponse) ProtoMessage() {}
 
 func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1754,7 @@ func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradNormResponse.ProtoReflect.Descriptor instead.
 func (*GradNormResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{20}
+	return file_tandem_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GradNormResponse) GetSumOfSquares() float64 {
@@ -1668,7 +1789,7 @@ type StepRequest struct {
 
 func (x *StepRequest) Reset() {
 	*x = StepRequest{}
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1801,7 @@ func (x *StepRequest) String() string {
 func (*StepRequest) ProtoMessage() {}
 
 func (x *StepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1814,7 @@ func (x *StepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepRequest.ProtoReflect.Descriptor instead.
 func (*StepRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{21}
+	return file_tandem_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StepRequest) GetStep() int64 {
@@ -1726,7 +1847,7 @@ type FileRequest struct {
 
 func (x *FileRequest) Reset() {
 	*x = FileRequest{}
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1738,7 +1859,7 @@ func (x *FileRequest) String() string {
 func (*FileRequest) ProtoMessage() {}
 
 func (x *FileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1751,7 +1872,7 @@ func (x *FileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRequest.ProtoReflect.Descriptor instead.
 func (*FileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{22}
+	return file_tandem_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FileRequest) GetPath() string {
@@ -1775,7 +1896,7 @@ type LossConfig struct {
 
 func (x *LossConfig) Reset() {
 	*x = LossConfig{}
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +1908,7 @@ func (x *LossConfig) String() string {
 func (*LossConfig) ProtoMessage() {}
 
 func (x *LossConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +1921,7 @@ func (x *LossConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossConfig.ProtoReflect.Descriptor instead.
 func (*LossConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{23}
+	return file_tandem_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LossConfig) GetWith() []byte {
@@ -1858,7 +1979,7 @@ type LossInfo struct {
 
 func (x *LossInfo) Reset() {
 	*x = LossInfo{}
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1870,7 +1991,7 @@ func (x *LossInfo) String() string {
 func (*LossInfo) ProtoMessage() {}
 
 func (x *LossInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1883,7 +2004,7 @@ func (x *LossInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossInfo.ProtoReflect.Descriptor instead.
 func (*LossInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{24}
+	return file_tandem_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LossInfo) GetParameters() int64 {
@@ -1937,7 +2058,7 @@ type LossRequest struct {
 
 func (x *LossRequest) Reset() {
 	*x = LossRequest{}
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2070,7 @@ func (x *LossRequest) String() string {
 func (*LossRequest) ProtoMessage() {}
 
 func (x *LossRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2083,7 @@ func (x *LossRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossRequest.ProtoReflect.Descriptor instead.
 func (*LossRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{25}
+	return file_tandem_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LossRequest) GetImage() *Tensor {
@@ -2023,7 +2144,7 @@ type Floats struct {
 
 func (x *Floats) Reset() {
 	*x = Floats{}
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2156,7 @@ func (x *Floats) String() string {
 func (*Floats) ProtoMessage() {}
 
 func (x *Floats) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2169,7 @@ func (x *Floats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Floats.ProtoReflect.Descriptor instead.
 func (*Floats) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{26}
+	return file_tandem_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Floats) GetValues() []float32 {
@@ -2076,7 +2197,7 @@ type LossResponse struct {
 
 func (x *LossResponse) Reset() {
 	*x = LossResponse{}
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2088,7 +2209,7 @@ func (x *LossResponse) String() string {
 func (*LossResponse) ProtoMessage() {}
 
 func (x *LossResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2101,7 +2222,7 @@ func (x *LossResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossResponse.ProtoReflect.Descriptor instead.
 func (*LossResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{27}
+	return file_tandem_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LossResponse) GetValue() float64 {
@@ -2188,7 +2309,7 @@ type Augment struct {
 
 func (x *Augment) Reset() {
 	*x = Augment{}
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2200,7 +2321,7 @@ func (x *Augment) String() string {
 func (*Augment) ProtoMessage() {}
 
 func (x *Augment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2213,7 +2334,7 @@ func (x *Augment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Augment.ProtoReflect.Descriptor instead.
 func (*Augment) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{28}
+	return file_tandem_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Augment) GetName() string {
@@ -2272,7 +2393,7 @@ type DatasetConfig struct {
 
 func (x *DatasetConfig) Reset() {
 	*x = DatasetConfig{}
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2405,7 @@ func (x *DatasetConfig) String() string {
 func (*DatasetConfig) ProtoMessage() {}
 
 func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2418,7 @@ func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetConfig.ProtoReflect.Descriptor instead.
 func (*DatasetConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{29}
+	return file_tandem_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DatasetConfig) GetWith() []byte {
@@ -2352,7 +2473,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2364,7 +2485,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2377,7 +2498,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{30}
+	return file_tandem_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Target) GetName() string {
@@ -2395,22 +2516,25 @@ func (x *Target) GetClasses() []string {
 }
 
 type DatasetInfo struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Len           int64                  `protobuf:"varint,1,opt,name=len,proto3" json:"len,omitempty"`
-	Targets       []*Target              `protobuf:"bytes,2,rep,name=targets,proto3" json:"targets,omitempty"`
-	Digest        string                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
-	Skipped       int64                  `protobuf:"varint,4,opt,name=skipped,proto3" json:"skipped,omitempty"`
-	Note          string                 `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
-	Fixed         bool                   `protobuf:"varint,6,opt,name=fixed,proto3" json:"fixed,omitempty"` // training pictures are the same whatever epoch and seed
-	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
-	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Len     int64                  `protobuf:"varint,1,opt,name=len,proto3" json:"len,omitempty"`
+	Targets []*Target              `protobuf:"bytes,2,rep,name=targets,proto3" json:"targets,omitempty"`
+	Digest  string                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	Skipped int64                  `protobuf:"varint,4,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	Note    string                 `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
+	Fixed   bool                   `protobuf:"varint,6,opt,name=fixed,proto3" json:"fixed,omitempty"` // training pictures are the same whatever epoch and seed
+	// remarks are what a person should know of the data, a sentence each: classes that become one, labels that
+	// contradict each other. Refused records are skipped's.
+	Remarks       []string `protobuf:"bytes,7,rep,name=remarks,proto3" json:"remarks,omitempty"`
+	KernelNanos   int64    `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64    `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DatasetInfo) Reset() {
 	*x = DatasetInfo{}
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2422,7 +2546,7 @@ func (x *DatasetInfo) String() string {
 func (*DatasetInfo) ProtoMessage() {}
 
 func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2435,7 +2559,7 @@ func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetInfo.ProtoReflect.Descriptor instead.
 func (*DatasetInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{31}
+	return file_tandem_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DatasetInfo) GetLen() int64 {
@@ -2480,6 +2604,13 @@ func (x *DatasetInfo) GetFixed() bool {
 	return false
 }
 
+func (x *DatasetInfo) GetRemarks() []string {
+	if x != nil {
+		return x.Remarks
+	}
+	return nil
+}
+
 func (x *DatasetInfo) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
@@ -2509,7 +2640,7 @@ type BatchRequest struct {
 
 func (x *BatchRequest) Reset() {
 	*x = BatchRequest{}
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2521,7 +2652,7 @@ func (x *BatchRequest) String() string {
 func (*BatchRequest) ProtoMessage() {}
 
 func (x *BatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2534,7 +2665,7 @@ func (x *BatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchRequest.ProtoReflect.Descriptor instead.
 func (*BatchRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{32}
+	return file_tandem_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *BatchRequest) GetIndices() []int64 {
@@ -2583,7 +2714,7 @@ type SampleFault struct {
 
 func (x *SampleFault) Reset() {
 	*x = SampleFault{}
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2595,7 +2726,7 @@ func (x *SampleFault) String() string {
 func (*SampleFault) ProtoMessage() {}
 
 func (x *SampleFault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2608,7 +2739,7 @@ func (x *SampleFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleFault.ProtoReflect.Descriptor instead.
 func (*SampleFault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{33}
+	return file_tandem_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SampleFault) GetIndex() int64 {
@@ -2641,7 +2772,7 @@ type Strings struct {
 
 func (x *Strings) Reset() {
 	*x = Strings{}
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2653,7 +2784,7 @@ func (x *Strings) String() string {
 func (*Strings) ProtoMessage() {}
 
 func (x *Strings) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2666,7 +2797,7 @@ func (x *Strings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Strings.ProtoReflect.Descriptor instead.
 func (*Strings) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{34}
+	return file_tandem_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Strings) GetValues() []string {
@@ -2685,7 +2816,7 @@ type Ints struct {
 
 func (x *Ints) Reset() {
 	*x = Ints{}
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2697,7 +2828,7 @@ func (x *Ints) String() string {
 func (*Ints) ProtoMessage() {}
 
 func (x *Ints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2710,7 +2841,7 @@ func (x *Ints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ints.ProtoReflect.Descriptor instead.
 func (*Ints) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{35}
+	return file_tandem_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Ints) GetValues() []int32 {
@@ -2737,7 +2868,7 @@ type BatchResponse struct {
 
 func (x *BatchResponse) Reset() {
 	*x = BatchResponse{}
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +2880,7 @@ func (x *BatchResponse) String() string {
 func (*BatchResponse) ProtoMessage() {}
 
 func (x *BatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +2893,7 @@ func (x *BatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchResponse.ProtoReflect.Descriptor instead.
 func (*BatchResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{36}
+	return file_tandem_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *BatchResponse) GetImages() *Tensor {
@@ -2837,7 +2968,7 @@ type CaptionsRequest struct {
 
 func (x *CaptionsRequest) Reset() {
 	*x = CaptionsRequest{}
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2849,7 +2980,7 @@ func (x *CaptionsRequest) String() string {
 func (*CaptionsRequest) ProtoMessage() {}
 
 func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2862,7 +2993,7 @@ func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsRequest.ProtoReflect.Descriptor instead.
 func (*CaptionsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{37}
+	return file_tandem_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CaptionsRequest) GetLimit() int64 {
@@ -2883,7 +3014,7 @@ type CaptionsResponse struct {
 
 func (x *CaptionsResponse) Reset() {
 	*x = CaptionsResponse{}
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2895,7 +3026,7 @@ func (x *CaptionsResponse) String() string {
 func (*CaptionsResponse) ProtoMessage() {}
 
 func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2908,7 +3039,7 @@ func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsResponse.ProtoReflect.Descriptor instead.
 func (*CaptionsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{38}
+	return file_tandem_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CaptionsResponse) GetCaptions() []string {
@@ -2945,7 +3076,7 @@ type Faults struct {
 
 func (x *Faults) Reset() {
 	*x = Faults{}
-	mi := &file_tandem_proto_msgTypes[39]
+	mi := &file_tandem_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2957,7 +3088,7 @@ func (x *Faults) String() string {
 func (*Faults) ProtoMessage() {}
 
 func (x *Faults) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[39]
+	mi := &file_tandem_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2970,7 +3101,7 @@ func (x *Faults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Faults.ProtoReflect.Descriptor instead.
 func (*Faults) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{39}
+	return file_tandem_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Faults) GetFaults() []*Fault {
@@ -3005,7 +3136,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tandem_proto_msgTypes[40]
+	mi := &file_tandem_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3017,7 +3148,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[40]
+	mi := &file_tandem_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3030,7 +3161,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{40}
+	return file_tandem_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Fault) GetKind() string {
@@ -3234,7 +3365,16 @@ const file_tandem_proto_rawDesc = "" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\x12\x12\n" +
-	"\x04work\x18\r \x01(\x01R\x04work\"m\n" +
+	"\x04work\x18\r \x01(\x01R\x04work\"\\\n" +
+	"\x12CountTokensRequest\x12\x14\n" +
+	"\x05texts\x18\x01 \x03(\tR\x05texts\x120\n" +
+	"\x06config\x18\x02 \x01(\v2\x18.tandem.v1.EncoderConfigR\x06config\"\x87\x01\n" +
+	"\x13CountTokensResponse\x12\x16\n" +
+	"\x06tokens\x18\x01 \x03(\x03R\x06tokens\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12!\n" +
+	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
+	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
+	"startNanos\"m\n" +
 	"\x0fBackwardRequest\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\x04R\x06ticket\x12%\n" +
 	"\x04grad\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x04grad\x12\x1b\n" +
@@ -3322,14 +3462,15 @@ const file_tandem_proto_rawDesc = "" +
 	"\tcache_dir\x18\x06 \x01(\tR\bcacheDir\"6\n" +
 	"\x06Target\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aclasses\x18\x02 \x03(\tR\aclasses\"\xec\x01\n" +
+	"\aclasses\x18\x02 \x03(\tR\aclasses\"\x86\x02\n" +
 	"\vDatasetInfo\x12\x10\n" +
 	"\x03len\x18\x01 \x01(\x03R\x03len\x12+\n" +
 	"\atargets\x18\x02 \x03(\v2\x11.tandem.v1.TargetR\atargets\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x18\n" +
 	"\askipped\x18\x04 \x01(\x03R\askipped\x12\x12\n" +
 	"\x04note\x18\x05 \x01(\tR\x04note\x12\x14\n" +
-	"\x05fixed\x18\x06 \x01(\bR\x05fixed\x12!\n" +
+	"\x05fixed\x18\x06 \x01(\bR\x05fixed\x12\x18\n" +
+	"\aremarks\x18\a \x03(\tR\aremarks\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\"\x96\x01\n" +
@@ -3399,7 +3540,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\x06Settle\x12\x10.tandem.v1.Empty\x1a\x10.tandem.v1.Empty\x12@\n" +
 	"\aProfile\x12\x19.tandem.v1.ProfileRequest\x1a\x1a.tandem.v1.ProfileResponse\x125\n" +
 	"\x06Memory\x12\x10.tandem.v1.Empty\x1a\x19.tandem.v1.MemoryResponse\x127\n" +
-	"\x04Plan\x12\x16.tandem.v1.PlanRequest\x1a\x17.tandem.v1.PlanResponse2\xf4\x03\n" +
+	"\x04Plan\x12\x16.tandem.v1.PlanRequest\x1a\x17.tandem.v1.PlanResponse2\xc2\x04\n" +
 	"\aEncoder\x12=\n" +
 	"\tConfigure\x12\x18.tandem.v1.EncoderConfig\x1a\x16.tandem.v1.EncoderInfo\x12@\n" +
 	"\aForward\x12\x19.tandem.v1.ForwardRequest\x1a\x1a.tandem.v1.ForwardResponse\x127\n" +
@@ -3408,7 +3549,8 @@ const file_tandem_proto_rawDesc = "" +
 	"\bGradNorm\x12\x10.tandem.v1.Empty\x1a\x1b.tandem.v1.GradNormResponse\x12/\n" +
 	"\x04Step\x12\x16.tandem.v1.StepRequest\x1a\x0f.tandem.v1.Done\x12/\n" +
 	"\x04Save\x12\x16.tandem.v1.FileRequest\x1a\x0f.tandem.v1.Done\x12/\n" +
-	"\x04Load\x12\x16.tandem.v1.FileRequest\x1a\x0f.tandem.v1.Done\x12*\n" +
+	"\x04Load\x12\x16.tandem.v1.FileRequest\x1a\x0f.tandem.v1.Done\x12L\n" +
+	"\vCountTokens\x12\x1d.tandem.v1.CountTokensRequest\x1a\x1e.tandem.v1.CountTokensResponse\x12*\n" +
 	"\x05Close\x12\x10.tandem.v1.Empty\x1a\x0f.tandem.v1.Done2\xf5\x02\n" +
 	"\x04Loss\x127\n" +
 	"\tConfigure\x12\x15.tandem.v1.LossConfig\x1a\x13.tandem.v1.LossInfo\x12:\n" +
@@ -3437,61 +3579,63 @@ func file_tandem_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_tandem_proto_goTypes = []any{
-	(DType)(0),               // 0: tandem.v1.DType
-	(Mode)(0),                // 1: tandem.v1.Mode
-	(*Empty)(nil),            // 2: tandem.v1.Empty
-	(*Done)(nil),             // 3: tandem.v1.Done
-	(*ProfileRequest)(nil),   // 4: tandem.v1.ProfileRequest
-	(*ProfileResponse)(nil),  // 5: tandem.v1.ProfileResponse
-	(*ProfileEvent)(nil),     // 6: tandem.v1.ProfileEvent
-	(*MemoryResponse)(nil),   // 7: tandem.v1.MemoryResponse
-	(*PlanRequest)(nil),      // 8: tandem.v1.PlanRequest
-	(*PlanResponse)(nil),     // 9: tandem.v1.PlanResponse
-	(*MemoryPart)(nil),       // 10: tandem.v1.MemoryPart
-	(*Tensor)(nil),           // 11: tandem.v1.Tensor
-	(*Descriptor)(nil),       // 12: tandem.v1.Descriptor
-	(*Optimizer)(nil),        // 13: tandem.v1.Optimizer
-	(*Compute)(nil),          // 14: tandem.v1.Compute
-	(*EncoderConfig)(nil),    // 15: tandem.v1.EncoderConfig
-	(*Freeze)(nil),           // 16: tandem.v1.Freeze
-	(*EncoderInfo)(nil),      // 17: tandem.v1.EncoderInfo
-	(*ForwardRequest)(nil),   // 18: tandem.v1.ForwardRequest
-	(*ForwardResponse)(nil),  // 19: tandem.v1.ForwardResponse
-	(*BackwardRequest)(nil),  // 20: tandem.v1.BackwardRequest
-	(*DiscardRequest)(nil),   // 21: tandem.v1.DiscardRequest
-	(*GradNormResponse)(nil), // 22: tandem.v1.GradNormResponse
-	(*StepRequest)(nil),      // 23: tandem.v1.StepRequest
-	(*FileRequest)(nil),      // 24: tandem.v1.FileRequest
-	(*LossConfig)(nil),       // 25: tandem.v1.LossConfig
-	(*LossInfo)(nil),         // 26: tandem.v1.LossInfo
-	(*LossRequest)(nil),      // 27: tandem.v1.LossRequest
-	(*Floats)(nil),           // 28: tandem.v1.Floats
-	(*LossResponse)(nil),     // 29: tandem.v1.LossResponse
-	(*Augment)(nil),          // 30: tandem.v1.Augment
-	(*DatasetConfig)(nil),    // 31: tandem.v1.DatasetConfig
-	(*Target)(nil),           // 32: tandem.v1.Target
-	(*DatasetInfo)(nil),      // 33: tandem.v1.DatasetInfo
-	(*BatchRequest)(nil),     // 34: tandem.v1.BatchRequest
-	(*SampleFault)(nil),      // 35: tandem.v1.SampleFault
-	(*Strings)(nil),          // 36: tandem.v1.Strings
-	(*Ints)(nil),             // 37: tandem.v1.Ints
-	(*BatchResponse)(nil),    // 38: tandem.v1.BatchResponse
-	(*CaptionsRequest)(nil),  // 39: tandem.v1.CaptionsRequest
-	(*CaptionsResponse)(nil), // 40: tandem.v1.CaptionsResponse
-	(*Faults)(nil),           // 41: tandem.v1.Faults
-	(*Fault)(nil),            // 42: tandem.v1.Fault
-	nil,                      // 43: tandem.v1.LossResponse.PartsEntry
-	nil,                      // 44: tandem.v1.LossResponse.ScalarsEntry
-	nil,                      // 45: tandem.v1.LossResponse.PerSampleEntry
-	nil,                      // 46: tandem.v1.BatchResponse.LabelsEntry
+	(DType)(0),                  // 0: tandem.v1.DType
+	(Mode)(0),                   // 1: tandem.v1.Mode
+	(*Empty)(nil),               // 2: tandem.v1.Empty
+	(*Done)(nil),                // 3: tandem.v1.Done
+	(*ProfileRequest)(nil),      // 4: tandem.v1.ProfileRequest
+	(*ProfileResponse)(nil),     // 5: tandem.v1.ProfileResponse
+	(*ProfileEvent)(nil),        // 6: tandem.v1.ProfileEvent
+	(*MemoryResponse)(nil),      // 7: tandem.v1.MemoryResponse
+	(*PlanRequest)(nil),         // 8: tandem.v1.PlanRequest
+	(*PlanResponse)(nil),        // 9: tandem.v1.PlanResponse
+	(*MemoryPart)(nil),          // 10: tandem.v1.MemoryPart
+	(*Tensor)(nil),              // 11: tandem.v1.Tensor
+	(*Descriptor)(nil),          // 12: tandem.v1.Descriptor
+	(*Optimizer)(nil),           // 13: tandem.v1.Optimizer
+	(*Compute)(nil),             // 14: tandem.v1.Compute
+	(*EncoderConfig)(nil),       // 15: tandem.v1.EncoderConfig
+	(*Freeze)(nil),              // 16: tandem.v1.Freeze
+	(*EncoderInfo)(nil),         // 17: tandem.v1.EncoderInfo
+	(*ForwardRequest)(nil),      // 18: tandem.v1.ForwardRequest
+	(*ForwardResponse)(nil),     // 19: tandem.v1.ForwardResponse
+	(*CountTokensRequest)(nil),  // 20: tandem.v1.CountTokensRequest
+	(*CountTokensResponse)(nil), // 21: tandem.v1.CountTokensResponse
+	(*BackwardRequest)(nil),     // 22: tandem.v1.BackwardRequest
+	(*DiscardRequest)(nil),      // 23: tandem.v1.DiscardRequest
+	(*GradNormResponse)(nil),    // 24: tandem.v1.GradNormResponse
+	(*StepRequest)(nil),         // 25: tandem.v1.StepRequest
+	(*FileRequest)(nil),         // 26: tandem.v1.FileRequest
+	(*LossConfig)(nil),          // 27: tandem.v1.LossConfig
+	(*LossInfo)(nil),            // 28: tandem.v1.LossInfo
+	(*LossRequest)(nil),         // 29: tandem.v1.LossRequest
+	(*Floats)(nil),              // 30: tandem.v1.Floats
+	(*LossResponse)(nil),        // 31: tandem.v1.LossResponse
+	(*Augment)(nil),             // 32: tandem.v1.Augment
+	(*DatasetConfig)(nil),       // 33: tandem.v1.DatasetConfig
+	(*Target)(nil),              // 34: tandem.v1.Target
+	(*DatasetInfo)(nil),         // 35: tandem.v1.DatasetInfo
+	(*BatchRequest)(nil),        // 36: tandem.v1.BatchRequest
+	(*SampleFault)(nil),         // 37: tandem.v1.SampleFault
+	(*Strings)(nil),             // 38: tandem.v1.Strings
+	(*Ints)(nil),                // 39: tandem.v1.Ints
+	(*BatchResponse)(nil),       // 40: tandem.v1.BatchResponse
+	(*CaptionsRequest)(nil),     // 41: tandem.v1.CaptionsRequest
+	(*CaptionsResponse)(nil),    // 42: tandem.v1.CaptionsResponse
+	(*Faults)(nil),              // 43: tandem.v1.Faults
+	(*Fault)(nil),               // 44: tandem.v1.Fault
+	nil,                         // 45: tandem.v1.LossResponse.PartsEntry
+	nil,                         // 46: tandem.v1.LossResponse.ScalarsEntry
+	nil,                         // 47: tandem.v1.LossResponse.PerSampleEntry
+	nil,                         // 48: tandem.v1.BatchResponse.LabelsEntry
 }
 var file_tandem_proto_depIdxs = []int32{
 	6,  // 0: tandem.v1.ProfileResponse.events:type_name -> tandem.v1.ProfileEvent
 	10, // 1: tandem.v1.MemoryResponse.parts:type_name -> tandem.v1.MemoryPart
 	15, // 2: tandem.v1.PlanRequest.encoder:type_name -> tandem.v1.EncoderConfig
-	25, // 3: tandem.v1.PlanRequest.loss:type_name -> tandem.v1.LossConfig
+	27, // 3: tandem.v1.PlanRequest.loss:type_name -> tandem.v1.LossConfig
 	10, // 4: tandem.v1.PlanResponse.parts:type_name -> tandem.v1.MemoryPart
 	0,  // 5: tandem.v1.Tensor.dtype:type_name -> tandem.v1.DType
 	13, // 6: tandem.v1.EncoderConfig.optimizer:type_name -> tandem.v1.Optimizer
@@ -3502,83 +3646,86 @@ var file_tandem_proto_depIdxs = []int32{
 	11, // 11: tandem.v1.ForwardRequest.out:type_name -> tandem.v1.Tensor
 	11, // 12: tandem.v1.ForwardRequest.next:type_name -> tandem.v1.Tensor
 	11, // 13: tandem.v1.ForwardResponse.embedding:type_name -> tandem.v1.Tensor
-	11, // 14: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
-	13, // 15: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
-	14, // 16: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
-	11, // 17: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
-	11, // 18: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
-	11, // 19: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
-	11, // 20: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
-	11, // 21: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
-	11, // 22: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
-	43, // 23: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
-	44, // 24: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
-	45, // 25: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
-	30, // 26: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
-	32, // 27: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
-	11, // 28: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
-	11, // 29: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
-	36, // 30: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
-	46, // 31: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
-	35, // 32: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
-	42, // 33: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
-	28, // 34: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
-	37, // 35: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
-	2,  // 36: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
-	2,  // 37: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
-	4,  // 38: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
-	2,  // 39: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
-	8,  // 40: tandem.v1.Plugin.Plan:input_type -> tandem.v1.PlanRequest
-	15, // 41: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
-	18, // 42: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
-	20, // 43: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
-	21, // 44: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
-	2,  // 45: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
-	23, // 46: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
-	24, // 47: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
-	24, // 48: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
-	2,  // 49: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
-	25, // 50: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
-	27, // 51: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
-	2,  // 52: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
-	23, // 53: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
-	24, // 54: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
-	24, // 55: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
-	2,  // 56: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
-	31, // 57: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
-	34, // 58: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
-	39, // 59: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
-	2,  // 60: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
-	12, // 61: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
-	2,  // 62: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
-	5,  // 63: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
-	7,  // 64: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
-	9,  // 65: tandem.v1.Plugin.Plan:output_type -> tandem.v1.PlanResponse
-	17, // 66: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
-	19, // 67: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
-	3,  // 68: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
-	3,  // 69: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
-	22, // 70: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
-	3,  // 71: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
-	3,  // 72: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
-	3,  // 73: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
-	3,  // 74: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
-	26, // 75: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
-	29, // 76: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
-	22, // 77: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
-	3,  // 78: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
-	3,  // 79: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
-	3,  // 80: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
-	3,  // 81: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
-	33, // 82: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
-	38, // 83: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
-	40, // 84: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
-	3,  // 85: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
-	61, // [61:86] is the sub-list for method output_type
-	36, // [36:61] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	15, // 14: tandem.v1.CountTokensRequest.config:type_name -> tandem.v1.EncoderConfig
+	11, // 15: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
+	13, // 16: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
+	14, // 17: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
+	11, // 18: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
+	11, // 19: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
+	11, // 20: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
+	11, // 21: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
+	11, // 22: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
+	11, // 23: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
+	45, // 24: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
+	46, // 25: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
+	47, // 26: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
+	32, // 27: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
+	34, // 28: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
+	11, // 29: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
+	11, // 30: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
+	38, // 31: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
+	48, // 32: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
+	37, // 33: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
+	44, // 34: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
+	30, // 35: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
+	39, // 36: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
+	2,  // 37: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
+	2,  // 38: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
+	4,  // 39: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
+	2,  // 40: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
+	8,  // 41: tandem.v1.Plugin.Plan:input_type -> tandem.v1.PlanRequest
+	15, // 42: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
+	18, // 43: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
+	22, // 44: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
+	23, // 45: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
+	2,  // 46: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
+	25, // 47: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
+	26, // 48: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
+	26, // 49: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
+	20, // 50: tandem.v1.Encoder.CountTokens:input_type -> tandem.v1.CountTokensRequest
+	2,  // 51: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
+	27, // 52: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
+	29, // 53: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
+	2,  // 54: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
+	25, // 55: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
+	26, // 56: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
+	26, // 57: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
+	2,  // 58: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
+	33, // 59: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
+	36, // 60: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
+	41, // 61: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
+	2,  // 62: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
+	12, // 63: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
+	2,  // 64: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
+	5,  // 65: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
+	7,  // 66: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
+	9,  // 67: tandem.v1.Plugin.Plan:output_type -> tandem.v1.PlanResponse
+	17, // 68: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
+	19, // 69: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
+	3,  // 70: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
+	3,  // 71: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
+	24, // 72: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
+	3,  // 73: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
+	3,  // 74: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
+	3,  // 75: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
+	21, // 76: tandem.v1.Encoder.CountTokens:output_type -> tandem.v1.CountTokensResponse
+	3,  // 77: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
+	28, // 78: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
+	31, // 79: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
+	24, // 80: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
+	3,  // 81: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
+	3,  // 82: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
+	3,  // 83: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
+	3,  // 84: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
+	35, // 85: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
+	40, // 86: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
+	42, // 87: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
+	3,  // 88: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
+	63, // [63:89] is the sub-list for method output_type
+	37, // [37:63] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_tandem_proto_init() }
@@ -3588,14 +3735,14 @@ func file_tandem_proto_init() {
 	}
 	file_tandem_proto_msgTypes[1].OneofWrappers = []any{}
 	file_tandem_proto_msgTypes[14].OneofWrappers = []any{}
-	file_tandem_proto_msgTypes[27].OneofWrappers = []any{}
+	file_tandem_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_proto_rawDesc), len(file_tandem_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   45,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

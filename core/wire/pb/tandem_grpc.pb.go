@@ -299,15 +299,16 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Encoder_Configure_FullMethodName = "/tandem.v1.Encoder/Configure"
-	Encoder_Forward_FullMethodName   = "/tandem.v1.Encoder/Forward"
-	Encoder_Backward_FullMethodName  = "/tandem.v1.Encoder/Backward"
-	Encoder_Discard_FullMethodName   = "/tandem.v1.Encoder/Discard"
-	Encoder_GradNorm_FullMethodName  = "/tandem.v1.Encoder/GradNorm"
-	Encoder_Step_FullMethodName      = "/tandem.v1.Encoder/Step"
-	Encoder_Save_FullMethodName      = "/tandem.v1.Encoder/Save"
-	Encoder_Load_FullMethodName      = "/tandem.v1.Encoder/Load"
-	Encoder_Close_FullMethodName     = "/tandem.v1.Encoder/Close"
+	Encoder_Configure_FullMethodName   = "/tandem.v1.Encoder/Configure"
+	Encoder_Forward_FullMethodName     = "/tandem.v1.Encoder/Forward"
+	Encoder_Backward_FullMethodName    = "/tandem.v1.Encoder/Backward"
+	Encoder_Discard_FullMethodName     = "/tandem.v1.Encoder/Discard"
+	Encoder_GradNorm_FullMethodName    = "/tandem.v1.Encoder/GradNorm"
+	Encoder_Step_FullMethodName        = "/tandem.v1.Encoder/Step"
+	Encoder_Save_FullMethodName        = "/tandem.v1.Encoder/Save"
+	Encoder_Load_FullMethodName        = "/tandem.v1.Encoder/Load"
+	Encoder_CountTokens_FullMethodName = "/tandem.v1.Encoder/CountTokens"
+	Encoder_Close_FullMethodName       = "/tandem.v1.Encoder/Close"
 )
 
 // EncoderClient is the client API for Encoder service.
@@ -322,6 +323,9 @@ type EncoderClient interface {
 	Step(ctx context.Context, in *StepRequest, opts ...grpc.CallOption) (*Done, error)
 	Save(ctx context.Context, in *FileRequest, opts ...grpc.CallOption) (*Done, error)
 	Load(ctx context.Context, in *FileRequest, opts ...grpc.CallOption) (*Done, error)
+	// CountTokens says how long texts are for the encoder's tokenizer (clip.TokenCounter). A plugin without it
+	// answers UNIMPLEMENTED, which is no error.
+	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
 	Close(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Done, error)
 }
 
@@ -413,6 +417,16 @@ func (c *encoderClient) Load(ctx context.Context, in *FileRequest, opts ...grpc.
 	return out, nil
 }
 
+func (c *encoderClient) CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountTokensResponse)
+	err := c.cc.Invoke(ctx, Encoder_CountTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *encoderClient) Close(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Done, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Done)
@@ -435,6 +449,9 @@ type EncoderServer interface {
 	Step(context.Context, *StepRequest) (*Done, error)
 	Save(context.Context, *FileRequest) (*Done, error)
 	Load(context.Context, *FileRequest) (*Done, error)
+	// CountTokens says how long texts are for the encoder's tokenizer (clip.TokenCounter). A plugin without it
+	// answers UNIMPLEMENTED, which is no error.
+	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
 	Close(context.Context, *Empty) (*Done, error)
 	mustEmbedUnimplementedEncoderServer()
 }
@@ -469,6 +486,9 @@ func (UnimplementedEncoderServer) Save(context.Context, *FileRequest) (*Done, er
 }
 func (UnimplementedEncoderServer) Load(context.Context, *FileRequest) (*Done, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Load not implemented")
+}
+func (UnimplementedEncoderServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method CountTokens not implemented")
 }
 func (UnimplementedEncoderServer) Close(context.Context, *Empty) (*Done, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Close not implemented")
@@ -638,6 +658,24 @@ func _Encoder_Load_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Encoder_CountTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EncoderServer).CountTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Encoder_CountTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EncoderServer).CountTokens(ctx, req.(*CountTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Encoder_Close_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(Empty)
 	if err := dec(in); err != nil {
@@ -694,6 +732,10 @@ var Encoder_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Load",
 			Handler:    _Encoder_Load_Handler,
+		},
+		{
+			MethodName: "CountTokens",
+			Handler:    _Encoder_CountTokens_Handler,
 		},
 		{
 			MethodName: "Close",

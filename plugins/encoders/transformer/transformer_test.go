@@ -140,6 +140,29 @@ func TestTokenizerComesFromCaptionsOrCheckpoint(t *testing.T) {
 	}
 }
 
+// Tokens are counted whole, before Configure as after it, so that a cut caption shows.
+func TestTokensAreCountedBeyondTheContext(t *testing.T) {
+	config := clip.EncoderConfig{With: json.RawMessage(`{"context_length": 8, "tokenizer": "byte", "width": 16, "heads": 2, "layers": 1}`),
+		EmbedDim: 6, Optimizer: clip.Optimizer{Name: "sgd"}, Compute: towertest.CPU}
+	e := text()
+	t.Cleanup(func() { e.Close() })
+	check := func(c *clip.EncoderConfig) {
+		t.Helper()
+		tokens, limit, err := e.(clip.TokenCounter).CountTokens(t.Context(), c, []string{"abcdef", "abcdefg", "a", " \t "})
+		if err != nil || limit != 8 || !slices.Equal(tokens, []int{8, 9, 3, 2}) {
+			t.Errorf("tokens %v of at most %d (%v), want [8 9 3 2] of at most 8", tokens, limit, err)
+		}
+	}
+	check(&config)
+	if _, err := e.Configure(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	check(nil)
+	if _, _, err := e.(clip.TokenCounter).CountTokens(t.Context(), &config, nil); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("configured twice: %v", err)
+	}
+}
+
 // What the schema cannot see is refused with the option's path.
 func TestImpossibleOptions(t *testing.T) {
 	for with, path := range map[string]string{
