@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,7 +66,7 @@ func (a *app) dataPeekCommand() *cobra.Command {
 			rows = append(rows, []any{s.Index, s.Key, s.Caption, strings.Join(s.Captions, " | "), strings.Join(labels, ", ")})
 		}
 		if !a.asCSV {
-			fmt.Fprintf(a.stderr, "%s: %s samples of %d × %d pixels, targets %s\n%s\n\n", p.Plugin, report.Count(float64(p.Len)),
+			say(a.stderr, "%s: %s samples of %d × %d pixels, targets %s\n%s\n\n", p.Plugin, report.Count(float64(p.Len)),
 				p.ImageSize, p.ImageSize, strings.Join(p.Targets, ", "), p.Note)
 		}
 		return report.Rows(a.stdout, a.format(), []string{"index", "key", "caption", "all captions", "labels"}, rows)
@@ -95,10 +94,10 @@ func (a *app) dataGetCommand() *cobra.Command {
 		}
 		ctx, end := canceled()
 		defer end()
-		if err := run.GetEmoji(ctx, dir, func(text string) { fmt.Fprintln(a.stderr, text) }); err != nil {
+		if err := run.GetEmoji(ctx, dir, func(text string) { say(a.stderr, "%s\n", text) }); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(a.stdout, "root: %s\n", dir)
+		_, err := say(a.stdout, "root: %s\n", dir)
 		return err
 	}
 	return c

@@ -41,18 +41,18 @@ Every trial is checked; nothing is started.
 			}
 			return report.Rows(a.stdout, a.format(), []string{"key", "value", "origin"}, rows)
 		}
-		if _, err := io.WriteString(a.stdout, s.Base.YAML(true)); err != nil {
+		if _, err := say(a.stdout, "%s", s.Base.YAML(true)); err != nil {
 			return err
 		}
 		if s.Design == "" {
-			_, err = fmt.Fprintf(a.stdout, "# 1 trial, identity %s\n", s.Trials[0].ID)
+			_, err = say(a.stdout, "# 1 trial, identity %s\n", s.Trials[0].ID)
 			return err
 		}
 		var table bytes.Buffer
 		if err := a.trials(&table, s); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.stdout, "# %d trials (%s), compared by %s\n%s", len(s.Trials), s.Design, s.Metric, commented(table.String()))
+		_, err = say(a.stdout, "# %d trials (%s), compared by %s\n%s", len(s.Trials), s.Design, s.Metric, commented(table.String()))
 		return err
 	}
 	return c

@@ -58,7 +58,7 @@ pandas, polars, DuckDB and the like.`,
 		if a.asJSON {
 			return report.Value(a.stdout, e)
 		}
-		_, err = fmt.Fprintf(a.stdout, "run %s, step %d: %d tensors in %s, config in %s\n", e.Run, e.Step, e.Tensors, e.Weights, e.Config)
+		_, err = say(a.stdout, "run %s, step %d: %d tensors in %s, config in %s\n", e.Run, e.Step, e.Tensors, e.Weights, e.Config)
 		return err
 	}
 	return c

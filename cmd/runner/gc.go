@@ -105,9 +105,9 @@ func (a *app) printGarbage(garbage []run.Garbage) error {
 		return err
 	}
 	if more > 0 {
-		fmt.Fprintf(a.stdout, "… and %d more; --json lists all\n", more)
+		say(a.stdout, "… and %d more; --json lists all\n", more)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%d to delete, %s\n", len(garbage), report.Bytes(total))
+	_, err := say(a.stdout, "%d to delete, %s\n", len(garbage), report.Bytes(total))
 	return err
 }
 
@@ -121,9 +121,9 @@ func (a *app) printCollected(garbage []run.Garbage, c *run.Collected) error {
 		return err
 	}
 	for _, k := range c.Kept {
-		fmt.Fprintln(a.stdout, "kept:", k)
+		say(a.stdout, "kept: %s\n", k)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%d deleted, %s of folders; the database went from %s to %s\n",
+	_, err := say(a.stdout, "%d deleted, %s of folders; the database went from %s to %s\n",
 		c.Deleted, report.Bytes(c.FolderBytes), report.Bytes(c.FileBefore), report.Bytes(c.FileAfter))
 	return err
 }
@@ -135,7 +135,7 @@ func (a *app) confirmed(question string) bool {
 	if !out || !in {
 		return false
 	}
-	fmt.Fprintf(a.stdout, "%s [y/N] ", question)
+	say(a.stdout, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return err == nil && (answer == "y" || answer == "yes")

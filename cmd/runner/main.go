@@ -83,6 +83,11 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
+// say is fmt.Fprintf for a terminal: what others wrote, in the arguments, cannot move the cursor or worse.
+func say(w io.Writer, format string, args ...any) (int, error) {
+	return io.WriteString(w, fault.Printable(fmt.Sprintf(format, args...)))
+}
+
 // app is what the commands share.
 type app struct {
 	stdout, stderr io.Writer

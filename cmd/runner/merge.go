@@ -64,15 +64,15 @@ func (a *app) printMerge(m *store.Merged) error {
 	if m.DryRun {
 		would = "dry run, nothing is changed: "
 	}
-	fmt.Fprintf(a.stdout, "%s%d runs added, %d updated, %d unchanged; %d new experiments, %d new planned cells\n",
+	say(a.stdout, "%s%d runs added, %d updated, %d unchanged; %d new experiments, %d new planned cells\n",
 		would, m.Added, m.Updated, m.Unchanged, m.Experiments, m.Cells)
 	for _, r := range m.Runs {
 		if r.Owner != "" {
-			fmt.Fprintf(a.stdout, "run %s is left out, %s makes it: merge again when it has ended\n", r.ID, r.Owner)
+			say(a.stdout, "run %s is left out, %s makes it: merge again when it has ended\n", r.ID, r.Owner)
 		}
 	}
 	for _, n := range m.Notes {
-		fmt.Fprintln(a.stdout, n)
+		say(a.stdout, "%s\n", n)
 	}
 	return nil
 }

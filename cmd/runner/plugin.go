@@ -32,7 +32,7 @@ func (a *app) pluginListCommand() *cobra.Command {
 			rows = append(rows, []any{e.Binary.Ref(), e.Descriptor.Version, summary, e.Binary.Path})
 		}
 		if len(rows) == 0 {
-			fmt.Fprintf(a.stderr, "no plugins in %s\n", strings.Join(a.catalog.Roots, ", "))
+			say(a.stderr, "no plugins in %s\n", strings.Join(a.catalog.Roots, ", "))
 		}
 		return report.Rows(a.stdout, a.format(), []string{"plugin", "version", "summary", "path"}, rows)
 	}
@@ -58,7 +58,7 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 			rows = append(rows, []any{f.Name, fieldType(f), fieldDefault(f), f.Help})
 		}
 		if !a.asCSV {
-			fmt.Fprintf(a.stdout, "%s %s — %s\n%s\nsha256 %s\n\n", b.Ref(), d.Version, d.Summary, b.Path, b.SHA256)
+			say(a.stdout, "%s %s — %s\n%s\nsha256 %s\n\n", b.Ref(), d.Version, d.Summary, b.Path, b.SHA256)
 		}
 		if len(rows) == 0 {
 			_, err := fmt.Fprintln(a.stdout, "It has no settings.")

@@ -83,11 +83,11 @@ func (a *app) profiled(p *run.Profile, top int, trace string) error {
 		return report.Rows(a.stdout, report.CSV, columns, rows)
 	}
 	for _, part := range p.Parts {
-		if _, err := fmt.Fprintf(a.stdout, "%s (%s): %.2f ms a step, %.2f ms in kernels\n", part.Part, part.Plugin, part.MS, part.KernelMS); err != nil {
+		if _, err := say(a.stdout, "%s (%s): %.2f ms a step, %.2f ms in kernels\n", part.Part, part.Plugin, part.MS, part.KernelMS); err != nil {
 			return err
 		}
 		if len(part.Ops) == 0 {
-			fmt.Fprintf(a.stdout, "  the plugin does not tell its kernels\n\n")
+			say(a.stdout, "  the plugin does not tell its kernels\n\n")
 			continue
 		}
 		for _, list := range []struct {
@@ -109,7 +109,7 @@ func (a *app) profiled(p *run.Profile, top int, trace string) error {
 	if trace != "" {
 		text += "\ntrace: " + trace + " (open it in ui.perfetto.dev or chrome://tracing)"
 	}
-	_, err := fmt.Fprintln(a.stdout, text)
+	_, err := say(a.stdout, "%s\n", text)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tandem/core/clip"
+	"tandem/core/fault"
 	"tandem/core/report"
 	"tandem/core/run"
 	"tandem/core/train"
@@ -51,7 +52,7 @@ func (p *progress) Say(format string, args ...any) {
 
 func (p *progress) say(text string) {
 	p.clear()
-	fmt.Fprintln(p.out, text)
+	fmt.Fprintln(p.out, fault.Printable(text))
 	p.draw()
 }
 
@@ -137,7 +138,7 @@ func (p *progress) Step(r train.StepReport) {
 		return
 	}
 	p.drawn = time.Now()
-	fmt.Fprintln(p.out, p.text())
+	fmt.Fprintln(p.out, fault.PrintableLine(p.text()))
 }
 
 // Evaluated implements run.Watcher.
@@ -170,7 +171,7 @@ func (p *progress) draw() {
 		return
 	}
 	p.clear()
-	text := p.text()
+	text := fault.PrintableLine(p.text())
 	if text == "" {
 		return
 	}

@@ -54,9 +54,9 @@ func (a *app) reportCommand() *cobra.Command {
 				return err
 			}
 			if p.Outcome != nil && p.Outcome.NoPictures != "" && !*bare {
-				fmt.Fprintln(a.stderr, p.Outcome.NoPictures)
+				say(a.stderr, "%s\n", p.Outcome.NoPictures)
 			}
-			_, err = fmt.Fprintf(a.stdout, "%s (%s)\n", file, report.Bytes(size))
+			_, err = say(a.stdout, "%s (%s)\n", file, report.Bytes(size))
 			return err
 		})
 	}

@@ -55,7 +55,7 @@ func (a *app) sweepEnded(s *sweep.Sweep, o run.SweepOutcome, took time.Duration,
 			return err
 		}
 	}
-	fmt.Fprintln(hints, sweepSummary(s, o, took))
+	say(hints, "%s\n", sweepSummary(s, o, took))
 	name, where := shellWord(s.Base.Name), ""
 	if a.db != defaultDB {
 		where = " --db " + shellWord(a.db)
@@ -73,7 +73,7 @@ func (a *app) sweepEnded(s *sweep.Sweep, o run.SweepOutcome, took time.Duration,
 			return err
 		}
 	}
-	fmt.Fprintf(hints, "\nnext\n  %[1]s ablation %[2]s --format latex%[3]s\n  %[1]s report %[2]s -o %[2]s.html%[3]s\n", program(), name, where)
+	say(hints, "\nnext\n  %[1]s ablation %[2]s --format latex%[3]s\n  %[1]s report %[2]s -o %[2]s.html%[3]s\n", program(), name, where)
 	return nil
 }
 

@@ -132,7 +132,7 @@ func (v *sweepView) Trial(i int) run.Watcher {
 // say prints a lasting line above the table.
 func (v *sweepView) say(text string) {
 	v.clear()
-	fmt.Fprintln(v.out, text)
+	fmt.Fprintln(v.out, fault.Printable(text))
 	v.draw()
 }
 
@@ -156,6 +156,7 @@ func (v *sweepView) draw() {
 	v.clear()
 	lines := append([]string{v.headline()}, v.table(max(1, height-3))...)
 	for _, line := range lines {
+		line = fault.PrintableLine(line)
 		if r := []rune(line); len(r) >= width {
 			line = string(r[:width-1])
 		}

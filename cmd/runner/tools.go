@@ -130,7 +130,7 @@ func (a *app) benched(b *run.Bench) error {
 	if b.PeakGFLOPS > 0 {
 		text += fmt.Sprintf(", %s of the measured %s matrix product peak", report.Percent(b.PeakShare), report.Number(round1(b.PeakGFLOPS)))
 	}
-	_, err := fmt.Fprintln(a.stdout, text)
+	_, err := say(a.stdout, "%s\n", text)
 	return err
 }
 
@@ -177,7 +177,7 @@ func (a *app) listed(found []devices.Info) error {
 	}
 	for _, d := range found {
 		if d.Hint != "" {
-			if _, err := fmt.Fprintf(a.stdout, "%s: hint: %s\n", d.Name, d.Hint); err != nil {
+			if _, err := say(a.stdout, "%s: hint: %s\n", d.Name, d.Hint); err != nil {
 				return err
 			}
 		}
@@ -196,7 +196,7 @@ func (a *app) versionCommand() *cobra.Command {
 		if a.asJSON {
 			return report.Value(a.stdout, v)
 		}
-		_, err := fmt.Fprintf(a.stdout, "runner %s (commit %.12s, %s, %s, plugin protocol %d)\nJPEG: %s\n",
+		_, err := say(a.stdout, "runner %s (commit %.12s, %s, %s, plugin protocol %d)\nJPEG: %s\n",
 			version, commit, runtime.Version(), v["platform"], clip.ProtocolVersion, v["jpeg"])
 		return err
 	}

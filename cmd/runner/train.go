@@ -154,10 +154,10 @@ func (a *app) ended(o run.Outcome, quiet bool, hints io.Writer) error {
 		both += " --runs-dir " + a.runsDir
 	}
 	if o.Status == clip.StatusInterrupted {
-		fmt.Fprintf(hints, "\ninterrupted at step %d; go on with\n  %s run --resume=%s%s\n", o.Result.Steps, program(), o.ID, both)
+		say(hints, "\ninterrupted at step %d; go on with\n  %s run --resume=%s%s\n", o.Result.Steps, program(), o.ID, both)
 		return statusError(o)
 	}
-	fmt.Fprintf(hints, "\nnext\n  %[1]s show %[2]s%[3]s\n  %[1]s zeroshot %[2]s PICTURE --labels cat,dog,sun%[3]s\n  %[1]s list%[3]s\n", program(), o.ID, where)
+	say(hints, "\nnext\n  %[1]s show %[2]s%[3]s\n  %[1]s zeroshot %[2]s PICTURE --labels cat,dog,sun%[3]s\n  %[1]s list%[3]s\n", program(), o.ID, where)
 	return nil
 }
 

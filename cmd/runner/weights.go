@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"tandem/core/fault"
@@ -51,7 +49,7 @@ quick_gelu) included: names and shapes do not tell it. To train from weights, se
 		if a.asJSON {
 			return report.Value(a.stdout, map[string]string{"run": o.ID, "experiment": s.Name})
 		}
-		_, err = fmt.Fprintf(a.stdout, "%s\n", o.ID)
+		_, err = say(a.stdout, "%s\n", o.ID)
 		return err
 	}
 	return c
@@ -115,7 +113,7 @@ logit_scale, what cosines are multiplied by; its metadata lists the pictures and
 		if a.asJSON {
 			return report.Value(a.stdout, done)
 		}
-		_, err = fmt.Fprintf(a.stdout, "%d pictures and %d texts in %d dimensions, logit scale %s: %s\n",
+		_, err = say(a.stdout, "%d pictures and %d texts in %d dimensions, logit scale %s: %s\n",
 			done.Images, done.Texts, done.EmbedDim, report.Number(done.LogitScale), done.File)
 		return err
 	}

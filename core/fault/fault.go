@@ -104,7 +104,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Format is the text for a person: Error(), then the hint and the detail, each indented on lines of
-// its own.
+// its own. Whatever a terminal would obey is escaped (Printable).
 func Format(err error) string {
 	var list List
 	if errors.As(err, &list) {
@@ -114,15 +114,15 @@ func Format(err error) string {
 		}
 		return strings.Join(texts, "\n")
 	}
-	text := err.Error()
+	text := Printable(err.Error())
 	var e *Error
 	if !errors.As(err, &e) {
 		return text
 	}
 	if e.Hint != "" {
-		text += "\n  hint: " + e.Hint
+		text += "\n  hint: " + Printable(e.Hint)
 	}
-	if detail := strings.TrimRight(e.Detail, "\n"); detail != "" {
+	if detail := strings.TrimRight(Printable(e.Detail), "\n"); detail != "" {
 		text += "\n    " + strings.ReplaceAll(detail, "\n", "\n    ")
 	}
 	return text

@@ -10,6 +10,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"tandem/core/ablation"
+	"tandem/core/fault"
 )
 
 func ablationMarkdown(w io.Writer, t *ablation.Table) error {
@@ -70,9 +71,9 @@ func boldNote(note string) string {
 	return note
 }
 
-var markdownEscapes = strings.NewReplacer(`\`, `\\`, "*", `\*`, "_", `\_`, "`", "\\`", "~", `\~`, "<", "&lt;", "[", `\[`, "]", `\]`, "#", `\#`)
+var markdownEscapes = strings.NewReplacer(`\`, `\\`, "*", `\*`, "_", `\_`, "`", "\\`", "~", `\~`, "<", "&lt;", "&", "&amp;", "$", `\$`, "[", `\[`, "]", `\]`, "#", `\#`)
 
-func markdown(s string) string { return markdownEscapes.Replace(s) }
+func markdown(s string) string { return markdownEscapes.Replace(fault.PrintableLine(s)) }
 
 func ablationLaTeX(w io.Writer, t *ablation.Table) error {
 	var b strings.Builder
@@ -81,7 +82,7 @@ func ablationLaTeX(w io.Writer, t *ablation.Table) error {
 		s.narrow(roomy, otherMetrics)
 		if len(s.Rows) == 0 {
 			for _, note := range s.Notes {
-				fmt.Fprintf(&b, "%% %s\n", strings.Join(strings.Fields(s.Title+": "+note), " "))
+				fmt.Fprintf(&b, "%% %s\n", fault.PrintableLine(strings.Join(strings.Fields(s.Title+": "+note), " ")))
 			}
 			continue
 		}
@@ -153,7 +154,7 @@ var latexEscapes = strings.NewReplacer(
 	"η²", `$\eta^2$`, "–", "--", "−", "$-$", "…", `\dots{}`, "·", `$\cdot$`, "≥", `$\ge$`, "≤", `$\le$`,
 )
 
-func latex(s string) string { return latexEscapes.Replace(s) }
+func latex(s string) string { return latexEscapes.Replace(fault.PrintableLine(s)) }
 
 // suffix tells the sheets of further metrics apart.
 func suffix(title string, t *ablation.Table) string {

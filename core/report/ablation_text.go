@@ -11,6 +11,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"tandem/core/ablation"
+	"tandem/core/fault"
 )
 
 // Where there is no terminal, running text is broken at readable, and other metrics are there as far as they fit into roomy.
@@ -31,20 +32,20 @@ func ablationTextAt(w io.Writer, t *ablation.Table, width int, colour bool) erro
 		wrapAt = readable
 	}
 	var b strings.Builder
-	title := t.Name
+	title := fault.PrintableLine(t.Name)
 	if colour {
 		title = text.Bold.Sprint(title)
 	}
 	if t.Description != "" {
-		title += ": " + t.Description
+		title += ": " + fault.Printable(t.Description)
 	}
-	fmt.Fprintf(&b, "%s\n%s\n\n", wrap(title, wrapAt), wrap(capital(headline(t)), wrapAt))
+	fmt.Fprintf(&b, "%s\n%s\n\n", wrap(title, wrapAt), wrap(fault.PrintableLine(capital(headline(t))), wrapAt))
 	for i, s := range sheets(t) {
 		if i > 0 {
 			b.WriteString("\n")
 		}
 		if s.Title != "" {
-			fmt.Fprintln(&b, wrap(s.Title, wrapAt))
+			fmt.Fprintln(&b, wrap(fault.PrintableLine(s.Title), wrapAt))
 		}
 		var left []string
 		if width > 0 {
@@ -58,7 +59,7 @@ func ablationTextAt(w io.Writer, t *ablation.Table, width int, colour bool) erro
 			}
 		}
 		for _, note := range append(left, s.Notes...) {
-			fmt.Fprintln(&b, wrap(note, wrapAt))
+			fmt.Fprintln(&b, wrap(fault.PrintableLine(note), wrapAt))
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -68,7 +69,7 @@ func ablationTextAt(w io.Writer, t *ablation.Table, width int, colour bool) erro
 func sheetText(w io.Writer, s sheet, width int, colour bool) error {
 	columns, right, cells := make([]string, len(s.Columns)), make([]bool, len(s.Columns)), make([][]string, len(s.Rows))
 	for j, c := range s.Columns {
-		columns[j], right[j] = c.Name, c.Right
+		columns[j], right[j] = fault.PrintableLine(c.Name), c.Right
 	}
 	for i, l := range s.Rows {
 		cells[i] = make([]string, len(s.Columns))
@@ -109,7 +110,7 @@ func shortenWords(s sheet, cells [][]string, width int) {
 }
 
 func entryText(e entry, colour bool) string {
-	out := e.Text + marked(e)
+	out := fault.PrintableLine(e.Text) + marked(e)
 	if !colour {
 		return out
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -53,11 +55,39 @@ func Rows(w io.Writer, format Format, columns []string, rows [][]any) error {
 
 // Value writes v as indented JSON, for results that are not rows.
 func Value(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, escapedJSON(b.String()))
+	return err
 }
+
+// escapedJSON writes what a terminal obeys, and JSON lets stand within strings, as escapes. It means the same.
+func escapedJSON(text string) string {
+	if strings.IndexFunc(text, obeyedInJSON) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case !obeyedInJSON(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// obeyedInJSON leaves out the controls below a space, which stand between values only.
+func obeyedInJSON(r rune) bool { return r > ' ' && fault.Obeyed(r) }
 
 func rowsJSON(w io.Writer, columns []string, rows [][]any) error {
 	var b strings.Builder
@@ -106,7 +136,7 @@ func encode(v any) (string, error) {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	err := e.Encode(v)
-	return strings.TrimSuffix(b.String(), "\n"), err
+	return escapedJSON(strings.TrimSuffix(b.String(), "\n")), err
 }
 
 func rowsCSV(w io.Writer, columns []string, rows [][]any) error {
@@ -207,6 +237,7 @@ func rowsText(w io.Writer, columns []string, rows [][]any) error {
 			cells[i][j] = cell(v)
 		}
 	}
+	columns = printable(columns)
 	_, width := Terminal(w)
 	if _, fits := columnWidths(columns, cells, width); !fits {
 		return records(w, columns, cells)
@@ -220,11 +251,12 @@ func records(w io.Writer, columns []string, cells [][]string) error {
 	for _, name := range columns {
 		longest = max(longest, text.StringWidthWithoutEscSequences(name))
 	}
+	next := "\n" + strings.Repeat(" ", longest+2)
 	var b strings.Builder
 	for i, row := range cells {
 		fmt.Fprintf(&b, "── %d of %d\n", i+1, len(cells))
 		for j, name := range columns {
-			fmt.Fprintf(&b, "%s  %s\n", text.Pad(name, longest, ' '), row[j])
+			fmt.Fprintf(&b, "%s  %s\n", text.Pad(name, longest, ' '), strings.ReplaceAll(row[j], "\n", next))
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -246,14 +278,27 @@ func cell(v any) string {
 		}
 		return hex.EncodeToString(v)
 	}
-	return strings.ReplaceAll(csvField(v), "\t", " ")
+	return fault.Printable(strings.ReplaceAll(csvField(v), "\t", " "))
 }
 
 // Table writes cells under a header as aligned text; right tells which columns stand to the right.
-// On a terminal, long columns are shortened with … until the table fits.
+// On a terminal, long columns are shortened with … until the table fits. What a terminal would obey is escaped.
 func Table(w io.Writer, columns []string, cells [][]string, right []bool) error {
 	terminal, width := Terminal(w)
-	return aligned(w, columns, cells, right, width, terminal && os.Getenv("NO_COLOR") == "")
+	safe := make([][]string, len(cells))
+	for i, row := range cells {
+		safe[i] = printable(row)
+	}
+	return aligned(w, printable(columns), safe, right, width, terminal && os.Getenv("NO_COLOR") == "")
+}
+
+// printable gives texts that are safe for a terminal.
+func printable(texts []string) []string {
+	out := make([]string, len(texts))
+	for i, s := range texts {
+		out[i] = fault.Printable(s)
+	}
+	return out
 }
 
 // aligned is Table for a width in characters, 0 for any, with or without a bold header.

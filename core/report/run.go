@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 
+	"tandem/core/fault"
 	"tandem/core/store"
 )
 
@@ -129,17 +130,11 @@ func Show(w io.Writer, format Format, d *store.RunDetail) error {
 	var b strings.Builder
 	for _, f := range describe(d) {
 		if f[1] != "" {
-			fmt.Fprintf(&b, "%-15s %s\n", f[0], f[1])
+			fmt.Fprintf(&b, "%-15s %s\n", f[0], fault.Printable(f[1]))
 		}
 	}
-	if d.Error != nil {
-		fmt.Fprintf(&b, "\nerror (%s): %s\n", d.Error.Kind, d.Error.Message)
-		if d.Error.Hint != "" {
-			fmt.Fprintf(&b, "  hint: %s\n", d.Error.Hint)
-		}
-		if detail := strings.TrimRight(d.Error.Detail, "\n"); detail != "" {
-			fmt.Fprintf(&b, "    %s\n", strings.ReplaceAll(detail, "\n", "\n    "))
-		}
+	if e := d.Error; e != nil {
+		fmt.Fprintf(&b, "\nerror (%s): %s\n", e.Kind, fault.Format(&fault.Error{Msg: e.Message, Hint: e.Hint, Detail: e.Detail}))
 	}
 	if _, err := io.WriteString(w, b.String()+"\n"); err != nil {
 		return err
