@@ -3,14 +3,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -94,9 +91,21 @@ type app struct {
 	catalog        *host.Catalog
 	db, runsDir    string
 	asJSON, asCSV  bool
+	note           func(string) // prints a line about what is waited for; nil: on stderr
 }
 
-func (a *app) lab() run.Lab { return run.Lab{DB: a.db, RunsDir: a.runsDir, Catalog: a.catalog} }
+func (a *app) lab() run.Lab {
+	return run.Lab{DB: a.db, RunsDir: a.runsDir, Catalog: a.catalog, Note: a.say}
+}
+
+// say prints a line for a person, above what is live on the terminal.
+func (a *app) say(message string) {
+	if a.note != nil {
+		a.note(message)
+		return
+	}
+	fmt.Fprintln(a.stderr, message)
+}
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -175,39 +184,6 @@ func (a *app) format() report.Format {
 
 func (a *app) setFlag(c *cobra.Command) *[]string {
 	return c.Flags().StringArray("set", nil, "override a `key=value` of the spec, as often as wanted: train.lr=1e-3")
-}
-
-// interruptible is a context that ends with the second Ctrl-C, and a channel that closes with the
-// first, when first is also called. A third ends the program.
-func interruptible(parent context.Context, first func()) (ctx context.Context, stop <-chan struct{}, end func()) {
-	ctx, cancel := context.WithCancel(parent)
-	signals := make(chan os.Signal, 3)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	stopped, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		for n := 1; ; n++ {
-			select {
-			case <-done:
-				return
-			case <-signals:
-			}
-			switch n {
-			case 1:
-				first()
-				close(stopped)
-			case 2:
-				cancel()
-			default:
-				os.Exit(exitInterrupted)
-			}
-		}
-	}()
-	return ctx, stopped, func() { signal.Stop(signals); close(done); cancel() }
-}
-
-// canceled is a context that ends with the first Ctrl-C, for commands with nothing to save.
-func canceled() (context.Context, func()) {
-	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }
 
 // statusError is the end of a run as an error: nil for done.

@@ -38,6 +38,7 @@ of a checkpoint is gone, it is looked for beside OTHER, in runs/.`,
 			}
 			defer fmt.Fprint(a.stderr, "\r\x1b[K")
 		}
+		o.Waiting = a.say
 		m, err := store.Merge(ctx, a.db, given[0], o)
 		if err != nil {
 			return err

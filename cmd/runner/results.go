@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"os"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -12,18 +12,17 @@ import (
 
 // reading opens the database, after marking runs whose process is gone.
 func (a *app) reading(ctx context.Context, do func(*store.Reader) error) error {
-	if _, err := os.Stat(a.db); err == nil {
-		// Without the right to write, what is there is shown as it is.
-		if db, err := store.Open(a.db); err == nil {
-			_, _ = db.MarkDead(ctx)
-			_ = db.Close()
-		}
-	}
 	r, err := store.OpenReader(a.db)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
+	if r.Copied() {
+		fmt.Fprintf(a.stderr, "%s is of an older tandem: a copy of it is read, brought up to date (runner run and runner gc bring the file itself)\n", a.db)
+	} else if dead, err := r.Dead(ctx); err == nil && len(dead) > 0 {
+		// Without the right to write, or while another process writes, what is there is shown as it is.
+		_ = store.MarkDeadNow(ctx, a.db)
+	}
 	return do(r)
 }
 

@@ -27,6 +27,7 @@ func (a *app) runSweep(parent context.Context, s *sweep.Sweep, f sweepFlags, qui
 		out = io.Discard
 	}
 	view := newSweepView(out, show && !quiet)
+	a.note = view.Note
 	ctx, stop, end := interruptible(parent, func() {
 		view.Note("stopping: every trial finishes its step and writes a checkpoint; Ctrl-C again stops at once")
 	})

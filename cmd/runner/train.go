@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +32,8 @@ not done yet, and the same command goes on with what was interrupted or failed. 
 sweep. Trials compute with all cores (or with the spec's threads) whatever --jobs is, so that the numbers
 stay the same.
 
-Ctrl-C finishes the step, writes a checkpoint and stops (exit code 130); once more stops at once.
+Ctrl-C finishes the step, writes a checkpoint and stops (exit code 130); once more stops at once. So do SIGTERM, a
+closed terminal (but for nohup) and a reader of the output that is gone.
 --resume goes on from the newest checkpoint: of the newest unfinished run, of the newest unfinished
 run of SPEC, or of RUN (an id, a unique prefix or latest).
 
@@ -58,6 +61,7 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 			out = io.Discard
 		}
 		w := newProgress(out, !noProgress && !quiet)
+		a.note = func(message string) { w.Say("%s", message) }
 		do, trials, err := a.training(given, *set, resume)
 		if err != nil {
 			return err
@@ -77,7 +81,10 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 			}
 			return err
 		}
-		return a.ended(outcome, quiet, out)
+		if err := a.ended(outcome, quiet, out); !errors.Is(err, syscall.EPIPE) {
+			return err
+		}
+		return statusError(outcome) // nobody reads how it ended, but the run has
 	}
 	return c
 }

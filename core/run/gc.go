@@ -106,7 +106,7 @@ func (l Lab) markDead(ctx context.Context) error {
 	if _, err := os.Stat(l.DB); err != nil {
 		return nil // OpenReader says so
 	}
-	db, err := store.Open(l.DB)
+	db, err := l.database()
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ type Collected struct {
 // in progress. What has come to be needed since it was listed stays, and Kept says so: a run that was resumed,
 // a folder that a database knows by now.
 func (l Lab) Collect(ctx context.Context, garbage []Garbage) (*Collected, error) {
-	db, err := store.Open(l.DB)
+	db, err := l.database()
 	if err != nil {
 		return nil, err
 	}

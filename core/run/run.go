@@ -29,9 +29,16 @@ type Lab struct {
 	DB      string // the database file
 	RunsDir string // a folder per run: checkpoints, logs
 	Catalog *host.Catalog
+	Note    func(message string) // is told what is waited for; nil: nobody is
 
 	bench *workbench // of a sweep's trials; nil for a single run
 }
+
+// How long the end of a run waits to be recorded, and that of a run that was to end at once.
+const (
+	endPatience   = 10 * time.Minute
+	hastyPatience = 30 * time.Second
+)
 
 // Watcher sees a run as it goes. Its methods are called one at a time, from any goroutine.
 type Watcher interface {
@@ -116,7 +123,7 @@ func (l Lab) Run(ctx context.Context, s *spec.Spec, stop <-chan struct{}, w Watc
 	if err != nil {
 		return Outcome{}, err
 	}
-	db, err := store.Open(l.DB)
+	db, err := l.database()
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -134,7 +141,7 @@ func (l Lab) Run(ctx context.Context, s *spec.Spec, stop <-chan struct{}, w Watc
 // Resume goes on with the run that ref names (an id, a prefix or latest) from its newest checkpoint,
 // with the spec that it was recorded with.
 func (l Lab) Resume(ctx context.Context, ref string, stop <-chan struct{}, w Watcher) (Outcome, error) {
-	db, err := store.Open(l.DB)
+	db, err := l.database()
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -216,7 +223,7 @@ func (l Lab) ResumeSpec(ctx context.Context, s *spec.Spec, stop <-chan struct{},
 }
 
 func (l Lab) resumable(ctx context.Context, identity string) (string, error) {
-	db, err := store.Open(l.DB)
+	db, err := l.database()
 	if err != nil {
 		return "", err
 	}
@@ -285,8 +292,13 @@ func (l Lab) record(ctx context.Context, s *spec.Spec, rec *store.Run, from []st
 			_ = rec.Event("info", "stopped", given(), "") // the run's status says it too
 		}
 	}
-	// The run's own context may be over; its end must be recorded all the same.
-	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	// The run's own context may be over; its end must be recorded all the same, also when another process keeps
+	// the database locked just now. Who asked for an end at once waits less long.
+	patience := endPatience
+	if ctx.Err() != nil {
+		patience = hastyPatience
+	}
+	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancelEnd()
 	if err := rec.Finish(end, out.Status, cause); err != nil {
 		runErr = errors.Join(runErr, err)
@@ -346,3 +358,6 @@ func (Quiet) Event(string, string) {}
 var _ Watcher = Quiet{}
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// database opens the results database for writing; waiting for others is told to Note.
+func (l Lab) database() (*store.DB, error) { return store.Open(l.DB, store.OnWait(l.Note)) }

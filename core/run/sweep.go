@@ -93,7 +93,7 @@ func (l Lab) RunSweep(ctx context.Context, s *sweep.Sweep, o SweepOptions, stop 
 			return SweepOutcome{}, err
 		}
 	}
-	db, err := store.Open(l.DB)
+	db, err := l.database()
 	if err != nil {
 		return SweepOutcome{}, err
 	}

@@ -319,7 +319,7 @@ func (l Lab) Import(ctx context.Context, s *spec.Spec, file string, w Watcher) (
 	if err != nil {
 		return Outcome{}, err
 	}
-	db, err := store.Open(l.DB)
+	db, err := l.database()
 	if err != nil {
 		return Outcome{}, err
 	}

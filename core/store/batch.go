@@ -3,12 +3,14 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"maps"
 	"math"
 	"strings"
-	"time"
+	"sync/atomic"
 
 	"tandem/core/clip"
+	"tandem/core/fault"
 )
 
 // rowsPerInsert is how many points one INSERT carries; fewer are inserted one by one.
@@ -26,13 +28,19 @@ type batch struct {
 	summaries map[*runState]map[int64]*summary
 	beats     map[*runState]int // highest step of each run that wrote
 	args      []any             // of points not inserted yet: run, metric, step, value of each
+	owners    map[*runState]bool
+	ends      []*runState // whose end this transaction records
 }
 
 // runState is what the writer knows of a run that this process writes; the writing goroutine owns it.
 type runState struct {
 	id        int64
 	summaries map[int64]summary
-	step      int // highest step recorded, -1 before any
+	step      int                         // highest step recorded, -1 before any
+	process                               // this one, as recorded
+	session   int64                       // ms: when it began or resumed the run
+	ended     bool                        // its end is recorded
+	lost      atomic.Pointer[fault.Error] // the run has come to be another process's
 }
 
 // summary is a row of run_summary; NaN stands for NULL.
@@ -47,10 +55,52 @@ type summary struct {
 
 func newBatch(w *writer) *batch {
 	return &batch{
-		w: w, now: time.Now().UnixMilli(),
-		metrics: map[string]int64{}, settings: map[param]int64{}, summaries: map[*runState]map[int64]*summary{}, beats: map[*runState]int{},
+		w: w, now: w.now(),
+		metrics: map[string]int64{}, settings: map[param]int64{}, summaries: map[*runState]map[int64]*summary{}, beats: map[*runState]int{}, owners: map[*runState]bool{},
 	}
 }
+
+// lost tells whether run, which may be nil, is no longer this process's, as far as the database knows: it was held for
+// dead, since it was suspended or its machine slept, and another process has taken it over or deleted it. A run that was
+// only marked as interrupted meanwhile is taken back.
+func (b *batch) lost(run *runState) (lost, err error) {
+	if run == nil || b.owners[run] {
+		return nil, nil
+	}
+	if e := run.lost.Load(); e != nil {
+		return e, nil
+	}
+	var key string
+	var p process
+	var session int64
+	var status clip.Status
+	err = b.row("SELECT key, status, host, pid, process, session_ms FROM run WHERE id = ?", run.id).
+		Scan(&key, &status, &p.host, &p.pid, &p.token, &session)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		run.lost.Store(fault.New(fault.Conflict, "the run was deleted by another process meanwhile").
+			WithHint("it was held for dead: was this process suspended, or its machine asleep?"))
+		return run.lost.Load(), nil
+	case err != nil:
+		return nil, err
+	case session != run.session || p.pid != run.pid || p.token != run.token || p.host != run.host:
+		run.lost.Store(fault.New(fault.Conflict, "run %s is now made by process %d on %s", key, p.pid, p.host).
+			WithHint("this process was held for dead (was it suspended, or its machine asleep?), and the other has gone on from the newest checkpoint"))
+		return run.lost.Load(), nil
+	}
+	b.owners[run] = true
+	if status == clip.StatusRunning || run.ended {
+		return nil, nil
+	}
+	if _, err := b.exec(`UPDATE run SET status = 'running', ended_ms = NULL,
+		error_kind = '', error_plugin = '', error_message = '', error_hint = '', error_detail = '' WHERE id = ?`, run.id); err != nil {
+		return nil, err
+	}
+	return nil, b.status(run.id, clip.StatusRunning, "went on after it was held for dead")
+}
+
+// ended notes that the transaction records the end of a run.
+func (b *batch) ended(run *runState) { b.ends = append(b.ends, run) }
 
 // exec runs a statement, prepared once per connection.
 func (b *batch) exec(query string, args ...any) (sql.Result, error) {
@@ -288,6 +338,9 @@ func (b *batch) committed() {
 	}
 	for run, step := range b.beats {
 		run.step = max(run.step, step)
+	}
+	for _, run := range b.ends {
+		run.ended = true
 	}
 }
 

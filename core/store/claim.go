@@ -45,7 +45,7 @@ func (db *DB) Claim(ctx context.Context, m RunMeta, o ClaimOptions) (Claim, erro
 	var c Claim
 	err = db.w.task(ctx, func(b *batch) error {
 		c = Claim{}
-		run := &Run{db: db, state: &runState{summaries: map[int64]summary{}, step: -1}}
+		run := db.newRun(ctx)
 		runs, err := b.owned("identity = ? AND NOT tainted", m.Identity)
 		if err != nil {
 			return err

@@ -84,7 +84,12 @@ func (r *Reader) RunStates(ctx context.Context) (map[string]clip.Status, error) 
 // RunIDs are the ids of the runs in the file at path, of any schema; none when it is no results database.
 // The file is not changed.
 func RunIDs(ctx context.Context, path string) ([]string, error) {
-	registerDrivers()
+	if c, err := inspect(path); err != nil || c.objects == 0 {
+		if k := fault.KindOf(err); err == nil || k == fault.Invalid || k == fault.Corrupt {
+			return nil, nil
+		}
+		return nil, err
+	}
 	r, err := openReader(path)
 	if err != nil {
 		return nil, err
@@ -187,7 +192,7 @@ func (r *Reader) FreeBytes(ctx context.Context) (n int64, err error) {
 // waits for them. fault.Conflict when another process keeps it locked.
 func Compact(ctx context.Context, path string) error {
 	return maintain(path, func(db *sql.DB) error {
-		return retryBusy(func() error {
+		return retryBusy(path, nil, within(busyTimeout), func() error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -202,7 +207,6 @@ func Compact(ctx context.Context, path string) error {
 func MoveLog(path string) error { return maintain(path, func(*sql.DB) error { return nil }) }
 
 func maintain(path string, do func(*sql.DB) error) error {
-	registerDrivers()
 	db, err := openWriter(path)
 	if err != nil {
 		return err

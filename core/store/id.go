@@ -17,7 +17,7 @@ func newID(now time.Time) string {
 	var random [4]byte
 	rand.Read(random[:])
 	id := make([]byte, 10)
-	seconds := now.Sub(idEpoch) / time.Second
+	seconds := max(0, now.Unix()-idEpoch.Unix()) // a clock may be wrong; the digits then say less, and no id is given twice
 	for i := 5; i >= 0; i-- {
 		id[i] = idAlphabet[seconds%32]
 		seconds /= 32

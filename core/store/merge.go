@@ -21,6 +21,8 @@ type MergeOptions struct {
 	RunsDir string // the folder of the other's runs; "": runs beside its file
 	// Progress, when not nil, is called after every run with how many there are.
 	Progress func(done, of int)
+	// Waiting, when not nil, is told when another process keeps the database locked for long.
+	Waiting func(message string)
 }
 
 // Merged is what a merge did, or would do.
@@ -85,7 +87,7 @@ func Merge(ctx context.Context, path, other string, o MergeOptions) (*Merged, er
 	if o.RunsDir, err = filepath.Abs(o.RunsDir); err != nil {
 		return nil, ioFault(o.RunsDir, err)
 	}
-	m := &merger{options: o, result: &Merged{DryRun: o.DryRun, Runs: []MergedRun{}, Notes: []string{}}}
+	m := &merger{path: path, options: o, result: &Merged{DryRun: o.DryRun, Runs: []MergedRun{}, Notes: []string{}}}
 	m.host, _ = os.Hostname()
 	end, err := m.connect(ctx, path, theirs)
 	if err != nil {
@@ -100,6 +102,7 @@ func Merge(ctx context.Context, path, other string, o MergeOptions) (*Merged, er
 
 // merger holds one connection to the database, as main, with the other attached, as other.
 type merger struct {
+	path    string
 	conn    *sql.Conn
 	options MergeOptions
 	host    string
@@ -109,7 +112,7 @@ type merger struct {
 // connect opens path, or for a dry run what holds the same and may be read.
 func (m *merger) connect(ctx context.Context, path, theirs string) (end func(), err error) {
 	release := func() {}
-	options := "_synchronous=NORMAL"
+	options := "_synchronous=NORMAL&_busy_timeout=" + milliseconds(writerTimeout)
 	if m.options.DryRun {
 		options = "mode=ro"
 		ready, free, err := readable(ctx, path)
@@ -128,7 +131,7 @@ func (m *merger) connect(ctx context.Context, path, theirs string) (end func(), 
 			return nil, err
 		}
 		path, release = ready, free
-	} else if err := touch(path); err != nil {
+	} else if err := touch(path, OnWait(m.options.Waiting)); err != nil {
 		return nil, err
 	}
 	db, err := sql.Open("tandem_rw", dsn(path, options))
@@ -155,8 +158,8 @@ func (m *merger) connect(ctx context.Context, path, theirs string) (end func(), 
 }
 
 // touch makes the database at path, or brings it up to date.
-func touch(path string) error {
-	db, err := Open(path)
+func touch(path string, options ...Option) error {
+	db, err := Open(path, options...)
 	if err != nil {
 		return err
 	}
@@ -283,10 +286,12 @@ func (m *merger) count(r *mergeRun, action string) {
 
 // transaction runs fn in one that may write.
 func (m *merger) transaction(ctx context.Context, fn func() error) error {
-	return retryBusy(func() error {
+	return retryBusy(m.path, m.options.Waiting, func(time.Duration) bool { return ctx.Err() != nil }, func() error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		transactions.RLock()
+		defer transactions.RUnlock()
 		// The driver ends what a cancelled context interrupts, but not the transaction around it.
 		if _, err := m.conn.ExecContext(context.Background(), "BEGIN IMMEDIATE"); err != nil {
 			return err

@@ -166,14 +166,14 @@ func TestMergeReplacesARunThatIsFurtherAlongThere(t *testing.T) {
 	// Its process is gone: interrupted here.
 	must(t, run.Metrics(2, []clip.Metric{{Name: "train/loss", Value: 7}}))
 	must(t, run.Flush(ctx))
-	kill := func(on *DB) {
+	process := func(token string) {
 		t.Helper()
-		must(t, on.w.task(ctx, func(b *batch) error {
-			_, err := b.exec("UPDATE run SET process = 'other/boot 1', heartbeat_ms = heartbeat_ms + 1 WHERE key = ?", run.ID())
+		must(t, db.w.task(ctx, func(b *batch) error {
+			_, err := b.exec("UPDATE run SET process = ?, heartbeat_ms = heartbeat_ms + 1 WHERE key = ?", token, run.ID())
 			return err
 		}))
 	}
-	kill(db)
+	process("other/boot 1")
 	m, err = Merge(ctx, a, b, MergeOptions{})
 	must(t, err)
 	ours, err := OpenReader(a)
@@ -190,6 +190,7 @@ func TestMergeReplacesARunThatIsFurtherAlongThere(t *testing.T) {
 		t.Errorf("merge again: %+v", m)
 	}
 	// Done there: done here, and then nothing that is less replaces it.
+	process(run.state.token)
 	must(t, run.Finish(ctx, clip.StatusDone, nil))
 	m, err = Merge(ctx, a, b, MergeOptions{})
 	must(t, err)

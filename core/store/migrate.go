@@ -35,7 +35,7 @@ var migrations = sync.OnceValue(func() []string {
 
 // migrate brings the schema up to date: PRAGMA user_version counts the files that were applied. The
 // lock is taken before the version is read, so two processes that open a new file do it once.
-func migrate(conn *sql.Conn, path string) error {
+func migrate(conn *sql.Conn, path string, told waiting) error {
 	ctx := context.Background()
 	version := func() (v int, err error) {
 		err = conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&v)
@@ -50,7 +50,7 @@ func migrate(conn *sql.Conn, path string) error {
 		return newerFault(path, have)
 	}
 	// Outside a transaction, as SQLite demands; a no-op on a file that is in WAL mode already.
-	if err := retryBusy(func() error {
+	if err := retryBusy(path, told, within(openPatience), func() error {
 		var mode string
 		if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode=WAL").Scan(&mode); err != nil {
 			return err
@@ -66,7 +66,9 @@ func migrate(conn *sql.Conn, path string) error {
 	if have == want {
 		return nil
 	}
-	return retryBusy(func() error {
+	return retryBusy(path, told, within(openPatience), func() error {
+		transactions.RLock()
+		defer transactions.RUnlock()
 		if _, err := conn.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {
 			return err
 		}
@@ -78,6 +80,13 @@ func migrate(conn *sql.Conn, path string) error {
 			if have > want {
 				return newerFault(path, have)
 			}
+			var objects int
+			if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&objects); err != nil {
+				return err
+			}
+			if have == 0 && objects > 0 { // another program's since Open looked
+				return notOurs(path)
+			}
 			if have > 0 && have < want {
 				if err := unused(conn, path, have); err != nil {
 					return err
@@ -88,7 +97,7 @@ func migrate(conn *sql.Conn, path string) error {
 					return err
 				}
 			}
-			_, err = conn.ExecContext(ctx, "PRAGMA user_version="+strconv.Itoa(want))
+			_, err = conn.ExecContext(ctx, "PRAGMA application_id="+strconv.Itoa(applicationID)+"; PRAGMA user_version="+strconv.Itoa(want))
 			return err
 		}()
 		if err == nil {

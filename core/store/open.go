@@ -31,9 +31,12 @@ import (
 	"tandem/core/fault"
 )
 
-// busyTimeout is how long one statement waits for another process's transaction. The writer retries
-// beyond it.
-const busyTimeout = 5 * time.Second
+// busyTimeout is how long one statement waits for another process's transaction, and writerTimeout one that
+// retryBusy repeats.
+const (
+	busyTimeout   = 5 * time.Second
+	writerTimeout = time.Second
+)
 
 var registerDrivers = sync.OnceFunc(func() {
 	sql.Register("tandem_rw", &sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
@@ -69,13 +72,16 @@ func sqrt(v any) any {
 // dsn gives the connection string of path; the path is escaped so that any file name works.
 func dsn(path, options string) string {
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
-	return u.String() + "?_busy_timeout=" + itoa(int(busyTimeout/time.Millisecond)) + "&_foreign_keys=1&" + options
+	return u.String() + "?" + options + "&_foreign_keys=1&_busy_timeout=" + milliseconds(busyTimeout) // of two, the first counts
 }
+
+func milliseconds(d time.Duration) string { return itoa(int(d / time.Millisecond)) }
 
 // DB is an open results database that may be written to. Its methods may be called concurrently.
 type DB struct {
 	*Reader
-	w *writer
+	w    *writer
+	told waiting
 }
 
 // OnWrite calls f after each transaction with when it began and how long it took, from the goroutine
@@ -89,8 +95,18 @@ func (db *DB) OnWrite(f func(start time.Time, took time.Duration)) {
 // Open opens the database at path for writing, making the file and its folder when they are not
 // there and bringing an older schema up to date. Errors: fault.Exhausted (disk full),
 // fault.Unavailable (written by a newer tandem, or no permission), fault.Corrupt (not a database).
-func Open(path string) (*DB, error) {
-	registerDrivers()
+func Open(path string, options ...Option) (*DB, error) {
+	opened := &DB{}
+	for _, o := range options {
+		o(opened)
+	}
+	c, err := inspect(path) // before anything is written: it may be another program's
+	if err != nil {
+		return nil, err
+	}
+	if c.version > len(migrations()) {
+		return nil, newerFault(path, c.version)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, ioFault(path, err)
 	}
@@ -100,7 +116,7 @@ func Open(path string) (*DB, error) {
 	}
 	conn, err := db.Conn(context.Background())
 	if err == nil {
-		err = migrate(conn, path)
+		err = migrate(conn, path, opened.told)
 	}
 	if err != nil {
 		db.Close()
@@ -111,11 +127,13 @@ func Open(path string) (*DB, error) {
 		db.Close()
 		return nil, err
 	}
-	return &DB{Reader: reader, w: startWriter(path, db, conn)}, nil
+	opened.Reader, opened.w = reader, startWriter(path, db, conn, opened.told)
+	return opened, nil
 }
 
 func openWriter(path string) (*sql.DB, error) {
-	db, err := sql.Open("tandem_rw", dsn(path, "_synchronous=NORMAL&_txlock=immediate"))
+	registerDrivers()
+	db, err := sql.Open("tandem_rw", dsn(path, "_synchronous=NORMAL&_txlock=immediate&_busy_timeout="+milliseconds(writerTimeout)))
 	if err != nil {
 		return nil, diskFault(path, err)
 	}
@@ -134,46 +152,30 @@ func (db *DB) Close() error {
 
 // Reader reads a results database. Its methods may be called concurrently.
 type Reader struct {
-	path string
-	db   *sql.DB
+	path    string
+	db      *sql.DB
+	copied  string // what is read instead of path
+	release func() // removes copied
 }
 
-// OpenReader opens the database at path for reading. A file of an older schema is first brought up
-// to date. Errors: fault.NotFound when there is no such file, otherwise as Open.
+// OpenReader opens the database at path for reading and changes nothing: one of an older schema is read from a
+// temporary copy that is brought up to date, which Copied tells. Errors: fault.NotFound when there is no such file,
+// fault.Invalid when it is another program's, otherwise as Open.
 func OpenReader(path string) (*Reader, error) {
-	registerDrivers()
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, fault.New(fault.NotFound, "there is no results database at %s", path).
-			WithHint("`runner run SPEC` makes one; --db FILE chooses another")
-	case err != nil:
-		return nil, ioFault(path, err)
-	case info.IsDir():
-		return nil, fault.New(fault.Invalid, "%s is a folder, want a results database", path).
-			WithHint("--db takes a file, such as results/results.db")
-	}
-	reader, err := openReader(path)
+	ready, release, err := readable(context.Background(), path)
 	if err != nil {
 		return nil, err
 	}
-	var version int
-	if err := reader.db.QueryRow("SELECT * FROM pragma_user_version").Scan(&version); err != nil {
-		reader.Close()
-		return nil, diskFault(path, err)
-	}
-	if version == len(migrations()) {
-		return reader, nil
-	}
-	reader.Close()
-	if version > len(migrations()) {
-		return nil, newerFault(path, version)
-	}
-	db, err := Open(path)
+	r, err := openReader(ready)
 	if err != nil {
+		release()
 		return nil, err
 	}
-	return db.Reader, db.w.close()
+	if ready != path {
+		r.copied, r.release = ready, release
+	}
+	r.path = path
+	return r, nil
 }
 
 func openReader(path string) (*Reader, error) {
@@ -188,8 +190,17 @@ func openReader(path string) (*Reader, error) {
 // Path is the database's file.
 func (r *Reader) Path() string { return r.path }
 
+// Copied tells that the file is of an older schema and is read from a copy.
+func (r *Reader) Copied() bool { return r.copied != "" }
+
 // Close closes the read connections.
-func (r *Reader) Close() error { return r.db.Close() }
+func (r *Reader) Close() error {
+	err := r.db.Close()
+	if r.release != nil {
+		r.release()
+	}
+	return err
+}
 
 // ioFault is a failure of the file system around the database.
 func ioFault(path string, err error) error {

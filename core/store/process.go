@@ -20,7 +20,7 @@ type process struct {
 // cannot be seen it is alive while its heartbeat is no older than staleAfter.
 func (p process) alive(host string, now int64) bool {
 	if p.host != host { // its processes are not ours to see
-		return now-p.heartbeat < staleAfter.Milliseconds()
+		return p.fresh(now)
 	}
 	self := processToken(os.Getpid())
 	if self == "" {
@@ -32,9 +32,15 @@ func (p process) alive(host string, now int64) bool {
 		ownBoot, _, _ := strings.Cut(own, "/")
 		// Of the same boot it is in another container, whose pids are not ours to see; of another, the
 		// machine has started anew since.
-		return boot == ownBoot && now-p.heartbeat < staleAfter.Milliseconds()
+		return boot == ownBoot && p.fresh(now)
 	}
 	return processToken(p.pid) == p.token
+}
+
+// fresh tells whether the heartbeat is of the last minutes. One that lies far in the future is of a clock that is or was
+// wrong, and would be fresh for ever.
+func (p process) fresh(now int64) bool {
+	return max(now-p.heartbeat, p.heartbeat-now) < staleAfter.Milliseconds()
 }
 
 // processToken tells a process from any other that ever has the same pid: "boot/namespace start",

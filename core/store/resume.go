@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -21,7 +23,8 @@ const staleAfter = 10 * time.Minute
 // step -1 starts the run over. Errors: fault.NotFound (no such run), fault.Conflict (it is running
 // in a live process).
 func (db *DB) Resume(ctx context.Context, id string, step int) (*Run, error) {
-	run := &Run{db: db, id: id, state: &runState{summaries: map[int64]summary{}, step: step}}
+	run := db.newRun(ctx)
+	run.id, run.state.step = id, step
 	err := db.w.task(ctx, func(b *batch) error {
 		o, err := b.owned("key = ?", id)
 		if err != nil {
@@ -49,12 +52,13 @@ func (b *batch) resume(run *Run, step int) error {
 		return err
 	}
 	host, _ := os.Hostname()
-	pid := os.Getpid()
+	run.state.process = process{host: host, pid: os.Getpid(), token: processToken(os.Getpid())}
+	run.state.session = b.now
 	if _, err := b.exec(`UPDATE run SET status = 'running',
 		prior_ms = prior_ms + coalesce(ended_ms, heartbeat_ms) - session_ms,
 		session_ms = ?1, heartbeat_ms = ?1, ended_ms = NULL, host = ?2, pid = ?3, process = ?4, cores = ?5,
 		error_kind = '', error_plugin = '', error_message = '', error_hint = '', error_detail = ''
-		WHERE id = ?6`, b.now, host, pid, processToken(pid), runtime.NumCPU(), run.state.id); err != nil {
+		WHERE id = ?6`, b.now, host, run.state.pid, run.state.token, runtime.NumCPU(), run.state.id); err != nil {
 		return err
 	}
 	return b.status(run.state.id, clip.StatusRunning, fmt.Sprintf("resumed from step %d", step))
@@ -147,4 +151,39 @@ func (db *DB) MarkDead(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return dead, nil
+}
+
+// Dead are the runs that are recorded as running, but whose process on this host is gone.
+func (r *Reader) Dead(ctx context.Context) ([]string, error) {
+	host, _ := os.Hostname()
+	now := time.Now().UnixMilli()
+	type running struct {
+		key string
+		process
+	}
+	all, err := collect(ctx, r, func(rows *sql.Rows) (x running, err error) {
+		err = rows.Scan(&x.key, &x.host, &x.pid, &x.token, &x.heartbeat)
+		return x, err
+	}, "SELECT key, host, pid, process, heartbeat_ms FROM run WHERE status = 'running'")
+	var dead []string
+	for _, x := range all {
+		if !x.alive(host, now) {
+			dead = append(dead, x.key)
+		}
+	}
+	return dead, err
+}
+
+// MarkDeadNow is MarkDead on the database at path for those who only read: while another process writes to it, nothing
+// is marked and nothing waited for.
+func MarkDeadNow(ctx context.Context, path string) error {
+	db, err := Open(path)
+	if err != nil {
+		return err
+	}
+	db.w.mu.Lock()
+	db.w.hasty = true
+	db.w.mu.Unlock()
+	_, err = db.MarkDead(ctx)
+	return errors.Join(err, db.Close())
 }

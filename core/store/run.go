@@ -46,14 +46,18 @@ type RunMeta struct {
 // Run is a run that this process writes. It implements clip.Recorder; its methods may be called
 // concurrently.
 //
-// Metrics, Predictions, Event, Checkpoint, Heartbeat and the setters queue and return. They block
-// for at most a second when 65,536 points wait for the disk, and then return fault.Exhausted: the
-// values of that call are lost. A failure to write (full disk: fault.Exhausted) is returned by every
-// later call until a retry succeeds; values queued meanwhile are kept in order and are not lost.
+// Metrics, Predictions, Event, Checkpoint, Heartbeat and the setters queue and return. While 65,536 points
+// wait for the disk or for another process's transaction they block, until the context that the run was begun
+// with ends. A failure to write (full disk: fault.Exhausted) is returned by every later call until a retry
+// succeeds; values queued meanwhile are kept in order and are not lost.
+//
+// When another process has taken the run over, since this one was suspended for long and held for dead, every
+// call returns fault.Conflict and changes nothing.
 type Run struct {
 	db    *DB
 	id    string
 	state *runState
+	ctx   context.Context // ends waiting for room in the queue
 
 	mu    sync.Mutex
 	ended bool
@@ -70,17 +74,22 @@ func (db *DB) Begin(ctx context.Context, m RunMeta) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := &Run{db: db, state: &runState{summaries: map[int64]summary{}, step: -1}}
+	run := db.newRun(ctx)
 	if err := db.w.task(ctx, func(b *batch) error { return b.begin(run, m, params) }); err != nil {
 		return nil, err
 	}
 	return run, nil
 }
 
+func (db *DB) newRun(ctx context.Context) *Run {
+	return &Run{db: db, ctx: ctx, state: &runState{summaries: map[int64]summary{}, step: -1}}
+}
+
 // begin records a new run, owned by this process, and makes run stand for it.
 func (b *batch) begin(run *Run, m RunMeta, params []param) error {
 	host, _ := os.Hostname()
-	pid := os.Getpid()
+	run.state.process = process{host: host, pid: os.Getpid(), token: processToken(os.Getpid())}
+	run.state.session = b.now
 	experiment, err := b.experimentID(m.Experiment)
 	if err != nil {
 		return err
@@ -100,7 +109,7 @@ func (b *batch) begin(run *Run, m RunMeta, params []param) error {
 		git_commit, git_dirty, dataset_digest)
 		VALUES (?,?,?,?,?,'running',?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
 		id, experiment, m.Variant, m.Seed, m.Identity, b.now, b.now, b.now,
-		host, pid, processToken(pid), runtime.NumCPU(), m.Device, max(1, m.Devices),
+		host, run.state.pid, run.state.token, runtime.NumCPU(), m.Device, max(1, m.Devices),
 		jsonText(m.Threads), jsonText(m.Libraries), m.GitCommit, m.GitDirty, m.DatasetDigest)
 	if err != nil {
 		return err
@@ -142,7 +151,11 @@ func (r *Run) push(o *op) error {
 	if ended {
 		return fault.New(fault.Conflict, "run %s has finished", r.id)
 	}
-	return r.db.w.push(context.Background(), o, false)
+	if lost := r.state.lost.Load(); lost != nil {
+		return lost
+	}
+	o.run = r.state
+	return r.db.w.push(r.ctx, o)
 }
 
 // Metrics records values at a step. A step recorded before is replaced.
@@ -202,7 +215,7 @@ func (r *Run) DropCheckpoint(step int) error {
 
 // Flush returns when everything recorded so far is on the disk, or says why it is not.
 func (r *Run) Flush(ctx context.Context) error {
-	return r.db.w.do(ctx, &op{cost: 1, sync: true, apply: func(b *batch) error {
+	return r.db.w.do(ctx, &op{cost: 1, run: r.state, sync: true, apply: func(b *batch) error {
 		b.beat(r.state, -1)
 		return nil
 	}})
@@ -289,13 +302,14 @@ func (r *Run) Finish(ctx context.Context, status clip.Status, cause error) error
 	r.ended = true
 	r.mu.Unlock()
 	failure := faultRow(cause)
-	err := r.db.w.do(ctx, &op{cost: 1, sync: true, apply: func(b *batch) error {
+	err := r.db.w.do(ctx, &op{cost: 1, run: r.state, sync: true, apply: func(b *batch) error {
 		if _, err := b.exec(`UPDATE run SET status = ?, ended_ms = ?, heartbeat_ms = ?,
 			error_kind = ?, error_plugin = ?, error_message = ?, error_hint = ?, error_detail = ? WHERE id = ?`,
 			string(status), b.now, b.now, failure.Kind, failure.Plugin, failure.Message, failure.Hint, failure.Detail,
 			r.state.id); err != nil {
 			return err
 		}
+		b.ended(r.state)
 		return b.status(r.state.id, status, failure.Message)
 	}})
 	if err != nil {

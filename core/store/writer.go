@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"sync"
@@ -10,11 +11,9 @@ import (
 )
 
 const (
-	// queueLimit bounds what waits for the disk, in points; other operations count by their size.
+	// queueLimit bounds what waits for the disk, in points; other operations count by their size. A call
+	// waits for room in a full queue: a working disk makes it in a few tens of milliseconds.
 	queueLimit = 64 << 10
-	// queueWait is how long a call waits for room in a full queue before it gives up. A working disk
-	// makes room in a few tens of milliseconds.
-	queueWait = time.Second
 	// batchDelay is how long the writer gathers operations before it commits them.
 	batchDelay = 100 * time.Millisecond
 	// batchLimit is the most points in one transaction, unless one operation is larger.
@@ -25,7 +24,8 @@ const (
 
 // op is one queued operation.
 type op struct {
-	cost  int // in points
+	cost  int       // in points
+	run   *runState // whose record it changes, as long as this process makes the run; nil: none's
 	apply func(*batch) error
 	// alone operations have a transaction of their own and may fail by themselves.
 	alone bool
@@ -34,6 +34,8 @@ type op struct {
 	done chan error
 	// sync makes the transaction durable against power loss.
 	sync bool
+	// lost is set when the run has come to be another process's: then nothing was applied.
+	lost error
 }
 
 // writer owns the one connection that writes.
@@ -41,7 +43,7 @@ type writer struct {
 	path string
 	db   *sql.DB
 	conn *sql.Conn
-	wait time.Duration // queueWait
+	told waiting
 
 	mu      sync.Mutex
 	queue   []*op
@@ -49,20 +51,23 @@ type writer struct {
 	waiting int   // operations with done set in the queue
 	failure error // of the last attempt, until one succeeds
 	closed  bool  // no more operations
+	closing time.Time
+	hasty   bool // another process's transaction is not waited for
 	onWrite func(start time.Time, took time.Duration)
 	room    chan struct{} // closed and replaced whenever cost falls
 	wake    chan struct{} // capacity 1
 	ended   chan struct{}
 
 	// Owned by the writing goroutine.
+	last     int64 // ms: see now
 	metrics  map[string]int64
 	settings map[param]int64
 	stmts    map[string]*sql.Stmt
 }
 
-func startWriter(path string, db *sql.DB, conn *sql.Conn) *writer {
+func startWriter(path string, db *sql.DB, conn *sql.Conn, told waiting) *writer {
 	w := &writer{
-		path: path, db: db, conn: conn, wait: queueWait,
+		path: path, db: db, conn: conn, told: told,
 		room: make(chan struct{}), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		metrics: map[string]int64{}, settings: map[param]int64{}, stmts: map[string]*sql.Stmt{},
 	}
@@ -70,11 +75,9 @@ func startWriter(path string, db *sql.DB, conn *sql.Conn) *writer {
 	return w
 }
 
-// push queues o. With wait it blocks until there is room or ctx ends; otherwise for queueWait at
-// most, and then o is refused with fault.Exhausted. An earlier failure to write is returned even
-// though o is queued.
-func (w *writer) push(ctx context.Context, o *op, wait bool) error {
-	var timeout <-chan time.Time
+// push queues o. It blocks until there is room, ctx ends or the writer fails. An earlier failure to write is
+// returned even though o is queued.
+func (w *writer) push(ctx context.Context, o *op) error {
 	for {
 		w.mu.Lock()
 		if w.closed {
@@ -97,21 +100,12 @@ func (w *writer) push(ctx context.Context, o *op, wait bool) error {
 		}
 		room, failure := w.room, w.failure
 		w.mu.Unlock()
-		w.signal()
-		if timeout == nil && !wait {
-			timer := time.NewTimer(w.wait)
-			defer timer.Stop()
-			timeout = timer.C
+		if failure != nil && o.done == nil {
+			return failure
 		}
+		w.signal()
 		select {
 		case <-room:
-		case <-timeout:
-			if failure != nil {
-				return failure
-			}
-			return fault.New(fault.Exhausted,
-				"results database %s: %d points wait to be written and none was taken for %v", w.path, queueLimit, w.wait).
-				WithHint("the disk is too slow or another process holds a transaction open; these values are lost")
 		case <-ctx.Done():
 			return fault.New(fault.Canceled, "results database %s: %w", w.path, ctx.Err())
 		}
@@ -128,7 +122,7 @@ func (w *writer) signal() {
 // do queues o and waits for its transaction.
 func (w *writer) do(ctx context.Context, o *op) error {
 	o.done = make(chan error, 1)
-	if err := w.push(ctx, o, true); err != nil {
+	if err := w.push(ctx, o); err != nil {
 		return err
 	}
 	select {
@@ -151,7 +145,7 @@ func (w *writer) close() error {
 		<-w.ended
 		return nil
 	}
-	w.closed = true
+	w.closed, w.closing = true, time.Now()
 	w.mu.Unlock()
 	w.signal()
 	<-w.ended
@@ -287,7 +281,7 @@ func (w *writer) settle(ops []*op, err error) bool {
 	w.mu.Unlock()
 	for _, o := range ops {
 		if o.done != nil {
-			o.done <- err
+			o.done <- cmp.Or(err, o.lost)
 		}
 	}
 	return err == nil || alone
@@ -305,13 +299,21 @@ func (w *writer) write(ops []*op) error {
 		}
 		defer w.exec("PRAGMA synchronous=NORMAL")
 	}
-	return retryBusy(func() error {
+	return retryBusy(w.path, w.told, w.enough, func() error {
+		transactions.RLock()
+		defer transactions.RUnlock()
 		if err := w.exec("BEGIN IMMEDIATE"); err != nil {
 			return err
 		}
 		b := newBatch(w)
 		var err error
 		for _, o := range ops {
+			if o.lost, err = b.lost(o.run); err != nil {
+				break
+			}
+			if o.lost != nil {
+				continue
+			}
 			if err = o.apply(b); err != nil {
 				break
 			}
@@ -331,6 +333,20 @@ func (w *writer) write(ops []*op) error {
 	})
 }
 
+// now is the time, in ms, and never earlier than before: a clock that is set back gives no negative durations.
+func (w *writer) now() int64 {
+	w.last = max(w.last, time.Now().UnixMilli())
+	return w.last
+}
+
+// enough ends waiting for another process's transaction: while the database is open it is waited for as long as it
+// takes, since what waits would be lost.
+func (w *writer) enough(time.Duration) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hasty || w.closed && time.Since(w.closing) > closePatience
+}
+
 // exec runs a statement without arguments on the writing connection.
 func (w *writer) exec(query string) error {
 	_, err := w.conn.ExecContext(context.Background(), query)
@@ -347,17 +363,4 @@ func (w *writer) prepared(query string) (*sql.Stmt, error) {
 		w.stmts[query] = stmt
 	}
 	return stmt, err
-}
-
-// retryBusy repeats fn while another process's transaction is in the way, for half a minute beyond
-// SQLite's own patience.
-func retryBusy(fn func() error) error {
-	end := time.Now().Add(30 * time.Second)
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		err := fn()
-		if !isBusy(err) || time.Now().After(end) {
-			return err
-		}
-		time.Sleep(pause)
-	}
 }

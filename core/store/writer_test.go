@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mattn/go-sqlite3"
+
 	"tandem/core/clip"
 	"tandem/core/fault"
 )
@@ -253,52 +255,177 @@ func TestAFullDiskIsToldAndLosesNothing(t *testing.T) {
 	checkSummaries(t, db)
 }
 
-func TestALockedDatabaseNeverStallsAStepForLong(t *testing.T) {
+// lock holds a transaction of another connection open until the function returned is called.
+func lock(t *testing.T, path string) (release func()) {
+	t.Helper()
+	other, err := sql.Open("tandem_rw", dsn(path, ""))
+	must(t, err)
+	other.SetMaxOpenConns(1)
+	_, err = other.Exec("BEGIN IMMEDIATE")
+	must(t, err)
+	return func() {
+		t.Helper()
+		_, err := other.Exec("COMMIT")
+		must(t, err)
+		must(t, other.Close())
+	}
+}
+
+// While another process holds a transaction the queue fills up and calls wait; when it is over everything is there. A run
+// that is told to end at once need not wait.
+func TestALockedDatabaseIsWaitedFor(t *testing.T) {
 	db := open(t)
-	db.w.wait = 50 * time.Millisecond
-	run := begin(t, db, RunMeta{})
-	lock, err := sql.Open("tandem_rw", dsn(db.Path(), ""))
+	live, cancel := context.WithCancel(ctx)
+	run, err := db.Begin(live, RunMeta{Experiment: "e"})
 	must(t, err)
-	defer lock.Close()
-	lock.SetMaxOpenConns(1)
-	_, err = lock.Exec("BEGIN IMMEDIATE")
-	must(t, err)
+	release := lock(t, db.Path())
 
 	values := make([]clip.Metric, 1000)
 	for i := range values {
 		values[i] = clip.Metric{Name: fmt.Sprint("m", i), Value: 1}
 	}
-	taken := 0
-	var longest time.Duration
-	for step := 1; ; step++ {
-		start := time.Now()
-		err = run.Metrics(step, values)
-		longest = max(longest, time.Since(start))
-		if err != nil {
-			break
+	const steps = queueLimit/1000 + 10
+	recorded := make(chan error, 1)
+	go func() {
+		for step := 1; step <= steps; step++ {
+			if err := run.Metrics(step, values); err != nil {
+				recorded <- err
+				return
+			}
 		}
-		taken = step
+		recorded <- nil
+	}()
+	for full := false; !full; time.Sleep(time.Millisecond) {
+		db.w.mu.Lock()
+		full = db.w.cost > queueLimit-1000
+		db.w.mu.Unlock()
 	}
-	wantKind(t, err, fault.Exhausted)
-	if taken*1000 > queueLimit || taken*1000 < queueLimit-2000 {
-		t.Errorf("%d points queued, want about %d", taken*1000, queueLimit)
-	}
-	if longest > 30*time.Second {
-		t.Errorf("a call took %v", longest)
-	}
-	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-	defer cancel()
+	short, end := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer end()
 	wantKind(t, run.Flush(short), fault.Canceled)
-
-	_, err = lock.Exec("COMMIT")
-	must(t, err)
+	select {
+	case err := <-recorded:
+		t.Fatalf("a full queue took all: %v", err)
+	default:
+	}
+	release()
+	must(t, <-recorded)
 	must(t, run.Flush(ctx))
 	final, err := db.Final(ctx, run.ID())
 	must(t, err)
-	if n := final["m999"].N; n != int64(taken) {
-		t.Errorf("%d steps stored, want %d", n, taken)
+	if n := final["m999"].N; n != steps {
+		t.Errorf("%d steps stored, want %d", n, steps)
 	}
 	checkSummaries(t, db)
+
+	release = lock(t, db.Path())
+	cancel()
+	for step := steps + 1; err == nil; step++ {
+		err = run.Metrics(step, values)
+	}
+	wantKind(t, err, fault.Canceled)
+	release()
+	must(t, run.Finish(ctx, clip.StatusInterrupted, nil))
+}
+
+func TestWaitingForALockIsSaid(t *testing.T) {
+	var said []string
+	busy := sqlite3.Error{Code: sqlite3.ErrBusy}
+	tries := 0
+	must(t, retryBusy("r.db", func(m string) { said = append(said, m) }, within(time.Hour), func() error {
+		if tries++; len(said) == 0 {
+			return busy
+		}
+		return nil
+	}))
+	if len(said) != 2 || !containsAll(said[0], "r.db", "locked") || !containsAll(said[1], "free again") {
+		t.Errorf("after %d tries: %q", tries, said)
+	}
+	said, tries = nil, 0
+	must(t, retryBusy("r.db", func(m string) { said = append(said, m) }, within(time.Hour), func() error {
+		if tries++; tries < 3 {
+			return busy
+		}
+		return nil
+	}))
+	if len(said) > 0 {
+		t.Errorf("a short wait is told: %q", said)
+	}
+	if err := retryBusy("r.db", nil, within(0), func() error { return busy }); err == nil {
+		t.Error("waited for ever")
+	}
+}
+
+// A process that was held for dead finds out before it writes anything more.
+func TestARunThatAnotherProcessTookOverIsNotWrittenTo(t *testing.T) {
+	db := open(t)
+	run := begin(t, db, RunMeta{})
+	must(t, run.Metrics(1, []clip.Metric{{Name: "x", Value: 1}}))
+	must(t, run.Checkpoint(1, "one"))
+	must(t, run.Flush(ctx))
+
+	// Held for dead by a machine that cannot see this process, it goes on.
+	_, err := db.w.conn.ExecContext(ctx, markDeadQuery, run.state.id)
+	must(t, err)
+	must(t, run.Metrics(2, []clip.Metric{{Name: "x", Value: 2}}))
+	must(t, run.Flush(ctx))
+	d, err := db.Get(ctx, run.ID())
+	must(t, err)
+	if d.Status != "running" || d.Error != nil || d.EndedAt != nil || d.Metrics["x"].N != 2 {
+		t.Errorf("after it was held for dead: %+v", d)
+	}
+
+	// Taken over, it is left alone, and other runs of the same process are not.
+	other := begin(t, db, RunMeta{})
+	must(t, other.Flush(ctx))
+	_, err = db.w.conn.ExecContext(ctx, "UPDATE run SET session_ms = session_ms + 1, pid = 12345, host = 'elsewhere' WHERE id = ?", run.state.id)
+	must(t, err)
+	must(t, run.Metrics(3, []clip.Metric{{Name: "x", Value: 3}}))
+	must(t, other.Metrics(3, []clip.Metric{{Name: "x", Value: 3}}))
+	must(t, other.Flush(ctx))
+	err = run.Flush(ctx)
+	wantKind(t, err, fault.Conflict)
+	if !containsAll(err.Error(), "12345", "elsewhere") {
+		t.Error(err)
+	}
+	wantKind(t, run.Metrics(4, []clip.Metric{{Name: "x", Value: 4}}), fault.Conflict)
+	wantKind(t, run.Finish(ctx, clip.StatusDone, nil), fault.Conflict)
+	d, err = db.Get(ctx, run.ID())
+	must(t, err)
+	if d.Status != "running" || d.Metrics["x"].N != 2 || d.PID != 12345 {
+		t.Errorf("after it was taken over: %+v", d)
+	}
+	final, err := db.Final(ctx, other.ID())
+	must(t, err)
+	if final["x"].N != 1 {
+		t.Error("another run of the process lost a value")
+	}
+	must(t, other.Finish(ctx, clip.StatusDone, nil))
+}
+
+func TestAClockThatIsWrongOrSetBack(t *testing.T) {
+	seen := map[string]bool{}
+	for _, now := range []time.Time{{}, time.Unix(0, 0), time.Unix(-1e9, 0), idEpoch, time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		id := newID(now)
+		if !IsID(id) || seen[id] {
+			t.Errorf("at %v: %q", now, id)
+		}
+		seen[id] = true
+	}
+	db := open(t)
+	must(t, db.w.task(ctx, func(b *batch) error { b.w.last += 1e9; return nil })) // the clock was ahead until now
+	run := begin(t, db, RunMeta{})
+	must(t, run.Finish(ctx, clip.StatusDone, nil))
+	d, err := db.Get(ctx, run.ID())
+	must(t, err)
+	if d.DurationS < 0 || *d.EndedAt < d.StartedAt {
+		t.Errorf("from %s to %s, %v s", d.StartedAt, *d.EndedAt, d.DurationS)
+	}
+	// The heartbeat of a clock that was ahead does not keep a run of another machine alive for ever.
+	p := process{host: "elsewhere", heartbeat: time.Now().Add(24 * time.Hour).UnixMilli()}
+	if p.alive("here", time.Now().UnixMilli()) {
+		t.Error("alive until tomorrow")
+	}
 }
 
 func TestReadersSeeWhatIsWrittenMeanwhile(t *testing.T) {
