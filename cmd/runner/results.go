@@ -37,11 +37,14 @@ func (a *app) listCommand() *cobra.Command {
 	c.Flags().IntVarP(&f.Limit, "limit", "n", 0, "at most so many")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return a.reading(c.Context(), func(r *store.Reader) error {
-			runs, err := r.Runs(c.Context(), f)
+			list, err := report.NewRunWriter(a.stdout, a.format())
 			if err != nil {
 				return err
 			}
-			return report.Runs(a.stdout, a.format(), runs)
+			if err := r.EachRun(c.Context(), f, list.Add); err != nil {
+				return err
+			}
+			return list.Close()
 		})
 	}
 	return c
@@ -133,11 +136,15 @@ func (a *app) queryCommand() *cobra.Command {
 	a.formatFlags(c, true)
 	c.RunE = func(c *cobra.Command, given []string) error {
 		return a.reading(c.Context(), func(r *store.Reader) error {
-			t, err := r.Query(c.Context(), given[0])
+			var out *report.RowWriter
+			err := r.Each(c.Context(), given[0], func(columns []string) (err error) {
+				out, err = report.NewRowWriter(a.stdout, a.format(), columns)
+				return err
+			}, func(row []any) error { return out.Add(row) })
 			if err != nil {
 				return err
 			}
-			return report.Rows(a.stdout, a.format(), t.Columns, t.Rows)
+			return out.Close()
 		})
 	}
 	return c

@@ -79,7 +79,8 @@ func sheetText(w io.Writer, s sheet, width int, colour bool) error {
 	}
 	alignMarks(s, cells)
 	shortenWords(s, cells, width)
-	return aligned(w, columns, cells, right, 0, colour)
+	_, err := aligned(w, columns, cells, right, 0, colour)
+	return err
 }
 
 // shortenWords shortens words, never numbers, while the sheet is wider than width.

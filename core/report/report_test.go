@@ -139,7 +139,7 @@ func TestWideColumnsAreShortenedToTheTerminal(t *testing.T) {
 
 func TestRowsThatCannotFitAreRecords(t *testing.T) {
 	var b strings.Builder
-	if err := records(&b, []string{"a", "longer"}, [][]string{{"1", "x"}, {"2", "y"}}); err != nil {
+	if err := records(&b, []string{"a", "longer"}, [][]string{{"1", "x"}, {"2", "y"}}, 0, 2); err != nil {
 		t.Fatal(err)
 	}
 	want := "── 1 of 2\na       1\nlonger  x\n── 2 of 2\na       2\nlonger  y\n"

@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -42,15 +41,16 @@ const (
 // need to be. nil is – in text, null in JSON and empty in CSV. NaN is NaN in text, null in
 // JSON and NaN in CSV; infinities are ∞, "Infinity" and Infinity. Numbers in JSON and CSV are exact.
 func Rows(w io.Writer, format Format, columns []string, rows [][]any) error {
-	switch format {
-	case JSON:
-		return rowsJSON(w, columns, rows)
-	case CSV:
-		return rowsCSV(w, columns, rows)
-	case Text, "":
-		return rowsText(w, columns, rows)
+	out, err := NewRowWriter(w, format, columns)
+	if err != nil {
+		return err
 	}
-	return fault.New(fault.Invalid, "unknown output format %q", format).WithHint("text, json or csv")
+	for _, row := range rows {
+		if err := out.Add(row); err != nil {
+			return err
+		}
+	}
+	return out.Close()
 }
 
 // Value writes v as indented JSON, for results that are not rows.
@@ -89,35 +89,6 @@ func escapedJSON(text string) string {
 // obeyedInJSON leaves out the controls below a space, which stand between values only.
 func obeyedInJSON(r rune) bool { return r > ' ' && fault.Obeyed(r) }
 
-func rowsJSON(w io.Writer, columns []string, rows [][]any) error {
-	var b strings.Builder
-	b.WriteString("[")
-	for i, row := range rows {
-		if i > 0 {
-			b.WriteString(",")
-		}
-		b.WriteString("\n  {")
-		for j, name := range columns {
-			if j > 0 {
-				b.WriteString(", ")
-			}
-			value, err := encode(plain(row[j]))
-			if err != nil {
-				return fault.New(fault.Internal, "column %s: %w", name, err)
-			}
-			key, _ := encode(name)
-			b.WriteString(key + ": " + value)
-		}
-		b.WriteString("}")
-	}
-	if len(rows) > 0 {
-		b.WriteString("\n")
-	}
-	b.WriteString("]\n")
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
 func encode(v any) (string, error) {
 	switch f := v.(type) {
 	case float64:
@@ -137,24 +108,6 @@ func encode(v any) (string, error) {
 	e.SetEscapeHTML(false)
 	err := e.Encode(v)
 	return escapedJSON(strings.TrimSuffix(b.String(), "\n")), err
-}
-
-func rowsCSV(w io.Writer, columns []string, rows [][]any) error {
-	out := csv.NewWriter(w)
-	if err := out.Write(columns); err != nil {
-		return err
-	}
-	fields := make([]string, len(columns))
-	for _, row := range rows {
-		for j := range columns {
-			fields[j] = csvField(plain(row[j]))
-		}
-		if err := out.Write(fields); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
 }
 
 func csvField(v any) string {
@@ -219,34 +172,9 @@ func plain(v any) any {
 	return json.RawMessage(text)
 }
 
-func rowsText(w io.Writer, columns []string, rows [][]any) error {
-	cells := make([][]string, len(rows))
-	numeric := make([]bool, len(columns))
-	for j := range columns {
-		numeric[j] = len(rows) > 0
-	}
-	for i, row := range rows {
-		cells[i] = make([]string, len(columns))
-		for j := range columns {
-			v := plain(row[j])
-			switch v.(type) {
-			case nil, int64, uint64, float64:
-			default:
-				numeric[j] = false
-			}
-			cells[i][j] = cell(v)
-		}
-	}
-	columns = printable(columns)
-	_, width := Terminal(w)
-	if _, fits := columnWidths(columns, cells, width); !fits {
-		return records(w, columns, cells)
-	}
-	return Table(w, columns, cells, numeric)
-}
-
-// records writes rows with one column a line.
-func records(w io.Writer, columns []string, cells [][]string) error {
+// records writes rows with one column a line; before tells how many stand above them, total how many there are in all,
+// 0 when that is not known yet.
+func records(w io.Writer, columns []string, cells [][]string, before, total int) error {
 	longest := 0
 	for _, name := range columns {
 		longest = max(longest, text.StringWidthWithoutEscSequences(name))
@@ -254,7 +182,11 @@ func records(w io.Writer, columns []string, cells [][]string) error {
 	next := "\n" + strings.Repeat(" ", longest+2)
 	var b strings.Builder
 	for i, row := range cells {
-		fmt.Fprintf(&b, "── %d of %d\n", i+1, len(cells))
+		fmt.Fprintf(&b, "── %d", before+i+1)
+		if total > 0 {
+			fmt.Fprintf(&b, " of %d", total)
+		}
+		b.WriteString("\n")
 		for j, name := range columns {
 			fmt.Fprintf(&b, "%s  %s\n", text.Pad(name, longest, ' '), strings.ReplaceAll(row[j], "\n", next))
 		}
@@ -289,7 +221,8 @@ func Table(w io.Writer, columns []string, cells [][]string, right []bool) error 
 	for i, row := range cells {
 		safe[i] = printable(row)
 	}
-	return aligned(w, printable(columns), safe, right, width, terminal && os.Getenv("NO_COLOR") == "")
+	_, err := aligned(w, printable(columns), safe, right, width, terminal && os.Getenv("NO_COLOR") == "")
+	return err
 }
 
 // printable gives texts that are safe for a terminal.
@@ -301,41 +234,27 @@ func printable(texts []string) []string {
 	return out
 }
 
-// aligned is Table for a width in characters, 0 for any, with or without a bold header.
-func aligned(w io.Writer, columns []string, cells [][]string, right []bool, width int, bold bool) error {
-	t := table.NewWriter()
-	style := table.StyleLight
-	style.Name = "tandem"
-	style.Options = table.Options{SeparateHeader: true}
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
-	style.Format.Header = text.FormatDefault
-	if bold {
-		style.Color.Header = text.Colors{text.Bold}
-	}
-	t.SetStyle(style)
-	t.SuppressTrailingSpaces()
-	configs := make([]table.ColumnConfig, len(columns))
+// aligned is Table for a width in characters, 0 for any, with or without a bold header. It gives the widths of the columns.
+func aligned(w io.Writer, columns []string, cells [][]string, right []bool, width int, bold bool) ([]int, error) {
 	limits, _ := columnWidths(columns, cells, width)
+	configs, widths := make([]table.ColumnConfig, len(columns)), make([]int, len(columns))
 	header := make(table.Row, len(columns))
 	for j, name := range columns {
 		header[j] = name
-		configs[j] = table.ColumnConfig{Number: j + 1, Align: text.AlignLeft, AlignHeader: text.AlignLeft}
-		if right != nil && right[j] {
-			configs[j].Align, configs[j].AlignHeader = text.AlignRight, text.AlignRight
-		}
+		configs[j] = columnConfig(j, right)
 		if limits != nil {
 			configs[j].WidthMax, configs[j].WidthMaxEnforcer = limits[j], shorten
+			widths[j] = limits[j]
+			continue
+		}
+		widths[j] = text.LongestLineLen(name)
+		for _, row := range cells {
+			widths[j] = max(widths[j], text.LongestLineLen(row[j]))
 		}
 	}
-	t.SetColumnConfigs(configs)
+	t := newTable(configs, bold)
 	t.AppendHeader(header)
-	for _, row := range cells {
-		r := make(table.Row, len(row))
-		for j, c := range row {
-			r[j] = c
-		}
-		t.AppendRow(r)
-	}
+	appendRows(t, cells)
 	out := t.Render()
 	// The line below the header does not reach over the gap after the last column.
 	top, rest, _ := strings.Cut(out, "\n")
@@ -347,7 +266,57 @@ func aligned(w io.Writer, columns []string, cells [][]string, right []bool, widt
 		}
 	}
 	_, err := io.WriteString(w, out+"\n")
+	return widths, err
+}
+
+// alignedBelow continues a table whose columns are at least so wide, and no wider on a terminal.
+func alignedBelow(w io.Writer, cells [][]string, right []bool, least []int, width int) error {
+	configs := make([]table.ColumnConfig, len(least))
+	for j := range configs {
+		configs[j] = columnConfig(j, right)
+		configs[j].WidthMin = least[j]
+		if width > 0 {
+			configs[j].WidthMax, configs[j].WidthMaxEnforcer = least[j], shorten
+		}
+	}
+	t := newTable(configs, false)
+	appendRows(t, cells)
+	_, err := io.WriteString(w, t.Render()+"\n")
 	return err
+}
+
+func columnConfig(j int, right []bool) table.ColumnConfig {
+	c := table.ColumnConfig{Number: j + 1, Align: text.AlignLeft, AlignHeader: text.AlignLeft}
+	if right != nil && right[j] {
+		c.Align, c.AlignHeader = text.AlignRight, text.AlignRight
+	}
+	return c
+}
+
+func newTable(configs []table.ColumnConfig, bold bool) table.Writer {
+	t := table.NewWriter()
+	style := table.StyleLight
+	style.Name = "tandem"
+	style.Options = table.Options{SeparateHeader: true}
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Format.Header = text.FormatDefault
+	if bold {
+		style.Color.Header = text.Colors{text.Bold}
+	}
+	t.SetStyle(style)
+	t.SuppressTrailingSpaces()
+	t.SetColumnConfigs(configs)
+	return t
+}
+
+func appendRows(t table.Writer, cells [][]string) {
+	for _, row := range cells {
+		r := make(table.Row, len(row))
+		for j, c := range row {
+			r[j] = c
+		}
+		t.AppendRow(r)
+	}
 }
 
 func shorten(s string, width int) string {

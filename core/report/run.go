@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,39 +19,73 @@ var runColumns = []string{"run", "experiment", "variant", "seed", "status", "sta
 
 // Runs writes a list of runs: for a person with units, for a program every field of store.RunInfo.
 func Runs(w io.Writer, format Format, runs []store.RunInfo) error {
+	list, err := NewRunWriter(w, format)
+	if err != nil {
+		return err
+	}
+	for _, r := range runs {
+		if err := list.Add(r); err != nil {
+			return err
+		}
+	}
+	return list.Close()
+}
+
+// A RunWriter writes runs as they come, as Runs does those that it is given. Close ends it.
+type RunWriter struct {
+	add   func(store.RunInfo) error
+	close func() error
+}
+
+// Add writes a run.
+func (w *RunWriter) Add(r store.RunInfo) error { return w.add(r) }
+
+// Close writes what is left.
+func (w *RunWriter) Close() error { return w.close() }
+
+// NewRunWriter begins a list of runs.
+func NewRunWriter(w io.Writer, format Format) (*RunWriter, error) {
 	switch format {
 	case JSON:
-		return Value(w, runs)
+		list := jsonList{w: bufio.NewWriter(w)}
+		return &RunWriter{close: list.close, add: func(r store.RunInfo) error { return list.value(r) }}, nil
 	case CSV:
-		columns := []string{"run_id", "experiment", "variant", "seed", "status", "started_at", "ended_at", "duration_s",
-			"steps", "samples_seen", "images_per_s", "device", "tainted", "metric", "value"}
-		rows := make([][]any, len(runs))
-		for i, r := range runs {
-			rows[i] = []any{r.ID, r.Experiment, r.Variant, r.Seed, r.Status, r.StartedAt, r.EndedAt, r.DurationS,
-				r.Steps, r.SamplesSeen, r.ImagesPerS, r.Device, r.Tainted, r.Metric, r.Value}
+		rows, err := csvRows(w, []string{"run_id", "experiment", "variant", "seed", "status", "started_at", "ended_at", "duration_s",
+			"steps", "samples_seen", "images_per_s", "device", "tainted", "metric", "value"})
+		if err != nil {
+			return nil, err
 		}
-		return Rows(w, CSV, columns, rows)
+		return &RunWriter{close: rows.Close, add: func(r store.RunInfo) error {
+			return rows.Add([]any{r.ID, r.Experiment, r.Variant, r.Seed, r.Status, r.StartedAt, r.EndedAt, r.DurationS,
+				r.Steps, r.SamplesSeen, r.ImagesPerS, r.Device, r.Tainted, r.Metric, r.Value})
+		}}, nil
 	}
 	right := make([]bool, len(runColumns))
 	for _, j := range []int{3, 6, 7, 8, 10} {
 		right[j] = true
 	}
-	cells := make([][]string, len(runs))
-	for i, r := range runs {
-		status := r.Status
-		if r.Tainted {
-			status += " (tainted)"
+	t := newTextTable(w, runColumns, right)
+	t.layout = func() {
+		t.columns, t.cells, t.right = fit(t.columns, t.cells, t.right, t.width, "images/s", "steps", "metric", "started", "seed")
+		t.keep = make([]int, len(t.columns))
+		for j, name := range t.columns {
+			t.keep[j] = slices.Index(runColumns, name)
 		}
-		value := "–"
-		if r.Value != nil {
-			value = Metric(r.Metric, float64(*r.Value))
-		}
-		cells[i] = []string{r.ID, r.Experiment, dash(r.Variant), fmt.Sprint(r.Seed), status, minute(r.StartedAt), Duration(r.DurationS),
-			optional(r.Steps, Count), optional(r.ImagesPerS, rate), dash(r.Metric), value}
 	}
-	_, width := Terminal(w)
-	columns, cells, right := fit(runColumns, cells, right, width, "images/s", "steps", "metric", "started", "seed")
-	return Table(w, columns, cells, right)
+	return &RunWriter{close: t.close, add: func(r store.RunInfo) error { return t.add(runCells(r)) }}, nil
+}
+
+func runCells(r store.RunInfo) []string {
+	status := r.Status
+	if r.Tainted {
+		status += " (tainted)"
+	}
+	value := "–"
+	if r.Value != nil {
+		value = Metric(r.Metric, float64(*r.Value))
+	}
+	return []string{r.ID, r.Experiment, dash(r.Variant), fmt.Sprint(r.Seed), status, minute(r.StartedAt), Duration(r.DurationS),
+		optional(r.Steps, Count), optional(r.ImagesPerS, rate), dash(r.Metric), value}
 }
 
 // fit leaves out columns that say nothing in any row, then, while the rest is wider than width and

@@ -133,7 +133,7 @@ func (r *Reader) Cells(ctx context.Context, experiment string) ([]CellInfo, erro
 		return c, err
 	}, `SELECT c.variant, c.seed, c.levels, c.planned, c.done, coalesce(c.run_id, ''), coalesce(c.status, ''), coalesce(r.error_message, '')
 		FROM v_cells c LEFT JOIN run r ON r.id = c.run
-		WHERE c.experiment_id = (SELECT id FROM experiment WHERE name = ?) ORDER BY c.position, c.variant, c.seed`, experiment)
+		WHERE c.experiment = ? ORDER BY c.position, c.variant, c.seed`, experiment)
 }
 
 // CellValue is a metric's final value in a cell.
@@ -149,6 +149,5 @@ func (r *Reader) CellValues(ctx context.Context, experiment string) ([]CellValue
 	return collect(ctx, r, func(rows *sql.Rows) (v CellValue, err error) {
 		err = rows.Scan(&v.Variant, &v.Seed, &v.Metric, &v.Value)
 		return v, err
-	}, `SELECT c.variant, c.seed, m.name, c.value FROM v_cell_metrics c JOIN metric m ON m.id = c.metric_id
-		WHERE c.experiment_id = (SELECT id FROM experiment WHERE name = ?)`, experiment)
+	}, `SELECT variant, seed, metric, value FROM v_cell_metrics WHERE experiment = ?`, experiment)
 }

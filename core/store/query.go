@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/mattn/go-sqlite3"
@@ -17,34 +18,55 @@ type Table struct {
 	Rows    [][]any
 }
 
-// Query runs any SELECT. Everything that could change the database or touch another file — writes,
-// schema changes, ATTACH, PRAGMA other than those that look at the schema — is refused with
-// fault.Invalid, as is faulty SQL.
+// Query collects all rows of a SELECT; see Each.
 func (r *Reader) Query(ctx context.Context, query string, args ...any) (*Table, error) {
-	rows, err := r.db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, r.queryFault(err)
-	}
-	defer rows.Close()
 	t := &Table{Rows: [][]any{}}
-	if t.Columns, err = rows.Columns(); err != nil {
-		return nil, r.queryFault(err)
-	}
-	for rows.Next() {
-		row := make([]any, len(t.Columns))
-		to := make([]any, len(row))
-		for i := range row {
-			to[i] = &row[i]
-		}
-		if err := rows.Scan(to...); err != nil {
-			return nil, r.queryFault(err)
-		}
-		t.Rows = append(t.Rows, row)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, r.queryFault(err)
+	err := r.Each(ctx, query, func(columns []string) error {
+		t.Columns = columns
+		return nil
+	}, func(row []any) error {
+		t.Rows = append(t.Rows, slices.Clone(row))
+		return nil
+	}, args...)
+	if err != nil {
+		return nil, err
 	}
 	return t, nil
+}
+
+// Each runs any SELECT: it calls head with the names of the columns, then do with every row, whose slice is used again
+// for the next one, and ends with the first error of either. Everything that could change the database or touch another
+// file (writes, schema changes, ATTACH, PRAGMA other than those that look at the schema) is refused with
+// fault.Invalid, as is faulty SQL.
+func (r *Reader) Each(ctx context.Context, query string, head func(columns []string) error, do func(row []any) error, args ...any) error {
+	rows, err := r.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return r.queryFault(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return r.queryFault(err)
+	}
+	if err := head(columns); err != nil {
+		return err
+	}
+	row, to := make([]any, len(columns)), make([]any, len(columns))
+	for i := range row {
+		to[i] = &row[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(to...); err != nil {
+			return r.queryFault(err)
+		}
+		if err := do(row); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return r.queryFault(err)
+	}
+	return nil
 }
 
 func (r *Reader) queryFault(err error) error {

@@ -48,9 +48,12 @@ func (i *RunInfo) columns() []any {
 		&i.DurationS, &i.Steps, &i.SamplesSeen, &i.ImagesPerS, &i.Device, &i.Tainted}
 }
 
-const runInfoColumns = runColumns + `, e.metric,
+// runValueColumns are the deciding metric of the experiment e, its last value, and whether the run v has one.
+const runValueColumns = `, e.metric,
 	(SELECT f.last FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric),
-	EXISTS (SELECT 1 FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric)
+	EXISTS (SELECT 1 FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric)`
+
+const runInfoColumns = runColumns + runValueColumns + `
 	FROM v_runs v JOIN experiment e ON e.name = v.experiment`
 
 func scanRunInfo(rows *sql.Rows) (i RunInfo, err error) {
@@ -66,13 +69,43 @@ func scanRunInfo(rows *sql.Rows) (i RunInfo, err error) {
 
 // Runs lists runs, newest first.
 func (r *Reader) Runs(ctx context.Context, f Filter) ([]RunInfo, error) {
+	all := []RunInfo{}
+	err := r.EachRun(ctx, f, func(i RunInfo) error {
+		all = append(all, i)
+		return nil
+	})
+	return all, err
+}
+
+// EachRun calls do for every run that f chooses, newest first, and ends with the first error of do.
+func (r *Reader) EachRun(ctx context.Context, f Filter, do func(RunInfo) error) error {
 	limit := f.Limit
 	if limit <= 0 {
 		limit = -1
 	}
-	return collect(ctx, r, scanRunInfo, "SELECT "+runInfoColumns+` JOIN run r ON r.key = v.run_id
-		WHERE (?1 = '' OR v.experiment = ?1) AND (?2 = '' OR v.variant = ?2) AND (?3 = '' OR v.status = ?3)
-		ORDER BY r.started_ms DESC, r.id DESC LIMIT ?4`, f.Experiment, f.Variant, f.Status, limit)
+	// The runs are chosen before the view makes rows of them.
+	rows, err := r.db.QueryContext(ctx, `WITH chosen AS (
+			SELECT r.id, r.key, r.started_ms FROM run r
+			WHERE (?1 = '' OR r.experiment_id = (SELECT id FROM experiment WHERE name = ?1))
+				AND (?2 = '' OR r.variant = ?2) AND (?3 = '' OR r.status = ?3)
+			ORDER BY r.started_ms DESC, r.id DESC LIMIT ?4
+		) SELECT `+runColumns+runValueColumns+`
+		FROM chosen c CROSS JOIN v_runs v ON v.run_id = c.key JOIN experiment e ON e.name = v.experiment
+		ORDER BY c.started_ms DESC, c.id DESC`, f.Experiment, f.Variant, f.Status, limit)
+	if err != nil {
+		return diskFault(r.path, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		i, err := scanRunInfo(rows)
+		if err != nil {
+			return diskFault(r.path, err)
+		}
+		if err := do(i); err != nil {
+			return err
+		}
+	}
+	return diskFault(r.path, rows.Err())
 }
 
 // RunDetail is all that is stored of a run but its curves and predictions.
