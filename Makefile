@@ -23,7 +23,7 @@ RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/st
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
 .DEFAULT_GOAL := help
-.PHONY: deps help build plugins cuda test test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
+.PHONY: deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -49,8 +49,14 @@ cuda: ## what builds with CUDA need besides Go and C: bin/cuda (make build CUDA=
 	@GOFLAGS= GO=$(GO) sh core/device/cuda/trampoline/build.sh bin/cuda
 
 test: build ## run every test (within ten minutes on two cores)
-	$(GO) test $(GOFLAGS_BUILD) -timeout 20m ./...
+	$(GO) test $(GOFLAGS_BUILD) -timeout 30m ./...
+	@$(if $(filter onednn,$(TAGS)),$(ISA_TEST),:)
 	@$(CUDA_TEST) --optional
+
+test-isa: ## the tests of what computes with the generic kernels and, where the processor has more, held to AVX2
+	@$(ISA_TEST)
+
+ISA_TEST = GO=$(GO) sh tools/test-isa.sh $(call tags,$(TAGS))
 
 test-cuda: ## the tests of what computes with CUDA, on the CPU, through a double of NVIDIA's driver
 	@$(CUDA_TEST)
@@ -58,7 +64,7 @@ test-cuda: ## the tests of what computes with CUDA, on the CPU, through a double
 CUDA_TEST = GO=$(GO) $(CUDA_ENV) sh tools/cuda/test.sh $(call tags,$(filter-out clipcuda,$(TAGS)) clipcuda)
 
 test-long: build ## the slow tests too: soak, kill loops, long trainings
-	TANDEM_LONG=1 $(GO) test $(GOFLAGS_BUILD) -timeout 120m ./...
+	TANDEM_LONG=1 $(GO) test $(GOFLAGS_BUILD) -timeout 180m ./...
 
 test-onednn3: ## the tests of what computes, with oneDNN 3 from PyPI
 	@GO=$(GO) sh tools/test-onednn3.sh

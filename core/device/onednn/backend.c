@@ -83,6 +83,7 @@ td_backend *td_open(int threads, char *err, int len) {
 	}
 	be->ops = td_ops_base;
 	be->isa = "generic";
+	be->panel = 8;
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 	__builtin_cpu_init();
 	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
@@ -102,7 +103,10 @@ td_backend *td_open(int threads, char *err, int len) {
 		be->ops = td_ops_v3;
 		be->isa = "avx2";
 	}
+	if (be->ops != td_ops_base)
+		be->panel = be->ops == td_ops_v4 ? 64 : 16;
 	int isa = dnnl_get_effective_cpu_isa();
+	be->wide = be->ops == td_ops_v4 && (isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
 	be->bf16 = be->ops == td_ops_v4 && (isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
 #endif
 	return be;

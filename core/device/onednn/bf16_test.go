@@ -49,16 +49,12 @@ func TestBF16CopiesFollowTheirMemory(t *testing.T) {
 }
 
 func TestHalfArgumentsGiveTheBitsOfRealOnes(t *testing.T) {
-	for _, isa := range []string{"avx512", "avx2", "generic"} {
-		t.Setenv("TANDEM_ISA", isa)
-		b := open(t, 3)
-		t.Run(b.Name(), func(t *testing.T) {
-			trials := slices.Concat(devicetest.Trials(), devicetest.Random(2, 600))
-			for i := range trials {
-				trials[i].Kernel = device.WithBF16(trials[i].Kernel)
-			}
-			devicetest.Halves(t, b, trials, device.LayerNorm{}, device.Patchify{}, device.Attention{}, device.AttentionAt{},
-				device.MatMul{}, device.ConvForward{}, device.ConvBackData{}, device.ConvBackWeights{})
-		})
-	}
+	everyISA(t, 3, func(t *testing.T, b device.Backend) {
+		trials := slices.Concat(devicetest.Trials(), devicetest.Random(2, 600))
+		for i := range trials {
+			trials[i].Kernel = device.WithBF16(trials[i].Kernel)
+		}
+		devicetest.Halves(t, b, trials, device.LayerNorm{}, device.Patchify{}, device.Attention{}, device.AttentionAt{},
+			device.MatMul{}, device.ConvForward{}, device.ConvBackData{}, device.ConvBackWeights{})
+	})
 }

@@ -16,7 +16,8 @@
 //
 // The C kernels exist for any processor, for AVX2 with FMA and for AVX-512, chosen when a backend is
 // opened; TANDEM_ISA=generic or avx2 in the environment chooses a narrower set, for tests. oneDNN
-// chooses for itself (ONEDNN_MAX_CPU_ISA).
+// chooses for itself (ONEDNN_MAX_CPU_ISA). Its matrix products are used for AVX-512 alone: elsewhere they add
+// up a row in an order that depends on the number of rows, and the kernel of matmul.inc.h takes their place.
 //
 // Kernels with BF16 use oneDNN's products of bfloat16 where the processor has AVX512_BF16: operands are
 // rounded into scratch, parameters into their packed copy. Elsewhere they are float32 products of
@@ -26,5 +27,6 @@
 // # Determinism
 //
 // Work is cut into fixed parts by the thread count, and partial sums are added in order; there are no
-// atomics. Equal inputs, machine and thread count give equal bits.
+// atomics. Equal inputs, machine and thread count give equal bits. What a forward pass computes for a row,
+// a sample or an element does not depend on what else is computed with it.
 package onednn

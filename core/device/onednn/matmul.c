@@ -12,18 +12,17 @@ enum { IDENTITY, RELU, GELU, QUICKGELU };
 enum { ALONE, ADDED, GATE }; // what COMBINE does with a further operand
 
 // Where B has at most so many elements, the second cache of a core holds it, and the kernel of
-// matmul.inc.h is faster than oneDNN.
-enum { SMALL = 160 << 10 };
+// matmul.inc.h is faster than oneDNN. More rows of A than FEW pay for a packed copy of what is larger.
+enum { SMALL = 160 << 10, FEW = 32 };
 
 // matmul is the kernel of matmul.inc.h, or one primitive that does all of it when alpha is 1, a plain one for any other alpha (or
 // where oneDNN has no fast fused one), and the kernel that does the rest after the plain one.
 typedef struct {
 	dn fused, plain;
 	int kind;  // TD_EXACT, TD_BF16 or TD_ROUNDED
-	int stops; // fused stops before the activation
+	int stops; // fused, or the kernel of matmul.inc.h, stops before the activation
 	td_exec *epilogue;
-	td_exec *own;       // the kernel of matmul.inc.h, NULL where oneDNN is to compute
-	td_exec *transpose; // of B for it, where that is stored transposed
+	td_exec *own; // the kernel of matmul.inc.h, NULL where oneDNN is to compute; fused has its operands
 } matmul;
 
 // matrix describes op(X) [batch, rows, cols] stored transposed or not; one batch needs no third axis.
@@ -125,14 +124,16 @@ void td_run_matmul(td_exec *e) {
 	uintptr_t c = e->arg[4], slope = e->n[SLOPE] ? e->arg[5] : 0, product = slope ? slope : c;
 	if (m->own) {
 		td_exec *own = m->own;
-		own->arg[0] = e->arg[0];
-		own->arg[1] = m->transpose ? td_transposed(be, m->transpose, e->arg[1]) : e->arg[1];
-		own->arg[2] = bias;
-		own->arg[3] = residual;
-		own->arg[4] = c;
-		own->arg[5] = slope;
+		own->arg[1] = td_weights(be, &m->fused, e->arg[1], e->n[WEIGHTS]);
+		own->arg[0] = td_operand(be, &m->fused, 0, m->fused.half_a, e->arg[0], m->fused.na);
+		own->arg[2] = m->stops ? 0 : bias;
+		own->arg[3] = m->stops ? 0 : residual;
+		own->arg[4] = m->stops ? slope : c;
+		own->arg[5] = m->stops ? 0 : slope;
 		own->s[0] = e->s[0];
 		own->run(own);
+		if (m->stops)
+			epilogue(m->epilogue, slope, bias, residual, c, slope, 1);
 		return;
 	}
 	if (m->fused.ready && e->s[0] == 1) {
@@ -151,26 +152,44 @@ void td_run_matmul(td_exec *e) {
 
 // small says whether the kernel of matmul.inc.h is faster.
 static int small(const long *n) {
-	if (n[HALF] || n[BATCH] != 1 || n[N] % 16 || (n[TA] && n[TB]))
+	if (n[BATCH] != 1 || n[N] % 16 || (n[TA] && n[TB]))
 		return 0;
 	return (n[TA] ? n[M] : n[K]) * n[N] <= SMALL;
 }
 
-// own makes that kernel, 0 where there is none for this processor or no memory.
-static int own(td_backend *be, matmul *m, const long *n) {
+// own makes that kernel, 0 where there is no memory. What is chosen by M gives the same bits either way.
+static int own(td_backend *be, matmul *m, const long *n, int kind) {
 	double none[TD_FLOATS] = {0};
-	long sizes[TD_INTS] = {n[M], n[N], n[K], n[TA], n[ACT], n[COMBINE]};
-	long turn[TD_INTS] = {(n[K] + 15) / 16, 16 * n[N], 1, n[N], n[K]};
-	if (be->ops == td_ops_base || (n[TB] && !td_room(be, n[N] * n[K] * sizeof(float))))
-		return 0;
-	if (n[TB] && !(m->transpose = td_new(be, td_transpose, turn, none, 0)))
-		return 0;
-	return (m->own = td_new(be, td_matmul, sizes, none, 0)) != NULL;
+	dn *d = &m->fused;
+	d->kind = kind;
+	d->half_a = td_half_arg(n, 0);
+	d->half_b = td_half_arg(n, 1);
+	d->na = n[BATCH] * n[M] * n[K];
+	d->nb = n[BATCH] * n[K] * n[N];
+	d->user = matrix(dnnl_f32, n, n[K], n[N], n[TB]);
+	m->stops = td_half_arg(n, 4); // the product is added up in the float32 of the slope
+	int packed = n[TB] || n[N] % 16 || (n[K] * n[N] > SMALL && n[M] > FEW);
+	if (packed) {
+		long move[TD_INTS] = {n[N], n[K], n[TB], n[BATCH]};
+		long wide = (n[N] + be->panel - 1) / be->panel * be->panel;
+		d->packed = td_md_strided(dnnl_f32, 1, (dnnl_dims_t){n[BATCH] * n[K] * wide}, (dnnl_dims_t){1});
+		d->mover = td_new(be, td_pack, move, none, 0);
+		d->has_reorder = 1;
+		if (!d->packed || !d->mover || !td_room(be, dnnl_memory_desc_get_size(d->packed)))
+			return 0;
+	}
+	long sizes[TD_INTS] = {n[M], n[N], n[K], n[TA], m->stops ? 0 : n[ACT], m->stops ? 0 : n[COMBINE], n[BATCH], packed};
+	m->own = td_new(be, td_matmul, sizes, none, 0);
+	return d->user && m->own && td_operands(be, d, packed) && td_scratch(be, sizeof(float) * be->threads * TD_HEIGHT * TD_STEP);
 }
+
+// steady says whether oneDNN's product adds up a row in an order that does not depend on the rows beside it:
+// that of its kernels for AVX-512.
+static int steady(dn *d) { return strstr(d->main.impl, "brg") != NULL; }
 
 static int slow(dn *d) { return strstr(d->main.impl, "ref") != NULL; }
 
-// choose makes the primitives that take operands of a kind.
+// choose makes oneDNN's primitives that take operands of a kind, 0 where it has none that will do.
 static int choose(td_backend *be, matmul *m, const long *n, int kind) {
 	m->kind = kind;
 	build(be, &m->fused, n, kind, n[BIAS], m->stops ? 0 : n[ACT], m->stops ? 0 : n[COMBINE]);
@@ -178,11 +197,11 @@ static int choose(td_backend *be, matmul *m, const long *n, int kind) {
 		td_dn_free(&m->fused);
 	if (!m->fused.ready && !build(be, &m->plain, n, kind, 0, 0, 0))
 		return 0;
-	if (kind == TD_BF16 && !m->fused.ready && slow(&m->plain)) {
-		td_dn_free(&m->plain);
-		return 0;
-	}
-	return 1;
+	if (m->fused.ready ? steady(&m->fused) : steady(&m->plain))
+		return 1;
+	td_dn_free(&m->fused);
+	td_dn_free(&m->plain);
+	return 0;
 }
 
 td_exec *td_new_matmul(td_backend *be, const long *n, char *err, int len) {
@@ -193,10 +212,13 @@ td_exec *td_new_matmul(td_backend *be, const long *n, char *err, int len) {
 	// With Slope the primitive stops before the activation, and the kernel goes on from there; likewise
 	// for ReLU, as oneDNN's makes 0 of a NaN.
 	m->stops = n[SLOPE] || n[ACT] == RELU;
-	if (small(n) && own(be, m, n))
-		return e;
-	if (!(n[HALF] && be->bf16 && choose(be, m, n, TD_BF16)) && !choose(be, m, n, n[HALF] ? TD_ROUNDED : TD_EXACT)) {
-		snprintf(err, len, "oneDNN cannot multiply [%ld, %ld, %ld] by [%ld, %ld, %ld]", n[BATCH], n[M], n[K], n[BATCH], n[K], n[N]);
+	int kind = n[HALF] ? TD_ROUNDED : TD_EXACT, ok = 0;
+	if (n[HALF] && be->bf16)
+		ok = choose(be, m, n, TD_BF16);
+	if (!ok && be->wide && !(kind == TD_EXACT && small(n)))
+		ok = choose(be, m, n, kind);
+	if (!ok && !own(be, m, n, kind)) {
+		snprintf(err, len, "no memory for a product of [%ld, %ld, %ld] by [%ld, %ld, %ld]", n[BATCH], n[M], n[K], n[BATCH], n[K], n[N]);
 		td_release(e);
 		return NULL;
 	}
@@ -215,7 +237,6 @@ void td_matmul_free(td_exec *e) {
 	td_dn_free(&m->plain);
 	td_release(m->epilogue);
 	td_release(m->own);
-	td_release(m->transpose);
 }
 
 const char *td_matmul_impl(td_exec *e) {

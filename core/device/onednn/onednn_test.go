@@ -3,6 +3,7 @@
 package onednn
 
 import (
+	"slices"
 	"testing"
 
 	"tandem/core/device"
@@ -35,26 +36,53 @@ func TestKernelsMatchTheReference(t *testing.T) {
 }
 
 func TestNarrowInstructionSetsMatchTheReference(t *testing.T) {
-	for _, isa := range []string{"generic", "avx2"} {
-		t.Setenv("TANDEM_ISA", isa)
-		b := open(t, 2)
-		t.Run(b.Name(), func(t *testing.T) {
-			for _, c := range devicetest.Trials() {
-				switch c.Kernel.(type) {
-				case device.MatMul, device.ConvForward, device.ConvBackData, device.ConvBackWeights:
-					// oneDNN's own products do not depend on TANDEM_ISA, those of rounded operands do.
-					if c.Kernel != device.WithBF16(c.Kernel) {
-						continue
-					}
+	everyISA(t, 2, func(t *testing.T, b device.Backend) {
+		for _, c := range devicetest.Trials() {
+			switch c.Kernel.(type) {
+			case device.ConvForward, device.ConvBackData, device.ConvBackWeights:
+				// oneDNN's own convolutions do not depend on TANDEM_ISA, those of rounded operands do.
+				if c.Kernel != device.WithBF16(c.Kernel) {
+					continue
 				}
-				devicetest.Compare(t, b, c)
 			}
-		})
-	}
+			devicetest.Compare(t, b, c)
+		}
+	})
 }
 
 func TestEqualInputsGiveEqualBits(t *testing.T) { devicetest.EqualBits(t, open(t, 3), open(t, 3)) }
-func TestActivationsAtExtremes(t *testing.T)    { devicetest.Extremes(t, open(t, 1)) }
+
+// everyISA runs a test with each set of instructions that this processor has: backends of one name are of one
+// set.
+func everyISA(t *testing.T, threads int, test func(t *testing.T, b device.Backend)) {
+	seen := map[string]bool{}
+	for _, isa := range []string{"avx512", "avx2", "generic"} {
+		t.Setenv("TANDEM_ISA", isa)
+		if b := open(t, threads); !seen[b.Name()] {
+			seen[b.Name()] = true
+			t.Run(b.Name(), func(t *testing.T) { test(t, b) })
+		}
+	}
+}
+
+func TestItemsDoNotDependOnTheirBatch(t *testing.T) {
+	trials := slices.Concat(devicetest.Trials(), devicetest.Random(3, 300))
+	everyISA(t, 3, func(t *testing.T, b device.Backend) { devicetest.Alone(t, b, trials) })
+}
+
+// A product of our own adds up an element in one order, however its rows are split.
+func TestProductsDoNotDependOnTheThreads(t *testing.T) {
+	t.Setenv("TANDEM_ISA", "avx2")
+	one, three := open(t, 1), open(t, 3)
+	for _, k := range []device.MatMul{{Batch: 1, M: 70, N: 200, K: 500}, {Batch: 1, M: 5, N: 999, K: 700, TransB: true}, {Batch: 3, M: 300, N: 48, K: 40, TransA: true}} {
+		a, b := devicetest.Run(t, one, devicetest.Trial{Kernel: k}), devicetest.Run(t, three, devicetest.Trial{Kernel: k})
+		if own := one.(*Backend); own.be.wide == 0 && !slices.Equal(a[0], b[0]) {
+			t.Errorf("%+v: one thread and three give different bits", k)
+		}
+	}
+}
+
+func TestActivationsAtExtremes(t *testing.T) { devicetest.Extremes(t, open(t, 1)) }
 func TestNaNReachesTheOutputOfAMatMul(t *testing.T) {
 	devicetest.NaN(t, open(t, 2))
 }

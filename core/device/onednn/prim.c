@@ -55,7 +55,7 @@ void td_md_free(md d) { free(d); }
 
 cmd td_query(dnnl_primitive_desc_t pd, dnnl_query_t what) { return dnnl_primitive_desc_query_md(pd, what, 0); }
 
-// td_pack is a parameter in the layout that a primitive asked for. It is shared by all primitives
+// td_kept is a parameter in the layout that a primitive asked for. It is shared by all primitives
 // that want the same layout of the same memory, and made again when the parameter has changed.
 //
 // A copy stays only where it is used KEPT times before the parameters change, as in accumulation and
@@ -63,7 +63,7 @@ cmd td_query(dnnl_primitive_desc_t pd, dnnl_query_t what) { return dnnl_primitiv
 // take the memory of the parameters twice over to save little or nothing.
 enum { KEPT = 3 };
 
-struct td_pack {
+struct td_kept {
 	uintptr_t from; // 0 once that memory was freed
 	uint64_t id;    // new whenever the struct is taken for other memory or another layout
 	size_t from_bytes;
@@ -73,10 +73,10 @@ struct td_pack {
 	size_t bytes;
 	uint64_t generation; // 0 is stale
 	int uses;            // in the present generation
-	td_pack *next;
+	td_kept *next;
 };
 
-static void drop(td_backend *be, td_pack *p) {
+static void drop(td_backend *be, td_kept *p) {
 	if (p->data)
 		be->packed -= p->bytes;
 	td_free(p->data, p->bytes);
@@ -88,7 +88,7 @@ static void count(td_backend *be) {
 	if (be->counted == be->generation)
 		return;
 	be->counted = be->generation;
-	for (td_pack *p = be->packs; p; p = p->next) {
+	for (td_kept *p = be->packs; p; p = p->next) {
 		if (p->uses < KEPT)
 			drop(be, p);
 		p->uses = 0;
@@ -96,7 +96,7 @@ static void count(td_backend *be) {
 }
 
 void td_touched(td_backend *be, uintptr_t at, size_t bytes, int freed) {
-	for (td_pack *p = be->packs; p; p = p->next) {
+	for (td_kept *p = be->packs; p; p = p->next) {
 		if (!p->from || p->from + p->from_bytes <= at || at + bytes <= p->from)
 			continue;
 		p->generation = 0;
@@ -108,15 +108,15 @@ void td_touched(td_backend *be, uintptr_t at, size_t bytes, int freed) {
 	}
 }
 
-static td_pack *find_pack(td_backend *be, uintptr_t from, cmd user, cmd packed, int kind) {
-	td_pack *dead = NULL;
-	for (td_pack *p = be->packs; p; p = p->next) {
+static td_kept *find_pack(td_backend *be, uintptr_t from, cmd user, cmd packed, int kind) {
+	td_kept *dead = NULL;
+	for (td_kept *p = be->packs; p; p = p->next) {
 		if (!p->from)
 			dead = p;
 		else if (p->from == from && p->kind == kind && dnnl_memory_desc_equal(p->user, user) && dnnl_memory_desc_equal(p->packed, packed))
 			return p;
 	}
-	td_pack *p = dead;
+	td_kept *p = dead;
 	if (!p) {
 		p = calloc(1, sizeof *p);
 		if (!p)
@@ -268,18 +268,22 @@ uintptr_t td_operand(td_backend *be, dn *d, int slot, int half, uintptr_t from, 
 
 // pack moves weights into the primitive's layout.
 static void pack(td_backend *be, dn *d, uintptr_t from, void *to) {
-	td_run_reorder(be, &d->reorder, from, (uintptr_t)to);
+	if (d->mover) {
+		d->mover->arg[0] = from;
+		d->mover->arg[1] = (uintptr_t)to;
+		d->mover->run(d->mover);
+	} else
+		td_run_reorder(be, &d->reorder, from, (uintptr_t)to);
 	if (d->kind == TD_ROUNDED)
 		cast(be, TD_ROUNDED, (uintptr_t)to, to, dnnl_memory_desc_get_size(d->packed) / sizeof(float));
 }
 
-// weights gives the address of the weights in the primitive's layout.
-static uintptr_t weights(td_backend *be, dn *d, uintptr_t from, int parameter) {
+uintptr_t td_weights(td_backend *be, dn *d, uintptr_t from, int parameter) {
 	if (d->half_b || !d->has_reorder)
 		from = td_operand(be, d, 1, d->half_b, from, d->nb);
 	if (!d->has_reorder)
 		return from;
-	td_pack *p = NULL;
+	td_kept *p = NULL;
 	if (parameter) {
 		count(be);
 		if (!d->pack || d->pack->id != d->pack_id || d->pack->from != from) {
@@ -303,26 +307,22 @@ static uintptr_t weights(td_backend *be, dn *d, uintptr_t from, int parameter) {
 	return (uintptr_t)p->data;
 }
 
-int td_room(td_backend *be, size_t bytes) { return grow(&be->reorder, &be->reorder_size, bytes); }
+int td_scratch(td_backend *be, size_t bytes) { return grow(&be->scratch, &be->scratch_size, bytes); }
 
-uintptr_t td_transposed(td_backend *be, td_exec *transpose, uintptr_t from) {
-	transpose->arg[0] = from;
-	transpose->arg[1] = (uintptr_t)be->reorder;
-	transpose->run(transpose);
-	return (uintptr_t)be->reorder;
-}
+int td_room(td_backend *be, size_t bytes) { return grow(&be->reorder, &be->reorder_size, bytes); }
 
 void td_dn_free(dn *d) {
 	prim_free(&d->main);
 	prim_free(&d->reorder);
 	td_md_free(d->user);
 	td_md_free(d->packed);
+	td_release(d->mover);
 	memset(d, 0, sizeof *d);
 }
 
 void td_run_dn(td_backend *be, dn *d, uintptr_t a, uintptr_t b, int parameter, uintptr_t c, uintptr_t bias, uintptr_t residual) {
 	prim *p = &d->main;
-	uintptr_t w = weights(be, d, b, parameter);
+	uintptr_t w = td_weights(be, d, b, parameter);
 	td_at(p, 0, td_operand(be, d, 0, d->half_a, a, d->na));
 	td_at(p, 1, w);
 	td_at(p, 2, c);
@@ -369,7 +369,7 @@ const char *td_impl(td_exec *e) {
 
 void td_close(td_backend *be) {
 	while (be->packs) {
-		td_pack *p = be->packs;
+		td_kept *p = be->packs;
 		be->packs = p->next;
 		td_free(p->data, p->bytes);
 		td_md_free(p->user);

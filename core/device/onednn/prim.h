@@ -55,8 +55,9 @@ uintptr_t td_cast(td_backend *be, int slot, int kind, uintptr_t from, long n);
 typedef struct {
 	prim main, reorder;
 	int ready, has_reorder;
+	td_exec *mover; // moves them in reorder's stead
 	md user, packed; // of the weights
-	td_pack *pack;
+	td_kept *pack;
 	uint64_t pack_id;
 	int kind;
 	int half_a, half_b; // argument 0 and the weights are bfloat16 in memory
@@ -78,10 +79,12 @@ void td_run_dn(td_backend *be, dn *d, uintptr_t a, uintptr_t b, int parameter, u
 	uintptr_t residual);
 void td_run_reorder(td_backend *be, prim *pr, uintptr_t from, uintptr_t to);
 void td_dn_free(dn *d);
-// td_room makes room for what td_transposed gives.
+// td_room makes room for a packed copy that does not stay.
 int td_room(td_backend *be, size_t bytes);
-// td_transposed runs a transpose kernel into memory that the next product may take.
-uintptr_t td_transposed(td_backend *be, td_exec *transpose, uintptr_t from);
+// td_scratch makes room for what one run leaves to no other.
+int td_scratch(td_backend *be, size_t bytes);
+// td_weights gives the address of the weights in the layout that they are wanted in.
+uintptr_t td_weights(td_backend *be, dn *d, uintptr_t from, int parameter);
 
 // td_new_dn is an Exec with size zeroed bytes at dn.
 td_exec *td_new_dn(td_backend *be, td_run_fn run, const long *n, size_t size);

@@ -4,6 +4,8 @@
 // The register block of the small product: MR rows by NV vectors of C.
 #if VL == 16
 enum { MR = 6, NV = 4 };
+#elif VL == 8
+enum { MR = 6, NV = 2 };
 #else
 enum { MR = 4, NV = 2 };
 #endif
@@ -12,6 +14,9 @@ enum { MR = 4, NV = 2 };
 // and C are ldb and ldc apart. mr and nv are constants at every call.
 static inline __attribute__((always_inline)) void micro(const int mr, const int nv, long k, const float *restrict a,
 	long ars, long aks, const float *restrict b, long ldb, float *restrict c, long ldc, float alpha, int add) {
+	for (int i = 0; i < mr; i++) // in time for the end
+		for (int j = 0; j < nv * VL; j += 16)
+			__builtin_prefetch(c + i * ldc + j, 1);
 	vec acc[MR][NV];
 #pragma GCC unroll 8
 	for (int i = 0; i < mr; i++)
@@ -50,7 +55,7 @@ static inline __attribute__((always_inline)) void micro(const int mr, const int 
 		MICRO_MORE(nv) \
 		} \
 	}
-#if VL == 16
+#if VL > 4
 #define MICRO_MORE(nv) \
 	case 5: micro(5, nv, k, a, ars, aks, b, ldb, c, ldc, alpha, add); break; \
 	case 6: micro(6, nv, k, a, ars, aks, b, ldb, c, ldc, alpha, add); break;

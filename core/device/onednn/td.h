@@ -14,7 +14,7 @@
 	OP(avg_pool_back) OP(max_pool) OP(max_pool_back) OP(batch_stats) OP(batch_norm) OP(batch_norm_back) \
 	OP(running_stats) OP(gather) OP(gather_back) OP(concat) OP(slice) OP(slice_back) OP(mean_tokens) \
 	OP(mean_tokens_back) OP(transpose) OP(cross_entropy) OP(cross_entropy_back) OP(softplus) \
-	OP(softplus_back) OP(adamw) OP(sgd) OP(lion) OP(epilogue) OP(matmul) OP(to_bf16) OP(from_bf16) \
+	OP(softplus_back) OP(adamw) OP(sgd) OP(lion) OP(epilogue) OP(pack) OP(matmul) OP(to_bf16) OP(from_bf16) \
 	OP(round_bf16)
 
 enum {
@@ -33,7 +33,7 @@ static inline int td_half_arg(const long *n, int i) { return n[TD_HALF] >> i & 1
 
 typedef struct td_exec td_exec;
 typedef struct td_backend td_backend;
-typedef struct td_pack td_pack;
+typedef struct td_kept td_kept;
 
 typedef void (*td_run_fn)(td_exec *);
 
@@ -65,15 +65,17 @@ struct td_backend {
 	dnnl_stream_t stream;
 	const td_run_fn *ops; // the table for this processor
 	const char *isa;
+	int panel; // columns in a panel of that table's pack
+	int wide;  // oneDNN has its products for AVX-512
 	int bf16; // the processor multiplies bfloat16
-	void *scratch; // oneDNN's scratchpad: one Exec runs at a time
+	void *scratch; // oneDNN's scratchpad, and blocks of A: one Exec runs at a time
 	size_t scratch_size;
 	void *reorder; // packed copy of a right-hand side that is no parameter
 	size_t reorder_size;
 	td_half half[2];
 	uint64_t generation; // counts changes of parameters
 	uint64_t counted;    // the generation whose uses of packed copies are being counted
-	td_pack *packs;
+	td_kept *packs;
 	uint64_t pack_ids;
 	int64_t packed; // bytes of packed copies
 };
@@ -103,6 +105,9 @@ void td_run(td_exec *);
 const char *td_impl(td_exec *);
 
 extern const td_run_fn td_ops_base[td_count], td_ops_v3[td_count], td_ops_v4[td_count];
+
+// The rows of the block of A that a product of our own copies at once, and how far they are apart at most.
+enum { TD_HEIGHT = 96, TD_STEP = 528 };
 
 // Scratch in floats that attention needs, for tables of every vector width.
 static inline long td_round(long n) { return (n + 15) & ~15L; }
