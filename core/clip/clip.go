@@ -329,7 +329,7 @@ type BatchRequest struct {
 	// Into, when not nil, is u8 [len(Indices), S, S, 3] to write the pictures to.
 	Into *tensor.Tensor
 	// NoImages says that the pictures are not wanted: they need not be read, and Batch.Images may be
-	// nil. Whether a picture can be read is not found out then, so that nothing is replaced.
+	// nil. Whether a picture can be read is not found out then, so that there are no Faults.
 	NoImages bool
 }
 
@@ -340,8 +340,9 @@ type SampleFault struct {
 	Msg   string
 }
 
-// Batch is B = len(Indices) samples in the order asked for. A sample that cannot be read is replaced
-// by the next readable one and reported in Faults, unless the dataset is configured to fail.
+// Batch is B = len(Indices) samples in the order asked for. A sample that cannot be read is reported in Faults,
+// unless the dataset is configured to fail: what stands in its place, if only its own caption and a black picture, is
+// not used. What keeps all samples from being read for the moment is an error.
 type Batch struct {
 	Images   *tensor.Tensor     // u8 [B, S, S, 3]; the request's Into when that was set; nil after NoImages
 	Captions []string           // one per sample

@@ -3,6 +3,7 @@ package sample
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"tandem/core/clip"
@@ -50,8 +51,15 @@ func (d *dataset) Configure(ctx context.Context, c clip.DatasetConfig) (clip.Dat
 	if err := canceled(ctx); err != nil {
 		return none, err
 	}
+	if err := set.admit(ctx); err != nil {
+		return none, err
+	}
 	if len(set.Samples) == 0 {
-		return none, fault.New(fault.NotFound, "the dataset has no samples (%d records refused)", set.Skipped)
+		err := fault.New(fault.NotFound, "the dataset has no samples (%d records refused)", set.Skipped)
+		if len(set.Remarks) > 0 {
+			err.WithDetail(strings.Join(set.Remarks, "\n"))
+		}
+		return none, err
 	}
 	d.set = newReader(set, c)
 	return set.info(c.Augment), nil

@@ -103,20 +103,26 @@ func TestEvaluationGivesAllCaptionsAndNoAugmentation(t *testing.T) {
 	}
 }
 
-func TestUnreadableSamplesAreReplacedByTheNextAndReported(t *testing.T) {
-	d := configured(t, plain(5, 1, 4, 0), clip.DatasetConfig{Threads: 2})
+func TestUnreadableSamplesAreReportedAndTheirPlaceIsBlack(t *testing.T) {
+	opened := 0
+	set := plain(5, 1, 4, 0)
+	inner := set.Open
+	set.Open = func(i int) (vision.Picture, error) { opened++; return inner(i) }
+	d := configured(t, set, clip.DatasetConfig{Threads: 1})
 	for range 2 { // the second time from memory
 		b := batch(t, d, clip.BatchRequest{Indices: []int{2, 4, 1}})
-		if want := []string{"k2", "k2", "k2"}; !slices.Equal(b.Keys, want) || b.Captions[1] != "number 2" {
+		if want := []string{"k2", "k4", "k1"}; !slices.Equal(b.Keys, want) || b.Captions[1] != "number 4" {
 			t.Errorf("keys %v, captions %v", b.Keys, b.Captions)
 		}
-		if len(b.Faults) != 4 || b.Faults[0] != (clip.SampleFault{Index: 4, Key: "k4", Msg: "broken 4"}) || b.Faults[3].Index != 1 {
+		if want := []clip.SampleFault{{Index: 4, Key: "k4", Msg: "broken 4"}, {Index: 1, Key: "k1", Msg: "broken 1"}}; !slices.Equal(b.Faults, want) {
 			t.Errorf("faults %+v", b.Faults)
 		}
+		if pix := b.Images.U8(); pix[0] != 2 || !bytes.Equal(pix[48:], make([]byte, 96)) {
+			t.Error("what stands in the place of a broken sample is another's")
+		}
 	}
-	all := configured(t, plain(2, 0, 1), clip.DatasetConfig{})
-	if _, err := all.Batch(context.Background(), clip.BatchRequest{Indices: []int{0}}); fault.KindOf(err) != fault.Corrupt {
-		t.Errorf("nothing readable: %v", err)
+	if opened != 3 {
+		t.Errorf("three pictures were opened %d times: what is broken is to be remembered", opened)
 	}
 }
 

@@ -2,9 +2,9 @@ package sample
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
@@ -28,11 +28,15 @@ type reader struct {
 	cache []atomic.Pointer[vision.Picture]
 	used  atomic.Int64
 	bad   sync.Map // index → error, so that a broken file is read once
+	// patience is how long a file is waited for that was there when the set was opened.
+	patience time.Duration
+	waiting  atomic.Int32 // workers that wait for a file
 }
 
 func newReader(s *Set, c clip.DatasetConfig) *reader {
 	r := &reader{Set: s, size: c.ImageSize, seed: c.Seed, crop: crop(c.Augment),
-		tools: make(chan *vision.Resizer, max(1, c.Threads)), cache: make([]atomic.Pointer[vision.Picture], len(s.Samples))}
+		tools: make(chan *vision.Resizer, max(1, c.Threads)), cache: make([]atomic.Pointer[vision.Picture], len(s.Samples)),
+		patience: filePatience}
 	if r.crop != nil {
 		r.flip = c.Augment.HFlip
 	}
@@ -57,13 +61,11 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 	} else if want := (tensor.Shape{n, r.size, r.size, 3}); images.DType != tensor.U8 || !images.Shape.Equal(want) {
 		return nil, fault.New(fault.Invalid, "pictures go into %v %v, want u8 %v", images.DType, images.Shape, want)
 	}
-	from := slices.Clone(q.Indices) // the sample that each position was filled from
-	faults := make([][]clip.SampleFault, n)
+	faults := make([]error, n) // why a position could not be filled
 	if images != nil {
 		pixels := images.U8()
-		err := r.each(ctx, n, func(at int, tool *vision.Resizer) error {
-			var err error
-			from[at], faults[at], err = r.fill(ctx, pixels[at*each:][:each], q.Indices[at], q, tool)
+		err := r.each(ctx, n, func(at int, tool *vision.Resizer) (err error) {
+			faults[at], err = r.fill(ctx, pixels[at*each:][:each], q.Indices[at], q, tool)
 			return err
 		})
 		if err != nil {
@@ -80,7 +82,7 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 	if !q.Train {
 		b.All = make([][]string, n)
 	}
-	for at, i := range from {
+	for at, i := range q.Indices {
 		x := &r.Samples[i]
 		b.Keys[at], b.Groups[at] = x.Key, x.Group
 		if q.Train {
@@ -94,7 +96,9 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 				b.Labels[t.Name][at] = x.Labels[k]
 			}
 		}
-		b.Faults = append(b.Faults, faults[at]...)
+		if faults[at] != nil {
+			b.Faults = append(b.Faults, clip.SampleFault{Index: i, Key: x.Key, Msg: faults[at].Error()})
+		}
 	}
 	return b, nil
 }
@@ -143,26 +147,28 @@ func (r *reader) each(ctx context.Context, n int, do func(at int, tool *vision.R
 	return nil
 }
 
-// fill writes sample i, or the next readable one, to dst and says which it was.
-func (r *reader) fill(ctx context.Context, dst []byte, i int, q clip.BatchRequest, tool *vision.Resizer) (int, []clip.SampleFault, error) {
-	var faults []clip.SampleFault
-	for step := range len(r.Samples) {
-		if err := canceled(ctx); err != nil {
-			return 0, nil, err
-		}
-		at := (i + step) % len(r.Samples)
-		p, err := r.picture(at)
-		if err == nil {
-			r.transform(dst, p, at, q, tool)
-			return at, faults, nil
-		}
-		if r.Fail {
-			return 0, nil, fault.New(fault.KindOf(err), "sample %d (%s): %w", at, r.Samples[at].Key, err).
-				WithHint("mend or remove the file, or set on_error: skip")
-		}
-		faults = append(faults, clip.SampleFault{Index: at, Key: r.Samples[at].Key, Msg: err.Error()})
+// fill writes the picture of sample i to dst. The first error says that it cannot be read, and dst is black; the
+// second ends the batch.
+func (r *reader) fill(ctx context.Context, dst []byte, i int, q clip.BatchRequest, tool *vision.Resizer) (unreadable, err error) {
+	if err := canceled(ctx); err != nil {
+		return nil, err
 	}
-	return 0, nil, fault.New(fault.Corrupt, "none of the %d samples can be read; the first: %s", len(r.Samples), faults[0].Msg)
+	p, err := r.picture(ctx, i)
+	switch {
+	case err == nil:
+		r.transform(dst, p, i, q, tool)
+		return nil, nil
+	case fault.KindOf(err) == fault.Canceled:
+		return nil, err
+	case r.passing(err):
+		return nil, fault.New(fault.Unavailable, "sample %d (%s): %w (tried again for %v)", i, r.Samples[i].Key, err, r.patience).
+			WithHint("the picture was there when the dataset was opened: mend the file system, then go on with run --resume")
+	case r.Fail:
+		return nil, fault.New(fault.KindOf(err), "sample %d (%s): %w", i, r.Samples[i].Key, err).
+			WithHint("mend or remove the file, or set on_error: skip")
+	}
+	clear(dst)
+	return err, nil
 }
 
 func (r *reader) transform(dst []byte, p vision.Picture, i int, q clip.BatchRequest, tool *vision.Resizer) {
@@ -189,16 +195,17 @@ func (r *reader) caption(i, epoch int) string {
 	return all[s.IntN(len(all))]
 }
 
-// picture is the decoded picture of sample i, kept while there is room.
-func (r *reader) picture(i int) (vision.Picture, error) {
+// picture is the decoded picture of sample i, kept while there is room. What is wrong with a file's content is
+// remembered, what kept it from being read is not.
+func (r *reader) picture(ctx context.Context, i int) (vision.Picture, error) {
 	if p := r.cache[i].Load(); p != nil {
 		return *p, nil
 	}
 	if err, ok := r.bad.Load(i); ok {
 		return vision.Picture{}, err.(error)
 	}
-	p, err := r.Open(i)
-	if err != nil {
+	p, err := r.open(ctx, i)
+	if err != nil && fault.KindOf(err) != fault.Canceled && !system(err) {
 		r.bad.Store(i, err)
 	}
 	if err != nil || r.Direct {

@@ -65,6 +65,7 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if set.Pixels, err = sample.DigestFiles(ctx, paths, keys(set.Samples)); err != nil {
 		return nil, err
 	}
+	set.Files = paths
 	decoding := cfg.Vision()
 	set.Open = func(i int) (vision.Picture, error) { return sample.ReadPicture(paths[i], decoding) }
 	set.Note = fmt.Sprintf("%s: %d pictures of %d classes", cfg.Root, len(set.Samples), len(set.Targets[0].Classes))

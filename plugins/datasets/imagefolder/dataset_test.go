@@ -120,10 +120,10 @@ func TestSidecarCaptions(t *testing.T) {
 	}
 }
 
-func TestBrokenPicturesAreReplacedOrRefused(t *testing.T) {
+func TestBrokenPicturesAreReportedOrRefused(t *testing.T) {
 	root := folder(t, "a/1.png", "a/2.png=not a picture", "b/3.png")
 	b, info := all(t, root, nil)
-	if info.Len != 3 || b.Keys[1] != "b/3.png" || b.Labels["label"][1] != 1 || len(b.Faults) != 1 || b.Faults[0].Key != "a/2.png" {
+	if info.Len != 3 || b.Keys[1] != "a/2.png" || b.Labels["label"][1] != 0 || len(b.Faults) != 1 || b.Faults[0].Key != "a/2.png" {
 		t.Errorf("keys %q, labels %v, faults %+v", b.Keys, b.Labels, b.Faults)
 	}
 	d, _, err := configure(root, map[string]any{"on_error": "fail"})
