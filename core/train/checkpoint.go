@@ -37,6 +37,9 @@ type State struct {
 	LastLoss     float64 `json:"last_loss"`
 	SmoothLoss   float64 `json:"smooth_loss"`
 	Alarmed      bool    `json:"alarmed"`
+	Counts
+	// Unevaluated says that the evaluation due after Step was broken off.
+	Unevaluated bool `json:"unevaluated,omitempty"`
 }
 
 // ReadState reads the state of a checkpoint folder.

@@ -36,6 +36,7 @@ type micro struct {
 	id      uint64 // of its pictures, for clip.ForwardRequest
 	epoch   int
 	indices []int
+	lost    []clip.SampleFault // of samples that could not be read, whose places others have
 	// With features of pictures, Images is nil. shown are then the pictures of those samples whose
 	// features were not known, and known is f32 [B, D], in which the rows of these are missing.
 	shown []shown
@@ -87,15 +88,14 @@ func (t *Trainer) fetchMicro(ctx context.Context, epoch int, indices []int, rece
 		}
 	}
 	for _, at := range missing {
-		if !m.replaced(indices[at]) {
+		if !m.unreadable(indices[at]) {
 			recent.add(indices[at])
 		}
 	}
 	return m, nil
 }
 
-// show fetches pictures of some samples of m. Their captions come with them: a sample whose picture
-// cannot be read is replaced whole.
+// show fetches pictures of some samples of m, with their captions.
 func (t *Trainer) show(ctx context.Context, m *micro, at []int) error {
 	if len(at) == 0 {
 		return nil
@@ -118,11 +118,6 @@ func (t *Trainer) show(ctx context.Context, m *micro, at []int) error {
 	}
 	m.shown = append(m.shown, shown{at, b.Images})
 	return nil
-}
-
-// replaced says that a sample could not be read, so that its picture is another's.
-func (m *micro) replaced(index int) bool {
-	return slices.ContainsFunc(m.Faults, func(f clip.SampleFault) bool { return f.Index == index })
 }
 
 // padded repeats the last of a list until its length is a power of two, or limit: a tower makes a
@@ -168,7 +163,7 @@ func (t *Trainer) embedImages(ctx context.Context, m *micro, q clip.ForwardReque
 		}
 		for i, at := range s.at {
 			copy(row(m.known, at), row(out, i))
-			if index := m.indices[at]; !m.replaced(index) {
+			if index := m.indices[at]; !m.unreadable(index) {
 				f.Put(strconv.Itoa(index), row(out, i))
 			}
 		}

@@ -41,7 +41,7 @@ func (t *Trainer) prefetch(ctx context.Context, step int) *prefetcher {
 		for ; step < t.cfg.Steps; step++ {
 			epoch, indices := order.batch(step)
 			seen.next()
-			micros, err := t.fetch(ctx, epoch, slices.Clone(indices), seen)
+			micros, err := t.fetch(ctx, step, epoch, slices.Clone(indices), seen)
 			select {
 			case p.out <- fetched{micros, err}:
 			case <-ctx.Done():
@@ -56,7 +56,7 @@ func (t *Trainer) prefetch(ctx context.Context, step int) *prefetcher {
 	return p
 }
 
-func (t *Trainer) fetch(ctx context.Context, epoch int, indices []int, seen *recent) (microBatches, error) {
+func (t *Trainer) fetch(ctx context.Context, step, epoch int, indices []int, seen *recent) (microBatches, error) {
 	var micros microBatches
 	for part := range slices.Chunk(indices, t.cfg.MicroBatchSize) {
 		b, err := t.fetchMicro(ctx, epoch, part, seen)
@@ -66,11 +66,15 @@ func (t *Trainer) fetch(ctx context.Context, epoch int, indices []int, seen *rec
 		}
 		micros = append(micros, b)
 	}
+	if err := t.fill(ctx, step, micros); err != nil {
+		micros.free()
+		return nil, err
+	}
 	return micros, nil
 }
 
-// next waits for the next step's batch.
-func (p *prefetcher) next(ctx context.Context) (microBatches, error) {
+// next waits for the next step's batch, or for a stop.
+func (p *prefetcher) next(ctx context.Context, stop <-chan struct{}) (microBatches, error) {
 	if f := p.ahead; f != nil {
 		p.ahead = nil
 		return f.micros, f.err
@@ -81,6 +85,8 @@ func (p *prefetcher) next(ctx context.Context) (microBatches, error) {
 			return nil, fault.New(fault.Canceled, "no batch: the run was cancelled")
 		}
 		return f.micros, f.err
+	case <-stop:
+		return nil, errStopped
 	case <-ctx.Done():
 		return nil, fault.New(fault.Canceled, "waiting for a batch: %w", context.Cause(ctx))
 	}

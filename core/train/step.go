@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 )
 
 // step does one optimiser step.
-func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, error) {
+func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan struct{}) (StepReport, error) {
 	r := StepReport{Step: t.state.Step + 1, Steps: t.cfg.Steps, Samples: t.cfg.BatchSize, LR: t.cfg.LR(t.state.Step)}
 	start := time.Now()
 	mark := start
@@ -24,7 +23,7 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 		mark = now
 	}
 
-	micros, err := batches.next(ctx)
+	micros, err := batches.next(ctx, stop)
 	if err != nil {
 		return r, err
 	}
@@ -34,13 +33,12 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher) (StepReport, er
 			return r, err
 		}
 	}
+	if err := t.fill(ctx, t.state.Step, micros); err != nil { // what was found out by recall
+		return r, err
+	}
 	lap(PhaseData)
-	for _, b := range micros {
-		for _, f := range b.Faults {
-			if err := t.rec.Event("warning", "broken_sample", fmt.Sprintf("sample %d (%s) was replaced: %s", f.Index, f.Key, f.Msg), ""); err != nil {
-				return r, err
-			}
-		}
+	if err := t.account(ctx, micros); err != nil {
+		return r, err
 	}
 
 	var loss *clip.LossResult

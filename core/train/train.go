@@ -9,6 +9,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -35,6 +36,8 @@ type Config struct {
 	KeepCheckpoints int    // newest ones kept; 0: all
 	Dir             string // folder of the checkpoints; "" for none at all
 	Prefetch        int    // batches fetched ahead; 0: 2
+	// MaxBadShare is the share of samples that may be unreadable, 0 … 1; beyond it the run ends.
+	MaxBadShare float64
 }
 
 // Parts are the plugins of a run, configured.
@@ -101,6 +104,7 @@ type Result struct {
 	LastLoss      float64
 	CheckpointDir string // the newest checkpoint; "" for none
 	Stopped       bool   // ended by a stop request before Steps
+	Counts        Counts
 }
 
 // Trainer runs a Config once.
@@ -116,6 +120,8 @@ type Trainer struct {
 	dirty     bool // steps were done since the last checkpoint
 	micro     int  // micro-batches in a step
 	remember  [2]Features
+	lengths   lengths
+	uncounted bool // the text encoder does not count tokens
 }
 
 // New checks a config. Every fault in it is a fault.Invalid.
@@ -157,6 +163,11 @@ func (t *Trainer) Run(ctx context.Context, stop <-chan struct{}) (Result, error)
 	batches := t.prefetch(ctx, t.state.Step)
 	defer batches.close(cancel)
 
+	if t.state.Unevaluated { // the evaluation that was due was broken off
+		if stopped, err := t.evaluate(ctx, stop); stopped || err != nil {
+			return t.result(stopped), err
+		}
+	}
 	for t.state.Step < t.cfg.Steps {
 		select {
 		case <-stop:
@@ -164,7 +175,11 @@ func (t *Trainer) Run(ctx context.Context, stop <-chan struct{}) (Result, error)
 			return t.result(true), err
 		default:
 		}
-		report, err := t.step(ctx, batches)
+		report, err := t.step(ctx, batches, stop)
+		if errors.Is(err, errStopped) {
+			err := t.checkpoint(ctx)
+			return t.result(true), err
+		}
 		if err != nil {
 			return t.result(false), withOp(err, fmt.Sprintf("train: step %d", t.state.Step+1))
 		}
@@ -180,32 +195,64 @@ func (t *Trainer) Run(ctx context.Context, stop <-chan struct{}) (Result, error)
 		if t.hooks.Step != nil {
 			t.hooks.Step(report)
 		}
-		if err := t.between(ctx); err != nil {
-			return t.result(false), err
+		if stopped, err := t.between(ctx, stop); stopped || err != nil {
+			return t.result(stopped), err
 		}
 	}
 	return t.result(false), nil
 }
 
+// errStopped says that a stop was asked for while a step waited for its batch: nothing of it was done.
+var errStopped = errors.New("stopped")
+
 // between does what is due after a step: evaluation first, so that a checkpoint of a step implies
-// that the step's evaluation is recorded.
-func (t *Trainer) between(ctx context.Context) error {
+// that the step's evaluation is recorded, or says that it is not.
+func (t *Trainer) between(ctx context.Context, stop <-chan struct{}) (stopped bool, err error) {
 	last := t.state.Step == t.cfg.Steps
 	if t.hooks.Evaluate != nil && (last || t.cfg.EvalEvery > 0 && t.state.Step%t.cfg.EvalEvery == 0) {
-		if err := t.hooks.Evaluate(ctx, t.state.Step); err != nil {
-			return withOp(err, fmt.Sprintf("evaluate: step %d", t.state.Step))
+		if stopped, err := t.evaluate(ctx, stop); stopped || err != nil {
+			return stopped, err
 		}
 	}
 	if last || t.cfg.CheckpointEvery > 0 && t.state.Step%t.cfg.CheckpointEvery == 0 {
-		return t.checkpoint(ctx)
+		return false, t.checkpoint(ctx)
 	}
-	return nil
+	return false, nil
+}
+
+// evaluate measures the model. A stop breaks it off: the checkpoint that is written then says that the
+// evaluation is still due.
+func (t *Trainer) evaluate(ctx context.Context, stop <-chan struct{}) (stopped bool, err error) {
+	if t.hooks.Evaluate == nil {
+		t.state.Unevaluated = false
+		return false, nil
+	}
+	during, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-stop:
+			cancel(errStopped)
+		case <-during.Done():
+		}
+	}()
+	err = t.hooks.Evaluate(during, t.state.Step)
+	switch {
+	case err == nil:
+		t.state.Unevaluated = false // the checkpoint may still say so: it would be evaluated once more, to the same effect
+		return false, nil
+	case errors.Is(context.Cause(during), errStopped) && fault.KindOf(err) == fault.Canceled:
+		t.dirty = t.dirty || !t.state.Unevaluated
+		t.state.Unevaluated = true
+		return true, t.checkpoint(ctx)
+	}
+	return false, withOp(err, fmt.Sprintf("evaluate: step %d", t.state.Step))
 }
 
 func (t *Trainer) result(stopped bool) Result {
 	return Result{
 		Steps: t.state.Step, Samples: t.state.Step * t.cfg.BatchSize, TrainSeconds: t.state.TrainSeconds,
-		LastLoss: t.state.LastLoss, CheckpointDir: t.ckptDir, Stopped: stopped,
+		LastLoss: t.state.LastLoss, CheckpointDir: t.ckptDir, Stopped: stopped, Counts: t.state.Counts,
 	}
 }
 
@@ -241,6 +288,7 @@ func (t *Trainer) record(r StepReport) error {
 	for name, v := range r.Scalars {
 		m = append(m, clip.Metric{Name: "train/" + name, Value: v})
 	}
+	m = append(m, t.state.Counts.figures()...)
 	return t.rec.Metrics(r.Step, m)
 }
 

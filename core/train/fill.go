@@ -1,0 +1,150 @@
+package train
+
+import (
+	"context"
+	"math/rand/v2"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/tensor"
+)
+
+// place is a sample of a step's batch.
+type place struct {
+	*micro
+	at int
+}
+
+// fill puts other samples of the set in the places of those that cannot be read. They are drawn by seed and step
+// among the samples that the batch does not have, so that no pair is in it twice, and they are the same whatever
+// was read before.
+func (t *Trainer) fill(ctx context.Context, step int, micros microBatches) error {
+	var open []place
+	for _, m := range micros {
+		for at, index := range m.indices {
+			if m.unreadable(index) {
+				open = append(open, place{m, at})
+			}
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	draw := t.spares(step, micros)
+	for len(open) > 0 {
+		indices := make([]int, 0, len(open))
+		for len(indices) < len(open) {
+			index, ok := draw()
+			if !ok {
+				break
+			}
+			indices = append(indices, index)
+		}
+		if len(indices) < len(open) && len(indices) == 0 {
+			f := open[0].Faults[0]
+			return fault.New(fault.Corrupt, "a batch of %d samples cannot be filled: too few of the %d can be read; sample %d (%s): %s",
+				t.cfg.BatchSize, t.cfg.Samples, f.Index, f.Key, f.Msg).
+				WithHint("mend the data, or lower train.batch_size")
+		}
+		b, err := t.parts.Data.Batch(ctx, clip.BatchRequest{Indices: indices, Epoch: open[0].epoch, Train: true})
+		if err != nil {
+			return err
+		}
+		bad := faultsOf(b)
+		for i, index := range indices {
+			if _, isBad := bad[index]; !isBad {
+				open[0].take(b, i, index)
+				open = open[1:]
+			}
+		}
+		b.Images.Free()
+	}
+	return nil
+}
+
+// spares draws the samples that a step's batch does not have, in a random order; false when there are no more.
+func (t *Trainer) spares(step int, micros microBatches) func() (int, bool) {
+	const purpose = 0x7370617265 // "spare": keeps this stream apart from others of the same seed
+	rng := rand.New(rand.NewPCG(t.cfg.Seed^purpose, uint64(step)))
+	used := map[int]bool{}
+	for _, m := range micros {
+		for _, index := range m.indices {
+			used[index] = true
+		}
+	}
+	for _, m := range micros { // those that were replaced before in this step
+		for _, f := range m.lost {
+			used[f.Index] = true
+		}
+	}
+	n := t.cfg.Samples
+	return func() (int, bool) {
+		if len(used) >= n {
+			return 0, false
+		}
+		index := rng.IntN(n)
+		for range 64 {
+			if !used[index] {
+				break
+			}
+			index = rng.IntN(n)
+		}
+		for used[index] { // nearly all are: the next that is not
+			index = (index + 1) % n
+		}
+		used[index] = true
+		return index, true
+	}
+}
+
+// unreadable says that a sample of the batch could not be read, so that nothing of its place may be used.
+func (m *micro) unreadable(index int) bool {
+	for _, f := range m.Faults {
+		if f.Index == index {
+			return true
+		}
+	}
+	return false
+}
+
+// take puts sample i of b, which has the index, in a place of the batch.
+func (p place) take(b *clip.Batch, i, index int) {
+	m, at := p.micro, p.at
+	gone := m.indices[at]
+	kept := m.Faults[:0:0]
+	for _, f := range m.Faults {
+		if f.Index == gone {
+			m.lost = append(m.lost, f)
+		} else {
+			kept = append(kept, f)
+		}
+	}
+	m.Faults = kept
+	m.indices[at] = index
+	m.Captions[at], m.Keys[at] = b.Captions[i], b.Keys[i] // what else a batch has is not trained on
+	picture := b.Images.Data[i*len(b.Images.Data)/len(b.Keys):][:len(b.Images.Data)/len(b.Keys)]
+	if m.Images != nil {
+		copy(m.Images.Data[at*len(picture):], picture)
+		return
+	}
+	for _, s := range m.shown {
+		for j, shownAt := range s.at {
+			if shownAt == at {
+				copy(s.images.Data[j*len(picture):], picture)
+				return
+			}
+		}
+	}
+	one := tensor.New(b.Images.DType, append([]int{1}, b.Images.Shape[1:]...)...)
+	copy(one.Data, picture)
+	m.shown = append(m.shown, shown{[]int{at}, one})
+}
+
+// faultsOf are the faults of a batch by index.
+func faultsOf(b *clip.Batch) map[int]clip.SampleFault {
+	out := map[int]clip.SampleFault{}
+	for _, f := range b.Faults {
+		out[f.Index] = f
+	}
+	return out
+}
