@@ -52,6 +52,9 @@ func (a *app) dataPeekCommand() *cobra.Command {
 				return fault.New(fault.Exhausted, "%w", err)
 			}
 		}
+		for _, r := range p.Remarks {
+			say(a.stderr, "warning: %s\n", r)
+		}
 		if a.asJSON {
 			return report.Value(a.stdout, p)
 		}
@@ -63,15 +66,24 @@ func (a *app) dataPeekCommand() *cobra.Command {
 					labels = append(labels, t+"="+l)
 				}
 			}
-			rows = append(rows, []any{s.Index, s.Key, s.Caption, strings.Join(s.Captions, " | "), strings.Join(labels, ", ")})
+			rows = append(rows, []any{s.Index, s.Key, s.Caption, strings.Join(s.Captions, " | "), strings.Join(labels, ", "),
+				orBlank(s.Tokens), s.Unreadable})
 		}
 		if !a.asCSV {
 			say(a.stderr, "%s: %s samples of %d × %d pixels, targets %s\n%s\n\n", p.Plugin, report.Count(float64(p.Len)),
 				p.ImageSize, p.ImageSize, strings.Join(p.Targets, ", "), p.Note)
 		}
-		return report.Rows(a.stdout, a.format(), []string{"index", "key", "caption", "all captions", "labels"}, rows)
+		return report.Rows(a.stdout, a.format(), []string{"index", "key", "caption", "all captions", "labels", "tokens", "unreadable"}, rows)
 	}
 	return c
+}
+
+// orBlank is a number, or nothing where it is unknown.
+func orBlank(n int) any {
+	if n == 0 {
+		return nil
+	}
+	return n
 }
 
 func (a *app) dataGetCommand() *cobra.Command {

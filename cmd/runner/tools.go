@@ -41,7 +41,9 @@ func (a *app) zeroshotCommand() *cobra.Command {
 		}
 		ctx, end := canceled()
 		defer end()
-		found, err := a.lab().Classify(ctx, given[0], given[1:], labels, templates)
+		w := newProgress(a.stderr, false)
+		found, err := a.lab().Classify(ctx, given[0], given[1:], labels, templates, w)
+		w.Close()
 		if err != nil {
 			return err
 		}

@@ -8,21 +8,22 @@ import (
 )
 
 // Cosines are the cosines of pictures, u8 [N, S, S, 3], with classes given by prompts, as in a
-// zero-shot classification: [N][len(classes)].
-func Cosines(ctx context.Context, image, text clip.Encoder, pictures *tensor.Tensor, classes, templates []string) ([][]float32, error) {
+// zero-shot classification: [N][len(classes)]. Texts counts the prompts.
+func Cosines(ctx context.Context, image, text clip.Encoder, pictures *tensor.Tensor, classes, templates []string) ([][]float32, Texts, error) {
 	const batch = 256
-	features, err := classFeatures(ctx, text, classes, templates, batch)
+	count := &counter{encoder: text}
+	features, err := classFeatures(ctx, text, classes, templates, batch, count)
 	if err != nil {
-		return nil, err
+		return nil, Texts{}, err
 	}
 	emb, _, err := image.Forward(ctx, clip.ForwardRequest{Images: pictures, Mode: clip.Eval})
 	if err != nil {
-		return nil, err
+		return nil, Texts{}, err
 	}
 	defer emb.Free()
 	var images matrix
 	images.append(emb)
 	out := make([][]float32, images.rows)
 	similarities(&images, features, func(i int, row []float32) { out[i] = append([]float32(nil), row...) })
-	return out, nil
+	return out, count.Texts, nil
 }

@@ -6,7 +6,6 @@ package eval
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"strings"
 
@@ -32,6 +31,10 @@ type Config struct {
 	MaxSamples int    // the first so many samples only; 0: all
 	ZeroShot   *ZeroShot
 	Retrieval  bool
+	// EqualCaptions makes pictures with an equal caption positives of each other in retrieval.
+	EqualCaptions bool
+	// MaxBadShare is the share of samples that may be unreadable, 0 … 1; with more there is no result.
+	MaxBadShare float64
 }
 
 // Parts are the plugins of an evaluation, configured.
@@ -44,8 +47,27 @@ type Parts struct {
 // Result is what an evaluation found.
 type Result struct {
 	Metrics     []clip.Metric
-	Predictions []clip.Prediction // of the zero-shot classification, in the dataset's order
+	Predictions []clip.Prediction  // of the zero-shot classification, in the dataset's order
+	Samples     clip.Tally         // Bad ones are left out of every figure
+	Unreadable  []clip.SampleFault // the first few of them
+	Texts       Texts
+	// Alike are the classes that have the features of one before, so that no picture is ever theirs.
+	Alike []Twins
 }
+
+// Texts says what became of prompts and captions.
+type Texts struct {
+	N       int // counted; 0: the encoder does not count tokens
+	Cut     int // longer than Context tokens
+	Blank   int // without a token of their own
+	Longest int // in tokens
+	Context int
+	// Equal is how many of the Captions of retrieval are those of another group too.
+	Equal, Captions int
+}
+
+// Twins are two classes by id.
+type Twins struct{ First, Second int }
 
 // Run evaluates. Towers of a training run are left as they were: forwards are in mode Eval. A
 // target that the dataset lacks is fault.Invalid; progress, when not nil, hears of samples done.
@@ -53,18 +75,25 @@ func Run(ctx context.Context, cfg Config, p Parts, progress func(done, total int
 	var res Result
 	var classes *matrix
 	var target clip.Target
+	counter := &counter{encoder: p.Text}
 	if cfg.ZeroShot != nil {
 		var err error
 		if target, err = findTarget(p.Info, cfg.ZeroShot.Target); err != nil {
 			return res, err
 		}
-		if classes, err = classFeatures(ctx, p.Text, target.Classes, cfg.ZeroShot.Templates, cfg.BatchSize); err != nil {
+		if classes, err = classFeatures(ctx, p.Text, target.Classes, cfg.ZeroShot.Templates, cfg.BatchSize, counter); err != nil {
 			return res, err
 		}
+		res.Alike = classes.alike()
 	}
 	s, err := encode(ctx, cfg, p, progress)
 	if err != nil {
 		return res, err
+	}
+	res.Samples, res.Unreadable = s.tally, s.unreadable
+	if s.tally.Bad > 0 {
+		res.add(cfg.Name, []metric.Value{{Name: "n", Value: float64(len(s.keys))}, {Name: "left_out", Value: float64(s.tally.Bad)},
+			{Name: "left_out_share", Value: s.tally.Share()}})
 	}
 	if classes != nil {
 		var values []metric.Value
@@ -72,11 +101,15 @@ func Run(ctx context.Context, cfg Config, p Parts, progress func(done, total int
 		res.add(cfg.Name, values)
 	}
 	if cfg.Retrieval {
-		found, err := s.retrieve(ctx, p.Text, cfg.BatchSize)
+		found, err := s.retrieve(ctx, p.Text, cfg, counter)
 		if err != nil {
 			return res, err
 		}
 		res.add(cfg.Name, found)
+	}
+	res.Texts = counter.Texts
+	if n := res.Texts.Cut; n > 0 {
+		res.add(cfg.Name, []metric.Value{{Name: "captions_cut", Value: float64(n)}, {Name: "captions_cut_share", Value: float64(n) / float64(res.Texts.N)}})
 	}
 	return res, nil
 }
@@ -124,9 +157,15 @@ type samples struct {
 	groups   []int64
 	captions [][]string
 	labels   map[string][]int32
+
+	tally      clip.Tally
+	unreadable []clip.SampleFault // the first few
 }
 
-// encode forwards every picture, the last batch shorter.
+// mostTold bounds the unreadable samples that a result names.
+const mostTold = 3
+
+// encode forwards every picture, the last batch shorter. What cannot be read is left out.
 func encode(ctx context.Context, cfg Config, p Parts, progress func(done, total int)) (*samples, error) {
 	n := p.Info.Len
 	if cfg.MaxSamples > 0 {
@@ -140,23 +179,71 @@ func encode(ctx context.Context, cfg Config, p Parts, progress func(done, total 
 			return nil, err
 		}
 		if b == nil {
+			if len(s.keys) == 0 && len(s.unreadable) > 0 {
+				f := s.unreadable[0]
+				return nil, fault.New(fault.Corrupt, "none of the %d samples can be read; sample %d (%s): %s", n, f.Index, f.Key, f.Msg)
+			}
 			return s, nil
+		}
+		keep := s.readable(b, s.tally.Asked)
+		if f := s.unreadable; s.tally.Exceeds(cfg.MaxBadShare, n, false) && s.tally.Bad < n {
+			b.Images.Free()
+			return nil, fault.New(fault.Corrupt, "%s cannot be read, and max_bad_share is %g; sample %d (%s): %s",
+				clip.Of(s.tally.Bad, s.tally.Asked, "samples"), cfg.MaxBadShare, f[0].Index, f[0].Key, f[0].Msg).
+				WithPath("max_bad_share").WithHint("mend the data, or allow more with the evaluation's max_bad_share: %.2g", min(1, 1.2*s.tally.Share()))
+		}
+		if len(keep) == 0 {
+			b.Images.Free()
+			continue
 		}
 		emb, _, err := p.Image.Forward(ctx, clip.ForwardRequest{Images: b.Images, Mode: clip.Eval})
 		b.Images.Free()
 		if err != nil {
 			return nil, err
 		}
-		s.images.append(emb)
+		s.add(b, emb, keep)
 		emb.Free()
-		s.keys = append(s.keys, b.Keys...)
-		s.groups = append(s.groups, b.Groups...)
-		s.captions = append(s.captions, b.All...)
-		for name, labels := range b.Labels {
-			s.labels[name] = append(s.labels[name], labels...)
-		}
 		if progress != nil {
-			progress(len(s.keys), n)
+			progress(s.tally.Asked, n)
+		}
+	}
+}
+
+// readable are the places of a batch, which begins with the sample first, whose samples could be read; the others
+// are counted.
+func (s *samples) readable(b *clip.Batch, first int) []int {
+	bad := map[int]clip.SampleFault{}
+	for _, f := range b.Faults {
+		bad[f.Index] = f
+	}
+	keep := make([]int, 0, len(b.Keys))
+	for at := range b.Keys {
+		s.tally.Asked++
+		f, isBad := bad[first+at]
+		if !isBad {
+			keep = append(keep, at)
+			continue
+		}
+		s.tally.Bad++
+		if len(s.unreadable) < mostTold {
+			s.unreadable = append(s.unreadable, f)
+		}
+	}
+	return keep
+}
+
+// add takes the samples at places of a batch with their embeddings.
+func (s *samples) add(b *clip.Batch, emb *tensor.Tensor, places []int) {
+	d, rows := emb.Shape[1], emb.F32()
+	s.images.cols = d
+	s.images.rows += len(places)
+	for _, at := range places {
+		s.images.data = append(s.images.data, rows[at*d:(at+1)*d]...)
+		s.keys = append(s.keys, b.Keys[at])
+		s.groups = append(s.groups, b.Groups[at])
+		s.captions = append(s.captions, b.All[at])
+		for name, labels := range b.Labels {
+			s.labels[name] = append(s.labels[name], labels[at])
 		}
 	}
 }
@@ -197,14 +284,14 @@ func fetchAhead(ctx context.Context, data clip.Dataset, n, size int) func() (*cl
 
 // classFeatures are the unit text features of classes, [len(classes), D]: every template filled with
 // the class name, forwarded, averaged over the templates and normalised again.
-func classFeatures(ctx context.Context, text clip.Encoder, classes, templates []string, batchSize int) (*matrix, error) {
+func classFeatures(ctx context.Context, text clip.Encoder, classes, templates []string, batchSize int, count *counter) (*matrix, error) {
 	prompts := make([]string, 0, len(classes)*len(templates))
 	for _, c := range classes {
 		for _, t := range templates {
 			prompts = append(prompts, strings.ReplaceAll(t, "{}", c))
 		}
 	}
-	all, err := encodeTexts(ctx, text, prompts, batchSize)
+	all, err := encodeTexts(ctx, text, prompts, batchSize, count)
 	if err != nil {
 		return nil, err
 	}
@@ -232,10 +319,13 @@ func normalize(v []float32) {
 	}
 }
 
-func encodeTexts(ctx context.Context, text clip.Encoder, texts []string, batchSize int) (*matrix, error) {
+func encodeTexts(ctx context.Context, text clip.Encoder, texts []string, batchSize int, count *counter) (*matrix, error) {
 	m := &matrix{}
 	for at := 0; at < len(texts); at += batchSize {
 		part := texts[at:min(at+batchSize, len(texts))]
+		if err := count.add(ctx, part); err != nil {
+			return nil, err
+		}
 		emb, _, err := text.Forward(ctx, clip.ForwardRequest{Texts: part, Mode: clip.Eval})
 		if err != nil {
 			return nil, err
@@ -278,46 +368,4 @@ func (s *samples) classify(classes *matrix, labels []int32) ([]clip.Prediction, 
 		}
 	})
 	return out, acc.Metrics()
-}
-
-// retrieve ranks every distinct caption of every group against the pictures, both ways.
-func (s *samples) retrieve(ctx context.Context, text clip.Encoder, batchSize int) ([]metric.Value, error) {
-	type pair struct {
-		group   int64
-		caption string
-	}
-	seen := map[pair]bool{}
-	var captions []string
-	var groups []int64
-	for i, all := range s.captions {
-		for _, c := range all {
-			if k := (pair{s.groups[i], c}); !seen[k] {
-				seen[k] = true
-				captions, groups = append(captions, c), append(groups, s.groups[i])
-			}
-		}
-	}
-	if len(captions) == 0 {
-		return nil, fault.New(fault.Invalid, "retrieval needs captions, and the dataset gave none")
-	}
-	texts, err := encodeTexts(ctx, text, captions, batchSize)
-	if err != nil {
-		return nil, err
-	}
-	var out []metric.Value
-	for _, direction := range []struct {
-		name       string
-		from, to   *matrix
-		mine, them []int64
-	}{
-		{"image_to_text", &s.images, texts, s.groups, groups},
-		{"text_to_image", texts, &s.images, groups, s.groups},
-	} {
-		acc := metric.NewRetrieval(direction.them)
-		similarities(direction.from, direction.to, func(i int, row []float32) { acc.Add(row, direction.mine[i]) })
-		for _, v := range acc.Metrics() {
-			out = append(out, metric.Value{Name: fmt.Sprintf("%s_%s", direction.name, v.Name), Value: v.Value})
-		}
-	}
-	return out, nil
 }

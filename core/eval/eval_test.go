@@ -71,6 +71,7 @@ type paints struct {
 	clip.Dataset
 	colour, said []string
 	groups       []int64
+	broken       []int // are white, and reported
 }
 
 var classNames = []string{"red", "green", "blue", "yellow", "white"}
@@ -83,6 +84,10 @@ func (p *paints) Batch(_ context.Context, r clip.BatchRequest) (*clip.Batch, err
 	b := &clip.Batch{Images: tensor.New(tensor.U8, len(r.Indices), 1, 1, 3), Labels: map[string][]int32{}}
 	for i, index := range r.Indices {
 		c := colours[p.colour[index]]
+		if slices.Contains(p.broken, index) {
+			c = colours["white"]
+			b.Faults = append(b.Faults, clip.SampleFault{Index: index, Key: fmt.Sprint(index), Msg: "broken"})
+		}
 		copy(b.Images.U8()[3*i:], c[:])
 		b.Keys = append(b.Keys, fmt.Sprint(index))
 		b.Groups = append(b.Groups, p.groups[index])
@@ -95,6 +100,7 @@ func (p *paints) Batch(_ context.Context, r clip.BatchRequest) (*clip.Batch, err
 func evaluate(t *testing.T, cfg eval.Config, p *paints) (eval.Result, map[string]float64, *tower) {
 	t.Helper()
 	image := &tower{}
+	cfg.MaxBadShare = 1
 	res, err := eval.Run(t.Context(), cfg, eval.Parts{Data: p, Info: p.info(), Image: image, Text: &tower{}}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -168,5 +174,92 @@ func TestAnUnknownTargetIsInvalidAndNamesTheTargets(t *testing.T) {
 	_, err := eval.Run(t.Context(), cfg, eval.Parts{Data: p, Info: p.info(), Image: &tower{}, Text: &tower{}}, nil)
 	if fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.Format(err), "label") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What cannot be read is in no figure, and how many are left is said.
+func TestUnreadableSamplesAreLeftOut(t *testing.T) {
+	p := &paints{
+		colour: []string{"red", "green", "blue", "red", "yellow"},
+		said:   []string{"red", "green", "red", "red", "yellow"},
+		groups: []int64{0, 1, 2, 3, 4}, broken: []int{1, 4},
+	}
+	cfg := eval.Config{Name: "paint", BatchSize: 2, Retrieval: true, ZeroShot: &eval.ZeroShot{Target: "label", Templates: []string{"{}"}}}
+	res, got, image := evaluate(t, cfg, p)
+	if want := 2.0 / 3; math.Abs(got["eval/paint/top1"]-want) > 1e-9 {
+		t.Errorf("top1 %v, want %v", got["eval/paint/top1"], want)
+	}
+	for name, want := range map[string]float64{"n": 3, "left_out": 2, "left_out_share": 0.4} {
+		if got["eval/paint/"+name] != want {
+			t.Errorf("%s is %g, want %g", name, got["eval/paint/"+name], want)
+		}
+	}
+	var keys []string
+	for _, x := range res.Predictions {
+		keys = append(keys, x.Key)
+	}
+	if !slices.Equal(keys, []string{"0", "2", "3"}) || res.Samples != (clip.Tally{Asked: 5, Bad: 2}) || len(res.Unreadable) != 2 {
+		t.Errorf("predictions of %v, %+v, %+v", keys, res.Samples, res.Unreadable)
+	}
+	if !slices.Equal(image.batches, []int{2, 2}) { // the last batch has nothing left
+		t.Errorf("batches %v", image.batches)
+	}
+	alone, only, _ := evaluate(t, cfg, &paints{colour: []string{"red", "blue", "red"}, said: []string{"red", "red", "red"}, groups: []int64{0, 2, 3}})
+	for _, m := range alone.Metrics {
+		if got[m.Name] != only[m.Name] {
+			t.Errorf("%s is %v, of the readable samples alone %v", m.Name, got[m.Name], only[m.Name])
+		}
+	}
+}
+
+func TestAnEvaluationOfTooLittleFails(t *testing.T) {
+	p := &paints{colour: []string{"red", "green", "blue"}, said: []string{"red", "green", "red"}, groups: []int64{0, 1, 2}, broken: []int{1, 2}}
+	try := func(limit float64) error {
+		_, err := eval.Run(t.Context(), eval.Config{Name: "paint", BatchSize: 2, MaxBadShare: limit, Retrieval: true},
+			eval.Parts{Data: p, Info: p.info(), Image: &tower{}, Text: &tower{}}, nil)
+		return err
+	}
+	if err := try(0.5); fault.KindOf(err) != fault.Corrupt || !strings.Contains(fault.Format(err), "2 of 3 samples (66.7 %)") || !strings.Contains(fault.Format(err), "max_bad_share") {
+		t.Errorf("two of three: %v", err)
+	}
+	if err := try(0.7); err != nil {
+		t.Errorf("two of three, allowed: %v", err)
+	}
+	p.broken = []int{0, 1, 2}
+	if err := try(1); fault.KindOf(err) != fault.Corrupt || !strings.Contains(err.Error(), "none of the 3") {
+		t.Errorf("nothing left: %v", err)
+	}
+}
+
+// Two pictures whose captions are equal are each other's positives where that is asked for; how many captions are is
+// said in any case.
+func TestEqualCaptionsCountAsPositivesWhereAsked(t *testing.T) {
+	p := &paints{colour: []string{"red", "yellow", "blue"}, said: []string{"red", "red", "blue"}, groups: []int64{0, 1, 2}}
+	cfg := eval.Config{Name: "paint", BatchSize: 8, Retrieval: true}
+	res, apart, _ := evaluate(t, cfg, p)
+	if res.Texts.Equal != 2 || res.Texts.Captions != 3 {
+		t.Errorf("equal captions: %+v", res.Texts)
+	}
+	cfg.EqualCaptions = true
+	res, together, _ := evaluate(t, cfg, p)
+	if res.Texts.Equal != 2 || res.Texts.Captions != 3 {
+		t.Errorf("equal captions, counted as one: %+v", res.Texts)
+	}
+	if a, b := apart["eval/paint/image_to_text_R@1"], together["eval/paint/image_to_text_R@1"]; a != 1.0/3 || b != 1 {
+		t.Errorf("image to text R@1 %v, with equal captions %v", a, b)
+	}
+	if a, b := apart["eval/paint/text_to_image_R@1"], together["eval/paint/text_to_image_R@1"]; a != 2.0/3 || b != 1 {
+		t.Errorf("text to image R@1 %v, with equal captions %v", a, b)
+	}
+}
+
+// Classes whose prompts have the same features cannot be told apart, whatever they are called.
+func TestClassesThatLookAlikeAreNamed(t *testing.T) {
+	p := &paints{colour: []string{"red"}, said: []string{"red"}, groups: []int64{0}}
+	info := clip.DatasetInfo{Len: 1, Targets: []clip.Target{{Name: "label", Classes: []string{"red", "green", "red  red", "green"}}}}
+	res, err := eval.Run(t.Context(), eval.Config{Name: "paint", BatchSize: 4, ZeroShot: &eval.ZeroShot{Target: "label", Templates: []string{"{}"}}},
+		eval.Parts{Data: p, Info: info, Image: &tower{}, Text: &tower{}}, nil)
+	if err != nil || !slices.Equal(res.Alike, []eval.Twins{{0, 2}, {1, 3}}) {
+		t.Errorf("alike %v (%v)", res.Alike, err)
 	}
 }

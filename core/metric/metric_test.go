@@ -95,7 +95,7 @@ func TestTop5IsAbsentUnderFiveClasses(t *testing.T) {
 }
 
 func TestRetrievalCountsAnyPositive(t *testing.T) {
-	r := NewRetrieval([]int64{7, 7, 8, 9, 10})
+	r := NewRetrieval(Alone([]int64{7, 7, 8, 9, 10}))
 	r.Add([]float32{.1, .9, .5, .4, .3}, 7)           // the second positive is first: rank 1
 	r.Add([]float32{.9, .8, .5, .6, .1}, 8)           // three of other groups ahead: rank 4
 	r.Add([]float32{.5, .1, .1, .5, .1}, 9)           // a tie counts against: rank 2
@@ -115,12 +115,24 @@ func TestRetrievalCountsAnyPositive(t *testing.T) {
 }
 
 func TestRetrievalOfACollapsedModelFindsNothing(t *testing.T) {
-	r := NewRetrieval([]int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11})
+	r := NewRetrieval(Alone([]int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}))
 	for g := range int64(12) {
 		r.Add(make([]float32, 12), g)
 	}
 	want := []Value{{"R@1", 0}, {"R@5", 0}, {"R@10", 0}, {"mean_rank", 12}, {"median_rank", 12}}
 	if diff := cmp.Diff(want, r.Metrics()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A candidate of several groups is a positive of a query of any of them.
+func TestSharedCandidatesArePositivesOfAllTheirGroups(t *testing.T) {
+	r := NewRetrieval([][]int64{{1, 2}, {3}, {4}})
+	r.Add([]float32{3, 2, 1}, 2)
+	r.Add([]float32{3, 2, 1}, 3)
+	r.Add([]float32{3, 2, 1}, 4, 1)
+	r.Add([]float32{3, 2, 1}, 9)
+	if want := []int{1, 2, 1}; !slices.Equal(r.Ranks(), want) || r.Skipped() != 1 {
+		t.Errorf("ranks %v, %d skipped, want %v and 1", r.Ranks(), r.Skipped(), want)
 	}
 }

@@ -6,49 +6,66 @@ import (
 )
 
 // Retrieval accumulates how well queries find their positives among candidates, in one direction,
-// one query at a time. A candidate is a positive of a query when both are of one group; a query may
+// one query at a time. A candidate is a positive of a query when they have a group in common; a query may
 // have several.
 //
 // The rank of a query is that of its best positive, from 1: one more than the candidates of other
 // groups that score at least as high. Ties thus count against the model, so that one that maps
 // everything to one point finds nothing.
 type Retrieval struct {
-	groups  []int64
+	groups  [][]int64
 	present map[int64]bool
 	ranks   []int
 	skipped int
 }
 
+// Alone are groups of which every candidate has one.
+func Alone(groups []int64) [][]int64 {
+	out := make([][]int64, len(groups))
+	for i := range groups {
+		out[i] = groups[i : i+1 : i+1]
+	}
+	return out
+}
+
 // NewRetrieval starts over candidates with the groups given; they are not copied.
-func NewRetrieval(groups []int64) *Retrieval {
+func NewRetrieval(groups [][]int64) *Retrieval {
 	r := &Retrieval{groups: groups, present: make(map[int64]bool, len(groups))}
-	for _, g := range groups {
-		r.present[g] = true
+	for _, all := range groups {
+		for _, g := range all {
+			r.present[g] = true
+		}
 	}
 	return r
 }
 
-// Add takes the scores of one query, one per candidate, and its group. A query without a positive is
+// Add takes the scores of one query, one per candidate, and its groups. A query without a positive is
 // counted by Skipped and otherwise left out. It panics when there are not as many scores as
 // candidates.
-func (r *Retrieval) Add(scores []float32, group int64) {
+func (r *Retrieval) Add(scores []float32, groups ...int64) {
 	if len(scores) != len(r.groups) {
 		panic(fmt.Sprintf("metric: %d scores for %d candidates", len(scores), len(r.groups)))
 	}
-	if !r.present[group] {
+	if !slices.ContainsFunc(groups, func(g int64) bool { return r.present[g] }) {
 		r.skipped++
 		return
+	}
+	positive := func(i int) bool {
+		if len(groups) == 1 && len(r.groups[i]) == 1 {
+			return groups[0] == r.groups[i][0]
+		}
+		return slices.ContainsFunc(r.groups[i], func(g int64) bool { return slices.Contains(groups, g) })
 	}
 	var best float32
 	found := false
 	for i, s := range scores {
-		if r.groups[i] == group && s == s && (!found || s > best) {
+		if s == s && (!found || s > best) && positive(i) {
 			best, found = s, true
 		}
 	}
 	rank := 1
 	for i, s := range scores {
-		if r.groups[i] != group && (!found || s >= best) {
+		if (!found || s >= best) && !positive(i) {
 			rank++
 		}
 	}

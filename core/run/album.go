@@ -72,6 +72,9 @@ func openEvaluation(ctx context.Context, session *host.Session, s *spec.Spec, at
 		return evaluated{}, nil, err
 	}
 	info, err := d.Configure(ctx, clip.DatasetConfig{With: e.With, ImageSize: side, Seed: s.Seed, Threads: limits[roleEval+e.Name], CacheDir: cacheDir()})
+	if err == nil {
+		info, err = named(info, e.ZeroShot, evalSection(at))
+	}
 	return evaluated{d, info}, p, place(s, err, evalSection(at))
 }
 

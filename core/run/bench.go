@@ -139,6 +139,10 @@ func (r rehearsal) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer m.Close()
+	tell := &teller{rec, r.watch}
+	if err := m.announce(tell); err != nil {
+		return err
+	}
 	m.begin.Steps, m.begin.ID = r.steps, ""
 	if err := r.ready(m, db); err != nil {
 		return err
@@ -150,7 +154,8 @@ func (r rehearsal) run(ctx context.Context) (err error) {
 		Steps: r.steps, BatchSize: c.BatchSize, MicroBatchSize: c.MicroBatchSize, Samples: m.begin.Data.Len, Seed: s.Seed,
 		Shuffle: s.Data.Train.Shuffle, LR: func(int) float64 { return c.LR * 1e-3 }, MaxGradNorm: c.MaxGradNorm,
 		Parallel: c.ParallelTowers, LogEvery: c.LogEvery, Prefetch: s.Data.Prefetch,
-	}, m.Parts, rec, train.Hooks{Step: func(report train.StepReport) {
+		MaxBadShare: s.Data.MaxBadShare,
+	}, m.Parts, tell, train.Hooks{Step: func(report train.StepReport) {
 		if err := r.step(report); err != nil {
 			cancel(err)
 		}

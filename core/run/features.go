@@ -56,7 +56,6 @@ func featureDir() (string, error) {
 // features from being kept is told, and no error. close writes what is new.
 func (m *model) remember(ctx context.Context, t *train.Trainer, rec clip.Recorder, w Watcher) (close func(), err error) {
 	tell := func(level, message string) {
-		w.Event(level, message)
 		if e := rec.Event(level, "feature_cache", message, ""); e != nil && err == nil {
 			err = e
 		}

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"fmt"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -93,8 +92,4 @@ func deviceText(s *spec.Spec, image clip.EncoderInfo) string {
 		return s.Device
 	}
 	return image.Backend
-}
-
-func skipped(d clip.DatasetInfo) string {
-	return fmt.Sprintf("the dataset refused %d records; %d samples are left", d.Skipped, d.Len)
 }

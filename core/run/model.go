@@ -28,6 +28,7 @@ type model struct {
 	bench  *workbench // not nil: the session is its, and outlives the model
 	// remarks are what was found while the parameters were initialised.
 	remarks []string
+	told    map[string]string // what was last said of each evaluation, by kind
 }
 
 // Close ends the plugins. On a workbench it leaves the datasets for the next model.
@@ -207,7 +208,10 @@ func (m *model) configure(ctx context.Context, at func(role string) host.StartOp
 		if i == 0 {
 			m.Data, m.begin.Data = x.data, x.info
 		} else {
-			m.evals[i-1].Data, m.evals[i-1].Info = x.data, x.info
+			m.evals[i-1].Data = x.data
+			if m.evals[i-1].Info, err = named(x.info, s.Eval[i-1].ZeroShot, x.section); err != nil {
+				return err
+			}
 		}
 	}
 

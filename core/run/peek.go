@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -23,6 +24,9 @@ type Sample struct {
 	Captions []string          `json:"captions"` // all there are
 	Labels   map[string]string `json:"labels"`
 	Group    int64             `json:"group"`
+	Tokens   int               `json:"tokens,omitempty"` // of Caption whole; 0: unknown
+	// Unreadable says why there is no picture; its place on the sheet is black.
+	Unreadable string `json:"unreadable,omitempty"`
 }
 
 // Peeked is a look at a dataset.
@@ -35,12 +39,20 @@ type Peeked struct {
 	ImageSize int      `json:"image_size"`
 	Targets   []string `json:"targets"`
 	Samples   []Sample `json:"shown"`
+	// Remarks are what is not as it should be, a sentence each.
+	Remarks []string `json:"remarks"`
+	// Captions are those that were counted, the first of the set; Cut of them have more than Context tokens.
+	Captions int `json:"captions"`
+	Cut      int `json:"captions_cut"`
+	Longest  int `json:"captions_longest"`
+	Context  int `json:"context_length"`
 
 	pictures *tensor.Tensor // u8 [n, S, S, 3]
 }
 
-// Peek shows n training samples of a spec, spread over the set, augmented as in the first epoch. No
-// encoder is started: the size of the pictures is image.with.image_size, or 224.
+// Peek shows n training samples of a spec, spread over the set, augmented as in the first epoch. The
+// size of the pictures is image.with.image_size, or 224; the text encoder is asked how long captions are, without
+// being configured.
 func (l Lab) Peek(ctx context.Context, s *spec.Spec, n int) (*Peeked, error) {
 	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog})
 	if err != nil {
@@ -89,7 +101,94 @@ func (l Lab) Peek(ctx context.Context, s *spec.Spec, n int) (*Peeked, error) {
 		}
 		out.Samples = append(out.Samples, sample)
 	}
+	for _, f := range append(drawn.Faults, plain.Faults...) {
+		for i := range out.Samples {
+			if out.Samples[i].Index == f.Index {
+				out.Samples[i].Unreadable = f.Msg
+			}
+		}
+	}
+	if info.Skipped > 0 {
+		out.Remarks = append(out.Remarks, clip.Of(info.Skipped, info.Skipped+info.Len, "records are refused"))
+	}
+	out.Remarks = append(out.Remarks, info.Remarks...)
+	broken := 0
+	for _, x := range out.Samples {
+		if x.Unreadable != "" {
+			broken++
+		}
+	}
+	if broken > 0 {
+		out.Remarks = append(out.Remarks, clip.Of(broken, len(out.Samples), "samples shown cannot be read"))
+	}
+	err = out.measure(ctx, session, s, d)
+	if fault.KindOf(err) == fault.Canceled {
+		return nil, err
+	}
+	if err != nil {
+		out.Remarks = append(out.Remarks, "the captions' tokens are not counted: "+err.Error())
+	}
 	return out, nil
+}
+
+// mostMeasured bounds the captions whose tokens a peek counts.
+const mostMeasured = 20_000
+
+// measure asks the text encoder how long the captions are, without configuring it.
+func (p *Peeked) measure(ctx context.Context, session *host.Session, s *spec.Spec, d clip.Dataset) error {
+	limits := threads(s)
+	e, process, err := session.StartEncoder(ctx, s.Text.Encoder, host.StartOptions{Label: roleText, Threads: limits[roleText]})
+	if err != nil {
+		return err
+	}
+	counter, ok := e.(clip.TokenCounter)
+	if !ok {
+		return nil
+	}
+	c := encoderConfig(s, roleText, limits)
+	if hasCapability(process.Descriptor, clip.CapVocabulary) {
+		if c.Captions, err = d.Captions(ctx, 0); err != nil {
+			return err
+		}
+	}
+	texts := make([]string, 0, len(p.Samples))
+	for _, x := range p.Samples {
+		texts = append(texts, x.Caption)
+	}
+	all, err := d.Captions(ctx, mostMeasured)
+	if err != nil {
+		return err
+	}
+	tokens, limit, err := counter.CountTokens(ctx, &c, append(texts, all...))
+	if fault.KindOf(err) == fault.Unavailable {
+		return nil // it does not say
+	}
+	if err != nil {
+		return err
+	}
+	blank := 0
+	p.Context, p.Captions = limit, len(all)
+	for i, n := range tokens {
+		if i < len(p.Samples) {
+			p.Samples[i].Tokens = n
+			continue
+		}
+		p.Longest = max(p.Longest, n)
+		if limit > 0 && n > limit {
+			p.Cut++
+		}
+		if n <= 2 {
+			blank++
+		}
+	}
+	if p.Cut > 0 {
+		p.Remarks = append(p.Remarks, fmt.Sprintf("%s are longer than the context of %d tokens and are cut; the longest has %d",
+			clip.Of(p.Cut, p.Captions, "captions"), limit, p.Longest))
+	}
+	if blank > 0 {
+		p.Remarks = append(p.Remarks, clip.Of(blank, p.Captions, "captions")+" say nothing to the text encoder: no token is left of them")
+	}
+	return nil
 }
 
 // imageSize is image.with.image_size where the encoder has such a setting.

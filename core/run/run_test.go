@@ -108,7 +108,7 @@ func TestNothingIsRecordedWithoutPlugins(t *testing.T) {
 func TestASpecKnowsItsMetrics(t *testing.T) {
 	c := metric.NewClassification(5)
 	c.Add([]float32{1, 2, 3, 4, 5}, 4)
-	r := metric.NewRetrieval(make([]int64, 20)) // R@10 needs ten candidates
+	r := metric.NewRetrieval(metric.Alone(make([]int64, 20))) // R@10 needs ten candidates
 	r.Add(make([]float32, 20), 0)
 	var computed []string
 	for _, v := range c.Metrics() {

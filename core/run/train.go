@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"tandem/core/clip"
 	"tandem/core/eval"
 	"tandem/core/fault"
 	"tandem/core/optim"
@@ -77,9 +76,13 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from []sto
 		return none, err
 	}
 	defer m.Close()
+	tell := &teller{rec, w}
+	if err := m.announce(tell); err != nil {
+		return none, err
+	}
 	kept := &keeper{rec: rec, known: from}
 	defer kept.sweep()
-	t, err := m.trainer(s, rec, filepath.Join(dir, "checkpoints"), kept, w)
+	t, err := m.trainer(s, tell, filepath.Join(dir, "checkpoints"), kept, w)
 	if err != nil {
 		return none, err
 	}
@@ -99,18 +102,21 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from []sto
 	}
 	w.Began(m.begin)
 	for _, r := range m.remarks {
-		w.Event("warning", r)
-		if err := rec.Event("warning", "weights", r, ""); err != nil {
+		if err := tell.Event("warning", "weights", r, ""); err != nil {
 			return none, err
 		}
 	}
-	closeFeatures, err := m.remember(ctx, t, rec, w)
+	closeFeatures, err := m.remember(ctx, t, tell, w)
 	defer closeFeatures()
 	if err != nil {
 		return none, err
 	}
 	close(training)
-	return t.Run(ctx, stop)
+	result, err := t.Run(ctx, stop)
+	if settled := m.settle(tell, result.Counts); err == nil {
+		err = settled
+	}
+	return result, err
 }
 
 // record stores what the plugins said when they were configured.
@@ -121,17 +127,12 @@ func (m *model) record(rec *store.Run) error {
 	if err := rec.SetDataset(m.begin.Data.Digest); err != nil {
 		return err
 	}
-	if m.begin.Data.Skipped > 0 {
-		if err := rec.Event("warning", "skipped_samples", skipped(m.begin.Data), ""); err != nil {
-			return err
-		}
-	}
 	return rec.SetDevice(deviceText(m.spec, m.begin.Image), map[string]string{
 		"image": m.begin.Image.Backend, "text": m.begin.Text.Backend, "loss": m.begin.Loss.Backend})
 }
 
 // trainer is the step loop of the model, recording to rec.
-func (m *model) trainer(s *spec.Spec, rec *store.Run, dir string, kept *keeper, w Watcher) (*train.Trainer, error) {
+func (m *model) trainer(s *spec.Spec, rec *teller, dir string, kept *keeper, w Watcher) (*train.Trainer, error) {
 	t, per := s.Train, max(1, m.begin.StepsPerEpoch)
 	schedule := optim.Schedule{Kind: t.Schedule, Base: t.LR, MinLR: t.MinLR, WarmupSteps: t.WarmupSteps,
 		CooldownSteps: t.CooldownSteps, TotalSteps: m.begin.Steps}
@@ -145,7 +146,7 @@ func (m *model) trainer(s *spec.Spec, rec *store.Run, dir string, kept *keeper, 
 		Steps: m.begin.Steps, BatchSize: t.BatchSize, MicroBatchSize: t.MicroBatchSize, Samples: m.begin.Data.Len,
 		Seed: s.Seed, Shuffle: s.Data.Train.Shuffle, LR: schedule.At, MaxGradNorm: t.MaxGradNorm, Parallel: t.ParallelTowers,
 		LogEvery: t.LogEvery, EvalEvery: t.EvalEvery.In(per), CheckpointEvery: t.CheckpointEvery.In(per),
-		KeepCheckpoints: t.KeepCheckpoints, Dir: dir, Prefetch: s.Data.Prefetch,
+		KeepCheckpoints: t.KeepCheckpoints, Dir: dir, Prefetch: s.Data.Prefetch, MaxBadShare: s.Data.MaxBadShare,
 	}, m.Parts, rec, train.Hooks{
 		Step:     w.Step,
 		Evaluate: func(ctx context.Context, step int) error { return m.evaluate(ctx, step, rec, w) },
@@ -158,10 +159,11 @@ func (m *model) trainer(s *spec.Spec, rec *store.Run, dir string, kept *keeper, 
 }
 
 // evaluate measures the model by every evaluation of the spec and records what it finds.
-func (m *model) evaluate(ctx context.Context, step int, rec clip.Recorder, w Watcher) error {
+func (m *model) evaluate(ctx context.Context, step int, rec *teller, w Watcher) error {
 	for i, e := range m.spec.Eval {
 		w.Doing("evaluating " + e.Name)
-		cfg := eval.Config{Name: e.Name, BatchSize: e.BatchSize, MaxSamples: e.MaxSamples, Retrieval: e.Retrieval}
+		cfg := eval.Config{Name: e.Name, BatchSize: e.BatchSize, MaxSamples: e.MaxSamples, Retrieval: e.Retrieval,
+			EqualCaptions: e.EqualCaptions, MaxBadShare: e.MaxBadShare}
 		if e.ZeroShot != nil {
 			cfg.ZeroShot = &eval.ZeroShot{Target: e.ZeroShot.Classes, Templates: e.ZeroShot.Templates}
 		}
@@ -170,7 +172,13 @@ func (m *model) evaluate(ctx context.Context, step int, rec clip.Recorder, w Wat
 		})
 		w.Doing("")
 		if err != nil {
+			if f, ok := err.(*fault.Error); ok && f.Path == "max_bad_share" {
+				f.Path = evalSection(i) + "." + f.Path
+			}
 			return place(m.spec, err, evalSection(i))
+		}
+		if err := m.judged(rec, i, result); err != nil {
+			return err
 		}
 		if err := rec.Metrics(step, result.Metrics); err != nil {
 			return err

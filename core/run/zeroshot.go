@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -33,9 +34,9 @@ type Classified struct {
 
 // Classify guesses which of the labels each picture file shows, with the newest checkpoint of the run
 // that ref names. Each template has one {} for the label; without any, those of the spec's first
-// zero-shot evaluation are used. A file that is no picture is fault.Invalid,
+// zero-shot evaluation are used. w is told of labels that are the same and of prompts that are cut. A file that is no picture is fault.Invalid,
 // one that is not there fault.NotFound.
-func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates []string) ([]Classified, error) {
+func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates []string, w Watcher) ([]Classified, error) {
 	pictures := make([]vision.Picture, len(files))
 	for i, file := range files {
 		data, err := os.ReadFile(file)
@@ -64,9 +65,18 @@ func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates 
 		n := 3 * side * side
 		r.Evaluate(batch.Data[i*n:(i+1)*n], p, side)
 	}
-	cosines, err := eval.Cosines(ctx, m.Image, m.Text, batch, labels, templates)
+	cosines, texts, err := eval.Cosines(ctx, m.Image, m.Text, batch, labels, templates)
 	if err != nil {
 		return nil, err
+	}
+	if same := sameNames(labels); same != "" {
+		w.Event("warning", "labels: "+same)
+	}
+	if texts.Cut > 0 {
+		w.Event("warning", fmt.Sprintf("%s are longer than the context of %d tokens and are cut", clip.Of(texts.Cut, texts.N, "prompts"), texts.Context))
+	}
+	if texts.Blank > 0 {
+		w.Event("warning", clip.Of(texts.Blank, texts.N, "prompts")+" say nothing to the text encoder: no token is left of them")
 	}
 	out := make([]Classified, len(files))
 	for i, row := range cosines {

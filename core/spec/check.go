@@ -139,6 +139,8 @@ func (c *checker) value(k Key, value any, p path) any {
 			return bad{}
 		}
 		return v.canonical()
+	case typeLines:
+		return c.lines(k, value, p)
 	case typeDevice:
 		return c.device(value, p)
 	case typeMemory:

@@ -12,6 +12,7 @@ const (
 	typeInterval clip.FieldType = "steps or epochs"
 	typeFreeze   clip.FieldType = "none, all or a map"
 	typeDevice   clip.FieldType = "device"
+	typeLines    clip.FieldType = "list of texts or {file: PATH}"
 	typeMemory   clip.FieldType = "bytes or share"
 	typeAny      clip.FieldType = "anything"
 )
@@ -79,6 +80,7 @@ var Keys = []Key{
 			plugin("dataset", clip.KindDataset, "", "dataset plugin"), with,
 			key("augment", typeAugment, "none", "`none`, `random_resized_crop`, or `{random_resized_crop: {scale: [.9, 1], ratio: [.75, 1.3333], hflip: 0}}`"),
 			key("shuffle", clip.TypeBool, true, "a seeded permutation per epoch; false keeps the file's order")),
+		key("max_bad_share", clip.TypeFloat, 0.05, "share of the training samples that cannot be read, and of refused records, beyond which the run ends; up to it other samples take their place, counted and said").min(0).max(1),
 		key("workers", clip.TypeInt, int64(0), "threads that decode pictures; 0 chooses").min(0).max(1024),
 		key("prefetch", clip.TypeInt, int64(2), "batches prepared ahead of the step").min(0).max(64)),
 	{Field: clip.Field{Name: "eval", Type: typeSections, Help: "what is measured during and after training"}, Sub: []Key{
@@ -86,8 +88,11 @@ var Keys = []Key{
 		key("name", clip.TypeString, nil, "names the metrics eval/NAME/…; the dataset's name when left out"),
 		section("zero_shot", "classification by prompts; left out: none",
 			key("classes", clip.TypeString, nil, "the dataset's labelling to predict (its target)").required(),
-			key("templates", clip.TypeList, []any{"a photo of a {}."}, "prompts with one `{}` each; their text features are averaged per class").of(clip.TypeString)),
+			key("class_names", typeLines, nil, "texts for the classes instead of the dataset's own, in the order of their ids: a list, or `{file: names.txt}` with one a line"),
+			key("templates", typeLines, []any{"a photo of a {}."}, "prompts with one `{}` each; their text features are averaged per class; a list, or `{file: prompts.txt}` with one a line")),
 		key("retrieval", clip.TypeBool, false, "recall at 1, 5 and 10 from image to text and from text to image"),
+		key("equal_captions", clip.TypeBool, false, "in retrieval, pictures with an equal caption are positives of each other"),
+		key("max_bad_share", clip.TypeFloat, 0.5, "share of samples that cannot be read and of refused records beyond which the evaluation fails; up to it they are left out, counted and said").min(0).max(1),
 		key("batch_size", clip.TypeInt, int64(0), "samples per forward pass; 0: the training batch").min(0).max(1 << 20),
 		key("max_samples", clip.TypeInt, int64(0), "only the first N samples; 0: all").min(0).max(maxInt),
 	}},

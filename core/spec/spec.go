@@ -58,6 +58,8 @@ type Data struct {
 	Train    TrainData `json:"train"`
 	Workers  int       `json:"workers"` // 0: the runner chooses
 	Prefetch int       `json:"prefetch"`
+	// MaxBadShare is the share of samples that may be unreadable, or records refused, 0 … 1.
+	MaxBadShare float64 `json:"max_bad_share"`
 }
 
 // TrainData is the training dataset.
@@ -77,12 +79,17 @@ type Eval struct {
 	Retrieval  bool            `json:"retrieval"`
 	BatchSize  int             `json:"batch_size"`  // filled in
 	MaxSamples int             `json:"max_samples"` // 0: all
+	// EqualCaptions makes pictures with an equal caption positives of each other in retrieval.
+	EqualCaptions bool    `json:"equal_captions"`
+	MaxBadShare   float64 `json:"max_bad_share"` // as in Data
 }
 
 // ZeroShot is classification by prompts.
 type ZeroShot struct {
-	Classes   string   `json:"classes"`   // a target of the dataset
-	Templates []string `json:"templates"` // each with one {}
+	Classes string `json:"classes"` // a target of the dataset
+	// ClassNames are texts for its classes in the order of their ids; nil: the dataset's.
+	ClassNames []string `json:"class_names"`
+	Templates  []string `json:"templates"` // each with one {}
 }
 
 // Train is the recipe.
