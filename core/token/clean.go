@@ -2,10 +2,6 @@ package token
 
 import (
 	"strings"
-	"unicode"
-
-	"golang.org/x/text/cases"
-	"golang.org/x/text/language"
 
 	"tandem/core/token/ftfy"
 )
@@ -17,7 +13,7 @@ func Clean(text string) string {
 		return strings.ToLower(collapse(text))
 	}
 	text = ftfy.Unescape(ftfy.Unescape(ftfy.FixText(text)))
-	return cases.Lower(language.Und).String(collapse(text))
+	return lower(collapse(text))
 }
 
 // plain says that a text is ASCII with nothing to repair: most are.
@@ -34,6 +30,3 @@ func plain(text string) bool {
 func collapse(text string) string {
 	return strings.Join(strings.FieldsFunc(text, isSpace), " ")
 }
-
-// isSpace adds the separators 1C–1F, which Python counts as white space, to Unicode's.
-func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }

@@ -2,7 +2,6 @@ package token
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -21,7 +20,7 @@ var contractions = []string{"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}
 //
 //	<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+
 //
-// A hand-written scanner, as RE2 has no need of backtracking here and a regular expression would take
+// under IGNORECASE; a character that none of them matches is left out. A hand-written scanner, as RE2 has no need of backtracking here and a regular expression would take
 // most of the time of training a vocabulary.
 func split(text string, word func(string)) {
 	for len(text) > 0 {
@@ -29,11 +28,11 @@ func split(text string, word func(string)) {
 		if n == 0 {
 			r, size := utf8.DecodeRuneInString(text)
 			switch {
-			case unicode.IsLetter(r):
-				n = span(text, unicode.IsLetter)
-			case unicode.IsNumber(r):
+			case isLetter(r):
+				n = span(text, isLetter)
+			case isNumber(r):
 				n = size
-			case unicode.IsSpace(r):
+			case isSpace(r), isNone(r):
 				text = text[size:]
 				continue
 			default:
@@ -65,10 +64,6 @@ func special(text string) int {
 		}
 	}
 	return 0
-}
-
-func isOther(r rune) bool {
-	return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsSpace(r)
 }
 
 // span is the length in bytes of the longest prefix of runes that match.

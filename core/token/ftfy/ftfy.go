@@ -102,7 +102,7 @@ func fixCharacters(text string) string {
 			b.WriteRune(r)
 		}
 	})
-	return norm.NFC.String(text)
+	return compose(text)
 }
 
 // straighten writes a curly quotation mark as its straight one, any other character as it is.

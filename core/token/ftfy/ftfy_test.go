@@ -58,6 +58,20 @@ func TestRepairsWorthNaming(t *testing.T) {
 	}
 }
 
+func TestManyMarksOnOneLetterAreComposedAsInPython(t *testing.T) {
+	marks := strings.Repeat("\u0344", 40)
+	for text, want := range map[string]string{
+		"e" + strings.Repeat("\u0316", 40) + "\u0301": "\u00e9" + strings.Repeat("\u0316", 40),
+		"q" + marks: "q" + strings.Repeat("\u0308\u0301", 40),
+		"e\u0323" + strings.Repeat("\u0f73", 20) + "\u0302": "\u1ec7" + strings.Repeat("\u0f71", 20) + strings.Repeat("\u0f72", 20),
+		"\u1100\u1161\u11a8" + marks + "a\u030a":            "\uac01" + strings.Repeat("\u0308\u0301", 40) + "\u00e5",
+	} {
+		if got := FixText(text); got != want {
+			t.Errorf("%+q\n got %+q\nwant %+q", text, got, want)
+		}
+	}
+}
+
 func TestUnescapeReadsNoReferenceTwice(t *testing.T) {
 	for text, want := range map[string]string{
 		"&#38;lt;": "&lt;", "&amp;lt;": "&lt;", "&copyright": "©right", "&#x;&#;": "&#x;&#;", "&#150;&#0;&#7;": "–\uFFFD", "&nGt;": "≫⃒",

@@ -71,4 +71,5 @@ def main():
     print(len(TEXTS), "texts,", small.vocab_size, "and", full.vocab_size, "ids")
 
 
-main()
+if __name__ == "__main__":
+    main()
