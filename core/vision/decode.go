@@ -2,36 +2,47 @@ package vision
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"image"
-	"image/gif"
-	"image/jpeg"
-	"image/png"
 	"io"
-
-	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
-	"golang.org/x/image/webp"
 
 	"tandem/core/fault"
 )
 
+// format is a kind of file that is recognised by its first bytes: one that is read, or one that is
+// refused with what to do instead.
 type format struct {
-	name   string
-	magic  []string // '?' matches any byte
-	config func(io.Reader) (image.Config, error)
-	decode func(io.Reader) (image.Image, error)
+	name    string
+	magic   []string // '?' matches any byte
+	decode  func([]byte, Options) (Picture, error)
+	refused string // how to make it readable
 }
 
+const toPNG = "convert it to PNG or JPEG first, for instance with ImageMagick: convert FILE FILE.png"
+
 var formats = []format{
-	{"png", []string{"\x89PNG\r\n\x1a\n"}, png.DecodeConfig, png.Decode},
-	{"jpeg", []string{"\xff\xd8"}, jpeg.DecodeConfig, jpeg.Decode},
-	{"gif", []string{"GIF8?a"}, gif.DecodeConfig, gif.Decode},
-	{"bmp", []string{"BM????\x00\x00\x00\x00"}, bmp.DecodeConfig, bmp.Decode},
-	{"tiff", []string{"II\x2A\x00", "MM\x00\x2A"}, tiff.DecodeConfig, tiff.Decode},
-	{"webp", []string{"RIFF????WEBPVP8"}, webp.DecodeConfig, webp.Decode},
+	{name: "png", magic: []string{"\x89PNG\r\n\x1a\n"}, decode: decodePNG},
+	{name: "jpeg", magic: []string{"\xff\xd8"}, decode: decodeJPEG},
+	{name: "webp", magic: []string{"RIFF????WEBPVP8"}, decode: decodeWebP},
+	{name: "gif", magic: []string{"GIF8?a"}, decode: decodeGIF},
+	{name: "bmp", magic: []string{"BM????????????\x28\x00\x00\x00", "BM????????????\x0c\x00\x00\x00", "BM????????????\x6c\x00\x00\x00",
+		"BM????????????\x7c\x00\x00\x00", "BM????????????\x34\x00\x00\x00", "BM????????????\x38\x00\x00\x00", "BM????????????\x40\x00\x00\x00",
+		"BM????\x00\x00\x00\x00"}, decode: decodeBMP},
+	{name: "tiff", magic: []string{"II\x2A\x00", "MM\x00\x2A", "II\x2B\x00", "MM\x00\x2B"}, decode: decodeTIFF},
+	{name: "pnm", magic: []string{"P1", "P2", "P3", "P4", "P5", "P6"}, decode: decodePNM},
+	{name: "AVIF", magic: []string{"????ftypavif", "????ftypavis"}, refused: toPNG},
+	{name: "HEIC", magic: []string{"????ftyphei", "????ftyphev", "????ftypmif1", "????ftypmsf1"}, refused: toPNG},
+	{name: "JPEG XL", magic: []string{"\xff\x0a", "\x00\x00\x00\x0cJXL \r\n\x87\n"}, refused: toPNG},
+	{name: "JPEG 2000", magic: []string{"\x00\x00\x00\x0cjP  \r\n\x87\n", "\xff\x4f\xff\x51"}, refused: toPNG},
+	{name: "PAM", magic: []string{"P7\n"}, refused: toPNG},
+	{name: "PFM", magic: []string{"PF\n", "Pf\n"}, refused: toPNG},
+	{name: "PSD", magic: []string{"8BPS"}, refused: toPNG},
+	{name: "ICO", magic: []string{"\x00\x00\x01\x00"}, refused: toPNG},
+	{name: "SVG", magic: []string{"<svg"}, refused: toPNG},
+	{name: "PDF", magic: []string{"%PDF"}, refused: toPNG},
+	{name: "DDS", magic: []string{"DDS "}, refused: toPNG},
+	{name: "OpenEXR", magic: []string{"\x76\x2f\x31\x01"}, refused: toPNG},
+	{name: "QOI", magic: []string{"qoif"}, refused: toPNG},
 }
 
 func sniff(data []byte) *format {
@@ -56,8 +67,7 @@ func sniff(data []byte) *format {
 // the header is checked before memory is taken for the pixels.
 //
 // A broken or truncated file, or one of no known format, is fault.Corrupt; too many pixels are
-// fault.Exhausted; a WebP that cannot be decoded rightly is fault.Unavailable. The file name is the
-// caller's to add.
+// fault.Exhausted; a kind that is not read is fault.Unavailable. The file name is the caller's to add.
 func Decode(data []byte, o Options) (p Picture, err error) {
 	if len(data) == 0 {
 		return p, fault.New(fault.Corrupt, "empty file")
@@ -65,42 +75,26 @@ func Decode(data []byte, o Options) (p Picture, err error) {
 	f := sniff(data)
 	if f == nil {
 		return p, fault.New(fault.Corrupt, "not a picture of a known format (starts with %q)", data[:min(8, len(data))]).
-			WithHint("PNG, JPEG, GIF, BMP, TIFF and lossless WebP can be read")
+			WithHint("PNG, JPEG, WebP, GIF, BMP, TIFF and PNM can be read")
 	}
-	switch {
-	case f.name == "jpeg" && turbo.decode != nil:
-		return decodeTurbo(data, o)
-	case f.name == "webp":
-		if err := checkWebP(data); err != nil {
-			return p, err
-		}
+	if f.decode == nil {
+		return p, fault.New(fault.Unavailable, "%s is not read", f.name).WithHint("%s", f.refused)
 	}
-	// The decoders outside the standard library have panicked on crafted files before; a bad file must
-	// cost one sample and not the process.
+	// Decoders have panicked on crafted files before; a bad file must cost one sample and not the process.
 	defer func() {
 		if r := recover(); r != nil {
 			p, err = Picture{}, fault.New(fault.Corrupt, "%s: decoder failed: %v", f.name, r)
 		}
 	}()
-	c, err := f.config(bytes.NewReader(data))
-	if err != nil {
-		return p, corrupt(f.name, err)
+	if p, err = f.decode(data, o); err != nil {
+		return Picture{}, err
 	}
-	if err := o.check(c.Width, c.Height); err != nil {
-		return p, err
-	}
-	img, err := f.decode(bytes.NewReader(data))
-	if err != nil {
-		return p, corrupt(f.name, err)
-	}
-	canvas := img.Bounds()
-	if f.name == "gif" { // a frame may cover a part of its canvas only
-		canvas = image.Rect(0, 0, c.Width, c.Height)
-	}
-	if err := o.check(canvas.Dx(), canvas.Dy()); err != nil {
-		return p, err
-	}
-	return flatten(img, canvas, o.background()), nil
+	return p, nil
+}
+
+// unread refuses a kind of a format whose pixels would not be Pillow's.
+func unread(format, what string, args ...any) error {
+	return fault.New(fault.Unavailable, format+": "+what+" is not read", args...).WithHint(toPNG)
 }
 
 func corrupt(format string, err error) error {
@@ -116,30 +110,4 @@ func prefixed(format string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w", format, err)
-}
-
-// checkWebP refuses what x/image/webp would decode wrongly, by walking the RIFF chunks.
-func checkWebP(data []byte) error {
-	for at := 12; at+8 <= len(data); {
-		id, size := string(data[at:at+4]), int64(binary.LittleEndian.Uint32(data[at+4:]))
-		switch id {
-		case "VP8 ":
-			return unreadableWebP("lossy")
-		case "ANIM", "ANMF":
-			return unreadableWebP("animated")
-		case "VP8L":
-			return nil
-		}
-		next := int64(at) + 8 + size + size&1
-		if next > int64(len(data)) {
-			break
-		}
-		at = int(next)
-	}
-	return fault.New(fault.Corrupt, "webp: no image chunk")
-}
-
-func unreadableWebP(sort string) error {
-	return fault.New(fault.Unavailable, "webp: %s WebP is not supported", sort).
-		WithHint("convert it to PNG first, for instance with dwebp; lossless WebP can be read")
 }

@@ -1,5 +1,10 @@
 package vision
 
+import (
+	"bytes"
+	"image/jpeg"
+)
+
 // turbo is set by the file that the build tag libjpeg adds.
 var turbo struct {
 	size    func(data []byte) (w, h int, err error)
@@ -14,6 +19,25 @@ func JPEGDecoder() string {
 		return "Go image/jpeg"
 	}
 	return turbo.version
+}
+
+// decodeJPEG reads a JPEG file with libjpeg-turbo where it is built in, else with Go's decoder.
+func decodeJPEG(data []byte, o Options) (Picture, error) {
+	if turbo.decode != nil {
+		return decodeTurbo(data, o)
+	}
+	c, err := jpeg.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return Picture{}, corrupt("jpeg", err)
+	}
+	if err := o.check(c.Width, c.Height); err != nil {
+		return Picture{}, err
+	}
+	img, err := jpeg.Decode(bytes.NewReader(data))
+	if err != nil {
+		return Picture{}, corrupt("jpeg", err)
+	}
+	return flatten(img), nil
 }
 
 func decodeTurbo(data []byte, o Options) (Picture, error) {

@@ -5,18 +5,19 @@
 //
 // # Decoding rules
 //
-//   - PNG, JPEG, GIF (first frame on its canvas), BMP, TIFF and lossless WebP. The format is found in
-//     the bytes, never in the file name.
-//   - Lossy and animated WebP is refused: golang.org/x/image/webp decodes it with visible errors.
-//   - JPEG is decoded by libjpeg-turbo where this was built with the tag libjpeg, which gives Pillow's
-//     pixels bit for bit, else by the standard library, which differs by a few levels (mostly because
-//     it repeats chroma samples where libjpeg interpolates them). Either way, missing or damaged data
-//     is an error; Pillow refuses only the former.
-//   - Alpha is composited over a background, white by default, like Pillow's paste with a mask.
-//   - Sixteen-bit samples keep their upper byte. (Pillow does so for colour, but clips 16-bit grey to
-//     255, which turns most of such pictures white.)
+//   - PNG, JPEG, WebP, GIF, BMP, TIFF and PNM; of several frames or pages the first. The format is found
+//     in the bytes, never in the file name. The pixels are those of Pillow 13's convert("RGB") bit for
+//     bit, or the file is refused with the kind that is not read (docs/datasets.md has the table).
+//   - Alpha is composited over a background, white by default, like Pillow's paste with a mask;
+//     Options.DropAlpha ignores it, like convert("RGB").
+//   - JPEG is decoded by libjpeg-turbo where this was built with the tag libjpeg, else by the standard
+//     library, which differs by a few levels (mostly because it repeats chroma samples where libjpeg
+//     interpolates them). Either way, missing or damaged data is an error; Pillow refuses only the former.
+//   - Sixteen-bit colour keeps its upper byte, as in Pillow. Grey of more than 8 bits is read where no
+//     value is over 255, else refused: Pillow makes all of them white.
 //   - CMYK becomes RGB as in Pillow, without a colour profile. No profile is ever applied.
-//   - EXIF orientation is ignored, as in the reference CLIP implementations.
+//   - EXIF orientation is ignored, as in the reference CLIP implementations. A TIFF's own orientation is
+//     applied, as Pillow does.
 package vision
 
 import (
@@ -25,8 +26,9 @@ import (
 	"tandem/core/fault"
 )
 
-// MaxPixels is the default limit on a picture's size, Pillow's: 1 GiB / 4 / 1.5.
-const MaxPixels = 178_956_970
+// MaxPixels is the default limit on a picture's size, 64 Mi: 192 MiB of pixels. (Pillow warns at 89 and
+// refuses at 179 million.)
+const MaxPixels = 1 << 26
 
 // RGB is a colour.
 type RGB [3]uint8
@@ -75,6 +77,7 @@ func (p Picture) Image() *image.NRGBA {
 type Options struct {
 	Background *RGB // under transparent pixels; nil is White
 	MaxPixels  int  // limit on width × height; 0 is MaxPixels
+	DropAlpha  bool // colours of transparent pixels as they are, as by convert("RGB"); no background
 }
 
 func (o Options) background() RGB {
@@ -94,7 +97,16 @@ func (o Options) check(w, h int) error {
 	}
 	if int64(w)*int64(h) > int64(limit) {
 		return fault.New(fault.Exhausted, "picture is %d × %d = %d pixels, the limit is %d", w, h, int64(w)*int64(h), limit).
-			WithHint("scale the picture down; a small file with a huge size in its header may be a decompression bomb")
+			WithHint("scale the picture down, or raise max_pixels; a small file with a huge size in its header may be a decompression bomb")
 	}
 	return nil
+}
+
+// blend writes a colour with alpha to dst[:3].
+func (o *Options) blend(dst []byte, r, g, b, alpha byte) {
+	if alpha != 255 && !o.DropAlpha {
+		bg := o.background()
+		r, g, b = over(r, alpha, bg[0]), over(g, alpha, bg[1]), over(b, alpha, bg[2])
+	}
+	dst[0], dst[1], dst[2] = r, g, b
 }

@@ -12,11 +12,14 @@ type Options struct {
 	TestFraction float64 `with:"test_fraction" min:"0" max:"1" help:"share of samples in the test split"`
 	SplitSeed    uint64  `with:"split_seed" help:"chooses the test split, whatever the run's seed"`
 	Background   [3]int  `with:"background" min:"0" max:"255" help:"RGB under transparent pixels"`
+	Alpha        string  `with:"alpha" enum:"background,drop" help:"composite transparent pixels over the background, or take their colours as they are, as Pillow's convert(\"RGB\") does"`
+	MaxPixels    int     `with:"max_pixels" min:"1" max:"2147483647" help:"pictures of more pixels are refused; decoding takes 3 to 9 bytes a pixel"`
 	OnError      string  `with:"on_error" enum:"skip,fail" help:"replace or leave out what cannot be read, or stop"`
 }
 
 // DefaultOptions are everything on white, faults skipped.
-var DefaultOptions = Options{Split: "all", Background: [3]int{255, 255, 255}, OnError: "skip"}
+var DefaultOptions = Options{Split: "all", Background: [3]int{255, 255, 255}, Alpha: "background",
+	MaxPixels: vision.MaxPixels, OnError: "skip"}
 
 // Check finds a split without a fraction.
 func (o Options) Check() error {
@@ -39,7 +42,8 @@ func (o Options) Has(key string) bool {
 
 // Vision are the decoding options.
 func (o Options) Vision() vision.Options {
-	return vision.Options{Background: &vision.RGB{uint8(o.Background[0]), uint8(o.Background[1]), uint8(o.Background[2])}}
+	return vision.Options{Background: &vision.RGB{uint8(o.Background[0]), uint8(o.Background[1]), uint8(o.Background[2])},
+		DropAlpha: o.Alpha == "drop", MaxPixels: o.MaxPixels}
 }
 
 // Fail says whether an unreadable record or picture is an error.

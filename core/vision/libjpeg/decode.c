@@ -17,6 +17,7 @@
 // A progressive file may have any number of scans over the whole picture: a small file would take
 // minutes. Encoders write a dozen.
 enum { MAX_SCANS = 500, ROWS = 16 };
+#define MAX_SCANNED ((uint64_t)1 << 30) // pixels, over all scans
 
 // One call's decoder. It is on the heap since what setjmp's function holds on its stack is lost.
 typedef struct {
@@ -32,7 +33,13 @@ static void give_up(j_common_ptr c) {
   char text[JMSG_LENGTH_MAX];
   c->err->format_message(c, text);
   snprintf(d->text, TD_JPEG_TEXT, "%s", text);
-  longjmp(d->out, c->err->msg_code == JWRN_JPEG_EOF ? TD_JPEG_TRUNCATED : TD_JPEG_CORRUPT);
+  switch (c->err->msg_code) {
+  case JWRN_JPEG_EOF: longjmp(d->out, TD_JPEG_TRUNCATED);
+  case JERR_BAD_PRECISION:
+  case JERR_SOF_UNSUPPORTED:
+  case JERR_ARITH_NOTIMPL: longjmp(d->out, TD_JPEG_UNREAD);
+  }
+  longjmp(d->out, TD_JPEG_CORRUPT);
 }
 
 // libjpeg only warns when data is missing and paints grey; such pictures are refused. Warnings that
@@ -56,6 +63,11 @@ static void count_scans(j_common_ptr c) {
   decoder *d = c->client_data;
   if (d->c.input_scan_number > MAX_SCANS) {
     snprintf(d->text, TD_JPEG_TEXT, "more than %d scans", MAX_SCANS);
+    longjmp(d->out, TD_JPEG_CORRUPT);
+  }
+  if ((uint64_t)d->c.input_scan_number * d->c.image_width * d->c.image_height > MAX_SCANNED) {
+    snprintf(d->text, TD_JPEG_TEXT, "%d scans and more over %u x %u pixels; %u million pixels are the limit over all scans",
+             d->c.input_scan_number, d->c.image_width, d->c.image_height, (unsigned)(MAX_SCANNED >> 20));
     longjmp(d->out, TD_JPEG_CORRUPT);
   }
 }
@@ -89,7 +101,7 @@ static void read_pixels(decoder *d, uint8_t *rgb, int w, int h) {
   int cmyk = c->num_components == 4;
   if (!cmyk && c->num_components != 3 && c->num_components != 1) {
     snprintf(d->text, TD_JPEG_TEXT, "%d components", c->num_components);
-    longjmp(d->out, TD_JPEG_CORRUPT);
+    longjmp(d->out, TD_JPEG_UNREAD);
   }
   c->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
   jpeg_start_decompress(c);

@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TD_JPEG_OK, TD_JPEG_CORRUPT, TD_JPEG_TRUNCATED, TD_JPEG_MEMORY };
+enum { TD_JPEG_OK, TD_JPEG_CORRUPT, TD_JPEG_TRUNCATED, TD_JPEG_MEMORY, TD_JPEG_UNREAD };
 enum { TD_JPEG_TEXT = 256 }; // size of text, which tells what is wrong
 
 // Width and height by the header.

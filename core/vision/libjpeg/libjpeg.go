@@ -58,6 +58,9 @@ func problem(rc C.int, text string) error {
 	switch rc {
 	case C.TD_JPEG_MEMORY:
 		return fault.New(fault.Exhausted, "jpeg: no memory for the decoder")
+	case C.TD_JPEG_UNREAD:
+		return fault.New(fault.Unavailable, "jpeg: this kind is not read: %s", text).
+			WithHint("convert it to an ordinary JPEG of 8 bits first, for instance with ImageMagick: convert FILE -depth 8 FILE.png")
 	case C.TD_JPEG_TRUNCATED:
 		return fault.New(fault.Corrupt, "jpeg: truncated: %s", text)
 	}
