@@ -5,9 +5,9 @@
 
 Each entry has the file, the digest of Pillow's convert("RGB") and of its paste over white with the alpha as a
 mask, and whether core/vision reads the kind ("read") or refuses it. TIFFs that Pillow cannot write are made
-byte by byte.
+byte by byte, and arithmetic JPEGs by jpegtran (Debian: libjpeg-turbo-progs).
 """
-import base64, hashlib, io, json, struct, sys, zlib
+import base64, hashlib, io, json, struct, subprocess, sys, zlib
 import PIL
 from PIL import Image
 
@@ -340,6 +340,22 @@ save("webp animated lossless", picture("RGB"), format="webp", save_all=True, app
 a = Image.new("RGBA", (40, 30))
 a.paste(smooth(11, 9).convert("RGBA"), (13, 8))
 save("webp animated with a small frame", a, format="webp", save_all=True, append_images=[smooth(40, 30).convert("RGBA")], quality=80, minimize_size=True)
+
+# JPEG
+
+for mode in ("L", "RGB", "CMYK"):
+    for sub in ("4:4:4", "4:2:2", "4:2:0") if mode == "RGB" else ("4:4:4",):
+        for progressive in (False, True):
+            smooth(37, 29).convert(mode).save(b := io.BytesIO(), "jpeg", quality=85, subsampling=sub, progressive=progressive)
+            name = f"jpeg {mode} {sub}{', progressive' if progressive else ''}"
+            add(name, b.getvalue())
+            if mode != "CMYK":
+                command = ["jpegtran", "-arithmetic"] + ["-progressive"] * progressive
+                add(name + ", arithmetic", subprocess.run(command, input=b.getvalue(), capture_output=True, check=True).stdout)
+smooth(8, 8).save(b := io.BytesIO(), "jpeg")
+start = b.getvalue().index(b"\xff\xc0")
+add("jpeg of 12 bits", b.getvalue()[:start + 4] + b"\x0c" + b.getvalue()[start + 5:], False)
+add("jpeg, hierarchical", b.getvalue()[:start] + b"\xff\xc5" + b.getvalue()[start + 2:], False)
 
 # kinds that are refused by name
 
