@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -325,5 +326,18 @@ func TestWithoutImagesNothingIsOpened(t *testing.T) {
 		if err != nil || without.Images != nil || opened != n || without.Captions[0] != with.Captions[0] || without.Keys[0] != "a" {
 			t.Errorf("epoch %d: %+v, %d pictures opened (%v)", epoch, without, opened-n, err)
 		}
+	}
+}
+
+func TestABuildWithoutLibjpegRemarksOnJPEGFiles(t *testing.T) {
+	s := &Set{Samples: []Sample{{Key: "a.JPG"}, {Key: "b/c.jpeg"}, {Key: "d.png"}}}
+	if got := s.inexact(false); len(got) != 1 || !strings.HasPrefix(got[0], "2 pictures are JPEG") {
+		t.Errorf("got %q", got)
+	}
+	if got := s.inexact(true); got != nil {
+		t.Errorf("with libjpeg-turbo: %q", got)
+	}
+	if got := (&Set{Samples: s.Samples[2:]}).inexact(false); got != nil {
+		t.Errorf("without JPEG: %q", got)
 	}
 }

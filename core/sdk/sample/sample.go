@@ -14,7 +14,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"hash"
+	"path"
+	"slices"
+	"strings"
 
 	"tandem/core/clip"
 	"tandem/core/random"
@@ -59,7 +63,24 @@ type Set struct {
 // info describes the set under a training transform.
 func (s *Set) info(a *clip.Augment) clip.DatasetInfo {
 	return clip.DatasetInfo{Len: len(s.Samples), Targets: s.Targets, Digest: s.digest(), Skipped: s.Skipped, Note: s.Note,
-		Remarks: s.Remarks, Fixed: crop(a) == nil && s.Alter == nil}
+		Remarks: append(slices.Clone(s.Remarks), s.inexact(vision.JPEGIsExact())...), Fixed: crop(a) == nil && s.Alter == nil}
+}
+
+// inexact remarks that JPEG files are decoded to other pixels than OpenCLIP's, where that is so.
+func (s *Set) inexact(exact bool) []string {
+	if exact {
+		return nil
+	}
+	n := 0
+	for _, sample := range s.Samples {
+		if ext := strings.ToLower(path.Ext(sample.Key)); ext == ".jpg" || ext == ".jpeg" {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d pictures are JPEG, which this build decodes without libjpeg-turbo: pixels differ from OpenCLIP's by a few levels (make deps, then make)", n)}
 }
 
 // digest covers everything that a batch is made of; lengths go in so that no two lists run together.
