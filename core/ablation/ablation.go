@@ -7,6 +7,8 @@
 package ablation
 
 import (
+	"math"
+
 	"tandem/core/metric/stat"
 )
 
@@ -19,7 +21,14 @@ type Experiment struct {
 	Factors           []stat.Factor // a factor drawn from a range has no levels
 	Metrics           []Metric      // the first decides: it orders, it is tested on predictions and in the effects
 	Cells             []Cell        // in the order of the design
-	Predicted         string        // what Cell.Right is of: "emoji/label"; "": no predictions
+	Stops             bool          // a rule may stop trials early
+	Looks             []int         // numbers of seeds at which the table is looked at, ascending, the last all; nil: once
+	Analysis          Analysis      // "": Pooled where it is needed for the interactions of a whole grid, else Paired
+	// Chosen says that the baseline, or the variants that are here of All, were chosen once results were there: Holm then
+	// is over all pairs of All variants.
+	Chosen    bool
+	All       int
+	Predicted string // what Cell.Right is of: "emoji/label"; "": no predictions
 }
 
 // Metric is a column of the table.
@@ -45,13 +54,28 @@ type Cell struct {
 	Examples int64
 }
 
+// Analysis says how a difference's noise is known.
+type Analysis string
+
+// The analyses.
+const (
+	Paired Analysis = "paired" // from its own pairs of seeds alone: right however differently variants spread
+	Pooled Analysis = "pooled" // from all variants, with seeds as blocks: finds more, where seeds spread all variants alike
+)
+
 // Table is the result.
 type Table struct {
 	Name, Description, Design string
 	Baseline                  string // of Rows, where HasBaseline
 	HasBaseline               bool
 	Level, Alpha              float64 // of intervals, 0.95; of tests, 0.05
-	Tests                     int     // comparisons that Holm's correction is over
+	Tests                     int     // that Holm's correction is over: comparisons, and terms of Effects where Crossed
+	Analysis                  Analysis
+	Look                      *Look         // nil: the spec plans none
+	Cells                     int           // planned or run, the repeat's left out
+	Gone                      map[State]int // of these, those that do not count for the deciding metric
+	Pairing                   Pairing
+	NoIntervals               bool    // a rule may stop trials early, or did: differences have none
 	Seeds                     []int64 // of all cells but the repeat's, ascending
 	Metrics                   []Metric
 	Rows                      []Row // the baseline, then by design; without a baseline by rank
@@ -81,6 +105,8 @@ type Row struct {
 	HasSame bool     // a variant may be called ""
 	Cells   int      // planned or run
 	Stopped int      // of these, stopped early: the means are of those that went on
+	Lost    int      // of these, failed, stopped, tainted or without a value of the deciding metric
+	Waiting int      // of these, missing, running or interrupted
 	Rank    int      // by the deciding metric, 1 is best, equal means share; 0 without a mean, and of the repeat
 	Columns []Column // in the order of Table.Metrics
 	// Predictions is nil for the baseline and where nothing is to be compared.
@@ -97,9 +123,29 @@ type Column struct {
 	// baseline.
 	Comparison *stat.Comparison
 	Judgement  *stat.Judgement
-	// Floor is what two sets of so many seeds of the baseline stay within of each other; NaN without a
-	// repeat.
-	Floor float64
+	// Apart is the variant's mean less the baseline's, each over all of its seeds, and Floor what two sets of so many seeds
+	// of the baseline, unpaired, stay within of each other; NaN without a repeat. Of the deciding metric only.
+	Apart, Floor float64
+}
+
+// InFloor says whether the means lie no further apart than the baseline's own seeds make.
+func (c Column) InFloor() bool { return c.Comparison != nil && math.Abs(c.Apart) <= c.Floor }
+
+// Look is where the table stands in the looks that were planned.
+type Look struct {
+	Number, Of int     // 0: before the first
+	Seeds      int     // that this look is over
+	Next       int     // seeds that the next one asks for; 0: this is the last
+	Share      float64 // of alpha that it may spend
+	Left       int     // cells under later seeds, which are left out
+}
+
+// Pairing says what pairing by seed is worth in this table.
+type Pairing struct {
+	// Share of a difference's variance that pairing takes away, over all comparisons of the deciding metric; below 0 where it
+	// adds some; NaN without any over stat.MinSeeds.
+	Share       float64
+	Comparisons int
 }
 
 // State says why a cell is not in the statistics.
@@ -115,6 +161,25 @@ const (
 	Tainted     State = "tainted"
 	NoValue     State = "no finite value" // done, without one of the deciding metric
 )
+
+// states are all of them, what is lost first.
+var states = []State{Failed, Stopped, NoValue, Tainted, Interrupted, Running, Missing}
+
+// phrase is what a state is called behind a number of seeds: "2 of 5 seeds failed".
+func (s State) phrase() string {
+	switch s {
+	case NoValue:
+		return "without a finite value"
+	case Missing:
+		return "not run yet"
+	case Running:
+		return "still running"
+	}
+	return string(s)
+}
+
+// Unfinished says whether a cell in this state may yet count without being made anew.
+func (s State) Unfinished() bool { return s == Missing || s == Running || s == Interrupted }
 
 // Absent is a cell that is not in the statistics.
 type Absent struct {

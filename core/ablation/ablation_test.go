@@ -131,8 +131,9 @@ func TestCellsThatDoNotCountAreNamed(t *testing.T) {
 		t.Errorf("absent %+v", table.Absent)
 	}
 	r := find(t, table, "gain")
-	if c := r.Columns[0]; c.Summary.N != 1 || c.Comparison.N != 0 || c.Judgement.Verdict != stat.NotEnough || r.Stopped != 1 || r.Cells != 5 {
-		t.Errorf("%+v of %+v", c.Comparison, r)
+	if c := r.Columns[0]; c.Summary.N != 1 || c.Comparison.N != 0 || c.Judgement.Verdict != stat.Lost || r.Stopped != 1 || r.Lost != 3 || r.Waiting != 1 || r.Cells != 5 ||
+		c.Judgement.Why != "1 of 5 seeds of the baseline tainted, 1 of 5 seeds failed, 1 of 5 seeds stopped early, 1 of 5 seeds without a finite value: those that are left are a choice, not a sample" {
+		t.Errorf("%+v, %+v of %+v", c.Comparison, c.Judgement, r)
 	}
 }
 
@@ -189,10 +190,10 @@ func TestTheNoiseFloorIsTheBaselinesOwnSpread(t *testing.T) {
 	}
 	table := analyse(t, e)
 	want := stat.NoiseOf([]float64{.5, .54, .46, .52, .48}, []float64{0.49, 0.53, 0.51})
-	if table.Noise.Noise != want || table.Noise.Floor != want.Floor(5, 0.95) {
+	if table.Noise.Noise != want || table.Noise.Floor != want.Floor(5, 5, 0.95) {
 		t.Errorf("%+v, want %+v", table.Noise, want)
 	}
-	if got := find(t, table, "gain").Columns[0].Floor; got != want.Floor(5, 0.95) {
+	if got := find(t, table, "gain").Columns[0].Floor; got != want.Floor(5, 5, 0.95) {
 		t.Errorf("floor of gain %g", got)
 	}
 	r := table.Rows[len(table.Rows)-1]
@@ -245,5 +246,68 @@ func TestAnUnusableQuestionIsRefused(t *testing.T) {
 	e.Metrics = nil
 	if _, err := Analyse(e, 0.95); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("no metrics: %v", err)
+	}
+}
+
+func TestSurvivorsGetNoPlainVerdict(t *testing.T) {
+	for state, spoilt := range map[stat.Verdict]Cell{
+		stat.Lost:       {RunID: "x", Status: "stopped"},
+		stat.Unfinished: {},
+	} {
+		for _, of := range []string{"gain", "baseline"} {
+			e := study(base, map[string][]float64{"gain": gain, "other": gain})
+			i := slices.IndexFunc(e.Cells, func(c Cell) bool { return c.Variant == of })
+			spoilt.Variant, spoilt.Seed = of, e.Cells[i].Seed
+			e.Cells[i] = spoilt
+			table := analyse(t, e)
+			c, other := find(t, table, "gain").Columns[0], find(t, table, "other").Columns[0]
+			if c.Judgement.Verdict != state || c.Judgement.Why == "" || (c.Comparison.Interval.Method == stat.NoMethod) != (state == stat.Lost) || other.Comparison.Interval.Method == "" && state != stat.Lost {
+				t.Errorf("%s: %+v", of, c.Judgement)
+			}
+			if want := map[string]stat.Verdict{"gain": stat.Better, "baseline": state}[of]; other.Judgement.Verdict != want || table.Tests != 2 {
+				t.Errorf("%s of %s: the other is %s, of %d tests", state, of, other.Judgement.Verdict, table.Tests)
+			}
+		}
+	}
+}
+
+func TestPlannedLooksLeaveOutWhatTheyDoNotSee(t *testing.T) {
+	e := study(base, map[string][]float64{"gain": gain})
+	e.Looks = []int{3, 5}
+	e.Cells[4], e.Cells[8] = Cell{Variant: "baseline", Seed: 4}, Cell{Variant: "gain", Seed: 3, RunID: "r", Status: "running"}
+	table := analyse(t, e)
+	c := find(t, table, "gain").Columns[0]
+	if l := *table.Look; l.Number != 1 || l.Seeds != 3 || l.Next != 5 || l.Left != 4 || c.Comparison.N != 3 || c.Judgement.P != c.Comparison.P/l.Share {
+		t.Errorf("%+v, %+v %+v", l, c.Comparison, c.Judgement)
+	}
+	e.Cells[1] = Cell{Variant: "baseline", Seed: 1}
+	if table = analyse(t, e); table.Look.Number != 0 || find(t, table, "gain").Columns[0].Judgement.Verdict != stat.Unfinished {
+		t.Errorf("before the first look: %+v", table.Look)
+	}
+}
+
+func TestChosenPairsAnswerForAllPairs(t *testing.T) {
+	e := study(base, map[string][]float64{"gain": gain})
+	e.Chosen, e.All = true, 6
+	if table := analyse(t, e); table.Tests != 15 {
+		t.Errorf("%d tests, want 15", table.Tests)
+	}
+}
+
+func TestAMetricThatIsGoodNeitherWayHasNoRank(t *testing.T) {
+	e := study(base, map[string][]float64{"gain": gain})
+	e.Metrics[0].Goal = stat.NoGoal
+	table := analyse(t, e)
+	if r := find(t, table, "gain"); r.Rank != 0 || r.Columns[0].Best || r.Columns[0].Judgement.Verdict != stat.Differs {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestPoolingTakesTheSpreadOfAllVariants(t *testing.T) {
+	e := study(base[:3], map[string][]float64{"gain": gain[:3], "unclear": unclear[:3]})
+	e.Analysis = Pooled
+	c := find(t, analyse(t, e), "gain").Columns[0].Comparison
+	if c.Test != stat.PooledT || c.DF != 4 {
+		t.Errorf("%+v", c)
 	}
 }

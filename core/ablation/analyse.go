@@ -30,14 +30,16 @@ func Analyse(e Experiment, level float64) (*Table, error) {
 	}
 	t.Metrics[0].Compared = true
 	a := analysis{Table: t, e: e, cells: map[string][]Cell{}}
+	a.look()
 	a.sort()
 	a.rows()
 	a.absent()
 	a.noise()
+	a.effects()
 	a.compare()
 	a.best()
 	a.predictions()
-	a.effects()
+	a.effectsOfRows()
 	return t, nil
 }
 
@@ -52,6 +54,7 @@ type analysis struct {
 // sort groups the cells by variant.
 func (a *analysis) sort() {
 	seeds := map[int64]bool{}
+	a.Gone = map[State]int{}
 	for _, c := range a.e.Cells {
 		if a.cells[c.Variant] == nil {
 			a.variants = append(a.variants, c.Variant)
@@ -59,6 +62,10 @@ func (a *analysis) sort() {
 		a.cells[c.Variant] = append(a.cells[c.Variant], c)
 		if !a.repeat(c.Variant) {
 			seeds[c.Seed] = true
+			a.Cells++
+			if s := state(c, a.Metrics[0].Name); s != "" {
+				a.Gone[s]++
+			}
 		}
 	}
 	a.Seeds = slices.Sorted(maps.Keys(seeds))
@@ -100,9 +107,15 @@ func (a *analysis) rows() {
 		case a.repeat(v):
 			r.Role = IsRepeat
 		}
-		for _, c := range a.cells[v] {
-			if state(c, a.Metrics[0].Name) == Stopped {
-				r.Stopped++
+		for s, n := range a.gone(v, a.Metrics[0].Name) {
+			switch {
+			case s.Unfinished():
+				r.Waiting += n
+			default:
+				r.Lost += n
+			}
+			if s == Stopped {
+				r.Stopped = n
 			}
 		}
 		done := a.done(v)
@@ -114,7 +127,7 @@ func (a *analysis) rows() {
 			}
 		}
 		for _, m := range a.Metrics {
-			c := Column{Values: map[int64]float64{}, Floor: math.NaN()}
+			c := Column{Values: map[int64]float64{}, Apart: math.NaN(), Floor: math.NaN()}
 			for _, cell := range done {
 				if value, has := cell.Values[m.Name]; has && !math.IsNaN(value) && !math.IsInf(value, 0) {
 					c.Values[cell.Seed] = value
@@ -147,6 +160,17 @@ func bySeed(values map[int64]float64) stat.BySeed {
 		b[uint64(seed)] = v
 	}
 	return b
+}
+
+// gone counts the cells of a variant that do not count for a metric, by what became of them.
+func (a *analysis) gone(variant, metric string) map[State]int {
+	counts := map[State]int{}
+	for _, c := range a.cells[variant] {
+		if s := state(c, metric); s != "" {
+			counts[s]++
+		}
+	}
+	return counts
 }
 
 // absent lists the cells that do not count.
@@ -197,8 +221,8 @@ func (a *analysis) best() {
 				continue
 			}
 			at := slices.Index(means, r.Columns[j].Summary.Mean) // -1 for NaN
-			r.Columns[j].Best = at == 0 && len(means) > 1 && means[len(means)-1] != means[0]
-			if j == 0 {
+			r.Columns[j].Best = at == 0 && len(means) > 1 && means[len(means)-1] != means[0] && m.Goal != stat.NoGoal
+			if j == 0 && m.Goal != stat.NoGoal {
 				r.Rank = at + 1
 			}
 		}

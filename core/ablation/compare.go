@@ -1,8 +1,12 @@
 package ablation
 
 import (
+	"cmp"
+	"fmt"
 	"math"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 
 	"tandem/core/metric/stat"
@@ -14,6 +18,10 @@ type Noise struct {
 	stat.Noise
 	Floor float64 // of as many seeds as the baseline has; NaN under three seeds in all
 }
+
+// never is the p-value under which two sets of seeds of one variant are said to differ: they cannot, and a verdict at the
+// table's alpha would be one more false verdict in twenty tables.
+const never = 0.001
 
 // noise measures the floor, where the experiment repeats its baseline.
 func (a *analysis) noise() {
@@ -30,49 +38,67 @@ func (a *analysis) noise() {
 	}
 	first, second := values(IsBaseline), values(IsRepeat)
 	n := &Noise{Variant: a.e.Noise, Noise: stat.NoiseOf(first, second)}
-	n.Floor = n.Noise.Floor(len(first), a.Level)
+	n.Floor = n.Noise.Floor(len(first), len(first), a.Level)
 	a.Table.Noise = n
 	switch {
 	case len(second) == 0:
 		a.note("The noise floor is not known: %s has no finished seeds.", a.e.Noise)
 	case math.IsNaN(n.Std):
 		a.note("The noise floor is not known: not enough seeds to tell.")
-	case n.P <= a.Alpha:
-		a.note("The baseline's two sets of seeds differ by more than seeds should (p = %.2g): chance does that once in %.0f times, a change between them always.", n.P, 1/a.Alpha)
+	case n.P <= never:
+		a.note("The baseline's two sets of seeds differ by more than seeds should (p = %.1g): did anything change between them?", n.P)
 	}
 }
 
-// compare sets the variants against the baseline, by seed.
+// asked is a comparison that the table makes.
+type asked struct {
+	row, metric int
+	column      *Column
+}
+
+// compare sets the variants against the baseline, by seed, and judges all that the table tests together.
 func (a *analysis) compare() {
 	if !a.HasBaseline {
+		a.judge(nil, nil)
 		return
 	}
-	baseline := a.Rows[0]
-	var tested []*Column
-	var goals []stat.Goal
-	var wait sync.WaitGroup
-	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var all []asked
 	for i := range a.Rows {
 		r := &a.Rows[i]
 		if r.Role != IsVariant || r.HasSame { // the same runs are one test
 			continue
 		}
 		for j, m := range a.Metrics {
-			if !m.Compared {
-				continue
+			if m.Compared {
+				all = append(all, asked{i, j, &r.Columns[j]})
 			}
-			c := &r.Columns[j]
-			tested, goals = append(tested, c), append(goals, m.Goal)
-			slots <- struct{}{}
-			wait.Go(func() {
-				compared := stat.Compare(bySeed(c.Values), bySeed(baseline.Columns[j].Values), a.Level, 0)
-				c.Comparison = &compared
-				<-slots
-			})
 		}
 	}
+	questions := a.questions(all)
+	// Which variants keep all seeds under such a rule depends on their luck, and no width of an interval makes up for that.
+	a.NoIntervals = a.e.Stops || a.Gone[Stopped] > 0
+	baseline := a.Rows[0]
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for _, q := range all {
+		slots <- struct{}{}
+		wait.Go(func() {
+			compared := stat.Compare(bySeed(q.column.Values), bySeed(baseline.Columns[q.metric].Values), a.Level, 0)
+			q.column.Comparison = &compared
+			<-slots
+		})
+	}
 	wait.Wait()
-	a.judge(tested, goals)
+	a.pool(all, questions)
+	a.pairing(all)
+	for i, q := range all {
+		if a.NoIntervals || questions[i].Open == stat.Lost {
+			without := q.column.Comparison.WithoutInterval()
+			q.column.Comparison = &without
+		}
+		questions[i].Comparison = *q.column.Comparison
+	}
+	a.judge(all, questions)
 	for i := range a.Rows {
 		r := &a.Rows[i]
 		for j := range r.Columns {
@@ -81,24 +107,131 @@ func (a *analysis) compare() {
 				c.Comparison, c.Judgement = same.Columns[j].Comparison, same.Columns[j].Judgement
 			}
 			if j == 0 && c.Comparison != nil && a.Table.Noise != nil {
-				c.Floor = a.Table.Noise.Noise.Floor(c.Comparison.N, a.Level)
+				c.Apart = c.Summary.Mean - baseline.Columns[0].Summary.Mean
+				c.Floor = a.Table.Noise.Noise.Floor(c.Summary.N, baseline.Columns[0].Summary.N, a.Level)
 			}
 		}
 	}
 }
 
-// judge gives the verdicts of comparisons, with Holm over all of them whatever their goals.
-func (a *analysis) judge(tested []*Column, goals []stat.Goal) {
-	comparisons := make([]stat.Comparison, len(tested))
-	for i, c := range tested {
-		comparisons[i] = *c.Comparison
-	}
-	for _, goal := range []stat.Goal{stat.HigherIsBetter, stat.LowerIsBetter} {
-		for i, j := range stat.Judge(comparisons, a.Alpha, goal) {
-			if a.Tests = j.Tests; goals[i] == goal {
-				tested[i].Judgement = &j
+// questions are what is asked, with what keeps a comparison from being judged: seeds of either side that are lost, since those
+// that are left are not any seeds but the lucky ones; and seeds that are not there yet, since who looks again and again until
+// a verdict comes will see one.
+func (a *analysis) questions(all []asked) []stat.Question {
+	questions := make([]stat.Question, len(all))
+	for i, q := range all {
+		m := a.Metrics[q.metric]
+		questions[i].Goal = m.Goal
+		if a.Look != nil && a.Look.Number == 0 {
+			questions[i].Open, questions[i].Why = stat.Unfinished, "before the first planned look"
+			continue
+		}
+		var lost, waiting []string
+		for _, variant := range []string{a.Baseline, a.Rows[q.row].Variant} {
+			of := ""
+			if variant == a.Baseline {
+				of = "of the baseline "
+			}
+			gone := a.gone(variant, m.Name)
+			for _, s := range states {
+				if n := gone[s]; n > 0 && s.Unfinished() {
+					waiting = append(waiting, fmt.Sprintf("%d of %d seeds %s%s", n, len(a.cells[variant]), of, s.phrase()))
+				} else if n > 0 {
+					lost = append(lost, fmt.Sprintf("%d of %d seeds %s%s", n, len(a.cells[variant]), of, s.phrase()))
+				}
 			}
 		}
+		switch {
+		case len(lost) > 0:
+			questions[i].Open, questions[i].Why = stat.Lost, strings.Join(lost, ", ")+": those that are left are a choice, not a sample"
+		case len(waiting) > 0:
+			questions[i].Open, questions[i].Why = stat.Unfinished, strings.Join(waiting, ", ")
+		}
+	}
+	return questions
+}
+
+// pool makes the comparisons those of all blocks, where the table is analysed so.
+func (a *analysis) pool(all []asked, questions []stat.Question) {
+	a.Table.Analysis = cmp.Or(a.e.Analysis, Paired)
+	if a.e.Analysis == "" && a.Effects.Crossed {
+		a.Table.Analysis = Pooled
+	}
+	if a.Table.Analysis == Paired {
+		return
+	}
+	for j := range a.Metrics {
+		cells, at := []stat.BySeed{bySeed(a.Rows[0].Columns[j].Values)}, map[int]int{}
+		for i, q := range all {
+			if q.metric == j && questions[i].Open == "" {
+				at[i] = len(cells)
+				cells = append(cells, bySeed(q.column.Values))
+			}
+		}
+		blocks := stat.NewBlocks(cells)
+		if len(blocks.Seeds) < stat.MinSeeds {
+			if len(at) > 0 {
+				a.note("%s: fewer than %d seeds in common to all variants, so that their spread is not pooled.", a.Metrics[j].Name, stat.MinSeeds)
+			}
+			continue
+		}
+		for i, k := range at {
+			pooled := blocks.Pooled(*all[i].column.Comparison, k, 0)
+			all[i].column.Comparison = &pooled
+		}
+	}
+}
+
+// pairing measures what pairing is worth, from the comparisons of the deciding metric.
+func (a *analysis) pairing(all []asked) {
+	apart, paired := 0.0, 0.0
+	a.Pairing.Share = math.NaN()
+	for _, q := range all {
+		if c := q.column.Comparison; q.metric == 0 && c.N >= stat.MinSeeds && c.Spread > 0 {
+			apart, paired = apart+c.Spread, paired+c.Std*c.Std
+			a.Pairing.Comparisons++
+		}
+	}
+	if apart > 0 {
+		a.Pairing.Share = 1 - paired/apart
+	}
+}
+
+// judge gives the verdicts of comparisons and of the terms of a crossed analysis, with Holm over all of them.
+func (a *analysis) judge(all []asked, questions []stat.Question) {
+	f := stat.Family{Alpha: a.Alpha}
+	if a.Look != nil {
+		f.Share = a.Look.Share
+	}
+	if a.e.Chosen {
+		compared := 0
+		for _, m := range a.Metrics {
+			if m.Compared {
+				compared++
+			}
+		}
+		f.Least = a.e.All * (a.e.All - 1) / 2 * compared
+	}
+	var terms []float64
+	if a.Effects.Crossed {
+		for _, t := range a.Effects.Terms {
+			p := t.Term.P
+			if t.Seeds < stat.MinSeeds {
+				p = math.NaN()
+			}
+			terms = append(terms, p)
+		}
+	}
+	judged, adjusted := f.Judge(questions, terms)
+	for i, j := range judged {
+		all[i].column.Judgement = &j
+		a.Tests = j.Tests
+	}
+	for i, p := range adjusted {
+		a.Effects.Terms[i].judge(p, a.Alpha)
+	}
+	if len(judged) == 0 {
+		a.Tests = len(slices.DeleteFunc(terms, math.IsNaN))
 	}
 }
 

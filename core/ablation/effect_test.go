@@ -3,6 +3,7 @@ package ablation
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,14 +47,22 @@ func TestAGridShowsFactorsAndInteractions(t *testing.T) {
 	if got := terms(e); got != "pool: no effect shown; width: effect; pool × width: no effect shown" || !e.Crossed || e.Why != "" {
 		t.Errorf("%s; %+v", got, e)
 	}
-	p := []float64{}
+	// Five rows and three terms are one family.
+	table := analyse(t, grid("grid"))
+	var p []float64
+	for _, r := range table.Rows[1:] {
+		p = append(p, r.Columns[0].Comparison.P)
+	}
 	for _, term := range e.Terms {
 		p = append(p, term.Term.P)
 	}
-	for i, want := range stat.Holm(p) {
+	for i, want := range stat.Holm(p)[5:] {
 		if e.Terms[i].P != want || e.Terms[i].Levels != 6 || e.Terms[i].Seeds != 3 {
 			t.Errorf("term %+v, want p %g", e.Terms[i], want)
 		}
+	}
+	if c := table.Rows[1].Columns[0].Comparison; table.Tests != 8 || table.Analysis != Pooled || c.DF != 10 {
+		t.Errorf("%d tests, %s, %+v", table.Tests, table.Analysis, c)
 	}
 }
 
@@ -63,7 +72,10 @@ func TestOneAtATimeAnalysesEachFactorByItself(t *testing.T) {
 	if got := terms(e); got != "pool: no effect shown; width: effect" || e.Crossed || e.Why != "" {
 		t.Errorf("%s; %+v", got, e)
 	}
-	// Of two levels it is the paired t test.
+	// Of two levels it is the paired t test, and one test has one verdict: that of its row.
+	if j := find(t, table, "pool=average,width=32").Columns[0].Judgement; e.Terms[0].P != j.P || len(e.Terms[0].Rows) != 1 || len(e.Terms[1].Rows) != 2 || table.Tests != 3 {
+		t.Errorf("%+v beside the row's %+v, %d tests", e.Terms[0], j, table.Tests)
+	}
 	if c := find(t, table, "pool=average,width=32").Columns[0].Comparison; math.Abs(c.P-e.Terms[0].Term.P) > 1e-9 {
 		t.Errorf("p %g, by the t test %g", e.Terms[0].Term.P, c.P)
 	}
@@ -80,22 +92,68 @@ func TestABrokenGridHasNoInteractionsAndSaysSo(t *testing.T) {
 
 func TestEffectsUseTheSeedsThatAllCellsHave(t *testing.T) {
 	g := grid("grid")
-	g.Cells[1].Done = false
+	g.Cells = slices.Delete(g.Cells, 1, 2) // the baseline was never meant to have this seed
 	e := analyse(t, g).Effects
 	if got := terms(e); strings.Count(got, "not enough seeds to tell") != 3 || e.Terms[0].Seeds != 2 || !strings.Contains(e.Why, "2 of 3 seeds") || !math.IsNaN(e.Terms[1].P) {
 		t.Errorf("%s; %+v", got, e)
 	}
-	for i := range g.Cells {
-		g.Cells[i].Done = int(g.Cells[i].Seed) == i/3%2
-	}
-	if e = analyse(t, g).Effects; len(e.Terms) != 0 || e.Why == "" {
-		t.Errorf("no seed in common: %+v", e)
-	}
+	g = grid("grid")
 	for i := range g.Cells {
 		g.Cells[i].Done = false
 	}
 	if e = analyse(t, g).Effects; len(e.Terms) != 0 || e.Why != "no cell is finished" {
 		t.Errorf("nothing is done: %+v", e)
+	}
+}
+
+func TestAGridThatLostSeedsIsNotAnalysedWhole(t *testing.T) {
+	g := grid("grid")
+	g.Cells[4].Done, g.Cells[4].Status = false, "failed"
+	e := analyse(t, g).Effects
+	if e.Crossed || !strings.Contains(e.Why, "not whole") || terms(e) != "pool: no effect shown; width: seeds lost, not judged" && terms(e) != "pool: no effect shown; width: effect" {
+		t.Errorf("%s; %+v", terms(e), e)
+	}
+}
+
+// same makes the cells of one combination the runs of another.
+func same(e *Experiment, pool, width, asPool, asWidth string) {
+	of := func(pool, width string, seed int64) *Cell {
+		for i := range e.Cells {
+			if c := &e.Cells[i]; c.Levels["pool"] == pool && c.Levels["width"] == width && c.Seed == seed {
+				return c
+			}
+		}
+		return nil
+	}
+	for seed := range int64(3) {
+		to, from := of(pool, width, seed), of(asPool, asWidth, seed)
+		to.RunID, to.Values = from.RunID, from.Values
+	}
+}
+
+func TestARunCountsOnceInTheAnalysisOfVariance(t *testing.T) {
+	g := grid("grid")
+	for _, width := range g.Factors[1].Levels { // pool changes nothing
+		same(&g, "average", width, "attention", width)
+	}
+	table := analyse(t, g)
+	e := table.Effects
+	if e.Crossed || terms(e) != "width: effect" || e.Terms[0].Residual.DF != 4 || table.Tests != 2 || !strings.Contains(e.Why, "pool changes nothing") {
+		t.Errorf("%s of %d tests; %+v", terms(e), table.Tests, e)
+	}
+	g = grid("grid") // width changes nothing beside the average pool
+	same(&g, "average", "64", "average", "32")
+	same(&g, "average", "96", "average", "32")
+	table = analyse(t, g)
+	if e = table.Effects; e.Crossed || len(e.Terms) != 2 || table.Tests != 3 || !strings.Contains(e.Why, "same runs") {
+		t.Errorf("%s of %d tests; %+v", terms(e), table.Tests, e)
+	}
+	g = grid("grid") // two of three widths are one
+	for _, pool := range g.Factors[0].Levels {
+		same(&g, pool, "96", pool, "64")
+	}
+	if e = analyse(t, g).Effects; !e.Crossed || e.Terms[1].DF != 1 || e.Terms[0].Residual.DF != 6 {
+		t.Errorf("%+v", e)
 	}
 }
 

@@ -13,17 +13,19 @@ import (
 type Predicted struct {
 	Of       string // "emoji/label"
 	Examples int
-	Tests    int // variants that Holm's correction is over
+	Tests    int // variants with enough seeds for the test by seeds
 }
 
 // Prediction compares a variant's predictions with the baseline's, example by example.
 type Prediction struct {
 	Seeds   []SeedPrediction // that both have, ascending
 	Crossed stat.Crossed
-	// After Holm over the table: that other seeds would say so on these examples, that other examples would say
-	// so of these models, and both.
+	// After Holm over the variants: that other seeds would say so on these examples, and that other examples would say so of
+	// these models; BothP is the larger of the second and of the row's own P.
 	SeedsP, ExamplesP, BothP float64
-	Verdict                  stat.Verdict // of both
+	// Verdict is the row's where other examples would say so too; NoDifference where that is not shown; the row's where it
+	// claims nothing.
+	Verdict stat.Verdict
 }
 
 // SeedPrediction is McNemar's test of the two models of one seed. It is never summed over seeds: models of one variant
@@ -60,7 +62,7 @@ func (a *analysis) predictions() {
 	a.Table.Predicted = &Predicted{Of: a.e.Predicted, Examples: examples}
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
-	var tested []*Prediction
+	var tested []*Row
 	for i := range a.Rows {
 		r := &a.Rows[i]
 		if r.Role != IsVariant || r.HasSame {
@@ -83,7 +85,7 @@ func (a *analysis) predictions() {
 			continue
 		}
 		r.Predictions = p
-		tested = append(tested, p)
+		tested = append(tested, r)
 		slots <- struct{}{}
 		wait.Go(func() {
 			p.test(right, base)
@@ -119,33 +121,34 @@ func (p *Prediction) test(right, base [][]bool) {
 	}
 }
 
-// judgePredictions corrects the tests of all variants with enough seeds, each question for itself.
-func (a *analysis) judgePredictions(tested []*Prediction) {
-	counted := slices.DeleteFunc(slices.Clone(tested), func(p *Prediction) bool { return len(p.Seeds) < stat.MinSeeds })
-	a.Table.Predicted.Tests = len(counted)
-	adjust := func(of []*Prediction, from func(*Prediction) float64, to func(*Prediction, float64)) {
-		values := make([]float64, len(of))
-		for i, p := range of {
-			values[i] = from(p)
-		}
-		for i, v := range stat.Holm(values) {
-			to(of[i], v)
+// judgePredictions adds to the verdicts of the rows whether other examples would say so too. It makes no verdict of its own:
+// that other seeds would say so is the row's question and answer, and a second one beside it could contradict it.
+func (a *analysis) judgePredictions(tested []*Row) {
+	var examples, seeds []float64
+	for _, r := range tested {
+		p := r.Predictions
+		examples = append(examples, p.Crossed.Examples.P)
+		if len(p.Seeds) < stat.MinSeeds {
+			seeds = append(seeds, math.NaN())
+		} else {
+			seeds = append(seeds, p.Crossed.Seeds.P)
+			a.Table.Predicted.Tests++
 		}
 	}
-	for _, p := range tested {
-		p.SeedsP, p.BothP, p.Verdict = math.NaN(), math.NaN(), stat.NotEnough
-	}
-	adjust(tested, func(p *Prediction) float64 { return p.Crossed.Examples.P }, func(p *Prediction, v float64) { p.ExamplesP = v })
-	adjust(counted, func(p *Prediction) float64 { return p.Crossed.Seeds.P }, func(p *Prediction, v float64) { p.SeedsP = v })
-	adjust(counted, func(p *Prediction) float64 { return p.Crossed.P() }, func(p *Prediction, v float64) { p.BothP = v })
-	for _, p := range counted {
-		switch {
-		case p.BothP <= a.Alpha && p.Crossed.Delta > 0:
-			p.Verdict = stat.Better
-		case p.BothP <= a.Alpha && p.Crossed.Delta < 0:
-			p.Verdict = stat.Worse
-		case p.Crossed.MinP()*float64(len(counted)) > a.Alpha && p.Crossed.Delta != 0:
-		default:
+	examples, seeds = stat.Holm(examples), stat.Holm(seeds)
+	for i, r := range tested {
+		p, j := r.Predictions, r.Columns[0].Judgement
+		p.ExamplesP, p.SeedsP, p.BothP = examples[i], seeds[i], max(examples[i], j.P)
+		if p.Verdict = j.Verdict; !j.Verdict.Claims() {
+			continue
+		}
+		if len(p.Seeds) < stat.MinSeeds {
+			p.Verdict = stat.NotEnough
+			continue
+		}
+		higher := a.Metrics[0].Goal == stat.HigherIsBetter
+		agrees := a.Metrics[0].Goal == stat.NoGoal || (p.Crossed.Delta > 0) == (r.Columns[0].Comparison.Delta > 0) == higher
+		if !(p.ExamplesP <= a.Alpha && p.Crossed.Delta != 0 && agrees) {
 			p.Verdict = stat.NoDifference
 		}
 	}

@@ -87,7 +87,7 @@ const (
 	bestMark    = "*" // where there is no bold
 	significant = "†" // better or worse
 	within      = "~" // inside the noise floor
-	flattered   = "‡" // some seeds were stopped
+	flattered   = "‡" // some seeds are lost
 )
 
 func words(text string) entry  { return entry{Text: text} }
@@ -119,6 +119,32 @@ func headline(t *ablation.Table) string {
 	parts = append(parts, t.Metrics[0].Name+" decides")
 	if t.HasBaseline {
 		parts = append(parts, "compared with "+cmp.Or(t.Baseline, "– (runs without a variant)"))
+	}
+	if lost := LostCells(t); lost != "" {
+		parts = append(parts, lost)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// LostCells says what became of the cells that do not count: "UNFINISHED: 3 of 20 cells are missing; LOST: 1 failed".
+func LostCells(t *ablation.Table) string {
+	var waiting, lost []string
+	n, m := 0, 0
+	for _, s := range []ablation.State{ablation.Running, ablation.Interrupted, ablation.Missing, ablation.Failed, ablation.Stopped, ablation.NoValue, ablation.Tainted} {
+		switch count := t.Gone[s]; {
+		case count == 0:
+		case s.Unfinished():
+			waiting, n = append(waiting, fmt.Sprintf("%d %s", count, s)), n+count
+		default:
+			lost, m = append(lost, fmt.Sprintf("%d %s", count, s)), m+count
+		}
+	}
+	var parts []string
+	if n > 0 {
+		parts = append(parts, fmt.Sprintf("UNFINISHED, %d of %d cells are still to come (%s)", n, t.Cells, strings.Join(waiting, ", ")))
+	}
+	if m > 0 {
+		parts = append(parts, fmt.Sprintf("LOST, %d of %d cells (%s)", m, t.Cells, strings.Join(lost, ", ")))
 	}
 	return strings.Join(parts, "; ")
 }

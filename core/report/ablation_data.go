@@ -13,7 +13,8 @@ import (
 
 func ablationCSV(w io.Writer, t *ablation.Table) error {
 	columns := []string{"experiment", "variant", "role", "same_as", "rank", "metric", "n", "mean", "std", "min", "max", "best", "cells", "stopped",
-		"pairs", "delta", "delta_std", "ci_low", "ci_high", "level", "method", "test", "p", "p_holm", "tests", "verdict", "noise_floor"}
+		"pairs", "delta", "delta_std", "ci_low", "ci_high", "level", "method", "test", "p", "p_holm", "tests", "verdict", "noise_floor",
+		"lost", "waiting", "direction", "delta_unpaired", "df", "seed_correlation"}
 	var rows [][]any
 	for _, r := range t.Rows {
 		for j, c := range r.Columns {
@@ -21,13 +22,30 @@ func ablationCSV(w io.Writer, t *ablation.Table) error {
 			row := []any{t.Name, r.Variant, r.Role, optionalName(r.Same, r.HasSame), optionalRank(r.Rank), t.Metrics[j].Name, m.N,
 				known(m.Mean), known(m.Std), known(m.Min), known(m.Max), c.Best, r.Cells, r.Stopped}
 			if d := c.Comparison; d != nil {
-				row = append(row, d.N, known(d.Delta), known(d.Std), known(d.Interval.Low), known(d.Interval.High), t.Level, d.Interval.Method, d.Test,
+				row = append(row, d.N, known(d.Delta), known(d.Std), known(d.Interval.Low), known(d.Interval.High), d.Interval.Level, d.Interval.Method, d.Test,
 					known(d.P), known(c.Judgement.P), c.Judgement.Tests, c.Judgement.Verdict, known(c.Floor))
+			} else {
+				row = append(row, make([]any, 13)...)
+			}
+			row = append(row, r.Lost, r.Waiting, direction(t.Metrics[j].Goal))
+			if d := c.Comparison; d != nil {
+				row = append(row, known(c.Apart), known(d.DF), known(d.Correlation))
 			}
 			rows = append(rows, append(row, make([]any, len(columns)-len(row))...))
 		}
 	}
 	return Rows(w, CSV, columns, rows)
+}
+
+// direction says which way a metric is good, as a spec does.
+func direction(g stat.Goal) string {
+	switch g {
+	case stat.LowerIsBetter:
+		return "down"
+	case stat.NoGoal:
+		return "none"
+	}
+	return "up"
 }
 
 // known is v, nil for NaN.
@@ -53,27 +71,43 @@ func optionalRank(rank int) *int {
 }
 
 type jsonAblation struct {
-	Name        string         `json:"name"`
-	Description string         `json:"description"`
-	Design      string         `json:"design"`
-	Baseline    *string        `json:"baseline"`
-	Level       float64        `json:"level"`
-	Alpha       float64        `json:"alpha"`
-	Tests       int            `json:"tests"`
-	Seeds       []int64        `json:"seeds"`
-	Metrics     []jsonMetric   `json:"metrics"`
-	Variants    []jsonVariant  `json:"variants"`
-	Absent      []jsonAbsent   `json:"absent"`
-	Effects     jsonEffects    `json:"effects"`
-	Noise       *jsonNoise     `json:"noise"`
-	Predicted   *jsonPredicted `json:"predicted"`
-	Notes       []string       `json:"notes"`
+	Name        string                 `json:"name"`
+	Description string                 `json:"description"`
+	Design      string                 `json:"design"`
+	Baseline    *string                `json:"baseline"`
+	Level       float64                `json:"level"`
+	Alpha       float64                `json:"alpha"`
+	Tests       int                    `json:"tests"`
+	Analysis    string                 `json:"analysis"`
+	Cells       int                    `json:"cells"`
+	Gone        map[ablation.State]int `json:"gone"`
+	Look        *jsonLook              `json:"look"`
+	Pairing     *float64               `json:"pairing_share"`
+	NoIntervals bool                   `json:"no_intervals"`
+	Seeds       []int64                `json:"seeds"`
+	Metrics     []jsonMetric           `json:"metrics"`
+	Variants    []jsonVariant          `json:"variants"`
+	Absent      []jsonAbsent           `json:"absent"`
+	Effects     jsonEffects            `json:"effects"`
+	Noise       *jsonNoise             `json:"noise"`
+	Predicted   *jsonPredicted         `json:"predicted"`
+	Notes       []string               `json:"notes"`
+}
+
+type jsonLook struct {
+	Number int     `json:"number"`
+	Of     int     `json:"of"`
+	Seeds  int     `json:"seeds"`
+	Next   int     `json:"next"`
+	Share  float64 `json:"alpha_share"`
+	Left   int     `json:"left_out"`
 }
 
 type jsonMetric struct {
-	Name     string `json:"name"`
-	Higher   bool   `json:"higher_is_better"`
-	Compared bool   `json:"compared"`
+	Name      string `json:"name"`
+	Higher    bool   `json:"higher_is_better"`
+	Direction string `json:"direction"` // up, down or none: which way is good
+	Compared  bool   `json:"compared"`
 }
 
 type jsonVariant struct {
@@ -84,6 +118,8 @@ type jsonVariant struct {
 	Rank        *int              `json:"rank"`
 	Cells       int               `json:"cells"`
 	Stopped     int               `json:"stopped"`
+	Lost        int               `json:"lost"`
+	Waiting     int               `json:"waiting"`
 	Metrics     []jsonColumn      `json:"metrics"`
 	Predictions *jsonPrediction   `json:"predictions"`
 }
@@ -106,19 +142,22 @@ type jsonValue struct {
 }
 
 type jsonComparison struct {
-	N        int          `json:"n"`
-	Unpaired int          `json:"unpaired"`
-	Delta    *float64     `json:"delta"`
-	Std      *float64     `json:"std"`
-	Low      *float64     `json:"ci_low"`
-	High     *float64     `json:"ci_high"`
-	Method   stat.Method  `json:"method"`
-	Test     stat.Test    `json:"test"`
-	P        *float64     `json:"p"`
-	Holm     *float64     `json:"p_holm"`
-	Verdict  stat.Verdict `json:"verdict"`
-	Reason   string       `json:"reason"`
-	Floor    *float64     `json:"noise_floor"`
+	N           int          `json:"n"`
+	Unpaired    int          `json:"unpaired"`
+	Delta       *float64     `json:"delta"`
+	Std         *float64     `json:"std"`
+	Low         *float64     `json:"ci_low"`
+	High        *float64     `json:"ci_high"`
+	Method      stat.Method  `json:"method"`
+	Test        stat.Test    `json:"test"`
+	P           *float64     `json:"p"`
+	Holm        *float64     `json:"p_holm"`
+	Verdict     stat.Verdict `json:"verdict"`
+	Reason      string       `json:"reason"`
+	Floor       *float64     `json:"noise_floor"`
+	Apart       *float64     `json:"delta_unpaired"`
+	DF          *float64     `json:"df"`
+	Correlation *float64     `json:"seed_correlation"`
 }
 
 type jsonPrediction struct {
@@ -167,6 +206,7 @@ type jsonTerm struct {
 	Holm            *float64               `json:"p_holm"`
 	Eta             *float64               `json:"eta_squared"`
 	Partial         *float64               `json:"partial_eta_squared"`
+	Rows            []string               `json:"verdict_of"`
 	Verdict         ablation.EffectVerdict `json:"verdict"`
 }
 
@@ -189,11 +229,11 @@ type jsonPredicted struct {
 func ablationJSON(w io.Writer, t *ablation.Table) error {
 	o := jsonAblation{
 		Name: t.Name, Description: t.Description, Design: t.Design, Baseline: optionalName(t.Baseline, t.HasBaseline), Level: t.Level, Alpha: t.Alpha,
-		Tests: t.Tests, Seeds: t.Seeds, Absent: []jsonAbsent{}, Notes: append([]string{}, t.Notes...),
+		Tests: t.Tests, Analysis: string(t.Analysis), Cells: t.Cells, Gone: t.Gone, Look: (*jsonLook)(t.Look), Pairing: known(t.Pairing.Share), NoIntervals: t.NoIntervals, Seeds: t.Seeds, Absent: []jsonAbsent{}, Notes: append([]string{}, t.Notes...),
 		Effects: jsonEffects{t.Effects.Crossed, t.Effects.Why, []jsonTerm{}}, Predicted: (*jsonPredicted)(t.Predicted),
 	}
 	for _, m := range t.Metrics {
-		o.Metrics = append(o.Metrics, jsonMetric{m.Name, m.Goal == stat.HigherIsBetter, m.Compared})
+		o.Metrics = append(o.Metrics, jsonMetric{m.Name, m.Goal == stat.HigherIsBetter, direction(m.Goal), m.Compared})
 	}
 	for _, r := range t.Rows {
 		o.Variants = append(o.Variants, variantJSON(t, r))
@@ -203,7 +243,7 @@ func ablationJSON(w io.Writer, t *ablation.Table) error {
 	}
 	for _, e := range t.Effects.Terms {
 		o.Effects.Terms = append(o.Effects.Terms, jsonTerm{e.Factors, e.Levels, e.Seeds, e.SumSquares, e.DF, e.Residual.SumSquares, e.Residual.DF,
-			store.Number(e.F), known(e.Term.P), known(e.P), known(e.EtaSquared), known(e.PartialEtaSq), e.Verdict})
+			store.Number(e.F), known(e.Term.P), known(e.P), known(e.EtaSquared), known(e.PartialEtaSq), e.Rows, e.Verdict})
 	}
 	if n := t.Noise; n != nil {
 		o.Noise = &jsonNoise{n.Variant, n.First.N, n.Second.N, known(n.Delta), known(n.Std), known(n.P), known(n.Floor)}
@@ -212,7 +252,7 @@ func ablationJSON(w io.Writer, t *ablation.Table) error {
 }
 
 func variantJSON(t *ablation.Table, r ablation.Row) jsonVariant {
-	v := jsonVariant{Variant: r.Variant, Role: r.Role, Levels: r.Levels, Same: optionalName(r.Same, r.HasSame), Rank: optionalRank(r.Rank), Cells: r.Cells, Stopped: r.Stopped}
+	v := jsonVariant{Variant: r.Variant, Role: r.Role, Levels: r.Levels, Same: optionalName(r.Same, r.HasSame), Rank: optionalRank(r.Rank), Cells: r.Cells, Stopped: r.Stopped, Lost: r.Lost, Waiting: r.Waiting}
 	if v.Levels == nil {
 		v.Levels = map[string]string{}
 	}
@@ -224,7 +264,7 @@ func variantJSON(t *ablation.Table, r ablation.Row) jsonVariant {
 		}
 		if d := c.Comparison; d != nil {
 			column.Comparison = &jsonComparison{d.N, d.Unpaired, known(d.Delta), known(d.Std), known(d.Interval.Low), known(d.Interval.High), d.Interval.Method, d.Test,
-				known(d.P), known(c.Judgement.P), c.Judgement.Verdict, c.Judgement.Reason(*d), known(c.Floor)}
+				known(d.P), known(c.Judgement.P), c.Judgement.Verdict, c.Judgement.Reason(*d), known(c.Floor), known(c.Apart), known(d.DF), known(d.Correlation)}
 		}
 		v.Metrics = append(v.Metrics, column)
 	}

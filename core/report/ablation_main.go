@@ -82,7 +82,7 @@ func rowLine(t *ablation.Table, r ablation.Row, j int) line {
 		l.Entries = append(l.Entries, figure(rank))
 	}
 	name := words(dash(r.Variant))
-	if r.Stopped > 0 {
+	if r.Lost > 0 {
 		name.Marks = flattered
 	}
 	n := fmt.Sprint(r.Columns[j].Summary.N)
@@ -119,17 +119,14 @@ func comparisonEntries(r ablation.Row, j int, sc scale) []entry {
 	}
 	d := figure(sc.difference(c.Comparison))
 	verdict := words(string(c.Judgement.Verdict))
-	switch c.Judgement.Verdict {
-	case stat.Better:
-		d.Marks, d.Class, verdict.Class = significant, "better", "better"
-	case stat.Worse:
-		d.Marks, d.Class, verdict.Class = significant, "worse", "worse"
-	case stat.NotEnough:
-		verdict.Class = "unknown"
-	default:
-		verdict.Class = "none"
+	verdict.Class = classOf(c.Judgement.Verdict)
+	if c.Judgement.Verdict.Claims() {
+		d.Marks, d.Class = significant, verdict.Class
 	}
-	if inFloor(c) {
+	if c.Comparison.N > 0 && c.Comparison.N != c.Summary.N {
+		d.Text += fmt.Sprintf(" (%s)", plural(c.Comparison.N, "pair"))
+	}
+	if c.InFloor() {
 		d.Marks += within
 	}
 	if r.HasSame {
@@ -138,9 +135,19 @@ func comparisonEntries(r ablation.Row, j int, sc scale) []entry {
 	return []entry{d, figure(pValue(c.Judgement.P)), verdict}
 }
 
-// inFloor says whether a difference is no larger than the baseline's own seeds make.
-func inFloor(c ablation.Column) bool {
-	return c.Comparison != nil && math.Abs(c.Comparison.Delta) <= c.Floor
+// classOf is the class of a verdict, for colours.
+func classOf(v stat.Verdict) string {
+	switch v {
+	case stat.Better:
+		return "better"
+	case stat.Worse:
+		return "worse"
+	case stat.Differs:
+		return "differs"
+	case stat.NoDifference:
+		return "none"
+	}
+	return "unknown"
 }
 
 // mainNotes are the legend, as far as its marks are used, and what the table cannot say.
@@ -150,13 +157,11 @@ func mainNotes(t *ablation.Table) (notes []string) {
 	most := 0
 	for _, r := range t.Rows {
 		most = max(most, r.Columns[0].Summary.N)
-		used.flattered = used.flattered || r.Stopped > 0
+		used.flattered = used.flattered || r.Lost > 0
 		for _, c := range r.Columns {
 			used.best = used.best || c.Best
-			used.within = used.within || inFloor(c)
-			if c.Judgement != nil && (c.Judgement.Verdict == stat.Better || c.Judgement.Verdict == stat.Worse) {
-				used.marked = true
-			}
+			used.within = used.within || c.InFloor()
+			used.marked = used.marked || c.Judgement != nil && c.Judgement.Verdict.Claims()
 			if c.Comparison != nil {
 				methods = with(methods, string(c.Comparison.Interval.Method))
 				tests = with(tests, string(c.Comparison.Test))
@@ -171,20 +176,61 @@ func mainNotes(t *ablation.Table) (notes []string) {
 	add(most > 1, "Mean ± standard deviation over n seeds.")
 	add(most == 1, "One seed a variant: what other seeds would give is not known.")
 	add(used.best, "%s best mean of its column, which need not be better than the next.", bestMark)
-	if len(methods) > 0 {
-		add(t.Tests == 0, "Differences are paired by seed, with their %s interval by %s.", percentOf(t.Level), strings.Join(methods, " or "))
-		add(t.Tests > 0, "Differences are paired by seed, with their %s interval by %s; p by %s, after Holm over %s.",
-			percentOf(t.Level), strings.Join(methods, " or "), strings.Join(tests, " or "), plural(t.Tests, "comparison"))
+	if len(tests) > 0 {
+		add(!t.NoIntervals, "Differences are of the means over %s, paired by seed, each with its own %s interval by %s (each by itself: that all hold at once is less likely).",
+			pairCounts(t), percentOf(t.Level), strings.Join(methods, " or "))
+		add(t.NoIntervals, "Differences are of the means over %s, paired by seed. They have no intervals: a rule stops trials early here, and the variants that keep all seeds are the lucky ones.", pairCounts(t))
+		add(t.Tests > 0, "p by %s, after Holm over all %s of this table%s: at most %s of such tables say anything false.",
+			strings.Join(tests, " or "), plural(t.Tests, "test"), ofEffects(t), percentOf(t.Alpha))
+		add(t.Analysis == ablation.Pooled, "The spread is that of all variants together, with seeds as blocks: right where seeds spread all variants alike (--analysis paired takes each pair's own).")
+		notes = append(notes, pairing(t)...)
 	}
-	add(used.marked, "%s p at most %s, and the interval leaves out 0.", significant, Number(t.Alpha))
+	add(used.marked && !t.NoIntervals, "%s p at most %s, and the interval leaves out 0.", significant, Number(t.Alpha))
+	add(used.marked && t.NoIntervals, "%s p at most %s.", significant, Number(t.Alpha))
 	if t.Noise != nil && !math.IsNaN(t.Noise.Floor) {
 		sc := scaleOf(t, 0)
-		add(true, "Noise floor %s: what the means of two sets of %s of the baseline differ by at most, %s of the time (its standard deviation is %s, over %d and %d seeds).",
+		add(true, "Noise floor %s: what the means of two sets of %s of the baseline differ by at most, %s of the time, where no seed is in both (its standard deviation is %s, over %d and %d seeds).",
 			withUnit(sc, t.Noise.Floor), plural(t.Noise.First.N, "seed"), percentOf(t.Level), withUnit(sc, t.Noise.Std), t.Noise.First.N, t.Noise.Second.N)
-		add(used.within, "%s within the noise floor.", within)
+		add(used.within, "%s within the noise floor: the means lie no further apart than that. A difference paired by seed may be shown even so.", within)
 	}
-	add(used.flattered, "%s some seeds were stopped early: the mean is of those that went on, which flatters it.", flattered)
+	add(used.flattered, "%s some seeds are lost: the mean is of those that came through, which flatters it.", flattered)
 	return append(append(notes, reasons(t)...), t.Notes...)
+}
+
+// pairCounts says over how many pairs the differences of the deciding metric are.
+func pairCounts(t *ablation.Table) string {
+	low, high := math.MaxInt, 0
+	for _, r := range t.Rows {
+		if c := r.Columns[0].Comparison; c != nil && c.N > 0 {
+			low, high = min(low, c.N), max(high, c.N)
+		}
+	}
+	if low < high {
+		return fmt.Sprintf("%d to %d pairs", low, high)
+	}
+	return plural(high, "pair")
+}
+
+// ofEffects says how many of the tests are of factors.
+func ofEffects(t *ablation.Table) string {
+	if !t.Effects.Crossed || len(t.Effects.Terms) == 0 || t.Tests == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of them of factors)", len(t.Effects.Terms))
+}
+
+// pairing says what pairing by seed is worth here.
+func pairing(t *ablation.Table) []string {
+	switch p := t.Pairing; {
+	case math.IsNaN(p.Share):
+		return nil
+	case p.Share >= 0.1:
+		return []string{fmt.Sprintf("Pairing pays: what a seed does to one variant it does to the others too, which takes away %.0f %% of a difference's variance (over %s).", 100*p.Share, plural(p.Comparisons, "comparison"))}
+	case p.Share <= -0.1:
+		return []string{fmt.Sprintf("Pairing does not pay here: it adds %.0f %% to a difference's variance (over %s).", -100*p.Share, plural(p.Comparisons, "comparison"))}
+	default:
+		return []string{fmt.Sprintf("Pairing hardly matters here: seeds of the baseline and of the variants correlate by %.2f (over %s).", p.Share, plural(p.Comparisons, "comparison"))}
+	}
 }
 
 // with is names and one more, unless it is among them or empty.
@@ -199,12 +245,12 @@ func withUnit(sc scale, v float64) string {
 	return strings.TrimSpace(sc.value(v) + " " + sc.delta)
 }
 
-// reasons say why there are not enough seeds, once for all variants that share a reason.
+// reasons say why there is no verdict, once for all variants that share a reason.
 func reasons(t *ablation.Table) (notes []string) {
 	var order []string
 	variants := map[string][]string{}
 	for _, r := range t.Rows {
-		if c := r.Columns[0]; c.Judgement != nil && c.Judgement.Verdict == stat.NotEnough {
+		if c := r.Columns[0]; c.Judgement != nil && (c.Judgement.Verdict == stat.NotEnough || c.Judgement.Why != "") {
 			reason := c.Judgement.Reason(*c.Comparison)
 			if variants[reason] == nil {
 				order = append(order, reason)

@@ -212,7 +212,7 @@ func cellClass(e entry) string {
 // part, .ablation-main, .ablation-predictions, .ablation-effects and .ablation-absent. A section has an h3 (not the first),
 // a table.ablation-table in a div.ablation-scroll and a ul.ablation-notes, as far as there is something in them. A row of main is tr.baseline,
 // tr.variant or tr.repeat, one of absent has its state: missing, running, failed, interrupted, stopped-early, tainted or
-// no-finite-value. Cells are td.Number for numbers, with td.Best for the best mean, and td.better, td.worse, td.none or
+// no-finite-value. Cells are td.Number for numbers, with td.Best for the best mean, and td.better, td.worse, td.differs, td.none or
 // td.unknown by the verdict. Marks are sup.
 func AblationHTML(w io.Writer, t *ablation.Table) error {
 	page := struct {

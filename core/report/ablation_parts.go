@@ -14,7 +14,7 @@ import (
 func predictionSheet(t *ablation.Table) sheet {
 	s := sheet{Class: "predictions", Columns: []column{
 		{Name: "variant"}, {Name: "seeds", Right: true, spare: 2}, {Name: "gained", Right: true}, {Name: "lost", Right: true},
-		{Name: "p of each seed", Right: true, spare: 1}, {Name: "p examples", Right: true}, {Name: "p seeds", Right: true}, {Name: "verdict", spare: 3},
+		{Name: "p of each seed", Right: true, spare: 1}, {Name: "p examples", Right: true}, {Name: "p seeds", Right: true}, {Name: "on other examples", spare: 3},
 	}}
 	if t.Predicted == nil {
 		return s
@@ -34,8 +34,13 @@ func predictionSheet(t *ablation.Table) sheet {
 		if low, high := slices.Min(each), slices.Max(each); pValue(low) != pValue(high) {
 			span = pValue(low) + "–" + pValue(high)
 		}
-		verdict := words(string(p.Verdict))
-		verdict.Class = map[stat.Verdict]string{stat.Better: "better", stat.Worse: "worse", stat.NotEnough: "unknown"}[p.Verdict]
+		verdict := words("–")
+		switch j := r.Columns[0].Judgement; {
+		case p.Verdict.Claims():
+			verdict = entry{Text: string(p.Verdict) + " too", Class: classOf(p.Verdict)}
+		case j != nil && j.Verdict.Claims():
+			verdict = words("not shown")
+		}
 		s.Rows = append(s.Rows, line{string(r.Role), []entry{
 			words(dash(r.Variant)), figure(fmt.Sprint(len(p.Seeds))), figure(fmt.Sprintf("%.1f", float64(gained)/n)), figure(fmt.Sprintf("%.1f", float64(lost)/n)),
 			figure(span), figure(pValue(p.ExamplesP)), figure(pValue(p.SeedsP)), verdict,
@@ -45,7 +50,8 @@ func predictionSheet(t *ablation.Table) sheet {
 		s.Notes = []string{
 			"gained, lost: examples that only the variant, or only the baseline, has right, mean of the seeds.",
 			"p of each seed: McNemar's mid-p, of the two models of one seed alone.",
-			"p examples: would other examples say so of these trained models; p seeds: would other seeds on these examples (under six never below 0.05). Permutation tests after Holm over the variants; a verdict needs both.",
+			"p examples: would other examples say so of these trained models, after Holm over the variants; p seeds: would other seeds on these examples, by swapping whole seeds (under six never below 0.05), which the verdict above answers with more power.",
+			fmt.Sprintf("on other examples: whether a verdict above holds for them too, p examples at most %s. What has no verdict above has none here.", Number(t.Alpha)),
 		}
 	}
 	return s
@@ -64,10 +70,16 @@ func effectSheet(t *ablation.Table) sheet {
 			f = fmt.Sprintf("%.2f (%d, %d)", term.F, term.DF, term.Residual.DF)
 		}
 		eta := share(term.EtaSquared)
-		if term.Verdict == ablation.NoEffectTest { // of one seed a factor always explains everything
+		if term.Seeds < stat.MinSeeds { // of one seed a factor always explains everything
 			eta = "–"
 		}
-		class := map[ablation.EffectVerdict]string{ablation.NoEffectTest: "unknown", ablation.NoEffectShown: "none"}[term.Verdict]
+		class := "unknown"
+		switch term.Verdict {
+		case ablation.HasEffect:
+			class = ""
+		case ablation.NoEffectShown:
+			class = "none"
+		}
 		s.Rows = append(s.Rows, line{Entries: []entry{
 			words(term.Name()), figure(fmt.Sprint(term.Levels)), figure(fmt.Sprint(term.Seeds)), figure(f), figure(pValue(term.P)), figure(eta),
 			{Text: string(term.Verdict), Class: class},
@@ -76,9 +88,9 @@ func effectSheet(t *ablation.Table) sheet {
 	title := "Effect of each factor on " + t.Metrics[0].Name
 	switch {
 	case len(s.Rows) > 0 && e.Crossed:
-		s.Title, s.Notes = title, []string{"Analysis of variance of the whole grid with seeds as blocks; F with its degrees of freedom; p after Holm over the terms; η²: share of the variation."}
+		s.Title, s.Notes = title, []string{"Analysis of variance of the whole grid with seeds as blocks, which takes for granted that seeds spread all cells alike; F with its degrees of freedom; p after Holm over everything in this table, the rows above included; η²: share of the variation."}
 	case len(s.Rows) > 0:
-		s.Title, s.Notes = title, []string{"Analysis of variance of each factor beside the baseline's levels of the others, with seeds as blocks: interactions are not seen. F with its degrees of freedom; p after Holm over the factors; η²: share of the variation."}
+		s.Title, s.Notes = title, []string{"Each factor beside the baseline's levels of the others: interactions are not seen. A factor's verdict and p are those of its rows above, which are tested once: one that differs is enough. F, of an analysis of variance with seeds as blocks that counts each run once, is not tested; η²: share of the variation."}
 	}
 	if slices.ContainsFunc(e.Terms, func(term ablation.Effect) bool { return len(term.Factors) > 1 && term.Verdict == ablation.HasEffect }) {
 		s.Notes = append(s.Notes, "Factors interact: what one does on its own is an average over the levels of the others, which may describe no cell.")

@@ -112,8 +112,11 @@ func pValue(p float64) string {
 func short(t *ablation.Table, j int, s scale) string {
 	m := t.Metrics[j]
 	name := strings.TrimPrefix(strings.TrimPrefix(m.Name, evaluationOf(t)), "eval/") + " ↑"
-	if m.Goal == stat.LowerIsBetter {
+	switch m.Goal {
+	case stat.LowerIsBetter:
 		name = strings.TrimSuffix(name, "↑") + "↓"
+	case stat.NoGoal:
+		name = strings.TrimSuffix(name, " ↑")
 	}
 	if s.unit != "" {
 		name += " " + s.unit

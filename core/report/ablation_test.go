@@ -60,7 +60,7 @@ func pooling() ablation.Experiment {
 			e.Cells[len(e.Cells)-1].RunID = "run-" + fmt.Sprint(seed)
 		}
 	}
-	spoil("down|sample=blur", 2, "stopped", "below the median of 4 trials at step 130")
+	spoil("down|sample=blur", 2, "failed", "numeric: the loss is NaN at step 130")
 	spoil("down|sample=blur", 3, "failed", "exhausted: 512 MiB\nof memory")
 	spoil("down|sample=blur", 4, "", "")
 	spoil("down|sample=blur", 5, "", "")
@@ -265,6 +265,24 @@ func TestNumbersOfAColumnShareTheirDecimals(t *testing.T) {
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
+
+func TestAVerdictBesideStoppedTrialsHasNoInterval(t *testing.T) {
+	e := pooling()
+	for i := range e.Cells {
+		if e.Cells[i].Status == "failed" {
+			e.Cells[i].Status = "stopped"
+		}
+	}
+	var b strings.Builder
+	if err := Ablation(&b, Markdown, analysed(t, e)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"LOST, 2 of 36 cells (2 stopped early)", "| +5.0 † |", "They have no intervals: a rule stops trials early here", "2 of 6 seeds stopped early: those that are left are a choice"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}
 }

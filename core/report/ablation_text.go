@@ -122,6 +122,8 @@ func entryText(e entry, colour bool) string {
 	switch e.Class {
 	case "better":
 		style = append(style, text.FgGreen)
+	case "differs":
+		style = append(style, text.FgYellow)
 	case "worse":
 		style = append(style, text.FgRed)
 	case "unknown":

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"gonum.org/v1/gonum/stat"
 )
 
 // BySeed holds one metric of one variant, by seed.
@@ -26,6 +28,7 @@ type Test string
 const (
 	NoTest    Test = "" // fewer than two seeds in common
 	PairedT   Test = "paired t test"
+	PooledT   Test = "t test of all cells' spread"
 	SignFlips Test = "sign flips" // where the differences have no spread that a t test could use
 )
 
@@ -39,6 +42,18 @@ type Comparison struct {
 	P        float64 // two-sided; NaN with NoTest
 	MinP     float64 // the least P that Test can give with N seeds
 	Test     Test
+	DF       float64 // degrees of freedom of Test; NaN where it has none
+	// Correlation is that of variant and baseline over the seeds in common: what pairing takes away of the difference's
+	// variance where both spread alike. NaN under three seeds, or without spread.
+	Correlation float64
+	// Spread is the sum of the two variances over these seeds: what Std² would be without pairing.
+	Spread float64
+}
+
+// WithoutInterval is c where no interval can be given.
+func (c Comparison) WithoutInterval() Comparison {
+	c.Interval = Interval{Low: math.NaN(), High: math.NaN(), Level: c.Interval.Level}
+	return c
 }
 
 // Compare pairs a variant with its baseline by seed: the same seed is the same order of the data and the
@@ -49,7 +64,7 @@ type Comparison struct {
 // differences are equal s is 0 and t would be infinite, which claims more than a few coarse numbers can:
 // P is then 2·½ⁿ, that of the exact test by sign flips (Fisher 1935, §21), and 1 when they are 0.
 func Compare(variant, baseline BySeed, level float64, seed uint64) Comparison {
-	var d []float64
+	var d, vs, bs []float64
 	unpaired := 0
 	for _, s := range slices.Sorted(maps.Keys(variant)) {
 		v := variant[s]
@@ -58,20 +73,27 @@ func Compare(variant, baseline BySeed, level float64, seed uint64) Comparison {
 			unpaired++
 			continue
 		}
-		d = append(d, difference(v, b))
+		d, vs, bs = append(d, difference(v, b)), append(vs, v), append(bs, b)
 	}
 	for s := range baseline {
 		if _, both := variant[s]; !both {
 			unpaired++
 		}
 	}
-	return compare(d, unpaired, level, seed, resamples)
+	c := compare(d, unpaired, level, seed, resamples)
+	if c.Correlation = math.NaN(); c.N >= MinSeeds {
+		v, b := Summarize(vs), Summarize(bs)
+		if c.Spread = square(v.Std) + square(b.Std); !v.flat() && !b.flat() {
+			c.Correlation = stat.Correlation(vs, bs, nil)
+		}
+	}
+	return c
 }
 
 func compare(d []float64, unpaired int, level float64, seed uint64, resamples int) Comparison {
 	s := Summarize(d)
 	c := Comparison{
-		N: s.N, Unpaired: unpaired, Delta: s.Mean, Std: s.Std, P: math.NaN(), MinP: math.NaN(),
+		N: s.N, Unpaired: unpaired, Delta: s.Mean, Std: s.Std, P: math.NaN(), MinP: math.NaN(), DF: math.NaN(),
 		Interval: meanInterval(d, level, seed, resamples),
 	}
 	switch {
@@ -83,7 +105,8 @@ func compare(d []float64, unpaired int, level float64, seed uint64, resamples in
 		}
 	default:
 		c.Test, c.MinP = PairedT, 0
-		c.P = tailT(s.Mean/(s.Std/math.Sqrt(float64(s.N))), float64(s.N-1))
+		c.DF = float64(s.N - 1)
+		c.P = tailT(s.Mean/(s.Std/math.Sqrt(float64(s.N))), c.DF)
 	}
 	return c
 }

@@ -48,6 +48,12 @@ type golden struct {
 			DF                     int
 		}
 	}
+	Blocks []struct {
+		Y         [][]float64
+		DF        int
+		MS        float64
+		Contrasts []struct{ Delta, P, Low, High float64 }
+	}
 	Noise []struct {
 		First, Second  []float64
 		P, Std, Floor5 float64
@@ -174,12 +180,32 @@ func TestAnalysisOfVarianceIsStatsmodels(t *testing.T) {
 	}
 }
 
+func TestPooledComparisonsAreStatsmodels(t *testing.T) {
+	for _, c := range readGolden(t).Blocks {
+		var cells []BySeed
+		for _, y := range c.Y {
+			cells = append(cells, bySeed(y))
+		}
+		b := NewBlocks(cells)
+		if near(t, "mean square", b.MS, c.MS); b.DF != c.DF {
+			t.Errorf("%d degrees of freedom, want %d", b.DF, c.DF)
+		}
+		for i, want := range c.Contrasts {
+			got := b.Pooled(Compare(cells[i+1], cells[0], 0.95, 0), i+1, 0)
+			near(t, "delta", got.Delta, want.Delta)
+			near(t, "p", got.P, want.P)
+			near(t, "low", got.Interval.Low, want.Low)
+			near(t, "high", got.Interval.High, want.High)
+		}
+	}
+}
+
 func TestNoiseIsSciPys(t *testing.T) {
 	for _, c := range readGolden(t).Noise {
 		got := NoiseOf(c.First, c.Second)
 		near(t, "p", got.P, c.P)
 		near(t, "std", got.Std, c.Std)
-		near(t, "floor", got.Floor(5, 0.95), c.Floor5)
+		near(t, "floor", got.Floor(5, 5, 0.95), c.Floor5)
 	}
 }
 

@@ -13,13 +13,13 @@ type Method string
 const (
 	NoMethod             Method = "" // under two values, or values without any spread: there is no interval
 	StudentT             Method = "Student's t"
+	PooledStudentT       Method = "Student's t with all cells' spread"
 	StudentisedBootstrap Method = "studentised bootstrap"
 )
 
-const (
-	bootstrapFrom = 6    // values; with fewer the bootstrap undercovers or is twice as wide: docs/adr
-	resamples     = 9999 // such that (resamples+1)·α/2 is whole for the usual levels
-)
+const bootstrapFrom = 6 // values; with fewer the bootstrap undercovers or is twice as wide: docs/adr
+
+var resamples = 9999 // such that (resamples+1)·α/2 is whole for the usual levels; simulations take fewer
 
 // Interval is a confidence interval. Low and High are NaN with NoMethod.
 type Interval struct {

@@ -34,12 +34,13 @@ func NoiseOf(first, second []float64) Noise {
 
 func (n Noise) df() float64 { return float64(n.First.N + n.Second.N - 2) }
 
-// Floor is what the means of two more sets of that many seeds of this same variant stay within of each
-// other, with probability level in (0, 1): t·s·√(2/seeds) with n₁+n₂−2 degrees of freedom (Student's
-// prediction interval; Hahn and Meeker 1991, §4.8). A difference below it is no news. NaN without Std.
-func (n Noise) Floor(seeds int, level float64) float64 {
-	if math.IsNaN(n.Std) || seeds < 1 {
+// Floor is what the means of two more sets of first and second seeds of this same variant, no seed in common, stay within
+// of each other, with probability level in (0, 1): t·s·√(1/first+1/second) with n₁+n₂−2 degrees of freedom (Student's
+// prediction interval; Hahn and Meeker 1991, §4.8). It is of means that are not paired: what a seed does to both
+// sides cancels in a paired difference, which may be told from 0 below the floor. NaN without Std.
+func (n Noise) Floor(first, second int, level float64) float64 {
+	if math.IsNaN(n.Std) || first < 1 || second < 1 {
 		return math.NaN()
 	}
-	return quantileT(level, n.df()) * n.Std * math.Sqrt(2/float64(seeds))
+	return quantileT(level, n.df()) * n.Std * math.Sqrt(1/float64(first)+1/float64(second))
 }

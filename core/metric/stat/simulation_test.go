@@ -221,7 +221,7 @@ func TestATableOfEqualVariantsRarelyHasAVerdict(t *testing.T) {
 		for range 6 {
 			table = append(table, compare(normal(r, 5, 0), 0, 0.95, 0, draws))
 		}
-		for _, j := range Judge(table, 0.05, HigherIsBetter) {
+		for _, j := range judge(HigherIsBetter, table...) {
 			if j.Verdict == Better || j.Verdict == Worse {
 				return true
 			}
@@ -276,14 +276,14 @@ func verdictIs(want Verdict, seeds int, effect float64, draws int) func(r *rand.
 	return func(r *rand.Rand) bool {
 		a, b := seedsOf(r, seeds, effect)
 		c := compare(differences(a, b), 0, 0.95, 0, draws)
-		return Judge([]Comparison{c}, 0.05, HigherIsBetter)[0].Verdict == want
+		return judge(HigherIsBetter, c)[0].Verdict == want
 	}
 }
 
 func TestTheNoiseFloorHoldsForNewSeeds(t *testing.T) {
 	count, _ := experiments()
 	within(t, "under the floor", share(4*count, func(r *rand.Rand) bool {
-		floor := NoiseOf(normal(r, 3, 9), normal(r, 3, 9)).Floor(5, 0.95)
+		floor := NoiseOf(normal(r, 3, 9), normal(r, 3, 9)).Floor(5, 5, 0.95)
 		return math.Abs(Summarize(normal(r, 5, 9)).Mean-Summarize(normal(r, 5, 9)).Mean) <= floor
 	}), 0.95, 0.02)
 }

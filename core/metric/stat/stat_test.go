@@ -224,13 +224,13 @@ func TestTermsAreInTheOrderOfFactors(t *testing.T) {
 
 func TestTheNoiseFloorNeedsThreeSeeds(t *testing.T) {
 	n := NoiseOf([]float64{1}, []float64{2})
-	if n.Delta != 1 || !math.IsNaN(n.Floor(3, 0.95)) || !math.IsNaN(n.P) {
+	if n.Delta != 1 || !math.IsNaN(n.Floor(3, 3, 0.95)) || !math.IsNaN(n.P) {
 		t.Errorf("%+v", n)
 	}
 	n = NoiseOf([]float64{1, 3}, []float64{2, 4})
 	near(t, "std", n.Std, math.Sqrt2)
-	near(t, "floor", n.Floor(1, 0.95), 2*4.302652729696142) // t with 2 degrees of freedom
-	if three := n.Floor(3, 0.95); three >= n.Floor(2, 0.95) {
+	near(t, "floor", n.Floor(1, 1, 0.95), 2*4.302652729696142) // t with 2 degrees of freedom
+	if three := n.Floor(3, 3, 0.95); three >= n.Floor(2, 2, 0.95) {
 		t.Errorf("floor of three seeds %v", three)
 	}
 }

@@ -3,6 +3,7 @@ package stat
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Verdict is what a comparison shows, in the words of a report.
@@ -12,11 +13,17 @@ type Verdict string
 const (
 	Better       Verdict = "better"
 	Worse        Verdict = "worse"
+	Differs      Verdict = "differs" // of a metric that is good neither way
 	NoDifference Verdict = "no difference shown"
 	NotEnough    Verdict = "not enough seeds to tell"
+	Lost         Verdict = "seeds lost, not judged" // some failed, diverged or were stopped: what is left is a choice
+	Unfinished   Verdict = "unfinished, not judged" // some have not ended yet
 )
 
-// MinSeeds is the fewest seeds in common that a verdict other than NotEnough is made on.
+// Claims says whether the verdict states a difference.
+func (v Verdict) Claims() bool { return v == Better || v == Worse || v == Differs }
+
+// MinSeeds is the fewest seeds in common that a test is made on.
 const MinSeeds = 3
 
 // Goal says which way a metric is good.
@@ -26,58 +33,105 @@ type Goal int
 const (
 	HigherIsBetter Goal = iota
 	LowerIsBetter
+	NoGoal // a norm, a rate: it may differ, and neither way is better
 )
+
+// Question is a comparison that a table asks.
+type Question struct {
+	Comparison
+	Goal Goal
+	// Open is Lost or Unfinished where the comparison gets no other verdict, with the reason in words; it counts as a test
+	// that shows nothing, so that what became of a variant does not make the others' tests more lenient.
+	Open Verdict
+	Why  string
+}
 
 // Judgement is a verdict and what it rests on.
 type Judgement struct {
 	Verdict Verdict
-	P       float64 // after Holm over Tests; NaN where no test counts
-	Tests   int     // comparisons of the table that count
+	P       float64 // after Holm over Tests and after Looks; NaN where no test counts
+	Tests   int     // of the table that count
 	Alpha   float64
+	Why     string // of Lost and Unfinished
 }
 
-// Judge gives the verdicts of a table's comparisons at an error rate alpha for the whole table, with
-// P-values adjusted by Holm. Better and Worse need an adjusted P of at most alpha and an interval that
-// excludes 0 where there is one. NotEnough is the verdict under MinSeeds, which also do not count as
-// tests, and where even the least P the test can give would not do.
-func Judge(table []Comparison, alpha float64, goal Goal) []Judgement {
-	p, tests := make([]float64, len(table)), 0
-	for i, c := range table {
-		p[i] = math.NaN()
-		if c.N >= MinSeeds {
-			p[i] = c.P
+// Family is what the verdicts of one table answer for together.
+type Family struct {
+	Alpha float64
+	// Least is how many tests Holm counts at least: more than there are where those that are shown were chosen from more.
+	Least int
+	// Share is what this look at the data may spend of Alpha, in (0, 1]: see Spending. 0 is all of it.
+	Share float64
+}
+
+// Judge gives the verdicts of a table's comparisons, and beside them the adjusted p-values of the table's other tests, such
+// that anything false is said in at most Alpha of all tables: Holm is over all of them together. Better, Worse and Differs
+// need an adjusted P of at most Alpha and an interval that excludes 0 where there is one. NotEnough is the verdict under
+// MinSeeds, which also do not count as tests, and where even the least P the test can give would not do.
+func (f Family) Judge(table []Question, others []float64) ([]Judgement, []float64) {
+	share := f.Share
+	if share == 0 {
+		share = 1
+	}
+	p := make([]float64, len(table), len(table)+len(others))
+	for i, q := range table {
+		switch {
+		case q.Open != "":
+			p[i] = 1
+		case q.N < MinSeeds:
+			p[i] = math.NaN()
+		default:
+			p[i] = min(1, q.P/share)
+		}
+	}
+	for _, v := range others {
+		p = append(p, min(1, v/share))
+	}
+	tests := 0
+	for _, v := range p {
+		if !math.IsNaN(v) {
 			tests++
 		}
 	}
+	if tests > 0 && tests < f.Least {
+		p = append(p, slices.Repeat([]float64{1}, f.Least-tests)...)
+		tests = f.Least
+	}
+	adjusted := Holm(p)
 	judged := make([]Judgement, len(table))
-	for i, adjusted := range Holm(p) {
-		c := table[i]
-		j := Judgement{NoDifference, adjusted, tests, alpha}
+	for i, q := range table {
+		j := Judgement{NoDifference, adjusted[i], tests, f.Alpha, q.Why}
 		switch {
-		case c.N < MinSeeds:
+		case q.Open != "":
+			j.Verdict, j.P = q.Open, math.NaN()
+		case q.N < MinSeeds:
 			j.Verdict = NotEnough
-		case adjusted <= alpha && !c.Interval.Contains(0) && c.Delta != 0:
+		case adjusted[i] <= f.Alpha && !q.Interval.Contains(0) && q.Delta != 0:
 			j.Verdict = Worse
-			if (c.Delta > 0) == (goal == HigherIsBetter) {
+			if (q.Delta > 0) == (q.Goal == HigherIsBetter) {
 				j.Verdict = Better
 			}
-		case c.MinP*float64(tests) > alpha && c.Delta != 0:
+			if q.Goal == NoGoal {
+				j.Verdict = Differs
+			}
+		case q.MinP*float64(tests)/share > f.Alpha && q.Delta != 0:
 			j.Verdict = NotEnough
 		}
 		judged[i] = j
 	}
-	return judged
+	return judged, adjusted[len(table) : len(table)+len(others)]
 }
 
 // Reason says in one sentence what the verdict on c rests on.
 func (j Judgement) Reason(c Comparison) string {
-	if c.N < MinSeeds {
+	switch {
+	case j.Why != "":
+		return j.Why
+	case c.N < MinSeeds:
 		return fmt.Sprintf("%d %s in common, and %d are the least", c.N, plural(c.N, "seed"), MinSeeds)
-	}
-	if c.Test == SignFlips {
-		if c.Delta == 0 {
-			return fmt.Sprintf("no difference in any of %d seeds", c.N)
-		}
+	case c.Test == SignFlips && c.Delta == 0:
+		return fmt.Sprintf("no difference in any of %d seeds", c.N)
+	case c.Test == SignFlips:
 		return fmt.Sprintf("the same difference in all %d seeds, p = %s%s by sign flips", c.N, probability(j.P), j.after())
 	}
 	return fmt.Sprintf("%s over %d seeds, p = %s%s; %g %% interval by %s",
@@ -88,7 +142,7 @@ func (j Judgement) after() string {
 	if j.Tests < 2 {
 		return ""
 	}
-	return fmt.Sprintf(" after Holm over %d comparisons", j.Tests)
+	return fmt.Sprintf(" after Holm over %d tests", j.Tests)
 }
 
 // probability is a p-value with three decimals, or two digits where those would all be 0.

@@ -2,8 +2,19 @@ package stat
 
 import (
 	"math"
+	"slices"
 	"testing"
 )
+
+// judge judges a table of comparisons alone at 5 %.
+func judge(goal Goal, table ...Comparison) []Judgement {
+	var questions []Question
+	for _, c := range table {
+		questions = append(questions, Question{Comparison: c, Goal: goal})
+	}
+	judged, _ := Family{Alpha: 0.05}.Judge(questions, nil)
+	return judged
+}
 
 func TestVerdictsSayNoMoreThanTheNumbers(t *testing.T) {
 	clear, unclear := []float64{2, 2.1, 1.9, 2.05, 1.95}, []float64{2, -2, 3, -1, 1}
@@ -29,10 +40,11 @@ func TestVerdictsSayNoMoreThanTheNumbers(t *testing.T) {
 		{"no difference at all", equal(3, 0), HigherIsBetter, NoDifference, "no difference in any of 3 seeds"},
 		{"clear gain", clear, HigherIsBetter, Better, "paired t test over 5 seeds, p = 5.8e-07; 95 % interval by Student's t"},
 		{"clear gain of a loss", clear, LowerIsBetter, Worse, "paired t test over 5 seeds, p = 5.8e-07; 95 % interval by Student's t"},
+		{"a clear difference of what is good neither way", clear, NoGoal, Differs, "paired t test over 5 seeds, p = 5.8e-07; 95 % interval by Student's t"},
 		{"noise", unclear, HigherIsBetter, NoDifference, "paired t test over 5 seeds, p = 0.553; 95 % interval by Student's t"},
 	} {
 		comparison := compare(c.differences, 0, 0.95, 1, resamples)
-		got := Judge([]Comparison{comparison}, 0.05, c.goal)[0]
+		got := judge(c.goal, comparison)[0]
 		if got.Verdict != c.want {
 			t.Errorf("%s: %s, want %s", c.what, got.Verdict, c.want)
 		}
@@ -48,23 +60,23 @@ func TestAVerdictAnswersForTheWholeTable(t *testing.T) {
 	if c.P > 0.05 || 3*c.P < 0.05 {
 		t.Fatalf("p = %v does not serve this test", c.P)
 	}
-	alone := Judge([]Comparison{c, few}, 0.05, HigherIsBetter)
+	alone := judge(HigherIsBetter, c, few)
 	if alone[0].Verdict != Better || alone[0].Tests != 1 || alone[0].P != c.P || !math.IsNaN(alone[1].P) {
 		t.Errorf("beside one that cannot be tested: %+v", alone)
 	}
-	among := Judge([]Comparison{c, c, c}, 0.05, HigherIsBetter)
+	among := judge(HigherIsBetter, c, c, c)
 	if among[0].Verdict != NoDifference {
 		t.Errorf("among three: %+v", among[0])
 	}
-	if got, want := among[0].Reason(c), "paired t test over 5 seeds, p = 0.055 after Holm over 3 comparisons; 95 % interval by Student's t"; got != want {
+	if got, want := among[0].Reason(c), "paired t test over 5 seeds, p = 0.055 after Holm over 3 tests; 95 % interval by Student's t"; got != want {
 		t.Errorf("reason %q, want %q", got, want)
 	}
 }
 
 func TestATableCanBeTooLongForItsSeeds(t *testing.T) {
 	equal := compare([]float64{1, 1, 1, 1, 1, 1, 1, 1}, 0, 0.95, 0, 9) // p = 1/128, the least that 8 seeds can give
-	six := Judge([]Comparison{equal, equal, equal, equal, equal, equal}, 0.05, HigherIsBetter)
-	seven := Judge([]Comparison{equal, equal, equal, equal, equal, equal, equal}, 0.05, HigherIsBetter)
+	six := judge(HigherIsBetter, slices.Repeat([]Comparison{equal}, 6)...)
+	seven := judge(HigherIsBetter, slices.Repeat([]Comparison{equal}, 7)...)
 	if six[0].Verdict != Better || seven[0].Verdict != NotEnough {
 		t.Errorf("six comparisons: %s, seven: %s", six[0].Verdict, seven[0].Verdict)
 	}
@@ -72,7 +84,56 @@ func TestATableCanBeTooLongForItsSeeds(t *testing.T) {
 
 func TestAnIntervalThatHoldsZeroForbidsAVerdict(t *testing.T) {
 	c := Comparison{N: 8, Delta: 1, P: 0.04, Test: PairedT, Interval: Interval{-0.1, 3, 0.95, StudentisedBootstrap}}
-	if got := Judge([]Comparison{c}, 0.05, HigherIsBetter)[0]; got.Verdict != NoDifference {
+	if got := judge(HigherIsBetter, c)[0]; got.Verdict != NoDifference {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestWhatBecameOfAVariantDoesNotHelpTheOthers(t *testing.T) {
+	c := compare([]float64{1, 2.6, 1.4, 3, 0.7}, 0, 0.95, 0, resamples)
+	lost := Question{Comparison: c, Open: Lost, Why: "1 of 5 seeds failed"}
+	judged, others := Family{Alpha: 0.05}.Judge([]Question{{Comparison: c}, lost}, []float64{c.P, math.NaN()})
+	if judged[0].Verdict != NoDifference || judged[0].Tests != 3 || judged[0].P != 3*c.P || others[0] != 3*c.P || !math.IsNaN(others[1]) {
+		t.Errorf("%+v, %v", judged, others)
+	}
+	if judged[1].Verdict != Lost || !math.IsNaN(judged[1].P) || judged[1].Reason(c) != "1 of 5 seeds failed" {
+		t.Errorf("lost: %+v", judged[1])
+	}
+	if judged, _ := (Family{Alpha: 0.05, Least: 10}).Judge([]Question{{Comparison: c}}, nil); judged[0].P != 10*c.P || judged[0].Tests != 10 {
+		t.Errorf("chosen from ten: %+v", judged)
+	}
+	if judged, _ := (Family{Alpha: 0.05, Share: 0.25}).Judge([]Question{{Comparison: c}}, nil); judged[0].P != 4*c.P {
+		t.Errorf("a look that may spend a quarter: %+v", judged)
+	}
+}
+
+func TestLooksSpendAlphaOnceOverAll(t *testing.T) {
+	shares := Spending([]int{3, 5, 8}, 0.05)
+	sum := 0.0
+	for i, s := range shares {
+		if sum += s; s <= 0 || i > 0 && s < shares[i-1] {
+			t.Errorf("shares %v", shares)
+		}
+	}
+	near(t, "sum", sum, 1)
+	// 2−2Φ(1.959964/√0.375).
+	near(t, "first", 0.05*shares[0], 0.0013713806699)
+	if one := Spending([]int{8}, 0.05); math.Abs(one[0]-1) > 1e-9 {
+		t.Errorf("one look %v", one)
+	}
+}
+
+func TestTwoCellsPooledAreThePairedTest(t *testing.T) {
+	a, b, c := bySeed([]float64{1, 2, 4, 3}), bySeed([]float64{0.5, 2.2, 3, 1}), bySeed([]float64{5, 1, 2, 2})
+	paired := Compare(a, b, 0.95, 0)
+	pooled := NewBlocks([]BySeed{b, a}).Pooled(paired, 1, 0)
+	near(t, "p", pooled.P, paired.P)
+	near(t, "low", pooled.Interval.Low, paired.Interval.Low)
+	if three := NewBlocks([]BySeed{b, a, c}); three.DF != 6 || three.Pooled(paired, 1, 0).DF != 6 {
+		t.Errorf("%+v", three)
+	}
+	flat := bySeed([]float64{1, 1, 1, 1})
+	if got := NewBlocks([]BySeed{flat, flat}).Pooled(Compare(flat, flat, 0.95, 0), 1, 0); got.Test != SignFlips || got.P != 1 {
+		t.Errorf("without spread: %+v", got)
 	}
 }

@@ -28,7 +28,8 @@ type Finding struct {
 	Class                  string // better, worse, none or unknown
 }
 
-var classOf = map[stat.Verdict]string{stat.Better: "better", stat.Worse: "worse", stat.NoDifference: "none", stat.NotEnough: "unknown"}
+var classOf = map[stat.Verdict]string{stat.Better: "better", stat.Worse: "worse", stat.Differs: "differs", stat.NoDifference: "none",
+	stat.NotEnough: "unknown", stat.Lost: "unknown", stat.Unfinished: "unknown"}
 
 // answer puts the table's verdicts into words.
 func answer(p *Page) Answer {
@@ -66,18 +67,28 @@ func answer(p *Page) Answer {
 		}
 	case len(worse) > 0:
 		a.Headline = fmt.Sprintf("No variant is shown to be better than the baseline; %s is worse by %s.", named(worse[0].Variant), strings.TrimLeft(delta(metric, worse[0].Columns[0].Comparison.Delta), "+−"))
+	case len(verdicts[stat.Differs]) > 0:
+		r := verdicts[stat.Differs][0]
+		a.Headline = fmt.Sprintf("%s differs from the baseline: %s %s, %s.", named(r.Variant), shortName(metric), mean(r, metric), change(r, metric))
 	case len(verdicts[stat.NoDifference]) > 0:
 		a.Headline = "No difference from the baseline is shown."
+	case len(verdicts[stat.Unfinished]) > 0:
+		a.Headline = "Not finished: nothing is judged yet."
+	case len(verdicts[stat.Lost]) > 0:
+		a.Headline = "Seeds are lost in every variant: nothing can be judged."
 	default:
 		a.Headline = "Not enough seeds to tell."
 	}
+	if lost := report.LostCells(t); lost != "" {
+		a.Headline += " " + lost + "."
+	}
 	if t.HasBaseline {
-		for _, v := range []stat.Verdict{stat.Better, stat.Worse, stat.NoDifference, stat.NotEnough} {
+		for _, v := range []stat.Verdict{stat.Better, stat.Worse, stat.Differs, stat.NoDifference, stat.NotEnough, stat.Lost, stat.Unfinished} {
 			for _, r := range verdicts[v] {
 				if len(a.Lines) == mostFindings {
 					a.Left++
 				} else {
-					a.Lines = append(a.Lines, Finding{named(r.Variant), string(v), change(r, metric) + probability(r.Columns[0].Judgement) + inFloor(r, metric), classOf[v]})
+					a.Lines = append(a.Lines, Finding{named(r.Variant), string(v), change(r, metric) + probability(r.Columns[0].Judgement) + inFloor(r, metric) + because(r.Columns[0].Judgement), classOf[v]})
 				}
 			}
 		}
@@ -95,7 +106,7 @@ func change(r ablation.Row, metric string) string {
 	if c.Interval.Method != stat.NoMethod {
 		text += fmt.Sprintf(" [%s, %s]", delta(metric, c.Interval.Low), delta(metric, c.Interval.High))
 	}
-	return text + " over " + countOf(c.N, "1 seed", "%d seeds")
+	return text + " over " + countOf(c.N, "1 pair of seeds", "%d pairs of seeds")
 }
 
 // probability is the test's, where it counts.
@@ -109,10 +120,18 @@ func probability(j *stat.Judgement) string {
 	return fmt.Sprintf(", p = %.3f", j.P)
 }
 
-// inFloor says so of a difference that the baseline has from itself.
+// because says why there is no verdict.
+func because(j *stat.Judgement) string {
+	if j.Why == "" {
+		return ""
+	}
+	return "; " + j.Why
+}
+
+// inFloor says so of means that lie no further apart than the baseline's own.
 func inFloor(r ablation.Row, metric string) string {
 	c := r.Columns[0]
-	if math.IsNaN(c.Floor) || math.Abs(c.Comparison.Delta) > c.Floor {
+	if !c.InFloor() {
 		return ""
 	}
 	return fmt.Sprintf(", within the noise floor of %s", strings.TrimLeft(delta(metric, c.Floor), "+"))

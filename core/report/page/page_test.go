@@ -229,7 +229,7 @@ func TestTheAnswerSaysWhatTheTableShows(t *testing.T) {
 		values []float64
 		want   string
 	}{
-		{"better", []float64{.6, .63, .59, .62}, "larger is better than the baseline: emoji/top1 61.0 % on average of 4 seeds, +10.5 pt [+9.6 pt, +11.4 pt] over 4 seeds."},
+		{"better", []float64{.6, .63, .59, .62}, "larger is better than the baseline: emoji/top1 61.0 % on average of 4 seeds, +10.5 pt [+9.6 pt, +11.4 pt] over 4 pairs of seeds."},
 		{"worse", []float64{.4, .43, .39, .42}, "No variant is shown to be better than the baseline; larger is worse by 9.5 pt."},
 		{"no difference", []float64{.52, .51, .48, .52}, "No difference from the baseline is shown."},
 		{"too few seeds", []float64{.6, .63}, "Not enough seeds to tell."},

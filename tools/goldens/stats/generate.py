@@ -1,6 +1,6 @@
 """Goldens of core/metric/stat, made with scipy and statsmodels. From the repository root:
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install scipy==1.16.2 statsmodels==0.14.5
+    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install scipy==1.17.1 statsmodels==0.15.0
     /tmp/venv/bin/python tools/goldens/stats/generate.py core/metric/stat/testdata/golden.json
 
 All samples are drawn here from fixed seeds and rounded, so that the file holds exactly
@@ -127,6 +127,17 @@ def noise(n1, n2):
     return dict(first=a, second=b, p=t.pvalue, std=pooled, floor5=stats.t.ppf(0.975, n1 + n2 - 2) * pooled * np.sqrt(2 / 5))
 
 
+def blocks(cells, seeds):
+    """A cell against the first by the residual of all cells and seeds: a contrast of the two-way model without interaction."""
+    shift = rng.normal(0, 1, seeds)
+    y = [[round(float(c * 0.3 + shift[s] + rng.normal()), 6) for s in range(seeds)] for c in range(cells)]
+    table = pd.DataFrame([(c, s, y[c][s]) for c in range(cells) for s in range(seeds)], columns=["cell", "seed", "y"])
+    fit = ols("y ~ C(cell) + C(seed)", table).fit()
+    contrasts = [dict(delta=fit.params[k], p=fit.pvalues[k], low=fit.conf_int().loc[k, 0], high=fit.conf_int().loc[k, 1])
+                 for k in (f"C(cell)[T.{c}]" for c in range(1, cells))]
+    return dict(y=y, df=int(fit.df_resid), ms=fit.mse_resid, contrasts=contrasts)
+
+
 p = [0.001, 0.04, 0.03, 0.2, 0.04, 0.0123, 0.9]
 golden = dict(
     made_with=f"scipy {scipy.__version__}, statsmodels {statsmodels.__version__}, numpy {np.__version__}",
@@ -143,6 +154,7 @@ golden = dict(
     holm=dict(p=p, adjusted=[float(v) for v in multipletests(p, method="holm")[1]]),
     anova=[grid([3], 4), grid([2, 3], 3), grid([4, 2], 5), grid([2, 3, 2], 3)],
     noise=[noise(3, 3), noise(5, 4)],
+    blocks=[blocks(3, 3), blocks(5, 3), blocks(2, 8), blocks(6, 5)],
 )
 # ensure_ascii=False keeps × readable; numbers keep all their digits.
 with open(sys.argv[1], "w", encoding="utf-8") as f:
