@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,15 +11,15 @@ import (
 
 	"tandem/core/ablation"
 	"tandem/core/fault"
+	metrics "tandem/core/metric"
 	"tandem/core/metric/stat"
 	"tandem/core/report"
 	"tandem/core/store"
 )
 
 func (a *app) ablationCommand() *cobra.Command {
-	var metrics []string
 	var format string
-	var level float64
+	var o tableOptions
 	c := &cobra.Command{
 		Use: "ablation [EXPERIMENT]", Short: "print an experiment as a table: variants, differences, tests", Args: args(cobra.MaximumNArgs(1)),
 		Long: "Print an experiment as a table: what each variant reaches, its difference from the baseline paired by seed, and whether\n" +
@@ -27,9 +28,12 @@ func (a *app) ablationCommand() *cobra.Command {
 		ValidArgsFunction: a.completeExperiment,
 	}
 	a.dbFlag(c)
-	c.Flags().StringSliceVar(&metrics, "metric", nil, "compare these `metrics`, the first decides (default: the experiment's own, the others of its evaluations beside it)")
+	c.Flags().StringSliceVar(&o.metrics, "metric", nil, "compare these `metrics`, the first decides (default: the experiment's own, the others of its evaluations beside it)")
 	c.Flags().StringVar(&format, "format", string(report.Text), "text, markdown, latex, csv, json or html")
-	c.Flags().Float64Var(&level, "level", 0.95, "`level` of the intervals; tests err in 1 - level of all tables at most")
+	c.Flags().Float64Var(&o.level, "level", 0.95, "`level` of the intervals; at most 1 - level of all tables say anything false")
+	c.Flags().StringVar(&o.baseline, "baseline", "", "compare with this `variant` instead of the spec's baseline; Holm is then over all pairs")
+	c.Flags().StringSliceVar(&o.variants, "variants", nil, "show only these `variants` beside the baseline; Holm is then over all pairs")
+	c.Flags().StringVar(&o.analysis, "analysis", "", "`how` the noise is known: paired, from each pair's seeds, or pooled, from all variants (default: the spec's)")
 	_ = c.RegisterFlagCompletionFunc("format", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var names []string
 		for _, f := range report.AblationFormats {
@@ -38,6 +42,9 @@ func (a *app) ablationCommand() *cobra.Command {
 		return names, cobra.ShellCompDirectiveNoFileComp
 	})
 	c.RunE = func(c *cobra.Command, given []string) error {
+		if o.analysis != "" && o.analysis != string(ablation.Paired) && o.analysis != string(ablation.Pooled) {
+			return usage{fault.New(fault.Invalid, "unknown analysis %q", o.analysis).WithHint("paired or pooled")}
+		}
 		if !slices.Contains(report.AblationFormats, report.Format(format)) {
 			return usage{fault.New(fault.Invalid, "unknown output format %q", format).WithHint("text, markdown, latex, csv, json or html")}
 		}
@@ -45,7 +52,7 @@ func (a *app) ablationCommand() *cobra.Command {
 			if len(given) == 0 {
 				return a.listExperiments(c.Context(), r, report.Format(format))
 			}
-			t, err := ablationTable(c.Context(), r, given[0], metrics, level)
+			t, err := ablationTable(c.Context(), r, given[0], o)
 			if err != nil {
 				return err
 			}
@@ -85,9 +92,17 @@ func (a *app) completeExperiment(c *cobra.Command, given []string, _ string) ([]
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// ablationTable reads an experiment and analyses it. metrics are compared, the first decides; without any it is the
-// experiment's own that decides, and the other metrics of evaluations are there beside it.
-func ablationTable(ctx context.Context, r *store.Reader, name string, metrics []string, level float64) (*ablation.Table, error) {
+// tableOptions say what a table is to show.
+type tableOptions struct {
+	metrics  []string // compared, the first decides; none: the experiment's own decides, the others of its evaluations are beside it
+	level    float64
+	baseline string   // "": the experiment's own
+	variants []string // besides the baseline; nil: all
+	analysis string   // "": the experiment's own
+}
+
+// ablationTable reads an experiment and analyses it.
+func ablationTable(ctx context.Context, r *store.Reader, name string, o tableOptions) (*ablation.Table, error) {
 	e, err := r.Experiment(ctx, name)
 	if err != nil {
 		return nil, err
@@ -104,7 +119,12 @@ func ablationTable(ctx context.Context, r *store.Reader, name string, metrics []
 	if err != nil {
 		return nil, err
 	}
-	x := ablation.Experiment{Name: e.Name, Description: e.Description, Design: e.Design, Baseline: e.Baseline, Noise: e.Noise}
+	for metric, said := range e.Settings.Directions {
+		d, _ := metrics.ParseDirection(said)
+		directions[metric] = float64(d)
+	}
+	x := ablation.Experiment{Name: e.Name, Description: e.Description, Design: e.Design, Baseline: e.Baseline, Noise: e.Noise,
+		Looks: e.Settings.Looks, Stops: e.Settings.Stop != "", Choose: e.Settings.Choose, Analysis: ablation.Analysis(cmp.Or(o.analysis, e.Settings.Analysis))}
 	for _, f := range e.Factors {
 		x.Factors = append(x.Factors, stat.Factor(f))
 	}
@@ -129,17 +149,104 @@ func ablationTable(ctx context.Context, r *store.Reader, name string, metrics []
 			recorded[v.Metric] = true
 		}
 	}
-	if x.Metrics, err = chooseMetrics(e, metrics, recorded, directions); err != nil {
+	if x.Metrics, err = chooseMetrics(e, o.metrics, recorded, directions); err != nil {
 		return nil, err
 	}
 	if err := addOutcomes(ctx, r, &x); err != nil {
 		return nil, err
 	}
-	t, err := ablation.Analyse(x, level)
-	if err == nil && len(infos) < all {
-		t.Notes = append(t.Notes, fmt.Sprintf("%d cells that were run and are not planned any more are left out.", all-len(infos)))
+	notes, err := chooseVariants(&x, o)
+	if err != nil {
+		return nil, err
 	}
+	t, err := ablation.Analyse(x, o.level)
+	if err != nil {
+		return nil, err
+	}
+	if len(infos) < all {
+		notes = append(notes, fmt.Sprintf("%d cells that were run and are not planned any more are left out.", all-len(infos)))
+	}
+	notes = append(notes, choosers(e, x.Metrics[0].Name)...)
+	twins, err := twinNotes(ctx, r, x)
+	t.Notes = append(append(t.Notes, notes...), twins...)
 	return t, err
+}
+
+// chooseVariants narrows an experiment to what was asked for. What is chosen once results are there may be chosen by them.
+func chooseVariants(x *ablation.Experiment, o tableOptions) (notes []string, err error) {
+	var all []string
+	for _, c := range x.Cells {
+		if c.Variant != x.Noise && !slices.Contains(all, c.Variant) {
+			all = append(all, c.Variant)
+		}
+	}
+	for _, v := range append(slices.Clone(o.variants), o.baseline) {
+		if v != "" && !slices.Contains(all, v) {
+			f := fault.New(fault.NotFound, "experiment %s has no variant %q", x.Name, v).WithHint("it has %s", strings.Join(all, ", "))
+			if near := fault.Near(v, all); near != "" {
+				f.WithHint("did you mean %s?", near)
+			}
+			return nil, f
+		}
+	}
+	other := o.baseline != "" && o.baseline != x.Baseline
+	if other {
+		if x.Noise != "" {
+			notes = append(notes, fmt.Sprintf("%s is left out: it repeats %s, which is not the baseline here.", x.Noise, x.Baseline))
+		}
+		x.Cells = slices.DeleteFunc(x.Cells, func(c ablation.Cell) bool { return x.Noise != "" && c.Variant == x.Noise })
+		x.Baseline, x.Noise = o.baseline, ""
+	}
+	if len(o.variants) > 0 {
+		x.Cells = slices.DeleteFunc(x.Cells, func(c ablation.Cell) bool {
+			return c.Variant != x.Baseline && c.Variant != x.Noise && !slices.Contains(o.variants, c.Variant)
+		})
+	}
+	if x.Chosen = other || len(o.variants) > 0; x.Chosen {
+		x.All = len(all)
+		notes = append(notes, fmt.Sprintf("What is compared was chosen when the results were there, so Holm is over all %d pairs of %d variants.", x.All*(x.All-1)/2, x.All))
+	}
+	return notes, nil
+}
+
+// choosers say where what decides has chosen before: then it is not a test of what it chose.
+func choosers(e *store.Experiment, deciding string) (notes []string) {
+	set := func(metric string) string { return metric[:strings.LastIndexByte(metric, '/')+1] }
+	same := func(metric string) bool { return strings.HasPrefix(metric, "eval/") && set(metric) == set(deciding) }
+	const remedy = "Let another evaluation, of a validation split, do that"
+	if e.Settings.Stop != "" && same(e.Settings.StopMetric) {
+		notes = append(notes, fmt.Sprintf("%s also stopped trials early (%s, by %s): what went on was chosen on the examples that it is judged by. %s: stop.metric.",
+			set(deciding)[:len(set(deciding))-1], e.Settings.Stop, e.Settings.StopMetric, remedy))
+	}
+	if e.Design == "random" && (e.Settings.Choose == "" || same(e.Settings.Choose)) && strings.HasPrefix(deciding, "eval/") {
+		notes = append(notes, fmt.Sprintf("%s also chooses the best of these variants, so that its own figure flatters it. %s: choose.", set(deciding)[:len(set(deciding))-1], remedy))
+	}
+	if c := e.Settings.Choose; c != "" && !same(c) {
+		notes = append(notes, fmt.Sprintf("Variants are chosen by %s, and judged by %s.", c, deciding))
+	}
+	return notes
+}
+
+// mostTwins is how many pairs of runs are named that should be equal and are not.
+const mostTwins = 3
+
+// twinNotes warn of runs of one identity that differ.
+func twinNotes(ctx context.Context, r *store.Reader, x ablation.Experiment) (notes []string, err error) {
+	var names []string
+	for _, m := range x.Metrics {
+		if m.Compared || m.Name == x.Metrics[0].Name {
+			names = append(names, m.Name)
+		}
+	}
+	twins, err := r.Twins(ctx, x.Name, names)
+	for i, t := range twins {
+		if i == mostTwins {
+			return append(notes, fmt.Sprintf("WARNING: %d more pairs of runs of one identity differ.", len(twins)-i)), err
+		}
+		notes = append(notes, fmt.Sprintf("WARNING: two runs of one identity differ in %s: %s, which is taken for %s under seed %d, has %g, and %s has %g. The same spec, plugins and seed promise equal bits: did the machine, its libraries or the data change?",
+			t.Metric, t.RunID, cmp.Or(t.Variant, "–"), t.Seed, t.Value, t.Other, t.Was))
+	}
+	return notes, err
 }
 
 func chooseMetrics(e *store.Experiment, asked []string, recorded map[string]bool, directions map[string]float64) ([]ablation.Metric, error) {
@@ -172,8 +279,11 @@ func chooseMetrics(e *store.Experiment, asked []string, recorded map[string]bool
 	metrics := make([]ablation.Metric, len(asked))
 	for i, m := range asked {
 		metrics[i] = ablation.Metric{Name: m, Compared: i < compared}
-		if directions[m] < 0 {
+		switch way := directions[m]; {
+		case way < 0:
 			metrics[i].Goal = stat.LowerIsBetter
+		case way == 0:
+			metrics[i].Goal = stat.NoGoal
 		}
 	}
 	return metrics, nil

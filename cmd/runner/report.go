@@ -40,7 +40,7 @@ func (a *app) reportCommand() *cobra.Command {
 		ctx, end := canceled()
 		defer end()
 		return a.reading(ctx, func(r *store.Reader) error {
-			t, err := ablationTable(ctx, r, given[0], metrics, level)
+			t, err := ablationTable(ctx, r, given[0], tableOptions{metrics: metrics, level: level})
 			if err != nil {
 				return err
 			}

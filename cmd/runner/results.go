@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tandem/core/fault"
 	"tandem/core/report"
 	"tandem/core/store"
 )
@@ -51,26 +52,31 @@ func (a *app) listCommand() *cobra.Command {
 }
 
 func (a *app) leaderboardCommand() *cobra.Command {
-	var metric string
+	var metric, direction string
 	var limit int
 	c := &cobra.Command{
 		Use: "leaderboard [EXPERIMENT]", Short: "list done runs by a metric, the best first", Args: args(cobra.MaximumNArgs(1)),
-		Long: `List done runs by their last value of a metric, the best first; which way is better follows from its name
-(docs/results.md). Without --metric it is the one that decides in the experiment, or in all that have runs when
+		Long: `List done runs by their last value of a metric, the best first; which way is better is declared (docs/results.md)
+or said by --direction. Without --metric it is the one that decides in the experiment, or in all that have runs when
 they agree. Tainted runs are left out.`,
 		Example: "  runner leaderboard pooling -n 5\n  runner leaderboard --metric train/loss",
 	}
 	a.dbFlag(c)
 	a.formatFlags(c, true)
 	c.Flags().StringVar(&metric, "metric", "", "the `metric` that ranks the runs, such as eval/emoji/top1")
+	c.Flags().StringVar(&direction, "direction", "", "`way` in which the metric is good: up or down (default: as the spec says or is declared)")
 	c.Flags().IntVarP(&limit, "limit", "n", 20, "at most so many; 0: all")
 	c.RunE = func(c *cobra.Command, given []string) error {
+		way := map[string]int{"": 0, "up": 1, "down": -1}
+		if _, known := way[direction]; !known {
+			return usage{fault.New(fault.Invalid, "unknown direction %q", direction).WithHint("up or down")}
+		}
 		return a.reading(c.Context(), func(r *store.Reader) error {
 			var experiment string
 			if len(given) > 0 {
 				experiment = given[0]
 			}
-			runs, err := r.Leaderboard(c.Context(), experiment, metric, limit)
+			runs, err := r.Leaderboard(c.Context(), experiment, metric, way[direction], limit)
 			if err != nil {
 				return err
 			}

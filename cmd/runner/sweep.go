@@ -81,7 +81,7 @@ func (a *app) sweepEnded(s *sweep.Sweep, o run.SweepOutcome, took time.Duration,
 // sweepTable prints what the sweep shows.
 func (a *app) sweepTable(name string) error {
 	return a.reading(context.Background(), func(r *store.Reader) error {
-		t, err := ablationTable(context.Background(), r, name, nil, 0.95)
+		t, err := ablationTable(context.Background(), r, name, tableOptions{level: 0.95})
 		if err != nil {
 			return err
 		}

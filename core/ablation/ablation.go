@@ -28,6 +28,7 @@ type Experiment struct {
 	// is over all pairs of All variants.
 	Chosen    bool
 	All       int
+	Choose    string // the metric that ranks, where it is among Metrics; else the first does
 	Predicted string // what Cell.Right is of: "emoji/label"; "": no predictions
 }
 
@@ -75,6 +76,7 @@ type Table struct {
 	Cells                     int           // planned or run, the repeat's left out
 	Gone                      map[State]int // of these, those that do not count for the deciding metric
 	Pairing                   Pairing
+	Choose                    string  // the metric that ranks, where it is not the first
 	NoIntervals               bool    // a rule may stop trials early, or did: differences have none
 	Seeds                     []int64 // of all cells but the repeat's, ascending
 	Metrics                   []Metric
@@ -107,7 +109,7 @@ type Row struct {
 	Stopped int      // of these, stopped early: the means are of those that went on
 	Lost    int      // of these, failed, stopped, tainted or without a value of the deciding metric
 	Waiting int      // of these, missing, running or interrupted
-	Rank    int      // by the deciding metric, 1 is best, equal means share; 0 without a mean, and of the repeat
+	Rank    int      // by Experiment.Choose or else the deciding metric, 1 is best, equal means share; 0 without a mean, and of the repeat
 	Columns []Column // in the order of Table.Metrics
 	// Predictions is nil for the baseline and where nothing is to be compared.
 	Predictions *Prediction

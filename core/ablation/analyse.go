@@ -204,9 +204,13 @@ func state(c Cell, metric string) State {
 	return State(c.Status)
 }
 
-// best marks the best mean of each column and ranks the rows by the first; without a baseline the rows are in
+// best marks the best mean of each column and ranks the rows by the one that chooses; without a baseline the rows are in
 // the order of their ranks.
 func (a *analysis) best() {
+	ranks := max(0, slices.IndexFunc(a.Metrics, func(m Metric) bool { return m.Name == a.e.Choose }))
+	if ranks > 0 {
+		a.Choose = a.e.Choose
+	}
 	for j, m := range a.Metrics {
 		var means []float64
 		for _, r := range a.Rows {
@@ -222,7 +226,7 @@ func (a *analysis) best() {
 			}
 			at := slices.Index(means, r.Columns[j].Summary.Mean) // -1 for NaN
 			r.Columns[j].Best = at == 0 && len(means) > 1 && means[len(means)-1] != means[0] && m.Goal != stat.NoGoal
-			if j == 0 && m.Goal != stat.NoGoal {
+			if j == ranks && m.Goal != stat.NoGoal {
 				r.Rank = at + 1
 			}
 		}

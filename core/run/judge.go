@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"tandem/core/clip"
+	"tandem/core/metric"
 	"tandem/core/spec"
 	"tandem/core/store"
 	"tandem/core/sweep"
@@ -18,6 +19,7 @@ type judge struct {
 	Watcher
 	settings *spec.Stop
 	metric   string
+	smaller  bool                                     // smaller values of it are better
 	every    int                                      // steps between values of train/ metrics
 	curves   func() (others []sweep.Curve, err error) // nil: the trial is not to be stopped
 	rule     sweep.Rule                               // nil before the run began
@@ -38,6 +40,7 @@ func (c *scheduler) judge(ctx context.Context, trial int, claim store.Claim, w W
 		return j
 	}
 	j.settings, j.metric = c.sweep.Stop, c.sweep.Stop.Metric
+	j.smaller = direction(c.sweep, j.metric) == metric.Down
 	if claim.Resumed { // what it recorded before
 		points, _ := c.reader.Curve(ctx, claim.ID, j.metric)
 		j.own = curve(points)
@@ -75,7 +78,7 @@ func curve(points []store.Point) sweep.Curve {
 func (j *judge) Began(b Begin) {
 	if j.curves != nil {
 		j.steps = b.Steps
-		j.rule = sweep.NewRule(j.settings, j.settings.Grace.In(max(1, b.StepsPerEpoch)), store.SmallerIsBetter(j.metric))
+		j.rule = sweep.NewRule(j.settings, j.settings.Grace.In(max(1, b.StepsPerEpoch)), j.smaller)
 	}
 	j.Watcher.Began(b)
 }

@@ -8,6 +8,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/metric"
 	"tandem/core/store"
 	"tandem/core/sweep"
 )
@@ -93,6 +94,10 @@ func (l Lab) RunSweep(ctx context.Context, s *sweep.Sweep, o SweepOptions, stop 
 			return SweepOutcome{}, err
 		}
 	}
+	if s.Stop != nil && direction(s, s.Stop.Metric) == metric.None {
+		return SweepOutcome{}, fault.New(fault.Invalid, "%s is good neither way, as far as is declared: nothing can be stopped by it", s.Stop.Metric).
+			WithPath("ablate.stop.metric").WithHint("say which way it is good, in the ablate block: directions: {%s: down}", s.Stop.Metric)
+	}
 	db, err := l.database()
 	if err != nil {
 		return SweepOutcome{}, err
@@ -127,9 +132,22 @@ func (l Lab) RunSweep(ctx context.Context, s *sweep.Sweep, o SweepOptions, stop 
 	return out, err
 }
 
+// direction is which way a metric is good: as the spec says, or as is declared.
+func direction(s *sweep.Sweep, name string) metric.Direction {
+	if said, has := s.Directions[name]; has {
+		d, _ := metric.ParseDirection(said)
+		return d
+	}
+	return metric.DirectionOf(name)
+}
+
 // plan records what the sweep means to fill: every cell of every trial, by identity.
 func plan(ctx context.Context, db *store.DB, s *sweep.Sweep) error {
 	e := store.Experiment{Name: s.Base.Name, Description: s.Base.Description, Metric: s.Metric, Design: s.Design, Noise: s.Noise}
+	e.Settings = store.Settings{Looks: s.Looks, Analysis: s.Analysis, Directions: s.Directions, Choose: s.Choose}
+	if s.Stop != nil {
+		e.Settings.Stop, e.Settings.StopMetric = s.Stop.Rule, s.Stop.Metric
+	}
 	for _, f := range s.Factors {
 		e.Factors = append(e.Factors, store.Factor{Name: f.Name, Levels: f.Levels})
 	}

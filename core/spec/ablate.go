@@ -18,6 +18,19 @@ const (
 	Random     = "random"        // combinations drawn
 )
 
+// Which way a metric is good.
+const (
+	Up   = "up"
+	Down = "down"
+	None = "none"
+)
+
+// How the noise of a difference is known.
+const (
+	Paired = "paired" // from its own pairs of seeds
+	Pooled = "pooled" // from all variants
+)
+
 var designs = []string{OneAtATime, Grid, List, Random}
 
 // Ablate is a spec's ablate block, well formed: every factor and level that it names is there.
@@ -31,9 +44,13 @@ type Ablate struct {
 	Trials   int // of Random, for each seed
 	// RandomSeed is of what Random draws, not of the trials.
 	RandomSeed uint64
-	Seeds      []Seed // empty: the spec's own
-	Metric     string // "": the spec's DecidingMetric
-	NoiseFloor bool   // the baseline is run again under other seeds
+	Seeds      []Seed            // empty: the spec's own
+	Metric     string            // "": the spec's DecidingMetric
+	Choose     string            // the metric that chooses among variants; "": Metric
+	Directions map[string]string // Up, Down or None by metric, where the spec says so
+	Looks      []int             // numbers of seeds at which the table is looked at, ascending, the last all; nil: once
+	Analysis   string            // Paired or Pooled; "": as the design asks
+	NoiseFloor bool              // the baseline is run again under other seeds
 	Retries    Retries
 	Stop       *Stop // nil: nothing is stopped early
 
@@ -121,7 +138,8 @@ var blockKeys = []struct {
 	{"design", nil}, {"baseline", nil}, {"factors", nil},
 	{"exclude", []string{Grid}}, {"include", []string{OneAtATime, Grid}}, {"list", []string{List}},
 	{"trials", []string{Random}}, {"random_seed", []string{Random}},
-	{"seeds", nil}, {"metric", nil}, {"noise_floor", nil},
+	{"seeds", nil}, {"metric", nil}, {"choose", nil}, {"directions", nil}, {"noise_floor", nil},
+	{"looks", []string{OneAtATime, Grid, List}}, {"analysis", []string{OneAtATime, Grid, List}},
 	{"retries", nil}, {"backoff", nil}, {"stop", nil},
 }
 
@@ -198,6 +216,7 @@ func (x *ablater) block(node *yaml.Node, at path) {
 		x.missing(at.with("list"), "write list: [{a factor: its level}]")
 	}
 	x.numbers(at)
+	x.analysis()
 	x.trials()
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/metric"
 )
 
 // rowsPerInsert is how many points one INSERT carries; fewer are inserted one by one.
@@ -49,7 +50,7 @@ type summary struct {
 	lastStep, bestStep               int
 	n, nFinite                       int64
 	hasBest                          bool
-	better                           float64 // +1 or -1
+	better                           float64 // +1 or -1; 0: there is no best
 	dirty                            bool
 }
 
@@ -116,28 +117,8 @@ func (b *batch) row(query string, args ...any) *sql.Row {
 	return b.w.conn.QueryRowContext(context.Background(), query, args...)
 }
 
-// SmallerIsBetter tells by a metric's name which way is better: a part of it that is or ends in loss,
-// rank, error or perplexity, and times (…_ms), are better when small; everything else when large.
-func SmallerIsBetter(name string) bool {
-	if strings.HasSuffix(name, "_ms") {
-		return true
-	}
-	for part := range strings.SplitSeq(name, "/") {
-		for _, word := range []string{"loss", "rank", "error", "perplexity"} {
-			if strings.HasSuffix(part, word) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func better(name string) float64 {
-	if SmallerIsBetter(name) {
-		return -1
-	}
-	return 1
-}
+// better is +1 where larger values of a metric are better, -1 where smaller are, and 0 where neither is.
+func better(name string) float64 { return float64(metric.DirectionOf(name)) }
 
 // metricID is the row of a metric's name, made when it is new.
 func (b *batch) metricID(name string) (int64, error) {
@@ -147,7 +128,11 @@ func (b *batch) metricID(name string) (int64, error) {
 	if id, ok := b.metrics[name]; ok {
 		return id, nil
 	}
-	if _, err := b.exec("INSERT INTO metric (name, better) VALUES (?, ?) ON CONFLICT DO NOTHING", name, int(better(name))); err != nil {
+	way, directed := 1, 0
+	if d := metric.DirectionOf(name); d != metric.None {
+		way, directed = int(d), 1
+	}
+	if _, err := b.exec("INSERT INTO metric (name, better, directed) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", name, way, directed); err != nil {
 		return 0, err
 	}
 	var id int64
@@ -268,9 +253,10 @@ func (s *summary) add(step int, v float64) {
 	if !s.hasBest || v > s.max {
 		s.max = v
 	}
-	if !s.hasBest || (v-s.best)*s.better > 0 {
-		s.best, s.bestStep, s.hasBest = v, step, true
+	if s.better != 0 && (!s.hasBest || (v-s.best)*s.better > 0) {
+		s.best, s.bestStep = v, step
 	}
+	s.hasBest = true
 	if !math.IsInf(v, 0) {
 		s.sum += v
 		s.nFinite++
@@ -302,7 +288,7 @@ func (b *batch) finish() error {
 				continue
 			}
 			var bestStep any
-			if s.hasBest {
+			if s.hasBest && s.better != 0 {
 				bestStep = s.bestStep
 			}
 			if _, err := b.exec(`INSERT OR REPLACE INTO run_summary

@@ -18,6 +18,17 @@ type Experiment struct {
 	Design      string   `json:"design"`   // one-at-a-time, grid, list or random; "": no sweep was planned
 	Factors     []Factor `json:"factors"`
 	Noise       string   `json:"noise"` // the variant that is the baseline once more, under other seeds
+	Settings    Settings `json:"settings"`
+}
+
+// Settings are what a spec says of how its experiment is to be analysed.
+type Settings struct {
+	Looks      []int             `json:"looks,omitempty"`       // numbers of seeds at which the table is looked at
+	Analysis   string            `json:"analysis,omitempty"`    // paired or pooled; "": as the design asks
+	Directions map[string]string `json:"directions,omitempty"`  // up, down or none, by metric, where the spec says so
+	Stop       string            `json:"stop,omitempty"`        // the rule that may stop trials early; "": none
+	StopMetric string            `json:"stop_metric,omitempty"` // what it goes by
+	Choose     string            `json:"choose,omitempty"`      // the metric that chooses among variants; "": the one that decides
 }
 
 // Factor is a factor of an ablation with its levels, in the order of the spec. A factor that is drawn from a
@@ -46,6 +57,10 @@ func (db *DB) Plan(ctx context.Context, e Experiment, cells []Cell) error {
 		}
 		factors = string(text)
 	}
+	settings, err := json.Marshal(e.Settings)
+	if err != nil {
+		return fault.New(fault.Internal, "settings: %w", err)
+	}
 	return db.w.task(ctx, func(b *batch) error {
 		id, err := b.experimentID(e.Name)
 		if err != nil {
@@ -54,7 +69,7 @@ func (db *DB) Plan(ctx context.Context, e Experiment, cells []Cell) error {
 		if err := b.describe(id, e.Description, e.Baseline, e.Metric); err != nil {
 			return err
 		}
-		if _, err := b.exec("UPDATE experiment SET design = ?, factors = ?, noise = ? WHERE id = ?", e.Design, factors, e.Noise, id); err != nil {
+		if _, err := b.exec("UPDATE experiment SET design = ?, factors = ?, noise = ?, settings = ? WHERE id = ?", e.Design, factors, e.Noise, string(settings), id); err != nil {
 			return err
 		}
 		if _, err := b.exec("DELETE FROM trial WHERE experiment_id = ?", id); err != nil {
@@ -88,9 +103,9 @@ func (r *Reader) Experiments(ctx context.Context) ([]string, error) {
 // Experiment is the experiment of a name; fault.NotFound when there is none.
 func (r *Reader) Experiment(ctx context.Context, name string) (*Experiment, error) {
 	e := Experiment{}
-	var factors string
-	err := r.db.QueryRowContext(ctx, "SELECT name, description, baseline, metric, design, factors, noise FROM experiment WHERE name = ?", name).
-		Scan(&e.Name, &e.Description, &e.Baseline, &e.Metric, &e.Design, &factors, &e.Noise)
+	var factors, settings string
+	err := r.db.QueryRowContext(ctx, "SELECT name, description, baseline, metric, design, factors, noise, settings FROM experiment WHERE name = ?", name).
+		Scan(&e.Name, &e.Description, &e.Baseline, &e.Metric, &e.Design, &factors, &e.Noise, &settings)
 	if errors.Is(err, sql.ErrNoRows) {
 		names, err := r.Experiments(ctx)
 		if err != nil {
@@ -107,6 +122,9 @@ func (r *Reader) Experiment(ctx context.Context, name string) (*Experiment, erro
 	}
 	if err := json.Unmarshal([]byte(factors), &e.Factors); err != nil {
 		return nil, fault.New(fault.Corrupt, "%s: factors of experiment %s: %w", r.path, name, err)
+	}
+	if err := json.Unmarshal([]byte(settings), &e.Settings); err != nil {
+		return nil, fault.New(fault.Corrupt, "%s: settings of experiment %s: %w", r.path, name, err)
 	}
 	return &e, nil
 }
@@ -150,4 +168,36 @@ func (r *Reader) CellValues(ctx context.Context, experiment string) ([]CellValue
 		err = rows.Scan(&v.Variant, &v.Seed, &v.Metric, &v.Value)
 		return v, err
 	}, `SELECT variant, seed, metric, value FROM v_cell_metrics WHERE experiment = ?`, experiment)
+}
+
+// Twin is a run that is done and has the identity of one that fills a cell, but not its figures.
+type Twin struct {
+	Variant    string
+	Seed       int64
+	RunID      string // that fills the cell
+	Other      string
+	Metric     string
+	Value, Was float64 // of RunID and of Other
+}
+
+// Twins are done, untainted runs with the identity of a run that fills a cell and another last value of one of these metrics:
+// equal identities promise equal bits.
+func (r *Reader) Twins(ctx context.Context, experiment string, metrics []string) (twins []Twin, err error) {
+	for _, m := range metrics {
+		found, err := collect(ctx, r, func(rows *sql.Rows) (t Twin, err error) {
+			t.Metric = m
+			err = rows.Scan(&t.Variant, &t.Seed, &t.RunID, &t.Other, &t.Value, &t.Was)
+			return t, err
+		}, `SELECT c.variant, c.seed, c.run_id, o.key, s.last, p.last FROM v_cells c
+			JOIN run r ON r.id = c.run JOIN run o ON o.identity = r.identity AND o.id <> r.id AND o.status = 'done' AND NOT o.tainted
+			JOIN run_summary s ON s.run_id = r.id AND s.metric_id = (SELECT id FROM metric WHERE name = ?2)
+			JOIN run_summary p ON p.run_id = o.id AND p.metric_id = s.metric_id
+			WHERE c.experiment_id = (SELECT id FROM experiment WHERE name = ?1) AND c.done AND r.identity <> '' AND s.last <> p.last
+			ORDER BY c.position, c.variant, c.seed, o.id`, experiment, m)
+		if err != nil {
+			return nil, err
+		}
+		twins = append(twins, found...)
+	}
+	return twins, nil
 }

@@ -135,7 +135,7 @@ func BenchmarkLarge(b *testing.B) {
 		}},
 		{"get", func() (int, error) { v, err := r.Get(ctx, run); return rows(len(v.Metrics), err) }},
 		{"runs", func() (int, error) { v, err := r.Runs(ctx, store.Filter{}); return rows(len(v), err) }},
-		{"leaderboard", func() (int, error) { v, err := r.Leaderboard(ctx, "", "", 20); return rows(len(v), err) }},
+		{"leaderboard", func() (int, error) { v, err := r.Leaderboard(ctx, "", "", 0, 20); return rows(len(v), err) }},
 		{"runs_20", func() (int, error) { v, err := r.Runs(ctx, store.Filter{Limit: 20}); return rows(len(v), err) }},
 		{"runs_of_experiment", func() (int, error) {
 			v, err := r.Runs(ctx, store.Filter{Experiment: experiment})

@@ -6,32 +6,40 @@ import (
 	"errors"
 
 	"tandem/core/fault"
+	"tandem/core/metric"
 )
 
 // Leaderboard lists the done runs that have a final value of metric, the best first; equal ones and those
 // whose value is NaN come newest first, NaN last. experiment "" takes those of all, metric "" the metric that
 // decides in the experiment, or in all that have runs when they agree. limit 0 is no limit. Tainted runs are left out.
 // Metric and Value of every row are those asked for. Errors: fault.NotFound (no such experiment or metric),
-// fault.Invalid (which metric?).
-func (r *Reader) Leaderboard(ctx context.Context, experiment, metric string, limit int) ([]RunInfo, error) {
+// fault.Invalid (which metric? which way is it good?). way is +1 or -1 where the caller says which way is better, 0 for what the
+// experiment's spec or else the metric itself declares.
+func (r *Reader) Leaderboard(ctx context.Context, experiment, name string, way, limit int) ([]RunInfo, error) {
 	if experiment != "" {
 		if _, err := r.Experiment(ctx, experiment); err != nil {
 			return nil, err
 		}
 	}
-	if metric == "" {
+	if name == "" {
 		var err error
-		if metric, err = r.deciding(ctx, experiment); err != nil {
+		if name, err = r.deciding(ctx, experiment); err != nil {
 			return nil, err
 		}
 	}
 	var id int64
-	err := r.db.QueryRowContext(ctx, "SELECT id FROM metric WHERE name = ?", metric).Scan(&id)
+	var declared int
+	err := r.db.QueryRowContext(ctx, "SELECT id, better * directed FROM metric WHERE name = ?", name).Scan(&id, &declared)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, r.noMetric(ctx, metric)
+		return nil, r.noMetric(ctx, name)
 	}
 	if err != nil {
 		return nil, diskFault(r.path, err)
+	}
+	if way == 0 {
+		if way, err = r.way(ctx, experiment, name, declared); err != nil {
+			return nil, err
+		}
 	}
 	if limit <= 0 {
 		limit = -1
@@ -40,21 +48,40 @@ func (r *Reader) Leaderboard(ctx context.Context, experiment, metric string, lim
 		var value sql.NullFloat64
 		err = rows.Scan(append(i.columns(), &value)...)
 		n := Number(number(value))
-		i.Metric, i.Value = metric, &n
+		i.Metric, i.Value = name, &n
 		return i, err
-	}, leaderboardQuery, id, experiment, limit)
+	}, leaderboardQuery, id, experiment, limit, way)
 }
 
 // The runs are chosen by the few columns that choose them before the view makes rows of them.
 const leaderboardQuery = `WITH best AS (
-	SELECT r.id, r.key, r.started_ms, s.last, s.last IS NULL AS missing, -s.last * m.better AS rank
-	FROM run_summary s JOIN metric m ON m.id = s.metric_id JOIN run r ON r.id = s.run_id
+	SELECT r.id, r.key, r.started_ms, s.last, s.last IS NULL AS missing, -s.last * ?4 AS rank
+	FROM run_summary s JOIN run r ON r.id = s.run_id
 	WHERE s.metric_id = ?1 AND r.status = 'done' AND NOT r.tainted
 		AND (?2 = '' OR r.experiment_id = (SELECT id FROM experiment WHERE name = ?2))
 	ORDER BY missing, rank, r.started_ms DESC, r.id DESC LIMIT ?3
 )
 SELECT ` + runColumns + `, b.last
 FROM best b CROSS JOIN v_runs v ON v.run_id = b.key ORDER BY b.missing, b.rank, b.started_ms DESC, b.id DESC`
+
+// way is which way a metric is good: as the experiment's spec says, or as it is declared.
+func (r *Reader) way(ctx context.Context, experiment, name string, declared int) (int, error) {
+	if experiment != "" {
+		e, err := r.Experiment(ctx, experiment)
+		if err != nil {
+			return 0, err
+		}
+		if said, has := e.Settings.Directions[name]; has {
+			d, _ := metric.ParseDirection(said)
+			declared = int(d)
+		}
+	}
+	if declared == 0 {
+		return 0, fault.New(fault.Invalid, "%s is good neither way, as far as is declared: which values come first?", name).
+			WithHint("--direction up, or --direction down")
+	}
+	return declared, nil
+}
 
 // deciding is the metric that decides in an experiment, or in all of them.
 func (r *Reader) deciding(ctx context.Context, experiment string) (string, error) {

@@ -39,7 +39,7 @@ var copies = []string{
 		FROM other.param p JOIN other.setting o ON o.id = p.setting_id
 		JOIN main.setting s ON s.key = o.key AND s.value IS o.value AND s.type = o.type WHERE p.run_id = ?1`,
 
-	`INSERT INTO main.metric (name, better) SELECT m.name, m.better
+	`INSERT INTO main.metric (name, better, directed) SELECT m.name, m.better, m.directed
 		FROM other.run_summary s JOIN other.metric m ON m.id = s.metric_id WHERE s.run_id = ?1 ON CONFLICT DO NOTHING`,
 	`INSERT INTO main.point (run_id, metric_id, step, value) SELECT ?2, m.id, p.step, p.value
 		FROM other.point p JOIN other.metric o ON o.id = p.metric_id JOIN main.metric m ON m.name = o.name WHERE p.run_id = ?1`,
@@ -175,11 +175,11 @@ func (m *merger) experiments(ctx context.Context) error {
 	}
 	return m.transaction(ctx, func() error {
 		for _, query := range []string{
-			`INSERT INTO main.experiment (name, description, baseline, metric, created_ms, design, factors, noise)
-				SELECT name, description, baseline, metric, created_ms, design, factors, noise FROM other.experiment WHERE true ORDER BY id
+			`INSERT INTO main.experiment (name, description, baseline, metric, created_ms, design, factors, noise, settings)
+				SELECT name, description, baseline, metric, created_ms, design, factors, noise, settings FROM other.experiment WHERE true ORDER BY id
 				ON CONFLICT DO NOTHING`,
 			`UPDATE main.experiment AS e SET ` + keep("description", "baseline", "metric") + ` FROM other.experiment o WHERE o.name = e.name`,
-			`UPDATE main.experiment AS e SET design = o.design, factors = o.factors, noise = o.noise FROM other.experiment o
+			`UPDATE main.experiment AS e SET design = o.design, factors = o.factors, noise = o.noise, settings = o.settings FROM other.experiment o
 				WHERE o.name = e.name AND NOT EXISTS (SELECT 1 FROM main.trial x WHERE x.experiment_id = e.id)
 				AND EXISTS (SELECT 1 FROM other.trial x WHERE x.experiment_id = o.id)`,
 			`INSERT INTO main.trial (experiment_id, variant, seed, identity, levels, position)

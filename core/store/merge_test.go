@@ -378,7 +378,7 @@ func TestMergeKnowsEveryColumn(t *testing.T) {
 	db := open(t)
 	table, err := db.Query(ctx, `SELECT s.name, c.name FROM sqlite_schema s, pragma_table_info(s.name) c WHERE s.type = 'table' AND s.name NOT LIKE 'sqlite_%'`)
 	must(t, err)
-	copied := map[string]string{"run": copiedRunColumns, "experiment": "name description baseline metric created_ms design factors noise",
+	copied := map[string]string{"run": copiedRunColumns, "experiment": "name description baseline metric created_ms design factors noise settings",
 		"trial": "experiment_id variant seed identity levels position", "student_t": "df t975"}
 	for _, query := range copies {
 		m := regexp.MustCompile(`INSERT INTO main\.(\w+) \(([^)]*)\)`).FindStringSubmatch(query)

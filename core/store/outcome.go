@@ -63,7 +63,7 @@ func unpackRight(packed []byte, labels []int32) ([]bool, error) {
 	return right, err
 }
 
-// Directions tell of every metric which values are better: +1 larger ones, -1 smaller ones.
+// Directions tell of every metric which values are better: +1 larger ones, -1 smaller ones, 0 neither.
 func (r *Reader) Directions(ctx context.Context) (map[string]float64, error) {
 	type direction struct {
 		name   string
@@ -72,7 +72,7 @@ func (r *Reader) Directions(ctx context.Context) (map[string]float64, error) {
 	all, err := collect(ctx, r, func(rows *sql.Rows) (d direction, err error) {
 		err = rows.Scan(&d.name, &d.better)
 		return d, err
-	}, "SELECT name, better FROM metric")
+	}, "SELECT name, better * directed FROM metric")
 	directions := make(map[string]float64, len(all))
 	for _, d := range all {
 		directions[d.name] = d.better

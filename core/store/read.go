@@ -148,7 +148,7 @@ type Series struct {
 	BestStep *int    `json:"best_step"`
 	Mean     Number  `json:"mean"` // of the finite values
 	N        int64   `json:"n"`
-	Better   float64 `json:"better"` // +1: larger values are better, -1: smaller
+	Better   float64 `json:"better"` // +1: larger values are better, -1: smaller, 0: neither
 }
 
 // Event is a line of a run's log.
@@ -313,7 +313,7 @@ func (r *Reader) Final(ctx context.Context, id string) (map[string]Series, error
 		s.Max, s.Best, s.Mean = Number(number(high)), Number(number(best)), Number(number(mean))
 		return n, err
 	}, `SELECT m.name, s.first, s.last, s.last_step, s.min, s.max, s.best, s.best_step,
-		s.sum / nullif(s.n_finite, 0), s.n, m.better
+		s.sum / nullif(s.n_finite, 0), s.n, m.better * m.directed
 		FROM run r JOIN run_summary s ON s.run_id = r.id JOIN metric m ON m.id = s.metric_id WHERE r.key = ?`, id)
 	if err != nil {
 		return nil, err

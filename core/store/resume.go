@@ -101,7 +101,7 @@ func (b *batch) truncate(run *runState, step int) error {
 // summarised gives the metrics of a run and which way each is better.
 func (b *batch) summarised(run int64) (map[int64]float64, error) {
 	rows, err := b.w.conn.QueryContext(context.Background(),
-		"SELECT m.id, m.better FROM run_summary s JOIN metric m ON m.id = s.metric_id WHERE s.run_id = ?", run)
+		"SELECT m.id, m.better * m.directed FROM run_summary s JOIN metric m ON m.id = s.metric_id WHERE s.run_id = ?", run)
 	if err != nil {
 		return nil, err
 	}

@@ -121,10 +121,10 @@ func TestNaNAndInfinitySurvive(t *testing.T) {
 	run := begin(t, db, RunMeta{})
 	want := []float64{math.NaN(), 2, math.Inf(1), math.Inf(-1), 1, math.NaN()}
 	for step, v := range want {
-		must(t, run.Metrics(step, []clip.Metric{{Name: "train/x", Value: v}, {Name: "train/nan", Value: math.NaN()}}))
+		must(t, run.Metrics(step, []clip.Metric{{Name: "train/accuracy", Value: v}, {Name: "train/nan", Value: math.NaN()}}))
 	}
 	must(t, run.Flush(ctx))
-	curve, err := db.Curve(ctx, run.ID(), "train/x")
+	curve, err := db.Curve(ctx, run.ID(), "train/accuracy")
 	must(t, err)
 	if len(curve) != len(want) {
 		t.Fatalf("%d points, want %d", len(curve), len(want))
@@ -136,14 +136,14 @@ func TestNaNAndInfinitySurvive(t *testing.T) {
 	}
 	final, err := db.Final(ctx, run.ID())
 	must(t, err)
-	x := final["train/x"]
+	x := final["train/accuracy"]
 	if !math.IsNaN(float64(x.First)) || !math.IsNaN(float64(x.Last)) || !math.IsInf(float64(x.Min), -1) || !math.IsInf(float64(x.Max), 1) || *x.BestStep != 2 || x.Mean != 1.5 || x.N != 6 {
 		t.Errorf("summary is %+v", x)
 	}
 	if nan := final["train/nan"]; !math.IsNaN(float64(nan.Best)) || nan.BestStep != nil || !math.IsNaN(float64(nan.Mean)) || nan.N != 6 {
 		t.Errorf("summary of nothing but NaN is %+v", nan)
 	}
-	table, err := db.Query(ctx, "SELECT count(*), count(value) FROM v_metrics WHERE metric = 'train/x'")
+	table, err := db.Query(ctx, "SELECT count(*), count(value) FROM v_metrics WHERE metric = 'train/accuracy'")
 	must(t, err)
 	if table.Rows[0][0] != int64(6) || table.Rows[0][1] != int64(4) {
 		t.Errorf("v_metrics has %v, want 6 rows, 4 of them not NULL", table.Rows[0])
@@ -451,16 +451,5 @@ func TestIDsSortByTime(t *testing.T) {
 	early, late := newID(idEpoch.AddDate(1, 0, 0)), newID(idEpoch.AddDate(1, 0, 0).Add(1e9))
 	if len(early) != 10 || early >= late {
 		t.Errorf("ids %s, %s: want 10 digits, ascending", early, late)
-	}
-}
-
-func TestDirectionOfMetrics(t *testing.T) {
-	for name, want := range map[string]bool{
-		"train/loss": true, "train/loss/image_to_text": true, "eval/e/median_rank": true, "train/data_wait_ms": true,
-		"eval/e/top1": false, "eval/e/image_to_text_R@1": false, "train/samples_per_s": false, "eval/lossless/top1": false,
-	} {
-		if SmallerIsBetter(name) != want {
-			t.Errorf("%s: lower is better = %v, want %v", name, !want, want)
-		}
 	}
 }

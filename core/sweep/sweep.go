@@ -11,6 +11,7 @@ package sweep
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -29,14 +30,18 @@ const Again = "baseline-again"
 
 // Sweep is a spec's trials.
 type Sweep struct {
-	Base    *spec.Spec // without the block
-	Design  string     // "": a spec without an ablate block
-	Factors []Factor   // in file order
-	Metric  string     // what decides
-	Noise   string     // Again, or "" when the baseline is run once
-	Retries spec.Retries
-	Stop    *spec.Stop // with its metric; nil: every trial runs to its end
-	Trials  []Trial    // the baseline first, then by design; the seeds of a cell side by side
+	Base       *spec.Spec        // without the block
+	Design     string            // "": a spec without an ablate block
+	Factors    []Factor          // in file order
+	Metric     string            // what decides
+	Noise      string            // Again, or "" when the baseline is run once
+	Choose     string            // what chooses among variants; "": Metric
+	Directions map[string]string // by metric, where the spec says so
+	Looks      []int             // numbers of seeds at which the table is looked at; nil: once
+	Analysis   string            // spec.Paired, spec.Pooled or ""
+	Retries    spec.Retries
+	Stop       *spec.Stop // with its metric; nil: every trial runs to its end
+	Trials     []Trial    // the baseline first, then by design; the seeds of a cell side by side
 }
 
 // Factor is what varies and between what.
@@ -120,6 +125,7 @@ func Plan(d *spec.Draft, identify Identify) (*Sweep, error) {
 // settings takes over what the block says of the sweep as a whole.
 func (s *Sweep) settings(a *spec.Ablate) {
 	s.Design, s.Retries = a.Design, a.Retries
+	s.Choose, s.Directions, s.Looks, s.Analysis = a.Choose, a.Directions, a.Looks, a.Analysis
 	if a.Metric != "" {
 		s.Metric = a.Metric
 	}
@@ -192,6 +198,10 @@ func (s *Sweep) fill(a *spec.Ablate, cells []Cell, resolved []*spec.Spec, identi
 // metrics reports metrics that the block names and a run of s does not give, or gives too late to stop by.
 func metrics(a *spec.Ablate, base, s *spec.Spec) fault.List {
 	faults := metric(a, "metric", a.Metric, base, s)
+	faults = append(faults, metric(a, "choose", a.Choose, base, s)...)
+	for _, name := range slices.Sorted(maps.Keys(a.Directions)) {
+		faults = append(faults, metric(a, "directions."+name, name, base, s)...)
+	}
 	if a.Stop == nil {
 		return faults
 	}

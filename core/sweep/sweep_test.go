@@ -206,7 +206,10 @@ func TestAGridHoldsTheCellsOfOneAtATime(t *testing.T) {
 func TestSettingsLeaveTheTrialsAsTheyAre(t *testing.T) {
 	const block = "ablate:\n  design: one-at-a-time\n  baseline: {pool: a}\n  factors:\n    pool: {a: {}, b: {image.with.pool: average}}\n  seeds: [1, 5]\n"
 	plain := ids(planned(t, block))
-	sw := planned(t, block+"  noise_floor: true\n  retries: {numeric: 2, exhausted: 3, internal: 0}\n  backoff: 20s\n  stop: {rule: median, metric: train/loss}\n")
+	sw := planned(t, block+"  noise_floor: true\n  retries: {numeric: 2, exhausted: 3, internal: 0}\n  backoff: 20s\n  stop: {rule: median, metric: train/loss}\n  directions: {train/lr: down}\n  analysis: pooled\n  choose: train/loss\n")
+	if sw.Directions["train/lr"] != spec.Down || sw.Analysis != spec.Pooled || sw.Choose != "train/loss" {
+		t.Errorf("%v, %s, %s", sw.Directions, sw.Analysis, sw.Choose)
+	}
 	got := ids(sw)
 	for id, name := range plain {
 		if got[id] != name {

@@ -357,7 +357,7 @@ func (r rates) hold(t *testing.T, name string, chance float64, stopped bool) {
 func TestOneTrueDifferenceMakesNoOthers(t *testing.T) {
 	n, chance := tables(t)
 	// What was found before Holm was over the whole table and lost seeds counted, in 4,000 of the same tables.
-	before := map[string][3]float64{oneAtATime.name: {0.195, 0.670, 0.942}, square.name: {0.195, 0.670, 0.942}, grid.name: {0.114, 0.555, 0.925}, partly.name: {0.195, 0.670, 0.942}, shared.name: {0.47, 0.90, 0.97}}
+	before := map[string][3]float64{oneAtATime.name: {0.195, 0.670, 0.942}, square.name: {0.195, 0.670, 0.942}, grid.name: {0.114, 0.555, 0.927}, partly.name: {0.195, 0.670, 0.942}, shared.name: {0.463, 0.908, 0.963}}
 	for _, s := range allSorts {
 		last := s.run[len(s.run)-1]
 		effect := func(run int) float64 {

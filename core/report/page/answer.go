@@ -56,6 +56,8 @@ func answer(p *Page) Answer {
 	switch better, worse := verdicts[stat.Better], verdicts[stat.Worse]; {
 	case len(ranked) == 0:
 		a.Headline = "No run is finished yet: there is nothing to compare."
+	case !t.HasBaseline && t.Choose != "":
+		a.Headline = fmt.Sprintf("%s is chosen by %s, and reaches %s %s; without a baseline nothing is tested.", named(ranked[0].Variant), shortName(t.Choose), shortName(metric), mean(ranked[0], metric))
 	case !t.HasBaseline:
 		a.Headline = fmt.Sprintf("%s has the best mean, %s %s; without a baseline nothing is tested.", named(ranked[0].Variant), shortName(metric), mean(ranked[0], metric))
 	case len(ranked) == 1:
