@@ -257,9 +257,9 @@ func (a *analysis) effectsOfRows() {
 		case verdicts[stat.Better] || verdicts[stat.Worse] || verdicts[stat.Differs]:
 			e.Verdict = HasEffect
 		case verdicts[stat.Lost]:
-			e.Verdict = EffectLost
+			e.P, e.Verdict = math.NaN(), EffectLost
 		case verdicts[stat.Unfinished]:
-			e.Verdict = EffectUnfinished
+			e.P, e.Verdict = math.NaN(), EffectUnfinished
 		case verdicts[stat.NoDifference]:
 			e.Verdict = NoEffectShown
 		}
