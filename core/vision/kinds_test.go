@@ -2,6 +2,7 @@ package vision
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -64,4 +65,19 @@ func TestEveryKindHasPillowsPixelsOrIsRefused(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestDamagedPixelsOfADeflatedTIFFAreFound(t *testing.T) {
+	for _, k := range kindGoldens(t) {
+		if k.Name != "tiff < RGB 8-bit, extra None, deflate" {
+			continue
+		}
+		directory := binary.LittleEndian.Uint32(k.File[4:])
+		k.File[directory-3] ^= 1 // in the checksum, which ends the strip before the directory
+		if _, err := Decode(k.File, Options{}); fault.KindOf(err) != fault.Corrupt {
+			t.Errorf("got %v", err)
+		}
+		return
+	}
+	t.Error("the golden is not there")
 }

@@ -88,6 +88,7 @@ func (f *tiffFile) unpack(i, width, rows, stride, channels int) ([]byte, error) 
 	}
 	size := rows * stride
 	var r io.Reader
+	checked := false
 	switch f.packing {
 	case 1:
 		if len(raw) < size {
@@ -111,9 +112,14 @@ func (f *tiffFile) unpack(i, width, rows, stride, channels int) ([]byte, error) 
 		if err != nil {
 			return nil, corrupt("tiff", err)
 		}
-		r = z
+		r, checked = z, true
 	}
 	out, err := readAll(r, size)
+	if err == nil && checked { // the checksum comes after the last byte
+		if _, err = r.Read(make([]byte, 1)); err == io.EOF {
+			err = nil
+		}
+	}
 	if err != nil {
 		return nil, corrupt("tiff", err)
 	}

@@ -24,6 +24,11 @@ type webpFile struct {
 
 // parseWebP walks the chunks up to the first frame's pixels.
 func parseWebP(data []byte) (f webpFile, err error) {
+	size := int64(binary.LittleEndian.Uint32(data[4:])) + 8
+	if size > int64(len(data)) {
+		return f, fault.New(fault.Corrupt, "webp: truncated: %d bytes of %d", len(data), size)
+	}
+	data = data[:size]
 	extended, animated := false, false
 	for at := 12; at+8 <= len(data); {
 		id, size := string(data[at:at+4]), int64(binary.LittleEndian.Uint32(data[at+4:]))
