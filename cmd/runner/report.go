@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/core/fault"
+	"tandem/core/leftover"
 	"tandem/core/report"
 	"tandem/core/report/page"
 	"tandem/core/store"
@@ -96,7 +97,7 @@ func replaceFile(name string, write func(io.Writer) error) (size int64, err erro
 	if stat, err := os.Stat(name); err == nil && stat.IsDir() {
 		return 0, fault.New(fault.Invalid, "cannot write %s: it is a folder", name).WithHint("-o names a file, such as %s", filepath.Join(name, "report.html"))
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".report-*.html")
+	f, err := leftover.File(filepath.Dir(name), ".report-", ".html")
 	if err != nil {
 		return 0, failed(err)
 	}

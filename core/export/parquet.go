@@ -16,6 +16,7 @@ import (
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"tandem/core/fault"
+	"tandem/core/leftover"
 	"tandem/core/store"
 )
 
@@ -69,7 +70,7 @@ func Parquet(ctx context.Context, r *store.Reader, dir string, o Options) ([]Fil
 }
 
 func write(ctx context.Context, s *store.Snapshot, v store.View, path string, o Options) (_ File, err error) {
-	out, err := os.CreateTemp(filepath.Dir(path), "."+v.Name+"-*.tmp")
+	out, err := leftover.File(filepath.Dir(path), "."+v.Name+"-", ".tmp")
 	if err != nil {
 		return File{}, fileFault(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"tandem/core/host"
 	"tandem/core/spec"
 	"tandem/core/store"
+	"tandem/core/train"
 )
 
 // trained finds the run that ref names and its newest checkpoint.
@@ -27,11 +28,18 @@ func (l Lab) trained(ctx context.Context, ref string) (_ *store.RunDetail, step 
 	if err != nil {
 		return nil, 0, "", err
 	}
-	if step, dir = newest(detail.Checkpoints); dir == "" {
+	from, err := l.find(id, detail.Checkpoints, train.Verify)
+	if err != nil {
+		return nil, 0, "", err
+	}
+	for _, message := range from.skipped {
+		l.note(message)
+	}
+	if from.dir == "" {
 		return nil, 0, "", fault.New(fault.NotFound, "run %s has no checkpoint", id).
 			WithHint("a run writes one at its end, on Ctrl-C and every train.checkpoint_every steps")
 	}
-	return detail, step, dir, nil
+	return detail, from.step, from.dir, nil
 }
 
 // assemble starts and configures both towers and the loss, without data.

@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"tandem/core/device/devices"
 	"tandem/core/fault"
 	"tandem/core/host"
+	"tandem/core/leftover"
 	"tandem/core/spec"
 	"tandem/core/store"
 	"tandem/core/train"
@@ -120,11 +120,11 @@ func (r rehearsal) run(ctx context.Context) (err error) {
 	if r.first != nil {
 		r.first()
 	}
-	dir, err := os.MkdirTemp("", "tandem-bench-")
+	dir, release, err := leftover.Dir("tandem-bench-")
 	if err != nil {
 		return fault.New(fault.Exhausted, "%w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer release()
 	db, err := store.Open(filepath.Join(dir, "bench.db"))
 	if err != nil {
 		return err

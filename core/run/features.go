@@ -15,6 +15,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/feature"
+	"tandem/core/leftover"
 	"tandem/core/store"
 	"tandem/core/train"
 	"tandem/core/weights"
@@ -138,11 +139,11 @@ func (m *model) openFeatures(ctx context.Context, role string, warn func(string)
 // parametersDigest is the sha256 of all that an encoder saves but its optimiser's state: of names and
 // values, so that weights loaded by runs of different seeds count as the same.
 func parametersDigest(ctx context.Context, e clip.Encoder) (string, error) {
-	dir, err := os.MkdirTemp("", "tandem-features-")
+	dir, release, err := leftover.Dir("tandem-features-")
 	if err != nil {
 		return "", fault.New(fault.Exhausted, "%w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer release()
 	path := filepath.Join(dir, "encoder.safetensors")
 	if err := e.Save(ctx, path); err != nil {
 		return "", err

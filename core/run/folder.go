@@ -9,31 +9,45 @@ import (
 	"time"
 )
 
-// checkpointFolders are the checkpoints in a run's folder, oldest first, and those that were being written.
-func checkpointFolders(dir string) (whole, half []string) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, nil
+// isUsed tells whether one of the weights that specs name may be the folder dir of a run, or lie in it. Specs name weights
+// relative to where the runner was, through links and by paths of other machines, so a path that holds the folder's
+// name under its parent's counts too.
+func isUsed(weights []string, run, dir string) bool {
+	inside := ""
+	if name := filepath.Base(dir); name != run {
+		inside = name
 	}
-	for _, e := range entries {
-		switch path := filepath.Join(dir, e.Name()); {
-		case !e.IsDir() || !strings.HasPrefix(e.Name(), "step-"):
-		case strings.HasSuffix(path, ".tmp"):
-			half = append(half, path)
-		default:
-			whole = append(whole, path)
-		}
-	}
-	return whole, half
-}
-
-// isUsed tells whether one of the weights that specs name is the folder dir or lies in it.
-func isUsed(weights []string, dir string) bool {
 	return slices.ContainsFunc(weights, func(path string) bool {
-		path, err := filepath.Abs(path)
-		return err == nil && (path == dir || strings.HasPrefix(path, dir+string(filepath.Separator)))
+		parts := strings.Split(filepath.ToSlash(filepath.Clean(path)), "/")
+		if i := slices.Index(parts, run); i >= 0 && (inside == "" || !namesCheckpoint(parts[i:]) || slices.Contains(parts[i:], inside)) {
+			return true
+		}
+		for path != "" && path != "." && path != string(filepath.Separator) {
+			if same(path, dir) {
+				return true
+			}
+			path = filepath.Dir(path)
+		}
+		return false
 	})
 }
+
+// namesCheckpoint tells whether a path below a run's folder says which checkpoint it is about.
+func namesCheckpoint(parts []string) bool {
+	return slices.ContainsFunc(parts, func(p string) bool { return strings.HasPrefix(p, "step-") })
+}
+
+// same tells whether two paths are one file or folder, whatever they are called.
+func same(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
 func isDir(path string) bool {
 	info, err := os.Lstat(path)
@@ -51,7 +65,8 @@ func looksLikeRun(dir string) bool {
 		switch name := e.Name(); {
 		case name == "spec.yaml" && !e.IsDir():
 			spec = true
-		case name == "logs" && e.IsDir(), strings.HasPrefix(name, "step-") && e.IsDir():
+		case name == "logs" && e.IsDir(), strings.HasPrefix(name, "step-") && e.IsDir(), name == goingFile:
+		case name == checkpointsDir && e.IsDir() && onlyCheckpoints(filepath.Join(dir, name)):
 		default:
 			return false
 		}
@@ -59,11 +74,22 @@ func looksLikeRun(dir string) bool {
 	return spec
 }
 
-// lastChange is when a folder or what lies directly in it or its logs was changed.
+func onlyCheckpoints(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && !slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return !e.IsDir() || !strings.HasPrefix(e.Name(), "step-")
+	})
+}
+
+// lastChange is when a folder or what lies directly in it, its logs or its checkpoints was changed.
 func lastChange(dir string) time.Time {
 	var latest time.Time
-	for _, pattern := range []string{"", "*", "logs/*"} {
-		paths, _ := filepath.Glob(filepath.Join(dir, pattern))
+	for _, in := range []string{dir, filepath.Join(dir, "logs"), filepath.Join(dir, checkpointsDir)} {
+		paths := []string{in}
+		entries, _ := os.ReadDir(in)
+		for _, e := range entries {
+			paths = append(paths, filepath.Join(in, e.Name()))
+		}
 		for _, path := range paths {
 			if info, err := os.Stat(path); err == nil && info.ModTime().After(latest) {
 				latest = info.ModTime()

@@ -3,14 +3,18 @@ package run
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/store"
+	"tandem/core/train"
 )
 
 // GCOptions say what beside the leftovers is no longer needed.
@@ -36,7 +40,16 @@ type Garbage struct {
 	Path       string `json:"path,omitempty"` // a folder that goes; "": none does
 	Bytes      int64  `json:"bytes"`          // of Path; for examples, in the database
 	Why        string `json:"why"`
+
+	steps []int // of a recorded checkpoint
 }
+
+const (
+	// goingFile marks the folder of a run whose record is being deleted, and goingPrefix is before the name of one
+	// that is: whoever comes next completes it.
+	goingFile   = ".gc"
+	goingPrefix = ".gc-"
+)
 
 // folderAge is how long the folder of a run that no database knows has to be left alone before it
 // counts as garbage: its database may be one that is not looked at.
@@ -76,6 +89,11 @@ func (l Lab) Garbage(ctx context.Context, o GCOptions) ([]Garbage, error) {
 	}
 	for _, e := range entries {
 		id := e.Name()
+		if gone, ok := strings.CutPrefix(id, goingPrefix); ok && e.IsDir() && store.IsID(gone) {
+			dir := filepath.Join(l.RunsDir, id)
+			all = append(all, Garbage{Kind: GarbageFolder, RunID: gone, Path: dir, Bytes: folderSize(dir), Why: "left by a gc that was ended"})
+			continue
+		}
 		if !e.IsDir() || !store.IsID(id) || going[id] {
 			continue
 		}
@@ -87,9 +105,14 @@ func (l Lab) Garbage(ctx context.Context, o GCOptions) ([]Garbage, error) {
 			}
 			all = append(all, some...)
 		case !known && !elsewhere[id]:
-			if dir := l.Dir(id); looksLikeRun(dir) && time.Since(lastChange(dir)) > folderAge {
-				all = append(all, Garbage{Kind: GarbageFolder, RunID: id, Path: dir, Bytes: folderSize(dir), Why: "of no run in the database"})
+			dir, why := l.Dir(id), "of no run in the database"
+			switch begun := exists(filepath.Join(dir, goingFile)); {
+			case begun:
+				why = "left by a gc that was ended"
+			case !looksLikeRun(dir) || time.Since(lastChange(dir)) <= folderAge:
+				continue
 			}
+			all = append(all, Garbage{Kind: GarbageFolder, RunID: id, Path: dir, Bytes: folderSize(dir), Why: why})
 		}
 	}
 	n, bytes, err := r.UnusedExamples(ctx)
@@ -110,9 +133,8 @@ func (l Lab) markDead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
 	_, err = db.MarkDead(ctx)
-	return err
+	return errors.Join(err, db.Close())
 }
 
 func (l Lab) unneededRuns(ctx context.Context, r *store.Reader, o GCOptions, weights []string) (all []Garbage, ids map[string]bool, err error) {
@@ -137,10 +159,10 @@ func (l Lab) unneededRuns(ctx context.Context, r *store.Reader, o GCOptions, wei
 			g.Why = "superseded by " + u.Newer
 		}
 		dir := l.Dir(u.ID)
-		if isUsed(weights, dir) {
+		if dir != "" && isUsed(weights, u.ID, dir) {
 			continue
 		}
-		if isDir(dir) {
+		if dir != "" && isDir(dir) {
 			g.Path, g.Bytes = dir, folderSize(dir)
 		}
 		ids[u.ID] = true
@@ -154,11 +176,15 @@ func (l Lab) otherRuns(ctx context.Context) (map[string]bool, error) {
 	known := map[string]bool{}
 	own, _ := os.Stat(l.DB)
 	for _, dir := range []string{filepath.Dir(l.DB), filepath.Dir(l.RunsDir), l.RunsDir} {
-		files, err := filepath.Glob(filepath.Join(dir, "*.db"))
-		if err != nil {
-			continue // a folder whose name is no pattern
+		entries, err := os.ReadDir(dir)
+		if err != nil && !os.IsNotExist(err) {
+			return nil, fault.New(fault.Unavailable, "databases that may share the runs' folder: %w", err)
 		}
-		for _, file := range files {
+		for _, e := range entries {
+			file := filepath.Join(dir, e.Name())
+			if !strings.HasSuffix(file, ".db") {
+				continue
+			}
 			info, err := os.Stat(file)
 			if err != nil || info.IsDir() || os.SameFile(info, own) {
 				continue
@@ -187,18 +213,25 @@ func (l Lab) oldCheckpoints(ctx context.Context, r *store.Reader, id string, wei
 	if err != nil {
 		return nil, err
 	}
-	_, last := newest(recorded)
-	if filepath.Dir(last) != dir && len(whole) > 0 {
-		last = whole[len(whole)-1]
+	// Without a whole one that is recorded everything stays: what is there may be all that is left of the run.
+	last, err := l.find(id, recorded, train.Check)
+	if err != nil || last.dir == "" {
+		whole = nil
 	}
 	var all []Garbage
 	for _, path := range slices.Concat(whole, half) {
-		if path == last || isUsed(weights, path) {
+		if same(path, last.dir) || isUsed(weights, id, path) {
 			continue
 		}
 		g := Garbage{Kind: GarbageCheckpoint, RunID: id, Path: path, Bytes: folderSize(path), Why: "the run is done and has a later one"}
 		if slices.Contains(half, path) {
 			g.Why = "half written"
+		} else {
+			for _, c := range recorded {
+				if filepath.Base(c.Dir) == filepath.Base(path) {
+					g.steps = append(g.steps, c.Step)
+				}
+			}
 		}
 		all = append(all, g)
 	}
@@ -229,6 +262,7 @@ func (l Lab) Collect(ctx context.Context, garbage []Garbage) (*Collected, error)
 		switch fault.KindOf(err) {
 		case fault.Canceled:
 			return nil, err
+		case fault.NotFound: // another gc was there first
 		case "":
 			c.Deleted++
 			if g.Path != "" {
@@ -248,19 +282,31 @@ func (l Lab) Collect(ctx context.Context, garbage []Garbage) (*Collected, error)
 	return c, nil
 }
 
+// discard deletes one thing in steps that the next collection completes when this one is ended between them.
 func (l Lab) discard(ctx context.Context, db *store.DB, g Garbage) error {
 	switch g.Kind {
 	case GarbageExamples:
 		return db.DeleteUnusedExamples(ctx)
 	case GarbageRun:
+		if g.Path != "" {
+			if err := os.WriteFile(filepath.Join(g.Path, goingFile), nil, 0o644); err != nil {
+				return fault.New(fault.Unavailable, "%w", err)
+			}
+		}
 		if err := db.DeleteRun(ctx, g.RunID); err != nil {
+			if g.Path != "" && fault.KindOf(err) != fault.NotFound {
+				_ = os.Remove(filepath.Join(g.Path, goingFile))
+			}
 			return err
 		}
 	case GarbageCheckpoint:
-		if err := db.DropCheckpoints(ctx, g.RunID, []string{g.Path}); err != nil {
+		if err := db.DropCheckpoints(ctx, g.RunID, g.steps); err != nil {
 			return err
 		}
 	case GarbageFolder:
+		if strings.HasPrefix(filepath.Base(g.Path), goingPrefix) {
+			break
+		}
 		states, err := db.RunStates(ctx)
 		if err != nil {
 			return err
@@ -272,7 +318,37 @@ func (l Lab) discard(ctx context.Context, db *store.DB, g Garbage) error {
 	if g.Path == "" {
 		return nil
 	}
-	if err := os.RemoveAll(g.Path); err != nil {
+	return l.remove(g.Path)
+}
+
+// remove deletes a folder in RunsDir, however it is reached: os.Root follows no link out of it. The folder first gets a
+// name that says that it is going, since what is half deleted looks like nothing.
+func (l Lab) remove(path string) error {
+	runs, err := filepath.Abs(l.RunsDir)
+	if err != nil {
+		return fault.New(fault.Unavailable, "%w", err)
+	}
+	below, err := filepath.Rel(runs, path)
+	if err != nil || !filepath.IsLocal(below) || below == "." {
+		return fault.New(fault.Invalid, "%s is not in --runs-dir %s", path, l.RunsDir)
+	}
+	root, err := os.OpenRoot(runs)
+	if err != nil {
+		return fault.New(fault.Unavailable, "%w", err)
+	}
+	defer root.Close()
+	going := below + ".tmp" // as a checkpoint that is half written
+	if name := filepath.Base(below); name == below {
+		going = goingPrefix + name
+	}
+	if !strings.HasSuffix(below, ".tmp") && !strings.HasPrefix(below, goingPrefix) {
+		if err := root.Rename(below, going); errors.Is(err, fs.ErrNotExist) {
+			return nil // another gc was there first
+		} else if err == nil {
+			below = going
+		} // a name that is taken is being removed: this one goes as it is
+	}
+	if err := root.RemoveAll(below); err != nil {
 		return fault.New(fault.Unavailable, "%w", err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/store"
+	"tandem/core/train"
 )
 
 // gcLab is a lab with a database and the folders of runs, as runs leave them.
@@ -49,7 +50,7 @@ func (l *gcLab) run(db *store.DB, identity string, end clip.Status) string {
 	l.must(rec.Predictions(1, "e", "label", []clip.Prediction{{Key: "key of " + identity}}))
 	dir := l.Dir(rec.ID())
 	for step := 1; step <= 2; step++ {
-		l.must(rec.Checkpoint(step, l.folder(filepath.Join(dir, fmt.Sprintf("step-%08d", step)))))
+		l.must(rec.Checkpoint(step, l.checkpoint(rec.ID(), step)))
 	}
 	l.folder(filepath.Join(dir, "logs"))
 	l.must(os.WriteFile(filepath.Join(dir, "spec.yaml"), []byte("name: e"), 0o644))
@@ -58,6 +59,28 @@ func (l *gcLab) run(db *store.DB, identity string, end clip.Status) string {
 		l.must(rec.Finish(ctx, end, nil))
 	}
 	return rec.ID()
+}
+
+// checkpoint writes one as training does.
+func (l *gcLab) checkpoint(id string, step int) string {
+	l.t.Helper()
+	path, err := train.WriteCheckpoint(context.Background(), filepath.Join(l.Dir(id), checkpointsDir), train.Parts{Image: tower{}, Text: tower{}, Loss: loss{}},
+		train.State{Step: step, Run: id})
+	l.must(err)
+	return path
+}
+
+// tower and loss are plugins as far as checkpoints see them.
+type (
+	tower struct{ clip.Encoder }
+	loss  struct{ clip.Loss }
+)
+
+func (tower) Save(_ context.Context, path string) error {
+	return os.WriteFile(path, []byte("weights"), 0o644)
+}
+func (loss) Save(_ context.Context, path string) error {
+	return os.WriteFile(path, []byte("weights"), 0o644)
 }
 
 func (l *gcLab) folder(path string) string {
@@ -101,7 +124,7 @@ func (l *gcLab) want(o GCOptions, want ...string) []Garbage {
 func TestGarbageIsWhatNothingNeeds(t *testing.T) {
 	l := newGCLab(t)
 	done := l.run(l.db, "a", clip.StatusDone)
-	l.folder(filepath.Join(l.Dir(done), "step-00000003.tmp"))
+	l.folder(filepath.Join(l.Dir(done), "checkpoints/step-00000003.tmp"))
 	failed := l.run(l.db, "b", clip.StatusFailed)
 	running := l.run(l.db, "c", clip.StatusRunning)
 	l.run(l.db, "d", clip.StatusInterrupted)
@@ -137,8 +160,8 @@ func TestGarbageIsWhatNothingNeeds(t *testing.T) {
 	if c.Deleted != 4 || len(c.Kept) != 0 || c.FileAfter > c.FileBefore {
 		t.Errorf("collected %+v, want 4 deleted", c)
 	}
-	for dir, there := range map[string]bool{orphan: false, failed: false, odd: true, fresh: true, done: true, running + "/step-00000001": true,
-		done + "/step-00000001": false, done + "/step-00000003.tmp": false, done + "/step-00000002": true, "my-notes": true} {
+	for dir, there := range map[string]bool{orphan: false, failed: false, odd: true, fresh: true, done: true, running + "/checkpoints/step-00000001": true,
+		done + "/checkpoints/step-00000001": false, done + "/checkpoints/step-00000003.tmp": false, done + "/checkpoints/step-00000002": true, "my-notes": true} {
 		if _, err := os.Stat(filepath.Join(l.RunsDir, dir)); (err == nil) != there {
 			t.Errorf("%s is there: %v, want %v", dir, err == nil, there)
 		}
@@ -189,7 +212,7 @@ func TestGarbageOfSupersededRuns(t *testing.T) {
 func TestWeightsThatASpecNamesAreKept(t *testing.T) {
 	l := newGCLab(t)
 	done := l.run(l.db, "a", clip.StatusDone)
-	_, err := l.db.Begin(context.Background(), store.RunMeta{Experiment: "e", Params: map[string]any{"init.weights": filepath.Join(l.Dir(done), "step-00000001")}})
+	_, err := l.db.Begin(context.Background(), store.RunMeta{Experiment: "e", Params: map[string]any{"init.weights": filepath.Join("..", "there", done, "checkpoints", "step-00000001", "image.safetensors")}})
 	l.must(err)
 	l.want(GCOptions{})
 }
@@ -219,5 +242,121 @@ func TestCollectingGivesSpaceBack(t *testing.T) {
 	l.must(err)
 	if len(c.Kept) != 1 || !strings.Contains(c.Kept[0], long) {
 		t.Errorf("collected %+v while run %s is in progress", c, long)
+	}
+}
+
+// Whatever a database says, nothing outside --runs-dir is deleted, through ids, names or links.
+func TestNothingOutsideTheRunsFolderIsDeleted(t *testing.T) {
+	l := newGCLab(t)
+	ctx := context.Background()
+	outside := t.TempDir()
+	thesis := filepath.Join(outside, "step-00000001", "thesis.tex")
+	l.must(os.MkdirAll(filepath.Dir(thesis), 0o755))
+	l.must(os.WriteFile(thesis, nil, 0o644))
+	precious := l.folder(filepath.Join(filepath.Dir(l.RunsDir), "precious"))
+
+	// The folders of runs, or of their checkpoints, are links to elsewhere.
+	linked, within := l.run(l.db, "a", clip.StatusFailed), l.run(l.db, "b", clip.StatusDone)
+	l.must(os.RemoveAll(l.Dir(linked)))
+	l.must(os.Symlink(outside, l.Dir(linked)))
+	l.must(os.RemoveAll(filepath.Join(l.Dir(within), checkpointsDir)))
+	l.must(os.Symlink(outside, filepath.Join(l.Dir(within), checkpointsDir)))
+	// Ids that are none, as an edited database has.
+	for _, id := range []string{"../precious", precious, "..", ".", "", "1AAAAAAAAA", "1aaaaaaaa/"} {
+		if dir := l.Dir(id); dir != "" {
+			t.Errorf("the folder of %q is %s", id, dir)
+		}
+	}
+	time.Sleep(2 * time.Millisecond)
+	all, _ := l.garbage(GCOptions{FailedOlderThan: time.Millisecond})
+	all = append(all, Garbage{Kind: GarbageFolder, Path: precious}, Garbage{Kind: GarbageFolder, Path: filepath.Join(l.RunsDir, "..", "precious")},
+		Garbage{Kind: GarbageFolder, Path: l.RunsDir}, Garbage{Kind: GarbageCheckpoint, RunID: within, Path: filepath.Join(l.Dir(within), checkpointsDir, "step-00000001")})
+	c, err := l.Collect(ctx, all)
+	l.must(err)
+	for _, path := range []string{thesis, precious, l.RunsDir} {
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("%v; collected %+v", err, c)
+		}
+	}
+	if len(c.Kept) < 4 {
+		t.Errorf("kept %q", c.Kept)
+	}
+}
+
+// A collection that was ended at any point is completed by the next, and two at once do not disturb each other.
+func TestACollectionThatWasEndedIsCompleted(t *testing.T) {
+	l := newGCLab(t)
+	ctx := context.Background()
+	// The record is gone, the folder is not, or only in part.
+	marked, going := l.run(l.db, "a", clip.StatusFailed), l.run(l.db, "b", clip.StatusFailed)
+	l.must(os.WriteFile(filepath.Join(l.Dir(marked), goingFile), nil, 0o644))
+	l.must(os.Remove(filepath.Join(l.Dir(marked), "spec.yaml")))
+	l.must(os.Rename(l.Dir(going), filepath.Join(l.RunsDir, goingPrefix+going)))
+	for _, id := range []string{marked, going} {
+		l.must(l.db.DeleteRun(ctx, id))
+	}
+	all, _ := l.garbage(GCOptions{})
+	if len(all) < 2 {
+		t.Fatalf("garbage is %+v", all)
+	}
+	other := append([]Garbage(nil), all...)
+	first, err := l.Collect(ctx, all)
+	l.must(err)
+	second, err := l.Collect(ctx, other)
+	l.must(err)
+	if len(first.Kept)+len(second.Kept) > 0 {
+		t.Errorf("kept %q, %q", first.Kept, second.Kept)
+	}
+	for _, name := range []string{marked, goingPrefix + going} {
+		if exists(filepath.Join(l.RunsDir, name)) {
+			t.Errorf("%s is left", name)
+		}
+	}
+	l.want(GCOptions{})
+}
+
+// Checkpoints are found where the results are now, and what is damaged is passed over.
+func TestCheckpointsAreFoundWhereTheyAre(t *testing.T) {
+	l := newGCLab(t)
+	id := l.run(l.db, "a", clip.StatusInterrupted)
+	recorded, err := l.db.Checkpoints(context.Background(), id)
+	l.must(err)
+	find := func() (found, error) { return l.find(id, recorded, train.Verify) }
+	f, err := find()
+	if err != nil || f.step != 2 || f.moved || len(f.skipped) != 0 {
+		t.Errorf("in place: %+v, %v", f, err)
+	}
+	// The whole folder is moved.
+	to := filepath.Join(t.TempDir(), "project")
+	l.must(os.Rename(filepath.Dir(l.RunsDir), to))
+	l.DB, l.RunsDir = filepath.Join(to, "results.db"), filepath.Join(to, "runs")
+	f, err = find()
+	if err != nil || f.step != 2 || !f.moved || f.dir != filepath.Join(l.Dir(id), checkpointsDir, "step-00000002") {
+		t.Errorf("moved: %+v, %v", f, err)
+	}
+	runs := l.RunsDir
+	l.RunsDir = filepath.Join(t.TempDir(), "nowhere")
+	if f, err = find(); err != nil || f.step != 2 {
+		t.Errorf("beside the database: %+v, %v", f, err)
+	}
+	l.RunsDir = runs
+	// The newest is damaged, then all are.
+	for step := 2; step >= 1; step-- {
+		path := filepath.Join(l.Dir(id), checkpointsDir, fmt.Sprintf("step-%08d", step), train.TextFile)
+		l.must(os.WriteFile(path, []byte("weightz"), 0o644))
+		f, err = find()
+		if step == 2 && (err != nil || f.step != 1 || len(f.skipped) != 1 || !strings.Contains(f.skipped[0], train.TextFile)) {
+			t.Errorf("the newest is damaged: %+v, %v", f, err)
+		}
+	}
+	if fault.KindOf(err) != fault.Corrupt {
+		t.Errorf("all are damaged: %+v, %v", f, err)
+	}
+	l.must(os.RemoveAll(l.Dir(id)))
+	if f, err = find(); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("all are gone: %+v, %v", f, err)
+	}
+	if f, err := l.find(id, nil, train.Verify); err != nil || f.step != -1 {
+		t.Errorf("of a run without: %+v, %v", f, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"tandem/core/fault"
+	"tandem/core/leftover"
 )
 
 // npmPackage is a published package and the files of it that are wanted.
@@ -59,11 +60,11 @@ func GetEmoji(ctx context.Context, dir string, say func(string)) error {
 	if err != nil {
 		return fault.New(fault.Unavailable, "npm is not installed").WithHint("install npm, or do this by hand").WithDetail(byHand(dir, missing))
 	}
-	temp, err := os.MkdirTemp("", "tandem-npm-")
+	temp, release, err := leftover.Dir("tandem-npm-")
 	if err != nil {
 		return fault.New(fault.Exhausted, "%w", err)
 	}
-	defer os.RemoveAll(temp)
+	defer release()
 	for _, p := range missing {
 		say("fetching " + p.name + "@" + p.version)
 		cmd := exec.CommandContext(ctx, npm, "pack", "--silent", "--pack-destination", temp, p.name+"@"+p.version)

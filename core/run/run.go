@@ -135,7 +135,7 @@ func (l Lab) Run(ctx context.Context, s *spec.Spec, stop <-chan struct{}, w Watc
 	if err != nil {
 		return Outcome{}, err
 	}
-	return l.record(ctx, s, rec, nil, stop, w, nil)
+	return l.record(ctx, s, rec, found{step: -1}, stop, w, nil)
 }
 
 // Resume goes on with the run that ref names (an id, a prefix or latest) from its newest checkpoint,
@@ -181,8 +181,11 @@ func (l Lab) Resume(ctx context.Context, ref string, stop <-chan struct{}, w Wat
 	if err != nil {
 		return Outcome{}, err
 	}
-	step, _ := newest(detail.Checkpoints)
-	rec, err := db.Resume(ctx, detail.ID, step)
+	from, err := l.find(detail.ID, detail.Checkpoints, train.Verify)
+	if err != nil {
+		return Outcome{}, err
+	}
+	rec, err := db.Resume(ctx, detail.ID, from.step)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -197,7 +200,7 @@ func (l Lab) Resume(ctx context.Context, ref string, stop <-chan struct{}, w Wat
 			_ = rec.Event("warning", "plugin_changed", message, "")
 		}}
 	}
-	return l.record(ctx, s, rec, detail.Checkpoints, stop, w, nil)
+	return l.record(ctx, s, rec, from, stop, w, nil)
 }
 
 // ResumeSpec is Resume of the newest unfinished run of a spec's identity. fault.NotFound when there
@@ -254,23 +257,13 @@ func latestResumable(ctx context.Context, r *store.Reader) (string, error) {
 
 // stored is the spec that a run was recorded with.
 func (l Lab) stored(d *store.RunDetail) (*spec.Spec, error) {
-	name := filepath.Join(l.RunsDir, d.ID, "spec.yaml")
+	name := filepath.Join(l.Dir(d.ID), "spec.yaml")
 	return spec.Parse(name, []byte(d.Spec), spec.Options{Catalog: newCatalog(l.Catalog), Begun: true})
-}
-
-// newest is the newest checkpoint that is still there; step -1 when none is.
-func newest(checkpoints []store.Checkpoint) (step int, dir string) {
-	for _, c := range checkpoints {
-		if _, err := train.ReadState(c.Dir); err == nil {
-			return c.Step, c.Dir
-		}
-	}
-	return -1, ""
 }
 
 // record runs s under rec and ends it: rec is finished when record returns. given, when not nil, says why a run
 // that stop ended was given up for good; "" when it was not.
-func (l Lab) record(ctx context.Context, s *spec.Spec, rec *store.Run, from []store.Checkpoint, stop <-chan struct{}, w Watcher,
+func (l Lab) record(ctx context.Context, s *spec.Spec, rec *store.Run, from found, stop <-chan struct{}, w Watcher,
 	given func() string) (Outcome, error) {
 	out := Outcome{ID: rec.ID(), Status: clip.StatusFailed}
 	w = &serial{w: w}
@@ -361,3 +354,9 @@ func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m))
 
 // database opens the results database for writing; waiting for others is told to Note.
 func (l Lab) database() (*store.DB, error) { return store.Open(l.DB, store.OnWait(l.Note)) }
+
+func (l Lab) note(message string) {
+	if l.Note != nil {
+		l.Note(message)
+	}
+}

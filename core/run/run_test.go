@@ -15,7 +15,6 @@ import (
 	"tandem/core/host"
 	"tandem/core/metric"
 	"tandem/core/spec"
-	"tandem/core/store"
 )
 
 func TestStepsEndAtWhateverIsReachedFirst(t *testing.T) {
@@ -62,20 +61,6 @@ func TestThreadsAreSharedOut(t *testing.T) {
 	s.Data.Workers = 5
 	if threads(s)[roleData] != 5 {
 		t.Error("data.workers does not count")
-	}
-}
-
-func TestNewestCheckpointIsOneThatIsThere(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(`{"step": 4}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	step, got := newest([]store.Checkpoint{{Step: 8, Dir: filepath.Join(dir, "gone")}, {Step: 4, Dir: dir}})
-	if step != 4 || got != dir {
-		t.Errorf("step %d in %q", step, got)
-	}
-	if step, got := newest(nil); step != -1 || got != "" {
-		t.Errorf("without checkpoints: step %d in %q", step, got)
 	}
 }
 

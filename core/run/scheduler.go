@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"tandem/core/host"
 	"tandem/core/store"
 	"tandem/core/sweep"
+	"tandem/core/train"
 )
 
 const (
@@ -162,10 +164,15 @@ func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) erro
 	}
 	m := meta(t.Spec, used, t.Identity)
 	m.Metric, m.Baseline = c.sweep.Metric, ""
-	claim, err := c.db.Claim(ctx, m, store.ClaimOptions{Since: c.since, Newest: func(all []store.Checkpoint) int {
-		step, _ := newest(all)
-		return step
+	claim, err := c.db.Claim(ctx, m, store.ClaimOptions{Since: c.since, Newest: func(id string, all []store.Checkpoint) (int, error) {
+		from, err := c.lab.find(id, all, train.Check) // no file is read while others wait for the database
+		return from.step, err
 	}})
+	if k := fault.KindOf(err); err != nil && (k == fault.Corrupt || k == fault.NotFound) && ctx.Err() == nil {
+		// That trial's checkpoints are all damaged or gone, and it stays as it is; the others go on.
+		c.set(i, TrialState{Status: TrialFailed, RunID: was.RunID, Attempt: was.Attempt + 1, Err: err})
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -199,7 +206,11 @@ func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) erro
 		lab.bench = &workbench{}
 	}
 	go func() {
-		outcome, err := lab.record(ctx, t.Spec, claim.Run, claim.Checkpoints, either(stop, judge.stop), judge, judge.stopped)
+		from, err := lab.claimed(ctx, claim)
+		outcome := Outcome{ID: claim.ID, Status: clip.StatusFailed}
+		if err == nil {
+			outcome, err = lab.record(ctx, t.Spec, claim.Run, from, either(stop, judge.stop), judge, judge.stopped)
+		}
 		judge.end()
 		if err != nil { // whatever is left of it, the next trial begins afresh
 			lab.bench.Close()
@@ -207,6 +218,19 @@ func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) erro
 		c.ended <- end{i, lab.bench, outcome, judge.stopped(), err}
 	}()
 	return nil
+}
+
+// claimed verifies the checkpoint that a claimed run goes on from. When it is damaged, the run goes back to one that is
+// whole; when none is, the run ends as failed.
+func (l Lab) claimed(ctx context.Context, claim store.Claim) (found, error) {
+	from, err := l.find(claim.ID, claim.Checkpoints, train.Verify)
+	if err == nil && claim.Resumed {
+		err = claim.Run.Rewind(ctx, from.step)
+	}
+	if err != nil {
+		return from, errors.Join(err, claim.Run.Finish(context.WithoutCancel(ctx), clip.StatusFailed, err))
+	}
+	return from, nil
 }
 
 // finish takes note of how an attempt ended, and says when a failed trial is tried again.

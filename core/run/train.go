@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"tandem/core/eval"
@@ -37,8 +36,12 @@ func cacheDir() string {
 	return filepath.Join(dir, "tandem", "data")
 }
 
-// Dir is the folder of a run's files.
+// Dir is the folder of a run's files: in RunsDir, since an id that is none, such as ../precious, has no folder. It is ""
+// then.
 func (l Lab) Dir(id string) string {
+	if !store.IsID(id) {
+		return ""
+	}
 	dir, err := filepath.Abs(filepath.Join(l.RunsDir, id))
 	if err != nil {
 		return filepath.Join(l.RunsDir, id)
@@ -46,11 +49,13 @@ func (l Lab) Dir(id string) string {
 	return dir
 }
 
-// train does a run whose record exists and goes on from the newest of its checkpoints, if any.
-func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from []store.Checkpoint, stop <-chan struct{}, w Watcher) (train.Result, error) {
+// train does a run whose record exists and goes on from a checkpoint, if there is one.
+func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from found, stop <-chan struct{}, w Watcher) (train.Result, error) {
 	var none train.Result
-	_, last := newest(from)
 	dir := l.Dir(rec.ID())
+	if dir == "" {
+		return none, fault.New(fault.Invalid, "run %q: this is no id of a run", rec.ID())
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return none, fault.New(fault.Unavailable, "the run's folder: %w", err).WithHint("--runs-dir names another place")
 	}
@@ -71,7 +76,7 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from []sto
 	}()
 	defer beat(rec)()
 
-	m, err := l.open(ctx, s, filepath.Join(dir, "logs"), last == "", w)
+	m, err := l.open(ctx, s, filepath.Join(dir, "logs"), from.dir == "", w)
 	if err != nil {
 		return none, err
 	}
@@ -80,20 +85,16 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from []sto
 	if err := m.announce(tell); err != nil {
 		return none, err
 	}
-	kept := &keeper{rec: rec, known: from}
-	defer kept.sweep()
-	t, err := m.trainer(s, tell, filepath.Join(dir, "checkpoints"), kept, w)
+	t, err := m.trainer(s, tell, filepath.Join(dir, checkpointsDir), w)
 	if err != nil {
 		return none, err
 	}
-	if last != "" {
+	if from.dir != "" {
 		w.Doing("loading the checkpoint")
-		if err := t.Resume(ctx, last); err != nil {
+		if err := t.Resume(ctx, from.dir, from.known...); err != nil {
 			return none, err
 		}
-		if state, err := train.ReadState(last); err == nil {
-			m.begin.FromStep = state.Step
-		}
+		m.begin.FromStep = from.step
 		w.Doing("")
 	}
 	m.begin.ID = rec.ID()
@@ -101,6 +102,16 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from []sto
 		return none, err
 	}
 	w.Began(m.begin)
+	if from.moved {
+		if err := rec.Checkpoint(from.step, from.dir); err != nil {
+			return none, err
+		}
+	}
+	for _, message := range from.skipped {
+		if err := tell.Event("warning", "checkpoint", message, ""); err != nil {
+			return none, err
+		}
+	}
 	for _, r := range m.remarks {
 		if err := tell.Event("warning", "weights", r, ""); err != nil {
 			return none, err
@@ -132,7 +143,7 @@ func (m *model) record(rec *store.Run) error {
 }
 
 // trainer is the step loop of the model, recording to rec.
-func (m *model) trainer(s *spec.Spec, rec *teller, dir string, kept *keeper, w Watcher) (*train.Trainer, error) {
+func (m *model) trainer(s *spec.Spec, rec *teller, dir string, w Watcher) (*train.Trainer, error) {
 	t, per := s.Train, max(1, m.begin.StepsPerEpoch)
 	schedule := optim.Schedule{Kind: t.Schedule, Base: t.LR, MinLR: t.MinLR, WarmupSteps: t.WarmupSteps,
 		CooldownSteps: t.CooldownSteps, TotalSteps: m.begin.Steps}
@@ -146,15 +157,12 @@ func (m *model) trainer(s *spec.Spec, rec *teller, dir string, kept *keeper, w W
 		Steps: m.begin.Steps, BatchSize: t.BatchSize, MicroBatchSize: t.MicroBatchSize, Samples: m.begin.Data.Len,
 		Seed: s.Seed, Shuffle: s.Data.Train.Shuffle, LR: schedule.At, MaxGradNorm: t.MaxGradNorm, Parallel: t.ParallelTowers,
 		LogEvery: t.LogEvery, EvalEvery: t.EvalEvery.In(per), CheckpointEvery: t.CheckpointEvery.In(per),
-		KeepCheckpoints: t.KeepCheckpoints, Dir: dir, Prefetch: s.Data.Prefetch, MaxBadShare: s.Data.MaxBadShare,
+		KeepCheckpoints: t.KeepCheckpoints, Dir: dir, Run: rec.ID(), Prefetch: s.Data.Prefetch, MaxBadShare: s.Data.MaxBadShare,
 	}, m.Parts, rec, train.Hooks{
-		Step:     w.Step,
-		Evaluate: func(ctx context.Context, step int) error { return m.evaluate(ctx, step, rec, w) },
-		Checkpointed: func(step int, dir string) {
-			kept.sweep()
-			kept.known = append(kept.known, store.Checkpoint{Step: step, Dir: dir})
-			w.Checkpointed(step, dir)
-		},
+		Step:         w.Step,
+		Evaluate:     func(ctx context.Context, step int) error { return m.evaluate(ctx, step, rec, w) },
+		Checkpointed: w.Checkpointed,
+		Pruned:       func(step int) { _ = rec.DropCheckpoint(step) }, // a failure shows at the next record; readers look for the folder too
 	})
 }
 
@@ -191,23 +199,6 @@ func (m *model) evaluate(ctx context.Context, step int, rec *teller, w Watcher) 
 		w.Evaluated(step, e.Name, result.Metrics)
 	}
 	return nil
-}
-
-// keeper tells the store which of the checkpoints that it knows of are gone: the trainer keeps the
-// newest only.
-type keeper struct {
-	rec   *store.Run
-	known []store.Checkpoint
-}
-
-func (k *keeper) sweep() {
-	k.known = slices.DeleteFunc(k.known, func(c store.Checkpoint) bool {
-		if _, err := os.Stat(c.Dir); err == nil {
-			return false
-		}
-		_ = k.rec.DropCheckpoint(c.Step) // a failure shows at the next record; readers look for the folder too
-		return true
-	})
 }
 
 // beat tells the store now and then that the run lives, through steps however long. The function

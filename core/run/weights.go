@@ -17,6 +17,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/leftover"
 	"tandem/core/spec"
 	"tandem/core/store"
 	"tandem/core/train"
@@ -124,11 +125,11 @@ func (p *published) has(name string) bool {
 // those of a checkpoint folder. towers are the roles that take them; the loss does when both towers do.
 // Optimisers start anew. The remarks are worth telling.
 func (m *model) initialise(ctx context.Context, path string, towers []string) (remarks []string, err error) {
-	dir, err := os.MkdirTemp("", "tandem-weights-")
+	dir, release, err := leftover.Dir("tandem-weights-")
 	if err != nil {
 		return nil, fault.New(fault.Exhausted, "%w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer release()
 	if stat, err := os.Stat(path); err != nil {
 		return nil, fault.New(fault.NotFound, "%w", err).WithPath("init.weights")
 	} else if stat.IsDir() {
@@ -350,14 +351,14 @@ func (l Lab) keep(ctx context.Context, m *model, rec *store.Run, what string, re
 		}
 	}
 	dir := l.Dir(rec.ID())
-	checkpoints := filepath.Join(dir, "checkpoints")
+	checkpoints := filepath.Join(dir, checkpointsDir)
 	if err := os.MkdirAll(checkpoints, 0o755); err != nil {
 		return fault.New(fault.Unavailable, "the run's folder: %w", err).WithHint("--runs-dir names another place")
 	}
 	if err := os.WriteFile(filepath.Join(dir, "spec.yaml"), []byte(m.spec.YAML(true)), 0o644); err != nil {
 		return fault.New(fault.Exhausted, "the run's folder: %w", err)
 	}
-	path, err := train.WriteCheckpoint(ctx, checkpoints, m.Parts, train.State{BatchSize: m.spec.Train.BatchSize, Seed: m.spec.Seed})
+	path, err := train.WriteCheckpoint(ctx, checkpoints, m.Parts, train.State{BatchSize: m.spec.Train.BatchSize, Seed: m.spec.Seed, Run: rec.ID()})
 	if err != nil {
 		return err
 	}

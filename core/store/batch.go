@@ -30,7 +30,8 @@ type batch struct {
 	beats     map[*runState]int // highest step of each run that wrote
 	args      []any             // of points not inserted yet: run, metric, step, value of each
 	owners    map[*runState]bool
-	ends      []*runState // whose end this transaction records
+	ends      []*runState       // whose end this transaction records
+	rewinds   map[*runState]int // to earlier steps
 }
 
 // runState is what the writer knows of a run that this process writes; the writing goroutine owns it.
@@ -57,7 +58,7 @@ type summary struct {
 func newBatch(w *writer) *batch {
 	return &batch{
 		w: w, now: w.now(),
-		metrics: map[string]int64{}, settings: map[param]int64{}, summaries: map[*runState]map[int64]*summary{}, beats: map[*runState]int{}, owners: map[*runState]bool{},
+		metrics: map[string]int64{}, settings: map[param]int64{}, summaries: map[*runState]map[int64]*summary{}, beats: map[*runState]int{}, owners: map[*runState]bool{}, rewinds: map[*runState]int{},
 	}
 }
 
@@ -316,6 +317,10 @@ func (b *batch) committed() {
 		clear(b.w.settings)
 	}
 	maps.Copy(b.w.settings, b.settings)
+	for run, step := range b.rewinds {
+		run.step = step
+		clear(run.summaries)
+	}
 	for run, of := range b.summaries {
 		for metric, s := range of {
 			s.dirty = false

@@ -30,8 +30,9 @@ type Claim struct {
 // ClaimOptions say which runs count.
 type ClaimOptions struct {
 	Since time.Time // runs begun before do not count, unless they are running; zero: all count
-	// Newest gives the step to resume from, of checkpoints listed newest first; -1 starts over.
-	Newest func([]Checkpoint) int
+	// Newest gives the step to resume a run from, of its checkpoints listed newest first; -1 starts over. Its error
+	// is the claim's, and nothing is changed.
+	Newest func(id string, all []Checkpoint) (int, error)
 }
 
 // Claim takes the trial of an identity for this process, in one transaction, so that no two processes
@@ -81,7 +82,9 @@ func (db *DB) Claim(ctx context.Context, m RunMeta, o ClaimOptions) (Claim, erro
 		if c.Plugins, err = b.usedPlugins(open.row); err != nil {
 			return err
 		}
-		run.state.step = o.Newest(c.Checkpoints)
+		if run.state.step, err = o.Newest(open.key, c.Checkpoints); err != nil {
+			return err
+		}
 		c.Run = run
 		return b.resume(run, run.state.step)
 	})

@@ -14,11 +14,11 @@ import (
 func claim(t *testing.T, db *DB, identity string, since time.Time) Claim {
 	t.Helper()
 	c, err := db.Claim(ctx, RunMeta{Experiment: "e", Variant: "v", Identity: identity}, ClaimOptions{Since: since,
-		Newest: func(all []Checkpoint) int {
+		Newest: func(_ string, all []Checkpoint) (int, error) {
 			if len(all) == 0 {
-				return -1
+				return -1, nil
 			}
-			return all[0].Step
+			return all[0].Step, nil
 		}})
 	must(t, err)
 	return c
@@ -66,7 +66,7 @@ func TestTwoRunnersClaimEveryTrialOnce(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for i := range 50 {
-					c, err := db.Claim(ctx, RunMeta{Experiment: "e", Identity: itoa(i)}, ClaimOptions{Newest: func([]Checkpoint) int { return -1 }})
+					c, err := db.Claim(ctx, RunMeta{Experiment: "e", Identity: itoa(i)}, ClaimOptions{Newest: func(string, []Checkpoint) (int, error) { return -1, nil }})
 					if err != nil {
 						t.Error(err)
 						return

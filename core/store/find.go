@@ -15,8 +15,23 @@ import (
 const Latest = "latest"
 
 // FindRun resolves a reference: a run's id, a prefix of it that no other run has, or latest. Errors:
-// fault.NotFound; fault.Invalid for a prefix of several runs, which it lists.
+// fault.NotFound; fault.Invalid for a prefix of several runs, which it lists, and for what is no id.
 func (r *Reader) FindRun(ctx context.Context, ref string) (string, error) {
+	id, err := r.findRun(ctx, ref)
+	if err == nil && !IsID(id) {
+		return "", notID(r.path, id)
+	}
+	return id, err
+}
+
+// notID refuses an id that tandem never gave: the names of folders and files are made of ids, and a text such as ../x
+// would lead out of where they belong.
+func notID(path, id string) error {
+	return fault.New(fault.Invalid, "results database %s: %q is no id of a run", path, id).
+		WithHint("ids are ten letters and digits that tandem gives; this database was edited by hand or comes from elsewhere")
+}
+
+func (r *Reader) findRun(ctx context.Context, ref string) (string, error) {
 	if ref == Latest {
 		var id string
 		err := r.db.QueryRowContext(ctx, "SELECT key FROM run ORDER BY started_ms DESC, id DESC LIMIT 1").Scan(&id)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"slices"
 	"time"
 
 	"tandem/core/clip"
@@ -125,9 +124,9 @@ func (db *DB) DeleteRun(ctx context.Context, id string) error {
 	})
 }
 
-// DropCheckpoints forgets the checkpoints of a run that lie in dirs. Errors are those of DeleteRun, and
+// DropCheckpoints forgets the checkpoints of a run of some steps. Errors are those of DeleteRun, and
 // fault.Conflict when the run is not done any more.
-func (db *DB) DropCheckpoints(ctx context.Context, id string, dirs []string) error {
+func (db *DB) DropCheckpoints(ctx context.Context, id string, steps []int) error {
 	return db.w.task(ctx, func(b *batch) error {
 		run, err := b.idle(id)
 		if err != nil {
@@ -136,15 +135,8 @@ func (db *DB) DropCheckpoints(ctx context.Context, id string, dirs []string) err
 		if run.status != clip.StatusDone && run.status != clip.StatusStopped {
 			return fault.New(fault.Conflict, "run %s is %s, its checkpoints are needed", id, run.status)
 		}
-		all, err := b.checkpoints(run.row)
-		if err != nil {
-			return err
-		}
-		for _, c := range all {
-			if !slices.Contains(dirs, c.Dir) {
-				continue
-			}
-			if _, err := b.exec("DELETE FROM checkpoint WHERE run_id = ? AND step = ?", run.row, c.Step); err != nil {
+		for _, step := range steps {
+			if _, err := b.exec("DELETE FROM checkpoint WHERE run_id = ? AND step = ?", run.row, step); err != nil {
 				return err
 			}
 		}

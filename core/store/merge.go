@@ -13,6 +13,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/leftover"
 )
 
 // MergeOptions say how to merge.
@@ -69,7 +70,7 @@ const (
 //
 // Every run is a transaction of its own, so that other processes may write meanwhile, and a merge that was ended
 // half-way is completed by another. Merging again changes nothing. Errors: fault.Invalid (one file, no results
-// database), fault.NotFound, fault.Unavailable (other is of a newer schema), fault.Conflict (one id is two
+// database, ids that are none), fault.NotFound, fault.Unavailable (other is of a newer schema), fault.Conflict (one id is two
 // different runs; nothing was changed).
 func Merge(ctx context.Context, path, other string, o MergeOptions) (*Merged, error) {
 	if sameFile(path, other) {
@@ -87,7 +88,7 @@ func Merge(ctx context.Context, path, other string, o MergeOptions) (*Merged, er
 	if o.RunsDir, err = filepath.Abs(o.RunsDir); err != nil {
 		return nil, ioFault(o.RunsDir, err)
 	}
-	m := &merger{path: path, options: o, result: &Merged{DryRun: o.DryRun, Runs: []MergedRun{}, Notes: []string{}}}
+	m := &merger{path: path, other: other, options: o, result: &Merged{DryRun: o.DryRun, Runs: []MergedRun{}, Notes: []string{}}}
 	m.host, _ = os.Hostname()
 	end, err := m.connect(ctx, path, theirs)
 	if err != nil {
@@ -103,6 +104,7 @@ func Merge(ctx context.Context, path, other string, o MergeOptions) (*Merged, er
 // merger holds one connection to the database, as main, with the other attached, as other.
 type merger struct {
 	path    string
+	other   string
 	conn    *sql.Conn
 	options MergeOptions
 	host    string
@@ -118,11 +120,11 @@ func (m *merger) connect(ctx context.Context, path, theirs string) (end func(), 
 		ready, free, err := readable(ctx, path)
 		switch {
 		case fault.KindOf(err) == fault.NotFound:
-			dir, err := os.MkdirTemp("", "tandem-db-")
+			dir, release, err := leftover.Dir("tandem-db-")
 			if err != nil {
 				return nil, err
 			}
-			ready, free = filepath.Join(dir, "empty.db"), func() { os.RemoveAll(dir) }
+			ready, free = filepath.Join(dir, "empty.db"), release
 			if err := touch(ready); err != nil {
 				free()
 				return nil, err
@@ -243,6 +245,9 @@ func (m *merger) merge(ctx context.Context) error {
 		ours[here[i].ID] = &here[i]
 	}
 	for i := range theirs { // so that a conflict is told before anything is written
+		if !IsID(theirs[i].ID) {
+			return notID(m.other, theirs[i].ID)
+		}
 		if _, err := decide(ours[theirs[i].ID], &theirs[i]); err != nil {
 			return err
 		}

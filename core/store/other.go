@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+
+	"tandem/core/leftover"
 )
 
 // readable is a database of the present schema with the contents of the one at path, which is never
@@ -26,11 +28,10 @@ func readable(ctx context.Context, path string) (ready string, release func(), e
 		return "", nil, diskFault(path, err)
 	}
 	defer db.Close()
-	dir, err := os.MkdirTemp("", "tandem-db-")
+	dir, release, err := leftover.Dir("tandem-db-")
 	if err != nil {
 		return "", nil, ioFault(os.TempDir(), err)
 	}
-	release = func() { os.RemoveAll(dir) }
 	ready = filepath.Join(dir, "copy.db")
 	if _, err = db.ExecContext(ctx, "VACUUM INTO ?", ready); err == nil {
 		var copied *DB

@@ -61,7 +61,25 @@ func (b *batch) resume(run *Run, step int) error {
 		WHERE id = ?6`, b.now, host, run.state.pid, run.state.token, runtime.NumCPU(), run.state.id); err != nil {
 		return err
 	}
-	return b.status(run.state.id, clip.StatusRunning, fmt.Sprintf("resumed from step %d", step))
+	note := fmt.Sprintf("resumed from step %d", step)
+	if step < 0 {
+		note = "started over: it had no checkpoint yet"
+	}
+	return b.status(run.state.id, clip.StatusRunning, note)
+}
+
+// Rewind takes a run that was resumed back to an earlier step still: what lies beyond it is deleted as by Resume.
+func (r *Run) Rewind(ctx context.Context, step int) error {
+	return r.db.w.do(ctx, &op{cost: 1, run: r.state, alone: true, apply: func(b *batch) error {
+		if step >= r.state.step {
+			return nil
+		}
+		b.rewinds[r.state] = step
+		if err := b.truncate(r.state, step); err != nil {
+			return err
+		}
+		return b.status(r.state.id, clip.StatusRunning, fmt.Sprintf("went back to step %d", step))
+	}})
 }
 
 // truncate deletes what lies beyond step and remembers the summaries of what is left.

@@ -2,10 +2,13 @@ package train
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,9 +43,21 @@ type State struct {
 	Counts
 	// Unevaluated says that the evaluation due after Step was broken off.
 	Unevaluated bool `json:"unevaluated,omitempty"`
+
+	// Run is the run that the checkpoint is of, and Files are the plugins' files as they were written, by name. Digest
+	// is that of all this. Checkpoints of before have none of the three.
+	Run    string          `json:"run,omitempty"`
+	Files  map[string]File `json:"files,omitempty"`
+	Digest string          `json:"digest,omitempty"`
 }
 
-// ReadState reads the state of a checkpoint folder.
+// File is what a file held when it was written.
+type File struct {
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// ReadState reads the state of a checkpoint folder. fault.Corrupt when it is not the one that was written there.
 func ReadState(dir string) (State, error) {
 	var s State
 	path := filepath.Join(dir, stateFile)
@@ -53,12 +68,84 @@ func ReadState(dir string) (State, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return s, fault.New(fault.Corrupt, "checkpoint: %w", err).WithFile(path, 0, 0)
 	}
+	if s.Digest != "" && s.Digest != s.digest() {
+		return s, fault.New(fault.Corrupt, "checkpoint: the state is not what was written: its digest differs").WithFile(path, 0, 0)
+	}
 	return s, nil
 }
 
-// Resume loads a checkpoint folder; Run then goes on after its step. A checkpoint of another data
-// order (batch size, length or seed) is fault.Invalid.
-func (t *Trainer) Resume(ctx context.Context, dir string) error {
+// digest is that of everything else in a state.
+func (s State) digest() string {
+	s.Digest = ""
+	data, err := json.Marshal(s)
+	if err != nil {
+		return "" // what has no JSON is not written either
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(data))
+}
+
+// Check tells whether a folder holds the checkpoint of a step of a run, as far as that is to be seen without reading the
+// plugins' files. run "" stands for any. Errors: fault.NotFound (no checkpoint there, a file is gone), fault.Corrupt.
+func Check(dir, run string, step int) error {
+	s, err := ReadState(dir)
+	switch {
+	case err != nil:
+		return err
+	case s.Step != step:
+		return fault.New(fault.Corrupt, "checkpoint: the state is of step %d, want %d", s.Step, step).WithFile(dir, 0, 0)
+	case s.Run != "" && run != "" && s.Run != run:
+		return fault.New(fault.Corrupt, "checkpoint: it is of run %s, want %s", s.Run, run).WithFile(dir, 0, 0)
+	}
+	for _, name := range []string{ImageFile, TextFile, LossFile} {
+		path := filepath.Join(dir, name)
+		info, err := os.Stat(path)
+		if err != nil {
+			return fault.New(fault.NotFound, "checkpoint: %w", err)
+		}
+		if f, known := s.Files[name]; known && info.Size() != f.Bytes {
+			return fault.New(fault.Corrupt, "checkpoint: the file has %d bytes, %d were written", info.Size(), f.Bytes).WithFile(path, 0, 0)
+		}
+	}
+	return nil
+}
+
+// Verify is Check with the contents of the plugins' files held against their digests.
+func Verify(dir, run string, step int) error {
+	if err := Check(dir, run, step); err != nil {
+		return err
+	}
+	s, err := ReadState(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Files)) {
+		path := filepath.Join(dir, filepath.Base(name))
+		now, err := fileOf(path)
+		if err != nil {
+			return fault.New(fault.NotFound, "checkpoint: %w", err)
+		}
+		if now != s.Files[name] {
+			return fault.New(fault.Corrupt, "checkpoint: the file is not what was written: its digest differs").WithFile(path, 0, 0)
+		}
+	}
+	return nil
+}
+
+func fileOf(path string) (File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return File{}, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	return File{n, fmt.Sprintf("%x", h.Sum(nil))}, err
+}
+
+// Resume loads a checkpoint folder, which Verify has looked at; Run then goes on after its step. A checkpoint of another
+// data order (batch size, length or seed) is fault.Invalid. known are the steps of the run's other checkpoints, which the
+// trainer may remove when newer ones are there.
+func (t *Trainer) Resume(ctx context.Context, dir string, known ...int) error {
 	s, err := ReadState(dir)
 	if err != nil {
 		return err
@@ -73,26 +160,18 @@ func (t *Trainer) Resume(ctx context.Context, dir string) error {
 		}
 	}
 	t.state, t.ckptDir = s, dir
-	return t.removeLater()
+	t.kept = slices.Compact(slices.Sorted(slices.Values(append(known, s.Step))))
+	return t.removeHalf()
 }
 
-// removeLater removes what a killed run left after the step that is resumed: half-written
-// checkpoints and whole ones that were never recorded.
-func (t *Trainer) removeLater() error {
-	names, err := t.checkpoints()
+// removeHalf removes the checkpoints that a killed run was writing. Whole ones that it did not come to record stay: they
+// are written over when the run comes to their steps.
+func (t *Trainer) removeHalf() error {
+	half, err := filepath.Glob(filepath.Join(globQuote(t.cfg.Dir), checkpointPrefix+"*.tmp"))
 	if err != nil {
 		return err
 	}
-	tmp, err := filepath.Glob(filepath.Join(t.cfg.Dir, checkpointPrefix+"*.tmp"))
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if name > folderName(t.state.Step) {
-			tmp = append(tmp, filepath.Join(t.cfg.Dir, name))
-		}
-	}
-	for _, dir := range tmp {
+	for _, dir := range half {
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
@@ -100,27 +179,13 @@ func (t *Trainer) removeLater() error {
 	return nil
 }
 
+// globQuote has Glob take a folder's name as it is.
+func globQuote(dir string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+}
+
 // folderName is zero-padded, so that names sort by step.
 func folderName(step int) string { return fmt.Sprintf("%s%08d", checkpointPrefix, step) }
-
-// checkpoints are the names of the whole checkpoints in the folder, oldest first.
-func (t *Trainer) checkpoints() ([]string, error) {
-	entries, err := os.ReadDir(t.cfg.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		if e.IsDir() && strings.HasPrefix(e.Name(), checkpointPrefix) && !strings.HasSuffix(e.Name(), ".tmp") {
-			names = append(names, e.Name())
-		}
-	}
-	slices.Sort(names)
-	return names, nil
-}
 
 type partFile struct {
 	name string
@@ -153,15 +218,17 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 		return err
 	}
 	t.ckptDir, t.dirty = dir, false
+	t.kept = append(t.kept, t.state.Step)
 	if t.hooks.Checkpointed != nil {
 		t.hooks.Checkpointed(t.state.Step, dir)
 	}
-	return t.prune()
+	t.prune()
+	return nil
 }
 
 func (t *Trainer) write(ctx context.Context, dir string) error {
 	s := t.state
-	s.BatchSize, s.Samples, s.Seed = t.cfg.BatchSize, t.cfg.Samples, t.cfg.Seed
+	s.BatchSize, s.Samples, s.Seed, s.Run = t.cfg.BatchSize, t.cfg.Samples, t.cfg.Seed, t.cfg.Run
 	return writeCheckpoint(ctx, dir, t.parts, s)
 }
 
@@ -188,6 +255,7 @@ func writeCheckpoint(ctx context.Context, dir string, parts Parts, s State) (err
 			os.RemoveAll(tmp)
 		}
 	}()
+	s.Files = map[string]File{}
 	for _, f := range parts.files() {
 		path := filepath.Join(tmp, f.name)
 		if err := f.part.Save(ctx, path); err != nil {
@@ -196,7 +264,11 @@ func writeCheckpoint(ctx context.Context, dir string, parts Parts, s State) (err
 		if err := syncPath(path); err != nil {
 			return err
 		}
+		if s.Files[f.name], err = fileOf(path); err != nil {
+			return err
+		}
 	}
+	s.Digest = s.digest()
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
@@ -218,21 +290,25 @@ func writeCheckpoint(ctx context.Context, dir string, parts Parts, s State) (err
 	return syncPath(filepath.Dir(dir))
 }
 
-// prune removes all but the newest checkpoints.
-func (t *Trainer) prune() error {
+// prune removes all but the newest of the checkpoints that are known to be recorded, by step: what else lies in the
+// folder is not the trainer's. One that cannot be removed now is tried again after the next checkpoint.
+func (t *Trainer) prune() {
 	if t.cfg.KeepCheckpoints <= 0 {
-		return nil
+		return
 	}
-	names, err := t.checkpoints()
-	if err != nil {
-		return err
-	}
-	for _, name := range names[:max(0, len(names)-t.cfg.KeepCheckpoints)] {
-		if err := os.RemoveAll(filepath.Join(t.cfg.Dir, name)); err != nil {
-			return err
+	old := t.kept[:max(0, len(t.kept)-t.cfg.KeepCheckpoints)]
+	var stay []int
+	for _, step := range old {
+		dir := filepath.Join(t.cfg.Dir, folderName(step))
+		if err := os.RemoveAll(dir); err != nil {
+			stay = append(stay, step)
+			continue
+		}
+		if t.hooks.Pruned != nil {
+			t.hooks.Pruned(step)
 		}
 	}
-	return nil
+	t.kept = append(stay, t.kept[len(old):]...)
 }
 
 func syncPath(path string) error {

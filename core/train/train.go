@@ -35,6 +35,7 @@ type Config struct {
 	CheckpointEvery int    // steps between checkpoints; 0: at the end and on a stop only
 	KeepCheckpoints int    // newest ones kept; 0: all
 	Dir             string // folder of the checkpoints; "" for none at all
+	Run             string // whose checkpoints they are
 	Prefetch        int    // batches fetched ahead; 0: 2
 	// MaxBadShare is the share of samples that may be unreadable, 0 … 1; beyond it the run ends.
 	MaxBadShare float64
@@ -60,6 +61,8 @@ type Hooks struct {
 	Evaluate func(ctx context.Context, step int) error
 	// Checkpointed is called after a checkpoint was recorded.
 	Checkpointed func(step int, dir string)
+	// Pruned is called after a checkpoint that newer ones make unneeded was removed.
+	Pruned func(step int)
 }
 
 // Phase is a part of a step, for timing.
@@ -117,8 +120,9 @@ type Trainer struct {
 	state     State
 	stepsPerE int
 	ckptDir   string
-	dirty     bool // steps were done since the last checkpoint
-	micro     int  // micro-batches in a step
+	kept      []int // steps of the checkpoints that are recorded, in order
+	dirty     bool  // steps were done since the last checkpoint
+	micro     int   // micro-batches in a step
 	remember  [2]Features
 	lengths   lengths
 	uncounted bool // the text encoder does not count tokens

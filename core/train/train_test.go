@@ -128,7 +128,7 @@ func TestOnlyTheNewestCheckpointsAreKept(t *testing.T) {
 	}
 }
 
-func TestResumeRemovesWhatAKilledRunLeftLater(t *testing.T) {
+func TestResumeRemovesWhatIsHalfWritten(t *testing.T) {
 	cfg := config(t.TempDir())
 	run(t, cfg, parts(), newMemory(), train.Hooks{}, nil, "")
 	half := filepath.Join(cfg.Dir, "step-00000025.tmp")
@@ -142,9 +142,69 @@ func TestResumeRemovesWhatAKilledRunLeftLater(t *testing.T) {
 	if err := trainer.Resume(t.Context(), filepath.Join(cfg.Dir, "step-00000010")); err != nil {
 		t.Fatal(err)
 	}
-	got, _ := filepath.Glob(filepath.Join(cfg.Dir, "*"))
-	if want := []string{filepath.Join(cfg.Dir, "step-00000010")}; !slices.Equal(got, want) {
-		t.Errorf("left %v, want %v", got, want)
+	if _, err := os.Stat(half); err == nil {
+		t.Error("the half-written checkpoint is still there")
+	}
+}
+
+// What lies in the folder and is not known to be the run's is not removed, whatever its name, and does not count.
+func TestOnlyRecordedCheckpointsAreRemoved(t *testing.T) {
+	cfg := config(t.TempDir())
+	cfg.KeepCheckpoints = 1
+	stale := filepath.Join(cfg.Dir, "step-00000999")
+	if err := os.Mkdir(stale, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var pruned []int
+	res := run(t, cfg, parts(), newMemory(), train.Hooks{Pruned: func(step int) { pruned = append(pruned, step) }}, nil, "")
+	if !slices.Equal(pruned, []int{10, 20}) || train.Verify(res.CheckpointDir, "", 30) != nil {
+		t.Errorf("pruned %v, newest %s", pruned, res.CheckpointDir)
+	}
+	if _, err := os.Stat(stale); err != nil {
+		t.Error("a folder that is not known was removed")
+	}
+}
+
+func TestADamagedCheckpointIsFoundOut(t *testing.T) {
+	cfg := config(t.TempDir())
+	cfg.Run = "1aaaaaaaaa"
+	dir := run(t, cfg, parts(), newMemory(), train.Hooks{}, nil, "").CheckpointDir
+	if err := train.Verify(dir, cfg.Run, 30); err != nil {
+		t.Fatal(err)
+	}
+	if err := train.Verify(dir, cfg.Run, 20); fault.KindOf(err) != fault.Corrupt {
+		t.Errorf("as that of another step: %v", err)
+	}
+	if err := train.Verify(dir, "1bbbbbbbbb", 30); fault.KindOf(err) != fault.Corrupt {
+		t.Errorf("as that of another run: %v", err)
+	}
+	for _, name := range []string{train.ImageFile, train.TextFile, train.LossFile, "state.json"} {
+		path := filepath.Join(dir, name)
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, data := range map[string][]byte{
+			"a bit is flipped": func() []byte { b := slices.Clone(whole); b[len(b)/2] ^= 1; return b }(),
+			"it is cut":        whole[:len(whole)-2],
+			"it is empty":      {},
+		} {
+			if err := os.WriteFile(path, data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := train.Verify(dir, cfg.Run, 30); fault.KindOf(err) != fault.Corrupt {
+				t.Errorf("%s: %s: %v", name, what, err)
+			}
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := train.Verify(dir, cfg.Run, 30); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("%s: gone: %v", name, err)
+		}
+		if err := os.WriteFile(path, whole, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"tandem/core/fault"
+	"tandem/core/leftover"
 )
 
 const metadataKey = "__metadata__"
@@ -36,7 +37,7 @@ func WriteSync(path string, tensors []Tensor, metadata map[string]string) error 
 
 func write(path string, tensors []Tensor, metadata map[string]string, sync bool) (err error) {
 	dir := filepath.Dir(path)
-	file, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	file, err := leftover.File(dir, "."+filepath.Base(path)+".", ".tmp")
 	if err != nil {
 		return ioFault(err, path)
 	}
