@@ -92,8 +92,10 @@ logit_scale, what cosines are multiplied by; its metadata lists the pictures and
 				return err
 			}
 		}
+		ctx, end := canceled()
+		defer end()
 		if images != "" {
-			if e.Images, err = run.Pictures(images); err != nil {
+			if e.Images, e.Remarks, err = run.Pictures(ctx, images); err != nil {
 				return err
 			}
 		}
@@ -102,8 +104,6 @@ logit_scale, what cosines are multiplied by; its metadata lists the pictures and
 				return err
 			}
 		}
-		ctx, end := canceled()
-		defer end()
 		w := newProgress(a.stderr, true)
 		done, err := a.lab().Embed(ctx, e, out, w)
 		w.Close()

@@ -38,6 +38,7 @@ type Listing struct {
 	Dangling []string       // links with a picture's name, or none, that lead nowhere
 	Loops    []string       // links to a folder that they lie in, or that was entered too often
 	Special  []string       // pipes, sockets and devices with a picture's name
+	Empty    []string       // folders directly in it without a picture below
 	Others   map[string]int // number of files that are no pictures by their names, by ending in lower case
 }
 
@@ -56,7 +57,7 @@ func Pictures(ctx context.Context, root string) (*Listing, error) {
 	if err := w.folder("", []fs.FileInfo{info}); err != nil {
 		return nil, err
 	}
-	for _, list := range [][]string{w.out.Pictures, w.out.Dangling, w.out.Loops, w.out.Special} {
+	for _, list := range [][]string{w.out.Pictures, w.out.Dangling, w.out.Loops, w.out.Special, w.out.Empty} {
 		slices.Sort(list)
 	}
 	return w.out, nil
@@ -102,8 +103,14 @@ func (w *walker) folder(name string, above []fs.FileInfo) error {
 		case mode.IsDir():
 			if w.again(info, above) {
 				w.out.Loops = append(w.out.Loops, below)
-			} else if err := w.folder(below, append(slices.Clip(above), info)); err != nil {
+				continue
+			}
+			before := len(w.out.Pictures)
+			if err := w.folder(below, append(slices.Clip(above), info)); err != nil {
 				return err
+			}
+			if name == "" && len(w.out.Pictures) == before {
+				w.out.Empty = append(w.out.Empty, below)
 			}
 		case !IsPicture(below):
 			w.out.Others[strings.ToLower(filepath.Ext(below))]++
@@ -144,6 +151,7 @@ func (l *Listing) Remarks() []string {
 	say(l.Dangling, "is a link that leads nowhere", "links lead nowhere")
 	say(l.Loops, "is a link to a folder that it lies in, and is not followed", "links lead to folders that they lie in, and are not followed")
 	say(l.Special, "is a pipe, socket or device, and is passed over", "files are pipes, sockets or devices, and are passed over")
+	say(l.Empty, "is a folder without pictures", "folders have no pictures")
 	for _, ending := range []string{".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".tga", ".psd", ".ico", ".raw", ".cr2", ".nef", ".dng", ".npy",
 		".tar", ".zip", ".parquet"} {
 		if n := l.Others[ending]; n > 0 {

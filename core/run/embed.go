@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/files"
 	"tandem/core/spec"
 	"tandem/core/tensor"
 	"tandem/core/vision"
@@ -26,9 +26,10 @@ type Embedding struct {
 	Spec    *spec.Spec
 	Weights string
 
-	Images []string // picture files
-	Texts  []string
-	Raw    bool // leave out the L2 normalisation
+	Images  []string // picture files
+	Remarks []string // what Pictures said of them
+	Texts   []string
+	Raw     bool // leave out the L2 normalisation
 }
 
 // Embedded says what Embed wrote.
@@ -50,6 +51,9 @@ const embedBatch = 64
 func (l Lab) Embed(ctx context.Context, e Embedding, out string, w Watcher) (done Embedded, err error) {
 	if len(e.Images)+len(e.Texts) == 0 {
 		return done, fault.New(fault.Invalid, "nothing to embed").WithHint("--images DIR, --texts FILE or both")
+	}
+	for _, r := range e.Remarks {
+		w.Event("warning", r)
 	}
 	w.Doing("loading the model")
 	defer w.Doing("")
@@ -152,9 +156,9 @@ func (m *model) embedImages(ctx context.Context, files []string, mode clip.Mode,
 
 // picture reads a picture file that the user named.
 func picture(file string) (vision.Picture, error) {
-	data, err := os.ReadFile(file)
+	data, err := files.Read(file, pictureBytes)
 	if err != nil {
-		return vision.Picture{}, fault.New(fault.NotFound, "%w", err)
+		return vision.Picture{}, err
 	}
 	p, err := vision.Decode(data, vision.Options{})
 	if f, ok := err.(*fault.Error); ok {
@@ -163,47 +167,46 @@ func picture(file string) (vision.Picture, error) {
 	return p, err
 }
 
-var pictureEndings = []string{".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
+// pictureBytes is how long a picture file may be.
+const pictureBytes = 1 << 30
 
-// Pictures are the picture files that name stands for: of a folder, all below it, sorted; of a text
-// file, those it lists, one per line, relative to its folder.
-func Pictures(name string) ([]string, error) {
+// Pictures are the picture files that name stands for: of a folder, all below it as datasets find them, sorted; of a
+// text file, those it lists, one per line, relative to its folder. remarks say what was passed over.
+func Pictures(ctx context.Context, name string) (list, remarks []string, err error) {
 	stat, err := os.Stat(name)
 	if err != nil {
-		return nil, fault.New(fault.NotFound, "%w", err)
+		return nil, nil, files.Error(name, err)
 	}
-	var files []string
 	if stat.IsDir() {
-		err = filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() && slices.Contains(pictureEndings, strings.ToLower(filepath.Ext(path))) {
-				files = append(files, path)
-			}
-			return err
-		})
+		found, err := files.Pictures(ctx, name)
 		if err != nil {
-			return nil, fault.New(fault.Unavailable, "%w", err)
+			return nil, nil, err
 		}
-	} else {
-		if files, err = Lines(name); err != nil {
-			return nil, err
-		}
-		for i, f := range files {
-			if !filepath.IsAbs(f) {
-				files[i] = filepath.Join(filepath.Dir(name), f)
-			}
+		list, remarks = found.Pictures, found.Remarks()
+	} else if list, err = Lines(name); err != nil {
+		return nil, nil, err
+	}
+	folder := name
+	if !stat.IsDir() {
+		folder = filepath.Dir(name)
+	}
+	for i, f := range list {
+		if !filepath.IsAbs(f) {
+			list[i] = filepath.Join(folder, f)
 		}
 	}
-	if len(files) == 0 {
-		return nil, fault.New(fault.Invalid, "no pictures in %s", name).WithHint("a folder of %s files, or a text file with a path per line", strings.Join(pictureEndings, " "))
+	if len(list) == 0 {
+		return nil, nil, fault.New(fault.Invalid, "no pictures in %s", name).
+			WithHint("a folder of %s files, or a text file with a path per line", strings.Join(files.PictureEndings, " "))
 	}
-	return files, nil
+	return list, remarks, nil
 }
 
 // Lines are the lines of a text file that are not blank.
 func Lines(name string) ([]string, error) {
-	f, err := os.Open(name)
+	f, err := files.Open(name)
 	if err != nil {
-		return nil, fault.New(fault.NotFound, "%w", err)
+		return nil, err
 	}
 	defer f.Close()
 	var lines []string

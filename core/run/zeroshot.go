@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -12,7 +11,6 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/eval"
-	"tandem/core/fault"
 	"tandem/core/spec"
 	"tandem/core/tensor"
 	"tandem/core/train"
@@ -39,14 +37,8 @@ type Classified struct {
 func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates []string, w Watcher) ([]Classified, error) {
 	pictures := make([]vision.Picture, len(files))
 	for i, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fault.New(fault.NotFound, "%w", err)
-		}
-		if pictures[i], err = vision.Decode(data, vision.Options{}); err != nil {
-			if f, ok := err.(*fault.Error); ok {
-				f.WithFile(file, 0, 0).Kind = fault.Invalid // what the user gave, not what tandem keeps
-			}
+		var err error
+		if pictures[i], err = picture(file); err != nil {
 			return nil, err
 		}
 	}

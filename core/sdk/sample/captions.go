@@ -1,7 +1,10 @@
 package sample
 
 import (
+	"fmt"
+	"slices"
 	"strings"
+	"unicode"
 
 	"tandem/core/fault"
 	"tandem/core/random"
@@ -33,6 +36,61 @@ func FillAll(templates []string, name string) []string {
 		out[i] = Fill(t, name)
 	}
 	return out
+}
+
+// Distinct is a list of texts, each once, in the order of their first appearance.
+type Distinct struct {
+	List []string
+	seen map[string]bool // of long lists
+}
+
+// Add appends a text that is not in the list.
+func (d *Distinct) Add(text string) {
+	const long = 16 // below it looking through the list costs less
+	if d.seen == nil && len(d.List) >= long {
+		d.seen = make(map[string]bool, 2*len(d.List))
+		for _, t := range d.List {
+			d.seen[t] = true
+		}
+	}
+	if d.seen[text] || d.seen == nil && slices.Contains(d.List, text) {
+		return
+	}
+	if d.seen != nil {
+		d.seen[text] = true
+	}
+	d.List = append(d.List, text)
+}
+
+// maxAlike bounds the names that one remark tells of.
+const maxAlike = 5
+
+// Alike says which names of classes differ in capitals, spaces, underscores, dashes or quotes only, or not at all: one
+// sentence, or none when all differ.
+func Alike(classes []string) []string {
+	first := make(map[string]string, len(classes))
+	var pairs []string
+	n := 0
+	for _, c := range classes {
+		plain := strings.Join(strings.FieldsFunc(strings.ToLower(c), func(r rune) bool {
+			return unicode.IsSpace(r) || strings.ContainsRune("_-\"'`", r)
+		}), " ")
+		before, ok := first[plain]
+		if !ok {
+			first[plain] = c
+			continue
+		}
+		if n++; n <= maxAlike {
+			pairs = append(pairs, fmt.Sprintf("%q and %q", before, c))
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	if n > maxAlike {
+		pairs = append(pairs, fmt.Sprintf("%d more", n-maxAlike))
+	}
+	return []string{"classes whose names hardly differ are told apart: " + strings.Join(pairs, ", ")}
 }
 
 // Choose is a uniformly chosen element of a list that is not empty.

@@ -2,23 +2,32 @@ package sample
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"io"
-	"os"
-	"strconv"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
 
+	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/files"
 	"tandem/core/vision"
 )
 
+// pictureBytes is how long a picture file may be. It holds every uncompressed one of as many pixels as are
+// decoded, and keeps a file that is no picture from filling the memory.
+const pictureBytes = 1 << 30
+
 // ReadPicture reads and decodes a picture file; the error carries the file.
 func ReadPicture(path string, o vision.Options) (vision.Picture, error) {
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path, pictureBytes)
 	if err != nil {
-		return vision.Picture{}, FileError(path, err)
+		return vision.Picture{}, err
 	}
+	return decode(data, path, o)
+}
+
+func decode(data []byte, path string, o vision.Options) (vision.Picture, error) {
 	p, err := vision.Decode(data, o)
 	var e *fault.Error
 	if errors.As(err, &e) {
@@ -27,55 +36,60 @@ func ReadPicture(path string, o vision.Options) (vision.Picture, error) {
 	return p, err
 }
 
-// FileError gives an error of the file system its kind and file.
-func FileError(path string, err error) error {
-	kind := fault.Internal
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		kind = fault.NotFound
-	case errors.Is(err, os.ErrPermission):
-		kind = fault.Unavailable
+// FromFiles makes the samples' pictures those of files, paths[i] for Samples[i], which must be complete. It
+// looks at all of them: Pixels becomes their digest. A file that is later not what it was is fault.Conflict when
+// it is opened.
+func (s *Set) FromFiles(ctx context.Context, c clip.DatasetConfig, paths []string, o vision.Options) error {
+	memory := ""
+	if c.CacheDir != "" {
+		memory = filepath.Join(c.CacheDir, "contents")
 	}
-	var p *os.PathError
-	if errors.As(err, &p) {
-		err = p.Err // the file is already named
+	held, err := files.Look(ctx, memory, paths, c.Threads)
+	if err != nil {
+		return err
 	}
-	return fault.New(kind, "%w", err).WithFile(path, 0, 0)
+	names := make([]string, len(s.Samples))
+	for i, x := range s.Samples {
+		names[i] = x.Key
+	}
+	s.Files, s.Pixels, s.held = paths, held.Digest(names), held
+	s.Open = func(i int) (vision.Picture, error) {
+		data, err := held.Read(i, pictureBytes)
+		if err != nil {
+			return vision.Picture{}, err
+		}
+		return decode(data, paths[i], o)
+	}
+	if !held.Whole() {
+		s.Note += fmt.Sprintf("; the digest stands for sizes and times of the files: their %d MiB are too many to be read at every start",
+			held.Bytes()>>20)
+	}
+	return nil
 }
 
-// digestBytes is how much of the files' contents DigestFiles reads at most.
-const digestBytes = 256 << 20
+// Key is a file's name as a key of its sample: as it is, but what is not UTF-8 in it is written as \xff.
+func Key(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	var out strings.Builder
+	for len(name) > 0 {
+		r, n := utf8.DecodeRuneInString(name)
+		if r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&out, `\x%02x`, name[0])
+		} else {
+			out.WriteString(name[:n])
+		}
+		name = name[n:]
+	}
+	return out.String()
+}
 
-// DigestFiles is a sha256 over files: their names as given in names, sizes and, as long as they are
-// under 256 MiB together, contents. Larger collections are told apart by names and sizes alone, since
-// reading them would take longer than opening the dataset may. Files that cannot be read count as
-// absent.
-func DigestFiles(ctx context.Context, paths, names []string) (string, error) {
-	h := sha256.New()
-	sizes, total := make([]int64, len(paths)), int64(0)
-	for i, p := range paths {
-		sizes[i] = -1
-		if st, err := os.Stat(p); err == nil {
-			sizes[i] = st.Size()
-			total += st.Size()
-		}
+// Missing says why the picture file of Samples[i] could not be read when the set was opened (FromFiles), nil when it
+// could.
+func (s *Set) Missing(i int) error {
+	if s.held == nil {
+		return nil
 	}
-	for i, p := range paths {
-		if err := canceled(ctx); err != nil {
-			return "", err
-		}
-		frame(h, names[i])
-		frame(h, strconv.FormatInt(sizes[i], 10))
-		if total > digestBytes || sizes[i] < 0 {
-			continue
-		}
-		if f, err := os.Open(p); err == nil {
-			_, err = io.Copy(h, f)
-			f.Close()
-			if err != nil {
-				frame(h, "unreadable")
-			}
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return s.held.Missing(i)
 }

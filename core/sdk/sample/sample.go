@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"tandem/core/clip"
+	"tandem/core/files"
 	"tandem/core/random"
 	"tandem/core/vision"
 )
@@ -58,6 +59,7 @@ type Set struct {
 	// Files are the picture files beside Samples, "" where there is none; nil when pictures are no files. A sample
 	// whose file cannot be opened when the set is handed over counts as refused.
 	Files []string
+	held  *files.Contents // of Files, for Missing
 }
 
 // info describes the set under a training transform.

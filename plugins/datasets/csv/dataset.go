@@ -10,7 +10,6 @@ import (
 	"tandem/core/fault"
 	"tandem/core/sdk"
 	"tandem/core/sdk/sample"
-	"tandem/core/vision"
 )
 
 // Config is the with block.
@@ -49,93 +48,144 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if len(cfg.CaptionColumns) == 0 {
 		return nil, fault.New(fault.Invalid, "no columns").WithPath("with.caption_columns")
 	}
-	rows, refused, err := cfg.read(ctx)
+	t, err := cfg.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) == 0 && len(refused) > 0 {
-		return nil, fault.New(fault.Corrupt, "all %d rows are refused; the first: %s", len(refused), refused[0].Msg).
-			WithFile(cfg.File, refused[0].Line, 0)
-	}
-	set := &sample.Set{Fail: cfg.Fail(), Skipped: len(refused)}
-	paths := cfg.collect(set, rows)
-	if set.Pixels, err = sample.DigestFiles(ctx, paths, keys(set.Samples)); err != nil {
+	set := &sample.Set{Fail: cfg.Fail()}
+	p, err := cfg.collect(set, t)
+	if err != nil {
 		return nil, err
 	}
-	set.Files = paths
-	decoding := cfg.Vision()
-	set.Open = func(i int) (vision.Picture, error) { return sample.ReadPicture(paths[i], decoding) }
-	set.Note = fmt.Sprintf("%s: %d samples", cfg.File, len(set.Samples))
-	for i, r := range refused[:min(maxRefusals, len(refused))] {
-		set.Note += fmt.Sprintf("%s line %d refused (%s)", map[bool]string{true: ";", false: ","}[i == 0], r.Line, r.Msg)
+	if t.count() > 0 && t.refused == t.count() {
+		return nil, fault.New(fault.Corrupt, "all %d rows are refused; the first: %s", t.refused, t.refusals[0].Msg).
+			WithFile(cfg.File, t.refusals[0].Line, 0)
 	}
+	set.Skipped = t.refused
+	set.Note = fmt.Sprintf("%s: %d samples of %d rows", cfg.File, len(set.Samples), t.count())
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{p.merged, "merged with another of the same picture"}, {p.elsewhere, "of the other split"}, {t.refused, "refused"}} {
+		if part.n > 0 {
+			set.Note += fmt.Sprintf(", %d %s", part.n, part.what)
+		}
+	}
+	for i, r := range t.refusals {
+		set.Note += fmt.Sprintf("%s line %d (%s)", map[bool]string{true: ":", false: ","}[i == 0], r.Line, r.Msg)
+	}
+	if len(set.Targets) > 0 {
+		set.Remarks = append(set.Remarks, sample.Alike(set.Targets[0].Classes)...)
+	}
+	if err := set.FromFiles(ctx, c, p.paths, cfg.Vision()); err != nil {
+		return nil, err
+	}
+	set.Remarks = append(set.Remarks, cfg.absent(set, p)...)
 	return set, nil
 }
 
-// collect turns the rows of the split into samples and gives the file of each.
-func (c Config) collect(set *sample.Set, rows []row) (paths []string) {
-	root := c.Root
-	if root == "" {
-		root = filepath.Dir(c.File)
+// parts are where the rows of a table went.
+type parts struct {
+	paths             []string // of the samples' pictures
+	from              []row    // of the samples
+	merged, elsewhere int
+}
+
+// collect turns the rows of the split into samples.
+func (c Config) collect(set *sample.Set, t *table) (*parts, error) {
+	labels, err := c.labels(t)
+	if err != nil {
+		return nil, err
 	}
-	var labels []string
-	for _, r := range rows {
-		if r.label != "" {
-			labels = append(labels, r.label)
+	var classes []string
+	for _, l := range labels {
+		if l.label != "" {
+			classes = append(classes, l.label)
 		}
 	}
-	slices.Sort(labels) // the same ids for a training and a test table with the same classes
-	labels = slices.Compact(labels)
+	slices.Sort(classes) // the same ids for a training and a test table with the same classes
+	classes = slices.Compact(classes)
 	if c.LabelColumn != "" {
-		set.Targets = []clip.Target{{Name: "label", Classes: labels}}
+		set.Targets = []clip.Target{{Name: "label", Classes: classes}}
 	}
+	p := &parts{}
 	groups := map[string]int{} // picture → number of its first sample
-	for _, r := range rows {
-		if !c.Has(r.image) {
+	var merging []sample.Distinct
+	for _, r := range t.rows {
+		key := r.key()
+		if !c.Has(key) {
+			p.elsewhere++
 			continue
 		}
 		n := len(set.Samples)
-		first, again := groups[r.image]
+		first, again := groups[key]
 		if !again {
-			first, groups[r.image] = n, n
+			first, groups[key] = n, n
 		}
 		if again && c.SameImage == "merge" {
-			x := &set.Samples[first]
+			p.merged++
 			for _, caption := range r.captions {
-				if !slices.Contains(x.Captions, caption) {
-					x.Captions = append(x.Captions, caption)
-				}
+				merging[first].Add(caption)
 			}
 			continue
 		}
-		x := sample.Sample{Key: r.image, Group: int64(n), Captions: r.captions}
+		x := sample.Sample{Key: key, Group: int64(n), Captions: r.captions}
 		if again {
-			x.Key = fmt.Sprintf("%s#%d", r.image, r.line)
+			x.Key = fmt.Sprintf("%s#%d", key, r.line)
 			if c.SameImage == "group" {
 				x.Group = int64(first)
 			}
 		}
 		if c.LabelColumn != "" {
-			at, found := slices.BinarySearch(labels, r.label)
+			at, found := slices.BinarySearch(classes, labels[key].label)
 			if !found {
 				at = -1
 			}
 			x.Labels = []int32{int32(at)}
 		}
 		set.Samples = append(set.Samples, x)
-		path := filepath.FromSlash(r.image)
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(root, path)
-		}
-		paths = append(paths, path)
+		merging = append(merging, sample.Distinct{List: r.captions})
+		p.paths, p.from = append(p.paths, c.path(r.image)), append(p.from, r)
 	}
-	return paths
+	for i := range merging {
+		set.Samples[i].Captions = merging[i].List
+	}
+	return p, nil
 }
 
-func keys(samples []sample.Sample) []string {
-	out := make([]string, len(samples))
-	for i, s := range samples {
-		out[i] = s.Key
+// labels gives the label of each picture, by key, and the line that it stands in. Rows that contradict an earlier one
+// are refused and taken out of the table.
+func (c Config) labels(t *table) (map[string]row, error) {
+	known := map[string]row{}
+	if c.LabelColumn == "" {
+		return known, nil
 	}
-	return out
+	usable := t.rows[:0]
+	for _, r := range t.rows {
+		key := r.key()
+		if of, ok := known[key]; !ok || of.label == "" {
+			known[key] = r
+		} else if r.label != "" && r.label != of.label {
+			if err := t.refuse(c, r.line, refuse("its label %q contradicts %q of line %d, for the same picture", r.label, of.label, of.line)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		usable = append(usable, r)
+	}
+	t.rows = usable
+	return known, nil
+}
+
+// path is where a picture lies.
+func (c Config) path(image string) string {
+	path := filepath.FromSlash(image)
+	if filepath.IsAbs(path) {
+		return path
+	}
+	root := c.Root
+	if root == "" {
+		root = filepath.Dir(c.File)
+	}
+	return filepath.Join(root, path)
 }

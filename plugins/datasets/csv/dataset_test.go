@@ -4,17 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	"image/png"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tandem/core/clip"
 	"tandem/core/cliptest"
 	"tandem/core/fault"
+	"tandem/core/sdk/sample"
 )
 
 // folder writes a.png … d.png, greys from 10, 20, 30 and 40 on, broken.png and the table.
@@ -141,7 +144,7 @@ func TestBadRowsAreSkippedAndCountedOrRefused(t *testing.T) {
 	if info.Skipped != 6 || !slices.Equal(b.Keys, []string{"a.png", "b.png"}) {
 		t.Errorf("%d skipped, keys %q; %s", info.Skipped, b.Keys, info.Note)
 	}
-	if !strings.Contains(info.Note, "line 3 refused") {
+	if !strings.Contains(info.Note, "2 samples of 8 rows, 6 refused: line 3 (1 cells, want at least 2)") {
 		t.Errorf("note %q", info.Note)
 	}
 	_, _, err := configure(t, table, map[string]any{"on_error": "fail"})
@@ -187,7 +190,11 @@ func TestBrokenTablesSayWhatToDo(t *testing.T) {
 		"empty":        {"", nil, "empty table"},
 		"header only":  {"image,caption\n", nil, "no samples"},
 		"all refused":  {"image,caption\n,\n", nil, "table.csv:2: all 1 rows are refused"},
-		"utf-16":       {"\xff\xfei\x00", nil, "iconv"},
+		"utf-16":       {"\xff\xfei\x00", nil, "iconv -f utf-16"},
+		"utf-32":       {"\xff\xfe\x00\x00i\x00\x00\x00", nil, "iconv -f utf-32"},
+		"no mark":      {"i\x00m\x00a\x00g\x00e\x00,\x00c\x00", nil, "utf-16le"},
+		"near":         {"Image,caption\na.png,x\n", nil, "did you mean Image?"},
+		"two columns":  {"image,caption,caption\na.png,x,y\n", nil, `two columns "caption"`},
 		"split":        {"image,caption\na.png,x\n", map[string]any{"split": "test"}, "with.test_fraction"},
 	} {
 		_, _, err := configure(t, c.table, c.with)
@@ -198,6 +205,128 @@ func TestBrokenTablesSayWhatToDo(t *testing.T) {
 	raw, _ := json.Marshal(map[string]any{"file": "/nonexistent.csv"})
 	if _, err := Plugin.New().Configure(context.Background(), clip.DatasetConfig{With: raw, ImageSize: 4}); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestTablesAreReadAsTheirDialectSays(t *testing.T) {
+	for name, c := range map[string]struct {
+		table   string
+		want    []string // image=caption
+		refused []int
+	}{
+		"comma not quoted":           {"image,caption\na.png,a cat, sitting\nb.png,x\n", []string{"b.png=x"}, []int{2}},
+		"empty cells at the end":     {"image,caption\na.png,x,,\nb.png,y, \n", []string{"a.png=x", "b.png=y"}, nil},
+		"quotes within a cell":       {"image,caption\na.png,a \"big\" dog\nb.png,5\" nail\n", []string{`a.png=a "big" dog`, `b.png=5" nail`}, nil},
+		"text behind quotes":         {"image,caption\na.png,\"bad\"quote\nb.png,\"x\" \n", []string{"b.png=x"}, []int{2}},
+		"not closed":                 {"image,caption\na.png,x\nb.png,\"Welcome\nc.png,y\n", []string{"a.png=x", "c.png=y"}, []int{3}},
+		"not closed, closed by next": {"image,caption\na.png,\"Welcome\nb.png,5\"\nc.png,y\n", []string{"b.png=5\"", "c.png=y"}, []int{2}},
+		"not closed, a comma in it":  {"image,caption\na.png,\"We, all\nb.png,z\nc.png,5\"\n", []string{"b.png=z", "c.png=5\""}, []int{2}},
+		"over lines":                 {"image,caption\na.png,\"one\ntwo, \"\"three\"\"\"\nb.png,x\n", []string{"a.png=one\ntwo, \"three\"", "b.png=x"}, nil},
+		"over lines, first column":   {"caption,image\n\"one\ntwo\",a.png\nx,b.png\n", []string{"a.png=one\ntwo", "b.png=x"}, nil},
+		"tab, quote first":           {"image\tcaption\na.png\t\"Welcome\" sign\nb.png\tx\n", []string{`a.png="Welcome" sign`, "b.png=x"}, nil},
+		"tab, quote not closed":      {"image\tcaption\na.png\t\"Welcome\nb.png\t5\"\nc.png\ty\n", []string{`a.png="Welcome`, `b.png=5"`, "c.png=y"}, nil},
+		"tab, quoted":                {"image\tcaption\na.png\t\"a\tb \"\"c\"\"\"\nb.png\t\"x\"\n", []string{"a.png=a\tb \"c\"", "b.png=x"}, nil},
+		"tab, over lines":            {"image\tcaption\na.png\t\"one\ntwo\"\nb.png\tx\n", []string{"a.png=one\ntwo", "b.png=x"}, nil},
+		"CR only":                    {"image,caption\ra.png,x\rb.png,\"y\rz\"\r", []string{"a.png=x", "b.png=y\rz"}, nil},
+		"blank lines":                {"\n\nimage,caption\n\n  \na.png,x\n\n", []string{"a.png=x"}, nil},
+		"Excel's first line":         {"sep=;\r\nimage;caption\r\na.png;x, y\r\nb.png\r\n", []string{"a.png=x, y"}, []int{4}},
+		"NUL":                        {"image,caption\na.png,x\x00y\nb.png,y\n", []string{"b.png=y"}, []int{2}},
+		"not UTF-8":                  {"image,caption\na\xff.png,x\nb.png,y\n", []string{"b.png=y"}, []int{2}},
+		"more names than cells":      {"image;caption, long, of words, many\na.png;x\n", nil, nil}, // no column caption
+		"delimiter by columns":       {"image;caption;a,b,c,d\na.png;x;1\n", []string{"a.png=x"}, nil},
+	} {
+		cfg := Defaults
+		cfg.File = folder(t, c.table)
+		got, err := cfg.read(context.Background())
+		if c.want == nil {
+			if err == nil {
+				t.Errorf("%s: read %v", name, got.rows)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var rows []string
+		for _, r := range got.rows {
+			rows = append(rows, r.image+"="+r.captions[0])
+		}
+		var refused []int
+		for _, r := range got.refusals {
+			refused = append(refused, r.Line)
+		}
+		if !slices.Equal(rows, c.want) || !slices.Equal(refused, c.refused) || got.refused != len(refused) {
+			t.Errorf("%s: rows %q, want %q; refused lines %v, want %v", name, rows, c.want, refused, c.refused)
+		}
+	}
+}
+
+func TestLabelsThatContradictAreRefused(t *testing.T) {
+	const table = "image,caption,kind\na.png,one,cat\n./a.png,two,\na.png,three,dog\nb.png,x,Cat\n"
+	b, info := all(t, table, map[string]any{"label_column": "kind"})
+	if info.Skipped != 1 || !slices.Equal(b.Keys, []string{"a.png", "b.png"}) || !slices.Equal(b.All[0], []string{"one", "two"}) ||
+		!slices.Equal(info.Targets[0].Classes, []string{"Cat", "cat"}) {
+		t.Errorf("%d refused, keys %q, captions %q, classes %q", info.Skipped, b.Keys, b.All[0], info.Targets[0].Classes)
+	}
+	if !strings.Contains(info.Note, `2 samples of 4 rows, 1 merged with another of the same picture, 1 refused: line 4 (its label "dog" contradicts "cat" of line 2`) {
+		t.Errorf("note %q", info.Note)
+	}
+	if len(info.Remarks) != 1 || !strings.Contains(info.Remarks[0], `"Cat" and "cat"`) {
+		t.Errorf("remarks %q", info.Remarks)
+	}
+	_, _, err := configure(t, table, map[string]any{"label_column": "kind", "on_error": "fail"})
+	var e *fault.Error
+	if !errors.As(err, &e) || e.Kind != fault.Corrupt || e.Line != 4 {
+		t.Errorf("on_error fail: %v", err)
+	}
+}
+
+func TestRowsAddUpToTheTables(t *testing.T) {
+	var table strings.Builder
+	table.WriteString("image,caption\n")
+	for i := range 300 {
+		fmt.Fprintf(&table, "%c%c.png,c%d%s\n", 'a'+i%7, 'a'+i%3, i, map[bool]string{true: ",d"}[i%11 == 0])
+	}
+	cfg := Defaults
+	cfg.File, cfg.Split, cfg.TestFraction = folder(t, table.String()), "train", .5
+	read, err := cfg.read(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := &sample.Set{}
+	p, err := cfg.collect(set, read)
+	if err != nil || len(set.Samples)+p.merged+p.elsewhere+read.refused != 300 || p.merged == 0 || p.elsewhere == 0 || read.refused != 28 {
+		t.Errorf("%d samples, %d merged, %d of the other split, %d refused of 300 rows: %v", len(set.Samples), p.merged, p.elsewhere, read.refused, err)
+	}
+}
+
+func TestAbsentPicturesAreLookedForUnderOtherNames(t *testing.T) {
+	for name, c := range map[string]struct{ image, want string }{
+		"backslash": {`.\\a.png`, "./a.png is there"}, "percent": {"%61.png", "a.png is there (the table has it percent-encoded)"},
+		"capitals": {"a.PNG", "capitals count"}, "ending": {"a", "a.png is there"}, "none": {"zzz.png", "the first is zzz.png of line 3"},
+	} {
+		image := strings.ReplaceAll(c.image, `\\`, `\`)
+		_, info := all(t, "image,caption\nb.png,x\n"+image+",y\nc.png,z\nd.png,z\n", nil)
+		if len(info.Remarks) != 1 || !strings.Contains(info.Remarks[0], c.want) {
+			t.Errorf("%s: remarks %q, want %q", name, info.Remarks, c.want)
+		}
+	}
+}
+
+func TestTablesThatAreNoFilesAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe.csv")
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{pipe, "/dev/zero", dir} {
+		raw, _ := json.Marshal(map[string]any{"file": file})
+		_, err := Plugin.New().Configure(context.Background(), clip.DatasetConfig{With: raw, ImageSize: 4})
+		var e *fault.Error
+		if !errors.As(err, &e) || e.Kind != fault.Invalid || e.Path != "with.file" {
+			t.Errorf("%s: %v", file, err)
+		}
 	}
 }
 

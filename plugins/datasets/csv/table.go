@@ -2,18 +2,17 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
-	"os"
+	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"tandem/core/fault"
-	"tandem/core/sdk/sample"
+	"tandem/core/files"
 )
 
 // row is a usable record.
@@ -24,162 +23,172 @@ type row struct {
 	line     int // where the record starts, from 1
 }
 
-// read gives the usable records of the table and the reasons for refusing others. With on_error: fail
-// the first refusal is the error. A broken header or a column that is not there always is one.
-func (c Config) read(ctx context.Context) (rows []row, refused fault.List, err error) {
-	f, err := os.Open(c.File)
+// key names the row's picture: different spellings of one path are one.
+func (r row) key() string { return path.Clean(r.image) }
+
+// table is what was read of a table.
+type table struct {
+	rows     []row
+	refused  int            // records that are not usable
+	refusals []*fault.Error // the first of them
+}
+
+// count is how many records there are.
+func (t *table) count() int { return len(t.rows) + t.refused }
+
+// refuse counts a record that cannot be used. With on_error: fail it is the error.
+func (t *table) refuse(c Config, line int, why error) error {
+	e := fault.New(fault.Corrupt, "%w", why).WithFile(c.File, line, 0)
+	if c.Fail() {
+		return e.WithHint("mend the row, or set on_error: skip")
+	}
+	t.refused++
+	if len(t.refusals) < maxRefusals {
+		t.refusals = append(t.refusals, e)
+	}
+	return nil
+}
+
+// read reads the table. With on_error: fail the first refusal is the error. A broken heading or a column that is not
+// there always is one.
+func (c Config) read(ctx context.Context) (*table, error) {
+	f, err := files.Open(c.File)
 	if err != nil {
-		e := sample.FileError(c.File, err)
 		var at *fault.Error
-		if errors.As(e, &at) {
+		if errors.As(err, &at) {
 			at.Path = "with.file"
 		}
-		return nil, nil, e
+		return nil, err
 	}
 	defer f.Close()
-	in := bufio.NewReaderSize(f, 1<<20)
-	r, err := c.reader(in)
+	in := bufio.NewReaderSize(f, 1<<16)
+	comma, before, err := c.start(in)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	header, err := r.Read()
-	if err == io.EOF {
-		return nil, nil, fault.New(fault.Corrupt, "empty table").WithFile(c.File, 1, 0)
-	} else if err != nil {
-		return nil, nil, fault.New(fault.Corrupt, "header: %w", reason(err)).WithFile(c.File, 1, 0)
+	r := newRecords(in, comma, before)
+	header, number, err := r.read()
+	var bad *refusal
+	switch {
+	case err == io.EOF:
+		return nil, fault.New(fault.Corrupt, "empty table").WithFile(c.File, 1, 0)
+	case errors.As(err, &bad):
+		return nil, fault.New(fault.Corrupt, "heading: %w", err).WithFile(c.File, number, 0)
+	case err != nil:
+		return nil, files.Error(c.File, err)
 	}
-	columns, err := c.columns(header)
+	columns, err := c.columns(header, number, comma)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	r.width, r.image = len(header), columns.image
+	out := &table{}
 	for n := 0; ; n++ {
 		if n%4096 == 0 && ctx.Err() != nil {
-			return nil, nil, fault.New(fault.Canceled, "%w", ctx.Err())
+			return nil, fault.New(fault.Canceled, "%w", ctx.Err())
 		}
-		record, err := r.Read()
+		cells, number, err := r.read()
 		if err == io.EOF {
-			return rows, refused, nil
+			return out, nil
 		}
-		var parse *csv.ParseError
-		if err != nil && !errors.As(err, &parse) {
-			return nil, nil, sample.FileError(c.File, err)
+		if err != nil && !errors.As(err, &bad) {
+			return nil, files.Error(c.File, err)
 		}
 		var x row
-		line := 0
 		if err == nil {
-			line, _ = r.FieldPos(0)
-			x, err = columns.row(record)
-			x.line = line
-		} else {
-			line = parse.StartLine
+			x, err = columns.row(cells)
+			x.line = number
 		}
 		if err == nil {
-			rows = append(rows, x)
-			continue
-		}
-		e := fault.New(fault.Corrupt, "%w", reason(err)).WithFile(c.File, line, 0)
-		if c.Fail() {
-			return nil, nil, e.WithHint("mend the row, or set on_error: skip")
-		}
-		refused = append(refused, e)
-	}
-}
-
-// reason is a parse error without its position, which is told separately.
-func reason(err error) error {
-	var parse *csv.ParseError
-	if errors.As(err, &parse) {
-		return parse.Err
-	}
-	return err
-}
-
-// reader is a CSV reader behind the byte order mark, with the delimiter found.
-func (c Config) reader(in *bufio.Reader) (*csv.Reader, error) {
-	switch mark, _ := in.Peek(3); {
-	case bytes.HasPrefix(mark, []byte("\xef\xbb\xbf")):
-		in.Discard(3)
-	case bytes.HasPrefix(mark, []byte("\xff\xfe")), bytes.HasPrefix(mark, []byte("\xfe\xff")):
-		return nil, fault.New(fault.Corrupt, "the table is in UTF-16").WithFile(c.File, 1, 0).
-			WithHint("convert it: iconv -f utf-16 -t utf-8 %s", c.File)
-	}
-	r := csv.NewReader(in)
-	r.FieldsPerRecord = -1 // ragged rows are judged one by one
-	r.Comma = map[string]rune{"comma": ',', "tab": '\t', "semicolon": ';', "pipe": '|'}[c.Delimiter]
-	if r.Comma == 0 {
-		r.Comma = detect(in)
-	}
-	// Tables with tabs are mostly written without quoting: a quote inside a cell is only a quote.
-	r.LazyQuotes = r.Comma == '\t'
-	return r, nil
-}
-
-// detect takes the delimiter that the first line has most of outside quotes; comma when there is none.
-func detect(in *bufio.Reader) rune {
-	head, _ := in.Peek(1 << 16)
-	counts, quoted := map[byte]int{}, false
-	for _, b := range head {
-		if b == '"' {
-			quoted = !quoted
-		} else if b == '\n' && !quoted {
-			break
-		} else if !quoted {
-			counts[b]++
+			out.rows = append(out.rows, x)
+		} else if err = out.refuse(c, number, err); err != nil {
+			return nil, err
 		}
 	}
-	best := byte(',')
-	for _, b := range []byte{'\t', ';', '|'} {
-		if counts[b] > counts[best] {
-			best = b
-		}
-	}
-	return rune(best)
 }
 
 // columns are positions in a record; label is -1 for none.
 type columns struct {
 	image, label int
 	captions     []int
-	width        int // fields that a record must have at least
+	least, width int    // cells that a record must have, and those that the heading has
+	comma        string // the delimiter's name
 }
 
-func (c Config) columns(header []string) (columns, error) {
+// columns finds the columns that are asked for in the heading, which stands in a line.
+func (c Config) columns(header []string, number int, comma byte) (columns, error) {
 	for i := range header {
 		header[i] = strings.TrimSpace(header[i])
 	}
 	var faults fault.List
 	find := func(key, name string) int {
 		at := slices.Index(header, name)
-		if at < 0 {
-			e := fault.New(fault.Invalid, "no column %q", name).WithPath("with."+key).WithFile(c.File, 1, 0)
-			faults = append(faults, e.WithHint("the columns are %s", strings.Join(header, ", ")))
+		e := fault.New(fault.Invalid, "no column %q", name).WithPath("with."+key).WithFile(c.File, number, 0)
+		switch {
+		case at < 0:
+			near := ""
+			if n := fault.Near(name, header); n != "" {
+				near = fmt.Sprintf(" (did you mean %s?)", n)
+			}
+			faults = append(faults, e.WithHint("the columns are %s%s", list(header), near))
+		case slices.Contains(header[at+1:], name):
+			e.Msg = fmt.Sprintf("there are two columns %q", name)
+			faults = append(faults, e.WithHint("rename one of them in the first line of the table"))
 		}
 		return at
 	}
-	out := columns{image: find("image_column", c.ImageColumn), label: -1}
+	out := columns{image: find("image_column", c.ImageColumn), label: -1, width: len(header)}
 	for _, name := range c.CaptionColumns {
 		out.captions = append(out.captions, find("caption_columns", name))
 	}
 	if c.LabelColumn != "" {
 		out.label = find("label_column", c.LabelColumn)
 	}
-	out.width = max(out.image, out.label, slices.Max(out.captions)) + 1
+	out.least = max(out.image, out.label, slices.Max(out.captions)) + 1
+	for name, b := range delimiters {
+		if b == comma {
+			out.comma = name
+		}
+	}
 	return out, faults.Err()
+}
+
+// list is the names of columns for a message.
+func list(names []string) string {
+	const most = 20
+	short := make([]string, 0, most+1)
+	for _, n := range names[:min(most, len(names))] {
+		if len(n) > 60 {
+			n = strings.ToValidUTF8(n[:60], "") + "…"
+		}
+		short = append(short, n)
+	}
+	if len(names) > most {
+		short = append(short, fmt.Sprintf("and %d more", len(names)-most))
+	}
+	return strings.Join(short, ", ")
 }
 
 // row picks the cells of a record; the error says why it is refused.
 func (c columns) row(record []string) (row, error) {
-	if len(record) < c.width {
-		return row{}, fault.New(fault.Corrupt, "%d cells, want at least %d", len(record), c.width)
+	if len(record) < c.least {
+		return row{}, refuse("%d cells, want at least %d", len(record), c.least)
 	}
-	x := row{image: strings.TrimSpace(record[c.image])}
+	for _, cell := range record[min(c.width, len(record)):] { // programs leave delimiters at the ends of lines
+		if strings.TrimSpace(cell) != "" {
+			return row{}, refuse("%d cells, the heading has %d: quote cells that hold a %s", len(record), c.width, c.comma)
+		}
+	}
+	// Cells are cut out of their line, which would stay in memory with them.
+	cell := func(at int) string { return strings.Clone(strings.TrimSpace(record[at])) }
+	x := row{image: cell(c.image)}
 	if c.label >= 0 {
-		x.label = strings.TrimSpace(record[c.label])
+		x.label = cell(c.label)
 	}
 	for _, at := range c.captions {
-		text := strings.TrimSpace(record[at])
+		text := cell(at)
 		if !utf8.ValidString(text) {
-			return row{}, fault.New(fault.Corrupt, "caption is not UTF-8")
+			return row{}, refuse("the caption is not UTF-8")
 		}
 		if text != "" && !slices.Contains(x.captions, text) {
 			x.captions = append(x.captions, text)
@@ -187,11 +196,21 @@ func (c columns) row(record []string) (row, error) {
 	}
 	switch {
 	case x.image == "":
-		return row{}, fault.New(fault.Corrupt, "no picture")
-	case strings.HasPrefix(x.image, "http://"), strings.HasPrefix(x.image, "https://"):
-		return row{}, fault.New(fault.Unavailable, "the picture is a web address; download it first")
+		return row{}, refuse("no picture")
+	case !utf8.ValidString(x.image):
+		return row{}, refuse("the picture's path is not UTF-8")
+	case !utf8.ValidString(x.label):
+		return row{}, refuse("the label is not UTF-8")
+	case address(x.image):
+		return row{}, refuse("the picture is an address, %s; download it first", excerpt(x.image))
 	case len(x.captions) == 0:
-		return row{}, fault.New(fault.Corrupt, "no caption")
+		return row{}, refuse("no caption")
 	}
 	return x, nil
+}
+
+// address says whether a picture is given by an address of the net.
+func address(image string) bool {
+	scheme, _, found := strings.Cut(image, "://")
+	return found && slices.Contains([]string{"http", "https", "s3", "gs", "ftp", "hf"}, strings.ToLower(scheme))
 }

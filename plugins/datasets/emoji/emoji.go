@@ -75,11 +75,19 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 		return nil, err
 	}
 	set := &sample.Set{Fail: cfg.OnError == "fail", Direct: cfg.Root == "", Note: src.note}
-	if set.Pixels, err = src.digest(ctx, pictures); err != nil {
-		return nil, err
-	}
-	set.Open = func(i int) (vision.Picture, error) { return src.open(pictures[i]) }
 	cfg.describe(set, src.emoji, pictures)
+	if src.path == nil {
+		set.Pixels = src.sum
+		set.Open = func(i int) (vision.Picture, error) { return src.open(pictures[i]), nil }
+	} else {
+		paths := make([]string, len(pictures))
+		for i, p := range pictures {
+			paths[i] = src.path(p)
+		}
+		if err := set.FromFiles(ctx, c, paths, vision.Options{}); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Jitter > 0 {
 		set.Alter = func(pix []byte, _ int, s *random.Stream) { vision.Jitter(pix, s, cfg.Jitter) }
 	}

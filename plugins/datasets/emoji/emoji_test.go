@@ -270,7 +270,7 @@ func TestBuiltInTableIsSound(t *testing.T) {
 	}
 	for i, e := range emoji { // a picture for each, with something on it
 		for _, style := range catalog.Vendors {
-			p, _ := src.open(picture{i, -1, style})
+			p := src.open(picture{i, -1, style})
 			ink := 0
 			for y := range p.H {
 				for _, v := range p.Row(y) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -13,7 +12,6 @@ import (
 	"sync"
 
 	"tandem/core/fault"
-	"tandem/core/sdk/sample"
 	"tandem/core/vision"
 	"tandem/plugins/datasets/emoji/catalog"
 )
@@ -38,10 +36,11 @@ type picture struct {
 
 // source is where pictures come from.
 type source struct {
-	emoji  []catalog.Emoji
-	note   string
-	open   func(picture) (vision.Picture, error)
-	digest func(context.Context, []picture) (string, error)
+	emoji []catalog.Emoji
+	note  string
+	path  func(picture) string         // of its file; nil for what is built in
+	open  func(picture) vision.Picture // what is built in
+	sum   string                       // digest of that
 }
 
 func openSource(c Config) (*source, error) {
@@ -56,18 +55,10 @@ func openSource(c Config) (*source, error) {
 		}
 		return nil, err
 	}
-	path := func(p picture) string { return catalog.PicturePath(c.Root, p.style, image(emoji, p)) }
 	return &source{
 		emoji: emoji,
 		note:  fmt.Sprintf("%d emoji of emojibase-data (MIT), %s", len(emoji), licences),
-		open:  func(p picture) (vision.Picture, error) { return sample.ReadPicture(path(p), vision.Options{}) },
-		digest: func(ctx context.Context, pictures []picture) (string, error) {
-			paths, names := make([]string, len(pictures)), make([]string, len(pictures))
-			for i, p := range pictures {
-				paths[i], names[i] = path(p), key(emoji, p)
-			}
-			return sample.DigestFiles(ctx, paths, names)
-		},
+		path:  func(p picture) string { return catalog.PicturePath(c.Root, p.style, image(emoji, p)) },
 	}, nil
 }
 
@@ -96,11 +87,11 @@ func readBuiltIn() (*source, error) {
 	return &source{
 		emoji: emoji,
 		note:  fmt.Sprintf("%d built-in emoji of emojibase-data 17.0.0 (MIT), %s", len(emoji), licences),
-		open: func(p picture) (vision.Picture, error) {
+		open: func(p picture) vision.Picture {
 			x, y := p.emoji%sheetColumns*cellSide, p.emoji/sheetColumns*cellSide
-			return sheets[p.style].Crop(x, y, cellSide, cellSide), nil
+			return sheets[p.style].Crop(x, y, cellSide, cellSide)
 		},
-		digest: func(context.Context, []picture) (string, error) { return hex.EncodeToString(h.Sum(nil)), nil },
+		sum: hex.EncodeToString(h.Sum(nil)),
 	}, nil
 }
 

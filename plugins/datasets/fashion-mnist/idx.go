@@ -9,11 +9,10 @@ import (
 	"errors"
 	"io"
 	"math"
-	"os"
 	"strings"
 
 	"tandem/core/fault"
-	"tandem/core/sdk/sample"
+	"tandem/core/files"
 )
 
 // idx is an array of bytes in MNIST's format: two zeros, the type 8, the number of axes, the length of
@@ -31,9 +30,9 @@ const maxIdx = 4 << 30
 // readIdx reads a file, through gzip when its name ends in .gz. Anything but whole, well-formed data
 // of that many axes is fault.Corrupt.
 func readIdx(path string, axes int) (*idx, error) {
-	f, err := os.Open(path)
+	f, err := files.Open(path)
 	if err != nil {
-		return nil, sample.FileError(path, err)
+		return nil, err
 	}
 	defer f.Close()
 	var r io.Reader = bufio.NewReaderSize(f, 1<<20)

@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,9 +13,9 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/files"
 	"tandem/core/sdk"
 	"tandem/core/sdk/sample"
-	"tandem/core/vision"
 )
 
 // Config is the with block.
@@ -35,9 +36,6 @@ var Plugin = sdk.Dataset{
 	Config: Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 
-// extensions are the files taken for pictures, in lower case.
-var extensions = []string{".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
-
 func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	cfg := Defaults
 	if err := sdk.Decode(c.With, &cfg); err != nil {
@@ -49,80 +47,57 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err := sample.CheckTemplates(cfg.Templates); err != nil {
 		return nil, err
 	}
-	files, err := list(ctx, cfg.Root)
+	found, err := files.Pictures(ctx, cfg.Root)
 	if err != nil {
 		return nil, err
 	}
-	if len(files) == 0 {
-		return nil, fault.New(fault.NotFound, "no pictures").WithPath("with.root").WithFile(cfg.Root, 0, 0).
-			WithHint("expected are folders named after classes with files such as %s", strings.Join(extensions, " "))
+	if len(found.Pictures) == 0 {
+		return nil, fault.New(fault.NotFound, "no pictures%s", because(found)).WithPath("with.root").WithFile(cfg.Root, 0, 0).
+			WithHint("expected are folders named after classes with files such as %s", strings.Join(files.PictureEndings[:4], " "))
 	}
-	set := &sample.Set{Fail: cfg.Fail()}
-	paths, err := cfg.collect(ctx, set, files)
+	set := &sample.Set{Fail: cfg.Fail(), Remarks: found.Remarks()}
+	paths, err := cfg.collect(ctx, set, found.Pictures)
 	if err != nil {
 		return nil, err
 	}
-	if set.Pixels, err = sample.DigestFiles(ctx, paths, keys(set.Samples)); err != nil {
-		return nil, err
+	set.Note = fmt.Sprintf("%s: %d pictures of %d classes%s", cfg.Root, len(set.Samples), len(set.Targets[0].Classes), set.Note)
+	return set, set.FromFiles(ctx, c, paths, cfg.Vision())
+}
+
+// because says what was found instead of pictures.
+func because(found *files.Listing) string {
+	if r := found.Remarks(); len(r) > 0 {
+		return ": " + strings.Join(r, "; ")
 	}
-	set.Files = paths
-	decoding := cfg.Vision()
-	set.Open = func(i int) (vision.Picture, error) { return sample.ReadPicture(paths[i], decoding) }
-	set.Note = fmt.Sprintf("%s: %d pictures of %d classes", cfg.Root, len(set.Samples), len(set.Targets[0].Classes))
-	return set, nil
+	return ""
 }
 
-// list gives the pictures below root as slash-separated relative paths, sorted. Hidden files and
-// folders are passed over; links to folders are not followed, so that no cycle is walked.
-func list(ctx context.Context, root string) ([]string, error) {
-	var out []string
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return sample.FileError(path, err)
-		}
-		if ctx.Err() != nil {
-			return fault.New(fault.Canceled, "%w", ctx.Err())
-		}
-		if path != root && strings.HasPrefix(d.Name(), ".") {
-			if d.IsDir() {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if !d.IsDir() && slices.Contains(extensions, strings.ToLower(filepath.Ext(path))) {
-			relative, err := filepath.Rel(root, path)
-			if err != nil {
-				return err
-			}
-			out = append(out, filepath.ToSlash(relative))
-		}
-		return nil
-	})
-	slices.Sort(out)
-	return out, err
-}
-
-// collect turns the files of the split into samples and gives the path of each. Classes are all
-// folders with pictures, whatever the split, so that ids agree between splits.
-func (c Config) collect(ctx context.Context, set *sample.Set, files []string) (paths []string, err error) {
+// collect turns the pictures of the split into samples and gives the path of each. Classes are all folders with
+// pictures, whatever the split, so that ids agree between splits.
+func (c Config) collect(ctx context.Context, set *sample.Set, pictures []string) (paths []string, err error) {
 	var folders []string
-	for _, f := range files {
-		if class := classOf(f); class != "" && !slices.Contains(folders, class) {
+	for _, f := range pictures {
+		if class := classOf(f); class != "" {
 			folders = append(folders, class)
 		}
 	}
 	slices.Sort(folders)
+	folders = slices.Compact(folders)
 	names, captions := make([]string, len(folders)), make([][]string, len(folders))
 	for i, f := range folders {
 		names[i] = c.className(f)
 		captions[i] = sample.FillAll(c.Templates, names[i])
 	}
 	set.Targets = []clip.Target{{Name: "label", Classes: names}}
-	for _, f := range files {
+	set.Remarks = append(set.Remarks, c.oneName(folders, names)...)
+	without, loose, elsewhere := 0, 0, 0
+	for _, f := range pictures {
 		if ctx.Err() != nil {
 			return nil, fault.New(fault.Canceled, "%w", ctx.Err())
 		}
-		if !c.Has(f) {
+		key := sample.Key(f)
+		if !c.Has(key) {
+			elsewhere++
 			continue
 		}
 		path := filepath.Join(c.Root, filepath.FromSlash(f))
@@ -136,20 +111,61 @@ func (c Config) collect(ctx context.Context, set *sample.Set, files []string) (p
 		}
 		// Pictures of a class that share their captions are positives of one another; a picture with
 		// captions of its own is alone.
-		x := sample.Sample{Key: f, Group: int64(class), Captions: own, Labels: []int32{int32(class)}}
-		if len(own) > 0 {
+		x := sample.Sample{Key: key, Group: int64(class), Captions: own, Labels: []int32{int32(class)}}
+		switch {
+		case len(own) > 0:
 			x.Group = int64(len(folders) + len(set.Samples))
-		} else if c.Sidecar != "only" && class >= 0 && err == nil {
-			x.Captions = captions[class]
-		} else {
+		case err != nil: // a text file that cannot be read
 			set.Skipped++
+			continue
+		case c.Sidecar != "only" && class >= 0:
+			x.Captions = captions[class]
+		case c.Sidecar == "only":
+			without++
+			continue
+		default:
+			loose++
 			continue
 		}
 		set.Samples = append(set.Samples, x)
 		paths = append(paths, path)
 	}
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{elsewhere, "of the other split"}, {without, "left out: they have no text file"}, {set.Skipped, "refused: their text files cannot be read"}} {
+		if part.n > 0 {
+			set.Note += fmt.Sprintf(", %d %s", part.n, part.what)
+		}
+	}
+	if loose > 0 {
+		set.Remarks = append(set.Remarks, fmt.Sprintf("%d pictures lie in %s itself: they have no class, and without a text file no caption; they are left out",
+			loose, c.Root))
+	}
 	return paths, nil
 }
+
+// oneName says which folders are told apart as classes and have one name, or names that hardly differ, or are not
+// UTF-8.
+func (c Config) oneName(folders, names []string) []string {
+	first := make(map[string]string, len(folders))
+	var out []string
+	for i, f := range folders {
+		if !utf8.ValidString(f) && len(out) < maxNames {
+			out = append(out, fmt.Sprintf("the name of the folder %s is not UTF-8 (class_names gives folders names)", sample.Key(f)))
+		}
+		if before, ok := first[names[i]]; !ok {
+			first[names[i]] = f
+		} else if len(out) < maxNames {
+			out = append(out, fmt.Sprintf("the folders %s and %s are two classes of one name, %q: zero-shot cannot tell them apart (class_names gives folders names)",
+				before, f, names[i]))
+		}
+	}
+	return append(out, sample.Alike(slices.Sorted(maps.Keys(first)))...)
+}
+
+// maxNames bounds the remarks on names.
+const maxNames = 5
 
 // classOf is the first folder of a relative path, "" for a file in the root.
 func classOf(file string) string {
@@ -161,6 +177,7 @@ func classOf(file string) string {
 }
 
 func (c Config) className(folder string) string {
+	folder = sample.Key(folder)
 	if name, ok := c.ClassNames[folder]; ok {
 		return name
 	}
@@ -174,29 +191,24 @@ func (c Config) sidecar(picture string) ([]string, error) {
 		return nil, nil
 	}
 	path := strings.TrimSuffix(picture, filepath.Ext(picture)) + ".txt"
-	text, err := os.ReadFile(path)
+	text, err := files.Read(path, maxText)
 	if err != nil {
-		if os.IsNotExist(err) {
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}
-		return nil, sample.FileError(path, err)
+		return nil, err
 	}
 	if !utf8.Valid(text) {
 		return nil, fault.New(fault.Corrupt, "captions are not UTF-8").WithFile(path, 0, 0)
 	}
-	var out []string
+	var out sample.Distinct
 	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
-		if line = strings.TrimSpace(line); line != "" && !slices.Contains(out, line) {
-			out = append(out, line)
+		if line = strings.TrimSpace(line); line != "" {
+			out.Add(line)
 		}
 	}
-	return out, nil
+	return out.List, nil
 }
 
-func keys(samples []sample.Sample) []string {
-	out := make([]string, len(samples))
-	for i, s := range samples {
-		out[i] = s.Key
-	}
-	return out
-}
+// maxText is how long a file of captions may be.
+const maxText = 16 << 20

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"tandem/core/clip"
 	"tandem/core/cliptest"
@@ -100,7 +101,8 @@ func TestFoldersAreClasses(t *testing.T) {
 func TestSidecarCaptions(t *testing.T) {
 	root := folder(t, "cat/1.png", "cat/1.txt=a cat on a bed\r\n\n asleep \na cat on a bed", "cat/2.png", "loose.png", "loose.txt=\ufeffa thing", "lost.png", "cat/3.png", "cat/3.txt=\xff")
 	b, info := all(t, root, map[string]any{"templates": []string{"a {}"}})
-	if want := []string{"cat/1.png", "cat/2.png", "loose.png"}; !slices.Equal(b.Keys, want) || info.Skipped != 2 {
+	if want := []string{"cat/1.png", "cat/2.png", "loose.png"}; !slices.Equal(b.Keys, want) || info.Skipped != 1 ||
+		!slices.ContainsFunc(info.Remarks, func(r string) bool { return strings.HasPrefix(r, "1 pictures lie in ") }) {
 		t.Fatalf("auto: keys %q, %d skipped", b.Keys, info.Skipped)
 	}
 	if !slices.Equal(b.All[0], []string{"a cat on a bed", "asleep"}) || !slices.Equal(b.All[1], []string{"a cat"}) || b.All[2][0] != "a thing" {
@@ -150,6 +152,56 @@ func TestSplitsAreDisjointAndAgreeOnClasses(t *testing.T) {
 	slices.Sort(names)
 	if !slices.Equal(joined, names) {
 		t.Errorf("%d + %d samples of 60", len(train.Keys), len(test.Keys))
+	}
+}
+
+func TestLinksAreFollowedAndLitterIsPassedOver(t *testing.T) {
+	real := folder(t, "cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png")
+	root := folder(t, "fox/5.JPG", "fox/._5.jpg=x", "fox/.ipynb_checkpoints/6.png", "__MACOSX/fox/7.png=x")
+	for _, class := range []string{"cat", "dog"} {
+		if err := os.Symlink(filepath.Join(real, class), filepath.Join(root, class)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(root, filepath.Join(root, "fox", "again")); err != nil {
+		t.Fatal(err)
+	}
+	linked := filepath.Join(t.TempDir(), "linked")
+	if err := os.Symlink(root, linked); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{root, linked} {
+		b, info := all(t, at, nil)
+		if want := []string{"cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png", "fox/5.JPG"}; !slices.Equal(b.Keys, want) || len(b.Faults) != 0 {
+			t.Errorf("%s: keys %q, faults %v", at, b.Keys, b.Faults)
+		}
+		if !slices.Equal(info.Targets[0].Classes, []string{"cat", "dog", "fox"}) || len(info.Remarks) != 1 || !strings.Contains(info.Remarks[0], "fox/again") {
+			t.Errorf("%s: classes %q, remarks %q", at, info.Targets[0].Classes, info.Remarks)
+		}
+	}
+}
+
+func TestFoldersOfOneNameAreSaid(t *testing.T) {
+	_, info := all(t, folder(t, "polar_bear/1.png", "polar-bear/2.png", "Polar bear/3.png", "owl/4.png", "empty/notes.md=x"), nil)
+	said := strings.Join(info.Remarks, "\n")
+	for _, want := range []string{`the folders polar-bear and polar_bear are two classes of one name, "polar bear"`, `"Polar bear" and "polar bear"`,
+		"empty is a folder without pictures"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("remarks %q, want %q", said, want)
+		}
+	}
+	if len(info.Targets[0].Classes) != 4 {
+		t.Errorf("classes %q", info.Targets[0].Classes)
+	}
+}
+
+func TestNamesThatAreNotUTF8AreKeysAllTheSame(t *testing.T) {
+	b, info := all(t, folder(t, "caf\xe9/\xff1.png", "caf\xe9/2.png"), nil)
+	if want := []string{`caf\xe9/2.png`, `caf\xe9/\xff1.png`}; !slices.Equal(b.Keys, want) || len(b.Faults) != 0 {
+		t.Errorf("keys %q, faults %v", b.Keys, b.Faults)
+	}
+	if c := b.Captions[0]; !utf8.ValidString(c) || len(info.Remarks) != 1 || !strings.Contains(info.Remarks[0], "UTF-8") {
+		t.Errorf("caption %q, remarks %q", c, info.Remarks)
 	}
 }
 

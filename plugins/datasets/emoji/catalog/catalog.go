@@ -6,12 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"tandem/core/fault"
+	"tandem/core/files"
 )
 
 // Emoji is one emoji, in the order of the Unicode charts.
@@ -128,11 +127,13 @@ func PicturePath(root, vendor, image string) string {
 }
 
 func readJSON(path string, into any) error {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.NotFound, "no such file").WithFile(path, 0, 0).WithHint(hint)
-	} else if err != nil {
-		return fault.New(fault.Unavailable, "%w", err)
+	data, err := files.Read(path, 64<<20)
+	var f *fault.Error
+	if errors.As(err, &f) && f.Kind == fault.NotFound {
+		f.Hint = hint
+	}
+	if err != nil {
+		return err
 	}
 	if err := json.Unmarshal(data, into); err != nil {
 		return fault.New(fault.Corrupt, "%w", err).WithFile(path, 0, 0).WithHint(hint)

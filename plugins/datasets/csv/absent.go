@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+
+	"tandem/core/sdk/sample"
+)
+
+// maxTries is how many absent pictures are looked for under other names.
+const maxTries = 50
+
+// absent says how many pictures are not there, and under which other name one of them is.
+func (c Config) absent(set *sample.Set, p *parts) []string {
+	count, first, found := 0, -1, ""
+	for i := range set.Samples {
+		if set.Missing(i) == nil {
+			continue
+		}
+		if count++; first < 0 {
+			first = i
+		}
+		if found == "" && count <= maxTries {
+			found = c.meant(p.from[i].image)
+		}
+	}
+	if count == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("%d of %d pictures are not there or cannot be read, the first is %s of line %d", count, len(set.Samples), p.from[first].image,
+		p.from[first].line)
+	if found != "" {
+		text += ": " + found
+	}
+	return []string{text}
+}
+
+// meant says how a picture that is not there has to be written to be found, "" when no such way is known.
+func (c Config) meant(image string) string {
+	try := func(name, why string) string {
+		if name == image {
+			return ""
+		}
+		if info, err := os.Stat(c.path(name)); err == nil && info.Mode().IsRegular() {
+			return fmt.Sprintf("%s is there (%s)", name, why)
+		}
+		return ""
+	}
+	slashes := strings.ReplaceAll(image, `\`, "/")
+	plain, err := url.PathUnescape(image)
+	if err != nil {
+		plain = image
+	}
+	ending := path.Ext(image)
+	stem := strings.TrimSuffix(image, ending)
+	for _, other := range [][2]string{
+		{slashes, "folders are separated by /"},
+		{plain, "the table has it percent-encoded"},
+		{strings.TrimPrefix(plain, "file://"), "a path is wanted, not an address"},
+		{norm.NFC.String(image), "the same letters, composed: Unicode NFC"},
+		{norm.NFD.String(image), "the same letters, decomposed: Unicode NFD"},
+		{strings.TrimLeft(image, "/"), "without the slash the path is relative to the table's folder or root"},
+		{strings.Trim(image, `"' `), "without the quotes"},
+		{stem + strings.ToLower(ending), "capitals count"}, {stem + strings.ToUpper(ending), "capitals count"},
+		{image + ".jpg", "the ending is part of the name"}, {image + ".png", "the ending is part of the name"},
+		{path.Base(slashes), "without the folder; see root"},
+		{path.Join(filepath.Base(c.path(".")), image), "see root"},
+	} {
+		if text := try(other[0], other[1]); text != "" {
+			return text
+		}
+	}
+	if _, below, ok := strings.Cut(slashes, "/"); ok {
+		return try(below, "see root")
+	}
+	return ""
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"strings"
+
+	"tandem/core/fault"
+)
+
+// delimiters are the names of the characters between cells.
+var delimiters = map[string]byte{"comma": ',', "tab": '\t', "semicolon": ';', "pipe": '|'}
+
+// marks are the byte order marks of encodings that are not read. That of UTF-32 begins like one of UTF-16.
+var marks = []struct{ mark, encoding string }{
+	{"\xff\xfe\x00\x00", "utf-32"}, {"\x00\x00\xfe\xff", "utf-32"}, {"\xff\xfe", "utf-16"}, {"\xfe\xff", "utf-16"},
+}
+
+// start passes over what may stand before the heading, a UTF-8 byte order mark and Excel's line "sep=;", and
+// gives the delimiter. lines is how many lines it passed over.
+func (c Config) start(in *bufio.Reader) (comma byte, lines int, err error) {
+	head, _ := in.Peek(1 << 16) // a shorter table gives what it has
+	for _, m := range marks {
+		if bytes.HasPrefix(head, []byte(m.mark)) {
+			return 0, 0, c.encoded(m.encoding)
+		}
+	}
+	const utf8Mark = "\xef\xbb\xbf"
+	if bytes.HasPrefix(head, []byte(utf8Mark)) {
+		in.Discard(len(utf8Mark))
+		head = head[len(utf8Mark):]
+	}
+	comma = delimiters[c.Delimiter]
+	if line, _, _ := bytes.Cut(head, []byte("\n")); len(line) > 4 && bytes.EqualFold(line[:4], []byte("sep=")) {
+		if rest := bytes.TrimRight(line[4:], "\r"); len(rest) == 1 {
+			in.Discard(min(len(line)+1, len(head)))
+			if comma == 0 {
+				comma = rest[0]
+			}
+			head, lines = head[min(len(line)+1, len(head)):], 1
+		}
+	}
+	// UTF-16 without a mark has a zero byte beside every letter of the heading.
+	if bytes.Count(head[:min(len(head), 64)], []byte{0}) > 4 {
+		return 0, 0, c.encoded("utf-16le")
+	}
+	if comma == 0 {
+		comma = c.detect(head)
+	}
+	return comma, lines, nil
+}
+
+func (c Config) encoded(in string) error {
+	return fault.New(fault.Corrupt, "the table is in %s, want UTF-8", strings.ToUpper(in)).WithFile(c.File, 1, 0).
+		WithHint("convert it: iconv -f %s -t utf-8 %s", in, c.File)
+}
+
+// detect finds the delimiter with which the first line names most of the columns that are asked for, and of equal
+// ones that with most cells; comma when there is none.
+func (c Config) detect(head []byte) byte {
+	best, most := byte(','), -1
+	for _, comma := range []byte{',', '\t', ';', '|'} {
+		t := newRecords(bufio.NewReader(bytes.NewReader(head)), comma, 0)
+		names, _, err := t.read()
+		if err != nil {
+			continue
+		}
+		score := len(names)
+		for _, want := range append([]string{c.ImageColumn, c.LabelColumn}, c.CaptionColumns...) {
+			for _, name := range names {
+				if want != "" && strings.TrimSpace(name) == want {
+					score += 1 << 20
+					break
+				}
+			}
+		}
+		if score > most {
+			best, most = comma, score
+		}
+	}
+	return best
+}
