@@ -27,7 +27,8 @@ const (
 //   - With tabs a cell that begins with a quote and does not end with one is a cell with a quote in it.
 //   - Otherwise text behind a closing quote, and a quote that is not closed, are faults of the line where the quote
 //     opens, and the next line is read on its own.
-//   - A quote counts as not closed when the cell would swallow lines that are rows themselves.
+//   - A quote counts as not closed when the cell would swallow lines that are rows themselves, or when the row over
+//     several lines has not the heading's number of cells.
 type records struct {
 	in    *bufio.Reader
 	comma byte
@@ -35,6 +36,7 @@ type records struct {
 	next  int    // number of the line after these, from 1
 	// Of the heading, once that is known: how many cells a row has and which of them is the picture.
 	width, image int
+	named, plain int // rows so far whose picture has a picture's ending, and others
 }
 
 // line is a line without its end.
@@ -71,21 +73,40 @@ func (r *records) read() (cells []string, number int, err error) {
 		r.drop(1)
 		return nil, number, refuse("the line is longer than %d bytes", maxLine)
 	}
-	cells, used, err := r.split()
+	cells, used, err := r.split(maxLines)
+	if err == nil && used > 1 && r.width > 0 && !r.fits(cells) {
+		// The closing quote was the opening one of a later row.
+		if cells, used, err = r.split(0); err == nil && r.comma != '\t' {
+			err = refuse("a quote is not closed")
+		}
+	}
 	r.drop(used)
+	if err == nil && r.width > 0 && r.fits(cells) {
+		if files.IsPicture(strings.TrimSpace(cells[r.image])) {
+			r.named++
+		} else {
+			r.plain++
+		}
+	}
 	if err == nil && slices.ContainsFunc(cells, func(c string) bool { return strings.IndexByte(c, 0) >= 0 }) {
 		err = refuse("it has a NUL byte")
 	}
 	return cells, number, err
 }
 
-// split cuts the row that begins with the first line ahead into cells, and says how many lines it used.
-func (r *records) split() (cells []string, used int, err error) {
+// fits says whether a row has as many cells as the heading, but for empty ones at its end.
+func (r *records) fits(cells []string) bool {
+	return len(cells) >= r.width && strings.TrimSpace(strings.Join(cells[r.width:], "")) == ""
+}
+
+// split cuts the row that begins with the first line ahead into cells, each of which takes at most so many further
+// lines, and says how many lines it used.
+func (r *records) split(further int) (cells []string, used int, err error) {
 	text := r.ahead[0].text
 	used = 1
 	for {
 		if strings.HasPrefix(text, `"`) {
-			cell, rest, more, lines, err := r.quoted(text, used)
+			cell, rest, more, lines, err := r.quoted(text, used, further)
 			if err == nil {
 				cells, used = append(cells, cell), used+lines
 				if !more {
@@ -109,8 +130,8 @@ func (r *records) split() (cells []string, used int, err error) {
 }
 
 // quoted reads the quoted cell that text begins with, which may go on in the lines from number from ahead on; lines
-// says in how many. rest is what follows its delimiter, if there is more.
-func (r *records) quoted(text string, from int) (cell, rest string, more bool, lines int, err error) {
+// says in how many, at most further. rest is what follows its delimiter, if there is more.
+func (r *records) quoted(text string, from, further int) (cell, rest string, more bool, lines int, err error) {
 	unclosed := refuse("the quote before %s is not closed", excerpt(text[1:]))
 	var whole strings.Builder // of a cell over several lines
 	body := text[1:]
@@ -132,7 +153,7 @@ func (r *records) quoted(text string, from int) (cell, rest string, more bool, l
 		}
 		whole.WriteString(body)
 		whole.WriteString(r.ahead[from+lines-1].end)
-		if lines >= maxLines || whole.Len() > maxSpan {
+		if lines >= further || whole.Len() > maxSpan {
 			return "", "", false, 0, unclosed
 		}
 		if err := r.look(from + lines); errors.Is(err, io.EOF) {
@@ -162,13 +183,13 @@ func closing(text string) int {
 	}
 }
 
-// isRow says whether a line within quotes looks like a row of its own: it has as many cells as the heading, and but
-// for tabs, which captions do not have, one that names a picture.
+// isRow says whether a line within quotes looks like a row of its own: it has as many cells as the heading, and one that
+// names a picture. With tabs, which captions rarely have, it need not where pictures have no endings.
 func (r *records) isRow(text string) bool {
 	if r.width == 0 || strings.Count(text, string(rune(r.comma)))+1 != r.width {
 		return false
 	}
-	if r.comma == '\t' {
+	if r.comma == '\t' && r.plain > r.named {
 		return true
 	}
 	return files.IsPicture(strings.Trim(strings.Split(text, string(rune(r.comma)))[r.image], ` "`))
