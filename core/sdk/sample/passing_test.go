@@ -14,6 +14,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/files"
 	"tandem/core/vision"
 )
 
@@ -45,7 +46,7 @@ func TestAFileThatIsAwayForAMomentIsReadAgain(t *testing.T) {
 		inner, tries := set.Open, 0
 		set.Open = func(i int) (vision.Picture, error) {
 			if tries++; tries < 4 {
-				return vision.Picture{}, FileError(set.Files[i], &os.PathError{Op: "open", Path: set.Files[i], Err: errno})
+				return vision.Picture{}, files.Error(set.Files[i], &os.PathError{Op: "open", Path: set.Files[i], Err: errno})
 			}
 			return inner(i)
 		}
@@ -68,7 +69,7 @@ func TestAFileThatStaysAwayIsAnErrorAndNotRemembered(t *testing.T) {
 	away.Store(true)
 	set.Open = func(i int) (vision.Picture, error) {
 		if away.Load() {
-			return vision.Picture{}, FileError(set.Files[i], syscall.EIO)
+			return vision.Picture{}, files.Error(set.Files[i], syscall.EIO)
 		}
 		return inner(i)
 	}
@@ -92,7 +93,7 @@ func TestWaitingForAFileEndsWithTheCall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	set.Open = func(i int) (vision.Picture, error) {
 		cancel() // while it is tried again
-		return vision.Picture{}, FileError(set.Files[i], syscall.ESTALE)
+		return vision.Picture{}, files.Error(set.Files[i], syscall.ESTALE)
 	}
 	d, _, err := open(set, clip.DatasetConfig{})
 	if err != nil {

@@ -16,29 +16,21 @@ import (
 // maxTries is how many absent pictures are looked for under other names.
 const maxTries = 50
 
-// absent says how many pictures are not there, and under which other name one of them is.
+// absent says under which other name a picture that is not there is, when one of the first is.
 func (c Config) absent(set *sample.Set, p *parts) []string {
-	count, first, found := 0, -1, ""
+	tries := 0
 	for i := range set.Samples {
 		if set.Missing(i) == nil {
 			continue
 		}
-		if count++; first < 0 {
-			first = i
+		if tries++; tries > maxTries {
+			break
 		}
-		if found == "" && count <= maxTries {
-			found = c.meant(p.from[i].image)
+		if found := c.meant(p.from[i].image); found != "" {
+			return []string{fmt.Sprintf("%s of line %d is not there: %s", p.from[i].image, p.from[i].line, found)}
 		}
 	}
-	if count == 0 {
-		return nil
-	}
-	text := fmt.Sprintf("%d of %d pictures are not there or cannot be read, the first is %s of line %d", count, len(set.Samples), p.from[first].image,
-		p.from[first].line)
-	if found != "" {
-		text += ": " + found
-	}
-	return []string{text}
+	return nil
 }
 
 // meant says how a picture that is not there has to be written to be found, "" when no such way is known.

@@ -304,11 +304,12 @@ func TestRowsAddUpToTheTables(t *testing.T) {
 func TestAbsentPicturesAreLookedForUnderOtherNames(t *testing.T) {
 	for name, c := range map[string]struct{ image, want string }{
 		"backslash": {`.\\a.png`, "./a.png is there"}, "percent": {"%61.png", "a.png is there (the table has it percent-encoded)"},
-		"capitals": {"a.PNG", "capitals count"}, "ending": {"a", "a.png is there"}, "none": {"zzz.png", "the first is zzz.png of line 3"},
+		"capitals": {"a.PNG", "capitals count"}, "ending": {"a", "a.png is there"}, "none": {"zzz.png", ""},
 	} {
 		image := strings.ReplaceAll(c.image, `\\`, `\`)
 		_, info := all(t, "image,caption\nb.png,x\n"+image+",y\nc.png,z\nd.png,z\n", nil)
-		if len(info.Remarks) != 1 || !strings.Contains(info.Remarks[0], c.want) {
+		said := strings.Join(info.Remarks, "\n") // that the picture is refused, too
+		if !strings.Contains(said, c.want) || strings.Contains(said, "of line 3 is not there") != (c.want != "") {
 			t.Errorf("%s: remarks %q, want %q", name, info.Remarks, c.want)
 		}
 	}
