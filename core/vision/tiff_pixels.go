@@ -114,7 +114,7 @@ func (f *tiffFile) unpack(i, width, rows, stride, channels int) ([]byte, error) 
 		}
 		r, checked = z, true
 	}
-	out, err := readAll(r, size)
+	out, err := readAll(r, size, len(raw))
 	if err == nil && checked { // the checksum comes after the last byte
 		if _, err = r.Read(make([]byte, 1)); err == io.EOF {
 			err = nil
@@ -131,9 +131,12 @@ func (f *tiffFile) unpack(i, width, rows, stride, channels int) ([]byte, error) 
 	return out, nil
 }
 
-// readAll reads size bytes, taking memory as they come: a header may promise more than there is.
-func readAll(r io.Reader, size int) ([]byte, error) {
+// readAll reads size bytes that are packed in so many. A header may promise more than there is: memory is taken for
+// what any of the packings can make of them.
+func readAll(r io.Reader, size, packed int) ([]byte, error) {
+	const most = 2730 // times, of LZW's longest code
 	var b bytes.Buffer
+	b.Grow(min(size, most*packed) + bytes.MinRead)
 	if n, err := io.CopyN(&b, r, int64(size)); err != nil {
 		if err == io.EOF && n < int64(size) {
 			err = io.ErrUnexpectedEOF
