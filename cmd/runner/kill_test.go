@@ -19,17 +19,18 @@ import (
 // with SIGKILL), and resumed each time, ends with the files of one that was left alone: weights, buffers
 // and optimiser states, bit for bit.
 //
-// Ten kills of a short run by default; with TANDEM_LONG=1 a run of 300 steps is killed TANDEM_KILLS
-// times (100). TANDEM_SEED repeats a series.
+// It evaluates every five steps and checkpoints every three, so that kills come there too. Ten kills of a short run by
+// default; with TANDEM_LONG=1 it is killed TANDEM_KILLS times (140, with those of the commands below 300). TANDEM_SEED
+// repeats a series.
 func TestKilledOverAndOver(t *testing.T) {
 	steps, kills := 50, 10
 	if os.Getenv("TANDEM_LONG") != "" {
-		steps, kills = 300, number(t, "TANDEM_KILLS", 100)
+		steps, kills = 80, number(t, "TANDEM_KILLS", 140)
 	}
 	seed := number(t, "TANDEM_SEED", 1)
 	t.Logf("TANDEM_SEED=%d, %d kills of a run of %d steps", seed, kills, steps)
 	random := rand.New(rand.NewPCG(uint64(seed), 5))
-	spec := strings.NewReplacer("max_steps: 24", fmt.Sprintf("max_steps: %d", steps), "checkpoint_every: 8", "checkpoint_every: 3").Replace(tiny)
+	spec := strings.NewReplacer("max_steps: 24", fmt.Sprintf("max_steps: %d", steps), "checkpoint_every: 8", "checkpoint_every: 3\n  eval_every: 5").Replace(tiny)
 
 	calm := t.TempDir()
 	write(t, calm, "tiny.yaml", spec)

@@ -110,11 +110,14 @@ func replaceFile(name string, write func(io.Writer) error) (size int64, err erro
 	if err == nil {
 		err = f.Chmod(0o644)
 	}
-	if closed := f.Close(); err == nil {
-		err = closed
+	if err == nil {
+		err = f.Sync()
 	}
 	if err == nil {
 		err = os.Rename(f.Name(), name)
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
 	}
 	if err != nil {
 		return 0, failed(err)

@@ -94,10 +94,13 @@ func write(ctx context.Context, s *store.Snapshot, v store.View, path string, o 
 		err = out.Chmod(0o644)
 	}
 	if err == nil {
-		err = out.Close()
+		err = out.Sync()
 	}
 	if err == nil {
-		err = os.Rename(out.Name(), path)
+		err = os.Rename(out.Name(), path) // while it is open, so that no other export takes it for left
+	}
+	if err == nil {
+		err = out.Close()
 	}
 	if err != nil {
 		return File{}, fileFault(err)

@@ -8,46 +8,55 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
-// young is how long a file or folder is left alone: its maker may be about to lock it.
-const young = 2 * time.Second
-
 // File makes a file in dir whose name begins with prefix and ends with suffix, and removes those of such names there
-// whose makers are gone. Closing it, or renaming it, ends the bond.
+// whose makers are gone. It is the maker's until it is closed: rename it before that.
 func File(dir, prefix, suffix string) (*os.File, error) {
 	sweep(dir, prefix, suffix)
-	f, err := os.CreateTemp(dir, prefix+"*"+suffix)
-	if err != nil {
-		return nil, err
+	for {
+		f, err := os.CreateTemp(dir, prefix+"*"+suffix)
+		if err != nil || hold(f) {
+			return f, err
+		}
+		f.Close()
 	}
-	lock(f)
-	return f, nil
 }
 
 // Dir makes a folder for temporary files whose name begins with prefix, and removes those of such names whose makers are
 // gone. release removes it.
 func Dir(prefix string) (path string, release func(), err error) {
 	sweep(os.TempDir(), prefix, "")
-	path, err = os.MkdirTemp("", prefix)
-	if err != nil {
-		return "", nil, err
-	}
-	held, err := os.Open(path)
-	if err != nil {
-		return "", nil, errors.Join(err, os.Remove(path))
-	}
-	lock(held)
-	return path, func() {
-		os.RemoveAll(path)
+	for {
+		path, err = os.MkdirTemp("", prefix)
+		if err != nil {
+			return "", nil, err
+		}
+		held, err := os.Open(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", nil, errors.Join(err, os.Remove(path))
+		}
+		if hold(held) {
+			return path, func() {
+				os.RemoveAll(path)
+				held.Close()
+			}, nil
+		}
 		held.Close()
-	}, nil
+	}
 }
 
-// lock takes a lock that ends with the process. Where the file system has none, nothing is swept either.
-func lock(f *os.File) bool {
-	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+// hold locks what was just made. It is false when another process's sweep was faster.
+func hold(f *os.File) bool {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return false
+	}
+	now, err := os.Lstat(f.Name())
+	made, e := f.Stat()
+	return !errors.Is(err, os.ErrNotExist) && (err != nil || e != nil || os.SameFile(made, now))
 }
 
 // sweep removes what the dead have left, as far as that can be told; what is another user's stays.
@@ -70,13 +79,14 @@ func removeDead(path string) {
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil || !(info.IsDir() || info.Mode().IsRegular()) || time.Since(info.ModTime()) < young {
+	if err != nil || !(info.IsDir() || info.Mode().IsRegular()) {
 		return
 	}
 	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) != os.Geteuid() {
 		return
 	}
-	if lock(f) {
+	// Where the file system has no locks nothing is removed.
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 		os.RemoveAll(path)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestMain doubles as a process that makes leftovers and is killed.
@@ -30,16 +29,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func age(t *testing.T, paths ...string) {
-	t.Helper()
-	then := time.Now().Add(-time.Minute)
-	for _, path := range paths {
-		if err := os.Chtimes(path, then, then); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func there(path string) bool { _, err := os.Lstat(path); return err == nil }
 
 func TestWhatAKilledProcessLeftIsTakenAwayAndNothingElse(t *testing.T) {
@@ -56,7 +45,6 @@ func TestWhatAKilledProcessLeftIsTakenAwayAndNothingElse(t *testing.T) {
 	if err := os.WriteFile(other, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	age(t, outside, other)
 
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "LEFTOVER_TEST_DIR="+dir)
@@ -94,14 +82,12 @@ func TestWhatAKilledProcessLeftIsTakenAwayAndNothingElse(t *testing.T) {
 		}
 		return f.Name(), path
 	}
-	age(t, file, folder)
 	first, _ := again()
 	if !there(file) || !there(folder) {
 		t.Fatal("what a living process holds is gone")
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	age(t, file, folder, first)
 	again()
 	if there(file) || there(folder) || there(first) {
 		t.Error("what a killed process left is still there")

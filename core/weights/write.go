@@ -59,10 +59,10 @@ func write(path string, tensors []Tensor, metadata map[string]string, sync bool)
 			return err
 		}
 	}
-	if err := file.Close(); err != nil {
+	if err := os.Rename(file.Name(), path); err != nil { // while it is open: see leftover.File
 		return err
 	}
-	if err := os.Rename(file.Name(), path); err != nil {
+	if err := file.Close(); err != nil {
 		return err
 	}
 	if !sync {
