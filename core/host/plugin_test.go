@@ -2,7 +2,6 @@ package host_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"tandem/core/host"
 	"tandem/core/sdk"
 	"tandem/core/tensor"
+	"tandem/core/weights"
 	"tandem/core/wire"
 )
 
@@ -178,19 +178,25 @@ func (e *echoEncoder) Step(_ context.Context, step int, lr, scale float64) error
 }
 
 func (e *echoEncoder) Save(_ context.Context, path string) error {
-	text, err := json.Marshal(e.step)
-	if err != nil {
-		return err
+	step := make([]float32, 3)
+	for i, v := range e.step {
+		step[i] = float32(v)
 	}
-	return os.WriteFile(path, text, 0o644)
+	return weights.Write(path, []weights.Tensor{weights.FromF32("step", step, 3)}, nil)
 }
 
 func (e *echoEncoder) Load(_ context.Context, path string) error {
-	text, err := os.ReadFile(path)
+	f, err := weights.Open(path)
 	if err != nil {
-		return fault.New(fault.NotFound, "%w", err)
+		return err
 	}
-	return json.Unmarshal(text, &e.step)
+	defer f.Close()
+	step, err := f.F32("step", 3)
+	if err != nil {
+		return err
+	}
+	e.step = []float64{float64(step[0]), float64(step[1]), float64(step[2])}
+	return nil
 }
 
 func (e *echoEncoder) Close() error { return nil }
@@ -208,7 +214,7 @@ func (l *dotLoss) Compute(_ context.Context, q clip.LossRequest) (*clip.LossResu
 	if !q.Image.Shape.Equal(q.Text.Shape) {
 		return nil, fault.New(fault.Invalid, "image is %v, text is %v", q.Image.Shape, q.Text.Shape)
 	}
-	r := &clip.LossResult{Parts: map[string]float64{"dot": math.Inf(-1)}, Scalars: map[string]float64{"logit_scale": 14}}
+	r := &clip.LossResult{Parts: map[string]float64{"dot": -1.5}, Scalars: map[string]float64{"logit_scale": 14}}
 	n := q.Image.Shape[0]
 	per := make([]float32, n)
 	for i := range q.Image.F32() {

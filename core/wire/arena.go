@@ -41,6 +41,8 @@ type Arena struct {
 	usedBytes  uint64
 	peakBytes  uint64
 	pinned     bool
+	live       map[*slot]struct{} // in use
+	calls      map[string]int     // under way, by plugin
 }
 
 // ArenaStats is the state of an arena.
@@ -59,7 +61,8 @@ func NewArena() (*Arena, error) {
 		return nil, fault.New(fault.Unavailable, "shared memory: %w", err).
 			WithHint("tensors will be copied through the plugins' sockets")
 	}
-	return &Arena{mem: mem, file: file, warm: map[uint64][]uint64{}, cold: map[uint64][]uint64{}}, nil
+	return &Arena{mem: mem, file: file, warm: map[uint64][]uint64{}, cold: map[uint64][]uint64{},
+		live: map[*slot]struct{}{}, calls: map[string]int{}}, nil
 }
 
 // File is the memfd, to be passed to plugins; nil after Close.
@@ -130,8 +133,10 @@ func (a *Arena) unmapIfIdle() {
 type slot struct {
 	arena      *Arena
 	offset     uint64 // of the data
-	block      uint64 // bytes of header and data
+	size       uint64 // bytes of the data
+	block      uint64 // bytes of header, data and canary
 	generation uint64
+	writer     string // the plugin that is to write to it; the arena's lock guards it
 	refs       atomic.Int32
 }
 
@@ -149,7 +154,7 @@ func (s *slot) release() {
 // blockSize rounds up so that there are four sizes to each power of two: at most a quarter is wasted,
 // and blocks of like tensors fit one another.
 func blockSize(n uint64) uint64 {
-	n += headerBytes
+	n += headerBytes + canaryBytes
 	step := uint64(pageBytes)
 	if b := bits.Len64(n - 1); b > 15 {
 		step = 1 << (b - 3)
@@ -179,9 +184,11 @@ func (a *Arena) take(n uint64) (*slot, error) {
 	a.inUse++
 	a.usedBytes += block
 	a.peakBytes = max(a.peakBytes, a.usedBytes)
-	s := &slot{arena: a, offset: at + headerBytes, block: block, generation: a.generation}
+	s := &slot{arena: a, offset: at + headerBytes, size: n, block: block, generation: a.generation}
 	s.refs.Store(1)
 	writeHeader(a.mem[at:], s.generation, block-headerBytes)
+	a.writeCanary(s)
+	a.live[s] = struct{}{}
 	return s, nil
 }
 
@@ -220,6 +227,7 @@ func (a *Arena) give(s *slot) {
 	at := s.offset - headerBytes
 	a.inUse--
 	a.usedBytes -= s.block
+	delete(a.live, s)
 	if a.closed {
 		a.unmapIfIdle()
 		return

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"time"
@@ -18,13 +19,13 @@ import (
 // arena when the connection has one.
 func EncoderClient(c *Conn) clip.Encoder {
 	rpc := pb.NewEncoderClient(c.rpc)
-	return &encoderClient{trainableClient: trainableClient{c, rpc}, rpc: rpc}
+	return &encoderClient{trainableClient: trainableClient{conn: c, rpc: rpc}, rpc: rpc}
 }
 
 // LossClient is the loss at the other end of a connection.
 func LossClient(c *Conn) clip.Loss {
 	rpc := pb.NewLossClient(c.rpc)
-	return &lossClient{trainableClient: trainableClient{c, rpc}, rpc: rpc}
+	return &lossClient{trainableClient: trainableClient{conn: c, rpc: rpc}, rpc: rpc}
 }
 
 // DatasetClient is the dataset at the other end of a connection.
@@ -56,17 +57,31 @@ func closeOnce(once *sync.Once, c *Conn, rpc func(context.Context, *pb.Empty, ..
 type trainableClient struct {
 	conn *Conn
 	rpc  trainableRPC
+	mu   sync.Mutex // guards what follows against a caller's careless Configure
+	// parameters is how many scalars the plugin said that it has.
+	parameters int64
 }
 
 func (t *trainableClient) GradNorm(ctx context.Context) (float64, error) {
 	r, err := call(ctx, t.conn.lease(), "GradNorm", t.rpc.GradNorm, &pb.Empty{})
-	return r.GetSumOfSquares(), err
+	if err != nil {
+		return 0, err
+	}
+	return t.square("GradNorm", r.SumOfSquares)
+}
+
+// square is a sum of squares: a NaN or infinity is an answer, a negative number is not.
+func (t *trainableClient) square(method string, v float64) (float64, error) {
+	if v < 0 {
+		return 0, t.conn.broken(method, "a sum of squares is %g", v)
+	}
+	return v, nil
 }
 
 // norm is a sum of squares that another method's answer brought, or else the plugin's answer to GradNorm.
-func (t *trainableClient) norm(ctx context.Context, known *float64) (float64, error) {
+func (t *trainableClient) norm(ctx context.Context, method string, known *float64) (float64, error) {
 	if known != nil {
-		return *known, nil
+		return t.square(method, *known)
 	}
 	return t.GradNorm(ctx)
 }
@@ -94,16 +109,21 @@ func (t *trainableClient) file(ctx context.Context, method, path string) error {
 	if method == "Load" {
 		rpc = t.rpc.Load
 	}
-	_, err = call(ctx, t.conn.lease(), method, rpc, &pb.FileRequest{Path: path})
-	return err
+	if _, err = call(ctx, t.conn.lease(), method, rpc, &pb.FileRequest{Path: path}); err != nil || method == "Load" {
+		return err
+	}
+	t.mu.Lock()
+	parameters := t.parameters
+	t.mu.Unlock()
+	return t.conn.saved(path, parameters)
 }
 
 type encoderClient struct {
 	trainableClient
-	rpc   pb.EncoderClient
-	mu    sync.Mutex // guards dim against a caller's careless Configure
-	dim   int
-	close sync.Once
+	rpc     pb.EncoderClient
+	dim     int
+	trained bool // it has parameters that are trained
+	close   sync.Once
 }
 
 func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (clip.EncoderInfo, error) {
@@ -111,17 +131,20 @@ func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (
 	if err != nil {
 		return clip.EncoderInfo{}, err
 	}
+	if err := e.conn.encoderInfo(r, cfg.EmbedDim); err != nil {
+		return clip.EncoderInfo{}, err
+	}
 	info := encoderInfoIn(r)
 	e.conn.pin(info.Pins)
 	e.mu.Lock()
-	e.dim = info.EmbedDim
+	e.dim, e.parameters, e.trained = info.EmbedDim, info.Parameters, info.Parameters > info.Frozen
 	e.mu.Unlock()
 	return info, nil
 }
 
 func (e *encoderClient) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
 	e.mu.Lock()
-	dim := e.dim
+	dim, trained := e.dim, e.trained
 	e.mu.Unlock()
 	batch := len(q.Texts)
 	if q.Images != nil && len(q.Images.Shape) > 0 {
@@ -145,8 +168,16 @@ func (e *encoderClient) Forward(ctx context.Context, q clip.ForwardRequest) (*te
 	r, err := call(ctx, use, "Forward", e.rpc.Forward, request)
 	if err == nil {
 		var t *tensor.Tensor
-		if t, err = e.conn.result("embedding", r.Embedding, request.Out, out); err == nil {
-			return t, clip.Ticket(r.Ticket), nil
+		if t, err = e.conn.result("Forward", "embedding", r.Embedding, request.Out, out, tensor.F32, batch, dim); err == nil {
+			k := e.conn.checker("Forward")
+			k.require(q.Mode != clip.Train || !trained || r.Ticket != 0, "there is no ticket, though something is to be trained")
+			k.values("embedding", t)
+			if err = k.err; err == nil {
+				return t, clip.Ticket(r.Ticket), nil
+			}
+			if t != out {
+				t.Free()
+			}
 		}
 	}
 	out.Free()
@@ -164,7 +195,7 @@ func (e *encoderClient) BackwardNorm(ctx context.Context, ticket clip.Ticket, gr
 	if err != nil {
 		return 0, err
 	}
-	return e.norm(ctx, r.SumOfSquares)
+	return e.norm(ctx, "Backward", r.SumOfSquares)
 }
 
 func (e *encoderClient) backward(ctx context.Context, ticket clip.Ticket, grad *tensor.Tensor, norm bool) (*pb.Done, error) {
@@ -197,7 +228,13 @@ func (l *lossClient) Configure(ctx context.Context, cfg clip.LossConfig) (clip.L
 	if err != nil {
 		return clip.LossInfo{}, err
 	}
+	if err := l.conn.lossInfo(r); err != nil {
+		return clip.LossInfo{}, err
+	}
 	l.conn.pin(r.Pins)
+	l.mu.Lock()
+	l.parameters = r.Parameters
+	l.mu.Unlock()
 	return clip.LossInfo{Parameters: r.Parameters, Backend: r.Backend, Pins: r.Pins}, nil
 }
 
@@ -212,7 +249,7 @@ func (l *lossClient) ComputeNorm(ctx context.Context, q clip.LossRequest) (*clip
 	if err != nil {
 		return nil, 0, err
 	}
-	sum, err := l.norm(ctx, known)
+	sum, err := l.norm(ctx, "Compute", known)
 	if err != nil {
 		r.DImage.Free()
 		r.DText.Free()
@@ -250,17 +287,23 @@ func (l *lossClient) compute(ctx context.Context, q clip.LossRequest, norm bool)
 		if err != nil {
 			return nil, err
 		}
+		if err := l.conn.lossResult(r, q); err != nil {
+			return nil, err
+		}
 		out := lossResultIn(r)
 		sum = r.SumOfSquares
 		if q.Train {
-			if out.DImage, err = l.conn.result("image gradient", r.DImage, request.OutImage, dImage); err != nil {
+			if out.DImage, err = l.conn.result("Compute", "image gradient", r.DImage, request.OutImage, dImage, tensor.F32, q.Image.Shape...); err != nil {
 				return nil, err
 			}
-			if out.DText, err = l.conn.result("text gradient", r.DText, request.OutText, dText); err != nil {
+			if out.DText, err = l.conn.result("Compute", "text gradient", r.DText, request.OutText, dText, tensor.F32, q.Text.Shape...); err != nil {
 				return nil, err
 			}
 		}
-		return out, nil
+		k := l.conn.checker("Compute")
+		k.values("image gradient", out.DImage)
+		k.values("text gradient", out.DText)
+		return out, k.err
 	}()
 	if err != nil {
 		use.release() // nothing is left in it when the call was made
@@ -278,6 +321,8 @@ type datasetClient struct {
 	rpc   pb.DatasetClient
 	mu    sync.Mutex
 	side  int
+	info  clip.DatasetInfo
+	reads map[reading]int
 	close sync.Once
 }
 
@@ -289,12 +334,34 @@ func (d *datasetClient) Configure(ctx context.Context, cfg clip.DatasetConfig) (
 	if err != nil {
 		return clip.DatasetInfo{}, err
 	}
-	return datasetInfoIn(r), nil
+	if err := d.conn.datasetInfo(r); err != nil {
+		return clip.DatasetInfo{}, err
+	}
+	info := datasetInfoIn(r)
+	d.mu.Lock()
+	d.info = info
+	d.mu.Unlock()
+	return info, nil
 }
 
+// Batch asks for samples, and for one of them once more now and then.
 func (d *datasetClient) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
+	b, err := d.batch(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.readAgain(ctx, q, b); err != nil {
+		if b.Images != q.Into {
+			b.Images.Free()
+		}
+		return nil, err
+	}
+	return b, nil
+}
+
+func (d *datasetClient) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
 	d.mu.Lock()
-	side := d.side
+	side, info := d.side, d.info
 	d.mu.Unlock()
 	use := d.conn.lease()
 	request := &pb.BatchRequest{Epoch: int64(q.Epoch), Train: q.Train, NoImages: q.NoImages, Indices: make([]int64, len(q.Indices))}
@@ -304,6 +371,9 @@ func (d *datasetClient) Batch(ctx context.Context, q clip.BatchRequest) (*clip.B
 	if q.NoImages {
 		r, err := call(ctx, use, "Batch", d.rpc.Batch, request)
 		if err != nil {
+			return nil, err
+		}
+		if err := d.conn.batchAnswer(r, q, info); err != nil {
 			return nil, err
 		}
 		return batchIn(r), nil // pictures that came all the same are left
@@ -318,6 +388,7 @@ func (d *datasetClient) Batch(ctx context.Context, q clip.BatchRequest) (*clip.B
 	var err error
 	if s, ok := sharedIn(d.conn.arena, q.Into); ok {
 		s.retain()
+		d.conn.arena.marks(s, d.conn.name)
 		use.slots = append(use.slots, s)
 		request.Out = reference(q.Into, s)
 	} else if request.Out, out, err = use.out(tensor.U8, shape...); err != nil {
@@ -326,7 +397,10 @@ func (d *datasetClient) Batch(ctx context.Context, q clip.BatchRequest) (*clip.B
 	r, err := call(ctx, use, "Batch", d.rpc.Batch, request)
 	if err == nil {
 		var images *tensor.Tensor
-		if images, err = d.conn.result("pictures", r.Images, request.Out, out); err == nil {
+		if err = d.conn.batchAnswer(r, q, info); err == nil {
+			images, err = d.conn.result("Batch", "pictures", r.Images, request.Out, out, tensor.U8, shape...)
+		}
+		if err == nil {
 			batch := batchIn(r)
 			batch.Images = images
 			if q.Into != nil && images != q.Into {
@@ -345,7 +419,15 @@ func (d *datasetClient) Batch(ctx context.Context, q clip.BatchRequest) (*clip.B
 
 func (d *datasetClient) Captions(ctx context.Context, limit int) ([]string, error) {
 	r, err := call(ctx, d.conn.lease(), "Captions", d.rpc.Captions, &pb.CaptionsRequest{Limit: int64(limit)})
-	return r.GetCaptions(), err
+	if err != nil {
+		return nil, err
+	}
+	k := d.conn.checker("Captions")
+	k.require(limit == 0 || len(r.Captions) <= limit, "%d captions, at most %d were asked for", len(r.Captions), limit)
+	for i, text := range r.Captions {
+		k.text(fmt.Sprintf("caption %d", i), text, maxCaption)
+	}
+	return r.Captions, k.err
 }
 
 func (d *datasetClient) Close() error { return closeOnce(&d.close, d.conn, d.rpc.Close) }

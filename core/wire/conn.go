@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -42,7 +43,13 @@ type Conn struct {
 	arena   *Arena
 	observe func(Call)
 	lost    func() error
+	watch   Watch
+	words   func() string
 }
+
+// Watch is told of a call when it begins. The call is made with the context that it gives, which it may end; over
+// is told how the call ended, and gives another error in place of it, or nil for that one.
+type Watch func(ctx context.Context, method string, request any) (watched context.Context, over func(error) error)
 
 // ConnConfig is what a Conn needs besides the connection.
 type ConnConfig struct {
@@ -52,13 +59,67 @@ type ConnConfig struct {
 	Observe func(Call)
 	// Lost, when not nil, explains a connection that broke: it waits for the process to end and
 	// gives a fault.PluginDied.
-	Lost func() error
+	Lost  func() error
+	Watch Watch // nil: calls are not watched
+	// Words, when not nil, are what the plugin wrote last and where the rest is, for the detail of errors; "" when
+	// it wrote nothing.
+	Words func() string
 }
 
 // NewConn is a connection to a plugin over cc.
 func NewConn(cc grpc.ClientConnInterface, cfg ConnConfig) *Conn {
 	return &Conn{rpc: cc, plugin: pb.NewPluginClient(cc), name: cfg.Plugin, arena: cfg.Arena,
-		observe: cfg.Observe, lost: cfg.Lost}
+		observe: cfg.Observe, lost: cfg.Lost, watch: cfg.Watch, words: cfg.Words}
+}
+
+// begin tells the watch of a call.
+func (c *Conn) begin(ctx context.Context, method string, request any) (context.Context, func(error) error) {
+	if c.watch == nil {
+		return ctx, func(error) error { return nil }
+	}
+	return c.watch(ctx, method, request)
+}
+
+// blame adds what the plugin wrote to an error that names it.
+func (c *Conn) blame(e *fault.Error) *fault.Error {
+	if c.words == nil {
+		return e
+	}
+	if said := c.words(); said != "" && !strings.Contains(e.Detail, said) {
+		e.Detail = strings.TrimPrefix(strings.TrimRight(e.Detail, "\n")+"\n"+said, "\n")
+	}
+	return e
+}
+
+// answerBytes is how large an answer may be by method, when tensors do not travel in it; others may have a few
+// MiB. A plugin that sends more is refused before it is read.
+var answerBytes = map[string]int{"Configure": 256 << 20, "Batch": 256 << 20, "Compute": 256 << 20, "Captions": MaxMessageBytes, "Profile": 1 << 30}
+
+func (c *Conn) limit(method string) grpc.CallOption {
+	switch n, ok := answerBytes[method]; {
+	case c.arena == nil && (method == "Forward" || method == "Batch" || method == "Compute"):
+		return grpc.MaxCallRecvMsgSize(MaxMessageBytes)
+	case ok:
+		return grpc.MaxCallRecvMsgSize(n)
+	}
+	return grpc.MaxCallRecvMsgSize(8 << 20)
+}
+
+// ask makes an RPC that uses no shared memory and is not counted.
+func ask[Q, R any](ctx context.Context, c *Conn, method string, rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
+	watched, over := c.begin(ctx, method, request)
+	response, err := rpc(watched, request, c.limit(method))
+	if err == nil {
+		return response, over(nil)
+	}
+	if status.Code(err) == codes.Unimplemented {
+		over(nil)
+		return response, err // the caller's to judge
+	}
+	if other := over(err); other != nil {
+		return response, other
+	}
+	return response, c.explain(ctx, err)
 }
 
 // pin keeps the pages of shared memory when the plugin gives them to hardware.
@@ -70,9 +131,9 @@ func (c *Conn) pin(pins bool) {
 
 // Descriptor asks the plugin for its descriptor, as JSON.
 func (c *Conn) Descriptor(ctx context.Context) ([]byte, error) {
-	d, err := c.plugin.Describe(ctx, &pb.Empty{})
+	d, err := ask(ctx, c, "Describe", c.plugin.Describe, &pb.Empty{})
 	if err != nil {
-		return nil, c.explain(ctx, err)
+		return nil, err
 	}
 	return d.Json, nil
 }
@@ -88,10 +149,21 @@ type answer interface {
 func call[Q any, R answer](ctx context.Context, use *lease, method string,
 	rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
 	c := use.conn
+	if c.arena != nil {
+		c.arena.calling(c.name, 1)
+		defer c.arena.calling(c.name, -1)
+	}
 	start := time.Now()
-	response, err := rpc(ctx, request)
+	watched, over := c.begin(ctx, method, request)
+	response, err := rpc(watched, request, c.limit(method))
 	elapsed := time.Since(start)
-	if err != nil && !hasDetails(err) && ctx.Err() != nil {
+	other := over(err)
+	// Before the memory is let go, and after an error too: a plugin may complain of what another has done to it.
+	var damage error
+	if watched.Err() == nil {
+		damage = use.guards(method)
+	}
+	if err != nil && !hasDetails(err) && watched.Err() != nil {
 		c.settle(use)
 	} else {
 		use.release()
@@ -99,17 +171,38 @@ func call[Q any, R answer](ctx context.Context, use *lease, method string,
 	if c.observe != nil {
 		o := Call{Plugin: c.name, Method: method, Start: start, Client: elapsed, Failed: err != nil}
 		if err == nil {
-			o.Server, o.Inside = time.Duration(response.GetKernelNanos()), fromClock(response.GetStartNanos())
+			o.Server, o.Inside = within(start, elapsed, response)
 			if w, ok := any(response).(interface{ GetWork() float64 }); ok {
 				o.Work = w.GetWork()
 			}
 		}
 		c.observe(o)
 	}
-	if err != nil {
+	switch {
+	case other != nil:
+		return response, other
+	case damage != nil:
+		return response, damage
+	case err != nil:
 		return response, c.explain(ctx, err)
 	}
-	return response, nil
+	k := c.checker(method)
+	if w, ok := any(response).(interface{ GetWork() float64 }); ok {
+		k.number("work", w.GetWork())
+	}
+	return response, k.err
+}
+
+// within is when the plugin's method began and how long it took, as far as that fits the time that the caller
+// waited; zeros for what does not.
+func within(start time.Time, waited time.Duration, response answer) (took time.Duration, began time.Time) {
+	if took = time.Duration(response.GetKernelNanos()); took < 0 || took > waited {
+		took = 0
+	}
+	if began = fromClock(response.GetStartNanos()); began.Before(start.Add(-deadlineSlack)) || began.After(start.Add(waited+deadlineSlack)) {
+		began = time.Time{}
+	}
+	return took, began
 }
 
 // explain turns a gRPC error into a fault that names the plugin.
@@ -127,6 +220,9 @@ func (c *Conn) explain(ctx context.Context, err error) error {
 			return c.lost()
 		}
 	}
+	if status.Code(err) == codes.ResourceExhausted && !hasDetails(err) && strings.Contains(err.Error(), "larger than max") {
+		return c.broken("an answer", "%s", status.Convert(err).Message())
+	}
 	err = FromStatus(err)
 	list, ok := err.(fault.List)
 	if !ok {
@@ -134,9 +230,12 @@ func (c *Conn) explain(ctx context.Context, err error) error {
 			list = fault.List{e}
 		}
 	}
-	for _, e := range list {
+	for i, e := range list {
 		if e.Plugin == "" {
 			e.Plugin = c.name
+		}
+		if i == len(list)-1 {
+			c.blame(e)
 		}
 	}
 	return err
@@ -169,8 +268,9 @@ func (c *Conn) settle(use *lease) {
 
 // lease is the shared memory that one call uses.
 type lease struct {
-	conn  *Conn
-	slots []*slot
+	conn   *Conn
+	slots  []*slot
+	inputs []input
 }
 
 func (c *Conn) lease() *lease { return &lease{conn: c} }
@@ -195,6 +295,7 @@ func (l *lease) in(t *tensor.Tensor) (*pb.Tensor, error) {
 	if s, ok := t.Shared.(*slot); ok && s.arena == arena {
 		s.retain()
 		l.slots = append(l.slots, s)
+		l.inputs = append(l.inputs, input{t.Data, sumOf(t.Data)})
 		return reference(t, s), nil
 	}
 	shared, err := arena.Alloc(t.DType, t.Shape...)
@@ -204,6 +305,7 @@ func (l *lease) in(t *tensor.Tensor) (*pb.Tensor, error) {
 	copy(shared.Data, t.Data)
 	s := shared.Shared.(*slot)
 	l.slots = append(l.slots, s) // the lease takes over the tensor's hold
+	l.inputs = append(l.inputs, input{shared.Data, sumOf(shared.Data)})
 	return reference(shared, s), nil
 }
 
@@ -218,25 +320,32 @@ func (l *lease) out(dtype tensor.DType, shape ...int) (*pb.Tensor, *tensor.Tenso
 	}
 	s := t.Shared.(*slot)
 	s.retain()
+	l.conn.arena.marks(s, l.conn.name)
 	l.slots = append(l.slots, s)
 	return reference(t, s), t, nil
 }
 
-// result is the tensor that a response brought: out, when that was asked for.
-func (c *Conn) result(what string, m, asked *pb.Tensor, out *tensor.Tensor) (*tensor.Tensor, error) {
+// result is the tensor that a response brought: out, when that was asked for, else one of dtype and shape.
+func (c *Conn) result(method, what string, m, asked *pb.Tensor, out *tensor.Tensor, dtype tensor.DType, shape ...int) (*tensor.Tensor, error) {
 	if m == nil {
-		return nil, fault.New(fault.Internal, "the answer lacks the %s", what).WithPlugin(c.name)
+		return nil, c.broken(method, "the answer lacks the %s", what)
 	}
 	if asked == nil {
+		if m.Arena != 0 {
+			return nil, c.broken(method, "the %s is in shared memory, of which the request named none", what)
+		}
+		if m.Dtype != pb.DType(dtype) || !equal(m.Shape, shapeOut(shape)) {
+			return nil, c.broken(method, "the %s is %v %v, want %v %v", what, m.Dtype, m.Shape, pb.DType(dtype), shape)
+		}
 		t, err := fromInline(m)
 		if err != nil {
-			return nil, fault.New(fault.Internal, "%s: %w", what, err).WithPlugin(c.name)
+			return nil, c.broken(method, "%s: %v", what, err)
 		}
 		return t, nil
 	}
-	if m.Arena != asked.Arena || m.Offset != asked.Offset || m.Dtype != asked.Dtype || !equal(m.Shape, asked.Shape) {
-		return nil, fault.New(fault.Internal, "the %s is %v %v at %d, want %v %v at %d", what,
-			m.Dtype, m.Shape, m.Offset, asked.Dtype, asked.Shape, asked.Offset).WithPlugin(c.name)
+	if m.Arena != asked.Arena || m.Offset != asked.Offset || m.Generation != asked.Generation || m.Dtype != asked.Dtype || !equal(m.Shape, asked.Shape) {
+		return nil, c.broken(method, "the %s is %v %v in slot %d of arena %d, generation %d; want %v %v in slot %d of arena %d, generation %d",
+			what, m.Dtype, m.Shape, m.Offset, m.Arena, m.Generation, asked.Dtype, asked.Shape, asked.Offset, asked.Arena, asked.Generation)
 	}
 	return out, nil
 }

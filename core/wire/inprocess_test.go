@@ -69,7 +69,7 @@ func connect(t *testing.T, e clip.Encoder, arena *Arena) *Conn {
 func TestNextPicturesAndPlaceOfTheResultCrossTheBorder(t *testing.T) {
 	arena, n := newArena(t), &noter{}
 	e := EncoderClient(connect(t, n, arena))
-	info, err := e.Configure(t.Context(), clip.EncoderConfig{Compute: clip.Compute{MemoryLimit: 1 << 33}})
+	info, err := e.Configure(t.Context(), clip.EncoderConfig{EmbedDim: 3, Compute: clip.Compute{MemoryLimit: 1 << 33}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,11 +123,12 @@ func TestNextPicturesThatAreGoneAreNoFault(t *testing.T) {
 	arena, n := newArena(t), &noter{}
 	conn := connect(t, n, arena)
 	e := EncoderClient(conn)
-	if _, err := e.Configure(t.Context(), clip.EncoderConfig{}); err != nil {
+	if _, err := e.Configure(t.Context(), clip.EncoderConfig{EmbedDim: 3}); err != nil {
 		t.Fatal(err)
 	}
 	now, next := picture(t, arena, 1), picture(t, arena, 2)
-	next.Shared.(*slot).generation++ // as a plugin sees one that was given to somebody else
+	was := next.Shared.(*slot)
+	next.Shared = &slot{arena: arena, offset: was.offset, generation: was.generation + 1} // as one that was given to somebody else meanwhile
 	if _, _, err := e.Forward(t.Context(), clip.ForwardRequest{Images: now, ID: 1, Next: next, NextID: 2}); err != nil || n.last.Next != nil {
 		t.Errorf("%v, next %v", err, n.last.Next)
 	}
@@ -146,7 +147,7 @@ func TestForecastIsBeforeConfigure(t *testing.T) {
 	if q := n.forecasts[0]; q.Encoder == nil || q.Encoder.EmbedDim != 9 || q.Loss != nil || q.Batch != 3 || q.EvalBatch != 2 || !q.Accumulate {
 		t.Errorf("the plugin was asked %+v", q)
 	}
-	if _, err := EncoderClient(conn).Configure(t.Context(), clip.EncoderConfig{}); err != nil {
+	if _, err := EncoderClient(conn).Configure(t.Context(), clip.EncoderConfig{EmbedDim: 3}); err != nil {
 		t.Fatalf("after a forecast: %v", err)
 	}
 	if _, err := conn.Forecast(t.Context(), clip.ForecastRequest{}); fault.KindOf(err) != fault.Conflict {

@@ -78,12 +78,15 @@ func (c *Conn) Forecast(ctx context.Context, q clip.ForecastRequest) (*clip.Fore
 	if q.Loss != nil {
 		request.Loss = lossConfigOut(*q.Loss)
 	}
-	r, err := c.plugin.Plan(ctx, request)
+	r, err := ask(ctx, c, "Plan", c.plugin.Plan, request)
 	if status.Code(err) == codes.Unimplemented {
 		return nil, nil
 	}
+	if err == nil {
+		err = c.plan(r)
+	}
 	if err != nil {
-		return nil, c.explain(ctx, err)
+		return nil, err
 	}
 	return &clip.Forecast{Device: r.Device, Free: r.FreeBytes, Total: r.TotalBytes, Parts: partsIn(r.Parts), Least: r.LeastBytes}, nil
 }
@@ -105,12 +108,15 @@ func partsIn(parts []*pb.MemoryPart) (out []clip.MemoryPart) {
 // Profile begins or ends the noting of kernels in the plugin and gives those noted since the last
 // call, on this process's clock. A plugin that notes none gives none.
 func (c *Conn) Profile(ctx context.Context, on bool) ([]clip.Event, error) {
-	r, err := c.plugin.Profile(ctx, &pb.ProfileRequest{On: on})
+	r, err := ask(ctx, c, "Profile", c.plugin.Profile, &pb.ProfileRequest{On: on})
 	if status.Code(err) == codes.Unimplemented {
 		return nil, nil
 	}
+	if err == nil {
+		err = c.events(r)
+	}
 	if err != nil {
-		return nil, c.explain(ctx, err)
+		return nil, err
 	}
 	return eventsIn(r), nil
 }
@@ -118,12 +124,15 @@ func (c *Conn) Profile(ctx context.Context, on bool) ([]clip.Event, error) {
 // Memory is what the plugin's memory is for, and what its program takes beside that; nothing from a
 // plugin that does not say.
 func (c *Conn) Memory(ctx context.Context) (parts []clip.MemoryPart, base int64, err error) {
-	r, err := c.plugin.Memory(ctx, &pb.Empty{})
+	r, err := ask(ctx, c, "Memory", c.plugin.Memory, &pb.Empty{})
 	if status.Code(err) == codes.Unimplemented {
 		return nil, 0, nil
 	}
+	if err == nil {
+		err = c.memory(r)
+	}
 	if err != nil {
-		return nil, 0, c.explain(ctx, err)
+		return nil, 0, err
 	}
 	return partsIn(r.Parts), r.BaseBytes, nil
 }

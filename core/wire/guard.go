@@ -1,0 +1,163 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+
+	"tandem/core/fault"
+)
+
+// Every plugin maps the whole arena for writing, so that one that computes an address wrongly writes over what is
+// another's: silently wrong numbers, of which others are blamed. Two things find it at the end of a call. Headers
+// before and canaries behind the slots in use are the runner's alone; and what a plugin is given to read is the same
+// afterwards.
+
+// canaryBytes are behind the data of every slot.
+const canaryBytes = 64
+
+func canary(generation uint64) uint64 { return 0x7972616e61630000 ^ generation*0x9e3779b97f4a7c15 }
+
+func (a *Arena) writeCanary(s *slot) {
+	for at := uint64(0); at < canaryBytes; at += 8 {
+		binary.LittleEndian.PutUint64(a.mem[s.offset+s.size+at:], canary(s.generation))
+	}
+}
+
+// wound is a slot whose surroundings were written over.
+type wound struct {
+	at            uint64 // of the slot's data
+	before, after bool   // its header, its canary
+	writer        string // the plugin that last was to write to it; "" when none was
+}
+
+// wounds are those of the slots in use, by place.
+func (a *Arena) wounds() []wound {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.mem == nil {
+		return nil
+	}
+	var out []wound
+	for s := range a.live {
+		h := a.mem[s.offset-headerBytes:]
+		w := wound{at: s.offset, writer: s.writer}
+		w.before = binary.LittleEndian.Uint64(h) != headerMagic || binary.LittleEndian.Uint64(h[8:]) != s.generation ||
+			binary.LittleEndian.Uint64(h[16:]) != s.block-headerBytes
+		for at := uint64(0); at < canaryBytes; at += 8 {
+			w.after = w.after || binary.LittleEndian.Uint64(a.mem[s.offset+s.size+at:]) != canary(s.generation)
+		}
+		if w.before || w.after {
+			out = append(out, w)
+		}
+	}
+	slices.SortFunc(out, func(x, y wound) int { return int(int64(x.at - y.at)) })
+	return out
+}
+
+// callers are the plugins with a call under way, the caller's own among them.
+func (a *Arena) callers() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var names []string
+	for name, n := range a.calls {
+		if n > 0 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (a *Arena) calling(name string, n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.calls[name] += n
+}
+
+// marks sets who is to write to a slot.
+func (a *Arena) marks(s *slot, writer string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.writer = writer
+}
+
+// input is what a plugin is given to read.
+type input struct {
+	data []byte
+	sum  uint32
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sumOf is a checksum of all of a small tensor, and of 64 pages spread over a large one: that costs microseconds, and
+// who writes over memory by mistake writes more than a page.
+func sumOf(data []byte) uint32 {
+	const page, pages = 4 << 10, 64
+	if len(data) <= page*pages {
+		return crc32.Checksum(data, castagnoli)
+	}
+	sum, last := uint32(0), len(data)-page
+	for i := range pages {
+		at := last * i / (pages - 1)
+		sum = crc32.Update(sum, castagnoli, data[at:at+page])
+	}
+	return sum
+}
+
+// guards says what was written where nothing was to be written, since the call that l belongs to began.
+func (l *lease) guards(method string) error {
+	c := l.conn
+	if c.arena == nil {
+		return nil
+	}
+	if wounds := c.arena.wounds(); len(wounds) > 0 {
+		return c.wounded(method, wounds)
+	}
+	for _, in := range l.inputs {
+		if sumOf(in.data) != in.sum {
+			return c.broken(method, "it wrote over what it was given to read")
+		}
+	}
+	return nil
+}
+
+// wounded blames the plugin behind whose slot the damage begins, or before whose slot alone there is any; else all
+// that had a call under way.
+func (c *Conn) wounded(method string, wounds []wound) error {
+	first, name := wounds[0], ""
+	switch {
+	case !first.before:
+		name = first.writer
+	case len(wounds) == 1 && !first.after:
+		name = first.writer
+	}
+	places := make([]string, len(wounds))
+	for i, w := range wounds {
+		var where []string
+		if w.before {
+			where = append(where, "before")
+		}
+		if w.after {
+			where = append(where, "behind")
+		}
+		places[i] = fmt.Sprintf("%s slot %d", strings.Join(where, " and "), w.at)
+	}
+	if n := len(places); n > 4 {
+		places = append(places[:4], fmt.Sprintf("%d more", n-4))
+	}
+	others := ""
+	if name == "" {
+		name = c.name
+		if list := c.arena.callers(); len(list) > 1 {
+			others = "; it may have been another of " + strings.Join(list, ", ") + ", which computed at the same time"
+		}
+	}
+	if name == c.name {
+		return c.broken(method, "it wrote outside its memory (%s)%s", strings.Join(places, ", "), others)
+	}
+	return fault.New(fault.Internal, "it wrote outside its memory (%s), which was found after %s of %s", strings.Join(places, ", "), method, c.name).
+		WithPlugin(name).WithHint("this is a bug in the plugin; docs/protocol.md has the rules")
+}
