@@ -120,7 +120,7 @@ func parameters(e clip.EncoderInfo) string {
 func (p *progress) Step(r train.StepReport) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last = r
+	p.last, p.lastStep = r, time.Now()
 	now := float64(r.Samples) / max(r.Duration.Seconds(), 1e-9)
 	if p.rate == 0 {
 		p.rate = now
@@ -199,7 +199,11 @@ func (p *progress) text() string {
 	}
 	fmt.Fprintf(&b, "  %s images/s", report.Number(float64(int(p.rate+0.5))))
 	if left := r.Steps - r.Step; left > 0 && p.rate > 0 {
-		fmt.Fprintf(&b, "  ETA %s", eta(float64(left*r.Samples)/p.rate))
+		if p.stands() {
+			b.WriteString("  ETA unknown")
+		} else {
+			fmt.Fprintf(&b, "  ETA %s", eta(float64(left*r.Samples)/p.rate))
+		}
 	}
 	if p.doing != "" {
 		b.WriteString("  " + p.doing)
@@ -207,6 +211,12 @@ func (p *progress) text() string {
 		b.WriteString("  " + p.eval)
 	}
 	return b.String()
+}
+
+// stands tells that the last step is far longer ago than steps take, and nothing else is known to be done meanwhile.
+func (p *progress) stands() bool {
+	since := time.Since(p.lastStep)
+	return since > 10*time.Second && since > 5*p.last.Duration && (p.doing == "" || strings.HasPrefix(p.doing, "waiting for "))
 }
 
 // line is the progress on one line.

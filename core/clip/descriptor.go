@@ -23,6 +23,10 @@ type Descriptor struct {
 	Schema       []Field    `json:"schema"`
 	Relations    []Relation `json:"relations,omitempty"`
 	Sizes        []Size     `json:"sizes,omitempty"`
+	// Files and Versions are what a script consists of beside itself: files of its folder, as globs (none: all code
+	// there), and the versions of what it is run with. When they change it is another plugin.
+	Files    []string          `json:"files,omitempty"`
+	Versions map[string]string `json:"versions,omitempty"`
 }
 
 // FieldType is the type of a with field.

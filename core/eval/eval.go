@@ -265,8 +265,12 @@ func fetchAhead(ctx context.Context, data clip.Dataset, n, size int) func() (*cl
 			indices[i] = at + i
 		}
 		go func() {
-			b, err := data.Batch(ctx, clip.BatchRequest{Indices: indices})
-			out <- fetched{b, err}
+			var f fetched
+			f.err = fault.Safely(func() (err error) {
+				f.b, err = data.Batch(ctx, clip.BatchRequest{Indices: indices})
+				return err
+			})()
+			out <- f
 		}()
 		return out
 	}

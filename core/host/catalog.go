@@ -8,7 +8,6 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/wire"
 )
 
 // Kinds are all kinds of plugin, in the order in which they are listed.
@@ -16,10 +15,11 @@ var Kinds = []clip.Kind{clip.KindEncoder, clip.KindLoss, clip.KindDataset}
 
 // Binary is a plugin on disk.
 type Binary struct {
-	Kind   clip.Kind
-	Name   string // vit
-	Path   string // absolute
-	SHA256 string // hex, of the file when it was described
+	Kind clip.Kind
+	Name string // vit
+	Path string // absolute
+	// SHA256 is hex, of the file when it was described; of a script, of all that it consists of.
+	SHA256 string
 }
 
 // Ref is the full name: encoders/vit.
@@ -219,11 +219,7 @@ func (c *Catalog) Describe(kind clip.Kind, ref string) (clip.Descriptor, Binary,
 	if err != nil {
 		return clip.Descriptor{}, Binary{}, err
 	}
-	sum, err := wire.SHA256(path)
-	if err != nil {
-		return clip.Descriptor{}, Binary{}, err
-	}
-	d, err := c.descriptor(path, sum)
+	d, sum, err := c.identify(path)
 	if err != nil {
 		return clip.Descriptor{}, Binary{}, err
 	}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,10 @@ const drainWait = time.Second
 // with it.
 type child struct {
 	cmd            *exec.Cmd
+	marker         string   // of its family
 	stdout, stderr *os.File // our ends
+	handshake      io.ReadCloser
+	rest           io.Writer // takes what comes on stdout after the handshake
 	exited         chan struct{}
 	mu             sync.Mutex
 	running        bool
@@ -32,7 +36,12 @@ type child struct {
 
 var _ plugin.Runner = (*child)(nil)
 
-func newChild(cmd *exec.Cmd) *child { return &child{cmd: cmd, exited: make(chan struct{})} }
+// newChild prepares a process; what it writes to stdout after the handshake goes to rest.
+func newChild(cmd *exec.Cmd, rest io.Writer) *child {
+	c := &child{cmd: cmd, marker: newMarker(), rest: rest, exited: make(chan struct{})}
+	cmd.Env = append(cmd.Env, markerEnv+"="+c.marker)
+	return c
+}
 
 // Start starts the process from a thread of its own that lives as long as the process: the signal at
 // the parent's death counts the thread as the parent.
@@ -65,9 +74,12 @@ func (c *child) start() error {
 	c.cmd.Stdout, c.cmd.Stderr = outW, errW // files: exec makes no goroutines that Wait would wait for
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	closeInherited()
 	if err := c.cmd.Start(); err != nil {
 		return errors.Join(err, out.Close(), errR.Close())
 	}
+	known.Store(c.cmd.Process.Pid, true)
+	c.handshake = firstLine(out, c.rest)
 	c.running = true
 	if c.killed {
 		killGroup(c.cmd.Process.Pid)
@@ -89,6 +101,8 @@ func (c *child) reap() {
 	c.running = false
 	c.mu.Unlock()
 	close(c.exited)
+	endFamily(pid, c.marker)
+	known.Delete(pid)
 	time.AfterFunc(drainWait, func() {
 		c.stdout.Close()
 		c.stderr.Close()
@@ -124,7 +138,8 @@ func (c *child) pid() int {
 	return c.cmd.Process.Pid
 }
 
-func (c *child) Stdout() io.ReadCloser { return c.stdout }
+// Stdout is the handshake, a line.
+func (c *child) Stdout() io.ReadCloser { return c.handshake }
 func (c *child) Stderr() io.ReadCloser { return c.stderr }
 func (c *child) Name() string          { return c.cmd.Path }
 
@@ -142,4 +157,28 @@ func (c *child) PluginToHost(network, address string) (string, string, error) {
 // HostToPlugin is PluginToHost the other way round.
 func (c *child) HostToPlugin(network, address string) (string, string, error) {
 	return network, address, nil
+}
+
+// maxHandshake is how long the handshake's line may be.
+const maxHandshake = 4 << 10
+
+// firstLine gives the first line of r, or the beginning of a line without end, and writes all that follows to rest: a
+// plugin that prints more than its handshake is not held up by a pipe that nobody reads.
+func firstLine(r io.ReadCloser, rest io.Writer) io.ReadCloser {
+	ours, w := io.Pipe()
+	go func() {
+		in := bufio.NewReaderSize(r, maxHandshake)
+		line, err := in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			line = append(line[:len(line):len(line)], '\n')
+		}
+		_, _ = w.Write(line)
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			w.Close()
+			return
+		}
+		_, _ = io.Copy(rest, in)
+		w.Close()
+	}()
+	return ours
 }

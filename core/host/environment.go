@@ -28,7 +28,8 @@ func environment(threads int) []string {
 			}
 		}
 	}
-	env = append(env, "OMP_WAIT_POLICY=passive", "GOMP_SPINCOUNT=0", "OMP_PROC_BIND=false", "OMP_DYNAMIC=false")
+	env = append(env, "OMP_WAIT_POLICY=passive", "GOMP_SPINCOUNT=0", "OMP_PROC_BIND=false", "OMP_DYNAMIC=false",
+		"PYTHONUNBUFFERED=1") // what it prints arrives, also when it is killed
 	if threads > 0 {
 		env = append(env, "OMP_NUM_THREADS="+strconv.Itoa(threads))
 	}

@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -24,11 +27,12 @@ import (
 )
 
 const (
-	startTimeout = 30 * time.Second
 	// politeWait is how long a plugin may take over each of Close and ending by itself.
 	politeWait = 400 * time.Millisecond
 	// lostWait is how long a broken connection waits for the process to be seen ending.
 	lostWait = 2 * time.Second
+	// gone is how long the end of a killed process is waited for.
+	gone = 10 * time.Second
 )
 
 // Process is a running plugin.
@@ -41,13 +45,15 @@ type Process struct {
 	client  *plugin.Client
 	conn    *wire.Conn
 	tail    *tail
-	log     *os.File
+	log     *logFile
 	parent  *os.File // our end of the pipe that tells the plugin that we live
 	closer  func() error
 	stats   stats
 	stopped chan struct{} // closed by Stop
 	stop    sync.Once
-	early   atomic.Bool // it ended before Stop
+	early   atomic.Bool                 // it ended before Stop
+	why     atomic.Pointer[fault.Error] // the watch ended it
+	longest longest
 }
 
 // Name is the plugin's full name: encoders/vit.
@@ -116,10 +122,16 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 			p.Stop()
 		}
 	}()
-	if sum, err := wire.SHA256(b.Path); err != nil {
+	if o.SHA256 != "" && o.SHA256 != b.SHA256 {
+		return nil, p.changed()
+	}
+	code, err := openProgram(b.Path)
+	if err != nil {
 		return nil, err
-	} else if sum != b.SHA256 {
-		return nil, fault.New(fault.Conflict, "%s has changed since it was looked at", b.Path).WithPlugin(b.Ref())
+	}
+	defer code.file.Close()
+	if !code.script && code.sha256 != b.SHA256 {
+		return nil, p.changed()
 	}
 	if err := p.openLog(cmp.Or(o.LogDir, s.options.LogDir)); err != nil {
 		return nil, err
@@ -130,12 +142,21 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 	}
 	defer childEnd.Close()
 	p.parent = ourEnd
-	p.prepare(s, childEnd, o)
+	cleanUp, err := p.prepare(s, code, childEnd, o)
+	if err != nil {
+		return nil, err
+	}
+	defer cleanUp()
+	watched, over := s.watch.begin(p)(ctx, "Start", nil)
+	defer over(nil)
 	// Interrupting the start is ending the process: go-plugin then sees it exit.
-	unwatch := context.AfterFunc(ctx, func() { _ = p.child.Kill(ctx) })
+	unwatch := context.AfterFunc(watched, func() { _ = p.child.Kill(ctx) })
 	protocol, err := p.client.Client()
-	if !unwatch() {
+	if !unwatch() && ctx.Err() != nil {
 		return nil, fault.New(fault.Canceled, "starting: %w", ctx.Err()).WithPlugin(b.Ref())
+	}
+	if why := p.why.Load(); err != nil && why != nil {
+		return nil, p.late(why)
 	}
 	if err != nil {
 		return nil, p.startFault(err)
@@ -144,7 +165,7 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 	if err != nil {
 		return nil, p.startFault(err)
 	}
-	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Arena: s.arena, Lost: p.lost, Observe: func(c wire.Call) {
+	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Arena: s.arena, Lost: p.lost, Watch: s.watch.begin(p), Words: p.said, Observe: func(c wire.Call) {
 		p.stats.add(c)
 		if s.options.Observe != nil {
 			s.options.Observe(Call{p.label, c})
@@ -153,7 +174,24 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 	if err := p.introduce(ctx); err != nil {
 		return nil, err
 	}
+	// It has read its code by now, and while it runs nobody can write to it.
+	same := code.unchanged()
+	if code.script {
+		sum, err := code.consists(d.Files, d.Versions)
+		same = same && err == nil && sum == b.SHA256
+	}
+	if !same {
+		return nil, p.changed()
+	}
 	return p, nil
+}
+
+// ErrChanged is in the chain of the fault of a plugin that is no longer what was looked at.
+var ErrChanged = errors.New("")
+
+func (p *Process) changed() error {
+	return fault.New(fault.Conflict, "%s has changed since it was looked at%w", p.Binary.Path, ErrChanged).WithPlugin(p.Name()).
+		WithHint("it was built or edited while the run began; start again")
 }
 
 // introduce asks the process what it is: a manifest only says what a binary was when it was built, and
@@ -166,6 +204,12 @@ func (p *Process) introduce(ctx context.Context) error {
 	var d clip.Descriptor
 	if err := json.Unmarshal(text, &d); err != nil {
 		return fault.New(fault.Internal, "descriptor: %w", err).WithPlugin(p.Name())
+	}
+	if err := checkDescriptor(d); err != nil {
+		return fault.New(fault.Invalid, "%w", err).WithPlugin(p.Name())
+	}
+	if !maps.Equal(d.Versions, p.Descriptor.Versions) {
+		return p.changed()
 	}
 	if d.Kind != p.Descriptor.Kind || d.Name != p.Descriptor.Name || d.Version != p.Descriptor.Version {
 		return fault.New(fault.Conflict, "the process says that it is %s/%s %s, its descriptor said %s/%s %s", d.Kind.Dir(), d.Name,
@@ -182,17 +226,21 @@ func (p *Process) openLog(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fault.New(fault.Unavailable, "plugin log: %w", err)
 	}
-	log, err := os.OpenFile(logPath(dir, p.label), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	path := logPath(dir, p.label)
+	log, err := openLog(path)
 	if err != nil {
 		return fault.New(fault.Unavailable, "plugin log: %w", err)
 	}
-	p.log, p.tail.log = log, log
+	p.log, p.tail.log, p.tail.path = log, log, path
 	return nil
 }
 
 // prepare sets up the process with what it is given: descriptors, environment, a place for sockets.
-func (p *Process) prepare(s *Session, parent *os.File, o StartOptions) {
+func (p *Process) prepare(s *Session, code *program, parent *os.File, o StartOptions) (cleanUp func(), err error) {
 	cmd := exec.Command(p.Binary.Path)
+	if cleanUp, err = p.executes(cmd, s, code); err != nil {
+		return nil, err
+	}
 	cmd.SysProcAttr = processGroup()
 	cmd.Env = append(environment(o.Threads), o.Env...)
 	pass := func(name string, f *os.File) {
@@ -204,7 +252,7 @@ func (p *Process) prepare(s *Session, parent *os.File, o StartOptions) {
 		pass(wire.EnvArenaFD, s.arena.File())
 		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", wire.EnvArenaSize, s.arena.Size()))
 	}
-	p.child = newChild(cmd)
+	p.child = newChild(cmd, p.tail)
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.ClientPlugins(),
@@ -214,7 +262,7 @@ func (p *Process) prepare(s *Session, parent *os.File, o StartOptions) {
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		GRPCDialOptions:  wire.DialOptions(),
-		StartTimeout:     startTimeout,
+		StartTimeout:     365 * 24 * time.Hour, // the watch sees to it
 		SkipHostEnv:      true,
 		Stderr:           p.tail,
 		SyncStdout:       p.tail,
@@ -222,6 +270,30 @@ func (p *Process) prepare(s *Session, parent *os.File, o StartOptions) {
 		Logger:           hclog.NewNullLogger(), // the tail and the log have what the plugin says
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.dir},
 	})
+	return cleanUp, nil
+}
+
+// executes makes cmd execute the descriptor that was hashed, under the plugin's name. A script is read by its
+// interpreter, which knows it by its path.
+func (p *Process) executes(cmd *exec.Cmd, s *Session, code *program) (cleanUp func(), err error) {
+	if code.script {
+		return func() {}, nil
+	}
+	path, held, err := execPath(code.file)
+	if err != nil {
+		return func() {}, nil // no /proc here: by its path, which is looked at again afterwards
+	}
+	// The name that the system shows of a process is that of the file by which it was executed.
+	dir, err := os.MkdirTemp(s.dir, "exec")
+	if err == nil {
+		cmd.Path = filepath.Join(dir, p.Binary.Name)
+		err = os.Symlink(path, cmd.Path)
+	}
+	if err != nil {
+		held.Close()
+		return nil, fault.New(fault.Unavailable, "%w", err).WithPlugin(p.Name())
+	}
+	return func() { held.Close(); os.RemoveAll(dir) }, nil
 }
 
 // startFault words go-plugin's errors for a plugin that did not come up.
@@ -237,8 +309,6 @@ func (p *Process) startFault(err error) error {
 			_, _ = fmt.Sscan(after, &plugin)
 		}
 		return wrongProtocol(plugin).WithPlugin(p.Name())
-	case strings.Contains(text, "timeout"):
-		return p.died("did not answer within %v of its start", startTimeout)
 	case strings.HasPrefix(text, "Unrecognized remote plugin message: ") && !strings.Contains(text, "Failed to read any lines"):
 		line, _, _ := strings.Cut(strings.TrimPrefix(text, "Unrecognized remote plugin message: "), "\n")
 		return fault.New(fault.Invalid, "is not a tandem plugin: it printed %.80q for a handshake", line).
@@ -257,6 +327,9 @@ func (p *Process) lost() error {
 	if p.isStopped() && !p.early.Load() {
 		return fault.New(fault.Canceled, "the plugin was stopped").WithPlugin(p.Name())
 	}
+	if why := p.why.Load(); why != nil {
+		return p.late(why)
+	}
 	select {
 	case <-p.child.exited:
 		return p.ended()
@@ -266,8 +339,17 @@ func (p *Process) lost() error {
 	}
 }
 
+// late is the error of a process that the watch ended.
+func (p *Process) late(why *fault.Error) error {
+	e := *why
+	return e.WithDetail(p.words())
+}
+
 // ended is the error of a process that has ended without having been asked to.
 func (p *Process) ended() error {
+	if why := p.why.Load(); why != nil {
+		return p.late(why)
+	}
 	err := p.died("the process ended unexpectedly: %s", p.child.cmd.ProcessState)
 	if status, ok := p.child.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
 		return err.WithHint("somebody killed it; when it was the kernel for want of memory, dmesg says so")
@@ -284,10 +366,19 @@ func (p *Process) words() string {
 	for deadline := time.Now().Add(drainWait); !p.client.Exited() && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
-	if said := p.tail.String(); said != "" {
+	if said := p.tail.quote(); said != "" {
 		return said
 	}
 	return "(it wrote nothing to stderr)"
+}
+
+// sayWait is how long an error waits for what the plugin wrote before it: a pipe lies between.
+const sayWait = 30 * time.Millisecond
+
+// said is what the plugin wrote last and where its log is, for an error while it runs.
+func (p *Process) said() string {
+	time.Sleep(sayWait)
+	return p.tail.quote()
 }
 
 // Stop ends the plugin: politely, and after less than a second by force, its children with it. It
@@ -312,7 +403,7 @@ func (p *Process) Stop() {
 			force.Stop()
 			_ = p.child.Kill(context.Background())
 			if p.child.pid() != 0 {
-				<-p.child.exited
+				within(gone, func() { <-p.child.exited }) // a process that the kernel holds goes later
 			}
 		}
 		if p.parent != nil {

@@ -31,6 +31,7 @@ type SessionOptions struct {
 	Observe func(Call)
 	// NoSharedMemory sends tensors through the plugins' sockets.
 	NoSharedMemory bool
+	Limits         Limits // of calls; the zero value: DefaultLimits()
 }
 
 // Call is one call of a plugin of a session.
@@ -45,8 +46,10 @@ type StartOptions struct {
 	Label string
 	// Threads is how many threads it may compute with at a time; 0 for no limit.
 	Threads int
-	LogDir  string   // "": the session's
-	Env     []string // more of its environment, as KEY=value
+	LogDir  string // "": the session's
+	// SHA256, when not "", is the digest that the plugin must have: what was found when it was looked at first.
+	SHA256 string
+	Env    []string // more of its environment, as KEY=value
 }
 
 // Session is the plugins of one run and the memory that they share with the runner. It may be used
@@ -56,6 +59,8 @@ type Session struct {
 	catalog *Catalog
 	arena   *wire.Arena // nil: none
 	dir     string      // of sockets; nobody else may enter it
+	held    *os.File    // the folder, held so that other runners know that it is in use
+	watch   *watch
 
 	mu        sync.Mutex
 	closed    bool
@@ -68,18 +73,39 @@ func NewSession(o SessionOptions) (*Session, error) {
 	if s.catalog == nil {
 		s.catalog = NewCatalog()
 	}
+	begin.Do(func() {
+		adopt()
+		endOrphansOfDead()
+		sweepSockets(socketRoot())
+	})
 	var err error
-	if s.dir, err = os.MkdirTemp(socketRoot(), "tandem-"); err != nil {
+	if s.dir, s.held, err = makeSocketDir(socketRoot()); err != nil {
 		return nil, fault.New(fault.Unavailable, "a folder for sockets: %w", err)
 	}
 	if !o.NoSharedMemory {
 		s.arena, err = wire.NewArena()
 		if err != nil && fault.KindOf(err) != fault.Unavailable {
 			os.Remove(s.dir)
+			s.held.Close()
 			return nil, err
 		}
 	}
+	if o.Limits == (Limits{}) {
+		o.Limits = DefaultLimits()
+	}
+	s.watch = newWatch(o.Limits)
+	openCount.Add(1)
 	return s, nil
+}
+
+// begin is what the first session of a process does.
+var begin sync.Once
+
+// SetLimits sets how long calls may take from now on.
+func (s *Session) SetLimits(l Limits) {
+	s.watch.mu.Lock()
+	defer s.watch.mu.Unlock()
+	s.watch.limits = l
 }
 
 // socketRoot is the folder for temporary files, or /tmp when a socket's path there would be longer
@@ -147,6 +173,7 @@ func start[T interface{ Close() error }](ctx context.Context, s *Session, kind c
 // holds stay readable. It may be called more than once.
 func (s *Session) Close() error {
 	s.mu.Lock()
+	again := s.closed
 	s.closed = true
 	processes := s.processes
 	s.mu.Unlock()
@@ -159,7 +186,14 @@ func (s *Session) Close() error {
 	if s.arena != nil {
 		err = s.arena.Close()
 	}
-	return errors.Join(err, os.RemoveAll(s.dir))
+	err = errors.Join(err, os.RemoveAll(s.dir))
+	if !again {
+		s.watch.close()
+		s.held.Close()
+		openCount.Add(-1)
+		endStrays()
+	}
+	return err
 }
 
 // logPath is the log of a label, whatever characters that has.

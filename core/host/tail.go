@@ -13,9 +13,10 @@ import (
 // A tail keeps the end of what a plugin wrote to stderr, for error messages, and copies all of it to
 // a log.
 type tail struct {
-	mu  sync.Mutex
-	buf []byte
-	log io.Writer // nil for none
+	mu   sync.Mutex
+	buf  []byte
+	log  io.Writer // nil for none
+	path string    // of the log; "" for none
 }
 
 const (
@@ -34,6 +35,15 @@ func (t *tail) Write(p []byte) (int, error) {
 		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailBytes:]...)
 	}
 	return len(p), nil
+}
+
+// quote is the last lines and where the rest is; "" when nothing was written.
+func (t *tail) quote() string {
+	said := t.String()
+	if said != "" && t.path != "" {
+		said += "\n(the end of " + t.path + ")"
+	}
+	return said
 }
 
 // String is the last 40 lines. Carriage returns overwrite, as on a terminal, and log records in

@@ -47,7 +47,7 @@ func (l Lab) assemble(ctx context.Context, s *spec.Spec) (*model, error) {
 	if err := checkDevices(s); err != nil {
 		return nil, err
 	}
-	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog})
+	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog, Limits: callLimits(s)})
 	if err != nil {
 		return nil, err
 	}
@@ -77,21 +77,21 @@ func (m *model) startModel(ctx context.Context) error {
 		return e, info, place(s, err, role)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
+	g.Go(fault.Safely(func() (err error) {
 		m.Image, m.begin.Image, err = tower(ctx, roleImage, s.Image)
 		return err
-	})
-	g.Go(func() (err error) {
+	}))
+	g.Go(fault.Safely(func() (err error) {
 		m.Text, m.begin.Text, err = tower(ctx, roleText, s.Text)
 		return err
-	})
-	g.Go(func() (err error) {
+	}))
+	g.Go(fault.Safely(func() (err error) {
 		m.Loss, _, err = m.session.StartLoss(ctx, s.Loss.Plugin, host.StartOptions{Label: roleLoss, Threads: limits[roleLoss]})
 		if err != nil {
 			return err
 		}
 		m.begin.Loss, err = m.Loss.Configure(ctx, lossConfig(s, limits))
 		return place(s, err, roleLoss)
-	})
+	}))
 	return g.Wait()
 }

@@ -55,7 +55,7 @@ func (m *model) budgets(ctx context.Context, limits map[string]int) (map[string]
 			q.Encoder = &c
 		}
 		p := m.byRole[role]
-		g.Go(func() error {
+		g.Go(fault.Safely(func() error {
 			f, err := p.Forecast(ctx, q)
 			if err != nil || f == nil || f.Total == 0 {
 				return place(s, err, role)
@@ -64,7 +64,7 @@ func (m *model) budgets(ctx context.Context, limits map[string]int) (map[string]
 			defer mu.Unlock()
 			known[role] = *f
 			return nil
-		})
+		}))
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -82,8 +83,10 @@ func (l Lab) observed(ctx context.Context, s *spec.Spec, logDir string, fresh bo
 			_ = session.Close()
 		}
 	}()
+	m.session.SetLimits(callLimits(s))
+	m.session.OnSlow(l.slow)
 	at := func(role string) host.StartOptions {
-		return host.StartOptions{Label: role, Threads: limits[role], LogDir: logDir}
+		return host.StartOptions{Label: role, Threads: limits[role], LogDir: logDir, SHA256: l.used.sha256(role)}
 	}
 	if err := m.start(ctx, at); err != nil {
 		return nil, err
@@ -112,27 +115,34 @@ func (m *model) start(ctx context.Context, at func(role string) host.StartOption
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range m.data {
 		x := &m.data[i]
-		if m.bench.take(x); !x.kept {
-			g.Go(func() error { return x.start(ctx, m.session, at(x.role)) })
+		if m.bench.take(x, at(x.role).SHA256); !x.kept {
+			g.Go(fault.Safely(func() error { return x.start(ctx, m.session, at(x.role)) }))
 		}
 	}
-	g.Go(func() (err error) {
+	g.Go(fault.Safely(func() (err error) {
 		m.Image, image, err = m.session.StartEncoder(ctx, s.Image.Encoder, at(roleImage))
 		return err
-	})
-	g.Go(func() (err error) {
+	}))
+	g.Go(fault.Safely(func() (err error) {
 		m.Text, text, err = m.session.StartEncoder(ctx, s.Text.Encoder, at(roleText))
 		return err
-	})
-	g.Go(func() (err error) {
+	}))
+	g.Go(fault.Safely(func() (err error) {
 		m.Loss, loss, err = m.session.StartLoss(ctx, s.Loss.Plugin, at(roleLoss))
 		return err
-	})
+	}))
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	m.byRole[roleImage], m.byRole[roleText], m.byRole[roleLoss] = image, text, loss
 	return nil
+}
+
+// callLimits are the spec's timeouts.
+func callLimits(s *spec.Spec) host.Limits {
+	t := s.Limits()
+	return host.Limits{Start: time.Duration(t.Start), Configure: time.Duration(t.Configure), Batch: time.Duration(t.Batch),
+		Compute: time.Duration(t.Compute), File: time.Duration(t.File), Ask: time.Duration(t.Ask)}
 }
 
 // computeFor is what the plugin of a role computes with. Losses are always in float32.
@@ -173,18 +183,18 @@ func (m *model) configure(ctx context.Context, at func(role string) host.StartOp
 	}
 	w.Doing("configuring the image encoder")
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
+	g.Go(fault.Safely(func() (err error) {
 		c := encoderConfig(s, roleImage, limits)
 		c.Compute.MemoryLimit = memory[roleImage]
 		m.begin.Image, err = m.Image.Configure(gctx, c)
 		return place(s, err, roleImage)
-	})
-	g.Go(func() (err error) {
+	}))
+	g.Go(fault.Safely(func() (err error) {
 		c := lossConfig(s, limits)
 		c.Compute.MemoryLimit = memory[roleLoss]
 		m.begin.Loss, err = m.Loss.Configure(gctx, c)
 		return place(s, err, roleLoss)
-	})
+	}))
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -196,9 +206,9 @@ func (m *model) configure(ctx context.Context, at func(role string) host.StartOp
 	g, gctx = errgroup.WithContext(ctx)
 	for i := range m.data {
 		x := &m.data[i]
-		g.Go(func() error {
+		g.Go(fault.Safely(func() error {
 			return place(s, x.configure(gctx, m.session, at(x.role), m.begin.Image.ImageSize), x.section)
-		})
+		}))
 	}
 	if err := g.Wait(); err != nil {
 		return err

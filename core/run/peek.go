@@ -54,7 +54,7 @@ type Peeked struct {
 // size of the pictures is image.with.image_size, or 224; the text encoder is asked how long captions are, without
 // being configured.
 func (l Lab) Peek(ctx context.Context, s *spec.Spec, n int) (*Peeked, error) {
-	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog})
+	session, err := host.NewSession(host.SessionOptions{Catalog: l.Catalog, Limits: callLimits(s)})
 	if err != nil {
 		return nil, err
 	}

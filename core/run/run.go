@@ -32,6 +32,8 @@ type Lab struct {
 	Note    func(message string) // is told what is waited for; nil: nobody is
 
 	bench *workbench // of a sweep's trials; nil for a single run
+	used  parts      // the plugins as the run's record names them; nil: whatever there is
+	slow  func(host.Slow)
 }
 
 // How long the end of a run waits to be recorded, and that of a run that was to end at once.
@@ -135,6 +137,7 @@ func (l Lab) Run(ctx context.Context, s *spec.Spec, stop <-chan struct{}, w Watc
 	if err != nil {
 		return Outcome{}, err
 	}
+	l.used = used
 	return l.record(ctx, s, rec, found{step: -1}, stop, w, nil)
 }
 
@@ -189,14 +192,16 @@ func (l Lab) Resume(ctx context.Context, ref string, stop <-chan struct{}, w Wat
 	if err != nil {
 		return Outcome{}, err
 	}
+	l.used = used
 	changed := changedPlugins(detail.Plugins, used)
 	if err := rec.SetPlugins(used.rows()); err != nil {
 		return Outcome{}, err
 	}
 	if len(changed) > 0 {
 		w = told{w, func() {
-			message := "plugins changed since the run began: " + list(changed) + "; the numbers may differ from those of an uninterrupted run"
+			message := "plugins changed since the run began: " + list(changed) + "; the run is tainted: its numbers are those of neither"
 			w.Event("warning", message)
+			_ = rec.Taint(message)
 			_ = rec.Event("warning", "plugin_changed", message, "")
 		}}
 	}

@@ -34,6 +34,7 @@ type scheduler struct {
 	w       SweepWatcher
 	since   time.Time // runs begun before do not count
 
+	digests map[string]string // of weights, by path
 	states  []TrialState
 	order   []int        // of the trials: every variant under its first seed, then under its second
 	benches []*workbench // that no trial uses now
@@ -157,11 +158,11 @@ func (c *scheduler) set(i int, t TrialState) {
 
 // start claims a trial and, when it is to be had, runs it in a goroutine of its own.
 func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) error {
-	t, was := c.sweep.Trials[i], c.states[i]
-	used, err := c.catalog.plugins(t.Spec)
+	used, err := c.current(ctx, i)
 	if err != nil {
 		return err
 	}
+	t, was := c.sweep.Trials[i], c.states[i]
 	m := meta(t.Spec, used, t.Identity)
 	m.Metric, m.Baseline = c.sweep.Metric, ""
 	claim, err := c.db.Claim(ctx, m, store.ClaimOptions{Since: c.since, Newest: func(id string, all []store.Checkpoint) (int, error) {
@@ -200,6 +201,7 @@ func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) erro
 	w := c.w.Trial(i)
 	judge := c.judge(ctx, i, claim, w)
 	lab := c.lab
+	lab.used = used
 	if n := len(c.benches); n > 0 {
 		lab.bench, c.benches = c.benches[n-1], c.benches[:n-1]
 	} else {
@@ -233,6 +235,46 @@ func (l Lab) claimed(ctx context.Context, claim store.Claim) (found, error) {
 	return from, nil
 }
 
+// changedRetries is how often a trial is begun anew because a plugin was replaced while it started.
+const changedRetries = 3
+
+// current are the plugins of a trial as they are now. When they are not those that the sweep was planned with, the trial
+// becomes that of the new ones: its identity is theirs, which is said and planned.
+func (c *scheduler) current(ctx context.Context, i int) (parts, error) {
+	t := &c.sweep.Trials[i]
+	used, err := newCatalog(c.lab.Catalog).plugins(t.Spec)
+	if err != nil {
+		return nil, err
+	}
+	now, err := identityBy(c.weights, t.Spec, used)
+	if err != nil || now == t.Identity {
+		return used, err
+	}
+	planned, err := c.catalog.plugins(t.Spec)
+	if err != nil {
+		return nil, err
+	}
+	if changed := changedPlugins(planned.rows(), used); len(changed) > 0 {
+		t.Identity = now
+		c.w.Note(fmt.Sprintf("%s, seed %d: plugins changed since the sweep began: %s; trials before and after are not alike, and running the sweep again makes the former anew",
+			t.Cells[0].Variant, t.Seed, list(changed)))
+		return used, plan(ctx, c.db, c.sweep)
+	}
+	return used, nil
+}
+
+// weights is the digest of init.weights, read once.
+func (c *scheduler) weights(path string) (string, error) {
+	if sha, ok := c.digests[path]; ok {
+		return sha, nil
+	}
+	sha, err := weightsDigest(path)
+	if err == nil {
+		c.digests[path] = sha
+	}
+	return sha, err
+}
+
 // finish takes note of how an attempt ended, and says when a failed trial is tried again.
 func (c *scheduler) finish(e end, stopping bool) {
 	c.benches = append(c.benches, e.bench)
@@ -247,6 +289,10 @@ func (c *scheduler) finish(e end, stopping bool) {
 		now.Status = TrialInterrupted
 	default:
 		now.Status, now.Err = TrialFailed, e.err
+		if errors.Is(e.err, host.ErrChanged) && !stopping && was.Attempt <= changedRetries {
+			now.Status = TrialWaiting
+			break
+		}
 		a := c.sweep.Retries
 		if kind := fault.KindOf(e.err); !stopping && was.Attempt <= a.For(kind) {
 			wait := a.Wait(was.Attempt)

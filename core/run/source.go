@@ -73,13 +73,14 @@ type workbench struct {
 	kept    []source
 }
 
-// take gives x the process of a kept source that is the same but for the size of the pictures.
-func (b *workbench) take(x *source) {
+// take gives x the process of a kept source that is the same but for the size of the pictures. sha256 is the digest of
+// the plugin that x is to have; "" for any.
+func (b *workbench) take(x *source, sha256 string) {
 	if b == nil {
 		return
 	}
 	for i, k := range b.kept {
-		if x.same(k, k.cfg.ImageSize) {
+		if x.same(k, k.cfg.ImageSize) && (sha256 == "" || sha256 == k.process.Binary.SHA256) {
 			x.cfg, x.data, x.process, x.info, x.kept = k.cfg, k.data, k.process, k.info, true
 			b.kept = slices.Delete(b.kept, i, i+1)
 			return

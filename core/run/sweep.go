@@ -114,7 +114,7 @@ func (l Lab) RunSweep(ctx context.Context, s *sweep.Sweep, o SweepOptions, stop 
 		return SweepOutcome{}, err
 	}
 	defer reader.Close()
-	c := &scheduler{lab: l, sweep: s, options: o, db: db, reader: reader, catalog: newCatalog(l.Catalog), w: w,
+	c := &scheduler{lab: l, sweep: s, options: o, db: db, reader: reader, catalog: newCatalog(l.Catalog), w: w, digests: map[string]string{},
 		states: make([]TrialState, len(s.Trials)), order: bySeed(s.Trials), ended: make(chan end)}
 	c.options.Jobs = max(1, o.Jobs)
 	if o.Rerun {

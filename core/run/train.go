@@ -10,6 +10,7 @@ import (
 
 	"tandem/core/eval"
 	"tandem/core/fault"
+	"tandem/core/host"
 	"tandem/core/optim"
 	"tandem/core/spec"
 	"tandem/core/store"
@@ -50,7 +51,8 @@ func (l Lab) Dir(id string) string {
 }
 
 // train does a run whose record exists and goes on from a checkpoint, if there is one.
-func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from found, stop <-chan struct{}, w Watcher) (train.Result, error) {
+func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from found, stop <-chan struct{}, w Watcher) (_ train.Result, err error) {
+	defer fault.Catch(&err)
 	var none train.Result
 	dir := l.Dir(rec.ID())
 	if dir == "" {
@@ -66,6 +68,17 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from found
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	training := make(chan struct{})
+	l.slow = func(x host.Slow) {
+		switch {
+		case x.Over:
+			w.Doing("")
+		case x.Tell:
+			w.Event("warning", x.String())
+			_ = rec.Event("warning", "slow_plugin", x.String(), "")
+		default:
+			w.Doing(x.String())
+		}
+	}
 	go func() {
 		select {
 		case <-stop:
@@ -81,6 +94,16 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from found
 		return none, err
 	}
 	defer m.Close()
+	// A plugin that does not answer must not keep the run from stopping.
+	ended := make(chan struct{})
+	defer func() { close(ended); m.session.Stopping(false); m.session.OnSlow(nil) }()
+	go func() {
+		select {
+		case <-stop:
+			m.session.Stopping(true)
+		case <-ended:
+		}
+	}()
 	tell := &teller{rec, w}
 	if err := m.announce(tell); err != nil {
 		return none, err

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 
@@ -88,6 +89,16 @@ func (c *catalog) plugins(s *spec.Spec) (parts, error) {
 	return out, faults.Err()
 }
 
+// sha256 is the digest of the plugin of a role; "" when it is not known.
+func (p parts) sha256(role string) string {
+	for _, x := range p {
+		if x.role == role {
+			return x.binary.SHA256
+		}
+	}
+	return ""
+}
+
 // digests are the checksums of the binaries by plugin name, for the run's identity.
 func (p parts) digests() map[string]string {
 	m := map[string]string{}
@@ -106,12 +117,12 @@ func (p parts) rows() []store.Plugin {
 	return rows
 }
 
-// changedPlugins are the names of plugins whose binary is not the one recorded.
+// changedPlugins are the names of plugins whose binary is not the one recorded, with their digests.
 func changedPlugins(before []store.Plugin, now parts) []string {
 	digests, seen := now.digests(), map[string]bool{}
 	for _, b := range before {
-		if digests[b.Name] != b.SHA256 {
-			seen[b.Name] = true
+		if sha := digests[b.Name]; sha != b.SHA256 {
+			seen[fmt.Sprintf("%s (%.12s, before %.12s)", b.Name, sha, b.SHA256)] = true
 		}
 	}
 	return sorted(seen)

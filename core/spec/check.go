@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
@@ -72,7 +73,7 @@ func (c *checker) section(m map[string]any, keys []Key, p path, who string) {
 			c.fault(here, "required, but not given").WithHint("%s", missingHint(k))
 			m[k.Name] = bad{}
 			continue
-		case k.Type == typeSection && k.Name == "zero_shot" || k.Type == typeAny || k.Type == typeWith:
+		case k.Type == typeSection && (k.Name == "zero_shot" || k.Name == "timeouts") || k.Type == typeAny || k.Type == typeWith:
 			continue // a with block is filled in by its plugin's schema
 		case k.Type == typeSection:
 			value = map[string]any{}
@@ -125,6 +126,16 @@ func (c *checker) value(k Key, value any, p path) any {
 		return value
 	case typePlugin:
 		return c.field(clip.Field{Name: k.Name, Type: clip.TypeString}, value, p)
+	case typeTimeout:
+		text, ok := value.(string)
+		if n, isInt := value.(int64); isInt {
+			text, ok = strconv.FormatInt(n, 10), true
+		}
+		v, err := ParseTimeout(text)
+		if !ok || err != nil {
+			return c.wrongType(p, "a time", value)
+		}
+		return int64(time.Duration(v) / time.Second)
 	case typeInterval:
 		if n, ok := value.(int64); ok {
 			value = strconv.FormatInt(n, 10)

@@ -14,6 +14,7 @@ const (
 	typeDevice   clip.FieldType = "device"
 	typeLines    clip.FieldType = "list of texts or {file: PATH}"
 	typeMemory   clip.FieldType = "bytes or share"
+	typeTimeout  clip.FieldType = "a time"
 	typeAny      clip.FieldType = "anything"
 )
 
@@ -126,6 +127,13 @@ var Keys = []Key{
 	key("device_memory", typeMemory, nil, "what the towers and the loss may take together of a GPU's memory: `20 GiB`, or `50%`; left out: nearly all that is free"),
 	key("threads", clip.TypeInt, int64(0), "compute threads over all plugins; 0: all cores").min(0).max(4096),
 	key("seed", clip.TypeInt, int64(0), "of every random stream").min(0).max(1 << 53),
+	section("timeouts", "how long calls of plugins may take before the plugin is ended and the run fails, to be gone on with by `--resume`: seconds, or `90 s`, `10 min`, `1 h`; 0: no limit",
+		key("start", typeTimeout, nil, "until a plugin can be called; left out: 1 min"),
+		key("configure", typeTimeout, nil, "Configure and Captions: opening the data, training a tokenizer; left out: 30 min"),
+		key("batch", typeTimeout, nil, "a batch of a dataset; left out: 10 min"),
+		key("compute", typeTimeout, nil, "Forward, Backward, Compute, Step; left out: 30 min"),
+		key("file", typeTimeout, nil, "Save, Load; left out: 30 min"),
+		key("ask", typeTimeout, nil, "Describe, Plan, Memory, Profile; left out: 1 min")),
 	key("ablate", typeAny, nil, "a sweep over variants of this spec: [Ablations](#ablations)"),
 }
 

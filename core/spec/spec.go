@@ -21,10 +21,11 @@ type Spec struct {
 	Train       Train  `json:"train"`
 	Device      string `json:"device"`
 	// DeviceMemory is of each GPU, for towers and loss together; the zero value: nearly all that is free.
-	DeviceMemory Memory  `json:"device_memory"`
-	Threads      int     `json:"threads"` // 0: all cores
-	Seed         uint64  `json:"seed"`
-	Ablate       *Ablate `json:"-"` // nil when the spec has none
+	DeviceMemory Memory    `json:"device_memory"`
+	Threads      int       `json:"threads"` // 0: all cores
+	Seed         uint64    `json:"seed"`
+	Timeouts     *Timeouts `json:"timeouts"` // nil: DefaultTimeouts
+	Ablate       *Ablate   `json:"-"`        // nil when the spec has none
 
 	File string `json:"-"` // as given to Load
 

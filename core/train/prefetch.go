@@ -56,8 +56,8 @@ func (t *Trainer) prefetch(ctx context.Context, step int) *prefetcher {
 	return p
 }
 
-func (t *Trainer) fetch(ctx context.Context, step, epoch int, indices []int, seen *recent) (microBatches, error) {
-	var micros microBatches
+func (t *Trainer) fetch(ctx context.Context, step, epoch int, indices []int, seen *recent) (micros microBatches, err error) {
+	defer fault.Catch(&err)
 	for part := range slices.Chunk(indices, t.cfg.MicroBatchSize) {
 		b, err := t.fetchMicro(ctx, epoch, part, seen)
 		if err != nil {

@@ -266,7 +266,7 @@ func (t *Trainer) each(ctx context.Context, n int, f func(context.Context, int) 
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range n {
-		group.Go(func() error { return f(ctx, i) })
+		group.Go(fault.Safely(func() error { return f(ctx, i) }))
 	}
 	return group.Wait()
 }

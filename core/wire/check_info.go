@@ -34,6 +34,10 @@ func (c *Conn) datasetInfo(r *pb.DatasetInfo) error {
 	k.count("len", r.Len, 1, maxCount)
 	k.count("skipped", r.Skipped, 0, maxCount)
 	k.text("note", r.Note, maxText)
+	k.require(len(r.Remarks) <= maxNames, "there are %d remarks, want at most %d", len(r.Remarks), maxNames)
+	for _, remark := range r.Remarks {
+		k.text("a remark", remark, maxText)
+	}
 	// It stands in the database, in names of files and in tables.
 	word := func(r rune) bool {
 		return !('0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || strings.ContainsRune(".:_+-=/", r))

@@ -93,7 +93,7 @@ func (c *Conn) blame(e *fault.Error) *fault.Error {
 
 // answerBytes is how large an answer may be by method, when tensors do not travel in it; others may have a few
 // MiB. A plugin that sends more is refused before it is read.
-var answerBytes = map[string]int{"Configure": 256 << 20, "Batch": 256 << 20, "Compute": 256 << 20, "Captions": MaxMessageBytes, "Profile": 1 << 30}
+var answerBytes = map[string]int{"Configure": 256 << 20, "Batch": 256 << 20, "Compute": 256 << 20, "Captions": MaxMessageBytes, "CountTokens": 1 << 30, "Profile": 1 << 30}
 
 func (c *Conn) limit(method string) grpc.CallOption {
 	switch n, ok := answerBytes[method]; {
