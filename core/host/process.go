@@ -186,6 +186,9 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 	return p, nil
 }
 
+// BrokeRule says that an error is that of a plugin which broke a rule of the protocol.
+func BrokeRule(err error) bool { return errors.Is(err, wire.ErrRule) }
+
 // ErrChanged is in the chain of the fault of a plugin that is no longer what was looked at.
 var ErrChanged = errors.New("")
 

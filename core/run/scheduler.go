@@ -294,9 +294,11 @@ func (c *scheduler) finish(e end, stopping bool) {
 			break
 		}
 		a := c.sweep.Retries
-		if kind := fault.KindOf(e.err); !stopping && was.Attempt <= a.For(kind) {
+		if kind := fault.KindOf(e.err); !stopping && was.Attempt <= a.For(kind) && !host.BrokeRule(e.err) {
 			wait := a.Wait(was.Attempt)
 			now.Status, now.NotBefore = TrialWaiting, time.Now().Add(wait)
+			t := c.sweep.Trials[e.trial]
+			c.w.Note(fmt.Sprintf("%s, seed %d: attempt %d failed and is tried again: %v", t.Cells[0].Variant, t.Seed, was.Attempt, e.err))
 		}
 	}
 	c.set(e.trial, now)

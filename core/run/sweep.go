@@ -218,8 +218,11 @@ func (o SweepOutcome) Failed(s *sweep.Sweep) error {
 		}
 		e := fault.New(fault.KindOf(t.Err), "%w", t.Err).WithOp(where).WithHint("runner show %s tells more", t.RunID)
 		var cause *fault.Error
-		if errors.As(t.Err, &cause) && cause.Hint != "" {
-			e.WithHint("%s; %s", cause.Hint, e.Hint)
+		if errors.As(t.Err, &cause) {
+			e.Detail = cause.Detail
+			if cause.Hint != "" {
+				e.WithHint("%s; %s", cause.Hint, e.Hint)
+			}
 		}
 		list = append(list, e)
 	}

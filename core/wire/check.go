@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -26,9 +27,14 @@ const (
 	maxCaption = 1 << 20
 )
 
+// ErrRule is in the chain of the fault of a plugin that broke a rule: trying again would hide it at best.
+var ErrRule = errors.New("a rule of the protocol was broken")
+
 // broken is the fault of a plugin that broke a rule of the protocol.
 func (c *Conn) broken(method, format string, args ...any) *fault.Error {
-	return c.blame(fault.New(fault.Internal, method+" broke a rule of the protocol: "+format, args...).WithPlugin(c.name).
+	e := fault.New(fault.Internal, method+" broke a rule of the protocol: "+format, args...).WithPlugin(c.name)
+	e.Err = ErrRule
+	return c.blame(e.
 		WithHint("this is a bug in the plugin; docs/protocol.md has the rules, and `runner plugin test` checks them"))
 }
 

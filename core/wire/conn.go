@@ -156,14 +156,14 @@ func call[Q any, R answer](ctx context.Context, use *lease, method string,
 	start := time.Now()
 	watched, over := c.begin(ctx, method, request)
 	response, err := rpc(watched, request, c.limit(method))
-	elapsed := time.Since(start)
+	elapsed, canceled := time.Since(start), watched.Err() != nil
 	other := over(err)
 	// Before the memory is let go, and after an error too: a plugin may complain of what another has done to it.
 	var damage error
-	if watched.Err() == nil {
+	if !canceled {
 		damage = use.guards(method)
 	}
-	if err != nil && !hasDetails(err) && watched.Err() != nil {
+	if err != nil && !hasDetails(err) && canceled {
 		c.settle(use)
 	} else {
 		use.release()

@@ -158,6 +158,8 @@ func (c *Conn) wounded(method string, wounds []wound) error {
 	if name == c.name {
 		return c.broken(method, "it wrote outside its memory (%s)%s", strings.Join(places, ", "), others)
 	}
-	return fault.New(fault.Internal, "it wrote outside its memory (%s), which was found after %s of %s", strings.Join(places, ", "), method, c.name).
+	e := fault.New(fault.Internal, "it wrote outside its memory (%s), which was found after %s of %s", strings.Join(places, ", "), method, c.name).
 		WithPlugin(name).WithHint("this is a bug in the plugin; docs/protocol.md has the rules")
+	e.Err = ErrRule
+	return e
 }

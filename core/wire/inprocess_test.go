@@ -63,7 +63,10 @@ func connect(t *testing.T, e clip.Encoder, arena *Arena) *Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cc.Close() })
-	return NewConn(cc, ConnConfig{Plugin: "encoders/noter", Arena: arena})
+	return NewConn(cc, ConnConfig{Plugin: "encoders/noter", Arena: arena, Watch: func(ctx context.Context, _ string, _ any) (context.Context, func(error) error) {
+		watched, cancel := context.WithCancel(ctx)
+		return watched, func(error) error { cancel(); return nil }
+	}})
 }
 
 func TestNextPicturesAndPlaceOfTheResultCrossTheBorder(t *testing.T) {
