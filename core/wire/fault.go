@@ -61,7 +61,11 @@ func ToStatus(err error) error {
 			Hint: valid(e.Hint), Detail: valid(shorten(e.Detail)),
 		})
 	}
-	c, ok := code[fault.KindOf(err)]
+	kind := fault.KindOf(err)
+	if !faults.List {
+		kind = list[0].Kind // of a context's error too, which is no fault
+	}
+	c, ok := code[kind]
 	if !ok {
 		c = codes.Internal
 	}
