@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"os"
@@ -40,6 +41,11 @@ func TestLossInBF16FollowsFloat32(t *testing.T) {
 			}
 			if worst == 0 {
 				t.Error("nothing is rounded")
+			}
+			said := strings.Contains(must(t, dir, "query", "select kind from v_events"), "precision")
+			info, _ := os.ReadFile("/proc/cpuinfo")
+			if native := device != "cpu" || bytes.Contains(info, []byte("avx512_bf16")); said == native {
+				t.Errorf("the processor multiplies bfloat16: %v; a warning of the opposite is recorded: %v", native, said)
 			}
 			t.Logf("loss %.3f to %.3f, within %.2g", single[0], single[199], worst)
 		})

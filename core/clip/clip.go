@@ -148,13 +148,14 @@ type EncoderConfig struct {
 type EncoderInfo struct {
 	Modality      Modality
 	EmbedDim      int
-	Parameters    int64   // scalars, frozen ones included
-	Frozen        int64   // of these, not trained
-	ImageSize     int     // square side in pixels that Forward takes; 0 for text
-	ContextLength int     // tokens; 0 for images
-	VocabSize     int     // 0 for images
-	FLOPs         float64 // of one sample's forward pass, multiply-add counted as 2
-	Backend       string  // "onednn 2.6.3 (2 threads)"
+	Parameters    int64    // scalars, frozen ones included
+	Frozen        int64    // of these, not trained
+	ImageSize     int      // square side in pixels that Forward takes; 0 for text
+	ContextLength int      // tokens; 0 for images
+	VocabSize     int      // 0 for images
+	FLOPs         float64  // of one sample's forward pass, multiply-add counted as 2
+	Backend       string   // "onednn 2.6.3 (2 threads)"
+	Remarks       []string // what a person should know of how it computes, a sentence each
 	// Fixed says that nothing is trained and nothing is random: an embedding is a function of its
 	// sample, in mode Train as in Eval, for as long as the process lives.
 	Fixed bool

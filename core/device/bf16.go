@@ -31,6 +31,19 @@ func WithBF16(kernel Kernel) Kernel {
 	return kernel
 }
 
+// BF16Emulator is a backend that may have no products of bfloat16: it rounds operands and multiplies them as
+// Real, which gives the same numbers up to the order of the sums.
+type BF16Emulator interface {
+	// EmulatesBF16 says that it has none.
+	EmulatesBF16() bool
+}
+
+// EmulatesBF16 says that products with BF16 take no less time on a backend than those without.
+func EmulatesBF16(b Backend) bool {
+	e, ok := b.(BF16Emulator)
+	return ok && e.EmulatesBF16()
+}
+
 // RoundedBF16 are the arguments that a kernel rounds to bfloat16 before it uses them.
 func RoundedBF16(kernel Kernel) Places {
 	bf16 := false

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tandem/core/eval"
@@ -125,6 +126,11 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from found
 		return none, err
 	}
 	w.Began(m.begin)
+	for _, r := range m.computing() {
+		if err := tell.Event("warning", "precision", r, ""); err != nil {
+			return none, err
+		}
+	}
 	if from.moved {
 		if err := rec.Checkpoint(from.step, from.dir); err != nil {
 			return none, err
@@ -151,6 +157,17 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from found
 		err = settled
 	}
 	return result, err
+}
+
+// computing is what the encoders say of how they compute.
+func (m *model) computing() []string {
+	said := slices.Clone(m.begin.Image.Remarks)
+	for _, r := range m.begin.Text.Remarks {
+		if !slices.Contains(said, r) {
+			said = append(said, r)
+		}
+	}
+	return said
 }
 
 // record stores what the plugins said when they were configured.

@@ -109,6 +109,10 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	e.tickets = map[clip.Ticket]flight{}
 	e.configured = true
 	info.Backend = backend.Name()
+	if c.Compute.Precision == "bf16" && device.EmulatesBF16(backend) {
+		info.Remarks = append(info.Remarks, "this processor has no products of bfloat16 (AVX512_BF16): train.precision: bf16 "+
+			"takes more time than f32, and saves memory only")
+	}
 	_, info.Pins = backend.(device.HostSharer)
 	return info, device.Err(backend)
 }

@@ -59,13 +59,14 @@ func encoderConfigIn(c *pb.EncoderConfig) clip.EncoderConfig {
 func encoderInfoOut(i clip.EncoderInfo) *pb.EncoderInfo {
 	return &pb.EncoderInfo{Modality: string(i.Modality), EmbedDim: int64(i.EmbedDim), Parameters: i.Parameters,
 		ImageSize: int64(i.ImageSize), ContextLength: int64(i.ContextLength), VocabSize: int64(i.VocabSize),
-		Flops: i.FLOPs, Backend: valid(i.Backend), Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins}
+		Flops: i.FLOPs, Backend: valid(i.Backend), Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins,
+		Remarks: validAll(i.Remarks)}
 }
 
 func encoderInfoIn(i *pb.EncoderInfo) clip.EncoderInfo {
 	return clip.EncoderInfo{Modality: clip.Modality(i.Modality), EmbedDim: int(i.EmbedDim), Parameters: i.Parameters,
 		ImageSize: int(i.ImageSize), ContextLength: int(i.ContextLength), VocabSize: int(i.VocabSize),
-		FLOPs: i.Flops, Backend: i.Backend, Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins}
+		FLOPs: i.Flops, Backend: i.Backend, Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins, Remarks: i.Remarks}
 }
 
 func lossConfigOut(c clip.LossConfig) *pb.LossConfig {

@@ -29,3 +29,6 @@ func (b *Backend[T]) rounding(bf16 bool, product func(args[T], scalars)) func(ar
 		product(bound, s)
 	}
 }
+
+// EmulatesBF16 implements device.BF16Emulator: Go has no bfloat16.
+func (b *Backend[T]) EmulatesBF16() bool { return true }

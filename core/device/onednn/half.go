@@ -44,6 +44,9 @@ func (b *Backend) Halves(kernel device.Kernel) device.Places {
 	return 0
 }
 
+// EmulatesBF16 is true without AVX512_BF16.
+func (b *Backend) EmulatesBF16() bool { return b.be.bf16 == 0 }
+
 // HalfView is n elements of bfloat16 from element off of a buffer of float32.
 func (b *Backend) HalfView(x device.Buffer, off, n int) device.Buffer {
 	buf := own(x)

@@ -1176,9 +1176,11 @@ type EncoderInfo struct {
 	Fixed         bool                   `protobuf:"varint,10,opt,name=fixed,proto3" json:"fixed,omitempty"`  // nothing is trained and nothing is random
 	// pins says that hardware will read and write the shared memory by itself: the runner gives none of its
 	// pages back to the system.
-	Pins          bool  `protobuf:"varint,11,opt,name=pins,proto3" json:"pins,omitempty"`
-	KernelNanos   int64 `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
-	StartNanos    int64 `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	Pins bool `protobuf:"varint,11,opt,name=pins,proto3" json:"pins,omitempty"`
+	// remarks are what a person should know of how it computes, a sentence each.
+	Remarks       []string `protobuf:"bytes,12,rep,name=remarks,proto3" json:"remarks,omitempty"`
+	KernelNanos   int64    `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64    `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1288,6 +1290,13 @@ func (x *EncoderInfo) GetPins() bool {
 		return x.Pins
 	}
 	return false
+}
+
+func (x *EncoderInfo) GetRemarks() []string {
+	if x != nil {
+		return x.Remarks
+	}
+	return nil
 }
 
 func (x *EncoderInfo) GetKernelNanos() int64 {
@@ -3328,7 +3337,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\x03all\x18\x01 \x01(\bR\x03all\x12\x1b\n" +
 	"\x06blocks\x18\x02 \x01(\x03H\x00R\x06blocks\x88\x01\x01\x12\x16\n" +
 	"\x06params\x18\x03 \x03(\tR\x06paramsB\t\n" +
-	"\a_blocks\"\x81\x03\n" +
+	"\a_blocks\"\x9b\x03\n" +
 	"\vEncoderInfo\x12\x1a\n" +
 	"\bmodality\x18\x01 \x01(\tR\bmodality\x12\x1b\n" +
 	"\tembed_dim\x18\x02 \x01(\x03R\bembedDim\x12\x1e\n" +
@@ -3345,7 +3354,8 @@ const file_tandem_proto_rawDesc = "" +
 	"\x06frozen\x18\t \x01(\x03R\x06frozen\x12\x14\n" +
 	"\x05fixed\x18\n" +
 	" \x01(\bR\x05fixed\x12\x12\n" +
-	"\x04pins\x18\v \x01(\bR\x04pins\x12!\n" +
+	"\x04pins\x18\v \x01(\bR\x04pins\x12\x18\n" +
+	"\aremarks\x18\f \x03(\tR\aremarks\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\"\x95\x02\n" +
