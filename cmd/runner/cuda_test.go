@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"tandem/core/tower/towertest"
 )
@@ -178,15 +177,6 @@ func TestCUDAPluginKilledLeavesNothingAndResumes(t *testing.T) {
 	resumed := strings.TrimSpace(must(t, dir, "run", "--resume", "-q"))
 	same(t, want, files(t, dir, resumed, 24))
 	noFindings(t, calm)
-}
-
-func waitFor(t *testing.T, ready func() bool) {
-	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); !ready(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("two minutes are over")
-		}
-	}
 }
 
 // TestCUDAMemoryThatDoesNotDoIsToldWithThePlan asks for a share of the GPU that nothing fits in.

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // lit is tiny with frozen towers and four epochs.
@@ -153,14 +152,10 @@ func TestAnInterruptedRunKeepsItsFeatures(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if found, _ := filepath.Glob(filepath.Join(dir, "results/runs/*/checkpoints/step-*/state.json")); len(found) > 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("no checkpoint within a minute")
-		}
-	}
+	waitFor(t, func() bool {
+		found, _ := filepath.Glob(filepath.Join(dir, "results/runs/*/checkpoints/step-*/state.json"))
+		return len(found) > 0
+	})
 	signal(t, cmd.Process.Pid, syscall.SIGINT)
 	_ = cmd.Wait() // exit status 130
 	if n := len(cached(t, dir)); n != 2 {

@@ -54,14 +54,10 @@ func TestAKilledSweepGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := 2*kills + 1
-		for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			if r := try(t, dir, "query", "--csv", "SELECT count(*) FROM run"); r.code == 0 && atoi(r.stdout) >= before {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("no %d runs were begun", before)
-			}
-		}
+		waitFor(t, func() bool {
+			r := try(t, dir, "query", "--csv", "SELECT count(*) FROM run")
+			return r.code == 0 && atoi(r.stdout) >= before
+		})
 		time.Sleep(100 * time.Millisecond)
 		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
 			t.Fatal(err)

@@ -32,10 +32,20 @@ func alive(pid int) bool {
 
 func waitDead(t *testing.T, what string, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); alive(pid); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-			t.Fatalf("%s %d is still there after 5 s", what, pid)
+	waitFor(t, func() bool { return !alive(pid) }, func() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		t.Fatalf("%s %d is still there", what, pid)
+	})
+}
+
+// waitFor waits for what is to come. The time limit of all tests decides that it never does, and no clock of
+// this one's: a machine may be busy.
+func waitFor(t *testing.T, ready func() bool, never func()) {
+	t.Helper()
+	for end, limited := t.Deadline(); !ready(); time.Sleep(10 * time.Millisecond) {
+		if limited && time.Until(end) < 20*time.Second {
+			never()
+			return
 		}
 	}
 }
@@ -102,11 +112,7 @@ func TestGrandchildrenEndWithTheSession(t *testing.T) {
 	s := session(t, host.SessionOptions{})
 	e, _ := encoder(t, s)
 	pid := grandchild(t, e)
-	start := time.Now()
 	s.Close()
-	if d := time.Since(start); d > 30*time.Second {
-		t.Errorf("closing took %v", d)
-	}
 	waitDead(t, "grandchild", pid)
 }
 
@@ -173,15 +179,11 @@ func TestKilledRunnerLeavesNothing(t *testing.T) {
 	for i, what := range []string{"encoder", "dataset", "grandchild"} {
 		waitDead(t, what, pids[i])
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		left, _ := filepath.Glob(filepath.Join(temp, "*"))
-		if len(left) == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("left behind: %v", left)
-		}
-	}
+	var left []string
+	waitFor(t, func() bool {
+		left, _ = filepath.Glob(filepath.Join(temp, "*"))
+		return len(left) == 0
+	}, func() { t.Fatalf("left behind: %v", left) })
 }
 
 func TestWhatIsNoPluginSaysSo(t *testing.T) {
@@ -214,10 +216,9 @@ func TestStartCanBeInterrupted(t *testing.T) {
 	s := session(t, host.SessionOptions{Catalog: c})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	start := time.Now()
-	_, _, err := s.StartEncoder(ctx, path, host.StartOptions{})
-	if fault.KindOf(err) != fault.Canceled || time.Since(start) > 30*time.Second {
-		t.Errorf("%v after %v", err, time.Since(start))
+	// The plugin never answers: nothing else ends this.
+	if _, _, err := s.StartEncoder(ctx, path, host.StartOptions{}); fault.KindOf(err) != fault.Canceled {
+		t.Error(err)
 	}
 }
 

