@@ -106,6 +106,9 @@ func (l Lab) train(ctx context.Context, s *spec.Spec, rec *store.Run, from found
 		}
 	}()
 	tell := &teller{rec, w}
+	if err := m.sameData(ctx, rec, tell, from.dir != ""); err != nil {
+		return none, err
+	}
 	if err := m.announce(tell); err != nil {
 		return none, err
 	}
@@ -170,12 +173,28 @@ func (m *model) computing() []string {
 	return said
 }
 
+// sameData records what data the run is made with. A run that goes on from a checkpoint must have the data that it
+// began with: its record stays as it is. One that starts over may have other data, which is said.
+func (m *model) sameData(ctx context.Context, rec *store.Run, tell *teller, goesOn bool) error {
+	digests := map[string]string{store.DataRole: m.begin.Data.Digest}
+	for i, e := range m.spec.Eval {
+		digests[roleEval+e.Name] = m.evals[i].Info.Digest
+	}
+	changed, err := rec.SetDatasets(ctx, digests, goesOn)
+	if err != nil || len(changed) == 0 {
+		return err
+	}
+	if !goesOn {
+		return tell.Event("warning", "data_changed", "the data has changed since the run began: "+list(changed)+
+			"; it starts over from its first step with the data of now", "")
+	}
+	return fault.New(fault.Conflict, "the data has changed since the run began: %s; its points are of the data before", list(changed)).
+		WithHint("put the data back as it was, or begin a new run: runner run SPEC, for a sweep with --rerun")
+}
+
 // record stores what the plugins said when they were configured.
 func (m *model) record(rec *store.Run) error {
 	if err := rec.SetFacts(facts(m.begin)); err != nil {
-		return err
-	}
-	if err := rec.SetDataset(m.begin.Data.Digest); err != nil {
 		return err
 	}
 	return rec.SetDevice(deviceText(m.spec, m.begin.Image), map[string]string{

@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -252,12 +255,51 @@ func (r *Run) SetPlugins(plugins []Plugin) error {
 	return r.queue(1+len(own), func(b *batch) error { return b.plugins(r.state.id, own) })
 }
 
-// SetDataset records the digest of the training data, once the dataset is open.
-func (r *Run) SetDataset(digest string) error {
-	return r.queue(1, func(b *batch) error {
-		_, err := b.exec("UPDATE run SET dataset_digest = ? WHERE id = ?", digest, r.state.id)
-		return err
+// SetDatasets records the digests of the data in use by role, DataRole and those of the evaluations, once the datasets
+// are open. changed are the roles that another digest was recorded for. When the run goes on from a checkpoint, what is
+// recorded of a role stays.
+func (r *Run) SetDatasets(ctx context.Context, digests map[string]string, goesOn bool) (changed []string, err error) {
+	roles := slices.Sorted(maps.Keys(digests))
+	err = r.db.w.task(ctx, func(b *batch) error {
+		changed = nil
+		for _, role := range roles {
+			known, err := b.dataset(r.state.id, role)
+			if err != nil {
+				return err
+			}
+			if known != "" && known != digests[role] {
+				changed = append(changed, role)
+			}
+			if known == digests[role] || known != "" && goesOn {
+				continue
+			}
+			if role == DataRole {
+				_, err = b.exec("UPDATE run SET dataset_digest = ? WHERE id = ?", digests[role], r.state.id)
+			} else {
+				_, err = b.exec("INSERT OR REPLACE INTO run_fact (run_id, key, value) VALUES (?,?,?)", r.state.id, role+digestFact, digests[role])
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+	return changed, err
+}
+
+// DataRole is the role of the training data, whose digest is a column of the run; those of others are facts.
+const DataRole = "data.train"
+
+const digestFact = ".digest"
+
+// dataset is the digest recorded for a role, "" when there is none.
+func (b *batch) dataset(run int64, role string) (digest string, err error) {
+	query, args := "SELECT dataset_digest FROM run WHERE id = ?", []any{run}
+	if role != DataRole {
+		query, args = "SELECT value FROM run_fact WHERE run_id = ? AND key = ?", append(args, role+digestFact)
+	}
+	err = b.each(func(rows *sql.Rows) error { return rows.Scan(&digest) }, query, args...)
+	return digest, err
 }
 
 // SetDevice records the device and the libraries in use, once the encoders are configured.
