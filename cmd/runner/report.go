@@ -33,6 +33,8 @@ func (a *app) reportCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&metrics, "metric", nil, "compare these `metrics`, the first decides (the experiment's, with the other evaluation metrics beside it)")
 	c.Flags().Float64Var(&level, "level", 0.95, "of the intervals; tests err once in 1/(1-`level`) times")
 	bare := c.Flags().Bool("no-thumbnails", false, "leave out the pictures of examples")
+	consent := c.Flags().Bool("thumbnails", false, "pictures also of runs that were not made here: starts the datasets, with the files, that the database names")
+	c.MarkFlagsMutuallyExclusive("no-thumbnails", "thumbnails")
 	c.RunE = func(c *cobra.Command, given []string) error {
 		file := *out
 		if file == "" {
@@ -46,7 +48,7 @@ func (a *app) reportCommand() *cobra.Command {
 				return err
 			}
 			made := fmt.Sprintf("%s by runner %s", time.Now().UTC().Format("2006-01-02 15:04 UTC"), version)
-			p, err := page.Gather(ctx, r, a.albums(*bare), t, made)
+			p, err := page.Gather(ctx, r, a.albums(*bare, *consent), t, made)
 			if err != nil {
 				return err
 			}
@@ -64,13 +66,14 @@ func (a *app) reportCommand() *cobra.Command {
 	return c
 }
 
-// albums opens evaluations through the lab; bare leaves out the pictures.
-func (a *app) albums(bare bool) page.Albums {
+// albums opens evaluations through the lab; bare leaves out the pictures. Of a run that was not made here nothing is opened
+// without consent: its spec says which plugin is started and which files that reads, and the page shows them.
+func (a *app) albums(bare, consent bool) page.Albums {
 	return func(ctx context.Context, run *store.RunDetail, evaluation, target string, side int, indices []int, keys []string) (*page.Album, error) {
 		if bare {
 			indices, keys = nil, nil
 		}
-		album, err := a.lab().Album(ctx, run, evaluation, target, side, indices, keys)
+		album, err := a.lab().Album(ctx, run, consent, evaluation, target, side, indices, keys)
 		if err != nil {
 			return nil, err
 		}

@@ -19,7 +19,7 @@ func (a *app) reading(ctx context.Context, do func(*store.Reader) error) error {
 	}
 	defer r.Close()
 	if r.Copied() {
-		fmt.Fprintf(a.stderr, "%s is of an older tandem: a copy of it is read, brought up to date (runner run and runner gc bring the file itself)\n", a.db)
+		fmt.Fprintf(a.stderr, "%s is of an older tandem, or has views that are not tandem's: a copy is read that is brought up to date (of an older one, runner run and runner gc bring the file itself)\n", a.db)
 	} else if dead, err := r.Dead(ctx); err == nil && len(dead) > 0 {
 		// Without the right to write, or while another process writes, what is there is shown as it is.
 		_ = store.MarkDeadNow(ctx, a.db)

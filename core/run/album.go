@@ -3,9 +3,11 @@ package run
 import (
 	"context"
 	"image"
+	"path/filepath"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/files"
 	"tandem/core/host"
 	"tandem/core/spec"
 	"tandem/core/store"
@@ -19,12 +21,19 @@ type Album struct {
 	Captions [][]string    // beside Pictures
 }
 
-// Album opens the dataset of a run's evaluation, as the run's spec says, and takes side × side pictures of the examples at
+// Album opens the dataset of a run's evaluation, and takes side × side pictures of the examples at
 // indices, whose keys are the stored predictions'. No encoder is started. Without indices it gives the classes
 // alone. fault.NotFound when the run has no such evaluation or the dataset no such target, and whatever starting or configuring
 // the plugin yields when it or its data are gone.
-func (l Lab) Album(ctx context.Context, run *store.RunDetail, evaluation, target string, side int, indices []int, keys []string) (*Album, error) {
-	s, err := l.stored(run)
+//
+// Which plugin is started, and which files it reads, is what the spec in the run's folder says; with trusted, what the
+// database says.
+func (l Lab) Album(ctx context.Context, run *store.RunDetail, trusted bool, evaluation, target string, side int, indices []int, keys []string) (*Album, error) {
+	read := l.own
+	if trusted {
+		read = l.stored
+	}
+	s, err := read(run)
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +67,23 @@ func (l Lab) Album(ctx context.Context, run *store.RunDetail, evaluation, target
 	}
 	return a, data.pictures(ctx, a, side, indices, keys)
 }
+
+// own is the spec of a run as it lies in the run's folder: what that names is one's own, while a database may come from
+// anywhere. fault.Unavailable when the run was not made here.
+func (l Lab) own(run *store.RunDetail) (*spec.Spec, error) {
+	path := filepath.Join(l.Dir(run.ID), specFile)
+	text, err := files.Read(path, specLimit)
+	if l.Dir(run.ID) == "" || err != nil {
+		return nil, fault.New(fault.Unavailable, "run %s was not made here: its spec is not in --runs-dir %s", run.ID, l.RunsDir).
+			WithHint("--thumbnails takes pictures from the datasets that the database names")
+	}
+	return spec.Parse(path, text, spec.Options{Catalog: newCatalog(l.Catalog), Begun: true})
+}
+
+const (
+	specFile  = "spec.yaml" // in a run's folder
+	specLimit = 16 << 20
+)
 
 // evaluated is the dataset of an evaluation, configured.
 type evaluated struct {

@@ -354,7 +354,8 @@ func (l Lab) remove(path string) error {
 	return nil
 }
 
-// compact gives back the space in the database that holds nothing, when no run is in progress: its steps would wait.
+// compact gives back the space in the database that holds nothing: bit by bit where the database can, else by writing it
+// anew when no run is in progress, whose steps would wait.
 func (l Lab) compact(ctx context.Context, db *store.DB, c *Collected) error {
 	free, err := db.FreeBytes(ctx)
 	if err != nil {
@@ -362,6 +363,9 @@ func (l Lab) compact(ctx context.Context, db *store.DB, c *Collected) error {
 	}
 	if free == 0 {
 		return store.MoveLog(l.DB)
+	}
+	if able, err := store.Shrink(ctx, l.DB); able || err != nil {
+		return err
 	}
 	states, err := db.RunStates(ctx)
 	if err != nil {

@@ -232,7 +232,7 @@ func TestCollectingGivesSpaceBack(t *testing.T) {
 		t.Errorf("collected %+v, want 500 kB less", c)
 	}
 
-	// Not while a run is in progress, which would wait.
+	// While a run is in progress too, which does not wait for long.
 	long := l.run(l.db, "b", clip.StatusRunning)
 	rec, err = l.db.Begin(ctx, store.RunMeta{Experiment: "e", Spec: strings.Repeat("long ", 100_000)})
 	l.must(err)
@@ -240,7 +240,7 @@ func TestCollectingGivesSpaceBack(t *testing.T) {
 	l.must(l.db.DeleteRun(ctx, rec.ID()))
 	c, err = l.Collect(ctx, nil)
 	l.must(err)
-	if len(c.Kept) != 1 || !strings.Contains(c.Kept[0], long) {
+	if len(c.Kept) != 0 || c.FileAfter > 300_000 {
 		t.Errorf("collected %+v while run %s is in progress", c, long)
 	}
 }

@@ -180,15 +180,55 @@ func (r *Reader) FreeBytes(ctx context.Context) (n int64, err error) {
 	return n, diskFault(r.path, err)
 }
 
-// Compact writes the database at path anew without the space that holds nothing. Others wait meanwhile; it
-// waits for them. fault.Conflict when another process keeps it locked.
+// vacuumPages is how many pages Shrink gives back in one transaction: a few milliseconds, between which others write.
+const vacuumPages = 256
+
+// Shrink gives back the space that holds nothing while others write, and tells whether it can: databases that were made
+// before this was thought of cannot, until Compact has written them anew.
+func Shrink(ctx context.Context, path string) (able bool, err error) {
+	err = maintain(path, func(db *sql.DB) error {
+		var mode, free int
+		if err := db.QueryRowContext(ctx, "PRAGMA auto_vacuum").Scan(&mode); err != nil {
+			return err
+		}
+		if able = mode == 2; !able {
+			return nil
+		}
+		for {
+			if err := db.QueryRowContext(ctx, "PRAGMA freelist_count").Scan(&free); err != nil || free == 0 {
+				return err
+			}
+			before := free
+			err := retryBusy(path, nil, within(openPatience), func() error {
+				transactions.RLock()
+				defer transactions.RUnlock()
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				_, err := db.ExecContext(ctx, "PRAGMA incremental_vacuum("+itoa(vacuumPages)+")")
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if err := db.QueryRowContext(ctx, "PRAGMA freelist_count").Scan(&free); err != nil || free >= before {
+				return err
+			}
+		}
+	})
+	return able, err
+}
+
+// Compact writes the database at path anew without the space that holds nothing, and so that Shrink can give back what
+// comes to hold nothing from now on. Others wait meanwhile; it waits for them. fault.Conflict when another process keeps it
+// locked.
 func Compact(ctx context.Context, path string) error {
 	return maintain(path, func(db *sql.DB) error {
 		return retryBusy(path, nil, within(busyTimeout), func() error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			_, err := db.ExecContext(ctx, "VACUUM")
+			_, err := db.ExecContext(ctx, "PRAGMA auto_vacuum=INCREMENTAL; VACUUM")
 			return err
 		})
 	})

@@ -22,6 +22,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -115,6 +116,9 @@ func Open(path string, options ...Option) (*DB, error) {
 		return nil, err
 	}
 	conn, err := db.Conn(context.Background())
+	if err == nil && c.objects == 0 { // before anything is written: gc then gives space back bit by bit
+		_, err = conn.ExecContext(context.Background(), "PRAGMA auto_vacuum=INCREMENTAL")
+	}
 	if err == nil {
 		err = migrate(conn, path, opened.told)
 	}
@@ -190,7 +194,7 @@ func openReader(path string) (*Reader, error) {
 // Path is the database's file.
 func (r *Reader) Path() string { return r.path }
 
-// Copied tells that the file is of an older schema and is read from a copy.
+// Copied tells that the file is read from a copy, since it is of an older schema or has views that are not tandem's.
 func (r *Reader) Copied() bool { return r.copied != "" }
 
 // Close closes the read connections.
@@ -229,6 +233,10 @@ func diskFault(path string, err error) error {
 	}
 	var s sqlite3.Error
 	if !errors.As(err, &s) {
+		if strings.HasPrefix(err.Error(), "sql: Scan error") { // a text where a number belongs, say: SQLite takes any
+			return fault.New(fault.Corrupt, "results database %s holds what tandem never wrote: %w", path, err).
+				WithHint("it was edited by hand, damaged, or comes from elsewhere")
+		}
 		return ioFault(path, err)
 	}
 	switch s.Code {

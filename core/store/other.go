@@ -19,7 +19,7 @@ func readable(ctx context.Context, path string) (ready string, release func(), e
 	if err != nil {
 		return "", nil, err
 	}
-	if c.version == len(migrations()) {
+	if c.version == len(migrations()) && !c.odd {
 		return path, func() {}, nil
 	}
 	registerDrivers()
@@ -35,7 +35,9 @@ func readable(ctx context.Context, path string) (ready string, release func(), e
 	ready = filepath.Join(dir, "copy.db")
 	if _, err = db.ExecContext(ctx, "VACUUM INTO ?", ready); err == nil {
 		var copied *DB
-		if copied, err = Open(ready); err == nil {
+		if c.odd {
+			err = straighten(ready)
+		} else if copied, err = Open(ready); err == nil {
 			err = copied.Close()
 		}
 	}

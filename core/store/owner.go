@@ -3,8 +3,12 @@ package store
 import (
 	"database/sql"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"syscall"
 
 	"tandem/core/fault"
@@ -17,8 +21,9 @@ const applicationID = 0x746e646d
 // contents is what lies at a path.
 type contents struct {
 	exists  bool
-	objects int // tables, views and the like; 0: nothing was ever written
-	version int // of the schema
+	objects int  // tables, views and the like; 0: nothing was ever written
+	version int  // of the schema
+	odd     bool // of the present schema, but with views or triggers that are not tandem's
 }
 
 // inspect tells what lies at path and writes nothing, not even a lock or a log. A file that holds something and is
@@ -39,9 +44,9 @@ func inspect(path string) (contents, error) {
 			WithHint("--db takes a file, such as results/results.db")
 	}
 	// Told that nobody changes the file, SQLite takes no locks and makes no files beside it. What it then may not see
-	// is what still lies in the log, which is looked at only when the file by itself does not say whose it is.
+	// is what still lies in the log, which is looked at only when the file by itself does not say all.
 	c, err := look(path, "mode=ro&immutable=1")
-	if log, e := os.Stat(path + "-wal"); (err == nil && c.objects == 0 || mayBeTorn(err)) && e == nil && log.Size() > 0 {
+	if log, e := os.Stat(path + "-wal"); (err == nil && (c.objects == 0 || c.version < len(migrations()) || c.odd) || mayBeTorn(err)) && e == nil && log.Size() > 0 {
 		return look(path, "mode=ro")
 	}
 	return c, err
@@ -71,7 +76,94 @@ func look(path, options string) (c contents, err error) {
 	if id != 0 && id != applicationID || c.objects > 0 && (ours < 5 || c.version == 0) || c.objects == 0 && c.version > 0 {
 		return c, notOurs(path)
 	}
-	return c, nil
+	if c.version == len(migrations()) && c.objects > 0 {
+		c.odd, err = odd(db)
+	}
+	return c, diskFault(path, err)
+}
+
+// programs are the views and triggers of the present schema: what runs when a database is read or written.
+var programs = sync.OnceValues(func() (map[string]string, error) {
+	db, err := sql.Open("tandem_rw", "file::memory:")
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec(strings.Join(migrations(), "\n")); err != nil {
+		return nil, err
+	}
+	return programsOf(db)
+})
+
+func programsOf(db *sql.DB) (map[string]string, error) {
+	rows, err := db.Query("SELECT type || ' ' || name, sql FROM sqlite_schema WHERE type IN ('view', 'trigger')")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := map[string]string{}
+	for rows.Next() {
+		var name, text string
+		if err := rows.Scan(&name, &text); err != nil {
+			return nil, err
+		}
+		found[name] = text
+	}
+	return found, rows.Err()
+}
+
+// odd tells whether a view of ours reads otherwise than it should, or there is a trigger that is not ours: a database
+// from elsewhere may be made so that reading it never ends. Views of one's own beside ours are fine.
+func odd(db *sql.DB) (bool, error) {
+	want, err := programs()
+	if err != nil {
+		return false, err
+	}
+	have, err := programsOf(db)
+	if err != nil {
+		return false, err
+	}
+	for name, text := range want {
+		if have[name] != text {
+			return true, nil
+		}
+	}
+	for name := range have {
+		if _, ours := want[name]; !ours && strings.HasPrefix(name, "trigger ") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// straighten gives the database at path, a copy, the views that tandem makes and no others.
+func straighten(path string) error {
+	want, err := programs()
+	if err != nil {
+		return err
+	}
+	db, err := openWriter(path)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	have, err := programsOf(db)
+	if err != nil {
+		return diskFault(path, err)
+	}
+	for name := range have {
+		kind, name, _ := strings.Cut(name, " ")
+		if _, err := db.Exec("DROP " + strings.ToUpper(kind) + ` "` + strings.ReplaceAll(name, `"`, `""`) + `"`); err != nil {
+			return diskFault(path, err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if _, err := db.Exec(want[name]); err != nil {
+			return diskFault(path, err)
+		}
+	}
+	return nil
 }
 
 func notOurs(path string) error {

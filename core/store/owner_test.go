@@ -1,12 +1,16 @@
 package store
 
 import (
+	"bytes"
+	"compress/flate"
 	"context"
 	"database/sql"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"tandem/core/clip"
 	"tandem/core/fault"
 )
 
@@ -135,5 +139,84 @@ func TestADatabaseIsMarkedAsOurs(t *testing.T) {
 	must(t, db.w.conn.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id))
 	if id != applicationID {
 		t.Errorf("application_id is %#x", id)
+	}
+}
+
+// A database from elsewhere whose views never end is read with tandem's own, and its triggers are gone.
+func TestViewsOfAStrangerAreNotRun(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.db")
+	db, err := Open(path)
+	must(t, err)
+	run := begin(t, db, RunMeta{})
+	must(t, run.Finish(ctx, "done", nil))
+	must(t, db.Close())
+	mine, err := openWriter(path)
+	must(t, err)
+	_, err = mine.Exec("CREATE VIEW mine AS SELECT 1 AS one")
+	must(t, err)
+	r, err := OpenReader(path)
+	must(t, err)
+	if _, err := r.Query(ctx, "SELECT one FROM mine"); err != nil || r.Copied() {
+		t.Errorf("with a view of one's own: %v, copied %v", err, r.Copied())
+	}
+	must(t, r.Close())
+	_, err = mine.Exec(`DROP VIEW v_runs; CREATE VIEW v_runs AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS run_id FROM n;
+		CREATE TRIGGER t AFTER UPDATE ON run BEGIN DELETE FROM point; END`)
+	must(t, err)
+	must(t, mine.Close())
+	r, err = OpenReader(path)
+	must(t, err)
+	defer r.Close()
+	runs, err := r.Runs(ctx, Filter{})
+	if err != nil || len(runs) != 1 || !r.Copied() {
+		t.Errorf("%d runs, %v, copied %v", len(runs), err, r.Copied())
+	}
+	into := filepath.Join(t.TempDir(), "into.db")
+	m, err := Merge(ctx, into, path, MergeOptions{})
+	if err != nil || m.Added != 1 {
+		t.Errorf("merged %+v, %v", m, err)
+	}
+}
+
+func TestWhatTandemNeverWroteIsCorrupt(t *testing.T) {
+	db := open(t)
+	run := begin(t, db, RunMeta{})
+	must(t, run.Finish(ctx, "done", nil))
+	_, err := db.w.conn.ExecContext(ctx, "UPDATE run SET seed = 'seven'")
+	must(t, err)
+	_, err = db.Runs(ctx, Filter{})
+	wantKind(t, err, fault.Corrupt)
+
+	var bomb bytes.Buffer
+	bomb.WriteByte(packVersion)
+	w, err := flate.NewWriter(&bomb, flate.BestSpeed)
+	must(t, err)
+	block := make([]byte, 1<<20)
+	for range unpackLimit>>20 + 1 {
+		w.Write(block)
+	}
+	must(t, w.Close())
+	wantKind(t, unpackExamples(bomb.Bytes(), 1<<40, func([]byte, int32) {}), fault.Corrupt)
+}
+
+func TestSpaceIsGivenBackWhileOthersWrite(t *testing.T) {
+	db := open(t)
+	run := begin(t, db, RunMeta{})
+	other := begin(t, db, RunMeta{Spec: strings.Repeat("long ", 1_000_000)})
+	must(t, other.Finish(ctx, "failed", nil))
+	must(t, db.DeleteRun(ctx, other.ID()))
+	before, err := db.FreeBytes(ctx)
+	must(t, err)
+	able, err := Shrink(ctx, db.Path())
+	must(t, err)
+	after, err := db.FreeBytes(ctx)
+	must(t, err)
+	if !able || before < 4_000_000 || after != 0 {
+		t.Errorf("able %v, %d bytes hold nothing, %d after", able, before, after)
+	}
+	must(t, run.Metrics(1, []clip.Metric{{Name: "x", Value: 1}}))
+	must(t, run.Finish(ctx, "done", nil))
+	if able, err := Shrink(ctx, older(t, 3)); able || err != nil {
+		t.Errorf("a database of before: able %v, %v", able, err)
 	}
 }

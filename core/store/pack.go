@@ -71,13 +71,16 @@ func badPredictions(n int) error {
 	return fault.New(fault.Corrupt, "stored predictions do not hold the %d examples they should", n)
 }
 
+// unpackLimit bounds what keys and labels may unpack to: a megabyte can be packed to hold gigabytes.
+const unpackLimit = 256 << 20
+
 // unpackExamples calls f for the key and the label of each of n examples.
 func unpackExamples(packed []byte, n int, f func(key []byte, label int32)) error {
 	if len(packed) == 0 || packed[0] != packVersion {
 		return badPredictions(n)
 	}
-	b, err := io.ReadAll(flate.NewReader(bytes.NewReader(packed[1:])))
-	if err != nil {
+	b, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed[1:])), unpackLimit+1))
+	if err != nil || len(b) > unpackLimit {
 		return badPredictions(n)
 	}
 	for range n {
