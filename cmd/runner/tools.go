@@ -18,7 +18,7 @@ import (
 func (a *app) zeroshotCommand() *cobra.Command {
 	var labels, templates []string
 	c := &cobra.Command{
-		Use:     "zeroshot RUN IMAGE… --labels a,b,c",
+		Use:     "zeroshot RUN IMAGE… --labels a,b,c|@FILE",
 		Short:   "classify pictures with a trained run",
 		Args:    args(cobra.MinimumNArgs(2)),
 		Example: `  runner zeroshot latest cat.png --labels "cat,dog,sun" --template "an emoji of {}"`,
@@ -26,10 +26,22 @@ func (a *app) zeroshotCommand() *cobra.Command {
 	a.dbFlag(c)
 	a.runsDirFlag(c)
 	a.formatFlags(c, true)
-	c.Flags().StringSliceVar(&labels, "labels", nil, "the `classes` to choose from, separated by commas")
-	c.Flags().StringArrayVar(&templates, "template", nil, "`prompt` with {} for the label; several are averaged (default: those of the run's first evaluation)")
+	c.Flags().StringArrayVar(&labels, "labels", nil, "the `classes` to choose from, separated by commas, or @FILE with one a line")
+	file := c.Flags().String("labels-file", "", "a text `file` with a class a line: as --labels @FILE")
+	c.Flags().StringArrayVar(&templates, "template", nil, "`prompt` with {} for the label, or @FILE with one a line; several are averaged (default: those of the run's first evaluation)")
 	top := c.Flags().Int("top", 5, "show so many classes")
 	c.RunE = func(_ *cobra.Command, given []string) error {
+		if *file != "" {
+			labels = append(labels, "@"+*file)
+		}
+		labels, err := textsOf("--labels", labels, true)
+		if err != nil {
+			return err
+		}
+		templates, err := textsOf("--template", templates, false)
+		if err != nil {
+			return err
+		}
 		if len(labels) < 2 {
 			return usage{fault.New(fault.Invalid, "give at least two classes").WithHint("--labels cat,dog,sun")}
 		}

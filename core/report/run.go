@@ -51,13 +51,13 @@ func NewRunWriter(w io.Writer, format Format) (*RunWriter, error) {
 		return &RunWriter{close: list.close, add: func(r store.RunInfo) error { return list.value(r) }}, nil
 	case CSV:
 		rows, err := csvRows(w, []string{"run_id", "experiment", "variant", "seed", "status", "started_at", "ended_at", "duration_s",
-			"steps", "samples_seen", "images_per_s", "device", "tainted", "metric", "value"})
+			"steps", "samples_seen", "images_per_s", "device", "tainted", "metric", "value", "warnings"})
 		if err != nil {
 			return nil, err
 		}
 		return &RunWriter{close: rows.Close, add: func(r store.RunInfo) error {
 			return rows.Add([]any{r.ID, r.Experiment, r.Variant, r.Seed, r.Status, r.StartedAt, r.EndedAt, r.DurationS,
-				r.Steps, r.SamplesSeen, r.ImagesPerS, r.Device, r.Tainted, r.Metric, r.Value})
+				r.Steps, r.SamplesSeen, r.ImagesPerS, r.Device, r.Tainted, r.Metric, r.Value, r.Warnings})
 		}}, nil
 	}
 	right := make([]bool, len(runColumns))
@@ -79,6 +79,12 @@ func runCells(r store.RunInfo) []string {
 	status := r.Status
 	if r.Tainted {
 		status += " (tainted)"
+	}
+	switch {
+	case r.Warnings == 1:
+		status += ", 1 warning"
+	case r.Warnings > 1:
+		status += fmt.Sprintf(", %d warnings", r.Warnings)
 	}
 	value := "–"
 	if r.Value != nil {
@@ -197,6 +203,7 @@ func describe(d *store.RunDetail) [][2]string {
 		{"variant", d.Variant},
 		{"seed", fmt.Sprint(d.Seed)},
 		{"status", d.Status},
+		{"warnings", warnings(d)},
 		{"tainted", d.Taint},
 		{"started", minute(d.StartedAt)},
 		{"time", Duration(d.DurationS)},
@@ -213,6 +220,25 @@ func describe(d *store.RunDetail) [][2]string {
 		{"commit", commit},
 		{"checkpoint", checkpoint},
 	}
+}
+
+// warnings says how many of a run's events are no mere information, and of what kinds; "" when none are.
+func warnings(d *store.RunDetail) string {
+	var kinds []string
+	n := 0
+	for _, e := range d.Events {
+		if e.Level == "info" {
+			continue
+		}
+		n++
+		if !slices.Contains(kinds, e.Kind) {
+			kinds = append(kinds, e.Kind)
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d (%s)", n, strings.Join(kinds, ", "))
 }
 
 func showMetrics(w io.Writer, d *store.RunDetail) error {

@@ -30,12 +30,16 @@ type Embedding struct {
 	Remarks []string // what Pictures said of them
 	Texts   []string
 	Raw     bool // leave out the L2 normalisation
+	// SkipUnreadable leaves pictures out that cannot be read: rows and metadata are then of the others.
+	SkipUnreadable bool
 }
 
 // Embedded says what Embed wrote.
 type Embedded struct {
 	File       string  `json:"file"`
 	Images     int     `json:"images"`
+	LeftOut    int     `json:"left_out"` // pictures that cannot be read
+	TextsCut   int     `json:"texts_cut"`
 	Texts      int     `json:"texts"`
 	EmbedDim   int     `json:"embed_dim"`
 	LogitScale float64 `json:"logit_scale"`
@@ -62,6 +66,9 @@ func (l Lab) Embed(ctx context.Context, e Embedding, out string, w Watcher) (don
 		return done, err
 	}
 	defer m.Close()
+	for _, r := range m.remarks {
+		w.Event("warning", r)
+	}
 	mode := clip.Eval
 	if e.Raw {
 		mode = clip.Raw
@@ -71,14 +78,18 @@ func (l Lab) Embed(ctx context.Context, e Embedding, out string, w Watcher) (don
 	tensors := []weights.Tensor{weights.FromF32("logit_scale", []float32{float32(found.scale)})}
 	meta := map[string]string{"normalized": fmt.Sprint(!e.Raw)}
 	if len(e.Images) > 0 {
-		features, err := m.embedImages(ctx, e.Images, mode, w)
+		features, files, err := m.embedImages(ctx, e, mode, w)
 		if err != nil {
 			return done, err
 		}
-		tensors = append(tensors, weights.FromF32("image_features", features, len(e.Images), dim))
-		meta["images"] = jsonList(e.Images)
+		done.Images, done.LeftOut = len(files), len(e.Images)-len(files)
+		tensors = append(tensors, weights.FromF32("image_features", features, len(files), dim))
+		meta["images"] = jsonList(files)
 	}
 	if len(e.Texts) > 0 {
+		if done.TextsCut, err = m.countTexts(ctx, e.Texts, w); err != nil {
+			return done, err
+		}
 		features := make([]float32, 0, len(e.Texts)*dim)
 		for part := range slices.Chunk(e.Texts, embedBatch) {
 			w.Doing(fmt.Sprintf("embedding texts %d/%d", len(features)/dim, len(e.Texts)))
@@ -132,26 +143,86 @@ func (m *model) embed(ctx context.Context, e clip.Encoder, q clip.ForwardRequest
 	return append(features, out.F32()...), nil
 }
 
-func (m *model) embedImages(ctx context.Context, files []string, mode clip.Mode, w Watcher) ([]float32, error) {
-	side, features := m.begin.Image.ImageSize, make([]float32, 0, len(files)*m.spec.EmbedDim)
+// embedImages gives the features of the pictures that can be read, and which they are: all, unless the others are to
+// be left out.
+func (m *model) embedImages(ctx context.Context, e Embedding, mode clip.Mode, w Watcher) (features []float32, files []string, err error) {
+	side := m.begin.Image.ImageSize
+	features = make([]float32, 0, len(e.Images)*m.spec.EmbedDim)
 	n := 3 * side * side
 	var r vision.Resizer
-	for part := range slices.Chunk(files, embedBatch) {
-		w.Doing(fmt.Sprintf("embedding pictures %d/%d", len(features)/m.spec.EmbedDim, len(files)))
-		batch := tensor.New(tensor.U8, len(part), side, side, 3)
-		for i, file := range part {
+	var unreadable error
+	for part := range slices.Chunk(e.Images, embedBatch) {
+		w.Doing(fmt.Sprintf("embedding pictures %d/%d", len(files), len(e.Images)))
+		batch, read := tensor.New(tensor.U8, len(part), side, side, 3), 0
+		for _, file := range part {
 			p, err := picture(file)
-			if err != nil {
-				return nil, err
+			if err != nil && e.SkipUnreadable {
+				if unreadable == nil {
+					unreadable = err
+				}
+				continue
 			}
-			r.Evaluate(batch.Data[i*n:(i+1)*n], p, side)
+			if f, ok := err.(*fault.Error); ok {
+				f.WithHint("%s", strings.TrimPrefix(f.Hint+"; --skip-unreadable leaves such pictures out", "; "))
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			r.Evaluate(batch.Data[read*n:(read+1)*n], p, side)
+			files = append(files, file)
+			read++
 		}
-		var err error
+		if read == 0 {
+			continue
+		}
+		batch.Shape[0], batch.Data = read, batch.Data[:read*n]
 		if features, err = m.embed(ctx, m.Image, clip.ForwardRequest{Images: batch, Mode: mode}, features); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return features, nil
+	if bad := len(e.Images) - len(files); bad > 0 {
+		w.Event("warning", fmt.Sprintf("%s cannot be read and are left out; the first: %v", clip.Of(bad, len(e.Images), "pictures"), unreadable))
+	}
+	if len(files) == 0 {
+		return nil, nil, fault.New(fault.Invalid, "none of the %d pictures can be read; the first: %w", len(e.Images), unreadable)
+	}
+	return features, files, nil
+}
+
+// countTexts says how many texts are longer than the encoder's context, and tells of them and of those that say
+// nothing; 0 from an encoder that does not count.
+func (m *model) countTexts(ctx context.Context, texts []string, w Watcher) (cut int, err error) {
+	counter, ok := m.Text.(clip.TokenCounter)
+	if !ok {
+		return 0, nil
+	}
+	blank, longest, limit := 0, 0, 0
+	for part := range slices.Chunk(texts, 1024) {
+		var tokens []int
+		tokens, limit, err = counter.CountTokens(ctx, nil, part)
+		if fault.KindOf(err) == fault.Unavailable {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		for _, n := range tokens {
+			longest = max(longest, n)
+			if limit > 0 && n > limit {
+				cut++
+			}
+			if n <= 2 {
+				blank++
+			}
+		}
+	}
+	if cut > 0 {
+		w.Event("warning", fmt.Sprintf("%s are longer than the context of %d tokens and are cut; the longest has %d", clip.Of(cut, len(texts), "texts"), limit, longest))
+	}
+	if blank > 0 {
+		w.Event("warning", clip.Of(blank, len(texts), "texts")+" say nothing to the text encoder: no token is left of them")
+	}
+	return cut, nil
 }
 
 // picture reads a picture file that the user named.
@@ -213,7 +284,11 @@ func Lines(name string) ([]string, error) {
 	in := bufio.NewScanner(f)
 	in.Buffer(nil, 1<<20)
 	for in.Scan() {
-		if text := strings.TrimSuffix(in.Text(), "\r"); strings.TrimSpace(text) != "" {
+		text := strings.TrimSuffix(in.Text(), "\r")
+		if len(lines) == 0 {
+			text = strings.TrimPrefix(text, "\ufeff")
+		}
+		if strings.TrimSpace(text) != "" {
 			lines = append(lines, text)
 		}
 	}

@@ -26,6 +26,7 @@ type RunInfo struct {
 	ImagesPerS  *float64 `json:"images_per_s"` // mean over the steps
 	Device      string   `json:"device"`
 	Tainted     bool     `json:"tainted"`
+	Warnings    int64    `json:"warnings"` // events that are no mere information
 	// Metric is the experiment's deciding metric and Value its last value, when it has one.
 	Metric string  `json:"metric,omitempty"`
 	Value  *Number `json:"value,omitempty"`
@@ -48,10 +49,12 @@ func (i *RunInfo) columns() []any {
 		&i.DurationS, &i.Steps, &i.SamplesSeen, &i.ImagesPerS, &i.Device, &i.Tainted}
 }
 
-// runValueColumns are the deciding metric of the experiment e, its last value, and whether the run v has one.
+// runValueColumns are the deciding metric of the experiment e, its last value, whether the run v has one, and its
+// warnings.
 const runValueColumns = `, e.metric,
 	(SELECT f.last FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric),
-	EXISTS (SELECT 1 FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric)`
+	EXISTS (SELECT 1 FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric),
+	(SELECT count(*) FROM event x WHERE x.run_id = (SELECT id FROM run WHERE key = v.run_id) AND x.level <> 'info')`
 
 const runInfoColumns = runColumns + runValueColumns + `
 	FROM v_runs v JOIN experiment e ON e.name = v.experiment`
@@ -59,7 +62,7 @@ const runInfoColumns = runColumns + runValueColumns + `
 func scanRunInfo(rows *sql.Rows) (i RunInfo, err error) {
 	var value sql.NullFloat64
 	var has bool
-	err = rows.Scan(append(i.columns(), &i.Metric, &value, &has)...)
+	err = rows.Scan(append(i.columns(), &i.Metric, &value, &has, &i.Warnings)...)
 	if has {
 		n := Number(number(value))
 		i.Value = &n

@@ -44,6 +44,7 @@ func Gather(ctx context.Context, src Source, albums Albums, t *ablation.Table, m
 	}
 	p.Specs = specs(p)
 	p.Places, p.Warnings = places(p.Runs)
+	p.Warnings = append(p.Warnings, recorded(p.Runs)...)
 	return p, nil
 }
 

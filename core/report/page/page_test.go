@@ -10,8 +10,10 @@ import (
 	"image"
 	"image/color"
 	"io"
+	"maps"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -387,5 +389,22 @@ func TestADifferentBuildIsWarnedOf(t *testing.T) {
 	s.runs["r101"].Plugins[0].SHA256 = "fedcba9876543210"
 	if w := s.page(t, nil).Warnings; len(w) != 1 || w[0] != "Not all runs used the same build of encoders/vit." {
 		t.Errorf("%q", w)
+	}
+}
+
+// What runs recorded as warnings stands on the page, once for each kind.
+func TestRecordedWarningsAreOnThePage(t *testing.T) {
+	s := newStudy("study", "base")
+	s.add("base", .5, .6)
+	ids := slices.Sorted(maps.Keys(s.runs))
+	for _, id := range ids {
+		s.runs[id].Events = []store.Event{
+			{Step: 1, Level: "warning", Kind: "samples_replaced", Message: "1 of 8"}, {Step: 2, Level: "info", Kind: "note", Message: "fine"},
+			{Step: 3, Level: "warning", Kind: "collapsed", Message: "at chance"}, {Step: 9, Level: "warning", Kind: "samples", Message: "7 of 80"},
+		}
+	}
+	want := []string{"run " + ids[0] + " and 1 more: at chance.", "run " + ids[0] + " and 1 more: 7 of 80."}
+	if w := s.page(t, nil).Warnings; !slices.Equal(w, want) {
+		t.Errorf("%q, want %q", w, want)
 	}
 }
