@@ -144,6 +144,8 @@ func misbehave(ctx context.Context, text string) error {
 				rest = rest[n:]
 			}
 		}
+	case "leaver":
+		return leave(ctx, arg)
 	case "child":
 		cmd := exec.Command("sleep", "300")
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

@@ -1,0 +1,4 @@
+package host
+
+// SweepSockets is for tests.
+var SweepSockets = sweepSockets
