@@ -119,6 +119,25 @@ func TestPicturesAreFoundAsPeopleLayThemOut(t *testing.T) {
 	}
 }
 
+func TestLinksThatWereWrittenAsTextAreSaid(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "real/cat/a.png", "set/fox/b.png", "set/LICENSE")
+	for name, to := range map[string]string{"set/cat": "../real/cat", "linked": "set\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(to), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := Pictures(context.Background(), filepath.Join(dir, "set"))
+	if err != nil || !slices.Equal(l.Texts, []string{"cat"}) || len(l.Remarks()) != 1 || !strings.HasPrefix(l.Remarks()[0], "cat is a text with the path") {
+		t.Errorf("%+v, %v", l, err)
+	}
+	_, err = Pictures(context.Background(), filepath.Join(dir, "linked"))
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Kind != fault.Invalid || !strings.Contains(f.Hint, "a link was meant") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestLinksThatDoubleAtEveryLevelEnd(t *testing.T) {
 	dir := t.TempDir()
 	const levels = 30 // 2³⁰ ways

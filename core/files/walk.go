@@ -39,6 +39,7 @@ type Listing struct {
 	Loops    []string       // links to a folder that they lie in, or that was entered too often
 	Special  []string       // pipes, sockets and devices with a picture's name
 	Empty    []string       // folders directly in it without a picture below
+	Texts    []string       // files directly in it that hold the path of a folder: links that were written as text
 	Others   map[string]int // number of files that are no pictures by their names, by ending in lower case
 }
 
@@ -51,13 +52,17 @@ func Pictures(ctx context.Context, root string) (*Listing, error) {
 		return nil, Error(root, err)
 	}
 	if !info.IsDir() {
-		return nil, fault.New(fault.Invalid, "this is no folder").WithFile(root, 0, 0)
+		err := fault.New(fault.Invalid, "this is no folder").WithFile(root, 0, 0)
+		if info.Mode().IsRegular() && textLink(root) {
+			err.WithHint("it is a text with the path of one, where a link was meant (git without core.symlinks?)")
+		}
+		return nil, err
 	}
 	w := walker{ctx: ctx, root: root, visits: map[[2]uint64]int{}, out: &Listing{Others: map[string]int{}}}
 	if err := w.folder("", []fs.FileInfo{info}); err != nil {
 		return nil, err
 	}
-	for _, list := range [][]string{w.out.Pictures, w.out.Dangling, w.out.Loops, w.out.Special, w.out.Empty} {
+	for _, list := range [][]string{w.out.Pictures, w.out.Dangling, w.out.Loops, w.out.Special, w.out.Empty, w.out.Texts} {
 		slices.Sort(list)
 	}
 	return w.out, nil
@@ -113,6 +118,9 @@ func (w *walker) folder(name string, above []fs.FileInfo) error {
 				w.out.Empty = append(w.out.Empty, below)
 			}
 		case !IsPicture(below):
+			if name == "" && mode.IsRegular() && textLink(filepath.Join(path, e.Name())) {
+				w.out.Texts = append(w.out.Texts, below)
+			}
 			w.out.Others[strings.ToLower(filepath.Ext(below))]++
 		case mode.IsRegular():
 			w.out.Pictures = append(w.out.Pictures, below)
@@ -121,6 +129,27 @@ func (w *walker) folder(name string, above []fs.FileInfo) error {
 		}
 	}
 	return nil
+}
+
+// textLink says whether a file holds nothing but the path of a folder. Git writes links so where it may not make them.
+func textLink(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || info.Size() == 0 || info.Size() > 1024 {
+		return false
+	}
+	text, err := Read(path, 1024)
+	if err != nil {
+		return false
+	}
+	to := strings.TrimSpace(string(text))
+	if to == "" || strings.ContainsAny(to, "\n\x00") {
+		return false
+	}
+	if !filepath.IsAbs(to) {
+		to = filepath.Join(filepath.Dir(path), to)
+	}
+	info, err = os.Stat(to)
+	return err == nil && info.IsDir()
 }
 
 // again says whether a folder is one of those above it, or was entered too often.
@@ -151,6 +180,8 @@ func (l *Listing) Remarks() []string {
 	say(l.Dangling, "is a link that leads nowhere", "links lead nowhere")
 	say(l.Loops, "is a link to a folder that it lies in, and is not followed", "links lead to folders that they lie in, and are not followed")
 	say(l.Special, "is a pipe, socket or device, and is passed over", "files are pipes, sockets or devices, and are passed over")
+	say(l.Texts, "is a text with the path of a folder, where a link was meant (git without core.symlinks?), and is passed over",
+		"files are texts with the path of a folder, where links were meant (git without core.symlinks?), and are passed over")
 	say(l.Empty, "is a folder without pictures", "folders have no pictures")
 	for _, ending := range []string{".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".tga", ".psd", ".ico", ".raw", ".cr2", ".nef", ".dng", ".npy",
 		".tar", ".zip", ".parquet"} {

@@ -8,10 +8,10 @@ import (
 	"encoding/hex"
 	"io"
 	"math"
-	"os"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/files"
 )
 
 // Predictions are kept in two blobs, since the examples of an evaluation are the same every time.
@@ -151,15 +151,14 @@ func digestOf(b []byte) string {
 
 // FileDigest is the hex sha256 and the size of a file, for Run.Artifact.
 func FileDigest(path string) (sha string, size int64, err error) {
-	f, err := os.Open(path)
+	f, err := files.Open(path)
 	if err != nil {
-		return "", 0, fault.New(fault.NotFound, "%w", err)
+		return "", 0, err
 	}
 	defer f.Close()
 	h := sha256.New()
-	size, err = io.Copy(h, f)
-	if err != nil {
-		return "", 0, fault.New(fault.Internal, "%w", err).WithFile(path, 0, 0)
+	if size, err = io.Copy(h, f); err != nil {
+		return "", 0, files.Error(path, err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), size, nil
 }

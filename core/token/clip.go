@@ -3,13 +3,11 @@ package token
 import (
 	"bufio"
 	"compress/gzip"
-	"errors"
 	"io"
-	"io/fs"
-	"os"
 	"strings"
 
 	"tandem/core/fault"
+	"tandem/core/files"
 )
 
 // clipMerges is the number of merges of the published vocabulary: 256 + 256 + 48894 + 2 = 49408 ids.
@@ -21,13 +19,9 @@ const clipMerges = 48894
 // ids equal to theirs; a shorter one gives a smaller vocabulary. A missing file is fault.NotFound,
 // one of another form fault.Corrupt with the line.
 func ReadMerges(path string) (*BPE, error) {
-	file, err := os.Open(path)
+	file, err := files.Open(path)
 	if err != nil {
-		kind := fault.Invalid
-		if errors.Is(err, fs.ErrNotExist) {
-			kind = fault.NotFound
-		}
-		return nil, fault.New(kind, "merges file: %w", err).WithFile(path, 0, 0).
+		return nil, fault.New(fault.KindOf(err), "merges file: %w", err).
 			WithHint("bpe_simple_vocab_16e6.txt.gz is part of the OpenAI CLIP and OpenCLIP repositories")
 	}
 	defer file.Close()

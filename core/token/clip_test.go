@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tandem/core/fault"
@@ -88,6 +89,18 @@ func TestIDsUnderThePublishedMerges(t *testing.T) {
 	for _, g := range goldens(t) {
 		if got := clip.Encode(g.Text, limit(g.Full)); !slices.Equal(got, g.Full) {
 			t.Errorf("%+.200q\n got %v\nwant %v", g.Text, got, g.Full)
+		}
+	}
+}
+
+func TestAMergesFileIsARegularFile(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "merges.txt")
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for path, kind := range map[string]fault.Kind{pipe: fault.Invalid, "/dev/zero": fault.Invalid, "/nonexistent": fault.NotFound} {
+		if _, err := ReadMerges(path); fault.KindOf(err) != kind || !strings.Contains(err.Error(), "merges file: "+path) {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }

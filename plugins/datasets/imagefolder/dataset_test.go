@@ -157,7 +157,7 @@ func TestSplitsAreDisjointAndAgreeOnClasses(t *testing.T) {
 
 func TestLinksAreFollowedAndLitterIsPassedOver(t *testing.T) {
 	real := folder(t, "cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png")
-	root := folder(t, "fox/5.JPG", "fox/._5.jpg=x", "fox/.ipynb_checkpoints/6.png", "__MACOSX/fox/7.png=x")
+	root := folder(t, "fox/5.PNG", "fox/._5.png=x", "fox/.ipynb_checkpoints/6.png", "__MACOSX/fox/7.png=x")
 	for _, class := range []string{"cat", "dog"} {
 		if err := os.Symlink(filepath.Join(real, class), filepath.Join(root, class)); err != nil {
 			t.Fatal(err)
@@ -172,7 +172,7 @@ func TestLinksAreFollowedAndLitterIsPassedOver(t *testing.T) {
 	}
 	for _, at := range []string{root, linked} {
 		b, info := all(t, at, nil)
-		if want := []string{"cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png", "fox/5.JPG"}; !slices.Equal(b.Keys, want) || len(b.Faults) != 0 {
+		if want := []string{"cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png", "fox/5.PNG"}; !slices.Equal(b.Keys, want) || len(b.Faults) != 0 {
 			t.Errorf("%s: keys %q, faults %v", at, b.Keys, b.Faults)
 		}
 		if !slices.Equal(info.Targets[0].Classes, []string{"cat", "dog", "fox"}) || len(info.Remarks) != 1 || !strings.Contains(info.Remarks[0], "fox/again") {
