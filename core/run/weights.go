@@ -130,9 +130,7 @@ func (m *model) initialise(ctx context.Context, path string, towers []string) (r
 		return nil, fault.New(fault.Exhausted, "%w", err)
 	}
 	defer release()
-	if stat, err := os.Stat(path); err != nil {
-		return nil, fault.New(fault.NotFound, "%w", err).WithPath("init.weights")
-	} else if stat.IsDir() {
+	if isCheckpoint(path) {
 		p, err := openCheckpoint(path)
 		if err != nil {
 			return nil, err
@@ -142,12 +140,16 @@ func (m *model) initialise(ctx context.Context, path string, towers []string) (r
 		if err := weights.Write(path, p.tensors, p.meta); err != nil {
 			return nil, err
 		}
+	} else if path, remarks, err = m.published(path, dir, towers); err != nil {
+		return nil, err
 	}
 	loss := ""
 	if whole(towers) {
-		if loss, remarks, err = lossWeights(path, dir); err != nil {
+		var more []string
+		if loss, more, err = lossWeights(path, dir); err != nil {
 			return nil, err
 		}
+		remarks = append(remarks, more...)
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, t := range []struct {
@@ -197,13 +199,8 @@ func lossWeights(path, dir string) (file string, remarks []string, err error) {
 
 // weightsDigest is the hex sha256 of published weights or of a checkpoint folder's parameters.
 func weightsDigest(path string) (string, error) {
-	stat, err := os.Stat(path)
-	if err != nil {
-		return "", fault.New(fault.NotFound, "%w", err).WithPath("init.weights")
-	}
-	if !stat.IsDir() {
-		sha, _, err := store.FileDigest(path)
-		return sha, err
+	if !isCheckpoint(path) {
+		return publishedDigest(path)
 	}
 	h := sha256.New()
 	for _, name := range []string{train.ImageFile, train.TextFile, train.LossFile} {

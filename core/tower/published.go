@@ -28,6 +28,11 @@ func (e *encoder) loadPublished(ctx context.Context, path string) error {
 		return err
 	}
 	for _, a := range arrays {
+		if err := allFinite(f, a); err != nil {
+			return err.WithOp("load").WithFile(path, 0, 0)
+		}
+	}
+	for _, a := range arrays {
 		if err := alive(ctx, "load"); err != nil {
 			return err
 		}
@@ -46,6 +51,27 @@ func (e *encoder) loadPublished(ctx context.Context, path string) error {
 	e.touched = false
 	e.backend.ParamsChanged()
 	return device.Err(e.backend)
+}
+
+// allFinite demands numbers: a single NaN makes every embedding one.
+func allFinite(f *keymap.File, a array) *fault.Error {
+	values, err := f.F32(a.name, a.shape...)
+	if err != nil {
+		return fault.New(fault.KindOf(err), "%w", err)
+	}
+	bad, first := 0, -1
+	for i, v := range values {
+		if v-v != 0 {
+			if bad++; first < 0 {
+				first = i
+			}
+		}
+	}
+	if bad == 0 {
+		return nil
+	}
+	return fault.New(fault.Numeric, "tensor %q: %d of %d values are not finite, the first at %d is %v", a.name, bad, len(values), first, values[first]).
+		WithHint("the training that made the weights diverged, or the file is damaged")
 }
 
 // checkPublished holds names and shapes against the network: none missing, none left over.
@@ -74,12 +100,19 @@ func (e *encoder) checkPublished(f *keymap.File, arrays []array) *fault.Error {
 	for _, a := range arrays {
 		known[a.name] = true
 		if err := f.Check(a.name, a.shape...); err != nil {
+			if other := f.Unlike(string(e.modality)); other != nil {
+				return other
+			}
 			return invalid(err).WithHint("the settings of the %s encoder have to be those of the weights: width, layers, embed_dim, …", e.modality)
 		}
 	}
 	for _, name := range f.Names() {
 		if keymap.Modality(name) == string(e.modality) && !known[name] {
-			return fault.New(fault.Invalid, "tensor %q is none of this encoder's", name)
+			if other := f.Unlike(string(e.modality)); other != nil {
+				return other
+			}
+			return fault.New(fault.Invalid, "tensor %q is none of this encoder's", name).
+				WithHint("the settings of the %s encoder have to be those of the weights: layers, pool_type, …", e.modality)
 		}
 	}
 	return nil

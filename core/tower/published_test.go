@@ -2,6 +2,7 @@ package tower
 
 import (
 	"context"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -109,6 +110,13 @@ func TestPublishedWeightsMustFit(t *testing.T) {
 		}
 	}
 	path := filepath.Join(t.TempDir(), "other.safetensors")
+	nan := []float32{1, 2, 3, float32(math.NaN()), 5, 6, 7, 8, 10}
+	if err := weights.Write(path, []weights.Tensor{weights.FromF32("visual.proj.weight", nan, 3, 3), weights.FromF32("visual.proj.bias", nan[:3], 3)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Load(ctx, path); fault.KindOf(err) != fault.Numeric || !strings.Contains(err.Error(), `"visual.proj.weight": 1 of 9 values are not finite`) {
+		t.Errorf("a NaN: %v", err)
+	}
 	if err := weights.Write(path, []weights.Tensor{weights.FromF32("visual.proj.weight", make([]float32, 6), 3, 2)}, nil); err != nil {
 		t.Fatal(err)
 	}

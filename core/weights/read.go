@@ -9,12 +9,12 @@ import (
 	"io"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"unicode/utf8"
 
 	"tandem/core/fault"
+	"tandem/core/files"
 )
 
 // maxHeader is the reference implementation's bound on the header, in bytes.
@@ -41,13 +41,21 @@ type File struct {
 	metadata map[string]string
 }
 
-// Open reads and checks the header of a file. A missing file is fault.NotFound; a header that is too
+// maxTensors and maxAxes bound what a header may make the reader keep: published models have thousands of tensors with a
+// few axes.
+const (
+	maxTensors = 1 << 17
+	maxAxes    = 32
+)
+
+// Open reads and checks the header of a file. A missing file is fault.NotFound; a file of another format,
+// as far as it is recognised, a pipe or a device is fault.Invalid with the remedy; a header that is too
 // long, not JSON, repeats a name, or whose tensors overlap, leave holes or reach outside the file
 // is fault.Corrupt.
 func Open(path string) (*File, error) {
-	file, err := os.Open(path)
+	file, err := files.Open(path)
 	if err != nil {
-		return nil, ioFault(err, path)
+		return nil, err
 	}
 	stat, err := file.Stat()
 	if err != nil {
@@ -55,6 +63,11 @@ func Open(path string) (*File, error) {
 		return nil, ioFault(err, path)
 	}
 	f, err := Decode(file, stat.Size())
+	if fault.KindOf(err) == fault.Corrupt {
+		if other := unlike(file, stat.Size(), path); other != nil {
+			err = other
+		}
+	}
 	if err != nil {
 		file.Close()
 		return nil, ioFault(err, path)
@@ -77,7 +90,12 @@ func Decode(r io.ReaderAt, size int64) (*File, error) {
 		return nil, corrupt("header of %d bytes, the format allows %d", length, maxHeader)
 	}
 	if int64(length) > size-8 {
-		return nil, corrupt("header of %d bytes in a file of %d", length, size)
+		return nil, corrupt("header of %d bytes in a file of %d", length, size).WithHint("the file is cut short, or no safetensors file; fetch or copy it again")
+	}
+	if length > 0 {
+		if _, err := r.ReadAt(prefix[:1], 8); err == nil && prefix[0] != '{' {
+			return nil, corrupt("the header is not a JSON object")
+		}
 	}
 	header := make([]byte, length)
 	if _, err := r.ReadAt(header, 8); err != nil && !(err == io.EOF && length == 0) {
@@ -99,7 +117,9 @@ func (f *File) checkLayout(size int64) error {
 	for _, i := range ordered {
 		switch {
 		case i.end > size:
-			return corrupt("tensor %q: bytes [%d, %d) outside a data section of %d", i.Name, i.begin, i.end, size)
+			last := ordered[len(ordered)-1].end
+			return corrupt("tensor %q: bytes [%d, %d) outside a data section of %d", i.Name, i.begin, i.end, size).
+				WithHint("the file is cut short: its tensors need %d bytes more; fetch or copy it again", last-size)
 		case i.begin < at:
 			return corrupt("tensor %q: bytes [%d, %d) overlap another tensor's, which end at %d", i.Name, i.begin, i.end, at)
 		case i.begin > at:
@@ -129,6 +149,9 @@ func (f *File) parse(header []byte) error {
 				return corrupt("%s given twice", metadataKey)
 			}
 			return f.parseMetadata(dec)
+		}
+		if len(f.infos) == maxTensors {
+			return corrupt("more than %d tensors", maxTensors).WithHint("no model has so many: the file is damaged, or of something else")
 		}
 		if _, twice := f.infos[name]; twice {
 			return corrupt("tensor %q: name used twice", name)
@@ -188,7 +211,7 @@ func parseInfo(dec *json.Decoder, name string) (Info, error) {
 			}
 			text, _ := token.(string)
 			if info.DType = DType(text); info.DType.Size() == 0 {
-				return fmt.Errorf("unknown dtype %v", token)
+				return fmt.Errorf("unknown dtype %v (weights of another precision are converted with .float())", token)
 			}
 		case "shape":
 			shape, err = integers(dec)
@@ -266,6 +289,9 @@ func integers(dec *json.Decoder) ([]int64, error) {
 		if err != nil || n < 0 {
 			return nil, fmt.Errorf("%v is not a size", number)
 		}
+		if len(list) == maxAxes {
+			return nil, fmt.Errorf("a list of more than %d sizes", maxAxes)
+		}
 		list = append(list, n)
 	}
 	return list, delim(dec, ']')
@@ -323,4 +349,6 @@ func (f *File) Close() error {
 	return f.closer.Close()
 }
 
-func corrupt(format string, args ...any) error { return fault.New(fault.Corrupt, format, args...) }
+func corrupt(format string, args ...any) *fault.Error {
+	return fault.New(fault.Corrupt, format, args...)
+}

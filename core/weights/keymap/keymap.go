@@ -10,7 +10,8 @@
 //
 // Open also understands
 //
-//   - the prefixes "module." and "_orig_mod." of wrapped modules and "text." of OpenCLIP's CustomTextCLIP,
+//   - the path of the model in another ("model.", "clip_model.", "student."), the wrappers "module", "_orig_mod" and their
+//     like anywhere in a name, and "text." of OpenCLIP's CustomTextCLIP,
 //   - the names of transformers' CLIPModel (text_model.…, vision_model.…), whose query, key and value
 //     projections are apart and whose final projections are transposed,
 //   - F16 and BF16, which are widened.
@@ -48,6 +49,8 @@ type File struct {
 	path    string
 	hf      bool
 	entries map[string]*entry
+	left    []string // names of no part of a CLIP model
+	remarks []string
 }
 
 // entry is a tensor made of one of the file, or of three below each other.
@@ -82,16 +85,11 @@ func (k *File) index() error {
 		return k.invalid("a part of a tandem checkpoint (%s), not published weights", format).
 			WithHint("name the checkpoint's folder, or export the run: runner export RUN --format open_clip -o FILE")
 	}
-	names := map[string]string{} // without prefixes → in the file
-	for _, name := range k.f.Names() {
-		bare := strip(name)
-		if skipped(bare) {
-			continue
-		}
-		if twin, twice := names[bare]; twice {
-			return k.invalid("%q and %q are both %s", twin, name, bare)
-		}
-		names[bare] = name
+	names, err := k.bares()
+	if err != nil {
+		return err
+	}
+	for bare := range names {
 		k.hf = k.hf || strings.HasPrefix(bare, "text_model.") || strings.HasPrefix(bare, "vision_model.")
 	}
 	for _, bare := range slices.Sorted(maps.Keys(names)) {
@@ -163,20 +161,6 @@ func (k *File) measure(name string, e *entry) error {
 // Own says that a safetensors file's metadata "format" is one of tandem's checkpoints.
 func Own(format string) bool { return strings.HasPrefix(format, "tandem ") }
 
-// strip takes the prefixes of wrappers off a name.
-func strip(name string) string {
-	for {
-		bare := name
-		for _, prefix := range []string{"module.", "_orig_mod.", "text."} {
-			bare = strings.TrimPrefix(bare, prefix)
-		}
-		if bare == name {
-			return name
-		}
-		name = bare
-	}
-}
-
 // skipped are tensors that are no parameters.
 func skipped(bare string) bool {
 	switch bare {
@@ -218,12 +202,15 @@ func (k *File) Shape(name string) ([]int, bool) {
 func (k *File) Check(name string, shape ...int) error {
 	e, ok := k.entries[name]
 	if !ok {
+		if len(k.left) > 0 {
+			return k.invalid("tensor %q is missing; the file has %s", name, some(slices.Sorted(slices.Values(k.left))))
+		}
 		return k.invalid("tensor %q is missing", name)
 	}
 	for _, part := range e.parts {
 		info, _ := k.f.Info(part)
 		if info.DType != weights.F32 && info.DType != weights.F16 && info.DType != weights.BF16 {
-			return k.invalid("tensor %q is %s, want F32, F16 or BF16", part, info.DType)
+			return k.invalid("tensor %q is %s, want F32, F16 or BF16", part, info.DType).WithHint("convert the weights with PyTorch: {k: v.float() for k, v in …}")
 		}
 	}
 	if slices.Equal(e.shape, shape) || scalar(e.shape) && scalar(shape) {
