@@ -5,8 +5,12 @@ import "strings"
 // Near is the candidate most like name, for "did you mean" hints; "" when none is near enough (more
 // than a third of the letters differ). Case does not count; the first of equals wins.
 func Near(name string, candidates []string) string {
+	const longest = 200 // a name of more letters is none
 	best, limit := "", max(1, len(name)/3)+1
 	for _, c := range candidates {
+		if len(name) > longest || len(c) > longest {
+			continue
+		}
 		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < limit {
 			best, limit = c, d
 		}

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"tandem/core/clip"
@@ -54,13 +55,7 @@ func (c *checker) section(m map[string]any, keys []Key, p path, who string) {
 	for i, k := range keys {
 		names[i] = k.Name
 	}
-	for _, name := range sortedKeys(m) {
-		if !slices.Contains(names, name) {
-			here := p.with(name)
-			c.faultAt(c.origin(here).key(), here, "unknown key").WithHint("%s", accepts(who, name, names))
-			delete(m, name)
-		}
-	}
+	c.unknown(m, names, p, "unknown key", func(name string) string { return c.elsewhere(m, keys, name, p, accepts(who, name, names)) })
 	for _, k := range keys {
 		here := p.with(k.Name)
 		value, given := m[k.Name]
@@ -88,6 +83,58 @@ func (c *checker) section(m map[string]any, keys []Key, p path, who string) {
 		}
 		m[k.Name] = c.value(k, value, here)
 	}
+}
+
+// unknown reports the keys of a map that have no name given, and takes them out. A map with very many of them is of
+// something else: the first say enough.
+func (c *checker) unknown(m map[string]any, names []string, p path, what string, hint func(name string) string) {
+	const most = 20
+	n := 0
+	for _, name := range sortedKeys(m) {
+		if slices.Contains(names, name) {
+			continue
+		}
+		delete(m, name)
+		if n++; n > most {
+			continue
+		}
+		here := p.with(name)
+		c.faultAt(c.origin(here).key(), here, "%s", what).WithHint("%s", hint(name))
+	}
+	if n > most {
+		c.fault(p, "%d more unknown keys", n-most).WithHint("is it a spec at all? see docs/spec.md")
+	}
+}
+
+// elsewhere is a hint on an unknown key of a section that is a key of another one, or a setting of the section's plugin;
+// the hint otherwise when there is none.
+func (c *checker) elsewhere(m map[string]any, keys []Key, name string, p path, otherwise string) string {
+	var found []string
+	var walk func(keys []Key, at string)
+	walk = func(keys []Key, at string) {
+		for _, k := range keys {
+			if k.Name == name && k.Type != typeSection && k.Type != typeWith && k.Type != typePlugin {
+				found = append(found, at+name)
+			}
+			if k.Type == typeSection {
+				walk(k.Sub, at+k.Name+".")
+			}
+		}
+	}
+	for _, k := range keys {
+		if d := (clip.Descriptor{}); k.Type == typePlugin && c.catalog != nil {
+			if plugin, ok := m[k.Name].(string); ok {
+				d, _ = c.catalog.Describe(k.Kind, plugin)
+			}
+			if slices.ContainsFunc(d.Schema, func(f clip.Field) bool { return f.Name == name }) {
+				found = append(found, p.with("with").with(name).String())
+			}
+		}
+	}
+	if walk(Keys, ""); len(found) == 0 || len(found) > 3 {
+		return otherwise
+	}
+	return "did you mean " + strings.Join(found, " or ") + "?"
 }
 
 func missingHint(k Key) string {

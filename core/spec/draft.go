@@ -89,11 +89,16 @@ func (d *Draft) Err(more ...*fault.Error) error {
 	all := append(d.reader.faults[:len(d.reader.faults):len(d.reader.faults)], more...)
 	d.reader.sort(all)
 	seen := map[string]bool{}
-	return slices.DeleteFunc(all, func(e *fault.Error) bool {
+	all = slices.DeleteFunc(all, func(e *fault.Error) bool {
 		key := d.key(e)
 		defer func() { seen[key] = true }()
 		return seen[key]
-	}).Err()
+	})
+	const most = 100
+	if n := len(all) - most; n > 0 {
+		all = append(all[:most:most], fault.New(fault.Invalid, "%d more faults", n).WithFile(d.File, 0, 0).WithHint("mend those above first"))
+	}
+	return all.Err()
 }
 
 // key tells faults apart, whichever cell they were found in.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,6 +86,9 @@ func (c *checker) scalar(f clip.Field, value any, p path) any {
 	if _, isBad := value.(bad); isBad {
 		return value
 	}
+	if (f.Type == clip.TypeInt || f.Type == clip.TypeFloat) && c.leadingZero(value, p) {
+		return bad{}
+	}
 	switch f.Type {
 	case clip.TypeBool:
 		v, ok := value.(bool)
@@ -136,7 +140,7 @@ func (c *checker) scalar(f clip.Field, value any, p path) any {
 	if !ok {
 		c.wrongType(p, "a text", value)
 		if _, isList := value.([]any); !isList {
-			c.faults[len(c.faults)-1].WithHint("quote it: %q", show(value))
+			c.faults[len(c.faults)-1].WithHint("quote it: %q", orElse(o.raw, show(value)))
 		}
 		return bad{}
 	}
@@ -148,6 +152,28 @@ func (c *checker) scalar(f clip.Field, value any, p path) any {
 		return c.file(f, v, o, p)
 	}
 	return v
+}
+
+var zeroFirst = regexp.MustCompile(`^[-+]?0[0-9_]`)
+
+// leadingZero refuses numbers with a zero in front: to one reader of YAML 0123 is 123, to another 83, and 089 is 89 to both.
+func (c *checker) leadingZero(value any, p path) bool {
+	switch value.(type) {
+	case int64, float64:
+	default:
+		return false
+	}
+	raw := c.origin(p).raw
+	if !zeroFirst.MatchString(raw) {
+		return false
+	}
+	sign := strings.TrimRight(raw[:1], "0123456789")
+	plain := strings.TrimLeft(strings.TrimLeft(raw, "+-"), "0_")
+	if plain == "" || !strings.ContainsAny(plain[:1], "123456789") {
+		plain = "0" + plain
+	}
+	c.fault(p, "%s has a leading zero", raw).WithHint("write %s%s", strings.TrimPrefix(sign, "+"), plain)
+	return true
 }
 
 // quoted adds a hint to the last fault when value is a text that looks like a number.

@@ -48,9 +48,15 @@ func (m *merged) add(l layer) {
 	}
 	// confmap with no delimiter and a merge of maps cannot fail.
 	_ = m.k.Load(confmap.Provider(l.tree, ""), nil)
-	for _, p := range sortedKeys(l.origins) {
+	replaced := map[string]bool{}
+	for p := range l.origins {
 		if _, isMap := lookup(l.tree, split(p)).(map[string]any); !isMap {
-			m.forget(p)
+			replaced[p] = true
+		}
+	}
+	for q := range m.origins {
+		if under(q, replaced) {
+			delete(m.origins, q)
 		}
 	}
 	for p, o := range l.origins {
@@ -59,6 +65,16 @@ func (m *merged) add(l layer) {
 	if l.ablate != nil {
 		m.ablate = l.ablate
 	}
+}
+
+// under says whether a path or one that it is inside of is among those given.
+func under(q string, given map[string]bool) bool {
+	for i := 0; i < len(q); i++ {
+		if strings.HasPrefix(q[i:], sep) && given[q[:i]] {
+			return true
+		}
+	}
+	return given[q]
 }
 
 // forget drops the origins of p and of everything under it.
@@ -113,7 +129,14 @@ func (r *reader) override(m *merged, o Origin, p path, text string) {
 	c := converter{reader: r, one: o, layer: layer{origins: map[string]Origin{}}}
 	var value any = "" // an empty value is the empty text
 	if len(doc.Content) > 0 {
-		value = c.value(doc.Content[0], doc.Content[0], p)
+		node := doc.Content[0]
+		if node.ShortTag() == "!!str" && node.Style == 0 && node.Kind == yaml.ScalarNode {
+			node.Value = strings.TrimSpace(text) // "loss #3": to a shell, what follows is no comment
+		}
+		value = c.value(node, node, p)
+		if node.Kind != yaml.ScalarNode {
+			o.raw = ""
+		}
 	}
 	c.layer.origins[p.join()] = o
 	if e := m.set(assignment{p, value, o, c.layer.origins}); e != nil {

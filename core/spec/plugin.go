@@ -154,13 +154,7 @@ func (c *checker) fields(m map[string]any, fields []Key, p path, who string) {
 	for i, k := range fields {
 		names[i] = k.Name
 	}
-	for _, name := range sortedKeys(m) {
-		if !slices.Contains(names, name) {
-			here := p.with(name)
-			c.faultAt(c.origin(here).key(), here, "unknown field").WithHint("%s", accepts(short, name, names))
-			delete(m, name)
-		}
-	}
+	c.unknown(m, names, p, "unknown field", func(name string) string { return accepts(short, name, names) })
 	for _, k := range fields {
 		here := p.with(k.Name)
 		value, given := m[k.Name]

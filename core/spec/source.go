@@ -2,7 +2,8 @@ package spec
 
 import (
 	"errors"
-	"io/fs"
+	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"tandem/core/fault"
+	"tandem/core/files"
 )
 
 // bad stands for a value that already has a fault, so that nothing else is said about it.
@@ -59,22 +61,24 @@ func (r *reader) readFile(file string, stack []string, from Origin) {
 	}
 	data, err := r.text[file], error(nil)
 	if data == nil {
-		data, err = os.ReadFile(file)
+		data, err = files.Read(file, maxSpec)
 	}
 	if err != nil {
 		r.broken = true
-		kind := fault.Invalid
-		if errors.Is(err, fs.ErrNotExist) {
-			kind = fault.NotFound
+		own, ok := err.(*fault.Error)
+		if !ok {
+			own = fault.New(fault.Invalid, "%w", err)
 		}
-		reason := err
-		if inner := errors.Unwrap(err); inner != nil {
-			reason = inner
+		near := ""
+		if own.Kind == fault.NotFound {
+			if near = nearFile(file); near != "" {
+				near = "did you mean " + near + "?"
+			}
 		}
 		if len(stack) == 0 {
-			r.faults = append(r.faults, fault.New(kind, "%w", reason).WithFile(file, 0, 0).WithHint("give the path of a spec, such as experiments/quickstart.yaml"))
+			r.faults = append(r.faults, fault.New(own.Kind, "%s", own.Msg).WithFile(file, 0, 0).WithHint("%s", orElse(near, "give the path of a spec, such as experiments/quickstart.yaml")))
 		} else {
-			r.fault(from, at, kind, "%s: %w", file, reason).WithHint("paths are relative to the file that names them")
+			r.fault(from, at, own.Kind, "%s: %s", file, own.Msg).WithHint("%s", orElse(near, "paths are relative to the file that names them"))
 		}
 		return
 	}
@@ -121,6 +125,34 @@ func (r *reader) readFile(file string, stack []string, from Origin) {
 	r.layers = append(r.layers, c.layer)
 }
 
+// maxSpec bounds the size of a spec file. A large one has some kilobytes.
+const maxSpec = 1 << 20
+
+// nearFile is a spec with a name like that of a file that is not there; "" when there is none.
+func nearFile(file string) string {
+	entries, err := os.ReadDir(filepath.Dir(file))
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, e := range entries[:min(len(entries), 1000)] {
+		if ext := filepath.Ext(e.Name()); ext == ".yaml" || ext == ".yml" {
+			names = append(names, e.Name())
+		}
+	}
+	base := filepath.Base(file)
+	near := fault.Near(base, names)
+	for _, ext := range []string{".yaml", ".yml"} {
+		if slices.Contains(names, base+ext) {
+			near = base + ext
+		}
+	}
+	if near == "" {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(file), near)
+}
+
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
 
 // parse gives the root node, nil for an empty file.
@@ -152,7 +184,7 @@ func (r *reader) parse(file string, data []byte) (*yaml.Node, bool) {
 		}
 		return nil, false
 	}
-	if dec.Decode(&second) == nil {
+	if err := dec.Decode(&second); !errors.Is(err, io.EOF) { // another one, whole or broken
 		r.fault(Origin{Source: file, Line: max(second.Line, 1), Column: max(second.Column, 1)}, nil, fault.Invalid, "a second document").
 			WithHint("one spec per file; remove everything from the --- on")
 		return nil, false
@@ -169,10 +201,14 @@ type converter struct {
 }
 
 func (c *converter) at(key, value *yaml.Node) Origin {
-	if c.file == "" {
-		return c.one
+	o := c.one
+	if c.file != "" {
+		o = Origin{Source: c.file, Line: value.Line, Column: value.Column, KeyLine: key.Line, KeyColumn: key.Column, Dir: filepath.Dir(c.file)}
 	}
-	return Origin{Source: c.file, Line: value.Line, Column: value.Column, KeyLine: key.Line, KeyColumn: key.Column, Dir: filepath.Dir(c.file)}
+	if value.Kind == yaml.ScalarNode {
+		o.raw = value.Value
+	}
+	return o
 }
 
 // pair is a key and its value in a YAML map.
@@ -247,7 +283,11 @@ func (c *converter) value(key, node *yaml.Node, p path) any {
 func (c *converter) scalar(o Origin, node *yaml.Node, p path) any {
 	switch node.ShortTag() {
 	case "!!null":
-		c.fault(o, p, fault.Invalid, "no value").WithHint("give a value or remove the key")
+		hint := "give a value or remove the key"
+		if o.raw != "" {
+			hint += fmt.Sprintf("; quote it where a text is meant: %q", o.raw)
+		}
+		c.fault(o, p, fault.Invalid, "no value").WithHint("%s", hint)
 		return bad{}
 	case "!!bool":
 		var v bool
@@ -259,13 +299,13 @@ func (c *converter) scalar(o Origin, node *yaml.Node, p path) any {
 		if node.Decode(&v) == nil {
 			return v
 		}
-		c.fault(o, p, fault.Invalid, "%s is too large", node.Value)
+		c.fault(o, p, fault.Invalid, "%s is too large", node.Value).WithHint("quote it where a text is meant: %q", node.Value)
 		return bad{}
 	case "!!float":
 		var v float64
 		if node.Decode(&v) == nil {
 			if math.IsNaN(v) || math.IsInf(v, 0) {
-				c.fault(o, p, fault.Invalid, "%s is not a finite number", node.Value)
+				c.fault(o, p, fault.Invalid, "%s is not a finite number", node.Value).WithHint("quote it where a text is meant: %q", node.Value)
 				return bad{}
 			}
 			return v

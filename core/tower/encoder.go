@@ -2,6 +2,7 @@ package tower
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -88,11 +89,19 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	}
 	defer func() {
 		if err != nil {
+			var told *fault.Error
+			if errors.As(err, &told) && told.Hint != "" {
+				backend.Close()
+				return
+			}
 			wanted := e.fixedParts(layouts(front.Params(), c.Optimizer.DecayEmbeddings), c)
 			err = profile.Exhausted(err, backend, nil, wanted, remedy)
 			backend.Close()
 		}
 	}()
+	if err = e.fits(backend, layouts(front.Params(), c.Optimizer.DecayEmbeddings), c); err != nil {
+		return info, err
+	}
 	params, err := newParams(backend, front.Params(), c.Seed, c.Optimizer.DecayEmbeddings, c.Compute.Threads)
 	if err != nil {
 		return info, err

@@ -9,9 +9,9 @@ import (
 
 // Config is the with block of a spec, under OpenCLIP's names where it has them.
 type Config struct {
-	ImageSize  int        `with:"image_size" json:"image_size" min:"32" help:"side of the square pictures in pixels; a multiple of 32"`
-	Layers     [4]int     `with:"layers" json:"layers" min:"1" help:"bottleneck blocks of the four stages: [3, 4, 6, 3] is RN50"`
-	Width      int        `with:"width" json:"width" min:"2" help:"channels of the stem; the last stage has 32 times as many"`
+	ImageSize  int        `with:"image_size" json:"image_size" min:"32" max:"16384" help:"side of the square pictures in pixels; a multiple of 32"`
+	Layers     [4]int     `with:"layers" json:"layers" min:"1" max:"1024" help:"bottleneck blocks of the four stages: [3, 4, 6, 3] is RN50"`
+	Width      int        `with:"width" json:"width" min:"2" max:"65536" help:"channels of the stem; the last stage has 32 times as many"`
 	Heads      int        `with:"heads" json:"heads" min:"0" help:"heads of the attention pool; 0: 32·width / 64"`
 	Stem       string     `with:"stem" json:"stem" enum:"clip,plain" help:"three 3×3 convolutions and an average pool, or ResNet's 7×7 and max pool"`
 	Downsample string     `with:"downsample" json:"downsample" enum:"avgpool,stride" help:"average pools (CLIP), or convolutions with a stride"`

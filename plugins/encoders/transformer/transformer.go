@@ -10,12 +10,12 @@ import (
 // Config is the with block of a spec, under OpenCLIP's names where it has them. The path of the
 // merges is left out of what a checkpoint must agree with: the checkpoint holds the tokenizer itself.
 type Config struct {
-	ContextLength int     `with:"context_length" json:"context_length" min:"2" help:"tokens of a caption, start and end included; longer ones are cut"`
-	VocabSize     int     `with:"vocab_size" json:"vocab_size" min:"258" help:"rows of the token embedding; the largest vocabulary that tokenizer bpe may learn"`
-	Width         int     `with:"width" json:"width" min:"1" help:"channels of a token; a multiple of heads"`
+	ContextLength int     `with:"context_length" json:"context_length" min:"2" max:"1048576" help:"tokens of a caption, start and end included; longer ones are cut"`
+	VocabSize     int     `with:"vocab_size" json:"vocab_size" min:"258" max:"16777216" help:"rows of the token embedding; the largest vocabulary that tokenizer bpe may learn"`
+	Width         int     `with:"width" json:"width" min:"1" max:"1048576" help:"channels of a token; a multiple of heads"`
 	Heads         int     `with:"heads" json:"heads" min:"1" help:"attention heads"`
-	Layers        int     `with:"layers" json:"layers" min:"0" help:"residual attention blocks"`
-	MLPRatio      float64 `with:"mlp_ratio" json:"mlp_ratio" min:"0.125" help:"hidden width of the MLP over width"`
+	Layers        int     `with:"layers" json:"layers" min:"0" max:"1024" help:"residual attention blocks"`
+	MLPRatio      float64 `with:"mlp_ratio" json:"mlp_ratio" min:"0.125" max:"1024" help:"hidden width of the MLP over width"`
 	Act           string  `with:"act" json:"act" enum:"gelu,quick_gelu" help:"activation of the MLP; OpenAI's weights want quick_gelu"`
 	Causal        bool    `with:"causal" json:"causal" help:"tokens see only what precedes them"`
 	PoolType      string  `with:"pool_type" json:"pool_type" enum:"argmax,eos,first,last,mean" help:"the token whose feature stands for the caption: the largest id, the end of text, the first, the last of the context, or the mean of the caption's"`

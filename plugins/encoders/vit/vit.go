@@ -10,13 +10,13 @@ import (
 // Config is the with block of a spec, under OpenCLIP's names. Patch dropout is left out of what a
 // checkpoint must agree with: it has no part in inference.
 type Config struct {
-	ImageSize    int        `with:"image_size" json:"image_size" min:"1" help:"side of the square pictures in pixels; a multiple of patch_size"`
-	PatchSize    int        `with:"patch_size" json:"patch_size" min:"1" help:"side of a patch in pixels"`
-	Width        int        `with:"width" json:"width" min:"1" help:"channels of a token; a multiple of heads"`
-	Layers       int        `with:"layers" json:"layers" min:"0" help:"residual attention blocks"`
+	ImageSize    int        `with:"image_size" json:"image_size" min:"1" max:"16384" help:"side of the square pictures in pixels; a multiple of patch_size"`
+	PatchSize    int        `with:"patch_size" json:"patch_size" min:"1" max:"16384" help:"side of a patch in pixels"`
+	Width        int        `with:"width" json:"width" min:"1" max:"1048576" help:"channels of a token; a multiple of heads"`
+	Layers       int        `with:"layers" json:"layers" min:"0" max:"1024" help:"residual attention blocks"`
 	Heads        int        `with:"heads" json:"heads" min:"0" help:"attention heads; 0: width / head_width"`
 	HeadWidth    int        `with:"head_width" json:"head_width" min:"1" help:"channels of a head, where heads is 0"`
-	MLPRatio     float64    `with:"mlp_ratio" json:"mlp_ratio" min:"0.125" help:"hidden width of the MLP over width"`
+	MLPRatio     float64    `with:"mlp_ratio" json:"mlp_ratio" min:"0.125" max:"1024" help:"hidden width of the MLP over width"`
 	Act          string     `with:"act" json:"act" enum:"gelu,quick_gelu" help:"activation of the MLP; OpenAI's weights want quick_gelu"`
 	PoolType     string     `with:"pool_type" json:"pool_type" enum:"tok,avg" help:"class token, or mean over the patches"`
 	PatchDropout float64    `with:"patch_dropout" json:"-" min:"0" max:"0.99" help:"share of patches left out in training"`
