@@ -22,20 +22,28 @@ RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/st
 
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
+# Where make install puts things: $(DESTDIR)$(PREFIX).
+PREFIX ?= /usr/local
+INTO    = $(DESTDIR)$(PREFIX)
+
 .DEFAULT_GOAL := help
-.PHONY: deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
+.PHONY: need install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
-build: plugins ## build bin/runner and every plugin
+# One sentence on what is missing instead of an error for each plugin. GO and CC may name others.
+need:
+	@GO='$(GO)' CC='$(CC)' sh tools/need.sh
+
+build: need plugins ## build bin/runner and every plugin
 	$(GO) build $(GOFLAGS_BUILD) -o bin/runner ./cmd/runner
 
 plugins: $(PLUGINS:%=bin/plugins/%) ## build bin/plugins/<kind>/<name> and their manifests
 
 # The go command decides what is stale.
 .PHONY: $(PLUGINS:%=bin/plugins/%)
-$(PLUGINS:%=bin/plugins/%): bin/plugins/%:
+$(PLUGINS:%=bin/plugins/%): bin/plugins/%: | need
 	@$(GO) build $(GOFLAGS_BUILD) -o $@ ./plugins/$*
 	@$@ --manifest > $@.json
 
@@ -107,6 +115,7 @@ bench-peer: build ## the same training steps with OpenCLIP on PyTorch, side by s
 	@sh tools/bench-peer.sh
 
 demo: ## train the quickstart and show what it learnt (a few minutes); DEVICE=cuda trains on a GPU
+	@GO='$(GO)' CC='$(CC)' sh tools/need.sh
 	@sh tools/deps.sh
 	@$(MAKE) --no-print-directory build $(if $(filter cuda%,$(DEVICE)),CUDA=1)
 	@DEVICE=$(DEVICE) sh tools/demo.sh
@@ -116,6 +125,19 @@ ablations: build ## run the ablations of docs/ablations and write their tables (
 
 deps: ## install oneDNN and libjpeg-turbo where that needs no question (Debian or Ubuntu, as root)
 	@sh tools/deps.sh
+
+install: build ## install runner, its plugins and completions below PREFIX (/usr/local); DESTDIR stages them elsewhere
+	@mkdir -p '$(INTO)/bin' '$(INTO)/lib/tandem' '$(INTO)/share/bash-completion/completions' '$(INTO)/share/zsh/site-functions' '$(INTO)/share/fish/vendor_completions.d'
+	@rm -rf '$(INTO)/lib/tandem/plugins'
+	@cp -R bin/plugins '$(INTO)/lib/tandem/plugins'
+	@rm -f '$(INTO)/bin/runner' && cp bin/runner '$(INTO)/bin/runner'
+	@bin/runner completion bash > '$(INTO)/share/bash-completion/completions/runner'
+	@bin/runner completion zsh > '$(INTO)/share/zsh/site-functions/_runner'
+	@bin/runner completion fish > '$(INTO)/share/fish/vendor_completions.d/runner.fish'
+	@echo 'runner is $(INTO)/bin/runner, its plugins are in $(INTO)/lib/tandem/plugins; new shells complete its commands'
+
+uninstall: ## remove what make install put below PREFIX
+	rm -rf '$(INTO)/lib/tandem' '$(INTO)/bin/runner' '$(INTO)/share/bash-completion/completions/runner' '$(INTO)/share/zsh/site-functions/_runner' '$(INTO)/share/fish/vendor_completions.d/runner.fish'
 
 clean: ## remove build outputs (not results)
 	rm -rf bin

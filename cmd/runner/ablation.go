@@ -252,6 +252,13 @@ func twinNotes(ctx context.Context, r *store.Reader, x ablation.Experiment) (not
 func chooseMetrics(e *store.Experiment, asked []string, recorded map[string]bool, directions map[string]float64) ([]ablation.Metric, error) {
 	names := report.MetricNames(recorded)
 	compared := len(asked)
+	asked = slices.Clone(asked)
+	for i, m := range asked {
+		var err error
+		if asked[i], err = meantMetric(m, append(names, e.Metric)); err != nil {
+			return nil, err
+		}
+	}
 	for _, m := range asked {
 		if !recorded[m] && m != e.Metric {
 			f := fault.New(fault.NotFound, "experiment %s has no metric %q", e.Name, m).WithHint("it has %s", strings.Join(names, ", "))

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
@@ -116,7 +117,15 @@ func (a *app) root() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage{fault.New(fault.Invalid, "%w", err).WithHint("%s --help lists the flags", c.CommandPath())}
+		e := fault.New(fault.Invalid, "%w", err).WithHint("%s --help lists the flags", c.CommandPath())
+		if _, word, found := strings.Cut(err.Error(), "unknown flag: --"); found {
+			var names []string
+			c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+			if near := fault.Near(word, names); near != "" {
+				e.WithHint("did you mean --%s?", near)
+			}
+		}
+		return usage{e}
 	})
 	root.AddCommand(
 		a.runCommand(), a.explainCommand(),
@@ -126,6 +135,7 @@ func (a *app) root() *cobra.Command {
 		a.dataCommand(), a.pluginCommand(), a.devicesCommand(), a.versionCommand(),
 	)
 	a.group(root)
+	a.complete(root)
 	return root
 }
 
@@ -157,11 +167,11 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 }
 
 func (a *app) dbFlag(c *cobra.Command) {
-	c.Flags().StringVar(&a.db, "db", defaultDB, "results database `file`")
+	c.Flags().StringVar(&a.db, "db", usual(envDB, defaultDB), "results database `file`; $"+envDB+" names another default")
 }
 
 func (a *app) runsDirFlag(c *cobra.Command) {
-	c.Flags().StringVar(&a.runsDir, "runs-dir", defaultRunsDir, "`folder` of checkpoints and logs, one below it per run")
+	c.Flags().StringVar(&a.runsDir, "runs-dir", usual(envRunsDir, defaultRunsDir), "`folder` of checkpoints and logs, one below it per run; $"+envRunsDir+" names another default")
 }
 
 func (a *app) formatFlags(c *cobra.Command, csv bool) {

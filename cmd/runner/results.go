@@ -38,6 +38,9 @@ func (a *app) listCommand() *cobra.Command {
 	c.Flags().IntVarP(&f.Limit, "limit", "n", 0, "at most so many")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return a.reading(c.Context(), func(r *store.Reader) error {
+			if err := checked(c.Context(), r, f); err != nil {
+				return err
+			}
 			list, err := report.NewRunWriter(a.stdout, a.format())
 			if err != nil {
 				return err
@@ -75,6 +78,13 @@ they agree. Tainted runs are left out.`,
 			var experiment string
 			if len(given) > 0 {
 				experiment = given[0]
+			}
+			names, err := r.Metrics(c.Context(), "")
+			if err == nil {
+				metric, err = meantMetric(metric, names)
+			}
+			if err != nil {
+				return err
 			}
 			runs, err := r.Leaderboard(c.Context(), experiment, metric, way[direction], limit)
 			if err != nil {
@@ -148,7 +158,7 @@ func (a *app) queryCommand() *cobra.Command {
 				return err
 			}, func(row []any) error { return out.Add(row) })
 			if err != nil {
-				return err
+				return sqlHint(c.Context(), r, err)
 			}
 			return out.Close()
 		})

@@ -58,7 +58,7 @@ func (a *app) sweepEnded(s *sweep.Sweep, o run.SweepOutcome, took time.Duration,
 	}
 	say(hints, "%s\n", sweepSummary(s, o, took))
 	name, where := shellWord(s.Base.Name), ""
-	if a.db != defaultDB {
+	if a.db != usual(envDB, defaultDB) {
 		where = " --db " + shellWord(a.db)
 	}
 	if o.Interrupted || o.Count(run.TrialFailed) > 0 {

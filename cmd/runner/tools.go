@@ -210,6 +210,9 @@ func (a *app) versionCommand() *cobra.Command {
 		if a.asJSON {
 			return report.Value(a.stdout, v)
 		}
+		if commit == "" {
+			commit = "unknown"
+		}
 		_, err := say(a.stdout, "runner %s (commit %.12s, %s, %s, plugin protocol %d)\nJPEG: %s\n",
 			version, commit, runtime.Version(), v["platform"], clip.ProtocolVersion, v["jpeg"])
 		return err

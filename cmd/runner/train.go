@@ -154,10 +154,10 @@ func (a *app) ended(o run.Outcome, quiet bool, hints io.Writer) error {
 		return err
 	}
 	where, both := "", ""
-	if a.db != defaultDB {
+	if a.db != usual(envDB, defaultDB) {
 		where = " --db " + a.db
 	}
-	if both = where; a.runsDir != defaultRunsDir {
+	if both = where; a.runsDir != usual(envRunsDir, defaultRunsDir) {
 		both += " --runs-dir " + a.runsDir
 	}
 	if o.Status == clip.StatusInterrupted {

@@ -1,11 +1,34 @@
 package fault
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
+
+// Meant is the name that a short form stands for: itself among the candidates, or the only one that ends with it after a
+// slash or a dot (top1 for eval/emoji/top1). Without one, several that end so are given.
+func Meant(name string, candidates []string) (meant string, several []string) {
+	if slices.Contains(candidates, name) {
+		return name, nil
+	}
+	for _, c := range candidates {
+		if name != "" && (strings.HasSuffix(c, "/"+name) || strings.HasSuffix(c, "."+name)) && !slices.Contains(several, c) {
+			several = append(several, c)
+		}
+	}
+	if len(several) == 1 {
+		return several[0], nil
+	}
+	return "", several
+}
 
 // Near is the candidate most like name, for "did you mean" hints; "" when none is near enough (more
-// than a third of the letters differ). Case does not count; the first of equals wins.
+// than a third of the letters differ). One that ends with the name (Meant) is nearest. Case does not count; the first of equals wins.
 func Near(name string, candidates []string) string {
 	const longest = 200 // a name of more letters is none
+	if meant, several := Meant(name, candidates); meant != "" || len(several) > 0 {
+		return append(several, meant)[0]
+	}
 	best, limit := "", max(1, len(name)/3)+1
 	for _, c := range candidates {
 		if len(name) > longest || len(c) > longest {

@@ -40,7 +40,8 @@ type Catalog struct {
 	CacheDir string
 }
 
-// NewCatalog is the user's catalog: $RUNNER_PLUGIN_PATH, the folder plugins beside this program, and
+// NewCatalog is the user's catalog: $RUNNER_PLUGIN_PATH, the folder plugins beside this program, where make install puts
+// them (../lib/tandem/plugins), and
 // tandem/plugins in the user's data folder.
 func NewCatalog() *Catalog {
 	c := &Catalog{}
@@ -54,6 +55,9 @@ func NewCatalog() *Catalog {
 			program = real
 		}
 		c.addRoot(filepath.Join(filepath.Dir(program), "plugins"))
+		if installed := filepath.Join(filepath.Dir(program), "..", "lib", "tandem", "plugins"); isDir(installed) {
+			c.addRoot(installed)
+		}
 	}
 	data := os.Getenv("XDG_DATA_HOME")
 	if home, err := os.UserHomeDir(); data == "" && err == nil {
@@ -66,6 +70,11 @@ func NewCatalog() *Catalog {
 		c.CacheDir = filepath.Join(cache, "tandem", "descriptors")
 	}
 	return c
+}
+
+func isDir(path string) bool {
+	stat, err := os.Stat(path)
+	return err == nil && stat.IsDir()
 }
 
 func (c *Catalog) addRoot(dir string) {

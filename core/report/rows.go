@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -258,6 +259,7 @@ func aligned(w io.Writer, columns []string, cells [][]string, right []bool, widt
 	out := t.Render()
 	// The line below the header does not reach over the gap after the last column.
 	top, rest, _ := strings.Cut(out, "\n")
+	top = gapAfter.ReplaceAllString(top, "$1") // which a narrow terminal would give a line of its own
 	rule, body, rows := strings.Cut(rest, "\n")
 	if i := strings.LastIndex(rule, "──"); i >= 0 {
 		out = top + "\n" + rule[:i] + rule[i+len("──"):]
@@ -319,6 +321,9 @@ func appendRows(t table.Writer, cells [][]string) {
 	}
 }
 
+// gapAfter is space at the end of a line, with the end of a style in it.
+var gapAfter = regexp.MustCompile(` *((?:\x1b\[[0-9;]*m)*) *$`)
+
 func shorten(s string, width int) string {
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {
@@ -330,7 +335,7 @@ func shorten(s string, width int) string {
 }
 
 // leastWidth is the width that no column is shortened below: ids and numbers stay whole.
-const leastWidth = 12
+const leastWidth = 10
 
 // columnWidths limits columns so that they fit into total, taking from the widest first; nil when
 // nothing need be done or total is 0. fits is false when they do not fit even at leastWidth.

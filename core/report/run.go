@@ -10,6 +10,8 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/jedib0t/go-pretty/v6/text"
+
 	"tandem/core/fault"
 	"tandem/core/store"
 )
@@ -66,7 +68,7 @@ func NewRunWriter(w io.Writer, format Format) (*RunWriter, error) {
 	}
 	t := newTextTable(w, runColumns, right)
 	t.layout = func() {
-		t.columns, t.cells, t.right = fit(t.columns, t.cells, t.right, t.width, "images/s", "steps", "metric", "started", "seed")
+		t.columns, t.cells, t.right = fit(t.columns, t.cells, t.right, t.width, "images/s", "steps", "metric", "started", "seed", "duration")
 		t.keep = make([]int, len(t.columns))
 		for j, name := range t.columns {
 			t.keep[j] = slices.Index(runColumns, name)
@@ -169,9 +171,10 @@ func Show(w io.Writer, format Format, d *store.RunDetail) error {
 		return Rows(w, CSV, []string{"metric", "last", "last_step", "best", "best_step", "min", "max", "mean", "n"}, rows)
 	}
 	var b strings.Builder
+	_, width := Terminal(w)
 	for _, f := range describe(d) {
 		if f[1] != "" {
-			fmt.Fprintf(&b, "%-15s %s\n", f[0], fault.Printable(f[1]))
+			fmt.Fprintf(&b, "%-15s %s\n", f[0], hanging(fault.Printable(f[1]), width, 16))
 		}
 	}
 	if e := d.Error; e != nil {
@@ -186,6 +189,14 @@ func Show(w io.Writer, format Format, d *store.RunDetail) error {
 		}
 	}
 	return nil
+}
+
+// hanging breaks a text so that it fits between a column and width, 0 for any.
+func hanging(s string, width, column int) string {
+	if width <= column+leastWidth || text.StringWidthWithoutEscSequences(s) <= width-column {
+		return s
+	}
+	return strings.ReplaceAll(text.WrapText(s, width-column), "\n", "\n"+strings.Repeat(" ", column))
 }
 
 func describe(d *store.RunDetail) [][2]string {
@@ -254,8 +265,9 @@ func showMetrics(w io.Writer, d *store.RunDetail) error {
 		}
 		cells = append(cells, []string{name, Metric(name, float64(s.First)), Metric(name, float64(s.Last)), best, at, fmt.Sprint(s.N)})
 	}
-	return section(w, []string{"metric", "first", "last", "best", "at step", "points"}, cells,
-		[]bool{false, true, true, true, true, true})
+	_, width := Terminal(w)
+	columns, cells, right := fit([]string{"metric", "first", "last", "best", "at step", "points"}, cells, []bool{false, true, true, true, true, true}, width, "points", "at step", "first")
+	return section(w, columns, cells, right)
 }
 
 func showFacts(w io.Writer, d *store.RunDetail) error {

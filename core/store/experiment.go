@@ -100,6 +100,12 @@ func (r *Reader) Experiments(ctx context.Context) ([]string, error) {
 	return collect(ctx, r, scanName, "SELECT name FROM experiment ORDER BY id DESC")
 }
 
+// Variants are the names of the variants that runs of an experiment have, of all for "".
+func (r *Reader) Variants(ctx context.Context, experiment string) ([]string, error) {
+	return collect(ctx, r, scanName, `SELECT DISTINCT variant FROM run WHERE variant <> '' AND (?1 = '' OR experiment_id = (SELECT id FROM experiment WHERE name = ?1))
+		ORDER BY variant`, experiment)
+}
+
 // Experiment is the experiment of a name; fault.NotFound when there is none.
 func (r *Reader) Experiment(ctx context.Context, name string) (*Experiment, error) {
 	e := Experiment{}

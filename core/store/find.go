@@ -66,8 +66,14 @@ func (r *Reader) findRun(ctx context.Context, ref string) (string, error) {
 	}
 	switch {
 	case ref == "" || len(ids) == 0:
-		return "", fault.New(fault.NotFound, "there is no run %q in %s", ref, r.path).
+		f := fault.New(fault.NotFound, "there is no run %q in %s", ref, r.path).
 			WithHint("a run is named by its id, a unique prefix of it or %s; `runner list` shows them", Latest)
+		if newest, err := collect(ctx, r, scanName, "SELECT key FROM run ORDER BY id DESC LIMIT 1000"); err == nil {
+			if near := fault.Near(ref, append(newest, Latest)); near != "" {
+				f.WithHint("did you mean %s?", near)
+			}
+		}
+		return "", f
 	case len(ids) > 1:
 		const most = 10
 		if len(lines) > most {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -321,10 +320,15 @@ func syncPath(path string) error {
 
 // diskFault says what to do about a full disk.
 func diskFault(err error) error {
-	var path *fs.PathError
-	if errors.Is(err, syscall.ENOSPC) && errors.As(err, &path) {
-		return fault.New(fault.Exhausted, "%w", err).
-			WithHint("free some space or point --runs-dir at another disk, then run again with --resume")
+	const remedy = "free some space or point --runs-dir at another disk, then run again with --resume"
+	var told *fault.Error // of a plugin, which wrote its part
+	switch {
+	case errors.As(err, &told):
+		if told.Kind == fault.Exhausted && told.Hint == "" {
+			told.Hint = remedy
+		}
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fault.New(fault.Exhausted, "%w", err).WithHint(remedy)
 	}
 	return err
 }

@@ -200,6 +200,10 @@ func ioFault(err error, path string) error {
 		}
 		return err
 	}
+	var named *fs.PathError
+	if errors.As(err, &named) {
+		err = named.Err // its path is that of a temporary neighbour
+	}
 	kind := fault.Internal
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -3,7 +3,9 @@ package wire
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
@@ -131,8 +133,13 @@ func single(err error) *fault.Error {
 		return e
 	}
 	kind := fault.Internal
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		kind = fault.Canceled
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.ENOMEM):
+		kind = fault.Exhausted // the number does not cross, what it means does
+	case errors.Is(err, fs.ErrNotExist):
+		kind = fault.NotFound
 	}
 	return &fault.Error{Kind: kind, Msg: err.Error()}
 }
