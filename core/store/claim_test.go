@@ -130,3 +130,27 @@ func TestAPlannedCellIsFilledByARunOfItsIdentity(t *testing.T) {
 	_, err = db.Experiment(ctx, "ee")
 	wantKind(t, err, fault.NotFound)
 }
+
+// A claimed run whose newest checkpoint turns out damaged goes back to the one before, as if it had been resumed there.
+func TestARunGoesBackToAnEarlierCheckpoint(t *testing.T) {
+	db := open(t)
+	run := begin(t, db, RunMeta{Identity: "i"})
+	for step := 1; step <= 4; step++ {
+		must(t, run.Metrics(step, []clip.Metric{{Name: "x", Value: float64(step)}}))
+		must(t, run.Checkpoint(step, "dir"))
+	}
+	must(t, run.Metrics(4, []clip.Metric{{Name: "late", Value: 1}}))
+	must(t, run.Finish(ctx, clip.StatusInterrupted, nil))
+	c := claim(t, db, "i", time.Time{})
+	must(t, c.Run.Rewind(ctx, 4)) // it is there already
+	must(t, c.Run.Rewind(ctx, 2))
+	must(t, c.Run.Metrics(3, []clip.Metric{{Name: "x", Value: 30}, {Name: "late", Value: 3}}))
+	must(t, c.Run.Flush(ctx))
+	d, err := db.Get(ctx, run.ID())
+	must(t, err)
+	if len(d.Checkpoints) != 2 || d.Metrics["x"].N != 3 || d.Metrics["x"].Last != 30 || d.Metrics["late"].N != 1 ||
+		d.History[len(d.History)-1].Note != "went back to step 2" {
+		t.Errorf("%+v", d)
+	}
+	checkSummaries(t, db)
+}
