@@ -9,7 +9,10 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -53,30 +56,40 @@ func Look(ctx context.Context, memory string, paths []string, threads int) (*Con
 	}
 	c.stamps = make([]Stamp, len(c.paths))
 	var mu sync.Mutex
-	var total atomic.Int64
-	err := each(ctx, len(c.paths), threads, func(i int) {
+	stat := func(i int) {
 		info, err := patient(func() (fs.FileInfo, error) { return os.Stat(c.paths[i]) })
 		if err == nil {
 			err = regular(c.paths[i], info)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if err != nil {
-			mu.Lock()
 			c.bad[i] = Error(c.paths[i], err)
-			mu.Unlock()
 			return
 		}
+		delete(c.bad, i)
 		c.stamps[i] = StampOf(info)
-		total.Add(info.Size())
-	})
-	if err != nil || total.Load() > wholeBytes {
-		return c, err
+	}
+	if err := each(ctx, len(c.paths), threads, stat); err != nil {
+		return nil, err
+	}
+	for wait := 50 * time.Millisecond; wait < time.Second && c.away(); wait *= 2 {
+		time.Sleep(wait)
+		again := slices.Sorted(maps.Keys(c.bad))
+		if err := each(ctx, len(again), threads, func(k int) { stat(again[k]) }); err != nil {
+			return nil, err
+		}
+	}
+	if c.Bytes() > wholeBytes {
+		return c, nil
 	}
 	c.sums = make([][sha256.Size]byte, len(c.paths))
 	began := time.Now()
 	before := recall(memory, c.paths)
 	var read atomic.Int64
-	err = each(ctx, len(c.paths), threads, func(i int) {
-		if c.bad[i] != nil {
+	absent := maps.Clone(c.bad)
+	err := each(ctx, len(c.paths), threads, func(i int) {
+		if absent[i] != nil {
 			return
 		}
 		if before != nil && before[i].stamp == c.stamps[i] {
@@ -97,6 +110,23 @@ func Look(ctx context.Context, memory string, paths []string, threads int) (*Con
 		remember(memory, c, began)
 	}
 	return c, err
+}
+
+// away says whether the folder of a file that is not there is not there either: a file system of another machine that is
+// away for a moment.
+func (c *Contents) away() bool {
+	seen := map[string]bool{}
+	for i, err := range c.bad {
+		dir := filepath.Dir(c.paths[i])
+		if fault.KindOf(err) != fault.NotFound || seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		if _, err := os.Stat(dir); err != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // each calls do for 0 … n-1, threads at a time, until ctx is cancelled.

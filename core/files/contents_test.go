@@ -138,6 +138,26 @@ func TestAFileThatChangesMeanwhileIsNotRead(t *testing.T) {
 	}
 }
 
+func TestAFolderThatIsAwayIsToldFromAFileThatIsAbsent(t *testing.T) {
+	dir, paths := lot(t, 3)
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	c := &Contents{paths: paths, bad: map[int]error{1: Error(paths[1], os.ErrNotExist)}}
+	if !c.away() {
+		t.Error("the folder counts as there")
+	}
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(paths[1]); err != nil {
+		t.Fatal(err)
+	}
+	if c.away() {
+		t.Error("a file that is absent from its folder counts as away")
+	}
+}
+
 func TestWhatWasReadIsRememberedByItsStamp(t *testing.T) {
 	memory := t.TempDir()
 	_, paths := lot(t, 3)
