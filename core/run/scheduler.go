@@ -254,13 +254,14 @@ func (c *scheduler) current(ctx context.Context, i int) (parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if changed := changedPlugins(planned.rows(), used); len(changed) > 0 {
-		t.Identity = now
-		c.w.Note(fmt.Sprintf("%s, seed %d: plugins changed since the sweep began: %s; trials before and after are not alike, and running the sweep again makes the former anew",
-			t.Cells[0].Variant, t.Seed, list(changed)))
-		return used, plan(ctx, c.db, c.sweep)
+	changed := list(changedPlugins(planned.rows(), used))
+	if changed == "" {
+		changed = "a plugin or init.weights, since it was planned"
 	}
-	return used, nil
+	t.Identity = now
+	c.w.Note(fmt.Sprintf("%s, seed %d: plugins changed since the sweep began: %s; trials before and after are not alike, and running the sweep again makes the former anew",
+		t.Cells[0].Variant, t.Seed, changed))
+	return used, plan(ctx, c.db, c.sweep)
 }
 
 // weights is the digest of init.weights, read once.

@@ -120,6 +120,11 @@ func (l Lab) RunSweep(ctx context.Context, s *sweep.Sweep, o SweepOptions, stop 
 	if o.Rerun {
 		c.since = time.Now()
 	}
+	for _, t := range s.Trials { // as they are now, to be held against what there is when a trial starts
+		if _, err := c.catalog.plugins(t.Spec); err != nil {
+			return SweepOutcome{}, err
+		}
+	}
 	if err := c.look(ctx); err != nil {
 		return SweepOutcome{}, err
 	}
