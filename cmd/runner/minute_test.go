@@ -80,7 +80,7 @@ func TestWordsAreCompletedAndSlipsNamed(t *testing.T) {
 			t.Errorf("%q: code %d, %s, want %q", words, r.code, r.stderr, want)
 		}
 	}
-	if out := must(t, dir, "leaderboard", "--metric", "grad_norm/image"); !strings.Contains(out, id) {
+	if out := must(t, dir, "leaderboard", "--metric", "grad_norm/image", "--direction", "down"); !strings.Contains(out, id) {
 		t.Errorf("the end of a metric's name: %s", out)
 	}
 	listed := command(t, t.TempDir(), "list")
