@@ -84,6 +84,7 @@ func look(path, options string) (c contents, err error) {
 
 // programs are the views and triggers of the present schema: what runs when a database is read or written.
 var programs = sync.OnceValues(func() (map[string]string, error) {
+	registerDrivers()
 	db, err := sql.Open("tandem_rw", "file::memory:")
 	if err != nil {
 		return nil, err
