@@ -90,13 +90,7 @@ func suspendable() (end func()) {
 			case <-done:
 				return
 			case <-signals:
-				store.Still(func() {
-					goesOn := make(chan os.Signal, 1)
-					signal.Notify(goesOn, syscall.SIGCONT)
-					defer signal.Stop(goesOn)
-					_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
-					<-goesOn // kill returns before all threads have stopped
-				})
+				store.Still(suspend)
 			}
 		}
 	}()

@@ -186,7 +186,7 @@ func (c *Conn) saved(path string, parameters int64) error {
 		return c.broken("Save", "%s is no file", path)
 	}
 	f, err := weights.Open(path)
-	if fault.KindOf(err) == fault.Corrupt {
+	if kind := fault.KindOf(err); kind == fault.Corrupt || kind == fault.Invalid {
 		return c.broken("Save", "it wrote no safetensors file: %v", err)
 	}
 	if err != nil {
