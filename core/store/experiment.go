@@ -195,10 +195,10 @@ func (r *Reader) Twins(ctx context.Context, experiment string, metrics []string)
 			err = rows.Scan(&t.Variant, &t.Seed, &t.RunID, &t.Other, &t.Value, &t.Was)
 			return t, err
 		}, `SELECT c.variant, c.seed, c.run_id, o.key, s.last, p.last FROM v_cells c
-			JOIN run r ON r.id = c.run JOIN run o ON o.identity = r.identity AND o.id <> r.id AND o.status = 'done' AND NOT o.tainted
-			JOIN run_summary s ON s.run_id = r.id AND s.metric_id = (SELECT id FROM metric WHERE name = ?2)
-			JOIN run_summary p ON p.run_id = o.id AND p.metric_id = s.metric_id
-			WHERE c.experiment_id = (SELECT id FROM experiment WHERE name = ?1) AND c.done AND r.identity <> '' AND s.last <> p.last
+			CROSS JOIN run r ON r.id = c.run CROSS JOIN run o ON o.identity = r.identity AND o.id <> r.id AND o.status = 'done' AND o.tainted = 0
+			CROSS JOIN run_summary s ON s.run_id = r.id AND s.metric_id = (SELECT id FROM metric WHERE name = ?2)
+			CROSS JOIN run_summary p ON p.run_id = o.id AND p.metric_id = s.metric_id
+			WHERE c.experiment = ?1 AND c.done AND r.identity <> '' AND s.last <> p.last
 			ORDER BY c.position, c.variant, c.seed, o.id`, experiment, m)
 		if err != nil {
 			return nil, err

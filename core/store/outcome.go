@@ -24,9 +24,10 @@ func (r *Reader) Outcomes(ctx context.Context, experiment, evaluation string) ([
 	all, err := collect(ctx, r, func(rows *sql.Rows) (s stored, err error) {
 		err = rows.Scan(&s.RunID, &s.Target, &s.Examples, &s.n, &s.data)
 		return s, err
-	}, `SELECT r.key, p.target, p.example_set_id, p.n, p.data FROM prediction p JOIN run r ON r.id = p.run_id
-		WHERE p.evaluation = ?2 AND p.run_id IN (SELECT run FROM v_cells WHERE experiment = ?1 AND done)
-		AND p.step = (SELECT max(step) FROM prediction l WHERE l.run_id = p.run_id AND l.evaluation = p.evaluation AND l.target = p.target)
+	}, `SELECT r.key, p.target, p.example_set_id, p.n, p.data
+		FROM (SELECT DISTINCT run FROM v_cells WHERE experiment = ?1 AND done) c
+		CROSS JOIN prediction p ON p.run_id = c.run AND p.evaluation = ?2 JOIN run r ON r.id = p.run_id
+		WHERE p.step = (SELECT max(step) FROM prediction l WHERE l.run_id = p.run_id AND l.evaluation = p.evaluation AND l.target = p.target)
 		ORDER BY p.target, r.id`, experiment, evaluation)
 	if err != nil {
 		return nil, err
