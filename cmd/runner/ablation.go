@@ -14,6 +14,7 @@ import (
 	metrics "tandem/core/metric"
 	"tandem/core/metric/stat"
 	"tandem/core/report"
+	"tandem/core/spec"
 	"tandem/core/store"
 )
 
@@ -152,6 +153,9 @@ func ablationTable(ctx context.Context, r *store.Reader, name string, o tableOpt
 	if x.Metrics, err = chooseMetrics(e, o.metrics, recorded, directions); err != nil {
 		return nil, err
 	}
+	if err := addChecks(ctx, r, e, &x); err != nil {
+		return nil, err
+	}
 	if err := addOutcomes(ctx, r, &x); err != nil {
 		return nil, err
 	}
@@ -170,6 +174,28 @@ func ablationTable(ctx context.Context, r *store.Reader, name string, o tableOpt
 	twins, err := twinNotes(ctx, r, x)
 	t.Notes = append(append(t.Notes, notes...), twins...)
 	return t, err
+}
+
+// addChecks adds what the cells had come to when trials might first have been stopped.
+func addChecks(ctx context.Context, r *store.Reader, e *store.Experiment, x *ablation.Experiment) error {
+	after, err := spec.ParseInterval(e.Settings.StopAfter)
+	if e.Settings.StopAfter == "" || err != nil { // an experiment of an older version does not say
+		return nil
+	}
+	points, err := r.FirstPoints(ctx, e.Name, x.Metrics[0].Name, after.Steps, after.Epochs)
+	if err != nil {
+		return err
+	}
+	x.Check = e.Settings.StopAfter
+	if after.Epochs == 0 {
+		x.Check = fmt.Sprintf("%d steps", after.Steps)
+	}
+	for _, p := range points {
+		if i := slices.IndexFunc(x.Cells, func(c ablation.Cell) bool { return c.Variant == p.Variant && c.Seed == p.Seed }); i >= 0 {
+			x.Cells[i].AtCheck = &ablation.AtStep{Step: p.Step, Value: p.Value}
+		}
+	}
+	return nil
 }
 
 // chooseVariants narrows an experiment to what was asked for. What is chosen once results are there may be chosen by them.

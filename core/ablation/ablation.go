@@ -22,6 +22,7 @@ type Experiment struct {
 	Metrics           []Metric      // the first decides: it orders, it is tested on predictions and in the effects
 	Cells             []Cell        // in the order of the design
 	Stops             bool          // a rule may stop trials early
+	Check             string        // when that rule first may: "1 epoch"
 	Looks             []int         // numbers of seeds at which the table is looked at, ascending, the last all; nil: once
 	Analysis          Analysis      // "": Pooled where it is needed for the interactions of a whole grid, else Paired
 	// Chosen says that the baseline, or the variants that are here of All, were chosen once results were there: Holm then
@@ -49,6 +50,7 @@ type Cell struct {
 	Note    string            // why it failed or was stopped
 	Done    bool              // the run is done and may be compared with others
 	Values  map[string]float64
+	AtCheck *AtStep // the deciding metric at the rule's first check; nil: the run has not come so far, or no rule may stop any
 	// Right says of each example whether it was predicted right, over the examples that Examples identifies: cells
 	// are compared where these are equal. nil without predictions.
 	Right    []bool
@@ -84,6 +86,7 @@ type Table struct {
 	Absent                    []Absent
 	Effects                   Effects
 	Noise                     *Noise
+	Check                     *Check // nil where no rule stops trials, or its first check is not known
 	Predicted                 *Predicted
 	Notes                     []string // what the table cannot say and why, in sentences
 }

@@ -2,11 +2,9 @@ package ablation
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 
 	"tandem/core/metric/stat"
@@ -98,7 +96,8 @@ func (a *analysis) compare() {
 		}
 		questions[i].Comparison = *q.column.Comparison
 	}
-	a.judge(all, questions)
+	checked, more := a.check()
+	a.judge(append(all, checked...), append(questions, more...))
 	for i := range a.Rows {
 		r := &a.Rows[i]
 		for j := range r.Columns {
@@ -114,39 +113,13 @@ func (a *analysis) compare() {
 	}
 }
 
-// questions are what is asked, with what keeps a comparison from being judged: seeds of either side that are lost, since those
-// that are left are not any seeds but the lucky ones; and seeds that are not there yet, since who looks again and again until
-// a verdict comes will see one.
+// questions are what is asked, with what keeps a comparison from being judged.
 func (a *analysis) questions(all []asked) []stat.Question {
 	questions := make([]stat.Question, len(all))
 	for i, q := range all {
 		m := a.Metrics[q.metric]
 		questions[i].Goal = m.Goal
-		if a.Look != nil && a.Look.Number == 0 {
-			questions[i].Open, questions[i].Why = stat.Unfinished, "before the first planned look"
-			continue
-		}
-		var lost, waiting []string
-		for _, variant := range []string{a.Baseline, a.Rows[q.row].Variant} {
-			of := ""
-			if variant == a.Baseline {
-				of = "of the baseline "
-			}
-			gone := a.gone(variant, m.Name)
-			for _, s := range states {
-				if n := gone[s]; n > 0 && s.Unfinished() {
-					waiting = append(waiting, fmt.Sprintf("%d of %d seeds %s%s", n, len(a.cells[variant]), of, s.phrase()))
-				} else if n > 0 {
-					lost = append(lost, fmt.Sprintf("%d of %d seeds %s%s", n, len(a.cells[variant]), of, s.phrase()))
-				}
-			}
-		}
-		switch {
-		case len(lost) > 0:
-			questions[i].Open, questions[i].Why = stat.Lost, strings.Join(lost, ", ")+": those that are left are a choice, not a sample"
-		case len(waiting) > 0:
-			questions[i].Open, questions[i].Why = stat.Unfinished, strings.Join(waiting, ", ")
-		}
+		questions[i].Open, questions[i].Why = a.open(a.Rows[q.row].Variant, func(c Cell) State { return state(c, m.Name) })
 	}
 	return questions
 }
@@ -209,6 +182,9 @@ func (a *analysis) judge(all []asked, questions []stat.Question) {
 			if m.Compared {
 				compared++
 			}
+		}
+		if a.Table.Check != nil {
+			compared++
 		}
 		f.Least = a.e.All * (a.e.All - 1) / 2 * compared
 	}

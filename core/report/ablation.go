@@ -20,8 +20,8 @@ const (
 // AblationFormats are all that Ablation writes.
 var AblationFormats = []Format{Text, Markdown, LaTeX, CSV, JSON, HTML}
 
-// Ablation writes the table of an experiment. Text, Markdown, LaTeX and HTML hold the same four parts, as far as there is
-// something to say: the variants, their predictions, the effects of the factors, the cells that do not count. CSV has
+// Ablation writes the table of an experiment. Text, Markdown, LaTeX and HTML hold the same parts, as far as there is
+// something to say: the variants, their values before any trial could be stopped, their predictions, the effects of the factors, the cells that do not count. CSV has
 // a row for each variant and metric, JSON all there is, both with exact numbers: shares as fractions of 1.
 //
 // Text on a terminal is as wide as it: columns are left out, those of other metrics first, and said so.
@@ -53,7 +53,7 @@ func joined(formats []Format) string {
 
 // sheet is a part of an ablation's report, before it has a format.
 type sheet struct {
-	Class   string // main, predictions, effects or absent
+	Class   string // main, check, predictions, effects or absent
 	Title   string
 	Columns []column
 	Rows    []line
@@ -96,7 +96,7 @@ func figure(text string) entry { return entry{Text: text, Number: true} }
 // sheets are the parts of a table, the first of which is never empty.
 func sheets(t *ablation.Table) []sheet {
 	all := mainSheets(t)
-	for _, s := range []sheet{predictionSheet(t), effectSheet(t), absentSheet(t)} {
+	for _, s := range []sheet{checkSheet(t), predictionSheet(t), effectSheet(t), absentSheet(t)} {
 		if len(s.Rows)+len(s.Notes) > 0 {
 			all = append(all, s)
 		}

@@ -14,7 +14,8 @@ import (
 func ablationCSV(w io.Writer, t *ablation.Table) error {
 	columns := []string{"experiment", "variant", "role", "same_as", "rank", "metric", "n", "mean", "std", "min", "max", "best", "cells", "stopped",
 		"pairs", "delta", "delta_std", "ci_low", "ci_high", "level", "method", "test", "p", "p_holm", "tests", "verdict", "noise_floor",
-		"lost", "waiting", "direction", "delta_unpaired", "df", "seed_correlation"}
+		"lost", "waiting", "direction", "delta_unpaired", "df", "seed_correlation",
+		"check_n", "check_mean", "check_pairs", "check_delta", "check_ci_low", "check_ci_high", "check_p_holm", "check_verdict"}
 	var rows [][]any
 	for _, r := range t.Rows {
 		for j, c := range r.Columns {
@@ -30,11 +31,32 @@ func ablationCSV(w io.Writer, t *ablation.Table) error {
 			row = append(row, r.Lost, r.Waiting, direction(t.Metrics[j].Goal))
 			if d := c.Comparison; d != nil {
 				row = append(row, known(c.Apart), known(d.DF), known(d.Correlation))
+			} else {
+				row = append(row, make([]any, 3)...)
+			}
+			if at := checkOf(t, r.Variant); at != nil && j == 0 {
+				row = append(row, at.Summary.N, known(at.Summary.Mean))
+				if d := at.Comparison; d != nil {
+					row = append(row, d.N, known(d.Delta), known(d.Interval.Low), known(d.Interval.High), known(at.Judgement.P), at.Judgement.Verdict)
+				}
 			}
 			rows = append(rows, append(row, make([]any, len(columns)-len(row))...))
 		}
 	}
 	return Rows(w, CSV, columns, rows)
+}
+
+// checkOf is a variant's row of the first check; nil without one.
+func checkOf(t *ablation.Table, variant string) *ablation.CheckRow {
+	if t.Check == nil {
+		return nil
+	}
+	for i := range t.Check.Rows {
+		if t.Check.Rows[i].Variant == variant {
+			return &t.Check.Rows[i]
+		}
+	}
+	return nil
 }
 
 // direction says which way a metric is good, as a spec does.
@@ -90,8 +112,22 @@ type jsonAblation struct {
 	Absent      []jsonAbsent           `json:"absent"`
 	Effects     jsonEffects            `json:"effects"`
 	Noise       *jsonNoise             `json:"noise"`
+	Check       *jsonCheck             `json:"check"` // null where no rule stops trials
 	Predicted   *jsonPredicted         `json:"predicted"`
 	Notes       []string               `json:"notes"`
+}
+
+type jsonCheck struct {
+	After    string         `json:"after"`
+	From     int            `json:"first_step"`
+	To       int            `json:"last_step"`
+	Variants []jsonCheckRow `json:"variants"`
+}
+
+type jsonCheckRow struct {
+	Variant string        `json:"variant"`
+	Role    ablation.Role `json:"role"`
+	jsonColumn
 }
 
 type jsonLook struct {
@@ -248,6 +284,12 @@ func ablationJSON(w io.Writer, t *ablation.Table) error {
 	if n := t.Noise; n != nil {
 		o.Noise = &jsonNoise{n.Variant, n.First.N, n.Second.N, known(n.Delta), known(n.Std), known(n.P), known(n.Floor)}
 	}
+	if c := t.Check; c != nil {
+		o.Check = &jsonCheck{After: c.After, From: c.From, To: c.To}
+		for _, r := range c.Rows {
+			o.Check.Variants = append(o.Check.Variants, jsonCheckRow{r.Variant, r.Role, columnJSON(t, 0, r.Column)})
+		}
+	}
 	return Value(w, o)
 }
 
@@ -257,16 +299,7 @@ func variantJSON(t *ablation.Table, r ablation.Row) jsonVariant {
 		v.Levels = map[string]string{}
 	}
 	for j, c := range r.Columns {
-		m := c.Summary
-		column := jsonColumn{Metric: t.Metrics[j].Name, N: m.N, Mean: known(m.Mean), Std: known(m.Std), Min: known(m.Min), Max: known(m.Max), Best: c.Best, Values: []jsonValue{}}
-		for _, seed := range slices.Sorted(maps.Keys(c.Values)) {
-			column.Values = append(column.Values, jsonValue{seed, c.Values[seed]})
-		}
-		if d := c.Comparison; d != nil {
-			column.Comparison = &jsonComparison{d.N, d.Unpaired, known(d.Delta), known(d.Std), known(d.Interval.Low), known(d.Interval.High), d.Interval.Method, d.Test,
-				known(d.P), known(c.Judgement.P), c.Judgement.Verdict, c.Judgement.Reason(*d), known(c.Floor), known(c.Apart), known(d.DF), known(d.Correlation)}
-		}
-		v.Metrics = append(v.Metrics, column)
+		v.Metrics = append(v.Metrics, columnJSON(t, j, c))
 	}
 	if p := r.Predictions; p != nil {
 		v.Predictions = &jsonPrediction{p.Crossed.Delta, known(p.Crossed.Examples.P), known(p.ExamplesP), known(p.Crossed.Seeds.P), known(p.SeedsP), known(p.BothP), p.Verdict, nil}
@@ -275,4 +308,17 @@ func variantJSON(t *ablation.Table, r ablation.Row) jsonVariant {
 		}
 	}
 	return v
+}
+
+func columnJSON(t *ablation.Table, j int, c ablation.Column) jsonColumn {
+	m := c.Summary
+	column := jsonColumn{Metric: t.Metrics[j].Name, N: m.N, Mean: known(m.Mean), Std: known(m.Std), Min: known(m.Min), Max: known(m.Max), Best: c.Best, Values: []jsonValue{}}
+	for _, seed := range slices.Sorted(maps.Keys(c.Values)) {
+		column.Values = append(column.Values, jsonValue{seed, c.Values[seed]})
+	}
+	if d := c.Comparison; d != nil {
+		column.Comparison = &jsonComparison{d.N, d.Unpaired, known(d.Delta), known(d.Std), known(d.Interval.Low), known(d.Interval.High), d.Interval.Method, d.Test,
+			known(d.P), known(c.Judgement.P), c.Judgement.Verdict, c.Judgement.Reason(*d), known(c.Floor), known(c.Apart), known(d.DF), known(d.Correlation)}
+	}
+	return column
 }

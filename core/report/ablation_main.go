@@ -179,7 +179,7 @@ func mainNotes(t *ablation.Table) (notes []string) {
 	if len(tests) > 0 {
 		add(!t.NoIntervals, "Differences are of the means over %s, paired by seed, each with its own %s interval by %s (each by itself: that all hold at once is less likely).",
 			pairCounts(t), percentOf(t.Level), strings.Join(methods, " or "))
-		add(t.NoIntervals, "Differences are of the means over %s, paired by seed. They have no intervals: a rule stops trials early here, and the variants that keep all seeds are the lucky ones.", pairCounts(t))
+		add(t.NoIntervals, "Differences are of the means over %s, paired by seed. They have no intervals: a rule stops trials early here, and the variants that keep all seeds are the lucky ones%s.", pairCounts(t), seeCheck(t))
 		add(t.Tests > 0, "p by %s, after Holm over all %s of this table%s: at most %s of such tables say anything false.",
 			strings.Join(tests, " or "), plural(t.Tests, "test"), ofEffects(t), percentOf(t.Alpha))
 		add(t.Analysis == ablation.Pooled, "The spread is that of all variants together, with seeds as blocks: right where seeds spread all variants alike (--analysis paired takes each pair's own).")
@@ -195,6 +195,13 @@ func mainNotes(t *ablation.Table) (notes []string) {
 	}
 	add(used.flattered, "%s some seeds are lost: the mean is of those that came through, which flatters it.", flattered)
 	return append(append(notes, reasons(t)...), t.Notes...)
+}
+
+func seeCheck(t *ablation.Table) string {
+	if t.Check == nil {
+		return ""
+	}
+	return " (the first check, below, has some)"
 }
 
 // pairCounts says over how many pairs the differences of the deciding metric are.

@@ -10,6 +10,32 @@ import (
 	"tandem/core/metric/stat"
 )
 
+// checkSheet compares the variants where no rule can have stopped any of their trials yet.
+func checkSheet(t *ablation.Table) sheet {
+	s := sheet{Class: "check"}
+	if t.Check == nil {
+		return s
+	}
+	sc := scaleOf(t, 0)
+	s.Columns = []column{{Name: "variant"}, {Name: "n", Right: true}, {Name: short(t, 0, sc), Right: true},
+		{Name: strings.TrimSpace("difference " + sc.delta), Right: true}, {Name: "p", Right: true, spare: otherMetrics + 1}, {Name: "verdict", spare: otherMetrics}}
+	for _, r := range t.Check.Rows {
+		row := ablation.Row{Variant: r.Variant, Role: r.Role, Columns: []ablation.Column{r.Column}}
+		s.Rows = append(s.Rows, line{string(r.Role), append([]entry{words(dash(r.Variant)), figure(fmt.Sprint(r.Summary.N)), meanEntry(row, 0, 0, sc)}, comparisonEntries(row, 0, sc)...)})
+	}
+	s.Title = fmt.Sprintf("%s at the first check, %s, before any trial could be stopped", t.Metrics[0].Name, stepsOf(t.Check))
+	s.Notes = []string{fmt.Sprintf("Here no luck has chosen among the seeds, so %s intervals hold; they say what variants differ by after %s, not at their end. p counts for these rows and those above together.",
+		percentOf(t.Level), t.Check.After)}
+	return s
+}
+
+func stepsOf(c *ablation.Check) string {
+	if c.From == c.To {
+		return fmt.Sprintf("step %d", c.From)
+	}
+	return fmt.Sprintf("steps %d to %d", c.From, c.To)
+}
+
 // predictionSheet compares the variants with the baseline example by example.
 func predictionSheet(t *ablation.Table) sheet {
 	s := sheet{Class: "predictions", Columns: []column{

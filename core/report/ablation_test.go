@@ -85,6 +85,24 @@ func ranking() ablation.Experiment {
 	return e
 }
 
+// stopping is an experiment whose rule stopped two trials of one variant after 20 of 200 steps.
+func stopping() ablation.Experiment {
+	e := ablation.Experiment{Name: "width", Design: "one-at-a-time", Baseline: "baseline", Stops: true, Check: "1 epoch", Factors: []stat.Factor{{Name: "width", Levels: []string{"64", "128", "32"}}},
+		Metrics: []ablation.Metric{{Name: top1}}}
+	for i, variant := range []string{"baseline", "width=128", "width=32"} {
+		for seed := range 5 {
+			end := 0.5 + []float64{0, 0.04, -0.09}[i] + 0.01*float64((seed*7+i*3)%5)
+			c := ablation.Cell{Variant: variant, Seed: int64(seed), Levels: map[string]string{"width": []string{"64", "128", "32"}[i]}, RunID: fmt.Sprintf("%d-%d", i, seed), Status: "done", Done: true,
+				Values: map[string]float64{top1: end}, AtCheck: &ablation.AtStep{Step: 20, Value: end/3 + 0.002*float64((seed*3+i)%4)}}
+			if i == 2 && seed < 2 {
+				c.Status, c.Done, c.Values, c.Note = "stopped", false, nil, "below the median"
+			}
+			e.Cells = append(e.Cells, c)
+		}
+	}
+	return e
+}
+
 func wanted(t *testing.T, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", name)
@@ -103,9 +121,9 @@ func wanted(t *testing.T, name, got string) {
 }
 
 func TestAnAblationInEveryFormat(t *testing.T) {
-	full, rank := analysed(t, pooling()), analysed(t, ranking())
+	full, rank, stopped := analysed(t, pooling()), analysed(t, ranking()), analysed(t, stopping())
 	for format, extension := range map[Format]string{Text: "txt", Markdown: "md", LaTeX: "tex", CSV: "csv", JSON: "json", HTML: "html"} {
-		for name, table := range map[string]*ablation.Table{"ablation": full, "ranking": rank} {
+		for name, table := range map[string]*ablation.Table{"ablation": full, "ranking": rank, "stopped": stopped} {
 			var b strings.Builder
 			if err := Ablation(&b, format, table); err != nil {
 				t.Fatal(err)

@@ -151,7 +151,7 @@ func plan(ctx context.Context, db *store.DB, s *sweep.Sweep) error {
 	e := store.Experiment{Name: s.Base.Name, Description: s.Base.Description, Metric: s.Metric, Design: s.Design, Noise: s.Noise}
 	e.Settings = store.Settings{Looks: s.Looks, Analysis: s.Analysis, Directions: s.Directions, Choose: s.Choose}
 	if s.Stop != nil {
-		e.Settings.Stop, e.Settings.StopMetric = s.Stop.Rule, s.Stop.Metric
+		e.Settings.Stop, e.Settings.StopMetric, e.Settings.StopAfter = s.Stop.Rule, s.Stop.Metric, s.Stop.Grace.String()
 	}
 	for _, f := range s.Factors {
 		e.Factors = append(e.Factors, store.Factor{Name: f.Name, Levels: f.Levels})

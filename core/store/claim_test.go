@@ -1,11 +1,14 @@
 package store
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
@@ -129,6 +132,37 @@ func TestAPlannedCellIsFilledByARunOfItsIdentity(t *testing.T) {
 	}
 	_, err = db.Experiment(ctx, "ee")
 	wantKind(t, err, fault.NotFound)
+}
+
+// Epochs of variants differ in length; a run that has not come so far has no such point, one that was stopped there has.
+func TestTheFirstPointAfterSoManyEpochs(t *testing.T) {
+	db := open(t)
+	must(t, db.Plan(ctx, Experiment{Name: "e"}, []Cell{{Variant: "long", Seed: 1, Identity: "long"}, {Variant: "short", Seed: 1, Identity: "short"}, {Variant: "young", Seed: 1, Identity: "young"}}))
+	for variant, epoch := range map[string]int{"long": 20, "short": 4, "young": 20} {
+		r := begin(t, db, RunMeta{Experiment: "e", Variant: variant, Seed: 1, Identity: variant})
+		must(t, r.SetFacts(map[string]any{"steps.epoch": int64(epoch)}))
+		for step := 3; step <= 30 && (variant != "young" || step < 20); step += 3 {
+			must(t, r.Metrics(step, []clip.Metric{{Name: "x", Value: float64(step)}, {Name: "other", Value: 1}}))
+		}
+		must(t, r.Finish(ctx, clip.StatusStopped, fault.New(fault.Canceled, "below the median")))
+	}
+	for _, c := range []struct {
+		steps  int
+		epochs float64
+		want   []CellPoint
+	}{
+		{0, 1, []CellPoint{{"long", 1, 21, 21}, {"short", 1, 6, 6}}},
+		{0, 0.25, []CellPoint{{"long", 1, 6, 6}, {"short", 1, 3, 3}, {"young", 1, 6, 6}}},
+		{7, 0, []CellPoint{{"long", 1, 9, 9}, {"short", 1, 9, 9}, {"young", 1, 9, 9}}},
+		{31, 0, nil},
+	} {
+		got, err := db.FirstPoints(ctx, "e", "x", c.steps, c.epochs)
+		must(t, err)
+		slices.SortFunc(got, func(a, b CellPoint) int { return strings.Compare(a.Variant, b.Variant) })
+		if diff := cmp.Diff(c.want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("after %d steps, %g epochs: %s", c.steps, c.epochs, diff)
+		}
+	}
 }
 
 // A claimed run whose newest checkpoint turns out damaged goes back to the one before, as if it had been resumed there.

@@ -28,6 +28,7 @@ type Settings struct {
 	Directions map[string]string `json:"directions,omitempty"`  // up, down or none, by metric, where the spec says so
 	Stop       string            `json:"stop,omitempty"`        // the rule that may stop trials early; "": none
 	StopMetric string            `json:"stop_metric,omitempty"` // what it goes by
+	StopAfter  string            `json:"stop_after,omitempty"`  // how far trials come before it: steps, or "1 epoch"
 	Choose     string            `json:"choose,omitempty"`      // the metric that chooses among variants; "": the one that decides
 }
 
@@ -174,6 +175,30 @@ func (r *Reader) CellValues(ctx context.Context, experiment string) ([]CellValue
 		err = rows.Scan(&v.Variant, &v.Seed, &v.Metric, &v.Value)
 		return v, err
 	}, `SELECT variant, seed, metric, value FROM v_cell_metrics WHERE experiment = ?`, experiment)
+}
+
+// CellPoint is a metric's value in a cell at a step; NaN where it was that.
+type CellPoint struct {
+	Variant string
+	Seed    int64
+	Step    int
+	Value   float64
+}
+
+// FirstPoints are, of each cell's run that has come so far, a metric's first value at or after a number of steps, or of epochs
+// where that is not 0.
+func (r *Reader) FirstPoints(ctx context.Context, experiment, metric string, steps int, epochs float64) ([]CellPoint, error) {
+	return collect(ctx, r, func(rows *sql.Rows) (p CellPoint, err error) {
+		var value sql.NullFloat64
+		err = rows.Scan(&p.Variant, &p.Seed, &p.Step, &value)
+		p.Value = number(value)
+		return p, err
+	}, `SELECT c.variant, c.seed, p.step, p.value FROM v_cells c
+		LEFT JOIN run_fact f ON f.run_id = c.run AND f.key = 'steps.epoch'
+		CROSS JOIN point p ON p.run_id = c.run AND p.metric_id = (SELECT id FROM metric WHERE name = ?2) AND p.step =
+			(SELECT min(q.step) FROM point q WHERE q.run_id = p.run_id AND q.metric_id = p.metric_id
+			AND q.step >= CASE WHEN ?4 > 0 THEN max(1, CAST(?4 * max(1, f.value) + 0.5 AS INTEGER)) ELSE ?3 END)
+		WHERE c.experiment = ?1`, experiment, metric, steps, epochs)
 }
 
 // Twin is a run that is done and has the identity of one that fills a cell, but not its figures.
