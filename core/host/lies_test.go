@@ -15,6 +15,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/host"
+	"tandem/core/wire"
 )
 
 // A call that takes longer than its limit ends with the plugin, which is named with the limit.
@@ -51,6 +52,24 @@ func TestAHangingPluginDoesNotHoldUpAStop(t *testing.T) {
 	err := forward(t, e, "stubborn "+filepath.Join(t.TempDir(), "never"))
 	if fault.KindOf(err) != fault.Canceled || !strings.Contains(err.Error(), "encoders/echo: Forward had not ended") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A plugin that fills the shared memory which nobody was given is ended before the system has none left, and what it took is
+// given back.
+func TestAPluginThatFillsTheSharedMemoryIsEnded(t *testing.T) {
+	s := session(t, host.SessionOptions{})
+	e, p := encoder(t, s)
+	err := forward(t, e, "scribbler")
+	if !errors.Is(err, wire.ErrRule) || !strings.Contains(err.Error(), "encoders/echo: Forward broke a rule") || !strings.Contains(err.Error(), "where nothing was given") {
+		t.Fatalf("got %v", fault.Format(err))
+	}
+	<-p.Done()
+	for s.Arena().Stray() > 64<<20 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := forward(t, e, "x"); err == nil {
+		t.Error("it was called again")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,6 +30,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(wire.Handshake.MagicCookieKey) != "" || asked {
 		switch filepath.Base(os.Args[0]) {
 		case "echo":
+			if fd, err := strconv.Atoi(os.Getenv(wire.EnvArenaFD)); err == nil {
+				shared, _ = syscall.Dup(fd) // the SDK closes it
+			}
 			sdk.ServeEncoder(echo)
 		case "dot":
 			sdk.ServeLoss(dot)
@@ -52,6 +56,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+// shared is the memory that all plugins of the session have; 0: none.
+var shared int
 
 var echo = sdk.Encoder{
 	Name: "echo", Version: "1.2.3", Summary: "gives back what it gets", Modality: clip.Text,
@@ -131,6 +138,13 @@ func misbehave(ctx context.Context, text string) error {
 				return nil
 			}
 			time.Sleep(10 * time.Millisecond)
+		}
+	case "scribbler": // all over the shared memory, until it is ended
+		page := make([]byte, 1<<20)
+		for at := int64(1 << 30); ; at += int64(len(page)) {
+			if _, err := syscall.Pwrite(shared, page, at); err != nil {
+				return err
+			}
 		}
 	case "garbage":
 		// As a C library does: straight to fd 1, no newline in it.

@@ -93,7 +93,7 @@ func NewSession(o SessionOptions) (*Session, error) {
 	if o.Limits == (Limits{}) {
 		o.Limits = DefaultLimits()
 	}
-	s.watch = newWatch(o.Limits)
+	s.watch = newWatch(o.Limits, s.arena)
 	openCount.Add(1)
 	return s, nil
 }

@@ -57,6 +57,9 @@ const (
 	tellEvery = 10 * time.Second
 	// grace is how long a call may go on after its run was to stop, when that is far longer than its like took.
 	grace = 10 * time.Second
+	// strayBytes is how much shared memory plugins may take where nothing was given out, before one is ended: far below what
+	// a machine has, and no slot is written past so far.
+	strayBytes = 1 << 30
 )
 
 // Slow is a call that takes long.
@@ -105,6 +108,7 @@ type pending struct {
 // watch sees to the calls of a session.
 type watch struct {
 	limits Limits
+	arena  *wire.Arena // nil: none
 	end    chan struct{}
 	ended  sync.WaitGroup
 
@@ -118,8 +122,8 @@ type watch struct {
 	since    time.Duration // since stopping
 }
 
-func newWatch(l Limits) *watch {
-	w := &watch{limits: l, end: make(chan struct{}), calls: map[*pending]struct{}{}, told: make(chan Slow, 64)}
+func newWatch(l Limits, arena *wire.Arena) *watch {
+	w := &watch{limits: l, arena: arena, end: make(chan struct{}), calls: map[*pending]struct{}{}, told: make(chan Slow, 64)}
 	go func() {
 		for s := range w.told {
 			w.mu.Lock()
@@ -210,6 +214,10 @@ func (w *watch) begin(p *Process) wire.Watch {
 // pass lets calls grow older, tells of those that take long and ends those that take too long.
 func (w *watch) pass(passed time.Duration) {
 	var doomed []*pending
+	stray := int64(0)
+	if w.arena != nil {
+		stray = w.arena.Stray()
+	}
 	w.mu.Lock()
 	if w.stopping {
 		w.since += passed
@@ -238,6 +246,11 @@ func (w *watch) pass(passed time.Duration) {
 			w.tell(s)
 		}
 	}
+	if stray > strayBytes {
+		if c := w.scribbler(stray); c != nil {
+			doomed = append(doomed, c)
+		}
+	}
 	for _, c := range doomed {
 		w.tell(Slow{Plugin: c.process.Name(), Label: c.process.label, Method: c.method, Age: c.age, Tell: true, Ended: c.verdict.Msg})
 	}
@@ -246,6 +259,28 @@ func (w *watch) pass(passed time.Duration) {
 		c.process.condemn(c.verdict)
 		c.cancel()
 	}
+}
+
+// scribbler is the call whose plugin has most of the shared memory in its pages, now that somebody fills memory which was
+// never given out: without an end to it the system would run out of memory. nil when none is under way.
+func (w *watch) scribbler(stray int64) (c *pending) {
+	most := int64(-1)
+	for p := range w.calls {
+		if shared := MemoryOf(p.process.PID()).Shared; p.verdict == nil && shared > most {
+			c, most = p, shared
+		}
+	}
+	if c == nil {
+		return nil
+	}
+	c.verdict = fault.New(fault.Internal, "%s broke a rule of the protocol: it wrote %d MiB of shared memory where nothing was given to it; the plugin was ended", c.method, stray>>20).
+		WithPlugin(c.process.Name()).WithHint("this is a bug in the plugin; docs/protocol.md has the rules")
+	c.verdict.Err = wire.ErrRule
+	go func() {
+		<-c.process.Done()
+		w.arena.DropStray()
+	}()
+	return c
 }
 
 // tell hands on what there is to tell, the lock being held; when nobody listens it is dropped.

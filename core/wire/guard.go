@@ -163,3 +163,23 @@ func (c *Conn) wounded(method string, wounds []wound) error {
 	e.Err = ErrRule
 	return e
 }
+
+// Stray is how much memory the arena takes where nothing was ever given out, in bytes: what plugins wrote there by
+// mistake. 0 where the system does not say.
+func (a *Arena) Stray() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return 0
+	}
+	return max(0, allocated(a.file)-int64(a.next))
+}
+
+// DropStray gives that memory back to the system.
+func (a *Arena) DropStray() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at := a.next; !a.closed && at < uint64(len(a.mem)) {
+		_ = punch(a.file, at, uint64(len(a.mem))-at) // where it cannot, the memory goes with the arena
+	}
+}

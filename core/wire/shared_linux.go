@@ -52,3 +52,12 @@ func unmap(mem []byte) { _ = unix.Munmap(mem) }
 func punch(file *os.File, at, n uint64) error {
 	return unix.Fallocate(int(file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(at), int64(n))
 }
+
+// allocated is the memory that the pages of an arena take, in bytes.
+func allocated(file *os.File) int64 {
+	var stat unix.Stat_t
+	if unix.Fstat(int(file.Fd()), &stat) != nil {
+		return 0
+	}
+	return stat.Blocks * 512
+}

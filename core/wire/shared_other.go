@@ -16,3 +16,5 @@ func monotonic() int64 { return 0 }
 func unmap([]byte) {}
 
 func punch(*os.File, uint64, uint64) error { return errors.ErrUnsupported }
+
+func allocated(*os.File) int64 { return 0 }
