@@ -35,7 +35,7 @@ func (c *Conn) broken(method, format string, args ...any) *fault.Error {
 	e := fault.New(fault.Internal, method+" broke a rule of the protocol: "+format, args...).WithPlugin(c.name)
 	e.Err = ErrRule
 	return c.blame(e.
-		WithHint("this is a bug in the plugin; docs/protocol.md has the rules, and `runner plugin test` checks them"))
+		WithHint("this is a bug in the plugin; docs/protocol.md has the rules"))
 }
 
 // notFinite is the fault of a plugin that gave a NaN or an infinity where a number was due.
