@@ -119,7 +119,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	e.configured = true
 	info.Backend = backend.Name()
 	if c.Compute.Precision == "bf16" && device.EmulatesBF16(backend) {
-		info.Remarks = append(info.Remarks, "this processor has no products of bfloat16 (AVX512_BF16): train.precision: bf16 "+
+		info.Remarks = append(info.Remarks, info.Backend+" has no products of bfloat16 (AVX512_BF16) here: train.precision: bf16 "+
 			"takes more time than f32, and saves memory only")
 	}
 	_, info.Pins = backend.(device.HostSharer)
