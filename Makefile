@@ -18,7 +18,7 @@ CUDA_GOFLAGS := $(strip $(GOFLAGS) -modfile=$(CURDIR)/bin/cuda/go.mod)
 CUDA_ENV      = GOFLAGS="$(CUDA_GOFLAGS)"
 
 # Packages with goroutines of their own.
-RACE = ./core/host/... ./core/wire/... ./core/sdk/... ./core/train/... ./core/store/... ./core/run/... ./core/token/... ./core/vision/...
+RACE = ./core/plugin/process/... ./core/plugin/wire/... ./core/plugin/sdk/... ./core/experiment/train/... ./core/results/store/... ./core/experiment/run/... ./core/media/token/... ./core/media/vision/...
 
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 
@@ -54,7 +54,7 @@ build $(PLUGINS:%=bin/plugins/%): | cuda
 endif
 
 cuda: ## what builds with CUDA need besides Go and C: bin/cuda (make build CUDA=1 does it itself)
-	@GOFLAGS= GO=$(GO) sh core/device/cuda/trampoline/build.sh bin/cuda
+	@GOFLAGS= GO=$(GO) sh core/engine/device/cuda/trampoline/build.sh bin/cuda
 
 test: build ## run every test (within ten minutes on two cores)
 	$(GO) test $(GOFLAGS_BUILD) -timeout 30m ./...
@@ -108,7 +108,7 @@ cuda-goflags:
 	@echo '$(CUDA_GOFLAGS) $(call tags,$(filter-out clipcuda,$(TAGS)) clipcuda)'
 
 bench: build ## benchmarks: engine kernels, pictures, the results database, the quickstart's step
-	$(GO) test $(GOFLAGS_BUILD) -run '^$$' -bench . -benchtime 1s ./core/device/... ./core/graph/... ./core/vision/... ./core/store/...
+	$(GO) test $(GOFLAGS_BUILD) -run '^$$' -bench . -benchtime 1s ./core/engine/device/... ./core/engine/graph/... ./core/media/vision/... ./core/results/store/...
 	bin/runner bench experiments/quickstart.yaml
 
 bench-peer: build ## the same training steps with OpenCLIP on PyTorch, side by side (half an hour and more)

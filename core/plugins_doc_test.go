@@ -15,7 +15,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/host"
+	"tandem/core/plugin/process"
 	"tandem/core/tensor"
 )
 
@@ -23,7 +23,7 @@ import (
 // a process of its own.
 func TestPluginsOfTheManualWork(t *testing.T) {
 	dir := buildManual(t)
-	session, err := host.NewSession(host.SessionOptions{Catalog: &host.Catalog{}})
+	session, err := process.NewSession(process.SessionOptions{Catalog: &process.Catalog{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,8 +96,8 @@ var (
 	sgd        = clip.Optimizer{Name: "sgd"}
 )
 
-func useLoss(t *testing.T, session *host.Session, program string) {
-	l, _, err := session.StartLoss(background, program, host.StartOptions{})
+func useLoss(t *testing.T, session *process.Session, program string) {
+	l, _, err := session.StartLoss(background, program, process.StartOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,8 +151,8 @@ func useLoss(t *testing.T, session *host.Session, program string) {
 	}
 }
 
-func useEncoder(t *testing.T, session *host.Session, program string) {
-	e, _, err := session.StartEncoder(background, program, host.StartOptions{Threads: 1})
+func useEncoder(t *testing.T, session *process.Session, program string) {
+	e, _, err := session.StartEncoder(background, program, process.StartOptions{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,8 +188,8 @@ func useEncoder(t *testing.T, session *host.Session, program string) {
 	}
 }
 
-func useDataset(t *testing.T, session *host.Session, program string) {
-	d, _, err := session.StartDataset(background, program, host.StartOptions{})
+func useDataset(t *testing.T, session *process.Session, program string) {
+	d, _, err := session.StartDataset(background, program, process.StartOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestPythonPluginOfTheManualWorks(t *testing.T) {
 		t.Fatalf("protoc: %v\n%s", err, out)
 	}
 	for _, inline := range []bool{false, true} {
-		session, err := host.NewSession(host.SessionOptions{Catalog: &host.Catalog{}, NoSharedMemory: inline})
+		session, err := process.NewSession(process.SessionOptions{Catalog: &process.Catalog{}, NoSharedMemory: inline})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,8 +247,8 @@ func TestPythonPluginOfTheManualWorks(t *testing.T) {
 	}
 }
 
-func usePython(t *testing.T, session *host.Session, program string) {
-	l, p, err := session.StartLoss(background, program, host.StartOptions{})
+func usePython(t *testing.T, session *process.Session, program string) {
+	l, p, err := session.StartLoss(background, program, process.StartOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Regenerates core/wire/pb from tandem.proto. Needs protoc (Debian: protobuf-compiler) and, the first
+# Regenerates core/plugin/wire/pb from tandem.proto. Needs protoc (Debian: protobuf-compiler) and, the first
 # time, the network; the generators are pinned here. The result is committed.
 set -eu
 cd "$(dirname "$0")/.."
@@ -8,7 +8,7 @@ bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
 GOBIN=$bin GOFLAGS= go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 GOBIN=$bin GOFLAGS= go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.5.1
-PATH=$bin:$PATH protoc -I core/wire/pb --go_out=core/wire/pb --go_opt=paths=source_relative \
-    --go-grpc_out=core/wire/pb --go-grpc_opt=paths=source_relative core/wire/pb/tandem.proto
+PATH=$bin:$PATH protoc -I core/plugin/wire/pb --go_out=core/plugin/wire/pb --go_opt=paths=source_relative \
+    --go-grpc_out=core/plugin/wire/pb --go-grpc_opt=paths=source_relative core/plugin/wire/pb/tandem.proto
 # The protoc of the machine is no part of the code.
-sed -i '/^\/\/ .*protoc  *v/d; /^\/\/ - protoc  /d' core/wire/pb/*.pb.go
+sed -i '/^\/\/ .*protoc  *v/d; /^\/\/ - protoc  /d' core/plugin/wire/pb/*.pb.go

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Fetches the libraries that core/report/page embeds from npm again and checks that they are those committed.
+# Fetches the libraries that core/results/page embeds from npm again and checks that they are those committed.
 # A new version also needs its licence in LICENSES.txt there.
 set -e
-cd "$(dirname "$0")/../core/report/page/assets"
+cd "$(dirname "$0")/../core/results/page/assets"
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 for package in d3@7.9.2/d3.min.js @observablehq/plot@0.6.17/plot.umd.min.js; do

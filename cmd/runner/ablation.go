@@ -9,13 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/core/ablation"
+	"tandem/core/experiment/spec"
 	"tandem/core/fault"
-	metrics "tandem/core/metric"
-	"tandem/core/metric/stat"
-	"tandem/core/report"
-	"tandem/core/spec"
-	"tandem/core/store"
+	"tandem/core/results/ablation"
+	metrics "tandem/core/results/metric"
+	"tandem/core/results/report"
+	"tandem/core/results/stat"
+	"tandem/core/results/store"
 )
 
 func (a *app) ablationCommand() *cobra.Command {

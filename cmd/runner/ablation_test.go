@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"tandem/core/clip"
-	"tandem/core/store"
+	"tandem/core/results/store"
 )
 
 // pooling is a database of an experiment with a better, a worse and a missing cell, and of another without a run.

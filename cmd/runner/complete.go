@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/core/clip"
-	"tandem/core/spec"
-	"tandem/core/store"
+	"tandem/core/experiment/spec"
+	"tandem/core/results/store"
 )
 
 // completion gives the words that may stand at a place of the command line.

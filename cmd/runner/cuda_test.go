@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"tandem/core/tower/towertest"
+	"tandem/core/engine/tower/towertest"
 )
 
 // needCUDA skips where there is neither a GPU nor the double of its driver (make test-cuda).

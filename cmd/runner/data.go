@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tandem/core/experiment/run"
 	"tandem/core/fault"
-	"tandem/core/report"
-	"tandem/core/run"
+	"tandem/core/results/report"
 )
 
 func (a *app) dataCommand() *cobra.Command {

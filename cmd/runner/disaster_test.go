@@ -15,7 +15,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/store"
+	"tandem/core/results/store"
 )
 
 // training starts a long run in dir and returns when steps of it are recorded.

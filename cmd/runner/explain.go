@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/core/report"
-	"tandem/core/sweep"
+	"tandem/core/experiment/sweep"
+	"tandem/core/results/report"
 )
 
 func (a *app) explainCommand() *cobra.Command {

@@ -5,10 +5,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/core/export"
 	"tandem/core/fault"
-	"tandem/core/report"
-	"tandem/core/store"
+	"tandem/core/results/export"
+	"tandem/core/results/report"
+	"tandem/core/results/store"
 )
 
 func (a *app) exportCommand() *cobra.Command {

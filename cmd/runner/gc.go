@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tandem/core/experiment/run"
 	"tandem/core/fault"
-	"tandem/core/report"
-	"tandem/core/run"
+	"tandem/core/results/report"
 )
 
 // mostGarbageShown bounds the list for a person; --json has all of it.

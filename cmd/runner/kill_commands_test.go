@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"tandem/core/store"
-	"tandem/core/store/storetest"
+	"tandem/core/results/store"
+	"tandem/core/results/store/storetest"
 )
 
 // A merge, a collection, an export and a migration that are killed over and over, at random moments, end with the rows
@@ -165,7 +165,7 @@ func each(t *testing.T, db *sql.DB, query string, f func([]any)) {
 	}
 }
 
-// sqlite opens a file as core/store does, which has the driver registered.
+// sqlite opens a file as core/results/store does, which has the driver registered.
 func sqlite(t *testing.T, path string) *sql.DB {
 	t.Helper()
 	_, _ = store.OpenReader("") // registers it
@@ -224,7 +224,7 @@ func littered(t *testing.T, dir string) {
 func old(t *testing.T, dir string) {
 	db := sqlite(t, filepath.Join(dir, "results.db"))
 	defer db.Close()
-	files, err := filepath.Glob("../../core/store/migrations/000[123]_*.sql")
+	files, err := filepath.Glob("../../core/results/store/migrations/000[123]_*.sql")
 	if err != nil || len(files) != 3 {
 		t.Fatal(files, err)
 	}

@@ -4,8 +4,8 @@ import (
 	"encoding/csv"
 	"strings"
 
+	"tandem/core/experiment/run"
 	"tandem/core/fault"
-	"tandem/core/run"
 )
 
 // textsOf is what a repeatable flag lists: @FILE is the lines of a text file, anything else is given as it is, or

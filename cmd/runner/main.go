@@ -1,5 +1,5 @@
 // Command runner trains CLIP-style models from experiment specs and keeps what they yield. It is
-// flags and wiring; core/run does the work.
+// flags and wiring; core/experiment/run does the work.
 package main
 
 import (
@@ -13,10 +13,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/run"
 	"tandem/core/fault"
-	"tandem/core/host"
-	"tandem/core/report"
-	"tandem/core/run"
+	"tandem/core/plugin/process"
+	"tandem/core/results/report"
 )
 
 // The exit codes.
@@ -49,7 +49,7 @@ type usage struct{ error }
 func (u usage) Unwrap() error { return u.error }
 
 func execute(args []string, stdout, stderr io.Writer) int {
-	a := &app{stdout: stdout, stderr: stderr, catalog: host.NewCatalog()}
+	a := &app{stdout: stdout, stderr: stderr, catalog: process.NewCatalog()}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -89,7 +89,7 @@ func say(w io.Writer, format string, args ...any) (int, error) {
 // app is what the commands share.
 type app struct {
 	stdout, stderr io.Writer
-	catalog        *host.Catalog
+	catalog        *process.Catalog
 	db, runsDir    string
 	asJSON, asCSV  bool
 	note           func(string) // prints a line about what is waited for; nil: on stderr

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"tandem/core/fault"
-	"tandem/core/store"
+	"tandem/core/results/store"
 )
 
 // The variables that --db and --runs-dir have their defaults from.

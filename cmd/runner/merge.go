@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/core/report"
-	"tandem/core/store"
+	"tandem/core/results/report"
+	"tandem/core/results/store"
 )
 
 func (a *app) mergeCommand() *cobra.Command {

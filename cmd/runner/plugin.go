@@ -8,8 +8,8 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/host"
-	"tandem/core/report"
+	"tandem/core/plugin/process"
+	"tandem/core/results/report"
 )
 
 func (a *app) pluginCommand() *cobra.Command {
@@ -70,9 +70,9 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 }
 
 // find looks a plugin up among all kinds.
-func (a *app) find(ref string) (d clip.Descriptor, b host.Binary, err error) {
+func (a *app) find(ref string) (d clip.Descriptor, b process.Binary, err error) {
 	var first error
-	for _, kind := range host.Kinds {
+	for _, kind := range process.Kinds {
 		if d, b, err = a.catalog.Describe(kind, ref); err == nil {
 			return d, b, nil
 		}
@@ -81,7 +81,7 @@ func (a *app) find(ref string) (d clip.Descriptor, b host.Binary, err error) {
 		}
 	}
 	var all []string
-	for _, kind := range host.Kinds {
+	for _, kind := range process.Kinds {
 		for _, name := range a.catalog.Names(kind) {
 			all = append(all, kind.Dir()+"/"+name)
 		}

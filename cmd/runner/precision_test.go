@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"tandem/core/tower/towertest"
+	"tandem/core/engine/tower/towertest"
 )
 
 const small = `image: {encoder: vit, with: {image_size: 32, patch_size: 8, width: 64, layers: 2, head_width: 32}}

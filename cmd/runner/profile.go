@@ -6,9 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tandem/core/experiment/run"
 	"tandem/core/fault"
-	"tandem/core/report"
-	"tandem/core/run"
+	"tandem/core/results/report"
 )
 
 func (a *app) profileCommand() *cobra.Command {

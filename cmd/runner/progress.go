@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/run"
+	"tandem/core/experiment/train"
 	"tandem/core/fault"
-	"tandem/core/report"
-	"tandem/core/run"
-	"tandem/core/train"
+	"tandem/core/results/report"
 )
 
 const (

@@ -11,10 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/core/fault"
-	"tandem/core/leftover"
-	"tandem/core/report"
-	"tandem/core/report/page"
-	"tandem/core/store"
+	"tandem/core/files/leftover"
+	"tandem/core/results/page"
+	"tandem/core/results/report"
+	"tandem/core/results/store"
 )
 
 func (a *app) reportCommand() *cobra.Command {

@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/core/fault"
-	"tandem/core/report"
-	"tandem/core/store"
+	"tandem/core/results/report"
+	"tandem/core/results/store"
 )
 
 // reading opens the database, after marking runs whose process is gone.

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/core/tower/towertest"
+	"tandem/core/engine/tower/towertest"
 )
 
 var runner string // the binary under test, plugins beside it

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tandem/core/store"
+	"tandem/core/results/store"
 )
 
 // endings are the signals that a person or a machine ends a command with. SIGHUP, a terminal that is closed or a

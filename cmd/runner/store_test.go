@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"tandem/core/store"
-	"tandem/core/store/storetest"
+	"tandem/core/results/store"
+	"tandem/core/results/store/storetest"
 )
 
 // filled makes a database of 30 runs in dir, of which one failed.

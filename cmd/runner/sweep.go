@@ -7,11 +7,11 @@ import (
 	"strings"
 	"time"
 
+	"tandem/core/experiment/run"
+	"tandem/core/experiment/sweep"
 	"tandem/core/fault"
-	"tandem/core/report"
-	"tandem/core/run"
-	"tandem/core/store"
-	"tandem/core/sweep"
+	"tandem/core/results/report"
+	"tandem/core/results/store"
 )
 
 // sweepFlags are what run does with a sweep only.

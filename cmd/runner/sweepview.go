@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/run"
+	"tandem/core/experiment/sweep"
+	"tandem/core/experiment/train"
 	"tandem/core/fault"
-	"tandem/core/report"
-	"tandem/core/run"
-	"tandem/core/sweep"
-	"tandem/core/train"
+	"tandem/core/results/report"
 )
 
 // sweepView shows a sweep: a live table at the bottom of a terminal, plain lines elsewhere.

@@ -8,11 +8,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/core/clip"
-	"tandem/core/device/devices"
+	"tandem/core/engine/device/devices"
+	"tandem/core/experiment/run"
 	"tandem/core/fault"
-	"tandem/core/report"
-	"tandem/core/run"
-	"tandem/core/vision"
+	"tandem/core/media/vision"
+	"tandem/core/results/report"
 )
 
 func (a *app) zeroshotCommand() *cobra.Command {

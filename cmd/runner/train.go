@@ -12,11 +12,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/run"
+	"tandem/core/experiment/sweep"
 	"tandem/core/fault"
-	"tandem/core/report"
-	"tandem/core/run"
-	"tandem/core/store"
-	"tandem/core/sweep"
+	"tandem/core/results/report"
+	"tandem/core/results/store"
 )
 
 func (a *app) runCommand() *cobra.Command {

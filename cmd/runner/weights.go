@@ -3,9 +3,9 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"tandem/core/experiment/run"
 	"tandem/core/fault"
-	"tandem/core/report"
-	"tandem/core/run"
+	"tandem/core/results/report"
 )
 
 func (a *app) importCommand() *cobra.Command {

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"tandem/core/tower/towertest"
-	"tandem/core/weights"
+	"tandem/core/engine/tower/towertest"
+	"tandem/core/engine/weights"
 )
 
 // What is exported for OpenCLIP or transformers and imported again is the same, to the last bit; a run
@@ -113,7 +113,7 @@ func TestEmbedGivesOpenCLIPsFeatures(t *testing.T) {
 	}
 }
 
-// openCLIP is what OpenCLIP made of the parameters and inputs of core/tower/towertest.
+// openCLIP is what OpenCLIP made of the parameters and inputs of core/engine/tower/towertest.
 type openCLIP struct {
 	With     json.RawMessage
 	EmbedDim int `json:"embed_dim"`

@@ -1,6 +1,6 @@
 // Package clip is the domain of tandem: what an encoder, a loss and a dataset are, and what the
-// trainer may ask of them. Adapters elsewhere put these interfaces on a wire (core/wire), behind
-// processes (core/host) or in front of an author's code (core/sdk); none of them is known here.
+// trainer may ask of them. Adapters elsewhere put these interfaces on a wire (core/plugin/wire), behind
+// processes (core/plugin/process) or in front of an author's code (core/plugin/sdk); none of them is known here.
 //
 // # Lifecycle of every plugin
 //
@@ -107,7 +107,7 @@ type Trainable interface {
 	// fault.Corrupt; both leave the instance as it was.
 	//
 	// Load may also take published weights: a safetensors file whose metadata has no format of the
-	// plugin's own, with a whole model's parameters under whatever names core/weights/keymap reads, of
+	// plugin's own, with a whole model's parameters under whatever names core/engine/weights/keymap reads, of
 	// which the plugin takes its own. The optimiser's state then starts anew. One that knows no such
 	// files answers fault.Invalid.
 	Load(ctx context.Context, path string) error

@@ -4,7 +4,7 @@ package clip
 const (
 	// CapVocabulary: a text encoder that wants EncoderConfig.Captions.
 	CapVocabulary = "vocabulary"
-	// CapFreeze: an encoder that obeys EncoderConfig.Freeze. All made with core/tower do.
+	// CapFreeze: an encoder that obeys EncoderConfig.Freeze. All made with core/engine/tower do.
 	CapFreeze = "freeze"
 	// CapPrefetch: an encoder that makes use of ForwardRequest.Next.
 	CapPrefetch = "prefetch"

@@ -1,5 +1,5 @@
 // Package fault is the one error type of tandem: a kind, an operation, where it happened and what to
-// do about it. It survives a trip over RPC (core/wire carries it in gRPC status details), so that
+// do about it. It survives a trip over RPC (core/plugin/wire carries it in gRPC status details), so that
 // errors.As works across processes.
 //
 // It knows nothing of plugins, YAML or SQL and imports only the standard library.

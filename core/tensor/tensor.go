@@ -2,7 +2,7 @@
 // bytes, either on the heap or in shared memory.
 //
 // Tensors are dense and row-major (last axis contiguous). The package does no arithmetic; that is
-// core/device. It imports only the standard library.
+// core/engine/device. It imports only the standard library.
 package tensor
 
 import (
@@ -77,7 +77,7 @@ type Tensor struct {
 	// Release, when not nil, gives a shared-memory slot back; nobody may touch Data afterwards.
 	// Call it through Free.
 	Release func()
-	// Shared identifies the slot for core/wire; nil for heap memory. Other packages leave it alone.
+	// Shared identifies the slot for core/plugin/wire; nil for heap memory. Other packages leave it alone.
 	Shared any
 	// Pages are the whole pages of shared memory that Data lies in and no other tensor at the same time
 	// does, for hardware that reads them by itself; nil for heap memory. Pages of two tensors are equal or

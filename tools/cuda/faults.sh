@@ -4,36 +4,36 @@
 # with status 1. Run by `make cuda-faults`, and not by `make test`: it takes some minutes.
 set -e
 GO=${GO:-go}
-GOFLAGS= GO=$GO sh core/device/cuda/trampoline/build.sh bin/cuda
-sh core/device/cuda/double/build.sh bin/cuda/include/toolkit bin/cuda/double
+GOFLAGS= GO=$GO sh core/engine/device/cuda/trampoline/build.sh bin/cuda
+sh core/engine/device/cuda/double/build.sh bin/cuda/include/toolkit bin/cuda/double
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT INT TERM
 git ls-files -z | tar --null -T - -cf - | tar -C "$copy" -xf -
 mkdir -p "$copy/bin"
 cp -rp bin/cuda "$copy/bin/cuda"
 cd "$copy"
-GOFLAGS= GO=$GO sh core/device/cuda/trampoline/build.sh bin/cuda # its module file names this folder
+GOFLAGS= GO=$GO sh core/engine/device/cuda/trampoline/build.sh bin/cuda # its module file names this folder
 export GOFLAGS="-modfile=$copy/bin/cuda/go.mod" LD_LIBRARY_PATH="$copy/bin/cuda/double" TANDEM_CUDA_DOUBLE="$copy/bin/cuda/double/libkernels.so"
 unfound=0
 
 # plant WHAT FILE SED-EXPRESSION TESTS
 plant() {
-	cp -p "core/device/cuda/$2" "$copy/kept"
-	sed -i "$3" "core/device/cuda/$2"
-	cmp -s "$copy/kept" "core/device/cuda/$2" && { echo "faults.sh: '$1' changes nothing in $2" >&2; exit 2; }
+	cp -p "core/engine/device/cuda/$2" "$copy/kept"
+	sed -i "$3" "core/engine/device/cuda/$2"
+	cmp -s "$copy/kept" "core/engine/device/cuda/$2" && { echo "faults.sh: '$1' changes nothing in $2" >&2; exit 2; }
 	rebuild "$2"
-	if $GO test -tags clipcuda -count=1 -timeout 5m -run "$4" ./core/device/cuda >"$copy/out" 2>&1; then
+	if $GO test -tags clipcuda -count=1 -timeout 5m -run "$4" ./core/engine/device/cuda >"$copy/out" 2>&1; then
 		unfound=$((unfound + 1))
 		printf '%-44s NOT FOUND\n' "$1"
 	else
 		printf '%-44s found: %s\n' "$1" "$(grep -m1 -E 'cuda double: |_test.go:|devicetest|panic:' "$copy/out" | sed 's/^ *//' | cut -c1-150)"
 	fi
-	cp "$copy/kept" "core/device/cuda/$2"
+	cp "$copy/kept" "core/engine/device/cuda/$2"
 	rebuild "$2"
 }
 
 # rebuild FILE makes the kernels again when the file is one of theirs.
-rebuild() { case $1 in kernels/*) sh core/device/cuda/double/build.sh bin/cuda/include/toolkit bin/cuda/double ;; esac; }
+rebuild() { case $1 in kernels/*) sh core/engine/device/cuda/double/build.sh bin/cuda/include/toolkit bin/cuda/double ;; esac; }
 
 plant 'write out of bounds' kernels/optim.cu 's/store(w, p + i, ps)/store(w, p + i + 4, ps)/' 'KernelsMatch'
 plant 'write before the start' kernels/tokens.cu 's/store(w, out + r \* cols + c, v)/store(w, out + r * cols + c - 4, v)/' 'KernelsMatch'

@@ -57,8 +57,8 @@ gotest() {
 }
 
 tests() {
-	gotest "tests of the backend on the device" 3000 ./core/device/cuda/...
-	gotest "tests of all that computes" 3000 ./core/device/devices/... ./core/graph ./core/nn ./core/optim ./core/tower/... ./core/lossnet/... \
+	gotest "tests of the backend on the device" 3000 ./core/engine/device/cuda/...
+	gotest "tests of all that computes" 3000 ./core/engine/device/devices/... ./core/engine/graph ./core/engine/nn ./core/engine/optim ./core/engine/tower/... ./core/engine/loss/... \
 		./plugins/encoders/... ./plugins/losses/...
 }
 
@@ -122,12 +122,12 @@ sanitizer() {
 		result skipped compute-sanitizer "not found in PATH or /usr/local/cuda*/bin; it comes with the CUDA toolkit"
 		return
 	fi
-	if ! GOFLAGS=$goflags "$GO" test -c -o "$out/cuda.test" ./core/device/cuda >"$out/sanitizer-build.log" 2>&1; then
+	if ! GOFLAGS=$goflags "$GO" test -c -o "$out/cuda.test" ./core/engine/device/cuda >"$out/sanitizer-build.log" 2>&1; then
 		result FAILED compute-sanitizer "the tests do not build"
 		return
 	fi
 	for kind in memcheck racecheck synccheck; do
-		(cd core/device/cuda && check "compute-sanitizer $kind" 3600 "$tool" --tool $kind --error-exitcode 9 --print-limit 20 "$out/cuda.test" -test.timeout 60m)
+		(cd core/engine/device/cuda && check "compute-sanitizer $kind" 3600 "$tool" --tool $kind --error-exitcode 9 --print-limit 20 "$out/cuda.test" -test.timeout 60m)
 	done
 }
 
@@ -139,7 +139,7 @@ pairs() {
 # spec NAME BATCH writes the experiment NAME with that data in place of its own.
 spec() {
 	pairs $((2 * $2)) >"$out/pairs.csv"
-	awk -v file="$out/pairs.csv" -v root="$PWD/core/vision/testdata/photos" '
+	awk -v file="$out/pairs.csv" -v root="$PWD/core/media/vision/testdata/photos" '
 		/^data:/ { skip = 1; print "data: {train: {dataset: csv, with: {file: " file ", root: " root ", same_image: separate}}}" }
 		/^train:/ { skip = 0 }
 		!skip' "experiments/$1.yaml" >"$out/$1.yaml"
@@ -168,7 +168,7 @@ step() {
 
 bench() {
 	say "" "## Benchmarks"
-	if check "benchmarks of the kernels" 1200 env GOFLAGS="$goflags" "$GO" test -run '^$' -bench . -benchtime "$([ "$double" ] && echo 1x || echo 1s)" ./core/device/cuda; then
+	if check "benchmarks of the kernels" 1200 env GOFLAGS="$goflags" "$GO" test -run '^$' -bench . -benchtime "$([ "$double" ] && echo 1x || echo 1s)" ./core/engine/device/cuda; then
 		say "" '```' "$(grep -E '^(Benchmark|cpu|goos)' "$log")" '```'
 	fi
 	if [ "$double" ]; then

@@ -10,7 +10,7 @@
 #   BATCH=1024               of the benchmarks; halved until it fits the memory
 #   STEPS=20                 of the benchmarks
 #
-# With TANDEM_CUDA_DOUBLE set (see core/device/cuda/double) the same runs through the double, on the CPU, with tiny
+# With TANDEM_CUDA_DOUBLE set (see core/engine/device/cuda/double) the same runs through the double, on the CPU, with tiny
 # sizes: that checks this script, and no figure of it says anything about a GPU.
 set -u
 cd "$(dirname "$0")/../.."

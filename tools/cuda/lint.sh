@@ -1,7 +1,7 @@
 #!/bin/sh
 # go vet and staticcheck for the files with the build tag clipcuda, where there is a cuda.h.
 set -e
-if ! sh core/device/cuda/trampoline/build.sh bin/cuda; then
+if ! sh core/engine/device/cuda/trampoline/build.sh bin/cuda; then
 	echo "skipped: lint of the files with the build tag clipcuda (there is no cuda.h, and none could be fetched)"
 	exit 0
 fi

@@ -13,7 +13,7 @@
 # files only.
 set -eu
 cd "$(dirname "$0")/../.."
-root=$PWD kernels=$PWD/core/device/cuda/kernels
+root=$PWD kernels=$PWD/core/engine/device/cuda/kernels
 go=${GO:-go} jobs=${JOBS:-$(nproc)}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -1,11 +1,11 @@
 #!/bin/sh
-# tools/cuda/ptx.sh [check]: compiles core/device/cuda/kernels/*.cu to ptx/*.ptx beside them, with the NVRTC that is
+# tools/cuda/ptx.sh [check]: compiles core/engine/device/cuda/kernels/*.cu to ptx/*.ptx beside them, with the NVRTC that is
 # pinned in tools/cuda/fetch (CUDA 11.8.89: drivers from 520 on translate its PTX). With check it
 # compares instead, byte for byte, and says so plainly where that NVRTC cannot be had.
 # NVRTC=/path/to/libnvrtc.so.11.2 names a library that is here already.
 set -eu
 cd "$(dirname "$0")/../.."
-kernels=core/device/cuda/kernels
+kernels=core/engine/device/cuda/kernels
 if [ -z "${NVRTC:-}" ]; then
 	if ! [ "$(uname -sm)" = "Linux x86_64" ] || ! folder=$(${GO:-go} run ./tools/cuda/fetch nvrtc11); then
 		echo "ptx: NVIDIA's compiler library (nvidia-cuda-nvrtc-cu11 11.8.89) cannot be had here"

@@ -1,8 +1,8 @@
-// Command dbgen makes a large results database through core/store, as runs would, and says how fast it was
+// Command dbgen makes a large results database through core/results/store, as runs would, and says how fast it was
 // written and how many bytes a point takes:
 //
 //	go run ./tools/dbgen -o /tmp/large.db
-//	TANDEM_BENCH_DB=/tmp/large.db go test ./core/store -run '^$' -bench Large
+//	TANDEM_BENCH_DB=/tmp/large.db go test ./core/results/store -run '^$' -bench Large
 package main
 
 import (
@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"tandem/core/fault"
-	"tandem/core/store"
-	"tandem/core/store/storetest"
+	"tandem/core/results/store"
+	"tandem/core/results/store/storetest"
 )
 
 func main() {

@@ -21,8 +21,8 @@ import (
 	"slices"
 	"strings"
 
-	"tandem/core/sdk/sample"
-	"tandem/core/vision"
+	"tandem/core/media/vision"
+	"tandem/core/plugin/sdk/sample"
 	"tandem/plugins/datasets/emoji/catalog"
 )
 

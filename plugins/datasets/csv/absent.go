@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"tandem/core/sdk/sample"
+	"tandem/core/plugin/sdk/sample"
 )
 
 // maxTries is how many absent pictures are looked for under other names.

@@ -8,8 +8,8 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/sdk"
-	"tandem/core/sdk/sample"
+	"tandem/core/plugin/sdk"
+	"tandem/core/plugin/sdk/sample"
 )
 
 // Config is the with block.

@@ -15,9 +15,9 @@ import (
 	"testing"
 
 	"tandem/core/clip"
-	"tandem/core/cliptest"
 	"tandem/core/fault"
-	"tandem/core/sdk/sample"
+	"tandem/core/plugin/conformance"
+	"tandem/core/plugin/sdk/sample"
 )
 
 // folder writes a.png … d.png, greys from 10, 20, 30 and 40 on, broken.png and the table.
@@ -84,7 +84,7 @@ func TestPromises(t *testing.T) {
 	}
 	file, _ := json.Marshal(folder(t, table))
 	for _, mode := range []string{"merge", "group", "separate"} {
-		cliptest.TestDataset(t, Plugin.New, cliptest.DatasetOptions{
+		conformance.TestDataset(t, Plugin.New, conformance.DatasetOptions{
 			With: `{"file": ` + string(file) + `, "label_column": "kind", "same_image": "` + mode + `"}`})
 	}
 }

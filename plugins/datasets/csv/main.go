@@ -2,6 +2,6 @@
 // one or more columns of captions.
 package main
 
-import "tandem/core/sdk"
+import "tandem/core/plugin/sdk"
 
 func main() { sdk.ServeDataset(Plugin) }

@@ -5,8 +5,8 @@ import (
 	"strings"
 
 	"tandem/core/clip"
+	"tandem/core/plugin/sdk/sample"
 	"tandem/core/random"
-	"tandem/core/sdk/sample"
 	"tandem/plugins/datasets/emoji/catalog"
 )
 

@@ -7,10 +7,10 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/media/vision"
+	"tandem/core/plugin/sdk"
+	"tandem/core/plugin/sdk/sample"
 	"tandem/core/random"
-	"tandem/core/sdk"
-	"tandem/core/sdk/sample"
-	"tandem/core/vision"
 )
 
 // Config is the with block.

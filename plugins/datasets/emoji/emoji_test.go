@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"tandem/core/clip"
-	"tandem/core/cliptest"
 	"tandem/core/fault"
+	"tandem/core/plugin/conformance"
 	"tandem/core/tensor"
 	"tandem/plugins/datasets/emoji/catalog"
 )
@@ -55,7 +55,7 @@ func everything(t *testing.T, d clip.Dataset, info clip.DatasetInfo, epoch int, 
 
 func TestPromises(t *testing.T) {
 	for _, with := range []string{`{"jitter": 0.3}`, `{"split": "test"}`, `{"split": "test", "holdout": "emoji"}`} {
-		cliptest.TestDataset(t, Plugin.New, cliptest.DatasetOptions{With: with})
+		conformance.TestDataset(t, Plugin.New, conformance.DatasetOptions{With: with})
 	}
 }
 

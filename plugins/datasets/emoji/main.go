@@ -2,6 +2,6 @@
 // with their names and tags as captions. 512 emoji in two styles are built in.
 package main
 
-import "tandem/core/sdk"
+import "tandem/core/plugin/sdk"
 
 func main() { sdk.ServeDataset(Plugin) }

@@ -12,7 +12,7 @@ import (
 	"sync"
 
 	"tandem/core/fault"
-	"tandem/core/vision"
+	"tandem/core/media/vision"
 	"tandem/plugins/datasets/emoji/catalog"
 )
 

@@ -10,9 +10,9 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/sdk"
-	"tandem/core/sdk/sample"
-	"tandem/core/vision"
+	"tandem/core/media/vision"
+	"tandem/core/plugin/sdk"
+	"tandem/core/plugin/sdk/sample"
 )
 
 // defaultRoot is where Debian's package dataset-fashion-mnist puts the files.

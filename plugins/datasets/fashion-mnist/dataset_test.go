@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"tandem/core/clip"
-	"tandem/core/cliptest"
 	"tandem/core/fault"
+	"tandem/core/plugin/conformance"
 )
 
 func configure(with map[string]any) (clip.Dataset, clip.DatasetInfo, error) {
@@ -70,7 +70,7 @@ func TestPromises(t *testing.T) {
 		}
 		f["train-images-idx3-ubyte"], f["train-labels-idx1-ubyte"] = file(pixels, 40, 8, 8), file(labels, 40)
 	}))
-	cliptest.TestDataset(t, Plugin.New, cliptest.DatasetOptions{With: `{"root": ` + string(root) + `}`})
+	conformance.TestDataset(t, Plugin.New, conformance.DatasetOptions{With: `{"root": ` + string(root) + `}`})
 }
 
 func TestReadsPlainAndGzippedFiles(t *testing.T) {

@@ -2,6 +2,6 @@
 // any other set in MNIST's file format, with captions made from the class names.
 package main
 
-import "tandem/core/sdk"
+import "tandem/core/plugin/sdk"
 
 func main() { sdk.ServeDataset(Plugin) }

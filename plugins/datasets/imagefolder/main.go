@@ -2,6 +2,6 @@
 // templates over the class names or from text files beside the pictures.
 package main
 
-import "tandem/core/sdk"
+import "tandem/core/plugin/sdk"
 
 func main() { sdk.ServeDataset(Plugin) }

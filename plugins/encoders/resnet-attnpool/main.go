@@ -1,6 +1,6 @@
 // Command resnet-attnpool is CLIP's modified ResNet image encoder.
 package main
 
-import "tandem/core/sdk"
+import "tandem/core/plugin/sdk"
 
 func main() { sdk.ServeEncoder(Plugin) }

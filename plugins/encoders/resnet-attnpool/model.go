@@ -3,8 +3,8 @@ package main
 import (
 	"fmt"
 
-	"tandem/core/graph"
-	"tandem/core/nn"
+	"tandem/core/engine/graph"
+	"tandem/core/engine/nn"
 )
 
 // model is CLIP's modified ResNet (He et al. 2016; Radford et al. 2021, §2.4) with each of its three

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"tandem/core/device"
-	"tandem/core/graph"
-	"tandem/core/nn"
+	"tandem/core/engine/device"
+	"tandem/core/engine/graph"
+	"tandem/core/engine/nn"
 )
 
 // The image towers of the published models.

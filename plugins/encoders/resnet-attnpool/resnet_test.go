@@ -4,9 +4,9 @@ import (
 	"testing"
 
 	"tandem/core/clip"
-	"tandem/core/cliptest"
-	"tandem/core/tower"
-	"tandem/core/tower/towertest"
+	"tandem/core/engine/tower"
+	"tandem/core/engine/tower/towertest"
+	"tandem/core/plugin/conformance"
 )
 
 func resnet(options ...tower.Option) clip.Encoder { return tower.Image(build, options...) }
@@ -23,7 +23,7 @@ func TestKeepsThePromisesOfATower(t *testing.T) {
 func BenchmarkRN50(b *testing.B) { towertest.Benchmark(b, resnet, `{}`, 1024, 8) }
 
 func TestKeepsThePromisesOfAnEncoder(t *testing.T) {
-	cliptest.TestEncoder(t, Plugin.New, cliptest.EncoderOptions{
+	conformance.TestEncoder(t, Plugin.New, conformance.EncoderOptions{
 		With: `{` + small + `}`, Compute: towertest.CPU, Skip: []string{"gradient"},
 	})
 }

@@ -3,7 +3,7 @@ package main
 import (
 	"testing"
 
-	"tandem/core/tower/towertest"
+	"tandem/core/engine/tower/towertest"
 )
 
 func TestStepOfRN50(t *testing.T) {

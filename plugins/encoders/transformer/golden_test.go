@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"tandem/core/tower/towertest"
+	"tandem/core/engine/tower/towertest"
 )
 
 // Embeddings, gradients of every parameter and running statistics are OpenCLIP's.

@@ -1,6 +1,6 @@
 // Command transformer is CLIP's text encoder.
 package main
 
-import "tandem/core/sdk"
+import "tandem/core/plugin/sdk"
 
 func main() { sdk.ServeEncoder(Plugin) }

@@ -3,9 +3,9 @@ package main
 import (
 	"math"
 
-	"tandem/core/graph"
-	"tandem/core/nn"
-	"tandem/core/token"
+	"tandem/core/engine/graph"
+	"tandem/core/engine/nn"
+	"tandem/core/media/token"
 )
 
 // model is CLIP's text transformer (Radford et al. 2019; 2021, §2.4): token and position embeddings,

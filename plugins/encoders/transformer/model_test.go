@@ -3,7 +3,7 @@ package main
 import (
 	"testing"
 
-	"tandem/core/nn"
+	"tandem/core/engine/nn"
 )
 
 // The text towers of the published models, by their embed_dim: together with the image towers'

@@ -3,7 +3,7 @@ package main
 import (
 	"testing"
 
-	"tandem/core/tower/towertest"
+	"tandem/core/engine/tower/towertest"
 )
 
 const published = `{"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12, "tokenizer": "byte"}`

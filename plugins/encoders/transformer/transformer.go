@@ -2,9 +2,9 @@ package main
 
 import (
 	"tandem/core/clip"
+	"tandem/core/engine/tower"
 	"tandem/core/fault"
-	"tandem/core/sdk"
-	"tandem/core/tower"
+	"tandem/core/plugin/sdk"
 )
 
 // Config is the with block of a spec, under OpenCLIP's names where it has them. The path of the

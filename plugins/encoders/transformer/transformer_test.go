@@ -11,11 +11,11 @@ import (
 	"testing"
 
 	"tandem/core/clip"
-	"tandem/core/cliptest"
+	"tandem/core/engine/tower"
+	"tandem/core/engine/tower/towertest"
 	"tandem/core/fault"
+	"tandem/core/plugin/conformance"
 	"tandem/core/tensor"
-	"tandem/core/tower"
-	"tandem/core/tower/towertest"
 )
 
 func text(options ...tower.Option) clip.Encoder { return tower.Text(build, options...) }
@@ -192,5 +192,5 @@ func TestImpossibleOptions(t *testing.T) {
 }
 
 func TestKeepsThePromisesOfAnEncoder(t *testing.T) {
-	cliptest.TestEncoder(t, Plugin.New, cliptest.EncoderOptions{With: `{` + small + `}`, Compute: towertest.CPU})
+	conformance.TestEncoder(t, Plugin.New, conformance.EncoderOptions{With: `{` + small + `}`, Compute: towertest.CPU})
 }

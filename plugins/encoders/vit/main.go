@@ -1,6 +1,6 @@
 // Command vit is the Vision Transformer image encoder.
 package main
 
-import "tandem/core/sdk"
+import "tandem/core/plugin/sdk"
 
 func main() { sdk.ServeEncoder(Plugin) }

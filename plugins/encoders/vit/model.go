@@ -3,8 +3,8 @@ package main
 import (
 	"math"
 
-	"tandem/core/graph"
-	"tandem/core/nn"
+	"tandem/core/engine/graph"
+	"tandem/core/engine/nn"
 )
 
 // model is the Vision Transformer of CLIP (Dosovitskiy et al. 2021; Radford et al. 2021, §2.4): a

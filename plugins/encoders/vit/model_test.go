@@ -3,9 +3,9 @@ package main
 import (
 	"testing"
 
-	"tandem/core/device"
-	"tandem/core/graph"
-	"tandem/core/nn"
+	"tandem/core/engine/device"
+	"tandem/core/engine/graph"
+	"tandem/core/engine/nn"
 )
 
 // The image towers of the published models.

@@ -5,10 +5,10 @@ import (
 	"testing"
 
 	"tandem/core/clip"
-	"tandem/core/cliptest"
+	"tandem/core/engine/tower"
+	"tandem/core/engine/tower/towertest"
+	"tandem/core/plugin/conformance"
 	"tandem/core/tensor"
-	"tandem/core/tower"
-	"tandem/core/tower/towertest"
 )
 
 func vit(options ...tower.Option) clip.Encoder { return tower.Image(build, options...) }
@@ -43,7 +43,7 @@ func BenchmarkSmall(b *testing.B) {
 }
 
 func TestKeepsThePromisesOfAnEncoder(t *testing.T) {
-	cliptest.TestEncoder(t, Plugin.New, cliptest.EncoderOptions{
+	conformance.TestEncoder(t, Plugin.New, conformance.EncoderOptions{
 		With: `{` + small + `, "patch_dropout": 0.3}`, Compute: towertest.CPU,
 	})
 }

@@ -3,9 +3,9 @@ package main
 import (
 	"testing"
 
-	"tandem/core/cliptest"
+	"tandem/core/plugin/conformance"
 )
 
 func TestPromises(t *testing.T) {
-	cliptest.TestLoss(t, Plugin.New, cliptest.LossOptions{})
+	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{})
 }

@@ -4,8 +4,8 @@ import (
 	"math"
 
 	"tandem/core/clip"
-	"tandem/core/graph"
-	"tandem/core/lossnet"
+	"tandem/core/engine/graph"
+	"tandem/core/engine/loss"
 )
 
 // The parts of the loss, as they are called in results.
@@ -14,7 +14,7 @@ const (
 	textToImage = "text_to_image" // each text finds its image: over the columns
 )
 
-func newLoss(options ...lossnet.Option) *lossnet.Loss { return lossnet.New(define, options...) }
+func newLoss(options ...loss.Option) *loss.Loss { return loss.New(define, options...) }
 
 // define is the symmetric contrastive loss of a batch of pairs (Radford et al. 2021, §2.3, figure 3):
 //
@@ -22,17 +22,17 @@ func newLoss(options ...lossnet.Option) *lossnet.Loss { return lossnet.New(defin
 //	value = ½·mean_i CE(S[i, :], i) + ½·mean_j CE(S[:, j], j)
 //
 // in nats. The targets may be smoothed, and one direction left out.
-func define(c clip.LossConfig) (lossnet.Definition, error) {
+func define(c clip.LossConfig) (loss.Definition, error) {
 	cfg, err := decode(c.With)
 	if err != nil {
-		return lossnet.Definition{}, err
+		return loss.Definition{}, err
 	}
-	return lossnet.Definition{
-		Scalars: []lossnet.Scalar{{Name: lossnet.LogitScale, Init: cfg.initial(), Min: 0, Max: cfg.MaxLogitScale}},
+	return loss.Definition{
+		Scalars: []loss.Scalar{{Name: loss.LogitScale, Init: cfg.initial(), Min: 0, Max: cfg.MaxLogitScale}},
 		Learn:   cfg.Learnable,
-		Build: func(b lossnet.Batch) (parts []lossnet.Part) {
+		Build: func(b loss.Batch) (parts []loss.Part) {
 			logits := func(rows, all *graph.Node) *graph.Node { // [rows, B]
-				return graph.ScaleByExp(graph.MatMul(rows, all, false, true), b.Scalars[lossnet.LogitScale])
+				return graph.ScaleByExp(graph.MatMul(rows, all, false, true), b.Scalars[loss.LogitScale])
 			}
 			losses := func(logits, partners *graph.Node) *graph.Node {
 				return graph.CrossEntropy(logits, partners, cfg.LabelSmoothing)
@@ -56,15 +56,15 @@ func define(c clip.LossConfig) (lossnet.Definition, error) {
 				weight = .5
 			}
 			if cfg.Direction != "text" {
-				parts = append(parts, lossnet.Part{Name: imageToText, Weight: weight, Losses: images()})
+				parts = append(parts, loss.Part{Name: imageToText, Weight: weight, Losses: images()})
 			}
 			if cfg.Direction != "image" {
-				parts = append(parts, lossnet.Part{Name: textToImage, Weight: weight, Losses: texts()})
+				parts = append(parts, loss.Part{Name: textToImage, Weight: weight, Losses: texts()})
 			}
 			return parts
 		},
 		Report: func(value func(string) float64) map[string]float64 {
-			s := value(lossnet.LogitScale)
+			s := value(loss.LogitScale)
 			return map[string]float64{"logit_scale": math.Exp(s), "temperature": math.Exp(-s)}
 		},
 	}, nil

@@ -12,13 +12,13 @@ import (
 	"testing"
 
 	"tandem/core/clip"
-	"tandem/core/device"
-	"tandem/core/device/devices"
-	"tandem/core/device/host"
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/devices"
+	"tandem/core/engine/device/reference"
+	"tandem/core/engine/loss"
+	"tandem/core/engine/weights"
 	"tandem/core/fault"
-	"tandem/core/lossnet"
 	"tandem/core/tensor"
-	"tandem/core/weights"
 )
 
 var ctx = context.Background()
@@ -33,10 +33,10 @@ func config(with string, dim int) clip.LossConfig {
 }
 
 // configured is a loss in this process; exact computes in double precision.
-func configured(t *testing.T, c clip.LossConfig, exact bool, options ...lossnet.Option) *lossnet.Loss {
+func configured(t *testing.T, c clip.LossConfig, exact bool, options ...loss.Option) *loss.Loss {
 	t.Helper()
 	if exact {
-		options = append(options, lossnet.WithBackend(func(clip.Compute) (device.Backend, error) { return host.New[float64](1), nil }))
+		options = append(options, loss.WithBackend(func(clip.Compute) (device.Backend, error) { return reference.New[float64](1), nil }))
 	}
 	l := newLoss(options...)
 	if _, err := l.Configure(ctx, c); err != nil {
@@ -121,7 +121,7 @@ func TestBlocksGiveTheLossOfTheWholeBatch(t *testing.T) {
 		whole := configured(t, config(with, dim), true)
 		want := compute(t, whole, image, text)
 		for _, rows := range []int{1, 5, 22} {
-			blocks := configured(t, config(with, dim), true, lossnet.WithBlocks(rows*batch))
+			blocks := configured(t, config(with, dim), true, loss.WithBlocks(rows*batch))
 			got := compute(t, blocks, image, text)
 			near(t, "value", got.Value, want.Value, 1e-12)
 			for name, losses := range want.PerSample {
@@ -133,14 +133,14 @@ func TestBlocksGiveTheLossOfTheWholeBatch(t *testing.T) {
 				near(t, "dImage", float64(got.DImage.F32()[i]), float64(want.DImage.F32()[i]), 1e-7)
 				near(t, "dText", float64(got.DText.F32()[i]), float64(want.DText.F32()[i]), 1e-7)
 			}
-			near(t, "d logit_scale", blocks.Gradient(lossnet.LogitScale), whole.Gradient(lossnet.LogitScale), 1e-7)
+			near(t, "d logit_scale", blocks.Gradient(loss.LogitScale), whole.Gradient(loss.LogitScale), 1e-7)
 		}
 	}
 }
 
 func TestBlocksTakeLittleMemory(t *testing.T) {
 	const batch, dim = 256, 2
-	taken := func(options ...lossnet.Option) (sum int64) {
+	taken := func(options ...loss.Option) (sum int64) {
 		l := configured(t, config(`{}`, dim), false, options...)
 		compute(t, l, unit(3, batch, dim), unit(4, batch, dim))
 		for _, part := range l.Memory() {
@@ -150,7 +150,7 @@ func TestBlocksTakeLittleMemory(t *testing.T) {
 		}
 		return sum
 	}
-	whole, blocks := taken(), taken(lossnet.WithBlocks(32*batch))
+	whole, blocks := taken(), taken(loss.WithBlocks(32*batch))
 	if blocks > 6*32*batch*4 || whole < 4*batch*batch*4 {
 		t.Errorf("blocks of 32 rows take %d bytes, the whole batch %d; its logits are %d", blocks, whole, batch*batch*4)
 	}
@@ -183,7 +183,7 @@ func TestGradientsAreThoseOfFiniteDifferences(t *testing.T) {
 		image, text := unit(1, 5, 4), unit(2, 5, 4)
 		l := configured(t, config(with, 4), true)
 		r := compute(t, l, image, text)
-		value := func(l *lossnet.Loss) float64 {
+		value := func(l *loss.Loss) float64 {
 			r, err := l.Compute(ctx, clip.LossRequest{Image: image, Text: text})
 			if err != nil {
 				t.Fatal(err)
@@ -216,7 +216,7 @@ func TestGradientsAreThoseOfFiniteDifferences(t *testing.T) {
 		}
 		slope := (at(s+step) - at(s-step)) / (2 * step)
 		near(t, with+" |dlogit_scale|", math.Sqrt(squared), math.Abs(slope), 1e-4)
-		near(t, with+" dlogit_scale", l.Gradient(lossnet.LogitScale), slope, 1e-4)
+		near(t, with+" dlogit_scale", l.Gradient(loss.LogitScale), slope, 1e-4)
 	}
 }
 
@@ -311,9 +311,9 @@ func TestGradientsAddUpUntilTheStep(t *testing.T) {
 		t.Errorf("before any batch: %v, %v", norm, err)
 	}
 	compute(t, l, image, text)
-	once := l.Gradient(lossnet.LogitScale)
+	once := l.Gradient(loss.LogitScale)
 	compute(t, l, image, text)
-	near(t, "two batches", l.Gradient(lossnet.LogitScale), 2*once, 1e-6)
+	near(t, "two batches", l.Gradient(loss.LogitScale), 2*once, 1e-6)
 	if err := l.Step(ctx, 1, 1e-3, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +321,7 @@ func TestGradientsAddUpUntilTheStep(t *testing.T) {
 		t.Errorf("after the step: %v, %v", norm, err)
 	}
 	compute(t, l, image, text)
-	if g := l.Gradient(lossnet.LogitScale); math.Abs(g) > 1.5*math.Abs(once) {
+	if g := l.Gradient(loss.LogitScale); math.Abs(g) > 1.5*math.Abs(once) {
 		t.Errorf("gradient %g after the step, %g before: the old one was kept", g, once)
 	}
 }
@@ -330,11 +330,11 @@ func TestStepFollowsTheGradientWithoutDecay(t *testing.T) {
 	// AdamW's first step is lr·g/(|g| + ε) whatever the gradient's size. Weight decay would show.
 	l := configured(t, config(`{}`, 8), false)
 	compute(t, l, unit(13, 4, 8), unit(14, 4, 8))
-	before, g := l.Value(lossnet.LogitScale), l.Gradient(lossnet.LogitScale)
+	before, g := l.Value(loss.LogitScale), l.Gradient(loss.LogitScale)
 	if err := l.Step(ctx, 1, 0.01, 1); err != nil {
 		t.Fatal(err)
 	}
-	near(t, "logit scale", l.Value(lossnet.LogitScale), before-math.Copysign(.01, g), 1e-5)
+	near(t, "logit scale", l.Value(loss.LogitScale), before-math.Copysign(.01, g), 1e-5)
 }
 
 func TestLogitScaleIsClampedAfterTheStep(t *testing.T) {
@@ -354,7 +354,7 @@ func TestLogitScaleIsClampedAfterTheStep(t *testing.T) {
 		if err := l.Step(ctx, 1, 100, 1); err != nil {
 			t.Fatal(err)
 		}
-		near(t, c.with+" logit scale", l.Value(lossnet.LogitScale), c.want, 1e-6)
+		near(t, c.with+" logit scale", l.Value(loss.LogitScale), c.want, 1e-6)
 	}
 }
 
@@ -462,10 +462,10 @@ func TestLoadedStateContinuesWithTheSameBits(t *testing.T) {
 		c := config(`{}`, 8)
 		c.Optimizer = clip.Optimizer{Name: name, Beta1: .9, Beta2: .98, Eps: 1e-6, Momentum: .9}
 		path := filepath.Join(t.TempDir(), "loss.safetensors")
-		train := func(l *lossnet.Loss, from, to int) (values []float64) {
+		train := func(l *loss.Loss, from, to int) (values []float64) {
 			for step := from; step <= to; step++ {
 				r := compute(t, l, unit(uint64(step), 4, 8), unit(uint64(100+step), 4, 8))
-				values = append(values, r.Value, l.Gradient(lossnet.LogitScale), l.Value(lossnet.LogitScale))
+				values = append(values, r.Value, l.Gradient(loss.LogitScale), l.Value(loss.LogitScale))
 				if err := l.Step(ctx, step, 0.02, 0.5); err != nil {
 					t.Fatal(err)
 				}
@@ -492,7 +492,7 @@ func TestLoadedStateContinuesWithTheSameBits(t *testing.T) {
 func TestLoadOfAnotherFileLeavesTheLossAsItWas(t *testing.T) {
 	dir := t.TempDir()
 	l := configured(t, config(`{}`, 4), false)
-	before := l.Value(lossnet.LogitScale)
+	before := l.Value(loss.LogitScale)
 	sgd := config(`{}`, 4)
 	sgd.Optimizer = clip.Optimizer{Name: "sgd", Momentum: .9}
 	other := configured(t, sgd, false)
@@ -519,12 +519,12 @@ func TestLoadOfAnotherFileLeavesTheLossAsItWas(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", name, err, want)
 		}
 	}
-	if l.Value(lossnet.LogitScale) != before {
-		t.Errorf("logit scale %g, was %g", l.Value(lossnet.LogitScale), before)
+	if l.Value(loss.LogitScale) != before {
+		t.Errorf("logit scale %g, was %g", l.Value(loss.LogitScale), before)
 	}
 	write("published", weights.FromF32("logit_scale", []float32{4.6052}, 1))
 	if err := l.Load(ctx, filepath.Join(dir, "published")); err != nil {
 		t.Errorf("published weights: %v", err)
 	}
-	near(t, "logit scale", l.Value(lossnet.LogitScale), 4.6052, 1e-6)
+	near(t, "logit scale", l.Value(loss.LogitScale), 4.6052, 1e-6)
 }

@@ -1,6 +1,6 @@
 // Command clip is the loss plugin losses/clip: CLIP's symmetric contrastive loss.
 package main
 
-import "tandem/core/sdk"
+import "tandem/core/plugin/sdk"
 
 func main() { sdk.ServeLoss(Plugin) }

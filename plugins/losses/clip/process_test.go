@@ -8,7 +8,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/host"
+	"tandem/core/plugin/process"
 	"tandem/core/tensor"
 )
 
@@ -19,7 +19,7 @@ func started(t *testing.T, with string, dim int) clip.Loss {
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	session, err := host.NewSession(host.SessionOptions{Catalog: &host.Catalog{}})
+	session, err := process.NewSession(process.SessionOptions{Catalog: &process.Catalog{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func started(t *testing.T, with string, dim int) clip.Loss {
 			t.Errorf("session: %v", err)
 		}
 	})
-	l, process, err := session.StartLoss(ctx, binary, host.StartOptions{Label: "loss", Threads: 1})
+	l, process, err := session.StartLoss(ctx, binary, process.StartOptions{Label: "loss", Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"tandem/core/clip"
-	"tandem/core/device"
-	"tandem/core/device/devicetest"
-	"tandem/core/lossnet"
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/devicetest"
+	"tandem/core/engine/loss"
 	"tandem/core/tensor"
 )
 
@@ -19,7 +19,7 @@ import (
 func TestStepOfThreeProducts(t *testing.T) {
 	const batch, dim = 1024, 512
 	shapes := &devicetest.Shapes{}
-	l := newLoss(lossnet.WithBackend(func(clip.Compute) (device.Backend, error) { return shapes, nil }))
+	l := newLoss(loss.WithBackend(func(clip.Compute) (device.Backend, error) { return shapes, nil }))
 	defer l.Close()
 	cfg := config(`{}`, dim)
 	cfg.BatchSize = batch

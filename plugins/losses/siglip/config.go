@@ -5,7 +5,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/sdk"
+	"tandem/core/plugin/sdk"
 )
 
 // Config is the with block of a spec.

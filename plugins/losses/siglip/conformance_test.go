@@ -3,15 +3,15 @@ package main
 import (
 	"testing"
 
-	"tandem/core/cliptest"
+	"tandem/core/plugin/conformance"
 )
 
 func TestPromises(t *testing.T) {
-	cliptest.TestLoss(t, Plugin.New, cliptest.LossOptions{})
+	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{})
 	t.Run("auto bias", func(t *testing.T) {
-		cliptest.TestLoss(t, Plugin.New, cliptest.LossOptions{With: `{"auto_bias": true}`})
+		conformance.TestLoss(t, Plugin.New, conformance.LossOptions{With: `{"auto_bias": true}`})
 	})
 	t.Run("fixed", func(t *testing.T) {
-		cliptest.TestLoss(t, Plugin.New, cliptest.LossOptions{With: `{"learnable": false, "init_bias": -2}`})
+		conformance.TestLoss(t, Plugin.New, conformance.LossOptions{With: `{"learnable": false, "init_bias": -2}`})
 	})
 }

@@ -3,7 +3,7 @@ package main
 import (
 	"testing"
 
-	"tandem/core/lossnet/losstest"
+	"tandem/core/engine/loss/losstest"
 )
 
 // Values and gradients are those of open_clip.

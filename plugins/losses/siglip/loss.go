@@ -4,8 +4,8 @@ import (
 	"math"
 
 	"tandem/core/clip"
-	"tandem/core/graph"
-	"tandem/core/lossnet"
+	"tandem/core/engine/graph"
+	"tandem/core/engine/loss"
 )
 
 // The parts of the loss, as they are called in results. Their sum is the value.
@@ -14,7 +14,7 @@ const (
 	negative = "negative" // of an image with the other texts: −Σ_{j≠i} log σ(−z_ij)
 )
 
-func newLoss(options ...lossnet.Option) *lossnet.Loss { return lossnet.New(define, options...) }
+func newLoss(options ...loss.Option) *loss.Loss { return loss.New(define, options...) }
 
 // define is the sigmoid loss of a batch of pairs (Zhai et al. 2023, arXiv 2303.15343, algorithm 1):
 //
@@ -22,39 +22,39 @@ func newLoss(options ...lossnet.Option) *lossnet.Loss { return lossnet.New(defin
 //	value = −(1/B)·Σ_ij log σ(y_ij·z_ij),              y = +1 on the diagonal, −1 elsewhere
 //
 // in nats. −log σ(x) is softplus(−x), which neither overflows nor loses small values.
-func define(c clip.LossConfig) (lossnet.Definition, error) {
+func define(c clip.LossConfig) (loss.Definition, error) {
 	cfg, err := decode(c.With)
 	if err != nil {
-		return lossnet.Definition{}, err
+		return loss.Definition{}, err
 	}
 	bias, err := cfg.bias(c.BatchSize)
 	if err != nil {
-		return lossnet.Definition{}, err
+		return loss.Definition{}, err
 	}
 	unbounded := math.MaxFloat32
-	return lossnet.Definition{
-		Scalars: []lossnet.Scalar{
-			{Name: lossnet.LogitScale, Init: cfg.initial(), Min: 0, Max: cfg.MaxLogitScale},
-			{Name: lossnet.LogitBias, Init: bias, Min: -unbounded, Max: unbounded},
+	return loss.Definition{
+		Scalars: []loss.Scalar{
+			{Name: loss.LogitScale, Init: cfg.initial(), Min: 0, Max: cfg.MaxLogitScale},
+			{Name: loss.LogitBias, Init: bias, Min: -unbounded, Max: unbounded},
 		},
 		Learn: cfg.Learnable,
 		Build: build,
 		Report: func(value func(string) float64) map[string]float64 {
-			s := value(lossnet.LogitScale)
-			return map[string]float64{"logit_scale": math.Exp(s), "temperature": math.Exp(-s), "logit_bias": value(lossnet.LogitBias)}
+			s := value(loss.LogitScale)
+			return map[string]float64{"logit_scale": math.Exp(s), "temperature": math.Exp(-s), "logit_bias": value(loss.LogitBias)}
 		},
 	}, nil
 }
 
 // build is both parts. The matrix of logits is masked rather than picked from, so that a small part
 // is not the difference of two large ones.
-func build(b lossnet.Batch) []lossnet.Part {
-	logits := graph.ScaleByExp(graph.MatMul(b.Image, b.Text, false, true), b.Scalars[lossnet.LogitScale])
-	logits = graph.Add(logits, b.Scalars[lossnet.LogitBias])             // z [B, B]
+func build(b loss.Batch) []loss.Part {
+	logits := graph.ScaleByExp(graph.MatMul(b.Image, b.Text, false, true), b.Scalars[loss.LogitScale])
+	logits = graph.Add(logits, b.Scalars[loss.LogitBias])                // z [B, B]
 	own := b.Eye()                                                       // 1 for a pair of its own
 	losses := graph.Softplus(graph.Mul(logits, graph.Scale(own, -2, 1))) // softplus(−y·z)
 	others := graph.Scale(own, -1, 1)                                    // 1 − own
-	return []lossnet.Part{
+	return []loss.Part{
 		{Name: positive, Weight: 1, Losses: graph.SumCols(graph.Mul(losses, own))},
 		{Name: negative, Weight: 1, Losses: graph.SumCols(graph.Mul(losses, others))},
 	}

@@ -11,9 +11,9 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/engine/loss"
+	"tandem/core/engine/loss/losstest"
 	"tandem/core/fault"
-	"tandem/core/lossnet"
-	"tandem/core/lossnet/losstest"
 	"tandem/core/tensor"
 )
 
@@ -25,7 +25,7 @@ func config(with string, dim int) clip.LossConfig {
 		Optimizer: clip.Optimizer{Name: "adamw", WeightDecay: .2, Beta1: .9, Beta2: .98, Eps: 1e-6}}
 }
 
-func configured(t *testing.T, with string, dim int, options ...lossnet.Option) *lossnet.Loss {
+func configured(t *testing.T, with string, dim int, options ...loss.Option) *loss.Loss {
 	t.Helper()
 	l := newLoss(options...)
 	if _, err := l.Configure(ctx, config(with, dim)); err != nil {
@@ -98,7 +98,7 @@ func TestGradientsAreThoseOfFiniteDifferences(t *testing.T) {
 	}
 	l := configured(t, `{"init_bias": -3}`, 4, losstest.Double)
 	r := compute(t, l, image, text)
-	value := func(l *lossnet.Loss) float64 {
+	value := func(l *loss.Loss) float64 {
 		r, err := l.Compute(ctx, clip.LossRequest{Image: image, Text: text})
 		if err != nil {
 			t.Fatal(err)
@@ -122,9 +122,9 @@ func TestGradientsAreThoseOfFiniteDifferences(t *testing.T) {
 		return value(configured(t, fmt.Sprintf(`{"init_logit_scale": %v, "init_bias": %v}`, s, b), 4, losstest.Double))
 	}
 	s := math.Log(10)
-	near(t, "dlogit_scale", l.Gradient(lossnet.LogitScale), (at(s+step, -3)-at(s-step, -3))/(2*step), 1e-3)
-	near(t, "dlogit_bias", l.Gradient(lossnet.LogitBias), (at(s, -3+step)-at(s, -3-step))/(2*step), 1e-4)
-	squares := math.Pow(l.Gradient(lossnet.LogitScale), 2) + math.Pow(l.Gradient(lossnet.LogitBias), 2)
+	near(t, "dlogit_scale", l.Gradient(loss.LogitScale), (at(s+step, -3)-at(s-step, -3))/(2*step), 1e-3)
+	near(t, "dlogit_bias", l.Gradient(loss.LogitBias), (at(s, -3+step)-at(s, -3-step))/(2*step), 1e-4)
+	squares := math.Pow(l.Gradient(loss.LogitScale), 2) + math.Pow(l.Gradient(loss.LogitBias), 2)
 	norm, err := l.GradNorm(ctx)
 	if err != nil || math.Abs(norm-squares) > 1e-12 {
 		t.Errorf("squared gradient norm is %v, want %v (%v)", norm, squares, err)
@@ -139,10 +139,10 @@ func TestAutoBiasIsTheLogOddsOfAMatch(t *testing.T) {
 		if _, err := l.Configure(ctx, c); err != nil {
 			t.Fatal(err)
 		}
-		near(t, "bias", l.Value(lossnet.LogitBias), want, 1e-6)
+		near(t, "bias", l.Value(loss.LogitBias), want, 1e-6)
 		l.Close()
 	}
-	near(t, "the default", configured(t, `{}`, 4).Value(lossnet.LogitBias), -10, 0)
+	near(t, "the default", configured(t, `{}`, 4).Value(loss.LogitBias), -10, 0)
 }
 
 func TestStepTrainsScaleAndBiasWithoutDecay(t *testing.T) {
@@ -150,7 +150,7 @@ func TestStepTrainsScaleAndBiasWithoutDecay(t *testing.T) {
 	l := configured(t, `{}`, 8)
 	compute(t, l, unit(13, 4, 8), unit(14, 4, 8))
 	want := map[string]float64{}
-	for _, name := range []string{lossnet.LogitScale, lossnet.LogitBias} {
+	for _, name := range []string{loss.LogitScale, loss.LogitBias} {
 		want[name] = l.Value(name) - math.Copysign(.01, l.Gradient(name))
 	}
 	if err := l.Step(ctx, 1, 0.01, 1); err != nil {
@@ -164,20 +164,20 @@ func TestStepTrainsScaleAndBiasWithoutDecay(t *testing.T) {
 	if err := l.Step(ctx, 2, 100, 1); err != nil {
 		t.Fatal(err)
 	}
-	if s := l.Value(lossnet.LogitScale); s < 0 || s > float64(float32(math.Log(100))) {
+	if s := l.Value(loss.LogitScale); s < 0 || s > float64(float32(math.Log(100))) {
 		t.Errorf("logit scale %g is not clamped", s)
 	}
-	if b := l.Value(lossnet.LogitBias); math.Abs(b) < 50 {
+	if b := l.Value(loss.LogitBias); math.Abs(b) < 50 {
 		t.Errorf("logit bias %g did not follow its gradient", b)
 	}
 }
 
 func TestLoadedStateContinuesWithTheSameBits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "loss.safetensors")
-	train := func(l *lossnet.Loss, from, to int) (values []float64) {
+	train := func(l *loss.Loss, from, to int) (values []float64) {
 		for step := from; step <= to; step++ {
 			r := compute(t, l, unit(uint64(step), 4, 8), unit(uint64(100+step), 4, 8))
-			values = append(values, r.Value, l.Gradient(lossnet.LogitBias), l.Value(lossnet.LogitBias), l.Value(lossnet.LogitScale))
+			values = append(values, r.Value, l.Gradient(loss.LogitBias), l.Value(loss.LogitBias), l.Value(loss.LogitScale))
 			if err := l.Step(ctx, step, 0.02, 0.5); err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,6 @@
 // Command siglip is the loss plugin losses/siglip: the pairwise sigmoid loss.
 package main
 
-import "tandem/core/sdk"
+import "tandem/core/plugin/sdk"
 
 func main() { sdk.ServeLoss(Plugin) }

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"tandem/core/device/cuda/kernels"
+	"tandem/core/engine/device/cuda/kernels"
 )
 
 const log = `ptxas info    : 0 bytes gmem

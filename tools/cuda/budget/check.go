@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"tandem/core/device/cuda/kernels"
+	"tandem/core/engine/device/cuda/kernels"
 )
 
 // A kernel may have this much static shared memory on every GPU without asking for more.

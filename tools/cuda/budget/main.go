@@ -13,7 +13,7 @@ import (
 	"os"
 	"slices"
 
-	"tandem/core/device/cuda/kernels"
+	"tandem/core/engine/device/cuda/kernels"
 )
 
 func main() {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"tandem/core/device/cuda/kernels"
+	"tandem/core/engine/device/cuda/kernels"
 )
 
 // The table is of the committed PTX, which is what a driver translates.

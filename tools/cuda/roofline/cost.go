@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"tandem/core/device"
-	"tandem/core/device/devicetest"
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/devicetest"
 )
 
 // unit is what does the arithmetic of a launch.
@@ -38,7 +38,7 @@ type step struct {
 	launches []launch
 }
 
-// counter turns calls of core/device into launches, as core/device/cuda makes them.
+// counter turns calls of core/engine/device into launches, as core/engine/device/cuda makes them.
 type counter struct {
 	precision precision
 	state     map[int]bool // allocations of parameters, gradients and the optimiser
@@ -176,7 +176,7 @@ func (c *counter) product(k device.MatMul, call devicetest.Call) {
 	c.launch(after)
 }
 
-// gradientShape is of core/device/cuda: the left operand of these products is a gradient, whose rows are summed for
+// gradientShape is of core/engine/device/cuda: the left operand of these products is a gradient, whose rows are summed for
 // the bias while it is rounded.
 func gradientShape(k device.MatMul) (rows, cols int) {
 	switch {
@@ -233,7 +233,7 @@ func (c *counter) attention(call devicetest.Call) error {
 	return nil
 }
 
-// convolution is as core/device/cuda does it without cuDNN: cuBLAS for single pixels, else a kernel of ours that reads
+// convolution is as core/engine/device/cuda does it without cuDNN: cuBLAS for single pixels, else a kernel of ours that reads
 // the weights in another order. It uses tensor cores in bf16, where channels are multiples of eight.
 func (c *counter) convolution(call devicetest.Call) error {
 	k, err := decode[device.Conv2D](call)
@@ -288,7 +288,7 @@ func (c *counter) batchNorm(call devicetest.Call) {
 	}
 }
 
-// halves are the copies in bfloat16 that core/device/cuda keeps: two, the one that was not used for longest is
+// halves are the copies in bfloat16 that core/engine/device/cuda keeps: two, the one that was not used for longest is
 // given up.
 type halves struct {
 	slot [2]struct {

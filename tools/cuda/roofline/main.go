@@ -1,8 +1,8 @@
 // Command roofline counts what the GPU does in one training step of ViT-B/32 and RN50, and says what that would
 // take at least, and what may be expected, on GPUs by their data sheets. Nothing is run on a GPU.
 //
-// The towers' tests (core/tower/towertest, Shapes) compile the graphs for a batch of 1024 and note every kernel with
-// the places of its arguments; this program turns them into launches as core/device/cuda makes them, and prints the
+// The towers' tests (core/engine/tower/towertest, Shapes) compile the graphs for a batch of 1024 and note every kernel with
+// the places of its arguments; this program turns them into launches as core/engine/device/cuda makes them, and prints the
 // tables of docs/cuda.md:
 //
 //	go run ./tools/cuda/roofline            # prints the tables
@@ -18,7 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"tandem/core/device/devicetest"
+	"tandem/core/engine/device/devicetest"
 )
 
 const (

@@ -4,8 +4,8 @@ import (
 	"math"
 	"testing"
 
-	"tandem/core/device"
-	"tandem/core/device/devicetest"
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/devicetest"
 )
 
 // noted counts kernels that a backend without memory noted.

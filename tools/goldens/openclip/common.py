@@ -1,5 +1,5 @@
 """What the generators of golden files share: inputs that are hashes of a name and a position, which Go computes again
-(core/tower/towertest), so that files hold results only, and a writer of safetensors.
+(core/engine/tower/towertest), so that files hold results only, and a writer of safetensors.
 
 Golden files are made with open_clip_torch 3.3.0 and torch 2.15.0; those of losses and of trainings came out the same
 to 1e-14 with 2.24.0 and 1.13.1.

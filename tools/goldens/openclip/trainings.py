@@ -76,7 +76,7 @@ def train(name, vision, batch=8, quick_gelu=False, siglip=False, betas=(0.9, 0.9
     print(f"{name}: loss {losses[0]:.4f} .. {losses[-1]:.4f}, {sum(w.numel() for w in weights.values())} values; the loss of PyTorch's own "
           f"float32 is apart by {apart(single[1]):.1e}, with two threads by {apart(single[0]):.1e}; of moved starts in float64 by "
           + ", ".join(f"{apart(run(torch.float64, moved)):.1e}" for moved in range(4)), flush=True)
-    safetensors(pathlib.Path("core/train/testdata", f"openclip-{name}.safetensors"), weights, {
+    safetensors(pathlib.Path("core/experiment/train/testdata", f"openclip-{name}.safetensors"), weights, {
         "losses": losses, "batch": batch, "snapshot": SNAPSHOT, "captions": CAPTIONS, "lr": peak, "warmup": WARMUP,
         "beta1": betas[0], "beta2": betas[1], "eps": eps, "weight_decay": 0.2, "max_grad_norm": 1.0,
         "loss": "siglip" if siglip else "clip", "vision": vision, "text": text, "act": "quick_gelu" if quick_gelu else "gelu",

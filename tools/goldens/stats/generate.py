@@ -1,7 +1,7 @@
-"""Goldens of core/metric/stat, made with scipy and statsmodels. From the repository root:
+"""Goldens of core/results/stat, made with scipy and statsmodels. From the repository root:
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install scipy==1.17.1 statsmodels==0.15.0
-    /tmp/venv/bin/python tools/goldens/stats/generate.py core/metric/stat/testdata/golden.json
+    /tmp/venv/bin/python tools/goldens/stats/generate.py core/results/stat/testdata/golden.json
 
 All samples are drawn here from fixed seeds and rounded, so that the file holds exactly
 the numbers that were computed with. What scipy draws at random (bootstrap, permutations by sampling) is

@@ -1,4 +1,4 @@
-"""Writes core/token/classes.json: the classes of characters that OpenCLIP's tokenizer tells apart.
+"""Writes core/media/token/classes.json: the classes of characters that OpenCLIP's tokenizer tells apart.
 
     python3.13 -m venv /tmp/golden && /tmp/golden/bin/pip install regex==2026.11.19
     /tmp/golden/bin/python tools/goldens/token/classes.py
@@ -47,7 +47,7 @@ for c in range(0x110000):
     elif ("A" + ch + "Σ").lower()[-1] == "ς":
         add("ignorable", c)
 
-with open("core/token/classes.json", "w") as f:
+with open("core/media/token/classes.json", "w") as f:
     json.dump({"regex": regex.__version__, "python": sys.version.split()[0], "unicode_of_python": unicodedata.unidata_version, **ranges},
               f, separators=(",", ":"))
     f.write("\n")

@@ -1,4 +1,4 @@
-"""Writes core/token/ftfy/clues.json: what ftfy takes for signs of mojibake, as regular expressions for RE2.
+"""Writes core/media/token/ftfy/clues.json: what ftfy takes for signs of mojibake, as regular expressions for RE2.
 
     python -m venv /tmp/golden && /tmp/golden/bin/pip install ftfy==6.3.1
     /tmp/golden/bin/python tools/goldens/token/clues.py
@@ -53,4 +53,4 @@ def write(tree):
 clues = {"badness": write(parser.parse(badness.BADNESS_RE.pattern, re.VERBOSE))}
 for name, members in chardata.UTF8_CLUES.items():
     clues[name] = write(parser.parse(f"[{members}]"))
-json.dump(clues, open("core/token/ftfy/clues.json", "w"), indent=1)
+json.dump(clues, open("core/media/token/ftfy/clues.json", "w"), indent=1)

@@ -1,4 +1,4 @@
-"""Writes core/token/testdata/{merges.txt,clip.json}: what OpenCLIP's tokenizer gives for some texts.
+"""Writes core/media/token/testdata/{merges.txt,clip.json}: what OpenCLIP's tokenizer gives for some texts.
 
 Run from the repository's root, in a throw-away environment:
 
@@ -53,7 +53,7 @@ def short(name, text):
 
 def main():
     folder = pathlib.Path(sys.argv[1])
-    out = pathlib.Path("core/token/testdata")
+    out = pathlib.Path("core/media/token/testdata")
     module = load(folder)
     lines = gzip.open(folder / "bpe_simple_vocab_16e6.txt.gz").read().decode().split("\n")
     cut = "\n".join(lines[:2000]) + "\n"

@@ -1,6 +1,6 @@
-"""Writes core/token/testdata/many.json: digests of OpenCLIP's token ids for 12,000 random and hostile texts.
+"""Writes core/media/token/testdata/many.json: digests of OpenCLIP's token ids for 12,000 random and hostile texts.
 
-Run as generate.py beside this, with the same environment and argument, of Python 3.13. core/token's test makes
+Run as generate.py beside this, with the same environment and argument, of Python 3.13. core/media/token's test makes
 the same texts from the same numbers. With a block's number as second argument it prints that block instead.
 """
 import gzip
@@ -61,7 +61,7 @@ def main():
     module = load(pathlib.Path(sys.argv[1]))
 
     with gzip.open("/tmp/golden-merges.gz", "wt") as f:
-        f.write(pathlib.Path("core/token/testdata/merges.txt").read_text().rstrip("\n"))
+        f.write(pathlib.Path("core/media/token/testdata/merges.txt").read_text().rstrip("\n"))
     tokenizer = module.SimpleTokenizer("/tmp/golden-merges.gz")
     encode = lambda t: [tokenizer.sot_token_id, *tokenizer.encode(t), tokenizer.eot_token_id]
     if len(sys.argv) > 2:
@@ -73,7 +73,7 @@ def main():
     for first in range(0, COUNT, BLOCK):
         lines = "".join(",".join(map(str, encode(text(i)))) + "\n" for i in range(first, first + BLOCK))
         digests.append(hashlib.sha256(lines.encode()).hexdigest()[:16])
-    with open("core/token/testdata/many.json", "w") as f:
+    with open("core/media/token/testdata/many.json", "w") as f:
         json.dump({"pieces": PIECES, "spaces": SPACES, "digests": digests}, f, indent=0)
 
 

@@ -1,4 +1,4 @@
-"""Writes core/token/ftfy/testdata/random.json: ftfy.fix_text on texts damaged at random.
+"""Writes core/media/token/ftfy/testdata/random.json: ftfy.fix_text on texts damaged at random.
 
     python -m venv /tmp/golden && /tmp/golden/bin/pip install ftfy==6.3.1
     /tmp/golden/bin/python tools/goldens/token/random_texts.py [COUNT]
@@ -63,7 +63,7 @@ def main():
     random.seed(1)
     texts = dict.fromkeys(damaged() for _ in range(int((sys.argv + ["800"])[1])))
     rows = ",\n".join(json.dumps([t, ftfy.fix_text(t)]) for t in texts)
-    open("core/token/ftfy/testdata/random.json", "w").write("[\n" + rows + "\n]\n")
+    open("core/media/token/ftfy/testdata/random.json", "w").write("[\n" + rows + "\n]\n")
 
 
 main()

@@ -1,4 +1,4 @@
-"""The texts of core/token/testdata/clip.json: whatever has been nasty to a tokenizer."""
+"""The texts of core/media/token/testdata/clip.json: whatever has been nasty to a tokenizer."""
 import unicodedata
 
 import ftfy.bad_codecs  # noqa: F401 the sloppy code pages

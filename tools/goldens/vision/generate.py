@@ -1,7 +1,7 @@
-"""Goldens of core/vision, made with Pillow. From the repository root:
+"""Goldens of core/media/vision, made with Pillow. From the repository root:
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install pillow==13.0.0
-    /tmp/venv/bin/python tools/goldens/vision/generate.py core/vision/testdata
+    /tmp/venv/bin/python tools/goldens/vision/generate.py core/media/vision/testdata
 
 Every picture is drawn here from fixed formulas, so that the files are ours and reproducible. The
 results are in golden.json with Pillow's version. resample.py beside this has many more sizes.

@@ -1,10 +1,10 @@
-"""Goldens of core/vision's decoders: small files of every kind that Pillow reads. From the repository root:
+"""Goldens of core/media/vision's decoders: small files of every kind that Pillow reads. From the repository root:
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install pillow==13.0.0
-    /tmp/venv/bin/python tools/goldens/vision/kinds.py core/vision/testdata/kinds.json
+    /tmp/venv/bin/python tools/goldens/vision/kinds.py core/media/vision/testdata/kinds.json
 
 Each entry has the file, the digest of Pillow's convert("RGB") and of its paste over white with the alpha as a
-mask, and whether core/vision reads the kind ("read") or refuses it. TIFFs that Pillow cannot write are made
+mask, and whether core/media/vision reads the kind ("read") or refuses it. TIFFs that Pillow cannot write are made
 byte by byte, and arithmetic JPEGs by jpegtran (Debian: libjpeg-turbo-progs).
 """
 import base64, hashlib, io, json, struct, subprocess, sys, zlib

@@ -1,12 +1,12 @@
-"""Goldens of core/vision on photographs, made with OpenCLIP's own transforms. From the repository root:
+"""Goldens of core/media/vision on photographs, made with OpenCLIP's own transforms. From the repository root:
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install open_clip_torch==3.3.0 pillow==12.3.0
     /tmp/venv/bin/pip download --no-deps -d /tmp/venv scikit-image==0.25.2
     /tmp/venv/bin/python -m zipfile -e /tmp/venv/scikit_image-*.whl /tmp/venv/wheel
     /tmp/venv/bin/python tools/goldens/vision/photos.py /tmp/venv/wheel/skimage/data
 
-It writes core/vision/testdata/photos (pictures, wanted results as PNG, photos.json) and
-core/device/devices/testdata/normalize.json. The photographs are in the public domain or CC0
+It writes core/media/vision/testdata/photos (pictures, wanted results as PNG, photos.json) and
+core/engine/device/devices/testdata/normalize.json. The photographs are in the public domain or CC0
 (THIRD_PARTY.md); they are cut and scaled here, and the wanted results are of the files so made.
 With --check, it only says how far the Pillow at hand is from the goldens.
 """
@@ -18,7 +18,7 @@ from open_clip.transform import PreprocessCfg, image_transform, image_transform_
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resized_crop
 
-DATA, OUT = sys.argv[1], "core/vision/testdata/photos"
+DATA, OUT = sys.argv[1], "core/media/vision/testdata/photos"
 
 
 def photo(name, box, size=None):
@@ -129,8 +129,8 @@ def main():
                "pixels": pixels, "transforms": transforms}, open(f"{OUT}/photos.json", "w"), indent=1)
     grey = Image.frombytes("L", (16, 16), bytes(range(256))).convert("RGB")
     table = image_transform(16, is_train=False)(grey).numpy().reshape(3, 256)
-    os.makedirs("core/device/devices/testdata", exist_ok=True)
-    with open("core/device/devices/testdata/normalize.json", "w") as f:
+    os.makedirs("core/engine/device/devices/testdata", exist_ok=True)
+    with open("core/engine/device/devices/testdata/normalize.json", "w") as f:
         json.dump([[float(str(v)) for v in row] for row in table], f)
 
 

@@ -1,7 +1,7 @@
-"""Goldens of core/vision's resampling at all small sizes, made with Pillow. From the repository root:
+"""Goldens of core/media/vision's resampling at all small sizes, made with Pillow. From the repository root:
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install pillow==13.0.0
-    /tmp/venv/bin/python tools/goldens/vision/resample.py core/vision/testdata/resample.json
+    /tmp/venv/bin/python tools/goldens/vision/resample.py core/media/vision/testdata/resample.json
 
 Each digest is the SHA-256 over the results of many sizes, one after the other. The pictures are windows
 into one tile of noise, so that the test makes the same ones.

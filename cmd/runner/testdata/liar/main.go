@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"tandem/core/clip"
-	"tandem/core/sdk"
+	"tandem/core/engine/weights"
+	"tandem/core/plugin/sdk"
 	"tandem/core/tensor"
-	"tandem/core/weights"
 )
 
 // build tells two builds apart; a test sets another.

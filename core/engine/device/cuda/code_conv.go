@@ -1,0 +1,224 @@
+//go:build clipcuda
+
+package cuda
+
+import (
+	"math"
+
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/cuda/driver"
+	"tandem/core/fault"
+)
+
+// conv is a convolution kernel. Arguments 0 and 1 are read, 2 is written: x, w → y; w, dy → dx; x, dy → dw.
+type conv struct {
+	device.Conv2D
+	oh, ow    int
+	direction driver.Direction
+}
+
+func convOf(k device.Kernel) conv {
+	var c conv
+	switch k := k.(type) {
+	case device.ConvForward:
+		c.Conv2D, c.direction = k.Conv2D, driver.Forward
+	case device.ConvBackData:
+		c.Conv2D, c.direction = k.Conv2D, driver.BackData
+	case device.ConvBackWeights:
+		c.Conv2D, c.direction = k.Conv2D, driver.BackWeights
+	}
+	c.oh, c.ow = c.OutSize()
+	return c
+}
+
+// convCode is a convolution: a product by cuBLAS where windows are single pixels, else cuDNN's when the library is
+// there, else a kernel of ours (kernels/conv.cu, conv_bf16.cu). cuDNN would round what it makes of bfloat16 to
+// bfloat16, which device.Conv2D does not allow: those are always ours.
+func (b *Backend) convCode(k device.Kernel) (code, error) {
+	c := convOf(k)
+	if c.BF16 {
+		if err := b.needsBF16(); err != nil {
+			return code{}, err
+		}
+	}
+	if max(c.H*c.W*c.InC, c.oh*c.ow*c.OutC, c.OutC*c.InC*c.KH*c.KW, c.B*c.H*c.W, c.B*c.oh*c.ow) > math.MaxInt32 {
+		return code{}, fault.New(fault.Unavailable, "a picture, the weights or the pixels of all pictures are more than %d", math.MaxInt32).
+			WithHint("make the batch smaller")
+	}
+	if c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 {
+		return c.pointwise(), nil
+	}
+	if !c.BF16 {
+		dnn, err := b.cuDNN()
+		if err != nil {
+			return code{}, err
+		}
+		if dnn != nil {
+			made, err := c.byCuDNN(dnn, b.options.TF32)
+			if fault.KindOf(err) != fault.Unavailable {
+				return made, err
+			}
+		}
+	}
+	if c.direction == driver.BackWeights {
+		return c.weightGradient(), nil
+	}
+	return c.gathered(), nil
+}
+
+// pointwise is a product of all pixels and the weights.
+func (c conv) pointwise() code {
+	m, a, b := device.MatMul{Batch: 1, M: c.B * c.H * c.W, N: c.OutC, K: c.InC, TransB: true, BF16: c.BF16}, arg(0), arg(1)
+	switch c.direction {
+	case driver.BackData:
+		m.N, m.K, m.TransB = c.InC, c.OutC, false
+		a, b = b, a
+	case driver.BackWeights: // dyᵀ·x
+		m = device.MatMul{Batch: 1, M: c.OutC, N: c.InC, K: m.M, TransA: true, BF16: c.BF16}
+		a, b = b, a
+	}
+	made := code{launches: []launch{{call: func(x *call) error { return x.multiply(m, a, b, 2, 0, 0) }}}}
+	if c.BF16 {
+		made.halves = []arg{a, b}
+	}
+	return made
+}
+
+// workspaceLimit is the memory that a convolution of cuDNN may work with.
+const workspaceLimit = 256 << 20
+
+func (c conv) byCuDNN(dnn *driver.DNN, tf32 bool) (code, error) {
+	plan, err := dnn.Plan(c.direction, driver.Convolution{B: c.B, H: c.H, W: c.W, InC: c.InC, OutC: c.OutC, KH: c.KH, KW: c.KW,
+		Stride: c.Stride, Pad: c.Pad, TF32: tf32}, workspaceLimit)
+	if err != nil {
+		return code{}, err
+	}
+	weights := temp(0) // [OutC, KH, KW, InC]
+	workspace := weights + temp(256*ceil(4*c.weights(), 256))
+	run := launch{call: func(x *call) error {
+		at := x.temp(workspace)
+		switch c.direction {
+		case driver.BackData:
+			return plan.Run(x.temp(weights), x.at(1), x.at(2), at)
+		case driver.BackWeights:
+			return plan.Run(x.at(0), x.at(1), x.temp(weights), at)
+		}
+		return plan.Run(x.at(0), x.temp(weights), x.at(2), at)
+	}}
+	made := code{scratch: int(workspace) + int(plan.Workspace()), release: plan.Destroy}
+	window := c.KH * c.KW
+	switch c.direction {
+	case driver.Forward:
+		made.launches = []launch{c.permuted(arg(1), weights, [3]string{"out", "window", "in"}, false), run}
+	case driver.BackData:
+		made.launches = []launch{c.permuted(arg(0), weights, [3]string{"out", "window", "in"}, false), run}
+	case driver.BackWeights:
+		made.launches = []launch{run, permute(weights, arg(2), [3]int{c.OutC, c.InC, window}, [3]int{window * c.InC, 1, c.InC}, false)}
+	}
+	return made, nil
+}
+
+func (c conv) weights() int { return c.OutC * c.InC * c.KH * c.KW }
+
+// permuted is the launch that puts weights [out, in, window] into another order of these three.
+func (c conv) permuted(from arg, to temp, order [3]string, half bool) launch {
+	var n, s [3]int
+	for i, axis := range order {
+		switch axis {
+		case "out":
+			n[i], s[i] = c.OutC, c.InC*c.KH*c.KW
+		case "in":
+			n[i], s[i] = c.InC, c.KH*c.KW
+		case "window":
+			n[i], s[i] = c.KH*c.KW, 1
+		}
+	}
+	return permute(from, to, n, s, half)
+}
+
+// permute is an array of shape n of numbers that lie s apart.
+func permute(from, to any, n, s [3]int, half bool) launch {
+	return launch{entry: "permute", grid: dim{x: min(ceil(n[0]*n[1]*n[2], 256), 4096)}, block: dim{x: 256},
+		params: []any{from, to, n[0], n[1], n[2], s[0], s[1], s[2], bit(half)}}
+}
+
+// tiles are how a product of m by n is cut: into squares of side numbers.
+type tiles struct {
+	side, count, threads int
+	suffix               string
+}
+
+// largeFrom is how many large tiles there must be to fill a GPU.
+var largeFrom = 128
+
+// tilesOf takes large tiles where there are enough of them, or sums can be split until there are.
+func tilesOf(m, n, splits int, bf16 bool) tiles {
+	t := tiles{side: 64, threads: 256, suffix: "_64"}
+	if n > 64 && m > 64 && ceil(m, 128)*ceil(n, 128)*splits >= largeFrom {
+		t.side, t.suffix = 128, "_128"
+	}
+	if bf16 {
+		t.threads, t.suffix = 2*t.side, "_bf16"+t.suffix
+	}
+	t.count = ceil(m, t.side) * ceil(n, t.side)
+	return t
+}
+
+// onTensorCores says that both operands go to tensor cores. Where channels are no multiples of eight, the kernels of
+// float32 round as they load: the first convolution of a tower, from three colours.
+func (c conv) onTensorCores() bool { return c.BF16 && c.InC%8 == 0 && c.OutC%8 == 0 }
+
+// gathered makes y, or dx, from windows of the map that is read.
+func (c conv) gathered() code {
+	source, weights, channels, n := arg(0), arg(1), "in", c.OutC
+	read, write := [3]int{c.H, c.W, c.InC}, [2]int{c.oh, c.ow}
+	if c.direction == driver.BackData {
+		source, weights, channels, n = arg(1), arg(0), "out", c.InC
+		read, write = [3]int{c.oh, c.ow, c.OutC}, [2]int{c.H, c.W}
+	}
+	m := c.B * write[0] * write[1]
+	t := tilesOf(m, n, 1, c.onTensorCores())
+	sizes := []any{temp(0), arg(2), m, n, read[0], read[1], read[2], write[0], write[1], c.KH, c.KW, c.Stride, c.Pad,
+		bit(c.direction == driver.BackData)}
+	product := launch{entry: "conv" + t.suffix, grid: dim{x: t.count}, block: dim{x: t.threads}}
+	made := code{scratch: 4 * c.weights()}
+	// Weights in the order that products read them: [n, K] on tensor cores, [K, n] else.
+	order := [3]string{"window", channels, other(channels)}
+	if c.onTensorCores() {
+		order = [3]string{other(channels), "window", channels}
+		made.halves = []arg{source}
+		product.params = join([]any{rounded(source)}, sizes)
+	} else {
+		product.params = join([]any{source}, sizes, []any{bit(c.BF16)})
+	}
+	made.launches = []launch{c.permuted(weights, temp(0), order, c.onTensorCores()), product}
+	return made
+}
+
+func other(channels string) string {
+	if channels == "in" {
+		return "out"
+	}
+	return "in"
+}
+
+// weightGradient sums over the pixels of y in chunks, then over the chunks: the order depends on sizes alone.
+func (c conv) weightGradient() code {
+	pixels, window := c.B*c.oh*c.ow, c.KH*c.KW
+	most := ceil(pixels, 256) // splits
+	t := tilesOf(window*c.InC, c.OutC, most, c.onTensorCores())
+	chunk := ceil(pixels, max(1, min(ceil(512, t.count), most)))
+	splits := ceil(pixels, chunk)
+	sizes := []any{temp(0), pixels, chunk, c.OutC, c.H, c.W, c.InC, c.oh, c.ow, c.KH, c.KW, c.Stride, c.Pad}
+	product := launch{entry: "conv_weights" + t.suffix, grid: dim{x: t.count, y: splits}, block: dim{x: t.threads}}
+	made := code{scratch: 4 * splits * c.weights()}
+	if c.onTensorCores() {
+		made.halves = []arg{0, 1}
+		product.params = join([]any{rounded(0), rounded(1)}, sizes)
+	} else {
+		product.params = join([]any{arg(0), arg(1)}, sizes, []any{bit(c.BF16)})
+	}
+	made.launches = []launch{product, {entry: "sum_weights", grid: dim{x: min(ceil(c.weights(), 256), 4096)}, block: dim{x: 256},
+		params: []any{temp(0), arg(2), splits, window, c.InC, c.OutC}}}
+	return made
+}

@@ -1,0 +1,69 @@
+//go:build clipcuda
+
+package cuda
+
+import (
+	"strings"
+	"testing"
+
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/devicetest"
+)
+
+// Where cuDNN is, it does what these do elsewhere.
+func TestConvolutionsWithoutCuDNNMatchTheReference(t *testing.T) {
+	b := open(t, Options{})
+	b.noDNN = true
+	var list []devicetest.Trial
+	add := func(c device.Conv2D) {
+		for _, half := range []bool{false, true} {
+			c.BF16 = half
+			for _, k := range []device.Kernel{device.ConvForward{Conv2D: c}, device.ConvBackData{Conv2D: c}, device.ConvBackWeights{Conv2D: c}} {
+				list = append(list, devicetest.Trial{Kernel: k, Tol: 5e-6})
+			}
+		}
+	}
+	add(device.Conv2D{B: 2, H: 17, W: 16, InC: 16, OutC: 72, KH: 3, KW: 3, Stride: 2, Pad: 1}) // weights in chunks of pixels
+	add(device.Conv2D{B: 1, H: 6, W: 7, InC: 16, OutC: 24, KH: 1, KW: 1, Stride: 2})           // pixels between windows
+	add(device.Conv2D{B: 1, H: 12, W: 5, InC: 8, OutC: 8, KH: 5, KW: 2, Stride: 3, Pad: 1})    // K is no whole step
+	add(device.Conv2D{B: 2, H: 33, W: 32, InC: 3, OutC: 16, KH: 14, KW: 14, Stride: 14})       // patches
+	compareOn(t, b, list)
+	list, largeFrom = nil, 1
+	t.Cleanup(func() { largeFrom = 128 })
+	add(device.Conv2D{B: 1, H: 13, W: 12, InC: 70, OutC: 130, KH: 1, KW: 2, Stride: 1, Pad: 1})
+	add(device.Conv2D{B: 2, H: 11, W: 12, InC: 72, OutC: 136, KH: 2, KW: 1, Stride: 1})
+	compareOn(t, b, list)
+}
+
+func compareOn(t *testing.T, b *Backend, list []devicetest.Trial) {
+	t.Helper()
+	for _, c := range list {
+		devicetest.Compare(t, b, c)
+		if b.Err() != nil {
+			t.Fatalf("%T%+v", c.Kernel, c.Kernel)
+		}
+	}
+}
+
+// It takes memory and seconds, and most towers have no convolution.
+func TestCuDNNIsOpenedByTheFirstConvolutionThatWantsIt(t *testing.T) {
+	b := open(t, Options{})
+	c := device.Conv2D{B: 1, H: 4, W: 4, InC: 4, OutC: 4, KH: 1, KW: 1, Stride: 1}
+	windows := c
+	windows.KH, windows.KW = 3, 3
+	for _, k := range []device.Kernel{device.MatMul{Batch: 1, M: 4, N: 4, K: 4}, device.ConvForward{Conv2D: c},
+		device.WithBF16(device.ConvForward{Conv2D: windows})} {
+		if _, err := b.Prepare(k); err != nil || b.dnn != nil {
+			t.Fatalf("%T%+v: cuDNN is open: %v, error %v", k, k, b.dnn != nil, err)
+		}
+	}
+	if _, err := b.Prepare(device.ConvForward{Conv2D: windows}); err != nil {
+		t.Fatal(err)
+	}
+	if b.noDNN {
+		t.Skip("there is no cuDNN")
+	}
+	if !strings.Contains(b.Name(), ", cuDNN ") {
+		t.Errorf("the name is %q once cuDNN is open", b.Name())
+	}
+}

@@ -1,0 +1,43 @@
+// Package cuda is the backend on NVIDIA GPUs, on gorgonia.org/cu: all kernels of core/engine/device in float32,
+// products and convolutions in TF32 or bfloat16 where they ask for it, through cuBLAS, cuDNN when it is
+// there, and kernels of our own (core/engine/device/cuda/kernels).
+//
+// It is built with the tag clipcuda. The binary needs no CUDA to start: driver and libraries are opened
+// when a device is (core/engine/device/cuda/driver). Nothing here knows graphs, layers or CLIP.
+//
+// # A kernel
+//
+// What a device.Kernel is here is code (launch.go): launches of kernels in order, with parameters that name
+// arguments, scratch and run-time numbers, and calls of libraries. The code_*.go files have one for each
+// kernel; they know shapes alone, so the order of a sum, and its bits, do not depend on the GPU. Prepare
+// finds the functions, holds grids and blocks to the limits, and makes room; Run fills addresses in.
+//
+// # Order and errors
+//
+// All work goes to one stream, which runs it in order while the host goes on; Prefetch has a second one,
+// joined by events. Run, Write, Copy and Zero give no errors: the first error of any work stays in Err with
+// the stream's last launches, and nothing is done after it. Read waits, so that Err after it knows of all
+// before. Wrong arguments panic at once.
+//
+// # Memory
+//
+// Alloc is the driver's, under the limit of Options; the engine asks for few large pieces. Scratch is one
+// buffer that all kernels share and only Prepare grows. Host memory is copied through pinned staging memory
+// in pieces, or straight where it was given to ShareHost.
+//
+// # bfloat16
+//
+// A product in bfloat16 takes operands that are stored so (Halves) as they are, and rounds others into one of two
+// buffers, where the next product finds them while their source is not written. Products are float32, one
+// kernel does all that follows them.
+//
+// # Recordings
+//
+// Record captures work as a CUDA graph. Within it rounded operands are made anew, so that it depends on buffers
+// alone; it is stale once scratch or the rounded operands' buffers have moved.
+//
+// # Tests
+//
+// They run on a GPU, or without one through the test double (make test-cuda, core/engine/device/cuda/double), which
+// cannot show tensor cores' rounding, timing, nor how NVIDIA's libraries behave.
+package cuda

@@ -1,0 +1,145 @@
+//go:build clipcuda
+
+package cuda
+
+import (
+	"fmt"
+
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/cuda/driver"
+	"tandem/core/fault"
+)
+
+// halves are operands in bfloat16. A copy that one product made serves the next, as long as its source
+// was not written: the two products of a backward pass share the gradient.
+type halves [2]half
+
+type half struct {
+	block
+	operand // what was copied; from 0: nothing
+	turn    int64
+}
+
+// operand is n numbers that a product takes. A gradient is [rows, cols] too: its rows are summed for the
+// bias while they are read (SumRows), which gives the same bits as summing them alone.
+type operand struct {
+	from       driver.Ptr
+	n          int
+	rows, cols int // 0: not a gradient
+}
+
+// room is how many bytes a copy takes, with the sums of the lanes that read it, from byte sums on.
+func (o operand) room() (bytes, sums int) {
+	sums = ceil(2*o.n, 256) * 256
+	if o.rows > 0 {
+		_, lanes := rowSums(o.rows, o.cols, nil, nil, nil)
+		return sums + 4*lanes*o.cols, sums
+	}
+	return sums, sums
+}
+
+// sums is where the sums of the lanes of SumRows lie for memory that was copied, 0 when it was not.
+func (h *halves) sums(from driver.Ptr, rows, cols int) driver.Ptr {
+	for i := range h {
+		if c := &h[i]; c.from == from && c.rows == rows && c.cols == cols {
+			_, sums := c.room()
+			return c.at + driver.Ptr(sums)
+		}
+	}
+	return 0
+}
+
+// written forgets copies of memory that is written.
+func (h *halves) written(buf *buffer) {
+	at, size := buf.at, driver.Ptr(buf.bytes())
+	for i := range h {
+		if h[i].from != 0 && h[i].from < at+size && at < h[i].from+driver.Ptr(4*h[i].n) {
+			h[i].operand = operand{}
+		}
+	}
+}
+
+func (h *halves) forget() { h[0].operand, h[1].operand = operand{}, operand{} }
+
+// rounded gives the address of an operand in bfloat16, with a copy made before where there is one; not is the
+// address of the other operand, which is not to be overwritten.
+func (b *Backend) rounded(o operand, not driver.Ptr) (driver.Ptr, error) {
+	turn := max(b.halves[0].turn, b.halves[1].turn) + 1
+	free := &b.halves[0]
+	for i := range b.halves {
+		h := &b.halves[i]
+		if h.from == o.from && o.n <= h.n {
+			h.turn = turn
+			return h.at, nil
+		}
+		if free.at == not || h.at != not && h.turn < free.turn {
+			free = h
+		}
+	}
+	free.operand, free.turn = operand{}, turn
+	round := toBF16(o.from, free.at, o.n)
+	if o.rows > 0 {
+		_, sums := o.room()
+		if both, lanes := rowSums(o.rows, o.cols, o.from, free.at, free.at+driver.Ptr(sums)); lanes > 0 {
+			round = both
+		} else {
+			o.rows = 0
+		}
+	}
+	if err := (&call{b: b}).run(round); err != nil {
+		return 0, err
+	}
+	free.operand = o
+	return free.at, nil
+}
+
+// reserve makes room for copies of operands like this one.
+func (b *Backend) reserve(o operand) error {
+	bytes, _ := o.room()
+	for i := range b.halves {
+		if int64(bytes) > b.halves[i].bytes {
+			b.halves[i].operand = operand{}
+			if err := b.grow(&b.halves[i].block, int64(bytes), "operands in bfloat16"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Halves are the arguments that a kernel takes in bfloat16: operands of products in bfloat16, and what kernels
+// give that can round it (see isHalf).
+func (b *Backend) Halves(k device.Kernel) device.Places {
+	if places, ok := b.mayBeHalf[k]; ok {
+		return places
+	}
+	places := device.Places(0)
+	if c, err := b.code(k); err == nil {
+		places = c.mayBeHalf()
+		c.free()
+	}
+	b.mayBeHalf[k] = places
+	return places
+}
+
+// HalfView is n elements of bfloat16 from element off of a buffer of float32.
+func (b *Backend) HalfView(x device.Buffer, off, n int) device.Buffer {
+	buf := own(x)
+	if end := off + device.HalfRoom(n); buf.dtype != device.Real || off < 0 || n < 0 || end > buf.n {
+		panic(fmt.Sprintf("device/cuda: view [%d, %d) of half is outside a buffer of %v[%d]", off, end, buf.dtype, buf.n))
+	}
+	return &buffer{at: buf.at + driver.Ptr(4*off), n: n, dtype: device.Half, root: buf.root}
+}
+
+// ParamsChanged forgets copies of parameters.
+func (b *Backend) ParamsChanged() { b.halves.forget() }
+
+// needsBF16 is the error of a GPU without products of bfloat16.
+func (b *Backend) needsBF16() error {
+	p := b.ctx.Properties()
+	if p.Capability >= 80 {
+		return nil
+	}
+	return fault.New(fault.Unavailable, "%s has compute capability %d.%d, bfloat16 needs 8.0 (Ampere) or newer",
+		p.Name, p.Capability/10, p.Capability%10).WithHint("set train.precision to f32")
+}

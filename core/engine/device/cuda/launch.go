@@ -1,0 +1,145 @@
+//go:build clipcuda
+
+package cuda
+
+import (
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/cuda/driver"
+)
+
+// code is what a device.Kernel is here: launches in order, on one stream, and the scratch they share.
+// It knows shapes only; addresses and scalars are filled in when it runs.
+type code struct {
+	launches []launch
+	scratch  int   // bytes of device memory, shared by all Execs of a backend: nothing survives a Run
+	halves   []arg // arguments that calls want in bfloat16 (call.rounded), two at most
+	rows     int   // of the first of halves, when it is a gradient (call.roundedGradient)
+	cols     int
+	release  func() // frees what the calls keep; nil: nothing
+}
+
+// free ends the code.
+func (c *code) free() {
+	if c.release != nil {
+		c.release()
+		c.release = nil
+	}
+}
+
+// mayBeHalf is the arguments that the code takes in bfloat16.
+func (c *code) mayBeHalf() (places device.Places) {
+	for _, i := range c.halves {
+		places |= device.At(int(i))
+	}
+	for _, l := range c.launches {
+		for _, p := range l.params {
+			if i, ok := p.(isHalf); ok {
+				places |= device.At(int(i))
+			}
+		}
+	}
+	return places
+}
+
+// launch is one kernel of core/engine/device/cuda/kernels with its grid, or a call of a library. All parameters
+// are eight bytes wide.
+type launch struct {
+	entry       string // extern "C" name in a .cu file
+	grid, block dim
+	shared      int // bytes of dynamic shared memory
+	params      []any
+	call        func(*call) error // instead of all the above: enqueues work on the backend's stream
+}
+
+// dim is the size of a grid or a block; zeros count as 1.
+type dim struct{ x, y, z int }
+
+// What params may hold, beside int (long long), float64 (double), driver.Ptr and nil (null).
+type (
+	// arg is the address of argument i of the Exec; null when the kernel's signature says it is absent.
+	arg int
+	// temp is the address of byte i of the scratch; use multiples of 256.
+	temp int
+	// isHalf is 1 when argument i of the Exec holds bfloat16 (two bytes an element), else 0: a kernel with
+	// this parameter can do either.
+	isHalf int
+	// rounded is the address of argument i in bfloat16: one of code.halves.
+	rounded int
+	// scalar is run-time number i (double).
+	scalar struct {
+		i         int
+		otherwise float64 // when the caller left it out
+	}
+)
+
+// ceil is n/m rounded up.
+func ceil(n, m int) int { return (n + m - 1) / m }
+
+// bit is 1 for true, for kernels' flags.
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// codeOf is the code of a kernel; false for products and convolutions, which need libraries, and for
+// kernels that are missing. Each of the functions below has the kernels of one .cu file.
+func codeOf(k device.Kernel) (code, bool) {
+	for _, of := range []func(device.Kernel) (code, bool){
+		elementwiseCode, rowsCode, tokensCode, optimCode, attentionCode, mapsCode,
+	} {
+		if c, ok := of(k); ok {
+			return c, true
+		}
+	}
+	return code{}, false
+}
+
+// call is what code knows while it runs.
+type call struct {
+	b       *Backend
+	addr    []driver.Ptr // of the arguments
+	lens    []int        // of the arguments, in elements
+	half    []bool       // whether the arguments are bfloat16
+	scalars []float64
+	other   driver.Ptr // the last copy that rounded gave
+}
+
+// at is the address of an argument, 0 when it is absent.
+func (c *call) at(i arg) driver.Ptr { return c.addr[i] }
+
+// temp is the address of byte i of the scratch.
+func (c *call) temp(i temp) driver.Ptr { return c.b.scratch.at + driver.Ptr(i) }
+
+// scalar is a run-time number.
+func (c *call) scalar(s scalar) float64 {
+	if s.i < len(c.scalars) {
+		return c.scalars[s.i]
+	}
+	return s.otherwise
+}
+
+// rounded is the address of an argument of code.halves in bfloat16: its own, or that of a copy, made now or
+// for a kernel before. It is valid until the second call from now.
+func (c *call) rounded(i arg) (driver.Ptr, error) { return c.roundedGradient(i, 0, 0) }
+
+// roundedGradient is rounded for an argument [rows, cols] whose rows a SumRows may sum after: the copy comes
+// with the sums.
+func (c *call) roundedGradient(i arg, rows, cols int) (driver.Ptr, error) {
+	if c.half[i] {
+		return c.addr[i], nil
+	}
+	at, err := c.b.rounded(operand{c.addr[i], c.lens[i], rows, cols}, c.other)
+	c.other = at
+	return at, err
+}
+
+// run enqueues one kernel more.
+func (c *call) run(l launch) error {
+	s, err := c.b.step(l)
+	if err != nil {
+		return err
+	}
+	return c.b.start(&s, c)
+}

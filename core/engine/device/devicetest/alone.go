@@ -1,0 +1,169 @@
+package devicetest
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"tandem/core/engine/device"
+)
+
+// Alone holds the trials of kernels whose items (rows, samples, elements) do not depend on each other to
+// that: the first items alone, and the last one, give the bits that they give among all. It is what makes a
+// frozen tower's features those of the sample, whatever batch they were computed in.
+func Alone(t testing.TB, b device.Backend, trials []Trial) {
+	t.Helper()
+	for _, c := range trials {
+		all, with := items(c.Kernel)
+		if all < 2 {
+			continue
+		}
+		args, err := device.Signature(c.Kernel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inputs := Inputs(c.Kernel, args)
+		whole := runOn(t, b, c.Kernel, c.Scalars, inputs)
+		for _, span := range [][2]int{{0, 1}, {0, 2}, {0, 3}, {0, all / 2}, {0, all - 1}, {all - 1, all}} {
+			lo, hi := span[0], span[1]
+			if hi <= lo || hi > all || hi-lo == all || lo > 0 && positions(c.Kernel) {
+				continue
+			}
+			few := with(hi - lo)
+			want, err := device.Signature(few)
+			if err != nil {
+				t.Fatal(err)
+			}
+			part := make([]any, len(inputs))
+			for i := range inputs {
+				part[i] = between(inputs[i], want[i].Len, args[i].Len, lo, hi)
+			}
+			got := runOn(t, b, few, c.Scalars, part)
+			for i := range args {
+				if !args[i].Out || args[i].Absent {
+					continue
+				}
+				expect := between(whole[i], want[i].Len, args[i].Len, lo, hi).([]float32)
+				for j, w := range expect {
+					if g := got[i].([]float32)[j]; math.Float32bits(g) != math.Float32bits(w) && !(g != g && w != w) {
+						t.Errorf("%s: %T%+v: items %d to %d alone: argument %d[%d] is %.9g, among all %.9g", b.Name(), c.Kernel, c.Kernel, lo, hi, i, j, g, w)
+						break
+					}
+				}
+			}
+		}
+	}
+}
+
+// items is how many independent items a kernel computes, and the kernel with another number of them; 0 for
+// kernels whose items depend on each other.
+func items(k device.Kernel) (n int, with func(n int) device.Kernel) {
+	switch k := k.(type) {
+	case device.MatMul:
+		if k.Batch > 1 {
+			return k.Batch, func(n int) device.Kernel { k.Batch = n; return k }
+		}
+		if k.TransA { // its rows are columns of A
+			return 0, nil
+		}
+		return k.M, func(n int) device.Kernel { k.M = n; return k }
+	case device.ConvForward:
+		return k.B, func(n int) device.Kernel { k.B = n; return k }
+	case device.Attention:
+		if k.Rows > 0 {
+			return 0, nil
+		}
+		return k.B, func(n int) device.Kernel { k.B = n; return k }
+	case device.AttentionAt:
+		if k.Rows > 0 {
+			return 0, nil
+		}
+		return k.B, func(n int) device.Kernel { k.B = n; return k }
+	case device.LayerNorm:
+		return k.Rows, func(n int) device.Kernel { k.Rows = n; return k }
+	case device.L2Norm:
+		return k.Rows, func(n int) device.Kernel { k.Rows = n; return k }
+	case device.SumCols:
+		return k.Rows, func(n int) device.Kernel { k.Rows = n; return k }
+	case device.BatchNorm:
+		return k.Rows, func(n int) device.Kernel { k.Rows = n; return k }
+	case device.Act:
+		return k.N, func(n int) device.Kernel { k.N = n; return k }
+	case device.Scale:
+		return k.N, func(n int) device.Kernel { k.N = n; return k }
+	case device.ScaleBy:
+		return k.N, func(n int) device.Kernel { k.N = n; return k }
+	case device.Softplus:
+		return k.N, func(n int) device.Kernel { k.N = n; return k }
+	case device.Binary:
+		if k.Period == k.N {
+			return k.N, func(n int) device.Kernel { k.N, k.Period = n, n; return k }
+		}
+		period := k.Period
+		return k.N / period, func(n int) device.Kernel { k.N = n * period; return k }
+	case device.AvgPool:
+		return k.B, func(n int) device.Kernel { k.B = n; return k }
+	case device.MaxPool:
+		return k.B, func(n int) device.Kernel { k.B = n; return k }
+	case device.MeanTokens:
+		return k.B, func(n int) device.Kernel { k.B = n; return k }
+	case device.Patchify:
+		return k.B, func(n int) device.Kernel { k.B = n; return k }
+	}
+	return 0, nil
+}
+
+// positions says whether a kernel reads places in its input that count from the first item.
+func positions(k device.Kernel) bool {
+	_, ok := k.(device.AttentionAt)
+	return ok
+}
+
+// between is what items lo to hi have of an argument of length all, of which they need few; all of it where
+// every item needs all.
+func between(values any, few, all, lo, hi int) any {
+	if few == all {
+		return values
+	}
+	size := few / (hi - lo)
+	switch v := values.(type) {
+	case []float32:
+		return v[lo*size : hi*size]
+	case []int32:
+		return v[lo*size : hi*size]
+	case []uint8:
+		return v[lo*size : hi*size]
+	case nil:
+		return nil
+	}
+	panic(fmt.Sprintf("devicetest: an argument of %T", values))
+}
+
+// runOn computes a kernel on values for its arguments and gives the reals that it leaves in them.
+func runOn(t testing.TB, b device.Backend, k device.Kernel, scalars []float64, values []any) []any {
+	t.Helper()
+	args, err := device.Signature(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := prepare(t, b, k)
+	if r, ok := exec.(device.Releaser); ok {
+		defer r.Release()
+	}
+	bufs := make([]device.Buffer, len(args))
+	for i, v := range values {
+		if v != nil {
+			bufs[i] = alloc(t, b, args[i].DType, args[i].Len)
+			defer b.Free(bufs[i])
+			b.Write(bufs[i], v)
+		}
+	}
+	exec.Run(bufs, scalars...)
+	outs := make([]any, len(args))
+	for i, arg := range args {
+		if arg.Out && bufs[i] != nil && arg.DType == device.Real {
+			outs[i] = read(b, bufs[i])
+		}
+	}
+	return outs
+}

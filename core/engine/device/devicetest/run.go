@@ -1,0 +1,119 @@
+package devicetest
+
+import (
+	"math"
+	"testing"
+
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/reference"
+)
+
+// Run computes a trial on a backend and reads back all outputs, in order.
+func Run(t testing.TB, b device.Backend, c Trial) [][]float32 {
+	t.Helper()
+	want, err := device.Signature(c.Kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := prepare(t, b, c.Kernel)
+	if r, ok := exec.(device.Releaser); ok {
+		defer r.Release()
+	}
+	bufs := make([]device.Buffer, len(want))
+	for i, v := range Inputs(c.Kernel, want) {
+		if v != nil {
+			bufs[i] = alloc(t, b, want[i].DType, want[i].Len)
+			defer b.Free(bufs[i])
+			b.Write(bufs[i], v)
+		}
+	}
+	exec.Run(bufs, c.Scalars...)
+	var outs [][]float32
+	for i, arg := range want {
+		if arg.Out {
+			outs = append(outs, read(b, bufs[i]))
+		}
+	}
+	return outs
+}
+
+// Reference is the trial in float64 on the host, where rounding does not matter.
+func Reference(t testing.TB, c Trial) [][]float32 {
+	t.Helper()
+	return Run(t, reference.New[float64](2), c)
+}
+
+// floor stands in for the largest magnitude where everything cancels: inputs are of order 1.
+const floor = 0.1
+
+// Compare holds a trial on a backend against Reference.
+func Compare(t testing.TB, b device.Backend, c Trial) {
+	t.Helper()
+	got, want := Run(t, b, c), Reference(t, c)
+	for o := range want {
+		var scale, worst float64
+		at := 0
+		for i, w := range want[o] {
+			scale = math.Max(scale, math.Abs(float64(w)))
+			d := math.Abs(float64(got[o][i]) - float64(w))
+			if d > worst || math.IsNaN(d) {
+				worst, at = d, i
+			}
+		}
+		if !(worst <= c.Tol*math.Max(scale, floor)) {
+			t.Errorf("%T%+v: output %d[%d] is %g, want %g (%.1e of the largest, allowed %.0e)",
+				c.Kernel, c.Kernel, o, at, got[o][at], want[o][at], worst/scale, c.Tol)
+		}
+	}
+}
+
+// EqualBits holds the trials on one backend against the same on another of its kind: equal bits.
+func EqualBits(t testing.TB, first, second device.Backend) {
+	t.Helper()
+	for _, c := range Trials() {
+		a, b := Run(t, first, c), Run(t, second, c)
+		for o := range a {
+			for i := range a[o] {
+				if math.Float32bits(a[o][i]) != math.Float32bits(b[o][i]) {
+					t.Fatalf("%T%+v: output %d[%d] is %g, then %g", c.Kernel, c.Kernel, o, i, a[o][i], b[o][i])
+				}
+			}
+		}
+	}
+}
+
+func prepare(t testing.TB, b device.Backend, k device.Kernel) device.Exec {
+	t.Helper()
+	exec, err := b.Prepare(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exec
+}
+
+func alloc(t testing.TB, b device.Backend, dtype device.DType, n int) device.Buffer {
+	t.Helper()
+	buf, err := b.Alloc(dtype, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return buf
+}
+
+// filled is a new buffer of n reals, all v.
+func filled(t testing.TB, b device.Backend, n int, v float32) device.Buffer {
+	t.Helper()
+	buf := alloc(t, b, device.Real, n)
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = v
+	}
+	b.Write(buf, values)
+	return buf
+}
+
+func read(b device.Backend, x device.Buffer) []float32 {
+	values := make([]float32, x.Len())
+	b.Read(values, x)
+	return values
+}

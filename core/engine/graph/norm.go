@@ -1,0 +1,81 @@
+package graph
+
+import "tandem/core/engine/device"
+
+// LayerNorm is (x − mean)/√(var + eps)·γ + β over the last axis (Ba et al. 2016):
+// x [..., C], gamma [C], beta [C].
+func LayerNorm(x, gamma, beta *Node, eps float64) *Node {
+	g := x.g
+	if g.bad(x, gamma, beta) {
+		return &Node{g: g}
+	}
+	rows, cols := x.rows(), x.Dim(-1)
+	if gamma.Elements() != cols || beta.Elements() != cols {
+		return g.fail("layer_norm", "x is %v, gamma %v, beta %v; want gamma and beta [%d]", x, gamma, beta, cols)
+	}
+	return g.apply(op{name: "layer_norm", shape: x.shape, part: noPart, inPlace: -1, wrt: []bool{true, true, true},
+		kernel: device.LayerNorm{Rows: rows, Cols: cols, Eps: eps},
+		diff: func(in []*Node, _, dy *Node) []*Node {
+			dx := g.apply(op{name: "layer_norm.back", shape: in[0].shape, part: noPart, inPlace: -1,
+				kernel: device.LayerNormBack{Rows: rows, Cols: cols, Eps: eps}}, in[0], in[1], dy)
+			return []*Node{dx, part(dx, 1, in[1].shape...), part(dx, 2, in[2].shape...)}
+		}}, x, gamma, beta)
+}
+
+// L2Norm is x/max(‖x‖, eps) over the last axis.
+func L2Norm(x *Node, eps float64) *Node {
+	if x.g.bad(x) {
+		return x
+	}
+	rows, cols := x.rows(), x.Dim(-1)
+	return x.g.apply(op{name: "l2_norm", shape: x.shape, part: noPart, inPlace: -1, wrt: []bool{true},
+		kernel: device.L2Norm{Rows: rows, Cols: cols, Eps: eps},
+		diff: func(in []*Node, _, dy *Node) []*Node {
+			return []*Node{dy.g.apply(op{name: "l2_norm.back", shape: in[0].shape, part: noPart, inPlace: -1,
+				kernel: device.L2NormBack{Rows: rows, Cols: cols, Eps: eps}}, in[0], dy)}
+		}}, x)
+}
+
+// BatchNorm is act((x − mean)/√(var + eps)·γ + β) per channel, the last axis of x [..., C]
+// (Ioffe & Szegedy 2015); act is Identity or ReLU, computed in the same pass.
+//
+// In training the statistics are those of the batch, and Instance.Update moves the states mean and
+// variance [C] by momentum: run ← (1 − momentum)·run + momentum·batch, with the unbiased variance.
+// Else the states are the statistics.
+func BatchNorm(x, gamma, beta, mean, variance *Node, momentum, eps float64, act device.Activation, training bool) *Node {
+	g := x.g
+	if g.bad(x, gamma, beta, mean, variance) {
+		return &Node{g: g}
+	}
+	rows, c := x.rows(), x.Dim(-1)
+	for _, n := range []*Node{gamma, beta, mean, variance} {
+		if n.Elements() != c {
+			return g.fail("batch_norm", "x is %v, which needs gamma, beta, mean and variance [%d]; %v is not", x, c, n)
+		}
+	}
+	var stats *Node
+	if training {
+		if rows < 2 {
+			return g.fail("batch_norm", "x is %v: one row has no variance to train with", x)
+		}
+		stats = g.apply(op{name: "batch_stats", shape: []int{2, c}, part: noPart, inPlace: -1,
+			kernel: device.BatchStats{Rows: rows, C: c}}, x)
+		g.effects = append(g.effects, effect{scope: g.where(), value: stats, targets: []*Node{mean, variance},
+			kernel: device.RunningStats{Rows: rows, C: c, Momentum: momentum}})
+	} else {
+		stats = g.apply(op{name: "concat", shape: []int{2, c}, part: noPart, inPlace: -1,
+			kernel: device.Concat{B: 1, TA: 1, TC: 1, W: c}}, mean, variance)
+	}
+	return g.apply(op{name: "batch_norm", shape: x.shape, part: noPart, inPlace: -1,
+		wrt:    []bool{true, false, true, true},
+		kernel: device.BatchNorm{Rows: rows, C: c, Eps: eps, Act: act},
+		diff: func(in []*Node, out, dy *Node) []*Node {
+			args := []*Node{in[0], in[1], in[2]}
+			if act == device.ReLU {
+				args = append(args, out)
+			}
+			dx := g.apply(op{name: "batch_norm.back", shape: in[0].shape, part: noPart, inPlace: -1,
+				kernel: device.BatchNormBack{Rows: rows, C: c, Eps: eps, Act: act, Training: training}}, append(args, dy)...)
+			return []*Node{dx, nil, part(dx, 1, in[2].shape...), part(dx, 2, in[3].shape...)}
+		}}, x, stats, gamma, beta)
+}

@@ -1,0 +1,103 @@
+package graph
+
+import (
+	"slices"
+	"time"
+
+	"tandem/core/engine/device"
+	"tandem/core/fault"
+)
+
+// pass is calls that always run together. On a backend that can, it runs plainly once, which makes whatever
+// kernels make on first use, is recorded the second time and replayed from then on: a host that starts
+// hundreds of kernels one by one keeps fast hardware waiting.
+type pass struct {
+	calls    []call
+	backward bool
+
+	warm      bool             // it ran plainly
+	plain     bool             // it cannot be recorded
+	recording device.Recording // nil: none yet
+}
+
+func newPass(calls []call, backward bool) *pass {
+	host := func(c call) bool { return c.step.host != nil }
+	// A single kernel starts no faster from a recording.
+	return &pass{calls: calls, backward: backward, plain: len(calls) < 2 || slices.ContainsFunc(calls, host)}
+}
+
+// run does the calls: a recording where there is one, unless somebody wants to see every kernel.
+func (p *pass) run(backend device.Backend, profile func(Event)) error {
+	recorder, ok := backend.(device.Recorder)
+	if !ok || p.plain || profile != nil {
+		return p.each(backend, profile)
+	}
+	if p.recording != nil && p.recording.Stale() {
+		p.release()
+	}
+	if p.recording == nil {
+		if !p.warm {
+			p.warm = true
+			return p.each(backend, nil)
+		}
+		recording, err := recorder.Record(func() error { return p.each(backend, nil) })
+		if fault.KindOf(err) == fault.Unavailable && device.Err(backend) == nil {
+			p.plain = true
+			return p.each(backend, nil)
+		}
+		if err != nil {
+			return err
+		}
+		p.recording = recording
+	}
+	return p.recording.Replay()
+}
+
+// each runs the calls one by one; for a profile it waits for each, as what starts a kernel may return at once.
+func (p *pass) each(backend device.Backend, profile func(Event)) error {
+	for k := range p.calls {
+		c := &p.calls[k]
+		start := time.Time{}
+		if profile != nil {
+			if err := device.Wait(backend); err != nil {
+				return err
+			}
+			start = time.Now()
+		}
+		switch {
+		case c.exec != nil:
+			c.exec.Run(c.args, c.step.scalars...)
+		case c.step.host != nil:
+			if err := c.step.host.run(backend, c.args[:c.step.outs], c.args[c.step.outs]); err != nil {
+				return err
+			}
+		default:
+			backend.Copy(c.args[1], c.args[0])
+		}
+		if profile != nil {
+			if err := device.Wait(backend); err != nil {
+				return err
+			}
+			profile(c.event(p.backward, start))
+		}
+	}
+	return device.Err(backend)
+}
+
+// release drops the recording: the memory that it uses goes.
+func (p *pass) release() {
+	if p != nil && p.recording != nil {
+		p.recording.Release()
+		p.recording = nil
+	}
+}
+
+func (c *call) event(backward bool, start time.Time) Event {
+	e := Event{Op: c.step.name, Scope: c.step.scope, Backward: backward, FLOPs: flops(c.step.kernel), Start: start, Duration: time.Since(start)}
+	for _, b := range c.args {
+		if b != nil {
+			e.Bytes += float64(b.Len() * b.DType().Size())
+		}
+	}
+	return e
+}

@@ -1,0 +1,40 @@
+package loss
+
+import "tandem/core/engine/graph"
+
+// blockElements is the number of logits above which a batch is computed in blocks: batches of up to 2048
+// pairs, 16 MiB of logits, are not.
+const blockElements = 4 << 20
+
+// maxBlocks bounds the size of the graph.
+const maxBlocks = 64
+
+// WithBlocks replaces the number of logits above which a batch is computed in blocks, for tests.
+func WithBlocks(elements int) Option { return func(l *Loss) { l.block = elements } }
+
+// block is how many rows of logits [Size, Size] a loss has in memory at a time; Size when it may have all.
+func (b Batch) block() int { return min(b.Size, max(b.limit/b.Size, (b.Size+maxBlocks-1)/maxBlocks)) }
+
+// Whole says that the batch is small enough for all its logits [Size, Size] at once.
+func (b Batch) Whole() bool { return b.block() == b.Size }
+
+// Blocks gives the losses [Size] of rows [Size, D] in blocks, for batches that are not Whole: f gives those
+// of n rows [n, D] whose partners are i32 [n]. In the backward pass each block is computed again, so that
+// one block's logits at a time are in memory.
+func (b Batch) Blocks(rows *graph.Node, f func(rows, partners *graph.Node) *graph.Node) *graph.Node {
+	var losses *graph.Node // [1, rows so far, 1]
+	dim := rows.Dim(-1)
+	for from := 0; from < b.Size; from += b.block() {
+		n := min(b.block(), b.Size-from)
+		end := b.Graph.Segment()
+		part := graph.Reshape(graph.SliceTokens(graph.Reshape(rows, 1, b.Size, dim), from, n), n, dim)
+		block := graph.Reshape(f(part, b.Partners(from, n)), 1, n, 1)
+		end()
+		if losses == nil {
+			losses = block
+		} else {
+			losses = graph.ConcatTokens(losses, block)
+		}
+	}
+	return graph.Reshape(losses, b.Size)
+}

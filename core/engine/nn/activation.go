@@ -1,0 +1,26 @@
+package nn
+
+import "tandem/core/engine/device"
+
+// Activation is an elementwise function.
+type Activation = device.Activation
+
+// The activations.
+const (
+	Identity  = device.Identity
+	ReLU      = device.ReLU
+	GELU      = device.GELU      // x·Φ(x), the exact one with erf
+	QuickGELU = device.QuickGELU // x·σ(1.702x), that of OpenAI's models
+)
+
+// ActivationOf is the activation of a name in a with block: gelu or quick_gelu; it panics for others,
+// which the schema refuses.
+func ActivationOf(name string) Activation {
+	switch name {
+	case "gelu":
+		return GELU
+	case "quick_gelu":
+		return QuickGELU
+	}
+	panic("nn: no activation " + name)
+}

@@ -1,0 +1,152 @@
+package optim
+
+import (
+	"math"
+	"testing"
+
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/reference"
+	"tandem/core/fault"
+)
+
+// fixture is three parameters at places 0, 1 and 16 of a flat buffer, the last without decay.
+type fixture struct {
+	backend *reference.Backend[float64]
+	p, g    device.Buffer
+	opt     *Optimizer
+}
+
+var segments = []Segment{{Off: 16, N: 1}, {Off: 0, N: 2, Decay: true}}
+
+func newFixture(t *testing.T, cfg Config) *fixture {
+	t.Helper()
+	f := &fixture{backend: reference.New[float64](1)}
+	for _, b := range []*device.Buffer{&f.p, &f.g} {
+		var err error
+		if *b, err = f.backend.Alloc(device.Real, 17); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.set(f.p, 0.5, -0.25, 2)
+	var err error
+	if f.opt, err = New(cfg, f.backend, f.p, f.g, segments); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *fixture) set(b device.Buffer, x, y, z float64) {
+	v := make([]float64, 17)
+	v[0], v[1], v[16] = x, y, z
+	f.backend.Write(b, v)
+}
+
+func (f *fixture) get(b device.Buffer) []float64 {
+	v := make([]float64, b.Len())
+	f.backend.Read(v, b)
+	return v
+}
+
+// The expected values come from a direct transcription of the papers' update rules into Python
+// (double precision): three steps with learning rates .01, .02, .005 on gradients halved by the scale.
+func TestStepsFollowTheUpdateRules(t *testing.T) {
+	for _, c := range []struct {
+		cfg  Config
+		want [3]float64
+	}{
+		{Config{Name: "adamw", WeightDecay: .2, Beta1: .9, Beta2: .98, Eps: 1e-6},
+			[3]float64{0.49945178037595434, -0.24587784686260758, 1.9729265572603467}},
+		{Config{Name: "sgd", WeightDecay: .2, Momentum: .9}, [3]float64{0.497027044, -0.248350044, 1.9914425}},
+		{Config{Name: "lion", WeightDecay: .2, Beta1: .9, Beta2: .98}, [3]float64{0.5115369559999999, -0.253283458, 1.965}},
+	} {
+		t.Run(c.cfg.Name, func(t *testing.T) {
+			f := newFixture(t, c.cfg)
+			for i, g := range [][3]float64{{.1, -.2, .3}, {-.4, .5, 0}, {.05, -.6, 1.5}} {
+				f.set(f.g, g[0], g[1], g[2])
+				f.opt.Step(i+1, []float64{.01, .02, .005}[i], .5)
+			}
+			p := f.get(f.p)
+			for i, at := range []int{0, 1, 16} {
+				if math.Abs(p[at]-c.want[i]) > 1e-12 {
+					t.Errorf("parameter %d is %.15g, want %.15g", at, p[at], c.want[i])
+				}
+			}
+			for i := 2; i < 16; i++ {
+				if p[i] != 0 {
+					t.Errorf("padding %d became %v", i, p[i])
+				}
+			}
+		})
+	}
+}
+
+func TestAdjacentSegmentsOfEqualDecayAreOnePass(t *testing.T) {
+	merged, err := merge([]Segment{{0, 10, true}, {16, 5, true}, {32, 16, false}, {48, 1, false}, {80, 4, false}}, 96)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Segment{{0, 21, true}, {32, 17, false}, {80, 4, false}}
+	if len(merged) != len(want) {
+		t.Fatalf("merged to %v, want %v", merged, want)
+	}
+	for i := range want {
+		if merged[i] != want[i] {
+			t.Errorf("segment %d is %v, want %v", i, merged[i], want[i])
+		}
+	}
+}
+
+func TestBadSegmentsAreInvalid(t *testing.T) {
+	for _, bad := range [][]Segment{{{0, 4, true}, {2, 4, true}}, {{14, 4, true}}, {{0, 0, true}}} {
+		if _, err := merge(bad, 16); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%v: %v, want an invalid fault", bad, err)
+		}
+	}
+}
+
+func TestStateRestoresTheBits(t *testing.T) {
+	cfg := Config{Name: "adamw", WeightDecay: .1, Beta1: .9, Beta2: .98, Eps: 1e-8}
+	a, b := newFixture(t, cfg), newFixture(t, cfg)
+	a.set(a.g, 1, 2, 3)
+	a.opt.Step(1, .1, 1)
+	b.backend.Write(b.p, a.get(a.p))
+	for i, s := range a.opt.States() {
+		b.backend.Write(b.opt.States()[i].Buffer, a.get(s.Buffer))
+	}
+	for _, f := range []*fixture{a, b} {
+		f.set(f.g, -1, 0.5, 2)
+		f.opt.Step(2, .1, 1)
+	}
+	pa, pb := a.get(a.p), b.get(b.p)
+	for i := range pa {
+		if pa[i] != pb[i] {
+			t.Errorf("parameter %d: %v after resume, %v without", i, pb[i], pa[i])
+		}
+	}
+}
+
+func TestGradNormAndZero(t *testing.T) {
+	f := newFixture(t, Config{Name: "sgd"})
+	f.set(f.g, 3, 4, 12)
+	if n := f.opt.GradNormSquared(); n != 169 {
+		t.Errorf("squared norm %v, want 169", n)
+	}
+	f.opt.ZeroGrad()
+	if n := f.opt.GradNormSquared(); n != 0 {
+		t.Errorf("squared norm %v after ZeroGrad", n)
+	}
+}
+
+func TestConfigNamesTheBadField(t *testing.T) {
+	for path, c := range map[string]Config{
+		"name":         {Name: "adam"},
+		"beta2":        {Name: "lion", Beta2: 1},
+		"eps":          {Name: "adamw"},
+		"weight_decay": {Name: "sgd", WeightDecay: math.NaN()},
+	} {
+		err, ok := c.Check().(*fault.Error)
+		if !ok || err.Path != path || err.Kind != fault.Invalid {
+			t.Errorf("%+v: %v, want a fault at %s", c, err, path)
+		}
+	}
+}

@@ -1,0 +1,312 @@
+package tower
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/engine/device"
+	"tandem/core/engine/graph"
+	"tandem/core/engine/nn"
+	"tandem/core/engine/optim"
+	"tandem/core/engine/profile"
+	"tandem/core/fault"
+	"tandem/core/tensor"
+)
+
+// encoder implements clip.Encoder.
+type encoder struct {
+	modality clip.Modality
+	build    func(clip.EncoderConfig) (front, error)
+	open     func(clip.Compute) (device.Backend, error)
+	profile  func(graph.Event) // nil: none
+	recorder profile.Recorder
+
+	configured, closed bool
+
+	forecast device.Backend // that Forecast left open; nil: none
+	front    front
+	intake   *intake
+	dim      int
+	backend  device.Backend
+	params   *params
+	programs *programs
+	optim    *optim.Optimizer // nil: everything is frozen
+	call     nn.Call
+
+	// touched says that gradients have been accumulated since the last Step; until then those in the
+	// buffer are old.
+	touched bool
+	tickets map[clip.Ticket]flight
+	last    clip.Ticket
+	work    float64 // of all Forwards and Backwards
+}
+
+// flight is a forward pass that waits for its gradient.
+type flight struct {
+	program  *program
+	instance *graph.Instance
+}
+
+var (
+	_ clip.Encoder = (*encoder)(nil)
+	_ clip.Meter   = (*encoder)(nil)
+)
+
+// Work implements clip.Meter.
+func (e *encoder) Work() float64 { return e.work }
+
+// Configure implements clip.Encoder.
+func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
+	if e.configured || e.closed {
+		return info, fault.New(fault.Conflict, "the encoder is configured or closed already").WithOp("configure")
+	}
+	if err := alive(ctx, "configure"); err != nil {
+		return info, err
+	}
+	if err := check(c); err != nil {
+		return info, err
+	}
+	front, err := e.build(c)
+	if err != nil {
+		return info, err
+	}
+	if err := freeze(front.Params(), c.Freeze); err != nil {
+		return info, err
+	}
+	info, err = measure(front, c)
+	if err != nil {
+		return info, err
+	}
+	info.Modality = e.modality
+	backend, err := e.open(c.Compute)
+	e.closeForecast()
+	if err != nil {
+		return info, err
+	}
+	defer func() {
+		if err != nil {
+			var told *fault.Error
+			if errors.As(err, &told) && told.Hint != "" {
+				backend.Close()
+				return
+			}
+			wanted := e.fixedParts(layouts(front.Params(), c.Optimizer.DecayEmbeddings), c)
+			err = profile.Exhausted(err, backend, nil, wanted, remedy)
+			backend.Close()
+		}
+	}()
+	if err = e.fits(backend, layouts(front.Params(), c.Optimizer.DecayEmbeddings), c); err != nil {
+		return info, err
+	}
+	params, err := newParams(backend, front.Params(), c.Seed, c.Optimizer.DecayEmbeddings, c.Compute.Threads)
+	if err != nil {
+		return info, err
+	}
+	if e.optim, err = newOptimizer(backend, params, c.Optimizer); err != nil {
+		return info, err
+	}
+	e.front, e.dim, e.backend, e.params = front, c.EmbedDim, backend, params
+	e.programs = newPrograms(backend, params, front.network)
+	e.programs.compute(c.Compute)
+	e.intake = newIntake(backend)
+	e.programs.setProfile(e.hook())
+	e.call.Seed = c.Seed
+	e.tickets = map[clip.Ticket]flight{}
+	e.configured = true
+	info.Backend = backend.Name()
+	if c.Compute.Precision == "bf16" && device.EmulatesBF16(backend) {
+		info.Remarks = append(info.Remarks, info.Backend+" has no products of bfloat16 (AVX512_BF16) here: train.precision: bf16 "+
+			"takes more time than f32, and saves memory only")
+	}
+	_, info.Pins = backend.(device.HostSharer)
+	return info, device.Err(backend)
+}
+
+// measure builds the network without memory, in both modes, to find its size and work.
+func measure(f front, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
+	const batch = 2 // batch statistics need two
+	info = clip.EncoderInfo{EmbedDim: c.EmbedDim, Parameters: f.Params().Count(), Frozen: f.Params().Frozen()}
+	f.describe(&info)
+	for _, training := range []bool{true, false} {
+		g := nn.NewGraph(f.Params(), graph.Options{Training: training})
+		out := f.network(g, batch, f.most(batch))
+		if err := g.Err(); err != nil {
+			return info, err
+		}
+		if shape := out.Shape(); !slices.Equal(shape, []int{batch, c.EmbedDim}) {
+			return info, fault.New(fault.Internal, "the network gives %v, want [B %d]", shape, c.EmbedDim)
+		}
+		info.FLOPs = g.FLOPs / batch
+		if training {
+			info.Fixed = f.Params().AllFrozen() && !g.Random
+		}
+	}
+	return info, nil
+}
+
+// Forward implements clip.Encoder.
+func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	if err := e.ready(ctx, "forward"); err != nil {
+		return nil, 0, err
+	}
+	mode := req.Mode
+	if mode < clip.Eval || mode > clip.Raw {
+		return nil, 0, fault.New(fault.Invalid, "mode %d is unknown", mode).WithOp("forward")
+	}
+	e.call.Step, e.call.Micro = req.Step, req.Micro
+	start := time.Now()
+	batch, tokens, err := e.front.prepare(req, &e.call)
+	e.recorder.Note("prepare", "input", 0, start)
+	if err != nil {
+		return nil, 0, err
+	}
+	p, err := e.programs.get(programKey{mode == clip.Train || mode == clip.Embed, mode == clip.Raw, batch, tokens})
+	if err != nil {
+		return nil, 0, e.exhausted(err, nil)
+	}
+	instance, err := e.programs.take(p)
+	if err != nil {
+		return nil, 0, e.exhausted(err, p)
+	}
+	out := req.Into
+	if out == nil || out.DType != tensor.F32 || !out.Shape.Equal(tensor.Shape{batch, e.dim}) {
+		out = tensor.New(tensor.F32, batch, e.dim)
+	}
+	e.intake.share(out)
+	p.feed(instance, e.front, &e.call, e.intake)
+	if err := e.within(instance.Forward); err != nil {
+		e.programs.give(p, instance)
+		return nil, 0, e.exhausted(err, p)
+	}
+	forward, _ := p.prog.FLOPs()
+	e.work += forward
+	if err := instance.Read(0, out.F32()); err != nil {
+		e.programs.give(p, instance)
+		return nil, 0, err
+	}
+	if row, ok := finite(out.F32(), e.dim); !ok {
+		e.programs.give(p, instance)
+		return nil, 0, fault.New(fault.Numeric, "the %s embedding of sample %d of %d is not finite", e.modality, row, batch).
+			WithOp("forward").WithHint("a learning rate that is too high is the usual cause; lower optimizer.lr or clip gradients")
+	}
+	if mode != clip.Train || e.optim == nil {
+		e.programs.give(p, instance)
+		return out, 0, nil
+	}
+	if err := instance.Update(); err != nil {
+		e.programs.give(p, instance)
+		return nil, 0, err
+	}
+	e.last++
+	e.tickets[e.last] = flight{p, instance}
+	return out, e.last, nil
+}
+
+// Backward implements clip.Encoder.
+func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tensor) error {
+	if err := e.ready(ctx, "backward"); err != nil {
+		return err
+	}
+	f, ok := e.tickets[t]
+	if !ok {
+		return fault.New(fault.Conflict, "ticket %d is unknown or used", t).WithOp("backward")
+	}
+	want := tensor.Shape{f.program.key.batch, e.dim}
+	if grad == nil || grad.DType != tensor.F32 || !grad.Shape.Equal(want) {
+		got := "missing"
+		if grad != nil {
+			got = grad.DType.String() + " " + grad.Shape.String()
+		}
+		return fault.New(fault.Invalid, "the gradient is %s, want f32 %v", got, want).WithOp("backward")
+	}
+	e.intake.share(grad)
+	f.instance.SetGrad(0, grad.F32())
+	mode := graph.Accumulate
+	if !e.touched {
+		mode = graph.Overwrite
+	}
+	err := e.within(func() error { return f.instance.Backward(mode) })
+	_, backward := f.program.prog.FLOPs()
+	e.work += backward
+	e.touched = true
+	e.release(t)
+	return e.exhausted(err, f.program)
+}
+
+// within runs a pass, and once more without what is only kept for later when the memory did not do.
+func (e *encoder) within(pass func() error) error {
+	err := pass()
+	if fault.KindOf(err) != fault.Exhausted || device.Err(e.backend) != nil {
+		return err
+	}
+	e.programs.trim(nil, 0)
+	e.intake.drop()
+	return pass()
+}
+
+// Discard implements clip.Encoder.
+func (e *encoder) Discard(ctx context.Context, t clip.Ticket) error {
+	if err := e.ready(ctx, "discard"); err != nil {
+		return err
+	}
+	e.release(t)
+	return nil
+}
+
+// release uses a ticket up.
+func (e *encoder) release(t clip.Ticket) {
+	if f, ok := e.tickets[t]; ok {
+		delete(e.tickets, t)
+		e.programs.give(f.program, f.instance)
+	}
+}
+
+// Close implements clip.Encoder.
+func (e *encoder) Close() error {
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	e.closeForecast()
+	if !e.configured {
+		return nil
+	}
+	for t := range e.tickets {
+		e.release(t)
+	}
+	e.programs.close()
+	if e.optim != nil {
+		e.optim.Close()
+	}
+	return e.backend.Close()
+}
+
+// ready checks what every method needs.
+func (e *encoder) ready(ctx context.Context, op string) error {
+	if e.closed || !e.configured {
+		return fault.New(fault.Conflict, "the encoder is not configured, or closed").WithOp(op)
+	}
+	return alive(ctx, op)
+}
+
+// alive turns the end of a context into a fault.
+func alive(ctx context.Context, op string) error {
+	if err := context.Cause(ctx); err != nil {
+		return fault.New(fault.Canceled, "%w", err).WithOp(op)
+	}
+	return nil
+}
+
+// finite says whether all values are, and if not, in which row of dim values the first is not.
+func finite(values []float32, dim int) (row int, ok bool) {
+	for i, v := range values {
+		if x := float64(v); math.IsNaN(x) || math.IsInf(x, 0) {
+			return i / dim, false
+		}
+	}
+	return 0, true
+}

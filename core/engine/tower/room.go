@@ -1,0 +1,35 @@
+package tower
+
+import (
+	"syscall"
+
+	"tandem/core/clip"
+	"tandem/core/engine/device"
+	"tandem/core/fault"
+)
+
+// fits refuses a network whose parameters alone are more than the machine's memory, before anything is allocated: the
+// system would grant it and end whoever uses it. Hardware with memory of its own says so itself.
+func (e *encoder) fits(b device.Backend, p *params, c clip.EncoderConfig) error {
+	if _, own := b.(device.MemoryMeter); own {
+		return nil
+	}
+	var system syscall.Sysinfo_t
+	if syscall.Sysinfo(&system) != nil {
+		return nil
+	}
+	return room(e.fixedParts(p, c), (int64(system.Totalram)+int64(system.Totalswap))*int64(system.Unit))
+}
+
+// room holds what is wanted against all that there is.
+func room(wanted []clip.MemoryPart, total int64) error {
+	sum := int64(0)
+	for _, part := range wanted {
+		sum += part.Bytes
+	}
+	if sum <= total {
+		return nil
+	}
+	return fault.New(fault.Exhausted, "the network's parameters and what trains them take %s, this machine has %s", clip.Bytes(sum), clip.Bytes(total)).
+		WithPath("with.width").WithHint("check width, layers and the sizes of pictures, contexts and vocabularies").WithDetail(clip.MemoryTable("wanted", wanted))
+}

@@ -1,0 +1,122 @@
+// Package tower makes an encoder plugin of a network: it implements clip.Encoder for anything that
+// declares its parameters with core/engine/nn and builds its graph for a batch.
+//
+// A tower owns the parameters in one flat buffer of device memory, their gradients in another, the
+// optimiser's state and the running statistics. For every mode, batch size and number of tokens it compiles
+// a program on first use and keeps it; each Forward in mode Train takes a set of activations from the
+// program's pool until its ticket is used up. The embeddings are L2-normalised here, at the end of
+// every network.
+//
+// A tower is for one goroutine and, because backends may be, for one OS thread (core/plugin/sdk sees to both).
+package tower
+
+import (
+	"tandem/core/clip"
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/devices"
+	"tandem/core/engine/graph"
+	"tandem/core/engine/nn"
+	"tandem/core/fault"
+	"tandem/core/media/token"
+)
+
+// The statistics of CLIP's training pictures, by which its encoders normalise (red, green, blue).
+var (
+	CLIPMean = [3]float64{.48145466, .4578275, .40821073}
+	CLIPStd  = [3]float64{.26862954, .26130258, .27577711}
+)
+
+// Model is what image and text networks have in common.
+type Model interface {
+	// Params are the network's parameters and running statistics.
+	Params() *nn.Set
+	// Config is a struct whose JSON a checkpoint must agree with; fields that weights do not depend on
+	// are left out of it.
+	Config() any
+}
+
+// ImageModel is a network that embeds pictures.
+type ImageModel interface {
+	Model
+	// ImageSize is the side S of the pictures.
+	ImageSize() int
+	// Build adds the network to a graph: u8 [B, S, S, 3] → [B, D], not normalised.
+	Build(g *nn.Graph, images *graph.Node) *graph.Node
+}
+
+// TextModel is a network that embeds token ids.
+type TextModel interface {
+	Model
+	// ContextLength is the largest number of tokens of a caption.
+	ContextLength() int
+	// VocabSize is the number of rows of the token embedding.
+	VocabSize() int
+	// FullContext says that padding after a caption influences its embedding, so that every caption is
+	// computed at the full context length. Else captions follow each other without padding.
+	FullContext() bool
+	// Tokenizer makes the tokenizer, learning it from captions where it is to be learned. Nil without
+	// an error: there are no captions to learn from, a checkpoint has to bring the tokenizer.
+	Tokenizer(captions []string) (token.Tokenizer, error)
+	// Build adds the network of a batch to a graph → [batch, D], not normalised. With FullContext ids are
+	// i32 [batch, ContextLength], padded with token.Pad. Else they are i32 [N]: caption b is rows
+	// [Starts[b], Starts[b+1]) of nn.Call; what follows the last is token.Pad and belongs to none.
+	Build(g *nn.Graph, ids *graph.Node, batch int) *graph.Node
+}
+
+// Option changes how a tower works.
+type Option func(*encoder)
+
+// WithBackend opens the backend by another way than by Compute.Device: for tests in double precision.
+func WithBackend(open func(clip.Compute) (device.Backend, error)) Option {
+	return func(e *encoder) { e.open = open }
+}
+
+// Image makes an unconfigured image encoder. build makes the network of a config; its errors are
+// Configure's.
+func Image(build func(clip.EncoderConfig) (ImageModel, error), options ...Option) clip.Encoder {
+	return newEncoder(clip.Image, func(c clip.EncoderConfig) (front, error) {
+		m, err := build(c)
+		if err != nil {
+			return nil, err
+		}
+		return &imageFront{ImageModel: m}, nil
+	}, options)
+}
+
+// Text makes an unconfigured text encoder. build makes the network of a config; its errors are
+// Configure's.
+func Text(build func(clip.EncoderConfig) (TextModel, error), options ...Option) clip.Encoder {
+	return newEncoder(clip.Text, func(c clip.EncoderConfig) (front, error) {
+		m, err := build(c)
+		if err != nil {
+			return nil, err
+		}
+		return newTextFront(m, c.Captions)
+	}, options)
+}
+
+// WithProfile calls f after every kernel that a tower's programs run.
+func WithProfile(f func(graph.Event)) Option {
+	return func(e *encoder) { e.profile = f }
+}
+
+func newEncoder(m clip.Modality, build func(clip.EncoderConfig) (front, error), options []Option) *encoder {
+	e := &encoder{modality: m, build: build, open: func(c clip.Compute) (device.Backend, error) {
+		return devices.OpenWith(c.Device, devices.Options{Threads: c.Threads, Precision: c.Precision, MemoryLimit: c.MemoryLimit})
+	}}
+	for _, o := range options {
+		o(e)
+	}
+	return e
+}
+
+// CheckStd finds standard deviations that pictures cannot be divided by.
+func CheckStd(std [3]float64) error {
+	for _, s := range std {
+		if !(s > 0) {
+			return fault.New(fault.Invalid, "%v has a value that is not positive", std).WithPath("with.std").
+				WithHint("CLIP's are %v", CLIPStd)
+		}
+	}
+	return nil
+}

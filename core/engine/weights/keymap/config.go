@@ -1,0 +1,168 @@
+package keymap
+
+import (
+	"encoding/json"
+	"math"
+
+	"tandem/core/fault"
+)
+
+// Model is what the configs of other libraries are made of. Image and Text are the JSON of the
+// networks' configs, whose keys are OpenCLIP's where it has them.
+type Model struct {
+	EmbedDim    int
+	Image, Text json.RawMessage
+	Tokenizer   []byte // as core/media/token saves it; may be empty
+	LogitBias   bool
+}
+
+// image are the settings of vit and resnet-attnpool that other libraries know.
+type image struct {
+	ImageSize  int             `json:"image_size"`
+	PatchSize  int             `json:"patch_size"`
+	Width      int             `json:"width"`
+	Layers     json.RawMessage `json:"layers"` // a number; of a ResNet, four
+	Heads      int             `json:"heads"`
+	HeadWidth  int             `json:"head_width"`
+	MLPRatio   float64         `json:"mlp_ratio"`
+	Act        string          `json:"act"`
+	PoolType   string          `json:"pool_type"`
+	Stem       string          `json:"stem"`
+	Downsample string          `json:"downsample"`
+	Pool       string          `json:"pool"`
+}
+
+// text are those of transformer.
+type text struct {
+	ContextLength int     `json:"context_length"`
+	VocabSize     int     `json:"vocab_size"`
+	Width         int     `json:"width"`
+	Heads         int     `json:"heads"`
+	Layers        int     `json:"layers"`
+	MLPRatio      float64 `json:"mlp_ratio"`
+	Act           string  `json:"act"`
+	Causal        bool    `json:"causal"`
+	PoolType      string  `json:"pool_type"`
+}
+
+func unable(who, format string, args ...any) *fault.Error {
+	return fault.New(fault.Invalid, who+" has no "+format, args...)
+}
+
+// parse reads the configs. Networks that are neither of these are fault.Invalid.
+func (m Model) parse(who string) (v image, t text, err error) {
+	if json.Unmarshal(m.Image, &v) != nil || v.ImageSize == 0 || v.Width == 0 || len(v.Layers) == 0 {
+		return v, t, unable(who, "image encoder with the settings %s", m.Image)
+	}
+	if json.Unmarshal(m.Text, &t) != nil || t.ContextLength == 0 || t.Width == 0 || t.Heads == 0 {
+		return v, t, unable(who, "text encoder with the settings %s", m.Text)
+	}
+	return v, t, nil
+}
+
+// resnet says that an image network is a ResNet.
+func (v image) resnet() bool { return v.Layers[0] == '[' }
+
+// OpenCLIP is the JSON model config that open_clip.create_model takes, once it is in its folder of
+// configs or named to add_model_config.
+func (m Model) OpenCLIP() ([]byte, error) {
+	const who = "OpenCLIP"
+	v, t, err := m.parse(who)
+	if err != nil {
+		return nil, err
+	}
+	vision := map[string]any{"image_size": v.ImageSize, "layers": v.Layers, "width": v.Width}
+	quick := t.Act == "quick_gelu"
+	if v.resnet() {
+		if v.Stem != "clip" || v.Downsample != "avgpool" || v.Pool != "attention" {
+			return nil, unable(who, "ResNet with stem %s, downsample %s and pool %s", v.Stem, v.Downsample, v.Pool)
+		}
+		vision["patch_size"] = nil
+		vision["head_width"] = 64
+		if v.Heads > 0 {
+			vision["head_width"] = 32 * v.Width / v.Heads
+		}
+	} else {
+		if (v.Act == "quick_gelu") != quick {
+			return nil, unable(who, "model with %s in one tower and %s in the other", v.Act, t.Act)
+		}
+		vision["patch_size"], vision["mlp_ratio"], vision["pool_type"] = v.PatchSize, v.MLPRatio, v.PoolType
+		vision["head_width"] = v.Width / v.heads()
+	}
+	words := map[string]any{"context_length": t.ContextLength, "vocab_size": t.VocabSize, "width": t.Width, "heads": t.Heads,
+		"layers": t.Layers, "mlp_ratio": t.MLPRatio}
+	if !t.Causal {
+		words["no_causal_mask"] = true
+	}
+	switch t.PoolType {
+	case "argmax":
+	case "first", "last":
+		words["pool_type"] = t.PoolType
+	case "eos": // the same token: the end of text has the largest id
+	default:
+		return nil, unable(who, "pooling %s of texts", t.PoolType)
+	}
+	config := map[string]any{"embed_dim": m.EmbedDim, "vision_cfg": vision, "text_cfg": words}
+	if quick {
+		config["quick_gelu"] = true
+	}
+	if m.LogitBias {
+		config["init_logit_bias"] = 0
+	}
+	return indented(config)
+}
+
+func (v image) heads() int {
+	if v.Heads > 0 {
+		return v.Heads
+	}
+	return v.Width / max(v.HeadWidth, 1)
+}
+
+// HF is the config.json of transformers' CLIPModel.
+func (m Model) HF() ([]byte, error) {
+	const who = "transformers' CLIPModel"
+	v, t, err := m.parse(who)
+	switch {
+	case err != nil:
+		return nil, err
+	case v.resnet():
+		return nil, unable(who, "ResNet").WithHint("--format open_clip")
+	case v.PoolType != "tok":
+		return nil, unable(who, "pooling %s of pictures", v.PoolType).WithHint("--format open_clip")
+	case !t.Causal || t.PoolType != "argmax" && t.PoolType != "eos":
+		return nil, unable(who, "text encoder with causal %v and pooling %s", t.Causal, t.PoolType).WithHint("--format open_clip")
+	case m.LogitBias:
+		return nil, unable(who, "logit_bias").WithHint("--format open_clip")
+	}
+	var layers int
+	if err := json.Unmarshal(v.Layers, &layers); err != nil {
+		return nil, unable(who, "%s layers", v.Layers)
+	}
+	end := t.VocabSize - 1 // of core/media/token, whose vocabularies end with start and end of text
+	var saved struct {
+		VocabSize int `json:"vocab_size"`
+	}
+	if json.Unmarshal(m.Tokenizer, &saved) == nil && saved.VocabSize > 1 {
+		end = saved.VocabSize - 1
+	}
+	return indented(map[string]any{
+		"architectures": []string{"CLIPModel"}, "model_type": "clip", "projection_dim": m.EmbedDim,
+		"logit_scale_init_value": math.Round(math.Log(1/.07)*1e4) / 1e4, "torch_dtype": "float32",
+		"vision_config": map[string]any{"model_type": "clip_vision_model", "hidden_size": v.Width, "intermediate_size": int(float64(v.Width) * v.MLPRatio),
+			"num_hidden_layers": layers, "num_attention_heads": v.heads(), "image_size": v.ImageSize, "patch_size": v.PatchSize,
+			"hidden_act": v.Act, "projection_dim": m.EmbedDim, "layer_norm_eps": 1e-5},
+		"text_config": map[string]any{"model_type": "clip_text_model", "hidden_size": t.Width, "intermediate_size": int(float64(t.Width) * t.MLPRatio),
+			"num_hidden_layers": t.Layers, "num_attention_heads": t.Heads, "max_position_embeddings": t.ContextLength,
+			"vocab_size": t.VocabSize, "hidden_act": t.Act, "projection_dim": m.EmbedDim, "layer_norm_eps": 1e-5,
+			"bos_token_id": end - 1, "eos_token_id": end, "pad_token_id": 0},
+	})
+}
+
+func indented(v any) ([]byte, error) {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return nil, fault.New(fault.Internal, "config: %w", err)
+	}
+	return append(data, '\n'), nil
+}

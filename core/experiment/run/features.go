@@ -1,0 +1,184 @@
+package run
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"tandem/core/clip"
+	"tandem/core/engine/weights"
+	"tandem/core/experiment/feature"
+	"tandem/core/experiment/train"
+	"tandem/core/fault"
+	"tandem/core/files/leftover"
+	"tandem/core/results/store"
+)
+
+// determined is all that the features of a frozen tower depend on beside the sample. Its JSON names them.
+type determined struct {
+	Encoder   string          `json:"encoder"`
+	SHA256    string          `json:"encoder_sha256"`
+	With      json.RawMessage `json:"with"`
+	EmbedDim  int             `json:"embed_dim"`
+	Weights   string          `json:"weights_sha256"`
+	Precision string          `json:"precision"`
+	Backend   string          `json:"backend"`
+	Threads   int             `json:"threads"`
+	Processor string          `json:"processor"`
+	Pictures  *pictures       `json:"pictures,omitempty"` // of the image tower
+}
+
+// pictures are what an image tower sees.
+type pictures struct {
+	Dataset string          `json:"dataset"`
+	SHA256  string          `json:"dataset_sha256"`
+	With    json.RawMessage `json:"with"`
+	Digest  string          `json:"digest"`
+	Size    int             `json:"image_size"`
+}
+
+// featureDir is where features are kept.
+func featureDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fault.New(fault.Unavailable, "the user's cache folder: %w", err)
+	}
+	return filepath.Join(dir, "tandem", "features"), nil
+}
+
+// remember opens the kept features of frozen towers for a trainer; weights are to be loaded. What keeps
+// features from being kept is told, and no error. close writes what is new.
+func (m *model) remember(ctx context.Context, t *train.Trainer, rec clip.Recorder, w Watcher) (close func(), err error) {
+	tell := func(level, message string) {
+		if e := rec.Event(level, "feature_cache", message, ""); e != nil && err == nil {
+			err = e
+		}
+	}
+	var kept [2]train.Features
+	var stores []*feature.Store
+	close = func() {
+		for _, s := range stores {
+			s.Close()
+		}
+	}
+	for i, role := range []string{roleImage, roleText} {
+		if !m.Frozen[i] || m.spec.Train.FeatureCache == "off" {
+			continue
+		}
+		if why := m.changing(role); why != "" {
+			tell("warning", fmt.Sprintf("the features of the frozen %s tower are computed anew in every epoch: %s", role, why))
+			continue
+		}
+		w.Doing("opening the features of the " + role + " tower")
+		s, openErr := m.openFeatures(ctx, role, func(message string) { tell("warning", message) })
+		w.Doing("")
+		if fault.KindOf(openErr) == fault.Canceled {
+			close()
+			return func() {}, openErr
+		}
+		if openErr != nil {
+			tell("warning", fmt.Sprintf("the features of the frozen %s tower are not kept: %v", role, openErr))
+			continue
+		}
+		tell("info", fmt.Sprintf("features of the frozen %s tower: %d known, in %s", role, s.Len(), s.Dir()))
+		kept[i], stores = s, append(stores, s)
+	}
+	t.Remember(kept[0], kept[1])
+	return close, err
+}
+
+// changing says why a frozen tower's features differ from epoch to epoch, "" when they do not.
+func (m *model) changing(role string) string {
+	info := m.begin.Image
+	if role == roleText {
+		info = m.begin.Text
+	}
+	switch {
+	case !info.Fixed:
+		return fmt.Sprintf("it draws at random in training (set its patch_dropout to 0), or encoders/%s does not say that it does not", m.byRole[role].Binary.Name)
+	case role == roleImage && !m.begin.Data.Fixed && m.spec.Data.Train.Augment != nil:
+		return "the pictures are augmented (data.train.augment: none)"
+	case role == roleImage && !m.begin.Data.Fixed:
+		return fmt.Sprintf("datasets/%s changes its pictures (a jitter in its settings?), or does not say that it does not", m.byRole[roleData].Binary.Name)
+	}
+	return ""
+}
+
+// openFeatures opens the kept features of a frozen tower.
+func (m *model) openFeatures(ctx context.Context, role string, warn func(string)) (*feature.Store, error) {
+	tower, info, encoder := m.spec.Image, m.begin.Image, m.Image
+	if role == roleText {
+		tower, info, encoder = m.spec.Text, m.begin.Text, m.Text
+	}
+	root, err := featureDir()
+	if err != nil {
+		return nil, err
+	}
+	digest, err := parametersDigest(ctx, encoder)
+	if err != nil {
+		return nil, err
+	}
+	binary := m.byRole[role].Binary
+	d := determined{Encoder: binary.Ref(), SHA256: binary.SHA256, With: tower.With, EmbedDim: info.EmbedDim, Weights: digest,
+		Precision: m.spec.Train.Precision, Backend: info.Backend, Threads: threads(m.spec)[role], Processor: processor()}
+	if role == roleImage {
+		data := m.byRole[roleData].Binary
+		d.Pictures = &pictures{Dataset: data.Ref(), SHA256: data.SHA256, With: m.spec.Data.Train.With,
+			Digest: m.begin.Data.Digest, Size: info.ImageSize}
+	}
+	return feature.Open(root, d, info.EmbedDim, warn)
+}
+
+// parametersDigest is the sha256 of all that an encoder saves but its optimiser's state: of names and
+// values, so that weights loaded by runs of different seeds count as the same.
+func parametersDigest(ctx context.Context, e clip.Encoder) (string, error) {
+	dir, release, err := leftover.Dir("tandem-features-")
+	if err != nil {
+		return "", fault.New(fault.Exhausted, "%w", err)
+	}
+	defer release()
+	path := filepath.Join(dir, "encoder.safetensors")
+	if err := e.Save(ctx, path); err != nil {
+		return "", err
+	}
+	f, err := weights.Open(path)
+	if err != nil { // a form of its own
+		sha, _, err := store.FileDigest(path)
+		return sha, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	names := f.Names()
+	slices.Sort(names)
+	for _, name := range names {
+		if strings.HasPrefix(name, "optim.") {
+			continue
+		}
+		t, err := f.Read(name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%q %v %v\n", name, t.DType, t.Shape)
+		h.Write(t.Data)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// processor is the model of this machine's, on which the last bits depend.
+func processor() string {
+	if data, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(data)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				return strings.TrimSpace(value)
+			}
+		}
+	}
+	return runtime.GOARCH
+}

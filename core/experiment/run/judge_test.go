@@ -1,0 +1,24 @@
+package run
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"tandem/core/experiment/spec"
+	"tandem/core/experiment/sweep"
+	"tandem/core/fault"
+	"tandem/core/results/metric"
+)
+
+func TestNothingIsStoppedByAMetricThatIsGoodNeitherWay(t *testing.T) {
+	s := &sweep.Sweep{Stop: &spec.Stop{Rule: spec.Median, Metric: "train/lr"}}
+	_, err := Lab{}.RunSweep(context.Background(), s, SweepOptions{}, nil, nil)
+	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "train/lr is good neither way") {
+		t.Errorf("by the learning rate: %v", err)
+	}
+	s.Directions = map[string]string{"train/lr": spec.Down, "train/loss": spec.None}
+	if direction(s, "train/lr") != metric.Down || direction(s, "train/loss") != metric.None || direction(s, "eval/e/nll") != metric.Down {
+		t.Error("what the spec says does not come before what is declared")
+	}
+}

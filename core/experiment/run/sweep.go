@@ -1,0 +1,235 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/experiment/sweep"
+	"tandem/core/fault"
+	"tandem/core/results/metric"
+	"tandem/core/results/store"
+)
+
+// SweepOptions say how a sweep is run.
+type SweepOptions struct {
+	Jobs  int  // trials at a time; 0 means 1
+	Rerun bool // runs that were begun before do not count
+}
+
+// TrialStatus is what has become of a trial.
+type TrialStatus string
+
+// The states of a trial.
+const (
+	TrialWaiting     TrialStatus = "waiting"
+	TrialRunning     TrialStatus = "running"
+	TrialElsewhere   TrialStatus = "elsewhere" // another runner makes it
+	TrialDone        TrialStatus = "done"
+	TrialStopped     TrialStatus = "stopped" // by the sweep's rule
+	TrialFailed      TrialStatus = "failed"
+	TrialInterrupted TrialStatus = "interrupted"
+)
+
+// TrialState is a trial as it stands.
+type TrialState struct {
+	Status  TrialStatus
+	RunID   string // "": not begun
+	Before  bool   // over before this sweep began
+	Resumed bool   // begun before this sweep began
+	Attempt int    // 1 for the first
+	Owner   string // of TrialElsewhere
+	Reason  string // why it was stopped
+	Err     error  // of TrialFailed, and of TrialWaiting after a failure
+	// NotBefore is when a failed trial is tried again.
+	NotBefore time.Time
+}
+
+// over tells that nothing more becomes of the trial.
+func (t TrialState) over() bool {
+	return t.Status == TrialDone || t.Status == TrialStopped || t.Status == TrialFailed || t.Status == TrialInterrupted
+}
+
+// SweepWatcher sees a sweep as it goes. Its methods are called one at a time; those of the Watchers that
+// Trial gives are called while others' are.
+type SweepWatcher interface {
+	// Planned is called once, with the states that the database knows.
+	Planned(*sweep.Sweep, []TrialState)
+	// Changed is called whenever a trial's state changes.
+	Changed(trial int, now TrialState)
+	// Trial gives the watcher of a trial's run.
+	Trial(trial int) Watcher
+	// Note is something worth saying about the sweep.
+	Note(message string)
+}
+
+// SweepOutcome is how a sweep ended. An interrupted sweep goes on when it is run again.
+type SweepOutcome struct {
+	States      []TrialState // beside the sweep's trials
+	Interrupted bool
+}
+
+// Count is how many trials are in a state.
+func (o SweepOutcome) Count(s TrialStatus) (n int) {
+	for _, t := range o.States {
+		if t.Status == s {
+			n++
+		}
+	}
+	return n
+}
+
+// RunSweep makes the runs that a sweep lacks, Jobs at a time: a run that is done or stopped is left as it is, one
+// that failed or was interrupted goes on from its newest checkpoint, one that another runner makes is left to it.
+// A trial that fails is tried again as often as the spec says, later each time; the others go on meanwhile. It
+// returns when every trial is over, those of other runners included, or when stop closes: then the trials
+// write checkpoints and end. Cancelling ctx ends them at once.
+//
+// The error is one of the sweep itself; failed trials have theirs in the outcome.
+func (l Lab) RunSweep(ctx context.Context, s *sweep.Sweep, o SweepOptions, stop <-chan struct{}, w SweepWatcher) (SweepOutcome, error) {
+	for _, t := range s.Trials {
+		if err := checkDevices(t.Spec); err != nil {
+			return SweepOutcome{}, err
+		}
+	}
+	if s.Stop != nil && direction(s, s.Stop.Metric) == metric.None {
+		return SweepOutcome{}, fault.New(fault.Invalid, "%s is good neither way, as far as is declared: nothing can be stopped by it", s.Stop.Metric).
+			WithPath("ablate.stop.metric").WithHint("say which way it is good, in the ablate block: directions: {%s: down}", s.Stop.Metric)
+	}
+	db, err := l.database()
+	if err != nil {
+		return SweepOutcome{}, err
+	}
+	defer db.Close()
+	if _, err := db.MarkDead(ctx); err != nil {
+		return SweepOutcome{}, err
+	}
+	if err := plan(ctx, db, s); err != nil {
+		return SweepOutcome{}, err
+	}
+	reader, err := store.OpenReader(l.DB)
+	if err != nil {
+		return SweepOutcome{}, err
+	}
+	defer reader.Close()
+	c := &scheduler{lab: l, sweep: s, options: o, db: db, reader: reader, catalog: newCatalog(l.Catalog), w: w, digests: map[string]string{},
+		states: make([]TrialState, len(s.Trials)), order: bySeed(s.Trials), ended: make(chan end)}
+	c.options.Jobs = max(1, o.Jobs)
+	if o.Rerun {
+		c.since = time.Now()
+	}
+	for _, t := range s.Trials { // as they are now, to be held against what there is when a trial starts
+		if _, err := c.catalog.plugins(t.Spec); err != nil {
+			return SweepOutcome{}, err
+		}
+	}
+	if err := c.look(ctx); err != nil {
+		return SweepOutcome{}, err
+	}
+	w.Planned(s, append([]TrialState(nil), c.states...))
+	err = c.run(ctx, stop)
+	out := SweepOutcome{States: c.states}
+	for _, t := range c.states {
+		out.Interrupted = out.Interrupted || !t.over() || t.Status == TrialInterrupted
+	}
+	return out, err
+}
+
+// direction is which way a metric is good: as the spec says, or as is declared.
+func direction(s *sweep.Sweep, name string) metric.Direction {
+	if said, has := s.Directions[name]; has {
+		d, _ := metric.ParseDirection(said)
+		return d
+	}
+	return metric.DirectionOf(name)
+}
+
+// plan records what the sweep means to fill: every cell of every trial, by identity.
+func plan(ctx context.Context, db *store.DB, s *sweep.Sweep) error {
+	e := store.Experiment{Name: s.Base.Name, Description: s.Base.Description, Metric: s.Metric, Design: s.Design, Noise: s.Noise}
+	e.Settings = store.Settings{Looks: s.Looks, Analysis: s.Analysis, Directions: s.Directions, Choose: s.Choose}
+	if s.Stop != nil {
+		e.Settings.Stop, e.Settings.StopMetric, e.Settings.StopAfter = s.Stop.Rule, s.Stop.Metric, s.Stop.Grace.String()
+	}
+	for _, f := range s.Factors {
+		e.Factors = append(e.Factors, store.Factor{Name: f.Name, Levels: f.Levels})
+	}
+	var cells []store.Cell
+	for _, t := range s.Trials {
+		for _, c := range t.Cells {
+			if c.Variant == sweep.Baseline {
+				e.Baseline = sweep.Baseline
+			}
+			cells = append(cells, store.Cell{Variant: c.Variant, Seed: int64(t.Seed), Identity: t.Identity, Levels: c.Levels})
+		}
+	}
+	return db.Plan(ctx, e, cells)
+}
+
+// look sets the states of the trials that are over already.
+func (c *scheduler) look(ctx context.Context) error {
+	cells, err := c.reader.Cells(ctx, c.sweep.Base.Name)
+	if err != nil {
+		return err
+	}
+	type key struct {
+		variant string
+		seed    int64
+	}
+	known := map[key]store.CellInfo{}
+	for _, x := range cells {
+		known[key{x.Variant, x.Seed}] = x
+	}
+	for i, t := range c.sweep.Trials {
+		c.states[i].Status = TrialWaiting
+		x := known[key{t.Cells[0].Variant, int64(t.Seed)}]
+		if c.options.Rerun {
+			continue
+		}
+		switch {
+		case x.Done:
+			c.states[i] = TrialState{Status: TrialDone, RunID: x.RunID, Before: true}
+		case x.Status == string(clip.StatusStopped):
+			c.states[i] = TrialState{Status: TrialStopped, RunID: x.RunID, Before: true, Reason: x.Note}
+		}
+	}
+	return nil
+}
+
+// Failed is the error of a sweep some of whose trials failed, those that failed alike together; nil when none
+// did.
+func (o SweepOutcome) Failed(s *sweep.Sweep) error {
+	var order []string
+	alike := map[string][]int{}
+	for i, t := range o.States {
+		if t.Status != TrialFailed {
+			continue
+		}
+		text := t.Err.Error()
+		if alike[text] == nil {
+			order = append(order, text)
+		}
+		alike[text] = append(alike[text], i)
+	}
+	var list fault.List
+	for _, text := range order {
+		first := alike[text][0]
+		t, trial := o.States[first], s.Trials[first]
+		where := fmt.Sprintf("%s, seed %d", trial.Cells[0].Variant, trial.Seed)
+		if n := len(alike[text]) - 1; n > 0 {
+			where += fmt.Sprintf(" and %d more", n)
+		}
+		e := fault.New(fault.KindOf(t.Err), "%w", t.Err).WithOp(where).WithHint("runner show %s tells more", t.RunID)
+		var cause *fault.Error
+		if errors.As(t.Err, &cause) {
+			e.Detail = cause.Detail
+			if cause.Hint != "" {
+				e.WithHint("%s; %s", cause.Hint, e.Hint)
+			}
+		}
+		list = append(list, e)
+	}
+	return list.Err()
+}

@@ -1,0 +1,183 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"tandem/core/clip"
+	"tandem/core/experiment/eval"
+	"tandem/core/experiment/spec"
+	"tandem/core/experiment/train"
+	"tandem/core/media/vision"
+	"tandem/core/tensor"
+)
+
+// Guess is one class of a picture.
+type Guess struct {
+	Label       string  `json:"label"`
+	Probability float64 `json:"probability"` // see logits
+	Cosine      float64 `json:"cosine"`
+}
+
+// Classified is a picture and its classes, the likeliest first.
+type Classified struct {
+	Image   string  `json:"image"`
+	Guesses []Guess `json:"guesses"`
+}
+
+// Classify guesses which of the labels each picture file shows, with the newest checkpoint of the run
+// that ref names. Each template has one {} for the label; without any, those of the spec's first
+// zero-shot evaluation are used. w is told of labels that are the same and of prompts that are cut. A file that is no picture is fault.Invalid,
+// one that is not there fault.NotFound.
+func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates []string, w Watcher) ([]Classified, error) {
+	pictures := make([]vision.Picture, len(files))
+	for i, file := range files {
+		var err error
+		if pictures[i], err = picture(file); err != nil {
+			return nil, err
+		}
+	}
+	m, logits, err := l.restore(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	if len(templates) == 0 {
+		templates = ownTemplates(m.spec)
+	}
+	side := m.begin.Image.ImageSize
+	batch := tensor.New(tensor.U8, len(pictures), side, side, 3)
+	var r vision.Resizer
+	for i, p := range pictures {
+		n := 3 * side * side
+		r.Evaluate(batch.Data[i*n:(i+1)*n], p, side)
+	}
+	cosines, texts, err := eval.Cosines(ctx, m.Image, m.Text, batch, labels, templates)
+	if err != nil {
+		return nil, err
+	}
+	if same := sameNames(labels); same != "" {
+		w.Event("warning", "labels: "+same)
+	}
+	if texts.Cut > 0 {
+		w.Event("warning", fmt.Sprintf("%s are longer than the context of %d tokens and are cut", clip.Of(texts.Cut, texts.N, "prompts"), texts.Context))
+	}
+	if texts.Blank > 0 {
+		w.Event("warning", clip.Of(texts.Blank, texts.N, "prompts")+" say nothing to the text encoder: no token is left of them")
+	}
+	out := make([]Classified, len(files))
+	for i, row := range cosines {
+		out[i] = Classified{Image: files[i], Guesses: logits.guesses(row, labels)}
+	}
+	return out, nil
+}
+
+func ownTemplates(s *spec.Spec) []string {
+	for _, e := range s.Eval {
+		if e.ZeroShot != nil {
+			return e.ZeroShot.Templates
+		}
+	}
+	return []string{"a photo of a {}."}
+}
+
+// logits is how the loss that a model was trained with turns cosines into probabilities.
+type logits struct {
+	scale float64
+	// bias is nil for losses that compare the labels with one another: the probabilities are then the
+	// softmax over the labels of scale times cosine. A loss with a bias (SigLIP) judges each label on
+	// its own, σ(scale·cosine + bias): none of the labels may fit, or several.
+	bias *float64
+}
+
+// guesses are the labels with their probabilities, the likeliest first.
+func (l logits) guesses(cosines []float32, labels []string) []Guess {
+	out := make([]Guess, len(labels))
+	best := math.Inf(-1)
+	for _, c := range cosines {
+		best = math.Max(best, float64(c))
+	}
+	sum := 0.0
+	for j, c := range cosines {
+		p := math.Exp(l.scale * (float64(c) - best))
+		if l.bias != nil {
+			p = 1 / (1 + math.Exp(-l.scale*float64(c)-*l.bias))
+		}
+		out[j] = Guess{Label: labels[j], Probability: p, Cosine: float64(c)}
+		sum += p
+	}
+	if l.bias == nil {
+		for j := range out {
+			out[j].Probability /= sum
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Guess) int {
+		switch {
+		case a.Cosine > b.Cosine:
+			return -1
+		case a.Cosine < b.Cosine:
+			return 1
+		}
+		return 0
+	})
+	return out
+}
+
+// restore starts the towers and the loss of a run from its newest checkpoint and asks the loss for its
+// logits.
+func (l Lab) restore(ctx context.Context, ref string) (*model, logits, error) {
+	var none logits
+	detail, _, dir, err := l.trained(ctx, ref)
+	if err != nil {
+		return nil, none, err
+	}
+	s, err := l.stored(detail)
+	if err != nil {
+		return nil, none, err
+	}
+	m, err := l.assemble(ctx, s)
+	if err != nil {
+		return nil, none, err
+	}
+	found, err := m.load(ctx, dir)
+	if err != nil {
+		return nil, none, closing(m.session, err)
+	}
+	return m, found, nil
+}
+
+// load loads both towers and the loss from a checkpoint.
+func (m *model) load(ctx context.Context, dir string) (logits, error) {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.Image.Load(gctx, filepath.Join(dir, train.ImageFile)) })
+	g.Go(func() error { return m.Text.Load(gctx, filepath.Join(dir, train.TextFile)) })
+	g.Go(func() error { return m.Loss.Load(gctx, filepath.Join(dir, train.LossFile)) })
+	if err := g.Wait(); err != nil {
+		return logits{}, err
+	}
+	return m.logits(ctx)
+}
+
+// logits are what the loss reports beside the loss of any two pairs; the scale is 1 when it has none.
+func (m *model) logits(ctx context.Context) (logits, error) {
+	pairs := tensor.New(tensor.F32, 2, m.spec.EmbedDim)
+	values := pairs.F32()
+	values[0], values[m.spec.EmbedDim] = 1, 1 // unit rows
+	r, err := m.Loss.Compute(ctx, clip.LossRequest{Image: pairs, Text: pairs})
+	if err != nil {
+		return logits{}, err
+	}
+	out := logits{scale: 1}
+	if scale, ok := r.Scalars["logit_scale"]; ok {
+		out.scale = scale
+	}
+	if bias, ok := r.Scalars["logit_bias"]; ok {
+		out.bias = &bias
+	}
+	return out, nil
+}

@@ -1,0 +1,149 @@
+package spec
+
+import (
+	"encoding/json"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+)
+
+// The rules of early stopping; core/experiment/sweep has them.
+const (
+	Median = "median"
+	ASHA   = "asha"
+)
+
+// Retries says how often a trial that failed is tried again. The zero value never does.
+type Retries struct {
+	Of      map[fault.Kind]int
+	Backoff time.Duration // before the first; doubled each time
+}
+
+// maxBackoff is the longest wait before a retry.
+const maxBackoff = time.Minute
+
+// For is how many retries a failure of a kind has.
+func (r Retries) For(kind fault.Kind) int { return r.Of[kind] }
+
+// Wait is how long to wait before the nth retry, from 1 on: at most a minute.
+func (r Retries) Wait(n int) time.Duration {
+	wait := r.Backoff
+	for ; n > 1 && wait < maxBackoff; n-- {
+		wait *= 2
+	}
+	return min(wait, maxBackoff)
+}
+
+// transient are the kinds of failure that another attempt may not meet; a plain number of retries is
+// for these.
+var transient = []fault.Kind{fault.PluginDied, fault.Exhausted, fault.Unavailable, fault.Internal}
+
+// retryKeys are the kinds that retries may name: all but what the user ended.
+var retryKeys = func() []Key {
+	var keys []Key
+	for _, k := range append(transient[:len(transient):len(transient)],
+		fault.Corrupt, fault.Conflict, fault.Numeric, fault.NotFound, fault.Invalid) {
+		keys = append(keys, key(string(k), clip.TypeInt, nil, "").min(0).max(10))
+	}
+	return keys
+}()
+
+// Stop says when a trial is given up before its end.
+type Stop struct {
+	Rule      string   `json:"rule"`       // Median or ASHA
+	Metric    string   `json:"metric"`     // "": the one that decides
+	Grace     Interval `json:"grace"`      // nothing is stopped before; with ASHA, the first rung
+	Eta       int      `json:"eta"`        // of ASHA: one in Eta goes on from each rung
+	MinTrials int      `json:"min_trials"` // how many others must have come as far
+}
+
+var stopKeys = []Key{
+	key("rule", clip.TypeString, nil, "write rule: median, or rule: asha").enum(Median, ASHA).required(),
+	key("metric", clip.TypeString, "", ""),
+	key("grace", typeInterval, "1 epoch", ""),
+	key("eta", clip.TypeInt, int64(3), "").min(2).max(100),
+	key("min_trials", clip.TypeInt, int64(3), "").min(1).max(1000),
+}
+
+// trials reads how trials are run: retries, backoff, stop and noise_floor. None of it is part of a
+// run's identity.
+func (x *ablater) trials() {
+	x.retries()
+	x.stop()
+	e, given := x.keys["noise_floor"]
+	if !given {
+		return
+	}
+	x.a.NoiseFloor, _ = x.scalarOf(e, clip.Field{Name: e.key, Type: clip.TypeBool}).(bool)
+	if !x.a.NoiseFloor {
+		return
+	}
+	if _, given := x.keys["baseline"]; !given && x.a.Design == Random {
+		x.say(e.o.key(), e.p, "there is no baseline to run again").WithHint("give baseline: {a factor: its level}, or leave noise_floor out")
+	}
+	seeds, given := x.keys["seeds"]
+	if !given || seeds.node.Kind == yaml.SequenceNode && len(seeds.node.Content) == 1 {
+		x.say(e.o.key(), e.p, "one seed has no spread").WithHint("write seeds: [0, 1, 2], or leave noise_floor out")
+	}
+}
+
+func (x *ablater) retries() {
+	r := Retries{Of: map[fault.Kind]int{}, Backoff: 2 * time.Second}
+	all := func(n int) {
+		for _, k := range transient {
+			r.Of[k] = n
+		}
+	}
+	all(1)
+	if e, given := x.keys["retries"]; given && e.node.Kind == yaml.MappingNode {
+		m := x.converter.mapping(e.node, e.p)
+		x.checker.section(m, retryKeys, e.p, e.key)
+		for k, v := range m {
+			if n, ok := v.(int64); ok {
+				r.Of[fault.Kind(k)] = int(n)
+			}
+		}
+	} else if given {
+		f := clip.Field{Name: e.key, Type: clip.TypeInt, Min: ptr(0), Max: ptr(10)}
+		if n, ok := x.scalarOf(e, f).(int64); ok {
+			all(int(n))
+		}
+	}
+	if e, given := x.keys["backoff"]; given {
+		text := x.converter.value(e.keyed, e.node, e.p)
+		word, _ := text.(string)
+		d, err := time.ParseDuration(word)
+		if _, isBad := text.(bad); !isBad && (err != nil || d < 0 || d > maxBackoff) {
+			x.say(e.o, e.p, "%s is not a duration from 0s to 1m", show(text)).WithHint("write 2s, or 500ms")
+		}
+		r.Backoff = d
+	}
+	x.a.Retries = r
+}
+
+func (x *ablater) stop() {
+	e, given := x.keys["stop"]
+	if !given {
+		return
+	}
+	if e.node.Kind != yaml.MappingNode {
+		x.say(e.o, e.p, "want a map, not %s", describe(e.node)).WithHint("write stop: {rule: median}")
+		return
+	}
+	m := x.converter.mapping(e.node, e.p)
+	x.checker.section(m, stopKeys, e.p, e.key)
+	if o := x.checker.origin(e.p.with("eta")); o.Source != "default" && m["rule"] == Median {
+		x.say(o.key(), e.p.with("eta"), "has no effect with rule %s", Median).WithHint("it is for rule %s", ASHA)
+	}
+	x.a.Places["stop.metric"] = e.o
+	if o := x.checker.origin(e.p.with("metric")); o.Source != "default" {
+		x.a.Places["stop.metric"] = o
+	}
+	if data, err := json.Marshal(m); err == nil {
+		x.a.Stop = &Stop{}
+		_ = json.Unmarshal(data, x.a.Stop) // fails on values that have a fault
+	}
+}

@@ -1,0 +1,131 @@
+package spec
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tandem/core/experiment/spec/spectest"
+	"tandem/core/fault"
+)
+
+func loadGood(t *testing.T, set ...string) *Spec {
+	t.Helper()
+	archive, err := os.ReadFile("testdata/good.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(archive), "-- in.yaml --\n")
+	text, _, _ = strings.Cut(text, "-- want.yaml --\n")
+	s, err := Parse("good.yaml", []byte(text), Options{Catalog: spectest.Plugins(t), Set: set})
+	if err != nil {
+		t.Fatal(fault.Format(err))
+	}
+	return s
+}
+
+// The identity moves with everything that moves a number, and with nothing else.
+func TestIdentity(t *testing.T) {
+	plugins := map[string]string{"encoders/vit": "aa", "losses/clip": "bb"}
+	base := loadGood(t).Identity(plugins)
+	for _, set := range []string{"name=other", "description=x", "variant=v", "train.keep_checkpoints=9", "data.workers=3", "train.feature_cache=off",
+		"text.with.merges=''", "eval.0.with.root=''"} {
+		if loadGood(t, set).Identity(plugins) != base {
+			t.Errorf("%s changes the identity", set)
+		}
+	}
+	for _, set := range []string{"seed=1", "train.lr=1e-3", "image.with.width=192", "train.max_steps=5", "eval.0.retrieval=false", "data.train.shuffle=false", "device=host", "image.freeze=all", "text.freeze.blocks=0",
+		"loss.with.learnable=false", "image.with.patch_dropout=0.1"} {
+		if loadGood(t, set).Identity(plugins) == base {
+			t.Errorf("%s does not change the identity", set)
+		}
+	}
+	plugins["losses/clip"] = "cc"
+	if loadGood(t).Identity(plugins) == base {
+		t.Error("another plugin binary does not change the identity")
+	}
+}
+
+// Params name every leaf once, under the path that faults use.
+func TestParams(t *testing.T) {
+	p := loadGood(t, "train.eval_every=2 epochs").Params()
+	for key, want := range map[string]any{
+		"image.with.width": int64(128), "train.lr": 5e-4, "train.eval_every": "2 epochs",
+		"eval[0].retrieval": true, "loss.plugin": "clip", "loss.with.learnable": true,
+	} {
+		if p[key] != want {
+			t.Errorf("%s is %v (%T), want %v", key, p[key], p[key], want)
+		}
+	}
+}
+
+// The decoded form carries what the tree says.
+func TestDecoded(t *testing.T) {
+	s := loadGood(t, "data.train.augment=random_resized_crop", "train.checkpoint_every=0.5 epochs")
+	a := s.Data.Train.Augment
+	if a == nil || a.Name != "random_resized_crop" || a.Scale != [2]float64{0.9, 1} {
+		t.Errorf("augment is %+v", a)
+	}
+	if n := s.Train.CheckpointEvery.In(7); n != 4 {
+		t.Errorf("half an epoch of 7 steps is %d steps", n)
+	}
+	if s.Eval[0].ZeroShot == nil || s.Eval[0].ZeroShot.Classes != "label" || s.Eval[0].BatchSize != 128 {
+		t.Errorf("eval is %+v", s.Eval[0])
+	}
+	if string(s.Loss.With) != `{"label_smoothing":0,"learnable":true,"temperature":0.07}` {
+		t.Errorf("loss.with is %s", s.Loss.With)
+	}
+}
+
+// docs/spec.md holds the table of keys that the checker works by.
+func TestDocumentation(t *testing.T) {
+	file := filepath.Join("..", "..", "docs", "spec.md")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- keys: written by `go test ./core/experiment/spec -update` -->\n", "<!-- end of keys -->"
+	head, rest, ok := strings.Cut(string(data), begin)
+	old, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatal("docs/spec.md lost its marks")
+	}
+	want := Markdown()
+	if *spectest.Update {
+		if err := os.WriteFile(file, []byte(head+begin+want+end+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if old != want {
+		t.Error("docs/spec.md is not what Keys says; run go test ./core/experiment/spec -update")
+	}
+}
+
+// init.weights is a path like any other, counts in the identity by its content, and is not asked for
+// once the run has begun.
+func TestInitWeights(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "w.safetensors")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := loadGood(t, "init.weights="+file)
+	if s.Init.Weights != file {
+		t.Errorf("the weights are %q", s.Init.Weights)
+	}
+	random, a := loadGood(t).Identity(nil), map[string]string{"init": "aa"}
+	if s.Identity(nil) != random || s.Identity(a) == random || s.Identity(a) == s.Identity(map[string]string{"init": "bb"}) {
+		t.Error("the identity is not that of the content")
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	text := []byte(s.YAML(false))
+	if _, err := Parse("s.yaml", text, Options{Catalog: spectest.Plugins(t)}); err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("weights that are gone: %v", err)
+	}
+	if again, err := Parse("s.yaml", text, Options{Catalog: spectest.Plugins(t), Begun: true}); err != nil || again.Init.Weights != file {
+		t.Errorf("of a run that has begun: %v", err)
+	}
+}

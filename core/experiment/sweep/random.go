@@ -1,0 +1,117 @@
+package sweep
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"tandem/core/experiment/spec"
+	"tandem/core/fault"
+	"tandem/core/random"
+)
+
+// random draws cells. What cell n takes of a factor depends on the random seed, the factor's name and n
+// alone: more trials, other factors or another order of the file leave it as it is.
+func (d *designer) random() {
+	for _, f := range d.a.Factors {
+		if f.Draw == nil || d.base == nil || f.Draw.Whole {
+			continue
+		}
+		if _, whole := d.base.At(f.Draw.Key).(int64); whole {
+			d.refuse(spec.Assignment{Path: f.Draw.Path, Origin: f.Draw.Origin}, "%s is a whole number, the bounds are not", f.Draw.Key).
+				WithHint("write [%.0f, %.0f]", f.Draw.Low, f.Draw.High)
+		}
+	}
+	if len(d.faults) > 0 {
+		return
+	}
+	for n := 1; n <= d.a.Trials; n++ {
+		c := Cell{Variant: fmt.Sprintf("random-%d", n), Levels: map[string]string{}, Overrides: []spec.Override{}}
+		for _, f := range d.a.Factors {
+			s := random.New(d.a.RandomSeed, "sweep "+f.Name, n)
+			if f.Draw == nil {
+				names := levels(f)
+				slices.Sort(names)
+				l := f.Level(names[s.IntN(len(names))])
+				c.Levels[f.Name] = l.Name
+				c.Overrides = append(c.Overrides, l.Overrides...)
+				continue
+			}
+			v := draw(f.Draw, whole(f.Draw, d.base), s)
+			c.Levels[f.Name] = fmt.Sprint(v)
+			c.Overrides = append(c.Overrides, f.Draw.Override(v))
+		}
+		d.cells = append(d.cells, c)
+	}
+}
+
+// whole says whether a range gives whole numbers: where its key has one in the spec, or, where the
+// key has no value, the bounds are whole.
+func whole(d *spec.Draw, base *spec.Spec) bool {
+	if base != nil {
+		switch base.At(d.Key).(type) {
+		case int64:
+			return d.Whole
+		case float64:
+			return false
+		}
+	}
+	return d.Whole
+}
+
+// draw is a value of d: an int64 from both bounds on, or a float64 of four digits, so that it is the
+// same on every machine and can be typed.
+func draw(d *spec.Draw, whole bool, s *random.Stream) any {
+	low, high := d.Low, d.High
+	if whole && !d.Log {
+		return int64(low) + int64(s.IntN(int(high-low)+1))
+	}
+	v := s.Range(low, high)
+	if d.Log {
+		v = math.Exp(s.Range(math.Log(low), math.Log(high)))
+	}
+	if whole {
+		return int64(math.Max(low, math.Min(high, math.Round(v))))
+	}
+	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
+	return math.Max(low, math.Min(high, v))
+}
+
+// bounds are the faults of the ends of every range, which may not be drawn, where known has none.
+func bounds(d *spec.Draft, base *spec.Spec, known fault.List) fault.List {
+	var faults fault.List
+	for _, f := range d.Ablate.Factors {
+		if f.Draw == nil {
+			continue
+		}
+		for _, v := range []float64{f.Draw.Low, f.Draw.High} {
+			var value any = v
+			if whole(f.Draw, base) {
+				value = int64(v)
+			}
+			_, more := d.Resolve(spec.Choice{Variant: Baseline, Overrides: []spec.Override{f.Draw.Override(value)}})
+			for _, e := range more {
+				if at(f.Draw, e) && !drawn(d.Ablate, known, e) {
+					faults = append(faults, e)
+				}
+			}
+		}
+	}
+	return faults
+}
+
+func at(d *spec.Draw, e *fault.Error) bool {
+	return e.File == d.Origin.Source && e.Line == d.Origin.Line && e.Column == d.Origin.Column
+}
+
+// drawn says whether e is about a range that another fault is about already: each value drawn from it
+// may have one.
+func drawn(a *spec.Ablate, faults fault.List, e *fault.Error) bool {
+	for _, f := range a.Factors {
+		if f.Draw != nil && at(f.Draw, e) {
+			return slices.ContainsFunc(faults, func(other *fault.Error) bool { return at(f.Draw, other) })
+		}
+	}
+	return false
+}

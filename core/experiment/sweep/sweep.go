@@ -1,0 +1,243 @@
+// Package sweep turns a spec with an ablate block into an ordered list of trials: the cells that its
+// design chooses, each under every seed, each with its resolved spec.
+//
+// It is pure: it reads no file and starts no process. A spec without the block is a sweep of one
+// trial.
+//
+// A cell is a combination of levels, called by what differs from the baseline
+// ("loss=siglip,pool=average"), so that a cell has one name whatever the design and whatever the order of
+// the file. Cells whose specs resolve to the same run are one trial that has all their names.
+package sweep
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"tandem/core/experiment/spec"
+	"tandem/core/fault"
+)
+
+// MaxTrials is how many trials a sweep may have. A larger design is refused before it is built.
+const MaxTrials = 10000
+
+// Baseline is the name of the cell that the others are compared with.
+const Baseline = "baseline"
+
+// Again is the name of the baseline run again under other seeds: what it differs by means nothing.
+const Again = "baseline-again"
+
+// Sweep is a spec's trials.
+type Sweep struct {
+	Base       *spec.Spec        // without the block
+	Design     string            // "": a spec without an ablate block
+	Factors    []Factor          // in file order
+	Metric     string            // what decides
+	Noise      string            // Again, or "" when the baseline is run once
+	Choose     string            // what chooses among variants; "": Metric
+	Directions map[string]string // by metric, where the spec says so
+	Looks      []int             // numbers of seeds at which the table is looked at; nil: once
+	Analysis   string            // spec.Paired, spec.Pooled or ""
+	Retries    spec.Retries
+	Stop       *spec.Stop // with its metric; nil: every trial runs to its end
+	Trials     []Trial    // the baseline first, then by design; the seeds of a cell side by side
+}
+
+// Factor is what varies and between what.
+type Factor struct {
+	Name   string   `json:"name"`
+	Levels []string `json:"levels"` // in file order; empty for a range
+}
+
+// Trial is one run to make.
+type Trial struct {
+	ID       string     `json:"id"` // the first 16 digits of Identity
+	Identity string     `json:"identity"`
+	Seed     uint64     `json:"seed"`
+	Cells    []Cell     `json:"cells"` // at least one; the spec's variant is the first's
+	Spec     *spec.Spec `json:"-"`
+}
+
+// Variants are the names of t's cells.
+func (t Trial) Variants() []string {
+	names := make([]string, len(t.Cells))
+	for i, c := range t.Cells {
+		names[i] = c.Variant
+	}
+	return names
+}
+
+// MayStop says whether early stopping is for t: never for the baseline and what is run again of it, which
+// the others are compared with.
+func (s *Sweep) MayStop(t Trial) bool {
+	return s.Stop != nil && !slices.ContainsFunc(t.Cells, func(c Cell) bool { return c.Variant == Baseline || c.Variant == Again })
+}
+
+// Cell is a combination of levels.
+type Cell struct {
+	Variant   string            `json:"variant"`
+	Levels    map[string]string `json:"levels"` // by factor; a drawn value is a level too
+	Overrides []spec.Override   `json:"overrides"`
+}
+
+// Identify gives the identity of a run; see spec.Spec.Identity.
+type Identify func(*spec.Spec) (string, error)
+
+// Plan lists the trials of a draft. Its error is the fault.List of everything wrong with the spec, its
+// ablate block and every cell, in file order; or that of identify.
+func Plan(d *spec.Draft, identify Identify) (*Sweep, error) {
+	base, faults := d.Resolve(spec.Choice{})
+	var cells []Cell
+	if d.Ablate != nil {
+		var refused fault.List
+		cells, refused = design(d.Ablate, base)
+		faults = append(faults, refused...)
+		faults = append(faults, bounds(d, base, faults)...)
+	}
+	resolved := make([]*spec.Spec, len(cells))
+	for i, c := range cells {
+		s, more := d.Resolve(spec.Choice{Variant: c.Variant, Overrides: c.Overrides})
+		for _, e := range more {
+			if d.Ablate.Outside(e) {
+				e.WithOp("variant " + c.Variant)
+			}
+		}
+		if s != nil {
+			more = metrics(d.Ablate, base, s)
+		}
+		resolved[i] = s
+		more = slices.DeleteFunc(more, func(e *fault.Error) bool { return drawn(d.Ablate, faults, e) })
+		faults = append(faults, more...)
+	}
+	if err := d.Err(faults...); err != nil {
+		return nil, err
+	}
+	s := &Sweep{Base: base, Metric: base.DecidingMetric()}
+	if d.Ablate == nil {
+		cells, resolved = []Cell{{Variant: base.Variant}}, []*spec.Spec{base}
+	} else {
+		s.settings(d.Ablate)
+	}
+	return s, s.fill(d.Ablate, cells, resolved, identify)
+}
+
+// settings takes over what the block says of the sweep as a whole.
+func (s *Sweep) settings(a *spec.Ablate) {
+	s.Design, s.Retries = a.Design, a.Retries
+	s.Choose, s.Directions, s.Looks, s.Analysis = a.Choose, a.Directions, a.Looks, a.Analysis
+	if a.Metric != "" {
+		s.Metric = a.Metric
+	}
+	if a.NoiseFloor {
+		s.Noise = Again
+	}
+	if a.Stop != nil {
+		stop := *a.Stop
+		if stop.Metric == "" {
+			stop.Metric = s.Metric
+		}
+		s.Stop = &stop
+	}
+	for _, f := range a.Factors {
+		s.Factors = append(s.Factors, Factor{f.Name, levels(f)})
+	}
+}
+
+// levels are the names of a factor's levels.
+func levels(f spec.Factor) []string {
+	names := make([]string, len(f.Levels))
+	for i, l := range f.Levels {
+		names[i] = l.Name
+	}
+	return names
+}
+
+// otherSeeds are as many seeds as the block has, the smallest that it has not.
+func otherSeeds(a *spec.Ablate) []spec.Seed {
+	var out []spec.Seed
+	for n := uint64(0); len(out) < len(a.Seeds); n++ {
+		if !slices.ContainsFunc(a.Seeds, func(s spec.Seed) bool { return s.Value == n }) {
+			out = append(out, spec.Seed{Value: n, Origin: a.Places["noise_floor"]})
+		}
+	}
+	return out
+}
+
+// fill makes the trials, joining those that are the same run.
+func (s *Sweep) fill(a *spec.Ablate, cells []Cell, resolved []*spec.Spec, identify Identify) error {
+	at := map[string]int{}
+	for i, c := range cells {
+		specs := []*spec.Spec{resolved[i]}
+		if a != nil && len(a.Seeds) > 0 {
+			seeds := a.Seeds
+			if c.Variant == Again {
+				seeds = otherSeeds(a)
+			}
+			specs = specs[:0]
+			for _, seed := range seeds {
+				specs = append(specs, resolved[i].Seeded(seed))
+			}
+		}
+		for _, one := range specs {
+			id, err := identify(one)
+			if err != nil {
+				return err
+			}
+			if j, seen := at[id]; seen {
+				s.Trials[j].Cells = append(s.Trials[j].Cells, c)
+				continue
+			}
+			at[id] = len(s.Trials)
+			s.Trials = append(s.Trials, Trial{ID: id[:min(16, len(id))], Identity: id, Seed: one.Seed, Cells: []Cell{c}, Spec: one})
+		}
+	}
+	return nil
+}
+
+// metrics reports metrics that the block names and a run of s does not give, or gives too late to stop by.
+func metrics(a *spec.Ablate, base, s *spec.Spec) fault.List {
+	faults := metric(a, "metric", a.Metric, base, s)
+	faults = append(faults, metric(a, "choose", a.Choose, base, s)...)
+	for _, name := range slices.Sorted(maps.Keys(a.Directions)) {
+		faults = append(faults, metric(a, "directions."+name, name, base, s)...)
+	}
+	if a.Stop == nil {
+		return faults
+	}
+	faults = append(faults, metric(a, "stop.metric", a.Stop.Metric, base, s)...)
+	by := cmp.Or(a.Stop.Metric, a.Metric, s.DecidingMetric())
+	if len(faults) == 0 && strings.HasPrefix(by, "eval/") && s.Train.EvalEvery == (spec.Interval{}) {
+		e := refuse(a, "stop.metric", "%s is known at the end of a run only, too late to stop it", by)
+		if base != nil && base.Train.EvalEvery != s.Train.EvalEvery {
+			e.WithOp("variant " + s.Variant)
+		}
+		faults = append(faults, e.WithHint("set train.eval_every: 1 epoch, or stop by metric: train/loss"))
+	}
+	return faults
+}
+
+// refuse is a fault of a key of the block.
+func refuse(a *spec.Ablate, key, format string, args ...any) *fault.Error {
+	o := a.Places[key]
+	return fault.New(fault.Invalid, format, args...).WithPath("ablate."+key).WithFile(o.Source, o.Line, o.Column)
+}
+
+// metric reports a metric that a run of s does not give.
+func metric(a *spec.Ablate, key, name string, base, s *spec.Spec) fault.List {
+	if name == "" || s.Gives(name) {
+		return nil
+	}
+	e, names := refuse(a, key, "no evaluation gives %s", name), s.EvalMetrics()
+	if base != nil && base.Gives(name) {
+		e.WithOp("variant " + s.Variant)
+	}
+	if len(names) == 0 {
+		return fault.List{e.WithHint("the spec has no evaluations; train/loss is there always")}
+	}
+	e.WithHint("there are %s", strings.Join(names, ", "))
+	if near := fault.Near(name, names); near != "" {
+		e.WithHint("%s (did you mean %s?)", e.Hint, near)
+	}
+	return fault.List{e}
+}

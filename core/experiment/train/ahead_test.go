@@ -1,0 +1,87 @@
+package train_test
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/experiment/train"
+	"tandem/core/tensor"
+)
+
+// eager is an encoder that takes the next pictures when they are announced, and embeds those.
+type eager struct {
+	*linear
+	id     uint64
+	ahead  *tensor.Tensor
+	used   int
+	wrong  int
+	unsaid int // pictures that were not announced
+}
+
+func (e *eager) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	switch {
+	case q.ID != 0 && q.ID == e.id:
+		e.used++
+		if !slices.Equal(q.Images.Data, e.ahead.Data) {
+			e.wrong++
+		}
+		q.Images = e.ahead
+	default:
+		e.unsaid++
+	}
+	if q.NextID != 0 {
+		e.id, e.ahead = q.NextID, q.Next.Clone()
+	}
+	return e.linear.Forward(ctx, q)
+}
+
+// asking counts the batches that it is asked for.
+type asking struct {
+	counted
+	asked *atomic.Int64
+}
+
+func (a asking) Batch(ctx context.Context, r clip.BatchRequest) (*clip.Batch, error) {
+	a.asked.Add(1)
+	return a.counted.Batch(ctx, r)
+}
+
+func TestNextPicturesAreThoseOfTheNextForward(t *testing.T) {
+	for _, micro := range []int{0, 4} {
+		cfg := config("")
+		cfg.MicroBatchSize = micro
+		plain := parts()
+		run(t, cfg, plain, newMemory(), train.Hooks{}, nil, "")
+
+		p := parts()
+		e := &eager{linear: p.Image.(*linear)}
+		var live, asked atomic.Int64
+		p.Image, p.Data, p.Ahead = e, asking{counted{p.Data.(*patterns), &live}, &asked}, true
+		cfg.Prefetch = 4 // two wait: that of the next step and that of the one after
+		parts := 1
+		if micro > 0 {
+			parts = cfg.BatchSize / micro
+		}
+		// A step begins once both are there: the one after them is being asked for, or none is left.
+		ahead := train.Hooks{Step: func(r train.StepReport) {
+			for want := min((r.Step+2)*parts+1, cfg.Steps*parts); asked.Load() < int64(want); {
+				time.Sleep(time.Millisecond)
+			}
+		}}
+		run(t, cfg, p, newMemory(), ahead, nil, "")
+		p.Image = e.linear
+		if !slices.Equal(weightsOf(plain), weightsOf(p)) {
+			t.Errorf("micro_batch_size %d: weights differ", micro)
+		}
+		if e.wrong > 0 || e.used == 0 || e.unsaid > 3*parts { // those of the first steps and of the last
+			t.Errorf("micro_batch_size %d: of the pictures, %d were announced, of them %d wrongly, and %d were not", micro, e.used, e.wrong, e.unsaid)
+		}
+		if n := live.Load(); n != 0 {
+			t.Errorf("micro_batch_size %d: %d batches of pictures are left", micro, n)
+		}
+	}
+}

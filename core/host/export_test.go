@@ -1,4 +1,0 @@
-package host
-
-// SweepSockets is for tests.
-var SweepSockets = sweepSockets

@@ -1,0 +1,291 @@
+package conformance
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/tensor"
+)
+
+// DatasetOptions say how to check a dataset.
+type DatasetOptions struct {
+	With      string   // the with block; "" for the defaults
+	ImageSize int      // 0: 24
+	Skip      []string // names of rules that do not apply
+}
+
+// TestDataset checks the dataset that newDataset makes, one subtest for each rule.
+func TestDataset(t *testing.T, newDataset func() clip.Dataset, o DatasetOptions) {
+	t.Helper()
+	report(t, CheckDataset(newDataset, o))
+}
+
+// CheckDataset is TestDataset as values.
+func CheckDataset(newDataset func() clip.Dataset, o DatasetOptions) []Finding {
+	if o.ImageSize == 0 {
+		o.ImageSize = 24
+	}
+	return run(datasetCase{newDataset, o}, datasetRules, o.Skip)
+}
+
+var datasetRules = []rule[datasetCase]{
+	{"info", datasetCase.info},
+	{"unknown option", datasetCase.unknownOption},
+	{"length", datasetCase.length},
+	{"batch", datasetCase.batch},
+	{"labels", datasetCase.labels},
+	{"determinism", datasetCase.determinism},
+	{"independence", datasetCase.independence},
+	{"epochs", datasetCase.epochs},
+	{"into", datasetCase.into},
+	{"without images", datasetCase.withoutImages},
+	{"fixed", datasetCase.fixed},
+	{"several batches at once", datasetCase.concurrent},
+	{"captions", datasetCase.captions},
+	{"cancellation", datasetCase.cancellation},
+	{"close", datasetCase.close},
+}
+
+type datasetCase struct {
+	make func() clip.Dataset
+	o    DatasetOptions
+}
+
+// datasetTrial is a configured dataset.
+type datasetTrial struct {
+	clip.Dataset
+	info clip.DatasetInfo
+	size int
+}
+
+// augment changes every picture in training.
+var augment = &clip.Augment{Name: "random_resized_crop", Scale: [2]float64{.5, .9}, Ratio: [2]float64{.75, 4. / 3}, HFlip: .5}
+
+func (c datasetCase) config(a *clip.Augment) clip.DatasetConfig {
+	return clip.DatasetConfig{With: json.RawMessage(c.o.With), ImageSize: c.o.ImageSize, Seed: 1, Augment: a, Threads: 2}
+}
+
+func (c datasetCase) open(a *clip.Augment) (*datasetTrial, error) {
+	d := c.make()
+	info, err := d.Configure(ctx, c.config(a))
+	if err != nil {
+		d.Close()
+		return nil, fmt.Errorf("configure: %w", err)
+	}
+	return &datasetTrial{d, info, c.o.ImageSize}, nil
+}
+
+func (c datasetCase) with(a *clip.Augment, f func(*datasetTrial) error) error {
+	d, err := c.open(a)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(d), d.Close())
+}
+
+// some are a few indices across the dataset, the last among them, in no order.
+func (d *datasetTrial) some() []int {
+	n := d.info.Len
+	picks := []int{n / 2, n - 1, 0, n / 3, 2 * n / 3, n / 7}
+	var out []int
+	for _, i := range picks {
+		if !slices.Contains(out, i) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// get is a batch on the heap, its form checked.
+func (d *datasetTrial) get(q clip.BatchRequest) (*clip.Batch, error) {
+	b, err := d.Batch(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("batch %v: %w", q.Indices, err)
+	}
+	if b == nil {
+		return nil, errors.New("batch gave neither samples nor an error")
+	}
+	n := len(q.Indices)
+	if want := (tensor.Shape{n, d.size, d.size, 3}); b.Images == nil || b.Images.DType != tensor.U8 || !b.Images.Shape.Equal(want) {
+		return nil, fmt.Errorf("pictures are %+v, want u8 %v", b.Images, want)
+	}
+	if q.Into == nil {
+		heap := b.Images.Clone()
+		b.Images.Free()
+		b.Images = heap
+	}
+	if len(b.Captions) != n || len(b.Keys) != n || len(b.Groups) != n {
+		return nil, fmt.Errorf("%d captions, %d keys, %d groups for %d samples", len(b.Captions), len(b.Keys), len(b.Groups), n)
+	}
+	if q.Train && b.All != nil || !q.Train && len(b.All) != n {
+		return nil, fmt.Errorf("all captions of %d samples for %d, with Train %v", len(b.All), n, q.Train)
+	}
+	return b, nil
+}
+
+// differ says how two batches that should be the same are not.
+func differ(what string, a, b *clip.Batch) error {
+	if err := same(what+": pictures", a.Images, b.Images); err != nil {
+		return err
+	}
+	x, y := *a, *b
+	x.Images, y.Images = nil, nil
+	if !reflect.DeepEqual(x, y) {
+		return fmt.Errorf("%s: %+v and %+v", what, x, y)
+	}
+	return nil
+}
+
+func (c datasetCase) info() error {
+	var first clip.DatasetInfo
+	for i := range 2 {
+		err := c.with(nil, func(d *datasetTrial) error {
+			if d.info.Len <= 0 || d.info.Digest == "" {
+				return fmt.Errorf("%d samples, digest %q", d.info.Len, d.info.Digest)
+			}
+			for _, t := range d.info.Targets {
+				if t.Name == "" || len(t.Classes) < 2 {
+					return fmt.Errorf("target %q has the classes %v", t.Name, t.Classes)
+				}
+			}
+			if i == 0 {
+				first = d.info
+			} else if !reflect.DeepEqual(first, d.info) {
+				return fmt.Errorf("opened twice: %+v and %+v", first, d.info)
+			}
+			_, err := d.Configure(ctx, c.config(nil))
+			return wantKind("a second Configure", err, fault.Conflict)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c datasetCase) unknownOption() error {
+	d := c.make()
+	defer d.Close()
+	cfg := c.config(nil)
+	cfg.With = json.RawMessage(`{"no_such_option": 1}`)
+	_, err := d.Configure(ctx, cfg)
+	return wantKind("an option that does not exist", err, fault.Invalid)
+}
+
+func (c datasetCase) length() error {
+	return c.with(nil, func(d *datasetTrial) error {
+		if _, err := d.get(clip.BatchRequest{Indices: []int{d.info.Len - 1}}); err != nil {
+			return fmt.Errorf("the last sample: %w", err)
+		}
+		for _, i := range []int{d.info.Len, -1} {
+			_, err := d.Batch(ctx, clip.BatchRequest{Indices: []int{i}})
+			if err := wantKind(fmt.Sprintf("sample %d of %d", i, d.info.Len), err, fault.Invalid); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (c datasetCase) batch() error {
+	return c.with(augment, func(d *datasetTrial) error {
+		for _, train := range []bool{false, true} {
+			b, err := d.get(clip.BatchRequest{Indices: d.some(), Train: train})
+			if err != nil {
+				return err
+			}
+			seen := map[string]bool{}
+			for i, key := range b.Keys {
+				if key == "" || seen[key] {
+					return fmt.Errorf("key %q of sample %d is empty or another's", key, i)
+				}
+				seen[key] = true
+				if b.Captions[i] == "" {
+					return fmt.Errorf("sample %s has no caption", key)
+				}
+				if !train && !slices.Contains(b.All[i], b.Captions[i]) {
+					return fmt.Errorf("the caption %q of %s is none of %q", b.Captions[i], key, b.All[i])
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (c datasetCase) labels() error {
+	return c.with(nil, func(d *datasetTrial) error {
+		indices := make([]int, min(d.info.Len, 64))
+		for i := range indices {
+			indices[i] = i * d.info.Len / len(indices)
+		}
+		b, err := d.get(clip.BatchRequest{Indices: indices})
+		if err != nil {
+			return err
+		}
+		if len(b.Labels) != len(d.info.Targets) {
+			return fmt.Errorf("labels for %d of %d targets", len(b.Labels), len(d.info.Targets))
+		}
+		for _, t := range d.info.Targets {
+			if len(b.Labels[t.Name]) != len(indices) {
+				return fmt.Errorf("%d labels of %s for %d samples", len(b.Labels[t.Name]), t.Name, len(indices))
+			}
+			for i, id := range b.Labels[t.Name] {
+				if id < -1 || int(id) >= len(t.Classes) {
+					return fmt.Errorf("sample %s has the class %d of %d in %s", b.Keys[i], id, len(t.Classes), t.Name)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (c datasetCase) determinism() error {
+	var first *clip.Batch
+	for range 2 {
+		err := c.with(augment, func(d *datasetTrial) error {
+			q := clip.BatchRequest{Indices: d.some(), Epoch: 3, Train: true}
+			a, err1 := d.get(q)
+			b, err2 := d.get(q)
+			if err := errors.Join(err1, err2); err != nil {
+				return err
+			}
+			if first == nil {
+				first = a
+			}
+			return errors.Join(differ("the same batch twice", a, b), differ("the same batch of two instances", first, a))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// independence: a sample is the same whatever else is in its batch.
+func (c datasetCase) independence() error {
+	return c.with(augment, func(d *datasetTrial) error {
+		indices := d.some()
+		whole, err := d.get(clip.BatchRequest{Indices: indices, Epoch: 1, Train: true})
+		if err != nil {
+			return err
+		}
+		per := len(whole.Images.Data) / len(indices)
+		for i, index := range indices {
+			one, err := d.get(clip.BatchRequest{Indices: []int{index}, Epoch: 1, Train: true})
+			if err != nil {
+				return err
+			}
+			if one.Keys[0] != whole.Keys[i] || one.Captions[0] != whole.Captions[i] || one.Groups[0] != whole.Groups[i] ||
+				!slices.Equal(one.Images.Data, whole.Images.Data[i*per:(i+1)*per]) {
+				return fmt.Errorf("sample %d alone (%s) is not what it is in a batch (%s)", index, one.Keys[0], whole.Keys[i])
+			}
+		}
+		return nil
+	})
+}

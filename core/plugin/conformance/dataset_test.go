@@ -1,0 +1,145 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/tensor"
+)
+
+// plain is a dataset of 40 pictures of one colour, or one that breaks a rule.
+type plain struct {
+	broken     string
+	c          clip.DatasetConfig
+	configured bool
+	closed     bool
+	calls      int
+	busy       chan struct{}
+}
+
+func (d *plain) Configure(_ context.Context, c clip.DatasetConfig) (clip.DatasetInfo, error) {
+	if d.configured && d.broken != "configured twice" {
+		return clip.DatasetInfo{}, fault.New(fault.Conflict, "configured already")
+	}
+	if len(c.With) > 2 && d.broken != "takes any option" {
+		return clip.DatasetInfo{}, fault.New(fault.Invalid, "unknown option")
+	}
+	d.c, d.configured, d.busy = c, true, make(chan struct{}, 1)
+	info := clip.DatasetInfo{Len: 40, Digest: "x", Targets: []clip.Target{{Name: "parity", Classes: []string{"even", "odd"}}}}
+	info.Fixed = c.Augment == nil || d.broken == "calls crops fixed"
+	if d.broken == "promises too much" {
+		info.Len++
+	}
+	return info, nil
+}
+
+func (d *plain) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
+	if ctx.Err() != nil && d.broken != "does not hear" {
+		return nil, fault.New(fault.Canceled, "%w", ctx.Err())
+	}
+	select {
+	case d.busy <- struct{}{}:
+		defer func() { <-d.busy }()
+	default:
+		if d.broken == "one at a time" {
+			return nil, fault.New(fault.Conflict, "busy")
+		}
+		d.busy <- struct{}{}
+		defer func() { <-d.busy }()
+	}
+	d.calls++
+	if d.broken == "one at a time" {
+		time.Sleep(10 * time.Millisecond)
+	}
+	b := &clip.Batch{Images: q.Into, Labels: map[string][]int32{}}
+	if b.Images == nil || d.broken == "ignores into" {
+		b.Images = tensor.New(tensor.U8, len(q.Indices), d.c.ImageSize, d.c.ImageSize, 3)
+	}
+	per := d.c.ImageSize * d.c.ImageSize * 3
+	for i, index := range q.Indices {
+		if index < 0 || index >= 40 {
+			return nil, fault.New(fault.Invalid, "index %d", index)
+		}
+		colour := index
+		if q.Train && d.c.Augment != nil && d.broken != "crops once" || d.broken == "augments evaluation" {
+			colour += 50 * (1 + q.Epoch)
+		}
+		switch d.broken {
+		case "moves what is fixed":
+			colour += q.Epoch
+		case "is not deterministic":
+			colour += d.calls
+		case "mixes samples":
+			colour += i
+		}
+		for j := range per {
+			b.Images.Data[i*per+j] = byte(colour)
+		}
+		caption, label := string(rune('A'+index)), int32(index%2)
+		switch d.broken {
+		case "knows pictures only":
+			if q.NoImages {
+				caption = "?"
+			}
+		case "has no captions":
+			caption = ""
+		case "mislabels":
+			label += 2
+		}
+		b.Captions, b.Keys = append(b.Captions, caption), append(b.Keys, caption)
+		b.Groups, b.Labels["parity"] = append(b.Groups, int64(index)), append(b.Labels["parity"], label)
+		if !q.Train {
+			b.All = append(b.All, []string{caption})
+		}
+	}
+	return b, nil
+}
+
+func (d *plain) Captions(_ context.Context, limit int) ([]string, error) {
+	var out []string
+	for i := range 40 {
+		if limit == 0 || len(out) < limit {
+			out = append(out, string(rune('A'+i)))
+		}
+	}
+	if d.broken == "repeats captions" {
+		out[1] = out[0]
+	}
+	return out, nil
+}
+
+func (d *plain) Close() error {
+	if d.closed && d.broken == "closes once" {
+		return errors.New("closed already")
+	}
+	d.closed = true
+	return nil
+}
+
+func TestEveryDatasetRuleCanBeBroken(t *testing.T) {
+	breaks(t, func(broken string) []Finding {
+		return CheckDataset(func() clip.Dataset { return &plain{broken: broken} }, DatasetOptions{})
+	}, map[string]string{
+		"configured twice":     "info",
+		"takes any option":     "unknown option",
+		"promises too much":    "length",
+		"has no captions":      "batch",
+		"mislabels":            "labels",
+		"is not deterministic": "determinism",
+		"mixes samples":        "independence",
+		"augments evaluation":  "epochs",
+		"crops once":           "epochs",
+		"ignores into":         "into",
+		"knows pictures only":  "without images",
+		"calls crops fixed":    "fixed",
+		"moves what is fixed":  "fixed",
+		"one at a time":        "several batches at once",
+		"repeats captions":     "captions",
+		"does not hear":        "cancellation",
+		"closes once":          "close",
+	})
+}

@@ -1,0 +1,335 @@
+package conformance
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/tensor"
+)
+
+// LossOptions say how to check a loss.
+type LossOptions struct {
+	With     string // the with block; "" for the defaults
+	EmbedDim int    // 0: 8
+	Batch    int    // 0: 6
+	Compute  clip.Compute
+	// Tolerance is the relative error that gradients may show against finite differences; 0: 0.02.
+	Tolerance float64
+	// Skip names rules that do not apply: "permutation" for losses that remember earlier batches.
+	Skip []string
+}
+
+// TestLoss checks the loss that newLoss makes, one subtest for each rule.
+func TestLoss(t *testing.T, newLoss func() clip.Loss, o LossOptions) {
+	t.Helper()
+	report(t, CheckLoss(newLoss, o))
+}
+
+// CheckLoss is TestLoss as values.
+func CheckLoss(newLoss func() clip.Loss, o LossOptions) []Finding {
+	if o.EmbedDim == 0 {
+		o.EmbedDim = 8
+	}
+	if o.Batch == 0 {
+		o.Batch = 6
+	}
+	if o.Compute == (clip.Compute{}) {
+		o.Compute = clip.Compute{Device: "host", Threads: 1, Precision: "f32"}
+	}
+	if o.Tolerance == 0 {
+		o.Tolerance = .02
+	}
+	return run(lossCase{newLoss, o}, lossRules, o.Skip)
+}
+
+var lossRules = []rule[lossCase]{
+	{"info", lossCase.info},
+	{"unknown option", lossCase.unknownOption},
+	{"result", lossCase.result},
+	{"inputs unmodified", lossCase.inputs},
+	{"determinism", lossCase.determinism},
+	{"permutation", lossCase.permutation},
+	{"embedding gradients", lossCase.embeddingGradients},
+	{"parameter gradient", lossCase.parameterGradient},
+	{"per sample", lossCase.perSample},
+	{"bad shapes", lossCase.badShapes},
+	{"non-finite", lossCase.nonFinite},
+	{"save and load", lossCase.saveLoad},
+	{"load refuses", lossCase.loadRefuses},
+	{"cancellation", lossCase.cancellation},
+	{"close", lossCase.close},
+}
+
+type lossCase struct {
+	make func() clip.Loss
+	o    LossOptions
+}
+
+// lossTrial is a configured loss.
+type lossTrial struct {
+	clip.Loss
+	info clip.LossInfo
+	o    LossOptions
+}
+
+func (c lossCase) config(opt clip.Optimizer) clip.LossConfig {
+	return clip.LossConfig{With: json.RawMessage(c.o.With), EmbedDim: c.o.EmbedDim, BatchSize: c.o.Batch, Seed: 1,
+		Optimizer: opt, Compute: c.o.Compute}
+}
+
+func (c lossCase) open(opt clip.Optimizer) (*lossTrial, error) {
+	l := c.make()
+	info, err := l.Configure(ctx, c.config(opt))
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("configure: %w", err)
+	}
+	return &lossTrial{l, info, c.o}, nil
+}
+
+func (c lossCase) with(opt clip.Optimizer, f func(*lossTrial) error) error {
+	l, err := c.open(opt)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(l), l.Close())
+}
+
+// pairs are unit rows that are somewhat like their partners, as in the middle of training.
+func (c lossCase) pairs() (image, text *tensor.Tensor) {
+	image, text = unitRows(1, c.o.Batch, c.o.EmbedDim), unitRows(2, c.o.Batch, c.o.EmbedDim)
+	for i := range text.F32() {
+		text.F32()[i] = .8*text.F32()[i] + .6*image.F32()[i]
+	}
+	for r := range c.o.Batch {
+		row := text.F32()[r*c.o.EmbedDim : (r+1)*c.o.EmbedDim]
+		norm := float32(math.Sqrt(dot(row, row)))
+		for i := range row {
+			row[i] /= norm
+		}
+	}
+	return image, text
+}
+
+// compute is a Compute whose tensors are on the heap.
+func (l *lossTrial) compute(image, text *tensor.Tensor, train bool) (*clip.LossResult, error) {
+	r, err := l.Compute(ctx, clip.LossRequest{Image: image, Text: text, Train: train})
+	if err != nil {
+		return nil, fmt.Errorf("compute: %w", err)
+	}
+	if r == nil {
+		return nil, errors.New("compute gave neither a result nor an error")
+	}
+	for _, g := range []**tensor.Tensor{&r.DImage, &r.DText} {
+		if (*g != nil) != train {
+			return nil, fmt.Errorf("there is a gradient: %v, with Train %v", *g != nil, train)
+		}
+		if *g == nil {
+			continue
+		}
+		if (*g).DType != tensor.F32 || !(*g).Shape.Equal(image.Shape) {
+			return nil, fmt.Errorf("a gradient is %v %v, want f32 %v", (*g).DType, (*g).Shape, image.Shape)
+		}
+		heap := (*g).Clone()
+		(*g).Free()
+		*g = heap
+	}
+	return r, nil
+}
+
+func (c lossCase) info() error {
+	return c.with(sgd, func(l *lossTrial) error {
+		if l.info.Parameters < 0 || l.info.Backend == "" {
+			return fmt.Errorf("%d parameters on %q", l.info.Parameters, l.info.Backend)
+		}
+		_, err := l.Configure(ctx, c.config(sgd))
+		return wantKind("a second Configure", err, fault.Conflict)
+	})
+}
+
+func (c lossCase) unknownOption() error {
+	l := c.make()
+	defer l.Close()
+	cfg := c.config(sgd)
+	cfg.With = json.RawMessage(`{"no_such_option": 1}`)
+	_, err := l.Configure(ctx, cfg)
+	return wantKind("an option that does not exist", err, fault.Invalid)
+}
+
+func (c lossCase) result() error {
+	return c.with(sgd, func(l *lossTrial) error {
+		image, text := c.pairs()
+		eval, err1 := l.compute(image, text, false)
+		train, err2 := l.compute(image, text, true)
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		if math.IsNaN(eval.Value) || math.IsInf(eval.Value, 0) {
+			return fmt.Errorf("the value is %v", eval.Value)
+		}
+		if d := math.Abs(eval.Value - train.Value); d > 1e-5*(1+math.Abs(eval.Value)) {
+			return fmt.Errorf("the value is %v, and %v with Train", eval.Value, train.Value)
+		}
+		return nil
+	})
+}
+
+func (c lossCase) inputs() error {
+	return c.with(sgd, func(l *lossTrial) error {
+		image, text := c.pairs()
+		i, t := image.Clone(), text.Clone()
+		if _, err := l.compute(image, text, true); err != nil {
+			return err
+		}
+		return errors.Join(same("image embeddings before and after", i, image), same("text embeddings before and after", t, text))
+	})
+}
+
+func (c lossCase) determinism() error {
+	var first *clip.LossResult
+	for range 2 {
+		err := c.with(adamw, func(l *lossTrial) error {
+			image, text := c.pairs()
+			if err := c.learn(l, 1); err != nil {
+				return err
+			}
+			r, err := l.compute(image, text, true)
+			if err != nil || first == nil {
+				first = r
+				return err
+			}
+			if r.Value != first.Value {
+				return fmt.Errorf("the value after a step is %v and %v", first.Value, r.Value)
+			}
+			return errors.Join(same("image gradients", first.DImage, r.DImage), same("text gradients", first.DText, r.DText))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c lossCase) permutation() error {
+	return c.with(sgd, func(l *lossTrial) error {
+		image, text := c.pairs()
+		order := rotation(c.o.Batch)
+		want, err1 := l.compute(image, text, true)
+		got, err2 := l.compute(permuted(image, order), permuted(text, order), true)
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		if d := math.Abs(want.Value - got.Value); d > 1e-5*(1+math.Abs(want.Value)) {
+			return fmt.Errorf("the value is %v, and %v for the same pairs in another order", want.Value, got.Value)
+		}
+		return errors.Join(near("image gradients of permuted pairs", got.DImage, permuted(want.DImage, order), 1e-4),
+			near("text gradients of permuted pairs", got.DText, permuted(want.DText, order), 1e-4))
+	})
+}
+
+// embeddingGradients moves one input at a time along a random direction.
+func (c lossCase) embeddingGradients() error {
+	return c.with(sgd, func(l *lossTrial) error {
+		image, text := c.pairs()
+		r, err := l.compute(image, text, true)
+		if err != nil {
+			return err
+		}
+		for i, in := range []struct {
+			what string
+			x, g *tensor.Tensor
+		}{{"image", image, r.DImage}, {"text", text, r.DText}} {
+			norm := math.Sqrt(dot(in.g.F32(), in.g.F32()))
+			if norm == 0 {
+				return fmt.Errorf("the gradient of the %ss is 0", in.what)
+			}
+			// A direction with a part along the gradient, so that there is a slope to see, and a random
+			// one, so that a gradient that is too short is not enough.
+			direction := normal(uint64(40+i), c.o.Batch, c.o.EmbedDim)
+			for j := range direction.F32() {
+				direction.F32()[j] = direction.F32()[j]/float32(math.Sqrt(float64(len(direction.F32())))) + in.g.F32()[j]/float32(norm)
+			}
+			err := slopes(func(s float64) (float64, error) {
+				moved := in.x.Clone()
+				for j := range moved.F32() {
+					moved.F32()[j] += float32(s) * direction.F32()[j]
+				}
+				a, b := moved, text
+				if in.what == "text" {
+					a, b = image, moved
+				}
+				r, err := l.compute(a, b, false)
+				if err != nil {
+					return 0, err
+				}
+				return r.Value, nil
+			}, dot(in.g.F32(), direction.F32()), 1, c.o.Tolerance)
+			if err != nil {
+				return fmt.Errorf("by the %s embeddings: %w", in.what, err)
+			}
+		}
+		return nil
+	})
+}
+
+// parameterGradient moves the parameters along their gradient, as plain SGD does; without parameters
+// there must be no gradient.
+func (c lossCase) parameterGradient() error {
+	image, text := c.pairs()
+	var norm float64
+	var parameters int64
+	err := c.with(sgd, func(l *lossTrial) error {
+		parameters = l.info.Parameters
+		if _, err := l.compute(image, text, false); err != nil {
+			return err
+		}
+		if n, err := l.GradNorm(ctx); err != nil || n != 0 {
+			return fmt.Errorf("the squared gradient norm without Train is %v, want 0 (%v)", n, err)
+		}
+		if _, err := l.compute(image, text, true); err != nil {
+			return err
+		}
+		var err error
+		if norm, err = l.GradNorm(ctx); err != nil {
+			return err
+		}
+		if err := l.Step(ctx, 1, 0, 1); err != nil {
+			return err
+		}
+		if n, err := l.GradNorm(ctx); err != nil || n != 0 {
+			return fmt.Errorf("the squared gradient norm after Step is %v, want 0 (%v)", n, err)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case parameters == 0 && norm != 0:
+		return fmt.Errorf("the squared gradient norm is %v without parameters", norm)
+	case parameters == 0:
+		return nil
+	case !(norm > 0):
+		return fmt.Errorf("the squared gradient norm is %v with %d parameters", norm, parameters)
+	}
+	return slopes(func(s float64) (v float64, err error) {
+		err = c.with(sgd, func(l *lossTrial) error {
+			if _, err := l.compute(image, text, true); err != nil {
+				return err
+			}
+			if err := l.Step(ctx, 1, s/math.Sqrt(norm), 1); err != nil {
+				return err
+			}
+			r, err := l.compute(image, text, false)
+			if err == nil {
+				v = r.Value
+			}
+			return err
+		})
+		return v, err
+	}, -math.Sqrt(norm), 1, c.o.Tolerance)
+}

@@ -1,0 +1,184 @@
+package process
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"time"
+
+	plugin "github.com/hashicorp/go-plugin/runner"
+)
+
+// drainWait is how long the pipes of an ended plugin are read: a grandchild that left the process
+// group may hold them open for ever.
+const drainWait = time.Second
+
+// child runs a plugin's process for go-plugin. Unlike go-plugin's own runner it gives no stdin, knows
+// of the end of the process at once (and not only when its pipes are closed), and ends its children
+// with it.
+type child struct {
+	cmd            *exec.Cmd
+	marker         string   // of its family
+	stdout, stderr *os.File // our ends
+	handshake      io.ReadCloser
+	rest           io.Writer // takes what comes on stdout after the handshake
+	exited         chan struct{}
+	mu             sync.Mutex
+	running        bool
+	killed         bool // Kill was called, perhaps before the start
+}
+
+var _ plugin.Runner = (*child)(nil)
+
+// newChild prepares a process; what it writes to stdout after the handshake goes to rest.
+func newChild(cmd *exec.Cmd, rest io.Writer) *child {
+	c := &child{cmd: cmd, marker: newMarker(), rest: rest, exited: make(chan struct{})}
+	cmd.Env = append(cmd.Env, markerEnv+"="+c.marker)
+	return c
+}
+
+// Start starts the process from a thread of its own that lives as long as the process: the signal at
+// the parent's death counts the thread as the parent.
+func (c *child) Start(context.Context) error {
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := c.start()
+		started <- err
+		if err == nil {
+			c.reap()
+		}
+	}()
+	return <-started
+}
+
+func (c *child) start() error {
+	out, outW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, out.Close(), outW.Close())
+	}
+	defer outW.Close()
+	defer errW.Close()
+	c.stdout, c.stderr = out, errR
+	c.cmd.Stdout, c.cmd.Stderr = outW, errW // files: exec makes no goroutines that Wait would wait for
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	closeInherited()
+	if err := c.cmd.Start(); err != nil {
+		return errors.Join(err, out.Close(), errR.Close())
+	}
+	known.Store(c.cmd.Process.Pid, true)
+	c.handshake = firstLine(out, c.rest)
+	c.running = true
+	if c.killed {
+		killGroup(c.cmd.Process.Pid)
+	}
+	return nil
+}
+
+func (c *child) reap() {
+	pid := c.cmd.Process.Pid
+	waited := !awaitExit(pid)
+	if waited {
+		_ = c.cmd.Wait()
+	}
+	c.mu.Lock()
+	killGroup(pid)
+	if !waited {
+		_ = c.cmd.Wait() // the status stays in ProcessState
+	}
+	c.running = false
+	c.mu.Unlock()
+	close(c.exited)
+	endFamily(pid, c.marker)
+	known.Delete(pid)
+	time.AfterFunc(drainWait, func() {
+		c.stdout.Close()
+		c.stderr.Close()
+	})
+}
+
+// Wait returns when the process has ended.
+func (c *child) Wait(context.Context) error {
+	<-c.exited
+	if !c.cmd.ProcessState.Success() {
+		return errors.New(c.cmd.ProcessState.String())
+	}
+	return nil
+}
+
+// Kill ends the process and its group.
+func (c *child) Kill(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.killed = true
+	if c.running {
+		killGroup(c.cmd.Process.Pid)
+	}
+	return nil
+}
+
+func (c *child) pid() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cmd.Process == nil {
+		return 0
+	}
+	return c.cmd.Process.Pid
+}
+
+// Stdout is the handshake, a line.
+func (c *child) Stdout() io.ReadCloser { return c.handshake }
+func (c *child) Stderr() io.ReadCloser { return c.stderr }
+func (c *child) Name() string          { return c.cmd.Path }
+
+// ID is never empty, so that go-plugin cleans up after a process that did not start.
+func (c *child) ID() string { return fmt.Sprint(c.pid()) }
+
+// Diagnose adds nothing: Process words its own errors.
+func (c *child) Diagnose(context.Context) string { return "" }
+
+// PluginToHost and HostToPlugin translate nothing: both sides share a file system.
+func (c *child) PluginToHost(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+// HostToPlugin is PluginToHost the other way round.
+func (c *child) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+// maxHandshake is how long the handshake's line may be.
+const maxHandshake = 4 << 10
+
+// firstLine gives the first line of r, or the beginning of a line without end, and writes all that follows to rest: a
+// plugin that prints more than its handshake is not held up by a pipe that nobody reads.
+func firstLine(r io.ReadCloser, rest io.Writer) io.ReadCloser {
+	ours, w := io.Pipe()
+	go func() {
+		in := bufio.NewReaderSize(r, maxHandshake)
+		line, err := in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			line = append(line[:len(line):len(line)], '\n')
+		}
+		_, _ = w.Write(line)
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			w.Close()
+			return
+		}
+		_, _ = io.Copy(rest, in)
+		w.Close()
+	}()
+	return ours
+}

@@ -1,0 +1,211 @@
+package process
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/files"
+)
+
+// A program in machine code is one file: it is opened, hashed and executed by one descriptor, so that what runs is what
+// was hashed, whatever becomes of its name meanwhile. A script is a file and what it reads: its digest is that of all
+// code in its folder, or of the files that its descriptor names, and of the versions that the descriptor tells.
+
+// maxCode bounds the code in a script's folder.
+const (
+	maxCodeFiles = 2000
+	maxCodeBytes = 256 << 20
+)
+
+// codeEndings are those of files that count as code where a descriptor names none.
+var codeEndings = []string{".py", ".pyx", ".so", ".sh", ".pl", ".pm", ".rb", ".js", ".mjs", ".ts", ".lua", ".jl", ".r", ".m", ".php", ".tcl"}
+
+// program is an open plugin file.
+type program struct {
+	file   *os.File
+	path   string
+	sha256 string // of the file alone
+	script bool
+	stamp  files.Stamp // before it was hashed
+}
+
+// openProgram opens and hashes a plugin's file. The caller closes it.
+func openProgram(path string) (*program, error) {
+	f, err := files.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	p := &program{file: f, path: path}
+	stat, err := f.Stat()
+	if err == nil {
+		p.stamp = files.StampOf(stat)
+		p.sha256, p.script, err = hashProgram(f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, files.Error(path, err)
+	}
+	return p, nil
+}
+
+// unchanged says that the file still has the content that was hashed, whatever has become of its name.
+func (p *program) unchanged() bool {
+	if stat, err := p.file.Stat(); err == nil && files.StampOf(stat) == p.stamp {
+		return true
+	}
+	sum, _, err := hashProgram(p.file)
+	return err == nil && sum == p.sha256
+}
+
+func hashProgram(f *os.File) (sum string, script bool, err error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return "", false, err
+	}
+	h, r := sha256.New(), bufio.NewReader(f)
+	head, _ := r.Peek(2)
+	if _, err := io.Copy(h, r); err != nil {
+		return "", false, err
+	}
+	return hex.EncodeToString(h.Sum(nil)), bytes.Equal(head, []byte("#!")), nil
+}
+
+// consists is the digest of all that a script consists of: names may be nil for the code in its folder.
+func (p *program) consists(names []string, versions map[string]string) (string, error) {
+	dir := filepath.Dir(p.path)
+	var err error
+	if len(names) == 0 {
+		names, err = codeIn(dir, filepath.Base(p.path))
+	} else {
+		names, err = named(dir, names)
+	}
+	if err != nil {
+		return "", fault.New(fault.KindOf(err), "%w", err).WithFile(p.path, 0, 0)
+	}
+	if len(names) == 0 && len(versions) == 0 {
+		return p.sha256, nil
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n", p.sha256)
+	for _, name := range names {
+		other, err := openProgram(filepath.Join(dir, name))
+		if err != nil {
+			return "", err
+		}
+		other.file.Close()
+		fmt.Fprintf(h, "%s %q\n", other.sha256, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(versions)) {
+		fmt.Fprintf(h, "version %q %q\n", name, versions[name])
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// named are the files that a descriptor names, relative to its folder: globs, each of which must match something.
+func named(dir string, patterns []string) ([]string, error) {
+	var names []string
+	for _, pattern := range patterns {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil || len(found) == 0 {
+			return nil, fault.New(fault.NotFound, "its descriptor names the file %q, which is not there", pattern)
+		}
+		for _, path := range found {
+			if stat, err := os.Stat(path); err != nil || !stat.Mode().IsRegular() {
+				continue
+			}
+			name, err := filepath.Rel(dir, path)
+			if err != nil {
+				return nil, fault.New(fault.Invalid, "%w", err)
+			}
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// codeIn are the files of code in a folder and below it, but for the script itself. Hidden folders, caches of compiled
+// code and virtual environments are passed over.
+func codeIn(dir, script string) ([]string, error) {
+	var names []string
+	var bytes int64
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		name := d.Name()
+		switch {
+		case err != nil && path == dir:
+			return err
+		case err != nil:
+			return nil
+		case d.IsDir() && path != dir:
+			if strings.HasPrefix(name, ".") || name == "__pycache__" || name == "node_modules" {
+				return fs.SkipDir
+			}
+			if _, err := os.Stat(filepath.Join(path, "pyvenv.cfg")); err == nil {
+				return fs.SkipDir
+			}
+			return nil
+		case d.IsDir() || strings.HasPrefix(name, ".") || !slices.Contains(codeEndings, strings.ToLower(filepath.Ext(name))):
+			return nil
+		}
+		stat, err := os.Stat(path) // links to code are code
+		if err != nil || !stat.Mode().IsRegular() {
+			return nil
+		}
+		relative, err := filepath.Rel(dir, path)
+		if err != nil || relative == script {
+			return err
+		}
+		names, bytes = append(names, relative), bytes+stat.Size()
+		if len(names) > maxCodeFiles || bytes > maxCodeBytes {
+			return fault.New(fault.Invalid, "the folder %s holds more than %d files or %s of code, and any of them may be part of the script", dir, maxCodeFiles, clip.Bytes(maxCodeBytes)).
+				WithHint("name those that are in the descriptor's files, or move the script to a folder of its own")
+		}
+		return nil
+	})
+	slices.Sort(names)
+	return names, err
+}
+
+// identify is what the plugin at a path says of itself, and the digest of what it consists of.
+func (c *Catalog) identify(path string) (clip.Descriptor, string, error) {
+	var none clip.Descriptor
+	p, err := openProgram(path)
+	if err != nil {
+		return none, "", err
+	}
+	defer p.file.Close()
+	if !p.script {
+		d, err := c.descriptor(path, p.sha256)
+		return d, p.sha256, err
+	}
+	sum, err := p.consists(nil, nil)
+	if err != nil && fault.KindOf(err) != fault.Invalid { // too much code: its descriptor may name what counts
+		return none, "", err
+	}
+	var d clip.Descriptor
+	var describeErr error
+	if err == nil {
+		d, describeErr = c.descriptor(path, sum)
+	} else if d, describeErr = runDescribe(path); describeErr == nil && len(d.Files) == 0 {
+		return none, "", err
+	}
+	if describeErr == nil && len(d.Versions) > 0 { // of other programs, which change without the script
+		d, describeErr = runDescribe(path)
+	}
+	if describeErr != nil {
+		return none, "", describeErr
+	}
+	sum, err = p.consists(d.Files, d.Versions)
+	return d, sum, err
+}

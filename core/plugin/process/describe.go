@@ -1,0 +1,173 @@
+package process
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/files"
+	"tandem/core/plugin/wire"
+)
+
+// Limits of a descriptor.
+const (
+	maxDescriptor = 4 << 20 // bytes of JSON
+	maxFields     = 4096
+	maxWord       = 200 // bytes of a name
+	maxLine       = 4 << 10
+)
+
+// describeTimeout bounds `plugin --describe`, which does no work.
+const describeTimeout = 20 * time.Second
+
+func (c *Catalog) descriptor(path, sum string) (clip.Descriptor, error) {
+	if m, ok := readManifest(path + ".json"); ok && m.SHA256 == sum {
+		return m.Descriptor, nil
+	}
+	cached := ""
+	if c.CacheDir != "" {
+		cached = filepath.Join(c.CacheDir, sum+".json")
+		if m, ok := readManifest(cached); ok && m.SHA256 == sum {
+			return m.Descriptor, nil
+		}
+	}
+	d, err := runDescribe(path)
+	if err == nil && cached != "" {
+		writeManifest(cached, wire.Manifest{SHA256: sum, Descriptor: d})
+	}
+	return d, err
+}
+
+func readManifest(path string) (wire.Manifest, bool) {
+	var m wire.Manifest
+	text, err := files.Read(path, maxDescriptor)
+	return m, err == nil && json.Unmarshal(text, &m) == nil && checkDescriptor(m.Descriptor) == nil
+}
+
+// writeManifest fills the cache; that it could not is no reason to stop.
+func writeManifest(path string, m wire.Manifest) {
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil || os.MkdirAll(filepath.Dir(path), 0o755) != nil {
+		return
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return
+	}
+	_, writeErr := temp.Write(append(text, '\n'))
+	if errors.Join(writeErr, temp.Close(), os.Rename(temp.Name(), path)) != nil {
+		os.Remove(temp.Name())
+	}
+}
+
+func runDescribe(path string) (clip.Descriptor, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), describeTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--describe")
+	marker := newMarker()
+	cmd.Env = append(environment(0), markerEnv+"="+marker)
+	cmd.SysProcAttr = processGroup()
+	cmd.Cancel = func() error { killGroup(cmd.Process.Pid); return cmd.Process.Kill() }
+	cmd.WaitDelay = time.Second
+	// What prints without end is ended: nothing of it is a descriptor.
+	stdout, stderr := &bounded{most: maxDescriptor, full: cancel}, &tail{}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	closeInherited()
+	err := cmd.Run()
+	if cmd.Process != nil {
+		endFamily(cmd.Process.Pid, marker)
+	}
+	notPlugin := func(why error) *fault.Error {
+		return fault.New(fault.Invalid, "%s is not a tandem plugin: %w", path, why).
+			WithDetail(stderr.String()).WithHint("a plugin answers --describe; see docs/plugins.md")
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return clip.Descriptor{}, fault.New(fault.Unavailable, "cannot run %s: %w", path, err)
+	case stdout.over:
+		return clip.Descriptor{}, notPlugin(fmt.Errorf("--describe printed more than %s", clip.Bytes(maxDescriptor)))
+	case ctx.Err() != nil:
+		return clip.Descriptor{}, notPlugin(fmt.Errorf("--describe did not end within %v", describeTimeout))
+	case err != nil:
+		return clip.Descriptor{}, notPlugin(err)
+	}
+	var d clip.Descriptor
+	if err := json.Unmarshal(stdout.text, &d); err != nil {
+		return clip.Descriptor{}, notPlugin(err)
+	}
+	if err := checkDescriptor(d); err != nil {
+		return clip.Descriptor{}, notPlugin(err)
+	}
+	return d, nil
+}
+
+// bounded keeps what is written up to a size, and calls full when there is more.
+type bounded struct {
+	most int
+	text []byte
+	over bool
+	full func()
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if room := b.most - len(b.text); len(p) > room {
+		b.over = true
+		b.full()
+		return 0, errors.New("too much")
+	}
+	b.text = append(b.text, p...)
+	return len(p), nil
+}
+
+// checkDescriptor holds what a plugin says of itself against the rules: it stands in tables, paths and specs.
+func checkDescriptor(d clip.Descriptor) error {
+	if _, known := kindOfDir(d.Kind.Dir()); !known || d.Name == "" {
+		return errors.New("its descriptor has no kind or name")
+	}
+	word := func(s string) bool {
+		return s != "" && len(s) <= maxWord && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == '/' })
+	}
+	line := func(s string, most int) bool {
+		return len(s) <= most && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+	}
+	switch {
+	case !word(d.Name):
+		return fmt.Errorf("its name %.60q is no word", d.Name)
+	case !line(d.Version, maxWord):
+		return fmt.Errorf("its version %.60q is no version", d.Version)
+	case !line(d.Summary, maxLine):
+		return fmt.Errorf("its summary %.60q… is no line", d.Summary)
+	case len(d.Schema) > maxFields || len(d.Relations) > maxFields || len(d.Sizes) > maxFields || len(d.Capabilities) > maxFields || len(d.Files) > maxFields || len(d.Versions) > maxFields:
+		return fmt.Errorf("its descriptor has more than %d options, sizes, capabilities, files or versions", maxFields)
+	}
+	seen := map[string]bool{}
+	for _, f := range d.Schema {
+		switch {
+		case !word(f.Name) || seen[f.Name]:
+			return fmt.Errorf("its option %.60q is no name, or is there twice", f.Name)
+		case !slices.Contains([]clip.FieldType{clip.TypeInt, clip.TypeFloat, clip.TypeBool, clip.TypeString, clip.TypePath, clip.TypeList, clip.TypeMap}, f.Type):
+			return fmt.Errorf("its option %s has the unknown type %.60q", f.Name, f.Type)
+		case f.Len < 0 || len(f.Enum) > maxFields || !line(f.Help, 16*maxLine):
+			return fmt.Errorf("its option %s has a negative length, more than %d values or a help that is no line", f.Name, maxFields)
+		}
+		seen[f.Name] = true
+	}
+	for _, size := range d.Sizes {
+		if size.N < 0 || size.N > 1<<44 {
+			return fmt.Errorf("its descriptor says that it has %d samples", size.N)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,37 @@
+package process
+
+import (
+	"os"
+	"strconv"
+	"strings"
+)
+
+// passEnv are the variables of the runner's environment that plugins see; names ending in _ are
+// prefixes. A plugin's result must not depend on whatever else is set.
+var passEnv = []string{
+	"PATH", "HOME", "USER", "TMPDIR", "LANG", "LC_ALL", "TZ", "XDG_CACHE_HOME", "XDG_DATA_HOME",
+	"LD_LIBRARY_PATH", "CUDA_", "NVIDIA_", "DNNL_", "ONEDNN_", "PYTHONPATH", "VIRTUAL_ENV",
+	"GODEBUG", "GOTRACEBACK", "GOMEMLIMIT", "GOGC", "GOCOVERDIR", "TANDEM_",
+}
+
+// environment is the environment of a plugin that may compute with threads at a time (0: unsaid).
+// OpenMP threads wait passively, always: two processes whose idle threads spin take the cores from
+// each other.
+func environment(threads int) []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		for _, pass := range passEnv {
+			if name == pass || strings.HasSuffix(pass, "_") && strings.HasPrefix(name, pass) {
+				env = append(env, kv)
+				break
+			}
+		}
+	}
+	env = append(env, "OMP_WAIT_POLICY=passive", "GOMP_SPINCOUNT=0", "OMP_PROC_BIND=false", "OMP_DYNAMIC=false",
+		"PYTHONUNBUFFERED=1") // what it prints arrives, also when it is killed
+	if threads > 0 {
+		env = append(env, "OMP_NUM_THREADS="+strconv.Itoa(threads))
+	}
+	return env
+}

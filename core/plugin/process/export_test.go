@@ -1,0 +1,4 @@
+package process
+
+// SweepSockets is for tests.
+var SweepSockets = sweepSockets

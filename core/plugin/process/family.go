@@ -1,0 +1,138 @@
+package process
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A plugin's processes end with it, those too that left its group. They are found by a variable of the environment that
+// they inherit, and, because the runner is made the parent of orphans, among its children.
+
+// markerEnv names the plugin that a process belongs to: the runner's pid, when that began, and a number.
+const markerEnv = "RUNNER_MEMBER"
+
+var (
+	members   atomic.Int64
+	self      = fmt.Sprintf("%d.%s", os.Getpid(), startOf(os.Getpid()))
+	known     sync.Map // pids of processes that this package started and waits for
+	openCount atomic.Int32
+)
+
+func newMarker() string { return fmt.Sprintf("%s.%d", self, members.Add(1)) }
+
+// startOf is when a process began, in the kernel's ticks; "" when there is none.
+func startOf(pid int) string {
+	if fields := statOf(pid); len(fields) > 19 {
+		return fields[19]
+	}
+	return ""
+}
+
+// statOf are the fields of /proc/pid/stat after the name: state, parent, group, …
+func statOf(pid int) []string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	if i := bytes.LastIndexByte(text, ')'); i >= 0 {
+		return strings.Fields(string(text[i+1:]))
+	}
+	return nil
+}
+
+// marked are the processes whose marker is right.
+func marked(right func(marker string) bool) (pids []int) {
+	entries, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range entries {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		env, err := os.ReadFile(dir + "/environ") // of other users it cannot be read
+		if err != nil {
+			continue
+		}
+		for kv := range bytes.SplitSeq(env, []byte{0}) {
+			if marker, ok := bytes.CutPrefix(kv, []byte(markerEnv+"=")); ok && right(string(marker)) {
+				pids = append(pids, pid)
+				break
+			}
+		}
+	}
+	return pids
+}
+
+// endFamily kills what is left of a plugin whose process has ended and was waited for: its group, and those of its
+// marker, which may still be making others.
+func endFamily(pid int, marker string) {
+	killGroup(pid)
+	for range 20 {
+		left := marked(func(m string) bool { return m == marker })
+		if len(left) == 0 {
+			break
+		}
+		for _, p := range left {
+			kill(p)
+		}
+		time.Sleep(5 * time.Millisecond)
+		reapOrphans(left)
+	}
+	reapGroup(pid)
+}
+
+// endStrays kills the orphans that lost their marker, when no plugin is left that they could belong to.
+func endStrays() {
+	if openCount.Load() > 0 {
+		return
+	}
+	var strays []int
+	for _, pid := range children() {
+		if _, ours := known.Load(pid); ours {
+			continue
+		}
+		// A child in the runner's own group is one that the runner started for something else.
+		if fields := statOf(pid); len(fields) > 2 && fields[2] != strconv.Itoa(group()) {
+			kill(pid)
+			strays = append(strays, pid)
+		}
+	}
+	for range 20 {
+		if len(strays) == 0 || !reapOrphans(strays) {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// endOrphansOfDead kills the processes of plugins whose runner was killed.
+func endOrphansOfDead() {
+	for _, pid := range marked(func(m string) bool {
+		owner, _, ok := strings.Cut(m, ".")
+		start, _, ok2 := strings.Cut(strings.TrimPrefix(m, owner+"."), ".")
+		n, err := strconv.Atoi(owner)
+		return ok && ok2 && err == nil && start != "" && startOf(n) != start
+	}) {
+		kill(pid)
+	}
+}
+
+// children are this process's.
+func children() (pids []int) {
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, name := range lists {
+		text, _ := os.ReadFile(name)
+		for _, field := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}

@@ -1,0 +1,78 @@
+package process
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// What a log keeps: its beginning, which says how it began, and its end, which says how it ended.
+const (
+	logHead = 1 << 20
+	logTail = 2 << 20
+)
+
+// logFile is a plugin's log, however much it writes.
+type logFile struct {
+	mu     sync.Mutex
+	file   *os.File
+	size   int64
+	head   int64 // bytes of the beginning that stay, with the line that says what was left out; 0: nothing was yet
+	left   int64 // bytes left out
+	closed bool
+}
+
+// openLog opens a log and goes on at its end.
+func openLog(path string) (*logFile, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	size, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &logFile{file: file, size: size}, nil
+}
+
+// Write appends, and takes out the middle when there is too much.
+func (l *logFile) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return 0, os.ErrClosed
+	}
+	n, err := l.file.Write(p)
+	if l.size += int64(n); l.size > logHead+2*logTail {
+		l.shorten()
+	}
+	return n, err
+}
+
+// shorten keeps the beginning and the end. When it fails the log is longer than it should be until the next time.
+func (l *logFile) shorten() {
+	end := make([]byte, logTail)
+	if _, err := l.file.ReadAt(end, l.size-logTail); err != nil {
+		return
+	}
+	l.left += l.size - logTail - max(l.head, logHead)
+	line := fmt.Sprintf("\n… %d bytes were left out here …\n", l.left)
+	if _, err := l.file.WriteAt(append([]byte(line), end...), logHead); err != nil {
+		return
+	}
+	l.head, l.size = logHead+int64(len(line)), logHead+int64(len(line))+logTail
+	_ = l.file.Truncate(l.size)
+	_, _ = l.file.Seek(l.size, io.SeekStart)
+}
+
+func (l *logFile) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	return l.file.Close()
+}

@@ -1,0 +1,85 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"tandem/core/plugin/wire"
+)
+
+// Memory is what the system says of a process's memory, in bytes; zeros where it does not say.
+type Memory struct {
+	Peak     int64 // the most that was resident so far (VmHWM)
+	Resident int64 // what is resident now (VmRSS)
+	Shared   int64 // of that, memory shared with other processes, which each of them counts (RssShmem)
+}
+
+// Program begins to measure what this process takes beside what it will allocate on purpose: code,
+// libraries, Go's runtime. The function it returns says so at any later time, in bytes.
+func Program() func() int64 { return wire.Program() }
+
+// MemoryOf is the memory of a process; 0 is this one.
+func MemoryOf(pid int) Memory {
+	path := "/proc/self/status"
+	if pid != 0 {
+		path = fmt.Sprintf("/proc/%d/status", pid)
+	}
+	text, _ := os.ReadFile(path)
+	var m Memory
+	for line := range strings.Lines(string(text)) {
+		name, rest, _ := strings.Cut(line, ":")
+		to, ok := map[string]*int64{"VmHWM": &m.Peak, "VmRSS": &m.Resident, "RssShmem": &m.Shared}[name]
+		if !ok {
+			continue
+		}
+		if kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); err == nil {
+			*to = kb << 10
+		}
+	}
+	return m
+}
+
+// Children is the memory resident in all children of this process, in bytes; 0 where the system does not say.
+// What they share counts once for each.
+func Children() (sum int64) {
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, name := range lists {
+		text, _ := os.ReadFile(name)
+		for _, field := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				sum += MemoryOf(pid).Resident
+			}
+		}
+	}
+	return sum
+}
+
+// Available is the memory that more processes may take before the system runs short of it, in bytes: what
+// Linux estimates, or what a cgroup leaves when that is less. 0 where the system does not say.
+func Available() int64 {
+	var free int64
+	text, _ := os.ReadFile("/proc/meminfo")
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			free = kb << 10
+		}
+	}
+	number := func(name string) (int64, bool) {
+		text, err := os.ReadFile("/sys/fs/cgroup/" + name)
+		if err != nil {
+			return 0, false
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		return n, err == nil // "max" is no number
+	}
+	if limit, ok := number("memory.max"); ok {
+		if used, ok := number("memory.current"); ok {
+			free = max(1, min(free, limit-used))
+		}
+	}
+	return free
+}

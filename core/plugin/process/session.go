@@ -1,0 +1,208 @@
+// Package process finds, starts, watches and stops plugin processes. What it gives are the interfaces of
+// core/clip; that they are processes shows in the errors only (fault.PluginDied).
+//
+// A Catalog knows where plugins are and what they say of themselves. A Session is one run: the shared
+// memory and the processes that use it.
+//
+// A plugin is a process group of its own. It ends when its Session closes, when the runner ends
+// however it does (a pipe and a signal tell it), and when it dies its callers get its last words.
+package process
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/plugin/wire"
+)
+
+// SessionOptions configure a Session.
+type SessionOptions struct {
+	Catalog *Catalog // nil: NewCatalog()
+	// LogDir is where each plugin's stderr is written, as plugin-<label>.log; "" for nowhere. StartOptions may name
+	// another place.
+	LogDir string
+	// Observe, when not nil, is told of every call of every plugin, from the goroutine that made it.
+	Observe func(Call)
+	// NoSharedMemory sends tensors through the plugins' sockets.
+	NoSharedMemory bool
+	Limits         Limits // of calls; the zero value: DefaultLimits()
+}
+
+// Call is one call of a plugin of a session.
+type Call struct {
+	Label string // StartOptions.Label of the process
+	wire.Call
+}
+
+// StartOptions configure one plugin of a session.
+type StartOptions struct {
+	// Label tells two processes of one plugin apart in log names: "image", "eval-0".
+	Label string
+	// Threads is how many threads it may compute with at a time; 0 for no limit.
+	Threads int
+	LogDir  string // "": the session's
+	// SHA256, when not "", is the digest that the plugin must have: what was found when it was looked at first.
+	SHA256 string
+	Env    []string // more of its environment, as KEY=value
+}
+
+// Session is the plugins of one run and the memory that they share with the runner. It may be used
+// from several goroutines.
+type Session struct {
+	options SessionOptions
+	catalog *Catalog
+	arena   *wire.Arena // nil: none
+	dir     string      // of sockets; nobody else may enter it
+	held    *os.File    // the folder, held so that other runners know that it is in use
+	watch   *watch
+
+	mu        sync.Mutex
+	closed    bool
+	processes []*Process
+}
+
+// NewSession makes a session without plugins. The caller closes it.
+func NewSession(o SessionOptions) (*Session, error) {
+	s := &Session{options: o, catalog: o.Catalog}
+	if s.catalog == nil {
+		s.catalog = NewCatalog()
+	}
+	begin.Do(func() {
+		adopt()
+		endOrphansOfDead()
+		sweepSockets(socketRoot())
+	})
+	var err error
+	if s.dir, s.held, err = makeSocketDir(socketRoot()); err != nil {
+		return nil, fault.New(fault.Unavailable, "a folder for sockets: %w", err)
+	}
+	if !o.NoSharedMemory {
+		s.arena, err = wire.NewArena()
+		if err != nil && fault.KindOf(err) != fault.Unavailable {
+			os.Remove(s.dir)
+			s.held.Close()
+			return nil, err
+		}
+	}
+	if o.Limits == (Limits{}) {
+		o.Limits = DefaultLimits()
+	}
+	s.watch = newWatch(o.Limits, s.arena)
+	openCount.Add(1)
+	return s, nil
+}
+
+// begin is what the first session of a process does.
+var begin sync.Once
+
+// SetLimits sets how long calls may take from now on.
+func (s *Session) SetLimits(l Limits) {
+	s.watch.mu.Lock()
+	defer s.watch.mu.Unlock()
+	s.watch.limits = l
+}
+
+// socketRoot is the folder for temporary files, or /tmp when a socket's path there would be longer
+// than the 107 bytes that the system allows.
+func socketRoot() string {
+	const below = len("/tandem-0123456789/plugin-dir0123456789/plugin0123456789")
+	if dir := os.TempDir(); len(dir)+below < 107 {
+		return dir
+	}
+	return "/tmp"
+}
+
+// Arena is the session's shared memory; nil when it has none.
+func (s *Session) Arena() *wire.Arena { return s.arena }
+
+// Processes are the plugins started so far, ended ones too.
+func (s *Session) Processes() []*Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*Process(nil), s.processes...)
+}
+
+// StartEncoder starts the encoder that ref names (see Catalog.Find). The process belongs to the
+// session; closing the encoder only ends its use. Errors: those of Catalog.Describe;
+// fault.PluginDied when it does not come up; fault.Canceled.
+func (s *Session) StartEncoder(ctx context.Context, ref string, o StartOptions) (clip.Encoder, *Process, error) {
+	return start(ctx, s, clip.KindEncoder, ref, o, wire.EncoderClient)
+}
+
+// StartLoss is StartEncoder for a loss.
+func (s *Session) StartLoss(ctx context.Context, ref string, o StartOptions) (clip.Loss, *Process, error) {
+	return start(ctx, s, clip.KindLoss, ref, o, wire.LossClient)
+}
+
+// StartDataset is StartEncoder for a dataset.
+func (s *Session) StartDataset(ctx context.Context, ref string, o StartOptions) (clip.Dataset, *Process, error) {
+	return start(ctx, s, clip.KindDataset, ref, o, wire.DatasetClient)
+}
+
+func start[T interface{ Close() error }](ctx context.Context, s *Session, kind clip.Kind, ref string, o StartOptions,
+	client func(*wire.Conn) T) (T, *Process, error) {
+	var none T
+	d, b, err := s.catalog.Describe(kind, ref)
+	if err != nil {
+		return none, nil, err
+	}
+	p, err := s.launch(ctx, d, b, o)
+	if err != nil {
+		return none, nil, err
+	}
+	impl := client(p.conn)
+	p.closer = impl.Close
+	s.mu.Lock()
+	closed := s.closed
+	s.processes = append(s.processes, p)
+	s.mu.Unlock()
+	if closed {
+		p.Stop()
+		return none, nil, fault.New(fault.Conflict, "the session is closed").WithPlugin(p.Name())
+	}
+	return impl, p, nil
+}
+
+// Close stops every plugin at the same time and gives the memory back. Tensors that the caller still
+// holds stay readable. It may be called more than once.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	again := s.closed
+	s.closed = true
+	processes := s.processes
+	s.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, p := range processes {
+		wg.Go(p.Stop)
+	}
+	wg.Wait()
+	var err error
+	if s.arena != nil {
+		err = s.arena.Close()
+	}
+	err = errors.Join(err, os.RemoveAll(s.dir))
+	if !again {
+		s.watch.close()
+		s.held.Close()
+		openCount.Add(-1)
+		endStrays()
+	}
+	return err
+}
+
+// logPath is the log of a label, whatever characters that has.
+func logPath(dir, label string) string {
+	safe := strings.Map(func(r rune) rune {
+		if r == '/' || r == os.PathSeparator || r < ' ' {
+			return '-'
+		}
+		return r
+	}, label)
+	return filepath.Join(dir, "plugin-"+safe+".log")
+}

@@ -1,0 +1,96 @@
+package process
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const socketPrefix = "tandem-"
+
+// socketDir is a name as makeSocketDir makes them.
+var socketDir = regexp.MustCompile(`^` + socketPrefix + `[0-9]+$`)
+
+// makeSocketDir makes a folder for sockets and holds it as long as this process lives.
+func makeSocketDir(root string) (dir string, held *os.File, err error) {
+	if dir, err = os.MkdirTemp(root, socketPrefix); err != nil {
+		return "", nil, err
+	}
+	if held, err = os.Open(dir); err != nil {
+		return "", nil, errors.Join(err, os.Remove(dir))
+	}
+	hold(held) // where that does not work nobody sweeps
+	return dir, held, nil
+}
+
+// freshFor is how long a folder counts as being made.
+const freshFor = time.Minute
+
+// sweepSockets removes the folders of runners that were killed: those that hold nothing but sockets which nobody
+// answers, and that nobody holds.
+func sweepSockets(root string) {
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !socketDir.MatchString(e.Name()) {
+			continue
+		}
+		dir := filepath.Join(root, e.Name())
+		if isDead(dir) {
+			_ = os.RemoveAll(dir)
+		}
+	}
+}
+
+func isDead(dir string) bool {
+	stat, err := os.Lstat(dir)
+	if err != nil || time.Since(stat.ModTime()) < freshFor {
+		return false
+	}
+	if x, ok := stat.Sys().(*syscall.Stat_t); ok && int(x.Uid) != os.Getuid() {
+		return false
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if !hold(f) {
+		return false
+	}
+	dead := true
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			dead = false
+		case d.IsDir():
+			if path != dir && !strings.HasPrefix(d.Name(), "plugin-dir") && !strings.HasPrefix(d.Name(), "exec") {
+				dead = false
+			}
+		case d.Type() == os.ModeSymlink && strings.HasPrefix(filepath.Base(filepath.Dir(path)), "exec"):
+		case d.Type() != os.ModeSocket || answers(path):
+			dead = false
+		}
+		if !dead {
+			return filepath.SkipAll
+		}
+		return nil
+	})
+	return dead
+}
+
+// answers tells that somebody listens at a socket.
+func answers(path string) bool {
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+	}
+	return err == nil || !errors.Is(err, syscall.ECONNREFUSED)
+}

@@ -1,0 +1,96 @@
+package process
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A tail keeps the end of what a plugin wrote to stderr, for error messages, and copies all of it to
+// a log.
+type tail struct {
+	mu   sync.Mutex
+	buf  []byte
+	log  io.Writer // nil for none
+	path string    // of the log; "" for none
+}
+
+const (
+	tailBytes = 32 << 10
+	tailLines = 40
+)
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.log != nil {
+		_, _ = t.log.Write(p) // a full disk must not stop the plugin
+	}
+	t.buf = append(t.buf, p...)
+	if len(t.buf) > 2*tailBytes {
+		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailBytes:]...)
+	}
+	return len(p), nil
+}
+
+// quote is the last lines and where the rest is; "" when nothing was written.
+func (t *tail) quote() string {
+	said := t.String()
+	if said != "" && t.path != "" {
+		said += "\n(the end of " + t.path + ")"
+	}
+	return said
+}
+
+// String is the last 40 lines. Carriage returns overwrite, as on a terminal, and log records in
+// hclog's JSON become plain lines.
+func (t *tail) String() string {
+	t.mu.Lock()
+	text := bytes.Clone(t.buf[max(0, len(t.buf)-tailBytes):])
+	t.mu.Unlock()
+	var lines []string
+	for line := range strings.SplitSeq(strings.TrimRight(string(text), "\r\n"), "\n") {
+		line = strings.TrimRight(line, "\r")
+		if i := strings.LastIndexByte(line, '\r'); i >= 0 {
+			line = line[i+1:]
+		}
+		if line != "" {
+			lines = append(lines, plain(line))
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
+}
+
+// plain is an hclog JSON record as "[warn] message key=value", any other line as it is.
+func plain(line string) string {
+	if !strings.HasPrefix(line, "{") {
+		return line
+	}
+	var record map[string]any
+	if json.Unmarshal([]byte(line), &record) != nil || record["@message"] == nil {
+		return line
+	}
+	out := fmt.Sprintf("[%v] %v", record["@level"], record["@message"])
+	var keys []string
+	for k := range record {
+		if !strings.HasPrefix(k, "@") {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		out += fmt.Sprintf(" %s=%v", k, record[k])
+	}
+	return out
+}
+
+// detach ends the copying to the log.
+func (t *tail) detach() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log = nil
+}

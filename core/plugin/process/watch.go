@@ -1,0 +1,344 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"tandem/core/fault"
+	"tandem/core/plugin/wire"
+)
+
+// Limits are how long calls of a plugin may take, by kind; 0 is no limit. At the end of it the plugin is ended, and
+// the call fails as fault.Exhausted.
+type Limits struct {
+	Start     time.Duration // until it can be called
+	Configure time.Duration // Configure, Captions
+	Batch     time.Duration
+	Compute   time.Duration // Forward, Backward, Compute, Step, …
+	File      time.Duration // Save, Load
+	Ask       time.Duration // Describe, Plan, Memory, Profile
+}
+
+// DefaultLimits are far above what calls take, so that only those reach them that would never end.
+func DefaultLimits() Limits {
+	return Limits{Start: time.Minute, Configure: 30 * time.Minute, Batch: 10 * time.Minute, Compute: 30 * time.Minute,
+		File: 30 * time.Minute, Ask: time.Minute}
+}
+
+// of is the limit of a method and the name of its kind.
+func (l Limits) of(method string) (kind string, limit time.Duration) {
+	switch method {
+	case "Start":
+		return "start", l.Start
+	case "Configure", "Captions", "CountTokens":
+		return "configure", l.Configure
+	case "Batch":
+		return "batch", l.Batch
+	case "Save", "Load":
+		return "file", l.File
+	case "Describe", "Plan", "Memory", "Profile":
+		return "ask", l.Ask
+	}
+	return "compute", l.Compute
+}
+
+const (
+	// watchEvery is how often calls under way are looked at.
+	watchEvery = 500 * time.Millisecond
+	// slept is how long the watch may be late: beyond it the runner was suspended, and its plugins did not get
+	// that time.
+	slept = 10 * watchEvery
+	// tellAfter is when a call is told of first, and tellEvery how often from then on.
+	tellAfter = time.Minute
+	tellEvery = 10 * time.Second
+	// grace is how long a call may go on after its run was to stop, when that is far longer than its like took.
+	grace = 10 * time.Second
+	// strayBytes is how much shared memory plugins may take where nothing was given out, before one is ended: far below what
+	// a machine has, and no slot is written past so far.
+	strayBytes = 1 << 30
+)
+
+// Slow is a call that takes long.
+type Slow struct {
+	Plugin, Label, Method string
+	Age                   time.Duration // while the runner ran
+	Limit                 time.Duration // 0: none
+	// Tell says that it is worth a lasting line: after a minute, two, four, …
+	Tell bool
+	// Over says that a call which was told of has ended.
+	Over    bool
+	Stopped bool // its process is stopped, by SIGSTOP
+	// Ended says what became of the plugin, when the watch ended it.
+	Ended string
+}
+
+// String is a sentence about it.
+func (s Slow) String() string {
+	if s.Ended != "" {
+		return fmt.Sprintf("%s (%s): %s", s.Plugin, s.Label, s.Ended)
+	}
+	text := fmt.Sprintf("waiting for %s (%s), in %s for %s", s.Plugin, s.Label, s.Method, s.Age.Round(time.Second))
+	if s.Limit > 0 {
+		text += fmt.Sprintf(" of at most %s", s.Limit)
+	}
+	if s.Stopped {
+		text += "; its process is stopped (kill -CONT wakes it)"
+	}
+	return text
+}
+
+// pending is a call under way.
+type pending struct {
+	process *Process
+	method  string
+	path    string // of a Save
+	age     time.Duration
+	told    time.Duration // age when it was told of last; 0: never
+	lasting time.Duration // age at which it is told of in a lasting line
+	size    int64         // of path when it was looked at last
+	idle    time.Duration // since path grew
+	cancel  context.CancelFunc
+	verdict *fault.Error // why it was ended
+}
+
+// watch sees to the calls of a session.
+type watch struct {
+	limits Limits
+	arena  *wire.Arena // nil: none
+	end    chan struct{}
+	ended  sync.WaitGroup
+
+	told chan Slow // to slow, which may take its time: a terminal can be paused
+
+	mu       sync.Mutex
+	calls    map[*pending]struct{}
+	slow     func(Slow)
+	closed   bool
+	stopping bool
+	since    time.Duration // since stopping
+}
+
+func newWatch(l Limits, arena *wire.Arena) *watch {
+	w := &watch{limits: l, arena: arena, end: make(chan struct{}), calls: map[*pending]struct{}{}, told: make(chan Slow, 64)}
+	go func() {
+		for s := range w.told {
+			w.mu.Lock()
+			slow := w.slow
+			w.mu.Unlock()
+			if slow != nil {
+				slow(s)
+			}
+		}
+	}()
+	w.ended.Go(func() {
+		ticker := time.NewTicker(watchEvery)
+		defer ticker.Stop()
+		last := time.Now() // its reading is monotonic: a clock that is set does not count
+		for {
+			select {
+			case <-ticker.C:
+				now := time.Now()
+				passed := now.Sub(last)
+				if last = now; passed > slept {
+					passed = watchEvery
+				}
+				w.pass(passed)
+			case <-w.end:
+				return
+			}
+		}
+	})
+	return w
+}
+
+func (w *watch) close() {
+	close(w.end)
+	w.ended.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	close(w.told)
+}
+
+// OnSlow sets who is told of calls that take longer than a minute, from then on every few seconds until they end;
+// nil for nobody.
+func (s *Session) OnSlow(f func(Slow)) {
+	s.watch.mu.Lock()
+	defer s.watch.mu.Unlock()
+	s.watch.slow = f
+}
+
+// Stopping says that the session's run is to stop: a call that then takes ten seconds and far longer than its like
+// took before is ended with its plugin, as fault.Canceled.
+func (s *Session) Stopping(on bool) {
+	s.watch.mu.Lock()
+	defer s.watch.mu.Unlock()
+	s.watch.stopping, s.watch.since = on, 0
+}
+
+// begin notes a call; it is a wire.Watch.
+func (w *watch) begin(p *Process) wire.Watch {
+	return func(ctx context.Context, method string, request any) (context.Context, func(error) error) {
+		watched, cancel := context.WithCancel(ctx)
+		c := &pending{process: p, method: method, cancel: cancel, lasting: tellAfter}
+		if f, ok := request.(interface{ GetPath() string }); ok && method == "Save" {
+			c.path = f.GetPath()
+		}
+		w.mu.Lock()
+		w.calls[c] = struct{}{}
+		w.mu.Unlock()
+		return watched, func(err error) error {
+			defer cancel()
+			w.mu.Lock()
+			delete(w.calls, c)
+			verdict, told := c.verdict, c.told > 0
+			if err == nil {
+				p.longest.note(method, c.age)
+			}
+			if told {
+				w.tell(Slow{Plugin: p.Name(), Label: p.label, Method: method, Over: true})
+			}
+			w.mu.Unlock()
+			if verdict == nil || err == nil {
+				return nil
+			}
+			return p.late(verdict)
+		}
+	}
+}
+
+// pass lets calls grow older, tells of those that take long and ends those that take too long.
+func (w *watch) pass(passed time.Duration) {
+	var doomed []*pending
+	stray := int64(0)
+	if w.arena != nil {
+		stray = w.arena.Stray()
+	}
+	w.mu.Lock()
+	if w.stopping {
+		w.since += passed
+	}
+	for c := range w.calls {
+		c.age += passed
+		kind, limit := w.limits.of(c.method)
+		p := c.process
+		switch {
+		case c.verdict != nil:
+		case limit > 0 && c.age > limit:
+			c.verdict = fault.New(fault.Exhausted, "%s did not end within %s; the plugin was ended", c.method, limit).WithPlugin(p.Name()).
+				WithHint("timeouts.%s of the spec sets the limit; what was saved is gone on with by --resume", kind)
+			doomed = append(doomed, c)
+		case w.stopping && w.since >= grace && c.age >= grace && c.age > 4*p.longest.of(c.method) && c.stuck(passed):
+			c.verdict = fault.New(fault.Canceled, "%s had not ended %s after the run was to stop; the plugin was ended, and what came after the last checkpoint is lost",
+				c.method, grace).WithPlugin(p.Name())
+			doomed = append(doomed, c)
+		}
+		if c.age >= tellAfter && c.age-c.told >= tellEvery && c.verdict == nil {
+			s := Slow{Plugin: p.Name(), Label: p.label, Method: c.method, Age: c.age, Limit: limit, Tell: c.age >= c.lasting, Stopped: isStopped(p.PID())}
+			for c.lasting <= c.age {
+				c.lasting *= 2
+			}
+			c.told = c.age
+			w.tell(s)
+		}
+	}
+	if stray > strayBytes {
+		if c := w.scribbler(stray); c != nil {
+			doomed = append(doomed, c)
+		}
+	}
+	for _, c := range doomed {
+		w.tell(Slow{Plugin: c.process.Name(), Label: c.process.label, Method: c.method, Age: c.age, Tell: true, Ended: c.verdict.Msg})
+	}
+	w.mu.Unlock()
+	for _, c := range doomed {
+		c.process.condemn(c.verdict)
+		c.cancel()
+	}
+}
+
+// scribbler is the call whose plugin has most of the shared memory in its pages, now that somebody fills memory which was
+// never given out: without an end to it the system would run out of memory. nil when none is under way.
+func (w *watch) scribbler(stray int64) (c *pending) {
+	most := int64(-1)
+	for p := range w.calls {
+		if shared := MemoryOf(p.process.PID()).Shared; p.verdict == nil && shared > most {
+			c, most = p, shared
+		}
+	}
+	if c == nil {
+		return nil
+	}
+	c.verdict = fault.New(fault.Internal, "%s broke a rule of the protocol: it wrote %d MiB of shared memory where nothing was given to it; the plugin was ended", c.method, stray>>20).
+		WithPlugin(c.process.Name()).WithHint("this is a bug in the plugin; docs/protocol.md has the rules")
+	c.verdict.Err = wire.ErrRule
+	go func() {
+		<-c.process.Done()
+		w.arena.DropStray()
+	}()
+	return c
+}
+
+// tell hands on what there is to tell, the lock being held; when nobody listens it is dropped.
+func (w *watch) tell(s Slow) {
+	if w.closed {
+		return
+	}
+	select {
+	case w.told <- s:
+	default:
+	}
+}
+
+// stuck tells that nothing is seen of a call's progress: the file of a Save grows as long as it is written.
+func (c *pending) stuck(passed time.Duration) bool {
+	if c.path == "" {
+		return true
+	}
+	c.idle += passed
+	if stat, err := os.Stat(c.path); err == nil && stat.Size() != c.size {
+		c.size, c.idle = stat.Size(), 0
+	}
+	return c.idle >= grace/2
+}
+
+// condemn ends a process and says why to all that still wait for it.
+func (p *Process) condemn(why *fault.Error) {
+	p.why.CompareAndSwap(nil, why)
+	_ = p.child.Kill(context.Background())
+}
+
+// isStopped tells that a process was stopped by a signal.
+func isStopped(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	return strings.HasPrefix(rest, "T")
+}
+
+// longest is how long the longest call of each method took.
+type longest struct {
+	mu sync.Mutex
+	by map[string]time.Duration
+}
+
+func (l *longest) note(method string, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.by == nil {
+		l.by = map[string]time.Duration{}
+	}
+	l.by[method] = max(l.by[method], took)
+}
+
+func (l *longest) of(method string) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.by[method]
+}

@@ -1,0 +1,185 @@
+package sample
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/core/fault"
+	"tandem/core/media/vision"
+	"tandem/core/random"
+)
+
+// folderPatience is how long a folder of pictures that is away while a set is opened is waited for.
+const folderPatience = 3 * time.Second
+
+// admit leaves out the samples that cannot be used whatever happens later, and counts them as refused: those
+// whose file is not there or must not be read, and those without a caption. With Fail they are an error.
+func (s *Set) admit(ctx context.Context) error {
+	if s.Files != nil && len(s.Files) != len(s.Samples) {
+		return fault.New(fault.Internal, "%d files for %d samples", len(s.Files), len(s.Samples))
+	}
+	absent, err := s.absent(ctx)
+	if err != nil {
+		return err
+	}
+	keep, silent := make([]int, 0, len(s.Samples)), 0
+	said := map[*string][]string{} // captions without the blank ones; shared lists stay shared
+	first, quiet := -1, -1         // of the samples that are absent, and without a caption
+	for i := range s.Samples {
+		if absent[i] != nil {
+			if first < 0 {
+				first = i
+			}
+			continue
+		}
+		x := &s.Samples[i]
+		if x.Captions = worded(said, x.Captions); len(x.Captions) == 0 {
+			if quiet < 0 {
+				quiet = i
+			}
+			silent++
+			continue
+		}
+		keep = append(keep, i)
+	}
+	if len(keep) == len(s.Samples) {
+		return nil
+	}
+	if len(absent) > 0 {
+		if s.Fail {
+			return fault.New(fault.NotFound, "sample %d (%s): %w", first, s.Samples[first].Key, absent[first]).WithFile(s.Files[first], 0, 0).
+				WithHint("%d of %d pictures cannot be opened; mend them, or set on_error: skip", len(absent), len(s.Samples))
+		}
+		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d pictures cannot be opened and their records are refused; the first: %s: %v",
+			len(absent), len(s.Samples), s.Files[first], absent[first]))
+	}
+	if silent > 0 {
+		if s.Fail {
+			return fault.New(fault.Corrupt, "sample %d (%s) has no caption", quiet, s.Samples[quiet].Key).
+				WithHint("give it one, or set on_error: skip")
+		}
+		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d samples have no caption and are refused; the first: %s", silent, len(s.Samples), s.Samples[quiet].Key))
+	}
+	s.Skipped += len(s.Samples) - len(keep)
+	s.reduce(keep)
+	return nil
+}
+
+// reduce keeps the samples at indices.
+func (s *Set) reduce(indices []int) {
+	open, caption := s.Open, s.Caption
+	s.Open = func(i int) (vision.Picture, error) { return open(indices[i]) }
+	if caption != nil {
+		s.Caption = func(i int, r *random.Stream) string { return caption(indices[i], r) }
+	}
+	samples, files := make([]Sample, len(indices)), make([]string, len(indices))
+	for to, from := range indices {
+		samples[to] = s.Samples[from]
+		if s.Files != nil {
+			files[to] = s.Files[from]
+		}
+	}
+	s.Samples = samples
+	if s.Files != nil {
+		s.Files = files
+	}
+}
+
+// worded is a list without the captions that are blank; the same list when there are none.
+func worded(known map[*string][]string, list []string) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	if out, ok := known[&list[0]]; ok {
+		return out
+	}
+	out := list
+	for i, c := range list {
+		switch blank := strings.TrimSpace(c) == ""; {
+		case blank && len(out) == len(list):
+			out = append([]string(nil), list[:i]...)
+		case !blank && len(out) < len(list):
+			out = append(out, c)
+		}
+	}
+	known[&list[0]] = out
+	return out
+}
+
+// absent are the samples whose file cannot be opened, with the reason. A folder that is not there is waited for a
+// little: file systems of other machines come and go.
+func (s *Set) absent(ctx context.Context) (map[int]error, error) {
+	out := map[int]error{}
+	for i, file := range s.Files {
+		if i%1024 == 0 {
+			if err := canceled(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if err := readable(file); err != nil {
+			out[i] = err
+		}
+	}
+	deadline := time.Now().Add(folderPatience)
+	for wait := 50 * time.Millisecond; len(out) > 0 && s.folderAway(out) && time.Now().Before(deadline); wait *= 2 {
+		if err := pause(ctx, wait); err != nil {
+			return nil, err
+		}
+		for i := range out {
+			if readable(s.Files[i]) == nil {
+				delete(out, i)
+			}
+		}
+	}
+	return out, nil
+}
+
+// folderAway says whether the folder of an absent file is absent too.
+func (s *Set) folderAway(absent map[int]error) bool {
+	seen := map[string]bool{}
+	for i := range absent {
+		dir := filepath.Dir(s.Files[i])
+		if seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		if _, err := os.Stat(dir); err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// readable is why a file cannot be opened for as long as nobody changes it; nil when it can, when there is no
+// file, and when nobody knows.
+func readable(file string) error {
+	if file == "" {
+		return nil
+	}
+	err := unix.Access(file, unix.R_OK)
+	for _, lasting := range []error{unix.ENOENT, unix.ENOTDIR, unix.EACCES, unix.ELOOP, unix.ENAMETOOLONG} {
+		if errors.Is(err, lasting) {
+			return err
+		}
+	}
+	return nil
+}
+
+// pause waits, or returns fault.Canceled.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return canceled(ctx)
+	}
+}

@@ -1,0 +1,156 @@
+package sample
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/media/vision"
+)
+
+// Open opens a dataset as configured. It decodes c.With itself (sdk.Decode) and reads no pixels that
+// it need not. What the user can mend is fault.Invalid or fault.NotFound with a hint.
+type Open func(ctx context.Context, c clip.DatasetConfig) (*Set, error)
+
+// New is an unconfigured clip.Dataset that calls open when it is configured.
+func New(open Open) clip.Dataset { return &dataset{open: open} }
+
+type dataset struct {
+	open Open
+
+	mu     sync.RWMutex
+	set    *reader
+	tried  bool
+	closed bool
+}
+
+var _ clip.Dataset = (*dataset)(nil)
+
+// Configure implements clip.Dataset.
+func (d *dataset) Configure(ctx context.Context, c clip.DatasetConfig) (clip.DatasetInfo, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var none clip.DatasetInfo
+	if d.closed {
+		return none, fault.New(fault.Conflict, "the dataset is closed")
+	}
+	if d.tried {
+		return none, fault.New(fault.Conflict, "the dataset is already configured")
+	}
+	if err := check(c); err != nil {
+		return none, err
+	}
+	d.tried = true
+	set, err := d.open(ctx, c)
+	if err != nil {
+		return none, err
+	}
+	if err := canceled(ctx); err != nil {
+		return none, err
+	}
+	if err := set.admit(ctx); err != nil {
+		return none, err
+	}
+	if len(set.Samples) == 0 {
+		err := fault.New(fault.NotFound, "the dataset has no samples (%d records refused)", set.Skipped)
+		if len(set.Remarks) > 0 {
+			err.WithDetail(strings.Join(set.Remarks, "\n"))
+		}
+		return none, err
+	}
+	d.set = newReader(set, c)
+	return set.info(c.Augment), nil
+}
+
+// Batch implements clip.Dataset.
+func (d *dataset) Batch(ctx context.Context, r clip.BatchRequest) (*clip.Batch, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err := d.usable(); err != nil {
+		return nil, err
+	}
+	return d.set.batch(ctx, r)
+}
+
+// Captions implements clip.Dataset.
+func (d *dataset) Captions(ctx context.Context, limit int) ([]string, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if err := d.usable(); err != nil {
+		return nil, err
+	}
+	if err := canceled(ctx); err != nil {
+		return nil, err
+	}
+	if limit < 0 {
+		return nil, fault.New(fault.Invalid, "limit is %d", limit)
+	}
+	return d.set.captions(limit), nil
+}
+
+// Close implements clip.Dataset.
+func (d *dataset) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed, d.set = true, nil
+	return nil
+}
+
+func (d *dataset) usable() error {
+	switch {
+	case d.closed:
+		return fault.New(fault.Conflict, "the dataset is closed")
+	case d.set == nil:
+		return fault.New(fault.Conflict, "the dataset is not configured")
+	}
+	return nil
+}
+
+func check(c clip.DatasetConfig) error {
+	if c.ImageSize < 1 {
+		return fault.New(fault.Invalid, "image size is %d", c.ImageSize)
+	}
+	if a := c.Augment; a != nil {
+		bad := func(path, format string, args ...any) error {
+			return fault.New(fault.Invalid, format, args...).WithPath("augment." + path)
+		}
+		switch a.Name {
+		case "none":
+		case "random_resized_crop":
+			if !(a.Scale[0] > 0 && a.Scale[0] <= a.Scale[1] && a.Scale[1] <= 1) {
+				return bad("scale", "%v, want 0 < low ≤ high ≤ 1", a.Scale)
+			}
+			if !(a.Ratio[0] > 0 && a.Ratio[0] <= a.Ratio[1]) {
+				return bad("ratio", "%v, want 0 < low ≤ high", a.Ratio)
+			}
+			if !(a.HFlip >= 0 && a.HFlip <= 1) {
+				return bad("hflip", "%v, want a probability", a.HFlip)
+			}
+		default:
+			return bad("name", "%q is not an augmentation", a.Name).(*fault.Error).WithHint("none or random_resized_crop")
+		}
+	}
+	return nil
+}
+
+func canceled(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fault.New(fault.Canceled, "%w", err)
+	}
+	return nil
+}
+
+// crop is the crop of a training configuration, nil for the evaluation transform.
+func crop(a *clip.Augment) *vision.CropParams {
+	if a == nil || a.Name != "random_resized_crop" {
+		return nil
+	}
+	return &vision.CropParams{Scale: a.Scale, Ratio: a.Ratio}
+}
+
+func outOfRange(i, n int) error {
+	return fault.New(fault.Invalid, "%s", fmt.Sprintf("index %d of a dataset of %d samples", i, n))
+}

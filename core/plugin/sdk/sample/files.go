@@ -1,0 +1,95 @@
+package sample
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/files"
+	"tandem/core/media/vision"
+)
+
+// pictureBytes is how long a picture file may be. It holds every uncompressed one of as many pixels as are
+// decoded, and keeps a file that is no picture from filling the memory.
+const pictureBytes = 1 << 30
+
+// ReadPicture reads and decodes a picture file; the error carries the file.
+func ReadPicture(path string, o vision.Options) (vision.Picture, error) {
+	data, err := files.Read(path, pictureBytes)
+	if err != nil {
+		return vision.Picture{}, err
+	}
+	return decode(data, path, o)
+}
+
+func decode(data []byte, path string, o vision.Options) (vision.Picture, error) {
+	p, err := vision.Decode(data, o)
+	var e *fault.Error
+	if errors.As(err, &e) {
+		e.File = path
+	}
+	return p, err
+}
+
+// FromFiles makes the samples' pictures those of files, paths[i] for Samples[i], which must be complete. It
+// looks at all of them: Pixels becomes their digest. A file that is later not what it was is fault.Conflict when
+// it is opened.
+func (s *Set) FromFiles(ctx context.Context, c clip.DatasetConfig, paths []string, o vision.Options) error {
+	memory := ""
+	if c.CacheDir != "" {
+		memory = filepath.Join(c.CacheDir, "contents")
+	}
+	held, err := files.Look(ctx, memory, paths, c.Threads)
+	if err != nil {
+		return err
+	}
+	names := make([]string, len(s.Samples))
+	for i, x := range s.Samples {
+		names[i] = x.Key
+	}
+	s.Files, s.Pixels, s.held = paths, held.Digest(names), held
+	s.Open = func(i int) (vision.Picture, error) {
+		data, err := held.Read(i, pictureBytes)
+		if err != nil {
+			return vision.Picture{}, err
+		}
+		return decode(data, paths[i], o)
+	}
+	if !held.Whole() {
+		s.Note += fmt.Sprintf("; the digest stands for sizes and times of the files: their %d MiB are too many to be read at every start",
+			held.Bytes()>>20)
+	}
+	return nil
+}
+
+// Key is a file's name as a key of its sample: as it is, but what is not UTF-8 in it is written as \xff.
+func Key(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	var out strings.Builder
+	for len(name) > 0 {
+		r, n := utf8.DecodeRuneInString(name)
+		if r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&out, `\x%02x`, name[0])
+		} else {
+			out.WriteString(name[:n])
+		}
+		name = name[n:]
+	}
+	return out.String()
+}
+
+// Missing says why the picture file of Samples[i] could not be read when the set was opened (FromFiles), nil when it
+// could.
+func (s *Set) Missing(i int) error {
+	if s.held == nil {
+		return nil
+	}
+	return s.held.Missing(i)
+}

@@ -1,0 +1,219 @@
+package sample
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/media/vision"
+	"tandem/core/random"
+	"tandem/core/tensor"
+)
+
+// cacheBytes is how much memory decoded pictures may take in one process. It holds the datasets that
+// are small enough for decoding to matter against their training step.
+const cacheBytes = 256 << 20
+
+// reader delivers the batches of a set.
+type reader struct {
+	*Set
+	size  int
+	seed  uint64
+	crop  *vision.CropParams
+	flip  float64
+	tools chan *vision.Resizer // one per decoder that may run at a time
+	cache []atomic.Pointer[vision.Picture]
+	used  atomic.Int64
+	bad   sync.Map // index → error, so that a broken file is read once
+	// patience is how long a file is waited for that was there when the set was opened.
+	patience time.Duration
+	waiting  atomic.Int32 // workers that wait for a file
+}
+
+func newReader(s *Set, c clip.DatasetConfig) *reader {
+	r := &reader{Set: s, size: c.ImageSize, seed: c.Seed, crop: crop(c.Augment),
+		tools: make(chan *vision.Resizer, max(1, c.Threads)), cache: make([]atomic.Pointer[vision.Picture], len(s.Samples)),
+		patience: filePatience}
+	if r.crop != nil {
+		r.flip = c.Augment.HFlip
+	}
+	for range cap(r.tools) {
+		r.tools <- new(vision.Resizer)
+	}
+	return r
+}
+
+func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
+	n, each := len(q.Indices), 3*r.size*r.size
+	for _, i := range q.Indices {
+		if i < 0 || i >= len(r.Samples) {
+			return nil, outOfRange(i, len(r.Samples))
+		}
+	}
+	images := q.Into
+	if q.NoImages {
+		images = nil
+	} else if images == nil {
+		images = tensor.New(tensor.U8, n, r.size, r.size, 3)
+	} else if want := (tensor.Shape{n, r.size, r.size, 3}); images.DType != tensor.U8 || !images.Shape.Equal(want) {
+		return nil, fault.New(fault.Invalid, "pictures go into %v %v, want u8 %v", images.DType, images.Shape, want)
+	}
+	faults := make([]error, n) // why a position could not be filled
+	if images != nil {
+		pixels := images.U8()
+		err := r.each(ctx, n, func(at int, tool *vision.Resizer) (err error) {
+			faults[at], err = r.fill(ctx, pixels[at*each:][:each], q.Indices[at], q, tool)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	} else if err := canceled(ctx); err != nil {
+		return nil, err
+	}
+	b := &clip.Batch{Images: images, Captions: make([]string, n), Keys: make([]string, n), Groups: make([]int64, n),
+		Labels: map[string][]int32{}}
+	for _, t := range r.Targets {
+		b.Labels[t.Name] = make([]int32, n)
+	}
+	if !q.Train {
+		b.All = make([][]string, n)
+	}
+	for at, i := range q.Indices {
+		x := &r.Samples[i]
+		b.Keys[at], b.Groups[at] = x.Key, x.Group
+		if q.Train {
+			b.Captions[at] = r.caption(i, q.Epoch)
+		} else {
+			b.Captions[at], b.All[at] = x.Captions[0], x.Captions
+		}
+		for k, t := range r.Targets {
+			b.Labels[t.Name][at] = -1
+			if k < len(x.Labels) {
+				b.Labels[t.Name][at] = x.Labels[k]
+			}
+		}
+		if faults[at] != nil {
+			b.Faults = append(b.Faults, clip.SampleFault{Index: i, Key: x.Key, Msg: faults[at].Error()})
+		}
+	}
+	return b, nil
+}
+
+// each calls do for 0 … n-1 with as many tools as are free; the first error by position wins, so that
+// the message does not depend on timing.
+func (r *reader) each(ctx context.Context, n int, do func(at int, tool *vision.Resizer) error) error {
+	var next atomic.Int64
+	var failed atomic.Bool
+	errs := make([]error, n)
+	work := func(tool *vision.Resizer) {
+		defer func() { r.tools <- tool }()
+		for !failed.Load() {
+			at := int(next.Add(1)) - 1
+			if at >= n {
+				return
+			}
+			if errs[at] = do(at, tool); errs[at] != nil {
+				failed.Store(true)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for started := 0; started < min(n, cap(r.tools)); started++ {
+		if started == 0 {
+			select {
+			case tool := <-r.tools:
+				wg.Go(func() { work(tool) })
+			case <-ctx.Done():
+				return canceled(ctx)
+			}
+			continue
+		}
+		select { // more only when no other batch has them
+		case tool := <-r.tools:
+			wg.Go(func() { work(tool) })
+		default:
+		}
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill writes the picture of sample i to dst. The first error says that it cannot be read, and dst is black; the
+// second ends the batch.
+func (r *reader) fill(ctx context.Context, dst []byte, i int, q clip.BatchRequest, tool *vision.Resizer) (unreadable, err error) {
+	if err := canceled(ctx); err != nil {
+		return nil, err
+	}
+	p, err := r.picture(ctx, i)
+	switch {
+	case err == nil:
+		r.transform(dst, p, i, q, tool)
+		return nil, nil
+	case fault.KindOf(err) == fault.Canceled:
+		return nil, err
+	case r.passing(err):
+		return nil, fault.New(fault.Unavailable, "sample %d (%s): %w (tried again for %v)", i, r.Samples[i].Key, err, r.patience).
+			WithHint("the picture was there when the dataset was opened: mend the file system, then go on with run --resume")
+	case r.Fail:
+		return nil, fault.New(fault.KindOf(err), "sample %d (%s): %w", i, r.Samples[i].Key, err).
+			WithHint("mend or remove the file, or set on_error: skip")
+	}
+	clear(dst)
+	return err, nil
+}
+
+func (r *reader) transform(dst []byte, p vision.Picture, i int, q clip.BatchRequest, tool *vision.Resizer) {
+	if !q.Train {
+		tool.Evaluate(dst, p, r.size)
+		return
+	}
+	if r.crop == nil {
+		tool.Evaluate(dst, p, r.size)
+	} else {
+		tool.Augment(dst, p, r.size, random.New(r.seed, "augment", q.Epoch, i), *r.crop, r.flip)
+	}
+	if r.Alter != nil {
+		r.Alter(dst, r.size, random.New(r.seed, "alter", q.Epoch, i))
+	}
+}
+
+func (r *reader) caption(i, epoch int) string {
+	s := random.New(r.seed, "caption", epoch, i)
+	if r.Caption != nil {
+		return r.Caption(i, s)
+	}
+	all := r.Samples[i].Captions
+	return all[s.IntN(len(all))]
+}
+
+// picture is the decoded picture of sample i, kept while there is room. What is wrong with a file's content is
+// remembered, what kept it from being read is not.
+func (r *reader) picture(ctx context.Context, i int) (vision.Picture, error) {
+	if p := r.cache[i].Load(); p != nil {
+		return *p, nil
+	}
+	if err, ok := r.bad.Load(i); ok {
+		return vision.Picture{}, err.(error)
+	}
+	p, err := r.open(ctx, i)
+	if err != nil && fault.KindOf(err) != fault.Canceled && !system(err) {
+		r.bad.Store(i, err)
+	}
+	if err != nil || r.Direct {
+		return p, err
+	}
+	size := int64(3 * p.W * p.H)
+	if r.used.Add(size) > cacheBytes || !r.cache[i].CompareAndSwap(nil, &p) {
+		r.used.Add(-size)
+	}
+	return p, nil
+}

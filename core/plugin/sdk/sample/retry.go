@@ -1,0 +1,48 @@
+package sample
+
+import (
+	"context"
+	"errors"
+	"log"
+	"syscall"
+	"time"
+
+	"tandem/core/media/vision"
+)
+
+// filePatience is how long a file that was there is tried again: a hiccup of a network file system is over by
+// then, and whoever watches plugins has not given up yet.
+const filePatience = 30 * time.Second
+
+// open opens the picture of sample i, again and again, ever more slowly, while what is wrong may pass.
+func (r *reader) open(ctx context.Context, i int) (vision.Picture, error) {
+	waited := time.Duration(0)
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		p, err := r.Open(i)
+		if err == nil || !r.passing(err) || waited >= r.patience {
+			return p, err
+		}
+		if waited == 0 {
+			if r.waiting.Add(1) == 1 { // one line for all workers, into the plugin's log
+				log.Printf("sample %d (%s) is tried again: %v", i, r.Samples[i].Key, err)
+			}
+			defer r.waiting.Add(-1)
+		}
+		if err := pause(ctx, wait); err != nil {
+			return vision.Picture{}, err
+		}
+		waited += wait
+	}
+}
+
+// passing says whether an error may pass by itself, so that nothing is known of the sample: the system could not
+// open or read the file. Of sets that do not name their files nobody looked whether they were there.
+func (r *reader) passing(err error) bool {
+	return system(err) && !(r.Files == nil && errors.Is(err, syscall.ENOENT))
+}
+
+// system says whether an error is one of the operating system, not of what is in a file.
+func system(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && errno != syscall.EISDIR && errno != syscall.ENAMETOOLONG
+}

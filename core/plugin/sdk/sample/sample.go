@@ -1,0 +1,169 @@
+// Package sample makes a clip.Dataset out of a list of samples and a function that opens the picture
+// of one. It does what every dataset of pictures and captions needs: decoding on several workers, the
+// training and evaluation transforms, the choice among captions, replacement of unreadable samples,
+// target and digest bookkeeping, memory of decoded pictures.
+//
+// A dataset plugin writes one function:
+//
+//	func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error)
+//
+// and serves sample.New(open).
+package sample
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"path"
+	"slices"
+	"strings"
+
+	"tandem/core/clip"
+	"tandem/core/files"
+	"tandem/core/media/vision"
+	"tandem/core/random"
+)
+
+// Sample is an image–text pair, without its pixels.
+type Sample struct {
+	Key      string   // stable and unique in the set: "1f600/google"
+	Group    int64    // samples of one group are positives of one another
+	Captions []string // all of them, at least one; may be shared between samples
+	Labels   []int32  // class id by position of Set.Targets, -1 for none; nil for none at all
+}
+
+// Set is an opened dataset. Its fields are not changed after it is handed over.
+type Set struct {
+	Samples []Sample
+	Targets []clip.Target
+	// Open decodes the picture of Samples[i]. It is called from several goroutines. Any error makes
+	// the sample unreadable.
+	Open func(i int) (vision.Picture, error)
+	// Direct says that Open is as cheap as memory, so that nothing it returns need be kept.
+	Direct bool
+	// Caption draws the caption of Samples[i] for training; nil takes one of its Captions.
+	Caption func(i int, s *random.Stream) string
+	// Alter changes size × size pixels of RGB in place, in training only, after the crop; nil does
+	// nothing.
+	Alter func(pix []byte, size int, s *random.Stream)
+	// Texts are further captions that Caption may draw, for whoever trains a tokenizer.
+	Texts []string
+	// Fail makes an unreadable sample an error instead of replacing it.
+	Fail    bool
+	Pixels  string   // digest of where the pixels come from
+	Skipped int      // records refused while opening
+	Note    string   // one line for a person: source, licence
+	Remarks []string // what a person should know of the data, a sentence each
+	// Files are the picture files beside Samples, "" where there is none; nil when pictures are no files. A sample
+	// whose file cannot be opened when the set is handed over counts as refused.
+	Files []string
+	held  *files.Contents // of Files, for Missing
+}
+
+// info describes the set under a training transform.
+func (s *Set) info(a *clip.Augment) clip.DatasetInfo {
+	return clip.DatasetInfo{Len: len(s.Samples), Targets: s.Targets, Digest: s.digest(), Skipped: s.Skipped, Note: s.Note,
+		Remarks: append(slices.Clone(s.Remarks), s.inexact(vision.JPEGIsExact())...), Fixed: crop(a) == nil && s.Alter == nil}
+}
+
+// inexact remarks that JPEG files are decoded to other pixels than OpenCLIP's, where that is so.
+func (s *Set) inexact(exact bool) []string {
+	if exact {
+		return nil
+	}
+	n := 0
+	for _, sample := range s.Samples {
+		if ext := strings.ToLower(path.Ext(sample.Key)); ext == ".jpg" || ext == ".jpeg" {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d pictures are JPEG, which this build decodes without libjpeg-turbo: pixels differ from OpenCLIP's by a few levels (make deps, then make)", n)}
+}
+
+// digest covers everything that a batch is made of; lengths go in so that no two lists run together.
+func (s *Set) digest() string {
+	h := sha256.New()
+	number := func(n int64) { binary.Write(h, binary.LittleEndian, n) }
+	text := func(t string) { number(int64(len(t))); h.Write([]byte(t)) }
+	list := func(l []string) {
+		number(int64(len(l)))
+		for _, t := range l {
+			text(t)
+		}
+	}
+	text(s.Pixels)
+	number(int64(len(s.Targets)))
+	for _, t := range s.Targets {
+		text(t.Name)
+		list(t.Classes)
+	}
+	list(s.Texts)
+	captions := map[*string]string{} // shared lists are hashed once
+	for _, x := range s.Samples {
+		text(x.Key)
+		number(x.Group)
+		text(memo(captions, x.Captions))
+		for _, l := range x.Labels {
+			number(int64(l))
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func memo(known map[*string]string, captions []string) string {
+	if len(captions) == 0 {
+		return ""
+	}
+	sum, ok := known[&captions[0]]
+	if !ok {
+		h := sha256.New()
+		for _, c := range captions {
+			frame(h, c)
+		}
+		sum = string(h.Sum(nil))
+		known[&captions[0]] = sum
+	}
+	return sum
+}
+
+func frame(h hash.Hash, text string) {
+	binary.Write(h, binary.LittleEndian, int64(len(text)))
+	h.Write([]byte(text))
+}
+
+// captions are the distinct captions of the set in the order of its samples, then Texts; at most
+// limit unless that is 0.
+func (s *Set) captions(limit int) []string {
+	seen := map[string]bool{}
+	lists := map[*string]bool{}
+	var out []string
+	add := func(list []string) bool {
+		for _, c := range list {
+			if seen[c] {
+				continue
+			}
+			if limit > 0 && len(out) == limit {
+				return false
+			}
+			seen[c] = true
+			out = append(out, c)
+		}
+		return true
+	}
+	for _, x := range s.Samples {
+		if len(x.Captions) == 0 || lists[&x.Captions[0]] {
+			continue
+		}
+		lists[&x.Captions[0]] = true
+		if !add(x.Captions) {
+			return out
+		}
+	}
+	add(s.Texts)
+	return out
+}

@@ -1,0 +1,111 @@
+// Package sdk is what a plugin author imports. A plugin is one folder with a main.go such as
+//
+//	package main
+//
+//	import "tandem/core/plugin/sdk"
+//
+//	func main() { sdk.ServeEncoder(Plugin) }
+//
+// and beside it the model, with its description:
+//
+//	// Config is the with block of a spec.
+//	type Config struct {
+//		Width int     `with:"width" min:"1" help:"channels of a token"`
+//		Pool  string  `with:"pool" enum:"mean,cls" help:"how tokens become one vector"`
+//		Drop  float64 `with:"patch_dropout" min:"0" max:"0.9" help:"share of patches left out in training"`
+//	}
+//
+//	var Plugin = sdk.Encoder{
+//		Name: "vit", Version: "1.0.0", Modality: clip.Image,
+//		Summary: "vision transformer",
+//		Config:  Config{Width: 256, Pool: "cls"}, // the defaults
+//		New:     func() clip.Encoder { return &encoder{} },
+//	}
+//
+// In Configure the author calls Decode with a copy of the defaults. The process, the protocol, shared
+// memory, panics, cancellation and the end of the runner are this package's business.
+package sdk
+
+import (
+	"tandem/core/clip"
+)
+
+// Encoder describes an encoder plugin.
+type Encoder struct {
+	Name         string // the last element of the plugin's name: vit
+	Version      string // of the plugin, semantic: 1.0.0
+	Summary      string // one line
+	Modality     clip.Modality
+	Capabilities []string // clip.CapVocabulary
+	// Config is a struct value holding the defaults; its with tags are the schema (see Schema). Nil
+	// for a plugin without options.
+	Config    any
+	Relations []clip.Relation
+	// New makes an unconfigured instance; it is called once per process.
+	New func() clip.Encoder
+}
+
+// Descriptor is the description as the runner sees it. It panics when Config is not a struct that
+// Schema understands.
+func (e Encoder) Descriptor() clip.Descriptor {
+	return clip.Descriptor{
+		Kind: clip.KindEncoder, Name: e.Name, Version: e.Version, Protocol: clip.ProtocolVersion,
+		Modality: e.Modality, Summary: e.Summary, Capabilities: e.Capabilities,
+		Schema: Schema(e.Config), Relations: e.Relations,
+	}
+}
+
+// Loss describes a loss plugin; the fields are as Encoder's.
+type Loss struct {
+	Name, Version, Summary string
+	Capabilities           []string
+	Config                 any
+	Relations              []clip.Relation
+	New                    func() clip.Loss
+}
+
+// Descriptor is the description as the runner sees it; it panics as Encoder.Descriptor does.
+func (l Loss) Descriptor() clip.Descriptor {
+	return clip.Descriptor{
+		Kind: clip.KindLoss, Name: l.Name, Version: l.Version, Protocol: clip.ProtocolVersion,
+		Summary: l.Summary, Capabilities: l.Capabilities,
+		Schema: Schema(l.Config), Relations: l.Relations,
+	}
+}
+
+// Dataset describes a dataset plugin; the fields are as Encoder's.
+type Dataset struct {
+	Name, Version, Summary string
+	Capabilities           []string
+	Config                 any
+	Relations              []clip.Relation
+	// Sizes say how many samples a with block will give, where that is known without opening it.
+	Sizes []clip.Size
+	New   func() clip.Dataset
+}
+
+// Descriptor is the description as the runner sees it; it panics as Encoder.Descriptor does.
+func (d Dataset) Descriptor() clip.Descriptor {
+	return clip.Descriptor{
+		Kind: clip.KindDataset, Name: d.Name, Version: d.Version, Protocol: clip.ProtocolVersion,
+		Summary: d.Summary, Capabilities: d.Capabilities,
+		Schema: Schema(d.Config), Relations: d.Relations, Sizes: d.Sizes,
+	}
+}
+
+// ServeEncoder is the main function of an encoder plugin. It does not return before the process is
+// to end; started by hand it prints what the plugin is.
+func ServeEncoder(e Encoder) { serve(e.Descriptor(), instance{encoder: e.New}) }
+
+// ServeLoss is the main function of a loss plugin; see ServeEncoder.
+func ServeLoss(l Loss) { serve(l.Descriptor(), instance{loss: l.New}) }
+
+// ServeDataset is the main function of a dataset plugin; see ServeEncoder.
+func ServeDataset(d Dataset) { serve(d.Descriptor(), instance{dataset: d.New}) }
+
+// instance holds the constructor of the one kind that is served.
+type instance struct {
+	encoder func() clip.Encoder
+	loss    func() clip.Loss
+	dataset func() clip.Dataset
+}

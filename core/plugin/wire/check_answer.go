@@ -1,0 +1,206 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	"tandem/core/clip"
+	"tandem/core/engine/weights"
+	"tandem/core/fault"
+	"tandem/core/plugin/wire/pb"
+)
+
+// lossResult checks the answer to a Compute but for its tensors.
+func (c *Conn) lossResult(r *pb.LossResponse, q clip.LossRequest) error {
+	k := c.checker("Compute")
+	k.finite("a loss of", r.Value)
+	for _, m := range []struct {
+		what   string
+		values map[string]float64
+	}{{"part", r.Parts}, {"scalar", r.Scalars}} {
+		k.require(len(m.values) <= maxNames, "there are %d %ss, want at most %d", len(m.values), m.what, maxNames)
+		for name, v := range m.values {
+			k.name("the name of a "+m.what, name)
+			k.finite(fmt.Sprintf("the %s %s, which is", m.what, quoted(name)), v)
+		}
+	}
+	k.require(len(r.PerSample) <= maxNames, "there are %d parts per sample, want at most %d", len(r.PerSample), maxNames)
+	for name, values := range r.PerSample {
+		k.name("the name of a part", name)
+		k.require(len(values.GetValues()) == q.Image.Shape[0], "per_sample %s has %d values for %d samples", quoted(name), len(values.GetValues()), q.Image.Shape[0])
+	}
+	return k.err
+}
+
+// batchAnswer checks the answer to a Batch but for its pictures.
+func (c *Conn) batchAnswer(r *pb.BatchResponse, q clip.BatchRequest, info clip.DatasetInfo) error {
+	k, n := c.checker("Batch"), len(q.Indices)
+	length := func(what string, got int) { k.require(got == n, "%d %s for %d samples", got, what, n) }
+	length("captions", len(r.Captions))
+	length("keys", len(r.Keys))
+	if len(r.Groups) > 0 || !q.NoImages {
+		length("groups", len(r.Groups))
+	}
+	if !q.Train {
+		length("lists of all captions", len(r.All))
+	}
+	for i, s := range r.Captions {
+		k.text(fmt.Sprintf("the caption of sample %d", at(q.Indices, i)), s, maxCaption)
+	}
+	for i, all := range r.All {
+		for _, s := range all.GetValues() {
+			k.text(fmt.Sprintf("a caption of sample %d", at(q.Indices, i)), s, maxCaption)
+		}
+	}
+	for _, s := range r.Keys {
+		k.require(s != "", "a key is empty")
+		k.text("a key", s, maxText)
+	}
+	k.faults(r, q, info)
+	k.labels(r, q, info)
+	if k.err == nil {
+		k.keys(r, q)
+	}
+	return k.err
+}
+
+func at(list []int, i int) int {
+	if i < len(list) {
+		return list[i]
+	}
+	return -1
+}
+
+func (k *checker) faults(r *pb.BatchResponse, q clip.BatchRequest, info clip.DatasetInfo) {
+	for _, f := range r.Faults {
+		k.count("the index of an unreadable sample", f.Index, 0, int64(max(0, info.Len-1)))
+		k.text("the key of an unreadable sample", f.Key, maxText)
+		k.text("the message of an unreadable sample", f.Msg, maxText)
+	}
+}
+
+// labels are those of all targets, but in training, where nobody asks for them.
+func (k *checker) labels(r *pb.BatchResponse, q clip.BatchRequest, info clip.DatasetInfo) {
+	known := 0
+	for _, t := range info.Targets {
+		ids, ok := r.Labels[t.Name]
+		if !ok {
+			k.require(q.Train || q.NoImages, "there are no labels of target %q", t.Name)
+			continue
+		}
+		known++
+		k.require(len(ids.GetValues()) == len(q.Indices), "%d labels of target %q for %d samples", len(ids.GetValues()), t.Name, len(q.Indices))
+		for i, id := range ids.GetValues() {
+			if id < -1 || int(id) >= len(t.Classes) {
+				k.broken("sample %d has the label %d of target %q, want -1 to %d", at(q.Indices, i), id, t.Name, len(t.Classes)-1)
+			}
+		}
+	}
+	k.require(known == len(r.Labels), "there are labels of %d targets, of which the dataset has %d", len(r.Labels), known)
+}
+
+// keys tell samples apart. Those that could not be read are others, and those that were asked for twice the same.
+func (k *checker) keys(r *pb.BatchResponse, q clip.BatchRequest) {
+	if len(r.Faults) > 0 {
+		return
+	}
+	first := map[string]int{}
+	for i, key := range r.Keys {
+		if other, seen := first[key]; seen && other != q.Indices[i] {
+			k.broken("samples %d and %d have one key, %s", other, q.Indices[i], quoted(key))
+			return
+		}
+		first[key] = q.Indices[i]
+	}
+}
+
+// reading is a way in which samples are read.
+type reading struct{ train bool }
+
+// readAgain asks for a sample of a batch once more, after the 1st, 2nd, 4th, 8th, … batch: what a dataset gives is a
+// function of epoch and index, and one that draws anew at every call makes numbers that nobody can repeat.
+func (d *datasetClient) readAgain(ctx context.Context, q clip.BatchRequest, b *clip.Batch) error {
+	if len(q.Indices) == 0 || q.NoImages || b.Images == nil {
+		return nil
+	}
+	d.mu.Lock()
+	if d.reads == nil {
+		d.reads = map[reading]int{}
+	}
+	d.reads[reading{q.Train}]++
+	n := d.reads[reading{q.Train}]
+	d.mu.Unlock()
+	if n&(n-1) != 0 || len(b.Faults) > 0 {
+		return nil
+	}
+	i := (n * 7) % len(q.Indices)
+	index := q.Indices[i]
+	again, err := d.batch(ctx, clip.BatchRequest{Indices: []int{index}, Epoch: q.Epoch, Train: q.Train})
+	if err != nil {
+		return err
+	}
+	defer again.Images.Free()
+	if len(again.Faults) > 0 {
+		return nil // it can no longer be read: the dataset says so itself
+	}
+	each := len(b.Images.Data) / len(q.Indices)
+	k := d.conn.checker("Batch")
+	differs := func(what string) {
+		k.broken("sample %d of epoch %d, read twice, has another %s each time", index, q.Epoch, what)
+	}
+	switch {
+	case again.Keys[0] != b.Keys[i]:
+		differs(fmt.Sprintf("key (%s, %s)", quoted(b.Keys[i]), quoted(again.Keys[0])))
+	case again.Captions[0] != b.Captions[i]:
+		differs(fmt.Sprintf("caption (%s, %s)", quoted(b.Captions[i]), quoted(again.Captions[0])))
+	case len(b.All) > i && !slices.Equal(again.All[0], b.All[i]):
+		differs("list of captions")
+	case again.Groups[0] != b.Groups[i]:
+		differs("group")
+	case !bytes.Equal(again.Images.Data, b.Images.Data[i*each:(i+1)*each]):
+		differs("picture")
+	}
+	for name, ids := range b.Labels {
+		if other, ok := again.Labels[name]; ok && other[0] != ids[i] {
+			differs(fmt.Sprintf("label of %q", name))
+		}
+	}
+	return k.err
+}
+
+// saved checks what a Save wrote: a safetensors file with at least the parameters that the plugin says it has.
+func (c *Conn) saved(path string, parameters int64) error {
+	stat, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.broken("Save", "it said that it was done and wrote no %s", path)
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, "%w", err).WithPlugin(c.name)
+	}
+	if !stat.Mode().IsRegular() {
+		return c.broken("Save", "%s is no file", path)
+	}
+	f, err := weights.Open(path)
+	if kind := fault.KindOf(err); kind == fault.Corrupt || kind == fault.Invalid {
+		return c.broken("Save", "it wrote no safetensors file: %v", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	held := int64(0)
+	for _, name := range f.Names() {
+		if info, ok := f.Info(name); ok && info.DType.Size() > 0 {
+			held += int64(info.Bytes() / info.DType.Size())
+		}
+	}
+	if held < parameters {
+		return c.broken("Save", "the file holds %d numbers, and Configure said that there are %d parameters", held, parameters)
+	}
+	return nil
+}

@@ -1,0 +1,363 @@
+package wire
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"tandem/core/fault"
+	"tandem/core/plugin/wire/pb"
+	"tandem/core/tensor"
+)
+
+// deadlineSlack is how far two clocks of one machine may differ in telling that a deadline is over.
+const deadlineSlack = 100 * time.Millisecond
+
+// settleWait is how long a cancelled call waits for the plugin to let go of its memory before it
+// returns all the same and leaves the waiting to the background.
+const settleWait = 500 * time.Millisecond
+
+// Call is one call of a plugin, for those who count time.
+type Call struct {
+	Plugin string        // encoders/vit
+	Method string        // Forward
+	Start  time.Time     // when the caller began to wait
+	Client time.Duration // as the caller waited
+	// Inside is when the plugin's method proper began, on the caller's clock; zero where the plugin or
+	// the system does not say. Server is how long it took; 0 when the call failed.
+	Inside time.Time
+	Server time.Duration
+	Work   float64 // floating-point operations of the method; 0: none, or not counted
+	Failed bool
+}
+
+// Conn is the runner's connection to one plugin.
+type Conn struct {
+	rpc     grpc.ClientConnInterface
+	plugin  pb.PluginClient
+	name    string
+	arena   *Arena
+	observe func(Call)
+	lost    func() error
+	watch   Watch
+	words   func() string
+}
+
+// Watch is told of a call when it begins. The call is made with the context that it gives, which it may end; over
+// is told how the call ended, and gives another error in place of it, or nil for that one.
+type Watch func(ctx context.Context, method string, request any) (watched context.Context, over func(error) error)
+
+// ConnConfig is what a Conn needs besides the connection.
+type ConnConfig struct {
+	Plugin string // its name in errors and Calls: encoders/vit
+	Arena  *Arena // nil: tensors travel in messages
+	// Observe, when not nil, is told of every call, from the goroutine that made it.
+	Observe func(Call)
+	// Lost, when not nil, explains a connection that broke: it waits for the process to end and
+	// gives a fault.PluginDied.
+	Lost  func() error
+	Watch Watch // nil: calls are not watched
+	// Words, when not nil, are what the plugin wrote last and where the rest is, for the detail of errors; "" when
+	// it wrote nothing.
+	Words func() string
+}
+
+// NewConn is a connection to a plugin over cc.
+func NewConn(cc grpc.ClientConnInterface, cfg ConnConfig) *Conn {
+	return &Conn{rpc: cc, plugin: pb.NewPluginClient(cc), name: cfg.Plugin, arena: cfg.Arena,
+		observe: cfg.Observe, lost: cfg.Lost, watch: cfg.Watch, words: cfg.Words}
+}
+
+// begin tells the watch of a call.
+func (c *Conn) begin(ctx context.Context, method string, request any) (context.Context, func(error) error) {
+	if c.watch == nil {
+		return ctx, func(error) error { return nil }
+	}
+	return c.watch(ctx, method, request)
+}
+
+// blame adds what the plugin wrote to an error that names it.
+func (c *Conn) blame(e *fault.Error) *fault.Error {
+	if c.words == nil {
+		return e
+	}
+	if said := c.words(); said != "" && !strings.Contains(e.Detail, said) {
+		e.Detail = strings.TrimPrefix(strings.TrimRight(e.Detail, "\n")+"\n"+said, "\n")
+	}
+	return e
+}
+
+// answerBytes is how large an answer may be by method, when tensors do not travel in it; others may have a few
+// MiB. A plugin that sends more is refused before it is read.
+var answerBytes = map[string]int{"Configure": 256 << 20, "Batch": 256 << 20, "Compute": 256 << 20, "Captions": MaxMessageBytes, "CountTokens": 1 << 30, "Profile": 1 << 30}
+
+func (c *Conn) limit(method string) grpc.CallOption {
+	switch n, ok := answerBytes[method]; {
+	case c.arena == nil && (method == "Forward" || method == "Batch" || method == "Compute"):
+		return grpc.MaxCallRecvMsgSize(MaxMessageBytes)
+	case ok:
+		return grpc.MaxCallRecvMsgSize(n)
+	}
+	return grpc.MaxCallRecvMsgSize(8 << 20)
+}
+
+// ask makes an RPC that uses no shared memory and is not counted.
+func ask[Q, R any](ctx context.Context, c *Conn, method string, rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
+	watched, over := c.begin(ctx, method, request)
+	response, err := rpc(watched, request, c.limit(method))
+	if err == nil {
+		return response, over(nil)
+	}
+	if status.Code(err) == codes.Unimplemented {
+		over(nil)
+		return response, err // the caller's to judge
+	}
+	if other := over(err); other != nil {
+		return response, other
+	}
+	return response, c.explain(ctx, err)
+}
+
+// pin keeps the pages of shared memory when the plugin gives them to hardware.
+func (c *Conn) pin(pins bool) {
+	if pins && c.arena != nil {
+		c.arena.Pin()
+	}
+}
+
+// Descriptor asks the plugin for its descriptor, as JSON.
+func (c *Conn) Descriptor(ctx context.Context) ([]byte, error) {
+	d, err := ask(ctx, c, "Describe", c.plugin.Describe, &pb.Empty{})
+	if err != nil {
+		return nil, err
+	}
+	return d.Json, nil
+}
+
+// answer is what every response has.
+type answer interface {
+	GetKernelNanos() int64
+	GetStartNanos() int64
+}
+
+// call makes one RPC with the memory that use holds, gives the memory back once the plugin cannot
+// touch it any more, and explains errors.
+func call[Q any, R answer](ctx context.Context, use *lease, method string,
+	rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
+	c := use.conn
+	if c.arena != nil {
+		c.arena.calling(c.name, 1)
+		defer c.arena.calling(c.name, -1)
+	}
+	start := time.Now()
+	watched, over := c.begin(ctx, method, request)
+	response, err := rpc(watched, request, c.limit(method))
+	elapsed, canceled := time.Since(start), watched.Err() != nil
+	other := over(err)
+	// Before the memory is let go, and after an error too: a plugin may complain of what another has done to it.
+	var damage error
+	if !canceled {
+		damage = use.guards(method)
+	}
+	if err != nil && !hasDetails(err) && canceled {
+		c.settle(use)
+	} else {
+		use.release()
+	}
+	if c.observe != nil {
+		o := Call{Plugin: c.name, Method: method, Start: start, Client: elapsed, Failed: err != nil}
+		if err == nil {
+			o.Server, o.Inside = within(start, elapsed, response)
+			if w, ok := any(response).(interface{ GetWork() float64 }); ok {
+				o.Work = w.GetWork()
+			}
+		}
+		c.observe(o)
+	}
+	switch {
+	case other != nil:
+		return response, other
+	case damage != nil:
+		return response, damage
+	case err != nil:
+		return response, c.explain(ctx, err)
+	}
+	k := c.checker(method)
+	if w, ok := any(response).(interface{ GetWork() float64 }); ok {
+		k.number("work", w.GetWork())
+	}
+	return response, k.err
+}
+
+// within is when the plugin's method began and how long it took, as far as that fits the time that the caller
+// waited; zeros for what does not.
+func within(start time.Time, waited time.Duration, response answer) (took time.Duration, began time.Time) {
+	if took = time.Duration(response.GetKernelNanos()); took < 0 || took > waited {
+		took = 0
+	}
+	if began = fromClock(response.GetStartNanos()); began.Before(start.Add(-deadlineSlack)) || began.After(start.Add(waited+deadlineSlack)) {
+		began = time.Time{}
+	}
+	return took, began
+}
+
+// explain turns a gRPC error into a fault that names the plugin.
+func (c *Conn) explain(ctx context.Context, err error) error {
+	ours := !hasDetails(err) || status.Code(err) == codes.Canceled
+	// The plugin knows the deadline too, and its end of the call can come before our own timer.
+	if deadline, ok := ctx.Deadline(); ok && ours && time.Until(deadline) < deadlineSlack {
+		<-ctx.Done()
+	}
+	if cause := ctx.Err(); cause != nil && ours {
+		return fault.New(fault.Canceled, "interrupted: %w", cause).WithPlugin(c.name)
+	}
+	if !hasDetails(err) && c.lost != nil {
+		if code := status.Code(err); code == codes.Unavailable || code == codes.Canceled {
+			return c.lost()
+		}
+	}
+	if status.Code(err) == codes.ResourceExhausted && !hasDetails(err) && strings.Contains(err.Error(), "larger than max") {
+		return c.broken("an answer", "%s", status.Convert(err).Message())
+	}
+	err = FromStatus(err)
+	list, ok := err.(fault.List)
+	if !ok {
+		if e, ok := err.(*fault.Error); ok {
+			list = fault.List{e}
+		}
+	}
+	for i, e := range list {
+		if e.Plugin == "" {
+			e.Plugin = c.name
+		}
+		if i == len(list)-1 {
+			c.blame(e)
+		}
+	}
+	return err
+}
+
+// settle gives a cancelled call's memory back when the plugin says that the call has ended. A plugin
+// that never says so keeps the memory until the run ends.
+func (c *Conn) settle(use *lease) {
+	held := &lease{slots: use.slots} // the caller must not release them
+	use.slots = nil
+	if len(held.slots) == 0 {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		if _, err := c.plugin.Settle(ctx, &pb.Empty{}); err == nil || status.Code(err) == codes.Unavailable {
+			held.release()
+		}
+	}()
+	timeout := time.NewTimer(settleWait)
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+	}
+}
+
+// lease is the shared memory that one call uses.
+type lease struct {
+	conn   *Conn
+	slots  []*slot
+	inputs []input
+}
+
+func (c *Conn) lease() *lease { return &lease{conn: c} }
+
+func (l *lease) release() {
+	for _, s := range l.slots {
+		s.release()
+	}
+	l.slots = nil
+}
+
+// in is a tensor of a request: by reference when it is in the arena already, else copied there; nil
+// for nil.
+func (l *lease) in(t *tensor.Tensor) (*pb.Tensor, error) {
+	if t == nil {
+		return nil, nil
+	}
+	arena := l.conn.arena
+	if arena == nil {
+		return inline(t), nil
+	}
+	if s, ok := t.Shared.(*slot); ok && s.arena == arena {
+		s.retain()
+		l.slots = append(l.slots, s)
+		l.inputs = append(l.inputs, input{t.Data, sumOf(t.Data)})
+		return reference(t, s), nil
+	}
+	shared, err := arena.Alloc(t.DType, t.Shape...)
+	if err != nil {
+		return nil, err
+	}
+	copy(shared.Data, t.Data)
+	s := shared.Shared.(*slot)
+	l.slots = append(l.slots, s) // the lease takes over the tensor's hold
+	l.inputs = append(l.inputs, input{shared.Data, sumOf(shared.Data)})
+	return reference(shared, s), nil
+}
+
+// out is a slot for a result and the tensor that the caller will get; both nil without an arena.
+func (l *lease) out(dtype tensor.DType, shape ...int) (*pb.Tensor, *tensor.Tensor, error) {
+	if l.conn.arena == nil {
+		return nil, nil, nil
+	}
+	t, err := l.conn.arena.Alloc(dtype, shape...)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := t.Shared.(*slot)
+	s.retain()
+	l.conn.arena.marks(s, l.conn.name)
+	l.slots = append(l.slots, s)
+	return reference(t, s), t, nil
+}
+
+// result is the tensor that a response brought: out, when that was asked for, else one of dtype and shape.
+func (c *Conn) result(method, what string, m, asked *pb.Tensor, out *tensor.Tensor, dtype tensor.DType, shape ...int) (*tensor.Tensor, error) {
+	if m == nil {
+		return nil, c.broken(method, "the answer lacks the %s", what)
+	}
+	if asked == nil {
+		if m.Arena != 0 {
+			return nil, c.broken(method, "the %s is in shared memory, of which the request named none", what)
+		}
+		if m.Dtype != pb.DType(dtype) || !equal(m.Shape, shapeOut(shape)) {
+			return nil, c.broken(method, "the %s is %v %v, want %v %v", what, m.Dtype, m.Shape, pb.DType(dtype), shape)
+		}
+		t, err := fromInline(m)
+		if err != nil {
+			return nil, c.broken(method, "%s: %v", what, err)
+		}
+		return t, nil
+	}
+	if m.Arena != asked.Arena || m.Offset != asked.Offset || m.Generation != asked.Generation || m.Dtype != asked.Dtype || !equal(m.Shape, asked.Shape) {
+		return nil, c.broken(method, "the %s is %v %v in slot %d of arena %d, generation %d; want %v %v in slot %d of arena %d, generation %d",
+			what, m.Dtype, m.Shape, m.Offset, m.Arena, m.Generation, asked.Dtype, asked.Shape, asked.Offset, asked.Arena, asked.Generation)
+	}
+	return out, nil
+}
+
+func equal(a, b []int64) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,187 @@
+package wire
+
+import (
+	"tandem/core/clip"
+	"tandem/core/plugin/wire/pb"
+)
+
+func optimizerOut(o clip.Optimizer) *pb.Optimizer {
+	return &pb.Optimizer{Name: o.Name, WeightDecay: o.WeightDecay, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps,
+		Momentum: o.Momentum, DecayEmbeddings: o.DecayEmbeddings}
+}
+
+func optimizerIn(o *pb.Optimizer) clip.Optimizer {
+	return clip.Optimizer{Name: o.GetName(), WeightDecay: o.GetWeightDecay(), Beta1: o.GetBeta1(), Beta2: o.GetBeta2(),
+		Eps: o.GetEps(), Momentum: o.GetMomentum(), DecayEmbeddings: o.GetDecayEmbeddings()}
+}
+
+func computeOut(c clip.Compute) *pb.Compute {
+	return &pb.Compute{Device: c.Device, Threads: int64(c.Threads), Precision: c.Precision, Checkpointing: c.Checkpointing,
+		MemoryLimit: c.MemoryLimit}
+}
+
+func computeIn(c *pb.Compute) clip.Compute {
+	return clip.Compute{Device: c.GetDevice(), Threads: int(c.GetThreads()), Precision: c.GetPrecision(),
+		Checkpointing: c.GetCheckpointing(), MemoryLimit: c.GetMemoryLimit()}
+}
+
+func encoderConfigOut(c clip.EncoderConfig) *pb.EncoderConfig {
+	return &pb.EncoderConfig{With: c.With, EmbedDim: int64(c.EmbedDim), Seed: c.Seed, Optimizer: optimizerOut(c.Optimizer),
+		Compute: computeOut(c.Compute), Captions: validAll(c.Captions), Freeze: freezeOut(c.Freeze)}
+}
+
+func freezeOut(f clip.Freeze) *pb.Freeze {
+	if !f.Any() {
+		return nil
+	}
+	out := &pb.Freeze{All: f.All, Params: validAll(f.Params)}
+	if f.Blocks != nil {
+		n := int64(*f.Blocks)
+		out.Blocks = &n
+	}
+	return out
+}
+
+func freezeIn(f *pb.Freeze) clip.Freeze {
+	out := clip.Freeze{All: f.GetAll(), Params: f.GetParams()}
+	if f != nil && f.Blocks != nil {
+		n := int(*f.Blocks)
+		out.Blocks = &n
+	}
+	return out
+}
+
+func encoderConfigIn(c *pb.EncoderConfig) clip.EncoderConfig {
+	return clip.EncoderConfig{With: c.With, EmbedDim: int(c.EmbedDim), Seed: c.Seed, Optimizer: optimizerIn(c.Optimizer),
+		Compute: computeIn(c.Compute), Captions: c.Captions, Freeze: freezeIn(c.Freeze)}
+}
+
+func encoderInfoOut(i clip.EncoderInfo) *pb.EncoderInfo {
+	return &pb.EncoderInfo{Modality: string(i.Modality), EmbedDim: int64(i.EmbedDim), Parameters: i.Parameters,
+		ImageSize: int64(i.ImageSize), ContextLength: int64(i.ContextLength), VocabSize: int64(i.VocabSize),
+		Flops: i.FLOPs, Backend: valid(i.Backend), Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins,
+		Remarks: validAll(i.Remarks)}
+}
+
+func encoderInfoIn(i *pb.EncoderInfo) clip.EncoderInfo {
+	return clip.EncoderInfo{Modality: clip.Modality(i.Modality), EmbedDim: int(i.EmbedDim), Parameters: i.Parameters,
+		ImageSize: int(i.ImageSize), ContextLength: int(i.ContextLength), VocabSize: int(i.VocabSize),
+		FLOPs: i.Flops, Backend: i.Backend, Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins, Remarks: i.Remarks}
+}
+
+func lossConfigOut(c clip.LossConfig) *pb.LossConfig {
+	return &pb.LossConfig{With: c.With, EmbedDim: int64(c.EmbedDim), BatchSize: int64(c.BatchSize), Seed: c.Seed,
+		Optimizer: optimizerOut(c.Optimizer), Compute: computeOut(c.Compute)}
+}
+
+func lossConfigIn(c *pb.LossConfig) clip.LossConfig {
+	return clip.LossConfig{With: c.With, EmbedDim: int(c.EmbedDim), BatchSize: int(c.BatchSize), Seed: c.Seed,
+		Optimizer: optimizerIn(c.Optimizer), Compute: computeIn(c.Compute)}
+}
+
+func datasetConfigOut(c clip.DatasetConfig) *pb.DatasetConfig {
+	out := &pb.DatasetConfig{With: c.With, ImageSize: int64(c.ImageSize), Seed: c.Seed, Threads: int64(c.Threads),
+		CacheDir: c.CacheDir}
+	if a := c.Augment; a != nil {
+		out.Augment = &pb.Augment{Name: a.Name, ScaleMin: a.Scale[0], ScaleMax: a.Scale[1],
+			RatioMin: a.Ratio[0], RatioMax: a.Ratio[1], Hflip: a.HFlip}
+	}
+	return out
+}
+
+func datasetConfigIn(c *pb.DatasetConfig) clip.DatasetConfig {
+	out := clip.DatasetConfig{With: c.With, ImageSize: int(c.ImageSize), Seed: c.Seed, Threads: int(c.Threads),
+		CacheDir: c.CacheDir}
+	if a := c.Augment; a != nil {
+		out.Augment = &clip.Augment{Name: a.Name, Scale: [2]float64{a.ScaleMin, a.ScaleMax},
+			Ratio: [2]float64{a.RatioMin, a.RatioMax}, HFlip: a.Hflip}
+	}
+	return out
+}
+
+func datasetInfoOut(i clip.DatasetInfo) *pb.DatasetInfo {
+	out := &pb.DatasetInfo{Len: int64(i.Len), Digest: i.Digest, Skipped: int64(i.Skipped), Note: valid(i.Note), Fixed: i.Fixed,
+		Remarks: validAll(i.Remarks)}
+	for _, t := range i.Targets {
+		out.Targets = append(out.Targets, &pb.Target{Name: valid(t.Name), Classes: validAll(t.Classes)})
+	}
+	return out
+}
+
+func datasetInfoIn(i *pb.DatasetInfo) clip.DatasetInfo {
+	out := clip.DatasetInfo{Len: int(i.Len), Digest: i.Digest, Skipped: int(i.Skipped), Note: i.Note, Fixed: i.Fixed,
+		Remarks: i.Remarks}
+	for _, t := range i.Targets {
+		out.Targets = append(out.Targets, clip.Target{Name: t.Name, Classes: t.Classes})
+	}
+	return out
+}
+
+func batchOut(b *clip.Batch) *pb.BatchResponse {
+	out := &pb.BatchResponse{Captions: validAll(b.Captions), Keys: validAll(b.Keys), Groups: b.Groups}
+	for _, all := range b.All {
+		out.All = append(out.All, &pb.Strings{Values: validAll(all)})
+	}
+	if len(b.Labels) > 0 {
+		out.Labels = make(map[string]*pb.Ints, len(b.Labels))
+		for name, ids := range b.Labels {
+			out.Labels[valid(name)] = &pb.Ints{Values: ids}
+		}
+	}
+	for _, f := range b.Faults {
+		out.Faults = append(out.Faults, &pb.SampleFault{Index: int64(f.Index), Key: valid(f.Key), Msg: valid(f.Msg)})
+	}
+	return out
+}
+
+func batchIn(b *pb.BatchResponse) *clip.Batch {
+	out := &clip.Batch{Captions: b.Captions, Keys: b.Keys, Groups: b.Groups}
+	for _, all := range b.All {
+		out.All = append(out.All, all.Values)
+	}
+	if len(b.Labels) > 0 {
+		out.Labels = make(map[string][]int32, len(b.Labels))
+		for name, ids := range b.Labels {
+			out.Labels[name] = ids.GetValues()
+		}
+	}
+	for _, f := range b.Faults {
+		out.Faults = append(out.Faults, clip.SampleFault{Index: int(f.Index), Key: f.Key, Msg: f.Msg})
+	}
+	return out
+}
+
+func lossResultOut(r *clip.LossResult) *pb.LossResponse {
+	out := &pb.LossResponse{Value: r.Value, Parts: validKeys(r.Parts), Scalars: validKeys(r.Scalars)}
+	if len(r.PerSample) > 0 {
+		out.PerSample = make(map[string]*pb.Floats, len(r.PerSample))
+		for name, values := range r.PerSample {
+			out.PerSample[valid(name)] = &pb.Floats{Values: values}
+		}
+	}
+	return out
+}
+
+func lossResultIn(r *pb.LossResponse) *clip.LossResult {
+	out := &clip.LossResult{Value: r.Value, Parts: r.Parts, Scalars: r.Scalars}
+	if len(r.PerSample) > 0 {
+		out.PerSample = make(map[string][]float32, len(r.PerSample))
+		for name, values := range r.PerSample {
+			out.PerSample[name] = values.GetValues()
+		}
+	}
+	return out
+}
+
+func validKeys(m map[string]float64) map[string]float64 {
+	for k := range m {
+		if valid(k) != k {
+			out := make(map[string]float64, len(m))
+			for k, v := range m {
+				out[valid(k)] = v
+			}
+			return out
+		}
+	}
+	return m
+}

@@ -1,0 +1,202 @@
+package page
+
+import (
+	"math"
+	"slices"
+	"strconv"
+
+	"tandem/core/results/ablation"
+	"tandem/core/results/report"
+	"tandem/core/results/stat"
+)
+
+// mostBars is how many variants the charts of means and differences have room for.
+const mostBars = 40
+
+// num is a number for the charts: five digits, null where it is not finite.
+type num float64
+
+// MarshalJSON implements json.Marshaler.
+func (n num) MarshalJSON() ([]byte, error) {
+	v := float64(n)
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return []byte("null"), nil
+	}
+	return strconv.AppendFloat(nil, v, 'g', 5, 64), nil
+}
+
+// charts is what the page's script draws.
+type charts struct {
+	Metric   chartMetric    `json:"metric"`
+	Level    num            `json:"level"`
+	Floor    num            `json:"floor"` // of the noise; null: not known
+	Variants []chartVariant `json:"variants"`
+	Left     int            `json:"left"` // variants that have no room
+	Curves   []chartCurve   `json:"curves"`
+	Runs     []chartRun     `json:"runs"`
+}
+
+type chartMetric struct {
+	Name  string `json:"name"`
+	Share bool   `json:"share"` // a fraction of 1, shown in percent
+	Lower bool   `json:"lower"` // lower is better
+}
+
+type chartVariant struct {
+	Name    string      `json:"name"`
+	Role    string      `json:"role"`
+	Colour  int         `json:"colour"` // 0: the baseline's; -1: none of its own
+	Mean    num         `json:"mean"`
+	Low     num         `json:"low"` // of the mean's interval
+	High    num         `json:"high"`
+	Seeds   [][2]num    `json:"seeds"` // seed, value
+	Delta   *chartDelta `json:"delta"`
+	Stopped int         `json:"stopped"`
+}
+
+type chartDelta struct {
+	N       int    `json:"n"`
+	Value   num    `json:"value"`
+	Low     num    `json:"low"`
+	High    num    `json:"high"`
+	P       num    `json:"p"`
+	Verdict string `json:"verdict"`
+}
+
+type chartCurve struct {
+	Metric chartMetric   `json:"metric"`
+	Binned bool          `json:"binned"`
+	Series []chartSeries `json:"series"`
+}
+
+type chartSeries struct {
+	Variant string `json:"variant"`
+	Colour  int    `json:"colour"`
+	Seeds   int    `json:"seeds"`
+	Steps   []num  `json:"steps"`
+	Mean    []num  `json:"mean"`
+	Low     []num  `json:"low"`
+	High    []num  `json:"high"`
+}
+
+type chartRun struct {
+	Variant    string `json:"variant"`
+	Colour     int    `json:"colour"`
+	Seed       int64  `json:"seed"`
+	Run        string `json:"run"`
+	Value      num    `json:"value"`
+	Seconds    num    `json:"seconds"`
+	FLOPs      num    `json:"flops"`
+	Parameters num    `json:"parameters"`
+}
+
+// newCharts gathers what the charts need.
+func newCharts(p *Page) charts {
+	t := p.Table
+	colours := colours(p)
+	c := charts{Metric: metricOf(t.Metrics[0].Name, t.Metrics[0].Goal), Level: num(t.Level), Floor: num(math.NaN()),
+		Variants: []chartVariant{}, Curves: []chartCurve{}, Runs: []chartRun{}}
+	if t.Noise != nil {
+		c.Floor = num(t.Noise.Floor)
+	}
+	for _, r := range barRows(t) {
+		c.Variants = append(c.Variants, newVariant(r, colour(colours, r.Variant), t.Level))
+	}
+	c.Left = rowsWithMeans(t) - len(c.Variants)
+	for _, curve := range p.Curves {
+		goal := stat.HigherIsBetter
+		if i := slices.IndexFunc(t.Metrics, func(m ablation.Metric) bool { return m.Name == curve.Metric }); i >= 0 {
+			goal = t.Metrics[i].Goal
+		} else if curve.Metric == trainLoss {
+			goal = stat.LowerIsBetter
+		}
+		cc := chartCurve{Metric: metricOf(curve.Metric, goal), Binned: curve.Binned}
+		for _, s := range curve.Series {
+			cc.Series = append(cc.Series, chartSeries{s.Variant, colour(colours, s.Variant), s.Seeds, nums(s.Steps), nums(s.Mean), nums(s.Low), nums(s.High)})
+		}
+		c.Curves = append(c.Curves, cc)
+	}
+	for _, r := range p.Runs {
+		if r.Done && !math.IsNaN(r.Value) && r.Seconds > 0 {
+			c.Runs = append(c.Runs, chartRun{r.Variant, colour(colours, r.Variant), r.Seed, r.ID, num(r.Value), num(r.Seconds), num(r.FLOPs), num(r.Parameters)})
+		}
+	}
+	return c
+}
+
+// HasFloor says whether the noise floor is known.
+func (c charts) HasFloor() bool { return !math.IsNaN(float64(c.Floor)) }
+
+func metricOf(name string, goal stat.Goal) chartMetric {
+	return chartMetric{name, report.IsShare(name), goal == stat.LowerIsBetter}
+}
+
+// colours gives every drawn variant a colour: 0 to the baseline, from 1 on to the others.
+func colours(p *Page) map[string]int {
+	m, next := map[string]int{}, 1
+	for _, v := range p.Drawn {
+		if p.Table.HasBaseline && v == p.Table.Baseline {
+			m[v] = 0
+			continue
+		}
+		m[v] = next
+		next++
+	}
+	return m
+}
+
+func colour(colours map[string]int, variant string) int {
+	if c, has := colours[variant]; has {
+		return c
+	}
+	return -1
+}
+
+// barRows are the rows with a mean: all of them, or where they are many the baseline, its repeat and the best.
+func barRows(t *ablation.Table) []ablation.Row {
+	var rows []ablation.Row
+	for _, r := range t.Rows {
+		if r.Columns[0].Summary.N > 0 && (r.Role != ablation.IsVariant || r.Rank <= mostBars) && len(rows) < mostBars+2 {
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}
+
+func rowsWithMeans(t *ablation.Table) (n int) {
+	for _, r := range t.Rows {
+		if r.Columns[0].Summary.N > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func newVariant(r ablation.Row, colour int, level float64) chartVariant {
+	c := r.Columns[0]
+	v := chartVariant{Name: r.Variant, Role: string(r.Role), Colour: colour, Mean: num(c.Summary.Mean), Stopped: r.Stopped}
+	var values []float64
+	var seeds []int64
+	for seed := range c.Values {
+		seeds = append(seeds, seed)
+	}
+	slices.Sort(seeds)
+	for _, seed := range seeds {
+		v.Seeds = append(v.Seeds, [2]num{num(seed), num(c.Values[seed])})
+		values = append(values, c.Values[seed])
+	}
+	i := stat.MeanInterval(values, level, 0)
+	v.Low, v.High = num(i.Low), num(i.High)
+	if d := c.Comparison; d != nil && d.N > 0 {
+		v.Delta = &chartDelta{d.N, num(d.Delta), num(d.Interval.Low), num(d.Interval.High), num(c.Judgement.P), string(c.Judgement.Verdict)}
+	}
+	return v
+}
+
+func nums(values []float64) []num {
+	out := make([]num, len(values))
+	for i, v := range values {
+		out[i] = num(v)
+	}
+	return out
+}

@@ -1,0 +1,217 @@
+package page
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"tandem/core/results/report"
+	"tandem/core/results/store"
+)
+
+// Specs are the settings of an experiment: of one variant in full, of the others where they differ from it.
+type Specs struct {
+	Variant string
+	Run     string
+	YAML    string
+	Others  []Difference
+}
+
+// Difference is what a variant sets otherwise.
+type Difference struct {
+	Variant  string
+	Settings []Setting
+}
+
+// Setting is a key of a spec and its two values; "–" where it is not set.
+type Setting struct{ Key, Base, Own string }
+
+// specs compares the first run of each variant with that of the first variant of the table.
+func specs(p *Page) Specs {
+	first := map[string]*store.RunDetail{}
+	for _, r := range p.Runs {
+		if first[r.Variant] == nil {
+			first[r.Variant] = r.detail
+		}
+	}
+	var s Specs
+	var base *store.RunDetail
+	for _, row := range p.Table.Rows {
+		d := first[row.Variant]
+		switch {
+		case d == nil:
+		case base == nil:
+			base = d
+			s = Specs{Variant: row.Variant, Run: d.ID, YAML: d.Spec}
+		default:
+			s.Others = append(s.Others, Difference{row.Variant, differences(base.Params, d.Params)})
+		}
+	}
+	return s
+}
+
+// incidental are the keys by which runs of one variant differ, or that name it.
+var incidental = []string{"name", "description", "variant", "seed"}
+
+func differences(base, own map[string]any) (all []Setting) {
+	keys := maps.Clone(base)
+	maps.Copy(keys, own)
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		b, o := setting(base, k), setting(own, k)
+		if b != o && !slices.Contains(incidental, k) {
+			all = append(all, Setting{k, b, o})
+		}
+	}
+	return all
+}
+
+func setting(params map[string]any, key string) string {
+	v, has := params[key]
+	switch v := v.(type) {
+	case nil:
+		if !has {
+			return "–"
+		}
+		return "null"
+	case json.RawMessage:
+		var b bytes.Buffer
+		if json.Compact(&b, v) == nil {
+			return b.String()
+		}
+		return string(v)
+	case float64:
+		return report.Number(v)
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+// Place is one line of the environment.
+type Place struct {
+	Name   string
+	Values []PlaceValue // the most frequent first
+}
+
+// PlaceValue is what so many runs have.
+type PlaceValue struct {
+	Text string
+	Runs int
+}
+
+// places are the environment of all runs, and warnings of what should not differ between them.
+func places(runs []Run) (all []Place, warnings []string) {
+	var done []Run
+	for _, r := range runs {
+		if r.Done {
+			done = append(done, r)
+		}
+	}
+	if len(done) == 0 {
+		done = runs
+	}
+	add := func(name, warning string, of func(*store.RunDetail) string) {
+		counts := map[string]int{}
+		var order []string
+		for _, r := range done {
+			text := of(r.detail)
+			if text == "" {
+				continue
+			}
+			if counts[text] == 0 {
+				order = append(order, text)
+			}
+			counts[text]++
+		}
+		if len(order) == 0 {
+			return
+		}
+		p := Place{Name: name}
+		slices.SortStableFunc(order, func(x, y string) int { return counts[y] - counts[x] })
+		for _, text := range order {
+			p.Values = append(p.Values, PlaceValue{text, counts[text]})
+		}
+		all = append(all, p)
+		if warning != "" && len(order) > 1 {
+			warnings = append(warnings, fmt.Sprintf(warning, len(order)))
+		}
+	}
+	add("host", "", func(d *store.RunDetail) string {
+		if d.Host == "" {
+			return ""
+		}
+		return fmt.Sprintf("%s, %d cores", d.Host, d.Cores)
+	})
+	add("device", "The runs computed on %d different devices or libraries: small differences may come from there.", func(d *store.RunDetail) string { return d.Device })
+	add("libraries", "", func(d *store.RunDetail) string { return pairs(d.Libraries) })
+	add("threads", "", func(d *store.RunDetail) string { return pairs(d.Threads) })
+	add("git commit", "The runs are of %d different commits.", func(d *store.RunDetail) string {
+		if d.GitDirty {
+			return d.GitCommit + " with uncommitted changes"
+		}
+		return d.GitCommit
+	})
+	add("training data", "", func(d *store.RunDetail) string { return d.DatasetDigest })
+	for _, role := range roles(done) {
+		add("plugin: "+role, "", func(d *store.RunDetail) string { return plugin(d, role) })
+	}
+	if n := rebuilt(done); len(n) > 0 {
+		warnings = append(warnings, fmt.Sprintf("Not all runs used the same build of %s.", strings.Join(n, ", ")))
+	}
+	return all, warnings
+}
+
+// pairs writes a JSON object as "a 1, b 2".
+func pairs(raw json.RawMessage) string {
+	var m map[string]any
+	if json.Unmarshal(raw, &m) != nil {
+		return ""
+	}
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%s %v", k, m[k]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func roles(runs []Run) (names []string) {
+	for _, r := range runs {
+		for _, p := range r.detail.Plugins {
+			if !slices.Contains(names, p.Role) {
+				names = append(names, p.Role)
+			}
+		}
+	}
+	return names
+}
+
+func plugin(d *store.RunDetail, role string) string {
+	for _, p := range d.Plugins {
+		if p.Role == role {
+			return strings.TrimSpace(fmt.Sprintf("%s %s", p.Name, p.Version)) + fmt.Sprintf(", sha256 %.12s", p.SHA256)
+		}
+	}
+	return ""
+}
+
+// rebuilt are the plugins of which the runs used several builds.
+func rebuilt(runs []Run) []string {
+	builds := map[string]map[string]bool{}
+	for _, r := range runs {
+		for _, p := range r.detail.Plugins {
+			if builds[p.Name] == nil {
+				builds[p.Name] = map[string]bool{}
+			}
+			builds[p.Name][p.SHA256] = true
+		}
+	}
+	var names []string
+	for _, n := range slices.Sorted(maps.Keys(builds)) {
+		if len(builds[n]) > 1 {
+			names = append(names, n)
+		}
+	}
+	return names
+}

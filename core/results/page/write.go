@@ -1,0 +1,138 @@
+package page
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+	"slices"
+
+	"tandem/core/fault"
+	"tandem/core/results/ablation"
+	"tandem/core/results/report"
+)
+
+// assets are what the page is made of; tools/page-assets.sh fetches the libraries again.
+//
+//go:embed assets/page.html assets/page.css assets/page.js assets/d3.min.js assets/plot.umd.min.js assets/LICENSES.txt
+var assets embed.FS
+
+func asset(name string) string {
+	data, err := assets.ReadFile("assets/" + name)
+	if err != nil {
+		panic("page: " + err.Error()) // embedded
+	}
+	return string(data)
+}
+
+var layout = template.Must(template.New("page").Funcs(template.FuncMap{
+	"named": named, "percent": report.Percent, "share": shareText, "whole": wholePercent, "count": countText, "duration": report.Duration, "minute": minute,
+	"short": shortName, "value": valueText, "plural": plural, "column": columnOf, "level": func(v float64) string { return report.Number(100*v) + " %" },
+}).Parse(asset("page.html")))
+
+// view is what the layout shows.
+type view struct {
+	*Page
+	Answer   Answer
+	Ablation template.HTML
+	Charts   charts
+	Learning []Learning
+	Undrawn  bool // variants without a colour are left out of the curves
+	Totals   totals
+	Style    template.CSS
+	D3, Plot template.JS
+	Script   template.JS
+	Licences string
+}
+
+// totals are sums over the runs that are done.
+type totals struct {
+	Seconds, DeviceHours float64
+}
+
+// Write writes the page. Errors are those of w.
+func Write(w io.Writer, p *Page) error {
+	var table bytes.Buffer
+	if err := report.AblationHTML(&table, p.Table); err != nil {
+		return fault.New(fault.Internal, "ablation table: %w", err)
+	}
+	v := view{
+		Page: p, Answer: answer(p), Ablation: template.HTML(table.String()), Charts: newCharts(p),
+		Style: template.CSS(asset("page.css")), D3: template.JS(asset("d3.min.js")), Plot: template.JS(asset("plot.umd.min.js")), Script: template.JS(asset("page.js")),
+		Licences: asset("LICENSES.txt"),
+	}
+	for _, r := range p.Table.Rows {
+		if r.Role == ablation.IsVariant && !r.HasSame && r.Rank > 0 && !slices.Contains(p.Drawn, r.Variant) {
+			v.Undrawn = true
+		}
+	}
+	for _, c := range p.Curves {
+		v.Learning = append(v.Learning, learning(c))
+	}
+	for _, r := range p.Runs {
+		v.Totals.Seconds += r.Seconds
+		v.Totals.DeviceHours += r.DeviceHours
+	}
+	// Written at once: a page that breaks off in the middle is none.
+	var b bytes.Buffer
+	if err := layout.Execute(&b, v); err != nil {
+		return fault.New(fault.Internal, "page: %w", err)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func shareText(v float64) string { return fmt.Sprintf("%.3f", v) }
+
+func wholePercent(v float64) string {
+	if v == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f", 100*v)
+}
+
+func countText(v any) string {
+	switch v := v.(type) {
+	case int64:
+		if v > 0 {
+			return report.Count(float64(v))
+		}
+	case float64:
+		if v > 0 {
+			return report.Count(v)
+		}
+	}
+	return "–"
+}
+
+func valueText(metric string, v float64) string {
+	if math.IsNaN(v) {
+		return "–"
+	}
+	return report.Metric(metric, v)
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// minute shortens an ISO 8601 time to the minute.
+func minute(iso string) string {
+	if len(iso) < 16 {
+		return iso
+	}
+	return iso[:10] + " " + iso[11:16]
+}
+
+// columnOf names column i of a matrix.
+func columnOf(o *Outcome, m *Matrix, i int) string {
+	if i < len(m.Classes) {
+		return o.Name(m.Classes[i])
+	}
+	return "any other"
+}

@@ -1,0 +1,139 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"tandem/core/results/ablation"
+	"tandem/core/results/stat"
+)
+
+// scale is how a column writes its metric: all of its numbers with the same decimals.
+type scale struct {
+	factor      float64
+	decimals    int
+	unit, delta string // of values and of differences: "%" and "pt"
+}
+
+// scaleOf is the scale of the metric of column j. Its decimals are those that show two digits of the usual standard
+// deviation.
+func scaleOf(t *ablation.Table, j int) scale {
+	name := t.Metrics[j].Name
+	s := scale{factor: 1}
+	least, most := 0, 6
+	switch {
+	case IsShare(name):
+		s = scale{factor: 100, unit: "%", delta: "pt"}
+		least, most = 1, 3
+	case strings.HasSuffix(name, "_ms"):
+		s.unit, s.delta = "ms", "ms"
+	case strings.HasSuffix(name, "_per_s"):
+		s.unit, s.delta = "/s", "/s"
+	}
+	var stds []float64
+	largest := 0.0
+	for _, r := range t.Rows {
+		m := r.Columns[j].Summary
+		if m.Std > 1e-9*math.Abs(m.Mean) {
+			stds = append(stds, m.Std*s.factor)
+		}
+		if !math.IsNaN(m.Mean) {
+			largest = max(largest, math.Abs(m.Mean)*s.factor)
+		}
+	}
+	slices.Sort(stds)
+	switch {
+	case len(stds) > 0:
+		s.decimals = 1 - exponent(stds[len(stds)/2])
+	case s.factor == 1 && largest > 0:
+		s.decimals = 3 - exponent(largest)
+	}
+	s.decimals = min(max(s.decimals, least), most)
+	return s
+}
+
+// exponent is that of the first digit: 0 for 3.7, -2 for 0.04.
+func exponent(v float64) int { return int(math.Floor(math.Log10(v))) }
+
+func (s scale) value(v float64) string {
+	if math.IsNaN(v) {
+		return "–"
+	}
+	return fmt.Sprintf("%.*f", s.decimals, v*s.factor+0)
+}
+
+// signed is a difference: +1.2, 0.0, -0.3.
+func (s scale) signed(v float64) string {
+	text := s.value(v)
+	switch {
+	case strings.Trim(text, "-0.") == "":
+		return strings.TrimPrefix(text, "-")
+	case v > 0:
+		return "+" + text
+	}
+	return text
+}
+
+// spread is mean ± standard deviation.
+func (s scale) spread(m stat.Summary) string {
+	if m.N < 2 {
+		return s.value(m.Mean)
+	}
+	return s.value(m.Mean) + " ± " + s.value(m.Std)
+}
+
+// difference is delta with its interval: +2.8 [-1.2, +6.8].
+func (s scale) difference(c *stat.Comparison) string {
+	if c == nil || c.N == 0 {
+		return "–"
+	}
+	text := s.signed(c.Delta)
+	if c.Interval.Method != stat.NoMethod {
+		text += fmt.Sprintf(" [%s, %s]", s.signed(c.Interval.Low), s.signed(c.Interval.High))
+	}
+	return text
+}
+
+// pValue is a probability with three decimals.
+func pValue(p float64) string {
+	switch {
+	case math.IsNaN(p):
+		return "–"
+	case p < 0.0005:
+		return "<0.001"
+	}
+	return fmt.Sprintf("%.3f", p)
+}
+
+// short is a metric's name in a heading, with the way that is better and the unit: top1 ↑ %. The evaluation is
+// there where the table's metrics are of several.
+func short(t *ablation.Table, j int, s scale) string {
+	m := t.Metrics[j]
+	name := strings.TrimPrefix(strings.TrimPrefix(m.Name, evaluationOf(t)), "eval/") + " ↑"
+	switch m.Goal {
+	case stat.LowerIsBetter:
+		name = strings.TrimSuffix(name, "↑") + "↓"
+	case stat.NoGoal:
+		name = strings.TrimSuffix(name, " ↑")
+	}
+	if s.unit != "" {
+		name += " " + s.unit
+	}
+	return name
+}
+
+// evaluationOf is the beginning that all metrics have, such as eval/emoji/, where there are several.
+func evaluationOf(t *ablation.Table) string {
+	first := t.Metrics[0].Name
+	prefix := first[:strings.LastIndexByte(first, '/')+1]
+	for _, m := range t.Metrics {
+		if !strings.HasPrefix(m.Name, prefix) || len(t.Metrics) == 1 {
+			return ""
+		}
+	}
+	return prefix
+}
+
+func percentOf(level float64) string { return Number(100*level) + " %" }

@@ -1,4 +1,0 @@
-// Package resample is the two passes of core/vision's resampling with AVX2, through cgo: the same
-// integer arithmetic as the portable code, several times as fast. On other processors and without cgo
-// Available is false.
-package resample
