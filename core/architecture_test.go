@@ -1,4 +1,4 @@
-// Package core_test holds the package table of docs/architecture.md against the code.
+// Package core_test holds the package table of docs/packages.md against the code.
 package core_test
 
 import (
@@ -37,7 +37,7 @@ func TestThePackageTableIsTheCode(t *testing.T) {
 		name := strings.TrimPrefix(p.ImportPath, "tandem/")
 		i := slices.IndexFunc(rows, func(r row) bool { return matches(r.pattern, name) })
 		if i < 0 {
-			t.Errorf("%s is not in the table of docs/architecture.md", name)
+			t.Errorf("%s is not in the table of docs/packages.md", name)
 			continue
 		}
 		r := rows[i]
@@ -99,7 +99,7 @@ func inside(pattern, name, imp string) bool {
 var code = regexp.MustCompile("`([^`]+)`")
 
 func readTable(t *testing.T) (rows []row) {
-	f, err := os.Open("../docs/architecture.md")
+	f, err := os.Open("../docs/packages.md")
 	if err != nil {
 		t.Fatal(err)
 	}
