@@ -42,23 +42,23 @@ type TokenCounter interface {
 	CountTokens(ctx context.Context, c *EncoderConfig, texts []string) (tokens []int, limit int, err error)
 }
 
-// Planner is an encoder or a loss that says what its memory is for. It is optional.
-type Planner interface {
-	// Memory is what is allocated now, by purpose: parameters, gradients, optimizer, activations,
+// MemoryReporter is implemented by an encoder or a loss that says what its memory is for. It is optional.
+type MemoryReporter interface {
+	// Memory reports what is allocated now, by purpose: parameters, gradients, optimizer, activations,
 	// workspace, packed weights, …
 	Memory() []MemoryPart
 }
 
-// Forecaster is an encoder or a loss that says what a configuration will take of its device's memory. It is
-// optional, and for devices with memory of their own, which several processes share.
-type Forecaster interface {
-	// Forecast may be called before Configure, and allocates nothing that stays. Errors are those of
+// Planner is implemented by an encoder or a loss that says in advance what a configuration will take of its
+// device's memory. It is optional, and for devices with memory of their own, which several processes share.
+type Planner interface {
+	// Plan may be called before Configure, and allocates nothing that stays. Errors are those of
 	// Configure.
-	Forecast(context.Context, ForecastRequest) (Forecast, error)
+	Plan(context.Context, PlanRequest) (Plan, error)
 }
 
-// ForecastRequest is a configuration, one of the two, and how it will be used.
-type ForecastRequest struct {
+// PlanRequest holds a configuration, one of the two, and how it will be used.
+type PlanRequest struct {
 	Encoder    *EncoderConfig // Captions are left out
 	Loss       *LossConfig
 	Batch      int  // samples of a Forward or Compute in training
@@ -66,20 +66,20 @@ type ForecastRequest struct {
 	Accumulate bool // several Backwards come before a Step
 }
 
-// Forecast is the memory of a device and what of it a plugin needs, in bytes.
-type Forecast struct {
+// Plan describes the memory of a device and how much of it a plugin will need, in bytes.
+type Plan struct {
 	Device      string // where it will compute: cuda:0, cpu
 	Free, Total int64  // of the device; 0: it has no memory of its own, or nobody knows
-	// Parts are the most that training steps and evaluations take, by purpose as Planner names them; Least
-	// is what a step takes in any case, captions however short.
+	// Parts are the most that training steps and evaluations take, by purpose as MemoryReporter names
+	// them; Least is what a step takes in any case, captions however short.
 	Parts []MemoryPart
 	Least int64
 }
 
-// Needed is the sum of the parts.
-func (f Forecast) Needed() (sum int64) {
-	for _, p := range f.Parts {
-		sum += p.Bytes
+// Needed adds up the parts.
+func (p Plan) Needed() (sum int64) {
+	for _, part := range p.Parts {
+		sum += part.Bytes
 	}
 	return sum
 }

@@ -7,8 +7,8 @@ import (
 )
 
 var (
-	_ clip.Profiler = (*Loss)(nil)
-	_ clip.Planner  = (*Loss)(nil)
+	_ clip.Profiler       = (*Loss)(nil)
+	_ clip.MemoryReporter = (*Loss)(nil)
 )
 
 // SetProfile implements clip.Profiler.
@@ -22,7 +22,7 @@ func (l *Loss) SetProfile(on bool) {
 // Events implements clip.Profiler.
 func (l *Loss) Events() []clip.Event { return l.recorder.Events() }
 
-// Memory implements clip.Planner.
+// Memory implements clip.MemoryReporter.
 func (l *Loss) Memory() []clip.MemoryPart {
 	if l.backend == nil {
 		return nil

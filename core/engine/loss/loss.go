@@ -100,7 +100,7 @@ type Loss struct {
 	work     float64 // of all Computes
 	block    int     // logits above which a batch is not Whole
 	recorder profile.Recorder
-	forecast device.Backend // that Forecast left open; nil: none
+	planned  device.Backend // that Plan left open; nil: none
 	known    map[*byte]bool // pages that were shown to the backend
 }
 
@@ -119,7 +119,7 @@ func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.Loss
 		return info, err
 	}
 	backend, err := l.open(c.Compute)
-	l.closeForecast()
+	l.closePlanned()
 	if err != nil {
 		return info, err
 	}
@@ -311,7 +311,7 @@ func (l *Loss) Load(ctx context.Context, path string) error {
 
 // Close implements clip.Loss.
 func (l *Loss) Close() error {
-	l.closeForecast()
+	l.closePlanned()
 	if l.backend == nil {
 		return nil
 	}

@@ -2,7 +2,7 @@ package profile
 
 import "tandem/core/clip"
 
-// Memory is a plan of memory as clip.Planner tells it: the parts that the caller knows, then what the
+// Memory is a plan of memory as clip.MemoryReporter tells it: the parts that the caller knows, then what the
 // backend says of itself. Packed copies of parameters are a part of their own; what it has allocated beyond
 // all these, scratch and the rounding up of buffers, is "other".
 func Memory(backend any, parts ...clip.MemoryPart) []clip.MemoryPart {

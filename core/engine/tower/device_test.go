@@ -123,11 +123,11 @@ func TestNextPicturesAreFetchedOnceAndInTime(t *testing.T) {
 	}
 }
 
-func TestForecastIsWhatTrainingTakes(t *testing.T) {
+func TestPlanIsWhatTrainingTakes(t *testing.T) {
 	ctx := context.Background()
 	const batch = 200
 	e, g, c := onGPU(1 << 20)
-	f, err := e.Forecast(ctx, clip.ForecastRequest{Encoder: &c, Batch: batch, EvalBatch: 10})
+	f, err := e.Plan(ctx, clip.PlanRequest{Encoder: &c, Batch: batch, EvalBatch: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestForecastIsWhatTrainingTakes(t *testing.T) {
 		}
 	}
 	if f.Least != taken || g.used()-taken > 4096 {
-		t.Errorf("forecast %d bytes, taken %d of %d", f.Least, taken, g.used())
+		t.Errorf("planned %d bytes, taken %d of %d", f.Least, taken, g.used())
 	}
 }
 

@@ -27,7 +27,7 @@ type encoder struct {
 
 	configured, closed bool
 
-	forecast device.Backend // that Forecast left open; nil: none
+	planned  device.Backend // that Plan left open; nil: none
 	front    front
 	intake   *intake
 	dim      int
@@ -83,7 +83,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	}
 	info.Modality = e.modality
 	backend, err := e.open(c.Compute)
-	e.closeForecast()
+	e.closePlanned()
 	if err != nil {
 		return info, err
 	}
@@ -271,7 +271,7 @@ func (e *encoder) Close() error {
 		return nil
 	}
 	e.closed = true
-	e.closeForecast()
+	e.closePlanned()
 	if !e.configured {
 		return nil
 	}

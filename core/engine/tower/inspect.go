@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	_ clip.Profiler = (*encoder)(nil)
-	_ clip.Planner  = (*encoder)(nil)
+	_ clip.Profiler       = (*encoder)(nil)
+	_ clip.MemoryReporter = (*encoder)(nil)
 )
 
 // SetProfile implements clip.Profiler.
@@ -56,7 +56,7 @@ func (c *programs) setProfile(f func(graph.Event)) {
 	}
 }
 
-// Memory implements clip.Planner.
+// Memory implements clip.MemoryReporter.
 func (e *encoder) Memory() []clip.MemoryPart {
 	if !e.configured || e.closed {
 		return nil

@@ -38,14 +38,14 @@ func (m *model) budgets(ctx context.Context, limits map[string]int) (map[string]
 	for _, e := range s.Eval {
 		evalBatch = max(evalBatch, e.BatchSize)
 	}
-	known := map[string]clip.Forecast{}
+	known := map[string]clip.Plan{}
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	for _, role := range computing {
 		if !onGPU(s, role) {
 			continue
 		}
-		q := clip.ForecastRequest{Batch: s.Train.MicroBatchSize, EvalBatch: evalBatch, Accumulate: s.Train.MicroBatchSize < s.Train.BatchSize}
+		q := clip.PlanRequest{Batch: s.Train.MicroBatchSize, EvalBatch: evalBatch, Accumulate: s.Train.MicroBatchSize < s.Train.BatchSize}
 		switch role {
 		case roleLoss:
 			c := lossConfig(s, limits)
@@ -56,7 +56,7 @@ func (m *model) budgets(ctx context.Context, limits map[string]int) (map[string]
 		}
 		p := m.byRole[role]
 		g.Go(fault.Safely(func() error {
-			f, err := p.Forecast(ctx, q)
+			f, err := p.Plan(ctx, q)
 			if err != nil || f == nil || f.Total == 0 {
 				return place(s, err, role)
 			}
@@ -75,7 +75,7 @@ func (m *model) budgets(ctx context.Context, limits map[string]int) (map[string]
 // share gives each part of a GPU what it needs at most, of the rest some for scratch, and what is left then in
 // proportion. Where not all of that is there, each gets what it needs at least, some for scratch, and what is left
 // in proportion to what it lacks.
-func share(s *spec.Spec, needs map[string]clip.Forecast) (map[string]int64, error) {
+func share(s *spec.Spec, needs map[string]clip.Plan) (map[string]int64, error) {
 	byDevice := map[string][]string{}
 	for _, role := range slices.Sorted(maps.Keys(needs)) {
 		d := needs[role].Device
@@ -127,7 +127,7 @@ func budget(m spec.Memory, free, total int64, processes int) int64 {
 	return free - min(int64(processes)*driverBytes, free/10)
 }
 
-func tooLarge(s *spec.Spec, device string, roles []string, needs map[string]clip.Forecast, least, budget, free int64) error {
+func tooLarge(s *spec.Spec, device string, roles []string, needs map[string]clip.Plan, least, budget, free int64) error {
 	var plan strings.Builder
 	for _, role := range roles {
 		f := needs[role]

@@ -37,29 +37,29 @@ train: {max_steps: 1, precision: tf32}
 	}
 }
 
-// forecast is a part that needs at least, and at most, so many GiB of a GPU with so many free of 100.
-func forecast(least, most, free int64) clip.Forecast {
-	return clip.Forecast{Device: "cuda:0", Free: free << 30, Total: 100 << 30, Least: least << 30,
+// plannedGiB makes the plan of a part that needs at least, and at most, so many GiB of a GPU with so many free of 100.
+func plannedGiB(least, most, free int64) clip.Plan {
+	return clip.Plan{Device: "cuda:0", Free: free << 30, Total: 100 << 30, Least: least << 30,
 		Parts: []clip.MemoryPart{{Name: "parameters", Bytes: 1 << 30}, {Name: "activations", Bytes: (most - 1) << 30}}}
 }
 
 func TestAGPUIsSharedByNeed(t *testing.T) {
 	const gib = int64(1) << 30
-	elsewhere := forecast(5, 5, 40)
+	elsewhere := plannedGiB(5, 5, 40)
 	elsewhere.Device = "cuda:1"
 	for name, c := range map[string]struct {
 		memory spec.Memory
-		needs  map[string]clip.Forecast
+		needs  map[string]clip.Plan
 		want   map[string]int64
 	}{
-		"room for all": {spec.Memory{Bytes: 90 * gib}, map[string]clip.Forecast{roleImage: forecast(20, 20, 90), roleText: forecast(5, 10, 95)},
+		"room for all": {spec.Memory{Bytes: 90 * gib}, map[string]clip.Plan{roleImage: plannedGiB(20, 20, 90), roleText: plannedGiB(5, 10, 95)},
 			map[string]int64{roleImage: 20*gib + scratchBytes + 2*(60*gib-2*scratchBytes)/3, roleText: 10*gib + scratchBytes + (60*gib-2*scratchBytes)/3}},
-		"not for captions at their longest": {spec.Memory{Share: .3}, map[string]clip.Forecast{roleImage: forecast(20, 20, 60), roleText: forecast(5, 20, 60)},
+		"not for captions at their longest": {spec.Memory{Share: .3}, map[string]clip.Plan{roleImage: plannedGiB(20, 20, 60), roleText: plannedGiB(5, 20, 60)},
 			map[string]int64{roleImage: 20*gib + scratchBytes, roleText: 10*gib - scratchBytes}},
-		"a share of what others left": {spec.Memory{Share: .5}, map[string]clip.Forecast{roleImage: forecast(20, 20, 40)}, map[string]int64{roleImage: 40 * gib}},
-		"a GPU each": {spec.Memory{Bytes: 30 * gib}, map[string]clip.Forecast{roleImage: forecast(20, 20, 90), roleText: elsewhere},
+		"a share of what others left": {spec.Memory{Share: .5}, map[string]clip.Plan{roleImage: plannedGiB(20, 20, 40)}, map[string]int64{roleImage: 40 * gib}},
+		"a GPU each": {spec.Memory{Bytes: 30 * gib}, map[string]clip.Plan{roleImage: plannedGiB(20, 20, 90), roleText: elsewhere},
 			map[string]int64{roleImage: 30 * gib, roleText: 30 * gib}},
-		"what is free, less that of the driver": {spec.Memory{}, map[string]clip.Forecast{roleImage: forecast(20, 20, 90)},
+		"what is free, less that of the driver": {spec.Memory{}, map[string]clip.Plan{roleImage: plannedGiB(20, 20, 90)},
 			map[string]int64{roleImage: 90*gib - driverBytes}},
 	} {
 		got, err := share(&spec.Spec{DeviceMemory: c.memory}, c.needs)
@@ -80,7 +80,7 @@ device_memory: 20 GiB
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = share(s, map[string]clip.Forecast{roleImage: forecast(15, 15, 90), roleText: forecast(6, 10, 90)})
+	_, err = share(s, map[string]clip.Plan{roleImage: plannedGiB(15, 15, 90), roleText: plannedGiB(6, 10, 90)})
 	text := fault.Format(err)
 	if fault.KindOf(err) != fault.Exhausted {
 		t.Fatalf("got %v", err)

@@ -99,10 +99,10 @@ func (p *Process) Profile(ctx context.Context, on bool) ([]clip.Event, error) {
 	return p.conn.Profile(ctx, on)
 }
 
-// Forecast asks the plugin, before it is configured, what a configuration will take of its device's memory;
+// Plan asks the plugin, before it is configured, what a configuration will take of its device's memory;
 // nil when it does not say.
-func (p *Process) Forecast(ctx context.Context, q clip.ForecastRequest) (*clip.Forecast, error) {
-	return p.conn.Forecast(ctx, q)
+func (p *Process) Plan(ctx context.Context, q clip.PlanRequest) (*clip.Plan, error) {
+	return p.conn.Plan(ctx, q)
 }
 
 // Memory is what the plugin says of its memory, and what its program takes beside that: code,

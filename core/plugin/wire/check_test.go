@@ -99,7 +99,7 @@ func drive(t *testing.T, lie func(request, reply any)) error {
 	if _, err := e.GradNorm(ctx); err != nil {
 		return err
 	}
-	if _, err := lying(lie).Forecast(ctx, clip.ForecastRequest{}); err != nil {
+	if _, err := lying(lie).Plan(ctx, clip.PlanRequest{}); err != nil {
 		return err
 	}
 	if _, _, err := lying(lie).Memory(ctx); err != nil {

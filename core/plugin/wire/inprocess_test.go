@@ -19,7 +19,7 @@ import (
 type noter struct {
 	clip.Encoder // nil: the methods that no test calls
 	last         clip.ForwardRequest
-	forecasts    []clip.ForecastRequest
+	planned      []clip.PlanRequest
 	config       clip.EncoderConfig
 }
 
@@ -40,9 +40,9 @@ func (n *noter) Forward(_ context.Context, q clip.ForwardRequest) (*tensor.Tenso
 	return out, 0, nil
 }
 
-func (n *noter) Forecast(_ context.Context, q clip.ForecastRequest) (clip.Forecast, error) {
-	n.forecasts = append(n.forecasts, q)
-	return clip.Forecast{Device: "cuda:1", Free: 7, Total: 8, Least: 5, Parts: []clip.MemoryPart{{Name: "parameters", Bytes: 6}}}, nil
+func (n *noter) Plan(_ context.Context, q clip.PlanRequest) (clip.Plan, error) {
+	n.planned = append(n.planned, q)
+	return clip.Plan{Device: "cuda:1", Free: 7, Total: 8, Least: 5, Parts: []clip.MemoryPart{{Name: "parameters", Bytes: 6}}}, nil
 }
 
 // connect serves an encoder in this process.
@@ -137,27 +137,27 @@ func TestNextPicturesThatAreGoneAreNoFault(t *testing.T) {
 	}
 }
 
-func TestForecastIsBeforeConfigure(t *testing.T) {
+func TestPlanIsBeforeConfigure(t *testing.T) {
 	n := &noter{}
 	conn := connect(t, n, nil)
-	f, err := conn.Forecast(t.Context(), clip.ForecastRequest{Encoder: &clip.EncoderConfig{EmbedDim: 9}, Batch: 3, EvalBatch: 2, Accumulate: true})
+	f, err := conn.Plan(t.Context(), clip.PlanRequest{Encoder: &clip.EncoderConfig{EmbedDim: 9}, Batch: 3, EvalBatch: 2, Accumulate: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if f.Device != "cuda:1" || f.Free != 7 || f.Total != 8 || f.Least != 5 || f.Needed() != 6 {
 		t.Errorf("got %+v", f)
 	}
-	if q := n.forecasts[0]; q.Encoder == nil || q.Encoder.EmbedDim != 9 || q.Loss != nil || q.Batch != 3 || q.EvalBatch != 2 || !q.Accumulate {
+	if q := n.planned[0]; q.Encoder == nil || q.Encoder.EmbedDim != 9 || q.Loss != nil || q.Batch != 3 || q.EvalBatch != 2 || !q.Accumulate {
 		t.Errorf("the plugin was asked %+v", q)
 	}
 	if _, err := EncoderClient(conn).Configure(t.Context(), clip.EncoderConfig{EmbedDim: 3}); err != nil {
-		t.Fatalf("after a forecast: %v", err)
+		t.Fatalf("after a plan: %v", err)
 	}
-	if _, err := conn.Forecast(t.Context(), clip.ForecastRequest{}); fault.KindOf(err) != fault.Conflict {
+	if _, err := conn.Plan(t.Context(), clip.PlanRequest{}); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("after Configure: %v, want a conflict", err)
 	}
 	type silent struct{ clip.Encoder }
-	if f, err := connect(t, silent{}, nil).Forecast(t.Context(), clip.ForecastRequest{}); f != nil || err != nil {
+	if f, err := connect(t, silent{}, nil).Plan(t.Context(), clip.PlanRequest{}); f != nil || err != nil {
 		t.Errorf("a plugin that does not say: %v, %v", f, err)
 	}
 }

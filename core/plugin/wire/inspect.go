@@ -37,7 +37,7 @@ func (s *Server) Memory(ctx context.Context, _ *pb.Empty) (*pb.MemoryResponse, e
 			heap -= p.OnHeap() // is in the implementation's plan
 		}
 		out := &pb.MemoryResponse{BaseBytes: s.base.anonymous + now.files + max(0, heap)}
-		if p, ok := s.impl.(clip.Planner); ok {
+		if p, ok := s.impl.(clip.MemoryReporter); ok {
 			out.Parts = partsOut(p.Memory())
 		}
 		return out, nil
@@ -46,12 +46,12 @@ func (s *Server) Memory(ctx context.Context, _ *pb.Empty) (*pb.MemoryResponse, e
 
 // Plan implements the service Plugin.
 func (s *Server) Plan(ctx context.Context, q *pb.PlanRequest) (*pb.PlanResponse, error) {
-	f, ok := s.impl.(clip.Forecaster)
+	f, ok := s.impl.(clip.Planner)
 	if !ok {
 		return s.UnimplementedPluginServer.Plan(ctx, q)
 	}
 	return handle(ctx, s, planning, onThread, func() (*pb.PlanResponse, error) {
-		request := clip.ForecastRequest{Batch: int(q.Batch), EvalBatch: int(q.EvalBatch), Accumulate: q.Accumulate}
+		request := clip.PlanRequest{Batch: int(q.Batch), EvalBatch: int(q.EvalBatch), Accumulate: q.Accumulate}
 		if q.Encoder != nil {
 			c := encoderConfigIn(q.Encoder)
 			request.Encoder = &c
@@ -61,16 +61,16 @@ func (s *Server) Plan(ctx context.Context, q *pb.PlanRequest) (*pb.PlanResponse,
 			request.Loss = &c
 		}
 		span := begin(nil)
-		r, err := f.Forecast(ctx, request)
+		r, err := f.Plan(ctx, request)
 		out := &pb.PlanResponse{Device: valid(r.Device), FreeBytes: r.Free, TotalBytes: r.Total, Parts: partsOut(r.Parts), LeastBytes: r.Least}
 		out.StartNanos, out.KernelNanos, _ = span.end()
 		return out, err
 	})
 }
 
-// Forecast asks the plugin what a configuration will take of its device's memory; nil from one that does
+// Plan asks the plugin what a configuration will take of its device's memory; nil from one that does
 // not say.
-func (c *Conn) Forecast(ctx context.Context, q clip.ForecastRequest) (*clip.Forecast, error) {
+func (c *Conn) Plan(ctx context.Context, q clip.PlanRequest) (*clip.Plan, error) {
 	request := &pb.PlanRequest{Batch: int64(q.Batch), EvalBatch: int64(q.EvalBatch), Accumulate: q.Accumulate}
 	if q.Encoder != nil {
 		request.Encoder = encoderConfigOut(*q.Encoder)
@@ -88,7 +88,7 @@ func (c *Conn) Forecast(ctx context.Context, q clip.ForecastRequest) (*clip.Fore
 	if err != nil {
 		return nil, err
 	}
-	return &clip.Forecast{Device: r.Device, Free: r.FreeBytes, Total: r.TotalBytes, Parts: partsIn(r.Parts), Least: r.LeastBytes}, nil
+	return &clip.Plan{Device: r.Device, Free: r.FreeBytes, Total: r.TotalBytes, Parts: partsIn(r.Parts), Least: r.LeastBytes}, nil
 }
 
 func partsOut(parts []clip.MemoryPart) (out []*pb.MemoryPart) {

@@ -73,7 +73,7 @@ func TestFrozenBlocksKeepNoActivations(t *testing.T) {
 				t.Fatal(err)
 			}
 			backward = append(backward, e.(clip.Meter).Work()-work)
-			for _, part := range e.(clip.Planner).Memory() {
+			for _, part := range e.(clip.MemoryReporter).Memory() {
 				if part.Name == "activations" {
 					activations = append(activations, part.Bytes)
 				}

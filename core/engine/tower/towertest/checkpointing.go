@@ -18,7 +18,7 @@ func (c Case) checkpointing(t *testing.T) {
 			s.backward(ticket, 0, 4)
 			s.train(step, 2, 6)
 		}
-		for _, p := range s.Encoder.(clip.Planner).Memory() {
+		for _, p := range s.Encoder.(clip.MemoryReporter).Memory() {
 			if p.Name == "activations" {
 				kept = p.Bytes
 			}

@@ -62,7 +62,7 @@ var statistics = strings.NewReplacer(".running_mean", ".weight", ".running_var",
 
 func parts(s *session) map[string]int64 {
 	m := map[string]int64{}
-	for _, p := range s.Encoder.(clip.Planner).Memory() {
+	for _, p := range s.Encoder.(clip.MemoryReporter).Memory() {
 		m[p.Name] = p.Bytes
 	}
 	return m

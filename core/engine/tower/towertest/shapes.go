@@ -71,7 +71,7 @@ func shapesIn(t *testing.T, precision, name string, open func(...tower.Option) c
 	}
 	step := devicetest.Step{Batch: batch, Parameters: info.Parameters, Memory: map[string]int64{},
 		Work: e.(clip.Meter).Work() - before, Calls: shapes.Calls}
-	for _, p := range e.(clip.Planner).Memory() {
+	for _, p := range e.(clip.MemoryReporter).Memory() {
 		step.Memory[p.Name] += p.Bytes
 	}
 	products := 0.0

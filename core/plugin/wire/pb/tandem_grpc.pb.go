@@ -46,9 +46,9 @@ type PluginClient interface {
 	// Profile begins or ends noting kernels and gives those noted since the last call (clip.Profiler).
 	// A plugin without it answers UNIMPLEMENTED, which is no error.
 	Profile(ctx context.Context, in *ProfileRequest, opts ...grpc.CallOption) (*ProfileResponse, error)
-	// Memory says what the plugin's memory is for (clip.Planner). Optional likewise.
+	// Memory says what the plugin's memory is for (clip.MemoryReporter). Optional likewise.
 	Memory(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*MemoryResponse, error)
-	// Plan says, before Configure, what a configuration will take of a device's memory (clip.Forecaster).
+	// Plan says, before Configure, what a configuration will take of a device's memory (clip.Planner).
 	// Optional likewise.
 	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
 }
@@ -125,9 +125,9 @@ type PluginServer interface {
 	// Profile begins or ends noting kernels and gives those noted since the last call (clip.Profiler).
 	// A plugin without it answers UNIMPLEMENTED, which is no error.
 	Profile(context.Context, *ProfileRequest) (*ProfileResponse, error)
-	// Memory says what the plugin's memory is for (clip.Planner). Optional likewise.
+	// Memory says what the plugin's memory is for (clip.MemoryReporter). Optional likewise.
 	Memory(context.Context, *Empty) (*MemoryResponse, error)
-	// Plan says, before Configure, what a configuration will take of a device's memory (clip.Forecaster).
+	// Plan says, before Configure, what a configuration will take of a device's memory (clip.Planner).
 	// Optional likewise.
 	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
 	mustEmbedUnimplementedPluginServer()

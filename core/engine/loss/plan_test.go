@@ -48,10 +48,10 @@ func onGPU(limit int64) (*Loss, *gpu, clip.LossConfig) {
 	return l, g, clip.LossConfig{EmbedDim: 8, BatchSize: 50, Optimizer: clip.Optimizer{Name: "adamw", Beta1: .9, Beta2: .9, Eps: 1}}
 }
 
-func TestForecastOfALossIsWhatItTakes(t *testing.T) {
+func TestPlanOfALossIsWhatItTakes(t *testing.T) {
 	ctx := context.Background()
 	l, g, c := onGPU(1 << 20)
-	f, err := l.Forecast(ctx, clip.ForecastRequest{Loss: &c})
+	f, err := l.Plan(ctx, clip.PlanRequest{Loss: &c})
 	if err != nil || f.Total != 1<<20 || f.Least != f.Needed() {
 		t.Fatalf("%+v, %v", f, err)
 	}
@@ -69,7 +69,7 @@ func TestForecastOfALossIsWhatItTakes(t *testing.T) {
 		t.Error("the gradient is not where it was asked for")
 	}
 	if got := f.Needed() - g.used(); got < -1024 || got > 1024 {
-		t.Errorf("forecast %d bytes, taken %d", f.Needed(), g.used())
+		t.Errorf("planned %d bytes, taken %d", f.Needed(), g.used())
 	}
 }
 

@@ -13,25 +13,25 @@ import (
 	"tandem/core/tensor"
 )
 
-var _ clip.Forecaster = (*Loss)(nil)
+var _ clip.Planner = (*Loss)(nil)
 
-// Forecast implements clip.Forecaster. The device stays open until Configure.
-func (l *Loss) Forecast(ctx context.Context, q clip.ForecastRequest) (out clip.Forecast, err error) {
+// Plan implements clip.Planner. The device stays open until Configure.
+func (l *Loss) Plan(ctx context.Context, q clip.PlanRequest) (out clip.Plan, err error) {
 	if l.backend != nil || q.Loss == nil {
-		return out, fault.New(fault.Conflict, "the loss is configured already, or there is no configuration").WithOp("forecast")
+		return out, fault.New(fault.Conflict, "the loss is configured already, or there is no configuration").WithOp("plan")
 	}
 	c := *q.Loss
 	def, err := l.checked(ctx, c)
 	if err != nil {
 		return out, err
 	}
-	if l.forecast == nil {
-		if l.forecast, err = l.open(c.Compute); err != nil {
+	if l.planned == nil {
+		if l.planned, err = l.open(c.Compute); err != nil {
 			return out, err
 		}
 	}
 	out.Device, _ = devices.Resolve(c.Compute.Device)
-	meter, ok := l.forecast.(device.MemoryMeter)
+	meter, ok := l.planned.(device.MemoryMeter)
 	if !ok {
 		return out, nil
 	}
@@ -61,10 +61,10 @@ func (l *Loss) Forecast(ctx context.Context, q clip.ForecastRequest) (out clip.F
 	return out, nil
 }
 
-func (l *Loss) closeForecast() {
-	if l.forecast != nil {
-		l.forecast.Close()
-		l.forecast = nil
+func (l *Loss) closePlanned() {
+	if l.planned != nil {
+		l.planned.Close()
+		l.planned = nil
 	}
 }
 

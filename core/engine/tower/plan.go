@@ -12,28 +12,28 @@ import (
 	"tandem/core/fault"
 )
 
-var _ clip.Forecaster = (*encoder)(nil)
+var _ clip.Planner = (*encoder)(nil)
 
-// Forecast implements clip.Forecaster. The device stays open until Configure, so that towers that share one
+// Plan implements clip.Planner. The device stays open until Configure, so that towers that share one
 // see what the other's takes by itself.
-func (e *encoder) Forecast(ctx context.Context, q clip.ForecastRequest) (out clip.Forecast, err error) {
+func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (out clip.Plan, err error) {
 	if e.configured || e.closed || q.Encoder == nil {
-		return out, fault.New(fault.Conflict, "the encoder is configured or closed already, or there is no configuration").WithOp("forecast")
+		return out, fault.New(fault.Conflict, "the encoder is configured or closed already, or there is no configuration").WithOp("plan")
 	}
-	if err := alive(ctx, "forecast"); err != nil {
+	if err := alive(ctx, "plan"); err != nil {
 		return out, err
 	}
 	c := *q.Encoder
 	if err := check(c); err != nil {
 		return out, err
 	}
-	if e.forecast == nil {
-		if e.forecast, err = e.open(c.Compute); err != nil {
+	if e.planned == nil {
+		if e.planned, err = e.open(c.Compute); err != nil {
 			return out, err
 		}
 	}
 	out.Device, _ = devices.Resolve(c.Compute.Device)
-	meter, ok := e.forecast.(device.MemoryMeter)
+	meter, ok := e.planned.(device.MemoryMeter)
 	if !ok {
 		return out, nil
 	}
@@ -50,11 +50,11 @@ func (e *encoder) Forecast(ctx context.Context, q clip.ForecastRequest) (out cli
 	programs := newPrograms(nil, p, front.network)
 	programs.compute(c.Compute)
 	fixed := append(e.fixedParts(p, c), clip.MemoryPart{Name: "libraries", Bytes: now.Used})
-	most, err := programs.plan(e.forecast, programKey{training: true, batch: q.Batch, tokens: front.most(q.Batch)})
+	most, err := programs.plan(e.planned, programKey{training: true, batch: q.Batch, tokens: front.most(q.Batch)})
 	if err != nil {
 		return out, err
 	}
-	least, err := programs.plan(e.forecast, programKey{training: true, batch: q.Batch, tokens: front.least(q.Batch)})
+	least, err := programs.plan(e.planned, programKey{training: true, batch: q.Batch, tokens: front.least(q.Batch)})
 	if err != nil {
 		return out, err
 	}
@@ -63,7 +63,7 @@ func (e *encoder) Forecast(ctx context.Context, q clip.ForecastRequest) (out cli
 	}
 	out.Least += least.Activations + passes(least, q.Accumulate) + least.Constants
 	if q.EvalBatch > 0 {
-		eval, err := programs.plan(e.forecast, programKey{batch: q.EvalBatch, tokens: front.most(q.EvalBatch)})
+		eval, err := programs.plan(e.planned, programKey{batch: q.EvalBatch, tokens: front.most(q.EvalBatch)})
 		if err != nil {
 			return out, err
 		}
@@ -99,11 +99,11 @@ func (e *encoder) fixedParts(p *params, c clip.EncoderConfig) []clip.MemoryPart 
 	}
 }
 
-// closeForecast gives back what Forecast left open.
-func (e *encoder) closeForecast() {
-	if e.forecast != nil {
-		e.forecast.Close()
-		e.forecast = nil
+// closePlanned gives back what Plan left open.
+func (e *encoder) closePlanned() {
+	if e.planned != nil {
+		e.planned.Close()
+		e.planned = nil
 	}
 }
 
