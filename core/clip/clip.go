@@ -1,32 +1,48 @@
-// Package clip is the domain of tandem: what an encoder, a loss and a dataset are, and what the
-// trainer may ask of them. Adapters elsewhere put these interfaces on a wire (core/plugin/wire), behind
-// processes (core/plugin/process) or in front of an author's code (core/plugin/sdk); none of them is known here.
+// Package clip defines the domain of tandem: three kinds of plugin (Encoder, Loss, Dataset), what each
+// takes and returns, and what it may be asked beside (Meter, Profiler, MemoryReporter, Planner, TokenCounter).
 //
-// # Lifecycle of every plugin
+// The package is only interfaces and data. core/plugin/wire carries them over gRPC, core/plugin/process
+// calls plugins in other processes, and core/plugin/sdk serves an author's implementation; clip imports
+// none of them.
 //
-//  1. Configure once, before anything else. It validates the config, allocates and initialises.
-//     A second Configure is fault.Conflict.
-//  2. Use: any sequence of the other methods, never concurrently on one instance. The caller
-//     serialises; a Dataset's Batch alone may be called from several goroutines at once.
-//  3. Close once; later calls do nothing. Every method honours its context: when it is cancelled the
-//     method returns fault.Canceled soon and leaves the instance usable.
+// # Lifecycle of a plugin
+//
+//  1. Configure is called once, before every other method. It validates the configuration, allocates
+//     memory and initialises parameters. A second call returns fault.Conflict.
+//  2. The other methods follow in any order. The caller serialises them: no two run at the same time on
+//     one instance. Dataset.Batch is the exception: several goroutines may call it at once.
+//  3. Close is called last. Further calls of Close do nothing.
+//
+// Every method obeys its context: soon after the context is cancelled the method returns fault.Canceled,
+// and the instance stays usable.
 //
 // # One training step
 //
+// B is the batch size, D the width of the embedding space.
+//
 //	batch      := dataset.Batch(epoch, indices)
-//	img, t1    := image.Forward(batch.Images, Train)     [B, D] unit rows
-//	txt, t2    := text.Forward(batch.Captions, Train)    [B, D] unit rows
-//	r          := loss.Compute(img, txt)                 value, dImg, dTxt
+//	img, t1    := image.Forward(batch.Images, Train)     [B, D] rows of unit norm, and a ticket
+//	txt, t2    := text.Forward(batch.Captions, Train)    [B, D] rows of unit norm, and a ticket
+//	r          := loss.Compute(img, txt)                 value, dValue/dImage, dValue/dText
 //	image.Backward(t1, r.DImage); text.Backward(t2, r.DText)
-//	norm²      := image.GradNorm() + text.GradNorm() + loss.GradNorm() (or along with the gradients: BackwardNormer)
+//	norm²      := image.GradNorm() + text.GradNorm() + loss.GradNorm()
 //	Step(lr, scale) on all three, scale = min(1, max_norm/norm)
 //
-// Gradient accumulation follows GradCache (Gao et al. 2021, arXiv 2101.06983): every micro-batch is
-// embedded with mode Embed, the loss is taken over the whole batch, then each micro-batch is
-// forwarded again in mode Train and given its rows of the gradient.
+// BackwardNormer and ComputeNormer return the gradient norm together with the gradients and save a call.
 //
-// Ownership: tensors that come in belong to the caller, are not modified and not kept beyond the
-// call; tensors that go out belong to the caller, who calls Free on them.
+// Gradient accumulation follows GradCache (Gao et al. 2021, arXiv 2101.06983): embed every micro-batch
+// with mode Embed, compute the loss of the whole batch, then run each micro-batch forward again with mode
+// Train and backward with its rows of the gradient. The gradient is that of the whole batch.
+//
+// # Tensors
+//
+// The caller owns the tensors that it passes in. A method does not modify them, and does not keep them
+// after it returns. The caller also owns the tensors that a method returns, and calls Free on each.
+//
+// # Errors
+//
+// Errors are of core/fault. The comments name the kind where the caller acts on it; fault.Invalid means
+// that the user must change the input, fault.Conflict that the call does not fit the instance's state.
 package clip
 
 import (
@@ -36,20 +52,20 @@ import (
 	"tandem/core/tensor"
 )
 
-// ProtocolVersion is the version of the plugin protocol; a plugin speaks exactly one.
+// ProtocolVersion numbers the plugin protocol of this build. A plugin speaks exactly one version.
 const ProtocolVersion = 1
 
-// Kind is a sort of plugin.
+// Kind names one of the three kinds of plugin.
 type Kind string
 
-// The kinds of plugin. Dir gives the folder and name prefix.
+// The kinds of plugin.
 const (
 	KindEncoder Kind = "encoder"
 	KindLoss    Kind = "loss"
 	KindDataset Kind = "dataset"
 )
 
-// Dir is the plural used in plugin names and folders: encoders, losses, datasets.
+// Dir returns the plural that plugin names and folders use: encoders, losses, datasets.
 func (k Kind) Dir() string {
 	if k == KindLoss {
 		return "losses"
@@ -57,7 +73,7 @@ func (k Kind) Dir() string {
 	return string(k) + "s"
 }
 
-// Modality is what an encoder reads.
+// Modality says what an encoder reads: images or texts.
 type Modality string
 
 // The modalities.
@@ -66,101 +82,107 @@ const (
 	Text  Modality = "text"
 )
 
-// Optimizer is the optimiser of a trainable plugin. Names: adamw, sgd, lion.
+// Optimizer configures the optimiser of an encoder or a loss.
 type Optimizer struct {
-	Name        string  `json:"name"`
-	WeightDecay float64 `json:"weight_decay"` // decoupled; not applied to parameters of under 2 dimensions
+	Name        string  `json:"name"`         // adamw, sgd or lion
+	WeightDecay float64 `json:"weight_decay"` // decoupled; parameters with fewer than 2 dimensions have none
 	Beta1       float64 `json:"beta1"`
 	Beta2       float64 `json:"beta2"`
 	Eps         float64 `json:"eps"`
 	Momentum    float64 `json:"momentum"` // sgd only
-	// DecayEmbeddings false also exempts positional and class embeddings from weight decay.
+	// DecayEmbeddings applies weight decay to positional and class embeddings too.
 	DecayEmbeddings bool `json:"decay_embeddings"`
 }
 
-// Compute is where and with what a plugin computes.
+// Compute configures the device that a plugin computes on, and how.
 type Compute struct {
 	Device    string `json:"device"`    // auto, cpu, host (the pure Go reference) or cuda:N
-	Threads   int    `json:"threads"`   // at most this many at a time; ≥ 1
-	Precision string `json:"precision"` // f32, tf32 or bf16: of an encoder's products; losses are given f32
-	// MemoryLimit is how many bytes of the device's memory the plugin may take, when the device has memory
-	// of its own; 0: as much as there is. Beyond it is fault.Exhausted.
+	Threads   int    `json:"threads"`   // most threads at a time; at least 1
+	Precision string `json:"precision"` // of an encoder's matrix products: f32, tf32 or bf16; losses get f32
+	// MemoryLimit limits the memory, in bytes, that the plugin may take of a device with memory of its own;
+	// 0 means no limit. A plugin that needs more returns fault.Exhausted.
 	MemoryLimit int64 `json:"memory_limit,omitempty"`
-	// Checkpointing asks an encoder to compute its blocks' activations again in the backward pass instead of
-	// keeping them (Chen et al. 2016). Results are the same bits; one that cannot may ignore it.
+	// Checkpointing asks an encoder to compute the activations of its blocks again in the backward pass
+	// instead of keeping them (Chen et al. 2016, arXiv 1604.06174). The results are the same bits. An
+	// encoder that cannot do so may ignore it.
 	Checkpointing bool `json:"checkpointing"`
 }
 
-// Trainable is what encoders and losses share: parameters with an optimiser.
+// Trainable holds parameters and their optimiser. Encoders and losses are Trainable.
 type Trainable interface {
-	// GradNorm is the sum of squares of all gradients accumulated since the last Step, 0 when nothing
-	// is trained. A non-finite sum is returned as such, not as an error.
+	// GradNorm returns the square of the gradient's norm: the sum of the squares of all gradients
+	// accumulated since the last Step. It is 0 when nothing is trained. A sum that is not finite is
+	// returned as it is, without an error.
 	GradNorm(context.Context) (float64, error)
-	// Step multiplies the gradients by scale, updates the parameters with learning rate lr and zeroes
-	// the gradients. step counts from 1 and is the bias correction's exponent.
+	// Step multiplies the gradients by scale, updates the parameters with learning rate lr and sets the
+	// gradients to zero. step counts from 1; Adam's bias correction takes it as its exponent.
 	Step(ctx context.Context, step int, lr, scale float64) error
-	// Save writes parameters, buffers, optimiser state and whatever else Load needs (a trained
-	// tokenizer) to path as safetensors, overwriting. The caller makes it durable and atomic.
+	// Save writes parameters, buffers, optimiser state and whatever else Load needs (such as a trained
+	// tokenizer) to path as a safetensors file. It overwrites an existing file. The caller makes the
+	// write durable and atomic.
 	Save(ctx context.Context, path string) error
-	// Load reads what Save wrote; the next steps give the bits that they would have given without
-	// the interruption. A file of another shape or config is fault.Invalid, a damaged one
-	// fault.Corrupt; both leave the instance as it was.
+	// Load reads a file that Save wrote. The next steps give the same bits as without the interruption.
+	// A file of another shape or configuration yields fault.Invalid, a damaged file fault.Corrupt; after
+	// either error the instance is as it was before.
 	//
-	// Load may also take published weights: a safetensors file whose metadata has no format of the
-	// plugin's own, with a whole model's parameters under whatever names core/engine/weights/keymap reads, of
-	// which the plugin takes its own. The optimiser's state then starts anew. One that knows no such
-	// files answers fault.Invalid.
+	// Load may also accept published weights: a safetensors file without the plugin's own format in its
+	// metadata, which holds the parameters of a whole model under any of the names that
+	// core/engine/weights/keymap reads. The plugin takes its own parameters from it, and the optimiser
+	// starts anew. A plugin that cannot read such files returns fault.Invalid.
 	Load(ctx context.Context, path string) error
 }
 
-// Freeze says which parameters of an encoder are not trained: they get no gradient, no weight decay and
-// no optimiser's state, and batch normalisation between them keeps its running statistics and uses them.
-// What the fields name adds up; the zero value freezes nothing.
+// Freeze selects the parameters of an encoder that are not trained. They have no gradient, no weight
+// decay and no optimiser state; batch normalisation among them uses its running statistics and does not
+// update them. The fields add up; the zero value freezes nothing.
 type Freeze struct {
-	All bool `json:"all,omitempty"` // locked-image tuning (Zhai et al. 2022, arXiv 2111.07991) when of the image tower
-	// Blocks freezes the stem (patch or token embeddings, positions) and the first so many blocks
-	// (residual attention blocks, stages of a ResNet); a negative number counts from the end: −1 leaves
-	// the last block and what follows it.
+	// All freezes every parameter. For the image encoder that is locked-image tuning (Zhai et al. 2022,
+	// arXiv 2111.07991).
+	All bool `json:"all,omitempty"`
+	// Blocks freezes the stem (patch or token embeddings, positions) and the first *Blocks blocks (residual
+	// attention blocks, stages of a ResNet). A negative number counts from the end: −1 trains the last
+	// block and what follows it. nil freezes neither stem nor blocks.
 	Blocks *int `json:"blocks,omitempty"`
-	// Params are globs (path.Match) of parameter names, each of which must match something.
+	// Params freezes the parameters whose names match one of these globs (path.Match). Each glob must match
+	// at least one parameter.
 	Params []string `json:"params,omitempty"`
 }
 
-// Any says whether anything is to be frozen.
+// Any reports whether anything is frozen.
 func (f Freeze) Any() bool { return f.All || f.Blocks != nil || len(f.Params) > 0 }
 
 // EncoderConfig configures an encoder.
 type EncoderConfig struct {
-	With      json.RawMessage // the spec's with block: an object, already checked against the schema
-	EmbedDim  int             // D, the width of the shared space
-	Seed      uint64
+	With      json.RawMessage // the with block of the spec: a JSON object that passed the schema
+	EmbedDim  int             // D, the width of the embedding space that both encoders share
+	Seed      uint64          // of the initialisation and of everything random
 	Optimizer Optimizer
 	Compute   Compute
-	// Freeze is set for encoders with CapFreeze only. What does not fit the network is fault.Invalid
-	// with the path freeze.blocks or freeze.params.
+	// Freeze may be set for encoders with CapFreeze only. A selection that does not fit the network yields
+	// fault.Invalid with the path freeze.blocks or freeze.params.
 	Freeze Freeze
-	// Captions are training captions for a text encoder whose descriptor has CapVocabulary, for
-	// training its tokenizer. With none, such an encoder is unusable until Load.
+	// Captions holds captions of the training data, on which a text encoder with CapVocabulary trains its
+	// tokenizer. Without captions such an encoder cannot be used until Load.
 	Captions []string
 }
 
-// EncoderInfo is what a configured encoder is.
+// EncoderInfo describes a configured encoder.
 type EncoderInfo struct {
 	Modality      Modality
-	EmbedDim      int
-	Parameters    int64    // scalars, frozen ones included
-	Frozen        int64    // of these, not trained
-	ImageSize     int      // square side in pixels that Forward takes; 0 for text
-	ContextLength int      // tokens; 0 for images
-	VocabSize     int      // 0 for images
-	FLOPs         float64  // of one sample's forward pass, multiply-add counted as 2
-	Backend       string   // "onednn 2.6.3 (2 threads)"
-	Remarks       []string // what a person should know of how it computes, a sentence each
-	// Fixed says that nothing is trained and nothing is random: an embedding is a function of its
-	// sample, in mode Train as in Eval, for as long as the process lives.
+	EmbedDim      int      // D
+	Parameters    int64    // number of scalars, frozen ones included
+	Frozen        int64    // how many of them are frozen
+	ImageSize     int      // S, the side in pixels of the square images that Forward takes; 0 for text encoders
+	ContextLength int      // most tokens of a text; 0 for image encoders
+	VocabSize     int      // number of tokens of the vocabulary; 0 for image encoders
+	FLOPs         float64  // of the forward pass of one sample; a multiply-add counts as 2
+	Backend       string   // for people: "onednn 2.6.3 (2 threads)"
+	Remarks       []string // for people: what they should know of how it computes, a sentence each
+	// Fixed promises that nothing is trained and nothing is random: as long as the process lives, an
+	// embedding depends on its sample alone, in mode Train as in mode Eval.
 	Fixed bool
-	// Pins says that hardware reads and writes tensors' memory by itself, at any time: memory that is shared
-	// must stay where it is (tensor.Tensor.Pages).
+	// Pins announces that hardware reads and writes the memory of tensors by itself, at any time. Shared
+	// memory must then stay where it is (tensor.Tensor.Pages).
 	Pins bool
 }
 
@@ -169,123 +191,138 @@ type Mode int
 
 // The modes.
 const (
-	Eval  Mode = iota // inference: running statistics, no randomness, no ticket
-	Train             // keeps what Backward needs, under a ticket (none when all is frozen); updates running statistics
-	Embed             // like Train in every number, but keeps nothing and updates nothing
-	Raw               // like Eval, without the normalisation to unit rows; an encoder may refuse it as fault.Invalid
+	// Eval computes without randomness, with running statistics. It gives no ticket.
+	Eval Mode = iota
+	// Train keeps what Backward needs under a ticket (no ticket when everything is frozen) and updates
+	// running statistics.
+	Train
+	// Embed computes the same numbers as Train, but keeps nothing and updates nothing.
+	Embed
+	// Raw computes as Eval does but does not normalise the rows to unit norm. An encoder that has no such
+	// output returns fault.Invalid.
+	Raw
 )
 
-// Ticket names a Forward in mode Train whose activations are kept; 0 is none.
+// Ticket names a Forward in mode Train whose activations the encoder keeps. 0 means no ticket.
 type Ticket uint64
 
-// ForwardRequest is the input of an encoder. Exactly one of Images and Texts is set.
+// ForwardRequest holds the input of an encoder. Exactly one of Images and Texts is set.
 type ForwardRequest struct {
-	Images *tensor.Tensor // u8 [B, S, S, 3] RGB, S = EncoderInfo.ImageSize; normalised by the encoder
-	Texts  []string       // B captions; too long ones are cut as the tokenizer says
+	Images *tensor.Tensor // u8 [B, S, S, 3], RGB, S = EncoderInfo.ImageSize; the encoder normalises the pixels
+	Texts  []string       // B captions; the tokenizer cuts those that are too long
 	Mode   Mode
-	// Step and Micro position the random streams (patch dropout): the same pair gives the same bits.
+	// Step and Micro (the index of the micro-batch) select the random numbers, such as those of patch
+	// dropout: the same pair gives the same bits.
 	Step, Micro int
-	// ID names what is in Images: requests with equal IDs have equal pictures; 0 is no name. Next are the
-	// pictures of a later request, whose ID will be NextID: an encoder with CapPrefetch may copy them in
-	// while it computes, and must not count on that request to come. Next, alone of all that a call is
-	// given, may be read until then; when its memory was given to others meanwhile, that ID never comes.
+	// ID names the content of Images: requests with the same ID have the same pictures. 0 means no name.
+	//
+	// Next, when not nil, holds the pictures of a later request, and NextID is the ID that it will have. An
+	// encoder with CapPrefetch may copy them to its device while it computes, but must not rely on that
+	// request to come. Next is the one tensor that may be read after the call, until the request named
+	// NextID; when its memory is reused before that, no request with that ID comes.
 	ID, NextID uint64
 	Next       *tensor.Tensor
-	// Into, when not nil, is f32 [B, D] where the embeddings may be put, to be returned as they are.
+	// Into, when not nil, is f32 [B, D]. The encoder may write the embeddings there and return Into.
 	Into *tensor.Tensor
 }
 
-// Encoder maps images or texts to unit vectors of a shared space.
+// Encoder maps images or texts to unit vectors of an embedding space that two encoders share.
 type Encoder interface {
 	Trainable
+	// Configure prepares the encoder and returns its description. A configuration that does not fit yields
+	// fault.Invalid.
 	Configure(context.Context, EncoderConfig) (EncoderInfo, error)
-	// Forward gives f32 [B, D], rows of unit L2 norm (but in mode Raw), and in mode Train a ticket,
-	// unless everything is frozen: then there is nothing to go back for. Several tickets may be
-	// outstanding. A non-finite result is fault.Numeric.
+	// Forward returns the embeddings, f32 [B, D], with rows of unit L2 norm (not in mode Raw). In mode Train
+	// it also returns a ticket for Backward, unless everything is frozen. Several tickets may be open at a
+	// time. A result that is not finite yields fault.Numeric.
 	Forward(context.Context, ForwardRequest) (*tensor.Tensor, Ticket, error)
-	// Backward adds the gradients for grad = dLoss/dEmbedding, f32 [B, D], to those accumulated, and
-	// uses the ticket up. An unknown or used ticket is fault.Conflict.
+	// Backward adds the gradients of the parameters to those accumulated, given grad = dLoss/dEmbedding,
+	// f32 [B, D], and closes the ticket. An unknown or closed ticket yields fault.Conflict.
 	Backward(ctx context.Context, t Ticket, grad *tensor.Tensor) error
-	// Discard uses a ticket up without a Backward; unknown tickets are ignored.
+	// Discard closes a ticket without a Backward and frees what it kept. It ignores unknown tickets.
 	Discard(context.Context, Ticket) error
+	// Close frees everything that the encoder holds.
 	Close() error
 }
 
-// BackwardNormer is an encoder that gives the gradient's norm with the last gradient before a Step, which
-// saves a call where calls are dear: the trainer's end of another process. Plugins need not implement it.
+// BackwardNormer returns the gradient norm together with the last Backward before a Step. The trainer's
+// stubs of encoders in other processes implement it, because each call costs them time; plugins need not.
 type BackwardNormer interface {
-	// BackwardNorm is Backward followed by GradNorm.
+	// BackwardNorm calls Backward, then GradNorm.
 	BackwardNorm(ctx context.Context, t Ticket, grad *tensor.Tensor) (sumOfSquares float64, err error)
 }
 
-// ComputeNormer is likewise for a loss.
+// ComputeNormer does for a loss what BackwardNormer does for an encoder.
 type ComputeNormer interface {
-	// ComputeNorm is Compute followed by GradNorm.
+	// ComputeNorm calls Compute, then GradNorm.
 	ComputeNorm(context.Context, LossRequest) (r *LossResult, sumOfSquares float64, err error)
 }
 
 // LossConfig configures a loss.
 type LossConfig struct {
-	With      json.RawMessage
-	EmbedDim  int
-	BatchSize int // of training, for losses whose initialisation depends on it
+	With      json.RawMessage // the with block of the spec: a JSON object that passed the schema
+	EmbedDim  int             // D
+	BatchSize int             // B of training, for losses whose initialisation depends on it
 	Seed      uint64
 	Optimizer Optimizer
 	Compute   Compute
 }
 
-// LossInfo is what a configured loss is.
+// LossInfo describes a configured loss.
 type LossInfo struct {
-	Parameters int64 // trainable scalars: 1 for a learnable logit scale
-	Backend    string
-	Pins       bool // as in EncoderInfo
+	Parameters int64  // number of scalars that are trained: 1 for a learnable logit scale
+	Backend    string // for people, as in EncoderInfo
+	Pins       bool   // as in EncoderInfo
 }
 
-// LossRequest is the input of a loss.
+// LossRequest holds the input of a loss.
 type LossRequest struct {
-	Image *tensor.Tensor // f32 [B, D], row i belongs to row i of Text
+	Image *tensor.Tensor // f32 [B, D]; row i and row i of Text are a pair
 	Text  *tensor.Tensor // f32 [B, D]
-	// Train accumulates the loss's own gradients and fills DImage and DText.
+	// Train accumulates the gradients of the loss's own parameters and fills DImage and DText.
 	Train bool
-	// PerSample fills LossResult.PerSample.
+	// PerSample asks for LossResult.PerSample.
 	PerSample bool
-	// IntoImage and IntoText, when not nil, are f32 [B, D] where DImage and DText may be put, to be returned
-	// as they are.
+	// IntoImage and IntoText, when not nil, are f32 [B, D]. The loss may write DImage and DText there and
+	// return them.
 	IntoImage, IntoText *tensor.Tensor
 }
 
-// LossResult is the output of a loss.
+// LossResult holds the output of a loss.
 type LossResult struct {
 	Value  float64        // mean over the batch, in nats
-	DImage *tensor.Tensor // f32 [B, D] dValue/dImage; nil unless Train
-	DText  *tensor.Tensor // f32 [B, D]
-	// Parts are the terms the value is made of: image_to_text, text_to_image, …
+	DImage *tensor.Tensor // f32 [B, D], dValue/dImage; nil unless Train
+	DText  *tensor.Tensor // f32 [B, D], dValue/dText; nil unless Train
+	// Parts holds the terms that make up Value: image_to_text, text_to_image, …
 	Parts map[string]float64
-	// Scalars are the state worth watching, before the step: logit_scale (its log is the parameter;
-	// this is the multiplier exp(·)), logit_bias, …
+	// Scalars holds the state worth watching, as it was before the step: logit_scale (the multiplier; the
+	// parameter is its log), logit_bias, …
 	Scalars map[string]float64
-	// PerSample maps the name of a part to its B values.
+	// PerSample maps the name of a part to its B values, one a sample.
 	PerSample map[string][]float32
 }
 
 // Loss scores a batch of pairs.
 type Loss interface {
 	Trainable
+	// Configure prepares the loss and returns its description. A configuration that does not fit yields
+	// fault.Invalid.
 	Configure(context.Context, LossConfig) (LossInfo, error)
-	// Compute gives the loss of a batch. Shapes that differ or B < 2 are fault.Invalid, a non-finite
-	// value is fault.Numeric.
+	// Compute returns the loss of a batch. Shapes that differ and B < 2 yield fault.Invalid; a value that is
+	// not finite yields fault.Numeric.
 	Compute(context.Context, LossRequest) (*LossResult, error)
+	// Close frees everything that the loss holds.
 	Close() error
 }
 
-// Augment is the training-time image transform of a spec; nil is the evaluation transform (resize
-// of the shorter side, centre crop).
+// Augment configures the image transform of training. Without it (nil) training uses the transform of
+// evaluation: resize the shorter side, then crop the centre.
 type Augment struct {
 	// Name is none or random_resized_crop.
 	Name string `json:"name"`
-	// Scale is the range of the crop's area as a fraction of the picture's, for random_resized_crop.
+	// Scale bounds the area of the random crop, as a fraction of the picture's area.
 	Scale [2]float64 `json:"scale"`
-	// Ratio is the range of the crop's aspect ratio (width over height).
+	// Ratio bounds the aspect ratio of the random crop: width over height.
 	Ratio [2]float64 `json:"ratio"`
 	// HFlip is the probability of a horizontal flip.
 	HFlip float64 `json:"hflip"`
@@ -293,73 +330,82 @@ type Augment struct {
 
 // DatasetConfig configures a dataset.
 type DatasetConfig struct {
-	With      json.RawMessage
-	ImageSize int // square side of the pictures to deliver, > 0
+	With      json.RawMessage // the with block of the spec: a JSON object that passed the schema
+	ImageSize int             // S, the side in pixels of the square pictures to deliver; at least 1
 	Seed      uint64
 	Augment   *Augment
-	Threads   int    // decoders at a time; ≥ 1
-	CacheDir  string // a folder that may be written to, shared between runs; "" for none
+	Threads   int    // most pictures decoded at a time; at least 1
+	CacheDir  string // a folder for the dataset to write to, shared by all runs; "" for none
 }
 
-// Target is a labelling of the samples for zero-shot classification.
+// Target labels the samples with classes, for zero-shot classification.
 type Target struct {
 	Name    string
-	Classes []string // texts to fill a prompt template with, by class id
+	Classes []string // for each class id, the text that fills a prompt template
 }
 
-// DatasetInfo is what a configured dataset is.
+// DatasetInfo describes a configured dataset.
 type DatasetInfo struct {
-	Len     int // samples; indices are 0 … Len-1 in the file's order
+	Len     int // number of samples; their indices are 0 … Len-1, in the order of the file
 	Targets []Target
 	Digest  string // hex sha256 that changes when the samples do
-	Skipped int    // records refused while opening
-	Note    string // one line for a person: source, licence
-	// Remarks are what a person should know of the data, a sentence each: classes that become one, labels that
-	// contradict each other.
+	Skipped int    // number of records that were refused while opening
+	Note    string // for people: source and licence, on one line
+	// Remarks tells people what they should know of the data, a sentence each: classes that become one,
+	// labels that contradict each other.
 	Remarks []string
-	// Fixed says that a sample's picture in training is the same whatever epoch and seed: nothing is
-	// cropped, flipped or altered at random. Captions may change all the same.
+	// Fixed promises that the picture of a sample in training is the same for every epoch and seed: nothing
+	// is cropped, flipped or altered at random. Captions may change nevertheless.
 	Fixed bool
 }
 
-// BatchRequest asks for samples. Their content is a pure function of (config, Epoch, index).
+// BatchRequest asks for samples. Their content is a pure function of configuration, Epoch and index.
 type BatchRequest struct {
 	Indices []int
-	Epoch   int  // from 0; positions augmentation and the choice among captions
-	Train   bool // augment and sample one caption; false: evaluation transform, all captions
-	// Into, when not nil, is u8 [len(Indices), S, S, 3] to write the pictures to.
+	Epoch   int // from 0; selects the augmentation and the choice among captions
+	// Train asks for augmented pictures and one caption a sample, chosen at random. Otherwise the pictures
+	// get the transform of evaluation, and Batch.All holds every caption.
+	Train bool
+	// Into, when not nil, is u8 [B, S, S, 3], B = len(Indices). The dataset writes the pictures there.
 	Into *tensor.Tensor
-	// NoImages says that the pictures are not wanted: they need not be read, and Batch.Images may be
-	// nil. Whether a picture can be read is not found out then, so that there are no Faults.
+	// NoImages says that the caller does not need the pictures. The dataset need not read them, and
+	// Batch.Images may be nil. Pictures that cannot be read are then not found, so there are no Faults.
 	NoImages bool
 }
 
-// SampleFault is a sample that could not be read.
+// SampleFault reports a sample that could not be read.
 type SampleFault struct {
-	Index int
-	Key   string
+	Index int    // in the dataset
+	Key   string // as in Batch.Keys
 	Msg   string
 }
 
-// Batch is B = len(Indices) samples in the order asked for. A sample that cannot be read is reported in Faults,
-// unless the dataset is configured to fail: what stands in its place, if only its own caption and a black picture, is
-// not used. What keeps all samples from being read for the moment is an error.
+// Batch holds B = len(Indices) samples in the order of the request.
+//
+// Faults reports the samples that cannot be read, unless the dataset is configured to fail at them. The
+// caller does not use what stands in their places (such as a black picture with the sample's caption).
+// When no sample can be read for the moment, Dataset.Batch returns an error instead.
 type Batch struct {
-	Images   *tensor.Tensor     // u8 [B, S, S, 3]; the request's Into when that was set; nil after NoImages
-	Captions []string           // one per sample
-	All      [][]string         // every caption of each sample; only when !Train
+	Images   *tensor.Tensor     // u8 [B, S, S, 3], RGB; the request's Into when that is set; nil after NoImages
+	Captions []string           // one a sample
+	All      [][]string         // every caption of each sample; nil when the request has Train
 	Keys     []string           // stable names of the samples: "1f600/google"
-	Groups   []int64            // samples of one group are positives of one another in retrieval
-	Labels   map[string][]int32 // class id by target; -1 for none
+	Groups   []int64            // in retrieval, samples of one group are positives of one another
+	Labels   map[string][]int32 // by target name: the class id of each sample; -1 for none
 	Faults   []SampleFault
 }
 
 // Dataset delivers image–text pairs.
 type Dataset interface {
+	// Configure opens the dataset and returns its description. A configuration that does not fit yields
+	// fault.Invalid, data that is not there fault.NotFound.
 	Configure(context.Context, DatasetConfig) (DatasetInfo, error)
+	// Batch returns the samples of a request. Several goroutines may call it at once. An index outside
+	// 0 … Len-1 yields fault.Invalid.
 	Batch(context.Context, BatchRequest) (*Batch, error)
-	// Captions are the captions of the samples, each distinct text once, in a stable order, at most
-	// limit of them (0: all).
+	// Captions returns the captions of the samples, each distinct text once, in an order that does not
+	// change. limit bounds their number; 0 means all.
 	Captions(ctx context.Context, limit int) ([]string, error)
+	// Close frees everything that the dataset holds.
 	Close() error
 }

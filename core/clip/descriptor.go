@@ -1,17 +1,17 @@
 package clip
 
-// Capabilities of a plugin, in Descriptor.Capabilities.
+// The capabilities that Descriptor.Capabilities may list.
 const (
-	// CapVocabulary: a text encoder that wants EncoderConfig.Captions.
+	// CapVocabulary marks a text encoder that trains its tokenizer on EncoderConfig.Captions.
 	CapVocabulary = "vocabulary"
-	// CapFreeze: an encoder that obeys EncoderConfig.Freeze. All made with core/engine/tower do.
+	// CapFreeze marks an encoder that obeys EncoderConfig.Freeze. Every encoder of core/engine/tower does.
 	CapFreeze = "freeze"
-	// CapPrefetch: an encoder that makes use of ForwardRequest.Next.
+	// CapPrefetch marks an encoder that makes use of ForwardRequest.Next.
 	CapPrefetch = "prefetch"
 )
 
-// Descriptor is what a plugin says of itself without being configured. `make plugins` and the first
-// use of a foreign plugin store it as JSON, so that a spec is checked without starting a process.
+// Descriptor describes a plugin before it is configured. `make plugins` and the first use of a foreign
+// plugin store it as JSON, so that a spec can be checked without starting a process.
 type Descriptor struct {
 	Kind         Kind       `json:"kind"`
 	Name         string     `json:"name"`    // the last path element: vit
@@ -23,51 +23,52 @@ type Descriptor struct {
 	Schema       []Field    `json:"schema"`
 	Relations    []Relation `json:"relations,omitempty"`
 	Sizes        []Size     `json:"sizes,omitempty"`
-	// Files and Versions are what a script consists of beside itself: files of its folder, as globs (none: all code
-	// there), and the versions of what it is run with. When they change it is another plugin.
+	// Files and Versions tell what a script depends on beside its own file. Files are globs of files in its
+	// folder (none means all code there); Versions are the versions of what runs it, such as the interpreter
+	// and its libraries. A change of either makes it another plugin.
 	Files    []string          `json:"files,omitempty"`
 	Versions map[string]string `json:"versions,omitempty"`
 }
 
-// FieldType is the type of a with field.
+// FieldType names the type of a field of a with block.
 type FieldType string
 
-// The types of a with field.
+// The types of fields.
 const (
 	TypeInt    FieldType = "int"
 	TypeFloat  FieldType = "float"
 	TypeBool   FieldType = "bool"
 	TypeString FieldType = "string"
 	TypePath   FieldType = "path" // a file or folder that must exist; relative to the spec file
-	TypeList   FieldType = "list" // of Elem
-	TypeMap    FieldType = "map"  // string → Elem
+	TypeList   FieldType = "list" // of elements of type Field.Elem
+	TypeMap    FieldType = "map"  // from strings to values of type Field.Elem
 )
 
-// Field is one key of a with block.
+// Field describes one key of a with block.
 type Field struct {
 	Name    string    `json:"name"`
 	Type    FieldType `json:"type"`
 	Elem    FieldType `json:"elem,omitempty"`
-	Default any       `json:"default,omitempty"` // nil: the zero value
+	Default any       `json:"default,omitempty"` // nil: the zero value of Type
 	// Required fields must be given.
 	Required bool     `json:"required,omitempty"`
-	Enum     []string `json:"enum,omitempty"`
-	Min      *float64 `json:"min,omitempty"` // inclusive; of list elements too
-	Max      *float64 `json:"max,omitempty"` // inclusive
-	Len      int      `json:"len,omitempty"` // exact length of a list; 0: any
+	Enum     []string `json:"enum,omitempty"` // the values allowed; none: any
+	Min      *float64 `json:"min,omitempty"`  // inclusive; holds for the elements of a list too
+	Max      *float64 `json:"max,omitempty"`  // inclusive; holds for the elements of a list too
+	Len      int      `json:"len,omitempty"`  // exact length of a list; 0: any
 	Help     string   `json:"help"`
 }
 
-// Relation is a rule over several int fields: Field is a multiple of Of. Either may be absent from
-// the with block and then takes its default; a relation with a zero operand holds.
+// Relation states a rule for two int fields: Field must be a multiple of Of. A field that the with block
+// leaves out has its default. The rule holds when either is 0.
 type Relation struct {
 	Rule  string `json:"rule"` // multiple_of
 	Field string `json:"field"`
 	Of    string `json:"of"`
 }
 
-// Size says how many samples a dataset has when its with block, defaults filled in, has all the
-// values of When. The first that matches counts; none means unknown until it is opened.
+// Size gives the number of samples of a dataset whose with block, defaults filled in, has all the values
+// of When. The first Size that matches counts; when none does, only opening the dataset tells.
 type Size struct {
 	When map[string]any `json:"when"`
 	N    int            `json:"n"`

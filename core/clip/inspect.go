@@ -7,76 +7,78 @@ import (
 	"time"
 )
 
-// Meter is an encoder or a loss that counts its work. It is optional.
+// Encoders and losses may implement the interfaces of this file. All of them are optional.
+
+// Meter counts the work of an encoder or a loss.
 type Meter interface {
-	// Work is the floating-point operations done so far in matrix products, convolutions and attention
-	// by Forward, Backward and Compute, a multiply-add counted as 2: what was really computed, for
-	// captions no more than their length. It only grows.
+	// Work returns the number of floating-point operations that Forward, Backward and Compute have done so
+	// far in matrix products, convolutions and attention. A multiply-add counts as 2. The count is of what
+	// was computed: padding of short captions that is left out does not count. It never decreases.
 	Work() float64
 }
 
-// Profiler is an encoder or a loss that tells what it computes, kernel by kernel. It is optional.
+// Profiler records what an encoder or a loss computes, kernel by kernel.
 type Profiler interface {
-	// SetProfile begins and ends noting. Results are the same bits with and without.
+	// SetProfile starts or stops recording. The results are the same bits with and without.
 	SetProfile(on bool)
-	// Events are those noted since the last call, in the order of their start.
-	Events() []Event
+	// KernelRuns returns what was recorded since the last call, ordered by start.
+	KernelRuns() []KernelRun
 }
 
-// Event is one kernel's run.
-type Event struct {
+// KernelRun describes one run of a kernel.
+type KernelRun struct {
 	Op       string // linear, attention.back
-	Scope    string // the layer, as parameters are named: visual.transformer.resblocks.3.mlp
+	Scope    string // the layer, named as its parameters are: visual.transformer.resblocks.3.mlp
 	Backward bool
-	FLOPs    float64 // as Meter counts them
-	Bytes    float64 // read and written, each array once
+	FLOPs    float64 // counted as Meter does
+	Bytes    float64 // read and written; each array counts once
 	Start    time.Time
 	Duration time.Duration
 }
 
-// TokenCounter is a text encoder that says how long texts are for its tokenizer. It is optional.
+// TokenCounter counts the tokens of texts for a text encoder.
 type TokenCounter interface {
-	// CountTokens gives the tokens of each text whole, its beginning and its end included, and how many tokens
-	// the encoder takes: texts of more are cut. A text of two tokens says nothing. c is given before Configure,
-	// which it does not replace; nil afterwards. fault.Unavailable says that the encoder does not know.
+	// CountTokens returns the number of tokens of each uncut text, start and end tokens included, and limit,
+	// the number of tokens that the encoder takes; it cuts longer texts. A text of two tokens is empty.
+	// Before Configure, c holds the configuration to count with, which does not replace Configure; after
+	// it, c is nil. An encoder that cannot tell returns fault.Unavailable.
 	CountTokens(ctx context.Context, c *EncoderConfig, texts []string) (tokens []int, limit int, err error)
 }
 
-// MemoryReporter is implemented by an encoder or a loss that says what its memory is for. It is optional.
+// MemoryReporter tells what the memory of an encoder or a loss is used for.
 type MemoryReporter interface {
-	// Memory reports what is allocated now, by purpose: parameters, gradients, optimizer, activations,
+	// Memory returns what is allocated now, by purpose: parameters, gradients, optimizer, activations,
 	// workspace, packed weights, …
 	Memory() []MemoryPart
 }
 
-// Planner is implemented by an encoder or a loss that says in advance what a configuration will take of its
-// device's memory. It is optional, and for devices with memory of their own, which several processes share.
+// Planner predicts how much of its device's memory a configuration will take. It serves devices with memory
+// of their own, which several processes share.
 type Planner interface {
-	// Plan may be called before Configure, and allocates nothing that stays. Errors are those of
-	// Configure.
+	// Plan may be called before Configure. It keeps nothing allocated. Its errors are those of Configure.
 	Plan(context.Context, PlanRequest) (Plan, error)
 }
 
-// PlanRequest holds a configuration, one of the two, and how it will be used.
+// PlanRequest holds a configuration (either Encoder or Loss) and how it will be used.
 type PlanRequest struct {
-	Encoder    *EncoderConfig // Captions are left out
+	Encoder    *EncoderConfig // without Captions
 	Loss       *LossConfig
 	Batch      int  // samples of a Forward or Compute in training
-	EvalBatch  int  // in evaluations
-	Accumulate bool // several Backwards come before a Step
+	EvalBatch  int  // samples of a Forward or Compute in evaluation
+	Accumulate bool // whether several Backwards come before a Step
 }
 
-// Plan describes the memory of a device and how much of it a plugin will need, in bytes.
+// Plan tells the memory of a device and how much of it a plugin will need, in bytes.
 type Plan struct {
-	Device      string // where it will compute: cuda:0, cpu
-	Free, Total int64  // of the device; 0: it has no memory of its own, or nobody knows
-	// Parts are the most that training steps and evaluations take, by purpose as MemoryReporter names
-	// them; Least is what a step takes in any case, captions however short.
+	Device      string // that the plugin will compute on: cuda:0, cpu
+	Free, Total int64  // of the device; 0 when it has no memory of its own, or when nobody knows
+	// Parts holds the most that training steps and evaluations take, by purpose, with MemoryReporter's names.
 	Parts []MemoryPart
+	// Least is what a step takes at least, even with the shortest captions.
 	Least int64
 }
 
-// Needed adds up the parts.
+// Needed returns the sum of the parts.
 func (p Plan) Needed() (sum int64) {
 	for _, part := range p.Parts {
 		sum += part.Bytes
@@ -84,18 +86,19 @@ func (p Plan) Needed() (sum int64) {
 	return sum
 }
 
-// MemoryPart is memory of one purpose.
+// MemoryPart tells how much memory one purpose takes.
 type MemoryPart struct {
 	Name  string `json:"part"`
 	Bytes int64  `json:"bytes"`
 }
 
-// MemoryTable is parts for people, a line each under a title; "" when there are none.
-func MemoryTable(title string, parts []MemoryPart) string {
+// FormatMemory writes parts for people: a title, then a line for each part. It returns "" when every part
+// is empty.
+func FormatMemory(title string, parts []MemoryPart) string {
 	var b strings.Builder
 	for _, p := range parts {
 		if p.Bytes > 0 {
-			fmt.Fprintf(&b, "  %-16s %10s\n", p.Name, Bytes(p.Bytes))
+			fmt.Fprintf(&b, "  %-16s %10s\n", p.Name, FormatBytes(p.Bytes))
 		}
 	}
 	if b.Len() == 0 {
@@ -104,8 +107,8 @@ func MemoryTable(title string, parts []MemoryPart) string {
 	return title + ":\n" + b.String()
 }
 
-// Bytes is a number of bytes for people: 1.5 GiB, 20.0 MiB, 512 B.
-func Bytes(n int64) string {
+// FormatBytes writes a number of bytes for people: 1.5 GiB, 20.0 MiB, 512 B.
+func FormatBytes(n int64) string {
 	switch {
 	case n >= 1<<30:
 		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))

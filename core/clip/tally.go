@@ -6,13 +6,13 @@ import (
 	"strconv"
 )
 
-// Tally counts samples that were asked for, and those among them that could not be read.
+// Tally counts the samples that were asked for and, among them, the bad ones: those that could not be read.
 type Tally struct {
 	Asked int `json:"asked"`
 	Bad   int `json:"bad"`
 }
 
-// Share is the share of samples that could not be read, 0 when none was asked for.
+// Share returns the fraction of samples that are bad; 0 when none was asked for.
 func (t Tally) Share() float64 {
 	if t.Asked == 0 {
 		return 0
@@ -20,10 +20,12 @@ func (t Tally) Share() float64 {
 	return float64(t.Bad) / float64(t.Asked)
 }
 
-// Exceeds says whether more than limit of a set of size samples cannot be read. When as many were asked for the
-// share says so itself. Before that so many must be bad already that the rest does not matter; or, when those asked
-// for were drawn at random, the share must lie four standard deviations above the limit, from 20 samples on, since the
-// first may be the worst by chance. A limit of 0 allows none, 1 allows all.
+// Exceeds reports whether certainly more than the fraction limit of a set of size samples is bad. A limit of
+// 0 allows no bad sample, 1 allows all.
+//
+// Once size samples were asked for, Share decides. Before that, the bad samples must be so many already that
+// the rest of the set cannot make up for them. When the samples were drawn at random it is also enough, from 20
+// samples on, that Share lies four standard deviations above the limit; a smaller excess may be chance.
 func (t Tally) Exceeds(limit float64, size int, random bool) bool {
 	n, bad := float64(t.Asked), float64(t.Bad)
 	switch {
@@ -35,13 +37,13 @@ func (t Tally) Exceeds(limit float64, size int, random bool) bool {
 	return random && n >= 20 && bad > n*limit+4*math.Sqrt(n*limit*(1-limit))
 }
 
-// Of is a count for people: "71 of 384 samples (18.5 %)".
-func Of(n, all int, what string) string {
-	return fmt.Sprintf("%d of %d %s (%s)", n, all, what, percent(n, all))
+// CountOf writes a count for people: "71 of 384 samples (18.5 %)".
+func CountOf(n, all int, what string) string {
+	return fmt.Sprintf("%d of %d %s (%s)", n, all, what, formatPercent(n, all))
 }
 
-// percent is a share with two digits of its own, and never 0 or 100 % but for none and all.
-func percent(n, all int) string {
+// formatPercent writes n/all with one decimal. Only none is written as 0 % and only all as 100 %.
+func formatPercent(n, all int) string {
 	share := 100 * float64(n) / float64(max(1, all))
 	switch {
 	case n == 0 || n == all:

@@ -27,7 +27,7 @@ func TestATallyExceedsItsLimitOnceThatIsBeyondDoubt(t *testing.T) {
 	}
 }
 
-// What is read in the order of a file may begin with the worst: only what the rest cannot make good counts.
+// A file may begin with its worst samples, so samples in order count only when the rest cannot make up for them.
 func TestSamplesInOrderSayNothingOfTheRest(t *testing.T) {
 	for bad, want := range map[int]bool{30: false, 50: false, 51: true} {
 		if got := (Tally{Asked: bad, Bad: bad}).Exceeds(.5, 100, false); got != want {

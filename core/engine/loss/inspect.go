@@ -20,7 +20,7 @@ func (l *Loss) SetProfile(on bool) {
 }
 
 // Events implements clip.Profiler.
-func (l *Loss) Events() []clip.Event { return l.recorder.Events() }
+func (l *Loss) KernelRuns() []clip.KernelRun { return l.recorder.KernelRuns() }
 
 // Memory implements clip.MemoryReporter.
 func (l *Loss) Memory() []clip.MemoryPart {

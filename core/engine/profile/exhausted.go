@@ -20,16 +20,16 @@ func Exhausted(err error, backend device.Backend, taken, wanted []clip.MemoryPar
 	var b strings.Builder
 	if m, ok := backend.(device.MemoryMeter); ok {
 		now := m.DeviceMemory()
-		fmt.Fprintf(&b, "%s: %s of %s free; this process has %s", backend.Name(), clip.Bytes(now.Free), clip.Bytes(now.Total), clip.Bytes(now.Used))
+		fmt.Fprintf(&b, "%s: %s of %s free; this process has %s", backend.Name(), clip.FormatBytes(now.Free), clip.FormatBytes(now.Total), clip.FormatBytes(now.Used))
 		if now.Limit > 0 {
-			fmt.Fprintf(&b, " of the %s that it may take", clip.Bytes(now.Limit))
+			fmt.Fprintf(&b, " of the %s that it may take", clip.FormatBytes(now.Limit))
 		}
 		b.WriteString("\n")
 		if now.Scratch > 0 {
 			taken = append(taken, clip.MemoryPart{Name: "scratch", Bytes: now.Scratch})
 		}
 	}
-	b.WriteString(clip.MemoryTable("taken", taken) + clip.MemoryTable("wanted", wanted))
+	b.WriteString(clip.FormatMemory("taken", taken) + clip.FormatMemory("wanted", wanted))
 	f.Hint, f.Detail = remedy, b.String()
 	return err
 }

@@ -11,7 +11,7 @@ import (
 // Recorder notes kernels while it is on. The zero value is off. It is for one goroutine.
 type Recorder struct {
 	on     bool
-	events []clip.Event
+	events []clip.KernelRun
 }
 
 // SetProfile turns noting on or off.
@@ -26,7 +26,7 @@ func (r *Recorder) Hook() func(graph.Event) {
 }
 
 func (r *Recorder) kernel(e graph.Event) {
-	r.events = append(r.events, clip.Event{Op: e.Op, Scope: e.Scope, Backward: e.Backward, FLOPs: e.FLOPs, Bytes: e.Bytes,
+	r.events = append(r.events, clip.KernelRun{Op: e.Op, Scope: e.Scope, Backward: e.Backward, FLOPs: e.FLOPs, Bytes: e.Bytes,
 		Start: e.Start, Duration: e.Duration})
 }
 
@@ -34,12 +34,12 @@ func (r *Recorder) kernel(e graph.Event) {
 // now.
 func (r *Recorder) Note(op, scope string, bytes float64, start time.Time) {
 	if r.on {
-		r.events = append(r.events, clip.Event{Op: op, Scope: scope, Bytes: bytes, Start: start, Duration: time.Since(start)})
+		r.events = append(r.events, clip.KernelRun{Op: op, Scope: scope, Bytes: bytes, Start: start, Duration: time.Since(start)})
 	}
 }
 
-// Events are those noted since the last call.
-func (r *Recorder) Events() []clip.Event {
+// KernelRuns returns what was recorded since the last call.
+func (r *Recorder) KernelRuns() []clip.KernelRun {
 	events := r.events
 	r.events = nil
 	return events

@@ -23,7 +23,7 @@ func (e *encoder) SetProfile(on bool) {
 }
 
 // Events implements clip.Profiler.
-func (e *encoder) Events() []clip.Event { return e.recorder.Events() }
+func (e *encoder) KernelRuns() []clip.KernelRun { return e.recorder.KernelRuns() }
 
 // hook is what programs tell of their kernels: the recorder's and that of WithProfile.
 func (e *encoder) hook() func(graph.Event) {

@@ -40,7 +40,7 @@ func TestProfileChangesNoBit(t *testing.T) {
 			}
 			results = append(results, out.F32())
 		}
-		events := e.Events()
+		events := e.KernelRuns()
 		if !on {
 			if len(events) > 0 {
 				t.Errorf("%d events without a profile", len(events))
@@ -64,7 +64,7 @@ func TestProfileChangesNoBit(t *testing.T) {
 		if work != e.Work() {
 			t.Errorf("events of %g operations, want %g", work, e.Work())
 		}
-		if len(e.Events()) > 0 {
+		if len(e.KernelRuns()) > 0 {
 			t.Error("events are given twice")
 		}
 	}

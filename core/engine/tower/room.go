@@ -30,6 +30,6 @@ func room(wanted []clip.MemoryPart, total int64) error {
 	if sum <= total {
 		return nil
 	}
-	return fault.New(fault.Exhausted, "the network's parameters and what trains them take %s, this machine has %s", clip.Bytes(sum), clip.Bytes(total)).
-		WithPath("with.width").WithHint("check width, layers and the sizes of pictures, contexts and vocabularies").WithDetail(clip.MemoryTable("wanted", wanted))
+	return fault.New(fault.Exhausted, "the network's parameters and what trains them take %s, this machine has %s", clip.FormatBytes(sum), clip.FormatBytes(total)).
+		WithPath("with.width").WithHint("check width, layers and the sizes of pictures, contexts and vocabularies").WithDetail(clip.FormatMemory("wanted", wanted))
 }

@@ -189,7 +189,7 @@ func encode(ctx context.Context, cfg Config, p Parts, progress func(done, total 
 		if f := s.unreadable; s.tally.Exceeds(cfg.MaxBadShare, n, false) && s.tally.Bad < n {
 			b.Images.Free()
 			return nil, fault.New(fault.Corrupt, "%s cannot be read, and max_bad_share is %g; sample %d (%s): %s",
-				clip.Of(s.tally.Bad, s.tally.Asked, "samples"), cfg.MaxBadShare, f[0].Index, f[0].Key, f[0].Msg).
+				clip.CountOf(s.tally.Bad, s.tally.Asked, "samples"), cfg.MaxBadShare, f[0].Index, f[0].Key, f[0].Msg).
 				WithPath("max_bad_share").WithHint("mend the data, or allow more with the evaluation's max_bad_share: %.2g", min(1, 1.2*s.tally.Share()))
 		}
 		if len(keep) == 0 {

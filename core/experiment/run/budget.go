@@ -131,15 +131,15 @@ func tooLarge(s *spec.Spec, device string, roles []string, needs map[string]clip
 	var plan strings.Builder
 	for _, role := range roles {
 		f := needs[role]
-		plan.WriteString(clip.MemoryTable(fmt.Sprintf("%s, at least %s of", role, clip.Bytes(f.Least)), f.Parts))
+		plan.WriteString(clip.FormatMemory(fmt.Sprintf("%s, at least %s of", role, clip.FormatBytes(f.Least)), f.Parts))
 	}
 	key := s.DeviceKey(roles[0])
 	limited := ""
 	if s.DeviceMemory != (spec.Memory{}) {
-		key, limited = "device_memory", fmt.Sprintf(", of which %s may be taken", clip.Bytes(budget))
+		key, limited = "device_memory", fmt.Sprintf(", of which %s may be taken", clip.FormatBytes(budget))
 	}
 	err := fault.New(fault.Exhausted, "a training step takes at least %s of the memory of %s, and %s of %s are free%s",
-		clip.Bytes(least), device, clip.Bytes(free), clip.Bytes(needs[roles[0]].Total), limited).WithDetail(plan.String()).
+		clip.FormatBytes(least), device, clip.FormatBytes(free), clip.FormatBytes(needs[roles[0]].Total), limited).WithDetail(plan.String()).
 		WithHint("%s", remedies(s, roles))
 	return locate(s, key, err)
 }

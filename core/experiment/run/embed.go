@@ -181,7 +181,7 @@ func (m *model) embedImages(ctx context.Context, e Embedding, mode clip.Mode, w 
 		}
 	}
 	if bad := len(e.Images) - len(files); bad > 0 {
-		w.Event("warning", fmt.Sprintf("%s cannot be read and are left out; the first: %v", clip.Of(bad, len(e.Images), "pictures"), unreadable))
+		w.Event("warning", fmt.Sprintf("%s cannot be read and are left out; the first: %v", clip.CountOf(bad, len(e.Images), "pictures"), unreadable))
 	}
 	if len(files) == 0 {
 		return nil, nil, fault.New(fault.Invalid, "none of the %d pictures can be read; the first: %w", len(e.Images), unreadable)
@@ -217,10 +217,10 @@ func (m *model) countTexts(ctx context.Context, texts []string, w Watcher) (cut 
 		}
 	}
 	if cut > 0 {
-		w.Event("warning", fmt.Sprintf("%s are longer than the context of %d tokens and are cut; the longest has %d", clip.Of(cut, len(texts), "texts"), limit, longest))
+		w.Event("warning", fmt.Sprintf("%s are longer than the context of %d tokens and are cut; the longest has %d", clip.CountOf(cut, len(texts), "texts"), limit, longest))
 	}
 	if blank > 0 {
-		w.Event("warning", clip.Of(blank, len(texts), "texts")+" say nothing to the text encoder: no token is left of them")
+		w.Event("warning", clip.CountOf(blank, len(texts), "texts")+" say nothing to the text encoder: no token is left of them")
 	}
 	return cut, nil
 }

@@ -109,7 +109,7 @@ func (l Lab) Peek(ctx context.Context, s *spec.Spec, n int) (*Peeked, error) {
 		}
 	}
 	if info.Skipped > 0 {
-		out.Remarks = append(out.Remarks, clip.Of(info.Skipped, info.Skipped+info.Len, "records are refused"))
+		out.Remarks = append(out.Remarks, clip.CountOf(info.Skipped, info.Skipped+info.Len, "records are refused"))
 	}
 	out.Remarks = append(out.Remarks, info.Remarks...)
 	broken := 0
@@ -119,7 +119,7 @@ func (l Lab) Peek(ctx context.Context, s *spec.Spec, n int) (*Peeked, error) {
 		}
 	}
 	if broken > 0 {
-		out.Remarks = append(out.Remarks, clip.Of(broken, len(out.Samples), "samples shown cannot be read"))
+		out.Remarks = append(out.Remarks, clip.CountOf(broken, len(out.Samples), "samples shown cannot be read"))
 	}
 	err = out.measure(ctx, session, s, d)
 	if fault.KindOf(err) == fault.Canceled {
@@ -183,10 +183,10 @@ func (p *Peeked) measure(ctx context.Context, session *process.Session, s *spec.
 	}
 	if p.Cut > 0 {
 		p.Remarks = append(p.Remarks, fmt.Sprintf("%s are longer than the context of %d tokens and are cut; the longest has %d",
-			clip.Of(p.Cut, p.Captions, "captions"), limit, p.Longest))
+			clip.CountOf(p.Cut, p.Captions, "captions"), limit, p.Longest))
 	}
 	if blank > 0 {
-		p.Remarks = append(p.Remarks, clip.Of(blank, p.Captions, "captions")+" say nothing to the text encoder: no token is left of them")
+		p.Remarks = append(p.Remarks, clip.CountOf(blank, p.Captions, "captions")+" say nothing to the text encoder: no token is left of them")
 	}
 	return nil
 }

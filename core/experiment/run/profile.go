@@ -75,7 +75,7 @@ type Kernel struct {
 // Profile trains warmup and then steps steps of a spec with the profiler on. Nothing is evaluated and
 // nothing is kept.
 func (l Lab) Profile(ctx context.Context, s *spec.Spec, warmup, steps int, w Watcher) (*Profile, error) {
-	p := &profiler{ctx: ctx, warmup: warmup, events: map[string][]clip.Event{}}
+	p := &profiler{ctx: ctx, warmup: warmup, events: map[string][]clip.KernelRun{}}
 	out := &Profile{Experiment: s.Name, Threads: threads(s)[roleImage], Steps: steps, BatchSize: s.Train.BatchSize, Parallel: s.Train.ParallelTowers}
 	peak := openPeak(s)
 	defer peak.Close()
@@ -129,7 +129,7 @@ type profiler struct {
 	ctx    context.Context
 	model  *model
 	warmup int
-	events map[string][]clip.Event // by role
+	events map[string][]clip.KernelRun // by role
 	steps  []stepSpan
 
 	on        sync.Mutex
@@ -227,20 +227,20 @@ func (p *profiler) report(out *Profile) {
 		for _, e := range events {
 			part.KernelMS += ms(e.Duration) * perStep
 		}
-		part.Ops = out.kernels(events, perStep, part.KernelMS, func(e clip.Event) (string, string) {
+		part.Ops = out.kernels(events, perStep, part.KernelMS, func(e clip.KernelRun) (string, string) {
 			if e.Backward {
 				return e.Op, "backward"
 			}
 			return e.Op, "forward"
 		})
-		part.Layers = out.kernels(events, perStep, part.KernelMS, func(e clip.Event) (string, string) { return e.Scope, "" })
+		part.Layers = out.kernels(events, perStep, part.KernelMS, func(e clip.KernelRun) (string, string) { return e.Scope, "" })
 		out.Parts = append(out.Parts, part)
 	}
 	out.spans = p.spans()
 }
 
 // kernels sums events by name and pass.
-func (p *Profile) kernels(events []clip.Event, perStep, total float64, by func(clip.Event) (name, pass string)) []Kernel {
+func (p *Profile) kernels(events []clip.KernelRun, perStep, total float64, by func(clip.KernelRun) (name, pass string)) []Kernel {
 	type key struct{ name, pass string }
 	sums := map[key]*Kernel{}
 	for _, e := range events {

@@ -23,7 +23,7 @@ func (m *model) announce(rec clip.Recorder) error {
 		}
 		refused := clip.Tally{Asked: x.info.Len + x.info.Skipped, Bad: x.info.Skipped}
 		if refused.Bad > 0 {
-			message := fmt.Sprintf("%s: %s are refused", section, clip.Of(refused.Bad, refused.Asked, "records"))
+			message := fmt.Sprintf("%s: %s are refused", section, clip.CountOf(refused.Bad, refused.Asked, "records"))
 			if err := rec.Event("warning", "samples_refused", message, x.info.Note); err != nil {
 				return err
 			}
@@ -34,7 +34,7 @@ func (m *model) announce(rec clip.Recorder) error {
 			}
 		}
 		if failure == nil && refused.Exceeds(limit, refused.Asked, false) {
-			e := fault.New(fault.Corrupt, "%s: %s are refused, and %g is allowed", section, clip.Of(refused.Bad, refused.Asked, "records"), limit).
+			e := fault.New(fault.Corrupt, "%s: %s are refused, and %g is allowed", section, clip.CountOf(refused.Bad, refused.Asked, "records"), limit).
 				WithPath(key).WithDetail(strings.Join(append([]string{x.info.Note}, x.info.Remarks...), "\n")).
 				WithHint("mend the data, or allow more: %s: %.2g", key, min(1, 1.2*refused.Share()))
 			if o := m.spec.Locate(key); o.Line > 0 {
@@ -138,19 +138,19 @@ func (m *model) judged(rec *teller, i int, r eval.Result) error {
 	if n := r.Samples; n.Bad > 0 {
 		f := r.Unreadable[0]
 		if err := tell("warning", "samples_left_out", "%s cannot be read and are left out of the figures, n = %d; sample %d (%s): %s",
-			clip.Of(n.Bad, n.Asked, "samples"), n.Asked-n.Bad, f.Index, f.Key, f.Msg); err != nil {
+			clip.CountOf(n.Bad, n.Asked, "samples"), n.Asked-n.Bad, f.Index, f.Key, f.Msg); err != nil {
 			return err
 		}
 	}
 	if t := r.Texts; t.Cut > 0 {
 		if err := tell("warning", "captions_cut", "%s are longer than the context of %d tokens and are cut; the longest has %d",
-			clip.Of(t.Cut, t.N, "prompts and captions"), t.Context, t.Longest); err != nil {
+			clip.CountOf(t.Cut, t.N, "prompts and captions"), t.Context, t.Longest); err != nil {
 			return err
 		}
 	}
 	if t := r.Texts; t.Blank > 0 {
 		if err := tell("warning", "captions_empty", "%s say nothing to the text encoder: no token is left of them",
-			clip.Of(t.Blank, t.N, "prompts and captions")); err != nil {
+			clip.CountOf(t.Blank, t.N, "prompts and captions")); err != nil {
 			return err
 		}
 	}
@@ -159,7 +159,7 @@ func (m *model) judged(rec *teller, i int, r eval.Result) error {
 		if e.EqualCaptions {
 			how = "and count as positives of each other"
 		}
-		if err := tell("info", "equal_captions", "%s are those of another picture too, %s", clip.Of(t.Equal, t.Captions, "captions"), how); err != nil {
+		if err := tell("info", "equal_captions", "%s are those of another picture too, %s", clip.CountOf(t.Equal, t.Captions, "captions"), how); err != nil {
 			return err
 		}
 	}
@@ -195,20 +195,20 @@ func (m *model) settle(rec *teller, c train.Counts) error {
 	if n := m.begin.Data.Skipped; n > 0 {
 		all := n + m.begin.Data.Len
 		facts["refused_share"] = float64(n) / float64(all)
-		bad = append(bad, clip.Of(n, all, "records were refused"))
+		bad = append(bad, clip.CountOf(n, all, "records were refused"))
 	}
 	if c.Replaced > 0 {
-		bad = append(bad, clip.Of(c.Replaced, c.Samples, "samples could not be read and were replaced"))
+		bad = append(bad, clip.CountOf(c.Replaced, c.Samples, "samples could not be read and were replaced"))
 	}
 	if c.Captions > 0 {
 		facts["captions_cut"], facts["captions_cut_share"] = int64(c.Cut), float64(c.Cut)/float64(c.Captions)
 		facts["captions_empty"], facts["captions_longest"] = int64(c.Blank), int64(c.Longest)
 	}
 	if c.CutTold {
-		bad = append(bad, clip.Of(c.Cut, c.Captions, fmt.Sprintf("captions were cut to %d tokens", c.Context)))
+		bad = append(bad, clip.CountOf(c.Cut, c.Captions, fmt.Sprintf("captions were cut to %d tokens", c.Context)))
 	}
 	if c.Blank > 0 {
-		bad = append(bad, clip.Of(c.Blank, c.Captions, "captions said nothing"))
+		bad = append(bad, clip.CountOf(c.Blank, c.Captions, "captions said nothing"))
 	}
 	if err := rec.SetFacts(map[string]any{"data": facts}); err != nil || bad == nil {
 		return err

@@ -65,10 +65,10 @@ func (l Lab) Classify(ctx context.Context, ref string, files, labels, templates 
 		w.Event("warning", "labels: "+same)
 	}
 	if texts.Cut > 0 {
-		w.Event("warning", fmt.Sprintf("%s are longer than the context of %d tokens and are cut", clip.Of(texts.Cut, texts.N, "prompts"), texts.Context))
+		w.Event("warning", fmt.Sprintf("%s are longer than the context of %d tokens and are cut", clip.CountOf(texts.Cut, texts.N, "prompts"), texts.Context))
 	}
 	if texts.Blank > 0 {
-		w.Event("warning", clip.Of(texts.Blank, texts.N, "prompts")+" say nothing to the text encoder: no token is left of them")
+		w.Event("warning", clip.CountOf(texts.Blank, texts.N, "prompts")+" say nothing to the text encoder: no token is left of them")
 	}
 	out := make([]Classified, len(files))
 	for i, row := range cosines {

@@ -42,14 +42,14 @@ func (t *Trainer) account(ctx context.Context, micros microBatches) error {
 	}
 	if due(before.Replaced, c.Replaced) {
 		message := fmt.Sprintf("%s could not be read and others stand in their place; sample %d (%s): %s",
-			clip.Of(c.Replaced, c.Samples, "samples so far"), newest.Index, newest.Key, newest.Msg)
+			clip.CountOf(c.Replaced, c.Samples, "samples so far"), newest.Index, newest.Key, newest.Msg)
 		if err := t.rec.Event("warning", "samples_replaced", message, ""); err != nil {
 			return err
 		}
 	}
 	if c.Tally().Exceeds(t.cfg.MaxBadShare, t.stepsPerE*t.cfg.BatchSize, t.cfg.Shuffle) {
 		return fault.New(fault.Corrupt, "%s cannot be read, and max_bad_share is %g; sample %d (%s): %s",
-			clip.Of(c.Replaced, c.Samples, "samples so far"), t.cfg.MaxBadShare, newest.Index, newest.Key, newest.Msg).
+			clip.CountOf(c.Replaced, c.Samples, "samples so far"), t.cfg.MaxBadShare, newest.Index, newest.Key, newest.Msg).
 			WithPath("data.max_bad_share").WithHint("mend the data, or allow more: data.max_bad_share: %.2g", min(1, 1.2*c.Tally().Share()))
 	}
 	return t.countTokens(ctx, micros)
@@ -129,7 +129,7 @@ func (t *Trainer) countTokens(ctx context.Context, micros microBatches) error {
 		}
 	}
 	if due(before.Blank, c.Blank) {
-		message := fmt.Sprintf("%s say nothing to the text encoder: no token is left of them", clip.Of(c.Blank, c.Captions, "captions so far"))
+		message := fmt.Sprintf("%s say nothing to the text encoder: no token is left of them", clip.CountOf(c.Blank, c.Captions, "captions so far"))
 		if err := t.rec.Event("warning", "captions_empty", message, ""); err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (t *Trainer) countTokens(ctx context.Context, micros microBatches) error {
 	}
 	c.CutTold = true
 	return t.rec.Event("warning", "captions_cut", fmt.Sprintf("%s are longer than the context of %d tokens and are cut; the longest has %d (raise text.with.context_length, or shorten them)",
-		clip.Of(c.Cut, c.Captions, "captions so far"), c.Context, c.Longest), longest)
+		clip.CountOf(c.Cut, c.Captions, "captions so far"), c.Context, c.Longest), longest)
 }
 
 // figures are the counts that are not zero, as metrics.

@@ -168,7 +168,7 @@ func codeIn(dir, script string) ([]string, error) {
 		}
 		names, bytes = append(names, relative), bytes+stat.Size()
 		if len(names) > maxCodeFiles || bytes > maxCodeBytes {
-			return fault.New(fault.Invalid, "the folder %s holds more than %d files or %s of code, and any of them may be part of the script", dir, maxCodeFiles, clip.Bytes(maxCodeBytes)).
+			return fault.New(fault.Invalid, "the folder %s holds more than %d files or %s of code, and any of them may be part of the script", dir, maxCodeFiles, clip.FormatBytes(maxCodeBytes)).
 				WithHint("name those that are in the descriptor's files, or move the script to a folder of its own")
 		}
 		return nil

@@ -97,7 +97,7 @@ func runDescribe(path string) (clip.Descriptor, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return clip.Descriptor{}, fault.New(fault.Unavailable, "cannot run %s: %w", path, err)
 	case stdout.over:
-		return clip.Descriptor{}, notPlugin(fmt.Errorf("--describe printed more than %s", clip.Bytes(maxDescriptor)))
+		return clip.Descriptor{}, notPlugin(fmt.Errorf("--describe printed more than %s", clip.FormatBytes(maxDescriptor)))
 	case ctx.Err() != nil:
 		return clip.Descriptor{}, notPlugin(fmt.Errorf("--describe did not end within %v", describeTimeout))
 	case err != nil:

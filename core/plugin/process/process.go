@@ -95,7 +95,7 @@ func (p *Process) Stats() []MethodStats { return p.stats.list() }
 
 // Profile begins or ends the noting of kernels in the plugin and gives those noted since the last
 // call, on the runner's clock; none from a plugin that does not note them.
-func (p *Process) Profile(ctx context.Context, on bool) ([]clip.Event, error) {
+func (p *Process) Profile(ctx context.Context, on bool) ([]clip.KernelRun, error) {
 	return p.conn.Profile(ctx, on)
 }
 

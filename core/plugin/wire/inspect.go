@@ -23,7 +23,7 @@ func (s *Server) Profile(ctx context.Context, q *pb.ProfileRequest) (*pb.Profile
 	}
 	return handle(ctx, s, using, onThread, func() (*pb.ProfileResponse, error) {
 		p.SetProfile(q.On)
-		return eventsOut(p.Events()), nil
+		return eventsOut(p.KernelRuns()), nil
 	})
 }
 
@@ -107,7 +107,7 @@ func partsIn(parts []*pb.MemoryPart) (out []clip.MemoryPart) {
 
 // Profile begins or ends the noting of kernels in the plugin and gives those noted since the last
 // call, on this process's clock. A plugin that notes none gives none.
-func (c *Conn) Profile(ctx context.Context, on bool) ([]clip.Event, error) {
+func (c *Conn) Profile(ctx context.Context, on bool) ([]clip.KernelRun, error) {
 	r, err := ask(ctx, c, "Profile", c.plugin.Profile, &pb.ProfileRequest{On: on})
 	if status.Code(err) == codes.Unimplemented {
 		return nil, nil
@@ -137,7 +137,7 @@ func (c *Conn) Memory(ctx context.Context) (parts []clip.MemoryPart, base int64,
 	return partsIn(r.Parts), r.BaseBytes, nil
 }
 
-func eventsOut(events []clip.Event) *pb.ProfileResponse {
+func eventsOut(events []clip.KernelRun) *pb.ProfileResponse {
 	out := &pb.ProfileResponse{Events: make([]*pb.ProfileEvent, len(events))}
 	known := map[string]uint32{}
 	place := func(name string) uint32 {
@@ -156,16 +156,16 @@ func eventsOut(events []clip.Event) *pb.ProfileResponse {
 	return out
 }
 
-func eventsIn(r *pb.ProfileResponse) []clip.Event {
+func eventsIn(r *pb.ProfileResponse) []clip.KernelRun {
 	name := func(i uint32) string {
 		if int(i) < len(r.Names) {
 			return r.Names[i]
 		}
 		return ""
 	}
-	out := make([]clip.Event, len(r.Events))
+	out := make([]clip.KernelRun, len(r.Events))
 	for i, e := range r.Events {
-		out[i] = clip.Event{Op: name(e.Op), Scope: name(e.Scope), Backward: e.Backward, FLOPs: e.Flops, Bytes: e.Bytes,
+		out[i] = clip.KernelRun{Op: name(e.Op), Scope: name(e.Scope), Backward: e.Backward, FLOPs: e.Flops, Bytes: e.Bytes,
 			Start: fromClock(e.StartNanos), Duration: time.Duration(e.DurationNanos)}
 	}
 	return out
