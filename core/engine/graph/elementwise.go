@@ -124,11 +124,6 @@ func Reshape(x *Node, shape ...int) *Node {
 	return view(x, shape)
 }
 
-// Detach is x without a gradient.
-func Detach(x *Node) *Node {
-	return x.g.apply(op{name: "detach", shape: x.shape, part: noPart, inPlace: -1}, x)
-}
-
 // Transpose swaps the last two axes: x [..., M, N] → [..., N, M].
 func Transpose(x *Node) *Node {
 	if x.g.bad(x) {

@@ -1,5 +1,5 @@
-// Package optim is the mathematics of training steps: optimisers over flat device buffers, learning
-// rate schedules and gradient clipping. It knows no graphs and no models.
+// Package optim holds the mathematics of training steps: optimisers over flat device buffers, and learning
+// rate schedules. It knows no graphs and no models.
 package optim
 
 import (

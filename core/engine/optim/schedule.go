@@ -75,13 +75,3 @@ func progress(step, start, end int) float64 {
 	}
 	return math.Min(1, float64(step-start)/float64(max(end-start, 1)))
 }
-
-// ClipScale is the factor that brings gradients of a squared norm to at most maxNorm:
-// min(1, maxNorm/(‖g‖ + 10⁻⁶)). It is 1 when maxNorm is 0 or less, which means no clipping, and NaN
-// for a norm that is not a number, so that the fault shows.
-func ClipScale(norm2, maxNorm float64) float64 {
-	if maxNorm <= 0 {
-		return 1
-	}
-	return math.Min(1, maxNorm/(math.Sqrt(norm2)+1e-6))
-}

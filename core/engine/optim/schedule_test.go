@@ -39,14 +39,3 @@ func TestBadSchedulesAreRefused(t *testing.T) {
 		}
 	}
 }
-
-func TestClipScale(t *testing.T) {
-	for _, c := range []struct{ norm2, most, want float64 }{{100, 1, 1 / (10 + 1e-6)}, {0.25, 1, 1}, {100, 0, 1}, {math.Inf(1), 1, 0}} {
-		if got := ClipScale(c.norm2, c.most); math.Abs(got-c.want) > 1e-15 {
-			t.Errorf("ClipScale(%v, %v) = %v, want %v", c.norm2, c.most, got, c.want)
-		}
-	}
-	if !math.IsNaN(ClipScale(math.NaN(), 1)) {
-		t.Error("a norm that is not a number was hidden")
-	}
-}

@@ -22,7 +22,6 @@ type encoder struct {
 	modality clip.Modality
 	build    func(clip.EncoderConfig) (front, error)
 	open     func(clip.Compute) (device.Backend, error)
-	profile  func(graph.Event) // nil: none
 	recorder profile.Recorder
 
 	configured, closed bool
@@ -113,7 +112,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	e.programs = newPrograms(backend, params, front.network)
 	e.programs.compute(c.Compute)
 	e.intake = newIntake(backend)
-	e.programs.setProfile(e.hook())
+	e.programs.setProfile(e.recorder.Hook())
 	e.call.Seed = c.Seed
 	e.tickets = map[clip.Ticket]flight{}
 	e.configured = true

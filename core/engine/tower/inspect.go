@@ -18,27 +18,12 @@ var (
 func (e *encoder) SetProfile(on bool) {
 	e.recorder.SetProfile(on)
 	if e.programs != nil {
-		e.programs.setProfile(e.hook())
+		e.programs.setProfile(e.recorder.Hook())
 	}
 }
 
 // Events implements clip.Profiler.
 func (e *encoder) KernelRuns() []clip.KernelRun { return e.recorder.KernelRuns() }
-
-// hook is what programs tell of their kernels: the recorder's and that of WithProfile.
-func (e *encoder) hook() func(graph.Event) {
-	given, recorded := e.profile, e.recorder.Hook()
-	switch {
-	case given == nil:
-		return recorded
-	case recorded == nil:
-		return given
-	}
-	return func(event graph.Event) {
-		given(event)
-		recorded(event)
-	}
-}
 
 // passes notes an operation of the optimiser: so many passes over an array as long as what is trained.
 func (e *encoder) passes(op string, n int, start time.Time) {

@@ -95,11 +95,6 @@ func Text(build func(clip.EncoderConfig) (TextModel, error), options ...Option) 
 	}, options)
 }
 
-// WithProfile calls f after every kernel that a tower's programs run.
-func WithProfile(f func(graph.Event)) Option {
-	return func(e *encoder) { e.profile = f }
-}
-
 func newEncoder(m clip.Modality, build func(clip.EncoderConfig) (front, error), options []Option) *encoder {
 	e := &encoder{modality: m, build: build, open: func(c clip.Compute) (device.Backend, error) {
 		return devices.OpenWith(c.Device, devices.Options{Threads: c.Threads, Precision: c.Precision, MemoryLimit: c.MemoryLimit})

@@ -17,7 +17,7 @@ func (f *File) F32(name string, shape ...int) ([]float32, error) {
 		return nil, err
 	}
 	if t.DType == F32 {
-		return view[float32](t.Data), nil
+		return floats(t.Data), nil
 	}
 	values, err := t.F32()
 	if err != nil {
@@ -26,39 +26,24 @@ func (f *File) F32(name string, shape ...int) ([]float32, error) {
 	return values, nil
 }
 
-// I32 reads an I32 tensor; the rules of shape are those of F32.
-func (f *File) I32(name string, shape ...int) ([]int32, error) {
-	return whole[int32](f, name, I32, shape)
-}
-
-// I64 reads an I64 tensor; the rules of shape are those of F32.
-func (f *File) I64(name string, shape ...int) ([]int64, error) {
-	return whole[int64](f, name, I64, shape)
-}
-
 // U8 reads a U8 tensor; the rules of shape are those of F32.
 func (f *File) U8(name string, shape ...int) ([]byte, error) {
-	return whole[byte](f, name, U8, shape)
-}
-
-func whole[T any](f *File, name string, want DType, shape []int) ([]T, error) {
 	t, err := f.shaped(name, shape)
 	if err != nil {
 		return nil, err
 	}
-	if t.DType != want {
-		return nil, fault.New(fault.Invalid, "tensor %q is %s, want %s", name, t.DType, want).WithFile(f.path, 0, 0)
+	if t.DType != U8 {
+		return nil, fault.New(fault.Invalid, "tensor %q is %s, want %s", name, t.DType, U8).WithFile(f.path, 0, 0)
 	}
-	return view[T](t.Data), nil
+	return t.Data, nil
 }
 
-// view takes what Read gave, which is aligned and nobody else's, for numbers without a copy.
-func view[T any](data []byte) []T {
-	var zero T
+// floats takes what Read gave, which is aligned and nobody else's, for numbers without a copy.
+func floats(data []byte) []float32 {
 	if len(data) == 0 {
-		return []T{}
+		return []float32{}
 	}
-	return unsafe.Slice((*T)(unsafe.Pointer(&data[0])), len(data)/int(unsafe.Sizeof(zero)))
+	return unsafe.Slice((*float32)(unsafe.Pointer(&data[0])), len(data)/4)
 }
 
 func (f *File) shaped(name string, shape []int) (Tensor, error) {

@@ -63,11 +63,6 @@ func FromF32(name string, values []float32, shape ...int) Tensor {
 	return from(name, F32, values, shape)
 }
 
-// FromI32 is a tensor that shares the memory of values; it panics when their count is not the shape's.
-func FromI32(name string, values []int32, shape ...int) Tensor {
-	return from(name, I32, values, shape)
-}
-
 // FromI64 is a tensor that shares the memory of values; it panics when their count is not the shape's.
 func FromI64(name string, values []int64, shape ...int) Tensor {
 	return from(name, I64, values, shape)

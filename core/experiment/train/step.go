@@ -64,10 +64,7 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 			r.TowerNorms[0], r.TowerNorms[1], r.TowerNorms[2], r.LR).
 			WithHint("lower train.lr, raise train.warmup_steps or set train.max_grad_norm: 1")
 	}
-	scale := 1.0
-	if t.cfg.MaxGradNorm > 0 && r.GradNorm > t.cfg.MaxGradNorm {
-		scale = t.cfg.MaxGradNorm / r.GradNorm
-	}
+	scale := clipScale(r.GradNorm, t.cfg.MaxGradNorm)
 	trainables := []clip.Trainable{t.parts.Image, t.parts.Text, t.parts.Loss}
 	err = t.each(ctx, len(trainables), func(ctx context.Context, i int) error {
 		if t.frozen(i) {
@@ -78,6 +75,17 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 	lap(PhaseStep)
 	r.Duration = time.Since(start)
 	return r, err
+}
+
+// clipScale returns the factor that brings a gradient's norm down to maxNorm: 1 when it is below, or when maxNorm
+// is 0, which turns clipping off. torch.nn.utils.clip_grad_norm_, which OpenCLIP calls, divides by norm + 1e-6
+// against a norm of 0; here only norms above maxNorm are divided by, so there is nothing to guard and the clipped
+// norm is maxNorm itself.
+func clipScale(norm, maxNorm float64) float64 {
+	if maxNorm > 0 && norm > maxNorm {
+		return maxNorm / norm
+	}
+	return 1
 }
 
 // norms are the sums of squares of the gradients of image tower, text tower and loss.
