@@ -10,7 +10,8 @@ func Catch(err *error) {
 	}
 }
 
-// Safely is f with its panics as errors, for a goroutine of its own.
+// Safely wraps f so that a panic in it becomes an error (Catch). A goroutine needs it, since its panics cannot
+// be recovered elsewhere.
 func Safely(f func() error) func() error {
 	return func() (err error) {
 		defer Catch(&err)

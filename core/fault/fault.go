@@ -28,7 +28,8 @@ const (
 	Internal    Kind = "internal"    // a bug in tandem or in a plugin (recovered panic)
 )
 
-// Error is a failure with all that a reader needs to act on it. Zero fields are left out of the text.
+// Error describes a failure with all that a reader needs to act on it. The text leaves out fields that are
+// zero.
 type Error struct {
 	Kind   Kind
 	Op     string // what was being done: "train: step 120", "load"
@@ -76,7 +77,7 @@ func (e *Error) WithFile(file string, line, column int) *Error {
 // WithDetail sets long material such as a stderr tail.
 func (e *Error) WithDetail(detail string) *Error { e.Detail = detail; return e }
 
-// Error is the text on one line, without hint and detail: "file:line:col: op: plugin: path: msg".
+// Error returns the text on one line, without hint and detail: "file:line:col: op: plugin: path: msg".
 func (e *Error) Error() string {
 	var parts []string
 	if e.File != "" {
@@ -103,8 +104,8 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Format is the text for a person: Error(), then the hint and the detail, each indented on lines of
-// its own. Whatever a terminal would obey is escaped (Printable).
+// Format returns the text for a person: Error(), then the hint and the detail, each indented on lines of its
+// own. It escapes whatever a terminal would obey (Printable).
 func Format(err error) string {
 	var list List
 	if errors.As(err, &list) {
@@ -128,7 +129,7 @@ func Format(err error) string {
 	return text
 }
 
-// KindOf is the kind of the first Error in err's chain; Internal for any other error, "" for nil.
+// KindOf returns the kind of the first Error in err's chain: Internal for any other error, "" for nil.
 func KindOf(err error) Kind {
 	if err == nil {
 		return ""
@@ -144,10 +145,10 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
-// List is several errors found at once, such as all faults of a spec, in file order.
+// List holds several errors found at once, such as all faults of a spec, in file order.
 type List []*Error
 
-// Error is every error's text, one a line.
+// Error returns the texts of all errors, one a line.
 func (l List) Error() string {
 	texts := make([]string, len(l))
 	for i, e := range l {
@@ -156,7 +157,7 @@ func (l List) Error() string {
 	return strings.Join(texts, "\n")
 }
 
-// Err is l as an error, nil when l is empty.
+// Err returns l as an error, or nil when l is empty.
 func (l List) Err() error {
 	if len(l) == 0 {
 		return nil

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// Meant is the name that a short form stands for: itself among the candidates, or the only one that ends with it after a
-// slash or a dot (top1 for eval/emoji/top1). Without one, several that end so are given.
+// Meant finds the candidate that a short form stands for: the candidate of that very name, or else the only one
+// that ends with it after a slash or a dot (top1 for eval/emoji/top1). When several end so, it returns them and
+// no meant.
 func Meant(name string, candidates []string) (meant string, several []string) {
 	if slices.Contains(candidates, name) {
 		return name, nil
@@ -22,8 +23,9 @@ func Meant(name string, candidates []string) (meant string, several []string) {
 	return "", several
 }
 
-// Near is the candidate most like name, for "did you mean" hints; "" when none is near enough (more
-// than a third of the letters differ). One that ends with the name (Meant) is nearest. Case does not count; the first of equals wins.
+// Near returns the candidate that is most like name, for "did you mean" hints. It returns "" when more than a
+// third of the letters differ in each. A candidate that name is a short form of (Meant) comes first. Case does
+// not count; the first of equals wins.
 func Near(name string, candidates []string) string {
 	const longest = 200 // a name of more letters is none
 	if meant, several := Meant(name, candidates); meant != "" || len(several) > 0 {
@@ -41,8 +43,8 @@ func Near(name string, candidates []string) string {
 	return best
 }
 
-// distance is the optimal string alignment distance: insertions, deletions, substitutions and swaps
-// of neighbours each cost 1.
+// distance returns the optimal string alignment distance of two texts: insertions, deletions, substitutions and
+// swaps of neighbours cost 1 each.
 func distance(a, b string) int {
 	s, t := []rune(a), []rune(b)
 	rows := make([][]int, len(s)+1)

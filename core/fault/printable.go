@@ -6,12 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// Printable makes text that others wrote (a plugin, a file name, a caption, a spec) safe for a terminal. What a terminal
-// obeys or hides is written as an escape: control characters (\x1b, \r, \a, those of C1), marks that turn the direction of
-// writing (\u202e), invisible ones and bytes that are no UTF-8. Line feeds and tabs stay.
+// Printable makes text that others wrote (a plugin, a file name, a caption, a spec) safe for a terminal. It
+// escapes what a terminal obeys or hides: control characters (\x1b, \r, \a, those of C1), marks that change the
+// direction of writing (\u202e), invisible characters and bytes that are not UTF-8. Line feeds and tabs stay.
 func Printable(text string) string { return printable(text, true) }
 
-// PrintableLine is Printable for text that has to stay on one line: line feeds and tabs are escapes too.
+// PrintableLine does as Printable does and also escapes line feeds and tabs, for text that has to stay on one
+// line.
 func PrintableLine(text string) string { return printable(text, false) }
 
 func printable(text string, lines bool) string {
@@ -48,9 +49,9 @@ func printable(text string, lines bool) string {
 	return b.String()
 }
 
-// Obeyed says whether a terminal does something other than to show a character: the controls of C0 and C1, line and
-// paragraph separators, marks of direction, and characters without a width that no word needs. The joiners of emoji and of
-// scripts (U+200C, U+200D) are shown.
+// Obeyed reports whether a terminal obeys or hides a character instead of showing it: the controls of C0 and
+// C1, line and paragraph separators, marks of direction, and characters without a width that no word needs. The
+// joiners of emoji and of scripts (U+200C, U+200D) are shown.
 func Obeyed(r rune) bool {
 	switch {
 	case r < 0x20, r >= 0x7f && r <= 0x9f:

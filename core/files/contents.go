@@ -21,15 +21,16 @@ import (
 	"tandem/core/fault"
 )
 
-// wholeBytes is up to how many bytes together files are told apart by their contents. Reading more would take
-// longer than opening them may, even once.
+// wholeBytes limits how many bytes, all files together, are read to tell files apart by their contents. Reading
+// more would take longer than opening a dataset may, even once.
 var wholeBytes int64 = 4 << 30
 
-// settled is how long a file must be unchanged before its stamp stands for its contents: within the resolution
-// of a file system's clock a file can be written twice with one stamp.
-const settled = 2 * time.Second
+// settleTime says how long a file must be unchanged before its stamp stands for its contents. Within the
+// resolution of a file system's clock a file can be written twice with the same stamp.
+const settleTime = 2 * time.Second
 
-// Contents are what files held when they were looked at. Its methods may be called from several goroutines.
+// Contents holds what files contained when Look looked at them. Its methods may be called from several
+// goroutines.
 type Contents struct {
 	paths  []string // each once
 	at     []int    // by the caller's index, into the lists here
@@ -38,10 +39,12 @@ type Contents struct {
 	bad    map[int]error       // why a file could not be read
 }
 
-// Look looks at files. Up to 4 GiB together they are read and told apart by their contents alone; what was read
-// is remembered in the folder memory ("" for none) by path and stamp, so that a file is read again only when
-// its stamp is another. More than that is told apart by size, inode and times. threads files are read at a
-// time. Files that cannot be read are no error here: see Missing.
+// Look looks at files, threads of them at a time. Files that cannot be read are no error here; Missing tells
+// them.
+//
+// When the files hold at most 4 GiB together, Look reads them, and their contents alone tell them apart. It
+// remembers what it read in the folder memory ("" for none) by path and stamp, and reads a file again only when
+// its stamp has changed. When they hold more, size, inode and times tell them apart.
 func Look(ctx context.Context, memory string, paths []string, threads int) (*Contents, error) {
 	c := &Contents{at: make([]int, len(paths)), bad: map[int]error{}}
 	known := map[string]int{}
@@ -57,7 +60,7 @@ func Look(ctx context.Context, memory string, paths []string, threads int) (*Con
 	c.stamps = make([]Stamp, len(c.paths))
 	var mu sync.Mutex
 	stat := func(i int) {
-		info, err := patient(func() (fs.FileInfo, error) { return os.Stat(c.paths[i]) })
+		info, err := retry(func() (fs.FileInfo, error) { return os.Stat(c.paths[i]) })
 		if err == nil {
 			err = regular(c.paths[i], info)
 		}
@@ -73,7 +76,7 @@ func Look(ctx context.Context, memory string, paths []string, threads int) (*Con
 	if err := each(ctx, len(c.paths), threads, stat); err != nil {
 		return nil, err
 	}
-	for wait := 50 * time.Millisecond; wait < time.Second && c.away(); wait *= 2 {
+	for wait := 50 * time.Millisecond; wait < time.Second && c.folderAway(); wait *= 2 {
 		time.Sleep(wait)
 		again := slices.Sorted(maps.Keys(c.bad))
 		if err := each(ctx, len(again), threads, func(k int) { stat(again[k]) }); err != nil {
@@ -106,15 +109,15 @@ func Look(ctx context.Context, memory string, paths []string, threads int) (*Con
 		c.sums[i], c.stamps[i] = sum, stamp
 		read.Add(stamp.Size)
 	})
-	if err == nil && read.Load() >= memorable {
+	if err == nil && read.Load() >= minRemembered {
 		remember(memory, c, began)
 	}
 	return c, err
 }
 
-// away says whether the folder of a file that is not there is not there either: a file system of another machine that is
-// away for a moment.
-func (c *Contents) away() bool {
+// folderAway reports whether a missing file's folder is missing too. Then a network file system may be away for
+// a moment.
+func (c *Contents) folderAway() bool {
 	seen := map[string]bool{}
 	for i, err := range c.bad {
 		dir := filepath.Dir(c.paths[i])
@@ -151,18 +154,18 @@ func each(ctx context.Context, n, threads int, do func(i int)) error {
 	return nil
 }
 
-// patient tries again what fails for reasons that pass.
-func patient[T any](do func() (T, error)) (T, error) {
+// retry calls do again, after growing pauses, while it fails for reasons that pass.
+func retry[T any](do func() (T, error)) (T, error) {
 	for pause := 50 * time.Millisecond; ; pause *= 4 {
 		out, err := do()
-		if !passing(err) || pause > time.Second {
+		if !isTransient(err) || pause > time.Second {
 			return out, err
 		}
 		time.Sleep(pause)
 	}
 }
 
-func passing(err error) bool {
+func isTransient(err error) bool {
 	for _, e := range []error{syscall.EIO, syscall.ESTALE, syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.EINTR, syscall.ETIMEDOUT} {
 		if errors.Is(err, e) {
 			return true
@@ -171,9 +174,10 @@ func passing(err error) bool {
 	return false
 }
 
-// digest is the sha256 of a file that did not change meanwhile, and its stamp.
+// digest returns the sha256 of a file and its stamp. It reads again when the file changes meanwhile, three
+// times at most.
 func digest(path string) (sum [sha256.Size]byte, stamp Stamp, err error) {
-	f, err := patient(func() (*os.File, error) { return Open(path) })
+	f, err := retry(func() (*os.File, error) { return Open(path) })
 	if err != nil {
 		return sum, stamp, err
 	}
@@ -200,10 +204,10 @@ func digest(path string) (sum [sha256.Size]byte, stamp Stamp, err error) {
 		WithHint("start again when it is complete")
 }
 
-// Whole says whether the files were told apart by their contents.
+// Whole reports whether the contents tell the files apart, not their stamps.
 func (c *Contents) Whole() bool { return c.sums != nil }
 
-// Bytes is how much the files hold together.
+// Bytes returns the size of all files together.
 func (c *Contents) Bytes() (n int64) {
 	for _, s := range c.stamps {
 		n += s.Size
@@ -211,39 +215,39 @@ func (c *Contents) Bytes() (n int64) {
 	return n
 }
 
-// Missing says why file i could not be read, nil when it could.
+// Missing returns the error of reading file i, or nil when it could be read.
 func (c *Contents) Missing(i int) error { return c.bad[c.at[i]] }
 
-// Digest is the hex sha256 over the names given to the files and what these held. A file that could not be read
-// counts as absent.
+// Digest returns a hex sha256 over names and contents of the files. names[i] is the name of file i. A file that
+// could not be read counts as absent.
 func (c *Contents) Digest(names []string) string {
 	h := sha256.New()
 	for i, at := range c.at {
-		frame(h, names[i])
+		hashText(h, names[i])
 		s := c.stamps[at]
 		switch {
 		case c.bad[at] != nil:
-			frame(h, "absent")
+			hashText(h, "absent")
 		case c.sums != nil:
 			h.Write(c.sums[at][:])
 		default:
 			var b [32]byte
-			put(b[:], s)
+			putStamp(b[:], s)
 			h.Write(b[:])
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func frame(h hash.Hash, text string) {
+func hashText(h hash.Hash, text string) {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], uint64(len(text)))
 	h.Write(b[:])
 	io.WriteString(h, text)
 }
 
-// Read reads file i, of at most limit bytes. One that does not hold what it held when it was looked at is
-// fault.Conflict: digests that stand for it would be wrong.
+// Read reads file i, of at most limit bytes. A file that has changed since Look yields fault.Conflict, because
+// digests that stand for it would be wrong.
 func (c *Contents) Read(i int, limit int64) ([]byte, error) {
 	at := c.at[i]
 	path := c.paths[at]

@@ -11,8 +11,8 @@ import (
 	"tandem/core/fault"
 )
 
-// lot writes n files of 1 KiB each.
-func lot(t *testing.T, n int) (dir string, paths []string) {
+// writeNumbered writes n files of 1 KiB each.
+func writeNumbered(t *testing.T, n int) (dir string, paths []string) {
 	t.Helper()
 	dir = t.TempDir()
 	for i := range n {
@@ -40,8 +40,8 @@ func look(t *testing.T, memory string, paths []string) *Contents {
 	return c
 }
 
-// stamped makes sets of over n bytes be told apart by stamps.
-func stamped(t *testing.T, n int64) {
+// useStampsAbove makes sets of over n bytes be told apart by stamps.
+func useStampsAbove(t *testing.T, n int64) {
 	before := wholeBytes
 	wholeBytes = n
 	t.Cleanup(func() { wholeBytes = before })
@@ -52,9 +52,9 @@ func stamped(t *testing.T, n int64) {
 func TestADigestChangesWithWhatIsInTheFiles(t *testing.T) {
 	for _, whole := range []bool{true, false} {
 		if !whole {
-			stamped(t, 100)
+			useStampsAbove(t, 100)
 		}
-		dir, paths := lot(t, 5)
+		dir, paths := writeNumbered(t, 5)
 		before := look(t, "", paths)
 		if before.Whole() != whole {
 			t.Fatalf("whole: %v", before.Whole())
@@ -94,8 +94,8 @@ func TestADigestChangesWithWhatIsInTheFiles(t *testing.T) {
 }
 
 func TestADigestOfContentsIsTheSameElsewhereAndLater(t *testing.T) {
-	_, paths := lot(t, 5)
-	_, copies := lot(t, 5)
+	_, paths := writeNumbered(t, 5)
+	_, copies := writeNumbered(t, 5)
 	now := time.Now().Add(time.Hour)
 	if err := os.Chtimes(copies[3], now, now); err != nil {
 		t.Fatal(err)
@@ -112,9 +112,9 @@ func TestADigestOfContentsIsTheSameElsewhereAndLater(t *testing.T) {
 func TestAFileThatChangesMeanwhileIsNotRead(t *testing.T) {
 	for _, whole := range []bool{true, false} {
 		if !whole {
-			stamped(t, 100)
+			useStampsAbove(t, 100)
 		}
-		_, paths := lot(t, 4)
+		_, paths := writeNumbered(t, 4)
 		if err := os.Remove(paths[3]); err != nil {
 			t.Fatal(err)
 		}
@@ -139,12 +139,12 @@ func TestAFileThatChangesMeanwhileIsNotRead(t *testing.T) {
 }
 
 func TestAFolderThatIsAwayIsToldFromAFileThatIsAbsent(t *testing.T) {
-	dir, paths := lot(t, 3)
+	dir, paths := writeNumbered(t, 3)
 	if err := os.Rename(dir, dir+".away"); err != nil {
 		t.Fatal(err)
 	}
 	c := &Contents{paths: paths, bad: map[int]error{1: Error(paths[1], os.ErrNotExist)}}
-	if !c.away() {
+	if !c.folderAway() {
 		t.Error("the folder counts as there")
 	}
 	if err := os.Rename(dir+".away", dir); err != nil {
@@ -153,14 +153,14 @@ func TestAFolderThatIsAwayIsToldFromAFileThatIsAbsent(t *testing.T) {
 	if err := os.Remove(paths[1]); err != nil {
 		t.Fatal(err)
 	}
-	if c.away() {
+	if c.folderAway() {
 		t.Error("a file that is absent from its folder counts as away")
 	}
 }
 
 func TestWhatWasReadIsRememberedByItsStamp(t *testing.T) {
 	memory := t.TempDir()
-	_, paths := lot(t, 3)
+	_, paths := writeNumbered(t, 3)
 	c := look(t, memory, paths)
 	recalled := func() (n int) {
 		for i, e := range recall(memory, c.paths) {

@@ -10,19 +10,20 @@ import (
 	"time"
 )
 
-// What is remembered of a list of files is one file, named after the list, of an entry for each:
+// A file of memory belongs to one list of files and is named after it. It begins with memoryMark, then has an
+// entry for each file, then the sha256 of all that. An entry is
 //
 //	size, mtime, ctime i64, inode u64, sha256 [32]     little-endian
 //
-// behind a mark, and before the sha256 of all that. A stamp of zeros is no entry.
+// and an entry with a stamp of zeros is empty.
 const (
 	memoryMark   = "tandem contents1"
 	memoryEnding = ".contents"
 	entrySize    = 32 + sha256.Size
-	// memorable is from how many bytes read on it pays to remember.
-	memorable = 32 << 20
-	// forgotten is after how long a file of memory that nobody asked for is removed.
-	forgotten = 90 * 24 * time.Hour
+	// minRemembered says how many bytes must have been read before it pays to remember them.
+	minRemembered = 32 << 20
+	// memoryAge says after how long without use a file of memory is removed.
+	memoryAge = 90 * 24 * time.Hour
 )
 
 type entry struct {
@@ -30,7 +31,7 @@ type entry struct {
 	sum   [sha256.Size]byte
 }
 
-func put(b []byte, s Stamp) {
+func putStamp(b []byte, s Stamp) {
 	for i, v := range []uint64{uint64(s.Size), uint64(s.MTime), uint64(s.CTime), s.Inode} {
 		binary.LittleEndian.PutUint64(b[8*i:], v)
 	}
@@ -42,12 +43,12 @@ func memoryFile(folder string, paths []string) string {
 		if whole, err := filepath.Abs(p); err == nil {
 			p = whole
 		}
-		frame(h, p)
+		hashText(h, p)
 	}
 	return filepath.Join(folder, hex.EncodeToString(h.Sum(nil)[:16])+memoryEnding)
 }
 
-// recall is what was remembered of a list of files, nil when that is nothing or is damaged.
+// recall returns what was remembered of a list of files, or nil when that is nothing or is damaged.
 func recall(folder string, paths []string) []entry {
 	if folder == "" {
 		return nil
@@ -74,8 +75,8 @@ func recall(folder string, paths []string) []entry {
 	return out
 }
 
-// remember keeps what c's files hold, of those that had not changed shortly before began. It never fails: what
-// is not remembered is read again.
+// remember writes the stamps and sums of c's files to memory. It leaves out files that changed shortly before
+// began. It never fails: what is not remembered is read again.
 func remember(folder string, c *Contents, began time.Time) {
 	if folder == "" || os.MkdirAll(folder, 0o755) != nil {
 		return
@@ -83,8 +84,8 @@ func remember(folder string, c *Contents, began time.Time) {
 	data := append(make([]byte, 0, len(memoryMark)+len(c.paths)*entrySize+sha256.Size), memoryMark...)
 	for i, s := range c.stamps {
 		var b [entrySize]byte
-		if _, bad := c.bad[i]; !bad && s.CTime != 0 && max(s.MTime, s.CTime) < began.Add(-settled).UnixNano() {
-			put(b[:], s)
+		if _, bad := c.bad[i]; !bad && s.CTime != 0 && max(s.MTime, s.CTime) < began.Add(-settleTime).UnixNano() {
+			putStamp(b[:], s)
 			copy(b[32:], c.sums[i][:])
 		}
 		data = append(data, b[:]...)
@@ -107,9 +108,10 @@ func remember(folder string, c *Contents, began time.Time) {
 	forget(folder)
 }
 
-// forget removes what nobody asked for for long, and what killed processes left half-written.
+// forget removes files of memory that nobody has used for long, and files that killed processes left
+// half-written.
 func forget(folder string) {
-	for ending, age := range map[string]time.Duration{memoryEnding: forgotten, ".tmp": time.Hour} {
+	for ending, age := range map[string]time.Duration{memoryEnding: memoryAge, ".tmp": time.Hour} {
 		names, _ := filepath.Glob(filepath.Join(folder, "*"+ending)) // the pattern is well-formed
 		for _, name := range names {
 			if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > age {

@@ -12,8 +12,8 @@ import (
 	"tandem/core/fault"
 )
 
-// Open opens a regular file for reading. Pipes, sockets, devices and folders are fault.Invalid and are never
-// opened: reading them could wait for ever, never end or have effects.
+// Open opens a regular file for reading. Pipes, sockets, devices and folders yield fault.Invalid and are never
+// opened: reading one could wait for ever, never end or have effects.
 func Open(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -37,7 +37,7 @@ func Open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Read reads a whole regular file of at most limit bytes. A longer one is fault.Invalid and is not read.
+// Read reads a whole regular file of at most limit bytes. A longer file yields fault.Invalid and is not read.
 func Read(path string, limit int64) ([]byte, error) {
 	f, err := Open(path)
 	if err != nil {
@@ -76,16 +76,16 @@ func tooLong(path string, limit int64) error {
 	return fault.New(fault.Invalid, "the file is longer than %d bytes, the most that is read of such a file", limit).WithFile(path, 0, 0)
 }
 
-// regular says what a file is that is no regular one.
+// regular returns an error that says what a file is, unless it is a regular one.
 func regular(path string, info fs.FileInfo) error {
 	if info.Mode().IsRegular() {
 		return nil
 	}
-	return fault.New(fault.Invalid, "this is %s, want a regular file", special(info.Mode())).WithFile(path, 0, 0)
+	return fault.New(fault.Invalid, "this is %s, want a regular file", describeMode(info.Mode())).WithFile(path, 0, 0)
 }
 
-// special names a kind of file that is not regular.
-func special(m fs.FileMode) string {
+// describeMode names the kind of a file that is not regular.
+func describeMode(m fs.FileMode) string {
 	switch {
 	case m.IsDir():
 		return "a folder"
@@ -99,8 +99,8 @@ func special(m fs.FileMode) string {
 	return "a special file"
 }
 
-// Error gives an error of the file system its kind and file; an error that has a kind stays as it is.
-// The error of the system can still be found in it (errors.Is).
+// Error turns an error of the file system into a fault with a kind and the file. An error that has a kind
+// already stays as it is. errors.Is still finds the system's error in it.
 func Error(path string, err error) error {
 	var f *fault.Error
 	if errors.As(err, &f) {

@@ -10,9 +10,9 @@ type Stamp struct {
 	Inode              uint64
 }
 
-// StampOf is the stamp of a file.
+// StampOf returns the stamp of a file.
 func StampOf(info fs.FileInfo) Stamp {
-	s := Stamp{Size: info.Size(), MTime: info.ModTime().UnixNano(), CTime: changed(info)}
-	_, s.Inode = place(info)
+	s := Stamp{Size: info.Size(), MTime: info.ModTime().UnixNano(), CTime: changeTime(info)}
+	_, s.Inode = deviceInode(info)
 	return s
 }

@@ -5,16 +5,16 @@ import (
 	"syscall"
 )
 
-// changed is a file's time of the last change of contents, name or attributes.
-func changed(info fs.FileInfo) int64 {
+// changeTime returns when contents, name or attributes of a file last changed, in nanoseconds since 1970.
+func changeTime(info fs.FileInfo) int64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return s.Ctim.Nano()
 	}
 	return 0
 }
 
-// place is a file's device and inode.
-func place(info fs.FileInfo) (device, inode uint64) {
+// deviceInode returns the device and the inode of a file.
+func deviceInode(info fs.FileInfo) (device, inode uint64) {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return s.Dev, s.Ino
 	}

@@ -4,6 +4,6 @@ package files
 
 import "io/fs"
 
-func changed(fs.FileInfo) int64 { return 0 }
+func changeTime(fs.FileInfo) int64 { return 0 }
 
-func place(fs.FileInfo) (device, inode uint64) { return 0, 0 }
+func deviceInode(fs.FileInfo) (device, inode uint64) { return 0, 0 }

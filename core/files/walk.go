@@ -12,27 +12,29 @@ import (
 	"tandem/core/fault"
 )
 
-// PictureEndings are the endings of files that are taken for pictures, in lower case.
+// PictureEndings lists the file name endings that pictures have, in lower case.
 var PictureEndings = []string{".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
 	".pbm", ".pnm"}
 
-// IsPicture says whether a file is taken for a picture by its name.
+// IsPicture reports whether a file's name ends as that of a picture.
 func IsPicture(name string) bool {
 	return slices.Contains(PictureEndings, strings.ToLower(filepath.Ext(name)))
 }
 
-// litter are folders and files that systems leave among people's own, whatever they hold.
-var litter = []string{"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "Thumbs.db", "desktop.ini"}
+// litterNames lists folders and files that operating systems leave among people's own.
+var litterNames = []string{"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "Thumbs.db", "desktop.ini"}
 
-// Hidden says whether a file or folder is passed over by its name: those that begin with a dot, and what
-// systems leave behind (__MACOSX, Thumbs.db).
-func Hidden(name string) bool { return strings.HasPrefix(name, ".") || slices.Contains(litter, name) }
+// Hidden reports whether a file or folder is passed over because of its name: it begins with a dot, or it is
+// one that operating systems leave behind (__MACOSX, Thumbs.db).
+func Hidden(name string) bool {
+	return strings.HasPrefix(name, ".") || slices.Contains(litterNames, name)
+}
 
-// maxVisits is how often one folder is entered, by whatever links lead to it. It bounds folders of links to
-// each other, whose ways double at every level.
+// maxVisits limits how often one folder is entered, by whatever links. Without it folders that link to each
+// other would take time exponential in their number.
 const maxVisits = 64
 
-// Listing is what there is below a folder. Names are relative to it, with slashes, sorted.
+// Listing tells what lies below a folder. Names are relative to it, with slashes, and sorted.
 type Listing struct {
 	Pictures []string
 	Dangling []string       // links with a picture's name, or none, that lead nowhere
@@ -53,7 +55,7 @@ func Pictures(ctx context.Context, root string) (*Listing, error) {
 	}
 	if !info.IsDir() {
 		err := fault.New(fault.Invalid, "this is no folder").WithFile(root, 0, 0)
-		if info.Mode().IsRegular() && textLink(root) {
+		if info.Mode().IsRegular() && isTextLink(root) {
 			err.WithHint("it is a text with the path of one, where a link was meant (git without core.symlinks?)")
 		}
 		return nil, err
@@ -75,7 +77,7 @@ type walker struct {
 	out    *Listing
 }
 
-// folder lists a folder; above are the folders on the way to it, itself last.
+// folder lists a folder. above holds the folders on the way to it, itself last.
 func (w *walker) folder(name string, above []fs.FileInfo) error {
 	if err := w.ctx.Err(); err != nil {
 		return fault.New(fault.Canceled, "%w", err)
@@ -106,7 +108,7 @@ func (w *walker) folder(name string, above []fs.FileInfo) error {
 		}
 		switch {
 		case mode.IsDir():
-			if w.again(info, above) {
+			if w.visited(info, above) {
 				w.out.Loops = append(w.out.Loops, below)
 				continue
 			}
@@ -118,7 +120,7 @@ func (w *walker) folder(name string, above []fs.FileInfo) error {
 				w.out.Empty = append(w.out.Empty, below)
 			}
 		case !IsPicture(below):
-			if name == "" && mode.IsRegular() && textLink(filepath.Join(path, e.Name())) {
+			if name == "" && mode.IsRegular() && isTextLink(filepath.Join(path, e.Name())) {
 				w.out.Texts = append(w.out.Texts, below)
 			}
 			w.out.Others[strings.ToLower(filepath.Ext(below))]++
@@ -131,8 +133,9 @@ func (w *walker) folder(name string, above []fs.FileInfo) error {
 	return nil
 }
 
-// textLink says whether a file holds nothing but the path of a folder. Git writes links so where it may not make them.
-func textLink(path string) bool {
+// isTextLink reports whether a file holds nothing but the path of a folder. Git writes links so where it may
+// not make them.
+func isTextLink(path string) bool {
 	info, err := os.Stat(path)
 	if err != nil || info.Size() == 0 || info.Size() > 1024 {
 		return false
@@ -152,12 +155,12 @@ func textLink(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// again says whether a folder is one of those above it, or was entered too often.
-func (w *walker) again(folder fs.FileInfo, above []fs.FileInfo) bool {
+// visited reports whether a folder is one of those above it, or was entered too often.
+func (w *walker) visited(folder fs.FileInfo, above []fs.FileInfo) bool {
 	if slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, folder) }) {
 		return true
 	}
-	device, inode := place(folder)
+	device, inode := deviceInode(folder)
 	if inode == 0 {
 		return len(above) > maxVisits
 	}
@@ -165,7 +168,7 @@ func (w *walker) again(folder fs.FileInfo, above []fs.FileInfo) bool {
 	return w.visits[[2]uint64{device, inode}] > maxVisits
 }
 
-// Remarks says in sentences what was passed over that may have been meant.
+// Remarks returns sentences on what was passed over but may have been meant.
 func (l *Listing) Remarks() []string {
 	var out []string
 	say := func(list []string, one, many string) {

@@ -11,10 +11,10 @@ import "math/bits"
 
 const golden = 0x9e3779b97f4a7c15 // 2^64 / φ, the increment of SplitMix64
 
-// Stream is a sequence of random numbers. It is not for concurrent use; make one per position.
+// Stream generates a sequence of random numbers. It is not for concurrent use: make one per position.
 type Stream struct{ state uint64 }
 
-// New is the stream of a position: a seed, what the numbers are for ("crop", "caption") and any
+// New returns the stream of a position: a seed, what the numbers are for ("crop", "caption") and any
 // coordinates such as epoch and index. Different positions give unrelated streams.
 func New(seed uint64, purpose string, at ...int) *Stream {
 	h := uint64(14695981039346656037) // FNV-1a
@@ -28,26 +28,26 @@ func New(seed uint64, purpose string, at ...int) *Stream {
 	return &Stream{state: mix(s + golden)}
 }
 
-// mix is SplitMix64's finaliser, a bijection of 64 bits.
+// mix applies the finaliser of SplitMix64, a bijection of 64 bits.
 func mix(z uint64) uint64 {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31
 }
 
-// Uint64 is 64 uniform bits.
+// Uint64 returns 64 uniform bits.
 func (s *Stream) Uint64() uint64 {
 	s.state += golden
 	return mix(s.state)
 }
 
-// Float64 is uniform in [0, 1), a multiple of 2^-53.
+// Float64 returns a uniform number in [0, 1), a multiple of 2^-53.
 func (s *Stream) Float64() float64 { return float64(s.Uint64()>>11) * 0x1p-53 }
 
-// Range is uniform in [lo, hi).
+// Range returns a uniform number in [lo, hi).
 func (s *Stream) Range(lo, hi float64) float64 { return lo + float64((hi-lo)*s.Float64()) }
 
-// IntN is uniform in [0, n); the bias is under n/2^64. It panics for n < 1.
+// IntN returns a uniform integer in [0, n), with a bias under n/2^64. It panics for n < 1.
 func (s *Stream) IntN(n int) int {
 	if n < 1 {
 		panic("random: IntN of a number under 1")
@@ -56,7 +56,7 @@ func (s *Stream) IntN(n int) int {
 	return int(hi)
 }
 
-// Perm is a uniformly random order of 0 … n-1 (Fisher and Yates).
+// Perm returns a uniformly random order of 0 … n-1 (the shuffle of Fisher and Yates).
 func (s *Stream) Perm(n int) []int {
 	p := make([]int, n)
 	for i := range p {

@@ -11,7 +11,7 @@ import (
 	"unsafe"
 )
 
-// DType is an element type. The numeric values are part of the wire protocol.
+// DType names an element type. The numeric values are part of the wire protocol.
 type DType uint8
 
 // The element types.
@@ -22,7 +22,7 @@ const (
 	I32  DType = 4 // ids, labels
 )
 
-// Size is the bytes of one element; 0 for an unknown dtype.
+// Size returns the number of bytes of one element; 0 for an unknown dtype.
 func (d DType) Size() int {
 	switch d {
 	case F32, I32:
@@ -35,7 +35,7 @@ func (d DType) Size() int {
 	return 0
 }
 
-// String is the short name: f32, bf16, u8, i32.
+// String returns the short name: f32, bf16, u8, i32.
 func (d DType) String() string {
 	switch d {
 	case F32:
@@ -50,10 +50,10 @@ func (d DType) String() string {
 	return fmt.Sprintf("dtype(%d)", uint8(d))
 }
 
-// Shape is the length of each axis, outermost first.
+// Shape lists the length of each axis, outermost first.
 type Shape []int
 
-// Elements is the product of the axes; 1 for a scalar (no axes).
+// Elements returns the product of the axes; 1 for a scalar, which has no axes.
 func (s Shape) Elements() int {
 	n := 1
 	for _, d := range s {
@@ -62,14 +62,14 @@ func (s Shape) Elements() int {
 	return n
 }
 
-// Equal says whether two shapes have the same axes.
+// Equal reports whether two shapes have the same axes.
 func (s Shape) Equal(o Shape) bool { return slices.Equal(s, o) }
 
-// String is [2 3 4].
+// String returns the shape as [2 3 4].
 func (s Shape) String() string { return fmt.Sprint([]int(s)) }
 
-// Tensor is a dense row-major array. Data holds Shape.Elements()·DType.Size() bytes, aligned to the
-// element. Who may write Data, and until when, is said by the function that hands the tensor over.
+// Tensor holds a dense row-major array. Data has Shape.Elements()·DType.Size() bytes and is aligned to the
+// element. The function that hands a tensor over says who may write Data, and until when.
 type Tensor struct {
 	DType DType
 	Shape Shape
@@ -85,7 +85,7 @@ type Tensor struct {
 	Pages []byte
 }
 
-// New is a zeroed tensor on the heap.
+// New returns a tensor of zeros on the heap.
 func New(dtype DType, shape ...int) *Tensor {
 	n := Shape(shape).Elements() * dtype.Size()
 	words := make([]uint64, (n+7)/8) // 8-byte alignment for every dtype
@@ -96,7 +96,8 @@ func New(dtype DType, shape ...int) *Tensor {
 	return &Tensor{DType: dtype, Shape: slices.Clone(Shape(shape)), Data: data}
 }
 
-// FromF32 is a heap tensor holding a copy of values; it panics when the count is not the shape's.
+// FromF32 returns a tensor on the heap with a copy of values. It panics when their number does not fit the
+// shape.
 func FromF32(values []float32, shape ...int) *Tensor {
 	t := New(F32, shape...)
 	if len(values) != t.Shape.Elements() {
@@ -106,7 +107,8 @@ func FromF32(values []float32, shape ...int) *Tensor {
 	return t
 }
 
-// Free gives the tensor's memory back if it has a Release; safe on nil and when called twice.
+// Free calls Release if the tensor has one, which gives its memory back. It may be called on nil, and more than
+// once.
 func (t *Tensor) Free() {
 	if t == nil || t.Release == nil {
 		return
@@ -116,7 +118,7 @@ func (t *Tensor) Free() {
 	release()
 }
 
-// Clone is a heap copy.
+// Clone returns a copy on the heap.
 func (t *Tensor) Clone() *Tensor {
 	c := New(t.DType, t.Shape...)
 	copy(c.Data, t.Data)
