@@ -7,7 +7,7 @@ import (
 
 func TestClipScaleBringsTheNormToTheLimit(t *testing.T) {
 	for _, c := range []struct{ norm, maxNorm, want float64 }{
-		{10, 1, .1}, {3, 2, 2. / 3}, {1, 1, 1}, {.5, 1, 1}, {0, 1, 1}, {10, 0, 1}, {1e-9, 1e-10, .1},
+		{10, 1, .1}, {3, 2, 2. / 3}, {1, 1, 1}, {.5, 1, 1}, {0, 1, 1}, {10, 0, 1}, {4e-9, 1e-9, .25},
 	} {
 		if got := clipScale(c.norm, c.maxNorm); got != c.want {
 			t.Errorf("clipScale(%v, %v) = %v, want %v", c.norm, c.maxNorm, got, c.want)
