@@ -80,7 +80,7 @@ func TestDecoded(t *testing.T) {
 
 // docs/spec.md holds the table of keys that the checker works by.
 func TestDocumentation(t *testing.T) {
-	file := filepath.Join("..", "..", "docs", "spec.md")
+	file := filepath.Join("..", "..", "..", "docs", "spec.md")
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
