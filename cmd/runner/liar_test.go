@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,9 +86,27 @@ func TestASweepWithLiarsGoesOn(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(temp, "*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if out, _ := exec.Command("pgrep", "-af", "sleep 3141.59|liar-(loss|data)").Output(); len(out) > 0 {
-		t.Errorf("left behind:\n%s", out)
+	if left := processesWith(t, "TMPDIR="+temp); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
 	}
+}
+
+// processesWith lists the command lines of the processes that have a variable in their environment: those that a test
+// started, and not those of another that runs beside it.
+func processesWith(t *testing.T, variable string) (found []string) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil || len(all) == 0 {
+		t.Fatalf("no processes in /proc (%v)", err)
+	}
+	for _, name := range all {
+		text, _ := os.ReadFile(name) // a process may end meanwhile
+		if slices.Contains(strings.Split(string(text), "\x00"), variable) {
+			line, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "cmdline"))
+			found = append(found, strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return found
 }
 
 // A plugin's file that is replaced while a sweep runs: each run's record has the digest of the program that computed it.
