@@ -18,8 +18,8 @@ const (
 	cacheIDs  = 8 << 20 // ids in the cache at most
 )
 
-// byteID is CLIP's order of the bytes: the printable ones of Latin-1 first, then the others; and
-// byteRune the character that stands for each byte in a merges file.
+// byteID gives the id of each byte in CLIP's order: the printable ones of Latin-1 first, then the others.
+// byteRune gives the character that stands for each byte in a merges file.
 var (
 	byteID   [256]int32
 	byteRune [256]rune
@@ -48,9 +48,10 @@ func init() {
 	}
 }
 
-// BPE is a byte-level byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) in CLIP's layout: ids
-// 0–255 are bytes, 256–511 bytes that end a word, then the merges in order, unused ids up to the
-// vocabulary's size, and SOT and EOT last. Every text has an encoding: there is no unknown token.
+// BPE tokenizes by byte-level byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) with CLIP's layout of
+// ids: 0–255 stand for bytes, 256–511 for bytes that end a word, then come the merges in order, ids that are
+// not used up to the size of the vocabulary, and SOT and EOT last. Every text has an encoding: there is no
+// unknown token.
 type BPE struct {
 	size    int
 	merges  []int32          // pairs of ids, flattened, by rank
@@ -64,7 +65,7 @@ type BPE struct {
 	cached int                // ids in cache
 }
 
-// symbol is the bytes of an id and whether a word ends after them.
+// symbol holds the bytes of an id, and whether a word ends after them.
 type symbol struct {
 	text string
 	end  bool
@@ -90,7 +91,7 @@ func newBPE(vocabSize int, merges []int32) (*BPE, error) {
 		if _, twice := t.ranks[pair(left, right)]; twice {
 			return nil, fault.New(fault.Invalid, "merge %d repeats the pair %d %d", i/2, left, right)
 		}
-		t.add(left, right)
+		t.addMerge(left, right)
 	}
 	if len(t.symbols) > vocabSize-2 {
 		return nil, fault.New(fault.Invalid, "%d symbols in a vocabulary of %d", len(t.symbols)+2, vocabSize)
@@ -98,7 +99,7 @@ func newBPE(vocabSize int, merges []int32) (*BPE, error) {
 	return t, nil
 }
 
-// emptyBPE is a BPE without merges.
+// emptyBPE returns a BPE without merges.
 func emptyBPE(vocabSize int) *BPE {
 	t := &BPE{
 		size:  vocabSize,
@@ -119,8 +120,8 @@ func (t *BPE) define(s symbol) int32 {
 	return id
 }
 
-// add appends a merge and gives the id of the joined symbol.
-func (t *BPE) add(left, right int32) int32 {
+// addMerge appends a merge and returns the id of the joined symbol.
+func (t *BPE) addMerge(left, right int32) int32 {
 	joined := symbol{t.symbols[left].text + t.symbols[right].text, t.symbols[right].end}
 	id, exists := t.byText[joined]
 	if !exists {
@@ -169,14 +170,14 @@ func (t *BPE) encodeWord(ids []int32, word string) []int32 {
 		return append(ids, t.EOT())
 	}
 	for len(word) > maxWord {
-		ids = append(ids, t.merge(letters(word[:maxWord], false))...)
+		ids = append(ids, t.merge(byteIDs(word[:maxWord], false))...)
 		word = word[maxWord:]
 	}
-	return append(ids, t.merge(letters(word, true))...)
+	return append(ids, t.merge(byteIDs(word, true))...)
 }
 
-// letters are the ids of a word's bytes, the last one marked when the word ends there.
-func letters(word string, end bool) []int32 {
+// byteIDs returns the ids of a word's bytes. When the word ends there, the last one is marked so.
+func byteIDs(word string, end bool) []int32 {
 	ids := make([]int32, len(word))
 	for i := range len(word) {
 		ids[i] = byteID[word[i]]
@@ -252,7 +253,7 @@ func (t *BPE) Decode(ids []int32) string {
 // VocabSize implements Tokenizer.
 func (t *BPE) VocabSize() int { return t.size }
 
-// Used is the ids in use: bytes, merges, SOT and EOT.
+// Used returns how many ids are in use: bytes, merges, SOT and EOT.
 func (t *BPE) Used() int { return len(t.symbols) + 2 }
 
 // SOT implements Tokenizer.
@@ -263,5 +264,5 @@ func (t *BPE) EOT() int32 { return int32(t.size - 1) }
 
 // Save implements Tokenizer.
 func (t *BPE) Save() ([]byte, error) {
-	return json.Marshal(saved{Format: formatBPE, VocabSize: t.size, Merges: t.merges})
+	return json.Marshal(savedTokenizer{Format: formatBPE, VocabSize: t.size, Merges: t.merges})
 }

@@ -7,7 +7,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Bytes is the tokenizer without a vocabulary: the UTF-8 bytes of the cleaned text are its ids.
+// Bytes tokenizes without a vocabulary: the UTF-8 bytes of the cleaned text are its ids.
 type Bytes struct{ size int }
 
 // NewBytes makes a byte tokenizer. vocabSize is at least 258, the bytes, SOT and EOT; anything less is
@@ -57,5 +57,5 @@ func (b *Bytes) EOT() int32 { return int32(b.size - 1) }
 
 // Save implements Tokenizer.
 func (b *Bytes) Save() ([]byte, error) {
-	return json.Marshal(saved{Format: formatBytes, VocabSize: b.size})
+	return json.Marshal(savedTokenizer{Format: formatBytes, VocabSize: b.size})
 }

@@ -43,8 +43,8 @@ func rangeTable(bounds []uint32) *unicode.RangeTable {
 func isLetter(r rune) bool { return unicode.Is(letterTable, r) }
 func isNumber(r rune) bool { return unicode.Is(numberTable, r) }
 
-// isNone says that no part of the pattern matches r: U+0345, which ignoring case is a letter and, as
-// itself, is none.
+// isNone reports whether no part of the pattern matches r. That holds for U+0345 alone: ignoring case it is a
+// letter, but as itself it is not.
 func isNone(r rune) bool { return unicode.Is(noneTable, r) }
 
 func isOther(r rune) bool { return !isLetter(r) && !isNumber(r) && !isSpace(r) && !isNone(r) }
@@ -52,9 +52,9 @@ func isOther(r rune) bool { return !isLetter(r) && !isNumber(r) && !isSpace(r) &
 // isSpace adds the separators 1C–1F, which Python counts as white space, to Unicode's.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
-// lower is Python's str.lower(): by character, but for İ, which becomes two, and for a sigma at the end
-// of a word.
-func lower(text string) string {
+// pythonLower does what Python's str.lower() does. It goes character by character, except that İ becomes two
+// characters and that a sigma at the end of a word has a form of its own.
+func pythonLower(text string) string {
 	if !strings.ContainsAny(text, "İΣ") {
 		return strings.ToLower(text)
 	}

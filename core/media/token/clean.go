@@ -6,18 +6,19 @@ import (
 	"tandem/core/media/token/ftfy"
 )
 
-// Clean is the text that a tokenizer sees, as CLIP prepares it: repaired by ftfy, HTML entities
-// resolved twice, stripped, white space collapsed, lower case. Bytes that are no UTF-8 become U+FFFD.
+// Clean returns the text that a tokenizer sees, prepared as CLIP does: ftfy repairs it, HTML entities are
+// resolved twice, the ends are stripped, white space is collapsed and letters become lower case. Bytes that are
+// not UTF-8 become U+FFFD.
 func Clean(text string) string {
-	if plain(text) {
+	if isPlainASCII(text) {
 		return strings.ToLower(collapse(text))
 	}
 	text = ftfy.Unescape(ftfy.Unescape(ftfy.FixText(text)))
-	return lower(collapse(text))
+	return pythonLower(collapse(text))
 }
 
-// plain says that a text is ASCII with nothing to repair: most are.
-func plain(text string) bool {
+// isPlainASCII reports whether a text is ASCII with nothing to repair, as most are.
+func isPlainASCII(text string) bool {
 	for i := range len(text) {
 		if c := text[i]; c >= 0x7f || c == '&' || c < ' ' && c != '\t' && c != '\n' {
 			return false

@@ -10,8 +10,8 @@ import (
 	"tandem/core/files"
 )
 
-// clipMerges is the number of merges of the published vocabulary: 256 + 256 + 48894 + 2 = 49408 ids.
-// The published file goes on after them.
+// clipMerges counts the merges of the published vocabulary, which has 256 + 256 + 48894 + 2 = 49408 ids. The
+// published file has more merges after them.
 const clipMerges = 48894
 
 // ReadMerges makes the CLIP tokenizer from a merges file, bpe_simple_vocab_16e6.txt as OpenAI and
@@ -65,7 +65,7 @@ func parseMerges(r io.Reader) (t *BPE, line int, err error) {
 		if _, twice := t.ranks[pair(ids[0], ids[1])]; twice {
 			return nil, line, fault.New(fault.Corrupt, "the pair %q is there twice", lines.Text())
 		}
-		t.add(ids[0], ids[1])
+		t.addMerge(ids[0], ids[1])
 	}
 	if err := lines.Err(); err != nil {
 		return nil, line, err

@@ -12,7 +12,7 @@ import (
 	"tandem/core/fault"
 )
 
-// golden is one entry of testdata/clip.json, made by tools/goldens/token with OpenCLIP 3.3.0.
+// golden holds one entry of testdata/clip.json, which tools/goldens/token made with OpenCLIP 3.3.0.
 type golden struct {
 	Text  string
 	Clean string
@@ -46,7 +46,8 @@ func goldens(t *testing.T) []golden {
 	return list
 }
 
-// limit is the context length of a golden: the generator cuts what is much longer than 77 ids to them.
+// limit returns the context length of a golden: the generator cuts texts that are much longer than 77 ids to
+// 77.
 func limit(ids []int32) int {
 	if len(ids) == 77 {
 		return 77

@@ -24,19 +24,19 @@ var contractions = []string{"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}
 // most of the time of training a vocabulary.
 func split(text string, word func(string)) {
 	for len(text) > 0 {
-		n := special(text)
+		n := specialLen(text)
 		if n == 0 {
 			r, size := utf8.DecodeRuneInString(text)
 			switch {
 			case isLetter(r):
-				n = span(text, isLetter)
+				n = prefixLen(text, isLetter)
 			case isNumber(r):
 				n = size
 			case isSpace(r), isNone(r):
 				text = text[size:]
 				continue
 			default:
-				n = span(text, isOther)
+				n = prefixLen(text, isOther)
 			}
 		}
 		word(text[:n])
@@ -44,8 +44,8 @@ func split(text string, word func(string)) {
 	}
 }
 
-// special is the length of the special token or contraction that text starts with, 0 for none.
-func special(text string) int {
+// specialLen returns the length of the special token or contraction that text starts with, 0 for none.
+func specialLen(text string) int {
 	switch text[0] {
 	case '<':
 		for _, s := range []string{startText, longStartText, endText} {
@@ -66,8 +66,8 @@ func special(text string) int {
 	return 0
 }
 
-// span is the length in bytes of the longest prefix of runes that match.
-func span(text string, match func(rune) bool) int {
+// prefixLen returns the length in bytes of the longest prefix whose runes all match.
+func prefixLen(text string, match func(rune) bool) int {
 	for i, r := range text {
 		if !match(r) {
 			return i

@@ -15,7 +15,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Pad is the id after the end of a text.
+// Pad fills the places after the end of a text.
 const Pad int32 = 0
 
 // Tokenizer maps texts to ids in [0, VocabSize). Implementations are safe for concurrent use.
@@ -50,8 +50,8 @@ func EncodeBatch(t Tokenizer, texts []string, contextLength int) (ids, lengths [
 	return ids, lengths
 }
 
-// saved is the JSON form of every tokenizer. Merges holds pairs of ids, flattened.
-type saved struct {
+// savedTokenizer has the JSON form of every tokenizer. Merges holds pairs of ids, flattened.
+type savedTokenizer struct {
 	Format    string  `json:"format"`
 	VocabSize int     `json:"vocab_size"`
 	Merges    []int32 `json:"merges,omitempty"`
@@ -65,7 +65,7 @@ const (
 
 // Load makes the tokenizer that Save described. What Save did not write is fault.Corrupt.
 func Load(data []byte) (Tokenizer, error) {
-	var s saved
+	var s savedTokenizer
 	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, fault.New(fault.Corrupt, "tokenizer: %w", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"tandem/core/fault"
 )
 
-// all is one tokenizer of each sort.
+// all returns one tokenizer of each sort.
 func all(t *testing.T) map[string]Tokenizer {
 	t.Helper()
 	clip, err := ReadMerges("testdata/merges.txt")
@@ -213,7 +213,7 @@ func textbook(captions []string, symbols int) []int32 {
 	tok := emptyBPE(base + 2 + symbols)
 	var words [][]int32
 	for _, caption := range captions {
-		split(caption, func(w string) { words = append(words, letters(w, true)) })
+		split(caption, func(w string) { words = append(words, byteIDs(w, true)) })
 	}
 	for len(tok.symbols) < base+symbols {
 		counts := map[uint64]int64{}
@@ -236,7 +236,7 @@ func textbook(captions []string, symbols int) []int32 {
 			break
 		}
 		left, right := int32(queue.list[best].pair>>32), int32(uint32(queue.list[best].pair))
-		id := tok.add(left, right)
+		id := tok.addMerge(left, right)
 		for n, w := range words {
 			var out []int32
 			for i := 0; i < len(w); i++ {

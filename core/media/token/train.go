@@ -58,7 +58,7 @@ func newTrainer(captions []string, vocabSize int) *trainer {
 	tr.queue.bpe = tr.bpe
 	for _, word := range slices.Sorted(maps.Keys(seen)) {
 		n := int32(len(tr.words))
-		ids := letters(word[:min(len(word), maxWord)], len(word) <= maxWord)
+		ids := byteIDs(word[:min(len(word), maxWord)], len(word) <= maxWord)
 		tr.words, tr.counts = append(tr.words, ids), append(tr.counts, seen[word])
 		for i := range len(ids) - 1 {
 			tr.change(pair(ids[i], ids[i+1]), n, seen[word])
@@ -107,7 +107,7 @@ func (tr *trainer) best() (uint64, bool) {
 // join makes the merge of a pair and rewrites the words that contain it.
 func (tr *trainer) join(p uint64) {
 	left, right := int32(p>>32), int32(uint32(p))
-	id := tr.bpe.add(left, right)
+	id := tr.bpe.addMerge(left, right)
 	info := tr.pairs[p]
 	delete(tr.pairs, p)
 	risen := map[uint64]bool{}
@@ -162,7 +162,7 @@ type candidate struct {
 	count int64
 }
 
-// candidates is a heap, the most frequent pair on top.
+// candidates implements a heap with the most frequent pair on top.
 type candidates struct {
 	list []candidate
 	bpe  *BPE

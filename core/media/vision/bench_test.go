@@ -9,8 +9,8 @@ import (
 	"tandem/core/random"
 )
 
-// photo256 is a photograph of 256 × 256 as a JPEG of quality 90, 4:2:0. TANDEM_BENCH_JPEG names a file
-// to write it to, for a comparison with other programs.
+// photo256 returns a photograph of 256 × 256 as a JPEG of quality 90, 4:2:0. TANDEM_BENCH_JPEG names a file to
+// write it to, for a comparison with other programs.
 func photo256(b *testing.B) []byte {
 	data, err := os.ReadFile("testdata/photos/face-444.jpg")
 	if err != nil {
@@ -34,7 +34,7 @@ func photo256(b *testing.B) []byte {
 	return file.Bytes()
 }
 
-// BenchmarkJPEG256ToCrop224 is one worker's training sample: decode, random resized crop, flip.
+// BenchmarkJPEG256ToCrop224 measures one training sample of one worker: decode, random resized crop, flip.
 func BenchmarkJPEG256ToCrop224(b *testing.B) {
 	file := photo256(b)
 	p := CropParams{Scale: [2]float64{.9, 1}, Ratio: [2]float64{.75, 4. / 3}}

@@ -6,7 +6,7 @@ import (
 	"tandem/core/fault"
 )
 
-// bmpFile is what the header of a BMP file says.
+// bmpFile holds what the header of a BMP file says.
 type bmpFile struct {
 	w, h, bits int
 	topDown    bool
@@ -59,21 +59,21 @@ func parseBMP(data []byte) (f bmpFile, err error) {
 			f.h, f.topDown = -f.h, true
 		}
 	default:
-		return f, unread("bmp", "a header of %d bytes", size)
+		return f, errNotRead("bmp", "a header of %d bytes", size)
 	}
 	table := 14 + size
 	switch {
 	case packing == 0:
 		f.five = true
 	case packing == 3 && size == 40 && len(data) >= table+12:
-		err = f.masks(u32(data[table:]), u32(data[table+4:]), u32(data[table+8:]), 0)
+		err = f.setMasks(u32(data[table:]), u32(data[table+4:]), u32(data[table+8:]), 0)
 		table += 12
 	case packing == 3 && size >= 56 && size != 64:
-		err = f.masks(u32(data[54:]), u32(data[58:]), u32(data[62:]), u32(data[66:]))
+		err = f.setMasks(u32(data[54:]), u32(data[58:]), u32(data[62:]), u32(data[66:]))
 	case packing == 1 || packing == 2:
-		err = unread("bmp", "run-length packing")
+		err = errNotRead("bmp", "run-length packing")
 	default:
-		err = unread("bmp", "packing %d", packing)
+		err = errNotRead("bmp", "packing %d", packing)
 	}
 	if err != nil {
 		return f, err
@@ -89,7 +89,7 @@ func parseBMP(data []byte) (f bmpFile, err error) {
 		f.palette = data[table:][:f.entry*colours]
 	case 16, 24, 32:
 	default:
-		return f, unread("bmp", "a pixel of %d bits", f.bits)
+		return f, errNotRead("bmp", "a pixel of %d bits", f.bits)
 	}
 	if offset > int64(len(data)) {
 		return f, fault.New(fault.Corrupt, "bmp: truncated: pixels begin at %d of %d bytes", offset, len(data))
@@ -98,8 +98,8 @@ func parseBMP(data []byte) (f bmpFile, err error) {
 	return f, nil
 }
 
-// masks takes the layouts of a pixel that are read: those of the usual order.
-func (f *bmpFile) masks(r, g, b, a uint32) error {
+// setMasks accepts the layouts of a pixel that are read: those of the usual order.
+func (f *bmpFile) setMasks(r, g, b, a uint32) error {
 	switch m := [4]uint32{r, g, b, a}; {
 	case f.bits == 32 && (m == [4]uint32{0xff0000, 0xff00, 0xff, 0} || m == [4]uint32{0xff0000, 0xff00, 0xff, 0xff000000}):
 		f.alpha = a != 0
@@ -107,7 +107,7 @@ func (f *bmpFile) masks(r, g, b, a uint32) error {
 	case f.bits == 16 && r == 0x7c00 && g == 0x3e0 && b == 0x1f:
 		f.five = true
 	default:
-		return unread("bmp", "a pixel of %d bits with masks %x %x %x %x", f.bits, r, g, b, a)
+		return errNotRead("bmp", "a pixel of %d bits with masks %x %x %x %x", f.bits, r, g, b, a)
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"tandem/core/fault"
 )
 
-// format is a kind of file that is recognised by its first bytes: one that is read, or one that is
-// refused with what to do instead.
+// format describes a kind of file that its first bytes identify. It is either read, or refused with advice on
+// what to do instead.
 type format struct {
 	name    string
 	magic   []string // '?' matches any byte
@@ -92,8 +92,8 @@ func Decode(data []byte, o Options) (p Picture, err error) {
 	return p, nil
 }
 
-// unread refuses a kind of a format whose pixels would not be Pillow's.
-func unread(format, what string, args ...any) error {
+// errNotRead refuses a kind of a format whose pixels would differ from Pillow's.
+func errNotRead(format, what string, args ...any) error {
 	return fault.New(fault.Unavailable, format+": "+what+" is not read", args...).WithHint(toPNG)
 }
 
@@ -101,11 +101,11 @@ func corrupt(format string, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return fault.New(fault.Corrupt, "%s: truncated: %w", format, err)
 	}
-	return fault.New(fault.Corrupt, "%w", prefixed(format, err))
+	return fault.New(fault.Corrupt, "%w", prefixFormat(format, err))
 }
 
-// prefixed names the format unless the decoder's own message does.
-func prefixed(format string, err error) error {
+// prefixFormat names the format in an error unless the decoder's own message does.
+func prefixFormat(format string, err error) error {
 	if bytes.HasPrefix([]byte(err.Error()), []byte(format+":")) {
 		return err
 	}

@@ -5,14 +5,14 @@ import (
 	"image/draw"
 )
 
-// div255 is a/255 rounded to nearest, for 0 ≤ a ≤ 255².
+// div255 returns a/255 rounded to nearest, for 0 ≤ a ≤ 255².
 func div255(a uint32) uint32 {
 	a += 128
 	return (a + a>>8) >> 8
 }
 
-// over composites a straight-alpha sample over the background, as Pillow's paste with a mask does.
-func over(c, alpha, bg uint8) uint8 {
+// composite lays a straight-alpha sample over the background, as Pillow's paste with a mask does.
+func composite(c, alpha, bg uint8) uint8 {
 	return uint8(div255(uint32(c)*uint32(alpha) + uint32(bg)*(255-uint32(alpha))))
 }
 

@@ -147,7 +147,7 @@ func gifFrame(data []byte, w, h int, palette []byte, transparent int, o Options)
 	return p, nil
 }
 
-// gifRows is the order of a frame's rows.
+// gifRows returns the rows of a frame in the order in which the file has them.
 func gifRows(h int, interlaced bool) []int {
 	rows := make([]int, 0, h)
 	passes := [][2]int{{0, 1}}

@@ -12,7 +12,7 @@ import (
 	"tandem/core/fault"
 )
 
-// allocated is what a call takes from the heap, all in all.
+// allocated returns how many bytes a call takes from the heap in total.
 func allocated(do func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -29,7 +29,7 @@ func pngChunk(b *bytes.Buffer, id string, body []byte) {
 	binary.Write(b, binary.BigEndian, crc32.ChecksumIEEE(b.Bytes()[start:]))
 }
 
-// flatPNG is a picture of w × h zero pixels.
+// flatPNG returns a picture of w × h zero pixels.
 func flatPNG(w, h int, depth, kind byte, interlace byte) []byte {
 	b := bytes.NewBufferString("\x89PNG\r\n\x1a\n")
 	header := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, uint32(w)), uint32(h))
@@ -106,7 +106,8 @@ func TestHeadersThatPromiseTooMuchCostNothing(t *testing.T) {
 	}
 }
 
-// manyScans is a progressive JPEG of side × side grey pixels whose scans after the first take 30 bytes each.
+// manyScans returns a progressive JPEG of side × side grey pixels whose scans after the first take 30 bytes
+// each.
 func manyScans(side, scans int) []byte {
 	b := bytes.NewBufferString("\xff\xd8\xff\xdb\x00\x43\x00" + strings.Repeat("\x01", 64))
 	b.WriteString("\xff\xc2\x00\x0b\x08" + string([]byte{byte(side >> 8), byte(side), byte(side >> 8), byte(side)}) + "\x01\x01\x11\x00")

@@ -31,7 +31,7 @@ func luma(p []byte) float32 {
 	return .299*float32(p[0]) + .587*float32(p[1]) + .114*float32(p[2])
 }
 
-// clip255 is v in [0, 255]; a NaN cannot come in.
+// clip255 clamps v to [0, 255]. v is never NaN.
 func clip255(v float32) float32 {
 	if v < 0 {
 		return 0

@@ -5,7 +5,8 @@ import (
 	"image/jpeg"
 )
 
-// turbo is set by the file that the build tag libjpeg adds.
+// turbo holds the functions of libjpeg-turbo. A file that the build tag libjpeg adds sets them; without the tag
+// they are nil.
 var turbo struct {
 	size    func(data []byte) (w, h int, err error)
 	decode  func(data, rgb []byte, w, h int) error

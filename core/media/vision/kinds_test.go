@@ -12,7 +12,7 @@ import (
 	"tandem/core/fault"
 )
 
-// kindGoldens is what tools/goldens/vision/kinds.py makes with Pillow 13.
+// kindGoldens loads what tools/goldens/vision/kinds.py makes with Pillow 13.
 func kindGoldens(t *testing.T) []kindGolden {
 	t.Helper()
 	var g struct{ Kinds []kindGolden }
@@ -33,7 +33,7 @@ type kindGolden struct {
 	RGB, White string // digests of convert("RGB") and of a paste over white
 }
 
-// TestEveryKindHasPillowsPixelsOrIsRefused is the table in docs/datasets.md.
+// TestEveryKindHasPillowsPixelsOrIsRefused holds the table in docs/datasets.md.
 func TestEveryKindHasPillowsPixelsOrIsRefused(t *testing.T) {
 	for _, k := range kindGoldens(t) {
 		if turbo.decode == nil && strings.HasPrefix(k.Name, "jpeg ") {

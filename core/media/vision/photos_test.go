@@ -13,7 +13,7 @@ import (
 	"tandem/core/fault"
 )
 
-// photoGoldens is what tools/goldens/vision/photos.py makes with OpenCLIP's transforms and Pillow.
+// photoGoldens holds what tools/goldens/vision/photos.py makes with OpenCLIP's transforms and Pillow.
 type photoGoldens struct {
 	Pixels     map[string]string // file → SHA-256 of Pillow's RGB
 	Transforms []struct {
@@ -92,7 +92,7 @@ func TestPreprocessingIsOpenCLIPs(t *testing.T) {
 	}
 }
 
-// difference is the largest and the mean absolute difference.
+// difference returns the largest and the mean absolute difference.
 func difference(a, b []byte) (most int, mean float64) {
 	if len(a) != len(b) {
 		return 255, 255

@@ -10,8 +10,8 @@ import (
 	"tandem/core/fault"
 )
 
-// pngFile is what the chunks of a PNG file say. Its pixels are decoded row by row: a picture of 16-bit
-// samples with alpha takes no more memory than its RGB.
+// pngFile holds what the chunks of a PNG file say. The pixels are decoded row by row, so that a picture with
+// 16-bit samples and alpha takes no more memory than its RGB.
 type pngFile struct {
 	w, h, depth, kind int
 	interlaced        bool
@@ -94,7 +94,7 @@ func parsePNG(data []byte, o Options) (f pngFile, err error) {
 			if len(f.data) == 0 {
 				return f, fault.New(fault.Corrupt, "png: no pixels")
 			}
-			return f, f.complete()
+			return f, f.checkComplete()
 		}
 	}
 }
@@ -119,8 +119,8 @@ func (f *pngFile) header(b []byte, o Options) error {
 	return nil
 }
 
-// complete checks what must be there before the pixels can be read.
-func (f *pngFile) complete() error {
+// checkComplete checks that everything is there that the pixels need.
+func (f *pngFile) checkComplete() error {
 	if f.kind == pngPalette && (len(f.palette) == 0 || len(f.palette)%3 != 0) {
 		return fault.New(fault.Corrupt, "png: palette of %d bytes", len(f.palette))
 	}
@@ -130,7 +130,7 @@ func (f *pngFile) complete() error {
 	return nil
 }
 
-// pngPass is where a pass of an interlaced picture begins and how far its pixels lie apart.
+// pngPass says where a pass of an interlaced picture begins and how far apart its pixels lie.
 type pngPass struct{ x, y, dx, dy int }
 
 var adam7 = []pngPass{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}}
@@ -238,7 +238,7 @@ func (f *pngFile) row(dst, src []byte, w, step int, o *Options) error {
 		case pngRGB:
 			s := src[3*bytes*i:][:3*bytes]
 			alpha := byte(255)
-			if f.trns != nil && f.keyed(s) {
+			if f.trns != nil && f.isTransparent(s) {
 				alpha = 0
 			}
 			o.blend(d, s[0], s[bytes], s[2*bytes], alpha)
@@ -253,7 +253,7 @@ func (f *pngFile) row(dst, src []byte, w, step int, o *Options) error {
 	return nil
 }
 
-// value is sample i of a row with one channel, and its grey in 8 bits.
+// value returns sample i of a row with one channel, and its grey in 8 bits.
 func (f *pngFile) value(src []byte, i int) (v int, grey byte, err error) {
 	switch f.depth {
 	case 8:
@@ -268,15 +268,16 @@ func (f *pngFile) value(src []byte, i int) (v int, grey byte, err error) {
 	return v, byte(v * 255 / (1<<f.depth - 1)), nil
 }
 
-// keyed says whether a pixel has the transparent colour.
-func (f *pngFile) keyed(s []byte) bool {
+// isTransparent reports whether a pixel has the transparent colour.
+func (f *pngFile) isTransparent(s []byte) bool {
 	if f.depth == 16 {
 		return bytes.Equal(s, f.trns[:6])
 	}
 	return f.trns[0]|f.trns[2]|f.trns[4] == 0 && s[0] == f.trns[1] && s[1] == f.trns[3] && s[2] == f.trns[5]
 }
 
-// grey16 is a grey of more than 8 bits as Pillow has it where that is of use: it clips at 255.
+// grey16 converts a grey of more than 8 bits as Pillow does, which clips at 255. It refuses larger values,
+// which would all become white.
 func grey16(format string, v int) (byte, error) {
 	if v > 255 {
 		return 0, fault.New(fault.Unavailable, "%s: grey of more than 8 bits is not read (a value is %d, and Pillow makes all over 255 white)", format, v).

@@ -10,7 +10,7 @@ import (
 // pnmReader takes tokens from a PNM file.
 type pnmReader struct{ data []byte }
 
-// token is the next word; comments go to the end of their line.
+// token returns the next word. Comments go to the end of their line.
 func (r *pnmReader) token() (string, error) {
 	var word []byte
 	comment := false
@@ -50,7 +50,7 @@ func (r *pnmReader) number(most int) (int, error) {
 	return n, nil
 }
 
-// digit is the next 0 or 1 of a plain bitmap, whose digits need no space between.
+// digit returns the next 0 or 1 of a plain bitmap, whose digits need no space between them.
 func (r *pnmReader) digit() (int, error) {
 	for len(r.data) > 0 {
 		c := r.data[0]
@@ -99,7 +99,7 @@ func decodePNM(data []byte, o Options) (Picture, error) {
 	if kind == 3 || kind == 6 {
 		channels = 3
 	}
-	if err := r.enough(kind, w, h, channels, most); err != nil {
+	if err := r.checkLength(kind, w, h, channels, most); err != nil {
 		return Picture{}, err
 	}
 	sample := r.samples(kind, w, most)
@@ -119,11 +119,11 @@ func decodePNM(data []byte, o Options) (Picture, error) {
 			case kind == 1 || kind == 4:
 				d[0] = byte(255 * (1 - v))
 			case channels == 1 && most > 255: // Pillow scales it to 65535 and makes all over 255 white
-				if d[0], err = grey16("pnm", scaled(v, most, 65535)); err != nil {
+				if d[0], err = grey16("pnm", scaleTo(v, most, 65535)); err != nil {
 					return Picture{}, err
 				}
 			default:
-				d[c] = byte(scaled(v, most, 255))
+				d[c] = byte(scaleTo(v, most, 255))
 			}
 		}
 		if channels == 1 {
@@ -133,8 +133,8 @@ func decodePNM(data []byte, o Options) (Picture, error) {
 	return p, nil
 }
 
-// enough finds a file that ends too soon before memory is taken.
-func (r *pnmReader) enough(kind byte, w, h, channels, most int) error {
+// checkLength refuses a file that ends too soon, before memory is taken for its pixels.
+func (r *pnmReader) checkLength(kind byte, w, h, channels, most int) error {
 	need := w * h * channels
 	switch {
 	case kind == 4:
@@ -177,7 +177,7 @@ func (r *pnmReader) samples(kind byte, w, most int) func(pixel int) (int, error)
 	}
 }
 
-func scaled(v, most, to int) int {
+func scaleTo(v, most, to int) int {
 	if most == to {
 		return v
 	}

@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// resampleGoldens is what tools/goldens/vision/resample.py makes with Pillow 13: digests over many sizes.
+// resampleGoldens holds what tools/goldens/vision/resample.py makes with Pillow 13: digests over many sizes.
 type resampleGoldens struct {
 	Evaluate                                               map[int][]string
 	Portrait224, Landscape224, Near64, Tall32, Tiny, Crops string
 	Random                                                 []string
 }
 
-// noiseTile is the tile of that script; pictures are windows into it.
+// noiseTile returns the tile of that script; pictures are windows into it.
 func noiseTile() Picture {
 	p := NewPicture(768, 768)
 	n := uint32(12345)

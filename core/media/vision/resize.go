@@ -6,10 +6,10 @@ import (
 	"tandem/core/media/vision/resample"
 )
 
-// vectorised is off in tests that compare with the portable code.
+// vectorised selects the code with AVX2. Tests that compare it with the portable code turn it off.
 var vectorised = resample.Available
 
-// precision is the number of fraction bits of Pillow's fixed-point weights.
+// precision counts the fraction bits of Pillow's fixed-point weights.
 const precision = 22
 
 // Resizer resamples pictures and keeps its scratch memory between calls. It is not for concurrent
@@ -26,8 +26,8 @@ type Resizer struct {
 	acc  []int32
 }
 
-// weights are the filter taps of one axis: output i reads first[i] … first[i]+count[i]-1 with
-// taps[i*size:]. size is even, and taps after count[i] are 0.
+// weights holds the filter taps of one axis: output i reads first[i] … first[i]+count[i]-1 with taps[i*size:].
+// size is even, and taps after count[i] are 0.
 type weights struct {
 	first, count []int
 	taps         []int32
@@ -35,8 +35,8 @@ type weights struct {
 	line         []float64
 }
 
-// span is the inputs that the outputs read, from … from+n-1; first counts from there afterwards.
-func (k *weights) span() (from, n int) {
+// cutSpan returns the inputs that the outputs read, from … from+n-1, and makes first count from there.
+func (k *weights) cutSpan() (from, n int) {
 	last := len(k.first) - 1
 	from, n = k.first[0], k.first[last]+k.count[last]-k.first[0]
 	for i := range k.first {
@@ -60,11 +60,11 @@ func (r *Resizer) Window(dst []byte, src Picture, w, h, x, y, ww, wh int) {
 	left, top, cols, rows := x, y, ww, wh
 	if across {
 		r.h.compute(src.W, w, x, ww)
-		left, cols = r.h.span()
+		left, cols = r.h.cutSpan()
 	}
 	if down {
 		r.v.compute(src.H, h, y, wh)
-		top, rows = r.v.span()
+		top, rows = r.v.cutSpan()
 	}
 	src = src.Crop(left, top, cols, rows)
 	switch {
@@ -87,7 +87,7 @@ func (r *Resizer) Window(dst []byte, src Picture, w, h, x, y, ww, wh int) {
 	}
 }
 
-// scratch is the picture between the passes, with the room after it that the horizontal pass may read.
+// scratch returns the picture between the passes. Memory follows it that the horizontal pass may read.
 func (r *Resizer) scratch(w, h int) Picture {
 	r.tmp = grow(r.tmp, 3*w*h+resample.Slack)
 	return Picture{W: w, H: h, Stride: 3 * w, Pix: r.tmp}
@@ -130,7 +130,7 @@ func (k *weights) compute(in, out, from, n int) {
 	}
 }
 
-// cubic is Keys' kernel with a = -1/2, in Pillow's order of operations.
+// cubic evaluates Keys' kernel with a = -1/2, in Pillow's order of operations.
 func cubic(x float64) float64 {
 	const a = -.5
 	x = math.Abs(x)

@@ -15,7 +15,7 @@ const (
 	tagExtra, tagFormat, tagJPEGTables                                     = 338, 339, 347
 )
 
-// tiffFile is the first directory of a TIFF or BigTIFF file.
+// tiffFile holds the first directory of a TIFF or BigTIFF file.
 type tiffFile struct {
 	data  []byte
 	order binary.ByteOrder
@@ -34,7 +34,7 @@ type tiffFile struct {
 	offsets, sizes tiffTag
 }
 
-// tiffTag is an entry: numbers in the file, read when they are wanted.
+// tiffTag holds an entry: numbers in the file, which are read when they are needed.
 type tiffTag struct {
 	kind, count int
 	raw         []byte
@@ -109,7 +109,7 @@ func parseTIFF(data []byte) (f *tiffFile, err error) {
 	return f, nil
 }
 
-// at is value i of a tag.
+// at returns value i of a tag.
 func (f *tiffFile) at(t tiffTag, i int) uint64 {
 	switch b := t.raw[i*tiffSizes[t.kind]:]; tiffSizes[t.kind] {
 	case 1:
@@ -123,7 +123,7 @@ func (f *tiffFile) at(t tiffTag, i int) uint64 {
 	}
 }
 
-// value is the first value of a tag, or what counts without it.
+// value returns the first value of a tag, or otherwise when the file lacks the tag.
 func (f *tiffFile) value(tag, otherwise int) int {
 	if t, ok := f.tags[tag]; ok && t.count > 0 {
 		return int(min(f.at(t, 0), 1<<40))
@@ -131,8 +131,8 @@ func (f *tiffFile) value(tag, otherwise int) int {
 	return otherwise
 }
 
-// same is the value that all of a tag's values have; false when they differ.
-func (f *tiffFile) same(tag, otherwise int) (int, bool) {
+// uniform returns the value that all of a tag's values have, and false when they differ.
+func (f *tiffFile) uniform(tag, otherwise int) (int, bool) {
 	t := f.tags[tag]
 	for i := 1; i < min(t.count, 16); i++ {
 		if f.at(t, i) != f.at(t, 0) {
@@ -149,18 +149,18 @@ func decodeTIFF(data []byte, o Options) (Picture, error) {
 	if err != nil {
 		return Picture{}, err
 	}
-	if err := f.understand(o); err != nil {
+	if err := f.checkKind(o); err != nil {
 		return Picture{}, err
 	}
 	p, err := f.pixels(&o)
 	if err != nil {
 		return Picture{}, err
 	}
-	return oriented(p, f.value(tagOrientation, 1)), nil
+	return orient(p, f.value(tagOrientation, 1)), nil
 }
 
-// understand checks that the page is of a kind that is read.
-func (f *tiffFile) understand(o Options) error {
+// checkKind checks that the page is of a kind that is read.
+func (f *tiffFile) checkKind(o Options) error {
 	f.w, f.h = f.value(tagWidth, 0), f.value(tagHeight, 0)
 	if err := o.check(f.w, f.h); err != nil {
 		return err
@@ -168,12 +168,12 @@ func (f *tiffFile) understand(o Options) error {
 	f.packing, f.photometric = f.value(tagPacking, 1), f.value(tagPhotometric, 0)
 	f.planar, f.reversed = f.value(tagPlanar, 1) == 2, f.value(tagFillOrder, 1) == 2
 	f.predictor = f.value(tagPredictor, 1)
-	if format, ok := f.same(tagFormat, 1); !ok || format != 1 {
-		return unread("tiff", "a sample that is not a whole number without sign (SampleFormat %d)", f.value(tagFormat, 1))
+	if format, ok := f.uniform(tagFormat, 1); !ok || format != 1 {
+		return errNotRead("tiff", "a sample that is not a whole number without sign (SampleFormat %d)", f.value(tagFormat, 1))
 	}
 	var ok bool
-	if f.bits, ok = f.same(tagBits, 1); !ok {
-		return unread("tiff", "a pixel with samples of different sizes")
+	if f.bits, ok = f.uniform(tagBits, 1); !ok {
+		return errNotRead("tiff", "a pixel with samples of different sizes")
 	}
 	f.samples = f.value(tagSamples, 1)
 	if f.packing == 7 && f.tags[tagSamples].count == 0 && (f.photometric == 2 || f.photometric == 6) {
@@ -184,15 +184,15 @@ func (f *tiffFile) understand(o Options) error {
 		f.extra = append(f.extra, f.at(extra, i))
 	}
 	if f.samples < 1 || f.samples > 6 {
-		return unread("tiff", "a pixel of %d samples", f.samples)
+		return errNotRead("tiff", "a pixel of %d samples", f.samples)
 	}
-	if err := f.packed(); err != nil {
+	if err := f.checkPacking(); err != nil {
 		return err
 	}
-	if err := f.layout(); err != nil {
+	if err := f.checkLayout(); err != nil {
 		return err
 	}
-	if err := f.places(); err != nil {
+	if err := f.findParts(); err != nil {
 		return err
 	}
 	return o.check(f.tw, f.th)
@@ -202,8 +202,8 @@ var tiffPackings = map[int]string{2: "CCITT run-length packing", 6: "old-style J
 	32771: "16-bit padding", 32809: "ThunderScan packing", 34661: "JBIG packing", 34676: "SGI log packing", 34677: "SGI log packing",
 	34712: "JPEG 2000 packing", 34887: "LERC packing", 34925: "LZMA packing", 50000: "Zstandard packing", 50001: "WebP packing"}
 
-// packed says whether the packing is read for these samples.
-func (f *tiffFile) packed() error {
+// checkPacking checks that the packing is read for these samples.
+func (f *tiffFile) checkPacking() error {
 	switch f.packing {
 	case 1, 5, 8, 32773, 32946:
 	case 3, 4:
@@ -211,35 +211,35 @@ func (f *tiffFile) packed() error {
 			return fault.New(fault.Corrupt, "tiff: fax packing of %d samples of %d bits", f.samples, f.bits)
 		}
 		if f.packing == 3 && f.value(tagFaxOptions, 0)&1 != 0 {
-			return unread("tiff", "two-dimensional Group 3 packing")
+			return errNotRead("tiff", "two-dimensional Group 3 packing")
 		}
 	case 7:
 		if turbo.decode == nil {
-			return unread("tiff", "JPEG packing, without libjpeg-turbo,")
+			return errNotRead("tiff", "JPEG packing, without libjpeg-turbo,")
 		}
 		if f.bits != 8 || f.planar || f.reversed || f.samples != 1 && f.samples != 3 {
-			return unread("tiff", "JPEG packing of %d samples of %d bits", f.samples, f.bits)
+			return errNotRead("tiff", "JPEG packing of %d samples of %d bits", f.samples, f.bits)
 		}
 	default:
 		if name := tiffPackings[f.packing]; name != "" {
-			return unread("tiff", "%s", name)
+			return errNotRead("tiff", "%s", name)
 		}
-		return unread("tiff", "packing %d", f.packing)
+		return errNotRead("tiff", "packing %d", f.packing)
 	}
 	switch f.predictor {
 	case 1:
 	case 2:
 		if (f.packing == 5 || f.packing == 8 || f.packing == 32946) && f.bits != 8 && f.bits != 16 {
-			return unread("tiff", "a predictor of samples of %d bits", f.bits)
+			return errNotRead("tiff", "a predictor of samples of %d bits", f.bits)
 		}
 	default:
-		return unread("tiff", "predictor %d", f.predictor)
+		return errNotRead("tiff", "predictor %d", f.predictor)
 	}
 	return nil
 }
 
-// layout says whether the pixel's samples are ones that are read.
-func (f *tiffFile) layout() error {
+// checkLayout checks that the samples of a pixel are ones that are read.
+func (f *tiffFile) checkLayout() error {
 	colour := map[int]int{0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}[f.photometric]
 	beside := f.samples - colour
 	first := uint64(0)
@@ -247,7 +247,7 @@ func (f *tiffFile) layout() error {
 		first = f.extra[0]
 	}
 	name := map[int]string{0: "grey (white is 0)", 1: "grey", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab", 32803: "colour filter array"}[f.photometric]
-	refuse := unread("tiff", "a pixel of photometric %d %s, %d samples of %d bits, extra samples %v,", f.photometric, name, f.samples, f.bits, f.extra)
+	refuse := errNotRead("tiff", "a pixel of photometric %d %s, %d samples of %d bits, extra samples %v,", f.photometric, name, f.samples, f.bits, f.extra)
 	switch {
 	case colour == 0, beside < 0, f.photometric == 6 && f.packing != 7:
 		return refuse
@@ -310,8 +310,8 @@ func (f *tiffFile) readPalette() error {
 	return nil
 }
 
-// places finds the strips or tiles.
-func (f *tiffFile) places() error {
+// findParts finds the strips or tiles.
+func (f *tiffFile) findParts() error {
 	var tiled bool
 	if f.offsets, tiled = f.tags[tagTileOffsets]; tiled && f.tags[tagStripOffsets].count == 0 {
 		f.sizes, f.tw, f.th = f.tags[tagTileBytes], f.value(tagTileWidth, 0), f.value(tagTileHeight, 0)

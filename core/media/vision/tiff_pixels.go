@@ -56,7 +56,7 @@ func (f *tiffFile) pixels(o *Options) (Picture, error) {
 	return p, nil
 }
 
-// part is the bytes of strip or tile i as they are in the file.
+// part returns the bytes of strip or tile i as they are in the file.
 func (f *tiffFile) part(i int) ([]byte, error) {
 	at := f.at(f.offsets, i)
 	if at > uint64(len(f.data)) {
@@ -222,7 +222,7 @@ func (f *tiffFile) row(dst []byte, lines [][]byte, n int, o *Options) error {
 		case 2:
 			if len(f.extra) > 0 && f.extra[0] == 1 && alpha != 255 {
 				for c := range 3 {
-					s[c] = divided(s[c], alpha)
+					s[c] = unpremultiply(s[c], alpha)
 				}
 			}
 			o.blend(d, s[0], s[1], s[2], alpha)
@@ -236,15 +236,15 @@ func (f *tiffFile) row(dst []byte, lines [][]byte, n int, o *Options) error {
 	return nil
 }
 
-// divided is a colour with its alpha taken out, as Pillow does it.
-func divided(c, alpha byte) byte {
+// unpremultiply divides a colour by its alpha, as Pillow does.
+func unpremultiply(c, alpha byte) byte {
 	if alpha == 0 {
 		return 0
 	}
 	return byte(min(255, int(c)*255/int(alpha)))
 }
 
-// sample is sample i of a line in 8 bits; an index of a palette as it is.
+// sample returns sample i of a line in 8 bits; an index into a palette stays as it is.
 func (f *tiffFile) sample(line []byte, i int) (byte, error) {
 	switch f.bits {
 	case 8:
@@ -310,8 +310,8 @@ func (f *tiffFile) jpegPart(p Picture, i, x, y int) error {
 	return nil
 }
 
-// oriented turns a picture upright: orientation is TIFF's, 1 to 8.
-func oriented(p Picture, orientation int) Picture {
+// orient turns a picture upright. orientation is TIFF's, 1 to 8.
+func orient(p Picture, orientation int) Picture {
 	if orientation < 2 || orientation > 8 {
 		return p
 	}

@@ -6,10 +6,10 @@ import (
 	"tandem/core/random"
 )
 
-// Evaluate is CLIP's evaluation transform: scale the shorter side to size, keeping the aspect, and
-// take the centre square. It writes 3·size·size bytes to dst.
+// Evaluate applies CLIP's evaluation transform: it scales the shorter side to size, keeps the aspect ratio and
+// takes the centre square. It writes 3·size·size bytes to dst.
 //
-// Rounding is torchvision's: the longer side is truncated, size·long/short, and the crop's offset is
+// It rounds as torchvision does: the longer side is size·long/short, truncated; the offset of the crop is
 // rounded half to even.
 func (r *Resizer) Evaluate(dst []byte, src Picture, size int) {
 	w, h := size, size
@@ -23,7 +23,7 @@ func (r *Resizer) Evaluate(dst []byte, src Picture, size int) {
 	r.Window(dst, src, w, h, x, y, size, size)
 }
 
-// CropParams are the ranges that a random resized crop is drawn from.
+// CropParams bounds the random crop of a random resized crop.
 type CropParams struct {
 	Scale [2]float64 // area of the crop over the picture's
 	Ratio [2]float64 // width of the crop over its height; sampled uniformly in the logarithm
@@ -55,9 +55,9 @@ func DrawCrop(s *random.Stream, w, h int, p CropParams) (x, y, cw, ch int) {
 	return (w - cw) / 2, (h - ch) / 2, cw, ch
 }
 
-// Augment is CLIP's training transform: a random crop, scaled to size × size, then flipped with
-// probability flip. The crop comes first, so that the filter sees nothing outside it. It writes
-// 3·size·size bytes to dst. Draws from s are always the same in number for the same crop.
+// Augment applies CLIP's training transform: a random crop, scaled to size × size, then flipped with
+// probability flip. The crop comes first, so that the filter sees nothing outside it. It writes 3·size·size
+// bytes to dst. For the same crop it always takes the same number of draws from s.
 func (r *Resizer) Augment(dst []byte, src Picture, size int, s *random.Stream, p CropParams, flip float64) {
 	x, y, w, h := DrawCrop(s, src.W, src.H, p)
 	r.Resize(dst, src.Crop(x, y, w, h), size, size)

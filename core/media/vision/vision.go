@@ -26,17 +26,17 @@ import (
 	"tandem/core/fault"
 )
 
-// MaxPixels is the default limit on a picture's size, 64 Mi: 192 MiB of pixels. (Pillow warns at 89 and
+// MaxPixels limits a picture's size by default: 64 Mi pixels, 192 MiB. (Pillow warns at 89 million pixels and
 // refuses at 179 million.)
 const MaxPixels = 1 << 26
 
-// RGB is a colour.
+// RGB holds a colour.
 type RGB [3]uint8
 
-// White is the default background.
+// White serves as the background by default.
 var White = RGB{255, 255, 255}
 
-// Picture is W × H pixels of RGB; pixel (x, y) is Pix[y*Stride+3*x:][:3]. Pictures are shared without
+// Picture holds W × H pixels of RGB; pixel (x, y) is Pix[y*Stride+3*x:][:3]. Pictures are shared without
 // copying: whoever receives one does not modify it unless its maker says so.
 type Picture struct {
 	W, H   int
@@ -44,16 +44,16 @@ type Picture struct {
 	Pix    []byte
 }
 
-// NewPicture is a black picture.
+// NewPicture returns a black picture.
 func NewPicture(w, h int) Picture {
 	return Picture{W: w, H: h, Stride: 3 * w, Pix: make([]byte, 3*w*h)}
 }
 
-// Row is the pixels of a row, 3·W bytes, sharing memory.
+// Row returns the pixels of a row, 3·W bytes, sharing memory.
 func (p Picture) Row(y int) []byte { return p.Pix[y*p.Stride:][:3*p.W] }
 
-// Crop is a view of the rectangle at (x, y) of w × h pixels, sharing memory. It panics when the
-// rectangle is empty or leaves the picture.
+// Crop returns a view of the rectangle at (x, y) of w × h pixels, sharing memory. It panics when the rectangle
+// is empty or leaves the picture.
 func (p Picture) Crop(x, y, w, h int) Picture {
 	if x < 0 || y < 0 || w < 1 || h < 1 || x+w > p.W || y+h > p.H {
 		panic("vision: crop outside the picture")
@@ -61,7 +61,7 @@ func (p Picture) Crop(x, y, w, h int) Picture {
 	return Picture{W: w, H: h, Stride: p.Stride, Pix: p.Pix[y*p.Stride+3*x:]}
 }
 
-// Image is a copy for the standard library's encoders.
+// Image returns a copy for the standard library's encoders.
 func (p Picture) Image() *image.NRGBA {
 	out := image.NewNRGBA(image.Rect(0, 0, p.W, p.H))
 	for y := range p.H {
@@ -106,7 +106,7 @@ func (o Options) check(w, h int) error {
 func (o *Options) blend(dst []byte, r, g, b, alpha byte) {
 	if alpha != 255 && !o.DropAlpha {
 		bg := o.background()
-		r, g, b = over(r, alpha, bg[0]), over(g, alpha, bg[1]), over(b, alpha, bg[2])
+		r, g, b = composite(r, alpha, bg[0]), composite(g, alpha, bg[1]), composite(b, alpha, bg[2])
 	}
 	dst[0], dst[1], dst[2] = r, g, b
 }

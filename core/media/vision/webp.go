@@ -12,7 +12,7 @@ import (
 	"tandem/core/fault"
 )
 
-// webpFile is what the chunks of a WebP file say of its first frame.
+// webpFile holds what the chunks of a WebP file say of its first frame.
 type webpFile struct {
 	w, h   int             // of the canvas
 	frame  image.Rectangle // on the canvas
@@ -67,7 +67,7 @@ func parseWebP(data []byte) (f webpFile, err error) {
 			f.lossy = body
 			w, h := int(binary.LittleEndian.Uint16(body[6:])&0x3fff), int(binary.LittleEndian.Uint16(body[8:])&0x3fff)
 			f.alpha = f.alpha || f.alph != nil
-			return f, f.place(w, h, extended)
+			return f, f.checkSize(w, h, extended)
 		case "VP8L":
 			if len(body) < 5 || body[0] != 0x2f {
 				return f, fault.New(fault.Corrupt, "webp: no lossless frame")
@@ -77,14 +77,14 @@ func parseWebP(data []byte) (f webpFile, err error) {
 			if !animated {
 				f.alpha = bits>>28&1 == 1
 			}
-			return f, f.place(1+int(bits&0x3fff), 1+int(bits>>14&0x3fff), extended)
+			return f, f.checkSize(1+int(bits&0x3fff), 1+int(bits>>14&0x3fff), extended)
 		}
 	}
 	return f, fault.New(fault.Corrupt, "webp: no image chunk")
 }
 
-// place holds the size that the pixels' own header gives to the container's.
-func (f *webpFile) place(w, h int, extended bool) error {
+// checkSize compares the size in the pixels' own header with the container's.
+func (f *webpFile) checkSize(w, h int, extended bool) error {
 	if !extended {
 		f.w, f.h, f.frame = w, h, image.Rect(0, 0, w, h)
 	}
@@ -197,7 +197,7 @@ func upsample(dst, luma, nearU, farU, nearV, farV []byte) {
 	}
 }
 
-// mix is the two chroma values between samples i-1 and i.
+// mix returns the two chroma values between samples i-1 and i.
 func mix(near, far []byte, i int) (left, right int) {
 	n0, n1, f0, f1 := int(near[i-1]), int(near[i]), int(far[i-1]), int(far[i])
 	sum := n0 + n1 + f0 + f1 + 8

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// codepage is an encoding of one byte a character. Sloppy ones give unassigned bytes the character of
-// the same number, and the byte 1A stands for U+FFFD.
+// codepage describes an encoding with one byte a character. In a sloppy one, unassigned bytes stand for the
+// character of the same number, and the byte 1A stands for U+FFFD.
 type codepage struct {
 	sloppy bool
 	mac    bool
@@ -18,7 +18,7 @@ type codepage struct {
 
 const lost = 0x1a
 
-// codepages are tried in this order.
+// codepages lists the code pages in the order in which they are tried.
 var codepages = []*codepage{
 	newCodepage(charmap.ISO8859_1, false), windows1252, newCodepage(charmap.Windows1251, true),
 	newCodepage(charmap.Windows1250, true), newCodepage(charmap.Windows1253, true), newCodepage(charmap.Windows1254, true),
@@ -67,14 +67,14 @@ func fromUTF8(bytes string) (string, bool) {
 		variants = variants || r == 0xed || r == 0xc0
 	}
 	if variants {
-		raw = standard(raw)
+		raw = standardUTF8(raw)
 	}
 	return string(raw), utf8.Valid(raw)
 }
 
-// standard replaces what CESU-8 and Java write otherwise: pairs of surrogates of three bytes each, and
+// standardUTF8 replaces what CESU-8 and Java write differently: pairs of surrogates of three bytes each, and
 // the null character as C0 80. (Like ftfy it takes C0 before the line's end for a null, too.)
-func standard(raw []byte) []byte {
+func standardUTF8(raw []byte) []byte {
 	out := make([]byte, 0, len(raw))
 	for len(raw) > 0 {
 		switch {

@@ -7,12 +7,12 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// joiner is what package norm puts between the thirtieth mark on a character and the next ("stream-safe
-// text"), which Unicode's NFC and Python's do not.
+// joiner is inserted by package norm between the thirtieth mark on a character and the next ("stream-safe
+// text"). Unicode's NFC and Python's insert nothing.
 const joiner = "\u034f"
 
-// compose is Unicode's normalisation form C.
-func compose(text string) string {
+// composeNFC returns a text in Unicode's normalisation form C.
+func composeNFC(text string) string {
 	fast := norm.NFC.String(text)
 	if strings.Count(fast, joiner) == strings.Count(text, joiner) {
 		return fast
@@ -23,15 +23,15 @@ func compose(text string) string {
 	}
 	for i := 0; i < len(runes); {
 		end := i + 1
-		for class(runes[i]) != 0 && end < len(runes) && class(runes[end]) != 0 {
+		for combiningClass(runes[i]) != 0 && end < len(runes) && combiningClass(runes[end]) != 0 {
 			end++
 		}
-		slices.SortStableFunc(runes[i:end], func(a, b rune) int { return int(class(a)) - int(class(b)) })
+		slices.SortStableFunc(runes[i:end], func(a, b rune) int { return int(combiningClass(a)) - int(combiningClass(b)) })
 		i = end
 	}
 	out, starter, last := runes[:0], -1, uint8(0)
 	for _, r := range runes {
-		c := class(r)
+		c := combiningClass(r)
 		if starter >= 0 && (starter == len(out)-1 || last != 0 && last < c) {
 			if joined := []rune(norm.NFC.String(string([]rune{out[starter], r}))); len(joined) == 1 {
 				out[starter] = joined[0]
@@ -46,5 +46,5 @@ func compose(text string) string {
 	return string(out)
 }
 
-// class is a character's canonical combining class.
-func class(r rune) uint8 { return norm.NFD.PropertiesString(string(r)).CCC() }
+// combiningClass returns the canonical combining class of a character.
+func combiningClass(r rune) uint8 { return norm.NFD.PropertiesString(string(r)).CCC() }

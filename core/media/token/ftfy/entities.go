@@ -16,12 +16,12 @@ var (
 	numericReference = regexp.MustCompile(`&#(?:[xX][0-9a-fA-F]+|[0-9]+);?`)
 )
 
-// missing are the entities of HTML 5 that package html lacks.
-var missing = strings.NewReplacer("&nGt;", "\u226b\u20d2", "&nLt;", "\u226a\u20d2")
+// missingEntities resolves the entities of HTML 5 that package html lacks.
+var missingEntities = strings.NewReplacer("&nGt;", "\u226b\u20d2", "&nLt;", "\u226a\u20d2")
 
 // resolve reads named entities. A "&#" is no number here: package html would make U+FFFD of "&#x;".
 func resolve(text string) string {
-	parts := strings.Split(missing.Replace(text), "&#")
+	parts := strings.Split(missingEntities.Replace(text), "&#")
 	for i, part := range parts {
 		parts[i] = html.UnescapeString(part)
 	}
@@ -41,11 +41,11 @@ func unescapeWhole(text string) string {
 			}
 			return entity
 		}
-		if read, ok := named(entity); ok {
+		if read, ok := resolveWhole(entity); ok {
 			return read
 		}
 		if resolve(entity) == entity && entity == strings.ToUpper(entity) {
-			if read, ok := named(strings.ToLower(entity)); ok {
+			if read, ok := resolveWhole(strings.ToLower(entity)); ok {
 				return cases.Upper(language.Und).String(read)
 			}
 		}
@@ -53,13 +53,15 @@ func unescapeWhole(text string) string {
 	})
 }
 
-// named is what an entity with its semicolon stands for, when it is one as a whole.
-func named(entity string) (string, bool) {
+// resolveWhole returns what an entity with its semicolon stands for, and false when no entity has that whole
+// name.
+func resolveWhole(entity string) (string, bool) {
 	read := resolve(entity)
 	return read, entity == "&semi;" || !strings.HasSuffix(read, ";")
 }
 
-// Unescape is Python's html.unescape: entities with and without semicolon, and numeric references.
+// Unescape does what Python's html.unescape does: it resolves entities with and without semicolon, and numeric
+// references.
 func Unescape(text string) string {
 	if !strings.Contains(text, "&") {
 		return text
@@ -73,13 +75,14 @@ func Unescape(text string) string {
 			return out.String()
 		}
 		out.WriteString(resolve(text[:at[0]]))
-		out.WriteString(numeric(text[at[0]:at[1]]))
+		out.WriteString(decodeReference(text[at[0]:at[1]]))
 		text = text[at[1]:]
 	}
 }
 
-// numeric is the character of a reference as HTML 5 has it, "" for those that stand for none.
-func numeric(reference string) string {
+// decodeReference returns the character of a numeric reference by the rules of HTML 5, "" for those that stand
+// for none.
+func decodeReference(reference string) string {
 	digits, base := strings.TrimSuffix(reference[2:], ";"), 10
 	if digits[0] == 'x' || digits[0] == 'X' {
 		digits, base = digits[1:], 16

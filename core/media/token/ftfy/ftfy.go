@@ -15,20 +15,20 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// maxSegment is where a line without an end is cut, in characters.
+// maxSegment bounds the length of a line in characters: a longer one is cut there.
 const maxSegment = 1_000_000
 
 // maxRounds stops a repair that never comes to rest. Entities nested that deep are the only texts known
 // to take more than a handful.
 const maxRounds = 10_000
 
-// FixText is ftfy.fix_text. Bytes that are no UTF-8 become U+FFFD first.
+// FixText does what ftfy.fix_text does. Bytes that are not UTF-8 become U+FFFD first.
 func FixText(text string) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	var out strings.Builder
 	entities := true
 	for len(text) > 0 {
-		n := segment(text)
+		n := firstSegment(text)
 		if strings.Contains(text[:n], "<") {
 			entities = false // markup, from here on
 		}
@@ -38,8 +38,8 @@ func FixText(text string) string {
 	return out.String()
 }
 
-// segment is the length in bytes of the first line with its end.
-func segment(text string) int {
+// firstSegment returns the length in bytes of the first line, its end included.
+func firstSegment(text string) int {
 	n := strings.IndexByte(text, '\n') + 1
 	if n == 0 {
 		n = len(text)
@@ -82,7 +82,7 @@ var (
 	lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u2028", "\n", "\u2029", "\n", "\u0085", "\n")
 )
 
-// fixCharacters is the steps after the encoding, one after the other.
+// fixCharacters runs the steps that follow the encoding, one after the other.
 func fixCharacters(text string) string {
 	text = ligatures.Replace(fixC1(text))
 	text = lineBreaks.Replace(each(text, func(b *strings.Builder, r rune) {
@@ -102,7 +102,7 @@ func fixCharacters(text string) string {
 			b.WriteRune(r)
 		}
 	})
-	return compose(text)
+	return composeNFC(text)
 }
 
 // straighten writes a curly quotation mark as its straight one, any other character as it is.

@@ -82,8 +82,8 @@ func TestUnescapeReadsNoReferenceTwice(t *testing.T) {
 	}
 }
 
-// What is copied on the way grows as the text does; quadratic, it would be sixteen times as much for four times
-// the text.
+// The memory that is copied must grow linearly with the text; quadratic growth would make it sixteen times as
+// much for a text four times as long.
 func TestTheWorkOfLongTextsGrowsAsTheText(t *testing.T) {
 	for _, unit := range []string{"&amp;", "Ã©", "â€", "&#38;#38;", "é ", "à ² "} {
 		if n, four := allocated(func() { FixText(strings.Repeat(unit, 5000)) }), allocated(func() { FixText(strings.Repeat(unit, 20000)) }); four > 8*n {

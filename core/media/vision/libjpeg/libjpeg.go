@@ -21,7 +21,7 @@ import "C"
 
 import "tandem/core/fault"
 
-// Version is the version of libjpeg-turbo that this was compiled for: "2.1.5".
+// Version returns the version of libjpeg-turbo that this was compiled for: "2.1.5".
 func Version() string { return C.GoString(C.td_jpeg_version()) }
 
 // Size reads the width and height from the header of a whole file. What is no JPEG file, or one cut

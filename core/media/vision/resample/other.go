@@ -5,7 +5,7 @@ package resample
 // Available says whether Rows and Columns may be called.
 const Available = false
 
-// Slack is 0 where there is nothing to call.
+// Slack has the value 0 where there is nothing to call.
 const Slack = 0
 
 // Rows panics.

@@ -17,11 +17,11 @@ import "unsafe"
 // Available says whether this processor has AVX2.
 var Available = C.td_resample_available() != 0
 
-// Slack is how many bytes of src after each row Rows may read.
+// Slack says how many bytes of src after each row Rows may read.
 const Slack = 8
 
-// Rows is the horizontal pass over rows of RGB: output pixel i of each row is the rounded sum over
-// j < count[i] of taps[i·size+j] times pixel first[i]+j, the taps having 22 fraction bits. dst is packed,
+// Rows runs the horizontal pass over rows of RGB: output pixel i of each row is the rounded sum over j <
+// count[i] of taps[i·size+j] times pixel first[i]+j, the taps having 22 fraction bits. dst is packed,
 // len(first) pixels a row. size is even, and taps after count[i] are 0.
 func Rows(dst, src []byte, stride, rows int, taps []int32, size int, first, count []int) {
 	width := len(first)
@@ -34,8 +34,8 @@ func Rows(dst, src []byte, stride, rows int, taps []int32, size int, first, coun
 		(*C.int32_t)(&taps[0]), C.int64_t(size), ints(first), ints(count))
 }
 
-// Columns is the vertical pass: byte q of output row i is the same sum over rows first[i]+j of src.
-// dst is packed, n bytes a row, len(first) rows.
+// Columns runs the vertical pass: byte q of output row i is the same sum over rows first[i]+j of src. dst is
+// packed, n bytes a row, len(first) rows.
 func Columns(dst, src []byte, stride, n int, taps []int32, size int, first, count []int) {
 	height := len(first)
 	if height < 1 || n < 1 {
