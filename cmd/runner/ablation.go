@@ -122,7 +122,7 @@ func ablationTable(ctx context.Context, r *store.Reader, name string, o tableOpt
 	}
 	for metric, said := range e.Settings.Directions {
 		d, _ := metrics.ParseDirection(said)
-		directions[metric] = float64(d)
+		directions[metric] = d
 	}
 	x := ablation.Experiment{Name: e.Name, Description: e.Description, Design: e.Design, Baseline: e.Baseline, Noise: e.Noise,
 		Looks: e.Settings.Looks, Stops: e.Settings.Stop != "", Choose: e.Settings.Choose, Analysis: ablation.Analysis(cmp.Or(o.analysis, e.Settings.Analysis))}
@@ -275,13 +275,13 @@ func twinNotes(ctx context.Context, r *store.Reader, x ablation.Experiment) (not
 	return notes, err
 }
 
-func chooseMetrics(e *store.Experiment, asked []string, recorded map[string]bool, directions map[string]float64) ([]ablation.Metric, error) {
-	names := report.MetricNames(recorded)
+func chooseMetrics(e *store.Experiment, asked []string, recorded map[string]bool, directions map[string]metrics.Direction) ([]ablation.Metric, error) {
+	names := metrics.Names(recorded)
 	compared := len(asked)
 	asked = slices.Clone(asked)
 	for i, m := range asked {
 		var err error
-		if asked[i], err = meantMetric(m, append(names, e.Metric)); err != nil {
+		if asked[i], err = metrics.Find(m, append(names, e.Metric)); err != nil {
 			return nil, err
 		}
 	}
@@ -311,13 +311,7 @@ func chooseMetrics(e *store.Experiment, asked []string, recorded map[string]bool
 	}
 	metrics := make([]ablation.Metric, len(asked))
 	for i, m := range asked {
-		metrics[i] = ablation.Metric{Name: m, Compared: i < compared}
-		switch way := directions[m]; {
-		case way < 0:
-			metrics[i].Goal = stat.LowerIsBetter
-		case way == 0:
-			metrics[i].Goal = stat.NoGoal
-		}
+		metrics[i] = ablation.Metric{Name: m, Direction: directions[m], Compared: i < compared}
 	}
 	return metrics, nil
 }

@@ -25,18 +25,6 @@ func usual(variable, otherwise string) string {
 	return otherwise
 }
 
-// meantMetric is the metric of names that a word means: itself, or the only one that ends with it (top1).
-func meantMetric(word string, names []string) (string, error) {
-	meant, several := fault.Meant(word, names)
-	switch {
-	case meant != "" || word == "":
-		return meant, nil
-	case len(several) > 0:
-		return "", fault.New(fault.Invalid, "%q is the end of %d metrics", word, len(several)).WithHint("one of %s", strings.Join(several, ", "))
-	}
-	return word, nil
-}
-
 // checked refuses a filter that names what there is not: an empty list would say that it had no runs.
 func checked(ctx context.Context, r *store.Reader, f store.Filter) error {
 	if f.Status != "" && !slices.Contains(statuses, f.Status) {

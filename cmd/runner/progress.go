@@ -11,6 +11,7 @@ import (
 	"tandem/core/experiment/run"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 	"tandem/core/results/report"
 )
 
@@ -147,10 +148,8 @@ func (p *progress) Evaluated(step int, name string, values []clip.Metric) {
 	defer p.mu.Unlock()
 	var parts []string
 	for _, m := range values {
-		short := strings.TrimPrefix(m.Name, "eval/"+name+"/")
-		switch short {
-		case "top1", "top5", "image_to_text_R@1", "text_to_image_R@1", "image_to_text_R@5", "text_to_image_R@5":
-			parts = append(parts, short+" "+report.Metric(m.Name, m.Value))
+		if metric.IsHeadline(m.Name) {
+			parts = append(parts, metric.Measure(m.Name)+" "+report.Metric(m.Name, m.Value))
 		}
 	}
 	if len(parts) > 0 {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 	"tandem/core/results/report"
 	"tandem/core/results/store"
 )
@@ -55,7 +56,7 @@ func (a *app) listCommand() *cobra.Command {
 }
 
 func (a *app) leaderboardCommand() *cobra.Command {
-	var metric, direction string
+	var name, direction string
 	var limit int
 	c := &cobra.Command{
 		Use: "leaderboard [EXPERIMENT]", Short: "list done runs by a metric, the best first", Args: args(cobra.MaximumNArgs(1)),
@@ -66,7 +67,7 @@ they agree. Tainted runs are left out.`,
 	}
 	a.dbFlag(c)
 	a.formatFlags(c, true)
-	c.Flags().StringVar(&metric, "metric", "", "the `metric` that ranks the runs, such as eval/emoji/top1")
+	c.Flags().StringVar(&name, "metric", "", "the `metric` that ranks the runs, such as eval/emoji/top1")
 	c.Flags().StringVar(&direction, "direction", "", "`way` in which the metric is good: up or down (default: as the spec says or is declared)")
 	c.Flags().IntVarP(&limit, "limit", "n", 20, "at most so many; 0: all")
 	c.RunE = func(c *cobra.Command, given []string) error {
@@ -81,12 +82,12 @@ they agree. Tainted runs are left out.`,
 			}
 			names, err := r.Metrics(c.Context(), "")
 			if err == nil {
-				metric, err = meantMetric(metric, names)
+				name, err = metric.Find(name, names)
 			}
 			if err != nil {
 				return err
 			}
-			runs, err := r.Leaderboard(c.Context(), experiment, metric, way[direction], limit)
+			runs, err := r.Leaderboard(c.Context(), experiment, name, way[direction], limit)
 			if err != nil {
 				return err
 			}

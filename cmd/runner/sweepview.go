@@ -14,6 +14,7 @@ import (
 	"tandem/core/experiment/sweep"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 	"tandem/core/results/report"
 )
 
@@ -331,7 +332,7 @@ func (w *trialWatcher) Evaluated(step int, name string, values []clip.Metric) {
 	defer w.v.mu.Unlock()
 	for _, m := range values {
 		if m.Name == w.v.sweep.Metric {
-			w.v.rows[w.i].value = m.Name[strings.LastIndex(m.Name, "/")+1:] + " " + report.Metric(m.Name, m.Value)
+			w.v.rows[w.i].value = metric.Measure(m.Name) + " " + report.Metric(m.Name, m.Value)
 		}
 	}
 }

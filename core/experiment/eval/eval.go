@@ -116,7 +116,7 @@ func Run(ctx context.Context, cfg Config, p Parts, progress func(done, total int
 
 func (r *Result) add(evaluation string, values []metric.Value) {
 	for _, v := range values {
-		r.Metrics = append(r.Metrics, clip.Metric{Name: "eval/" + evaluation + "/" + v.Name, Value: v.Value})
+		r.Metrics = append(r.Metrics, clip.Metric{Name: metric.Evaluated(evaluation, v.Name), Value: v.Value})
 	}
 }
 

@@ -71,13 +71,13 @@ func (s *samples) retrieve(ctx context.Context, text clip.Encoder, cfg Config, c
 		from, to   *matrix
 		mine, them [][]int64
 	}{
-		{"image_to_text", &s.images, texts, pictures, list.groups},
-		{"text_to_image", texts, &s.images, list.groups, pictures},
+		{metric.ImageToText, &s.images, texts, pictures, list.groups},
+		{metric.TextToImage, texts, &s.images, list.groups, pictures},
 	} {
 		acc := metric.NewRetrieval(direction.them)
 		similarities(direction.from, direction.to, func(i int, row []float32) { acc.Add(row, direction.mine[i]...) })
 		for _, v := range acc.Metrics() {
-			out = append(out, metric.Value{Name: fmt.Sprintf("%s_%s", direction.name, v.Name), Value: v.Value})
+			out = append(out, metric.Value{Name: metric.Directed(direction.name, v.Name), Value: v.Value})
 		}
 	}
 	return out, nil

@@ -40,7 +40,7 @@ func (c *scheduler) judge(ctx context.Context, trial int, claim store.Claim, w W
 		return j
 	}
 	j.settings, j.metric = c.sweep.Stop, c.sweep.Stop.Metric
-	j.smaller = direction(c.sweep, j.metric) == metric.Down
+	j.smaller = metric.DirectionIn(c.sweep.Directions, j.metric) == metric.Down
 	if claim.Resumed { // what it recorded before
 		points, _ := c.reader.Curve(ctx, claim.ID, j.metric)
 		j.own = curve(points)
@@ -86,7 +86,7 @@ func (j *judge) Began(b Begin) {
 // Step implements Watcher.
 func (j *judge) Step(r train.StepReport) {
 	j.Watcher.Step(r)
-	if j.metric == "train/loss" && (r.Step%max(1, j.every) == 0) {
+	if j.metric == metric.TrainLoss && (r.Step%max(1, j.every) == 0) {
 		j.value(r.Step, r.Loss)
 	}
 }

@@ -18,7 +18,7 @@ func TestNothingIsStoppedByAMetricThatIsGoodNeitherWay(t *testing.T) {
 		t.Errorf("by the learning rate: %v", err)
 	}
 	s.Directions = map[string]string{"train/lr": spec.Down, "train/loss": spec.None}
-	if direction(s, "train/lr") != metric.Down || direction(s, "train/loss") != metric.None || direction(s, "eval/e/nll") != metric.Down {
+	if metric.DirectionIn(s.Directions, "train/lr") != metric.Down || metric.DirectionIn(s.Directions, "train/loss") != metric.None || metric.DirectionIn(s.Directions, "eval/e/nll") != metric.Down {
 		t.Error("what the spec says does not come before what is declared")
 	}
 }

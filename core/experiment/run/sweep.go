@@ -94,7 +94,7 @@ func (l Lab) RunSweep(ctx context.Context, s *sweep.Sweep, o SweepOptions, stop 
 			return SweepOutcome{}, err
 		}
 	}
-	if s.Stop != nil && direction(s, s.Stop.Metric) == metric.None {
+	if s.Stop != nil && metric.DirectionIn(s.Directions, s.Stop.Metric) == metric.None {
 		return SweepOutcome{}, fault.New(fault.Invalid, "%s is good neither way, as far as is declared: nothing can be stopped by it", s.Stop.Metric).
 			WithPath("ablate.stop.metric").WithHint("say which way it is good, in the ablate block: directions: {%s: down}", s.Stop.Metric)
 	}
@@ -135,15 +135,6 @@ func (l Lab) RunSweep(ctx context.Context, s *sweep.Sweep, o SweepOptions, stop 
 		out.Interrupted = out.Interrupted || !t.over() || t.Status == TrialInterrupted
 	}
 	return out, err
-}
-
-// direction is which way a metric is good: as the spec says, or as is declared.
-func direction(s *sweep.Sweep, name string) metric.Direction {
-	if said, has := s.Directions[name]; has {
-		d, _ := metric.ParseDirection(said)
-		return d
-	}
-	return metric.DirectionOf(name)
 }
 
 // plan records what the sweep means to fill: every cell of every trial, by identity.

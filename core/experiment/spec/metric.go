@@ -2,7 +2,8 @@ package spec
 
 import (
 	"slices"
-	"strings"
+
+	"tandem/core/results/metric"
 )
 
 // DecidingMetric is what lists of runs show and sweeps compare when nothing else is said: the first
@@ -11,7 +12,7 @@ func (s *Spec) DecidingMetric() string {
 	if names := s.EvalMetrics(); len(names) > 0 {
 		return names[0]
 	}
-	return "train/loss"
+	return metric.TrainLoss
 }
 
 // EvalMetrics are the metrics that the spec's evaluations give. Of these, top5 is given from five
@@ -19,16 +20,15 @@ func (s *Spec) DecidingMetric() string {
 func (s *Spec) EvalMetrics() []string {
 	var names []string
 	for _, e := range s.Eval {
-		of := "eval/" + e.Name + "/"
+		var measures []string
 		if e.ZeroShot != nil {
-			names = append(names, of+"top1", of+"top5", of+"mean_per_class_recall")
+			measures = append(measures, metric.ClassificationMeasures()...)
 		}
 		if e.Retrieval {
-			for _, way := range []string{"image_to_text", "text_to_image"} {
-				for _, what := range []string{"R@1", "R@5", "R@10", "mean_rank", "median_rank"} {
-					names = append(names, of+way+"_"+what)
-				}
-			}
+			measures = append(measures, metric.RetrievalMeasures()...)
+		}
+		for _, measure := range measures {
+			names = append(names, metric.Evaluated(e.Name, measure))
 		}
 	}
 	return names
@@ -36,6 +36,6 @@ func (s *Spec) EvalMetrics() []string {
 
 // Gives says whether a run of s records a metric: one of EvalMetrics, or any of training, since
 // losses name their own parts.
-func (s *Spec) Gives(metric string) bool {
-	return strings.HasPrefix(metric, "train/") && metric != "train/" || slices.Contains(s.EvalMetrics(), metric)
+func (s *Spec) Gives(name string) bool {
+	return metric.IsTraining(name) || slices.Contains(s.EvalMetrics(), name)
 }

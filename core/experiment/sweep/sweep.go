@@ -17,6 +17,7 @@ import (
 
 	"tandem/core/experiment/spec"
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 )
 
 // MaxTrials is how many trials a sweep may have. A larger design is refused before it is built.
@@ -104,7 +105,7 @@ func Plan(d *spec.Draft, identify Identify) (*Sweep, error) {
 			}
 		}
 		if s != nil {
-			more = metrics(d.Ablate, base, s)
+			more = checkMetrics(d.Ablate, base, s)
 		}
 		resolved[i] = s
 		more = slices.DeleteFunc(more, func(e *fault.Error) bool { return drawn(d.Ablate, faults, e) })
@@ -195,24 +196,24 @@ func (s *Sweep) fill(a *spec.Ablate, cells []Cell, resolved []*spec.Spec, identi
 	return nil
 }
 
-// metrics reports metrics that the block names and a run of s does not give, or gives too late to stop by.
-func metrics(a *spec.Ablate, base, s *spec.Spec) fault.List {
-	faults := metric(a, "metric", a.Metric, base, s)
-	faults = append(faults, metric(a, "choose", a.Choose, base, s)...)
+// checkMetrics reports metrics that the block names and a run of s does not give, or gives too late to stop by.
+func checkMetrics(a *spec.Ablate, base, s *spec.Spec) fault.List {
+	faults := checkMetric(a, "metric", a.Metric, base, s)
+	faults = append(faults, checkMetric(a, "choose", a.Choose, base, s)...)
 	for _, name := range slices.Sorted(maps.Keys(a.Directions)) {
-		faults = append(faults, metric(a, "directions."+name, name, base, s)...)
+		faults = append(faults, checkMetric(a, "directions."+name, name, base, s)...)
 	}
 	if a.Stop == nil {
 		return faults
 	}
-	faults = append(faults, metric(a, "stop.metric", a.Stop.Metric, base, s)...)
+	faults = append(faults, checkMetric(a, "stop.metric", a.Stop.Metric, base, s)...)
 	by := cmp.Or(a.Stop.Metric, a.Metric, s.DecidingMetric())
-	if len(faults) == 0 && strings.HasPrefix(by, "eval/") && s.Train.EvalEvery == (spec.Interval{}) {
+	if len(faults) == 0 && metric.IsEvaluation(by) && s.Train.EvalEvery == (spec.Interval{}) {
 		e := refuse(a, "stop.metric", "%s is known at the end of a run only, too late to stop it", by)
 		if base != nil && base.Train.EvalEvery != s.Train.EvalEvery {
 			e.WithOp("variant " + s.Variant)
 		}
-		faults = append(faults, e.WithHint("set train.eval_every: 1 epoch, or stop by metric: train/loss"))
+		faults = append(faults, e.WithHint("set train.eval_every: 1 epoch, or stop by metric: "+metric.TrainLoss))
 	}
 	return faults
 }
@@ -223,8 +224,8 @@ func refuse(a *spec.Ablate, key, format string, args ...any) *fault.Error {
 	return fault.New(fault.Invalid, format, args...).WithPath("ablate."+key).WithFile(o.Source, o.Line, o.Column)
 }
 
-// metric reports a metric that a run of s does not give.
-func metric(a *spec.Ablate, key, name string, base, s *spec.Spec) fault.List {
+// checkMetric reports a metric that a run of s does not give.
+func checkMetric(a *spec.Ablate, key, name string, base, s *spec.Spec) fault.List {
 	if name == "" || s.Gives(name) {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 )
 
 // Counts are what became of the samples and captions that a run has trained on, an interrupted part included.
@@ -147,8 +148,8 @@ func (c Counts) figures() []clip.Metric {
 	var out []clip.Metric
 	add := func(name string, n, of int) {
 		if n > 0 {
-			out = append(out, clip.Metric{Name: "train/" + name, Value: float64(n)},
-				clip.Metric{Name: "train/" + name + "_share", Value: float64(n) / float64(of)})
+			out = append(out, clip.Metric{Name: metric.Training(name), Value: float64(n)},
+				clip.Metric{Name: metric.Training(name + "_share"), Value: float64(n) / float64(of)})
 		}
 	}
 	add("samples_replaced", c.Replaced, c.Samples)

@@ -16,6 +16,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 )
 
 // Config is what a training run does. Counts of steps are optimiser steps.
@@ -277,20 +278,20 @@ func (t *Trainer) record(r StepReport) error {
 		return nil
 	}
 	m := []clip.Metric{
-		{Name: "train/loss", Value: r.Loss},
-		{Name: "train/lr", Value: r.LR},
-		{Name: "train/grad_norm", Value: r.GradNorm},
-		{Name: "train/grad_norm/image", Value: r.TowerNorms[0]},
-		{Name: "train/grad_norm/text", Value: r.TowerNorms[1]},
-		{Name: "train/grad_norm/loss", Value: r.TowerNorms[2]},
-		{Name: "train/samples_per_s", Value: float64(r.Samples) / r.Duration.Seconds()},
-		{Name: "train/data_wait_ms", Value: float64(r.Phases[PhaseData].Microseconds()) / 1000},
+		{Name: metric.TrainLoss, Value: r.Loss},
+		{Name: metric.LearningRate, Value: r.LR},
+		{Name: metric.GradNorm, Value: r.GradNorm},
+		{Name: metric.GradNormOf("image"), Value: r.TowerNorms[0]},
+		{Name: metric.GradNormOf("text"), Value: r.TowerNorms[1]},
+		{Name: metric.GradNormOf("loss"), Value: r.TowerNorms[2]},
+		{Name: metric.SamplesPerS, Value: float64(r.Samples) / r.Duration.Seconds()},
+		{Name: metric.DataWaitMS, Value: float64(r.Phases[PhaseData].Microseconds()) / 1000},
 	}
 	for name, v := range r.Parts {
-		m = append(m, clip.Metric{Name: "train/loss/" + name, Value: v})
+		m = append(m, clip.Metric{Name: metric.LossPart(name), Value: v})
 	}
 	for name, v := range r.Scalars {
-		m = append(m, clip.Metric{Name: "train/" + name, Value: v})
+		m = append(m, clip.Metric{Name: metric.Training(name), Value: v})
 	}
 	m = append(m, t.state.Counts.figures()...)
 	return t.rec.Metrics(r.Step, m)

@@ -9,6 +9,7 @@ package ablation
 import (
 	"math"
 
+	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
 
@@ -35,9 +36,9 @@ type Experiment struct {
 
 // Metric is a column of the table.
 type Metric struct {
-	Name     string
-	Goal     stat.Goal
-	Compared bool // differences from the baseline too; always of the first
+	Name      string
+	Direction metric.Direction
+	Compared  bool // differences from the baseline too; always of the first
 }
 
 // Cell is a variant under a seed, and the run that fills it.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
 
@@ -16,7 +17,7 @@ const top1, loss = "eval/emoji/top1", "train/loss"
 
 // study has a baseline of these values over seeds 0, 1, …, and variants that differ from it by given amounts.
 func study(baseline []float64, variants map[string][]float64) Experiment {
-	e := Experiment{Name: "pooling", Design: "one-at-a-time", Baseline: "baseline", Metrics: []Metric{{Name: top1}}}
+	e := Experiment{Name: "pooling", Design: "one-at-a-time", Baseline: "baseline", Metrics: []Metric{{Name: top1, Direction: metric.Up}}}
 	e.Cells = cellsOf("baseline", baseline)
 	for _, v := range sorted(variants) {
 		values := slices.Clone(variants[v])
@@ -90,7 +91,7 @@ func TestAVariantIsComparedSeedBySeed(t *testing.T) {
 
 func TestHolmIsOverAllComparedMetricsWhicheverWayTheyAreGood(t *testing.T) {
 	e := study(base, map[string][]float64{"gain": gain})
-	e.Metrics = append(e.Metrics, Metric{Name: loss, Goal: stat.LowerIsBetter, Compared: true}, Metric{Name: "train/lr"})
+	e.Metrics = append(e.Metrics, Metric{Name: loss, Direction: metric.Down, Compared: true}, Metric{Name: "train/lr", Direction: metric.Up})
 	table := analyse(t, e)
 	r := find(t, table, "gain")
 	if table.Tests != 2 || r.Columns[1].Judgement.Verdict != stat.Better || r.Columns[1].Comparison.Delta > 0 || !r.Columns[1].Best {
@@ -296,7 +297,7 @@ func TestChosenPairsAnswerForAllPairs(t *testing.T) {
 
 func TestAMetricThatIsGoodNeitherWayHasNoRank(t *testing.T) {
 	e := study(base, map[string][]float64{"gain": gain})
-	e.Metrics[0].Goal = stat.NoGoal
+	e.Metrics[0].Direction = metric.None
 	table := analyse(t, e)
 	if r := find(t, table, "gain"); r.Rank != 0 || r.Columns[0].Best || r.Columns[0].Judgement.Verdict != stat.Differs {
 		t.Errorf("%+v", r)

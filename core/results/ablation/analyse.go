@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
 
@@ -218,15 +219,15 @@ func (a *analysis) best() {
 				means = append(means, mean)
 			}
 		}
-		sortGoal(means, m.Goal)
+		sortBestFirst(means, m.Direction)
 		for i := range a.Rows {
 			r := &a.Rows[i]
 			if r.Role == IsRepeat {
 				continue
 			}
 			at := slices.Index(means, r.Columns[j].Summary.Mean) // -1 for NaN
-			r.Columns[j].Best = at == 0 && len(means) > 1 && means[len(means)-1] != means[0] && m.Goal != stat.NoGoal
-			if j == ranks && m.Goal != stat.NoGoal {
+			r.Columns[j].Best = at == 0 && len(means) > 1 && means[len(means)-1] != means[0] && m.Direction != metric.None
+			if j == ranks && m.Direction != metric.None {
 				r.Rank = at + 1
 			}
 		}
@@ -244,10 +245,10 @@ func last(rank int) int {
 	return rank
 }
 
-// sortGoal puts the best value first.
-func sortGoal(values []float64, goal stat.Goal) {
+// sortBestFirst sorts values of a metric, the best first.
+func sortBestFirst(values []float64, way metric.Direction) {
 	slices.Sort(values)
-	if goal == stat.HigherIsBetter {
+	if way == metric.Up {
 		slices.Reverse(values)
 	}
 }

@@ -60,7 +60,7 @@ func (a *analysis) check() (all []asked, questions []stat.Question) {
 	for i := range check.Rows[1:] {
 		row := &check.Rows[i+1]
 		compared := stat.Compare(bySeed(row.Values), bySeed(baseline.Values), a.Level, 0)
-		q := stat.Question{Goal: a.Metrics[0].Goal}
+		q := stat.Question{Direction: a.Metrics[0].Direction}
 		q.Open, q.Why = a.open(row.Variant, stateAtCheck)
 		if q.Open == stat.Lost {
 			compared = compared.WithoutInterval()

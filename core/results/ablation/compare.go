@@ -118,7 +118,7 @@ func (a *analysis) questions(all []asked) []stat.Question {
 	questions := make([]stat.Question, len(all))
 	for i, q := range all {
 		m := a.Metrics[q.metric]
-		questions[i].Goal = m.Goal
+		questions[i].Direction = m.Direction
 		questions[i].Open, questions[i].Why = a.open(a.Rows[q.row].Variant, func(c Cell) State { return state(c, m.Name) })
 	}
 	return questions

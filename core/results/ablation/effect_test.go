@@ -7,12 +7,13 @@ import (
 	"strings"
 	"testing"
 
+	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
 
 // grid is pool × width over three seeds, where width adds and pool does nothing.
 func grid(design string) Experiment {
-	e := Experiment{Name: "g", Design: design, Baseline: "baseline", Metrics: []Metric{{Name: top1}},
+	e := Experiment{Name: "g", Design: design, Baseline: "baseline", Metrics: []Metric{{Name: top1, Direction: metric.Up}},
 		Factors: []stat.Factor{{Name: "pool", Levels: []string{"attention", "average"}}, {Name: "width", Levels: []string{"32", "64", "96"}}}}
 	noise := []float64{0.001, -0.002, 0.0015, 0.0005, -0.001, 0.002, -0.0005, 0.001, -0.0015}
 	for i, pool := range e.Factors[0].Levels {

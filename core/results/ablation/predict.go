@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
 
@@ -146,8 +147,8 @@ func (a *analysis) judgePredictions(tested []*Row) {
 			p.Verdict = stat.NotEnough
 			continue
 		}
-		higher := a.Metrics[0].Goal == stat.HigherIsBetter
-		agrees := a.Metrics[0].Goal == stat.NoGoal || (p.Crossed.Delta > 0) == (r.Columns[0].Comparison.Delta > 0) == higher
+		higher := a.Metrics[0].Direction == metric.Up
+		agrees := a.Metrics[0].Direction == metric.None || (p.Crossed.Delta > 0) == (r.Columns[0].Comparison.Delta > 0) == higher
 		if !(p.ExamplesP <= a.Alpha && p.Crossed.Delta != 0 && agrees) {
 			p.Verdict = stat.NoDifference
 		}

@@ -1,23 +1,24 @@
-// Package metric turns scores into figures: classification accuracy, retrieval recall. It is pure: no
-// files, no clocks, no randomness. What figures over seeds show is core/results/stat's.
+// Package metric knows the metrics. It turns scores into them (Classification, Retrieval), and knows of each by its name
+// where it comes from, which way it is good, its unit and its place in lists.
+//
+// It is pure: no files, no clocks, no randomness. What metrics over seeds show is core/results/stat's to say.
 //
 // A NaN score ranks below every number.
 package metric
 
 import (
 	"fmt"
-	"math"
 )
 
-// Value is a named figure: top1, R@5, mean_rank.
+// Value holds a measure and its name: top1, R@5, mean_rank.
 type Value struct {
 	Name  string
 	Value float64
 }
 
-// above tells whether score a of index i ranks before score b of index j: the greater score, among
-// equal ones the lower index.
-func above(a float32, i int, b float32, j int) bool {
+// ranksBefore reports whether score a of index i ranks before score b of index j: the greater score does, and among equal
+// scores the lower index.
+func ranksBefore(a float32, i int, b float32, j int) bool {
 	switch {
 	case a > b:
 		return true
@@ -31,7 +32,7 @@ func above(a float32, i int, b float32, j int) bool {
 	return i < j
 }
 
-// TopK gives the indices of the k greatest scores, best first; ties go to the lower index. It gives
+// TopK returns the indices of the k greatest scores, best first; ties go to the lower index. It returns
 // all of them when there are fewer than k.
 func TopK(scores []float32, k int) []int {
 	k = min(k, len(scores))
@@ -40,11 +41,11 @@ func TopK(scores []float32, k int) []int {
 	}
 	top := make([]int, 0, k)
 	for i, s := range scores {
-		if len(top) == k && !above(s, i, scores[top[k-1]], top[k-1]) {
+		if len(top) == k && !ranksBefore(s, i, scores[top[k-1]], top[k-1]) {
 			continue
 		}
 		at := len(top)
-		for at > 0 && above(s, i, scores[top[at-1]], top[at-1]) {
+		for at > 0 && ranksBefore(s, i, scores[top[at-1]], top[at-1]) {
 			at--
 		}
 		if len(top) < k {
@@ -56,16 +57,23 @@ func TopK(scores []float32, k int) []int {
 	return top
 }
 
-// Rank is the place of index label among scores, from 1, by the order of TopK.
+// Rank returns the place of index label among scores, from 1, in the order of TopK.
 func Rank(scores []float32, label int) int {
 	rank := 1
 	for i, s := range scores {
-		if i != label && above(s, i, scores[label], label) {
+		if i != label && ranksBefore(s, i, scores[label], label) {
 			rank++
 		}
 	}
 	return rank
 }
+
+// The measures of Classification.
+const (
+	top1               = "top1"
+	top5               = "top5"
+	meanPerClassRecall = "mean_per_class_recall"
+)
 
 // Classification accumulates the accuracy of a classifier, one example at a time.
 type Classification struct {
@@ -97,19 +105,18 @@ func (c *Classification) Add(scores []float32, label int) {
 	}
 }
 
-// N is the number of examples added.
+// N returns the number of examples added.
 func (c *Classification) N() int { return c.n }
 
-// Metrics gives, as fractions of 1: top1; top5 when there are five classes or more;
-// mean_per_class_recall, the mean over the classes that have examples of the share of them that
-// ranks first. Nothing without examples.
+// Metrics returns fractions of 1: top1; top5 when there are five classes or more; mean_per_class_recall, which is the share of
+// a class's examples that rank first, averaged over the classes that have examples. It returns nothing without examples.
 func (c *Classification) Metrics() []Value {
 	if c.n == 0 {
 		return nil
 	}
-	values := []Value{{"top1", float64(c.top1) / float64(c.n)}}
+	values := []Value{{top1, float64(c.top1) / float64(c.n)}}
 	if len(c.examples) >= 5 {
-		values = append(values, Value{"top5", float64(c.top5) / float64(c.n)})
+		values = append(values, Value{top5, float64(c.top5) / float64(c.n)})
 	}
 	recall, present := 0.0, 0
 	for class, n := range c.examples {
@@ -118,17 +125,5 @@ func (c *Classification) Metrics() []Value {
 			present++
 		}
 	}
-	return append(values, Value{"mean_per_class_recall", recall / float64(present)})
-}
-
-// PerClass gives the recall of every class, NaN for one without examples.
-func (c *Classification) PerClass() []float64 {
-	recall := make([]float64, len(c.examples))
-	for class, n := range c.examples {
-		recall[class] = math.NaN()
-		if n > 0 {
-			recall[class] = float64(c.right[class]) / float64(n)
-		}
-	}
-	return recall
+	return append(values, Value{meanPerClassRecall, recall / float64(present)})
 }

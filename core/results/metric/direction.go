@@ -5,18 +5,18 @@ import (
 	"unicode"
 )
 
-// Direction says which way a metric is good.
+// Direction says which values of a metric are better.
 type Direction int
 
 // The directions.
 const (
-	Down Direction = -1
-	None Direction = 0 // it may differ, and neither way is better
-	Up   Direction = 1
+	Down Direction = -1 // smaller ones
+	None Direction = 0  // neither: a norm or a rate may differ, and is no better for it
+	Up   Direction = 1  // larger ones
 )
 
-// directions are declared for the figures that this project makes and for those of the field that plugins are likely to
-// give, by the last word of the name. What is not here has no direction: a guess would call the worse model better.
+// directions lists, by the last word of the name, the metrics of this project and those of the field that plugins are likely
+// to give. What is not listed has no direction: a guess might call the worse model better.
 var directions = func() map[string]Direction {
 	all := map[string]Direction{}
 	for d, words := range map[Direction]string{
@@ -31,15 +31,15 @@ var directions = func() map[string]Direction {
 	return all
 }()
 
-// DirectionOf says which way a metric is good, by its name: train/loss and its parts, …_rank, …_ms down; top1, …R@k,
-// …_per_s up. Learning rates, norms, scales, counts, distances, and whatever is not declared have none.
+// DirectionOf returns the direction of a metric by its name: Down for train/loss and its parts, …_rank and …_ms; Up for top1,
+// …R@k and …_per_s. Learning rates, norms, scales, counts, distances and whatever is not listed have None.
 func DirectionOf(name string) Direction {
 	parts := strings.Split(strings.ToLower(name), "/")
 	last := parts[len(parts)-1]
 	switch {
-	case strings.HasPrefix(name, "train/loss/"):
+	case strings.HasPrefix(name, TrainLoss+"/"):
 		return Down
-	case strings.HasPrefix(name, "train/grad_norm/"): // of a tower, or of the loss's own parameters
+	case strings.HasPrefix(name, GradNorm+"/"): // its last part names a part of the model: that of the loss is no loss
 		return None
 	case strings.HasSuffix(last, "_per_s"), strings.Contains(last, "r@"):
 		return Up
@@ -51,13 +51,33 @@ func DirectionOf(name string) Direction {
 	return directions[words[len(words)-1]]
 }
 
-// ParseDirection reads up, down or none.
-func ParseDirection(text string) (d Direction, known bool) {
-	switch text {
-	case "up":
-		return Up, true
-	case "down":
-		return Down, true
+// DirectionIn returns the direction of a metric as an experiment's spec says (up, down or none, by metric), or as DirectionOf
+// where the spec does not say.
+func DirectionIn(said map[string]string, name string) Direction {
+	if text, has := said[name]; has {
+		d, _ := ParseDirection(text)
+		return d
 	}
-	return None, text == "none"
+	return DirectionOf(name)
+}
+
+// ParseDirection reads up, down or none, as String writes them.
+func ParseDirection(text string) (d Direction, known bool) {
+	for _, d := range []Direction{Up, Down, None} {
+		if text == d.String() {
+			return d, true
+		}
+	}
+	return None, false
+}
+
+// String returns up, down or none, as specs write it.
+func (d Direction) String() string {
+	switch d {
+	case Up:
+		return "up"
+	case Down:
+		return "down"
+	}
+	return "none"
 }

@@ -5,6 +5,17 @@ import (
 	"slices"
 )
 
+// The measures of Retrieval: recall among the first k of recallAt, then ranks.
+const (
+	recall     = "R@"
+	meanRank   = "mean_rank"
+	medianRank = "median_rank"
+)
+
+var recallAt = []int{1, 5, 10}
+
+func recallName(k int) string { return fmt.Sprintf("%s%d", recall, k) }
+
 // Retrieval accumulates how well queries find their positives among candidates, in one direction,
 // one query at a time. A candidate is a positive of a query when they have a group in common; a query may
 // have several.
@@ -19,7 +30,7 @@ type Retrieval struct {
 	skipped int
 }
 
-// Alone are groups of which every candidate has one.
+// Alone gives every candidate a group list of its own: candidate i has the one group groups[i].
 func Alone(groups []int64) [][]int64 {
 	out := make([][]int64, len(groups))
 	for i := range groups {
@@ -28,7 +39,7 @@ func Alone(groups []int64) [][]int64 {
 	return out
 }
 
-// NewRetrieval starts over candidates with the groups given; they are not copied.
+// NewRetrieval starts with candidates of these groups. It keeps groups without a copy.
 func NewRetrieval(groups [][]int64) *Retrieval {
 	r := &Retrieval{groups: groups, present: make(map[int64]bool, len(groups))}
 	for _, all := range groups {
@@ -72,21 +83,21 @@ func (r *Retrieval) Add(scores []float32, groups ...int64) {
 	r.ranks = append(r.ranks, rank)
 }
 
-// Ranks are the ranks of the queries in the order of Add, without those skipped.
+// Ranks returns the ranks of the queries in the order of Add, without those skipped.
 func (r *Retrieval) Ranks() []int { return r.ranks }
 
-// Skipped is the number of queries that had no positive.
+// Skipped returns the number of queries that had no positive.
 func (r *Retrieval) Skipped() int { return r.skipped }
 
-// Metrics gives R@1, R@5 and R@10 — the share of queries with a positive among the first k; absent
-// under k candidates — then mean_rank and median_rank. Nothing without queries.
+// Metrics returns R@1, R@5 and R@10, then mean_rank and median_rank. R@k is the share of queries with a positive among the first
+// k candidates; it is left out where there are fewer than k. Metrics returns nothing without queries.
 func (r *Retrieval) Metrics() []Value {
 	n := len(r.ranks)
 	if n == 0 {
 		return nil
 	}
 	var values []Value
-	for _, k := range []int{1, 5, 10} {
+	for _, k := range recallAt {
 		if len(r.groups) < k {
 			continue
 		}
@@ -96,7 +107,7 @@ func (r *Retrieval) Metrics() []Value {
 				found++
 			}
 		}
-		values = append(values, Value{fmt.Sprintf("R@%d", k), float64(found) / float64(n)})
+		values = append(values, Value{recallName(k), float64(found) / float64(n)})
 	}
 	sorted := slices.Clone(r.ranks)
 	slices.Sort(sorted)
@@ -105,5 +116,5 @@ func (r *Retrieval) Metrics() []Value {
 		sum += float64(rank)
 	}
 	median := float64(sorted[(n-1)/2]+sorted[n/2]) / 2
-	return append(values, Value{"mean_rank", sum / float64(n)}, Value{"median_rank", median})
+	return append(values, Value{meanRank, sum / float64(n)}, Value{medianRank, median})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"tandem/core/results/ablation"
+	"tandem/core/results/metric"
 	"tandem/core/results/report"
 	"tandem/core/results/stat"
 )
@@ -34,7 +35,7 @@ var classOf = map[stat.Verdict]string{stat.Better: "better", stat.Worse: "worse"
 // answer puts the table's verdicts into words.
 func answer(p *Page) Answer {
 	t := p.Table
-	metric := t.Metrics[0].Name
+	name := t.Metrics[0].Name
 	var a Answer
 	var ranked []ablation.Row
 	verdicts := map[stat.Verdict][]ablation.Row{}
@@ -57,21 +58,21 @@ func answer(p *Page) Answer {
 	case len(ranked) == 0:
 		a.Headline = "No run is finished yet: there is nothing to compare."
 	case !t.HasBaseline && t.Choose != "":
-		a.Headline = fmt.Sprintf("%s is chosen by %s, and reaches %s %s; without a baseline nothing is tested.", named(ranked[0].Variant), shortName(t.Choose), shortName(metric), mean(ranked[0], metric))
+		a.Headline = fmt.Sprintf("%s is chosen by %s, and reaches %s %s; without a baseline nothing is tested.", named(ranked[0].Variant), metric.Short(t.Choose), metric.Short(name), mean(ranked[0], name))
 	case !t.HasBaseline:
-		a.Headline = fmt.Sprintf("%s has the best mean, %s %s; without a baseline nothing is tested.", named(ranked[0].Variant), shortName(metric), mean(ranked[0], metric))
+		a.Headline = fmt.Sprintf("%s has the best mean, %s %s; without a baseline nothing is tested.", named(ranked[0].Variant), metric.Short(name), mean(ranked[0], name))
 	case len(ranked) == 1:
-		a.Headline = fmt.Sprintf("%s reaches %s %s; no other variant has finished runs.", named(ranked[0].Variant), shortName(metric), mean(ranked[0], metric))
+		a.Headline = fmt.Sprintf("%s reaches %s %s; no other variant has finished runs.", named(ranked[0].Variant), metric.Short(name), mean(ranked[0], name))
 	case len(better) > 0:
-		a.Headline = fmt.Sprintf("%s is better than the baseline: %s %s, %s.", named(better[0].Variant), shortName(metric), mean(better[0], metric), change(better[0], metric))
+		a.Headline = fmt.Sprintf("%s is better than the baseline: %s %s, %s.", named(better[0].Variant), metric.Short(name), mean(better[0], name), change(better[0], name))
 		if n := len(better) - 1; n > 0 {
 			a.Headline += fmt.Sprintf(" So %s.", countOf(n, "is one more variant", "are %d more variants"))
 		}
 	case len(worse) > 0:
-		a.Headline = fmt.Sprintf("No variant is shown to be better than the baseline; %s is worse by %s.", named(worse[0].Variant), strings.TrimLeft(delta(metric, worse[0].Columns[0].Comparison.Delta), "+−"))
+		a.Headline = fmt.Sprintf("No variant is shown to be better than the baseline; %s is worse by %s.", named(worse[0].Variant), strings.TrimLeft(delta(name, worse[0].Columns[0].Comparison.Delta), "+−"))
 	case len(verdicts[stat.Differs]) > 0:
 		r := verdicts[stat.Differs][0]
-		a.Headline = fmt.Sprintf("%s differs from the baseline: %s %s, %s.", named(r.Variant), shortName(metric), mean(r, metric), change(r, metric))
+		a.Headline = fmt.Sprintf("%s differs from the baseline: %s %s, %s.", named(r.Variant), metric.Short(name), mean(r, name), change(r, name))
 	case len(verdicts[stat.NoDifference]) > 0:
 		a.Headline = "No difference from the baseline is shown."
 	case len(verdicts[stat.Unfinished]) > 0:
@@ -90,7 +91,7 @@ func answer(p *Page) Answer {
 				if len(a.Lines) == mostFindings {
 					a.Left++
 				} else {
-					a.Lines = append(a.Lines, Finding{named(r.Variant), string(v), change(r, metric) + probability(r.Columns[0].Judgement) + inFloor(r, metric) + because(r.Columns[0].Judgement), classOf[v]})
+					a.Lines = append(a.Lines, Finding{named(r.Variant), string(v), change(r, name) + probability(r.Columns[0].Judgement) + inFloor(r, name) + because(r.Columns[0].Judgement), classOf[v]})
 				}
 			}
 		}
@@ -99,14 +100,14 @@ func answer(p *Page) Answer {
 }
 
 // change is a variant's difference from the baseline with its interval.
-func change(r ablation.Row, metric string) string {
+func change(r ablation.Row, name string) string {
 	c := r.Columns[0].Comparison
 	if c.N == 0 {
 		return "no seed in common with the baseline"
 	}
-	text := delta(metric, c.Delta)
+	text := delta(name, c.Delta)
 	if c.Interval.Method != stat.NoMethod {
-		text += fmt.Sprintf(" [%s, %s]", delta(metric, c.Interval.Low), delta(metric, c.Interval.High))
+		text += fmt.Sprintf(" [%s, %s]", delta(name, c.Interval.Low), delta(name, c.Interval.High))
 	}
 	return text + " over " + countOf(c.N, "1 pair of seeds", "%d pairs of seeds")
 }
@@ -131,17 +132,17 @@ func because(j *stat.Judgement) string {
 }
 
 // inFloor says so of means that lie no further apart than the baseline's own.
-func inFloor(r ablation.Row, metric string) string {
+func inFloor(r ablation.Row, name string) string {
 	c := r.Columns[0]
 	if !c.InFloor() {
 		return ""
 	}
-	return fmt.Sprintf(", within the noise floor of %s", strings.TrimLeft(delta(metric, c.Floor), "+"))
+	return fmt.Sprintf(", within the noise floor of %s", strings.TrimLeft(delta(name, c.Floor), "+"))
 }
 
-func mean(r ablation.Row, metric string) string {
+func mean(r ablation.Row, name string) string {
 	s := r.Columns[0].Summary
-	text := report.Metric(metric, s.Mean)
+	text := report.Metric(name, s.Mean)
 	if s.N > 1 {
 		text += " on average of " + countOf(s.N, "", "%d seeds")
 	}
@@ -149,13 +150,13 @@ func mean(r ablation.Row, metric string) string {
 }
 
 // delta is a difference of a metric with its sign; of shares in percentage points.
-func delta(metric string, v float64) string {
+func delta(name string, v float64) string {
 	sign := "+"
 	if v < 0 {
 		sign = "−"
 	}
 	v = math.Abs(v)
-	if report.IsShare(metric) {
+	if metric.IsShare(name) {
 		return fmt.Sprintf("%s%.1f pt", sign, 100*v)
 	}
 	return sign + fmt.Sprintf("%.3g", v)
@@ -167,6 +168,3 @@ func countOf(n int, one, many string) string {
 	}
 	return fmt.Sprintf(many, n)
 }
-
-// shortName is a metric without eval/.
-func shortName(metric string) string { return strings.TrimPrefix(metric, "eval/") }

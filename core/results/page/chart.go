@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"tandem/core/results/ablation"
-	"tandem/core/results/report"
+	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
 
@@ -94,7 +94,7 @@ type chartRun struct {
 func newCharts(p *Page) charts {
 	t := p.Table
 	colours := colours(p)
-	c := charts{Metric: metricOf(t.Metrics[0].Name, t.Metrics[0].Goal), Level: num(t.Level), Floor: num(math.NaN()),
+	c := charts{Metric: metricOf(t.Metrics[0].Name, t.Metrics[0].Direction), Level: num(t.Level), Floor: num(math.NaN()),
 		Variants: []chartVariant{}, Curves: []chartCurve{}, Runs: []chartRun{}}
 	if t.Noise != nil {
 		c.Floor = num(t.Noise.Floor)
@@ -104,13 +104,11 @@ func newCharts(p *Page) charts {
 	}
 	c.Left = rowsWithMeans(t) - len(c.Variants)
 	for _, curve := range p.Curves {
-		goal := stat.HigherIsBetter
+		way := metric.DirectionOf(curve.Metric)
 		if i := slices.IndexFunc(t.Metrics, func(m ablation.Metric) bool { return m.Name == curve.Metric }); i >= 0 {
-			goal = t.Metrics[i].Goal
-		} else if curve.Metric == trainLoss {
-			goal = stat.LowerIsBetter
+			way = t.Metrics[i].Direction
 		}
-		cc := chartCurve{Metric: metricOf(curve.Metric, goal), Binned: curve.Binned}
+		cc := chartCurve{Metric: metricOf(curve.Metric, way), Binned: curve.Binned}
 		for _, s := range curve.Series {
 			cc.Series = append(cc.Series, chartSeries{s.Variant, colour(colours, s.Variant), s.Seeds, nums(s.Steps), nums(s.Mean), nums(s.Low), nums(s.High)})
 		}
@@ -127,8 +125,8 @@ func newCharts(p *Page) charts {
 // HasFloor says whether the noise floor is known.
 func (c charts) HasFloor() bool { return !math.IsNaN(float64(c.Floor)) }
 
-func metricOf(name string, goal stat.Goal) chartMetric {
-	return chartMetric{name, report.IsShare(name), goal == stat.LowerIsBetter}
+func metricOf(name string, way metric.Direction) chartMetric {
+	return chartMetric{name, metric.IsShare(name), way == metric.Down}
 }
 
 // colours gives every drawn variant a colour: 0 to the baseline, from 1 on to the others.

@@ -5,16 +5,15 @@ import (
 	"context"
 	"math"
 	"slices"
-	"strings"
 
 	"tandem/core/results/ablation"
+	"tandem/core/results/metric"
 	"tandem/core/results/report"
 	"tandem/core/results/stat"
 	"tandem/core/results/store"
 )
 
 const (
-	trainLoss  = "train/loss"
 	mostCurves = 6   // charts
 	mostPoints = 150 // of a line; with more it is averaged over bins
 	bins       = 100
@@ -38,9 +37,9 @@ type Series struct {
 // curveNames are the deciding metric, the training loss, and of the table's other metrics as many as there is room for:
 // those that are compared, then those that say most.
 func curveNames(t *ablation.Table) []string {
-	names := []string{t.Metrics[0].Name, trainLoss}
+	names := []string{t.Metrics[0].Name, metric.TrainLoss}
 	first := func(m ablation.Metric) bool {
-		return m.Compared || slices.ContainsFunc([]string{"/top1", "/top5", "_R@1"}, func(s string) bool { return strings.HasSuffix(m.Name, s) })
+		return m.Compared || metric.IsTelling(m.Name)
 	}
 	for _, wanted := range []bool{true, false} {
 		for _, m := range t.Metrics[1:] {
@@ -49,7 +48,7 @@ func curveNames(t *ablation.Table) []string {
 			}
 		}
 	}
-	if t.Metrics[0].Name == trainLoss {
+	if t.Metrics[0].Name == metric.TrainLoss {
 		names = names[1:]
 	}
 	return names[:min(mostCurves, len(names))]

@@ -10,6 +10,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/results/ablation"
+	"tandem/core/results/metric"
 	"tandem/core/results/store"
 )
 
@@ -126,7 +127,7 @@ func predicted(p *Page) (of store.PredictionInfo, found bool) {
 			if !r.Done {
 				continue
 			}
-			if strings.HasPrefix(decides, "eval/"+info.Evaluation+"/") {
+			if strings.HasPrefix(decides, metric.Evaluated(info.Evaluation, "")) {
 				return info, true
 			}
 			if !found {

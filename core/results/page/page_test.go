@@ -20,7 +20,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/results/ablation"
-	"tandem/core/results/stat"
+	"tandem/core/results/metric"
 	"tandem/core/results/store"
 )
 
@@ -39,7 +39,7 @@ type study struct {
 
 func newStudy(name, baseline string) *study {
 	return &study{
-		experiment: ablation.Experiment{Name: name, Design: "one-at-a-time", Baseline: baseline, Metrics: []ablation.Metric{{Name: top1}, {Name: "eval/emoji/mean_rank", Goal: stat.LowerIsBetter}}},
+		experiment: ablation.Experiment{Name: name, Design: "one-at-a-time", Baseline: baseline, Metrics: []ablation.Metric{{Name: top1, Direction: metric.Up}, {Name: "eval/emoji/mean_rank", Direction: metric.Down}}},
 		runs:       map[string]*store.RunDetail{}, guesses: map[string][]clip.Prediction{},
 	}
 }
@@ -78,14 +78,14 @@ func (s *study) Cells(context.Context, string) ([]store.CellInfo, error) { retur
 
 func (s *study) Get(_ context.Context, id string) (*store.RunDetail, error) { return s.runs[id], nil }
 
-func (s *study) Curve(_ context.Context, id, metric string) (points []store.Point, err error) {
+func (s *study) Curve(_ context.Context, id, name string) (points []store.Point, err error) {
 	last := float64(s.runs[id].Metrics[top1].Last)
-	switch metric {
+	switch name {
 	case top1:
 		for i := 1; i <= 4; i++ {
 			points = append(points, store.Point{Step: 25 * i, Value: store.Number(last * float64(i) / 4)})
 		}
-	case trainLoss:
+	case metric.TrainLoss:
 		for i := 1; i <= 1000; i++ {
 			points = append(points, store.Point{Step: i, Value: store.Number(5 - last*float64(i)/1000)})
 		}
@@ -283,7 +283,7 @@ func TestLongCurvesAreThinned(t *testing.T) {
 	s := newStudy("study", "base")
 	s.add("base", .5, .6)
 	p := s.page(t, nil)
-	if len(p.Curves) != 2 || p.Curves[1].Metric != trainLoss || !p.Curves[1].Binned || len(p.Curves[1].Series[0].Steps) != bins {
+	if len(p.Curves) != 2 || p.Curves[1].Metric != metric.TrainLoss || !p.Curves[1].Binned || len(p.Curves[1].Series[0].Steps) != bins {
 		t.Fatalf("1000 points of the loss are not %d bins: %d curves", bins, len(p.Curves))
 	}
 	if l := learning(p.Curves[1]); len(l.Rows) != 12 || l.Rows[11].Step < 990 {

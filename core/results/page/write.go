@@ -11,6 +11,7 @@ import (
 
 	"tandem/core/fault"
 	"tandem/core/results/ablation"
+	"tandem/core/results/metric"
 	"tandem/core/results/report"
 )
 
@@ -29,7 +30,7 @@ func asset(name string) string {
 
 var layout = template.Must(template.New("page").Funcs(template.FuncMap{
 	"named": named, "percent": report.Percent, "share": shareText, "whole": wholePercent, "count": countText, "duration": report.Duration, "minute": minute,
-	"short": shortName, "value": valueText, "plural": plural, "column": columnOf, "level": func(v float64) string { return report.Number(100*v) + " %" },
+	"short": metric.Short, "value": valueText, "plural": plural, "column": columnOf, "level": func(v float64) string { return report.Number(100*v) + " %" },
 }).Parse(asset("page.html")))
 
 // view is what the layout shows.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"tandem/core/results/ablation"
+	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 	"tandem/core/results/store"
 )
@@ -28,7 +29,7 @@ func ablationCSV(w io.Writer, t *ablation.Table) error {
 			} else {
 				row = append(row, make([]any, 13)...)
 			}
-			row = append(row, r.Lost, r.Waiting, direction(t.Metrics[j].Goal))
+			row = append(row, r.Lost, r.Waiting, t.Metrics[j].Direction)
 			if d := c.Comparison; d != nil {
 				row = append(row, known(c.Apart), known(d.DF), known(d.Correlation))
 			} else {
@@ -57,17 +58,6 @@ func checkOf(t *ablation.Table, variant string) *ablation.CheckRow {
 		}
 	}
 	return nil
-}
-
-// direction says which way a metric is good, as a spec does.
-func direction(g stat.Goal) string {
-	switch g {
-	case stat.LowerIsBetter:
-		return "down"
-	case stat.NoGoal:
-		return "none"
-	}
-	return "up"
 }
 
 // known is v, nil for NaN.
@@ -269,7 +259,7 @@ func ablationJSON(w io.Writer, t *ablation.Table) error {
 		Effects: jsonEffects{t.Effects.Crossed, t.Effects.Why, []jsonTerm{}}, Predicted: (*jsonPredicted)(t.Predicted),
 	}
 	for _, m := range t.Metrics {
-		o.Metrics = append(o.Metrics, jsonMetric{m.Name, m.Goal == stat.HigherIsBetter, direction(m.Goal), m.Compared})
+		o.Metrics = append(o.Metrics, jsonMetric{m.Name, m.Direction == metric.Up, m.Direction.String(), m.Compared})
 	}
 	for _, r := range t.Rows {
 		o.Variants = append(o.Variants, variantJSON(t, r))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"tandem/core/results/ablation"
+	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
 
@@ -23,13 +24,13 @@ func scaleOf(t *ablation.Table, j int) scale {
 	name := t.Metrics[j].Name
 	s := scale{factor: 1}
 	least, most := 0, 6
-	switch {
-	case IsShare(name):
+	switch metric.UnitOf(name) {
+	case metric.Share:
 		s = scale{factor: 100, unit: "%", delta: "pt"}
 		least, most = 1, 3
-	case strings.HasSuffix(name, "_ms"):
+	case metric.Milliseconds:
 		s.unit, s.delta = "ms", "ms"
-	case strings.HasSuffix(name, "_per_s"):
+	case metric.PerSecond:
 		s.unit, s.delta = "/s", "/s"
 	}
 	var stds []float64
@@ -111,12 +112,12 @@ func pValue(p float64) string {
 // there where the table's metrics are of several.
 func short(t *ablation.Table, j int, s scale) string {
 	m := t.Metrics[j]
-	name := strings.TrimPrefix(strings.TrimPrefix(m.Name, evaluationOf(t)), "eval/") + " ↑"
-	switch m.Goal {
-	case stat.LowerIsBetter:
-		name = strings.TrimSuffix(name, "↑") + "↓"
-	case stat.NoGoal:
-		name = strings.TrimSuffix(name, " ↑")
+	name := metric.Short(strings.TrimPrefix(m.Name, commonSource(t)))
+	switch m.Direction {
+	case metric.Up:
+		name += " ↑"
+	case metric.Down:
+		name += " ↓"
 	}
 	if s.unit != "" {
 		name += " " + s.unit
@@ -124,16 +125,13 @@ func short(t *ablation.Table, j int, s scale) string {
 	return name
 }
 
-// evaluationOf is the beginning that all metrics have, such as eval/emoji/, where there are several.
-func evaluationOf(t *ablation.Table) string {
-	first := t.Metrics[0].Name
-	prefix := first[:strings.LastIndexByte(first, '/')+1]
-	for _, m := range t.Metrics {
-		if !strings.HasPrefix(m.Name, prefix) || len(t.Metrics) == 1 {
-			return ""
-		}
+// commonSource returns the beginning that the names of all metrics share: eval/emoji/.
+func commonSource(t *ablation.Table) string {
+	names := make([]string, len(t.Metrics))
+	for i, m := range t.Metrics {
+		names[i] = m.Name
 	}
-	return prefix
+	return metric.CommonSource(names)
 }
 
 func percentOf(level float64) string { return Number(100*level) + " %" }

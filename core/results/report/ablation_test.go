@@ -18,6 +18,7 @@ import (
 	"tandem/core/fault"
 	"tandem/core/random"
 	"tandem/core/results/ablation"
+	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
 
@@ -30,7 +31,7 @@ func pooling() ablation.Experiment {
 	e := ablation.Experiment{
 		Name: "pool_study", Description: "attention & averages, 50 % each", Design: "one-at-a-time", Baseline: "baseline", Noise: "baseline again",
 		Factors:   []stat.Factor{{Name: "pool", Levels: []string{"attention", "average", "max"}}, {Name: "down|sample", Levels: []string{"avgpool", "stride_2", "blur"}}},
-		Metrics:   []ablation.Metric{{Name: top1}, {Name: loss, Goal: stat.LowerIsBetter, Compared: true}, {Name: "eval/emoji/median_rank", Goal: stat.LowerIsBetter}, {Name: "eval/emoji/eval_ms", Goal: stat.LowerIsBetter}},
+		Metrics:   []ablation.Metric{{Name: top1, Direction: metric.Up}, {Name: loss, Direction: metric.Down, Compared: true}, {Name: "eval/emoji/median_rank", Direction: metric.Down}, {Name: "eval/emoji/eval_ms", Direction: metric.Down}},
 		Predicted: "emoji/label",
 	}
 	add := func(variant, pool, down string, first int64, values ...float64) {
@@ -78,7 +79,7 @@ func analysed(t testing.TB, e ablation.Experiment) *ablation.Table {
 
 // ranking is an experiment without a baseline.
 func ranking() ablation.Experiment {
-	e := ablation.Experiment{Name: "search", Design: "random", Factors: []stat.Factor{{Name: "train.lr"}}, Metrics: []ablation.Metric{{Name: top1}, {Name: loss, Goal: stat.LowerIsBetter}}}
+	e := ablation.Experiment{Name: "search", Design: "random", Factors: []stat.Factor{{Name: "train.lr"}}, Metrics: []ablation.Metric{{Name: top1, Direction: metric.Up}, {Name: loss, Direction: metric.Down}}}
 	for i, v := range []float64{0.31, 0.37, 0.305, 0.37} {
 		e.Cells = append(e.Cells, ablation.Cell{Variant: fmt.Sprintf("train.lr=%de-4", i+1), Seed: 7, RunID: fmt.Sprint(i), Status: "done", Done: true, Values: map[string]float64{top1: v, loss: 2 - v}})
 	}
@@ -88,7 +89,7 @@ func ranking() ablation.Experiment {
 // stopping is an experiment whose rule stopped two trials of one variant after 20 of 200 steps.
 func stopping() ablation.Experiment {
 	e := ablation.Experiment{Name: "width", Design: "one-at-a-time", Baseline: "baseline", Stops: true, Check: "1 epoch", Factors: []stat.Factor{{Name: "width", Levels: []string{"64", "128", "32"}}},
-		Metrics: []ablation.Metric{{Name: top1}}}
+		Metrics: []ablation.Metric{{Name: top1, Direction: metric.Up}}}
 	for i, variant := range []string{"baseline", "width=128", "width=32"} {
 		for seed := range 5 {
 			end := 0.5 + []float64{0, 0.04, -0.09}[i] + 0.01*float64((seed*7+i*3)%5)
@@ -240,7 +241,7 @@ func TestNoWordingClaimsMoreThanHolmsP(t *testing.T) {
 }
 
 func TestAnInteractionIsSaidToSpoilWhatFactorsDoAlone(t *testing.T) {
-	e := ablation.Experiment{Name: "g", Design: "grid", Baseline: "00", Metrics: []ablation.Metric{{Name: top1}},
+	e := ablation.Experiment{Name: "g", Design: "grid", Baseline: "00", Metrics: []ablation.Metric{{Name: top1, Direction: metric.Up}},
 		Factors: []stat.Factor{{Name: "a", Levels: []string{"0", "1"}}, {Name: "b", Levels: []string{"0", "1"}}}}
 	for i := range 12 {
 		a, b, seed := i/3%2, i/6, i%3
@@ -263,7 +264,7 @@ func TestABaselineAloneHasNoColumnsOfDifferences(t *testing.T) {
 
 func TestNumbersOfAColumnShareTheirDecimals(t *testing.T) {
 	column := func(name string, means, stds []float64) scale {
-		table := &ablation.Table{Metrics: []ablation.Metric{{Name: name}}}
+		table := &ablation.Table{Metrics: []ablation.Metric{{Name: name, Direction: metric.Up}}}
 		for i := range means {
 			table.Rows = append(table.Rows, ablation.Row{Columns: []ablation.Column{{Summary: stat.Summary{N: 3, Mean: means[i], Std: stds[i]}}}})
 		}

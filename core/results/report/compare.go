@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"tandem/core/results/metric"
 	"tandem/core/results/store"
 )
 
@@ -62,7 +63,7 @@ func compareFinal(w io.Writer, c *store.Comparison) error {
 		return nil
 	}
 	metrics := slices.Clone(c.Metrics)
-	slices.SortFunc(metrics, func(a, b store.MetricComparison) int { return compareMetrics(a.Metric, b.Metric) })
+	slices.SortFunc(metrics, func(a, b store.MetricComparison) int { return metric.Compare(a.Metric, b.Metric) })
 	header := []string{"metric"}
 	right := []bool{false}
 	for _, r := range c.Runs {
@@ -100,7 +101,7 @@ func difference(m store.MetricComparison, j int) string {
 	}
 	d := float64(*m.Values[j]) - float64(*m.Values[0])
 	var text string
-	if IsShare(m.Metric) {
+	if metric.IsShare(m.Metric) {
 		text = strings.TrimSuffix(Percent(d), " %") + " pt"
 	} else {
 		text = Metric(m.Metric, d)

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tandem/core/results/metric"
 )
 
 // Count writes a whole or large number for a person: 999, 12,800, 151.28 M, 4.41 G.
@@ -117,23 +119,15 @@ func Bytes(n int64) string {
 // Metric writes a value as its metric's name asks: shares of 1 as percentages, times and rates with
 // their units, everything else as a number.
 func Metric(name string, v float64) string {
-	last := name[strings.LastIndexByte(name, '/')+1:]
-	switch {
-	case IsShare(name):
+	switch metric.UnitOf(name) {
+	case metric.Share:
 		return Percent(v)
-	case strings.HasSuffix(last, "_per_s"):
+	case metric.PerSecond:
 		return Number(roundTo(v, 1)) + " /s"
-	case strings.HasSuffix(last, "_ms"):
+	case metric.Milliseconds:
 		return Number(roundTo(v, 2)) + " ms"
 	}
 	return Number(v)
-}
-
-// IsShare tells whether a metric is a fraction of 1: top1, top5, …_R@k, …_recall, …accuracy.
-func IsShare(name string) bool {
-	last := name[strings.LastIndexByte(name, '/')+1:]
-	return last == "top1" || last == "top5" || strings.Contains(last, "R@") ||
-		strings.HasSuffix(last, "recall") || strings.HasSuffix(last, "accuracy")
 }
 
 func roundTo(v float64, decimals int) float64 {
@@ -142,42 +136,4 @@ func roundTo(v float64, decimals int) float64 {
 		return v
 	}
 	return math.Round(v*scale)/scale + 0 // + 0 turns -0 into 0
-}
-
-// Sparkline draws values as one line of at most width characters; a gap stands for NaN. Longer
-// series are averaged in equal parts.
-func Sparkline(values []float64, width int) string {
-	if len(values) == 0 || width <= 0 {
-		return ""
-	}
-	cells := min(width, len(values))
-	means := make([]float64, cells)
-	low, high := math.Inf(1), math.Inf(-1)
-	for c := range means {
-		sum, n := 0.0, 0
-		for _, v := range values[c*len(values)/cells : (c+1)*len(values)/cells] {
-			if !math.IsNaN(v) && !math.IsInf(v, 0) {
-				sum += v
-				n++
-			}
-		}
-		means[c] = sum / float64(n) // NaN without any
-		if n > 0 {
-			low, high = min(low, means[c]), max(high, means[c])
-		}
-	}
-	const bars = "▁▂▃▄▅▆▇█"
-	levels := []rune(bars)
-	var line strings.Builder
-	for _, v := range means {
-		switch {
-		case math.IsNaN(v):
-			line.WriteRune(' ')
-		case high == low:
-			line.WriteRune(levels[0])
-		default:
-			line.WriteRune(levels[int((v-low)/(high-low)*float64(len(levels)-1)+0.5)])
-		}
-	}
-	return line.String()
 }

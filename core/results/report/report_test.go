@@ -30,24 +30,6 @@ func TestNumbersReadWell(t *testing.T) {
 	}
 }
 
-func TestSparkline(t *testing.T) {
-	for _, c := range []struct {
-		values []float64
-		width  int
-		want   string
-	}{
-		{[]float64{0, 1, 2, 3, 4, 5, 6, 7}, 8, "▁▂▃▄▅▆▇█"},
-		{[]float64{0, 0, 7, 7}, 2, "▁█"},
-		{[]float64{1, math.NaN(), 2}, 9, "▁ █"},
-		{[]float64{3, 3}, 9, "▁▁"},
-		{nil, 9, ""},
-	} {
-		if got := Sparkline(c.values, c.width); got != c.want {
-			t.Errorf("Sparkline(%v, %d) = %q, want %q", c.values, c.width, got, c.want)
-		}
-	}
-}
-
 var (
 	columns = []string{"name", "n", "value"}
 	rows    = [][]any{{"plain", int64(1), 0.5}, {`with "quotes", comma`, nil, math.NaN()}, {"<&>", 300, math.Inf(-1)}}
@@ -60,14 +42,6 @@ func write(t *testing.T, format Format) string {
 		t.Fatal(err)
 	}
 	return b.String()
-}
-
-func TestMetricsSortEvaluationsFirstAndNumbersByValue(t *testing.T) {
-	metrics := map[string]int{"train/loss": 1, "eval/e/R@10": 1, "eval/e/R@5": 1, "eval/e/R@1": 1, "eval/e/R@": 1, "train/l": 1, "eval/e/top1": 1}
-	want := "eval/e/R@ eval/e/R@1 eval/e/R@5 eval/e/R@10 eval/e/top1 train/l train/loss"
-	if got := strings.Join(MetricNames(metrics), " "); got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
 }
 
 func TestRowsAsJSON(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 	"tandem/core/results/store"
 )
 
@@ -131,8 +132,8 @@ func fit(columns []string, cells [][]string, right []bool, width int, spare ...s
 func Final(w io.Writer, d *store.RunDetail) error {
 	var cells [][]string
 	add := func(name, value, note string) { cells = append(cells, []string{name, value, note}) }
-	for _, name := range MetricNames(d.Metrics) {
-		if !strings.HasPrefix(name, "eval/") {
+	for _, name := range metric.Names(d.Metrics) {
+		if !metric.IsEvaluation(name) {
 			continue
 		}
 		s := d.Metrics[name]
@@ -142,11 +143,11 @@ func Final(w io.Writer, d *store.RunDetail) error {
 		}
 		add(name, Metric(name, float64(s.Last)), note)
 	}
-	if s, ok := d.Metrics["train/loss"]; ok {
-		add("train/loss", Number(float64(s.Last)), "from "+Number(float64(s.First)))
+	if s, ok := d.Metrics[metric.TrainLoss]; ok {
+		add(metric.TrainLoss, Number(float64(s.Last)), "from "+Number(float64(s.First)))
 	}
-	if s, ok := d.Metrics["train/logit_scale"]; ok {
-		add("train/logit_scale", Number(float64(s.Last)), "from "+Number(float64(s.First)))
+	if s, ok := d.Metrics[metric.LogitScale]; ok {
+		add(metric.LogitScale, Number(float64(s.Last)), "from "+Number(float64(s.First)))
 	}
 	add("steps", optional(d.Steps, Count), "")
 	add("samples seen", optional(d.SamplesSeen, Count), "")
@@ -164,7 +165,7 @@ func Show(w io.Writer, format Format, d *store.RunDetail) error {
 		return Value(w, d)
 	case CSV:
 		var rows [][]any
-		for _, name := range MetricNames(d.Metrics) {
+		for _, name := range metric.Names(d.Metrics) {
 			s := d.Metrics[name]
 			rows = append(rows, []any{name, s.Last, s.LastStep, s.Best, s.BestStep, s.Min, s.Max, s.Mean, s.N})
 		}
@@ -257,10 +258,10 @@ func showMetrics(w io.Writer, d *store.RunDetail) error {
 		return nil
 	}
 	var cells [][]string
-	for _, name := range MetricNames(d.Metrics) {
+	for _, name := range metric.Names(d.Metrics) {
 		s := d.Metrics[name]
 		best, at := "–", "–"
-		if s.BestStep != nil && hasDirection(name) {
+		if s.BestStep != nil && metric.HasBest(name) {
 			best, at = Metric(name, float64(s.Best)), fmt.Sprint(*s.BestStep)
 		}
 		cells = append(cells, []string{name, Metric(name, float64(s.First)), Metric(name, float64(s.Last)), best, at, fmt.Sprint(s.N)})
@@ -324,64 +325,6 @@ func section(w io.Writer, columns []string, cells [][]string, right []bool) erro
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
-}
-
-// MetricNames are the names of metrics, those of evaluations first, numbers in them by value.
-func MetricNames[V any](metrics map[string]V) []string {
-	names := make([]string, 0, len(metrics))
-	for name := range metrics {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, compareMetrics)
-	return names
-}
-
-func compareMetrics(a, b string) int {
-	if ea, eb := strings.HasPrefix(a, "eval/"), strings.HasPrefix(b, "eval/"); ea != eb {
-		if ea {
-			return -1
-		}
-		return 1
-	}
-	return natural(a, b)
-}
-
-// natural compares text with the numbers in it by value: R@5 before R@10.
-func natural(a, b string) int {
-	for a != "" && b != "" {
-		if digits(a) > 0 && digits(b) > 0 {
-			x, y := strings.TrimLeft(a[:digits(a)], "0"), strings.TrimLeft(b[:digits(b)], "0")
-			if len(x) != len(y) {
-				return len(x) - len(y)
-			}
-			if x != y {
-				return strings.Compare(x, y)
-			}
-			a, b = a[digits(a):], b[digits(b):]
-			continue
-		}
-		if a[0] != b[0] {
-			return int(a[0]) - int(b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	return len(a) - len(b)
-}
-
-// digits is the length of the number that s begins with.
-func digits(s string) int {
-	n := 0
-	for n < len(s) && '0' <= s[n] && s[n] <= '9' {
-		n++
-	}
-	return n
-}
-
-// hasDirection tells whether a best value means anything: a gradient norm or a learning rate has
-// none.
-func hasDirection(name string) bool {
-	return strings.HasPrefix(name, "eval/") || strings.HasSuffix(name, "_per_s") || strings.HasSuffix(name, "_ms") ||
-		name == "train/loss" || strings.HasPrefix(name, "train/loss/")
 }
 
 func optional[N int64 | float64](v *N, write func(float64) string) string {

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"testing"
+
+	"tandem/core/results/metric"
 )
 
 // Simulated experiments of known truth: what is called significant at 5 % must be so in 5 % ± 2 % where
@@ -221,7 +223,7 @@ func TestATableOfEqualVariantsRarelyHasAVerdict(t *testing.T) {
 		for range 6 {
 			table = append(table, compare(normal(r, 5, 0), 0, 0.95, 0, draws))
 		}
-		for _, j := range judge(HigherIsBetter, table...) {
+		for _, j := range judge(metric.Up, table...) {
 			if j.Verdict == Better || j.Verdict == Worse {
 				return true
 			}
@@ -276,7 +278,7 @@ func verdictIs(want Verdict, seeds int, effect float64, draws int) func(r *rand.
 	return func(r *rand.Rand) bool {
 		a, b := seedsOf(r, seeds, effect)
 		c := compare(differences(a, b), 0, 0.95, 0, draws)
-		return judge(HigherIsBetter, c)[0].Verdict == want
+		return judge(metric.Up, c)[0].Verdict == want
 	}
 }
 

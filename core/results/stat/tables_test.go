@@ -12,6 +12,7 @@ import (
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/sweep"
 	"tandem/core/results/ablation"
+	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
 
@@ -20,7 +21,7 @@ import (
 // how often a true effect is found. TANDEM_LONG=1 simulates 4,000 tables of each sort and holds the rates to their bounds;
 // otherwise there are a few hundred, and the bounds are as wide as these allow.
 
-const metric = "eval/set/top1"
+const top1 = "eval/set/top1"
 
 // sort is a sort of table: cells by their levels, and which of these are one run.
 type sort struct {
@@ -74,7 +75,7 @@ const (
 )
 
 func (s sort) experiment(r *rand.Rand, w world) ablation.Experiment {
-	e := ablation.Experiment{Name: "simulated", Analysis: w.analysis, Stops: w.stopped, Design: s.design, Baseline: "baseline", Factors: s.factors, Metrics: []ablation.Metric{{Name: metric}}}
+	e := ablation.Experiment{Name: "simulated", Analysis: w.analysis, Stops: w.stopped, Design: s.design, Baseline: "baseline", Factors: s.factors, Metrics: []ablation.Metric{{Name: top1, Direction: metric.Up}}}
 	runs := 0
 	for _, run := range s.run {
 		runs = max(runs, run+1)
@@ -131,7 +132,7 @@ func (s sort) experiment(r *rand.Rand, w world) ablation.Experiment {
 		for seed := range w.seeds {
 			run := s.run[i]
 			c := ablation.Cell{Variant: name, Seed: int64(seed), Levels: levels, RunID: fmt.Sprint(run, "-", seed), Status: "done", Done: true,
-				Values: map[string]float64{metric: final[run][seed]}, Right: right[run][seed], Examples: 1}
+				Values: map[string]float64{top1: final[run][seed]}, Right: right[run][seed], Examples: 1}
 			if stopped[[2]int{run, seed}] {
 				c.Status, c.Done, c.Values, c.Right = "stopped", false, nil, nil
 			}
@@ -148,7 +149,7 @@ func (s sort) experiment(r *rand.Rand, w world) ablation.Experiment {
 // stop runs all trials side by side under the median rule, but for the baseline's; a trial comes to its final value in
 // points that it has found by and by.
 func (s sort) stop(r *rand.Rand, final [][]float64) (map[[2]int]bool, map[[2]int]sweep.Curve) {
-	rule := sweep.NewRule(&spec.Stop{Rule: spec.Median, Metric: metric, MinTrials: 3}, 1, false)
+	rule := sweep.NewRule(&spec.Stop{Rule: spec.Median, Metric: top1, MinTrials: 3}, 1, false)
 	stopped, curves := map[[2]int]bool{}, map[[2]int]sweep.Curve{}
 	start := map[[2]int]float64{}
 	for run := range final {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"tandem/core/results/metric"
 )
 
 // Verdict is what a comparison shows, in the words of a report.
@@ -26,20 +28,10 @@ func (v Verdict) Claims() bool { return v == Better || v == Worse || v == Differ
 // MinSeeds is the fewest seeds in common that a test is made on.
 const MinSeeds = 3
 
-// Goal says which way a metric is good.
-type Goal int
-
-// The goals.
-const (
-	HigherIsBetter Goal = iota
-	LowerIsBetter
-	NoGoal // a norm, a rate: it may differ, and neither way is better
-)
-
 // Question is a comparison that a table asks.
 type Question struct {
 	Comparison
-	Goal Goal
+	Direction metric.Direction
 	// Open is Lost or Unfinished where the comparison gets no other verdict, with the reason in words; it counts as a test
 	// that shows nothing, so that what became of a variant does not make the others' tests more lenient.
 	Open Verdict
@@ -108,10 +100,10 @@ func (f Family) Judge(table []Question, others []float64) ([]Judgement, []float6
 			j.Verdict = NotEnough
 		case adjusted[i] <= f.Alpha && !q.Interval.Contains(0) && q.Delta != 0:
 			j.Verdict = Worse
-			if (q.Delta > 0) == (q.Goal == HigherIsBetter) {
+			if (q.Delta > 0) == (q.Direction == metric.Up) {
 				j.Verdict = Better
 			}
-			if q.Goal == NoGoal {
+			if q.Direction == metric.None {
 				j.Verdict = Differs
 			}
 		case q.MinP*float64(tests)/share > f.Alpha && q.Delta != 0:

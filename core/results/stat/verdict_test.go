@@ -4,13 +4,15 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"tandem/core/results/metric"
 )
 
 // judge judges a table of comparisons alone at 5 %.
-func judge(goal Goal, table ...Comparison) []Judgement {
+func judge(way metric.Direction, table ...Comparison) []Judgement {
 	var questions []Question
 	for _, c := range table {
-		questions = append(questions, Question{Comparison: c, Goal: goal})
+		questions = append(questions, Question{Comparison: c, Direction: way})
 	}
 	judged, _ := Family{Alpha: 0.05}.Judge(questions, nil)
 	return judged
@@ -28,23 +30,23 @@ func TestVerdictsSayNoMoreThanTheNumbers(t *testing.T) {
 	for _, c := range []struct {
 		what        string
 		differences []float64
-		goal        Goal
+		way         metric.Direction
 		want        Verdict
 		reason      string
 	}{
-		{"nothing in common", nil, HigherIsBetter, NotEnough, "0 seeds in common, and 3 are the least"},
-		{"one seed", clear[:1], HigherIsBetter, NotEnough, "1 seed in common, and 3 are the least"},
-		{"two seeds, however clear", []float64{2, 2.00001}, HigherIsBetter, NotEnough, "2 seeds in common, and 3 are the least"},
-		{"three equal differences", equal(3, 0.01), HigherIsBetter, NotEnough, "the same difference in all 3 seeds, p = 0.250 by sign flips"},
-		{"eight equal differences", equal(8, 0.01), HigherIsBetter, Better, "the same difference in all 8 seeds, p = 0.008 by sign flips"},
-		{"no difference at all", equal(3, 0), HigherIsBetter, NoDifference, "no difference in any of 3 seeds"},
-		{"clear gain", clear, HigherIsBetter, Better, "paired t test over 5 seeds, p = 5.8e-07; 95 % interval by Student's t"},
-		{"clear gain of a loss", clear, LowerIsBetter, Worse, "paired t test over 5 seeds, p = 5.8e-07; 95 % interval by Student's t"},
-		{"a clear difference of what is good neither way", clear, NoGoal, Differs, "paired t test over 5 seeds, p = 5.8e-07; 95 % interval by Student's t"},
-		{"noise", unclear, HigherIsBetter, NoDifference, "paired t test over 5 seeds, p = 0.553; 95 % interval by Student's t"},
+		{"nothing in common", nil, metric.Up, NotEnough, "0 seeds in common, and 3 are the least"},
+		{"one seed", clear[:1], metric.Up, NotEnough, "1 seed in common, and 3 are the least"},
+		{"two seeds, however clear", []float64{2, 2.00001}, metric.Up, NotEnough, "2 seeds in common, and 3 are the least"},
+		{"three equal differences", equal(3, 0.01), metric.Up, NotEnough, "the same difference in all 3 seeds, p = 0.250 by sign flips"},
+		{"eight equal differences", equal(8, 0.01), metric.Up, Better, "the same difference in all 8 seeds, p = 0.008 by sign flips"},
+		{"no difference at all", equal(3, 0), metric.Up, NoDifference, "no difference in any of 3 seeds"},
+		{"clear gain", clear, metric.Up, Better, "paired t test over 5 seeds, p = 5.8e-07; 95 % interval by Student's t"},
+		{"clear gain of a loss", clear, metric.Down, Worse, "paired t test over 5 seeds, p = 5.8e-07; 95 % interval by Student's t"},
+		{"a clear difference of what is good neither way", clear, metric.None, Differs, "paired t test over 5 seeds, p = 5.8e-07; 95 % interval by Student's t"},
+		{"noise", unclear, metric.Up, NoDifference, "paired t test over 5 seeds, p = 0.553; 95 % interval by Student's t"},
 	} {
 		comparison := compare(c.differences, 0, 0.95, 1, resamples)
-		got := judge(c.goal, comparison)[0]
+		got := judge(c.way, comparison)[0]
 		if got.Verdict != c.want {
 			t.Errorf("%s: %s, want %s", c.what, got.Verdict, c.want)
 		}
@@ -60,11 +62,11 @@ func TestAVerdictAnswersForTheWholeTable(t *testing.T) {
 	if c.P > 0.05 || 3*c.P < 0.05 {
 		t.Fatalf("p = %v does not serve this test", c.P)
 	}
-	alone := judge(HigherIsBetter, c, few)
+	alone := judge(metric.Up, c, few)
 	if alone[0].Verdict != Better || alone[0].Tests != 1 || alone[0].P != c.P || !math.IsNaN(alone[1].P) {
 		t.Errorf("beside one that cannot be tested: %+v", alone)
 	}
-	among := judge(HigherIsBetter, c, c, c)
+	among := judge(metric.Up, c, c, c)
 	if among[0].Verdict != NoDifference {
 		t.Errorf("among three: %+v", among[0])
 	}
@@ -75,8 +77,8 @@ func TestAVerdictAnswersForTheWholeTable(t *testing.T) {
 
 func TestATableCanBeTooLongForItsSeeds(t *testing.T) {
 	equal := compare([]float64{1, 1, 1, 1, 1, 1, 1, 1}, 0, 0.95, 0, 9) // p = 1/128, the least that 8 seeds can give
-	six := judge(HigherIsBetter, slices.Repeat([]Comparison{equal}, 6)...)
-	seven := judge(HigherIsBetter, slices.Repeat([]Comparison{equal}, 7)...)
+	six := judge(metric.Up, slices.Repeat([]Comparison{equal}, 6)...)
+	seven := judge(metric.Up, slices.Repeat([]Comparison{equal}, 7)...)
 	if six[0].Verdict != Better || seven[0].Verdict != NotEnough {
 		t.Errorf("six comparisons: %s, seven: %s", six[0].Verdict, seven[0].Verdict)
 	}
@@ -84,7 +86,7 @@ func TestATableCanBeTooLongForItsSeeds(t *testing.T) {
 
 func TestAnIntervalThatHoldsZeroForbidsAVerdict(t *testing.T) {
 	c := Comparison{N: 8, Delta: 1, P: 0.04, Test: PairedT, Interval: Interval{-0.1, 3, 0.95, StudentisedBootstrap}}
-	if got := judge(HigherIsBetter, c)[0]; got.Verdict != NoDifference {
+	if got := judge(metric.Up, c)[0]; got.Verdict != NoDifference {
 		t.Errorf("%+v", got)
 	}
 }

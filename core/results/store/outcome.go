@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+
+	"tandem/core/results/metric"
 )
 
 // Outcome says which examples of an evaluation a run got right.
@@ -64,17 +66,17 @@ func unpackRight(packed []byte, labels []int32) ([]bool, error) {
 	return right, err
 }
 
-// Directions tell of every metric which values are better: +1 larger ones, -1 smaller ones, 0 neither.
-func (r *Reader) Directions(ctx context.Context) (map[string]float64, error) {
+// Directions returns the direction of every metric.
+func (r *Reader) Directions(ctx context.Context) (map[string]metric.Direction, error) {
 	type direction struct {
 		name   string
-		better float64
+		better metric.Direction
 	}
 	all, err := collect(ctx, r, func(rows *sql.Rows) (d direction, err error) {
 		err = rows.Scan(&d.name, &d.better)
 		return d, err
 	}, "SELECT name, better * directed FROM metric")
-	directions := make(map[string]float64, len(all))
+	directions := make(map[string]metric.Direction, len(all))
 	for _, d := range all {
 		directions[d.name] = d.better
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 )
 
 // RunInfo is a row of the list of runs. Times are ISO 8601 in UTC; numbers that are not known yet
@@ -254,7 +255,7 @@ func (r *Reader) details(ctx context.Context, d *RunDetail, row int64) (err erro
 // stepMS is the mean time of a step: of train/step_ms when it is recorded, else of the batch size
 // and the throughput.
 func stepMS(d *RunDetail) *float64 {
-	if s, ok := d.Metrics["train/step_ms"]; ok {
+	if s, ok := d.Metrics[metric.StepMS]; ok {
 		ms := float64(s.Mean)
 		return &ms
 	}
