@@ -3,17 +3,16 @@ GO      ?= go
 CGO_ENABLED = 1
 export CGO_ENABLED
 
-# Optional libraries, built in where header and library are found: oneDNN, the fast CPU backend, and
-# libjpeg-turbo, whose JPEG pixels are Pillow's. TAGS= builds without.
+# Optional libraries, used if header and library are found: oneDNN is the fast CPU backend, libjpeg-turbo gives
+# Pillow's JPEG pixels. TAGS= builds without them.
 ONEDNN  := $(shell printf '\043include <dnnl.h>\nint main(void){return dnnl_version()==0;}' | $(or $(CC),cc) -x c - -ldnnl -o /dev/null 2>/dev/null && echo onednn)
 LIBJPEG := $(shell printf '\043include <stdio.h>\n\043include <jpeglib.h>\nint main(void){struct jpeg_error_mgr e;return LIBJPEG_TURBO_VERSION_NUMBER==0||!jpeg_std_error(&e);}' | $(or $(CC),cc) -x c - -ljpeg -o /dev/null 2>/dev/null && echo libjpeg)
-# NVIDIA GPUs are built in on request: make build CUDA=1, which needs a cuda.h (of a toolkit, else fetched) and
-# neither GPU nor driver.
+# make build CUDA=1 adds NVIDIA GPUs. It needs a cuda.h (of a toolkit, else downloaded), but neither GPU nor driver.
 TAGS    ?= $(ONEDNN) $(LIBJPEG) $(if $(CUDA),clipcuda)
 comma   := ,
 tags     = $(addprefix -tags=,$(subst $() ,$(comma),$(strip $(1))))
 GOFLAGS_BUILD = $(call tags,$(TAGS))
-# It reaches one package, gorgonia.org/cu: everything else is compiled as without.
+# The module file adds one package, gorgonia.org/cu; everything else is compiled as without it.
 CUDA_GOFLAGS := $(strip $(GOFLAGS) -modfile=$(CURDIR)/bin/cuda/go.mod)
 CUDA_ENV      = GOFLAGS="$(CUDA_GOFLAGS)"
 
@@ -32,7 +31,7 @@ INTO    = $(DESTDIR)$(PREFIX)
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
-# One sentence on what is missing instead of an error for each plugin. GO and CC may name others.
+# Reports in one sentence what is missing, instead of one error per plugin. GO and CC may name other programs.
 need:
 	@GO='$(GO)' CC='$(CC)' sh tools/need.sh
 
@@ -41,19 +40,19 @@ build: need plugins ## build bin/runner and every plugin
 
 plugins: $(PLUGINS:%=bin/plugins/%) ## build bin/plugins/<kind>/<name> and their manifests
 
-# The go command decides what is stale.
+# Always run: the go command decides what is stale.
 .PHONY: $(PLUGINS:%=bin/plugins/%)
 $(PLUGINS:%=bin/plugins/%): bin/plugins/%: | need
 	@$(GO) build $(GOFLAGS_BUILD) -o $@ ./plugins/$*
 	@$@ --manifest > $@.json
 
-# A binary with the tag clipcuda is compiled and linked with what is in bin/cuda.
+# A binary with the tag clipcuda needs the header and the library in bin/cuda.
 ifneq ($(filter clipcuda,$(TAGS)),)
 build plugins $(PLUGINS:%=bin/plugins/%) test test-long race bench: export GOFLAGS = $(CUDA_GOFLAGS)
 build $(PLUGINS:%=bin/plugins/%): | cuda
 endif
 
-cuda: ## what builds with CUDA need besides Go and C: bin/cuda (make build CUDA=1 does it itself)
+cuda: ## prepare bin/cuda, which builds with CUDA need (make build CUDA=1 does this itself)
 	@GOFLAGS= GO=$(GO) sh core/engine/device/cuda/trampoline/build.sh bin/cuda
 
 test: build ## run every test (within ten minutes on two cores)
@@ -61,60 +60,60 @@ test: build ## run every test (within ten minutes on two cores)
 	@$(if $(filter onednn,$(TAGS)),$(ISA_TEST),:)
 	@$(CUDA_TEST) --optional
 
-test-isa: ## the tests of what computes with the generic kernels and, where the processor has more, held to AVX2
+test-isa: ## test the computing code with generic kernels and, on a processor that has more, limited to AVX2
 	@$(ISA_TEST)
 
 ISA_TEST = GO=$(GO) sh tools/test-isa.sh $(call tags,$(TAGS))
 
-test-cuda: ## the tests of what computes with CUDA, on the CPU, through a double of NVIDIA's driver
+test-cuda: ## test the computing code with CUDA on the CPU, through a double of NVIDIA's driver
 	@$(CUDA_TEST)
 
 CUDA_TEST = GO=$(GO) $(CUDA_ENV) sh tools/cuda/test.sh $(call tags,$(filter-out clipcuda,$(TAGS)) clipcuda)
 
-test-long: build ## the slow tests too: soak, kill loops, long trainings
+test-long: build ## run the slow tests too: soak, kill loops, long trainings
 	TANDEM_LONG=1 $(GO) test $(GOFLAGS_BUILD) -timeout 180m ./...
 
-test-onednn3: ## the tests of what computes, with oneDNN 3 from PyPI
+test-onednn3: ## test the computing code with oneDNN 3 from PyPI
 	@GO=$(GO) sh tools/test-onednn3.sh
 
-race: build ## the tests of everything concurrent under the race detector
+race: build ## test the concurrent code under the race detector
 	$(GO) test $(GOFLAGS_BUILD) -race -timeout 30m $(RACE)
 
-lint: ## gofmt, go vet, staticcheck, generated code up to date
+lint: ## run gofmt, go vet and staticcheck
 	@test -z "$$(gofmt -l core plugins cmd tools)" || { gofmt -l core plugins cmd tools; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet $(call tags,$(filter-out clipcuda,$(TAGS))) ./...
 	$(GO) tool staticcheck $(call tags,$(filter-out clipcuda,$(TAGS))) ./...
 	@GO=$(GO) sh tools/cuda/lint.sh
 
-gen: ## regenerate committed generated code
+gen: ## regenerate the committed protobuf code
 	sh tools/gen.sh
 
-ptx: ## regenerate the GPU kernels' PTX (fetches NVIDIA's compiler library, 23 MB)
+ptx: ## regenerate the GPU kernels' PTX (downloads NVIDIA's compiler library, 23 MB)
 	@GO=$(GO) sh tools/cuda/ptx.sh
 
-ptx-check: ## is the committed PTX what its sources give, byte for byte?
+ptx-check: ## check that the committed PTX equals what its sources compile to, byte for byte
 	@GO=$(GO) sh tools/cuda/ptx.sh check
 
-cuda-faults: ## plant faults in the CUDA backend and its kernels: the tests must find each (some minutes)
+cuda-faults: ## plant faults in the CUDA backend and its kernels and check that the tests find each (some minutes)
 	@GO=$(GO) sh tools/cuda/faults.sh
 
-cuda-matrix: ## every GPU kernel by three toolkits for sm_70 to sm_90, its budgets, and docs/cuda-kernels.md (some minutes)
+cuda-matrix: ## compile every GPU kernel with three toolkits for sm_70 to sm_90, check budgets, write docs/cuda-kernels.md (some minutes)
 	@GO=$(GO) sh tools/cuda/matrix.sh
 
-gpu-check: ## on a machine with a GPU: tests, goldens, trainings, sanitizer and benchmarks on it, and a report
+gpu-check: ## test and measure on a machine with a GPU (goldens, trainings, sanitizer, benchmarks) and write a report
 	@GO=$(GO) sh tools/cuda/gpu-check.sh
 
 cuda-goflags:
 	@echo '$(CUDA_GOFLAGS) $(call tags,$(filter-out clipcuda,$(TAGS)) clipcuda)'
 
-bench: build ## benchmarks: engine kernels, pictures, the results database, the quickstart's step
+bench: build ## benchmark engine kernels, pictures, the results database and the quickstart's step
 	$(GO) test $(GOFLAGS_BUILD) -run '^$$' -bench . -benchtime 1s ./core/engine/device/... ./core/engine/graph/... ./core/media/vision/... ./core/results/store/...
 	bin/runner bench experiments/quickstart.yaml
 
-bench-peer: build ## the same training steps with OpenCLIP on PyTorch, side by side (half an hour and more)
+bench-peer: build ## time the same training steps beside OpenCLIP on PyTorch (half an hour or more)
 	@sh tools/bench-peer.sh
 
-demo: ## train the quickstart and show what it learnt (a few minutes); DEVICE=cuda trains on a GPU
+demo: ## train the quickstart and show its accuracy (a few minutes); DEVICE=cuda trains on a GPU
 	@GO='$(GO)' CC='$(CC)' sh tools/need.sh
 	@sh tools/deps.sh
 	@$(MAKE) --no-print-directory build $(if $(filter cuda%,$(DEVICE)),CUDA=1)
@@ -123,10 +122,10 @@ demo: ## train the quickstart and show what it learnt (a few minutes); DEVICE=cu
 ablations: build ## run the ablations of docs/ablations and write their tables (three quarters of an hour)
 	@sh tools/ablations.sh
 
-deps: ## install oneDNN and libjpeg-turbo where that needs no question (Debian or Ubuntu, as root)
+deps: ## install oneDNN and libjpeg-turbo if they are missing (on Debian or Ubuntu, as root)
 	@sh tools/deps.sh
 
-install: build ## install runner, its plugins and completions below PREFIX (/usr/local); DESTDIR stages them elsewhere
+install: build ## install the runner, its plugins and completions below PREFIX (/usr/local); DESTDIR stages them elsewhere
 	@mkdir -p '$(INTO)/bin' '$(INTO)/lib/tandem' '$(INTO)/share/bash-completion/completions' '$(INTO)/share/zsh/site-functions' '$(INTO)/share/fish/vendor_completions.d'
 	@rm -rf '$(INTO)/lib/tandem/plugins'
 	@cp -R bin/plugins '$(INTO)/lib/tandem/plugins'

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Runs the ablations of experiments/ (all of docs/ablations, or those named) and writes their tables into
-# docs/ablations. What is done is not run again, so that it may be broken off at any time.
+# Runs the ablations of docs/ablations (all, or those named) and writes their tables into the pages there. Finished runs
+# are not repeated, so you may interrupt it at any time.
 #
 #   tools/ablations.sh [NAME...]
 #
-# RUNNER, DB and RUNS say which runner, database and folder of checkpoints.
+# RUNNER, DB and RUNS name the runner, the database and the folder of checkpoints.
 set -e
 cd "$(dirname "$0")/.."
 runner=${RUNNER:-bin/runner}
@@ -17,12 +17,12 @@ trap 'rm -f "$new"' EXIT
 for name; do
 	page=docs/ablations/$name.md
 	metrics=
-	case $name in # asked by tags too
+	case $name in # tags are captions too, so retrieval is compared as well
 	captions) metrics=eval/emoji/top1,eval/emoji/text_to_image_R@5,eval/emoji/text_to_image_mean_rank ;;
 	esac
 	"$runner" run "experiments/$name.yaml" --db "$db" --runs-dir "$runs"
 	"$runner" ablation "$name" --db "$db" ${metrics:+--metric "$metrics"} --format markdown >"$new"
-	# The table stands between two comments; the words around it are for people to write.
+	# The table stands between two comments. People write the text around it.
 	awk -v table="$new" '
 		/^<!-- end of table -->$/ { inside = 0 }
 		!inside { print }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Measures tandem beside OpenCLIP on PyTorch, in a throw-away environment under .venv/peer (several GB: PyPI's
-# torch brings CUDA). ROUNDS and MODELS choose; see tools/peer/bench.py --help.
+# Times tandem beside OpenCLIP on PyTorch, in a virtual environment under .venv/peer (several GB, because PyPI's torch
+# brings CUDA). ROUNDS and MODELS select what is timed; see tools/peer/bench.py --help.
 set -e
 venv=$PWD/.venv/peer
 if ! [ -e "$venv/.done" ]; then

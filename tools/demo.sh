@@ -1,10 +1,10 @@
 #!/bin/sh
-# Trains the quickstart with what this machine has, or on DEVICE, then shows where to look next.
+# Trains the quickstart with the fastest backend of this machine, or on DEVICE.
 set -e
 cd "$(dirname "$0")/.."
 schedule=${DEVICE:+--set device=$DEVICE}
 if [ -n "$DEVICE" ]; then
-	# Developers may have put a double in the driver's place (make test-cuda), which computes a step in a second.
+	# Developers may use the double of NVIDIA's driver (make test-cuda), which takes a second per step.
 	if bin/runner devices --json | grep -q 'CPU test double'; then
 		echo "A double of NVIDIA's driver computes on the CPU: a few small steps, so expect to see that it works, and no more."
 		schedule="$schedule --set train.max_steps=60 --set train.batch_size=32"

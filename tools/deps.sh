@@ -1,12 +1,15 @@
 #!/bin/sh
-# Installs oneDNN (fast CPU kernels) and libjpeg-turbo (JPEG pixels equal to Pillow's) where that can be
-# done without asking anyone; says what it does. Set TANDEM_NO_INSTALL=1 to leave the machine as it is.
-has() { # a C header, after stdio.h, which jpeglib.h needs
+# Installs oneDNN (fast CPU kernels) and libjpeg-turbo (JPEG pixels equal to Pillow's) if that needs no password or
+# question, and prints what it does. TANDEM_NO_INSTALL=1 leaves the machine as it is.
+
+# has HEADER: whether the C compiler finds it. jpeglib.h needs stdio.h before it.
+has() {
 	printf '#include <stdio.h>\n#include <%s>\n' "$1" | ${CC:-cc} -E -x c - >/dev/null 2>&1
 }
 
 apt_updated=
-install() { # packages, the first that there is; what for
+# install PACKAGES PURPOSE: installs the first of the packages that exists
+install() {
 	[ -z "$TANDEM_NO_INSTALL" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
 	if [ -z "$apt_updated" ]; then
 		apt_updated=yes

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Regenerates core/plugin/wire/pb from tandem.proto. Needs protoc (Debian: protobuf-compiler) and, the first
-# time, the network; the generators are pinned here. The result is committed.
+# Regenerates core/plugin/wire/pb from tandem.proto. It needs protoc (Debian: protobuf-compiler) and, the first time, the
+# network. The versions of the generators are pinned here. The result is committed.
 set -eu
 cd "$(dirname "$0")/.."
 command -v protoc >/dev/null || { echo "tools/gen.sh: protoc is missing: apt install protobuf-compiler" >&2; exit 1; }
@@ -10,5 +10,5 @@ GOBIN=$bin GOFLAGS= go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.3
 GOBIN=$bin GOFLAGS= go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.5.1
 PATH=$bin:$PATH protoc -I core/plugin/wire/pb --go_out=core/plugin/wire/pb --go_opt=paths=source_relative \
     --go-grpc_out=core/plugin/wire/pb --go-grpc_opt=paths=source_relative core/plugin/wire/pb/tandem.proto
-# The protoc of the machine is no part of the code.
+# The version of this machine's protoc does not belong in the code.
 sed -i '/^\/\/ .*protoc  *v/d; /^\/\/ - protoc  /d' core/plugin/wire/pb/*.pb.go

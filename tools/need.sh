@@ -1,6 +1,6 @@
 #!/bin/sh
-# Says in one sentence what building needs and this machine lacks, with the command that installs it; silent when all is
-# there. It uses what every shell has, since little else may be there.
+# Prints one sentence that names what this machine lacks to build tandem, with the command that installs it. Prints nothing
+# if everything is there. It uses only what every shell has, since other tools may be missing.
 go=${GO:-go}
 cc=${CC:-cc}
 want=1.26
@@ -12,7 +12,7 @@ lack() {
 	how="$how${how:+ && }$2"
 }
 
-# install PACKAGES: with the first manager there is; Debian's names
+# install DEBIAN FEDORA ALPINE ARCH: prints the command of the first package manager that exists, with its package names
 install() {
 	sudo=
 	[ -w / ] || sudo="sudo "
@@ -39,7 +39,7 @@ else
 	minor=${number#*.}
 	minor=${minor%%[!0-9]*}
 	case $major$minor in
-	*[!0-9]* | '') ;; # of no release: it may do
+	*[!0-9]* | '') ;; # a development version: it may be new enough
 	*) if [ "$major" -lt 1 ] || { [ "$major" -eq 1 ] && [ "$minor" -lt "${want#*.}" ]; }; then
 		lack "Go $want or newer (this is $number)" "$fetch"
 	fi ;;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fetches the libraries that core/results/page embeds from npm again and checks that they are those committed.
-# A new version also needs its licence in LICENSES.txt there.
+# Downloads the libraries that core/results/page embeds from npm and checks that they equal the committed ones. A new
+# version also needs its licence in LICENSES.txt there.
 set -e
 cd "$(dirname "$0")/../core/results/page/assets"
 dir=$(mktemp -d)

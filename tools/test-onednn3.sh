@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds against oneDNN 3 and runs the tests of everything that computes with it. The library comes from PyPI into
-# .venv/onednn3 (make clean leaves it): its build for GNU OpenMP, the runtime that our own kernels use.
+# Builds with oneDNN 3 and runs the tests of everything that computes. The library comes from PyPI and is kept in
+# .venv/onednn3 (make clean leaves it). It is the build for GNU OpenMP, the runtime that our own kernels use.
 set -e
 wheel=onednn-devel-cpu-gomp==2023.2.0 # oneDNN 3.2, the newest of its kind
 venv=$PWD/.venv/onednn3
