@@ -2,50 +2,42 @@ package loss
 
 import (
 	"tandem/core/clip"
-	"tandem/core/engine/device"
 	"tandem/core/engine/profile"
 )
 
 var (
+	_ clip.Meter          = (*Loss)(nil)
 	_ clip.Profiler       = (*Loss)(nil)
 	_ clip.MemoryReporter = (*Loss)(nil)
 )
 
-// SetProfile implements clip.Profiler.
-func (l *Loss) SetProfile(on bool) {
-	l.recorder.SetProfile(on)
-	if l.programs != nil {
-		l.programs.setProfile(l.recorder.Hook())
-	}
-}
+// Work implements clip.Meter.
+func (l *Loss) Work() float64 { return l.session.Work() }
 
-// Events implements clip.Profiler.
-func (l *Loss) KernelRuns() []clip.KernelRun { return l.recorder.KernelRuns() }
+// SetProfile implements clip.Profiler.
+func (l *Loss) SetProfile(on bool) { l.session.SetProfile(on) }
+
+// KernelRuns implements clip.Profiler.
+func (l *Loss) KernelRuns() []clip.KernelRun { return l.session.KernelRuns() }
 
 // Memory implements clip.MemoryReporter.
 func (l *Loss) Memory() []clip.MemoryPart {
-	if l.backend == nil {
+	if l.session.Backend == nil {
 		return nil
 	}
-	return profile.Memory(l.backend, l.parts()...)
+	return profile.Memory(l.session.Backend, l.parts()...)
 }
 
-// parts are what the loss allocated, by purpose.
+// parts lists what the loss has allocated, by purpose.
 func (l *Loss) parts() []clip.MemoryPart {
-	activations := int64(0)
-	for _, p := range l.programs.byKey {
-		activations += p.prog.Memory().Activations
-	}
+	activations, workspace, _ := l.programs.Memory()
 	return []clip.MemoryPart{
-		{Name: "parameters", Bytes: size(l.params.store.Values)},
-		{Name: "gradients", Bytes: size(l.params.store.Grads)},
+		{Name: "parameters", Bytes: profile.Size(l.params.store.Values)},
+		{Name: "gradients", Bytes: profile.Size(l.params.store.Grads)},
 		{Name: "activations", Bytes: activations},
-		{Name: "workspace", Bytes: l.programs.workspace.Bytes()},
+		{Name: "workspace", Bytes: workspace},
 	}
 }
 
-// OnHeap is how much of Memory lies on Go's heap.
-func (l *Loss) OnHeap() int64 { return profile.OnHeap(l.backend) }
-
-// size is the bytes of a buffer when Real is float32.
-func size(b device.Buffer) int64 { return int64(b.Len()) * int64(b.DType().Size()) }
+// OnHeap returns how many bytes of Memory lie on Go's heap.
+func (l *Loss) OnHeap() int64 { return l.session.OnHeap() }

@@ -7,14 +7,13 @@ package loss
 import (
 	"context"
 	"math"
-	"slices"
 	"strconv"
 
 	"tandem/core/clip"
 	"tandem/core/engine/device"
-	"tandem/core/engine/device/devices"
 	"tandem/core/engine/graph"
 	"tandem/core/engine/profile"
+	"tandem/core/engine/program"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 )
@@ -80,11 +79,13 @@ func WithBackend(open func(clip.Compute) (device.Backend, error)) Option {
 func New(define Define, options ...Option) *Loss {
 	l := &Loss{define: define, block: blockElements,
 		open: func(c clip.Compute) (device.Backend, error) {
-			return devices.OpenWith(c.Device, devices.Options{Threads: c.Threads, MemoryLimit: c.MemoryLimit})
+			c.Precision = "" // losses compute in float32
+			return program.OpenDevice(c)
 		}}
 	for _, o := range options {
 		o(l)
 	}
+	l.session = program.NewSession(l.open)
 	return l
 }
 
@@ -92,34 +93,26 @@ func New(define Define, options ...Option) *Loss {
 type Loss struct {
 	define   Define
 	open     func(clip.Compute) (device.Backend, error)
+	block    int // logits above which a batch is not Whole
+	session  *program.Session
 	def      Definition
 	dim      int
-	backend  device.Backend
 	params   *parameters
 	programs *programs
-	work     float64 // of all Computes
-	block    int     // logits above which a batch is not Whole
-	recorder profile.Recorder
-	planned  device.Backend // that Plan left open; nil: none
-	known    map[*byte]bool // pages that were shown to the backend
 }
 
-var (
-	_ clip.Loss  = (*Loss)(nil)
-	_ clip.Meter = (*Loss)(nil)
-)
+var _ clip.Loss = (*Loss)(nil)
 
 // Configure implements clip.Loss. Losses compute in float32 whatever the towers' precision.
 func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.LossInfo, err error) {
-	if l.backend != nil {
+	if l.session.Backend != nil {
 		return info, fault.New(fault.Conflict, "the loss is configured already")
 	}
-	def, err := l.checked(ctx, c)
+	def, err := l.defineValid(ctx, c)
 	if err != nil {
 		return info, err
 	}
-	backend, err := l.open(c.Compute)
-	l.closePlanned()
+	backend, err := l.session.Open(c.Compute)
 	if err != nil {
 		return info, err
 	}
@@ -128,34 +121,27 @@ func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.Loss
 		backend.Close()
 		return info, profile.Exhausted(err, backend, nil, nil, remedy)
 	}
-	l.def, l.dim, l.backend, l.params = def, c.EmbedDim, backend, params
-	l.programs = newPrograms(backend, def, params.store)
-	l.programs.block = l.block
-	l.known = map[*byte]bool{}
+	l.def, l.dim, l.params = def, c.EmbedDim, params
+	l.programs = newPrograms(backend, def, params.store, l.block)
+	l.session.Use(backend, l.programs)
 	info.Backend = backend.Name()
-	_, info.Pins = backend.(device.HostSharer)
+	info.Pins = l.session.Pins()
 	if def.Learn {
 		info.Parameters = int64(len(def.Scalars))
 	}
 	return info, device.Err(backend)
 }
 
-// checked is the definition of a configuration that can be.
-func (l *Loss) checked(ctx context.Context, c clip.LossConfig) (def Definition, err error) {
-	if err := canceled(ctx); err != nil {
+// defineValid returns the definition of a configuration, or what is wrong with it.
+func (l *Loss) defineValid(ctx context.Context, c clip.LossConfig) (def Definition, err error) {
+	if err := program.CheckContext(ctx, "configure"); err != nil {
 		return def, err
 	}
 	if def, err = l.define(c); err != nil {
 		return def, err
 	}
-	if p := c.Compute.Precision; !slices.Contains([]string{"", "f32", "tf32", "bf16"}, p) {
-		return def, fault.New(fault.Invalid, "%q is not supported", p).WithPath("compute.precision").WithHint("precision: f32")
-	}
-	return def, nil
+	return def, program.CheckPrecision(c.Compute.Precision)
 }
-
-// Work implements clip.Meter.
-func (l *Loss) Work() float64 { return l.work }
 
 // Value is the current value of a parameter.
 func (l *Loss) Value(name string) float64 { return l.params.value(name) }
@@ -165,35 +151,42 @@ func (l *Loss) Gradient(name string) float64 { return l.params.grad(name) }
 
 // Compute implements clip.Loss.
 func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossResult, error) {
-	if err := l.ready(ctx); err != nil {
+	if err := l.ready(ctx, "compute"); err != nil {
 		return nil, err
 	}
 	if err := l.check(req); err != nil {
 		return nil, err
 	}
 	batch, dim := req.Image.Shape[0], req.Image.Shape[1]
-	p, err := l.programs.get(key{batch, dim, req.Train})
+	p, err := l.programs.Get(programKey{batch, dim, req.Train})
 	if err != nil {
 		return nil, l.exhausted(err, nil)
 	}
-	l.share(req.Image, req.Text, req.IntoImage, req.IntoText)
-	if err := p.forward(req.Image.F32(), req.Text.F32()); err != nil {
+	instance, err := l.programs.Take(p)
+	if err != nil {
 		return nil, l.exhausted(err, p)
 	}
-	forward, backward := p.prog.FLOPs()
-	l.work += forward
+	defer l.programs.Give(p, instance)
+	l.session.Share(req.Image, req.Text, req.IntoImage, req.IntoText)
+	terms := p.Extra
+	terms.feed(instance, req.Image.F32(), req.Text.F32())
+	if err := l.programs.Run(instance.Forward, func() {}); err != nil {
+		return nil, l.exhausted(err, p)
+	}
+	forward, backward := p.FLOPs()
+	l.session.AddWork(forward)
 	result := &clip.LossResult{Parts: map[string]float64{}, Scalars: l.def.Report(l.params.value)}
 	if req.PerSample {
 		result.PerSample = map[string][]float32{}
 	}
-	for k, part := range p.parts {
-		if err := p.instance.Read(k, p.losses); err != nil {
+	for k, part := range terms.parts {
+		if err := instance.Read(k, terms.losses); err != nil {
 			return nil, err
 		}
-		result.Parts[part.Name] = mean(p.losses)
+		result.Parts[part.Name] = mean(terms.losses)
 		result.Value += part.Weight * result.Parts[part.Name]
 		if req.PerSample {
-			result.PerSample[part.Name] = append([]float32(nil), p.losses...)
+			result.PerSample[part.Name] = append([]float32(nil), terms.losses...)
 		}
 	}
 	if math.IsNaN(result.Value) || math.IsInf(result.Value, 0) {
@@ -203,14 +196,16 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 	if !req.Train {
 		return result, nil
 	}
-	if err := p.backward(l.params.mode()); err != nil {
+	terms.setGrads(instance)
+	mode := l.params.Mode()
+	if err := l.programs.Run(func() error { return instance.Backward(mode) }, func() {}); err != nil {
 		return nil, l.exhausted(err, p)
 	}
-	l.work += backward
-	l.params.touched = true
-	result.DImage, result.DText = into(req.IntoImage, batch, dim), into(req.IntoText, batch, dim)
-	l.backend.Read(result.DImage.F32(), p.instance.InputGrad(0))
-	return result, device.Read(l.backend, result.DText.F32(), p.instance.InputGrad(1))
+	l.session.AddWork(backward)
+	l.params.Accumulated()
+	result.DImage, result.DText = program.Result(req.IntoImage, batch, dim), program.Result(req.IntoText, batch, dim)
+	l.session.Backend.Read(result.DImage.F32(), instance.InputGrad(0))
+	return result, device.Read(l.session.Backend, result.DText.F32(), instance.InputGrad(1))
 }
 
 // check finds requests that have no loss.
@@ -244,33 +239,24 @@ func (l *Loss) check(req clip.LossRequest) error {
 // culprit says where a loss that is no number comes from.
 func culprit(req clip.LossRequest) string {
 	for i, t := range []*tensor.Tensor{req.Image, req.Text} {
-		for k, x := range t.F32() {
-			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-				return []string{"the image", "the text"}[i] + " embeddings hold a non-finite number, first in row " +
-					strconv.Itoa(k/t.Shape[1]) + ": lower the learning rate or clip gradients"
-			}
+		if k := program.FirstNotFinite(t.F32()); k >= 0 {
+			return []string{"the image", "the text"}[i] + " embeddings hold a non-finite number, first in row " +
+				strconv.Itoa(k/t.Shape[1]) + ": lower the learning rate or clip gradients"
 		}
 	}
 	return "the embeddings are finite: the logit scale is too large for them"
 }
 
-func (l *Loss) ready(ctx context.Context) error {
-	if l.backend == nil {
-		return fault.New(fault.Conflict, "the loss is not configured")
+func (l *Loss) ready(ctx context.Context, op string) error {
+	if l.session.Backend == nil {
+		return fault.New(fault.Conflict, "the loss is not configured").WithOp(op)
 	}
-	return canceled(ctx)
-}
-
-func canceled(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return fault.New(fault.Canceled, "%w", err)
-	}
-	return nil
+	return program.CheckContext(ctx, op)
 }
 
 // GradNorm implements clip.Trainable.
 func (l *Loss) GradNorm(ctx context.Context) (float64, error) {
-	if err := l.ready(ctx); err != nil {
+	if err := l.ready(ctx, "gradient norm"); err != nil {
 		return 0, err
 	}
 	sum := 0.0
@@ -278,32 +264,32 @@ func (l *Loss) GradNorm(ctx context.Context) (float64, error) {
 		g := l.params.grad(s.Name)
 		sum += g * g
 	}
-	return sum, device.Err(l.backend)
+	return sum, device.Err(l.session.Backend)
 }
 
 // Step implements clip.Trainable: an optimiser step without weight decay, then the clamp.
 func (l *Loss) Step(ctx context.Context, step int, lr, gradScale float64) error {
-	if err := l.ready(ctx); err != nil {
+	if err := l.ready(ctx, "step"); err != nil {
 		return err
 	}
 	if err := l.params.step(step, lr, gradScale); err != nil {
 		return err
 	}
-	return device.Err(l.backend)
+	return device.Err(l.session.Backend)
 }
 
 // Save implements clip.Trainable. The file holds the parameters and the state of their optimiser.
 func (l *Loss) Save(ctx context.Context, path string) error {
-	if err := l.ready(ctx); err != nil {
+	if err := l.ready(ctx, "save"); err != nil {
 		return err
 	}
-	return l.params.save(path)
+	return l.params.save(ctx, path)
 }
 
 // Load implements clip.Trainable. A file without optimiser state, such as a published model, is
 // taken for its parameters alone.
 func (l *Loss) Load(ctx context.Context, path string) error {
-	if err := l.ready(ctx); err != nil {
+	if err := l.ready(ctx, "load"); err != nil {
 		return err
 	}
 	return l.params.load(path)
@@ -311,14 +297,10 @@ func (l *Loss) Load(ctx context.Context, path string) error {
 
 // Close implements clip.Loss.
 func (l *Loss) Close() error {
-	l.closePlanned()
-	if l.backend == nil {
-		return nil
+	if l.session.Backend != nil {
+		l.programs.Close()
 	}
-	l.programs.close()
-	err := l.backend.Close()
-	l.backend = nil
-	return err
+	return l.session.Close()
 }
 
 func mean(values []float32) float64 {

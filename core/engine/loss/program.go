@@ -5,18 +5,21 @@ import (
 
 	"tandem/core/engine/device"
 	"tandem/core/engine/graph"
+	"tandem/core/engine/program"
 )
 
-// key is what a program depends on besides the definition.
-type key struct {
+// maxPrograms limits the batch sizes that are kept: those of training, of its last batch, of an evaluation and of
+// its last, with and without gradients.
+const maxPrograms = 8
+
+// programKey names what a program is compiled for.
+type programKey struct {
 	batch, dim int
-	train      bool
+	training   bool
 }
 
-// program computes the loss of one batch size.
-type program struct {
-	prog     *graph.Program
-	instance *graph.Instance
+// terms holds the parts of a batch's loss, and the inputs of their program that do not change.
+type terms struct {
 	parts    []Part
 	losses   []float32          // [B], scratch
 	partners map[string][]int32 // by input
@@ -24,148 +27,85 @@ type program struct {
 	weights  [][]float32        // of each part [B]: d value / d loss of a row
 }
 
-// maxPrograms bounds the batch sizes that are kept: those of training, of its last batch, of an
-// evaluation and of its last, with and without gradients.
-const maxPrograms = 8
+type (
+	programs = program.Cache[programKey, *terms]
+	compiled = program.Program[programKey, *terms]
+	source   = program.Source[*terms]
+)
 
-// programs compiles programs when they are first needed.
-type programs struct {
-	backend   device.Backend
-	def       Definition
-	params    graph.Store
-	workspace *graph.Workspace
-	byKey     map[key]*program
-	profile   func(graph.Event) // nil: none
-	block     int               // logits above which a batch is not Whole
+// newPrograms makes the cache of a loss's programs. Batches of more than block logits are computed in blocks. The
+// backend may be nil when the programs are only planned.
+func newPrograms(backend device.Backend, def Definition, params graph.Store, block int) *programs {
+	return program.NewCache(backend, maxPrograms, func(k programKey) (source, error) {
+		g := graph.New(graph.Options{Training: k.training, Checkpointing: true}) // of Blocks
+		t := &terms{losses: make([]float32, k.batch), partners: map[string][]int32{}}
+		b := t.batch(g, k, def.Scalars, block)
+		t.parts = def.Build(b)
+		outputs := make([]*graph.Node, len(t.parts))
+		for i, part := range t.parts {
+			outputs[i] = part.Losses
+			w := make([]float32, k.batch)
+			for j := range w {
+				w[j] = float32(part.Weight / float64(k.batch))
+			}
+			t.weights = append(t.weights, w)
+		}
+		options := graph.CompileOptions{Outputs: outputs, Params: params}
+		if k.training {
+			options.Backward, options.WRT = outputs, []*graph.Node{b.Image, b.Text}
+			options.Frozen = func(string) bool { return !def.Learn }
+		}
+		return source{Graph: g, Options: options, Extra: t}, nil
+	})
 }
 
-func newPrograms(backend device.Backend, def Definition, params graph.Store) *programs {
-	return &programs{backend: backend, def: def, params: params,
-		workspace: graph.NewWorkspace(backend), byKey: map[key]*program{}}
-}
-
-// get is the program for a key.
-func (c *programs) get(k key) (*program, error) {
-	if p := c.byKey[k]; p != nil {
-		return p, nil
-	}
-	if len(c.byKey) >= maxPrograms {
-		c.clear()
-	}
-	p, err := c.compile(k)
-	if err != nil {
-		return nil, err
-	}
-	c.byKey[k] = p
-	return p, nil
-}
-
-// graph makes the graph of a key, and what feeds it.
-func (c *programs) graph(k key) (*program, *graph.Graph, graph.CompileOptions) {
-	g := graph.New(graph.Options{Training: k.train, Checkpointing: true}) // of Blocks
-	b := Batch{Graph: g, Size: k.batch, limit: c.block, Scalars: map[string]*graph.Node{},
+// batch makes what Build works with, and notes the inputs that it asks for.
+func (t *terms) batch(g *graph.Graph, k programKey, scalars []Scalar, block int) Batch {
+	b := Batch{Graph: g, Size: k.batch, limit: block, Scalars: map[string]*graph.Node{},
 		Image: g.Input("image", device.Real, k.batch, k.dim),
 		Text:  g.Input("text", device.Real, k.batch, k.dim),
 	}
-	for _, s := range c.def.Scalars {
+	for _, s := range scalars {
 		b.Scalars[s.Name] = g.Param(s.Name, 1)
 	}
-	p := &program{losses: make([]float32, k.batch), partners: map[string][]int32{}}
 	b.Partners = func(from, n int) *graph.Node {
-		name := fmt.Sprintf("partners.%d", len(p.partners))
+		name := fmt.Sprintf("partners.%d", len(t.partners))
 		rows := make([]int32, n)
 		for i := range rows {
 			rows[i] = int32(from + i)
 		}
-		p.partners[name] = rows
+		t.partners[name] = rows
 		return g.Input(name, device.I32, n)
 	}
 	var eye *graph.Node
 	b.Eye = func() *graph.Node {
 		if eye == nil {
 			eye = g.Input("eye", device.Real, k.batch, k.batch)
-			p.eye = make([]float32, k.batch*k.batch)
+			t.eye = make([]float32, k.batch*k.batch)
 			for i := range k.batch {
-				p.eye[i*k.batch+i] = 1
+				t.eye[i*k.batch+i] = 1
 			}
 		}
 		return eye
 	}
-
-	p.parts = c.def.Build(b)
-	outputs := make([]*graph.Node, len(p.parts))
-	for i, part := range p.parts {
-		outputs[i] = part.Losses
-		w := make([]float32, k.batch)
-		for j := range w {
-			w[j] = float32(part.Weight / float64(k.batch))
-		}
-		p.weights = append(p.weights, w)
-	}
-	options := graph.CompileOptions{Outputs: outputs, Params: c.params, Workspace: c.workspace, Profile: c.profile}
-	if k.train {
-		options.Backward, options.WRT = outputs, []*graph.Node{b.Image, b.Text}
-		options.Frozen = func(string) bool { return !c.def.Learn }
-	}
-	return p, g, options
+	return b
 }
 
-// plan is the memory of a key's program, which is not made; it needs no backend.
-func (c *programs) plan(k key) (graph.MemoryPlan, error) {
-	_, g, options := c.graph(k)
-	return graph.Plan(g, nil, options) // losses keep float32
-}
-
-func (c *programs) compile(k key) (*program, error) {
-	p, g, options := c.graph(k)
-	var err error
-	if p.prog, err = graph.Compile(g, c.backend, options); err != nil {
-		return nil, err
+// feed sets an instance's inputs: the embeddings image and text [B, D], and those that Build asked for.
+func (t *terms) feed(i *graph.Instance, image, text []float32) {
+	i.SetInput("image", image)
+	i.SetInput("text", text)
+	for name, rows := range t.partners {
+		i.SetInput(name, rows)
 	}
-	if p.instance, err = p.prog.NewInstance(); err != nil {
-		p.prog.Close()
-		return nil, err
-	}
-	return p, nil
-}
-
-// forward computes the losses of all rows of image and text [B, D].
-func (p *program) forward(image, text []float32) error {
-	p.instance.SetInput("image", image)
-	p.instance.SetInput("text", text)
-	for name, rows := range p.partners {
-		p.instance.SetInput(name, rows)
-	}
-	if p.eye != nil {
-		p.instance.SetInput("eye", p.eye)
-	}
-	return p.instance.Forward()
-}
-
-// backward computes the gradients after forward.
-func (p *program) backward(mode graph.Mode) error {
-	for k := range p.parts {
-		p.instance.SetGrad(k, p.weights[k])
-	}
-	return p.instance.Backward(mode)
-}
-
-func (c *programs) setProfile(f func(graph.Event)) {
-	c.profile = f
-	for _, p := range c.byKey {
-		p.prog.SetProfile(f)
+	if t.eye != nil {
+		i.SetInput("eye", t.eye)
 	}
 }
 
-func (c *programs) clear() {
-	for k, p := range c.byKey {
-		p.instance.Close()
-		p.prog.Close()
-		delete(c.byKey, k)
+// setGrads sets the gradient of the batch's value by the loss of each row.
+func (t *terms) setGrads(i *graph.Instance) {
+	for k := range t.parts {
+		i.SetGrad(k, t.weights[k])
 	}
-}
-
-func (c *programs) close() {
-	c.clear()
-	c.workspace.Close()
 }

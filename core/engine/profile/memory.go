@@ -1,6 +1,9 @@
 package profile
 
-import "tandem/core/clip"
+import (
+	"tandem/core/clip"
+	"tandem/core/engine/device"
+)
 
 // Memory is a plan of memory as clip.MemoryReporter tells it: the parts that the caller knows, then what the
 // backend says of itself. Packed copies of parameters are a part of their own; what it has allocated beyond
@@ -25,4 +28,12 @@ func OnHeap(backend any) int64 {
 		return b.OnHeap()
 	}
 	return 0
+}
+
+// Size returns the bytes of a buffer when Real is float32; 0 of none.
+func Size(b device.Buffer) int64 {
+	if b == nil {
+		return 0
+	}
+	return int64(b.Len()) * int64(b.DType().Size())
 }

@@ -10,64 +10,36 @@ import (
 	"strconv"
 
 	"tandem/core/clip"
+	"tandem/core/engine/checkpoint"
 	"tandem/core/engine/device"
-	"tandem/core/engine/graph"
 	"tandem/core/engine/weights"
-	"tandem/core/engine/weights/keymap"
 	"tandem/core/fault"
 	"tandem/core/media/token"
 )
 
-// A checkpoint is a safetensors file with
-//
-//   - every parameter and running statistic under its published name,
-//   - the optimiser's state as optim.<slot>.<parameter>: optim.m.visual.proj, of trained parameters,
-//   - a tokenizer, as the bytes of its JSON under the name "tokenizer",
-//   - metadata: format, modality, embed_dim and config, the JSON of the network's config, which must
-//     agree; and seed, that of the random streams, which is taken over.
-const (
-	checkpointFormat = "tandem encoder 1"
-	tokenizerName    = "tokenizer"
-)
+// A tower's checkpoint (core/engine/checkpoint) has the tokenizer of texts beside the parameters, and in its
+// metadata modality, embed_dim and config, the JSON of the network's config, which must agree; and seed, that of
+// the random streams, which Load takes over.
 
-// array is a named part of device memory.
-type array struct {
-	name   string
-	shape  []int
-	buffer device.Buffer
+// arrays lists what a checkpoint holds of device memory.
+func (e *encoder) arrays() []checkpoint.Array {
+	return append(e.values(), checkpoint.SlotArrays(e.session.Backend, e.params.trained, e.trained.States())...)
 }
 
-// arrays are what a checkpoint holds of device memory.
-func (e *encoder) arrays() []array {
-	list := e.values()
-	for _, s := range e.slots() {
-		list = append(list, e.views("optim."+s.Name+".", e.params.trained, s.Buffer)...)
-	}
-	return list
+// values lists the parameters and the running statistics.
+func (e *encoder) values() []checkpoint.Array {
+	b, p := e.session.Backend, e.params
+	return append(checkpoint.Arrays(b, p.store.Layout, p.store.Values), checkpoint.Arrays(b, p.states.Layout, p.states.Values)...)
 }
 
-// values are the parameters and the running statistics.
-func (e *encoder) values() []array {
-	p := e.params
-	return append(e.views("", p.store.Layout, p.store.Values), e.views("", p.states.Layout, p.states.Values)...)
-}
-
-// views are the arrays of a layout in a flat buffer.
-func (e *encoder) views(prefix string, l graph.Layout, flat device.Buffer) (list []array) {
-	for _, entry := range l.Entries {
-		list = append(list, array{prefix + entry.Name, entry.Shape, e.backend.View(flat, entry.Off, entry.N)})
-	}
-	return list
-}
-
-// metadata is what a checkpoint must agree with.
+// metadata describes the network, for a checkpoint that must agree with it.
 func (e *encoder) metadata() (map[string]string, error) {
 	config, err := json.Marshal(e.front.Config())
 	if err != nil {
 		return nil, fault.New(fault.Internal, "config: %w", err)
 	}
 	return map[string]string{
-		"format": checkpointFormat, "modality": string(e.modality),
+		"format": weights.EncoderFormat, "modality": string(e.modality),
 		"embed_dim": fmt.Sprint(e.dim), "config": string(config), "seed": fmt.Sprint(e.call.Seed),
 	}, nil
 }
@@ -81,35 +53,19 @@ func (e *encoder) Save(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	var tensors []weights.Tensor
-	var host []float32
-	for _, a := range e.arrays() {
-		tensors = append(tensors, weights.Tensor{
-			Name: a.name, DType: weights.F32, Shape: a.shape,
-			Load: func() ([]byte, error) {
-				if err := alive(ctx, "save"); err != nil {
-					return nil, err
-				}
-				host = grow(host, a.buffer.Len())
-				if err := device.Read(e.backend, host, a.buffer); err != nil {
-					return nil, err
-				}
-				return weights.Bytes(host), nil
-			},
-		})
-	}
+	var others []weights.Tensor
 	if t, ok := e.front.(*textFront); ok && t.tokenizer != nil {
 		data, err := t.tokenizer.Save()
 		if err != nil {
 			return err
 		}
-		tensors = append(tensors, weights.FromU8(tokenizerName, data, len(data)))
+		others = append(others, weights.FromU8(weights.TokenizerTensor, data, len(data)))
 	}
-	return weights.Write(path, tensors, meta)
+	return checkpoint.Write(ctx, path, e.session.Backend, e.arrays(), others, meta)
 }
 
-// Load implements clip.Encoder: what Save wrote, or published weights. Everything is checked before
-// anything is changed.
+// Load implements clip.Encoder: it reads what Save wrote, or published weights. It checks everything before it
+// changes anything.
 func (e *encoder) Load(ctx context.Context, path string) error {
 	if err := e.ready(ctx, "load"); err != nil {
 		return err
@@ -120,7 +76,7 @@ func (e *encoder) Load(ctx context.Context, path string) error {
 	}
 	defer f.Close()
 	meta := f.Metadata()
-	if !keymap.Own(meta["format"]) {
+	if !weights.IsCheckpoint(meta["format"]) {
 		return e.loadPublished(ctx, path)
 	}
 	if err := e.checkMetadata(meta); err != nil {
@@ -137,20 +93,22 @@ func (e *encoder) Load(ctx context.Context, path string) error {
 	if err := e.loadTokenizer(f); err != nil {
 		return err
 	}
-	for _, a := range arrays {
-		values, err := f.F32(a.name, a.shape...)
-		if err != nil {
-			return err
-		}
-		e.backend.Write(a.buffer, values)
+	if err := checkpoint.Restore(e.session.Backend, f, arrays); err != nil {
+		return err
 	}
-	for t := range e.tickets {
-		e.release(t) // their activations belong to other weights
-	}
-	e.touched = false
 	e.call.Seed = seed
-	e.backend.ParamsChanged()
-	return device.Err(e.backend)
+	return e.parametersChanged()
+}
+
+// parametersChanged drops what belongs to the parameters that were there before: activations that wait for their
+// gradient, gradients, packed copies.
+func (e *encoder) parametersChanged() error {
+	for t := range e.tickets {
+		e.release(t)
+	}
+	e.trained.Forget()
+	e.session.Backend.ParamsChanged()
+	return device.Err(e.session.Backend)
 }
 
 // checkMetadata finds what differs between a checkpoint's description and the encoder's.
@@ -159,10 +117,8 @@ func (e *encoder) checkMetadata(got map[string]string) *fault.Error {
 	if err != nil {
 		return fault.New(fault.Internal, "%w", err)
 	}
-	for _, key := range []string{"format", "modality", "embed_dim"} {
-		if got[key] != want[key] {
-			return fault.New(fault.Invalid, "%s is %q, want %q", key, got[key], want[key]).WithOp("load")
-		}
+	if err := checkpoint.CheckMetadata(got, want, "format", "modality", "embed_dim"); err != nil {
+		return err
 	}
 	return sameConfig(got["config"], want["config"])
 }
@@ -193,37 +149,28 @@ func orNone(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// checkTensors holds names, shapes and dtypes of a file against what is to be loaded.
-func (e *encoder) checkTensors(f *weights.File, arrays []array) *fault.Error {
-	known := map[string]bool{}
+// checkTensors demands of a file every array of the encoder, for texts maybe a tokenizer, and nothing else.
+func (e *encoder) checkTensors(f *weights.File, arrays []checkpoint.Array) *fault.Error {
+	if err := checkpoint.CheckArrays(f, arrays); err != nil {
+		return err
+	}
+	var others []string
 	if e.modality == clip.Text {
-		known[tokenizerName] = true
+		others = []string{weights.TokenizerTensor}
 	}
-	for _, a := range arrays {
-		known[a.name] = true
-		info, ok := f.Info(a.name)
-		switch {
-		case !ok:
-			return fault.New(fault.Invalid, "tensor %q is missing", a.name).WithOp("load")
-		case !slices.Equal(info.Shape, a.shape) || info.DType != weights.F32:
-			return fault.New(fault.Invalid, "tensor %q is %s %v, want F32 %v", a.name, info.DType, info.Shape, a.shape).WithOp("load")
-		}
-	}
-	for _, name := range f.Names() {
-		if !known[name] {
-			return fault.New(fault.Invalid, "tensor %q is none of this encoder's", name).WithOp("load")
-		}
+	if name := checkpoint.Unknown(f, arrays, others...); name != "" {
+		return fault.New(fault.Invalid, "tensor %q is none of this encoder's", name).WithOp("load")
 	}
 	return nil
 }
 
-// loadTokenizer takes the file's tokenizer, for texts.
+// loadTokenizer takes the tokenizer of a checkpoint, for texts.
 func (e *encoder) loadTokenizer(f *weights.File) error {
 	t, ok := e.front.(*textFront)
 	if !ok {
 		return nil
 	}
-	data, err := f.U8(tokenizerName)
+	data, err := f.U8(weights.TokenizerTensor)
 	if err != nil {
 		return err
 	}

@@ -1,28 +1,24 @@
 package tower
 
 import (
-	"slices"
-
 	"tandem/core/clip"
 	"tandem/core/engine/nn"
+	"tandem/core/engine/program"
 	"tandem/core/fault"
 )
 
-// check finds what is wrong with a config whatever the network.
-func check(c clip.EncoderConfig) error {
+// validate finds what is wrong with a config whatever the network.
+func validate(c clip.EncoderConfig) error {
 	switch {
 	case c.EmbedDim < 1:
 		return fault.New(fault.Invalid, "%d, want at least 1", c.EmbedDim).WithPath("embed_dim")
 	case c.Compute.Threads < 1:
 		return fault.New(fault.Invalid, "%d, want at least 1", c.Compute.Threads).WithPath("compute.threads")
-	case !slices.Contains([]string{"", "f32", "tf32", "bf16"}, c.Compute.Precision):
-		return fault.New(fault.Invalid, "%q is not supported", c.Compute.Precision).WithPath("compute.precision").
-			WithHint("precision: f32, tf32 or bf16")
 	}
-	return nil
+	return program.CheckPrecision(c.Compute.Precision)
 }
 
-// freeze marks what is not trained.
+// freeze marks the parameters that a config does not train.
 func freeze(set *nn.Set, f clip.Freeze) error {
 	at := func(path string, err error) error {
 		if e, ok := err.(*fault.Error); ok {
@@ -46,7 +42,7 @@ func freeze(set *nn.Set, f clip.Freeze) error {
 	return nil
 }
 
-// frozen says whether a parameter is.
+// frozen reports whether a parameter is not trained.
 func (p *params) frozen(name string) bool {
 	_, trained := p.trained.Find(name)
 	return !trained

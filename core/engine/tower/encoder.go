@@ -3,7 +3,6 @@ package tower
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"time"
 
@@ -11,8 +10,8 @@ import (
 	"tandem/core/engine/device"
 	"tandem/core/engine/graph"
 	"tandem/core/engine/nn"
-	"tandem/core/engine/optim"
 	"tandem/core/engine/profile"
+	"tandem/core/engine/program"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 )
@@ -22,51 +21,39 @@ type encoder struct {
 	modality clip.Modality
 	build    func(clip.EncoderConfig) (front, error)
 	open     func(clip.Compute) (device.Backend, error)
-	recorder profile.Recorder
 
 	configured, closed bool
 
-	planned  device.Backend // that Plan left open; nil: none
+	session  *program.Session
 	front    front
 	intake   *intake
 	dim      int
-	backend  device.Backend
 	params   *params
 	programs *programs
-	optim    *optim.Optimizer // nil: everything is frozen
+	trained  program.Trained
 	call     nn.Call
 
-	// touched says that gradients have been accumulated since the last Step; until then those in the
-	// buffer are old.
-	touched bool
 	tickets map[clip.Ticket]flight
 	last    clip.Ticket
-	work    float64 // of all Forwards and Backwards
 }
 
-// flight is a forward pass that waits for its gradient.
+// flight holds a forward pass that waits for its gradient.
 type flight struct {
-	program  *program
+	program  *compiled
 	instance *graph.Instance
 }
 
-var (
-	_ clip.Encoder = (*encoder)(nil)
-	_ clip.Meter   = (*encoder)(nil)
-)
-
-// Work implements clip.Meter.
-func (e *encoder) Work() float64 { return e.work }
+var _ clip.Encoder = (*encoder)(nil)
 
 // Configure implements clip.Encoder.
 func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
 	if e.configured || e.closed {
 		return info, fault.New(fault.Conflict, "the encoder is configured or closed already").WithOp("configure")
 	}
-	if err := alive(ctx, "configure"); err != nil {
+	if err := program.CheckContext(ctx, "configure"); err != nil {
 		return info, err
 	}
-	if err := check(c); err != nil {
+	if err := validate(c); err != nil {
 		return info, err
 	}
 	front, err := e.build(c)
@@ -81,8 +68,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 		return info, err
 	}
 	info.Modality = e.modality
-	backend, err := e.open(c.Compute)
-	e.closePlanned()
+	backend, err := e.session.Open(c.Compute)
 	if err != nil {
 		return info, err
 	}
@@ -105,14 +91,13 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	if err != nil {
 		return info, err
 	}
-	if e.optim, err = newOptimizer(backend, params, c.Optimizer); err != nil {
+	if e.trained, err = newTrained(backend, params, c.Optimizer); err != nil {
 		return info, err
 	}
-	e.front, e.dim, e.backend, e.params = front, c.EmbedDim, backend, params
-	e.programs = newPrograms(backend, params, front.network)
-	e.programs.compute(c.Compute)
-	e.intake = newIntake(backend)
-	e.programs.setProfile(e.recorder.Hook())
+	e.front, e.dim, e.params = front, c.EmbedDim, params
+	e.programs = newPrograms(backend, params, front, c.Compute)
+	e.session.Use(backend, e.programs)
+	e.intake = &intake{session: e.session}
 	e.call.Seed = c.Seed
 	e.tickets = map[clip.Ticket]flight{}
 	e.configured = true
@@ -121,7 +106,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 		info.Remarks = append(info.Remarks, info.Backend+" has no products of bfloat16 (AVX512_BF16) here: train.precision: bf16 "+
 			"takes more time than f32, and saves memory only")
 	}
-	_, info.Pins = backend.(device.HostSharer)
+	info.Pins = e.session.Pins()
 	return info, device.Err(backend)
 }
 
@@ -159,45 +144,42 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 	e.call.Step, e.call.Micro = req.Step, req.Micro
 	start := time.Now()
 	batch, tokens, err := e.front.prepare(req, &e.call)
-	e.recorder.Note("prepare", "input", 0, start)
+	e.session.Note("prepare", "input", 0, start)
 	if err != nil {
 		return nil, 0, err
 	}
-	p, err := e.programs.get(programKey{mode == clip.Train || mode == clip.Embed, mode == clip.Raw, batch, tokens})
+	p, err := e.programs.Get(programKey{mode == clip.Train || mode == clip.Embed, mode == clip.Raw, batch, tokens})
 	if err != nil {
 		return nil, 0, e.exhausted(err, nil)
 	}
-	instance, err := e.programs.take(p)
+	instance, err := e.programs.Take(p)
 	if err != nil {
 		return nil, 0, e.exhausted(err, p)
 	}
-	out := req.Into
-	if out == nil || out.DType != tensor.F32 || !out.Shape.Equal(tensor.Shape{batch, e.dim}) {
-		out = tensor.New(tensor.F32, batch, e.dim)
-	}
-	e.intake.share(out)
-	p.feed(instance, e.front, &e.call, e.intake)
-	if err := e.within(instance.Forward); err != nil {
-		e.programs.give(p, instance)
+	out := program.Result(req.Into, batch, e.dim)
+	e.session.Share(out)
+	p.Extra.feed(instance, e.front, &e.call, e.intake)
+	if err := e.programs.Run(instance.Forward, e.intake.drop); err != nil {
+		e.programs.Give(p, instance)
 		return nil, 0, e.exhausted(err, p)
 	}
-	forward, _ := p.prog.FLOPs()
-	e.work += forward
+	forward, _ := p.FLOPs()
+	e.session.AddWork(forward)
 	if err := instance.Read(0, out.F32()); err != nil {
-		e.programs.give(p, instance)
+		e.programs.Give(p, instance)
 		return nil, 0, err
 	}
-	if row, ok := finite(out.F32(), e.dim); !ok {
-		e.programs.give(p, instance)
-		return nil, 0, fault.New(fault.Numeric, "the %s embedding of sample %d of %d is not finite", e.modality, row, batch).
+	if i := program.FirstNotFinite(out.F32()); i >= 0 {
+		e.programs.Give(p, instance)
+		return nil, 0, fault.New(fault.Numeric, "the %s embedding of sample %d of %d is not finite", e.modality, i/e.dim, batch).
 			WithOp("forward").WithHint("a learning rate that is too high is the usual cause; lower optimizer.lr or clip gradients")
 	}
-	if mode != clip.Train || e.optim == nil {
-		e.programs.give(p, instance)
+	if mode != clip.Train || !e.trained.Trains() {
+		e.programs.Give(p, instance)
 		return out, 0, nil
 	}
 	if err := instance.Update(); err != nil {
-		e.programs.give(p, instance)
+		e.programs.Give(p, instance)
 		return nil, 0, err
 	}
 	e.last++
@@ -214,7 +196,7 @@ func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tens
 	if !ok {
 		return fault.New(fault.Conflict, "ticket %d is unknown or used", t).WithOp("backward")
 	}
-	want := tensor.Shape{f.program.key.batch, e.dim}
+	want := tensor.Shape{f.program.Key.batch, e.dim}
 	if grad == nil || grad.DType != tensor.F32 || !grad.Shape.Equal(want) {
 		got := "missing"
 		if grad != nil {
@@ -222,29 +204,15 @@ func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tens
 		}
 		return fault.New(fault.Invalid, "the gradient is %s, want f32 %v", got, want).WithOp("backward")
 	}
-	e.intake.share(grad)
+	e.session.Share(grad)
 	f.instance.SetGrad(0, grad.F32())
-	mode := graph.Accumulate
-	if !e.touched {
-		mode = graph.Overwrite
-	}
-	err := e.within(func() error { return f.instance.Backward(mode) })
-	_, backward := f.program.prog.FLOPs()
-	e.work += backward
-	e.touched = true
+	mode := e.trained.Mode()
+	err := e.programs.Run(func() error { return f.instance.Backward(mode) }, e.intake.drop)
+	_, backward := f.program.FLOPs()
+	e.session.AddWork(backward)
+	e.trained.Accumulated()
 	e.release(t)
 	return e.exhausted(err, f.program)
-}
-
-// within runs a pass, and once more without what is only kept for later when the memory did not do.
-func (e *encoder) within(pass func() error) error {
-	err := pass()
-	if fault.KindOf(err) != fault.Exhausted || device.Err(e.backend) != nil {
-		return err
-	}
-	e.programs.trim(nil, 0)
-	e.intake.drop()
-	return pass()
 }
 
 // Discard implements clip.Encoder.
@@ -260,7 +228,7 @@ func (e *encoder) Discard(ctx context.Context, t clip.Ticket) error {
 func (e *encoder) release(t clip.Ticket) {
 	if f, ok := e.tickets[t]; ok {
 		delete(e.tickets, t)
-		e.programs.give(f.program, f.instance)
+		e.programs.Give(f.program, f.instance)
 	}
 }
 
@@ -270,18 +238,15 @@ func (e *encoder) Close() error {
 		return nil
 	}
 	e.closed = true
-	e.closePlanned()
 	if !e.configured {
-		return nil
+		return e.session.Close()
 	}
 	for t := range e.tickets {
 		e.release(t)
 	}
-	e.programs.close()
-	if e.optim != nil {
-		e.optim.Close()
-	}
-	return e.backend.Close()
+	e.programs.Close()
+	e.trained.Close()
+	return e.session.Close()
 }
 
 // ready checks what every method needs.
@@ -289,23 +254,5 @@ func (e *encoder) ready(ctx context.Context, op string) error {
 	if e.closed || !e.configured {
 		return fault.New(fault.Conflict, "the encoder is not configured, or closed").WithOp(op)
 	}
-	return alive(ctx, op)
-}
-
-// alive turns the end of a context into a fault.
-func alive(ctx context.Context, op string) error {
-	if err := context.Cause(ctx); err != nil {
-		return fault.New(fault.Canceled, "%w", err).WithOp(op)
-	}
-	return nil
-}
-
-// finite says whether all values are, and if not, in which row of dim values the first is not.
-func finite(values []float32, dim int) (row int, ok bool) {
-	for i, v := range values {
-		if x := float64(v); math.IsNaN(x) || math.IsInf(x, 0) {
-			return i / dim, false
-		}
-	}
-	return 0, true
+	return program.CheckContext(ctx, op)
 }

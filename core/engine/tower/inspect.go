@@ -5,40 +5,31 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/engine/device"
-	"tandem/core/engine/graph"
 	"tandem/core/engine/profile"
 )
 
 var (
+	_ clip.Meter          = (*encoder)(nil)
 	_ clip.Profiler       = (*encoder)(nil)
 	_ clip.MemoryReporter = (*encoder)(nil)
 )
 
+// Work implements clip.Meter.
+func (e *encoder) Work() float64 { return e.session.Work() }
+
 // SetProfile implements clip.Profiler.
-func (e *encoder) SetProfile(on bool) {
-	e.recorder.SetProfile(on)
-	if e.programs != nil {
-		e.programs.setProfile(e.recorder.Hook())
-	}
-}
+func (e *encoder) SetProfile(on bool) { e.session.SetProfile(on) }
 
-// Events implements clip.Profiler.
-func (e *encoder) KernelRuns() []clip.KernelRun { return e.recorder.KernelRuns() }
+// KernelRuns implements clip.Profiler.
+func (e *encoder) KernelRuns() []clip.KernelRun { return e.session.KernelRuns() }
 
-// passes notes an operation of the optimiser: so many passes over an array as long as what is trained.
-func (e *encoder) passes(op string, n int, start time.Time) {
-	if e.recorder.Hook() == nil {
+// notePasses notes an operation of the optimiser: n passes over an array as long as what is trained.
+func (e *encoder) notePasses(op string, n int, start time.Time) {
+	if !e.session.Profiling() {
 		return
 	}
-	_ = device.Wait(e.backend) // its error is that of what comes next
-	e.recorder.Note(op, "optimizer", float64(n)*float64(e.params.trained.Total)*4, start)
-}
-
-func (c *programs) setProfile(f func(graph.Event)) {
-	c.profile = f
-	for _, p := range c.byKey {
-		p.prog.SetProfile(f)
-	}
+	_ = device.Wait(e.session.Backend) // its error is that of what comes next
+	e.session.Note(op, "optimizer", float64(n)*float64(e.params.trained.Total)*4, start)
 }
 
 // Memory implements clip.MemoryReporter.
@@ -46,39 +37,27 @@ func (e *encoder) Memory() []clip.MemoryPart {
 	if !e.configured || e.closed {
 		return nil
 	}
-	return profile.Memory(e.backend, e.parts()...)
+	return profile.Memory(e.session.Backend, e.parts()...)
 }
 
-// parts are what the tower allocated, by purpose.
+// parts lists what the tower has allocated, by purpose.
 func (e *encoder) parts() []clip.MemoryPart {
-	optimizer, constants, activations := int64(0), int64(0), int64(0)
-	for _, s := range e.slots() {
-		optimizer += size(s.Buffer)
+	optimizer := int64(0)
+	for _, s := range e.trained.States() {
+		optimizer += profile.Size(s.Buffer)
 	}
-	for _, p := range e.programs.byKey {
-		plan := p.prog.Memory()
-		constants += plan.Constants
-		activations += int64(p.busy+len(p.idle)) * plan.Activations
-	}
+	activations, workspace, constants := e.programs.Memory()
 	return []clip.MemoryPart{
-		{Name: "parameters", Bytes: size(e.params.store.Values)},
-		{Name: "gradients", Bytes: size(e.params.store.Grads)},
+		{Name: "parameters", Bytes: profile.Size(e.params.store.Values)},
+		{Name: "gradients", Bytes: profile.Size(e.params.store.Grads)},
 		{Name: "optimizer", Bytes: optimizer},
-		{Name: "statistics", Bytes: size(e.params.states.Values)},
+		{Name: "statistics", Bytes: profile.Size(e.params.states.Values)},
 		{Name: "activations", Bytes: activations},
-		{Name: "workspace", Bytes: e.programs.workspace.Bytes()},
+		{Name: "workspace", Bytes: workspace},
 		{Name: "constants", Bytes: constants},
-		{Name: "next pictures", Bytes: size(e.intake.ahead)},
+		{Name: "next pictures", Bytes: profile.Size(e.intake.ahead)},
 	}
 }
 
-// OnHeap is how much of Memory lies on Go's heap.
-func (e *encoder) OnHeap() int64 { return profile.OnHeap(e.backend) }
-
-// size is the bytes of a buffer when Real is float32.
-func size(b device.Buffer) int64 {
-	if b == nil {
-		return 0
-	}
-	return int64(b.Len()) * int64(b.DType().Size())
-}
+// OnHeap returns how many bytes of Memory lie on Go's heap.
+func (e *encoder) OnHeap() int64 { return e.session.OnHeap() }

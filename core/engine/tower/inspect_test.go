@@ -90,7 +90,7 @@ func TestMemoryIsAllThatIsAllocated(t *testing.T) {
 		sum += m.Bytes
 		parts[m.Name] = m.Bytes
 	}
-	if want := e.backend.(interface{ Allocated() int64 }).Allocated(); sum != want {
+	if want := e.session.Backend.(interface{ Allocated() int64 }).Allocated(); sum != want {
 		t.Errorf("%d bytes are planned, %d allocated: %v", sum, want, parts)
 	}
 	if n := int64(e.params.store.Layout.Total) * 4; parts["parameters"] != n || parts["gradients"] != n || parts["activations"] == 0 {

@@ -4,28 +4,16 @@ import (
 	"tandem/core/clip"
 	"tandem/core/engine/device"
 	"tandem/core/engine/graph"
+	"tandem/core/engine/program"
 	"tandem/core/tensor"
 )
 
-// intake brings tensors of requests to the backend: from shared memory that hardware reads by itself where
-// the backend can, and pictures of a later request while it computes.
+// intake copies the pictures of requests to the backend, and those of a later request while it computes. Hardware
+// that can reads them from shared memory by itself.
 type intake struct {
-	backend device.Backend
-	known   map[*byte]bool // pages that were shown to the backend
-	ahead   device.Buffer  // pictures of a later request; nil: none yet
-	id      uint64         // of that request; 0: nothing is there
-}
-
-func newIntake(b device.Backend) *intake { return &intake{backend: b, known: map[*byte]bool{}} }
-
-// share shows the backend the memory of a tensor, once.
-func (in *intake) share(t *tensor.Tensor) {
-	s, ok := in.backend.(device.HostSharer)
-	if !ok || t == nil || len(t.Pages) == 0 || in.known[&t.Pages[0]] {
-		return
-	}
-	in.known[&t.Pages[0]] = true
-	_ = s.ShareHost(t.Pages) // refused, it is copied once more
+	session *program.Session
+	ahead   device.Buffer // pictures of a later request; nil: none yet
+	id      uint64        // of that request; 0: nothing is there
 }
 
 // pictures sets the input of an instance to those of a request and begins to fetch the next. The order
@@ -36,12 +24,12 @@ func (in *intake) pictures(i *graph.Instance, req clip.ForwardRequest) {
 		return
 	}
 	if req.ID != 0 && req.ID == in.id && in.ahead.Len() == to.Len() {
-		in.backend.(device.Prefetcher).Join()
-		in.backend.Copy(to, in.ahead)
+		in.session.Backend.(device.Prefetcher).Join()
+		in.session.Backend.Copy(to, in.ahead)
 		in.id = 0
 	} else {
-		in.share(req.Images)
-		in.backend.Write(to, req.Images.U8())
+		in.session.Share(req.Images)
+		in.session.Backend.Write(to, req.Images.U8())
 	}
 	if req.Next != nil && req.NextID != 0 {
 		in.fetch(req.Next, req.NextID)
@@ -50,16 +38,16 @@ func (in *intake) pictures(i *graph.Instance, req clip.ForwardRequest) {
 
 // fetch begins to copy the pictures of a later request. What hinders it costs time only.
 func (in *intake) fetch(next *tensor.Tensor, id uint64) {
-	p, ok := in.backend.(device.Prefetcher)
+	p, ok := in.session.Backend.(device.Prefetcher)
 	if !ok || next.DType != tensor.U8 {
 		return
 	}
-	in.share(next)
+	in.session.Share(next)
 	values := next.U8()
 	if in.ahead == nil || in.ahead.Len() != len(values) {
 		in.drop()
 		var err error
-		if in.ahead, err = in.backend.Alloc(device.U8, len(values)); err != nil {
+		if in.ahead, err = in.session.Backend.Alloc(device.U8, len(values)); err != nil {
 			in.ahead = nil
 			return
 		}
@@ -75,7 +63,7 @@ func (in *intake) drop() {
 	if in.ahead == nil {
 		return
 	}
-	in.backend.(device.Prefetcher).Join()
-	in.backend.Free(in.ahead)
+	in.session.Backend.(device.Prefetcher).Join()
+	in.session.Backend.Free(in.ahead)
 	in.ahead, in.id = nil, 0
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 
 	"tandem/core/clip"
-	"tandem/core/engine/device"
-	"tandem/core/engine/device/devices"
 	"tandem/core/engine/graph"
 	"tandem/core/engine/optim"
-	"tandem/core/engine/profile"
+	"tandem/core/engine/program"
 	"tandem/core/fault"
 )
 
@@ -16,29 +14,21 @@ var _ clip.Planner = (*encoder)(nil)
 
 // Plan implements clip.Planner. The device stays open until Configure, so that towers that share one
 // see what the other's takes by itself.
-func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (out clip.Plan, err error) {
+func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, error) {
 	if e.configured || e.closed || q.Encoder == nil {
-		return out, fault.New(fault.Conflict, "the encoder is configured or closed already, or there is no configuration").WithOp("plan")
+		return clip.Plan{}, fault.New(fault.Conflict, "the encoder is configured or closed already, or there is no configuration").WithOp("plan")
 	}
-	if err := alive(ctx, "plan"); err != nil {
-		return out, err
+	if err := program.CheckContext(ctx, "plan"); err != nil {
+		return clip.Plan{}, err
 	}
 	c := *q.Encoder
-	if err := check(c); err != nil {
+	if err := validate(c); err != nil {
+		return clip.Plan{}, err
+	}
+	out, backend, libraries, err := e.session.Plan(c.Compute)
+	if err != nil || backend == nil {
 		return out, err
 	}
-	if e.planned == nil {
-		if e.planned, err = e.open(c.Compute); err != nil {
-			return out, err
-		}
-	}
-	out.Device, _ = devices.Resolve(c.Compute.Device)
-	meter, ok := e.planned.(device.MemoryMeter)
-	if !ok {
-		return out, nil
-	}
-	now := meter.DeviceMemory()
-	out.Free, out.Total = now.Free, now.Total
 	front, err := e.build(c)
 	if err != nil {
 		return out, err
@@ -47,23 +37,22 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (out clip.Plan, 
 		return out, err
 	}
 	p := layouts(front.Params(), c.Optimizer.DecayEmbeddings)
-	programs := newPrograms(nil, p, front.network)
-	programs.compute(c.Compute)
-	fixed := append(e.fixedParts(p, c), clip.MemoryPart{Name: "libraries", Bytes: now.Used})
-	most, err := programs.plan(e.planned, programKey{training: true, batch: q.Batch, tokens: front.most(q.Batch)})
+	programs := newPrograms(nil, p, front, c.Compute)
+	fixed := append(e.fixedParts(p, c), clip.MemoryPart{Name: "libraries", Bytes: libraries})
+	most, err := programs.Plan(backend, programKey{training: true, batch: q.Batch, tokens: front.most(q.Batch)})
 	if err != nil {
 		return out, err
 	}
-	least, err := programs.plan(e.planned, programKey{training: true, batch: q.Batch, tokens: front.least(q.Batch)})
+	least, err := programs.Plan(backend, programKey{training: true, batch: q.Batch, tokens: front.least(q.Batch)})
 	if err != nil {
 		return out, err
 	}
 	for _, f := range fixed {
 		out.Least += f.Bytes
 	}
-	out.Least += least.Activations + passes(least, q.Accumulate) + least.Constants
+	out.Least += least.Activations + passWorkspace(least, q.Accumulate) + least.Constants
 	if q.EvalBatch > 0 {
-		eval, err := programs.plan(e.planned, programKey{batch: q.EvalBatch, tokens: front.most(q.EvalBatch)})
+		eval, err := programs.Plan(backend, programKey{batch: q.EvalBatch, tokens: front.most(q.EvalBatch)})
 		if err != nil {
 			return out, err
 		}
@@ -71,7 +60,7 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (out clip.Plan, 
 		most.Constants += eval.Constants
 	}
 	out.Parts = append(fixed, clip.MemoryPart{Name: "activations", Bytes: most.Activations},
-		clip.MemoryPart{Name: "workspace", Bytes: max(most.Workspace, passes(most, q.Accumulate))},
+		clip.MemoryPart{Name: "workspace", Bytes: max(most.Workspace, passWorkspace(most, q.Accumulate))},
 		clip.MemoryPart{Name: "constants", Bytes: most.Constants})
 	if side := int64(front.side()); side > 0 {
 		out.Parts = append(out.Parts, clip.MemoryPart{Name: "next pictures", Bytes: int64(q.Batch) * side * side * 3})
@@ -79,15 +68,15 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (out clip.Plan, 
 	return out, nil
 }
 
-// passes is the workspace of forward and backward passes.
-func passes(m graph.MemoryPlan, accumulate bool) int64 {
+// passWorkspace returns the workspace that forward and backward passes need.
+func passWorkspace(m graph.MemoryPlan, accumulate bool) int64 {
 	if accumulate {
 		return m.Accumulating
 	}
 	return m.Workspace
 }
 
-// fixedParts are what does not depend on a batch, as Memory names it.
+// fixedParts lists what does not depend on a batch, under the names that Memory uses.
 func (e *encoder) fixedParts(p *params, c clip.EncoderConfig) []clip.MemoryPart {
 	const size = 4
 	trained := int64(p.trained.Total) * size
@@ -99,25 +88,19 @@ func (e *encoder) fixedParts(p *params, c clip.EncoderConfig) []clip.MemoryPart 
 	}
 }
 
-// closePlanned gives back what Plan left open.
-func (e *encoder) closePlanned() {
-	if e.planned != nil {
-		e.planned.Close()
-		e.planned = nil
-	}
-}
-
-// remedy is what a user may do about too little memory.
+// remedy says what a user may do about too little memory.
 const remedy = "lower train.micro_batch_size (the gradient stays that of the whole batch), set train.activation_checkpointing: true, " +
 	"or give the towers devices of their own (image.device, text.device)"
 
-// exhausted tells what the memory is for when there is too little of it; plan is that of the program that was
-// to run, if any.
-func (e *encoder) exhausted(err error, p *program) error {
-	var wanted []clip.MemoryPart
-	if p != nil {
-		plan := p.prog.Memory()
-		wanted = []clip.MemoryPart{{Name: "activations", Bytes: plan.Activations}, {Name: "workspace", Bytes: plan.Accumulating}}
+// exhausted adds to an error of too little memory what takes it; p is the program that was to run, if any.
+func (e *encoder) exhausted(err error, p *compiled) error {
+	if err == nil {
+		return nil
 	}
-	return profile.Exhausted(err, e.backend, e.parts(), wanted, remedy)
+	var plan *graph.MemoryPlan
+	if p != nil {
+		memory := p.Memory()
+		plan = &memory
+	}
+	return e.session.Exhausted(err, e.parts(), plan, remedy)
 }

@@ -4,7 +4,8 @@ import (
 	"context"
 
 	"tandem/core/clip"
-	"tandem/core/engine/device"
+	"tandem/core/engine/checkpoint"
+	"tandem/core/engine/program"
 	"tandem/core/engine/weights/keymap"
 	"tandem/core/fault"
 	"tandem/core/media/token"
@@ -33,29 +34,24 @@ func (e *encoder) loadPublished(ctx context.Context, path string) error {
 		}
 	}
 	for _, a := range arrays {
-		if err := alive(ctx, "load"); err != nil {
+		if err := program.CheckContext(ctx, "load"); err != nil {
 			return err
 		}
-		values, err := f.F32(a.name, a.shape...)
+		values, err := f.F32(a.Name, a.Shape...)
 		if err != nil {
 			return err
 		}
-		e.backend.Write(a.buffer, values)
+		e.session.Backend.Write(a.Buffer, values)
 	}
-	for _, s := range e.slots() {
-		e.backend.Zero(s.Buffer)
+	for _, s := range e.trained.States() {
+		e.session.Backend.Zero(s.Buffer)
 	}
-	for t := range e.tickets {
-		e.release(t)
-	}
-	e.touched = false
-	e.backend.ParamsChanged()
-	return device.Err(e.backend)
+	return e.parametersChanged()
 }
 
 // allFinite demands numbers: a single NaN makes every embedding one.
-func allFinite(f *keymap.File, a array) *fault.Error {
-	values, err := f.F32(a.name, a.shape...)
+func allFinite(f *keymap.File, a checkpoint.Array) *fault.Error {
+	values, err := f.F32(a.Name, a.Shape...)
 	if err != nil {
 		return fault.New(fault.KindOf(err), "%w", err)
 	}
@@ -70,12 +66,12 @@ func allFinite(f *keymap.File, a array) *fault.Error {
 	if bad == 0 {
 		return nil
 	}
-	return fault.New(fault.Numeric, "tensor %q: %d of %d values are not finite, the first at %d is %v", a.name, bad, len(values), first, values[first]).
+	return fault.New(fault.Numeric, "tensor %q: %d of %d values are not finite, the first at %d is %v", a.Name, bad, len(values), first, values[first]).
 		WithHint("the training that made the weights diverged, or the file is damaged")
 }
 
 // checkPublished holds names and shapes against the network: none missing, none left over.
-func (e *encoder) checkPublished(f *keymap.File, arrays []array) *fault.Error {
+func (e *encoder) checkPublished(f *keymap.File, arrays []checkpoint.Array) *fault.Error {
 	invalid := func(err error) *fault.Error {
 		if own, ok := err.(*fault.Error); ok {
 			return own
@@ -98,8 +94,8 @@ func (e *encoder) checkPublished(f *keymap.File, arrays []array) *fault.Error {
 	}
 	known := map[string]bool{}
 	for _, a := range arrays {
-		known[a.name] = true
-		if err := f.Check(a.name, a.shape...); err != nil {
+		known[a.Name] = true
+		if err := f.Check(a.Name, a.Shape...); err != nil {
 			if other := f.Unlike(string(e.modality)); other != nil {
 				return other
 			}

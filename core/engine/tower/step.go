@@ -7,37 +7,20 @@ import (
 	"tandem/core/clip"
 	"tandem/core/engine/device"
 	"tandem/core/engine/optim"
-	"tandem/core/fault"
+	"tandem/core/engine/program"
 )
 
-// newOptimizer makes the optimiser of what is trained, nil when that is nothing. A bad configuration is fault.Invalid
-// under "optimizer".
-func newOptimizer(b device.Backend, p *params, o clip.Optimizer) (*optim.Optimizer, error) {
-	cfg := optim.Config{
-		Name: o.Name, WeightDecay: o.WeightDecay, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Momentum: o.Momentum,
-	}
-	if err := cfg.Check(); err != nil {
-		if f, ok := err.(*fault.Error); ok {
-			f.Path = "optimizer." + f.Path
-		}
-		return nil, err
-	}
+// newTrained makes the optimiser of what is trained, none when that is nothing.
+func newTrained(b device.Backend, p *params, o clip.Optimizer) (program.Trained, error) {
 	var segments []optim.Segment
 	for _, e := range p.trained.Entries {
 		segments = append(segments, optim.Segment{Off: e.Off, N: e.N, Decay: e.Off < p.decayed})
 	}
-	if len(segments) == 0 {
-		return nil, nil
+	values := p.store.Values
+	if len(segments) > 0 {
+		values = b.View(values, 0, p.trained.Total)
 	}
-	return optim.New(cfg, b, b.View(p.store.Values, 0, p.trained.Total), p.store.Grads, segments)
-}
-
-// slots are the optimiser's state, none when everything is frozen.
-func (e *encoder) slots() []optim.State {
-	if e.optim == nil {
-		return nil
-	}
-	return e.optim.States()
+	return program.NewTrained(o, b, values, p.store.Grads, segments)
 }
 
 // GradNorm implements clip.Encoder.
@@ -45,12 +28,12 @@ func (e *encoder) GradNorm(ctx context.Context) (float64, error) {
 	if err := e.ready(ctx, "gradient norm"); err != nil {
 		return 0, err
 	}
-	if !e.touched {
+	if !e.trained.HasGradient() {
 		return 0, nil
 	}
-	defer e.passes("grad norm", 1, time.Now())
-	sum := e.optim.GradNormSquared()
-	return sum, device.Err(e.backend)
+	defer e.notePasses("grad norm", 1, time.Now())
+	sum := e.trained.GradNormSquared()
+	return sum, device.Err(e.session.Backend)
 }
 
 // Step implements clip.Encoder.
@@ -58,18 +41,14 @@ func (e *encoder) Step(ctx context.Context, step int, lr, scale float64) error {
 	if err := e.ready(ctx, "step"); err != nil {
 		return err
 	}
-	if step < 1 {
-		return fault.New(fault.Invalid, "step %d, want 1 or more", step).WithOp("step")
+	if err := e.trained.CheckStep(step); err != nil {
+		return err
 	}
-	if e.optim == nil {
+	if !e.trained.Trains() {
 		return nil
 	}
-	if !e.touched {
-		e.optim.ZeroGrad() // what the last step used is still there
-	}
 	start := time.Now()
-	e.optim.Step(step, lr, scale)
-	e.passes("step", 3+2*len(e.optim.States()), start) // gradients read; parameters and state read and written
-	e.touched = false
-	return device.Err(e.backend)
+	e.trained.Step(step, lr, scale)
+	e.notePasses("step", 3+2*len(e.trained.States()), start) // gradients read; parameters and state read and written
+	return device.Err(e.session.Backend)
 }

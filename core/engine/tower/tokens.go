@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"tandem/core/clip"
+	"tandem/core/engine/program"
 	"tandem/core/fault"
 )
 
@@ -21,7 +22,7 @@ func (e *encoder) CountTokens(ctx context.Context, c *clip.EncoderConfig, texts 
 		if e.configured || e.closed {
 			return nil, 0, fault.New(fault.Conflict, "the encoder is configured or closed already").WithOp(op)
 		}
-		if err := check(*c); err != nil {
+		if err := validate(*c); err != nil {
 			return nil, 0, err
 		}
 		var err error
@@ -35,7 +36,7 @@ func (e *encoder) CountTokens(ctx context.Context, c *clip.EncoderConfig, texts 
 	}
 	tokens := make([]int, len(texts))
 	for i, t := range texts {
-		if err := alive(ctx, op); err != nil {
+		if err := program.CheckContext(ctx, op); err != nil {
 			return nil, 0, err
 		}
 		tokens[i] = len(text.tokenizer.Encode(t, 0))

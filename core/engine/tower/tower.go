@@ -13,9 +13,9 @@ package tower
 import (
 	"tandem/core/clip"
 	"tandem/core/engine/device"
-	"tandem/core/engine/device/devices"
 	"tandem/core/engine/graph"
 	"tandem/core/engine/nn"
+	"tandem/core/engine/program"
 	"tandem/core/fault"
 	"tandem/core/media/token"
 )
@@ -96,12 +96,11 @@ func Text(build func(clip.EncoderConfig) (TextModel, error), options ...Option) 
 }
 
 func newEncoder(m clip.Modality, build func(clip.EncoderConfig) (front, error), options []Option) *encoder {
-	e := &encoder{modality: m, build: build, open: func(c clip.Compute) (device.Backend, error) {
-		return devices.OpenWith(c.Device, devices.Options{Threads: c.Threads, Precision: c.Precision, MemoryLimit: c.MemoryLimit})
-	}}
+	e := &encoder{modality: m, build: build, open: program.OpenDevice}
 	for _, o := range options {
 		o(e)
 	}
+	e.session = program.NewSession(e.open)
 	return e
 }
 

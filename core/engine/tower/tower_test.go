@@ -54,59 +54,6 @@ func request(batch int, mode clip.Mode) clip.ForwardRequest {
 	return clip.ForwardRequest{Images: tensor.New(tensor.U8, batch, 2, 2, 3), Mode: mode}
 }
 
-// Programs are bounded, those unused for longest go first, and one with a ticket outstanding stays.
-func TestProgramsAreBounded(t *testing.T) {
-	e, ctx := configured(t), context.Background()
-	_, ticket, err := e.Forward(ctx, request(1, clip.Train))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for batch := 1; batch <= maxPrograms+5; batch++ {
-		if _, _, err := e.Forward(ctx, request(batch, clip.Eval)); err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err := e.Forward(ctx, request(2, clip.Eval)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := len(e.programs.byKey); n != maxPrograms {
-		t.Errorf("%d programs are kept, want %d", n, maxPrograms)
-	}
-	for key, want := range map[programKey]bool{{batch: 2}: true, {batch: 1}: false, {batch: maxPrograms + 5}: true, {training: true, batch: 1}: true} {
-		if got := e.programs.byKey[key] != nil; got != want {
-			t.Errorf("program %+v kept: %v, want %v", key, got, want)
-		}
-	}
-	if err := e.Backward(ctx, ticket, tensor.New(tensor.F32, 1, 3)); err != nil {
-		t.Error(err)
-	}
-}
-
-// Activations that other programs hold for later are given up beyond a limit, the oldest first.
-func TestIdleActivationsAreTrimmed(t *testing.T) {
-	e, ctx := configured(t), context.Background()
-	for batch := 1; batch <= 3; batch++ {
-		if _, _, err := e.Forward(ctx, request(batch, clip.Train)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for ticket := clip.Ticket(1); ticket <= 3; ticket++ {
-		if err := e.Discard(ctx, ticket); err != nil {
-			t.Fatal(err)
-		}
-	}
-	at := func(batch int) *program { return e.programs.byKey[programKey{training: true, batch: batch}] }
-	e.programs.trim(at(3), at(2).bytes)
-	for batch, want := range map[int]int{1: 0, 2: 1, 3: 1} {
-		if got := len(at(batch).idle); got != want {
-			t.Errorf("batch %d holds %d instances, want %d", batch, got, want)
-		}
-	}
-	if _, _, err := e.Forward(ctx, request(1, clip.Train)); err != nil {
-		t.Errorf("after trimming: %v", err)
-	}
-}
-
 // A training step in its stride allocates its result and little else.
 func TestStepsDoNotAllocate(t *testing.T) {
 	e, ctx := configured(t), context.Background()
@@ -139,8 +86,12 @@ func TestStepsDoNotAllocate(t *testing.T) {
 	if least > 4096 {
 		t.Errorf("%d bytes a step", least)
 	}
-	if n := len(e.programs.byKey[programKey{training: true, batch: 8}].idle); n != 1 {
-		t.Errorf("%d sets of activations after steps one at a time", n)
+	p, err := e.programs.Get(programKey{training: true, batch: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if activations, _, _ := e.programs.Memory(); activations != p.Memory().Activations {
+		t.Errorf("steps one at a time hold %d bytes of activations, want one set of %d", activations, p.Memory().Activations)
 	}
 }
 

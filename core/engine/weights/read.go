@@ -308,7 +308,10 @@ func delim(dec *json.Decoder, want json.Delim) error {
 	return nil
 }
 
-// Names are the tensors' names, sorted.
+// Path returns the file's path; "" when it was read by Decode.
+func (f *File) Path() string { return f.path }
+
+// Names returns the tensors' names, sorted.
 func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.infos)) }
 
 // Metadata is a copy of the file's __metadata__; empty, never nil, when there is none.

@@ -158,7 +158,7 @@ func parametersDigest(ctx context.Context, e clip.Encoder) (string, error) {
 	names := f.Names()
 	slices.Sort(names)
 	for _, name := range names {
-		if strings.HasPrefix(name, "optim.") {
+		if strings.HasPrefix(name, weights.SlotPrefix) {
 			continue
 		}
 		t, err := f.Read(name)

@@ -33,9 +33,6 @@ func whole(towers []string) bool {
 	return slices.Contains(towers, roleImage) && slices.Contains(towers, roleText)
 }
 
-// towerFormat is what encoders made with core/engine/tower write in their checkpoints' metadata.
-const towerFormat = "tandem encoder 1"
-
 // published is a checkpoint folder seen as one model's parameters under OpenCLIP's names, without
 // optimiser state. Tensors are read when they are written.
 type published struct {
@@ -70,7 +67,7 @@ func openCheckpoint(dir string) (_ *published, err error) {
 		p.files = append(p.files, f)
 		meta := f.Metadata()
 		if part.meta != "" {
-			if meta["format"] != towerFormat {
+			if meta["format"] != weights.EncoderFormat {
 				return nil, fault.New(fault.Invalid, "the encoder keeps its parameters in a form of its own (%q)", meta["format"]).WithFile(path, 0, 0)
 			}
 			p.meta[part.meta] = meta["config"]
@@ -88,7 +85,7 @@ func openCheckpoint(dir string) (_ *published, err error) {
 // add takes a file's parameters; of a loss those that published models have.
 func (p *published) add(f *weights.File, loss bool) error {
 	for _, name := range f.Names() {
-		if name == "tokenizer" && !loss {
+		if name == weights.TokenizerTensor && !loss {
 			data, err := f.U8(name)
 			if err != nil {
 				return err
@@ -96,7 +93,7 @@ func (p *published) add(f *weights.File, loss bool) error {
 			p.meta[keymap.MetaTokenizer] = string(data)
 			continue
 		}
-		if strings.HasPrefix(name, "optim.") || loss && keymap.Modality(name) != "loss" {
+		if strings.HasPrefix(name, weights.SlotPrefix) || loss && keymap.Modality(name) != "loss" {
 			continue
 		}
 		info, _ := f.Info(name)

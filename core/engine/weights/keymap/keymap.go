@@ -81,7 +81,7 @@ func (k *File) invalid(format string, args ...any) *fault.Error {
 
 // index finds the meaning of every tensor.
 func (k *File) index() error {
-	if format := k.f.Metadata()["format"]; Own(format) {
+	if format := k.f.Metadata()["format"]; weights.IsCheckpoint(format) {
 		return k.invalid("a part of a tandem checkpoint (%s), not published weights", format).
 			WithHint("name the checkpoint's folder, or export the run: runner export RUN --format open_clip -o FILE")
 	}
@@ -157,9 +157,6 @@ func (k *File) measure(name string, e *entry) error {
 	}
 	return nil
 }
-
-// Own says that a safetensors file's metadata "format" is one of tandem's checkpoints.
-func Own(format string) bool { return strings.HasPrefix(format, "tandem ") }
 
 // skipped are tensors that are no parameters.
 func skipped(bare string) bool {

@@ -1,0 +1,18 @@
+package weights
+
+import "strings"
+
+// The metadata "format" of tandem's checkpoints.
+const (
+	EncoderFormat = "tandem encoder 1"
+	LossFormat    = "tandem loss 1"
+)
+
+// Names of tensors in tandem's checkpoints that are no parameters.
+const (
+	SlotPrefix      = "optim."    // of the optimiser's state: optim.m.visual.proj
+	TokenizerTensor = "tokenizer" // the bytes of the tokenizer's JSON
+)
+
+// IsCheckpoint reports whether a file's metadata "format" is one of tandem's.
+func IsCheckpoint(format string) bool { return strings.HasPrefix(format, "tandem ") }
