@@ -225,21 +225,19 @@ func (m *model) countTexts(ctx context.Context, texts []string, w Watcher) (cut 
 	return cut, nil
 }
 
-// picture reads a picture file that the user named.
+// picture reads a picture file that the user named. A file that is no picture is fault.Invalid: the user gave it,
+// tandem does not keep it.
 func picture(file string) (vision.Picture, error) {
-	data, err := files.Read(file, pictureBytes)
+	data, err := files.Read(file, vision.MaxFileBytes)
 	if err != nil {
 		return vision.Picture{}, err
 	}
-	p, err := vision.Decode(data, vision.Options{})
+	p, err := vision.DecodeFile(file, data, vision.Options{})
 	if f, ok := err.(*fault.Error); ok {
-		f.WithFile(file, 0, 0).Kind = fault.Invalid // what the user gave, not what tandem keeps
+		f.Kind = fault.Invalid
 	}
 	return p, err
 }
-
-// pictureBytes is how long a picture file may be.
-const pictureBytes = 1 << 30
 
 // Pictures are the picture files that name stands for: of a folder, all below it as datasets find them, sorted; of a
 // text file, those it lists, one per line, relative to its folder. remarks say what was passed over.

@@ -92,6 +92,20 @@ func Decode(data []byte, o Options) (p Picture, err error) {
 	return p, nil
 }
 
+// MaxFileBytes limits the length of a picture file. It holds every uncompressed picture of as many pixels as are
+// decoded, and keeps a file that is no picture from filling the memory.
+const MaxFileBytes = 1 << 30
+
+// DecodeFile decodes as Decode does what was read from a file; a fault names the file.
+func DecodeFile(path string, data []byte, o Options) (Picture, error) {
+	p, err := Decode(data, o)
+	var e *fault.Error
+	if errors.As(err, &e) {
+		e.File = path
+	}
+	return p, err
+}
+
 // errNotRead refuses a kind of a format whose pixels would differ from Pillow's.
 func errNotRead(format, what string, args ...any) error {
 	return fault.New(fault.Unavailable, format+": "+what+" is not read", args...).WithHint(toPNG)

@@ -2,38 +2,23 @@ package sample
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
 	"tandem/core/clip"
-	"tandem/core/fault"
 	"tandem/core/files"
 	"tandem/core/media/vision"
 )
 
-// pictureBytes is how long a picture file may be. It holds every uncompressed one of as many pixels as are
-// decoded, and keeps a file that is no picture from filling the memory.
-const pictureBytes = 1 << 30
-
 // ReadPicture reads and decodes a picture file; the error carries the file.
 func ReadPicture(path string, o vision.Options) (vision.Picture, error) {
-	data, err := files.Read(path, pictureBytes)
+	data, err := files.Read(path, vision.MaxFileBytes)
 	if err != nil {
 		return vision.Picture{}, err
 	}
-	return decode(data, path, o)
-}
-
-func decode(data []byte, path string, o vision.Options) (vision.Picture, error) {
-	p, err := vision.Decode(data, o)
-	var e *fault.Error
-	if errors.As(err, &e) {
-		e.File = path
-	}
-	return p, err
+	return vision.DecodeFile(path, data, o)
 }
 
 // FromFiles makes the samples' pictures those of files, paths[i] for Samples[i], which must be complete. It
@@ -54,11 +39,11 @@ func (s *Set) FromFiles(ctx context.Context, c clip.DatasetConfig, paths []strin
 	}
 	s.Files, s.Pixels, s.held = paths, held.Digest(names), held
 	s.Open = func(i int) (vision.Picture, error) {
-		data, err := held.Read(i, pictureBytes)
+		data, err := held.Read(i, vision.MaxFileBytes)
 		if err != nil {
 			return vision.Picture{}, err
 		}
-		return decode(data, paths[i], o)
+		return vision.DecodeFile(paths[i], data, o)
 	}
 	if !held.Whole() {
 		s.Note += fmt.Sprintf("; the digest stands for sizes and times of the files: their %d MiB are too many to be read at every start",
