@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"tandem/core/experiment/run"
+	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/results/report"
 )
@@ -98,7 +102,7 @@ func (a *app) dataGetCommand() *cobra.Command {
 		}
 		dir := *to
 		if dir == "" {
-			data, err := run.DataDir()
+			data, err := dataDir()
 			if err != nil {
 				return err
 			}
@@ -106,11 +110,47 @@ func (a *app) dataGetCommand() *cobra.Command {
 		}
 		ctx, end := canceled()
 		defer end()
-		if err := run.GetEmoji(ctx, dir, func(text string) { say(a.stderr, "%s\n", text) }); err != nil {
+		if err := a.getData(ctx, given[0], dir); err != nil {
 			return err
 		}
 		_, err := say(a.stdout, "root: %s\n", dir)
 		return err
 	}
 	return c
+}
+
+// getData has a dataset plugin fetch its files into dir. The plugin says on stderr what it does and what went wrong,
+// and its exit code becomes the runner's.
+func (a *app) getData(ctx context.Context, name, dir string) error {
+	_, b, err := a.catalog.Describe(clip.KindDataset, name)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, b.Path, "--get", dir)
+	cmd.Stderr = a.stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	err = cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case errors.As(err, &exit):
+		return alreadySaid{exit.ExitCode()}
+	case err != nil:
+		return fault.New(fault.Unavailable, "%s: %w", b.Ref(), err)
+	}
+	return nil
+}
+
+// dataDir returns the user's data folder of tandem.
+func dataDir() (string, error) {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "tandem"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fault.New(fault.Unavailable, "the user's data folder: %w", err).WithHint("name a folder with --to")
+	}
+	return filepath.Join(home, ".local", "share", "tandem"), nil
 }

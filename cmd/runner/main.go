@@ -43,6 +43,11 @@ func main() {
 // errInterrupted ends a command that the user stopped, when all has been said.
 var errInterrupted = errors.New("interrupted")
 
+// alreadySaid ends a command with an exit code when what went wrong stands on stderr already.
+type alreadySaid struct{ code int }
+
+func (e alreadySaid) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
 // usage marks errors of the command line.
 type usage struct{ error }
 
@@ -58,7 +63,8 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	if !errors.Is(err, errInterrupted) {
+	var said alreadySaid
+	if !errors.Is(err, errInterrupted) && !errors.As(err, &said) {
 		fmt.Fprintln(stderr, fault.Format(err))
 	}
 	return exitCode(err)
@@ -66,9 +72,12 @@ func execute(args []string, stdout, stderr io.Writer) int {
 
 func exitCode(err error) int {
 	var u usage
+	var said alreadySaid
 	switch {
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
+	case errors.As(err, &said):
+		return said.code
 	case errors.As(err, &u):
 		return exitBadInput
 	}

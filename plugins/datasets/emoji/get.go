@@ -1,53 +1,67 @@
-package run
+package main
 
 import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"tandem/core/fault"
 	"tandem/core/files/leftover"
 )
 
-// npmPackage is a published package and the files of it that are wanted.
+// getFlag asks for the packages: emoji --get DIR. The runner passes on what is printed, and the exit code.
+const getFlag = "--get"
+
+// The exit codes of getting, which are the runner's.
+const (
+	exitFailed      = 1
+	exitInterrupted = 130
+)
+
+// npmPackage names a published package and the files of it that are wanted.
 type npmPackage struct {
 	name, version string
 	want          *regexp.Regexp
 }
 
-// emojiPackages are what the dataset emoji reads with a root.
-var emojiPackages = []npmPackage{
+// packages lists what the dataset reads with a root.
+var packages = []npmPackage{
 	{"emoji-datasource-google", "16.0.0", regexp.MustCompile(`^(package\.json|emoji\.json|LICENSE.*|README.*|img/google/64/.*\.png)$`)},
 	{"emoji-datasource-twitter", "16.0.0", regexp.MustCompile(`^(package\.json|emoji\.json|LICENSE.*|README.*|img/twitter/64/.*\.png)$`)},
 	{"emojibase-data", "17.0.0", regexp.MustCompile(`^(package\.json|LICENSE.*|README.*|(en|meta)/.*\.json)$`)},
 }
 
-// DataDir is the user's data folder of tandem.
-func DataDir() (string, error) {
-	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "tandem"), nil
+// getMain fetches the packages into dir, tells stderr what it does and returns the exit code.
+func getMain(dir string, stderr io.Writer) int {
+	ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer end()
+	err := get(ctx, dir, func(text string) { fmt.Fprintln(stderr, fault.Printable(text)) })
+	if err == nil {
+		return 0
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fault.New(fault.Unavailable, "the user's data folder: %w", err).WithHint("name a folder with --to")
+	fmt.Fprintln(stderr, fault.Format(err))
+	if fault.KindOf(err) == fault.Canceled {
+		return exitInterrupted
 	}
-	return filepath.Join(home, ".local", "share", "tandem"), nil
+	return exitFailed
 }
 
-// GetEmoji fetches the emoji packages with npm into dir, each below its name; those that are there
-// already stay. say is told what is being done. Without npm it is fault.Unavailable, saying how to do
-// the same by hand.
-func GetEmoji(ctx context.Context, dir string, say func(string)) error {
+// get fetches the packages with npm into dir, each below its name; those that are there already stay. say is told
+// what is being done. Without npm it is fault.Unavailable, saying how to do the same by hand.
+func get(ctx context.Context, dir string, say func(string)) error {
 	var missing []npmPackage
-	for _, p := range emojiPackages {
+	for _, p := range packages {
 		if _, err := os.Stat(filepath.Join(dir, p.name, "package.json")); err != nil {
 			missing = append(missing, p)
 		}
@@ -83,6 +97,7 @@ func GetEmoji(ctx context.Context, dir string, say func(string)) error {
 	return nil
 }
 
+// byHand returns the commands that fetch packages without npm.
 func byHand(dir string, missing []npmPackage) string {
 	var b strings.Builder
 	for _, p := range missing {
@@ -145,6 +160,7 @@ func unpack(archive, dir string, p npmPackage) error {
 	return nil
 }
 
+// extract writes a file and the folders above it.
 func extract(file string, r io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
