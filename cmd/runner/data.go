@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/gallery"
 	"tandem/core/fault"
 	"tandem/core/results/report"
 )
@@ -39,7 +40,7 @@ func (a *app) dataPeekCommand() *cobra.Command {
 		}
 		ctx, end := canceled()
 		defer end()
-		p, err := a.lab().Peek(ctx, s, *n)
+		p, err := gallery.Peek(ctx, a.catalog, s, *n)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tandem/core/experiment/schedule"
 	"tandem/core/experiment/sweep"
 	"tandem/core/results/report"
 )
@@ -27,7 +28,7 @@ Every trial is checked; nothing is started.
 	a.formatFlags(c, true)
 	trials := c.Flags().Bool("trials", false, "print the trials only")
 	c.RunE = func(_ *cobra.Command, given []string) error {
-		s, err := a.lab().Sweep(given[0], *set)
+		s, err := schedule.Load(a.lab(), given[0], *set)
 		if err != nil {
 			return err
 		}

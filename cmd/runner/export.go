@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tandem/core/experiment/publish"
 	"tandem/core/fault"
 	"tandem/core/results/export"
 	"tandem/core/results/report"
@@ -51,7 +52,7 @@ pandas, polars, DuckDB and the like.`,
 		}
 		ctx, end := canceled()
 		defer end()
-		e, err := a.lab().Export(ctx, given[0], format, out)
+		e, err := publish.Export(ctx, a.lab(), given[0], format, out)
 		if err != nil {
 			return err
 		}

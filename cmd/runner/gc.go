@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/core/experiment/run"
+	"tandem/core/experiment/garbage"
 	"tandem/core/fault"
 	"tandem/core/results/report"
 )
@@ -19,7 +19,7 @@ import (
 const mostGarbageShown = 40
 
 func (a *app) gcCommand() *cobra.Command {
-	var o run.GCOptions
+	var o garbage.Options
 	var yes bool
 	var older string
 	c := &cobra.Command{
@@ -57,37 +57,37 @@ unless a run is in progress. A gc that was killed is completed by the next.`,
 		}
 		ctx, end := canceled()
 		defer end()
-		garbage, err := a.lab().Garbage(ctx, o)
+		found, err := garbage.Find(ctx, a.lab(), o)
 		if err != nil {
 			return err
 		}
 		if !a.asJSON {
-			if err := a.printGarbage(garbage); err != nil {
+			if err := a.printGarbage(found); err != nil {
 				return err
 			}
-			yes = yes || len(garbage) > 0 && a.confirmed("delete all of this?")
+			yes = yes || len(found) > 0 && a.confirmed("delete all of this?")
 		}
-		var done *run.Collected
+		var done *garbage.Collected
 		if yes {
-			if done, err = a.lab().Collect(ctx, garbage); err != nil {
+			if done, err = garbage.Collect(ctx, a.lab(), found); err != nil {
 				return err
 			}
 		}
 		if a.asJSON {
-			if garbage == nil {
-				garbage = []run.Garbage{}
+			if found == nil {
+				found = []garbage.Item{}
 			}
-			return report.Value(a.stdout, map[string]any{"garbage": garbage, "collected": done})
+			return report.Value(a.stdout, map[string]any{"garbage": found, "collected": done})
 		}
-		return a.printCollected(garbage, done)
+		return a.printCollected(found, done)
 	}
 	return c
 }
 
-func (a *app) printGarbage(garbage []run.Garbage) error {
+func (a *app) printGarbage(found []garbage.Item) error {
 	var total int64
 	var rows [][]any
-	for _, g := range garbage {
+	for _, g := range found {
 		total += g.Bytes
 		where := g.Path
 		if where == "" {
@@ -108,13 +108,13 @@ func (a *app) printGarbage(garbage []run.Garbage) error {
 	if more > 0 {
 		say(a.stdout, "… and %d more; --json lists all\n", more)
 	}
-	_, err := say(a.stdout, "%d to delete, %s\n", len(garbage), report.Bytes(total))
+	_, err := say(a.stdout, "%d to delete, %s\n", len(found), report.Bytes(total))
 	return err
 }
 
-func (a *app) printCollected(garbage []run.Garbage, c *run.Collected) error {
+func (a *app) printCollected(found []garbage.Item, c *garbage.Collected) error {
 	switch {
-	case c == nil && len(garbage) == 0:
+	case c == nil && len(found) == 0:
 		_, err := fmt.Fprintln(a.stdout, "nothing to delete")
 		return err
 	case c == nil:

@@ -4,7 +4,7 @@ import (
 	"encoding/csv"
 	"strings"
 
-	"tandem/core/experiment/run"
+	"tandem/core/experiment/infer"
 	"tandem/core/fault"
 )
 
@@ -14,7 +14,7 @@ func textsOf(flag string, values []string, commas bool) ([]string, error) {
 	var out []string
 	for _, v := range values {
 		if name, isFile := strings.CutPrefix(v, "@"); isFile {
-			lines, err := run.Lines(name)
+			lines, err := infer.Lines(name)
 			if err != nil {
 				return nil, err
 			}

@@ -1,5 +1,5 @@
 // Command runner trains CLIP-style models from experiment specs and keeps what they yield. It is
-// flags and wiring; core/experiment/run does the work.
+// flags and wiring; the packages below core/experiment do the work.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/lab"
 	"tandem/core/experiment/run"
 	"tandem/core/fault"
 	"tandem/core/plugin/process"
@@ -104,8 +105,8 @@ type app struct {
 	note           func(string) // prints a line about what is waited for; nil: on stderr
 }
 
-func (a *app) lab() run.Lab {
-	return run.Lab{DB: a.db, RunsDir: a.runsDir, Catalog: a.catalog, Note: a.say}
+func (a *app) lab() lab.Lab {
+	return lab.Lab{DB: a.db, RunsDir: a.runsDir, Catalog: a.catalog, Note: a.say}
 }
 
 // say prints a line for a person, above what is live on the terminal.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/core/experiment/run"
+	"tandem/core/experiment/measure"
 	"tandem/core/fault"
 	"tandem/core/results/report"
 )
@@ -36,7 +36,7 @@ func (a *app) profileCommand() *cobra.Command {
 		ctx, end := canceled()
 		defer end()
 		w := newProgress(a.stderr, true)
-		p, err := a.lab().Profile(ctx, s, *warmup, *steps, w)
+		p, err := measure.Profile(ctx, a.catalog, s, *warmup, *steps, w)
 		w.Close()
 		if err != nil {
 			return err
@@ -51,7 +51,7 @@ func (a *app) profileCommand() *cobra.Command {
 	return c
 }
 
-func writeTrace(path string, p *run.Profile) error {
+func writeTrace(path string, p *measure.StepProfile) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return fault.New(fault.Unavailable, "trace: %w", err)
@@ -63,7 +63,7 @@ func writeTrace(path string, p *run.Profile) error {
 	return err
 }
 
-func (a *app) profiled(p *run.Profile, top int, trace string) error {
+func (a *app) profiled(p *measure.StepProfile, top int, trace string) error {
 	if a.asJSON {
 		return report.Value(a.stdout, p)
 	}
@@ -73,7 +73,7 @@ func (a *app) profiled(p *run.Profile, top int, trace string) error {
 		for _, part := range p.Parts {
 			for _, list := range []struct {
 				by string
-				of []run.Kernel
+				of []measure.Kernel
 			}{{"operation", part.Ops}, {"layer", part.Layers}} {
 				for _, k := range list.of {
 					rows = append(rows, []any{part.Part, list.by, k.Name, k.Pass, k.Calls, k.MS, k.Share, k.GFLOP, k.MB, k.FloorShare})
@@ -92,7 +92,7 @@ func (a *app) profiled(p *run.Profile, top int, trace string) error {
 		}
 		for _, list := range []struct {
 			by string
-			of []run.Kernel
+			of []measure.Kernel
 		}{{"operation", part.Ops}, {"layer", part.Layers}} {
 			if err := report.Rows(a.stdout, report.Text, []string{list.by, "pass", "calls", "ms", "share", "GFLOP", "MB", "of the floor"},
 				kernelRows(list.of, top)); err != nil {
@@ -114,9 +114,9 @@ func (a *app) profiled(p *run.Profile, top int, trace string) error {
 }
 
 // kernelRows are the first top rows and one for the rest.
-func kernelRows(list []run.Kernel, top int) [][]any {
+func kernelRows(list []measure.Kernel, top int) [][]any {
 	var rows [][]any
-	add := func(k run.Kernel) {
+	add := func(k measure.Kernel) {
 		rows = append(rows, []any{k.Name, k.Pass, report.Number(round1(k.Calls)), fmt.Sprintf("%.3f", k.MS), report.Percent(k.Share),
 			fmt.Sprintf("%.2f", k.GFLOP), fmt.Sprintf("%.1f", k.MB), report.Percent(k.FloorShare)})
 	}
@@ -127,7 +127,7 @@ func kernelRows(list []run.Kernel, top int) [][]any {
 		add(k)
 	}
 	if rest := list[top:]; len(rest) > 0 {
-		sum := run.Kernel{Name: fmt.Sprintf("%d others", len(rest))}
+		sum := measure.Kernel{Name: fmt.Sprintf("%d others", len(rest))}
 		for _, k := range rest {
 			sum.Calls, sum.MS, sum.Share = sum.Calls+k.Calls, sum.MS+k.MS, sum.Share+k.Share
 			sum.GFLOP, sum.MB, sum.FloorMS = sum.GFLOP+k.GFLOP, sum.MB+k.MB, sum.FloorMS+k.FloorMS
@@ -141,7 +141,7 @@ func kernelRows(list []run.Kernel, top int) [][]any {
 }
 
 // benchedMemory prints what every process planned and took.
-func (a *app) benchedMemory(list []run.ProcessMemory) error {
+func (a *app) benchedMemory(list []measure.ProcessMemory) error {
 	mb := func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) }
 	var rows [][]any
 	for _, p := range list {

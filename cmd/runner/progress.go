@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"tandem/core/clip"
-	"tandem/core/experiment/run"
+	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
 	"tandem/core/results/metric"
@@ -28,7 +28,7 @@ type progress struct {
 	out      io.Writer
 	live     bool // redraw a line
 	on       bool // show steps at all
-	begin    run.Begin
+	begin    assemble.Summary
 	doing    string
 	last     train.StepReport
 	rate     float64 // images per second, smoothed
@@ -81,7 +81,7 @@ func (p *progress) Doing(what string) {
 }
 
 // Began implements run.Watcher.
-func (p *progress) Began(b run.Begin) {
+func (p *progress) Began(b assemble.Summary) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.begin = b

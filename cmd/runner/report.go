@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tandem/core/experiment/gallery"
 	"tandem/core/fault"
 	"tandem/core/files/leftover"
 	"tandem/core/results/page"
@@ -73,7 +74,8 @@ func (a *app) albums(bare, consent bool) page.Albums {
 		if bare {
 			indices, keys = nil, nil
 		}
-		album, err := a.lab().Album(ctx, run, consent, evaluation, target, side, indices, keys)
+		album, err := gallery.Open(ctx, a.lab(), gallery.Request{Run: run, Trusted: consent, Evaluation: evaluation, Target: target,
+			Side: side, Indices: indices, Keys: keys})
 		if err != nil {
 			return nil, err
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"tandem/core/experiment/run"
+	"tandem/core/experiment/schedule"
 	"tandem/core/experiment/sweep"
 	"tandem/core/fault"
 	"tandem/core/results/report"
@@ -32,7 +32,7 @@ func (a *app) runSweep(parent context.Context, s *sweep.Sweep, f sweepFlags, qui
 		view.Note("stopping: every trial finishes its step and writes a checkpoint; Ctrl-C again stops at once")
 	})
 	defer end()
-	outcome, err := a.lab().RunSweep(ctx, s, run.SweepOptions{Jobs: f.jobs, Rerun: f.rerun}, stop, view)
+	outcome, err := schedule.Run(ctx, a.lab(), s, schedule.Options{Jobs: f.jobs, Rerun: f.rerun}, stop, view)
 	view.Close()
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (a *app) runSweep(parent context.Context, s *sweep.Sweep, f sweepFlags, qui
 	if err := a.sweepEnded(s, outcome, time.Since(view.started), quiet, out); err != nil {
 		return err
 	}
-	if err := outcome.Failed(s); err != nil {
+	if err := outcome.Failure(s); err != nil {
 		return err
 	}
 	if outcome.Interrupted {
@@ -50,7 +50,7 @@ func (a *app) runSweep(parent context.Context, s *sweep.Sweep, f sweepFlags, qui
 }
 
 // sweepEnded prints the trials, how many there are of each kind and where to look next.
-func (a *app) sweepEnded(s *sweep.Sweep, o run.SweepOutcome, took time.Duration, quiet bool, hints io.Writer) error {
+func (a *app) sweepEnded(s *sweep.Sweep, o schedule.Outcome, took time.Duration, quiet bool, hints io.Writer) error {
 	if a.asJSON || quiet {
 		if err := a.sweepRows(s, o, quiet); err != nil {
 			return err
@@ -61,11 +61,11 @@ func (a *app) sweepEnded(s *sweep.Sweep, o run.SweepOutcome, took time.Duration,
 	if a.db != usual(envDB, defaultDB) {
 		where = " --db " + shellWord(a.db)
 	}
-	if o.Interrupted || o.Count(run.TrialFailed) > 0 {
+	if o.Interrupted || o.Count(schedule.Failed) > 0 {
 		fmt.Fprintln(hints, "the same command goes on with it")
 		return nil
 	}
-	if o.Count(run.TrialDone) == 0 {
+	if o.Count(schedule.Done) == 0 {
 		return nil
 	}
 	if !a.asJSON && !quiet {
@@ -89,7 +89,7 @@ func (a *app) sweepTable(name string) error {
 	})
 }
 
-func (a *app) sweepRows(s *sweep.Sweep, o run.SweepOutcome, quiet bool) error {
+func (a *app) sweepRows(s *sweep.Sweep, o schedule.Outcome, quiet bool) error {
 	if quiet && !a.asJSON {
 		for _, t := range o.States {
 			if t.RunID != "" {
@@ -126,29 +126,29 @@ func (a *app) sweepRows(s *sweep.Sweep, o run.SweepOutcome, quiet bool) error {
 }
 
 // sweepSummary is how a sweep ended, in a line.
-func sweepSummary(s *sweep.Sweep, o run.SweepOutcome, took time.Duration) string {
+func sweepSummary(s *sweep.Sweep, o schedule.Outcome, took time.Duration) string {
 	now, before := 0, 0
 	for _, t := range o.States {
 		switch {
 		case t.Before:
 			before++
-		case t.Status == run.TrialDone || t.Status == run.TrialStopped:
+		case t.Status == schedule.Done || t.Status == schedule.Stopped:
 			now++
 		}
 	}
 	n := len(o.States)
 	if before == n {
 		stopped := ""
-		if k := o.Count(run.TrialStopped); k > 0 {
+		if k := o.Count(schedule.Stopped); k > 0 {
 			stopped = fmt.Sprintf(" (%d stopped early)", k)
 		}
 		return fmt.Sprintf("%s: all %d trials are done%s; nothing was started (--rerun makes them again)", s.Base.Name, n, stopped)
 	}
-	text := fmt.Sprintf("%s: %d of %d trials done", s.Base.Name, o.Count(run.TrialDone), n)
+	text := fmt.Sprintf("%s: %d of %d trials done", s.Base.Name, o.Count(schedule.Done), n)
 	if before > 0 {
 		text += fmt.Sprintf(", %d of them before", before)
 	}
-	for _, x := range []run.TrialStatus{run.TrialStopped, run.TrialFailed, run.TrialInterrupted, run.TrialWaiting} {
+	for _, x := range []schedule.Status{schedule.Stopped, schedule.Failed, schedule.Interrupted, schedule.Waiting} {
 		if k := o.Count(x); k > 0 {
 			text += fmt.Sprintf(", %d %s", k, x)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/experiment/run"
+	"tandem/core/experiment/schedule"
 	"tandem/core/experiment/sweep"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
@@ -33,7 +34,7 @@ type sweepView struct {
 
 // trialRow is a trial as it is shown.
 type trialRow struct {
-	run.TrialState
+	schedule.State
 	progress *progress // of its run, while there is one
 	began    time.Time
 	took     time.Duration
@@ -75,13 +76,13 @@ func (v *sweepView) Close() {
 	close(v.done)
 }
 
-// Planned implements run.SweepWatcher.
-func (v *sweepView) Planned(s *sweep.Sweep, states []run.TrialState) {
+// Planned implements schedule.Watcher.
+func (v *sweepView) Planned(s *sweep.Sweep, states []schedule.State) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.sweep = s
 	for _, st := range states {
-		v.rows = append(v.rows, trialRow{TrialState: st})
+		v.rows = append(v.rows, trialRow{State: st})
 	}
 	design := s.Design
 	if n := len(s.Trials); n > 0 {
@@ -89,21 +90,21 @@ func (v *sweepView) Planned(s *sweep.Sweep, states []run.TrialState) {
 	}
 }
 
-// Changed implements run.SweepWatcher.
-func (v *sweepView) Changed(i int, now run.TrialState) {
+// Changed implements schedule.Watcher.
+func (v *sweepView) Changed(i int, now schedule.State) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	r := &v.rows[i]
-	if r.Status == run.TrialRunning {
+	if r.Status == schedule.Running {
 		r.took += time.Since(r.began)
 	}
-	r.TrialState = now
+	r.State = now
 	r.began = time.Now()
-	if now.Status == run.TrialDone || now.Status == run.TrialStopped {
+	if now.Status == schedule.Done || now.Status == schedule.Stopped {
 		r.part = 1
 	}
 	if v.live {
-		if now.Status == run.TrialFailed || now.Err != nil {
+		if now.Status == schedule.Failed || now.Err != nil {
 			v.say(v.line(i, false))
 		}
 		return
@@ -113,14 +114,14 @@ func (v *sweepView) Changed(i int, now run.TrialState) {
 	}
 }
 
-// Note implements run.SweepWatcher.
+// Note implements schedule.Watcher.
 func (v *sweepView) Note(message string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.say(message)
 }
 
-// Trial implements run.SweepWatcher.
+// Trial implements schedule.Watcher.
 func (v *sweepView) Trial(i int) run.Watcher {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -173,7 +174,7 @@ func (v *sweepView) table(room int) []string {
 	if left > room {
 		room--
 	}
-	for _, wanted := range [][]run.TrialStatus{{run.TrialRunning}, {run.TrialFailed, run.TrialElsewhere, run.TrialInterrupted}, {run.TrialWaiting}, {run.TrialStopped, run.TrialDone}} {
+	for _, wanted := range [][]schedule.Status{{schedule.Running}, {schedule.Failed, schedule.Elsewhere, schedule.Interrupted}, {schedule.Waiting}, {schedule.Stopped, schedule.Done}} {
 		for i, r := range v.rows {
 			for _, s := range wanted {
 				if r.Status == s && room > 0 && !chosen[i] {
@@ -206,7 +207,7 @@ func (v *sweepView) line(i int, live bool) string {
 		b.WriteString(v.place(i))
 	}
 	switch r.Status {
-	case run.TrialRunning:
+	case schedule.Running:
 		switch {
 		case live && r.progress != nil:
 			b.WriteString(r.progress.line())
@@ -217,7 +218,7 @@ func (v *sweepView) line(i int, live bool) string {
 		default:
 			fmt.Fprintf(&b, "run %s", r.RunID)
 		}
-	case run.TrialDone:
+	case schedule.Done:
 		b.WriteString("done")
 		if r.value != "" {
 			b.WriteString("  " + r.value)
@@ -229,16 +230,16 @@ func (v *sweepView) line(i int, live bool) string {
 		} else if !live {
 			b.WriteString(" elsewhere")
 		}
-	case run.TrialStopped:
+	case schedule.Stopped:
 		b.WriteString("stopped: " + r.Reason)
-	case run.TrialElsewhere:
+	case schedule.Elsewhere:
 		b.WriteString("made by " + r.Owner)
-	case run.TrialWaiting:
+	case schedule.Waiting:
 		b.WriteString("waiting")
 		if r.Err != nil {
 			fmt.Fprintf(&b, " %s to try again: %s", report.Duration(max(0, time.Until(r.NotBefore).Seconds())), oneLine(r.Err))
 		}
-	case run.TrialFailed:
+	case schedule.Failed:
 		b.WriteString("failed: " + oneLine(r.Err))
 	default:
 		b.WriteString(string(r.Status))
@@ -273,12 +274,12 @@ func (v *sweepView) seedWidth() (n int) {
 
 // headline is the whole sweep on one line, with the time that is left, by what this process has made so far.
 func (v *sweepView) headline() string {
-	counts := map[run.TrialStatus]int{}
+	counts := map[schedule.Status]int{}
 	var made, left, all float64
 	for _, r := range v.rows {
 		counts[r.Status]++
 		part := r.part
-		if r.Status == run.TrialRunning && r.progress != nil {
+		if r.Status == schedule.Running && r.progress != nil {
 			part = r.progress.part()
 		}
 		if r.Before {
@@ -287,13 +288,13 @@ func (v *sweepView) headline() string {
 			made += part
 		}
 		all += part
-		if r.Status == run.TrialRunning || r.Status == run.TrialWaiting {
+		if r.Status == schedule.Running || r.Status == schedule.Waiting {
 			left += 1 - part
 		}
 	}
 	full := int(barWidth * all / float64(max(1, len(v.rows))))
 	text := strings.Repeat("━", full) + strings.Repeat("╌", barWidth-full)
-	for _, s := range []run.TrialStatus{run.TrialDone, run.TrialRunning, run.TrialElsewhere, run.TrialWaiting, run.TrialStopped, run.TrialFailed, run.TrialInterrupted} {
+	for _, s := range []schedule.Status{schedule.Done, schedule.Running, schedule.Elsewhere, schedule.Waiting, schedule.Stopped, schedule.Failed, schedule.Interrupted} {
 		if counts[s] > 0 {
 			text += fmt.Sprintf("  %d %s", counts[s], s)
 		}

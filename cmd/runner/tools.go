@@ -9,7 +9,9 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/engine/device/devices"
-	"tandem/core/experiment/run"
+	"tandem/core/experiment/assemble"
+	"tandem/core/experiment/infer"
+	"tandem/core/experiment/measure"
 	"tandem/core/fault"
 	"tandem/core/media/vision"
 	"tandem/core/results/report"
@@ -54,7 +56,7 @@ func (a *app) zeroshotCommand() *cobra.Command {
 		ctx, end := canceled()
 		defer end()
 		w := newProgress(a.stderr, false)
-		found, err := a.lab().Classify(ctx, given[0], given[1:], labels, templates, w)
+		found, err := infer.Classify(ctx, a.lab(), given[0], given[1:], labels, templates, w)
 		w.Close()
 		if err != nil {
 			return err
@@ -99,7 +101,7 @@ func (a *app) benchCommand() *cobra.Command {
 		ctx, end := canceled()
 		defer end()
 		w := newProgress(a.stderr, true)
-		b, err := a.lab().Bench(ctx, s, *warmup, *steps, w)
+		b, err := measure.Bench(ctx, a.catalog, s, *warmup, *steps, w)
 		w.Close()
 		if err != nil {
 			return err
@@ -112,7 +114,7 @@ func (a *app) benchCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) benched(b *run.Bench) error {
+func (a *app) benched(b *measure.StepCosts) error {
 	if a.asJSON {
 		return report.Value(a.stdout, b)
 	}
@@ -203,7 +205,7 @@ func (a *app) versionCommand() *cobra.Command {
 	c := &cobra.Command{Use: "version", Short: "print the version", Args: args(cobra.NoArgs)}
 	a.formatFlags(c, false)
 	c.RunE = func(*cobra.Command, []string) error {
-		commit, dirty := run.Revision(".")
+		commit, dirty := assemble.Revision(".")
 		v := map[string]any{"version": version, "commit": commit, "modified": dirty, "go": runtime.Version(),
 			"protocol": clip.ProtocolVersion, "platform": runtime.GOOS + "/" + runtime.GOARCH,
 			"jpeg": vision.JPEGDecoder()}

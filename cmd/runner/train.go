@@ -13,6 +13,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/experiment/run"
+	"tandem/core/experiment/schedule"
 	"tandem/core/experiment/sweep"
 	"tandem/core/fault"
 	"tandem/core/results/report"
@@ -106,14 +107,14 @@ func (a *app) training(given, set []string, resume string) (training, *sweep.Swe
 		}
 		ref := strings.TrimPrefix(resume, anyRun)
 		return func(ctx context.Context, stop <-chan struct{}, w run.Watcher) (run.Outcome, error) {
-			return lab.Resume(ctx, ref, stop, w)
+			return run.Resume(ctx, lab, ref, stop, w)
 		}, nil, nil
 	}
 	if resume != "" && resume != anyRun {
 		return nil, nil, usage{fault.New(fault.Invalid, "a spec and --resume=RUN: a run goes on with the spec it began with").
 			WithHint("leave out one of the two")}
 	}
-	trials, err := lab.Sweep(given[0], set)
+	trials, err := schedule.Load(lab, given[0], set)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -122,9 +123,9 @@ func (a *app) training(given, set []string, resume string) (training, *sweep.Swe
 	}
 	return func(ctx context.Context, stop <-chan struct{}, w run.Watcher) (run.Outcome, error) {
 		if resume != "" {
-			return lab.ResumeSpec(ctx, trials.Base, stop, w)
+			return run.ResumeSpec(ctx, lab, trials.Base, stop, w)
 		}
-		return lab.Run(ctx, trials.Base, stop, w)
+		return run.Start(ctx, lab, trials.Base, stop, w)
 	}, nil, nil
 }
 

@@ -3,7 +3,8 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"tandem/core/experiment/run"
+	"tandem/core/experiment/infer"
+	"tandem/core/experiment/publish"
 	"tandem/core/fault"
 	"tandem/core/results/report"
 )
@@ -41,22 +42,22 @@ quick_gelu) included: names and shapes do not tell it. To train from weights, se
 		ctx, end := canceled()
 		defer end()
 		w := newProgress(a.stderr, true)
-		o, err := a.lab().Import(ctx, s, given[0], w)
+		id, err := publish.Import(ctx, a.lab(), s, given[0], w)
 		w.Close()
 		if err != nil {
 			return err
 		}
 		if a.asJSON {
-			return report.Value(a.stdout, map[string]string{"run": o.ID, "experiment": s.Name})
+			return report.Value(a.stdout, map[string]string{"run": id, "experiment": s.Name})
 		}
-		_, err = say(a.stdout, "%s\n", o.ID)
+		_, err = say(a.stdout, "%s\n", id)
 		return err
 	}
 	return c
 }
 
 func (a *app) embedCommand() *cobra.Command {
-	var e run.Embedding
+	var e infer.Embedding
 	var specFile, images, texts, out string
 	c := &cobra.Command{
 		Use:   "embed --run RUN | --weights WEIGHTS --spec SPEC",
@@ -96,17 +97,17 @@ logit_scale, what cosines are multiplied by; its metadata lists the pictures and
 		ctx, end := canceled()
 		defer end()
 		if images != "" {
-			if e.Images, e.Remarks, err = run.Pictures(ctx, images); err != nil {
+			if e.Images, e.Remarks, err = infer.Pictures(ctx, images); err != nil {
 				return err
 			}
 		}
 		if texts != "" {
-			if e.Texts, err = run.Lines(texts); err != nil {
+			if e.Texts, err = infer.Lines(texts); err != nil {
 				return err
 			}
 		}
 		w := newProgress(a.stderr, true)
-		done, err := a.lab().Embed(ctx, e, out, w)
+		done, err := infer.Embed(ctx, a.lab(), e, out, w)
 		w.Close()
 		if err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/engine/weights"
+	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/feature"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
@@ -55,9 +56,9 @@ func featureDir() (string, error) {
 
 // remember opens the kept features of frozen towers for a trainer; weights are to be loaded. What keeps
 // features from being kept is told, and no error. close writes what is new.
-func (m *model) remember(ctx context.Context, t *train.Trainer, rec clip.Recorder, w Watcher) (close func(), err error) {
+func (r *running) remember(ctx context.Context, t *train.Trainer) (close func(), err error) {
 	tell := func(level, message string) {
-		if e := rec.Event(level, "feature_cache", message, ""); e != nil && err == nil {
+		if e := r.rec.Event(level, "feature_cache", message, ""); e != nil && err == nil {
 			err = e
 		}
 	}
@@ -68,17 +69,17 @@ func (m *model) remember(ctx context.Context, t *train.Trainer, rec clip.Recorde
 			s.Close()
 		}
 	}
-	for i, role := range []string{roleImage, roleText} {
-		if !m.Frozen[i] || m.spec.Train.FeatureCache == "off" {
+	for i, role := range []string{assemble.RoleImage, assemble.RoleText} {
+		if !r.Frozen[i] || r.Spec.Train.FeatureCache == "off" {
 			continue
 		}
-		if why := m.changing(role); why != "" {
+		if why := r.changing(role); why != "" {
 			tell("warning", fmt.Sprintf("the features of the frozen %s tower are computed anew in every epoch: %s", role, why))
 			continue
 		}
-		w.Doing("opening the features of the " + role + " tower")
-		s, openErr := m.openFeatures(ctx, role, func(message string) { tell("warning", message) })
-		w.Doing("")
+		r.watch.Doing("opening the features of the " + role + " tower")
+		s, openErr := r.openFeatures(ctx, role, func(message string) { tell("warning", message) })
+		r.watch.Doing("")
 		if fault.KindOf(openErr) == fault.Canceled {
 			close()
 			return func() {}, openErr
@@ -95,27 +96,27 @@ func (m *model) remember(ctx context.Context, t *train.Trainer, rec clip.Recorde
 }
 
 // changing says why a frozen tower's features differ from epoch to epoch, "" when they do not.
-func (m *model) changing(role string) string {
-	info := m.begin.Image
-	if role == roleText {
-		info = m.begin.Text
+func (r *running) changing(role string) string {
+	info := r.Summary.Image
+	if role == assemble.RoleText {
+		info = r.Summary.Text
 	}
 	switch {
 	case !info.Fixed:
-		return fmt.Sprintf("it draws at random in training (set its patch_dropout to 0), or encoders/%s does not say that it does not", m.byRole[role].Binary.Name)
-	case role == roleImage && !m.begin.Data.Fixed && m.spec.Data.Train.Augment != nil:
+		return fmt.Sprintf("it draws at random in training (set its patch_dropout to 0), or encoders/%s does not say that it does not", r.Processes[role].Binary.Name)
+	case role == assemble.RoleImage && !r.Summary.Data.Fixed && r.Spec.Data.Train.Augment != nil:
 		return "the pictures are augmented (data.train.augment: none)"
-	case role == roleImage && !m.begin.Data.Fixed:
-		return fmt.Sprintf("datasets/%s changes its pictures (a jitter in its settings?), or does not say that it does not", m.byRole[roleData].Binary.Name)
+	case role == assemble.RoleImage && !r.Summary.Data.Fixed:
+		return fmt.Sprintf("datasets/%s changes its pictures (a jitter in its settings?), or does not say that it does not", r.Processes[assemble.RoleData].Binary.Name)
 	}
 	return ""
 }
 
 // openFeatures opens the kept features of a frozen tower.
-func (m *model) openFeatures(ctx context.Context, role string, warn func(string)) (*feature.Store, error) {
-	tower, info, encoder := m.spec.Image, m.begin.Image, m.Image
-	if role == roleText {
-		tower, info, encoder = m.spec.Text, m.begin.Text, m.Text
+func (r *running) openFeatures(ctx context.Context, role string, warn func(string)) (*feature.Store, error) {
+	tower, info, encoder := r.Spec.Image, r.Summary.Image, r.Image
+	if role == assemble.RoleText {
+		tower, info, encoder = r.Spec.Text, r.Summary.Text, r.Text
 	}
 	root, err := featureDir()
 	if err != nil {
@@ -125,13 +126,13 @@ func (m *model) openFeatures(ctx context.Context, role string, warn func(string)
 	if err != nil {
 		return nil, err
 	}
-	binary := m.byRole[role].Binary
+	binary := r.Processes[role].Binary
 	d := determined{Encoder: binary.Ref(), SHA256: binary.SHA256, With: tower.With, EmbedDim: info.EmbedDim, Weights: digest,
-		Precision: m.spec.Train.Precision, Backend: info.Backend, Threads: threads(m.spec)[role], Processor: processor()}
-	if role == roleImage {
-		data := m.byRole[roleData].Binary
-		d.Pictures = &pictures{Dataset: data.Ref(), SHA256: data.SHA256, With: m.spec.Data.Train.With,
-			Digest: m.begin.Data.Digest, Size: info.ImageSize}
+		Precision: r.Spec.Train.Precision, Backend: info.Backend, Threads: assemble.Threads(r.Spec)[role], Processor: processor()}
+	if role == assemble.RoleImage {
+		data := r.Processes[assemble.RoleData].Binary
+		d.Pictures = &pictures{Dataset: data.Ref(), SHA256: data.SHA256, With: r.Spec.Data.Train.With,
+			Digest: r.Summary.Data.Digest, Size: info.ImageSize}
 	}
 	return feature.Open(root, d, info.EmbedDim, warn)
 }

@@ -1,0 +1,118 @@
+package assemble
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"tandem/core/engine/weights"
+	"tandem/core/engine/weights/keymap"
+	"tandem/core/experiment/train"
+	"tandem/core/fault"
+)
+
+// isCheckpoint reports whether path is the folder of a checkpoint.
+func isCheckpoint(path string) bool {
+	for _, name := range []string{train.ImageFile, train.TextFile} {
+		if _, err := os.Stat(filepath.Join(path, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// LoadCheckpoint loads both towers and the loss from a checkpoint folder.
+func (m *Model) LoadCheckpoint(ctx context.Context, dir string) error {
+	return atOnce(ctx,
+		func(ctx context.Context) error { return m.Image.Load(ctx, filepath.Join(dir, train.ImageFile)) },
+		func(ctx context.Context) error { return m.Text.Load(ctx, filepath.Join(dir, train.TextFile)) },
+		func(ctx context.Context) error { return m.Loss.Load(ctx, filepath.Join(dir, train.LossFile)) })
+}
+
+// Parameters holds a checkpoint folder as one model's parameters under OpenCLIP's names, without optimiser
+// state. Tensors are read when they are written.
+type Parameters struct {
+	Tensors  []weights.Tensor
+	Meta     map[string]string // the towers' settings and the tokenizer, by keymap's names
+	EmbedDim int
+
+	files []*weights.File
+}
+
+// Close closes the checkpoint's files.
+func (p *Parameters) Close() {
+	for _, f := range p.files {
+		f.Close()
+	}
+}
+
+// OpenCheckpoint opens a checkpoint folder; the caller closes it. Encoders that keep their parameters in another
+// way than core/engine/tower are fault.Invalid.
+func OpenCheckpoint(dir string) (_ *Parameters, err error) {
+	p := &Parameters{Meta: map[string]string{"format": "pt"}} // what transformers asks for: PyTorch's layouts
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	for _, part := range []struct{ file, meta string }{{train.ImageFile, keymap.MetaImage}, {train.TextFile, keymap.MetaText}, {train.LossFile, ""}} {
+		path := filepath.Join(dir, part.file)
+		f, err := weights.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		p.files = append(p.files, f)
+		meta := f.Metadata()
+		if part.meta != "" {
+			if meta["format"] != weights.EncoderFormat {
+				return nil, fault.New(fault.Invalid, "the encoder keeps its parameters in a form of its own (%q)", meta["format"]).WithFile(path, 0, 0)
+			}
+			p.Meta[part.meta] = meta["config"]
+			if p.EmbedDim, err = strconv.Atoi(meta["embed_dim"]); err != nil {
+				return nil, fault.New(fault.Corrupt, "embed_dim in the metadata: %w", err).WithFile(path, 0, 0)
+			}
+		}
+		if err := p.add(f, part.meta == ""); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// add takes a file's parameters; of a loss it takes those that published models have.
+func (p *Parameters) add(f *weights.File, loss bool) error {
+	for _, name := range f.Names() {
+		if name == weights.TokenizerTensor && !loss {
+			data, err := f.U8(name)
+			if err != nil {
+				return err
+			}
+			p.Meta[keymap.MetaTokenizer] = string(data)
+			continue
+		}
+		if strings.HasPrefix(name, weights.SlotPrefix) || loss && keymap.Modality(name) != "loss" {
+			continue
+		}
+		info, _ := f.Info(name)
+		if loss {
+			info.Shape = nil // published as scalars
+		}
+		p.Tensors = append(p.Tensors, weights.Tensor{Name: name, DType: info.DType, Shape: info.Shape, Load: func() ([]byte, error) {
+			t, err := f.Read(name)
+			return t.Data, err
+		}})
+	}
+	return nil
+}
+
+// Has reports whether there is a tensor of that name.
+func (p *Parameters) Has(name string) bool {
+	for _, t := range p.Tensors {
+		if t.Name == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,127 @@
+package assemble
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"tandem/core/clip"
+	"tandem/core/experiment/spec"
+	"tandem/core/experiment/train"
+	"tandem/core/fault"
+	"tandem/core/plugin/process"
+)
+
+// Threads returns the compute threads of each plugin by role. Towers and loss may each use all: the threads
+// wait passively, so two busy towers share the cores without spinning against each other. Decoders get half,
+// since they work beside them.
+func Threads(s *spec.Spec) map[string]int {
+	n := s.Threads
+	if n == 0 {
+		n = runtime.NumCPU()
+	}
+	workers := s.Data.Workers
+	if workers == 0 {
+		workers = max(1, min(n/2, 8))
+	}
+	m := map[string]int{RoleImage: n, RoleText: n, RoleLoss: n, RoleData: workers}
+	for _, e := range s.Eval {
+		m[RoleEval+e.Name] = workers
+	}
+	return m
+}
+
+// callLimits returns the spec's timeouts as the plugin host takes them.
+func callLimits(s *spec.Spec) process.Limits {
+	t := s.Limits()
+	return process.Limits{Start: time.Duration(t.Start), Configure: time.Duration(t.Configure), Batch: time.Duration(t.Batch),
+		Compute: time.Duration(t.Compute), File: time.Duration(t.File), Ask: time.Duration(t.Ask)}
+}
+
+// computeFor returns what the plugin of a role computes with. Losses always compute in float32 and keep
+// their activations.
+func computeFor(s *spec.Spec, role string, threads map[string]int) clip.Compute {
+	c := clip.Compute{Device: deviceOf(s, role), Threads: threads[role], Precision: s.Train.Precision,
+		Checkpointing: s.Train.ActivationCheckpointing}
+	if role == RoleLoss {
+		c.Precision, c.Checkpointing = "f32", false
+	}
+	return c
+}
+
+// towerOf returns the tower of a role, RoleImage or RoleText.
+func towerOf(s *spec.Spec, role string) spec.Tower {
+	if role == RoleText {
+		return s.Text
+	}
+	return s.Image
+}
+
+// encoderConfig returns the configuration of a tower, without captions.
+func encoderConfig(s *spec.Spec, role string, threads map[string]int) clip.EncoderConfig {
+	t := towerOf(s, role)
+	return clip.EncoderConfig{With: t.With, EmbedDim: s.EmbedDim, Seed: s.Seed, Optimizer: s.Train.ClipOptimizer(),
+		Compute: computeFor(s, role, threads), Freeze: t.Freeze}
+}
+
+// lossConfig returns the configuration of the loss.
+func lossConfig(s *spec.Spec, threads map[string]int) clip.LossConfig {
+	return clip.LossConfig{With: s.Loss.With, EmbedDim: s.EmbedDim, BatchSize: s.Train.BatchSize, Seed: s.Seed,
+		Optimizer: s.Train.ClipOptimizer(), Compute: computeFor(s, RoleLoss, threads)}
+}
+
+// dataCacheDir returns the folder where datasets keep what they computed of files; "" when the user has no
+// cache folder.
+func dataCacheDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "tandem", "data")
+}
+
+// totalSteps returns the length of a run: of train.epochs and train.max_steps whichever is reached first.
+func totalSteps(t spec.Train, perEpoch int) int {
+	n := t.MaxSteps
+	if t.Epochs > 0 {
+		byEpoch := max(1, int(math.Round(t.Epochs*float64(perEpoch))))
+		if n == 0 || byEpoch < n {
+			n = byEpoch
+		}
+	}
+	return n
+}
+
+// TrainConfig returns the settings of the step loop that every use of the model shares. Its caller adds the
+// learning rate and, to keep anything, when to evaluate and where to write checkpoints.
+func (m *Model) TrainConfig() train.Config {
+	t, data := m.Spec.Train, m.Spec.Data
+	return train.Config{
+		Steps: m.Summary.Steps, BatchSize: t.BatchSize, MicroBatchSize: t.MicroBatchSize, Samples: m.Summary.Data.Len,
+		Seed: m.Spec.Seed, Shuffle: data.Train.Shuffle, MaxGradNorm: t.MaxGradNorm, Parallel: t.ParallelTowers,
+		LogEvery: t.LogEvery, Prefetch: data.Prefetch, MaxBadShare: data.MaxBadShare,
+	}
+}
+
+// EvalSection returns the place of evaluation i in the spec.
+func EvalSection(i int) string { return fmt.Sprintf("eval[%d]", i) }
+
+// Place turns the path of a plugin's fault, which begins at its with or freeze block, into a path of the spec
+// below section, and adds where in the file that is. It returns any other error as it is.
+func Place(s *spec.Spec, err error, section string) error {
+	f, ok := err.(*fault.Error)
+	if !ok || f == nil || f.Path != "with" && !strings.HasPrefix(f.Path, "with.") && !strings.HasPrefix(f.Path, "freeze.") {
+		return err
+	}
+	f.Path = section + "." + f.Path
+	if f.File == "" {
+		if o := s.Locate(f.Path); o.Line > 0 {
+			f.WithFile(o.Source, o.Line, o.Column)
+		}
+	}
+	return f
+}

@@ -1,0 +1,271 @@
+// Package assemble starts the plugins that a spec names and configures them in the order that they need.
+//
+// What comes out is a Model: both towers and the loss, with the training data and that of every evaluation
+// (Open) or without any data (OpenTowers). Before anything starts, the package says which binaries a spec uses
+// (Plugins), what a run of it is identical to (Identifier), whether this machine has its devices (CheckDevices),
+// and how the memory of GPUs is shared out. It knows no folders of runs and records nothing by itself.
+package assemble
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"tandem/core/clip"
+	"tandem/core/experiment/eval"
+	"tandem/core/experiment/spec"
+	"tandem/core/experiment/train"
+	"tandem/core/fault"
+	"tandem/core/plugin/process"
+)
+
+// Model holds the plugins of a spec, started and configured.
+type Model struct {
+	*Starter
+	train.Parts
+	Summary   Summary
+	Evals     []eval.Parts                // beside Spec.Eval
+	Processes map[string]*process.Process // by role
+	Remarks   []string                    // what was found while the parameters were initialised
+
+	data  []Dataset  // the training data, then that of each evaluation
+	bench *Workbench // not nil: the session is its, and outlives the model
+}
+
+// Options says how the plugins of a model are started.
+type Options struct {
+	Catalog *process.Catalog
+	Plugins Plugins            // the binaries, which must not have changed; nil: whatever the catalog finds
+	LogDir  string             // of the plugins' logs; "": none are kept
+	Bench   *Workbench         // of a sweep's trials; nil: the model has a session of its own
+	Observe func(process.Call) // is told of every call, from the goroutine that made it; may be nil
+	Slow    func(process.Slow) // is told of calls that take long; may be nil
+	// Resumes says that a checkpoint is to be loaded: the text encoder then gets no captions, because its
+	// vocabulary comes with the checkpoint, and init.weights is not read.
+	Resumes bool
+}
+
+// Open starts and configures all plugins of s, and loads init.weights.
+func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, err error) {
+	explainDevices(s, w)
+	w.Doing("starting plugins")
+	defer w.Doing("")
+	m = &Model{Starter: &Starter{Spec: s, threads: Threads(s), logDir: o.LogDir, plugins: o.Plugins},
+		bench: o.Bench, Evals: make([]eval.Parts, len(s.Eval)), Processes: map[string]*process.Process{}}
+	m.data = datasets(s, m.threads)
+	if o.Bench != nil && o.Bench.session != nil {
+		m.session = o.Bench.session
+	} else if m.session, err = process.NewSession(process.SessionOptions{Catalog: o.Catalog, LogDir: o.LogDir, Observe: o.Observe}); err != nil {
+		return nil, err
+	}
+	if o.Bench != nil {
+		o.Bench.session = m.session
+	}
+	session := m.session // m is nil after an error
+	defer func() {
+		switch {
+		case err != nil && o.Bench != nil:
+			o.Bench.Close()
+		case err != nil:
+			_ = session.Close() // the first error counts
+		}
+	}()
+	m.session.SetLimits(callLimits(s))
+	m.session.OnSlow(o.Slow)
+	if err := m.start(ctx); err != nil {
+		return nil, err
+	}
+	if err := m.configure(ctx, !o.Resumes, w); err != nil {
+		return nil, err
+	}
+	if !o.Resumes && s.Init.Weights != "" {
+		w.Doing("loading " + s.Init.Weights)
+		if m.Remarks, err = m.initialise(ctx, s.Init.Weights, s.Init.Towers); err != nil {
+			return nil, err
+		}
+	}
+	m.Frozen = [2]bool{s.Image.Freeze.Any() && m.Summary.Image.Frozen == m.Summary.Image.Parameters,
+		s.Text.Freeze.Any() && m.Summary.Text.Frozen == m.Summary.Text.Parameters}
+	m.Ahead = GPU(s, RoleImage) != "" && hasCapability(m.Processes[RoleImage].Descriptor, clip.CapPrefetch)
+	perEpoch := m.Summary.Data.Len / s.Train.BatchSize
+	m.Summary.Spec, m.Summary.StepsPerEpoch, m.Summary.Steps = s, perEpoch, totalSteps(s.Train, perEpoch)
+	return m, nil
+}
+
+// OpenTowers starts and configures both towers and the loss of s, without data. The text encoder gets no
+// captions: its tokenizer comes with the settings or with the weights. The parameters are drawn at random until
+// some are loaded.
+func OpenTowers(ctx context.Context, c *process.Catalog, s *spec.Spec) (*Model, error) {
+	if err := CheckDevices(s); err != nil {
+		return nil, err
+	}
+	starter, err := NewStarter(c, s)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Starter: starter, Summary: Summary{Spec: s}, Processes: map[string]*process.Process{}}
+	err = m.start(ctx)
+	if err == nil {
+		err = atOnce(ctx, m.configureImage(0), m.configureText(0, nil), m.configureLoss(0))
+	}
+	if err != nil {
+		_ = m.Close() // the first error counts
+		return nil, err
+	}
+	return m, nil
+}
+
+// Close ends the plugins. On a workbench it leaves the datasets for the next model.
+func (m *Model) Close() error {
+	if m.bench == nil {
+		return m.session.Close()
+	}
+	keep := map[*process.Process]bool{}
+	for _, d := range m.data {
+		keep[d.Process] = true
+	}
+	m.bench.keep(m.data)
+	var wg sync.WaitGroup
+	for _, p := range m.Processes {
+		if !keep[p] {
+			wg.Go(p.Stop)
+		}
+	}
+	wg.Wait()
+	return nil
+}
+
+// atOnce calls functions at once and returns the first error, of which the others are told by their context.
+// A panic becomes an error.
+func atOnce(ctx context.Context, calls ...func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, call := range calls {
+		g.Go(fault.Safely(func() error { return call(ctx) }))
+	}
+	return g.Wait()
+}
+
+// start starts every process, all at once. Datasets that the workbench kept run already.
+func (m *Model) start(ctx context.Context) error {
+	var image, text, loss *process.Process
+	calls := []func(context.Context) error{
+		func(ctx context.Context) (err error) { m.Image, image, err = m.startTower(ctx, RoleImage); return err },
+		func(ctx context.Context) (err error) { m.Text, text, err = m.startTower(ctx, RoleText); return err },
+		func(ctx context.Context) (err error) { m.Loss, loss, err = m.startLoss(ctx); return err },
+	}
+	for i := range m.data {
+		d := &m.data[i]
+		if m.bench.handOver(d, m.plugins.digestOf(d.role)); !d.kept {
+			calls = append(calls, func(ctx context.Context) error { return d.start(ctx, m.Starter) })
+		}
+	}
+	if err := atOnce(ctx, calls...); err != nil {
+		return err
+	}
+	m.Processes[RoleImage], m.Processes[RoleText], m.Processes[RoleLoss] = image, text, loss
+	return nil
+}
+
+// configure configures the plugins in the order that they need: the image encoder says how large its pictures
+// are; the training data then gives the captions from which the text encoder learns its vocabulary, where it
+// has one to learn.
+func (m *Model) configure(ctx context.Context, withCaptions bool, w Watcher) (err error) {
+	w.Doing("asking for memory")
+	memory, err := m.budgets(ctx)
+	if err != nil {
+		return err
+	}
+	w.Doing("configuring the image encoder")
+	if err := atOnce(ctx, m.configureImage(memory[RoleImage]), m.configureLoss(memory[RoleLoss])); err != nil {
+		return err
+	}
+	w.Doing("opening the data")
+	if err := m.configureData(ctx); err != nil {
+		return err
+	}
+	w.Doing("configuring the text encoder")
+	var captions []string
+	if withCaptions && hasCapability(m.Processes[RoleText].Descriptor, clip.CapVocabulary) {
+		if captions, err = m.Data.Captions(ctx, 0); err != nil {
+			return Place(m.Spec, err, RoleData)
+		}
+	}
+	if err := m.configureText(memory[RoleText], captions)(ctx); err != nil {
+		return err
+	}
+	for i := range m.Evals {
+		m.Evals[i].Image, m.Evals[i].Text = m.Image, m.Text
+	}
+	return nil
+}
+
+// configureImage returns the call that configures the image tower; memory limits what it may take of a GPU, 0
+// for no limit.
+func (m *Model) configureImage(memory int64) func(context.Context) error {
+	return func(ctx context.Context) (err error) {
+		c := encoderConfig(m.Spec, RoleImage, m.threads)
+		c.Compute.MemoryLimit = memory
+		if m.Summary.Image, err = m.Image.Configure(ctx, c); err != nil {
+			return Place(m.Spec, err, RoleImage)
+		}
+		return checkTower(RoleImage, m.Summary.Image, clip.Image, m.Spec.EmbedDim)
+	}
+}
+
+// configureText returns the call that configures the text tower, which may learn its vocabulary from captions.
+func (m *Model) configureText(memory int64, captions []string) func(context.Context) error {
+	return func(ctx context.Context) (err error) {
+		c := encoderConfig(m.Spec, RoleText, m.threads)
+		c.Compute.MemoryLimit, c.Captions = memory, captions
+		if m.Summary.Text, err = m.Text.Configure(ctx, c); err != nil {
+			return Place(m.Spec, err, RoleText)
+		}
+		return checkTower(RoleText, m.Summary.Text, clip.Text, m.Spec.EmbedDim)
+	}
+}
+
+// configureLoss returns the call that configures the loss.
+func (m *Model) configureLoss(memory int64) func(context.Context) error {
+	return func(ctx context.Context) (err error) {
+		c := lossConfig(m.Spec, m.threads)
+		c.Compute.MemoryLimit = memory
+		m.Summary.Loss, err = m.Loss.Configure(ctx, c)
+		return Place(m.Spec, err, RoleLoss)
+	}
+}
+
+// configureData configures all datasets at once, for pictures as the image tower takes them.
+func (m *Model) configureData(ctx context.Context) error {
+	calls := make([]func(context.Context) error, len(m.data))
+	for i := range m.data {
+		calls[i] = func(ctx context.Context) error {
+			return m.data[i].configure(ctx, m.Starter, m.Summary.Image.ImageSize)
+		}
+	}
+	if err := atOnce(ctx, calls...); err != nil {
+		return err
+	}
+	for i, d := range m.data {
+		m.Processes[d.role] = d.Process
+		if i == 0 {
+			m.Data, m.Summary.Data = d.Dataset, d.Info
+		} else {
+			m.Evals[i-1].Data, m.Evals[i-1].Info = d.Dataset, d.Info
+		}
+	}
+	return nil
+}
+
+// checkTower holds what an encoder says of itself against what it was asked for.
+func checkTower(role string, info clip.EncoderInfo, want clip.Modality, dim int) error {
+	switch {
+	case info.Modality != want:
+		return fault.New(fault.Invalid, "the encoder reads %ss, want %ss", info.Modality, want).WithPath(role + ".encoder")
+	case info.EmbedDim != dim:
+		return fault.New(fault.Invalid, "the encoder ends in %d dimensions, want %d", info.EmbedDim, dim).WithPath("embed_dim")
+	case want == clip.Image && info.ImageSize < 1:
+		return fault.New(fault.Internal, "the encoder takes pictures of %d pixels", info.ImageSize).WithPath(role + ".encoder")
+	}
+	return nil
+}

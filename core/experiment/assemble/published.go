@@ -1,0 +1,90 @@
+package assemble
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"tandem/core/engine/weights/keymap"
+	"tandem/core/fault"
+)
+
+// published finds the weights that path means, joins their parts in dir when they have several, and holds what is beside
+// them and their tokenizer against the spec. file is a .safetensors file.
+func (m *Model) published(path, dir string, towers []string) (file string, remarks []string, err error) {
+	found, err := locateWeights(path)
+	if err != nil {
+		return "", nil, err
+	}
+	want := m.wanted(towers)
+	if remarks, err = keymap.Beside(found[0], want); err != nil {
+		return "", nil, err
+	}
+	if found[0] != path {
+		names := make([]string, len(found))
+		for i, f := range found {
+			names[i] = filepath.Base(f)
+		}
+		remarks = append(remarks, fmt.Sprintf("the weights are %s", strings.Join(names, ", ")))
+	}
+	if file = found[0]; len(found) > 1 {
+		file = filepath.Join(dir, "joined.safetensors")
+		if err := keymap.Join(found, file); err != nil {
+			return "", nil, err
+		}
+	}
+	f, err := keymap.Open(file)
+	if err != nil {
+		return "", nil, err
+	}
+	defer f.Close()
+	if err := m.sameTokenizer(f, want.Text); err != nil {
+		return "", nil, err.WithFile(path, 0, 0)
+	}
+	return file, slices.Concat(remarks, f.Remarks(), f.Resampled(want)), nil
+}
+
+// locateWeights is keymap.Locate with the key that names the weights.
+func locateWeights(path string) ([]string, error) {
+	found, err := keymap.Locate(path)
+	if f, ok := err.(*fault.Error); ok && f.Path == "" {
+		return nil, f.WithPath("init.weights")
+	}
+	return found, err
+}
+
+// wanted are the settings of the towers that take weights, of tandem's own encoders.
+func (m *Model) wanted(towers []string) (w keymap.Wanted) {
+	settings := func(raw json.RawMessage) (with map[string]any) {
+		_ = json.Unmarshal(raw, &with)
+		return with
+	}
+	if slices.Contains(towers, RoleImage) && slices.Contains([]string{"vit", "resnet-attnpool"}, m.Spec.Image.Encoder) {
+		w.Image = settings(m.Spec.Image.With)
+	}
+	if slices.Contains(towers, RoleText) && m.Spec.Text.Encoder == "transformer" {
+		w.Text = settings(m.Spec.Text.With)
+	}
+	return w
+}
+
+// sameTokenizer refuses weights whose vocabulary is not that of the spec's tokenizer: the ids would mean other words. A
+// file with its own tokenizer brings it along.
+func (m *Model) sameTokenizer(f *keymap.File, text map[string]any) *fault.Error {
+	rows, found := f.Shape("token_embedding.weight")
+	if text == nil || !found || len(rows) != 2 || f.Metadata()[keymap.MetaTokenizer] != "" {
+		return nil
+	}
+	const path, alone = "text.with.tokenizer", "init.towers: [image] takes the image tower alone"
+	switch kind := text["tokenizer"]; {
+	case kind == "clip" && rows[0] != keymap.CLIPVocabulary:
+		return fault.New(fault.Invalid, "is clip, with %d tokens, but the weights have a vocabulary of %d: another tokenizer (as a worldwide MetaCLIP or SigLIP has)",
+			keymap.CLIPVocabulary, rows[0]).WithPath(path).WithHint("token ids would mean other words; %s", alone)
+	case kind == "bpe":
+		return fault.New(fault.Invalid, "is bpe, learned from this spec's captions, but the weights come without a tokenizer: their ids mean other words").
+			WithPath(path).WithHint("CLIP's is tokenizer: clip with merges: bpe_simple_vocab_16e6.txt.gz; %s", alone)
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package assemble
+
+import (
+	"context"
+
+	"tandem/core/clip"
+	"tandem/core/experiment/spec"
+	"tandem/core/plugin/process"
+)
+
+// Starter starts plugins of one spec in one session, each with the threads that it is due. A Model starts all
+// of them; whoever needs one alone, to look at data, asks for that one.
+type Starter struct {
+	Spec    *spec.Spec
+	session *process.Session
+	threads map[string]int // by role
+	logDir  string         // "": logs are not kept
+	plugins Plugins        // the binaries to start; nil: whatever the catalog finds
+}
+
+// NewStarter opens a session for plugins of s. The caller closes it, which ends the plugins.
+func NewStarter(c *process.Catalog, s *spec.Spec) (*Starter, error) {
+	session, err := process.NewSession(process.SessionOptions{Catalog: c, Limits: callLimits(s)})
+	if err != nil {
+		return nil, err
+	}
+	return &Starter{Spec: s, session: session, threads: Threads(s)}, nil
+}
+
+// Close ends the plugins.
+func (x *Starter) Close() error { return x.session.Close() }
+
+// Stopping says whether a call that takes long is to be given up: a plugin that does not answer must not keep
+// a run from stopping.
+func (x *Starter) Stopping(yes bool) { x.session.Stopping(yes) }
+
+// OnSlow sets who is told of calls that take long; nil: nobody.
+func (x *Starter) OnSlow(tell func(process.Slow)) { x.session.OnSlow(tell) }
+
+func (x *Starter) options(role string) process.StartOptions {
+	return process.StartOptions{Label: role, Threads: x.threads[role], LogDir: x.logDir, SHA256: x.plugins.digestOf(role)}
+}
+
+// startTower starts the tower of a role, RoleImage or RoleText.
+func (x *Starter) startTower(ctx context.Context, role string) (clip.Encoder, *process.Process, error) {
+	return x.session.StartEncoder(ctx, towerOf(x.Spec, role).Encoder, x.options(role))
+}
+
+func (x *Starter) startLoss(ctx context.Context) (clip.Loss, *process.Process, error) {
+	return x.session.StartLoss(ctx, x.Spec.Loss.Plugin, x.options(RoleLoss))
+}
+
+// TrainingData starts the training data and configures it for pictures of size × size pixels.
+func (x *Starter) TrainingData(ctx context.Context, size int) (*Dataset, error) {
+	return x.openData(ctx, 0, size)
+}
+
+// EvaluationData starts the data of evaluation i and configures it for pictures of size × size pixels.
+func (x *Starter) EvaluationData(ctx context.Context, i, size int) (*Dataset, error) {
+	return x.openData(ctx, i+1, size)
+}
+
+func (x *Starter) openData(ctx context.Context, at, size int) (*Dataset, error) {
+	d := datasets(x.Spec, x.threads)[at]
+	if err := d.start(ctx, x); err != nil {
+		return nil, err
+	}
+	if err := d.configure(ctx, x, size); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// CountTokens asks the text tower how many tokens each text has and how many fit its context, without
+// configuring it. Where its vocabulary is learned, it learns it from the captions of data. ok is false when the
+// encoder does not count tokens.
+func (x *Starter) CountTokens(ctx context.Context, data clip.Dataset, texts []string) (tokens []int, limit int, ok bool, err error) {
+	e, p, err := x.startTower(ctx, RoleText)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	counter, ok := e.(clip.TokenCounter)
+	if !ok {
+		return nil, 0, false, nil
+	}
+	c := encoderConfig(x.Spec, RoleText, x.threads)
+	if hasCapability(p.Descriptor, clip.CapVocabulary) {
+		if c.Captions, err = data.Captions(ctx, 0); err != nil {
+			return nil, 0, false, err
+		}
+	}
+	tokens, limit, err = counter.CountTokens(ctx, &c, texts)
+	return tokens, limit, err == nil, err
+}

@@ -1,0 +1,99 @@
+package assemble
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"tandem/core/clip"
+	"tandem/core/engine/weights"
+	"tandem/core/engine/weights/keymap"
+	"tandem/core/experiment/train"
+	"tandem/core/fault"
+	"tandem/core/files/leftover"
+)
+
+// bothTowers reports whether both towers take weights.
+func bothTowers(towers []string) bool {
+	return slices.Contains(towers, RoleImage) && slices.Contains(towers, RoleText)
+}
+
+// LoadWeights gives both towers and the loss the parameters at path: published weights, or those of a checkpoint
+// folder. The remarks are worth telling.
+func (m *Model) LoadWeights(ctx context.Context, path string) (remarks []string, err error) {
+	return m.initialise(ctx, path, []string{RoleImage, RoleText})
+}
+
+// initialise gives towers and loss, just configured, the parameters at path: published weights, or
+// those of a checkpoint folder. towers are the roles that take them; the loss does when both towers do.
+// Optimisers start anew. The remarks are worth telling.
+func (m *Model) initialise(ctx context.Context, path string, towers []string) (remarks []string, err error) {
+	dir, release, err := leftover.Dir("tandem-weights-")
+	if err != nil {
+		return nil, fault.New(fault.Exhausted, "%w", err)
+	}
+	defer release()
+	if isCheckpoint(path) {
+		p, err := OpenCheckpoint(path)
+		if err != nil {
+			return nil, err
+		}
+		defer p.Close()
+		path = filepath.Join(dir, "model.safetensors")
+		if err := weights.Write(path, p.Tensors, p.Meta); err != nil {
+			return nil, err
+		}
+	} else if path, remarks, err = m.published(path, dir, towers); err != nil {
+		return nil, err
+	}
+	loss := ""
+	if bothTowers(towers) {
+		var more []string
+		if loss, more, err = lossWeights(path, dir); err != nil {
+			return nil, err
+		}
+		remarks = append(remarks, more...)
+	}
+	var calls []func(context.Context) error
+	for role, e := range map[string]clip.Encoder{RoleImage: m.Image, RoleText: m.Text} {
+		if slices.Contains(towers, role) {
+			calls = append(calls, func(ctx context.Context) error { return Place(m.Spec, e.Load(ctx, path), role) })
+		}
+	}
+	if err := atOnce(ctx, calls...); err != nil || loss == "" {
+		return remarks, err
+	}
+	switch err := m.Loss.Load(ctx, loss); {
+	case fault.KindOf(err) == fault.Invalid: // a loss with other parameters
+		return append(remarks, fmt.Sprintf("the loss starts anew: %v", err)), nil
+	case err != nil:
+		return nil, err
+	}
+	return remarks, nil
+}
+
+// lossWeights writes the scalars that published weights have for a loss to a file of their own; "" when
+// there are none.
+func lossWeights(path, dir string) (file string, remarks []string, err error) {
+	f, err := keymap.Open(path)
+	if err != nil {
+		return "", nil, err
+	}
+	defer f.Close()
+	var tensors []weights.Tensor
+	for _, name := range []string{keymap.LogitScale, keymap.LogitBias} {
+		v, ok, err := f.Scalar(name)
+		if err != nil {
+			return "", nil, err
+		}
+		if ok {
+			tensors = append(tensors, weights.FromF32(name, []float32{v}))
+		}
+	}
+	if len(tensors) == 0 {
+		return "", []string{"the weights come without a logit_scale; the loss starts as its settings say"}, nil
+	}
+	file = filepath.Join(dir, train.LossFile)
+	return file, nil, weights.Write(file, tensors, map[string]string{"format": "pt"})
+}

@@ -1,0 +1,117 @@
+package gallery
+
+import (
+	"context"
+	"image"
+
+	"tandem/core/clip"
+	"tandem/core/experiment/assemble"
+	"tandem/core/experiment/lab"
+	"tandem/core/fault"
+	"tandem/core/results/store"
+)
+
+// Album holds what the examples of an evaluation look like and what its classes are called.
+type Album struct {
+	Plugin   string        // datasets/emoji
+	Classes  []string      // texts, by class id
+	Pictures []image.Image // of the examples asked for; nil where the dataset has another example there now
+	Captions [][]string    // beside Pictures
+}
+
+// Request says which examples of a run's evaluation are wanted.
+type Request struct {
+	Run                *store.RunDetail
+	Evaluation, Target string
+	Side               int      // of the pictures, in pixels
+	Indices            []int    // of the examples; none: the classes alone are wanted
+	Keys               []string // beside Indices, as the stored predictions have them
+	// Trusted says that the spec in the database may choose which plugin is started and which files it reads.
+	// Without it the spec in the run's folder does.
+	Trusted bool
+}
+
+// Open opens the dataset of a run's evaluation and takes pictures of examples. No encoder is started.
+// fault.NotFound when the run has no such evaluation or the dataset no such target, and whatever starting or
+// configuring the plugin yields when it or its data are gone.
+func Open(ctx context.Context, l lab.Lab, q Request) (*Album, error) {
+	read := l.OwnSpec
+	if q.Trusted {
+		read = l.RecordedSpec
+	}
+	s, err := read(q.Run)
+	if err != nil {
+		return nil, err
+	}
+	at := -1
+	for i, e := range s.Eval {
+		if e.Name == q.Evaluation {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil, fault.New(fault.NotFound, "run %s has no evaluation %q", q.Run.ID, q.Evaluation)
+	}
+	starter, err := assemble.NewStarter(l.Catalog, s)
+	if err != nil {
+		return nil, err
+	}
+	defer starter.Close()
+	data, err := starter.EvaluationData(ctx, at, q.Side)
+	if err != nil {
+		return nil, err
+	}
+	a := &Album{Plugin: data.Process.Name(), Pictures: make([]image.Image, len(q.Indices)), Captions: make([][]string, len(q.Indices))}
+	found := false
+	for _, t := range data.Info.Targets {
+		if t.Name == q.Target {
+			a.Classes, found = t.Classes, true
+		}
+	}
+	if !found {
+		return nil, fault.New(fault.NotFound, "%s has no target %q any more", a.Plugin, q.Target)
+	}
+	return a, a.take(ctx, data.Dataset, data.Info.Len, q)
+}
+
+// take fills in the pictures and captions of the examples that the dataset, of n samples, still has.
+func (a *Album) take(ctx context.Context, data clip.Dataset, n int, q Request) error {
+	var ask, place []int
+	for i, index := range q.Indices {
+		if index < n {
+			ask, place = append(ask, index), append(place, i)
+		}
+	}
+	if len(ask) == 0 {
+		return nil
+	}
+	b, err := data.Batch(ctx, clip.BatchRequest{Indices: ask})
+	if err != nil {
+		return err
+	}
+	defer b.Images.Free()
+	unreadable := map[int]bool{} // another sample stands in its place
+	for _, f := range b.Faults {
+		unreadable[f.Index] = true
+	}
+	for j, i := range place {
+		if b.Keys[j] != q.Keys[i] || unreadable[ask[j]] {
+			continue
+		}
+		a.Pictures[i] = rgba(b.Images.Data[j*3*q.Side*q.Side:], q.Side)
+		if j < len(b.All) {
+			a.Captions[i] = b.All[j]
+		}
+	}
+	return nil
+}
+
+// rgba copies side × side pixels, u8 [side, side, 3] at the beginning of data, to a picture.
+func rgba(data []byte, side int) *image.RGBA {
+	m := image.NewRGBA(image.Rect(0, 0, side, side))
+	for p := range side * side {
+		copy(m.Pix[4*p:], data[3*p:3*p+3])
+		m.Pix[4*p+3] = 0xff
+	}
+	return m
+}

@@ -1,0 +1,81 @@
+// Package publish carries weights between tandem and others: Export writes those of a run for OpenCLIP or
+// transformers, Import records published ones as a run.
+package publish
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tandem/core/engine/weights"
+	"tandem/core/engine/weights/keymap"
+	"tandem/core/experiment/assemble"
+	"tandem/core/experiment/lab"
+	"tandem/core/fault"
+)
+
+// Exported tells what Export wrote.
+type Exported struct {
+	Run     string `json:"run"`
+	Step    int    `json:"step"`
+	Weights string `json:"weights"`
+	Config  string `json:"config"`
+	Tensors int    `json:"tensors"`
+}
+
+// Export writes the newest checkpoint of the run that ref names as one safetensors file for OpenCLIP
+// (format open_clip) or for transformers' CLIPModel (hf), and the model's config beside it: FILE.json
+// for OpenCLIP, config.json for transformers. A model that they do not have is fault.Invalid.
+func Export(ctx context.Context, l lab.Lab, ref, format, out string) (Exported, error) {
+	run, checkpoint, err := l.Trained(ctx, ref)
+	if err != nil {
+		return Exported{}, err
+	}
+	p, err := assemble.OpenCheckpoint(checkpoint.Dir)
+	if err != nil {
+		return Exported{}, err
+	}
+	defer p.Close()
+	if !p.Has(keymap.LogitScale) { // a loss without one multiplies by 1
+		p.Tensors = append(p.Tensors, weights.FromF32(keymap.LogitScale, []float32{0}))
+	}
+	model := keymap.Model{EmbedDim: p.EmbedDim, Image: json.RawMessage(p.Meta[keymap.MetaImage]), Text: json.RawMessage(p.Meta[keymap.MetaText]),
+		Tokenizer: []byte(p.Meta[keymap.MetaTokenizer]), LogitBias: p.Has(keymap.LogitBias)}
+	var config []byte
+	path := strings.TrimSuffix(out, filepath.Ext(out)) + ".json"
+	switch format {
+	case "open_clip":
+		config, err = model.OpenCLIP()
+		for _, t := range p.Tensors {
+			if name, ok := strings.CutSuffix(t.Name, ".running_mean"); ok {
+				p.Tensors = append(p.Tensors, weights.FromI64(name+".num_batches_tracked", []int64{0}))
+			}
+		}
+	case "hf":
+		path = filepath.Join(filepath.Dir(out), "config.json")
+		if old, readErr := os.ReadFile(path); readErr == nil && !strings.Contains(string(old), "CLIPModel") {
+			return Exported{}, fault.New(fault.Conflict, "there is a config.json of something else").WithFile(path, 0, 0).
+				WithHint("transformers wants a folder per model: -o some/folder/model.safetensors")
+		}
+		if config, err = model.HF(); err == nil {
+			p.Tensors, err = keymap.HF(p.Tensors)
+		}
+	default:
+		err = fault.New(fault.Invalid, "unknown format %q", format).WithHint("open_clip or hf")
+	}
+	if err != nil {
+		return Exported{}, err
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return Exported{}, fault.New(fault.Unavailable, "%w", err)
+	}
+	if err := weights.WriteSync(out, p.Tensors, p.Meta); err != nil {
+		return Exported{}, err
+	}
+	if err := os.WriteFile(path, config, 0o644); err != nil {
+		return Exported{}, fault.New(fault.Exhausted, "%w", err)
+	}
+	return Exported{Run: run.ID, Step: checkpoint.Step, Weights: out, Config: path, Tensors: len(p.Tensors)}, nil
+}

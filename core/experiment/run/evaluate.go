@@ -1,0 +1,152 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"tandem/core/clip"
+	"tandem/core/experiment/assemble"
+	"tandem/core/experiment/eval"
+	"tandem/core/experiment/train"
+	"tandem/core/fault"
+)
+
+// evaluate measures the model by every evaluation of the spec and records what it finds.
+func (r *running) evaluate(ctx context.Context, step int) error {
+	for i, e := range r.Spec.Eval {
+		r.watch.Doing("evaluating " + e.Name)
+		cfg := eval.Config{Name: e.Name, BatchSize: e.BatchSize, MaxSamples: e.MaxSamples, Retrieval: e.Retrieval,
+			EqualCaptions: e.EqualCaptions, MaxBadShare: e.MaxBadShare}
+		if e.ZeroShot != nil {
+			cfg.ZeroShot = &eval.ZeroShot{Target: e.ZeroShot.Classes, Templates: e.ZeroShot.Templates}
+		}
+		result, err := eval.Run(ctx, cfg, r.Evals[i], func(done, total int) {
+			r.watch.Doing(fmt.Sprintf("evaluating %s %d/%d", e.Name, done, total))
+		})
+		r.watch.Doing("")
+		if err != nil {
+			if f, ok := err.(*fault.Error); ok && f.Path == "max_bad_share" {
+				f.Path = assemble.EvalSection(i) + "." + f.Path
+			}
+			return assemble.Place(r.Spec, err, assemble.EvalSection(i))
+		}
+		if err := r.tellEvaluation(i, result); err != nil {
+			return err
+		}
+		if err := r.rec.Metrics(step, result.Metrics); err != nil {
+			return err
+		}
+		if len(result.Predictions) > 0 {
+			if err := r.rec.Predictions(step, e.Name, e.ZeroShot.Classes, result.Predictions); err != nil {
+				return err
+			}
+		}
+		r.watch.Evaluated(step, e.Name, result.Metrics)
+	}
+	return nil
+}
+
+// tellEvaluation tells what an evaluation left out and what was wrong with its texts: once, and again when it changes.
+func (r *running) tellEvaluation(i int, found eval.Result) error {
+	e := r.Spec.Eval[i]
+	section := fmt.Sprintf("%s (%s)", assemble.EvalSection(i), e.Name)
+	facts := map[string]any{"n": int64(found.Samples.Asked - found.Samples.Bad), "left_out": int64(found.Samples.Bad)}
+	if found.Texts.N > 0 {
+		facts["texts_cut"], facts["texts_longest"] = int64(found.Texts.Cut), int64(found.Texts.Longest)
+	}
+	if e.Retrieval {
+		facts["captions"], facts["captions_equal"] = int64(found.Texts.Captions), int64(found.Texts.Equal)
+	}
+	if err := r.rec.SetFacts(map[string]any{"eval": map[string]any{e.Name: facts}}); err != nil {
+		return err
+	}
+	tell := func(level, kind, format string, args ...any) error {
+		message := section + ": " + fmt.Sprintf(format, args...)
+		key := section + kind
+		if r.told[key] == message {
+			return nil
+		}
+		r.told[key] = message
+		return r.rec.Event(level, kind, message, "")
+	}
+	if n := found.Samples; n.Bad > 0 {
+		f := found.Unreadable[0]
+		if err := tell("warning", "samples_left_out", "%s cannot be read and are left out of the figures, n = %d; sample %d (%s): %s",
+			clip.CountOf(n.Bad, n.Asked, "samples"), n.Asked-n.Bad, f.Index, f.Key, f.Msg); err != nil {
+			return err
+		}
+	}
+	if t := found.Texts; t.Cut > 0 {
+		if err := tell("warning", "captions_cut", "%s are longer than the context of %d tokens and are cut; the longest has %d",
+			clip.CountOf(t.Cut, t.N, "prompts and captions"), t.Context, t.Longest); err != nil {
+			return err
+		}
+	}
+	if t := found.Texts; t.Blank > 0 {
+		if err := tell("warning", "captions_empty", "%s say nothing to the text encoder: no token is left of them",
+			clip.CountOf(t.Blank, t.N, "prompts and captions")); err != nil {
+			return err
+		}
+	}
+	if t := found.Texts; t.Equal > 0 {
+		how := "and each counts for its own picture alone (equal_captions: true counts them as positives of each other)"
+		if e.EqualCaptions {
+			how = "and count as positives of each other"
+		}
+		if err := tell("info", "equal_captions", "%s are those of another picture too, %s", clip.CountOf(t.Equal, t.Captions, "captions"), how); err != nil {
+			return err
+		}
+	}
+	return r.tellTwins(i, found.Alike, tell)
+}
+
+// tellTwins tells of classes that have other names, and the same features all the same.
+func (r *running) tellTwins(i int, twins []eval.Twins, tell func(level, kind, format string, args ...any) error) error {
+	z := r.Spec.Eval[i].ZeroShot
+	var classes []string
+	for _, t := range r.Evals[i].Info.Targets {
+		if z != nil && t.Name == z.Classes {
+			classes = t.Classes
+		}
+	}
+	var pairs []string
+	for _, x := range twins {
+		a, b := classes[x.First], classes[x.Second]
+		if assemble.SameNames([]string{a, b}) == "" {
+			pairs = append(pairs, fmt.Sprintf("%q and %q", a, b))
+		}
+	}
+	if pairs == nil {
+		return nil
+	}
+	return tell("warning", "class_names", "classes have the same text features, and no picture is ever taken for the second of them: %s", assemble.FirstFew(pairs))
+}
+
+// settle records what became of the samples and captions of a run, and says it once more when not all is well.
+func (r *running) settle(c train.Counts) error {
+	facts := map[string]any{"refused": int64(r.Summary.Data.Skipped), "replaced": int64(c.Replaced), "replaced_share": c.Tally().Share()}
+	var bad []string
+	if n := r.Summary.Data.Skipped; n > 0 {
+		all := n + r.Summary.Data.Len
+		facts["refused_share"] = float64(n) / float64(all)
+		bad = append(bad, clip.CountOf(n, all, "records were refused"))
+	}
+	if c.Replaced > 0 {
+		bad = append(bad, clip.CountOf(c.Replaced, c.Samples, "samples could not be read and were replaced"))
+	}
+	if c.Captions > 0 {
+		facts["captions_cut"], facts["captions_cut_share"] = int64(c.Cut), float64(c.Cut)/float64(c.Captions)
+		facts["captions_empty"], facts["captions_longest"] = int64(c.Blank), int64(c.Longest)
+	}
+	if c.CutTold {
+		bad = append(bad, clip.CountOf(c.Cut, c.Captions, fmt.Sprintf("captions were cut to %d tokens", c.Context)))
+	}
+	if c.Blank > 0 {
+		bad = append(bad, clip.CountOf(c.Blank, c.Captions, "captions said nothing"))
+	}
+	if err := r.rec.SetFacts(map[string]any{"data": facts}); err != nil || bad == nil {
+		return err
+	}
+	return r.rec.Event("warning", "samples", "of the training data, "+strings.Join(bad, "; "), "")
+}
