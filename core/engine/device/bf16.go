@@ -2,7 +2,7 @@ package device
 
 import "math"
 
-// RoundBF16 is the bfloat16 nearest to x, ties to even: eight bits of significand, the exponents of
+// RoundBF16 rounds x to the nearest bfloat16, ties to even: eight bits of significand, the exponents of
 // float32. Numbers beyond the largest become infinite; NaN stays NaN.
 func RoundBF16(x float32) float32 {
 	u := math.Float32bits(x)
@@ -12,53 +12,23 @@ func RoundBF16(x float32) float32 {
 	return math.Float32frombits((u + 0x7fff + u>>16&1) &^ 0xffff)
 }
 
-// WithBF16 is a kernel with its products in bfloat16; kernels without products are returned as they are.
+// WithBF16 returns a kernel with its products in bfloat16. Kernels without products are returned as they are.
 func WithBF16(kernel Kernel) Kernel {
-	switch k := kernel.(type) {
-	case MatMul:
-		k.BF16 = true
-		return k
-	case ConvForward:
-		k.BF16 = true
-		return k
-	case ConvBackData:
-		k.BF16 = true
-		return k
-	case ConvBackWeights:
-		k.BF16 = true
-		return k
+	if k, ok := kernel.(interface{ WithBF16() Kernel }); ok {
+		return k.WithBF16()
 	}
 	return kernel
 }
 
-// BF16Emulator is a backend that may have no products of bfloat16: it rounds operands and multiplies them as
-// Real, which gives the same numbers up to the order of the sums.
+// BF16Emulator is implemented by backends that may lack products of bfloat16: they round operands and multiply
+// them as Real, which gives the same numbers up to the order of the sums.
 type BF16Emulator interface {
-	// EmulatesBF16 says that it has none.
+	// EmulatesBF16 reports that there are none.
 	EmulatesBF16() bool
 }
 
-// EmulatesBF16 says that products with BF16 take no less time on a backend than those without.
+// EmulatesBF16 reports whether products with BF16 take no less time on a backend than those without.
 func EmulatesBF16(b Backend) bool {
 	e, ok := b.(BF16Emulator)
 	return ok && e.EmulatesBF16()
-}
-
-// RoundedBF16 are the arguments that a kernel rounds to bfloat16 before it uses them.
-func RoundedBF16(kernel Kernel) Places {
-	bf16 := false
-	switch k := kernel.(type) {
-	case MatMul:
-		bf16 = k.BF16
-	case ConvForward:
-		bf16 = k.BF16
-	case ConvBackData:
-		bf16 = k.BF16
-	case ConvBackWeights:
-		bf16 = k.BF16
-	}
-	if bf16 {
-		return At(0, 1)
-	}
-	return 0
 }

@@ -1,10 +1,9 @@
 // Package device is the contract between the engine (core/engine/graph, core/engine/optim) and what computes: a
 // Backend holds memory and turns a Kernel, a description of one operation with its shapes, into an
-// Exec that runs it on buffers.
+// Exec that runs it on buffers. The package knows nothing of graphs, layers or CLIP.
 //
-// Sub-packages implement it: host is pure Go, generic over float32 and float64, always there and the
-// reference the others are tested against; onednn is cgo on oneDNN; cuda is gorgonia.org/cu. The
-// package knows nothing of graphs, layers or CLIP.
+// Sub-packages implement it: reference is pure Go, generic over float32 and float64, always there and the
+// one that the others are tested against; onednn is cgo on oneDNN; cuda is gorgonia.org/cu.
 //
 // # Conventions
 //
@@ -25,6 +24,32 @@ const (
 	I32
 	Half // bfloat16 in two bytes, of backends that are a Halver
 )
+
+// String returns the dtype's name.
+func (d DType) String() string {
+	switch d {
+	case Real:
+		return "real"
+	case U8:
+		return "u8"
+	case I32:
+		return "i32"
+	case Half:
+		return "half"
+	}
+	return "unknown"
+}
+
+// Size returns the bytes of one element when Real is float32.
+func (d DType) Size() int {
+	switch d {
+	case U8:
+		return 1
+	case Half:
+		return 2
+	}
+	return 4
+}
 
 // Buffer is device memory: n elements of a dtype. Only the backend that made it can use it.
 type Buffer interface {

@@ -15,9 +15,9 @@ func Attention(qkv *Node, heads int, causal bool) *Node {
 	}
 	b, t, w := qkv.Dim(0), qkv.Dim(1), qkv.Dim(2)/3
 	k := device.Attention{B: b, Tq: t, Tk: t, Heads: heads, HeadDim: w / heads, Causal: causal, Packed: true}
-	return g.apply(op{name: "attention", shape: []int{b, t, w}, part: noPart, inPlace: -1, wrt: []bool{true}, kernel: k,
+	return g.apply(op{name: "attention", shape: []int{b, t, w}, part: noPart, wrt: []bool{true}, kernel: k,
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			return []*Node{g.apply(op{name: "attention.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			return []*Node{g.apply(op{name: "attention.back", shape: in[0].shape, part: noPart,
 				kernel: device.AttentionBack(k)}, in[0], dy)}
 		}}, qkv)
 }
@@ -44,9 +44,9 @@ func SpanAttention(qkv *Node, s *Spans, heads int, causal bool) *Node {
 	}
 	n, w := qkv.Dim(0), qkv.Dim(1)/3
 	k := device.Attention{B: s.Batch(), Tq: s.Longest, Tk: s.Longest, Heads: heads, HeadDim: w / heads, Causal: causal, Packed: true, Rows: n}
-	return g.apply(op{name: "attention", shape: []int{n, w}, part: noPart, inPlace: -1, wrt: []bool{true, false}, kernel: k,
+	return g.apply(op{name: "attention", shape: []int{n, w}, part: noPart, wrt: []bool{true, false}, kernel: k,
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			return []*Node{g.apply(op{name: "attention.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			return []*Node{g.apply(op{name: "attention.back", shape: in[0].shape, part: noPart,
 				kernel: device.AttentionBack(k)}, in[0], in[1], dy), nil}
 		}}, qkv, s.Starts)
 }
@@ -74,9 +74,9 @@ func AttentionAt(qkv, rows *Node, spans *Spans, heads int, causal bool) *Node {
 	if spans != nil {
 		k.T, k.Rows = spans.Longest, qkv.Dim(0)
 	}
-	return g.apply(op{name: "attention", shape: []int{b, w}, part: noPart, inPlace: -1, wrt: []bool{true, false, false}[:len(in)], kernel: k,
+	return g.apply(op{name: "attention", shape: []int{b, w}, part: noPart, wrt: []bool{true, false, false}[:len(in)], kernel: k,
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			return []*Node{g.apply(op{name: "attention.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			return []*Node{g.apply(op{name: "attention.back", shape: in[0].shape, part: noPart,
 				kernel: device.AttentionAtBack(k)}, append(append([]*Node{}, in...), dy)...), nil, nil}[:len(in)]
 		}}, in...)
 }
@@ -94,9 +94,9 @@ func CrossAttention(q, k, v *Node, heads int, causal bool) *Node {
 		return g.fail("attention", "q is %v, k %v, v %v; want q [B, Tq, W], k and v [B, Tk, W], W a multiple of %d heads", q, k, v, heads)
 	}
 	kernel := device.Attention{B: q.Dim(0), Tq: q.Dim(1), Tk: k.Dim(1), Heads: heads, HeadDim: q.Dim(2) / heads, Causal: causal}
-	return g.apply(op{name: "attention", shape: q.shape, part: noPart, inPlace: -1, wrt: []bool{true, true, true}, kernel: kernel,
+	return g.apply(op{name: "attention", shape: q.shape, part: noPart, wrt: []bool{true, true, true}, kernel: kernel,
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			dq := g.apply(op{name: "attention.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			dq := g.apply(op{name: "attention.back", shape: in[0].shape, part: noPart,
 				kernel: device.AttentionBack(kernel)}, in[0], in[1], in[2], dy)
 			return []*Node{dq, part(dq, 1, in[1].shape...), part(dq, 2, in[2].shape...)}
 		}}, q, k, v)

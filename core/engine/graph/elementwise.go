@@ -68,10 +68,10 @@ func scaleBy(x, s *Node, exp bool) *Node {
 		return g.fail("scale_by", "s is %v, want [1]", s)
 	}
 	n := x.Elements()
-	return g.apply(op{name: "scale_by", shape: x.shape, part: noPart, inPlace: -1, wrt: []bool{true, true},
+	return g.apply(op{name: "scale_by", shape: x.shape, part: noPart, wrt: []bool{true, true},
 		kernel: device.ScaleBy{N: n, Exp: exp},
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			dx := g.apply(op{name: "scale_by.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			dx := g.apply(op{name: "scale_by.back", shape: in[0].shape, part: noPart,
 				kernel: device.ScaleByBack{N: n, Exp: exp}}, in[0], in[1], dy)
 			return []*Node{dx, part(dx, 1, in[1].shape...)}
 		}}, x, s)
@@ -89,19 +89,18 @@ func Act(x *Node, act device.Activation) *Node {
 		}}, x)
 }
 
-// actBack may overwrite dy (input 1).
 func actBack(x, dy *Node, act device.Activation) *Node {
-	return x.g.apply(op{name: "act.back", shape: x.shape, part: noPart, inPlace: 1,
+	return x.g.apply(op{name: "act.back", shape: x.shape, part: noPart,
 		kernel: device.ActBack{N: x.Elements(), Act: act}}, x, dy)
 }
 
 // Softplus is log(1 + exp(x)).
 func Softplus(x *Node) *Node {
 	n := x.Elements()
-	return x.g.apply(op{name: "softplus", shape: x.shape, part: noPart, inPlace: -1, wrt: []bool{true},
+	return x.g.apply(op{name: "softplus", shape: x.shape, part: noPart, wrt: []bool{true},
 		kernel: device.Softplus{N: n},
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			return []*Node{dy.g.apply(op{name: "softplus.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			return []*Node{dy.g.apply(op{name: "softplus.back", shape: in[0].shape, part: noPart,
 				kernel: device.SoftplusBack{N: n}}, in[0], dy)}
 		}}, x)
 }
@@ -134,7 +133,7 @@ func Transpose(x *Node) *Node {
 	}
 	m, n := x.Dim(-2), x.Dim(-1)
 	shape := append(slices.Clone(x.shape[:x.Dims()-2]), n, m)
-	return x.g.apply(op{name: "transpose", shape: shape, part: noPart, inPlace: -1, wrt: []bool{true},
+	return x.g.apply(op{name: "transpose", shape: shape, part: noPart, wrt: []bool{true},
 		kernel: device.Transpose{B: x.Elements() / (m * n), M: m, N: n},
 		diff:   func(_ []*Node, _, dy *Node) []*Node { return []*Node{Transpose(dy)} }}, x)
 }

@@ -13,6 +13,10 @@ func (l *lowering) halve(b device.Halver) {
 		}
 		return b.Halves(st.kernel)
 	}
+	rounded := func(st *step) device.Places {
+		d, _ := device.Describe(st.kernel) // of a step on the host: nothing
+		return d.Rounded
+	}
 	written, read := map[*storage]bool{}, map[*storage]bool{}
 	for _, st := range l.steps {
 		may := halves(st)
@@ -23,7 +27,7 @@ func (l *lowering) halve(b device.Halver) {
 		}
 	}
 	for _, st := range l.steps {
-		may := halves(st) & device.RoundedBF16(st.kernel)
+		may := halves(st) & rounded(st)
 		for i, s := range st.inputs() {
 			if written[s] && may.Has(i) {
 				read[s] = true

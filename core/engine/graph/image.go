@@ -11,7 +11,7 @@ func Normalize(x *Node, mean, std [3]float64) *Node {
 	if x.dtype != device.U8 || x.Dim(-1) != 3 {
 		return g.fail("normalize", "x is %s %v, want u8 [B, H, W, 3]", x.dtype, x)
 	}
-	return g.apply(op{name: "normalize", shape: x.shape, part: noPart, inPlace: -1,
+	return g.apply(op{name: "normalize", shape: x.shape, part: noPart,
 		kernel: device.Normalize{N: x.rows(), Mean: mean, Std: std}}, x)
 }
 
@@ -27,7 +27,7 @@ func Patchify(x *Node, p int) *Node {
 		return g.fail("patchify", "x is %v, want [B, H, W, C] with H and W multiples of the patch size %d", x, p)
 	}
 	b, h, w, c := x.Dim(0), x.Dim(1), x.Dim(2), x.Dim(3)
-	return g.apply(op{name: "patchify", shape: []int{b, (h / p) * (w / p), c * p * p}, part: noPart, inPlace: -1,
+	return g.apply(op{name: "patchify", shape: []int{b, (h / p) * (w / p), c * p * p}, part: noPart,
 		kernel: device.Patchify{B: b, H: h, W: w, C: c, P: p}}, x)
 }
 
@@ -47,12 +47,12 @@ func Conv2D(x, w *Node, stride, pad int) *Node {
 		return g.fail("conv2d", "x is %v: the kernel of w %v is larger than the map padded by %d", x, w, pad)
 	}
 	oh, ow := c.OutSize()
-	return g.apply(op{name: "conv2d", shape: []int{c.B, oh, ow, c.OutC}, part: noPart, inPlace: -1,
+	return g.apply(op{name: "conv2d", shape: []int{c.B, oh, ow, c.OutC}, part: noPart,
 		wrt: []bool{true, true}, kernel: device.ConvForward{Conv2D: c},
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			dw := g.apply(op{name: "conv2d.back_weights", shape: in[1].shape, part: noPart, inPlace: -1,
+			dw := g.apply(op{name: "conv2d.back_weights", shape: in[1].shape, part: noPart,
 				kernel: device.ConvBackWeights{Conv2D: c}}, in[0], dy)
-			dx := g.apply(op{name: "conv2d.back_data", shape: in[0].shape, part: noPart, inPlace: -1,
+			dx := g.apply(op{name: "conv2d.back_data", shape: in[0].shape, part: noPart,
 				kernel: device.ConvBackData{Conv2D: c}}, in[1], dy)
 			return []*Node{dx, dw}
 		}}, x, w)
@@ -65,10 +65,10 @@ func AvgPool(x *Node, size, stride int) *Node {
 		return &Node{g: x.g}
 	}
 	oh, ow := p.OutSize()
-	return x.g.apply(op{name: "avg_pool", shape: []int{p.B, oh, ow, p.C}, part: noPart, inPlace: -1, wrt: []bool{true},
+	return x.g.apply(op{name: "avg_pool", shape: []int{p.B, oh, ow, p.C}, part: noPart, wrt: []bool{true},
 		kernel: device.AvgPool{Pool2D: p},
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			return []*Node{dy.g.apply(op{name: "avg_pool.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			return []*Node{dy.g.apply(op{name: "avg_pool.back", shape: in[0].shape, part: noPart,
 				kernel: device.AvgPoolBack{Pool2D: p}}, dy)}
 		}}, x)
 }
@@ -80,10 +80,10 @@ func MaxPool(x *Node, size, stride, pad int) *Node {
 		return &Node{g: x.g}
 	}
 	oh, ow := p.OutSize()
-	return x.g.apply(op{name: "max_pool", shape: []int{p.B, oh, ow, p.C}, part: noPart, inPlace: -1, wrt: []bool{true},
+	return x.g.apply(op{name: "max_pool", shape: []int{p.B, oh, ow, p.C}, part: noPart, wrt: []bool{true},
 		kernel: device.MaxPool{Pool2D: p},
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			return []*Node{dy.g.apply(op{name: "max_pool.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			return []*Node{dy.g.apply(op{name: "max_pool.back", shape: in[0].shape, part: noPart,
 				kernel: device.MaxPoolBack{Pool2D: p}}, in[0], dy)}
 		}}, x)
 }

@@ -27,7 +27,7 @@ func Linear(x, w, b *Node, act device.Activation) *Node {
 	}
 	rows, n, k := x.rows(), w.Dim(0), w.Dim(1)
 	wrt := []bool{true, true, true}[:len(in)]
-	o := op{name: "linear", shape: x.lead(n), inPlace: -1, wrt: wrt, part: noPart,
+	o := op{name: "linear", shape: x.lead(n), wrt: wrt, part: noPart,
 		kernel: device.MatMul{Batch: 1, M: rows, N: n, K: k, TransB: true, Bias: b != nil, Act: act,
 			Slope: act != device.Identity && act != device.ReLU, Weights: g.isParam(w)}}
 	o.diff = func(in []*Node, out, dy *Node) []*Node {
@@ -51,7 +51,7 @@ func Linear(x, w, b *Node, act device.Activation) *Node {
 
 // matmul applies a product whose sizes are known, without a gradient.
 func matmul(a, b *Node, k device.MatMul, shape []int) *Node {
-	return a.g.apply(op{name: "matmul", shape: shape, inPlace: -1, part: noPart, kernel: k}, a, b)
+	return a.g.apply(op{name: "matmul", shape: shape, part: noPart, kernel: k}, a, b)
 }
 
 // MatMul is op(a)·op(b), where op transposes the last two axes on request.
@@ -88,7 +88,7 @@ func MatMul(a, b *Node, transA, transB bool) *Node {
 		return unfit()
 	}
 	lead := a.shape[:a.Dims()-2]
-	return g.apply(op{name: "matmul", shape: append(slices.Clone(lead), m, n), inPlace: -1, part: noPart,
+	return g.apply(op{name: "matmul", shape: append(slices.Clone(lead), m, n), part: noPart,
 		wrt: []bool{true, true},
 		kernel: device.MatMul{Batch: elements(lead), M: m, N: n, K: ka, TransA: transA, TransB: transB,
 			Weights: g.isParam(b)},

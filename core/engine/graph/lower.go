@@ -66,7 +66,6 @@ type step struct {
 	scalars []float64
 	args    []*storage // in the kernel's order, nil where absent; inputs, then outputs
 	outs    int        // first output in args
-	inPlace int        // argument that the first output may overwrite, −1 for none
 	exec    device.Exec
 }
 
@@ -209,7 +208,7 @@ func leafStorage(n *Node, f *leaf) *storage {
 }
 
 func (l *lowering) kernel(raw *G.Node, o *op, kernel device.Kernel, args []device.Arg, in []*storage) {
-	st := &step{name: o.name, scope: o.scope, segment: o.segment, kernel: kernel, scalars: o.scalars, inPlace: -1, outs: len(args)}
+	st := &step{name: o.name, scope: o.scope, segment: o.segment, kernel: kernel, scalars: o.scalars, outs: len(args)}
 	var outs []*storage
 	next := 0
 	for i, a := range args {
@@ -221,9 +220,6 @@ func (l *lowering) kernel(raw *G.Node, o *op, kernel device.Kernel, args []devic
 			s = l.add(&storage{size: a.Len, place: inForward})
 			outs = append(outs, s)
 		default:
-			if next == o.inPlace {
-				st.inPlace = i
-			}
 			s = in[next]
 			s.uses++
 			next++
@@ -243,13 +239,13 @@ func (l *lowering) builtin(raw *G.Node, children []*G.Node, in []*storage) error
 	}
 	out := l.add(&storage{size: size, place: inForward})
 	l.storages[raw] = []*storage{out}
-	st := &step{name: raw.Op().String(), args: append(slices.Clone(in), out), outs: len(in), inPlace: -1}
+	st := &step{name: raw.Op().String(), args: append(slices.Clone(in), out), outs: len(in)}
 	l.steps = append(l.steps, st)
 	for _, s := range in {
 		s.uses++
 	}
 	if isSum(raw) && len(in) == 2 && in[0].size == size && in[1].size == size {
-		st.name, st.kernel, st.inPlace = "add", device.Binary{N: size, Period: size, Op: device.OpAdd}, 0
+		st.name, st.kernel = "add", device.Binary{N: size, Period: size, Op: device.OpAdd}
 		st.scope = l.scope(children)
 		return nil
 	}
@@ -295,7 +291,7 @@ func fuse(steps []*step) []*step {
 				args := slices.Clone(steps[j].args)
 				args[3], args[4] = other, st.args[2]
 				steps[i] = &step{name: steps[j].name, scope: steps[j].scope, segment: steps[j].segment, kernel: m, scalars: steps[j].scalars,
-					args: args, outs: 4, inPlace: -1}
+					args: args, outs: 4}
 				gone[j] = true
 				break
 			}

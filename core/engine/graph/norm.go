@@ -13,10 +13,10 @@ func LayerNorm(x, gamma, beta *Node, eps float64) *Node {
 	if gamma.Elements() != cols || beta.Elements() != cols {
 		return g.fail("layer_norm", "x is %v, gamma %v, beta %v; want gamma and beta [%d]", x, gamma, beta, cols)
 	}
-	return g.apply(op{name: "layer_norm", shape: x.shape, part: noPart, inPlace: -1, wrt: []bool{true, true, true},
+	return g.apply(op{name: "layer_norm", shape: x.shape, part: noPart, wrt: []bool{true, true, true},
 		kernel: device.LayerNorm{Rows: rows, Cols: cols, Eps: eps},
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			dx := g.apply(op{name: "layer_norm.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			dx := g.apply(op{name: "layer_norm.back", shape: in[0].shape, part: noPart,
 				kernel: device.LayerNormBack{Rows: rows, Cols: cols, Eps: eps}}, in[0], in[1], dy)
 			return []*Node{dx, part(dx, 1, in[1].shape...), part(dx, 2, in[2].shape...)}
 		}}, x, gamma, beta)
@@ -28,10 +28,10 @@ func L2Norm(x *Node, eps float64) *Node {
 		return x
 	}
 	rows, cols := x.rows(), x.Dim(-1)
-	return x.g.apply(op{name: "l2_norm", shape: x.shape, part: noPart, inPlace: -1, wrt: []bool{true},
+	return x.g.apply(op{name: "l2_norm", shape: x.shape, part: noPart, wrt: []bool{true},
 		kernel: device.L2Norm{Rows: rows, Cols: cols, Eps: eps},
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			return []*Node{dy.g.apply(op{name: "l2_norm.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			return []*Node{dy.g.apply(op{name: "l2_norm.back", shape: in[0].shape, part: noPart,
 				kernel: device.L2NormBack{Rows: rows, Cols: cols, Eps: eps}}, in[0], dy)}
 		}}, x)
 }
@@ -58,15 +58,15 @@ func BatchNorm(x, gamma, beta, mean, variance *Node, momentum, eps float64, act 
 		if rows < 2 {
 			return g.fail("batch_norm", "x is %v: one row has no variance to train with", x)
 		}
-		stats = g.apply(op{name: "batch_stats", shape: []int{2, c}, part: noPart, inPlace: -1,
+		stats = g.apply(op{name: "batch_stats", shape: []int{2, c}, part: noPart,
 			kernel: device.BatchStats{Rows: rows, C: c}}, x)
 		g.effects = append(g.effects, effect{scope: g.where(), value: stats, targets: []*Node{mean, variance},
 			kernel: device.RunningStats{Rows: rows, C: c, Momentum: momentum}})
 	} else {
-		stats = g.apply(op{name: "concat", shape: []int{2, c}, part: noPart, inPlace: -1,
+		stats = g.apply(op{name: "concat", shape: []int{2, c}, part: noPart,
 			kernel: device.Concat{B: 1, TA: 1, TC: 1, W: c}}, mean, variance)
 	}
-	return g.apply(op{name: "batch_norm", shape: x.shape, part: noPart, inPlace: -1,
+	return g.apply(op{name: "batch_norm", shape: x.shape, part: noPart,
 		wrt:    []bool{true, false, true, true},
 		kernel: device.BatchNorm{Rows: rows, C: c, Eps: eps, Act: act},
 		diff: func(in []*Node, out, dy *Node) []*Node {
@@ -74,7 +74,7 @@ func BatchNorm(x, gamma, beta, mean, variance *Node, momentum, eps float64, act 
 			if act == device.ReLU {
 				args = append(args, out)
 			}
-			dx := g.apply(op{name: "batch_norm.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			dx := g.apply(op{name: "batch_norm.back", shape: in[0].shape, part: noPart,
 				kernel: device.BatchNormBack{Rows: rows, C: c, Eps: eps, Act: act, Training: training}}, append(args, dy)...)
 			return []*Node{dx, nil, part(dx, 1, in[2].shape...), part(dx, 2, in[3].shape...)}
 		}}, x, stats, gamma, beta)

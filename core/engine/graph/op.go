@@ -33,8 +33,6 @@ type op struct {
 	args    []device.Arg // the kernel's
 	// part is the output of the input's kernel that a view shows; -1 when it shows the input itself.
 	part int
-	// inPlace is the input that the first output may overwrite, -1 for none.
-	inPlace int
 	// wrt says which inputs have a gradient; nil for none.
 	wrt []bool
 	// diff gives the gradients of the inputs (nil where wrt is false).
@@ -109,12 +107,12 @@ func (o *op) checkArgs(args []device.Arg) string {
 
 // part is output k ≥ 1 of the kernel that made n.
 func part(n *Node, k int, shape ...int) *Node {
-	return n.g.apply(op{name: "part", shape: shape, part: k, inPlace: -1}, n)
+	return n.g.apply(op{name: "part", shape: shape, part: k}, n)
 }
 
 // view is n's elements in another shape, without a copy.
 func view(n *Node, shape []int) *Node {
-	return n.g.apply(op{name: "view", shape: shape, part: noPart, inPlace: -1, wrt: []bool{true},
+	return n.g.apply(op{name: "view", shape: shape, part: noPart, wrt: []bool{true},
 		diff: func(in []*Node, _, dy *Node) []*Node { return []*Node{view(dy, in[0].shape)} }}, n)
 }
 

@@ -93,7 +93,7 @@ func (p *pass) release() {
 }
 
 func (c *call) event(backward bool, start time.Time) Event {
-	e := Event{Op: c.step.name, Scope: c.step.scope, Backward: backward, FLOPs: flops(c.step.kernel), Start: start, Duration: time.Since(start)}
+	e := Event{Op: c.step.name, Scope: c.step.scope, Backward: backward, FLOPs: device.FLOPs(c.step.kernel), Start: start, Duration: time.Since(start)}
 	for _, b := range c.args {
 		if b != nil {
 			e.Bytes += float64(b.Len() * b.DType().Size())

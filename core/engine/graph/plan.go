@@ -80,7 +80,8 @@ func (l *lowering) place() {
 // reuse lets outputs take over the memory of an input that dies, where the kernel allows it.
 func (l *lowering) reuse() {
 	for i, st := range l.steps {
-		if st.inPlace < 0 {
+		d, _ := device.Describe(st.kernel)
+		if d.InPlace < 0 {
 			continue
 		}
 		out := st.args[st.outs]
@@ -88,7 +89,7 @@ func (l *lowering) reuse() {
 			!l.canTake(st, i, st.args[0], out) && l.canTake(st, i, st.args[1], out) {
 			st.args[0], st.args[1] = st.args[1], st.args[0] // a + b is b + a to the bit
 		}
-		if in := st.args[st.inPlace]; l.canTake(st, i, in, out) {
+		if in := st.args[d.InPlace]; l.canTake(st, i, in, out) {
 			into := in.root()
 			out.into = into
 			into.last = max(into.last, out.last)

@@ -123,7 +123,7 @@ func (p *Program) planGrads(l *lowering, d *gradients, options CompileOptions) e
 
 func (p *Program) addEffects(l *lowering, effects []effect) {
 	for _, e := range effects {
-		st := &step{name: "update", scope: e.scope, kernel: e.kernel, args: []*storage{l.of(e.value)}, outs: 1, inPlace: -1}
+		st := &step{name: "update", scope: e.scope, kernel: e.kernel, args: []*storage{l.of(e.value)}, outs: 1}
 		for _, t := range e.targets {
 			st.args = append(st.args, l.of(t))
 		}
@@ -157,10 +157,10 @@ func (p *Program) prepare(l *lowering) error {
 		}
 	}
 	for _, st := range p.forward {
-		p.forwardFLOPs += flops(st.kernel)
+		p.forwardFLOPs += device.FLOPs(st.kernel)
 	}
 	for _, st := range p.backward {
-		p.backwardFLOPs += flops(st.kernel)
+		p.backwardFLOPs += device.FLOPs(st.kernel)
 	}
 	constants := l.in(inConstants)
 	if n := line(constants); n > 0 {
@@ -220,14 +220,12 @@ func (p *Program) exec(key execKey) (device.Exec, error) {
 	return e, nil
 }
 
-// weights is the parameter that a backend may pack for a kernel.
+// weights returns the parameter of which a backend may keep a packed copy for a step's kernel, nil if none.
 func weights(st *step) *storage {
-	for _, s := range st.inputs() {
-		if s != nil && s.place == inParams {
-			switch device.Unhalved(st.kernel).(type) {
-			case device.MatMul, device.ConvForward, device.ConvBackData:
-				return s
-			}
+	d, _ := device.Describe(st.kernel)
+	for i, s := range st.inputs() {
+		if d.Weights.Has(i) && s.place == inParams {
+			return s
 		}
 	}
 	return nil

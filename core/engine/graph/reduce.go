@@ -15,7 +15,7 @@ func sumRows(x *Node, rows, cols int, shape []int) *Node {
 	if cols == 1 {
 		return view(sumCols(x, 1, rows, []int{1}), shape)
 	}
-	return x.g.apply(op{name: "sum_rows", shape: shape, part: noPart, inPlace: -1, wrt: []bool{true},
+	return x.g.apply(op{name: "sum_rows", shape: shape, part: noPart, wrt: []bool{true},
 		kernel: device.SumRows{Rows: rows, Cols: cols},
 		diff: func(in []*Node, _, dy *Node) []*Node {
 			return []*Node{broadcastRows(dy, rows, cols, in[0].shape)}
@@ -35,7 +35,7 @@ func SumCols(x *Node) *Node {
 }
 
 func sumCols(x *Node, rows, cols int, shape []int) *Node {
-	return x.g.apply(op{name: "sum_cols", shape: shape, part: noPart, inPlace: -1, wrt: []bool{true},
+	return x.g.apply(op{name: "sum_cols", shape: shape, part: noPart, wrt: []bool{true},
 		kernel: device.SumCols{Rows: rows, Cols: cols},
 		diff: func(in []*Node, _, dy *Node) []*Node {
 			if rows == 1 {
@@ -58,7 +58,7 @@ func Broadcast(x *Node, lead ...int) *Node {
 
 // broadcastRows repeats x (cols elements) rows times into shape.
 func broadcastRows(x *Node, rows, cols int, shape []int) *Node {
-	return x.g.apply(op{name: "broadcast_rows", shape: shape, part: noPart, inPlace: -1, wrt: []bool{true},
+	return x.g.apply(op{name: "broadcast_rows", shape: shape, part: noPart, wrt: []bool{true},
 		kernel: device.BroadcastRows{Rows: rows, Cols: cols}, scalars: []float64{1},
 		diff: func(in []*Node, _, dy *Node) []*Node { return []*Node{sumRows(dy, rows, cols, in[0].shape)} }}, x)
 }
@@ -74,10 +74,10 @@ func CrossEntropy(x, targets *Node, smooth float64) *Node {
 		return g.fail("cross_entropy", "x is %v, targets %s %v; want x [R, C] and targets i32 [R]", x, targets.dtype, targets)
 	}
 	k := device.CrossEntropy{Rows: x.Dim(0), Cols: x.Dim(1), Smooth: smooth}
-	return g.apply(op{name: "cross_entropy", shape: []int{k.Rows}, part: noPart, inPlace: -1, wrt: []bool{true, false},
+	return g.apply(op{name: "cross_entropy", shape: []int{k.Rows}, part: noPart, wrt: []bool{true, false},
 		kernel: k,
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			return []*Node{g.apply(op{name: "cross_entropy.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			return []*Node{g.apply(op{name: "cross_entropy.back", shape: in[0].shape, part: noPart,
 				kernel: device.CrossEntropyBack(k)}, in[0], in[1], dy), nil}
 		}}, x, targets)
 }

@@ -17,10 +17,10 @@ func Gather(table, ids *Node) *Node {
 		return g.fail("gather", "table is %v, ids %s %v; want table [V, W] and ids i32", table, ids.dtype, ids)
 	}
 	v, w, n := table.Dim(0), table.Dim(1), ids.Elements()
-	return g.apply(op{name: "gather", shape: append(slices.Clone(ids.shape), w), part: noPart, inPlace: -1,
+	return g.apply(op{name: "gather", shape: append(slices.Clone(ids.shape), w), part: noPart,
 		wrt: []bool{true, false}, kernel: device.Gather{Rows: v, Cols: w, N: n},
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			return []*Node{g.apply(op{name: "gather.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			return []*Node{g.apply(op{name: "gather.back", shape: in[0].shape, part: noPart,
 				kernel: device.GatherBack{Rows: v, Cols: w, N: n}}, in[1], dy), nil}
 		}}, table, ids)
 }
@@ -46,7 +46,7 @@ func ConcatTokens(a, c *Node) *Node {
 		return g.fail("concat_tokens", "a is %v, c %v; want a [B, TA, W] or [TA, W] and c [B, TC, W]", a, c)
 	}
 	b, ta, tc, w := c.Dim(0), a.Dim(-2), c.Dim(1), c.Dim(2)
-	return g.apply(op{name: "concat_tokens", shape: []int{b, ta + tc, w}, part: noPart, inPlace: -1, wrt: []bool{true, true},
+	return g.apply(op{name: "concat_tokens", shape: []int{b, ta + tc, w}, part: noPart, wrt: []bool{true, true},
 		kernel: device.Concat{B: b, TA: ta, TC: tc, W: w, BroadcastA: broadcast},
 		diff: func(in []*Node, _, dy *Node) []*Node {
 			da := SliceTokens(dy, 0, ta)
@@ -67,10 +67,10 @@ func SliceTokens(x *Node, from, n int) *Node {
 		return g.fail("slice_tokens", "x is %v, which has no positions [%d, %d) of its middle axis", x, from, from+n)
 	}
 	k := device.Slice{B: x.Dim(0), T: x.Dim(1), W: x.Dim(2), From: from, N: n}
-	return g.apply(op{name: "slice_tokens", shape: []int{k.B, n, k.W}, part: noPart, inPlace: -1, wrt: []bool{true},
+	return g.apply(op{name: "slice_tokens", shape: []int{k.B, n, k.W}, part: noPart, wrt: []bool{true},
 		kernel: k,
 		diff: func(in []*Node, _, dy *Node) []*Node {
-			return []*Node{g.apply(op{name: "slice_tokens.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			return []*Node{g.apply(op{name: "slice_tokens.back", shape: in[0].shape, part: noPart,
 				kernel: device.SliceBack(k)}, dy)}
 		}}, x)
 }
@@ -90,11 +90,11 @@ func MeanTokens(x, lengths *Node) *Node {
 		return g.fail("mean_tokens", "x is %v, lengths %v; want x [B, T, W] and lengths i32 [B] or nil", x, in[1:])
 	}
 	k := device.MeanTokens{B: x.Dim(0), T: x.Dim(1), W: x.Dim(2), Lengths: lengths != nil}
-	return g.apply(op{name: "mean_tokens", shape: []int{k.B, k.W}, part: noPart, inPlace: -1,
+	return g.apply(op{name: "mean_tokens", shape: []int{k.B, k.W}, part: noPart,
 		wrt: []bool{true, false}[:len(in)], kernel: k,
 		diff: func(in []*Node, _, dy *Node) []*Node {
 			args := append([]*Node{dy}, in[1:]...)
-			return []*Node{g.apply(op{name: "mean_tokens.back", shape: in[0].shape, part: noPart, inPlace: -1,
+			return []*Node{g.apply(op{name: "mean_tokens.back", shape: in[0].shape, part: noPart,
 				kernel: device.MeanTokensBack(k)}, args...), nil}[:len(in)]
 		}}, in...)
 }

@@ -28,49 +28,35 @@ func BenchmarkArithmetic(b *testing.B) {
 	conv := device.Conv2D{B: n, H: 28, W: 28, InC: 128, OutC: 128, KH: 3, KW: 3, Stride: 1, Pad: 1}
 	narrow := device.Conv2D{B: n, H: 56, W: 56, InC: 256, OutC: 64, KH: 1, KW: 1, Stride: 1}
 	for _, c := range []struct {
-		name  string
-		k     device.Kernel
-		flops float64
+		name string
+		k    device.Kernel
 	}{
-		{"product", plain, products(plain)},
-		{"product GELU slope", fc, products(fc)},
-		{"product residual", proj, products(proj)},
-		{"product of weights' gradient", weights, products(weights)},
-		{"attention of pictures", image, attended(image, 2)},
-		{"attention of pictures back", device.AttentionBack(image), attended(image, 5)},
-		{"attention of texts", text, attended(text, 2) / 2},
-		{"attention of texts back", device.AttentionBack(text), attended(text, 5) / 2},
-		{"convolution 3x3", device.ConvForward{Conv2D: conv}, convolved(conv)},
-		{"convolution 3x3 back to data", device.ConvBackData{Conv2D: conv}, convolved(conv)},
-		{"convolution 3x3 back to weights", device.ConvBackWeights{Conv2D: conv}, convolved(conv)},
-		{"convolution 1x1", device.ConvForward{Conv2D: narrow}, convolved(narrow)},
+		{"product", plain},
+		{"product GELU slope", fc},
+		{"product residual", proj},
+		{"product of weights' gradient", weights},
+		{"attention of pictures", image},
+		{"attention of pictures back", device.AttentionBack(image)},
+		{"attention of texts", text},
+		{"attention of texts back", device.AttentionBack(text)},
+		{"convolution 3x3", device.ConvForward{Conv2D: conv}},
+		{"convolution 3x3 back to data", device.ConvBackData{Conv2D: conv}},
+		{"convolution 3x3 back to weights", device.ConvBackWeights{Conv2D: conv}},
+		{"convolution 1x1", device.ConvForward{Conv2D: narrow}},
 	} {
-		b.Run(c.name, func(b *testing.B) { arithmetic(b, Options{}, c.k, c.flops) })
+		b.Run(c.name, func(b *testing.B) { arithmetic(b, Options{}, c.k) })
 		if low := device.WithBF16(c.k); low != c.k {
-			b.Run(c.name+" TF32", func(b *testing.B) { arithmetic(b, Options{TF32: true}, c.k, c.flops) })
-			b.Run(c.name+" bf16", func(b *testing.B) { arithmetic(b, Options{}, low, c.flops) })
+			b.Run(c.name+" TF32", func(b *testing.B) { arithmetic(b, Options{TF32: true}, c.k) })
+			b.Run(c.name+" bf16", func(b *testing.B) { arithmetic(b, Options{}, low) })
 		}
 	}
 }
 
-func arithmetic(b *testing.B, o Options, k device.Kernel, flops float64) {
+func arithmetic(b *testing.B, o Options, k device.Kernel) {
 	be := open(b, o)
 	if _, err := be.Prepare(k); fault.KindOf(err) == fault.Unavailable {
 		b.Skip(err) // an older GPU
 	}
 	measure(b, be, k, nil)
-	b.ReportMetric(flops*float64(together*b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
-}
-
-func products(k device.MatMul) float64 {
-	return 2 * float64(k.Batch*k.M) * float64(k.N) * float64(k.K)
-}
-
-func attended(k device.Attention, times float64) float64 {
-	return 2 * times * float64(k.B*k.Heads*k.Tq) * float64(k.Tk*k.HeadDim)
-}
-
-func convolved(c device.Conv2D) float64 {
-	oh, ow := c.OutSize()
-	return 2 * float64(c.B*oh*ow) * float64(c.OutC) * float64(c.InC*c.KH*c.KW)
+	b.ReportMetric(device.FLOPs(k)*float64(together*b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
 }

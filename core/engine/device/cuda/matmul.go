@@ -27,7 +27,7 @@ func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 	}
 	rows, cols := 0, 0
 	if k.BF16 {
-		rows, cols = gradientShape(k)
+		rows, cols = k.GradientShape()
 	}
 	product := code{rows: rows, cols: cols, launches: []launch{{call: func(x *call) error { return x.multiply(k, a, right, to, rows, cols) }}}}
 	if k.BF16 {
@@ -55,20 +55,7 @@ func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 	return product, nil
 }
 
-// gradientShape is the shape of the left operand where it is the gradient of a linear layer's output, else 0, 0.
-// Those are the products that make the gradient of weights, and those with weights that are not transposed.
-func gradientShape(k device.MatMul) (rows, cols int) {
-	switch {
-	case k.Batch > 1:
-	case k.TransA && !k.TransB:
-		return k.K, k.M
-	case !k.TransA && !k.TransB && k.Weights:
-		return k.M, k.K
-	}
-	return 0, 0
-}
-
-// multiply is C = alpha·op(A)·op(B). rows and cols are those of gradientShape, or 0.
+// multiply is C = alpha·op(A)·op(B). rows and cols are those of MatMul.GradientShape, or 0.
 func (x *call) multiply(k device.MatMul, a, b, c arg, rows, cols int) (err error) {
 	p := driver.Product{M: k.M, N: k.N, K: k.K, Batch: k.Batch, TransA: k.TransA, TransB: k.TransB,
 		A: x.at(a), B: x.at(b), C: x.at(c), StrideA: k.M * k.K, StrideB: k.K * k.N, StrideC: k.M * k.N,

@@ -112,5 +112,5 @@ func productRate(limit time.Duration, b device.Backend, k device.MatMul, kernel 
 			best = took
 		}
 	}
-	return 2 * float64(k.M) * float64(k.N) * float64(k.K) / best.Seconds() / 1e9, nil
+	return device.FLOPs(k) / best.Seconds() / 1e9, nil
 }

@@ -14,10 +14,11 @@ import (
 func Alone(t testing.TB, b device.Backend, trials []Trial) {
 	t.Helper()
 	for _, c := range trials {
-		all, with := items(c.Kernel)
-		if all < 2 {
+		kernel, ok := c.Kernel.(device.Itemized)
+		if !ok || kernel.Items() < 2 {
 			continue
 		}
+		all := kernel.Items()
 		args, err := device.Signature(c.Kernel)
 		if err != nil {
 			t.Fatal(err)
@@ -29,7 +30,7 @@ func Alone(t testing.TB, b device.Backend, trials []Trial) {
 			if hi <= lo || hi > all || hi-lo == all || lo > 0 && positions(c.Kernel) {
 				continue
 			}
-			few := with(hi - lo)
+			few := kernel.WithItems(hi - lo)
 			want, err := device.Signature(few)
 			if err != nil {
 				t.Fatal(err)
@@ -53,64 +54,6 @@ func Alone(t testing.TB, b device.Backend, trials []Trial) {
 			}
 		}
 	}
-}
-
-// items is how many independent items a kernel computes, and the kernel with another number of them; 0 for
-// kernels whose items depend on each other.
-func items(k device.Kernel) (n int, with func(n int) device.Kernel) {
-	switch k := k.(type) {
-	case device.MatMul:
-		if k.Batch > 1 {
-			return k.Batch, func(n int) device.Kernel { k.Batch = n; return k }
-		}
-		if k.TransA { // its rows are columns of A
-			return 0, nil
-		}
-		return k.M, func(n int) device.Kernel { k.M = n; return k }
-	case device.ConvForward:
-		return k.B, func(n int) device.Kernel { k.B = n; return k }
-	case device.Attention:
-		if k.Rows > 0 {
-			return 0, nil
-		}
-		return k.B, func(n int) device.Kernel { k.B = n; return k }
-	case device.AttentionAt:
-		if k.Rows > 0 {
-			return 0, nil
-		}
-		return k.B, func(n int) device.Kernel { k.B = n; return k }
-	case device.LayerNorm:
-		return k.Rows, func(n int) device.Kernel { k.Rows = n; return k }
-	case device.L2Norm:
-		return k.Rows, func(n int) device.Kernel { k.Rows = n; return k }
-	case device.SumCols:
-		return k.Rows, func(n int) device.Kernel { k.Rows = n; return k }
-	case device.BatchNorm:
-		return k.Rows, func(n int) device.Kernel { k.Rows = n; return k }
-	case device.Act:
-		return k.N, func(n int) device.Kernel { k.N = n; return k }
-	case device.Scale:
-		return k.N, func(n int) device.Kernel { k.N = n; return k }
-	case device.ScaleBy:
-		return k.N, func(n int) device.Kernel { k.N = n; return k }
-	case device.Softplus:
-		return k.N, func(n int) device.Kernel { k.N = n; return k }
-	case device.Binary:
-		if k.Period == k.N {
-			return k.N, func(n int) device.Kernel { k.N, k.Period = n, n; return k }
-		}
-		period := k.Period
-		return k.N / period, func(n int) device.Kernel { k.N = n * period; return k }
-	case device.AvgPool:
-		return k.B, func(n int) device.Kernel { k.B = n; return k }
-	case device.MaxPool:
-		return k.B, func(n int) device.Kernel { k.B = n; return k }
-	case device.MeanTokens:
-		return k.B, func(n int) device.Kernel { k.B = n; return k }
-	case device.Patchify:
-		return k.B, func(n int) device.Kernel { k.B = n; return k }
-	}
-	return 0, nil
 }
 
 // positions says whether a kernel reads places in its input that count from the first item.

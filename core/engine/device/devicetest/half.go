@@ -24,6 +24,9 @@ func Halves(t testing.TB, b device.Backend, trials []Trial, kinds ...device.Kern
 		if may == 0 {
 			continue
 		}
+		if d, err := device.Describe(c.Kernel); err != nil || may&^d.Half != 0 {
+			t.Fatalf("%T%+v: %b may be half, the kernel allows %b (%v)", c.Kernel, c.Kernel, may, d.Half, err)
+		}
 		delete(missing, reflect.TypeOf(c.Kernel))
 		want := runHalf(t, b, c, may, 0)
 		sets := []device.Places{may}

@@ -4,62 +4,33 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"tandem/core/engine/device"
 )
 
-// ids are in the range of the kernel's table, or lengths.
-func ids(rng *rand.Rand, k device.Kernel, arg device.Arg) []int32 {
-	top, n := 1, arg.Len
-	if arg.Name == "starts" { // sequences of 1, 2, … up to the longest, and 1 again
-		longest := 0
-		switch k := k.(type) {
-		case device.Attention:
-			longest = k.Tq
-		case device.AttentionBack:
-			longest = k.Tq
-		case device.AttentionAt:
-			longest = k.T
-		case device.AttentionAtBack:
-			longest = k.T
+// indices draws values for an argument of integers by what it chooses from (device.Arg.Range).
+func indices(rng *rand.Rand, all []device.Arg, arg device.Arg) []int32 {
+	x := make([]int32, arg.Len)
+	ofDifferentLengths := slices.ContainsFunc(all, func(a device.Arg) bool { return a.Name == "starts" })
+	switch {
+	case arg.Name == "starts", arg.Name == "rows" && ofDifferentLengths:
+		// Sequences of 1, 2, … up to the longest, and 1 again; of each the first row.
+		for i := range len(x) - 1 {
+			x[i+1] = x[i] + int32(1+i%arg.Range)
 		}
-		x := make([]int32, n)
-		for i := range n - 1 {
-			x[i+1] = x[i] + int32(1+i%longest)
-		}
-		return x
-	}
-	places := func(t, rows int) []int32 { // one in each sequence of t, or the first of each of starts
-		if rows > 0 {
-			return ids(rng, k, device.Arg{Name: "starts", Len: n})
-		}
-		x := make([]int32, n)
+	case arg.Name == "rows": // any one of each sequence
 		for i := range x {
-			x[i] = int32(i*t + rng.IntN(t))
+			x[i] = int32(i*arg.Range + rng.IntN(arg.Range))
 		}
-		return x
-	}
-	switch k := k.(type) {
-	case device.AttentionAt:
-		return places(k.T, k.Rows)
-	case device.AttentionAtBack:
-		return places(k.T, k.Rows)
-	case device.Gather:
-		top = k.Rows
-	case device.GatherBack:
-		top = k.Rows
-	case device.CrossEntropy:
-		top = k.Cols
-	case device.CrossEntropyBack:
-		top = k.Cols
-	case device.MeanTokens:
-		top = k.T + 2
-	case device.MeanTokensBack:
-		top = k.T + 2
-	}
-	x := make([]int32, n)
-	for i := range x {
-		x[i] = int32(rng.IntN(top))
+	default:
+		limit := arg.Range
+		if arg.Name == "lengths" {
+			limit += 2 // none, all, and more than there are
+		}
+		for i := range x {
+			x[i] = int32(rng.IntN(limit))
+		}
 	}
 	return x
 }
@@ -80,7 +51,7 @@ func Inputs(k device.Kernel, want []device.Arg) []any {
 			}
 			list[i] = x
 		case arg.DType == device.I32:
-			list[i] = ids(rng, k, arg)
+			list[i] = indices(rng, want, arg)
 		default:
 			x := make([]float32, arg.Len)
 			for j := range x {

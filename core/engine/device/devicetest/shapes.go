@@ -25,7 +25,8 @@ type Call struct {
 	Phase  string          `json:"phase"`
 	Kind   string          `json:"kind"` // type of the kernel in core/engine/device, or Copy, Zero, Write, Read
 	Kernel json.RawMessage `json:"kernel,omitempty"`
-	Args   []Place         `json:"args"` // inputs and outputs; those that are absent have N 0
+	FLOPs  float64         `json:"flops,omitempty"` // device.FLOPs of the kernel
+	Args   []Place         `json:"args"`            // inputs and outputs; those that are absent have N 0
 }
 
 // Place is N elements of Size bytes from byte From of an allocation. Written says that the kernel may
@@ -68,8 +69,7 @@ func (p place) Len() int            { return p.n }
 // noting implements device.Exec.
 type noting struct {
 	shapes *Shapes
-	kind   string
-	kernel json.RawMessage
+	call   Call // without phase and places
 	args   []device.Arg
 }
 
@@ -80,7 +80,7 @@ func (n noting) Run(args []device.Buffer, _ ...float64) {
 			places[i] = placed(b, n.args[i].Out)
 		}
 	}
-	n.shapes.note(n.kind, n.kernel, places...)
+	n.shapes.note(n.call, places...)
 }
 
 func placed(b device.Buffer, written bool) Place {
@@ -88,8 +88,9 @@ func placed(b device.Buffer, written bool) Place {
 	return Place{p.space, p.from, p.n, p.dtype.Size(), written}
 }
 
-func (s *Shapes) note(kind string, kernel json.RawMessage, places ...Place) {
-	s.Calls = append(s.Calls, Call{s.Phase, kind, kernel, places})
+func (s *Shapes) note(c Call, places ...Place) {
+	c.Phase, c.Args = s.Phase, places
+	s.Calls = append(s.Calls, c)
 }
 
 // Name implements device.Backend.
@@ -113,23 +114,10 @@ func (s *Shapes) View(b device.Buffer, off, n int) device.Buffer {
 	return place{p.space, p.from + off*p.dtype.Size(), n, p.dtype}
 }
 
-// Halves implements device.Halver, as core/engine/device/cuda does.
+// Halves implements device.Halver: all that a kernel says, as core/engine/device/cuda.
 func (s *Shapes) Halves(kernel device.Kernel) device.Places {
-	switch k := kernel.(type) {
-	case device.LayerNorm:
-		return device.At(3)
-	case device.Patchify:
-		return device.At(1)
-	case device.Attention, device.AttentionAt:
-		if args, err := device.Signature(kernel); err == nil {
-			return device.At(len(args) - 1)
-		}
-	case device.MatMul:
-		if k.BF16 && k.Slope {
-			return device.RoundedBF16(k) | device.At(4)
-		}
-	}
-	return device.RoundedBF16(kernel)
+	d, _ := device.Describe(kernel)
+	return d.Half
 }
 
 // HalfView implements device.Halver.
@@ -142,18 +130,18 @@ func (s *Shapes) HalfView(b device.Buffer, off, n int) device.Buffer {
 }
 
 // Write implements device.Backend.
-func (s *Shapes) Write(dst device.Buffer, _ any) { s.note("Write", nil, placed(dst, true)) }
+func (s *Shapes) Write(dst device.Buffer, _ any) { s.note(Call{Kind: "Write"}, placed(dst, true)) }
 
 // Read implements device.Backend.
-func (s *Shapes) Read(_ any, src device.Buffer) { s.note("Read", nil, placed(src, false)) }
+func (s *Shapes) Read(_ any, src device.Buffer) { s.note(Call{Kind: "Read"}, placed(src, false)) }
 
 // Copy implements device.Backend.
 func (s *Shapes) Copy(dst, src device.Buffer) {
-	s.note("Copy", nil, placed(src, false), placed(dst, true))
+	s.note(Call{Kind: "Copy"}, placed(src, false), placed(dst, true))
 }
 
 // Zero implements device.Backend.
-func (s *Shapes) Zero(b device.Buffer) { s.note("Zero", nil, placed(b, true)) }
+func (s *Shapes) Zero(b device.Buffer) { s.note(Call{Kind: "Zero"}, placed(b, true)) }
 
 // Prepare implements device.Backend.
 func (s *Shapes) Prepare(k device.Kernel) (device.Exec, error) {
@@ -166,11 +154,11 @@ func (s *Shapes) Prepare(k device.Kernel) (device.Exec, error) {
 	if err != nil {
 		return nil, fault.New(fault.Internal, "%T: %w", k, err)
 	}
-	return noting{s, reflect.TypeOf(k).Name(), kernel, args}, nil
+	return noting{s, Call{Kind: reflect.TypeOf(k).Name(), Kernel: kernel, FLOPs: device.FLOPs(k)}, args}, nil
 }
 
 // ParamsChanged implements device.Backend.
-func (s *Shapes) ParamsChanged() { s.note("ParamsChanged", nil) }
+func (s *Shapes) ParamsChanged() { s.note(Call{Kind: "ParamsChanged"}) }
 
 // Close implements device.Backend.
 func (s *Shapes) Close() error { return nil }

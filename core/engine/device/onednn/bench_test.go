@@ -11,10 +11,10 @@ import (
 	"tandem/core/engine/device/devicetest"
 )
 
-// bench times one kernel; flops and bytes are those of one run, 0 when they say nothing. Rates are
+// bench times one kernel; bytes are those of one run, 0 when they say nothing. Rates are
 // given for a second of the clock, and for a second of one core, which other work on the machine
 // disturbs less.
-func bench(b *testing.B, be device.Backend, k device.Kernel, flops, bytes float64, scalars ...float64) {
+func bench(b *testing.B, be device.Backend, k device.Kernel, bytes float64, scalars ...float64) {
 	b.Helper()
 	want, err := device.Signature(k)
 	if err != nil {
@@ -39,7 +39,7 @@ func bench(b *testing.B, be device.Backend, k device.Kernel, flops, bytes float6
 		exec.Run(bufs, scalars...)
 	}
 	cpu, clock := (cpuSeconds()-began)/float64(b.N), b.Elapsed().Seconds()/float64(b.N)
-	for unit, amount := range map[string]float64{"GFLOP": flops, "GB": bytes} {
+	for unit, amount := range map[string]float64{"GFLOP": device.FLOPs(k), "GB": bytes} {
 		if amount > 0 {
 			b.ReportMetric(amount/clock/1e9, unit+"/s")
 			b.ReportMetric(amount/cpu/1e9, unit+"/core-s")
@@ -98,10 +98,10 @@ func BenchmarkMatMul(b *testing.B) {
 		{"batched", device.MatMul{Batch: 64, M: 50, N: 50, K: 64, TransB: true}},
 	} {
 		b.Run(s.name, func(b *testing.B) {
-			bench(b, be, s.k, 2*float64(s.k.Batch*s.k.M)*float64(s.k.N*s.k.K), 0)
+			bench(b, be, s.k, 0)
 		})
 		b.Run(s.name+" bf16", func(b *testing.B) {
-			bench(b, be, device.WithBF16(s.k), 2*float64(s.k.Batch*s.k.M)*float64(s.k.N*s.k.K), 0)
+			bench(b, be, device.WithBF16(s.k), 0)
 		})
 	}
 }
@@ -114,10 +114,9 @@ func BenchmarkAttention(b *testing.B) {
 		{B: 16, Tq: 50, Tk: 50, Heads: 12, HeadDim: 64, Packed: true},
 		{B: 16, Tq: 77, Tk: 77, Heads: 8, HeadDim: 64, Packed: true, Causal: true},
 	} {
-		flops := 4 * float64(k.B*k.Heads*k.Tq) * float64(k.Tk*k.HeadDim)
 		name := fmt.Sprintf("T%dxD%dxH%d", k.Tq, k.HeadDim, k.Heads)
-		b.Run(name+" forward", func(b *testing.B) { bench(b, be, k, flops, 0) })
-		b.Run(name+" back", func(b *testing.B) { bench(b, be, device.AttentionBack(k), 2.5*flops, 0) })
+		b.Run(name+" forward", func(b *testing.B) { bench(b, be, k, 0) })
+		b.Run(name+" back", func(b *testing.B) { bench(b, be, device.AttentionBack(k), 0) })
 	}
 }
 
@@ -146,7 +145,7 @@ func BenchmarkStreams(b *testing.B) {
 		{device.BatchStats{Rows: 32 * 56 * 56, C: 64}, 32 * 56 * 56 * 64, nil},
 		{device.BatchNormBack{Rows: 32 * 56 * 56, C: 64, Eps: 1e-5, Act: device.ReLU, Training: true}, 4 * 32 * 56 * 56 * 64, nil},
 	} {
-		b.Run(fmt.Sprintf("%T", s.k)[len("device."):], func(b *testing.B) { bench(b, be, s.k, 0, 4*s.floats, s.scalars...) })
+		b.Run(fmt.Sprintf("%T", s.k)[len("device."):], func(b *testing.B) { bench(b, be, s.k, 4*s.floats, s.scalars...) })
 	}
 }
 
@@ -157,19 +156,17 @@ func BenchmarkConv(b *testing.B) {
 		{B: 16, H: 14, W: 14, InC: 256, OutC: 1024, KH: 1, KW: 1, Stride: 1},
 		{B: 16, H: 224, W: 224, InC: 3, OutC: 32, KH: 3, KW: 3, Stride: 2, Pad: 1},
 	} {
-		oh, ow := c.OutSize()
-		flops := 2 * float64(c.B*oh*ow*c.OutC) * float64(c.InC*c.KH*c.KW)
 		name := fmt.Sprintf("%dx%d", c.H, c.KH)
-		b.Run(name+" forward", func(b *testing.B) { bench(b, be, device.ConvForward{Conv2D: c}, flops, 0) })
-		b.Run(name+" data", func(b *testing.B) { bench(b, be, device.ConvBackData{Conv2D: c}, flops, 0) })
-		b.Run(name+" weights", func(b *testing.B) { bench(b, be, device.ConvBackWeights{Conv2D: c}, flops, 0) })
+		b.Run(name+" forward", func(b *testing.B) { bench(b, be, device.ConvForward{Conv2D: c}, 0) })
+		b.Run(name+" data", func(b *testing.B) { bench(b, be, device.ConvBackData{Conv2D: c}, 0) })
+		b.Run(name+" weights", func(b *testing.B) { bench(b, be, device.ConvBackWeights{Conv2D: c}, 0) })
 	}
 }
 
 // BenchmarkRun is the price of calling a kernel that does next to nothing.
 func BenchmarkRun(b *testing.B) {
 	be := open(b, 2)
-	bench(b, be, device.Act{N: 1}, 0, 0)
+	bench(b, be, device.Act{N: 1}, 0)
 }
 
 // BenchmarkStack trains 12 linear layers with QuickGELU on [800, 768], kernels only: what an engine

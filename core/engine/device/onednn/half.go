@@ -11,37 +11,10 @@ import (
 
 var _ device.Halver = (*Backend)(nil)
 
-// Halves are operands of products in bfloat16 that are no parameters, and what norms, attention, activations
-// with a slope and patches give.
+// Halves returns what a kernel says, without parameters: the move to oneDNN's layout rounds those.
 func (b *Backend) Halves(kernel device.Kernel) device.Places {
-	switch k := kernel.(type) {
-	case device.LayerNorm:
-		return device.At(3)
-	case device.Patchify:
-		return device.At(1)
-	case device.Attention, device.AttentionAt:
-		args, err := device.Signature(kernel)
-		if err != nil {
-			return 0
-		}
-		return device.At(len(args) - 1)
-	case device.MatMul:
-		places := device.RoundedBF16(k)
-		if k.Weights {
-			places &^= device.At(1) // the move to oneDNN's layout rounds it
-		}
-		if k.BF16 && k.Slope {
-			places |= device.At(4) // the product is written where the slope goes
-		}
-		return places
-	case device.ConvForward:
-		return device.RoundedBF16(k) & device.At(0)
-	case device.ConvBackData:
-		return device.RoundedBF16(k) & device.At(1)
-	case device.ConvBackWeights:
-		return device.RoundedBF16(k)
-	}
-	return 0
+	d, _ := device.Describe(kernel)
+	return d.Half &^ d.Weights
 }
 
 // EmulatesBF16 is true without AVX512_BF16.
