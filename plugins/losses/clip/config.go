@@ -4,11 +4,11 @@ import (
 	"math"
 
 	"tandem/core/clip"
-	"tandem/core/fault"
+	"tandem/core/engine/loss"
 	"tandem/core/plugin/sdk"
 )
 
-// Config is the with block of a spec.
+// Config holds the with block of a spec.
 type Config struct {
 	InitTemperature float64 `with:"init_temperature" min:"1e-6" max:"1e6" help:"temperature at the start; logits are cosines divided by it"`
 	InitLogitScale  float64 `with:"init_logit_scale" min:"-1" max:"50" help:"ln(1/temperature) at the start, in place of init_temperature; -1: not given"`
@@ -18,12 +18,12 @@ type Config struct {
 	Direction       string  `with:"direction" enum:"both,image,text" help:"image: each image finds its text; text: each text its image; both: the mean"`
 }
 
-// Defaults are the published settings.
+// Defaults holds the published settings.
 var Defaults = Config{
-	InitTemperature: 0.07, InitLogitScale: -1, Learnable: true, MaxLogitScale: math.Log(100), Direction: "both",
+	InitTemperature: 0.07, InitLogitScale: loss.NotGiven, Learnable: true, MaxLogitScale: math.Log(100), Direction: "both",
 }
 
-// Plugin is what main serves.
+// Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "clip", Version: "1.0.0", Summary: "symmetric contrastive loss with a learned temperature (CLIP)",
 	Config: Defaults,
@@ -36,25 +36,11 @@ func decode(raw []byte) (Config, error) {
 	if err := sdk.Decode(raw, &cfg); err != nil {
 		return cfg, err
 	}
-	s := cfg.initial()
-	switch {
-	case cfg.InitLogitScale >= 0 && cfg.InitTemperature != Defaults.InitTemperature:
-		return cfg, fault.New(fault.Invalid, "given together with init_temperature").
-			WithPath("with.init_logit_scale").WithHint("init_logit_scale is ln(1/temperature): give one of the two")
-	case cfg.InitLogitScale < 0 && cfg.InitLogitScale != -1:
-		return cfg, fault.New(fault.Invalid, "%g is below the minimum 0", cfg.InitLogitScale).WithPath("with.init_logit_scale")
-	case cfg.Learnable && (s < 0 || s > cfg.MaxLogitScale):
-		return cfg, fault.New(fault.Invalid, "the logit scale would start at %.4g, outside [0, %.4g]", s, cfg.MaxLogitScale).
-			WithPath("with.init_temperature").
-			WithHint("choose a temperature in [%.4g, 1], raise max_logit_scale, or set learnable: false", math.Exp(-cfg.MaxLogitScale))
-	}
-	return cfg, nil
+	return cfg, cfg.temperature().Check(Defaults.InitTemperature)
 }
 
-// initial is ln(1/temperature) at the start.
-func (c Config) initial() float64 {
-	if c.InitLogitScale >= 0 {
-		return c.InitLogitScale
+func (c Config) temperature() loss.Temperature {
+	return loss.Temperature{
+		InitTemperature: c.InitTemperature, InitLogitScale: c.InitLogitScale, Learnable: c.Learnable, MaxLogitScale: c.MaxLogitScale,
 	}
-	return math.Log(1 / c.InitTemperature)
 }

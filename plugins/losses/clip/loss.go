@@ -1,8 +1,6 @@
 package main
 
 import (
-	"math"
-
 	"tandem/core/clip"
 	"tandem/core/engine/graph"
 	"tandem/core/engine/loss"
@@ -28,7 +26,7 @@ func define(c clip.LossConfig) (loss.Definition, error) {
 		return loss.Definition{}, err
 	}
 	return loss.Definition{
-		Scalars: []loss.Scalar{{Name: loss.LogitScale, Init: cfg.initial(), Min: 0, Max: cfg.MaxLogitScale}},
+		Scalars: []loss.Scalar{cfg.temperature().Scalar()},
 		Learn:   cfg.Learnable,
 		Build: func(b loss.Batch) (parts []loss.Part) {
 			logits := func(rows, all *graph.Node) *graph.Node { // [rows, B]
@@ -63,9 +61,6 @@ func define(c clip.LossConfig) (loss.Definition, error) {
 			}
 			return parts
 		},
-		Report: func(value func(string) float64) map[string]float64 {
-			s := value(loss.LogitScale)
-			return map[string]float64{"logit_scale": math.Exp(s), "temperature": math.Exp(-s)}
-		},
+		Report: loss.ReportTemperature,
 	}, nil
 }

@@ -209,7 +209,7 @@ func TestGradientsAreThoseOfFiniteDifferences(t *testing.T) {
 			at := fmt.Sprintf(`{"init_logit_scale": %v, `, s) + with[1:]
 			return value(configured(t, config(strings.Replace(at, ", }", "}", 1), 4), true))
 		}
-		s := Defaults.initial()
+		s := Defaults.temperature().Start()
 		squared, err := l.GradNorm(ctx)
 		if err != nil {
 			t.Fatal(err)

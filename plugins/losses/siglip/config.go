@@ -4,11 +4,12 @@ import (
 	"math"
 
 	"tandem/core/clip"
+	"tandem/core/engine/loss"
 	"tandem/core/fault"
 	"tandem/core/plugin/sdk"
 )
 
-// Config is the with block of a spec.
+// Config holds the with block of a spec.
 type Config struct {
 	InitTemperature float64 `with:"init_temperature" min:"1e-6" max:"1e6" help:"temperature at the start; logits are cosines divided by it, plus the bias"`
 	InitLogitScale  float64 `with:"init_logit_scale" min:"-1" max:"50" help:"ln(1/temperature) at the start, in place of init_temperature; -1: not given"`
@@ -18,12 +19,12 @@ type Config struct {
 	MaxLogitScale   float64 `with:"max_logit_scale" min:"0" max:"50" help:"the logit scale is clamped to [0, this] after each step"`
 }
 
-// Defaults are the published settings; the clamp is OpenCLIP's.
+// Defaults holds the published settings; the clamp is OpenCLIP's.
 var Defaults = Config{
-	InitTemperature: 0.1, InitLogitScale: -1, InitBias: -10, Learnable: true, MaxLogitScale: math.Log(100),
+	InitTemperature: 0.1, InitLogitScale: loss.NotGiven, InitBias: -10, Learnable: true, MaxLogitScale: math.Log(100),
 }
 
-// Plugin is what main serves.
+// Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "siglip", Version: "1.0.0", Summary: "pairwise sigmoid loss with a learned temperature and bias (SigLIP)",
 	Config: Defaults,
@@ -36,33 +37,20 @@ func decode(raw []byte) (Config, error) {
 	if err := sdk.Decode(raw, &cfg); err != nil {
 		return cfg, err
 	}
-	s := cfg.initial()
-	switch {
-	case cfg.InitLogitScale >= 0 && cfg.InitTemperature != Defaults.InitTemperature:
-		return cfg, fault.New(fault.Invalid, "given together with init_temperature").
-			WithPath("with.init_logit_scale").WithHint("init_logit_scale is ln(1/temperature): give one of the two")
-	case cfg.InitLogitScale < 0 && cfg.InitLogitScale != -1:
-		return cfg, fault.New(fault.Invalid, "%g is below the minimum 0", cfg.InitLogitScale).WithPath("with.init_logit_scale")
-	case cfg.AutoBias && cfg.InitBias != Defaults.InitBias:
+	if cfg.AutoBias && cfg.InitBias != Defaults.InitBias {
 		return cfg, fault.New(fault.Invalid, "given together with init_bias").
 			WithPath("with.auto_bias").WithHint("auto_bias computes the bias from the batch size: give one of the two")
-	case cfg.Learnable && (s < 0 || s > cfg.MaxLogitScale):
-		return cfg, fault.New(fault.Invalid, "the logit scale would start at %.4g, outside [0, %.4g]", s, cfg.MaxLogitScale).
-			WithPath("with.init_temperature").
-			WithHint("choose a temperature in [%.4g, 1], raise max_logit_scale, or set learnable: false", math.Exp(-cfg.MaxLogitScale))
 	}
-	return cfg, nil
+	return cfg, cfg.temperature().Check(Defaults.InitTemperature)
 }
 
-// initial is ln(1/temperature) at the start.
-func (c Config) initial() float64 {
-	if c.InitLogitScale >= 0 {
-		return c.InitLogitScale
+func (c Config) temperature() loss.Temperature {
+	return loss.Temperature{
+		InitTemperature: c.InitTemperature, InitLogitScale: c.InitLogitScale, Learnable: c.Learnable, MaxLogitScale: c.MaxLogitScale,
 	}
-	return math.Log(1 / c.InitTemperature)
 }
 
-// bias is the logit bias at the start. With auto_bias it is the log-odds of a pair's being a match:
+// bias returns the logit bias at the start. With auto_bias it is the log-odds of a pair's being a match:
 // equal cosines then get the probability that is right on average.
 func (c Config) bias(batch int) (float64, error) {
 	if !c.AutoBias {

@@ -34,14 +34,15 @@ func define(c clip.LossConfig) (loss.Definition, error) {
 	unbounded := math.MaxFloat32
 	return loss.Definition{
 		Scalars: []loss.Scalar{
-			{Name: loss.LogitScale, Init: cfg.initial(), Min: 0, Max: cfg.MaxLogitScale},
+			cfg.temperature().Scalar(),
 			{Name: loss.LogitBias, Init: bias, Min: -unbounded, Max: unbounded},
 		},
 		Learn: cfg.Learnable,
 		Build: build,
 		Report: func(value func(string) float64) map[string]float64 {
-			s := value(loss.LogitScale)
-			return map[string]float64{"logit_scale": math.Exp(s), "temperature": math.Exp(-s), "logit_bias": value(loss.LogitBias)}
+			report := loss.ReportTemperature(value)
+			report["logit_bias"] = value(loss.LogitBias)
+			return report
 		},
 	}, nil
 }
