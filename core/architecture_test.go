@@ -1,4 +1,4 @@
-// Package core_test holds the package table of docs/packages.md against the code.
+// Package core_test compares the package table of docs/packages.md with the code.
 package core_test
 
 import (
@@ -15,14 +15,14 @@ import (
 	"testing"
 )
 
-// row is one line of the package table.
+// row holds one line of the package table.
 type row struct {
 	pattern string
 	imports []string // of tandem, without the module's name
 	alone   []string // third-party path prefixes that no other row may import
 }
 
-// pkg is what `go list` says of a package.
+// pkg holds what `go list` reports of a package.
 type pkg struct {
 	ImportPath string
 	Imports    []string
@@ -51,7 +51,7 @@ func TestThePackageTableIsTheCode(t *testing.T) {
 			}
 			if own, ok := strings.CutPrefix(imp, "tandem/"); ok {
 				if !slices.Contains(r.imports, own) && !inside(r.pattern, name, own) {
-					t.Errorf("%s imports %s, which its row does not allow", name, own)
+					t.Errorf("%s imports %s, which its row in docs/packages.md does not allow", name, own)
 				}
 				continue
 			}
@@ -71,13 +71,44 @@ func TestThePackageTableIsTheCode(t *testing.T) {
 		}
 		for _, imp := range append(slices.Clone(r.imports), r.alone...) {
 			if !permitted[r.pattern+" "+imp] {
-				t.Errorf("%s may import %s and does not: take it out of its row", r.pattern, imp)
+				t.Errorf("%s may import %s and does not: remove it from its row", r.pattern, imp)
 			}
 		}
 	}
 }
 
-// matches says whether a package belongs to a row: the same path, or for dir/* anything below dir.
+// TestImportsPointDownTheGroups reads the order of the groups from docs/architecture.md. Packages of no group are the
+// vocabulary and the tools.
+func TestImportsPointDownTheGroups(t *testing.T) {
+	page, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## The groups\n")
+	table, _, _ := strings.Cut(section, "\nThe vocabulary")
+	var groups []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(table, -1) {
+		groups = append(groups, strings.TrimSuffix(m[1], "/"))
+	}
+	if len(groups) != 7 {
+		t.Fatalf("docs/architecture.md orders the groups %v, want seven", groups)
+	}
+	place := func(name string) int {
+		return slices.IndexFunc(groups, func(g string) bool { return name == g || strings.HasPrefix(name, g+"/") })
+	}
+	for _, r := range readTable(t) {
+		for _, imp := range r.imports {
+			if from, to := place(r.pattern), place(imp); from >= 0 && to >= 0 && to < from {
+				t.Errorf("%s may import %s, but %s stands above %s in docs/architecture.md", r.pattern, imp, groups[to], groups[from])
+			}
+			if strings.HasPrefix(r.pattern, "core/") && place(r.pattern) < 0 && place(imp) >= 0 {
+				t.Errorf("%s is vocabulary and may import %s", r.pattern, imp)
+			}
+		}
+	}
+}
+
+// matches reports whether a package belongs to a row: its path is equal or, for dir/*, below dir.
 func matches(pattern, name string) bool {
 	if dir, ok := strings.CutSuffix(pattern, "/*"); ok {
 		return strings.HasPrefix(name, dir+"/")
@@ -85,7 +116,7 @@ func matches(pattern, name string) bool {
 	return pattern == name
 }
 
-// inside says whether an import stays within one plugin or tool (dir/name/…).
+// inside reports whether an import stays within one plugin or tool (dir/name/…).
 func inside(pattern, name, imp string) bool {
 	dir, ok := strings.CutSuffix(pattern, "/*")
 	if !ok {
@@ -125,8 +156,8 @@ func names(cell string) (found []string) {
 	return found
 }
 
-// listPackages lists the packages of both builds: with every optional library and without any. clipcuda needs a module file
-// of its own where it is built, but not to be listed.
+// listPackages lists the packages of both builds: with every optional library and without any. Building with clipcuda needs
+// another module file; listing does not.
 func listPackages(t *testing.T) (packages []pkg) {
 	for _, tags := range []string{"", "onednn,libjpeg,clipcuda"} {
 		out, err := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", "-tags", tags, "tandem/...").Output()
