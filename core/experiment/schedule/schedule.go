@@ -136,11 +136,11 @@ func Run(ctx context.Context, l lab.Lab, s *sweep.Sweep, o Options, stop <-chan 
 		return Outcome{}, err
 	}
 	defer reader.Close()
-	c := &scheduler{lab: l, sweep: s, options: o, db: db, reader: reader, catalog: assemble.NewCatalog(l.Catalog), w: w,
+	c := &scheduler{lab: l, sweep: s, options: o, db: db, reader: reader, catalog: assemble.NewCatalog(l.Catalog), w: w, now: time.Now,
 		states: make([]State, len(s.Trials)), order: bySeed(s.Trials), ended: make(chan end)}
 	c.options.Jobs = max(1, o.Jobs)
 	if o.Rerun {
-		c.since = time.Now()
+		c.since = c.now()
 	}
 	for _, t := range s.Trials { // as they are now, to be held against what there is when a trial starts
 		if _, err := c.catalog.Plugins(t.Spec); err != nil {

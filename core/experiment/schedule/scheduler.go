@@ -36,6 +36,7 @@ type scheduler struct {
 	catalog *assemble.Catalog // as it was when the sweep was planned
 	w       Watcher
 	since   time.Time // runs begun before do not count
+	now     func() time.Time
 
 	identifier assemble.Identifier
 	states     []State
@@ -75,7 +76,7 @@ func (c *scheduler) run(ctx context.Context, stop <-chan struct{}) error {
 	var failure error
 	for {
 		for !stopping && c.running < c.options.Jobs {
-			i := c.next(time.Now())
+			i := c.next(c.now())
 			if i < 0 || c.running > 0 && !c.hasRoom() {
 				break
 			}
@@ -101,7 +102,7 @@ func (c *scheduler) run(ctx context.Context, stop <-chan struct{}) error {
 				c.running--
 				c.finish(e, true)
 			}
-		case <-time.After(c.idle(time.Now())):
+		case <-time.After(c.idle(c.now())):
 		}
 	}
 }
@@ -190,7 +191,7 @@ func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) erro
 		case clip.StatusStopped:
 			now.Status = Stopped
 		default:
-			now.Status, now.Owner, now.NotBefore = Elsewhere, claim.Owner, time.Now().Add(elsewhereEvery)
+			now.Status, now.Owner, now.NotBefore = Elsewhere, claim.Owner, c.now().Add(elsewhereEvery)
 		}
 		if now.Status != was.Status || now.Owner != was.Owner {
 			c.set(i, now)
@@ -288,7 +289,7 @@ func (c *scheduler) finish(e end, stopping bool) {
 		a := c.sweep.Retries
 		if kind := fault.KindOf(e.err); !stopping && was.Attempt <= a.For(kind) && !process.BrokeRule(e.err) {
 			wait := a.Wait(was.Attempt)
-			now.Status, now.NotBefore = Waiting, time.Now().Add(wait)
+			now.Status, now.NotBefore = Waiting, c.now().Add(wait)
 			t := c.sweep.Trials[e.trial]
 			c.w.Note(fmt.Sprintf("%s, seed %d: attempt %d failed and is tried again: %v", t.Cells[0].Variant, t.Seed, was.Attempt, e.err))
 		}
