@@ -77,7 +77,7 @@ func (k Attention) WithItems(n int) Kernel {
 	return k
 }
 
-// AttentionBack is the gradient of Attention; it computes the probabilities again.
+// AttentionBack computes the gradient of Attention, and the probabilities again.
 // Args, Packed: qkv, dout → dqkv [B, T, 3, W]. Args, else: q, k, v, dout → dq, dk, dv.
 type AttentionBack struct {
 	B, Tq, Tk, Heads, HeadDim int
@@ -100,7 +100,7 @@ func (k AttentionBack) describe(d *describer) {
 	d.FLOPs = forward.flops(5) // q·kᵀ again, dp, dq, dk, dv
 }
 
-// AttentionAt is Attention for one query of each sequence: what a last block needs when only one token of
+// AttentionAt computes Attention for one query of each sequence: what a last block needs when only one token of
 // each sequence is pooled. Query b stands at flat place rows[b] = b·T + t; Causal masks the keys after
 // t. Places outside sequence b panic on the host and are undefined elsewhere.
 // Args: qkv [B, T, 3, W], rows i32 [B] → out [B, W]. Rows > 0 is as for Attention: starts is an argument
@@ -151,7 +151,7 @@ func (k AttentionAt) WithItems(n int) Kernel {
 	return k
 }
 
-// AttentionAtBack is the gradient of AttentionAt; it computes the probabilities again, and other queries get 0.
+// AttentionAtBack computes the gradient of AttentionAt, and the probabilities again; other queries get 0.
 // Args: qkv, rows, dout [B, W] → dqkv [B, T, 3, W].
 type AttentionAtBack struct {
 	B, T, Heads, HeadDim int

@@ -21,7 +21,7 @@ func (k CrossEntropy) inputs(d *describer) {
 	d.indices("targets", k.Rows, k.Cols)
 }
 
-// CrossEntropyBack is the gradient of CrossEntropy. Args: x, targets, dout [Rows] → dx [Rows, Cols].
+// CrossEntropyBack computes the gradient of CrossEntropy. Args: x, targets, dout [Rows] → dx [Rows, Cols].
 type CrossEntropyBack struct {
 	Rows, Cols int
 	Smooth     float64

@@ -14,7 +14,7 @@
 // for the same backend, machine and thread count: reductions have a fixed order.
 package device
 
-// DType is the element type of a buffer.
+// DType names the element type of a buffer.
 type DType uint8
 
 // The element types of buffers.
@@ -51,7 +51,7 @@ func (d DType) Size() int {
 	return 4
 }
 
-// Buffer is device memory: n elements of a dtype. Only the backend that made it can use it.
+// Buffer holds n elements of a dtype in device memory. Only the backend that made it can use it.
 type Buffer interface {
 	DType() DType
 	Len() int
@@ -59,13 +59,13 @@ type Buffer interface {
 
 // Backend computes.
 type Backend interface {
-	// Name says what computes, for people and the database: "onednn 2.6.3 (2 threads)".
+	// Name tells what computes, for people and the database: "onednn 2.6.3 (2 threads)".
 	Name() string
-	// Alloc gives zeroed memory aligned to 64 bytes; fault.Exhausted when there is none.
+	// Alloc returns zeroed memory aligned to 64 bytes; fault.Exhausted when there is none.
 	Alloc(dtype DType, n int) (Buffer, error)
-	// Free gives memory back; views of it are dead. Freeing a view does nothing.
+	// Free gives memory back; its views must not be used any more. Freeing a view does nothing.
 	Free(Buffer)
-	// View is elements [off, off+n) of a buffer, sharing memory. It panics out of range.
+	// View returns elements [off, off+n) of a buffer, sharing memory. It panics out of range.
 	View(b Buffer, off, n int) Buffer
 	// Write copies host values in: []float32 to Real, []uint8 to U8, []int32 to I32, and where Alloc knows
 	// Half []uint16, the upper bits of float32, to it. It panics when type or length differ.
@@ -76,16 +76,16 @@ type Backend interface {
 	Copy(dst, src Buffer)
 	// Zero clears a buffer.
 	Zero(Buffer)
-	// Prepare makes an Exec for a kernel, with all that depends on shapes done once. An impossible
+	// Prepare makes an Exec for a kernel and does once all that depends on shapes. An impossible
 	// kernel is fault.Invalid, one that the backend lacks fault.Unavailable.
 	Prepare(Kernel) (Exec, error)
-	// ParamsChanged says that parameter buffers were written: packed copies of weights are stale.
+	// ParamsChanged tells the backend that parameter buffers were written: packed copies of weights are stale.
 	ParamsChanged()
 	// Close frees everything.
 	Close() error
 }
 
-// Exec is a prepared kernel.
+// Exec runs a prepared kernel.
 type Exec interface {
 	// Run computes on buffers in the order that the kernel documents; an argument that a kernel says
 	// is optional may be nil. Outputs may not overlap inputs unless the kernel allows it. scalars are
@@ -94,5 +94,5 @@ type Exec interface {
 	Run(args []Buffer, scalars ...float64)
 }
 
-// Releaser is an Exec with memory of its own to free.
+// Releaser is implemented by an Exec that has memory of its own to free.
 type Releaser interface{ Release() }

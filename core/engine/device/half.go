@@ -1,6 +1,6 @@
 package device
 
-// Places is a set of arguments of a kernel: bit i stands for argument i.
+// Places holds a set of arguments of a kernel: bit i stands for argument i.
 type Places uint32
 
 // At returns the set of these places.
@@ -15,8 +15,8 @@ func At(places ...int) Places {
 // Has reports whether place i is in the set.
 func (p Places) Has(i int) bool { return p>>i&1 != 0 }
 
-// Halved is Kernel with the Real arguments at In held as Half. It reads such an input as the number that it
-// is, and rounds such an output when it writes it (RoundBF16), so that a product with BF16 gives the same
+// Halved wraps a Kernel whose Real arguments at In are held as Half. The kernel reads such an input as the number
+// that it is, and rounds such an output when it writes it (RoundBF16), so that a product with BF16 gives the same
 // bits from it as from the Real one.
 type Halved struct {
 	Kernel

@@ -36,7 +36,7 @@ type Description struct {
 	Half Places
 	// Weights holds the parameter of which a backend may keep a packed copy until ParamsChanged.
 	Weights Places
-	// InPlace is the input whose memory the first output may take; -1 for none.
+	// InPlace names the input whose memory the first output may take; -1 for none.
 	InPlace int
 }
 

@@ -24,7 +24,7 @@ func (k LayerNorm) WithItems(n int) Kernel {
 	return k
 }
 
-// LayerNormBack is the gradient of LayerNorm; it computes the statistics again.
+// LayerNormBack computes the gradient of LayerNorm, and the statistics again.
 // Args: x, γ, dy → dx [Rows, Cols], dγ [Cols], dβ [Cols].
 type LayerNormBack struct {
 	Rows, Cols int
@@ -61,7 +61,7 @@ func (k L2Norm) WithItems(n int) Kernel {
 	return k
 }
 
-// L2NormBack is the gradient of L2Norm. Args: x, dy → dx.
+// L2NormBack computes the gradient of L2Norm. Args: x, dy → dx.
 type L2NormBack struct {
 	Rows, Cols int
 	Eps        float64
@@ -108,7 +108,7 @@ func (k BatchNorm) WithItems(n int) Kernel {
 	return k
 }
 
-// BatchNormBack is the gradient of BatchNorm. With Training the statistics are x's own and the
+// BatchNormBack computes the gradient of BatchNorm. With Training the statistics are x's own and the
 // gradient flows through them. For Act = ReLU, y (the output) masks dy; else y is nil.
 // Args: x, stats, γ, y, dy → dx [Rows, C], dγ [C], dβ [C].
 type BatchNormBack struct {

@@ -19,7 +19,7 @@ func (p Pool2D) elements(d *describer) (x, y int) {
 	return p.B * p.H * p.W * p.C, p.B * oh * ow * p.C
 }
 
-// averages is elements of average pooling, which would have to know how much of a window is padding.
+// averages does what elements does for average pooling, which would have to know how much of a window is padding.
 func (p Pool2D) averages(d *describer) (x, y int) {
 	d.require(p.Pad == 0, "average pooling has no padding")
 	return p.elements(d)
@@ -43,7 +43,7 @@ func (k AvgPool) WithItems(n int) Kernel {
 	return k
 }
 
-// AvgPoolBack is the gradient of AvgPool. Args: dy → dx.
+// AvgPoolBack computes the gradient of AvgPool. Args: dy → dx.
 type AvgPoolBack struct{ Pool2D }
 
 func (k AvgPoolBack) describe(d *describer) {

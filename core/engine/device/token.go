@@ -87,7 +87,7 @@ func (k MeanTokens) WithItems(n int) Kernel {
 	return k
 }
 
-// MeanTokensBack is the gradient of MeanTokens. Args: dy [B, W], lengths (nil unless Lengths) → dx [B, T, W].
+// MeanTokensBack computes the gradient of MeanTokens. Args: dy [B, W], lengths (nil unless Lengths) → dx [B, T, W].
 type MeanTokensBack struct {
 	B, T, W int
 	Lengths bool

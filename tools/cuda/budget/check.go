@@ -9,7 +9,7 @@ import (
 // A kernel may have this much static shared memory on every GPU without asking for more.
 const maxShared = 48 << 10
 
-// allowedLocal is the kernels whose threads may have this many bytes in local memory, which lies in device memory
+// allowedLocal lists the kernels whose threads may have this many bytes in local memory, which lies in device memory
 // behind the caches; everything else keeps what it has in registers.
 var allowedLocal = map[string]int{}
 
@@ -20,7 +20,7 @@ const spillsElsewhere = 96
 // strict says that this is the committed PTX with an assembler of today's drivers.
 func (u use) strict() bool { return u.toolkit == "ptx12" || u.toolkit == "ptx13" }
 
-// limits is what a multiprocessor has: CUDA C++ Programming Guide, "Compute Capabilities", technical specifications.
+// limits holds what a multiprocessor has: CUDA C++ Programming Guide, "Compute Capabilities", technical specifications.
 type limits struct{ threads, blocks, registers, shared, reserved int }
 
 var multiprocessor = map[int]limits{
@@ -32,11 +32,11 @@ var multiprocessor = map[int]limits{
 	90: {2048, 32, 65536, 228 << 10, 1 << 10},
 }
 
-// small are architectures with fewer threads and less shared memory in a multiprocessor than those before or after.
+// small lists architectures with fewer threads and less shared memory in a multiprocessor than those before or after.
 // __launch_bounds__ cannot tell them apart: there, what it asks for need not fit but for the registers.
 var small = map[int]bool{75: true, 86: true, 89: true}
 
-// sharedBlocks is how many blocks fit a multiprocessor by their static shared memory.
+// sharedBlocks returns how many blocks fit a multiprocessor by their static shared memory.
 func sharedBlocks(u use) int {
 	l := multiprocessor[u.sm]
 	if u.shared+l.reserved == 0 {
@@ -45,7 +45,7 @@ func sharedBlocks(u use) int {
 	return l.shared / (u.shared + l.reserved)
 }
 
-// resident is how many blocks of a kernel a multiprocessor holds at once, dynamic shared memory not counted.
+// resident returns how many blocks of a kernel a multiprocessor holds at once, dynamic shared memory not counted.
 func resident(u use, threads int) int {
 	l := multiprocessor[u.sm]
 	warps := (threads + 31) / 32

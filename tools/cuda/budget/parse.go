@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// use is what ptxas says that one kernel needs on one architecture.
+// use holds what one kernel needs on one architecture, as ptxas says.
 type use struct {
 	toolkit   string // 11, 12, 13, or ptx11, ptx12, ptx13 of the committed PTX, as in tools/cuda/matrix.sh
 	sm        int

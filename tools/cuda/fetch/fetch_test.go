@@ -18,7 +18,7 @@ import (
 	"tandem/core/fault"
 )
 
-// wheel is a zip of files.
+// wheel makes a zip of files.
 func wheel(t *testing.T, files map[string]string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -36,7 +36,7 @@ func wheel(t *testing.T, files map[string]string) []byte {
 	return b.Bytes()
 }
 
-// served is a package that a server has, and a fetcher that is patient for no time.
+// served starts a server that has a package, and makes a fetcher that does not wait between tries.
 func served(t *testing.T, content []byte, serve http.HandlerFunc) (pack, *fetcher) {
 	t.Helper()
 	s := httptest.NewServer(serve)

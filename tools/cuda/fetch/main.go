@@ -66,7 +66,7 @@ func known() string {
 	return text
 }
 
-// cacheFolder is where everything lies.
+// cacheFolder returns the folder of all packages.
 func cacheFolder() (string, error) {
 	if dir := os.Getenv("TANDEM_CACHE"); dir != "" {
 		return filepath.Abs(filepath.Join(dir, "cuda"))

@@ -1,6 +1,6 @@
 package main
 
-// pack is a published archive that is fetched by its sum: a wheel of PyPI (.whl) or a package of Debian (.deb).
+// pack names a published archive that is fetched by its sum: a wheel of PyPI (.whl) or a package of Debian (.deb).
 type pack struct {
 	name   string   // what the command line calls it
 	urls   []string // tried in order
@@ -8,7 +8,7 @@ type pack struct {
 	files  []string // path patterns (see wanted) of what is unpacked; all when there are none
 }
 
-// packages are what this program can fetch. `pip download --no-deps NAME==VERSION` and PyPI's page
+// packages lists what this program can fetch. `pip download --no-deps NAME==VERSION` and PyPI's page
 // https://pypi.org/simple/NAME/ tell URL and sum of a wheel, `apt-get download --print-uris` those of a deb.
 var packages = []pack{
 	{
@@ -73,7 +73,7 @@ var packages = []pack{
 	},
 }
 
-// find is the package of a name.
+// find returns the package of a name.
 func find(name string) (pack, bool) {
 	for _, p := range packages {
 		if p.name == name {

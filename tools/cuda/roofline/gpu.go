@@ -1,6 +1,6 @@
 package main
 
-// gpu is what a data sheet promises. Rates are dense: data sheets of Hopper print twice that, for matrices of
+// gpu holds what a data sheet promises. Rates are dense: data sheets of Hopper print twice that, for matrices of
 // which half is zero.
 type gpu struct {
 	Name       string
@@ -21,8 +21,8 @@ var gpus = []gpu{
 		"NVIDIA H200 Tensor Core GPU data sheet"},
 }
 
-// What is reached of the data sheet's figures by good kernels on large arrays. These are assumptions, of the size
-// that is often seen, and nothing that was measured here.
+// Good kernels on large arrays reach these shares of the data sheet's figures. The shares are assumptions, of the
+// size that is often seen; nothing was measured here.
 const (
 	reachedProducts  = .7  // matrix products of cuBLAS on tensor cores
 	reachedBandwidth = .85 // memory
@@ -30,7 +30,7 @@ const (
 	reachedTensor    = .4  // our own kernels on tensor cores (mma.sync)
 )
 
-// precision is what products and convolutions are computed in.
+// precision names what products and convolutions are computed in.
 type precision int
 
 const (
@@ -41,5 +41,5 @@ const (
 
 func (p precision) String() string { return [...]string{"f32", "TF32", "bf16"}[p] }
 
-// peak is the rate of products.
+// peak returns the rate of products.
 func (g gpu) peak(p precision) float64 { return [...]float64{g.F32, g.TF32, g.BF16}[p] }

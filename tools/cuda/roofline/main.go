@@ -72,7 +72,7 @@ func replace(path string, text []byte) error {
 	return os.WriteFile(path, bytes.Join([][]byte{before, []byte(begin), text, []byte(end), after}, nil), 0o644)
 }
 
-// model is the parts that train together.
+// model names the parts that train together.
 type model struct {
 	Name  string
 	Files []string

@@ -58,7 +58,7 @@ func (m model) write(w io.Writer, folder string) error {
 	return nil
 }
 
-// writeClasses is where the time of a step in bf16 goes.
+// writeClasses writes where the time of a step in bf16 goes.
 func (m model) writeClasses(w io.Writer, parts []step) {
 	fmt.Fprintf(w, "\nWhere the expected time of %s in bf16 goes, in ms; in brackets what bf16 activations would save:\n\n| kernels | launches | TFLOP | GB |", m.Name)
 	for _, g := range gpus {
@@ -83,7 +83,7 @@ func (m model) writeClasses(w io.Writer, parts []step) {
 	}
 }
 
-// writeMemory is the plan, and where it fits.
+// writeMemory writes how much memory is planned, and which GPUs it fits.
 func writeMemory(w io.Writer, m model, parts []step) {
 	var all, activations int64
 	for _, p := range parts {

@@ -1,6 +1,6 @@
 package main
 
-// seconds is the least time of a launch on a GPU by its data sheet, and the time expected of good kernels.
+// seconds returns the least time of a launch on a GPU by its data sheet, and the time expected of good kernels.
 func (l launch) seconds(g gpu, p precision, bytes float64) (floor, expected float64) {
 	if l.full {
 		p = f32
@@ -25,7 +25,7 @@ func (l launch) seconds(g gpu, p precision, bytes float64) (floor, expected floa
 	return floor, expected
 }
 
-// half is the bytes when activations lie in memory as bfloat16: nothing has to be rounded, everything but
+// halved returns the bytes when activations lie in memory as bfloat16: nothing has to be rounded, everything but
 // parameters, their gradients and the optimiser's state is half as long.
 func (l launch) halved() float64 { return l.state + l.activation/2 + l.half }
 
@@ -53,7 +53,7 @@ func (t *total) add(l launch, g gpu, p precision) {
 	t.halfTime += half
 }
 
-// sum is the total of all launches of all parts, and of each class.
+// sum adds up all launches of all parts, and those of each class.
 func sum(parts []step, g gpu, p precision) (all total, classes map[string]*total) {
 	classes = map[string]*total{}
 	for _, part := range parts {

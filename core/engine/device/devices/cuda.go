@@ -37,7 +37,7 @@ func init() {
 	}
 }
 
-// reason is an error without the device's name, and its remedy; "" for none.
+// reason returns the text of an error without the device's name, and its remedy; "" for none.
 func reason(err error) (why, hint string) {
 	if f := (*fault.Error)(nil); errors.As(err, &f) {
 		return f.Msg, f.Hint

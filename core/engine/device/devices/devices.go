@@ -12,7 +12,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Info is one device for people to choose from.
+// Info describes one device for people to choose from.
 type Info struct {
 	Name      string // what Open takes
 	Available bool
@@ -21,7 +21,7 @@ type Info struct {
 	GPU       *GPU   // nil for what is none
 }
 
-// GPU is an NVIDIA GPU, whether it can be used or not.
+// GPU describes an NVIDIA GPU, whether it can be used or not.
 type GPU struct {
 	Name        string // NVIDIA H100 80GB HBM3
 	Capability  string // compute capability: 9.0
@@ -31,7 +31,7 @@ type GPU struct {
 	BLAS, DNN   string // versions of cuBLAS and cuDNN; "" when missing and from List
 }
 
-// Options say how a backend computes.
+// Options configures how a backend computes.
 type Options struct {
 	Threads int // at most so many; under one is one
 	// Precision is what products and convolutions that do not ask for bfloat16 are done in: "" or f32, or
@@ -42,7 +42,7 @@ type Options struct {
 	MemoryLimit int64
 }
 
-// Open is OpenWith with so many threads and the defaults of all else.
+// Open calls OpenWith with so many threads and the defaults of all else.
 func Open(name string, threads int) (device.Backend, error) {
 	return OpenWith(name, Options{Threads: threads})
 }
@@ -54,8 +54,8 @@ func Open(name string, threads int) (device.Backend, error) {
 //	host    the pure Go backend
 //	cuda:N  GPU number N; cuda is cuda:0
 //
-// An unknown name is fault.Invalid, a device that is missing here fault.Unavailable with the reason, and
-// so is a precision that the device lacks, but for tf32 off GPUs: that is fault.Invalid.
+// An unknown name is fault.Invalid. A device that is missing here is fault.Unavailable with the reason. So is a
+// precision that the device lacks, except tf32 where there is no GPU: that is fault.Invalid.
 func OpenWith(name string, o Options) (device.Backend, error) {
 	if err := Check(name, o.Precision); err != nil {
 		return nil, err
@@ -73,8 +73,8 @@ func OpenWith(name string, o Options) (device.Backend, error) {
 	return reference.New[float32](o.Threads), nil
 }
 
-// Resolve is the device that a name stands for: cpu, host or cuda:N. For auto that is a GPU when one can
-// be used; why says why none is, in a build that has CUDA.
+// Resolve returns the device that a name stands for: cpu, host or cuda:N. auto stands for a GPU when one can be
+// used; otherwise why says why not, in a build that has CUDA.
 func Resolve(name string) (resolved string, why string) {
 	switch name {
 	case "cuda":
@@ -133,17 +133,17 @@ func orAuto(name string) string {
 	return "device " + name
 }
 
-// oneDNN is set by the file that the build tag onednn adds.
+// oneDNN gives access to the oneDNN backend; the file that the build tag onednn adds sets it.
 var oneDNN struct {
 	open    func(threads int) (device.Backend, error)
 	version func() string
 }
 
-// List is every device that Open knows, available or not. It touches no GPU.
+// List returns every device that Open knows, available or not. It touches no GPU.
 func List() []Info { return list(false) }
 
-// Inspect is List after a look into each GPU, which takes a moment and, for that moment, some of its memory:
-// what of it is free, which libraries there are, and whether it can be used after all.
+// Inspect returns what List does, after a look into each GPU: how much memory is free, which libraries there are,
+// and whether it can be used after all. The look takes a moment and, for that moment, some of the GPU's memory.
 func Inspect() []Info { return list(true) }
 
 func list(inspect bool) []Info {
@@ -155,7 +155,7 @@ func list(inspect bool) []Info {
 	return append([]Info{cpu, {Name: "host", Available: true, Detail: "pure Go, the reference"}}, listGPUs(inspect)...)
 }
 
-// String is one line of a list.
+// String formats the device as one line of a list.
 func (i Info) String() string {
 	state := "missing"
 	if i.Available {

@@ -10,7 +10,7 @@ import (
 	"tandem/core/fault"
 )
 
-// gpu is one NVIDIA GPU of this machine.
+// gpu describes one NVIDIA GPU of this machine.
 type gpu struct {
 	number       int
 	Name         string // NVIDIA H100 80GB HBM3
@@ -27,7 +27,7 @@ type gpu struct {
 
 func (g gpu) device() string { return "cuda:" + strconv.Itoa(g.number) }
 
-// detail is the gpu on a line.
+// detail describes the GPU on one line.
 func (g gpu) detail() string {
 	memory := fmt.Sprintf("%.1f GiB", gib(g.Total))
 	if g.Free > 0 {
@@ -47,13 +47,13 @@ func (g gpu) detail() string {
 	return detail
 }
 
-// info is the gpu for programs.
+// info returns the GPU for programs.
 func (g gpu) info() *GPU {
 	return &GPU{Name: g.Name, Capability: fmt.Sprintf("%d.%d", g.Major, g.Minor), TotalMemory: g.Total, FreeMemory: g.Free,
 		Driver: g.Driver, BLAS: g.BLAS, DNN: g.DNN}
 }
 
-// remedy is Hint, or to use another device.
+// remedy returns Hint, or else the advice to use another device.
 func (g gpu) remedy() string {
 	if g.Hint != "" {
 		return g.Hint
@@ -63,7 +63,7 @@ func (g gpu) remedy() string {
 
 func gib(bytes int64) float64 { return float64(bytes) / (1 << 30) }
 
-// cuda is set by the file that the build tag clipcuda adds.
+// cuda gives access to the CUDA backend; the file that the build tag clipcuda adds sets it.
 var cuda struct {
 	open func(n int, o Options) (device.Backend, error)
 	// gpus are those of this machine, at least one; an error says why there are none: no driver, no GPU.
@@ -72,7 +72,7 @@ var cuda struct {
 	inspect func(*gpu)
 }
 
-// howToGetCUDA is for builds without the tag clipcuda.
+// howToGetCUDA advises those whose build lacks the tag clipcuda.
 const howToGetCUDA = "make build CUDA=1 builds it in (the build tag clipcuda), on a machine with or without a GPU"
 
 func noCUDA(name string) error {
@@ -80,14 +80,14 @@ func noCUDA(name string) error {
 		WithHint("device: cpu computes here; for a GPU, %s", howToGetCUDA)
 }
 
-// gpuNumber is N of cuda:N.
+// gpuNumber returns N of cuda:N.
 func gpuNumber(name string) (int, bool) {
 	text, ok := strings.CutPrefix(name, "cuda:")
 	n, err := strconv.Atoi(text)
 	return n, ok && err == nil && n >= 0
 }
 
-// checkGPU finds what keeps GPU n from computing in a precision.
+// checkGPU reports what keeps GPU n from computing in a precision.
 func checkGPU(n int, precision string) error {
 	gpus, err := cuda.gpus()
 	if err != nil {
@@ -115,7 +115,7 @@ func checkGPU(n int, precision string) error {
 	return e.WithHint("GPUs are cuda:0 to cuda:%d; `runner devices` lists them", len(gpus)-1)
 }
 
-// listGPUs is List of GPUs, after a look into each when inspect says so; of none, it says why.
+// listGPUs lists the GPUs, after a look into each when inspect is set. Where there is none, the list says why.
 func listGPUs(inspect bool) []Info {
 	if cuda.gpus == nil {
 		return []Info{{Name: "cuda:0", Detail: "built without CUDA", Hint: howToGetCUDA}}

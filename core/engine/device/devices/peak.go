@@ -48,10 +48,10 @@ func PeakGFLOPS(b device.Backend, bf16 bool) (float64, error) {
 	return PeakGFLOPSIn(400*time.Millisecond, b, bf16)
 }
 
-// peakProduct is what PeakGFLOPS measures.
+// peakProduct describes the product that PeakGFLOPS measures.
 var peakProduct = device.MatMul{Batch: 1, M: 1600, N: 768, K: 3072, Weights: true}
 
-// PeakMemory is the bytes that PeakGFLOPS takes of a backend, beside Go's heap, while it measures: the three
+// PeakMemory returns the bytes that PeakGFLOPS takes of a backend, beside Go's heap, while it measures: the three
 // matrices, and the right one as the processor wants it, once to be used and once to be made.
 func PeakMemory(b device.Backend) int64 {
 	if _, ok := b.(interface{ OnHeap() int64 }); ok {
@@ -61,7 +61,7 @@ func PeakMemory(b device.Backend) int64 {
 	return 4 * int64(k.M*k.K+3*k.K*k.N+k.M*k.N)
 }
 
-// PeakGFLOPSIn is PeakGFLOPS in about a given time, but of three runs at least.
+// PeakGFLOPSIn does what PeakGFLOPS does in about a given time, but takes three runs at least.
 func PeakGFLOPSIn(limit time.Duration, b device.Backend, bf16 bool) (float64, error) {
 	k := peakProduct
 	peak, err := productRate(limit, b, k, k)

@@ -56,14 +56,14 @@ func Alone(t testing.TB, b device.Backend, trials []Trial) {
 	}
 }
 
-// positions says whether a kernel reads places in its input that count from the first item.
+// positions reports whether a kernel reads places in its input that count from the first item.
 func positions(k device.Kernel) bool {
 	_, ok := k.(device.AttentionAt)
 	return ok
 }
 
-// between is what items lo to hi have of an argument of length all, of which they need few; all of it where
-// every item needs all.
+// between returns the part of an argument that belongs to items lo to hi. The argument has length all, the part
+// has length few; equal lengths mean that every item needs the whole.
 func between(values any, few, all, lo, hi int) any {
 	if few == all {
 		return values

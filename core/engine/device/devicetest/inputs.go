@@ -35,9 +35,9 @@ func indices(rng *rand.Rand, all []device.Arg, arg device.Arg) []int32 {
 	return x
 }
 
-// Inputs are values for every argument of a kernel, outputs included (some kernels add to them), the same
-// for each backend: []float32, []uint8 or []int32, nil where the argument is absent. Reals are normal
-// numbers, variances positive; indices are in range, sequences of lengths from 1 to the longest.
+// Inputs makes values for every argument of a kernel, outputs included (some kernels add to them): []float32,
+// []uint8 or []int32, nil where the argument is absent. They are the same for each backend. Reals are normal
+// numbers, variances positive; indices are in range, sequences have lengths from 1 to the longest.
 func Inputs(k device.Kernel, want []device.Arg) []any {
 	rng := rand.New(rand.NewPCG(11, uint64(len(fmt.Sprint(k)))))
 	list := make([]any, len(want))

@@ -6,7 +6,7 @@ import (
 	"tandem/core/engine/device"
 )
 
-// Random is n trials of kernels in turn, with shapes drawn at random: what Trials leaves out. Equal seeds
+// Random makes n trials of kernels in turn, with shapes drawn at random: what Trials leaves out. Equal seeds
 // give equal trials. Tolerances are wide enough for any order of a sum.
 func Random(seed uint64, n int) []Trial {
 	d := draw{rand.New(rand.NewPCG(seed, 29))}
@@ -24,7 +24,7 @@ func Random(seed uint64, n int) []Trial {
 
 type draw struct{ *rand.Rand }
 
-// size is from 1 to limit, small ones as likely as large ones; multiples of 4 are as likely as others.
+// size draws from 1 to limit. Small sizes are as likely as large ones, multiples of 4 as likely as others.
 func (d draw) size(limit int) int {
 	n := 1 + d.IntN(limit)
 	if d.one() {

@@ -37,7 +37,7 @@ func Run(t testing.TB, b device.Backend, c Trial) [][]float32 {
 	return outs
 }
 
-// Reference is the trial in float64 on the host, where rounding does not matter.
+// Reference runs the trial in float64 on the host, where rounding does not matter.
 func Reference(t testing.TB, c Trial) [][]float32 {
 	t.Helper()
 	return Run(t, reference.New[float64](2), c)
@@ -100,7 +100,7 @@ func alloc(t testing.TB, b device.Backend, dtype device.DType, n int) device.Buf
 	return buf
 }
 
-// filled is a new buffer of n reals, all v.
+// filled makes a buffer of n reals, all v.
 func filled(t testing.TB, b device.Backend, n int, v float32) device.Buffer {
 	t.Helper()
 	buf := alloc(t, b, device.Real, n)

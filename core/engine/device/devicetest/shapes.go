@@ -11,8 +11,8 @@ import (
 
 var _ device.Halver = (*Shapes)(nil)
 
-// Shapes is a backend without memory: it computes nothing and notes every kernel with the places of its
-// arguments, so that the work of a step that fits no memory here can be counted (tools/cuda/roofline). Reads
+// Shapes stands in for a backend. It has no memory and computes nothing, but notes every kernel with the places of
+// its arguments, so that the work of a step that fits no memory here can be counted (tools/cuda/roofline). Reads
 // leave the values as they are.
 type Shapes struct {
 	Phase  string // is noted with what follows
@@ -20,7 +20,7 @@ type Shapes struct {
 	spaces int
 }
 
-// Call is one kernel that was run, or one copy.
+// Call notes one kernel that was run, or one copy.
 type Call struct {
 	Phase  string          `json:"phase"`
 	Kind   string          `json:"kind"` // type of the kernel in core/engine/device, or Copy, Zero, Write, Read
@@ -29,7 +29,7 @@ type Call struct {
 	Args   []Place         `json:"args"`            // inputs and outputs; those that are absent have N 0
 }
 
-// Place is N elements of Size bytes from byte From of an allocation. Written says that the kernel may
+// Place names N elements of Size bytes from byte From of an allocation. Written says that the kernel may
 // write there.
 type Place struct {
 	Space   int  `json:"space"`
@@ -39,7 +39,7 @@ type Place struct {
 	Written bool `json:"written,omitempty"`
 }
 
-// Step is what a file of calls holds: one training step of a part of a model.
+// Step holds what a file of calls has: one training step of a part of a model.
 type Step struct {
 	Batch      int              `json:"batch"`
 	Parameters int64            `json:"parameters"`

@@ -2,7 +2,7 @@ package devicetest
 
 import "tandem/core/engine/device"
 
-// Trial is a kernel with the tolerance of its outputs, relative to the largest magnitude of each
+// Trial pairs a kernel with the tolerance of its outputs, relative to the largest magnitude of each
 // output: sums of K products round by about √K·2⁻²⁴.
 type Trial struct {
 	Kernel  device.Kernel

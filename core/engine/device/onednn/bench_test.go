@@ -50,7 +50,7 @@ func bench(b *testing.B, be device.Backend, k device.Kernel, bytes float64, scal
 	}
 }
 
-// cpuSeconds is the processor time of this process so far.
+// cpuSeconds returns the processor time of this process so far.
 func cpuSeconds() float64 {
 	var use syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &use) != nil {
@@ -163,7 +163,7 @@ func BenchmarkConv(b *testing.B) {
 	}
 }
 
-// BenchmarkRun is the price of calling a kernel that does next to nothing.
+// BenchmarkRun measures the price of calling a kernel that does next to nothing.
 func BenchmarkRun(b *testing.B) {
 	be := open(b, 2)
 	bench(b, be, device.Act{N: 1}, 0)

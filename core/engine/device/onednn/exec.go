@@ -13,8 +13,7 @@ import (
 	"tandem/core/fault"
 )
 
-// exec is a prepared kernel; e is C memory, with the addresses of the arguments written before each
-// run.
+// exec holds a prepared kernel. e lies in C's memory; each run writes the addresses of the arguments there.
 type exec struct {
 	b      *Backend
 	e      *C.td_exec
@@ -72,11 +71,11 @@ func (x *exec) Release() {
 	}
 }
 
-// Implementation is the name of the oneDNN implementation behind an Exec, or the instruction set of
+// Implementation names the oneDNN implementation behind an Exec, or the instruction set of
 // the C kernels; for benchmarks and bug reports.
 func Implementation(x device.Exec) string { return C.GoString(C.td_impl(x.(*exec).e)) }
 
-// code is a kernel in C's terms.
+// code describes a kernel in C's terms.
 type code struct {
 	op  C.int
 	n   []int
@@ -160,11 +159,11 @@ func bit(b bool) int {
 	return 0
 }
 
-// parts is the scratch of sums over rows: for each thread, doubles for each sum and column, and
+// parts returns the scratch of sums over rows, in floats: for each thread, doubles for each sum and column, and
 // floats besides.
 func (b *Backend) parts(cols, sums, floats int) int { return b.threads * (2*sums*cols + floats*cols) }
 
-// blocks is the scratch of sums over n elements, one double for each 4096.
+// blocks returns the scratch of sums over n elements, in floats: one double for each 4096.
 func blocks(n int) int { return 2 * ((n + 4095) / 4096) }
 
 func (b *Backend) code(kernel device.Kernel) (code, bool) {

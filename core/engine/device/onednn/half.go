@@ -17,10 +17,10 @@ func (b *Backend) Halves(kernel device.Kernel) device.Places {
 	return d.Half &^ d.Weights
 }
 
-// EmulatesBF16 is true without AVX512_BF16.
+// EmulatesBF16 reports whether the processor lacks AVX512_BF16.
 func (b *Backend) EmulatesBF16() bool { return b.be.bf16 == 0 }
 
-// HalfView is n elements of bfloat16 from element off of a buffer of float32.
+// HalfView views n elements of bfloat16 from element off of a buffer of float32.
 func (b *Backend) HalfView(x device.Buffer, off, n int) device.Buffer {
 	buf := own(x)
 	if buf.dtype != device.Real || off < 0 || n < 0 || off+device.HalfRoom(n) > buf.n {

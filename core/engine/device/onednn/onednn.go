@@ -31,7 +31,7 @@ type Backend struct {
 
 var _ device.Backend = (*Backend)(nil)
 
-// buffer is C memory. Views share at and are not in live.
+// buffer holds C's memory. Views share at and are not in live.
 type buffer struct {
 	at    unsafe.Pointer
 	n     int
@@ -56,13 +56,13 @@ func New(threads int) (device.Backend, error) {
 	return &Backend{be: be, threads: threads, live: map[*buffer]struct{}{}, execs: map[*exec]struct{}{}}, nil
 }
 
-// Version is the version of the oneDNN library that is loaded: "2.6.3".
+// Version returns the version of the oneDNN library that is loaded: "2.6.3".
 func Version() string {
 	v := C.dnnl_version()
 	return fmt.Sprintf("%d.%d.%d", v.major, v.minor, v.patch)
 }
 
-// Name is "onednn 2.6.3, avx512 (2 threads)"; the middle says which kernels of our own run.
+// Name returns "onednn 2.6.3, avx512 (2 threads)"; the middle says which kernels of our own run.
 func (b *Backend) Name() string {
 	return fmt.Sprintf("onednn %s, %s (%d threads)", Version(), C.GoString(b.be.isa), b.threads)
 }
@@ -97,11 +97,11 @@ func (b *Backend) Free(x device.Buffer) {
 	buf.at, buf.n = nil, 0
 }
 
-// Allocated is what the C side of this process has from the system, rounded up as it is: buffers, packed
+// Allocated returns the bytes that the C side of this process has from the system, rounded up as it is: buffers, packed
 // copies of parameters, scratch and primitives.
 func (b *Backend) Allocated() int64 { return max(b.bytes+int64(b.be.packed), int64(C.td_allocated())) }
 
-// Packed is the bytes of packed copies of parameters.
+// Packed returns the bytes of packed copies of parameters.
 func (b *Backend) Packed() int64 { return int64(b.be.packed) }
 
 func own(x device.Buffer) *buffer {
@@ -112,7 +112,7 @@ func own(x device.Buffer) *buffer {
 	return buf
 }
 
-// View is elements [off, off+n) of a buffer.
+// View returns elements [off, off+n) of a buffer.
 func (b *Backend) View(x device.Buffer, off, n int) device.Buffer {
 	buf := own(x)
 	if off < 0 || n < 0 || off+n > buf.n {
@@ -126,13 +126,13 @@ func (b *Backend) Write(dst device.Buffer, values any) {
 	buf := own(dst)
 	switch v := values.(type) {
 	case []float32:
-		copy(slice[float32](buf, device.Real, len(v)), v)
+		copy(asSlice[float32](buf, device.Real, len(v)), v)
 	case []uint8:
-		copy(slice[uint8](buf, device.U8, len(v)), v)
+		copy(asSlice[uint8](buf, device.U8, len(v)), v)
 	case []int32:
-		copy(slice[int32](buf, device.I32, len(v)), v)
+		copy(asSlice[int32](buf, device.I32, len(v)), v)
 	case []uint16:
-		copy(slice[uint16](buf, device.Half, len(v)), v)
+		copy(asSlice[uint16](buf, device.Half, len(v)), v)
 	default:
 		panic(fmt.Sprintf("device/onednn: cannot write %T", values))
 	}
@@ -144,20 +144,20 @@ func (b *Backend) Read(values any, src device.Buffer) {
 	buf := own(src)
 	switch v := values.(type) {
 	case []float32:
-		copy(v, slice[float32](buf, device.Real, len(v)))
+		copy(v, asSlice[float32](buf, device.Real, len(v)))
 	case []uint8:
-		copy(v, slice[uint8](buf, device.U8, len(v)))
+		copy(v, asSlice[uint8](buf, device.U8, len(v)))
 	case []int32:
-		copy(v, slice[int32](buf, device.I32, len(v)))
+		copy(v, asSlice[int32](buf, device.I32, len(v)))
 	case []uint16:
-		copy(v, slice[uint16](buf, device.Half, len(v)))
+		copy(v, asSlice[uint16](buf, device.Half, len(v)))
 	default:
 		panic(fmt.Sprintf("device/onednn: cannot read into %T", values))
 	}
 }
 
-// slice is a buffer as Go sees it.
-func slice[E any](buf *buffer, dtype device.DType, n int) []E {
+// asSlice shows a buffer to Go. It panics when dtype or length differ.
+func asSlice[E any](buf *buffer, dtype device.DType, n int) []E {
 	if buf.dtype != dtype || buf.n != n {
 		panic(fmt.Sprintf("device/onednn: buffer is %v[%d], values are %v[%d]", buf.dtype, buf.n, dtype, n))
 	}

@@ -27,9 +27,9 @@ func query[T Float](k device.AttentionAt, qkv []T, starts, rows []int32, item in
 	return qkv[(from+t)*3*w+h:], qkv[from*3*w+h:], keys, tokens
 }
 
-// ints are the arguments of rows: starts, nil where the sequences are of one length, and rows; next is
-// the argument after them.
-func ints[T Float](k device.AttentionAt, a args[T]) (starts, rows []int32, next int) {
+// indexArgs returns the arguments of integers: starts (nil where all sequences have one length) and rows. next is
+// the place of the argument after them.
+func indexArgs[T Float](k device.AttentionAt, a args[T]) (starts, rows []int32, next int) {
 	if k.Rows == 0 {
 		return nil, a[1].i, 2
 	}
@@ -57,7 +57,7 @@ func (b *Backend[T]) attentionAt(k device.AttentionAt) func(args[T], scalars) {
 	w := k.Heads * k.HeadDim
 	scratch := make([][]T, b.threads)
 	return func(a args[T], _ scalars) {
-		starts, rows, next := ints(k, a)
+		starts, rows, next := indexArgs(k, a)
 		b.split(k.B*k.Heads, 2*k.T*k.HeadDim, func(part, lo, hi int) {
 			if scratch[part] == nil {
 				scratch[part] = make([]T, k.T)
@@ -83,7 +83,7 @@ func (b *Backend[T]) attentionAtBack(kernel device.AttentionAtBack) func(args[T]
 	w, scale := k.Heads*k.HeadDim, 1/math.Sqrt(float64(k.HeadDim))
 	scratch := make([][]T, b.threads)
 	return func(a args[T], _ scalars) {
-		starts, rows, next := ints(k, a)
+		starts, rows, next := indexArgs(k, a)
 		if k.Rows > 0 {
 			clear(a[next+1].f[int(starts[k.B])*3*w:])
 		}

@@ -2,8 +2,8 @@ package reference
 
 import "tandem/core/engine/device"
 
-// rounding is a product whose two inputs, the first two arguments, are rounded to bfloat16 when bf16
-// is set: what hardware for bfloat16 computes, up to the order of the sums.
+// rounding returns a product whose first two arguments are rounded to bfloat16 before it runs, when bf16 is
+// set. This is what hardware for bfloat16 computes, up to the order of the sums.
 func (b *Backend[T]) rounding(bf16 bool, product func(args[T], scalars)) func(args[T], scalars) {
 	if !bf16 {
 		return product

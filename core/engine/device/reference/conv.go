@@ -69,7 +69,7 @@ func swapWeights[T Float](c device.Conv2D, dst, src []T, back bool) {
 	}
 }
 
-// conv is what the three convolution kernels share.
+// conv holds what the three convolution kernels share.
 type conv[T Float] struct {
 	device.Conv2D
 	oh, ow  int
@@ -98,7 +98,7 @@ func (c *conv[T]) matrix(part int) []T {
 	return c.cols[part]
 }
 
-// windows is the matrix of picture i.
+// windows fills the matrix of picture i.
 func (c *conv[T]) windows(part int, x []T, i int) []T {
 	x = x[i*c.xSize : (i+1)*c.xSize]
 	if c.plain() {

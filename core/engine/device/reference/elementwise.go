@@ -6,7 +6,7 @@ import (
 	"tandem/core/engine/device"
 )
 
-// activation is a function and its derivative.
+// activation returns a function and its derivative.
 func activation[T Float](a device.Activation) (f, derivative func(T) T) {
 	// float32 has shorter ways to the two with transcendental functions.
 	fast := map[device.Activation][2]func(float32) float32{
@@ -47,7 +47,7 @@ func activation[T Float](a device.Activation) (f, derivative func(T) T) {
 	return func(x T) T { return x }, func(T) T { return 1 }
 }
 
-// normalCDF is Φ(x), accurate in the lower tail also.
+// normalCDF returns Φ(x), accurate in the lower tail also.
 func normalCDF(x float64) float64 { return 0.5 * math.Erfc(-x*math.Sqrt2/2) }
 
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
@@ -114,7 +114,7 @@ func (b *Backend[T]) scale(k device.Scale) func(args[T], scalars) {
 	}
 }
 
-// factor is f(s) of ScaleBy.
+// factor returns f(s) of ScaleBy.
 func factor[T Float](s T, exp bool) T {
 	if exp {
 		return T(math.Exp(float64(s)))

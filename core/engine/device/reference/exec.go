@@ -7,13 +7,13 @@ import (
 	"tandem/core/fault"
 )
 
-// args are the buffers of one Run, in the kernel's order; absent ones are nil.
+// args holds the buffers of one Run in the kernel's order; absent ones are nil.
 type args[T Float] []*buffer[T]
 
-// scalars are the run-time numbers of one Run.
+// scalars holds the run-time numbers of one Run.
 type scalars []float64
 
-// at is scalar i, or a default when the caller left it out.
+// at returns scalar i, or a default when the caller left it out.
 func (s scalars) at(i int, otherwise float64) float64 {
 	if i < len(s) {
 		return s[i]
@@ -21,7 +21,7 @@ func (s scalars) at(i int, otherwise float64) float64 {
 	return otherwise
 }
 
-// need is scalar i, which the kernel cannot do without.
+// need returns scalar i, without which the kernel panics.
 func (s scalars) need(i int, name string) float64 {
 	if i >= len(s) {
 		panic(fmt.Sprintf("device/host: scalar %d (%s) is missing", i, name))
@@ -73,7 +73,7 @@ func (b *Backend[T]) Prepare(k device.Kernel) (device.Exec, error) {
 	return &exec[T]{backend: b, kernel: k, want: want, bound: make(args[T], len(want)), run: b.runner(k)}, nil
 }
 
-// runner is the code of a kernel that device.Signature accepted.
+// runner returns the code of a kernel that device.Signature accepted.
 func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 	switch k := kernel.(type) {
 	case device.MatMul:

@@ -22,8 +22,8 @@ const (
 	blockN = 1024
 )
 
-// gemmScratch is what one product needs: packed B, and the last rows of A and tile of C that
-// kernel6x16 would otherwise read and write beyond their ends.
+// gemmScratch holds the memory of one product: packed B, and copies of the last rows of A and of the last tile
+// of C, beyond whose ends kernel6x16 would otherwise read and write.
 type gemmScratch struct {
 	b    [blockK * blockN]float32
 	a    [kernelM * blockK]float32
@@ -32,7 +32,7 @@ type gemmScratch struct {
 
 var gemmPool = sync.Pool{New: func() any { return new(gemmScratch) }}
 
-// sgemm is gemm on float32 for beta 0 or 1. Each number of C is summed over K in the same order
+// sgemm computes gemm on float32 for beta 0 or 1. Each number of C is summed over K in the same order
 // wherever it stands, so that splitting M and N changes no bits.
 func sgemm(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, add bool, c []float32, ldc int) {
 	// The last element of each is touched here, so that the kernel needs no checks.

@@ -60,8 +60,8 @@ func normal(rng *rand.Rand, n int) []float64 {
 	return x
 }
 
-// gradient is a backward pass to hold against finite differences of a forward pass: analytic gives,
-// for each of wrt, the gradient of Σ weights·out.
+// gradient compares a backward pass with finite differences of a forward pass: analytic returns, for each of
+// wrt, the gradient of Σ weights·out.
 type gradient struct {
 	name     string
 	forward  device.Kernel

@@ -7,7 +7,7 @@ import (
 	"tandem/core/engine/device"
 )
 
-// gemm is C = alpha·op(A)·op(B) + beta·C on the calling goroutine, beta being 0 or 1, with leading
+// gemm computes C = alpha·op(A)·op(B) + beta·C on the calling goroutine, beta being 0 or 1, with leading
 // dimensions as in BLAS. float32 has a kernel in assembly where the processor has FMA; else Gonum
 // multiplies.
 func gemm[T Float](ta, tb bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
@@ -31,7 +31,7 @@ const (
 	tileN = 192
 )
 
-// tile is gemm for rows [i, i+m) and columns [j, j+n) of C, through Gonum.
+// tile computes rows [i, i+m) and columns [j, j+n) of C, through Gonum.
 func tile[T Float](ta, tb bool, i, j, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
 	a, b = operandAt(ta, a, lda, i), operandAt(!tb, b, ldb, j)
 	c = c[i*ldc+j:]
@@ -51,7 +51,7 @@ func tile[T Float](ta, tb bool, i, j, m, n, k int, alpha T, a []T, lda int, b []
 	}
 }
 
-// operandAt is X from row i on, or from column i on when that is where rows are.
+// operandAt returns X from row i on, or from column i on when X is stored transposed.
 func operandAt[T Float](column bool, x []T, ld, i int) []T {
 	if column {
 		return x[i:]
@@ -59,8 +59,8 @@ func operandAt[T Float](column bool, x []T, ld, i int) []T {
 	return x[i*ld:]
 }
 
-// lead is the leading dimension of op(X) [rows, cols] as stored.
-func lead(trans bool, rows, cols int) int {
+// leadingDim returns the leading dimension of op(X) [rows, cols] as stored.
+func leadingDim(trans bool, rows, cols int) int {
 	if trans {
 		return rows
 	}
@@ -69,7 +69,7 @@ func lead(trans bool, rows, cols int) int {
 
 // matMul splits C over goroutines along its longer side; products of a batch are split one by one.
 func (b *Backend[T]) matMul(k device.MatMul) func(args[T], scalars) {
-	lda, ldb := lead(k.TransA, k.M, k.K), lead(k.TransB, k.K, k.N)
+	lda, ldb := leadingDim(k.TransA, k.M, k.K), leadingDim(k.TransB, k.K, k.N)
 	byRows := k.M >= k.N
 	side, step, other := k.N, 48, k.M
 	if byRows {
@@ -100,7 +100,7 @@ func (b *Backend[T]) matMul(k device.MatMul) func(args[T], scalars) {
 	}
 }
 
-// finish is what follows the product on n numbers of C from offset at, column j, on.
+// finish does what follows the product, on n numbers of C from offset at, column j, on.
 func finish[T Float](k device.MatMul, a args[T], f, slope func(T) T, at, j, n int) {
 	row := a[4].f[at : at+n]
 	if k.Bias {

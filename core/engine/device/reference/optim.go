@@ -54,7 +54,7 @@ func (b *Backend[T]) lion(k device.Lion) func(args[T], scalars) {
 	}
 }
 
-// sign is −1, 0 or 1; a NaN stays one.
+// sign returns −1, 0 or 1; NaN stays NaN.
 func sign[T Float](x T) T {
 	switch {
 	case x > 0:

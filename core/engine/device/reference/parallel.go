@@ -2,7 +2,7 @@ package reference
 
 import "sync"
 
-// grain is the work, in rough element operations, under which a goroutine does not pay.
+// grain limits how finely work is split: with fewer element operations, roughly, a goroutine does not pay.
 const grain = 1 << 14
 
 // split calls f on the parts of [0, n), one goroutine each, and waits. cost is the work of one item

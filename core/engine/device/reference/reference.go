@@ -13,7 +13,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Float is the floating type behind device.Real.
+// Float constrains the floating type behind device.Real.
 type Float interface{ float32 | float64 }
 
 // Backend computes in Go on T. Its methods are for one goroutine at a time.
@@ -30,7 +30,7 @@ func New[T Float](threads int) *Backend[T] {
 	return &Backend[T]{threads: max(threads, 1)}
 }
 
-// buffer is host memory; the slice of its dtype is set.
+// buffer holds host memory in the slice of its dtype.
 type buffer[T Float] struct {
 	f     []T
 	u     []uint8
@@ -51,7 +51,7 @@ func (b *buffer[T]) Len() int {
 	return len(b.f)
 }
 
-// Name is "go float32 (2 threads)".
+// Name returns "go float32 (2 threads)".
 func (b *Backend[T]) Name() string {
 	var zero T
 	return fmt.Sprintf("go %T (%d threads)", zero, b.threads)
@@ -77,7 +77,7 @@ func (b *Backend[T]) Alloc(dtype device.DType, n int) (device.Buffer, error) {
 	return buf, nil
 }
 
-// aligned is make([]E, n) on a cache line, so that threads that own neighbouring parts of a buffer
+// aligned makes a []E of length n on a cache line, so that threads that own neighbouring parts of a buffer
 // do not share one.
 func aligned[E any](n int) []E {
 	var e E
@@ -103,13 +103,13 @@ func (b *Backend[T]) Free(x device.Buffer) {
 	}
 }
 
-// Allocated is the bytes allocated and not freed.
+// Allocated returns the bytes allocated and not freed.
 func (b *Backend[T]) Allocated() int64 { return b.live }
 
-// OnHeap is the same: all of it lies on Go's heap.
+// OnHeap returns the same: all of it lies on Go's heap.
 func (b *Backend[T]) OnHeap() int64 { return b.live }
 
-// View is elements [off, off+n) of a buffer.
+// View returns elements [off, off+n) of a buffer.
 func (b *Backend[T]) View(x device.Buffer, off, n int) device.Buffer {
 	buf := b.own(x)
 	if off < 0 || n < 0 || off+n > buf.Len() {

@@ -51,7 +51,7 @@ func (b *Backend[T]) broadcastRows(k device.BroadcastRows) func(args[T], scalars
 	}
 }
 
-// moments is mean and 1/sqrt(var + eps) of a row.
+// moments returns the mean and 1/sqrt(var + eps) of a row.
 func moments[T Float](x []T, eps float64) (mean, inverse float64) {
 	for _, v := range x {
 		mean += float64(v)
@@ -118,7 +118,7 @@ func (b *Backend[T]) layerNormBack(k device.LayerNormBack) func(args[T], scalars
 	}
 }
 
-// norm is the Euclidean length of a row.
+// norm returns the Euclidean length of a row.
 func norm[T Float](x []T) float64 {
 	var s float64
 	for _, v := range x {
@@ -162,12 +162,12 @@ func (b *Backend[T]) l2NormBack(k device.L2NormBack) func(args[T], scalars) {
 	}
 }
 
-// smoothed are the weights that label smoothing puts on the target and on every class.
+// smoothed returns the weights that label smoothing puts on the target and on every class.
 func smoothed(smooth float64, cols int) (target, all float64) {
 	return 1 - smooth, smooth / float64(cols)
 }
 
-// logSumExp of a row, with its largest value taken out first.
+// logSumExp computes log Σ exp of a row, with its largest value taken out first.
 func logSumExp[T Float](x []T) float64 {
 	top := math.Inf(-1)
 	for _, v := range x {

@@ -74,7 +74,7 @@ func (b *Backend[T]) sliceBack(k device.SliceBack) func(args[T], scalars) {
 	}
 }
 
-// lengthAt is how many positions of row i count. A length outside [1, T] is moved into it, so that
+// lengthAt returns how many positions of row i count. A length outside [1, T] is moved into it, so that
 // an empty text is its first position and not a division by zero.
 func lengthAt[T Float](lengths *buffer[T], i, t int) int {
 	if lengths == nil {
