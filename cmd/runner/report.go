@@ -16,6 +16,7 @@ import (
 	"tandem/core/results/page"
 	"tandem/core/results/report"
 	"tandem/core/results/store"
+	"tandem/core/results/study"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -44,7 +45,7 @@ func (a *app) reportCommand() *cobra.Command {
 		ctx, end := canceled()
 		defer end()
 		return a.reading(ctx, func(r *store.Reader) error {
-			t, err := ablationTable(ctx, r, given[0], tableOptions{metrics: metrics, level: level})
+			t, err := study.Table(ctx, r, given[0], study.Options{Metrics: metrics, Level: level})
 			if err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 	"tandem/core/fault"
 	"tandem/core/results/report"
 	"tandem/core/results/store"
+	"tandem/core/results/study"
 )
 
 // sweepFlags are what run does with a sweep only.
@@ -81,7 +82,7 @@ func (a *app) sweepEnded(s *sweep.Sweep, o schedule.Outcome, took time.Duration,
 // sweepTable prints what the sweep shows.
 func (a *app) sweepTable(name string) error {
 	return a.reading(context.Background(), func(r *store.Reader) error {
-		t, err := ablationTable(context.Background(), r, name, tableOptions{level: 0.95})
+		t, err := study.Table(context.Background(), r, name, study.Options{Level: 0.95})
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,125 @@
+package study
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tandem/core/results/ablation"
+	"tandem/core/results/metric"
+	"tandem/core/results/store"
+)
+
+// addCells adds the experiment's cells. Where some are planned, those that are not are left out and counted: an earlier version
+// of the spec planned them.
+func addCells(ctx context.Context, src Source, x *ablation.Experiment) (unplanned int, err error) {
+	infos, err := src.Cells(ctx, x.Name)
+	if err != nil {
+		return 0, err
+	}
+	planned := slices.ContainsFunc(infos, func(c store.CellInfo) bool { return c.Planned })
+	for _, c := range infos {
+		if planned && !c.Planned {
+			unplanned++
+			continue
+		}
+		x.Cells = append(x.Cells, ablation.Cell{Variant: c.Variant, Seed: c.Seed, Levels: c.Levels, RunID: c.RunID, Status: c.Status, Note: c.Note,
+			Done: c.Done, Values: map[string]float64{}})
+	}
+	return unplanned, nil
+}
+
+// addValues adds the final values of the cells, and returns the names of the metrics that these are of.
+func addValues(ctx context.Context, src Source, x *ablation.Experiment) (recorded map[string]bool, err error) {
+	values, err := src.CellValues(ctx, x.Name)
+	if err != nil {
+		return nil, err
+	}
+	cells := indexCells(x)
+	recorded = map[string]bool{}
+	for _, v := range values {
+		if c := cells[cellKey{v.Variant, v.Seed}]; c != nil {
+			c.Values[v.Metric] = v.Value
+			recorded[v.Metric] = true
+		}
+	}
+	return recorded, nil
+}
+
+type cellKey struct {
+	variant string
+	seed    int64
+}
+
+func indexCells(x *ablation.Experiment) map[cellKey]*ablation.Cell {
+	cells := map[cellKey]*ablation.Cell{}
+	for i := range x.Cells {
+		c := &x.Cells[i]
+		cells[cellKey{c.Variant, c.Seed}] = c
+	}
+	return cells
+}
+
+// addChecks adds the cells' values of the deciding metric at the point where the rule of early stopping might first have stopped
+// them. An experiment without such a rule, or of a version that did not record the point, has none.
+func addChecks(ctx context.Context, src Source, s store.Settings, x *ablation.Experiment) error {
+	steps, epochs, known := parseAmount(s.StopAfter)
+	if !known {
+		return nil
+	}
+	points, err := src.FirstPoints(ctx, x.Name, x.Metrics[0].Name, steps, epochs)
+	if err != nil {
+		return err
+	}
+	x.Check = s.StopAfter
+	if epochs == 0 {
+		x.Check = fmt.Sprintf("%d steps", steps)
+	}
+	cells := indexCells(x)
+	for _, p := range points {
+		if c := cells[cellKey{p.Variant, p.Seed}]; c != nil {
+			c.AtCheck = &ablation.AtStep{Step: p.Step, Value: p.Value}
+		}
+	}
+	return nil
+}
+
+// parseAmount reads an amount of training as it is recorded: "200" for steps, "1 epoch" or "0.5 epochs".
+func parseAmount(text string) (steps int, epochs float64, ok bool) {
+	number, isEpochs := strings.CutSuffix(strings.TrimSuffix(text, "s"), " epoch")
+	var err error
+	if isEpochs {
+		epochs, err = strconv.ParseFloat(number, 64)
+	} else {
+		steps, err = strconv.Atoi(text)
+	}
+	return steps, epochs, err == nil
+}
+
+// addOutcomes adds which examples the cells' runs predicted right, in the evaluation of the deciding metric. Of an evaluation
+// with several targets it takes the first.
+func addOutcomes(ctx context.Context, src Source, x *ablation.Experiment) error {
+	evaluation, found := metric.Evaluation(x.Metrics[0].Name)
+	if !found {
+		return nil
+	}
+	outcomes, err := src.Outcomes(ctx, x.Name, evaluation)
+	if err != nil || len(outcomes) == 0 {
+		return err
+	}
+	byRun := map[string]store.Outcome{}
+	for _, o := range outcomes {
+		if o.Target == outcomes[0].Target {
+			byRun[o.RunID] = o
+		}
+	}
+	x.Predicted = fmt.Sprintf("%s/%s", evaluation, outcomes[0].Target)
+	for i := range x.Cells {
+		if o, has := byRun[x.Cells[i].RunID]; has {
+			x.Cells[i].Right, x.Cells[i].Examples = o.Right, o.Examples
+		}
+	}
+	return nil
+}
