@@ -2,12 +2,12 @@ package graph
 
 import "tandem/core/engine/device"
 
-// Attention is multi-head self-attention softmax(q·kᵀ/√d + mask)·v on packed projections
-// (Vaswani et al. 2017): qkv [B, T, 3·W], the thirds being q, k and v; head h owns columns
-// [h·W/heads, (h+1)·W/heads) of each. causal masks keys after the query. → [B, T, W].
+// Attention computes multi-head self-attention, softmax(q·kᵀ/√d + mask)·v, on packed projections (Vaswani et al.
+// 2017): qkv [B, T, 3·W], the thirds being q, k and v; head h owns columns [h·W/heads, (h+1)·W/heads) of each. causal
+// masks keys after the query. → [B, T, W].
 func Attention(qkv *Node, heads int, causal bool) *Node {
 	g := qkv.g
-	if g.bad(qkv) {
+	if g.unusable(qkv) {
 		return qkv
 	}
 	if qkv.Dims() != 3 || heads < 1 || qkv.Dim(2)%(3*heads) != 0 {
@@ -22,21 +22,21 @@ func Attention(qkv *Node, heads int, causal bool) *Node {
 		}}, qkv)
 }
 
-// Spans are sequences of different lengths one after the other: sequence b is rows [starts[b],
-// starts[b+1]), starts i32 [B + 1], of at most Longest rows. Rows after the last belong to none.
+// Spans describes sequences of different lengths that follow each other without padding: sequence b owns rows
+// [starts[b], starts[b+1]), starts i32 [B + 1], of at most Longest rows. Rows after the last belong to none.
 type Spans struct {
 	Starts  *Node
 	Longest int
 }
 
-// Batch is the number of sequences.
+// Batch returns the number of sequences.
 func (s *Spans) Batch() int { return s.Starts.Elements() - 1 }
 
-// SpanAttention is Attention on sequences of different lengths: qkv [N, 3·W] → [N, W], 0 for rows that
-// belong to none.
+// SpanAttention computes Attention on sequences of different lengths: qkv [N, 3·W] → [N, W], 0 for rows that belong to
+// none.
 func SpanAttention(qkv *Node, s *Spans, heads int, causal bool) *Node {
 	g := qkv.g
-	if g.bad(qkv, s.Starts) {
+	if g.unusable(qkv, s.Starts) {
 		return &Node{g: g}
 	}
 	if qkv.Dims() != 2 || heads < 1 || qkv.Dim(1)%(3*heads) != 0 || s.Starts.dtype != device.I32 {
@@ -51,13 +51,12 @@ func SpanAttention(qkv *Node, s *Spans, heads int, causal bool) *Node {
 		}}, qkv, s.Starts)
 }
 
-// AttentionAt is Attention with one query a sequence: qkv [B, T, 3·W], rows i32 [B] → [B, W], where
-// query b stands at the flat place rows[b] = b·T + t of sequence b. It is the row that SelectRows would
-// pick from Attention's value, without the other queries' work. With spans (nil for none) it is
-// SpanAttention's: qkv [N, 3·W].
+// AttentionAt computes Attention with one query per sequence: qkv [B, T, 3·W], rows i32 [B] → [B, W], where query b
+// stands at the flat place rows[b] = b·T + t of sequence b. The result is what SelectRows would pick from Attention's
+// value, without the work of the other queries. With spans (nil for none) it picks from SpanAttention's: qkv [N, 3·W].
 func AttentionAt(qkv, rows *Node, spans *Spans, heads int, causal bool) *Node {
 	g := qkv.g
-	if g.bad(qkv, rows) || spans != nil && g.bad(spans.Starts) {
+	if g.unusable(qkv, rows) || spans != nil && g.unusable(spans.Starts) {
 		return &Node{g: g}
 	}
 	dims, in := 3, []*Node{qkv, rows}
@@ -81,11 +80,11 @@ func AttentionAt(qkv, rows *Node, spans *Spans, heads int, causal bool) *Node {
 		}}, in...)
 }
 
-// CrossAttention is multi-head attention with separate projections: q [B, Tq, W], k and v [B, Tk, W]
-// → [B, Tq, W]. causal needs Tq = Tk.
+// CrossAttention computes multi-head attention with separate projections: q [B, Tq, W], k and v [B, Tk, W] → [B, Tq,
+// W]. causal needs Tq = Tk.
 func CrossAttention(q, k, v *Node, heads int, causal bool) *Node {
 	g := q.g
-	if g.bad(q, k, v) {
+	if g.unusable(q, k, v) {
 		return &Node{g: g}
 	}
 	fits := q.Dims() == 3 && k.Dims() == 3 && v.Dims() == 3 && heads > 0 && q.Dim(2)%heads == 0 &&

@@ -11,7 +11,7 @@ import (
 	_ "go4.org/unsafe/assume-no-moving-gc"
 )
 
-// gradients is what differentiation added to the graph.
+// gradients holds the nodes that differentiation added to the graph.
 type gradients struct {
 	given  []*Node          // the gradients of the outputs, leaves that the caller writes
 	params map[string]*Node // the gradient of each parameter, by name
@@ -70,7 +70,7 @@ func (g *Graph) differentiate(outputs, wrt []*Node, frozen func(string) bool) (*
 	return d, nil
 }
 
-// differentiable is the set of nodes that outputs depend on through inputs that have gradients.
+// differentiable collects the nodes that outputs depend on through inputs that have gradients.
 func (g *Graph) differentiable(outputs []*Node) map[*G.Node]bool {
 	seen := map[*G.Node]bool{}
 	var visit func(*G.Node)
@@ -96,7 +96,7 @@ func (g *Graph) differentiable(outputs []*Node) map[*G.Node]bool {
 	return seen
 }
 
-// children are the inputs of a node, in the order of its operation.
+// children returns the inputs of a node, in the order of its operation.
 func (g *Graph) children(raw *G.Node) []*G.Node {
 	if o, ok := raw.Op().(*op); ok {
 		raws := make([]*G.Node, len(o.in))

@@ -11,7 +11,7 @@ import (
 // They run on the host, with a copy there and back, so they are for experiments and small arrays.
 func Builtin(name string, in ...*Node) *Node {
 	g := in[0].g
-	if g.bad(in...) {
+	if g.unusable(in...) {
 		return &Node{g: g}
 	}
 	var raw *G.Node

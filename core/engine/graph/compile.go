@@ -13,20 +13,20 @@ import (
 
 // CompileOptions say what a program computes and what it is bound to.
 type CompileOptions struct {
-	// Outputs are read after Forward, by their place in this list.
+	// Outputs lists what is read after Forward, by its place in this list.
 	Outputs []*Node
-	// Backward are those of Outputs whose gradient the caller gives before Instance.Backward, in the
-	// order that SetGrad counts. Empty for a forward-only program. A graph is differentiated once.
+	// Backward lists those of Outputs whose gradient the caller gives before Instance.Backward, in the order that
+	// SetGrad counts. Empty for a forward-only program. A graph is differentiated once.
 	Backward []*Node
-	// WRT are inputs whose gradient is wanted as well: InputGrad counts them in this order.
+	// WRT lists inputs whose gradient is wanted as well: InputGrad counts them in this order.
 	WRT []*Node
 	// Frozen names parameters that get no gradient; nil freezes none.
 	Frozen func(name string) bool
 	// Params and States hold the graph's parameters and states, found by name; a layout may hold more
 	// than the graph uses. Params.Grads is needed where a parameter has a gradient.
 	Params, States Store
-	// Workspace is memory for what lives within one Forward or one Backward, shared by all programs
-	// that never run at the same time. Nil makes one for this program alone.
+	// Workspace holds what lives within one Forward or one Backward; programs that never run at the same time may
+	// share it. Nil makes one for this program alone.
 	Workspace *Workspace
 	// Profile is as for Program.SetProfile.
 	Profile func(Event)
@@ -36,7 +36,7 @@ type CompileOptions struct {
 	NoHalf bool
 }
 
-// Event is one kernel's run, for a profile.
+// Event describes one run of a kernel, for a profile.
 type Event struct {
 	Op       string // "linear", "attention.back"
 	Scope    string // the part of the model: "transformer.resblocks.3.mlp"
@@ -47,7 +47,7 @@ type Event struct {
 	Duration time.Duration
 }
 
-// MemoryPlan is the memory a program needs, in bytes when Real is float32.
+// MemoryPlan says how much memory a program needs, in bytes when Real is float32.
 type MemoryPlan struct {
 	Params, Grads, States int64 // of the program's stores, shared with other programs
 	Constants             int64
@@ -81,9 +81,9 @@ func Compile(g *Graph, backend device.Backend, options CompileOptions) (*Program
 	return p, nil
 }
 
-// Plan is the memory that a graph's program would need on a backend, which may be nil and is asked only what it
-// keeps as Half: of Params and States, the layouts
-// count, and the parameters' gradients are as long as Params.
+// Plan returns the memory that a graph's program would need. Of Params and States only the layouts count; the
+// parameters' gradients are taken to be as long as Params. The backend says which values it keeps as Half; nil keeps
+// none.
 func Plan(g *Graph, backend device.Backend, options CompileOptions) (MemoryPlan, error) {
 	p, _, err := translate(g, nil, backend, options)
 	if err != nil {
@@ -135,16 +135,16 @@ func translate(g *Graph, backend, target device.Backend, options CompileOptions)
 	p := &Program{backend: backend, workspace: options.Workspace, profile: options.Profile, params: options.Params.Values,
 		grads: options.Params.Grads, states: options.States.Values, inputs: map[string]*storage{}}
 	for _, n := range g.inputs {
-		p.inputs[n.Name()] = l.of(n)
+		p.inputs[n.Name()] = l.storageOf(n)
 	}
 	for _, n := range options.Outputs {
-		p.outputs = append(p.outputs, l.of(n))
+		p.outputs = append(p.outputs, l.storageOf(n))
 	}
 	for _, n := range d.given {
-		p.given = append(p.given, l.of(n))
+		p.given = append(p.given, l.storageOf(n))
 	}
 	for _, n := range d.inputs {
-		p.inputGrads = append(p.inputGrads, l.of(n))
+		p.inputGrads = append(p.inputGrads, l.storageOf(n))
 	}
 	if err := p.bindStores(l, options); err != nil {
 		return nil, nil, err
@@ -185,7 +185,7 @@ func (o *CompileOptions) check(g *Graph) error {
 	return nil
 }
 
-// names are the parameters that have a gradient, sorted.
+// names returns the parameters that have a gradient, sorted.
 func (d *gradients) names() []string { return slices.Sorted(maps.Keys(d.params)) }
 
 // bindStores finds parameters and states in their layouts.

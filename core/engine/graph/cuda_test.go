@@ -10,7 +10,7 @@ import (
 	"tandem/core/engine/device/cuda"
 )
 
-// gpu is cuda:0: a GPU, or the double of the driver.
+// gpu opens cuda:0: a GPU, or the test double of the driver.
 func gpu(t *testing.T) device.Backend {
 	t.Helper()
 	b, err := cuda.Open(0, cuda.Options{})

@@ -6,19 +6,19 @@ import (
 	"tandem/core/engine/device"
 )
 
-// Add is a + b. b's shape is a's, or a suffix of it, or [1]: b repeats over the leading axes, as
-// positions [T, W] do over a batch [B, T, W].
+// Add computes a + b. b's shape is a's, or a suffix of it, or [1]: b repeats over the leading axes, as positions [T,
+// W] do over a batch [B, T, W].
 func Add(a, b *Node) *Node { return arith("add", device.OpAdd, a, b) }
 
-// Sub is a − b; shapes as for Add.
+// Sub computes a − b; shapes as for Add.
 func Sub(a, b *Node) *Node { return arith("sub", device.OpSub, a, b) }
 
-// Mul is a·b elementwise; shapes as for Add.
+// Mul computes a·b elementwise; shapes as for Add.
 func Mul(a, b *Node) *Node { return arith("mul", device.OpMul, a, b) }
 
 func arith(name string, operator byte, a, b *Node) *Node {
 	g := a.g
-	if g.bad(a, b) {
+	if g.unusable(a, b) {
 		return &Node{g: g}
 	}
 	fits := b.Elements() == 1 || b.Dims() <= a.Dims() && slices.Equal(a.shape[a.Dims()-b.Dims():], b.shape)
@@ -46,22 +46,22 @@ func arith(name string, operator byte, a, b *Node) *Node {
 		}}, a, b)
 }
 
-// Scale is alpha·x + beta for fixed numbers.
+// Scale computes alpha·x + beta for fixed numbers.
 func Scale(x *Node, alpha, beta float64) *Node {
 	return x.g.apply(op{name: "scale", shape: x.shape, part: noPart, wrt: []bool{true},
 		kernel: device.Scale{N: x.Elements()}, scalars: []float64{alpha, beta},
 		diff: func(_ []*Node, _, dy *Node) []*Node { return []*Node{Scale(dy, alpha, 0)} }}, x)
 }
 
-// ScaleByExp is exp(s)·x for a scalar s [1]: a learned logit scale.
+// ScaleByExp computes exp(s)·x for a scalar s [1], such as a learned logit scale.
 func ScaleByExp(x, s *Node) *Node { return scaleBy(x, s, true) }
 
-// ScaleBy is s·x for a scalar s [1].
+// ScaleBy computes s·x for a scalar s [1].
 func ScaleBy(x, s *Node) *Node { return scaleBy(x, s, false) }
 
 func scaleBy(x, s *Node, exp bool) *Node {
 	g := x.g
-	if g.bad(x, s) {
+	if g.unusable(x, s) {
 		return &Node{g: g}
 	}
 	if s.Elements() != 1 {
@@ -77,7 +77,7 @@ func scaleBy(x, s *Node, exp bool) *Node {
 		}}, x, s)
 }
 
-// Act is an elementwise activation.
+// Act applies an elementwise activation.
 func Act(x *Node, act device.Activation) *Node {
 	return x.g.apply(op{name: "act", shape: x.shape, part: noPart, wrt: []bool{true},
 		kernel: device.Act{N: x.Elements(), Act: act},
@@ -94,7 +94,7 @@ func actBack(x, dy *Node, act device.Activation) *Node {
 		kernel: device.ActBack{N: x.Elements(), Act: act}}, x, dy)
 }
 
-// Softplus is log(1 + exp(x)).
+// Softplus computes log(1 + exp(x)).
 func Softplus(x *Node) *Node {
 	n := x.Elements()
 	return x.g.apply(op{name: "softplus", shape: x.shape, part: noPart, wrt: []bool{true},
@@ -105,9 +105,9 @@ func Softplus(x *Node) *Node {
 		}}, x)
 }
 
-// Reshape is x's elements in another shape of equal size, without a copy. One axis may be −1.
+// Reshape gives x another shape of equal size, without a copy. One axis may be −1.
 func Reshape(x *Node, shape ...int) *Node {
-	if x.g.bad(x) {
+	if x.g.unusable(x) {
 		return x
 	}
 	shape = slices.Clone(shape)
@@ -125,7 +125,7 @@ func Reshape(x *Node, shape ...int) *Node {
 
 // Transpose swaps the last two axes: x [..., M, N] → [..., N, M].
 func Transpose(x *Node) *Node {
-	if x.g.bad(x) {
+	if x.g.unusable(x) {
 		return x
 	}
 	if x.Dims() < 2 {

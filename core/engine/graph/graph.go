@@ -12,7 +12,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Options are what holds for a whole graph.
+// Options configures a whole graph.
 type Options struct {
 	// Training says that layers which behave differently in training (BatchNorm) do so.
 	Training bool
@@ -24,7 +24,7 @@ type Options struct {
 	Checkpointing bool
 }
 
-// Graph is an expression graph under construction. It is not safe for concurrent use.
+// A Graph holds an expression graph under construction. It is not safe for concurrent use.
 type Graph struct {
 	expr    *G.ExprGraph
 	options Options
@@ -36,8 +36,8 @@ type Graph struct {
 	params  []*Node
 	states  []*Node
 	effects []effect
-	// differentiated is set by the first Compile with Backward: gorgonia keeps the derivative of a node
-	// on the node, so a graph can be differentiated once.
+	// The first Compile with Backward sets differentiated: gorgonia keeps the derivative of a node on the node, so a
+	// graph can be differentiated once.
 	differentiated bool
 	ops            uint32
 	segment        int // that we are in, from 1; 0: none
@@ -68,7 +68,7 @@ func New(options Options) *Graph {
 // Training says whether the graph was made for training.
 func (g *Graph) Training() bool { return g.options.Training }
 
-// Err is the first error met while building, nil when there is none.
+// Err returns the first error met while building, nil when there is none.
 func (g *Graph) Err() error { return g.err }
 
 // Scope enters a named part of the model until the function it returns is called. Parameters,
@@ -81,34 +81,34 @@ func (g *Graph) Scope(name string) (end func()) {
 	return func() { g.scope = g.scope[:depth-1] }
 }
 
-func (g *Graph) scoped(name string) string {
+func (g *Graph) scopedName(name string) string {
 	return strings.Join(append(slices.Clone(g.scope), name), ".")
 }
 
-// Input is a value given before each Forward. Its name is not scoped.
+// Input adds a value that is given before each Forward. Its name is not scoped.
 func (g *Graph) Input(name string, dtype device.DType, shape ...int) *Node {
 	n := g.newLeaf(leafInput, name, dtype, shape, nil)
 	g.inputs = append(g.inputs, n)
 	return n
 }
 
-// Param is a trainable parameter of Real elements. Its full name, unique in the graph, is the scopes
-// and name joined by dots; Params lists parameters in the order they were made.
+// Param adds a trainable parameter of Real elements. Its full name, unique in the graph, is the scopes and name joined
+// by dots; Params lists parameters in the order they were made.
 func (g *Graph) Param(name string, shape ...int) *Node {
-	n := g.newLeaf(leafParam, g.scoped(name), device.Real, shape, nil)
+	n := g.newLeaf(leafParam, g.scopedName(name), device.Real, shape, nil)
 	g.params = append(g.params, n)
 	return n
 }
 
-// State is a persistent value that training does not differentiate, such as running statistics. It
-// changes by Assign only. Names are as for Param.
+// State adds a persistent value that training does not differentiate, such as running statistics. Only Assign changes
+// it. Names are as for Param.
 func (g *Graph) State(name string, shape ...int) *Node {
-	n := g.newLeaf(leafState, g.scoped(name), device.Real, shape, nil)
+	n := g.newLeaf(leafState, g.scopedName(name), device.Real, shape, nil)
 	g.states = append(g.states, n)
 	return n
 }
 
-// Const is a fixed value of Real elements; values is kept.
+// Const adds a fixed value of Real elements. It keeps the slice.
 func (g *Graph) Const(values []float32, shape ...int) *Node {
 	if elements(shape) != len(values) {
 		return g.fail("const", "%d values for shape %v", len(values), shape)
@@ -132,10 +132,10 @@ func (g *Graph) newLeaf(kind leafKind, name string, dtype device.DType, shape []
 // Inputs lists the inputs in the order they were made.
 func (g *Graph) Inputs() []*Node { return slices.Clone(g.inputs) }
 
-// Params is the layout of all parameters.
+// Params returns the layout of all parameters.
 func (g *Graph) Params() Layout { return layoutOf(g, g.params) }
 
-// States is the layout of all states.
+// States returns the layout of all states.
 func (g *Graph) States() Layout { return layoutOf(g, g.states) }
 
 // effect changes a state after a forward pass.
@@ -149,7 +149,7 @@ type effect struct {
 // Assign sets a state to a value of equal size whenever Instance.Update is called; until then the
 // state keeps its value. It is part of the programs whose outputs depend on value.
 func (g *Graph) Assign(state, value *Node) {
-	if g.bad(state, value) {
+	if g.unusable(state, value) {
 		return
 	}
 	if l := g.leaves[state.raw]; l == nil || l.kind != leafState {
@@ -160,12 +160,12 @@ func (g *Graph) Assign(state, value *Node) {
 		g.fail("assign", "state %s is %v, the value %v", state.Name(), state.shape, value.shape)
 		return
 	}
-	g.effects = append(g.effects, effect{scope: g.where(), value: value, targets: []*Node{state}})
+	g.effects = append(g.effects, effect{scope: g.scopePath(), value: value, targets: []*Node{state}})
 }
 
 // fail records an error unless one is recorded, and gives an inert node.
 func (g *Graph) fail(op, format string, args ...any) *Node {
-	return g.failAt(g.scoped(op), format, args...)
+	return g.failAt(g.scopedName(op), format, args...)
 }
 
 func (g *Graph) failAt(path, format string, args ...any) *Node {
@@ -175,8 +175,8 @@ func (g *Graph) failAt(path, format string, args ...any) *Node {
 	return &Node{g: g}
 }
 
-// bad says whether a node is inert or foreign; foreign nodes are recorded as an error.
-func (g *Graph) bad(nodes ...*Node) bool {
+// unusable reports whether a node is inert or foreign; foreign nodes are recorded as an error.
+func (g *Graph) unusable(nodes ...*Node) bool {
 	for _, n := range nodes {
 		if n == nil || n.raw == nil {
 			if g.err == nil {
@@ -192,9 +192,9 @@ func (g *Graph) bad(nodes ...*Node) bool {
 	return g.err != nil
 }
 
-func (g *Graph) where() string { return strings.Join(g.scope, ".") }
+func (g *Graph) scopePath() string { return strings.Join(g.scope, ".") }
 
-// Node is a value in a graph. Its shape is fixed; arrays are dense and row-major.
+// A Node stands for a value in a graph. Its shape is fixed; arrays are dense and row-major.
 type Node struct {
 	g     *Graph
 	raw   *G.Node // nil when inert
@@ -202,16 +202,16 @@ type Node struct {
 	dtype device.DType
 }
 
-// Graph is the graph the node belongs to.
+// Graph returns the graph that the node belongs to.
 func (n *Node) Graph() *Graph { return n.g }
 
-// Shape is the size of each axis; nil after an error.
+// Shape returns the size of each axis; nil after an error.
 func (n *Node) Shape() []int { return slices.Clone(n.shape) }
 
-// Dims is the number of axes.
+// Dims returns the number of axes.
 func (n *Node) Dims() int { return len(n.shape) }
 
-// Dim is the size of axis i, counted from the end when negative; 1 when the node is inert.
+// Dim returns the size of axis i, counted from the end when negative; 1 when the node is inert.
 func (n *Node) Dim(i int) int {
 	if i < 0 {
 		i += len(n.shape)
@@ -222,13 +222,13 @@ func (n *Node) Dim(i int) int {
 	return n.shape[i]
 }
 
-// DType is the element type.
+// DType returns the element type.
 func (n *Node) DType() device.DType { return n.dtype }
 
-// Elements is the number of elements.
+// Elements returns the number of elements.
 func (n *Node) Elements() int { return elements(n.shape) }
 
-// Name is the name of an input, parameter or state, and the operation otherwise.
+// Name returns the name of an input, parameter or state, and the operation's name otherwise.
 func (n *Node) Name() string {
 	if n.raw == nil {
 		return "<invalid>"
@@ -239,14 +239,14 @@ func (n *Node) Name() string {
 	return n.raw.Op().String()
 }
 
-// String is name and shape, for messages.
+// String formats name and shape, for messages.
 func (n *Node) String() string { return fmt.Sprintf("%s %v", n.Name(), n.shape) }
 
-// rows is the product of all axes but the last.
+// rows returns the product of all axes but the last.
 func (n *Node) rows() int { return n.Elements() / n.Dim(-1) }
 
-// lead is the shape without the last axis, then last.
-func (n *Node) lead(last ...int) []int {
+// withLast returns the shape with last in place of its last axis.
+func (n *Node) withLast(last ...int) []int {
 	return append(slices.Clone(n.shape[:len(n.shape)-1]), last...)
 }
 

@@ -12,7 +12,7 @@ import (
 	"tandem/core/engine/device"
 )
 
-// pictureTower is a ViT: patches, a class token, positions, blocks, the norm of the first token, projection.
+// pictureTower builds a ViT: patches, a class token, positions, blocks, the norm of the first token, projection.
 func pictureTower(g *Graph, batch, side, patch, width, layers, heads int) (*Graph, *Node) {
 	x := Normalize(g.Input("images", device.U8, batch, side, side, 3), [3]float64{.5, .5, .5}, [3]float64{.25, .25, .25})
 	x = Patchify(x, patch)
@@ -29,7 +29,7 @@ func pictureTower(g *Graph, batch, side, patch, width, layers, heads int) (*Grap
 	return g, MatMul(x, g.Param("proj", width, width), false, false)
 }
 
-// halfModel is a model whose products are in bfloat16.
+// halfModel describes a model whose products are in bfloat16.
 type halfModel struct {
 	build  func(*Graph) (*Graph, *Node)
 	inputs map[string]any

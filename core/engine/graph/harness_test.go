@@ -85,7 +85,7 @@ func (r *rig) read(b device.Buffer) []float64 {
 	return v
 }
 
-// objective is Σ dy·y over output 0.
+// objective computes Σ dy·y over output 0.
 func (r *rig) objective(dy []float64) float64 {
 	r.forward()
 	sum := 0.0
@@ -129,7 +129,7 @@ func (r *rig) checkGradients(rng *rand.Rand, most int) {
 	}
 }
 
-// gradCase is an operation under test: its inputs are parameters of the given shapes.
+// gradCase describes an operation under test: its inputs are parameters of the given shapes.
 type gradCase struct {
 	name   string
 	shapes [][]int

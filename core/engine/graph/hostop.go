@@ -16,7 +16,7 @@ type hostOp struct {
 	size   int // elements of the result
 }
 
-// hostValue is how an operation wants one input.
+// hostValue says in which form an operation wants one input.
 type hostValue struct {
 	fixed  G.Value // a constant of the graph, nil else
 	shape  tensor.Shape
@@ -76,7 +76,7 @@ func isConstant(raw *G.Node) bool {
 	return raw.Op() != nil && raw.Value() != nil
 }
 
-// constantValues are the elements of a constant of the graph.
+// constantValues returns the elements of a constant of the graph.
 func constantValues(raw *G.Node) ([]float32, error) {
 	switch data := raw.Value().Data().(type) {
 	case []float32:

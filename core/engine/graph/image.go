@@ -5,7 +5,7 @@ import "tandem/core/engine/device"
 // Normalize turns pictures u8 [B, H, W, 3] into numbers (x/255 − mean[c])/std[c]. It has no gradient.
 func Normalize(x *Node, mean, std [3]float64) *Node {
 	g := x.g
-	if g.bad(x) {
+	if g.unusable(x) {
 		return x
 	}
 	if x.dtype != device.U8 || x.Dim(-1) != 3 {
@@ -20,7 +20,7 @@ func Normalize(x *Node, mean, std [3]float64) *Node {
 // stride p is Linear on the patches. It has no gradient: it stands on the input.
 func Patchify(x *Node, p int) *Node {
 	g := x.g
-	if g.bad(x) {
+	if g.unusable(x) {
 		return x
 	}
 	if x.Dims() != 4 || p < 1 || x.Dim(1)%p != 0 || x.Dim(2)%p != 0 {
@@ -31,11 +31,11 @@ func Patchify(x *Node, p int) *Node {
 		kernel: device.Patchify{B: b, H: h, W: w, C: c, P: p}}, x)
 }
 
-// Conv2D is a convolution without bias and with zero padding on all sides: x [B, H, W, InC],
-// w [OutC, InC, KH, KW] → [B, OH, OW, OutC], OH = (H + 2·pad − KH)/stride + 1.
+// Conv2D computes a convolution without bias and with zero padding on all sides: x [B, H, W, InC], w [OutC, InC, KH,
+// KW] → [B, OH, OW, OutC], OH = (H + 2·pad − KH)/stride + 1.
 func Conv2D(x, w *Node, stride, pad int) *Node {
 	g := x.g
-	if g.bad(x, w) {
+	if g.unusable(x, w) {
 		return &Node{g: g}
 	}
 	if x.Dims() != 4 || w.Dims() != 4 || x.Dim(3) != w.Dim(1) || stride < 1 || pad < 0 {
@@ -58,7 +58,7 @@ func Conv2D(x, w *Node, stride, pad int) *Node {
 		}}, x, w)
 }
 
-// AvgPool is the mean of size×size windows of x [B, H, W, C].
+// AvgPool takes the mean of size×size windows of x [B, H, W, C].
 func AvgPool(x *Node, size, stride int) *Node {
 	p, ok := pool(x, "avg_pool", size, stride, 0)
 	if !ok {
@@ -73,7 +73,7 @@ func AvgPool(x *Node, size, stride int) *Node {
 		}}, x)
 }
 
-// MaxPool is the maximum of size×size windows of x [B, H, W, C] under padding that never wins.
+// MaxPool takes the maximum of size×size windows of x [B, H, W, C]. Padding never wins.
 func MaxPool(x *Node, size, stride, pad int) *Node {
 	p, ok := pool(x, "max_pool", size, stride, pad)
 	if !ok {
@@ -89,7 +89,7 @@ func MaxPool(x *Node, size, stride, pad int) *Node {
 }
 
 func pool(x *Node, name string, size, stride, pad int) (device.Pool2D, bool) {
-	if x.g.bad(x) {
+	if x.g.unusable(x) {
 		return device.Pool2D{}, false
 	}
 	if x.Dims() != 4 || size < 1 || stride < 1 || pad < 0 || x.Dim(1)+2*pad < size || x.Dim(2)+2*pad < size {

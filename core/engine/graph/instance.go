@@ -6,8 +6,8 @@ import (
 	"tandem/core/engine/device"
 )
 
-// Instance is one set of activations of a program. From its Forward until its last Backward it must
-// not be used for another Forward; other instances may run meanwhile.
+// An Instance holds one set of activations of a program. From its Forward until its last Backward it must not be used
+// for another Forward; other instances may run meanwhile.
 type Instance struct {
 	prog    *Program
 	buffer  device.Buffer
@@ -18,7 +18,7 @@ type Instance struct {
 	backwardAdd, backwardOverwrite *pass
 }
 
-// call is one kernel bound to memory.
+// call binds one kernel to memory.
 type call struct {
 	step *step
 	exec device.Exec
@@ -86,7 +86,7 @@ func (i *Instance) bind(mode Mode) error {
 		i.forward, i.effects = newPass(i.calls(p.forward, false), false), newPass(i.calls(p.effects, false), false)
 		overwrite := i.calls(p.backward, true)
 		for _, a := range p.rest {
-			overwrite = append(overwrite, call{step: &step{name: "copy", outs: 1}, args: []device.Buffer{i.of(a.from), a.into}})
+			overwrite = append(overwrite, call{step: &step{name: "copy", outs: 1}, args: []device.Buffer{i.memory(a.from), a.into}})
 		}
 		i.backwardOverwrite, i.backwardAdd = newPass(overwrite, true), nil
 	}
@@ -113,7 +113,7 @@ func (i *Instance) bindAdd() {
 
 func (i *Instance) accumulation(a *accumulation) call {
 	st := &step{name: "accumulate", kernel: device.Accumulate{N: a.entry.N}, outs: 1, exec: a.exec}
-	return call{step: st, exec: a.exec, args: []device.Buffer{i.of(a.from), a.into}}
+	return call{step: st, exec: a.exec, args: []device.Buffer{i.memory(a.from), a.into}}
 }
 
 func (i *Instance) calls(steps []*step, overwrite bool) []call {
@@ -126,7 +126,7 @@ func (i *Instance) calls(steps []*step, overwrite bool) []call {
 			case overwrite && s.grad != nil:
 				args[j] = i.prog.backend.View(i.prog.grads, s.grad.Off, s.grad.N)
 			default:
-				args[j] = i.of(s)
+				args[j] = i.memory(s)
 			}
 		}
 		list[k] = call{step: st, exec: st.exec, args: args}
@@ -134,8 +134,8 @@ func (i *Instance) calls(steps []*step, overwrite bool) []call {
 	return list
 }
 
-// of is the memory of a storage; that of the workspace is valid until it moves.
-func (i *Instance) of(s *storage) device.Buffer {
+// memory returns the memory of a storage; that of the workspace is valid until it moves.
+func (i *Instance) memory(s *storage) device.Buffer {
 	if b := i.prog.views[s]; b != nil {
 		return b
 	}
@@ -155,8 +155,8 @@ func (i *Instance) SetInput(name string, values any) {
 	}
 }
 
-// Input is the device memory of an input, to be written in place; nil when the outputs do not depend
-// on it. It panics when there is no such input.
+// Input returns the device memory of an input, to be written in place; nil when the outputs do not depend on it. It
+// panics when there is no such input.
 func (i *Instance) Input(name string) device.Buffer {
 	s, ok := i.prog.inputs[name]
 	if !ok {
@@ -165,7 +165,7 @@ func (i *Instance) Input(name string) device.Buffer {
 	if s == nil {
 		return nil
 	}
-	return i.of(s)
+	return i.memory(s)
 }
 
 // Forward computes the outputs. Errors are those of Backend.Alloc, when the shared workspace must
@@ -181,16 +181,16 @@ func (i *Instance) Forward() error {
 // it at most once per sample and training step, before the instance's next Forward.
 func (i *Instance) Update() error { return i.run(i.effects) }
 
-// Output is output k of the last Forward, valid until the instance's next Forward.
-func (i *Instance) Output(k int) device.Buffer { return i.of(i.prog.outputs[k]) }
+// Output returns output k of the last Forward, valid until the instance's next Forward.
+func (i *Instance) Output(k int) device.Buffer { return i.memory(i.prog.outputs[k]) }
 
 // Read copies output k into values ([]float32 of its size), as device.Read does.
 func (i *Instance) Read(k int, values any) error {
 	return device.Read(i.prog.backend, values, i.Output(k))
 }
 
-// Grad is the memory for the gradient of CompileOptions.Backward[k], to be written before Backward.
-func (i *Instance) Grad(k int) device.Buffer { return i.of(i.prog.given[k]) }
+// Grad returns the memory for the gradient of CompileOptions.Backward[k], to be written before Backward.
+func (i *Instance) Grad(k int) device.Buffer { return i.memory(i.prog.given[k]) }
 
 // SetGrad copies host values into Grad(k).
 func (i *Instance) SetGrad(k int, values any) { i.prog.backend.Write(i.Grad(k), values) }
@@ -208,7 +208,7 @@ func (i *Instance) Backward(mode Mode) error {
 	return i.run(i.backwardAdd)
 }
 
-// InputGrad is the gradient of CompileOptions.WRT[k], valid until the instance's next Forward.
-func (i *Instance) InputGrad(k int) device.Buffer { return i.of(i.prog.inputGrads[k]) }
+// InputGrad returns the gradient of CompileOptions.WRT[k], valid until the instance's next Forward.
+func (i *Instance) InputGrad(k int) device.Buffer { return i.memory(i.prog.inputGrads[k]) }
 
 func (i *Instance) run(p *pass) error { return p.run(i.prog.backend, i.prog.profile) }

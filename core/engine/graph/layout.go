@@ -6,10 +6,10 @@ import (
 	"tandem/core/engine/device"
 )
 
-// Align is the unit of offsets in flat buffers: 16 elements, 64 bytes of float32.
+// Align divides every offset in a flat buffer: 16 elements, 64 bytes of float32.
 const Align = 16
 
-// Entry is the place of one named array in a flat buffer: elements [Off, Off+N).
+// An Entry places one named array in a flat buffer: elements [Off, Off+N).
 type Entry struct {
 	Name  string
 	Shape []int
@@ -24,7 +24,7 @@ type Layout struct {
 	Total   int // elements of the buffer; 0 when there are no entries
 }
 
-// Find is the entry of a name.
+// Find returns the entry of a name.
 func (l Layout) Find(name string) (Entry, bool) {
 	i := slices.IndexFunc(l.Entries, func(e Entry) bool { return e.Name == name })
 	if i < 0 {
@@ -33,7 +33,7 @@ func (l Layout) Find(name string) (Entry, bool) {
 	return l.Entries[i], true
 }
 
-// Count is the number of elements without padding: the parameter count of a model.
+// Count returns the number of elements without padding: the parameter count of a model.
 func (l Layout) Count() int {
 	n := 0
 	for _, e := range l.Entries {
@@ -60,8 +60,7 @@ func layoutOf(g *Graph, nodes []*Node) Layout {
 	return l
 }
 
-// Store is a flat buffer with its layout: a model's parameters or states. The zero Store holds
-// nothing.
+// A Store holds a flat buffer with its layout: a model's parameters or states. The zero Store holds nothing.
 type Store struct {
 	Layout Layout
 	Values device.Buffer // Real [Layout.Total]

@@ -6,17 +6,17 @@ import (
 	"tandem/core/engine/device"
 )
 
-// Linear is act(x·wᵀ + b) over the last axis: x [..., K], w [N, K], b [N] or nil → [..., N].
+// Linear computes act(x·wᵀ + b) over the last axis: x [..., K], w [N, K], b [N] or nil → [..., N].
 //
-// Bias and activation are part of the matrix product. The slope of the activation is computed
-// beside it, where a backward pass needs it.
+// Bias and activation are part of the matrix product. The slope of the activation is computed beside it, where a
+// backward pass needs it.
 func Linear(x, w, b *Node, act device.Activation) *Node {
 	g := x.g
 	in := []*Node{x, w}
 	if b != nil {
 		in = append(in, b)
 	}
-	if g.bad(in...) {
+	if g.unusable(in...) {
 		return &Node{g: g}
 	}
 	if w.Dims() != 2 || x.Dim(-1) != w.Dim(1) {
@@ -27,7 +27,7 @@ func Linear(x, w, b *Node, act device.Activation) *Node {
 	}
 	rows, n, k := x.rows(), w.Dim(0), w.Dim(1)
 	wrt := []bool{true, true, true}[:len(in)]
-	o := op{name: "linear", shape: x.lead(n), wrt: wrt, part: noPart,
+	o := op{name: "linear", shape: x.withLast(n), wrt: wrt, part: noPart,
 		kernel: device.MatMul{Batch: 1, M: rows, N: n, K: k, TransB: true, Bias: b != nil, Act: act,
 			Slope: act != device.Identity && act != device.ReLU, Weights: g.isParam(w)}}
 	o.diff = func(in []*Node, out, dy *Node) []*Node {
@@ -54,14 +54,13 @@ func matmul(a, b *Node, k device.MatMul, shape []int) *Node {
 	return a.g.apply(op{name: "matmul", shape: shape, part: noPart, kernel: k}, a, b)
 }
 
-// MatMul is op(a)·op(b), where op transposes the last two axes on request.
+// MatMul computes op(a)·op(b), where op transposes the last two axes on request.
 //
-// Two matrices give a matrix. With more axes, a and b agree on the leading ones and the product is
-// taken for each pair; a may also have more axes than a matrix b, when transA is false: then all of
-// a's leading axes are rows.
+// Two matrices give a matrix. With more axes, a and b agree on the leading ones and the product is taken for each
+// pair; a may also have more axes than a matrix b, when transA is false: then all of a's leading axes are rows.
 func MatMul(a, b *Node, transA, transB bool) *Node {
 	g := a.g
-	if g.bad(a, b) {
+	if g.unusable(a, b) {
 		return &Node{g: g}
 	}
 	if a.Dims() > 2 && b.Dims() == 2 && !transA {
@@ -69,7 +68,7 @@ func MatMul(a, b *Node, transA, transB bool) *Node {
 		if g.err != nil {
 			return flat
 		}
-		return view(flat, a.lead(flat.Dim(-1)))
+		return view(flat, a.withLast(flat.Dim(-1)))
 	}
 	unfit := func() *Node {
 		return g.fail("matmul", "a is %v (transposed: %v), which does not fit b %v (transposed: %v)", a, transA, b, transB)

@@ -11,13 +11,13 @@ import (
 	"tandem/core/fault"
 )
 
-// storage is memory for one value, or for several that follow each other in place.
+// A storage stands for the memory of one value, or of several that take over its place one after another.
 type storage struct {
 	size  int
 	dtype device.DType
 	place place
 	off   int // in the buffer that place says
-	// def and last are the first and last step that touch it; −1 is before the first.
+	// def and last number the first and last step that touch it; −1 is before the first.
 	def, last int
 	uses      int
 	// keep says that something outside the steps reads it: an output, an update.
@@ -41,8 +41,8 @@ const (
 	inBackward        // the workspace, within one Backward
 )
 
-// room is its size in elements of Real.
-func (s *storage) room() int {
+// realElements returns the storage's size in elements of Real.
+func (s *storage) realElements() int {
 	if s.dtype == device.Half {
 		return device.HalfRoom(s.size)
 	}
@@ -56,7 +56,7 @@ func (s *storage) root() *storage {
 	return s
 }
 
-// step is one kernel on storages.
+// A step runs one kernel on storages.
 type step struct {
 	name    string
 	scope   string
@@ -115,7 +115,7 @@ func (g *Graph) lower(forward, backward []*G.Node, keep []*Node) (*lowering, err
 	}
 	for i, list := range [][]*G.Node{forward, backward} {
 		for _, raw := range list {
-			if err := l.node(raw); err != nil {
+			if err := l.lowerNode(raw); err != nil {
 				return nil, err
 			}
 		}
@@ -124,7 +124,7 @@ func (g *Graph) lower(forward, backward []*G.Node, keep []*Node) (*lowering, err
 		}
 	}
 	for _, n := range keep {
-		if s := l.of(n); s != nil {
+		if s := l.storageOf(n); s != nil {
 			s.keep = true
 		}
 	}
@@ -137,23 +137,23 @@ func (g *Graph) lower(forward, backward []*G.Node, keep []*Node) (*lowering, err
 	return l, nil
 }
 
-// of is the storage of a node's value, nil when the program does not compute it.
-func (l *lowering) of(n *Node) *storage {
+// storageOf returns the storage of a node's value, nil when the program does not compute it.
+func (l *lowering) storageOf(n *Node) *storage {
 	if s := l.storages[n.raw]; s != nil {
 		return s[0]
 	}
 	return nil
 }
 
-func (l *lowering) add(s *storage) *storage {
+func (l *lowering) addStorage(s *storage) *storage {
 	s.def, s.last = -1, -1
 	l.all = append(l.all, s)
 	return s
 }
 
-func (l *lowering) node(raw *G.Node) error {
+func (l *lowering) lowerNode(raw *G.Node) error {
 	if f := l.g.leaves[raw]; f != nil {
-		l.storages[raw] = []*storage{l.add(leafStorage(l.g.wrap(raw), f))}
+		l.storages[raw] = []*storage{l.addStorage(leafStorage(l.g.wrap(raw), f))}
 		return nil
 	}
 	if isConstant(raw) {
@@ -161,7 +161,7 @@ func (l *lowering) node(raw *G.Node) error {
 		if err != nil {
 			return err
 		}
-		l.storages[raw] = []*storage{l.add(&storage{size: len(values), place: inConstants, value: values})}
+		l.storages[raw] = []*storage{l.addStorage(&storage{size: len(values), place: inConstants, value: values})}
 		return nil
 	}
 	children := l.g.children(raw)
@@ -172,7 +172,7 @@ func (l *lowering) node(raw *G.Node) error {
 	o, ours := raw.Op().(*op)
 	switch {
 	case !ours:
-		return l.builtin(raw, children, in)
+		return l.lowerBuiltin(raw, children, in)
 	case o.kernel == nil && o.part == noPart:
 		l.storages[raw] = in[:1]
 		return nil
@@ -185,7 +185,7 @@ func (l *lowering) node(raw *G.Node) error {
 		m.Slope = false
 		kernel, args = m, args[:len(args)-1]
 	}
-	l.kernel(raw, o, kernel, args, in)
+	l.addKernel(raw, o, kernel, args, in)
 	return nil
 }
 
@@ -207,7 +207,7 @@ func leafStorage(n *Node, f *leaf) *storage {
 	return s
 }
 
-func (l *lowering) kernel(raw *G.Node, o *op, kernel device.Kernel, args []device.Arg, in []*storage) {
+func (l *lowering) addKernel(raw *G.Node, o *op, kernel device.Kernel, args []device.Arg, in []*storage) {
 	st := &step{name: o.name, scope: o.scope, segment: o.segment, kernel: kernel, scalars: o.scalars, outs: len(args)}
 	var outs []*storage
 	next := 0
@@ -217,7 +217,7 @@ func (l *lowering) kernel(raw *G.Node, o *op, kernel device.Kernel, args []devic
 		case a.Absent:
 		case a.Out:
 			st.outs = min(st.outs, i)
-			s = l.add(&storage{size: a.Len, place: inForward})
+			s = l.addStorage(&storage{size: a.Len, place: inForward})
 			outs = append(outs, s)
 		default:
 			s = in[next]
@@ -230,14 +230,14 @@ func (l *lowering) kernel(raw *G.Node, o *op, kernel device.Kernel, args []devic
 	l.steps = append(l.steps, st)
 }
 
-// builtin lowers gorgonia's own operations. The sum of two equal shapes, which differentiation
+// lowerBuiltin lowers gorgonia's own operations. The sum of two equal shapes, which differentiation
 // inserts where a value is used twice, is a kernel; all else runs on the host.
-func (l *lowering) builtin(raw *G.Node, children []*G.Node, in []*storage) error {
+func (l *lowering) lowerBuiltin(raw *G.Node, children []*G.Node, in []*storage) error {
 	size := max(raw.Shape().TotalSize(), 1)
 	if raw.Dtype() != tensor.Float32 {
 		return fault.New(fault.Unavailable, "%s gives %v, want float32", raw.Op(), raw.Dtype()).WithOp("graph")
 	}
-	out := l.add(&storage{size: size, place: inForward})
+	out := l.addStorage(&storage{size: size, place: inForward})
 	l.storages[raw] = []*storage{out}
 	st := &step{name: raw.Op().String(), args: append(slices.Clone(in), out), outs: len(in)}
 	l.steps = append(l.steps, st)
@@ -254,7 +254,7 @@ func (l *lowering) builtin(raw *G.Node, children []*G.Node, in []*storage) error
 	return err
 }
 
-// scope is that of the first of the nodes which has one.
+// scope returns the scope of the first node that has one.
 func (l *lowering) scope(nodes []*G.Node) string {
 	for _, n := range nodes {
 		if o, ok := n.Op().(*op); ok && o.scope != "" {

@@ -8,7 +8,7 @@ import (
 	"tandem/core/engine/device"
 )
 
-// block is a pre-norm transformer block, as CLIP's.
+// block builds a pre-norm transformer block, as CLIP's.
 func block(g *Graph, x *Node, width, heads int, causal bool) *Node {
 	defer g.Segment()()
 	norm := func(name string, x *Node) *Node {
@@ -25,7 +25,7 @@ func block(g *Graph, x *Node, width, heads int, causal bool) *Node {
 	return Add(x, linear("mlp.c_proj", hidden, width, device.Identity))
 }
 
-// textTower is a causal transformer on tokens: embedding, positions, blocks, the last token, projection.
+// textTower builds a causal transformer on tokens: embedding, positions, blocks, the last token, projection.
 func textTower(training bool, batch, tokens, vocab, width, layers, heads int) (g *Graph, out *Node) {
 	return textTowerIn(New(Options{Training: training}), batch, tokens, vocab, width, layers, heads)
 }
@@ -44,8 +44,8 @@ func textTowerIn(g *Graph, batch, tokens, vocab, width, layers, heads int) (*Gra
 	return g, L2Norm(x, 1e-12)
 }
 
-// bottleneck is a small residual network on pictures: normalise, convolution, one bottleneck with a
-// downsampling shortcut, pooling.
+// bottleneck builds a small residual network on pictures: normalise, convolution, one bottleneck with a downsampling
+// shortcut, pooling.
 func bottleneck(training bool, batch int) (g *Graph, out *Node) {
 	return bottleneckIn(New(Options{Training: training}), batch)
 }

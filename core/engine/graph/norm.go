@@ -2,11 +2,11 @@ package graph
 
 import "tandem/core/engine/device"
 
-// LayerNorm is (x − mean)/√(var + eps)·γ + β over the last axis (Ba et al. 2016):
-// x [..., C], gamma [C], beta [C].
+// LayerNorm computes (x − mean)/√(var + eps)·γ + β over the last axis (Ba et al. 2016): x [..., C], gamma [C], beta
+// [C].
 func LayerNorm(x, gamma, beta *Node, eps float64) *Node {
 	g := x.g
-	if g.bad(x, gamma, beta) {
+	if g.unusable(x, gamma, beta) {
 		return &Node{g: g}
 	}
 	rows, cols := x.rows(), x.Dim(-1)
@@ -22,9 +22,9 @@ func LayerNorm(x, gamma, beta *Node, eps float64) *Node {
 		}}, x, gamma, beta)
 }
 
-// L2Norm is x/max(‖x‖, eps) over the last axis.
+// L2Norm computes x/max(‖x‖, eps) over the last axis.
 func L2Norm(x *Node, eps float64) *Node {
-	if x.g.bad(x) {
+	if x.g.unusable(x) {
 		return x
 	}
 	rows, cols := x.rows(), x.Dim(-1)
@@ -36,15 +36,14 @@ func L2Norm(x *Node, eps float64) *Node {
 		}}, x)
 }
 
-// BatchNorm is act((x − mean)/√(var + eps)·γ + β) per channel, the last axis of x [..., C]
-// (Ioffe & Szegedy 2015); act is Identity or ReLU, computed in the same pass.
+// BatchNorm computes act((x − mean)/√(var + eps)·γ + β) per channel, the last axis of x [..., C] (Ioffe & Szegedy
+// 2015); act is Identity or ReLU, computed in the same pass.
 //
-// In training the statistics are those of the batch, and Instance.Update moves the states mean and
-// variance [C] by momentum: run ← (1 − momentum)·run + momentum·batch, with the unbiased variance.
-// Else the states are the statistics.
+// In training the statistics are those of the batch, and Instance.Update moves the states mean and variance [C] by
+// momentum: run ← (1 − momentum)·run + momentum·batch, with the unbiased variance. Else the states are the statistics.
 func BatchNorm(x, gamma, beta, mean, variance *Node, momentum, eps float64, act device.Activation, training bool) *Node {
 	g := x.g
-	if g.bad(x, gamma, beta, mean, variance) {
+	if g.unusable(x, gamma, beta, mean, variance) {
 		return &Node{g: g}
 	}
 	rows, c := x.rows(), x.Dim(-1)
@@ -60,7 +59,7 @@ func BatchNorm(x, gamma, beta, mean, variance *Node, momentum, eps float64, act 
 		}
 		stats = g.apply(op{name: "batch_stats", shape: []int{2, c}, part: noPart,
 			kernel: device.BatchStats{Rows: rows, C: c}}, x)
-		g.effects = append(g.effects, effect{scope: g.where(), value: stats, targets: []*Node{mean, variance},
+		g.effects = append(g.effects, effect{scope: g.scopePath(), value: stats, targets: []*Node{mean, variance},
 			kernel: device.RunningStats{Rows: rows, C: c, Momentum: momentum}})
 	} else {
 		stats = g.apply(op{name: "concat", shape: []int{2, c}, part: noPart,

@@ -15,11 +15,10 @@ import (
 	"tandem/core/fault"
 )
 
-// op is every operation of ours: a kernel, or a view when there is none. It implements gorgonia's Op
-// and SDOp.
+// op describes every operation of ours: a kernel, or a view when there is none. It implements gorgonia's Op and SDOp.
 //
-// The inputs of the node are the kernel's input arguments in order. The value of the node is the
-// kernel's first output; further outputs are nodes of their own made by part, which share the run.
+// The inputs of the node are the kernel's input arguments in order. The value of the node is the kernel's first
+// output; further outputs are nodes of their own made by part, which share the run.
 type op struct {
 	g       *Graph
 	id      uint32
@@ -49,10 +48,10 @@ var (
 
 // apply adds an operation to the graph; o lacks id, scope, in and args.
 func (g *Graph) apply(o op, in ...*Node) *Node {
-	if g.bad(in...) {
+	if g.unusable(in...) {
 		return &Node{g: g}
 	}
-	o.g, o.id, o.scope, o.segment, o.in = g, g.ops, g.where(), g.segment, in
+	o.g, o.id, o.scope, o.segment, o.in = g, g.ops, g.scopePath(), g.segment, in
 	g.ops++
 	if o.kernel != nil {
 		if g.options.BF16 {
@@ -105,12 +104,12 @@ func (o *op) checkArgs(args []device.Arg) string {
 	return ""
 }
 
-// part is output k ≥ 1 of the kernel that made n.
+// part returns output k ≥ 1 of the kernel that made n.
 func part(n *Node, k int, shape ...int) *Node {
 	return n.g.apply(op{name: "part", shape: shape, part: k}, n)
 }
 
-// view is n's elements in another shape, without a copy.
+// view gives n's elements another shape, without a copy.
 func view(n *Node, shape []int) *Node {
 	return n.g.apply(op{name: "view", shape: shape, part: noPart, wrt: []bool{true},
 		diff: func(in []*Node, _, dy *Node) []*Node { return []*Node{view(dy, in[0].shape)} }}, n)

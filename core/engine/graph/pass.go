@@ -8,9 +8,9 @@ import (
 	"tandem/core/fault"
 )
 
-// pass is calls that always run together. On a backend that can, it runs plainly once, which makes whatever
-// kernels make on first use, is recorded the second time and replayed from then on: a host that starts
-// hundreds of kernels one by one keeps fast hardware waiting.
+// A pass holds calls that always run together. A backend that records runs it plainly the first time, so that kernels
+// make what they need, records the second run and replays it from then on: a host that starts hundreds of kernels one
+// by one keeps fast hardware waiting.
 type pass struct {
 	calls    []call
 	backward bool
@@ -30,7 +30,7 @@ func newPass(calls []call, backward bool) *pass {
 func (p *pass) run(backend device.Backend, profile func(Event)) error {
 	recorder, ok := backend.(device.Recorder)
 	if !ok || p.plain || profile != nil {
-		return p.each(backend, profile)
+		return p.runEach(backend, profile)
 	}
 	if p.recording != nil && p.recording.Stale() {
 		p.release()
@@ -38,12 +38,12 @@ func (p *pass) run(backend device.Backend, profile func(Event)) error {
 	if p.recording == nil {
 		if !p.warm {
 			p.warm = true
-			return p.each(backend, nil)
+			return p.runEach(backend, nil)
 		}
-		recording, err := recorder.Record(func() error { return p.each(backend, nil) })
+		recording, err := recorder.Record(func() error { return p.runEach(backend, nil) })
 		if fault.KindOf(err) == fault.Unavailable && device.Err(backend) == nil {
 			p.plain = true
-			return p.each(backend, nil)
+			return p.runEach(backend, nil)
 		}
 		if err != nil {
 			return err
@@ -53,8 +53,8 @@ func (p *pass) run(backend device.Backend, profile func(Event)) error {
 	return p.recording.Replay()
 }
 
-// each runs the calls one by one; for a profile it waits for each, as what starts a kernel may return at once.
-func (p *pass) each(backend device.Backend, profile func(Event)) error {
+// runEach runs the calls one by one; for a profile it waits for each, as what starts a kernel may return at once.
+func (p *pass) runEach(backend device.Backend, profile func(Event)) error {
 	for k := range p.calls {
 		c := &p.calls[k]
 		start := time.Time{}

@@ -10,7 +10,7 @@ import (
 	"tandem/core/fault"
 )
 
-// recorder is the host backend with recordings: while it records, kernels and copies are noted, not done.
+// recorder adds recordings to the host backend: while it records, kernels and copies are noted, not done.
 type recorder struct {
 	device.Backend
 	noting  bool
@@ -76,7 +76,7 @@ func (n *notes) Replay() error {
 	return nil
 }
 
-// trainer is a residual network with batch norm on a backend of numbers T, trained by plain gradient descent.
+// trainer trains a residual network with batch norm by plain gradient descent, on a backend of numbers T.
 type trainer[T float32 | float64] struct {
 	t             *testing.T
 	backend       device.Backend
@@ -218,7 +218,7 @@ func TestPassesThatCannotBeRecordedRunPlainly(t *testing.T) {
 	}
 }
 
-// failing is a backend whose hardware fails after a number of kernels.
+// failing wraps a backend whose hardware fails after a number of kernels.
 type failing struct {
 	device.Backend
 	left int

@@ -7,8 +7,8 @@ import (
 	"tandem/core/engine/device"
 )
 
-// Workspace is growing device memory that programs on one backend share for values that live within
-// one pass. It is for one goroutine.
+// A Workspace holds growing device memory, which programs on one backend share for values that live within one pass.
+// It is for one goroutine.
 type Workspace struct {
 	backend device.Backend
 	buffer  device.Buffer
@@ -19,7 +19,7 @@ type Workspace struct {
 // NewWorkspace makes an empty workspace; programs make it grow.
 func NewWorkspace(backend device.Backend) *Workspace { return &Workspace{backend: backend} }
 
-// Bytes is the present size, when Real is float32.
+// Bytes returns the present size, when Real is float32.
 func (w *Workspace) Bytes() int64 { return int64(w.size) * 4 }
 
 // Close frees the memory. A program that runs later allocates it again.
@@ -46,9 +46,9 @@ func (w *Workspace) reserve(n int) error {
 	return nil
 }
 
-// live finds when each storage is first written and last read; steps of both passes are numbered
+// findLifetimes finds when each storage is first written and last read; steps of both passes are numbered
 // through.
-func (l *lowering) live() {
+func (l *lowering) findLifetimes() {
 	for i, st := range l.steps {
 		for _, s := range st.inputs() {
 			if s != nil {
@@ -125,7 +125,7 @@ func pack(storages []*storage, reuse bool) (whole, plain int) {
 		return 0
 	}
 	slices.SortStableFunc(order, func(a, b *storage) int {
-		return cmp.Or(cmp.Compare(late(a), late(b)), cmp.Compare(b.room(), a.room()), cmp.Compare(a.def, b.def))
+		return cmp.Or(cmp.Compare(late(a), late(b)), cmp.Compare(b.realElements(), a.realElements()), cmp.Compare(a.def, b.def))
 	})
 	var placed []*storage // by offset
 	for _, s := range order {
@@ -134,13 +134,13 @@ func pack(storages []*storage, reuse bool) (whole, plain int) {
 			if reuse && (p.last < s.def || s.last < p.def) {
 				continue
 			}
-			if off+aligned(s.room()) <= p.off {
+			if off+aligned(s.realElements()) <= p.off {
 				break
 			}
-			off = max(off, p.off+aligned(p.room()))
+			off = max(off, p.off+aligned(p.realElements()))
 		}
 		s.off = off
-		whole = max(whole, off+aligned(s.room()))
+		whole = max(whole, off+aligned(s.realElements()))
 		if s.grad == nil {
 			plain = whole
 		}
@@ -150,8 +150,8 @@ func pack(storages []*storage, reuse bool) (whole, plain int) {
 	return whole, plain
 }
 
-// in lists the storages of a place that have memory of their own, in order of definition.
-func (l *lowering) in(p place) []*storage {
+// placedIn lists the storages of a place that have memory of their own, in order of definition.
+func (l *lowering) placedIn(p place) []*storage {
 	var list []*storage
 	for _, s := range l.all {
 		// Without a definition it is a leaf, a constant, or an intermediate that fusion removed.
@@ -162,12 +162,12 @@ func (l *lowering) in(p place) []*storage {
 	return list
 }
 
-// line lays storages out one after another.
-func line(storages []*storage) int {
+// placeInLine lays storages out one after another.
+func placeInLine(storages []*storage) int {
 	total := 0
 	for _, s := range storages {
 		s.off = total
-		total += aligned(s.room())
+		total += aligned(s.realElements())
 	}
 	return total
 }

@@ -9,7 +9,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Program is a compiled graph, bound to parameters. It and its instances are for one goroutine.
+// A Program holds a compiled graph, bound to parameters. It and its instances are for one goroutine.
 type Program struct {
 	backend   device.Backend
 	workspace *Workspace
@@ -52,7 +52,7 @@ type accumulation struct {
 
 // plan places every value.
 func (p *Program) plan(l *lowering, d *gradients, options CompileOptions) error {
-	l.live()
+	l.findLifetimes()
 	if err := p.planGrads(l, d, options); err != nil {
 		return err
 	}
@@ -60,9 +60,9 @@ func (p *Program) plan(l *lowering, d *gradients, options CompileOptions) error 
 	if !options.NoReuse {
 		l.reuse()
 	}
-	p.activations, p.own = l.in(inInstance), l.in(inOwn)
-	p.instanceSize = line(p.activations)
-	forward, backward := l.in(inForward), l.in(inBackward)
+	p.activations, p.own = l.placedIn(inInstance), l.placedIn(inOwn)
+	p.instanceSize = placeInLine(p.activations)
+	forward, backward := l.placedIn(inForward), l.placedIn(inBackward)
 	size, _ := pack(forward, !options.NoReuse)
 	adding, overwriting := pack(backward, !options.NoReuse)
 	p.workspaceSize = [2]int{Accumulate: max(size, adding), Overwrite: max(size, overwriting)}
@@ -76,7 +76,7 @@ func (p *Program) plan(l *lowering, d *gradients, options CompileOptions) error 
 	var sums [2]int64
 	for i, list := range [][]*storage{forward, backward} {
 		for _, s := range list {
-			sums[i] += int64(aligned(s.room())) * 4
+			sums[i] += int64(aligned(s.realElements())) * 4
 		}
 	}
 	p.memory.Unshared = max(sums[0], sums[1])
@@ -88,7 +88,7 @@ func (p *Program) plan(l *lowering, d *gradients, options CompileOptions) error 
 			p.memory.Grads = int64(options.Params.Grads.Len()) * 4
 		}
 	}
-	p.memory.Constants = int64(line(l.in(inConstants))) * 4
+	p.memory.Constants = int64(placeInLine(l.placedIn(inConstants))) * 4
 	return nil
 }
 
@@ -103,7 +103,7 @@ func (p *Program) planGrads(l *lowering, d *gradients, options CompileOptions) e
 	p.accumulate = map[*step][]*accumulation{}
 	for _, name := range d.names() {
 		e, _ := options.Params.Layout.Find(name)
-		s := l.of(d.params[name])
+		s := l.storageOf(d.params[name])
 		a := &accumulation{from: s, entry: e}
 		if p.backend != nil {
 			if p.grads == nil || p.grads.Len() < e.Off+e.N {
@@ -123,9 +123,9 @@ func (p *Program) planGrads(l *lowering, d *gradients, options CompileOptions) e
 
 func (p *Program) addEffects(l *lowering, effects []effect) {
 	for _, e := range effects {
-		st := &step{name: "update", scope: e.scope, kernel: e.kernel, args: []*storage{l.of(e.value)}, outs: 1}
+		st := &step{name: "update", scope: e.scope, kernel: e.kernel, args: []*storage{l.storageOf(e.value)}, outs: 1}
 		for _, t := range e.targets {
-			st.args = append(st.args, l.of(t))
+			st.args = append(st.args, l.storageOf(t))
 		}
 		p.effects = append(p.effects, st)
 	}
@@ -162,8 +162,8 @@ func (p *Program) prepare(l *lowering) error {
 	for _, st := range p.backward {
 		p.backwardFLOPs += device.FLOPs(st.kernel)
 	}
-	constants := l.in(inConstants)
-	if n := line(constants); n > 0 {
+	constants := l.placedIn(inConstants)
+	if n := placeInLine(constants); n > 0 {
 		var err error
 		if p.constants, err = p.backend.Alloc(device.Real, n); err != nil {
 			return err
@@ -173,14 +173,14 @@ func (p *Program) prepare(l *lowering) error {
 		}
 	}
 	for _, s := range l.all {
-		if from := p.flat(s.place); from != nil && (s.leaf != nil || s.place == inConstants) {
+		if from := p.bufferOf(s.place); from != nil && (s.leaf != nil || s.place == inConstants) {
 			p.views[s] = p.backend.View(from, s.off, s.size)
 		}
 	}
 	return nil
 }
 
-// view is the memory of a storage in the buffer that holds it.
+// view returns the memory of a storage in the buffer that holds it.
 func (p *Program) view(b device.Buffer, s *storage) device.Buffer {
 	if s.dtype == device.Half {
 		return p.backend.(device.Halver).HalfView(b, s.off, s.size)
@@ -188,7 +188,7 @@ func (p *Program) view(b device.Buffer, s *storage) device.Buffer {
 	return p.backend.View(b, s.off, s.size)
 }
 
-func (p *Program) flat(place place) device.Buffer {
+func (p *Program) bufferOf(place place) device.Buffer {
 	switch place {
 	case inParams:
 		return p.params
@@ -231,11 +231,11 @@ func weights(st *step) *storage {
 	return nil
 }
 
-// Memory is the program's plan.
+// Memory returns the program's plan of memory.
 func (p *Program) Memory() MemoryPlan { return p.memory }
 
-// FLOPs are the floating-point operations of one Forward and one Backward in matrix products,
-// convolutions and attention; a multiply-add counts two.
+// FLOPs returns the floating-point operations of one Forward and one Backward in matrix products, convolutions and
+// attention; a multiply-add counts two.
 func (p *Program) FLOPs() (forward, backward float64) { return p.forwardFLOPs, p.backwardFLOPs }
 
 // SetProfile calls fn after each kernel from now on; nil ends it. Results are the same bits with and

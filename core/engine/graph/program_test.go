@@ -130,7 +130,7 @@ func TestAssignCopiesAValueIntoAState(t *testing.T) {
 	}
 }
 
-// TestInputGradients is what a loss needs: the gradient of both embeddings, and of a learned scale.
+// TestInputGradients asks for what a loss needs: the gradient of both embeddings, and of a learned scale.
 func TestInputGradients(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	g := New(Options{Training: true})

@@ -51,7 +51,7 @@ func (l *lowering) recompute() {
 		for _, s := range st.inputs() {
 			segment := inner[s]
 			for _, first := range slices.Backward(bySegment[segment]) {
-				steps = append(steps, l.repeat(first, again))
+				steps = append(steps, l.repeatStep(first, again))
 			}
 			delete(bySegment, segment)
 		}
@@ -143,8 +143,8 @@ func (l *lowering) inner() map[*storage]int {
 	return inner
 }
 
-// repeat is a step once more, on copies of the values that are computed again.
-func (l *lowering) repeat(first *step, again map[*storage]*storage) *step {
+// repeatStep copies a step, on copies of the values that are computed again.
+func (l *lowering) repeatStep(first *step, again map[*storage]*storage) *step {
 	st := *first
 	st.name += ".again"
 	st.args = slices.Clone(first.args)
@@ -152,7 +152,7 @@ func (l *lowering) repeat(first *step, again map[*storage]*storage) *step {
 		switch {
 		case s == nil:
 		case i >= st.outs:
-			again[s] = l.add(&storage{size: s.size, dtype: s.dtype, place: s.place})
+			again[s] = l.addStorage(&storage{size: s.size, dtype: s.dtype, place: s.place})
 			st.args[i] = again[s]
 		case again[s] != nil:
 			st.args[i] = again[s]

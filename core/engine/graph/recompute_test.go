@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// models are a transformer of three blocks and a residual network, with the inputs that they take.
+// models holds a transformer of three blocks and a residual network, with the inputs that they take.
 var models = map[string]func(checkpointing bool) (g *Graph, out *Node, feed func(*rig, *rand.Rand)){
 	"transformer": func(checkpointing bool) (*Graph, *Node, func(*rig, *rand.Rand)) {
 		g, out := textTower(true, 2, 5, 11, 8, 3, 2)

@@ -4,7 +4,7 @@ import "tandem/core/engine/device"
 
 // SumRows sums over all axes but the last: x [..., C] → [C].
 func SumRows(x *Node) *Node {
-	if x.g.bad(x) {
+	if x.g.unusable(x) {
 		return x
 	}
 	return sumRows(x, x.rows(), x.Dim(-1), []int{x.Dim(-1)})
@@ -24,10 +24,10 @@ func sumRows(x *Node, rows, cols int, shape []int) *Node {
 
 // SumCols sums over the last axis: x [..., C] → [...] ([1] when x has one axis).
 func SumCols(x *Node) *Node {
-	if x.g.bad(x) {
+	if x.g.unusable(x) {
 		return x
 	}
-	shape := x.lead()
+	shape := x.withLast()
 	if len(shape) == 0 {
 		shape = []int{1}
 	}
@@ -45,10 +45,10 @@ func sumCols(x *Node, rows, cols int, shape []int) *Node {
 		}}, x)
 }
 
-// SumAll is the sum of all elements, [1].
+// SumAll adds up all elements, [1].
 func SumAll(x *Node) *Node { return sumCols(x, 1, x.Elements(), []int{1}) }
 
-// MeanAll is the mean of all elements, [1].
+// MeanAll averages all elements, [1].
 func MeanAll(x *Node) *Node { return Scale(SumAll(x), 1/float64(max(x.Elements(), 1)), 0) }
 
 // Broadcast repeats x over new leading axes of the given sizes: x [...] → [lead..., ...].
@@ -63,11 +63,11 @@ func broadcastRows(x *Node, rows, cols int, shape []int) *Node {
 		diff: func(in []*Node, _, dy *Node) []*Node { return []*Node{sumRows(dy, rows, cols, in[0].shape)} }}, x)
 }
 
-// CrossEntropy is logsumexp(x[i]) − Σj q[i, j]·x[i, j] for each row i, in nats: x [R, C], targets i32
-// [R] in [0, C) → [R]. q puts 1 − smooth on the target and spreads smooth evenly over all C.
+// CrossEntropy computes logsumexp(x[i]) − Σj q[i, j]·x[i, j] for each row i, in nats: x [R, C], targets i32 [R] in [0,
+// C) → [R]. q puts 1 − smooth on the target and spreads smooth evenly over all C.
 func CrossEntropy(x, targets *Node, smooth float64) *Node {
 	g := x.g
-	if g.bad(x, targets) {
+	if g.unusable(x, targets) {
 		return &Node{g: g}
 	}
 	if x.Dims() != 2 || targets.dtype != device.I32 || targets.Elements() != x.Dim(0) {

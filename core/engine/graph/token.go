@@ -10,7 +10,7 @@ import (
 // table is a parameter. Ids outside [0, V) are the caller's fault and not checked here.
 func Gather(table, ids *Node) *Node {
 	g := table.g
-	if g.bad(table, ids) {
+	if g.unusable(table, ids) {
 		return &Node{g: g}
 	}
 	if table.Dims() != 2 || ids.dtype != device.I32 {
@@ -28,7 +28,7 @@ func Gather(table, ids *Node) *Node {
 // SelectRows picks positions of x [B, T, W] by their flat place b·T + t: ids i32 [...] → [..., W].
 // It takes the end-of-text token of each caption, or the patches that patch dropout keeps.
 func SelectRows(x, ids *Node) *Node {
-	if x.g.bad(x, ids) {
+	if x.g.unusable(x, ids) {
 		return &Node{g: x.g}
 	}
 	return Gather(Reshape(x, x.rows(), x.Dim(-1)), ids)
@@ -38,7 +38,7 @@ func SelectRows(x, ids *Node) *Node {
 // b, then c [B, TC, W] → [B, TA+TC, W].
 func ConcatTokens(a, c *Node) *Node {
 	g := a.g
-	if g.bad(a, c) {
+	if g.unusable(a, c) {
 		return &Node{g: g}
 	}
 	broadcast := a.Dims() == 2
@@ -57,10 +57,10 @@ func ConcatTokens(a, c *Node) *Node {
 		}}, a, c)
 }
 
-// SliceTokens is positions [from, from+n) of the middle axis: x [B, T, W] → [B, n, W].
+// SliceTokens takes positions [from, from+n) of the middle axis: x [B, T, W] → [B, n, W].
 func SliceTokens(x *Node, from, n int) *Node {
 	g := x.g
-	if g.bad(x) {
+	if g.unusable(x) {
 		return x
 	}
 	if x.Dims() != 3 || from < 0 || n < 1 || from+n > x.Dim(1) {
@@ -75,15 +75,15 @@ func SliceTokens(x *Node, from, n int) *Node {
 		}}, x)
 }
 
-// MeanTokens is the mean over the middle axis: x [B, T, W] → [B, W]. With lengths i32 [B] (nil for
-// none), row b is the mean of its first lengths[b] positions, each in [1, T].
+// MeanTokens averages over the middle axis: x [B, T, W] → [B, W]. With lengths i32 [B] (nil for none), row b is the
+// mean of its first lengths[b] positions, each in [1, T].
 func MeanTokens(x, lengths *Node) *Node {
 	g := x.g
 	in := []*Node{x}
 	if lengths != nil {
 		in = append(in, lengths)
 	}
-	if g.bad(in...) {
+	if g.unusable(in...) {
 		return &Node{g: g}
 	}
 	if x.Dims() != 3 || lengths != nil && (lengths.dtype != device.I32 || lengths.Elements() != x.Dim(0)) {
