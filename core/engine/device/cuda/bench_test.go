@@ -54,7 +54,7 @@ func BenchmarkKernels(b *testing.B) {
 	}
 }
 
-// together is how many runs are enqueued before the GPU is waited for.
+// together counts the runs that are enqueued before the GPU is waited for.
 const together = 20
 
 func measure(b *testing.B, be *Backend, k device.Kernel, scalars []float64) {

@@ -4,7 +4,7 @@ package cuda
 
 import "tandem/core/engine/device"
 
-// attentionCode is attention: kernels/attention.cu, attention_back.cu and attention_at.cu. Each head size up to
+// attentionCode launches attention.cu, attention_back.cu and attention_at.cu of kernels. Each head size up to
 // 256 goes to the entry for the next of 64, 128 and 256; grids are heads of sequences by tiles of queries.
 func attentionCode(kernel device.Kernel) (code, bool) {
 	switch k := kernel.(type) {
@@ -20,7 +20,7 @@ func attentionCode(kernel device.Kernel) (code, bool) {
 	return code{}, false
 }
 
-// headShape is what the entries of one size of heads are made for.
+// headShape describes what the entries of one size of heads are made for.
 type headShape struct {
 	suffix           string
 	queries, threads int // queries and threads of a block of the forward pass
@@ -37,8 +37,8 @@ func headShapeOf(headDim int) headShape {
 	return headShape{suffix: "_256", queries: 32, threads: 64, rows: 16}
 }
 
-// matrices are the parameters of q, k and v, or their gradients, and starts; packed ones are one argument,
-// which begins at first. Null pointers are nil.
+// matrices returns the parameters for q, k and v (or for their gradients), the first of them argument first, and
+// for starts. Packed matrices are one argument; what is not there is nil, a null pointer.
 func matrices(k device.Attention, first int) (list []any, starts any) {
 	if !k.Packed {
 		return []any{arg(first), arg(first + 1), arg(first + 2)}, nil
@@ -49,7 +49,7 @@ func matrices(k device.Attention, first int) (list []any, starts any) {
 	return []any{arg(first), nil, nil}, starts
 }
 
-// inputs is the number of arguments before dout or out.
+// inputs returns the number of arguments before dout or out.
 func inputs(k device.Attention) int {
 	switch {
 	case !k.Packed:
@@ -82,7 +82,7 @@ func clearTail(c code, k device.Attention, rows arg, width int, half any) code {
 	return c
 }
 
-// attentionBack makes the statistics of all queries first where a head's keys are more than one tile.
+// attentionBack computes the statistics of all queries first where a head's keys are more than one tile.
 func attentionBack(k device.Attention) code {
 	s := headShapeOf(k.HeadDim)
 	qkv, starts := matrices(k, 0)

@@ -10,7 +10,7 @@ import (
 	"tandem/core/fault"
 )
 
-// conv is a convolution kernel. Arguments 0 and 1 are read, 2 is written: x, w → y; w, dy → dx; x, dy → dw.
+// conv describes a convolution kernel. Arguments 0 and 1 are read, 2 is written: x, w → y; w, dy → dx; x, dy → dw.
 type conv struct {
 	device.Conv2D
 	oh, ow    int
@@ -31,13 +31,13 @@ func convOf(k device.Kernel) conv {
 	return c
 }
 
-// convCode is a convolution: a product by cuBLAS where windows are single pixels, else cuDNN's when the library is
-// there, else a kernel of ours (kernels/conv.cu, conv_bf16.cu). cuDNN would round what it makes of bfloat16 to
-// bfloat16, which device.Conv2D does not allow: those are always ours.
+// convCode chooses how to convolve. Windows of single pixels are a product by cuBLAS. Other windows go to cuDNN when
+// the library is there, else to a kernel of ours (kernels/conv.cu, conv_bf16.cu). In bfloat16 the kernel is always
+// ours: cuDNN would round its result to bfloat16, which device.Conv2D does not allow.
 func (b *Backend) convCode(k device.Kernel) (code, error) {
 	c := convOf(k)
 	if c.BF16 {
-		if err := b.needsBF16(); err != nil {
+		if err := b.checkBF16(); err != nil {
 			return code{}, err
 		}
 	}
@@ -66,7 +66,7 @@ func (b *Backend) convCode(k device.Kernel) (code, error) {
 	return c.gathered(), nil
 }
 
-// pointwise is a product of all pixels and the weights.
+// pointwise multiplies all pixels and the weights.
 func (c conv) pointwise() code {
 	m, a, b := device.MatMul{Batch: 1, M: c.B * c.H * c.W, N: c.OutC, K: c.InC, TransB: true, BF16: c.BF16}, arg(0), arg(1)
 	switch c.direction {
@@ -84,7 +84,7 @@ func (c conv) pointwise() code {
 	return made
 }
 
-// workspaceLimit is the memory that a convolution of cuDNN may work with.
+// workspaceLimit bounds the memory that a convolution of cuDNN may work with.
 const workspaceLimit = 256 << 20
 
 func (c conv) byCuDNN(dnn *driver.DNN, tf32 bool) (code, error) {
@@ -120,7 +120,7 @@ func (c conv) byCuDNN(dnn *driver.DNN, tf32 bool) (code, error) {
 
 func (c conv) weights() int { return c.OutC * c.InC * c.KH * c.KW }
 
-// permuted is the launch that puts weights [out, in, window] into another order of these three.
+// permuted returns the launch that puts weights [out, in, window] into another order of these three.
 func (c conv) permuted(from arg, to temp, order [3]string, half bool) launch {
 	var n, s [3]int
 	for i, axis := range order {
@@ -136,22 +136,22 @@ func (c conv) permuted(from arg, to temp, order [3]string, half bool) launch {
 	return permute(from, to, n, s, half)
 }
 
-// permute is an array of shape n of numbers that lie s apart.
+// permute returns the launch that writes an array of shape n, whose numbers lie s apart at from.
 func permute(from, to any, n, s [3]int, half bool) launch {
 	return launch{entry: "permute", grid: dim{x: min(ceil(n[0]*n[1]*n[2], 256), 4096)}, block: dim{x: 256},
 		params: []any{from, to, n[0], n[1], n[2], s[0], s[1], s[2], bit(half)}}
 }
 
-// tiles are how a product of m by n is cut: into squares of side numbers.
+// tiles describes how a product of m by n is cut into squares of side numbers.
 type tiles struct {
 	side, count, threads int
 	suffix               string
 }
 
-// largeFrom is how many large tiles there must be to fill a GPU.
+// largeFrom counts the large tiles that there must be to fill a GPU.
 var largeFrom = 128
 
-// tilesOf takes large tiles where there are enough of them, or sums can be split until there are.
+// tilesOf chooses large tiles where there are enough of them, or where sums can be split until there are.
 func tilesOf(m, n, splits int, bf16 bool) tiles {
 	t := tiles{side: 64, threads: 256, suffix: "_64"}
 	if n > 64 && m > 64 && ceil(m, 128)*ceil(n, 128)*splits >= largeFrom {
@@ -164,11 +164,11 @@ func tilesOf(m, n, splits int, bf16 bool) tiles {
 	return t
 }
 
-// onTensorCores says that both operands go to tensor cores. Where channels are no multiples of eight, the kernels of
-// float32 round as they load: the first convolution of a tower, from three colours.
+// onTensorCores reports whether both operands go to tensor cores. Where channels are not multiples of eight, as in the
+// first convolution of a tower with its three colours, the kernels of float32 round what they load.
 func (c conv) onTensorCores() bool { return c.BF16 && c.InC%8 == 0 && c.OutC%8 == 0 }
 
-// gathered makes y, or dx, from windows of the map that is read.
+// gathered computes y, or dx, from windows of the map that is read.
 func (c conv) gathered() code {
 	source, weights, channels, n := arg(0), arg(1), "in", c.OutC
 	read, write := [3]int{c.H, c.W, c.InC}, [2]int{c.oh, c.ow}
@@ -202,7 +202,7 @@ func other(channels string) string {
 	return "in"
 }
 
-// weightGradient sums over the pixels of y in chunks, then over the chunks: the order depends on sizes alone.
+// weightGradient sums over the pixels of y in chunks, then over the chunks. The order depends on sizes alone.
 func (c conv) weightGradient() code {
 	pixels, window := c.B*c.oh*c.ow, c.KH*c.KW
 	most := ceil(pixels, 256) // splits

@@ -4,7 +4,7 @@ package cuda
 
 import "tandem/core/engine/device"
 
-// elementwiseCode has the kernels of elementwise.cu.
+// elementwiseCode launches the kernels of elementwise.cu.
 func elementwiseCode(kernel device.Kernel) (code, bool) {
 	switch k := kernel.(type) {
 	case device.Act:
@@ -49,23 +49,23 @@ func elementwiseCode(kernel device.Kernel) (code, bool) {
 	return code{}, false
 }
 
-// partBytes hold a double for each block of a sum over all numbers.
+// partBytes makes room for a double of each block of a sum over all numbers.
 const partBytes = 8 * 1024
 
-// summing is a launch of a flat kernel whose blocks each leave a double in partBytes.
+// summing returns the launch of a flat kernel whose blocks each leave a double in partBytes.
 func summing(n int, entry string, params ...any) launch {
 	return start(entry, dim{x: min(ceil(n, 8*threads), partBytes/8)}, dim{x: threads}, params...)
 }
 
-// What an epilogue does with a product's residual or gate, numbered as in elementwise.cu.
+// These say what an epilogue does with a product's residual or gate; the numbers are those of elementwise.cu.
 const (
 	combineNothing = iota
 	combineAdds
 	combineMultiplies
 )
 
-// epilogue is what follows a product [rows, cols]: to = act(from + bias) and then combined with other, slope =
-// act' there. from and to may be the same; bias, other and slope may be nil. half says whether to is bfloat16.
+// epilogue returns the launch that follows a product [rows, cols]: to = act(from + bias), combined with other, and
+// slope = act' there. from and to may be the same; bias, other and slope may be nil. half says whether to is bfloat16.
 func epilogue(from, bias, other, to, slope any, rows, cols int, act device.Activation, combine int, half any) launch {
 	return overPlane(rows, cols, "epilogue", from, bias, other, to, slope, rows, cols, int(act), combine, half)
 }

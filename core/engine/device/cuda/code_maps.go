@@ -4,7 +4,7 @@ package cuda
 
 import "tandem/core/engine/device"
 
-// mapsCode is pooling and batch norm: kernels/maps.cu. Blocks have at most 256 threads with four
+// mapsCode launches pooling and batch norm (kernels/maps.cu). Blocks have at most 256 threads with four
 // channels each.
 func mapsCode(kernel device.Kernel) (code, bool) {
 	switch k := kernel.(type) {
@@ -40,8 +40,8 @@ func mapsCode(kernel device.Kernel) (code, bool) {
 	return code{}, false
 }
 
-// pool is over a map that is written: a grid of its rows by groups of 256 threads, which have the columns
-// and channels of a row.
+// pool launches a kernel over the map that is written: the grid has its rows by groups of 256 threads, which
+// share the columns and channels of a row.
 func pool(entry string, rows, columns, channels int, params ...any) code {
 	threads := columns * ceil(channels, 4)
 	block := min(256, 32*ceil(threads, 32))
@@ -60,19 +60,19 @@ func batchNormBack(k device.BatchNormBack) code {
 	}}
 }
 
-// columnGrid has four channels of [rows, channels] for each thread in x and chunks of rows in y.
+// columnGrid cuts [rows, channels]: threads in x have four channels each, blocks in y a chunk of the rows.
 type columnGrid struct {
 	rows, channels, chunk int
 	block                 dim
 }
 
-// Rows for one thread of a block at least: sums should be few, elementwise work should fill the GPU.
+// The least rows for one thread of a block: sums should be few, elementwise work should fill the GPU.
 const (
 	sumRows = 16
 	mapRows = 8
 )
 
-// gridOf cuts rows into chunks, not more than fill any GPU: about 1000 blocks of 256 threads. It depends on
+// gridOf cuts rows into chunks, no more than fill any GPU: about 1000 blocks of 256 threads. The cut depends on
 // the sizes alone, and so do the bits of sums.
 func gridOf(rows, channels, perThread int) columnGrid {
 	x := 1

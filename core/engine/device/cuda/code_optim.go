@@ -4,7 +4,7 @@ package cuda
 
 import "tandem/core/engine/device"
 
-// optimCode has the kernels of optim.cu: flat ones, with the scalars of core/engine/device.
+// optimCode launches the kernels of optim.cu: flat ones, with the scalars of core/engine/device.
 func optimCode(kernel device.Kernel) (code, bool) {
 	lr, decay, gradScale := scalar{i: 0}, scalar{i: 1}, scalar{i: 2, otherwise: 1}
 	switch k := kernel.(type) {

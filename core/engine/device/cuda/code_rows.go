@@ -8,7 +8,7 @@ import (
 	"tandem/core/engine/device"
 )
 
-// rowsCode has the kernels of rows.cu and norm.cu.
+// rowsCode launches the kernels of rows.cu and norm.cu.
 func rowsCode(kernel device.Kernel) (code, bool) {
 	switch k := kernel.(type) {
 	case device.SumRows:
@@ -38,22 +38,22 @@ func rowsCode(kernel device.Kernel) (code, bool) {
 	return code{}, false
 }
 
-// addRows is a launch of out = Σ parts [rows, cols]; with more not nil the second half of the columns goes there.
+// addRows returns a launch of out = Σ parts [rows, cols]. Unless more is nil, the second half of the columns goes there.
 func addRows(rows, cols int, parts, out, more any) launch {
 	return start("add_rows", dim{x: ceil(cols, 32)}, dim{x: 32, y: 8}, parts, out, more, rows, cols)
 }
 
-// sumParts is a launch of out [rows] = Σ parts [rows, n], doubles.
+// sumParts returns a launch of out [rows] = Σ parts [rows, n], where parts are doubles.
 func sumParts(rows, n int, parts, out any) launch {
 	return start("sum_parts", dim{x: rows}, dim{x: threads}, parts, out, n)
 }
 
-// lanesOver is how many lanes share the rows of a sum over rows: threads enough for the largest GPU, but
-// each with eight rows at least, so that the lanes' sums are a small part of what is read.
+// lanesOver returns how many lanes share the rows of a sum over rows: threads enough for the largest GPU, but
+// at least eight rows for each, so that the lanes' sums are a small part of what is read.
 func lanesOver(rows, cols int) int { return max(min(4*threads*256/cols, ceil(rows, 8), 2048), 1) }
 
-// rowSums is the launch whose lanes sum the rows of x in parts [lanes, cols], and which leaves x in bfloat16
-// in half if that is not nil. Few rows, or few lanes, are not worth a second launch: lanes is 0 then.
+// rowSums returns the launch whose lanes sum the rows of x into parts [lanes, cols]. Unless half is nil, it also
+// leaves x there in bfloat16. Few rows, or a single lane, are not worth a second launch: lanes is 0 then.
 func rowSums(rows, cols int, x, half, parts any) (l launch, lanes int) {
 	grid, block := plane(rows, cols, lanesOver(rows, cols))
 	if lanes = grid.y * block.y; rows <= 128 || lanes == 1 {
@@ -87,7 +87,7 @@ func (c *call) sumRows(k device.SumRows, sum launch, lanes int) error {
 	return c.run(addRows(lanes, k.Cols, parts, arg(1), nil))
 }
 
-// sumColsCode has a team a row, or several blocks where rows are few and long: a sum of all elements.
+// sumColsCode gives each row a team, or several blocks where rows are few and long, as in a sum of all elements.
 func sumColsCode(k device.SumCols) code {
 	if k.Rows >= 256 || k.Cols <= 8192 {
 		return code{launches: []launch{overTeams(k.Rows, k.Cols, "sum_cols", arg(0), arg(1), k.Rows, k.Cols)}}
@@ -99,8 +99,8 @@ func sumColsCode(k device.SumCols) code {
 	}}
 }
 
-// normWidth is the K of the kernel layer_norm_K that has rows of so many columns in registers: up to 128·K, in
-// whole quads. There are those for the widths of CLIP's towers; false for other rows.
+// normWidth returns the K of the kernel layer_norm_K that holds rows of so many columns in registers: up to 128·K, in
+// whole quads. There are kernels for the widths of CLIP's towers; false for other rows.
 func normWidth(cols int) (int, bool) {
 	for _, k := range []int{2, 3, 4, 6, 8, 10} {
 		if cols <= 128*k && cols%4 == 0 {

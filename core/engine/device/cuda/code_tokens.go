@@ -8,7 +8,7 @@ import (
 	"tandem/core/engine/device"
 )
 
-// tokensCode has the kernels of tokens.cu and gather_back.cu.
+// tokensCode launches the kernels of tokens.cu and gather_back.cu.
 func tokensCode(kernel device.Kernel) (code, bool) {
 	switch k := kernel.(type) {
 	case device.Gather:

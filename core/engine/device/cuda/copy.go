@@ -100,7 +100,7 @@ func (b *Backend) Zero(x device.Buffer) {
 	}
 }
 
-// unrecordable notes that a call cannot be recorded, when work is.
+// unrecordable reports whether work is being recorded, and notes then that this call cannot be.
 func (b *Backend) unrecordable(call string) bool {
 	if b.recording {
 		b.failed(fault.New(fault.Unavailable, "%s cannot be recorded", call))
@@ -108,36 +108,36 @@ func (b *Backend) unrecordable(call string) bool {
 	return b.recording
 }
 
-// hostBytes are the bytes of values that fit a buffer.
+// hostBytes returns the bytes of values for a buffer; it panics when type or length do not fit.
 func hostBytes(buf *buffer, values any, verb string) []byte {
 	switch v := values.(type) {
 	case []float32:
-		return checked(buf, device.Real, v)
+		return bytesFor(buf, device.Real, v)
 	case []uint8:
-		return checked(buf, device.U8, v)
+		return bytesFor(buf, device.U8, v)
 	case []int32:
-		return checked(buf, device.I32, v)
+		return bytesFor(buf, device.I32, v)
 	case []uint16:
-		return checked(buf, device.Half, v)
+		return bytesFor(buf, device.Half, v)
 	}
 	panic(fmt.Sprintf("device/cuda: cannot %s %T", verb, values))
 }
 
-func checked[E any](buf *buffer, dtype device.DType, values []E) []byte {
+func bytesFor[E any](buf *buffer, dtype device.DType, values []E) []byte {
 	if buf.dtype != dtype || buf.n != len(values) {
 		panic(fmt.Sprintf("device/cuda: buffer is %v[%d], values are %v[%d]", buf.dtype, buf.n, dtype, len(values)))
 	}
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), buf.bytes())
 }
 
-// staging is pinned host memory through which other host memory is copied: the driver copies from and to
+// staging holds pinned host memory, through which other host memory is copied: the driver copies from and to
 // pinned memory while the host goes on.
 type staging [4]slot
 
-// slotBytes is the size of a part of the staging memory: long enough for full speed.
+// slotBytes fixes the size of a part of the staging memory: long enough for full speed.
 const slotBytes = 4 << 20
 
-// slot is a part of the staging memory, in use until the event.
+// slot holds a part of the staging memory, in use until the event.
 type slot struct {
 	memory []byte
 	done   *driver.Event
@@ -145,7 +145,7 @@ type slot struct {
 	busy   bool
 }
 
-// take gives the slot that was used first, once it is free.
+// take returns the slot that was used longest ago, once it is free.
 func (s *staging) take(ctx *driver.Context) (*slot, error) {
 	first := &s[0]
 	var last int64
@@ -185,18 +185,18 @@ func (s *slot) wait() error {
 func (s *staging) close(ctx *driver.Context) (first error) {
 	for i := range s {
 		if s[i].done != nil {
-			first = keep(first, s[i].done.Destroy())
+			first = firstOf(first, s[i].done.Destroy())
 		}
 		if s[i].memory != nil {
-			first = keep(first, ctx.HostFree(s[i].memory))
+			first = firstOf(first, ctx.HostFree(s[i].memory))
 		}
 		s[i] = slot{}
 	}
 	return first
 }
 
-// keep is the first of two errors.
-func keep(first, next error) error {
+// firstOf returns the first of two errors.
+func firstOf(first, next error) error {
 	if first != nil {
 		return first
 	}

@@ -44,7 +44,7 @@ func TestKernelsOfRandomShapesMatchTheReference(t *testing.T) {
 	compareAll(t, devicetest.Random(2, 400))
 }
 
-// compareAll is a test for each type of kernel, on a backend of its own: one that faults ends a backend.
+// compareAll runs a test for each type of kernel, on a backend of its own: a kernel that faults ends its backend.
 func compareAll(t *testing.T, trials []devicetest.Trial) {
 	byType := map[string][]devicetest.Trial{}
 	var names []string
@@ -89,7 +89,7 @@ func TestRunPanicsOnWrongArguments(t *testing.T)    { devicetest.WrongArguments(
 func TestMemoryKeepsWhatIsWritten(t *testing.T)     { devicetest.Memory(t, open(t, Options{})) }
 func TestLongMemoryKeepsWhatIsWritten(t *testing.T) { longRoundTrip(t, open(t, Options{})) }
 
-// longRoundTrip is of more than the staging memory holds.
+// longRoundTrip copies more than the staging memory holds.
 func longRoundTrip(t *testing.T, b *Backend) {
 	n := len(b.staging)*slotBytes + 12345
 	x, err := b.Alloc(device.U8, n)

@@ -8,7 +8,7 @@ import (
 	"tandem/core/engine/device/cuda/driver"
 )
 
-// Info is a GPU of this machine.
+// Info describes a GPU of this machine.
 type Info struct {
 	N            int    // cuda:N
 	Name         string // "NVIDIA H100 80GB HBM3"
@@ -37,7 +37,7 @@ func Devices() ([]Info, error) {
 	return list, nil
 }
 
-// Inspection is what a look into a GPU finds.
+// Inspection holds what a look into a GPU finds.
 type Inspection struct {
 	FreeMemory int64  // bytes, for all processes
 	BLAS, DNN  string // versions of cuBLAS and cuDNN; "" when missing
@@ -45,7 +45,7 @@ type Inspection struct {
 }
 
 // Inspect looks into GPU n: it makes a context, which takes some hundred megabytes for the moment, and opens the
-// libraries. Its error is what Open's would be.
+// libraries. Its error is the one that Open would return.
 func Inspect(n int) (found Inspection, err error) {
 	ctx, err := driver.Open(n)
 	if err != nil {

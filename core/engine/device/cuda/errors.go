@@ -4,11 +4,11 @@ package cuda
 
 import "tandem/core/fault"
 
-// Err is the first error of the work so far; it waits for nothing. After one, the backend does nothing any
+// Err returns the first error of the work so far; it waits for nothing. After an error the backend does nothing any
 // more: the driver gives a context up when a kernel faults.
 func (b *Backend) Err() error { return b.err }
 
-// failed notes an error of the work, or of the recording when one is made; it says whether there is one.
+// failed notes an error of the work, or of the recording while one is made. It reports whether err is an error.
 func (b *Backend) failed(err error) bool {
 	switch {
 	case err == nil:
@@ -23,7 +23,8 @@ func (b *Backend) failed(err error) bool {
 	return true
 }
 
-// waited is failed after a wait for an event, of which the stream knows the last launches.
+// waited does what failed does after a wait for an event. It asks the stream first, whose error names the last
+// launches.
 func (b *Backend) waited(err error) bool {
 	if err != nil {
 		b.failed(b.stream.Synchronize())
@@ -31,10 +32,10 @@ func (b *Backend) waited(err error) bool {
 	return b.failed(err)
 }
 
-// idle says that nothing is to be done any more.
+// idle reports whether nothing is to be done any more.
 func (b *Backend) idle() bool { return b.err != nil || b.recording && b.refused != nil }
 
-// Wait waits for all work and is Err then.
+// Wait waits for all work and returns Err.
 func (b *Backend) Wait() error {
 	b.sync()
 	return b.err

@@ -12,7 +12,7 @@ import (
 	"tandem/core/fault"
 )
 
-// exec is a prepared kernel.
+// exec holds a prepared kernel.
 type exec struct {
 	kernel device.Kernel
 	want   []device.Arg
@@ -21,7 +21,7 @@ type exec struct {
 	call   call // its addr and scalars are set by each Run
 }
 
-// step is a launch whose kernel was found.
+// step holds a launch whose kernel was found.
 type step struct {
 	launch
 	f    driver.Function
@@ -60,7 +60,7 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 	return x, nil
 }
 
-// cannot says of which kernel an error of Prepare is.
+// cannot adds to an error of Prepare which kernel it is about.
 func (b *Backend) cannot(k device.Kernel, err error) error {
 	var f *fault.Error
 	if errors.As(err, &f) && f.Op == "" {
@@ -143,13 +143,13 @@ func (b *Backend) step(l launch) (step, error) {
 	return step{launch: l, f: f, bits: make([]uint64, len(l.params))}, nil
 }
 
-// sharedByDefault is what a kernel may have of dynamic shared memory without asking, with some declared.
+// sharedByDefault bounds the dynamic shared memory that a kernel may have without asking, with some declared.
 const sharedByDefault = 32 << 10
 
 func ones(d dim) driver.Dim { return driver.Dim{X: max(d.x, 1), Y: max(d.y, 1), Z: max(d.z, 1)} }
 
 // Run enqueues the kernel and returns. It panics when arguments are not those of the kernel's signature;
-// all other errors are Backend.Err's.
+// all other errors are those of Backend.Err.
 func (x *exec) Run(args []device.Buffer, scalars ...float64) {
 	if len(args) != len(x.want) {
 		panic(fmt.Sprintf("device/cuda: %T takes %d arguments, got %d", x.kernel, len(x.want), len(args)))
@@ -218,7 +218,7 @@ func (b *Backend) start(s *step, c *call) error {
 	return b.stream.Launch(s.f, ones(s.grid), ones(s.block), s.shared, s.bits)
 }
 
-// bits is a parameter as eight bytes.
+// bits returns a parameter as eight bytes.
 func (c *call) bits(param any) uint64 {
 	switch p := param.(type) {
 	case nil:

@@ -10,8 +10,8 @@ import (
 	"tandem/core/fault"
 )
 
-// halves are operands in bfloat16. A copy that one product made serves the next, as long as its source
-// was not written: the two products of a backward pass share the gradient.
+// halves holds copies of operands in bfloat16. A copy that one product made serves the next, as long as its source
+// is not written: the two products of a backward pass share the gradient.
 type halves [2]half
 
 type half struct {
@@ -20,16 +20,16 @@ type half struct {
 	turn    int64
 }
 
-// operand is n numbers that a product takes. A gradient is [rows, cols] too: its rows are summed for the
-// bias while they are read (SumRows), which gives the same bits as summing them alone.
+// operand describes n numbers that a product takes. A gradient also has a shape [rows, cols]: its rows are summed for
+// the bias while they are read (SumRows), which gives the same bits as summing them alone.
 type operand struct {
 	from       driver.Ptr
 	n          int
 	rows, cols int // 0: not a gradient
 }
 
-// room is how many bytes a copy takes, with the sums of the lanes that read it, from byte sums on.
-func (o operand) room() (bytes, sums int) {
+// layout returns how many bytes a copy takes, and from which byte on it has the sums of the lanes that read it.
+func (o operand) layout() (bytes, sums int) {
 	sums = ceil(2*o.n, 256) * 256
 	if o.rows > 0 {
 		_, lanes := rowSums(o.rows, o.cols, nil, nil, nil)
@@ -38,11 +38,11 @@ func (o operand) room() (bytes, sums int) {
 	return sums, sums
 }
 
-// sums is where the sums of the lanes of SumRows lie for memory that was copied, 0 when it was not.
+// sums returns where the sums of the lanes of SumRows lie for memory that was copied, 0 when it was not.
 func (h *halves) sums(from driver.Ptr, rows, cols int) driver.Ptr {
 	for i := range h {
 		if c := &h[i]; c.from == from && c.rows == rows && c.cols == cols {
-			_, sums := c.room()
+			_, sums := c.layout()
 			return c.at + driver.Ptr(sums)
 		}
 	}
@@ -61,8 +61,8 @@ func (h *halves) written(buf *buffer) {
 
 func (h *halves) forget() { h[0].operand, h[1].operand = operand{}, operand{} }
 
-// rounded gives the address of an operand in bfloat16, with a copy made before where there is one; not is the
-// address of the other operand, which is not to be overwritten.
+// rounded returns the address of an operand in bfloat16: that of a copy made before where there is one, else of a new
+// one. not is the address of the other operand, which must not be overwritten.
 func (b *Backend) rounded(o operand, not driver.Ptr) (driver.Ptr, error) {
 	turn := max(b.halves[0].turn, b.halves[1].turn) + 1
 	free := &b.halves[0]
@@ -79,7 +79,7 @@ func (b *Backend) rounded(o operand, not driver.Ptr) (driver.Ptr, error) {
 	free.operand, free.turn = operand{}, turn
 	round := toBF16(o.from, free.at, o.n)
 	if o.rows > 0 {
-		_, sums := o.room()
+		_, sums := o.layout()
 		if both, lanes := rowSums(o.rows, o.cols, o.from, free.at, free.at+driver.Ptr(sums)); lanes > 0 {
 			round = both
 		} else {
@@ -95,7 +95,7 @@ func (b *Backend) rounded(o operand, not driver.Ptr) (driver.Ptr, error) {
 
 // reserve makes room for copies of operands like this one.
 func (b *Backend) reserve(o operand) error {
-	bytes, _ := o.room()
+	bytes, _ := o.layout()
 	for i := range b.halves {
 		if int64(bytes) > b.halves[i].bytes {
 			b.halves[i].operand = operand{}
@@ -107,8 +107,8 @@ func (b *Backend) reserve(o operand) error {
 	return nil
 }
 
-// Halves are the arguments that a kernel takes in bfloat16: operands of products in bfloat16, and what kernels
-// give that can round it (see isHalf).
+// Halves returns the arguments that a kernel takes in bfloat16: operands of products in bfloat16, and outputs that
+// a launch can round (see isHalf).
 func (b *Backend) Halves(k device.Kernel) device.Places {
 	if places, ok := b.mayBeHalf[k]; ok {
 		return places
@@ -122,7 +122,7 @@ func (b *Backend) Halves(k device.Kernel) device.Places {
 	return places
 }
 
-// HalfView is n elements of bfloat16 from element off of a buffer of float32.
+// HalfView views n elements of bfloat16 from element off of a buffer of float32.
 func (b *Backend) HalfView(x device.Buffer, off, n int) device.Buffer {
 	buf := own(x)
 	if end := off + device.HalfRoom(n); buf.dtype != device.Real || off < 0 || n < 0 || end > buf.n {
@@ -134,8 +134,8 @@ func (b *Backend) HalfView(x device.Buffer, off, n int) device.Buffer {
 // ParamsChanged forgets copies of parameters.
 func (b *Backend) ParamsChanged() { b.halves.forget() }
 
-// needsBF16 is the error of a GPU without products of bfloat16.
-func (b *Backend) needsBF16() error {
+// checkBF16 returns an error on a GPU without products of bfloat16.
+func (b *Backend) checkBF16() error {
 	p := b.ctx.Properties()
 	if p.Capability >= 80 {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"tandem/core/engine/device/cuda/driver"
 )
 
-// code is what a device.Kernel is here: launches in order, on one stream, and the scratch they share.
+// code holds what this backend makes of a device.Kernel: launches in order, on one stream, and the scratch they share.
 // It knows shapes only; addresses and scalars are filled in when it runs.
 type code struct {
 	launches []launch
@@ -26,7 +26,7 @@ func (c *code) free() {
 	}
 }
 
-// mayBeHalf is the arguments that the code takes in bfloat16.
+// mayBeHalf returns the arguments that the code takes in bfloat16.
 func (c *code) mayBeHalf() (places device.Places) {
 	for _, i := range c.halves {
 		places |= device.At(int(i))
@@ -41,7 +41,7 @@ func (c *code) mayBeHalf() (places device.Places) {
 	return places
 }
 
-// launch is one kernel of core/engine/device/cuda/kernels with its grid, or a call of a library. All parameters
+// launch describes one kernel of core/engine/device/cuda/kernels with its grid, or a call of a library. All parameters
 // are eight bytes wide.
 type launch struct {
 	entry       string // extern "C" name in a .cu file
@@ -51,31 +51,31 @@ type launch struct {
 	call        func(*call) error // instead of all the above: enqueues work on the backend's stream
 }
 
-// dim is the size of a grid or a block; zeros count as 1.
+// dim gives the size of a grid or a block; zeros count as 1.
 type dim struct{ x, y, z int }
 
-// What params may hold, beside int (long long), float64 (double), driver.Ptr and nil (null).
+// Params may hold these, beside int (long long), float64 (double), driver.Ptr and nil (null).
 type (
-	// arg is the address of argument i of the Exec; null when the kernel's signature says it is absent.
+	// arg stands for the address of argument i of the Exec; null when the kernel's signature says it is absent.
 	arg int
-	// temp is the address of byte i of the scratch; use multiples of 256.
+	// temp stands for the address of byte i of the scratch; use multiples of 256.
 	temp int
-	// isHalf is 1 when argument i of the Exec holds bfloat16 (two bytes an element), else 0: a kernel with
+	// isHalf stands for 1 when argument i of the Exec holds bfloat16 (two bytes an element), else 0: a kernel with
 	// this parameter can do either.
 	isHalf int
-	// rounded is the address of argument i in bfloat16: one of code.halves.
+	// rounded stands for the address of argument i in bfloat16: one of code.halves.
 	rounded int
-	// scalar is run-time number i (double).
+	// scalar stands for run-time number i (double).
 	scalar struct {
 		i         int
 		otherwise float64 // when the caller left it out
 	}
 )
 
-// ceil is n/m rounded up.
+// ceil returns n/m rounded up.
 func ceil(n, m int) int { return (n + m - 1) / m }
 
-// bit is 1 for true, for kernels' flags.
+// bit returns 1 for true: a flag of a kernel.
 func bit(b bool) int {
 	if b {
 		return 1
@@ -83,8 +83,8 @@ func bit(b bool) int {
 	return 0
 }
 
-// codeOf is the code of a kernel; false for products and convolutions, which need libraries, and for
-// kernels that are missing. Each of the functions below has the kernels of one .cu file.
+// codeOf returns the code of a kernel; false for products and convolutions, which need libraries, and for
+// kernels that are missing. Each of the functions below has the kernels of one or two .cu files.
 func codeOf(k device.Kernel) (code, bool) {
 	for _, of := range []func(device.Kernel) (code, bool){
 		elementwiseCode, rowsCode, tokensCode, optimCode, attentionCode, mapsCode,
@@ -96,7 +96,7 @@ func codeOf(k device.Kernel) (code, bool) {
 	return code{}, false
 }
 
-// call is what code knows while it runs.
+// call holds what code knows while it runs.
 type call struct {
 	b       *Backend
 	addr    []driver.Ptr // of the arguments
@@ -106,13 +106,13 @@ type call struct {
 	other   driver.Ptr // the last copy that rounded gave
 }
 
-// at is the address of an argument, 0 when it is absent.
+// at returns the address of an argument, 0 when it is absent.
 func (c *call) at(i arg) driver.Ptr { return c.addr[i] }
 
-// temp is the address of byte i of the scratch.
+// temp returns the address of byte i of the scratch.
 func (c *call) temp(i temp) driver.Ptr { return c.b.scratch.at + driver.Ptr(i) }
 
-// scalar is a run-time number.
+// scalar returns a run-time number.
 func (c *call) scalar(s scalar) float64 {
 	if s.i < len(c.scalars) {
 		return c.scalars[s.i]
@@ -120,12 +120,12 @@ func (c *call) scalar(s scalar) float64 {
 	return s.otherwise
 }
 
-// rounded is the address of an argument of code.halves in bfloat16: its own, or that of a copy, made now or
-// for a kernel before. It is valid until the second call from now.
+// rounded returns the address of an argument of code.halves in bfloat16: its own, or that of a copy, made now or
+// for a kernel before. The address is valid until the second call from now.
 func (c *call) rounded(i arg) (driver.Ptr, error) { return c.roundedGradient(i, 0, 0) }
 
-// roundedGradient is rounded for an argument [rows, cols] whose rows a SumRows may sum after: the copy comes
-// with the sums.
+// roundedGradient does what rounded does, for an argument [rows, cols] whose rows a SumRows may sum next: the copy
+// comes with the sums.
 func (c *call) roundedGradient(i arg, rows, cols int) (driver.Ptr, error) {
 	if c.half[i] {
 		return c.addr[i], nil

@@ -10,10 +10,10 @@ import (
 	"tandem/core/fault"
 )
 
-// matMulCode is a product by cuBLAS, then one kernel for all that follows it, when anything does.
+// matMulCode multiplies by cuBLAS; then one kernel does all that follows the product, when anything does.
 func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 	if k.BF16 {
-		if err := b.needsBF16(); err != nil {
+		if err := b.checkBF16(); err != nil {
 			return code{}, err
 		}
 	}
@@ -55,7 +55,7 @@ func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 	return product, nil
 }
 
-// multiply is C = alpha·op(A)·op(B). rows and cols are those of MatMul.GradientShape, or 0.
+// multiply computes C = alpha·op(A)·op(B). rows and cols are those of MatMul.GradientShape, or 0.
 func (x *call) multiply(k device.MatMul, a, b, c arg, rows, cols int) (err error) {
 	p := driver.Product{M: k.M, N: k.N, K: k.K, Batch: k.Batch, TransA: k.TransA, TransB: k.TransB,
 		A: x.at(a), B: x.at(b), C: x.at(c), StrideA: k.M * k.K, StrideB: k.K * k.N, StrideC: k.M * k.N,

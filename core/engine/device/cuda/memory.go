@@ -10,7 +10,7 @@ import (
 	"tandem/core/fault"
 )
 
-// buffer is device memory. Views share it; root is the buffer that they are of.
+// buffer holds device memory. Views share it; their root is the buffer that they are views of.
 type buffer struct {
 	at    driver.Ptr
 	n     int
@@ -23,14 +23,14 @@ func (b *buffer) DType() device.DType { return b.dtype }
 func (b *buffer) Len() int            { return b.n }
 func (b *buffer) bytes() int          { return b.n * b.dtype.Size() }
 
-// block is device memory of the backend's own.
+// block holds device memory for the backend itself.
 type block struct {
 	at    driver.Ptr
 	bytes int64
 }
 
-// Alloc gives zeroed memory aligned to 256 bytes. fault.Exhausted, when it does not fit the GPU or the limit
-// of Options, says how much is in use.
+// Alloc returns zeroed memory aligned to 256 bytes. Where it does not fit the GPU or the limit of Options, the error
+// is fault.Exhausted and says how much is in use.
 func (b *Backend) Alloc(dtype device.DType, n int) (device.Buffer, error) {
 	if n < 0 || dtype > device.Half {
 		return nil, fault.New(fault.Invalid, "cannot allocate %d elements of dtype %d", n, dtype)
@@ -48,7 +48,7 @@ func (b *Backend) Alloc(dtype device.DType, n int) (device.Buffer, error) {
 	return buf, nil
 }
 
-// take allocates; what is what for, for the error.
+// take allocates; an error says what the memory is for.
 func (b *Backend) take(bytes int64, what string) (driver.Ptr, error) {
 	if b.err != nil {
 		return 0, b.err
@@ -70,7 +70,7 @@ func (b *Backend) take(bytes int64, what string) (driver.Ptr, error) {
 	return at, nil
 }
 
-// exhausted is the error of memory that there is not.
+// exhausted returns the error of memory that there is not.
 func (b *Backend) exhausted(bytes int64, what, why string) error {
 	m := b.DeviceMemory()
 	return fault.New(fault.Exhausted, "%s for %s do not fit: %s; this process uses %s (%s of it scratch), %s of %s are free",
@@ -78,7 +78,7 @@ func (b *Backend) exhausted(bytes int64, what, why string) error {
 		WithHint("a smaller train.micro_batch_size; nvidia-smi shows what else uses the GPU")
 }
 
-// mebi is bytes in MiB, rounded up.
+// mebi formats bytes in MiB, rounded up.
 func mebi(bytes int64) string { return fmt.Sprintf("%d MiB", (bytes+1<<20-1)>>20) }
 
 // give frees what take gave. The work that uses it comes to its end first.
@@ -138,7 +138,7 @@ func (b *Backend) release(buf *buffer) error {
 	return b.give(at, bytes)
 }
 
-// View is elements [off, off+n) of a buffer.
+// View returns elements [off, off+n) of a buffer.
 func (b *Backend) View(x device.Buffer, off, n int) device.Buffer {
 	buf := own(x)
 	if off < 0 || n < 0 || off+n > buf.n {
@@ -158,14 +158,14 @@ func own(x device.Buffer) *buffer {
 	return buf
 }
 
-// Allocated is the bytes of device memory that the backend took: buffers, scratch, operands in bfloat16 and
-// cuBLAS's workspace. The context, code and cuDNN have more.
+// Allocated returns the bytes of device memory that the backend took: buffers, scratch, operands in bfloat16 and
+// cuBLAS's workspace. The context, code and cuDNN take more.
 func (b *Backend) Allocated() int64 { return b.used }
 
-// Packed is 0: no copies of parameters outlive a step.
+// Packed returns 0: no copies of parameters outlive a step.
 func (b *Backend) Packed() int64 { return 0 }
 
-// DeviceMemory is the state of the GPU's memory.
+// DeviceMemory returns the state of the GPU's memory.
 func (b *Backend) DeviceMemory() device.Memory {
 	m := device.Memory{Used: b.used, Limit: b.options.MemoryLimit, Total: b.ctx.Properties().TotalMemory,
 		Scratch: b.scratch.bytes + b.workspace.bytes + b.halves[0].bytes + b.halves[1].bytes}

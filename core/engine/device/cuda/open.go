@@ -11,7 +11,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Options are what a backend may be asked to do otherwise.
+// Options changes what a backend does.
 type Options struct {
 	TF32        bool  // products and convolutions of float32 round their operands to TF32
 	MemoryLimit int64 // bytes that the backend may take of the GPU; 0: all
@@ -20,7 +20,7 @@ type Options struct {
 // Backend computes on one GPU. Its methods are for one goroutine at a time, on any thread.
 //
 // Run, Write, Copy and Zero enqueue work on one stream and return; Read waits. What goes wrong shows at a
-// later call at the latest when something waits, and stays: see Err.
+// later call, at the latest when something waits, and stays: see Err.
 type Backend struct {
 	options Options
 	ctx     *driver.Context
@@ -63,7 +63,7 @@ var (
 	_ device.MemoryMeter  = (*Backend)(nil)
 )
 
-// entry is where a kernel lies.
+// entry tells where a kernel lies.
 type entry struct {
 	kernels.Entry
 	module *kernels.Module
@@ -108,8 +108,8 @@ func (b *Backend) open() (err error) {
 	return nil
 }
 
-// cuDNN is the library for convolutions, opened for the first: it is large, and towers without any need
-// none of it. It is nil where there is none, and kernels of our own convolve.
+// cuDNN returns the library for convolutions, and opens it for the first one: it is large, and towers without
+// convolutions do not need it. It is nil where there is none; kernels of our own convolve then.
 func (b *Backend) cuDNN() (*driver.DNN, error) {
 	if b.dnn != nil || b.noDNN {
 		return b.dnn, nil
@@ -122,7 +122,7 @@ func (b *Backend) cuDNN() (*driver.DNN, error) {
 	return dnn, err
 }
 
-// workspaceBytes is what NVIDIA recommends: 32 MiB from Hopper on, 4 MiB before.
+// workspaceBytes returns what NVIDIA recommends: 32 MiB from Hopper on, 4 MiB before.
 func workspaceBytes(capability int) int64 {
 	if capability >= 90 {
 		return 32 << 20
@@ -130,7 +130,7 @@ func workspaceBytes(capability int) int64 {
 	return 4 << 20
 }
 
-// Name is "cuda:0 NVIDIA H100 (sm_90, cuBLAS 12.9, cuDNN 9.1)", with cuDNN once it convolves, and with "TF32"
+// Name returns "cuda:0 NVIDIA H100 (sm_90, cuBLAS 12.9, cuDNN 9.1)", with cuDNN once it convolves, and with "TF32"
 // when that was asked for.
 func (b *Backend) Name() string {
 	p := b.ctx.Properties()
@@ -161,28 +161,28 @@ func (b *Backend) Close() error {
 	}
 	var first error
 	for buf := range b.live {
-		first = keep(first, b.release(buf))
+		first = firstOf(first, b.release(buf))
 	}
 	for _, s := range []*block{&b.scratch, &b.halves[0].block, &b.halves[1].block} {
-		first = keep(first, b.drop(s))
+		first = firstOf(first, b.drop(s))
 	}
-	first = keep(first, b.prefetch.close())
-	first = keep(first, b.staging.close(b.ctx))
-	first = keep(first, b.unshare())
+	first = firstOf(first, b.prefetch.close())
+	first = firstOf(first, b.staging.close(b.ctx))
+	first = firstOf(first, b.unshare())
 	for _, m := range b.loaded {
-		first = keep(first, m.Unload())
+		first = firstOf(first, m.Unload())
 	}
 	if b.dnn != nil {
-		first = keep(first, b.dnn.Destroy())
+		first = firstOf(first, b.dnn.Destroy())
 	}
 	if b.blas != nil {
-		first = keep(first, b.blas.Destroy())
+		first = firstOf(first, b.blas.Destroy())
 	}
-	first = keep(first, b.drop(&b.workspace))
+	first = firstOf(first, b.drop(&b.workspace))
 	if b.stream != nil {
-		first = keep(first, b.stream.Destroy())
+		first = firstOf(first, b.stream.Destroy())
 	}
-	first = keep(first, b.ctx.Close())
+	first = firstOf(first, b.ctx.Close())
 	b.ctx = nil
 	if b.err != nil {
 		return nil
@@ -190,7 +190,7 @@ func (b *Backend) Close() error {
 	return first
 }
 
-// function is a kernel of the PTX for this GPU, loaded when it is first asked for.
+// function returns a kernel of the PTX for this GPU, loaded when it is first asked for.
 func (b *Backend) function(name string) (driver.Function, error) {
 	if f, ok := b.found[name]; ok {
 		return f, nil

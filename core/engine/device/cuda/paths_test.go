@@ -75,7 +75,7 @@ func TestKernelsTakeViewsThatBeginAnywhere(t *testing.T) {
 	}
 }
 
-// shifted is a backend whose buffers are views of longer ones, from the second element on.
+// shifted makes a backend whose buffers are views of longer ones, from the second element on.
 type shifted struct{ *Backend }
 
 func (s shifted) Alloc(dtype device.DType, n int) (device.Buffer, error) {

@@ -8,7 +8,7 @@ import (
 	"tandem/core/fault"
 )
 
-// recording is a CUDA graph.
+// recording holds a CUDA graph.
 type recording struct {
 	b          *Backend
 	graph      *driver.Graph
@@ -61,7 +61,7 @@ func (r *recording) Replay() error {
 	return b.err
 }
 
-// Stale says that scratch moved since.
+// Stale reports whether scratch moved since.
 func (r *recording) Stale() bool { return r.generation != r.b.generation }
 
 // Release frees the graph.

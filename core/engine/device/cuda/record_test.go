@@ -13,7 +13,7 @@ import (
 	"tandem/core/fault"
 )
 
-// pass is a small piece of training on buffers of its own.
+// pass runs a small piece of training on buffers of its own.
 type pass struct {
 	b       *Backend
 	w, x, y device.Buffer

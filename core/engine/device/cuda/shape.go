@@ -10,13 +10,13 @@ const (
 	most    = 4096
 )
 
-// flat is the shape of a kernel over n numbers, four to a thread and more when there are many.
+// flat returns the shape of a kernel over n numbers: four for each thread, more when there are many.
 func flat(n int) (grid, block dim) {
 	return dim{x: min(ceil(n, 4*threads), most)}, dim{x: threads}
 }
 
-// plane is the shape of a kernel over [rows, cols]: threads along x have columns, by four where four
-// divide them, those along y rows; at most lanes threads share a column.
+// plane returns the shape of a kernel over [rows, cols]. Threads along x have columns, four each where four
+// divides them; those along y have rows. At most lanes threads share a column.
 func plane(rows, cols, lanes int) (grid, block dim) {
 	across := cols
 	if cols%4 == 0 {
@@ -29,8 +29,8 @@ func plane(rows, cols, lanes int) (grid, block dim) {
 	return grid, block
 }
 
-// teams is the shape of a kernel where threads share a row (kernels/reduce.cuh): a warp a row, eight in a
-// block, for rows of up to a thousand, or a block a row.
+// teams returns the shape of a kernel where threads share a row (kernels/reduce.cuh): a warp for each row, eight in a
+// block, where rows have up to a thousand numbers; else a block for each row.
 func teams(rows, cols int) (grid, block dim) {
 	switch {
 	case cols <= 1024:
@@ -41,16 +41,16 @@ func teams(rows, cols int) (grid, block dim) {
 	return dim{x: rows}, dim{x: 1024}
 }
 
-// start is a launch of an entry with a shape and parameters in the entry's order.
+// start returns a launch of an entry with a shape and parameters in the entry's order.
 func start(entry string, grid, block dim, params ...any) launch {
 	return launch{entry: entry, grid: grid, block: block, params: params}
 }
 
-// run is code of launches without scratch.
+// run returns the code of launches without scratch.
 func run(launches ...launch) (code, bool) { return code{launches: launches}, true }
 
-// whenAligned is the launches quick, when all arguments of the first of them begin on sixteen bytes, which is
-// all that it can do, else slow.
+// whenAligned returns a launch that does quick when all arguments of its first launch begin on sixteen bytes, which
+// that kernel needs, else slow.
 func whenAligned(quick, slow []launch) launch {
 	return launch{params: quick[0].params, call: func(c *call) error {
 		launches := quick
@@ -68,25 +68,25 @@ func whenAligned(quick, slow []launch) launch {
 	}}
 }
 
-// over is a launch of a flat kernel of n numbers.
+// over returns a launch of a flat kernel of n numbers.
 func over(n int, entry string, params ...any) launch {
 	grid, block := flat(n)
 	return start(entry, grid, block, params...)
 }
 
-// overPlane is a launch of a kernel over a plane.
+// overPlane returns a launch of a kernel over a plane.
 func overPlane(rows, cols int, entry string, params ...any) launch {
 	grid, block := plane(rows, cols, most*threads)
 	return start(entry, grid, block, params...)
 }
 
-// overTeams is a launch of a kernel with a team a row.
+// overTeams returns a launch of a kernel with a team for each row.
 func overTeams(rows, cols int, entry string, params ...any) launch {
 	grid, block := teams(rows, cols)
 	return start(entry, grid, block, params...)
 }
 
-// scratch hands out a code's scratch; it is how many bytes are taken.
+// scratch hands out the scratch of a code; its value counts the bytes that are taken.
 type scratch int
 
 func (s *scratch) take(bytes int) temp {

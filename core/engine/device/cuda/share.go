@@ -11,8 +11,8 @@ import (
 )
 
 // ShareHost pins memory until Close: the GPU copies from it and to it directly, and Prefetch needs it.
-// It must stay mapped until then, and begin and end on pages. fault.Exhausted or fault.Unavailable when
-// the system does not let it be pinned.
+// The memory must stay mapped until then, and begin and end on pages. The error is fault.Exhausted or
+// fault.Unavailable when the system does not let it be pinned.
 func (b *Backend) ShareHost(memory []byte) error {
 	if len(memory) == 0 || b.isShared(memory) {
 		return nil
@@ -53,14 +53,14 @@ func (b *Backend) unshare() (first error) {
 		at := b.pinOf(memory)
 		if pins.count[at]--; pins.count[at] == 0 {
 			delete(pins.count, at)
-			first = keep(first, b.ctx.Unregister(memory))
+			first = firstOf(first, b.ctx.Unregister(memory))
 		}
 	}
 	b.shared = nil
 	return first
 }
 
-// isShared says whether all of a slice lies in memory that was shared.
+// isShared reports whether all of a slice lies in memory that was shared.
 func (b *Backend) isShared(part []byte) bool {
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(part)))
 	for _, s := range b.shared {
@@ -71,7 +71,7 @@ func (b *Backend) isShared(part []byte) bool {
 	return false
 }
 
-// prefetch is the stream of Prefetch. Its parts are made by the first one.
+// prefetch holds the stream of Prefetch. The first Prefetch makes its parts.
 type prefetch struct {
 	stream       *driver.Stream
 	before, done *driver.Event // the work that a copy comes after; the copies
@@ -129,7 +129,7 @@ func (p *prefetch) close() (first error) {
 	}
 	for _, e := range []*driver.Event{p.before, p.done} {
 		if e != nil {
-			first = keep(first, e.Destroy())
+			first = firstOf(first, e.Destroy())
 		}
 	}
 	*p = prefetch{}

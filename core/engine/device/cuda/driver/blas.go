@@ -13,7 +13,7 @@ import (
 	"tandem/core/fault"
 )
 
-// DType is the element type of matrices and maps.
+// DType names the element type of matrices and maps.
 type DType uint8
 
 // The element types.
@@ -25,7 +25,7 @@ const (
 // libraries guards the opening of cuBLAS and cuDNN, which are opened once in a process.
 var libraries sync.Mutex
 
-// BLAS is a cuBLAS handle on a stream.
+// BLAS holds a cuBLAS handle on a stream.
 type BLAS struct {
 	c      *Context
 	s      *Stream
@@ -92,7 +92,7 @@ func (b *BLAS) SetWorkspace(p Ptr, bytes int64) error {
 	})
 }
 
-// Version is the library's: "12.8.4"; and the file that dlopen was given.
+// Version returns the library's version, as "12.8.4", and the file that dlopen was given.
 func (b *BLAS) Version() (version, file string) {
 	var v C.int
 	if b.do("cublasGetVersion", func() C.int { return C.tandem_blas_version(b.handle, &v) }) != nil {
@@ -101,7 +101,7 @@ func (b *BLAS) Version() (version, file string) {
 	return fmt.Sprintf("%d.%d.%d", v/10000, v%10000/100, v%100), b.file
 }
 
-// Product is a batch of row-major matrix products, C = Alpha·op(A)·op(B) + Beta·C:
+// Product describes a batch of row-major matrix products, C = Alpha·op(A)·op(B) + Beta·C:
 //
 //	op(A) [M, K]: A is [M, K], or [K, M] with TransA
 //	op(B) [K, N]: B is [K, N], or [N, K] with TransB
@@ -149,7 +149,7 @@ func (b *BLAS) Multiply(p Product) error {
 	return b.s.blame(b.do("cublasGemmStridedBatchedEx", func() C.int { return C.tandem_blas_gemm(b.handle, &g) }))
 }
 
-// dense is ld, or the row length of a matrix that is [rows, columns] once transposed.
+// dense returns ld, or by default the row length of a matrix that is [rows, columns] once transposed.
 func dense(ld int, transposed bool, rows, columns int) int {
 	switch {
 	case ld != 0:

@@ -14,7 +14,7 @@ import (
 	"tandem/core/fault"
 )
 
-// pattern is n small numbers that are exact in bfloat16, so that products are exact in any order.
+// pattern returns n small numbers that are exact in bfloat16, so that products are exact in any order.
 func pattern(n, step int) []float32 {
 	v := make([]float32, n)
 	for i := range v {
@@ -23,7 +23,7 @@ func pattern(n, step int) []float32 {
 	return v
 }
 
-// product is one row-major matrix product of Product in plain words.
+// product computes one matrix product of Product by plain loops.
 func product(p Product, a, b, c []float32) {
 	for i := range p.M {
 		for j := range p.N {

@@ -15,7 +15,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Context is the primary context of a device: the one that cuBLAS and cuDNN use too.
+// Context holds the primary context of a device: the one that cuBLAS and cuDNN use too.
 type Context struct {
 	device     cu.Device
 	handle     C.uintptr_t
@@ -61,7 +61,7 @@ func (c *Context) Close() error {
 	return failed(c.op("cuDevicePrimaryCtxRelease"), c.device.ReleasePrimaryCtx())
 }
 
-// Properties says what the device is.
+// Properties describes the device.
 func (c *Context) Properties() Properties { return c.properties }
 
 // Synchronize waits for all work of the context.
@@ -96,7 +96,7 @@ func upTo(count int) string {
 	return fmt.Sprintf("%s to %s", deviceName(0), deviceName(count-1))
 }
 
-// raw is the handle in one of cu's structs of one pointer, most of which cu does not export.
+// raw returns the handle in one of cu's structs of one pointer, most of which cu does not export.
 func raw[T cu.CUContext | cu.Stream | cu.Function](h T) C.uintptr_t {
 	return *(*C.uintptr_t)(unsafe.Pointer(&h))
 }

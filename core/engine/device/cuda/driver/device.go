@@ -15,10 +15,10 @@ import (
 	"tandem/core/fault"
 )
 
-// Oldest is the compute capability that the kernels need at least (Volta).
+// Oldest gives the lowest compute capability on which the kernels run, times ten (Volta).
 const Oldest = 70
 
-// Properties are what is known of a device without making a context.
+// Properties holds what is known of a device without making a context.
 type Properties struct {
 	N               int    // cuda:N
 	Name            string // "NVIDIA H100 80GB HBM3"
@@ -32,10 +32,10 @@ type Properties struct {
 	handle int
 }
 
-// String is the name that a spec gives the device: "cuda:0".
+// String returns the name that a spec gives the device: "cuda:0".
 func (p Properties) String() string { return deviceName(p.N) }
 
-// unfit says why the device cannot be used; nil when it can.
+// unfit returns why the device cannot be used; nil when it can.
 func (p Properties) unfit() error {
 	switch {
 	case p.Capability < Oldest:
@@ -48,7 +48,7 @@ func (p Properties) unfit() error {
 	return nil
 }
 
-// Count is the number of devices, at least one. Without a driver or a device it is Unavailable, with
+// Count returns the number of devices, at least one. Without a driver or a device the error is Unavailable, with
 // what the loader or the driver says and the remedy.
 func Count() (int, error) {
 	var status C.int
@@ -69,7 +69,7 @@ func Count() (int, error) {
 	return n, nil
 }
 
-// Version is the newest CUDA that the driver supports, as 12040 for 12.4, and the version of the
+// Version returns the newest CUDA that the driver supports, as 12040 for 12.4, and the version of the
 // kernel's module ("550.54.15"; "" where it is not told). Count must have succeeded.
 func Version() (cuda int, module string) {
 	if data, err := os.ReadFile("/sys/module/nvidia/version"); err == nil {
@@ -78,7 +78,7 @@ func Version() (cuda int, module string) {
 	return cu.Version(), module
 }
 
-// VersionText is a CUDA version for people: 12040 is "12.4".
+// VersionText formats a CUDA version for people: 12040 is "12.4".
 func VersionText(cuda int) string { return fmt.Sprintf("%d.%d", cuda/1000, cuda%1000/10) }
 
 // propertiesOf asks for the properties of a device that Count counts.
@@ -112,5 +112,5 @@ func propertiesOf(n int) (Properties, error) {
 	return p, nil
 }
 
-// sharedOptIn is CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, which cu does not name.
+// sharedOptIn stands for CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, which cu does not name.
 const sharedOptIn = cu.DeviceAttribute(97)

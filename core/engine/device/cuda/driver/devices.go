@@ -2,13 +2,13 @@
 
 package driver
 
-// Listed is a device and whether Open takes it.
+// Listed describes a device and whether Open takes it.
 type Listed struct {
 	Properties
 	Why error // it cannot be used; nil when it can
 }
 
-// Devices is every device that the driver counts, without a context on any of them. Errors are Count's.
+// Devices lists every device that the driver counts, without a context on any of them. Errors are those of Count.
 func Devices() ([]Listed, error) {
 	n, err := Count()
 	if err != nil {

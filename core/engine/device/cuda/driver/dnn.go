@@ -11,7 +11,7 @@ import (
 	"tandem/core/fault"
 )
 
-// DNN is a cuDNN handle on a stream.
+// DNN holds a cuDNN handle on a stream.
 type DNN struct {
 	c      *Context
 	s      *Stream
@@ -59,7 +59,7 @@ func (d *DNN) Destroy() error {
 	return d.do("cudnnDestroy", func() C.int { return C.tandem_dnn_destroy(d.handle) })
 }
 
-// Version is the library's: "9.5.1"; and the file that dlopen was given.
+// Version returns the library's version, as "9.5.1", and the file that dlopen was given.
 func (d *DNN) Version() (version, file string) { return dnnVersion(), d.file }
 
 func dnnVersion() string {
@@ -70,7 +70,7 @@ func dnnVersion() string {
 	return fmt.Sprintf("%d.%d.%d", v/1000, v%1000/100, v%100)
 }
 
-// Direction is which of a convolution's three arrays is computed.
+// Direction tells which of a convolution's three arrays is computed.
 type Direction int
 
 // The directions, with what Run takes and gives.
@@ -80,7 +80,7 @@ const (
 	BackWeights                  // x, dy → dw
 )
 
-// Convolution is a convolution without bias and with zero padding on all sides:
+// Convolution describes a convolution without bias and with zero padding on all sides:
 //
 //	x [B, H, W, InC], y [B, OH, OW, OutC], OH = (H + 2·Pad − KH)/Stride + 1
 //	w [OutC, KH, KW, InC], the channel last: not as in checkpoints
@@ -92,7 +92,7 @@ type Convolution struct {
 	TF32                                    bool // F32 values may be rounded to TF32
 }
 
-// Plan is a convolution's chosen algorithm.
+// Plan holds the algorithm chosen for a convolution.
 type Plan struct {
 	d    *DNN
 	p    C.struct_tandem_conv
@@ -129,7 +129,7 @@ func (d *DNN) Plan(direction Direction, c Convolution, limit int64) (*Plan, erro
 	return p, nil
 }
 
-// Workspace is the bytes that Run needs.
+// Workspace returns the bytes that Run needs.
 func (p *Plan) Workspace() int64 { return int64(p.p.workspace) }
 
 // Run enqueues the convolution with the arrays of its direction and Workspace bytes of scratch.

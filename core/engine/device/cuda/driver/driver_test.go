@@ -112,7 +112,7 @@ func module(t *testing.T, c *Context) *Module {
 	return m
 }
 
-// scale is y [n] = alpha x [n] + beta.
+// scale computes y [n] = alpha x [n] + beta.
 func scale(t *testing.T, m *Module, s *Stream, x, y Ptr, n int, alpha, beta float64) error {
 	t.Helper()
 	f, err := m.Function("scale")

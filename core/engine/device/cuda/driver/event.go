@@ -8,7 +8,7 @@ import (
 	"gorgonia.org/cu"
 )
 
-// Event is a mark in a stream.
+// Event marks a point in a stream.
 type Event struct {
 	c *Context
 	e cu.Event
@@ -44,10 +44,10 @@ func (e *Event) Record(s *Stream) error {
 // Synchronize waits until the mark is passed.
 func (e *Event) Synchronize() error { return e.c.do("cuEventSynchronize", e.e.Synchronize) }
 
-// Passed says whether the mark is passed, without waiting; true when there is none.
+// Passed reports whether the mark is passed, without waiting; true when there is none.
 func (e *Event) Passed() (bool, error) { return e.c.query("cuEventQuery", e.e.Query) }
 
-// Since is the device's time from another mark to this one; both must be passed.
+// Since returns the device's time from another mark to this one; both must be passed.
 func (e *Event) Since(start *Event) (time.Duration, error) {
 	var ms float64
 	err := e.c.do("cuEventElapsedTime", func() (err error) {

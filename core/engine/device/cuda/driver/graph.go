@@ -11,7 +11,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Graph is work that a stream was given once and can be given again as one.
+// Graph holds work that a stream was given once and can be given again by one call.
 type Graph struct {
 	c    *Context
 	exec C.uintptr_t

@@ -16,7 +16,7 @@ import (
 	"tandem/core/fault"
 )
 
-// library is one of NVIDIA's that is opened when it is needed.
+// library describes a library of NVIDIA's that is opened when it is needed.
 type library struct {
 	name     string   // "cuBLAS"
 	variable string   // environment variable with a file or a folder
@@ -65,20 +65,20 @@ func (l library) open(open func(path *C.char) *C.char) (string, error) {
 		WithHint("pip install %s, or install it with the CUDA toolkit; %s may name its file or folder", l.pip, l.variable)
 }
 
-// candidates are paths for dlopen, the best first: what the variable names and nothing else, else what the
+// candidates lists paths for dlopen, the best first: what the variable names and nothing else, else what the
 // loader finds by name, then files in the usual folders.
 func (l library) candidates() []string {
 	if given := os.Getenv(l.variable); given != "" {
 		if info, err := os.Stat(given); err != nil || !info.IsDir() {
 			return []string{given}
 		}
-		return l.in([]string{given})
+		return l.filesIn([]string{given})
 	}
-	return append(slices.Clone(l.sonames), l.in(libraryFolders())...)
+	return append(slices.Clone(l.sonames), l.filesIn(libraryFolders())...)
 }
 
-// in is the library's files in folders: every version of the first folder, then the next.
-func (l library) in(folders []string) []string {
+// filesIn finds the library's files in folders: every version of the first folder, then the next.
+func (l library) filesIn(folders []string) []string {
 	var found []string
 	for _, folder := range folders {
 		for _, soname := range l.sonames {
@@ -91,7 +91,7 @@ func (l library) in(folders []string) []string {
 	return found
 }
 
-// libraryFolders are where toolkits and Python's wheels put libraries, and the loader does not look.
+// libraryFolders lists where toolkits and Python's wheels put libraries, and the loader does not look.
 func libraryFolders() []string {
 	patterns := []string{}
 	for _, root := range []string{os.Getenv("CUDA_HOME"), os.Getenv("CUDA_PATH"), "/usr/local/cuda", "/opt/cuda"} {

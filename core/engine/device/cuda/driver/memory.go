@@ -15,10 +15,10 @@ import (
 	"tandem/core/fault"
 )
 
-// Ptr is an address in device memory; 0 is null.
+// Ptr holds an address in device memory; 0 is null.
 type Ptr uintptr
 
-// MemInfo is the device's memory in bytes: free now, for all processes, and in total.
+// MemInfo returns the device's memory in bytes: free now, for all processes, and in total.
 func (c *Context) MemInfo() (free, total int64, err error) {
 	err = c.do("cuMemGetInfo", func() (err error) {
 		free, total, err = cu.MemInfo()
@@ -27,8 +27,8 @@ func (c *Context) MemInfo() (free, total int64, err error) {
 	return free, total, err
 }
 
-// Alloc gives bytes (at least 1) of device memory, aligned to 256 bytes, with anything in it. Without
-// room it is Exhausted and says how much is free.
+// Alloc returns bytes (at least 1) of device memory, aligned to 256 bytes, with anything in it. Where they do not
+// fit, the error is Exhausted and says how much is free.
 func (c *Context) Alloc(bytes int64) (Ptr, error) {
 	if bytes <= 0 {
 		return 0, fault.New(fault.Invalid, "cannot allocate %d bytes", bytes).WithOp(c.op("cuMemAlloc"))
@@ -52,8 +52,8 @@ func (c *Context) Free(p Ptr) error {
 	return c.do("cuMemFree", func() error { return cu.MemFree(cu.DevicePtr(p)) })
 }
 
-// HostAlloc gives bytes (at least 1) of pinned host memory: copies from and to it do not wait, and are
-// the fastest. It is not Go's: free it with HostFree, when no copy uses it any more.
+// HostAlloc returns bytes (at least 1) of pinned host memory: copies from and to it do not wait, and are
+// the fastest. Go does not free it: call HostFree when no copy uses it any more.
 func (c *Context) HostAlloc(bytes int) ([]byte, error) {
 	if bytes <= 0 {
 		return nil, fault.New(fault.Invalid, "cannot allocate %d bytes", bytes).WithOp(c.op("cuMemHostAlloc"))
@@ -71,15 +71,15 @@ func (c *Context) HostFree(memory []byte) error {
 	return c.do("cuMemFreeHost", func() error { return cu.MemFreeHost(unsafe.Pointer(unsafe.SliceData(memory))) })
 }
 
-// Register pins memory that is not Go's, such as a mapped file, so that copies from and to it are as with
-// HostAlloc. It may start and end anywhere; the driver pins whole pages.
+// Register pins memory outside Go's heap, such as a mapped file, so that copies from and to it are as fast as with
+// HostAlloc. The memory may start and end anywhere; the driver pins whole pages.
 func (c *Context) Register(memory []byte) error {
 	return c.do("cuMemHostRegister", func() error {
 		return result(C.tandem_host_register(address(memory), C.size_t(len(memory))))
 	})
 }
 
-// Unregister ends Register; before the memory goes.
+// Unregister ends Register; call it before the memory goes.
 func (c *Context) Unregister(memory []byte) error {
 	return c.do("cuMemHostUnregister", func() error { return result(C.tandem_host_unregister(address(memory))) })
 }

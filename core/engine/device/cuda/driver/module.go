@@ -15,14 +15,14 @@ import (
 	"tandem/core/fault"
 )
 
-// Module is compiled code on a device.
+// Module holds compiled code on a device.
 type Module struct {
 	c    *Context
 	m    cu.Module
 	name string
 }
 
-// Function is a kernel.
+// Function holds a kernel.
 type Function struct {
 	c    *Context
 	f    cu.Function
@@ -59,7 +59,7 @@ func (m *Module) Function(name string) (Function, error) {
 	return f, err
 }
 
-// Name is the kernel's.
+// Name returns the kernel's name.
 func (f Function) Name() string { return f.name }
 
 // SetDynamicShared lets launches ask for so many bytes of dynamic shared memory; without it 48 KiB less
@@ -71,7 +71,7 @@ func (f Function) SetDynamicShared(bytes int) error {
 	})
 }
 
-// Resources are what a kernel takes on this device.
+// Resources tells what a kernel takes on this device.
 type Resources struct {
 	MaxThreads int // per block
 	Registers  int // per thread

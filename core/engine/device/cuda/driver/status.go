@@ -12,7 +12,7 @@ import (
 	"tandem/core/fault"
 )
 
-// status is a CUresult that is not success.
+// status holds a CUresult that is not success.
 type status int
 
 // The statuses that are told apart.
@@ -41,7 +41,7 @@ const (
 
 func (s status) Error() string { return C.GoString(C.tandem_error_name(C.int(s))) }
 
-// statusOf is the status that an error of cu or of symbols.c carries; cu does not export its type.
+// statusOf returns the status that an error of cu or of symbols.c carries; cu does not export its type.
 func statusOf(err error) (status, bool) {
 	v := reflect.ValueOf(err)
 	if !v.IsValid() || v.Kind() != reflect.Int {
@@ -50,7 +50,7 @@ func statusOf(err error) (status, bool) {
 	return status(v.Int()), true
 }
 
-// result is the error of a CUresult; nil for success.
+// result returns the error of a CUresult; nil for success.
 func result(code C.int) error {
 	if code == 0 {
 		return nil
@@ -58,7 +58,7 @@ func result(code C.int) error {
 	return status(code)
 }
 
-// failed makes an error of a failed call; nil of nil.
+// failed makes an error of a failed call; nil stays nil.
 func failed(op string, err error) error {
 	if err == nil {
 		return nil
@@ -80,7 +80,7 @@ func failed(op string, err error) error {
 	return e
 }
 
-// remedies are the statuses that mean more than a bug.
+// remedies lists the statuses that mean more than a bug.
 var remedies = map[status]struct {
 	kind fault.Kind
 	hint string

@@ -13,7 +13,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Stream is a queue of work that runs in order. Streams order each other by events alone: none waits
+// Stream queues work that runs in order. Only events order the work of two streams: none waits
 // for the default stream.
 type Stream struct {
 	c      *Context
@@ -22,7 +22,7 @@ type Stream struct {
 	count  int // launches so far
 }
 
-// launched is what an error of a stream tells of its last launches.
+// launched holds what an error of a stream tells of one of its last launches.
 type launched struct {
 	name        string
 	grid, block Dim
@@ -39,7 +39,7 @@ func (l launched) String() string {
 	return fmt.Sprintf("%s grid %s block %s shared %d", l.name, l.grid, l.block, l.shared)
 }
 
-// Dim is the size of a grid or a block; zeros count as 1.
+// Dim gives the size of a grid or a block; zeros count as 1.
 type Dim struct{ X, Y, Z int }
 
 func (d Dim) ones() Dim { return Dim{max(d.X, 1), max(d.Y, 1), max(d.Z, 1)} }
@@ -60,11 +60,11 @@ func (c *Context) NewStream() (*Stream, error) {
 // Destroy ends the stream once its work is done.
 func (s *Stream) Destroy() error { return s.c.do("cuStreamDestroy", s.s.Destroy) }
 
-// Synchronize waits for all work of the stream and gives the error of any of it, with the names of the
+// Synchronize waits for all work of the stream and returns an error of any of it, with the names of the
 // last launches.
 func (s *Stream) Synchronize() error { return s.blame(s.c.do("cuStreamSynchronize", s.s.Synchronize)) }
 
-// Idle says whether all work is done, without waiting.
+// Idle reports whether all work is done, without waiting.
 func (s *Stream) Idle() (bool, error) {
 	return s.c.query("cuStreamQuery", s.s.Query)
 }
@@ -146,10 +146,10 @@ func (s *Stream) blame(err error) error {
 	return e.WithDetail(strings.Join(lines, "\n"))
 }
 
-// String is "128,1,1".
+// String returns "128,1,1".
 func (d Dim) String() string { return fmt.Sprintf("%d,%d,%d", d.X, d.Y, d.Z) }
 
-// query makes yes or no of a call that says notReady.
+// query turns a call that may return notReady into yes or no.
 func (c *Context) query(call string, f func() error) (bool, error) {
 	ready := true
 	err := c.do(call, func() error {

@@ -16,7 +16,7 @@ import (
 //go:embed ptx
 var files embed.FS
 
-// Module is the PTX of one .cu file for one compute capability and those after it.
+// Module holds the PTX of one .cu file for one compute capability and those after it.
 type Module struct {
 	Name       string // of the .cu file, without its ending
 	Capability int    // 10 major + minor, as 70 and 80
@@ -24,7 +24,7 @@ type Module struct {
 	Entries    []Entry // in the order of the text
 }
 
-// Entry is a kernel of a module.
+// Entry describes a kernel of a module.
 type Entry struct {
 	Name       string
 	Params     int // all eight bytes wide
@@ -32,8 +32,8 @@ type Entry struct {
 	MinBlocks  int // blocks that a multiprocessor shall hold at once, from __launch_bounds__; 1 unless it says more
 }
 
-// For is the modules to load on a GPU of this compute capability (10 major + minor), sorted by name: of each
-// .cu file the PTX for the highest capability that is not above it. Older GPUs than 70 get none.
+// For returns the modules to load on a GPU of this compute capability (10 major + minor), sorted by name: of each
+// .cu file the PTX for the highest capability that is not above it. GPUs older than 70 get none.
 //
 // The modules are shared: they must not be changed.
 func For(capability int) []Module {
@@ -51,7 +51,7 @@ func For(capability int) []Module {
 	return found
 }
 
-// Entries is the kernels of For(capability) by name.
+// Entries returns the kernels of For(capability) by name.
 func Entries(capability int) map[string]Entry {
 	entries := map[string]Entry{}
 	for _, m := range For(capability) {

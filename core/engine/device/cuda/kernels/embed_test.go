@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// capabilities is what `make ptx` may compile for.
+// capabilities lists what `make ptx` may compile for.
 var capabilities = []int{70, 75, 80, 86, 89, 90}
 
 func TestEveryKernelIsInThePTXOfEveryGPU(t *testing.T) {

@@ -24,7 +24,7 @@ int main(void) {
     return 0;
 }`
 
-// fake is a driver with few entries, one of them with more parameters than registers take.
+// fake holds the source of a driver with few entries, one of them with more parameters than registers take.
 const fake = `
 int cuInit(unsigned f) { return INIT; }
 int cuDeviceGetCount(int *n) { *n = 3; return 0; }
