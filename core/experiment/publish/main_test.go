@@ -1,0 +1,9 @@
+package publish
+
+import (
+	"testing"
+
+	"tandem/core/experiment/lab/labtest"
+)
+
+func TestMain(m *testing.M) { labtest.Main(m) }
