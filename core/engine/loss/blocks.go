@@ -2,8 +2,8 @@ package loss
 
 import "tandem/core/engine/graph"
 
-// blockElements is the number of logits above which a batch is computed in blocks: batches of up to 2048
-// pairs, 16 MiB of logits, are not.
+// blockElements limits the logits that are computed at once: batches of up to 2048 pairs, 16 MiB of logits, need no
+// blocks.
 const blockElements = 4 << 20
 
 // maxBlocks bounds the size of the graph.
@@ -12,7 +12,7 @@ const maxBlocks = 64
 // WithBlocks replaces the number of logits above which a batch is computed in blocks, for tests.
 func WithBlocks(elements int) Option { return func(l *Loss) { l.block = elements } }
 
-// block is how many rows of logits [Size, Size] a loss has in memory at a time; Size when it may have all.
+// block returns how many rows of logits [Size, Size] a loss may have in memory at a time; Size when it may have all.
 func (b Batch) block() int { return min(b.Size, max(b.limit/b.Size, (b.Size+maxBlocks-1)/maxBlocks)) }
 
 // Whole says that the batch is small enough for all its logits [Size, Size] at once.

@@ -24,7 +24,7 @@ const (
 	LogitBias  = "logit_bias"  // added to scaled cosines
 )
 
-// Definition is what distinguishes one loss from another.
+// Definition holds what distinguishes one loss from another.
 type Definition struct {
 	Scalars []Scalar
 	// Learn trains the scalars; otherwise they stay at their initial values.
@@ -35,14 +35,14 @@ type Definition struct {
 	Report func(value func(name string) float64) map[string]float64
 }
 
-// Scalar is a parameter. Weight decay never applies to it: decay would pull a temperature towards 1.
+// Scalar describes a parameter. Weight decay never applies to it: decay would pull a temperature towards 1.
 type Scalar struct {
 	Name     string
 	Init     float64
 	Min, Max float64 // bounds that a learned value is clamped to after each step
 }
 
-// Batch is what Build has to work with.
+// Batch gives Build what it works with.
 type Batch struct {
 	Graph       *graph.Graph
 	Size        int
@@ -56,8 +56,8 @@ type Batch struct {
 	limit int // logits above which the batch is not Whole
 }
 
-// Part is a term: the loss of each of the batch's rows. The value of the batch is the sum over parts of
-// Weight times the mean over rows.
+// Part holds a term: the loss of each of the batch's rows. The value of the batch is the sum over parts of Weight
+// times the mean over rows.
 type Part struct {
 	Name   string
 	Losses *graph.Node // [Size], in nats
@@ -75,7 +75,7 @@ func WithBackend(open func(clip.Compute) (device.Backend, error)) Option {
 	return func(l *Loss) { l.open = open }
 }
 
-// New is an unconfigured loss.
+// New returns an unconfigured loss.
 func New(define Define, options ...Option) *Loss {
 	l := &Loss{define: define, block: blockElements,
 		open: func(c clip.Compute) (device.Backend, error) {
@@ -89,7 +89,7 @@ func New(define Define, options ...Option) *Loss {
 	return l
 }
 
-// Loss is a clip.Loss. The batch size may change from call to call: each size has programs of its own.
+// Loss implements clip.Loss. The batch size may change from call to call: each size has programs of its own.
 type Loss struct {
 	define   Define
 	open     func(clip.Compute) (device.Backend, error)
@@ -143,10 +143,10 @@ func (l *Loss) defineValid(ctx context.Context, c clip.LossConfig) (def Definiti
 	return def, program.CheckPrecision(c.Compute.Precision)
 }
 
-// Value is the current value of a parameter.
+// Value returns the current value of a parameter.
 func (l *Loss) Value(name string) float64 { return l.params.value(name) }
 
-// Gradient is the gradient of a parameter accumulated since the last Step.
+// Gradient returns the gradient of a parameter accumulated since the last Step.
 func (l *Loss) Gradient(name string) float64 { return l.params.grad(name) }
 
 // Compute implements clip.Loss.

@@ -13,7 +13,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// gpu is the host backend with a limit of memory.
+// gpu limits the memory of the host backend.
 type gpu struct {
 	device.Backend
 	limit int64
@@ -32,7 +32,7 @@ func (g *gpu) DeviceMemory() device.Memory {
 	return device.Memory{Used: g.used(), Limit: g.limit, Free: g.limit - g.used(), Total: g.limit}
 }
 
-// distance is a loss: the mean squared distance of the pairs, scaled.
+// distance defines a loss: the mean squared distance of the pairs, scaled.
 func distance(clip.LossConfig) (Definition, error) {
 	return Definition{Scalars: []Scalar{{Name: LogitScale, Init: 1, Max: 9}}, Learn: true,
 		Build: func(b Batch) []Part {

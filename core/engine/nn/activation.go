@@ -2,7 +2,7 @@ package nn
 
 import "tandem/core/engine/device"
 
-// Activation is an elementwise function.
+// Activation names an elementwise function.
 type Activation = device.Activation
 
 // The activations.
@@ -13,8 +13,8 @@ const (
 	QuickGELU = device.QuickGELU // x·σ(1.702x), that of OpenAI's models
 )
 
-// ActivationOf is the activation of a name in a with block: gelu or quick_gelu; it panics for others,
-// which the schema refuses.
+// ActivationOf returns the activation that a with block names: gelu or quick_gelu. It panics for others, which the
+// schema refuses.
 func ActivationOf(name string) Activation {
 	switch name {
 	case "gelu":

@@ -41,8 +41,8 @@ func (b *Block) apply(g *Graph, x *graph.Node, spans *graph.Spans) *graph.Node {
 	return b.mlp(g, x)
 }
 
-// applyAt is the rows of apply's value, [B, W], that rows i32 [B] pick by their flat place. Keys and values
-// are computed for all tokens, the rest for those of rows only.
+// applyAt returns those rows of apply's value, [B, W], that rows i32 [B] pick by their flat place. It computes keys
+// and values for all tokens, and the rest for the picked ones only.
 func (b *Block) applyAt(g *Graph, x, rows *graph.Node, spans *graph.Spans) *graph.Node {
 	defer g.Segment()()
 	end := g.Scope("attn")
@@ -59,7 +59,7 @@ func (b *Block) count(g *Graph, elements, queries int) {
 	g.FLOPs += 4 * float64(elements) * float64(queries)
 }
 
-// mlp is x + mlp(ln_2 x).
+// mlp computes x + mlp(ln_2 x).
 func (b *Block) mlp(g *Graph, x *graph.Node) *graph.Node {
 	defer g.Scope("mlp")()
 	hidden := b.hidden.Apply(g, b.ln2.Apply(g, x), b.cfg.Act)

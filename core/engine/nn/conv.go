@@ -2,7 +2,7 @@ package nn
 
 import "fmt"
 
-// Conv2D is a convolution without bias over feature maps [B, H, W, C], weights [out, in, size, size].
+// Conv2D convolves feature maps [B, H, W, C] without a bias; its weights are [out, in, size, size].
 type Conv2D struct {
 	In, Out, Size, Stride, Pad int
 	Weight                     *Param
@@ -16,7 +16,7 @@ func NewConv2D(s *Set, name string, in, out, size, stride, pad int) *Conv2D {
 	}
 }
 
-// bnMomentum is the share of a batch's statistics in the running ones (PyTorch's default).
+// bnMomentum weighs a batch's statistics in the running ones (PyTorch's default).
 const bnMomentum = 0.1
 
 // BatchNorm normalises each channel over the batch and both spatial axes (Ioffe & Szegedy 2015).
@@ -39,12 +39,12 @@ func NewBatchNorm(s *Set, name string, channels int, gain Init) *BatchNorm {
 	}
 }
 
-// Bottleneck is the residual block of ResNet-50 and deeper (He et al. 2016): 1×1, 3×3 and 1×1
-// convolutions with a fourfold expansion, ReLU after the addition.
+// Bottleneck holds the residual block of ResNet-50 and deeper (He et al. 2016): 1×1, 3×3 and 1×1 convolutions with a
+// fourfold expansion, ReLU after the addition.
 //
-// With AvgDown the block is CLIP's: all convolutions have stride 1, and where the block
-// downsamples, an average pool follows the 3×3 convolution and precedes the shortcut's 1×1. Without
-// it, the 3×3 convolution and the shortcut's 1×1 have the stride.
+// With AvgDown the block is CLIP's: all convolutions have stride 1, and where the block downsamples, an average pool
+// follows the 3×3 convolution and precedes the shortcut's 1×1. Without it, the 3×3 convolution and the shortcut's 1×1
+// have the stride.
 type Bottleneck struct {
 	stride       int
 	avgDown      bool
@@ -54,7 +54,7 @@ type Bottleneck struct {
 	shortcutNorm *BatchNorm
 }
 
-// expansion is the width of a bottleneck's output over its inner width.
+// expansion multiplies a bottleneck's inner width to that of its output.
 const expansion = 4
 
 // NewBottleneck registers name.{conv1-3,bn1-3}, and name.downsample.{0,1} where the shape changes.
@@ -76,7 +76,7 @@ func NewBottleneck(s *Set, name string, in, width, stride int, avgDown bool) *Bo
 	return b
 }
 
-// Stage is a sequence of bottlenecks; the first changes width and resolution.
+// Stage holds a sequence of bottlenecks; the first changes width and resolution.
 type Stage struct{ Blocks []*Bottleneck }
 
 // NewStage registers blocks bottlenecks as name.0, name.1, … and gives the stage, whose output has

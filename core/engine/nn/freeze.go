@@ -18,7 +18,7 @@ const (
 // from 1, or Head. A block is the unit of freezing: a residual attention block, a stage of a ResNet.
 func (s *Set) Enter(block int) { s.block = block }
 
-// Blocks is the number of blocks, 0 when the network declares none.
+// Blocks returns the number of blocks, 0 when the network declares none.
 func (s *Set) Blocks() (n int) {
 	for _, p := range s.params {
 		if p.Block != Head {
@@ -80,7 +80,7 @@ func (s *Set) freeze(which func(*Param) bool) (n int) {
 	return n
 }
 
-// Frozen is the number of scalars of frozen parameters.
+// Frozen counts the scalars of frozen parameters.
 func (s *Set) Frozen() (n int64) {
 	for _, p := range s.params {
 		if p.Frozen {

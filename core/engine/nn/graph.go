@@ -5,11 +5,11 @@ import (
 	"tandem/core/engine/graph"
 )
 
-// Graph is an expression graph with the parameters and statistics of a network in it.
+// A Graph extends an expression graph by the parameters and statistics of a network.
 type Graph struct {
 	*graph.Graph
-	// FLOPs is the work of the layers applied so far: floating-point operations of matrix products,
-	// convolutions and attention, a multiply-add counted as 2.
+	// FLOPs counts the work of the layers applied so far: floating-point operations of matrix products, convolutions
+	// and attention, a multiply-add counted as 2.
 	FLOPs float64
 	// Random says that a layer applied so far draws at random in each pass: patch dropout.
 	Random bool
@@ -20,14 +20,14 @@ type Graph struct {
 	fills  []Indices
 }
 
-// Indices is an int32 input that the host computes before each forward pass.
+// Indices describes an int32 input that the host computes before each forward pass.
 type Indices struct {
 	Name string // of the graph's input
 	N    int
 	Fill func(dst []int32, c *Call)
 }
 
-// Call is what is known of one forward pass when its Indices are filled.
+// Call says what is known of one forward pass when its Indices are filled.
 type Call struct {
 	Seed        uint64
 	Step, Micro int     // the position of the random streams
@@ -51,10 +51,10 @@ func NewGraph(set *Set, options graph.Options) *Graph {
 	return g
 }
 
-// P is the node of a parameter.
+// P returns the node of a parameter.
 func (g *Graph) P(p *Param) *graph.Node { return g.params[p] }
 
-// S is the node of a statistic.
+// S returns the node of a statistic.
 func (g *Graph) S(s *Stat) *graph.Node { return g.stats[s] }
 
 // Indices adds an int32 input that fill computes before each forward pass: rows to pick, lengths.

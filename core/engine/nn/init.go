@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Init is a distribution of initial values. The zero value is zeros.
+// Init describes a distribution of initial values. The zero value gives zeros.
 type Init struct {
 	kind  initKind
 	value float64 // the constant, the standard deviation, or half the width of the uniform range
@@ -47,14 +47,14 @@ var XavierUniform = Init{kind: initXavier}
 // linear and convolution weights (kaiming_uniform with a = √5).
 var FanIn = Init{kind: initFanIn}
 
-// BiasOf is PyTorch's default of the bias of a layer with fanIn inputs per output: U(±1/√fanIn).
+// BiasOf returns PyTorch's default for the bias of a layer with fanIn inputs per output: U(±1/√fanIn).
 func BiasOf(fanIn int) Init { return Uniform(1 / math.Sqrt(float64(fanIn))) }
 
-// chunk is the number of values drawn from one random stream. Streams are numbered within an array,
-// so that chunks may be filled in any order or at once.
+// chunk limits the values drawn from one random stream. Streams are numbered within an array, so that chunks may be
+// filled in any order or at once.
 const chunk = 1 << 16
 
-// FillStep is what the first element of a Fill must be a multiple of.
+// FillStep divides the number of the first element of every Fill.
 const FillStep = chunk
 
 // Fill writes the initial values of elements from, from + 1, … of an array of this name and shape. They
@@ -88,7 +88,7 @@ func (in Init) Fill(out []float32, from int, seed uint64, name string, shape []i
 	wg.Wait()
 }
 
-// Std is the standard deviation of the distribution for an array of this shape.
+// Std returns the standard deviation of the distribution for an array of this shape.
 func (in Init) Std(shape []int) float64 {
 	switch in.kind {
 	case initNormal:
@@ -99,7 +99,7 @@ func (in Init) Std(shape []int) float64 {
 	return in.bound(shape) / math.Sqrt(3)
 }
 
-// sampler is a function that draws one value, nil for a constant.
+// sampler returns a function that draws one value, nil for a constant.
 func (in Init) sampler(shape []int) func(*rand.Rand) float64 {
 	switch in.kind {
 	case initConst:
@@ -111,7 +111,7 @@ func (in Init) sampler(shape []int) func(*rand.Rand) float64 {
 	return func(r *rand.Rand) float64 { return (2*r.Float64() - 1) * bound }
 }
 
-// bound is half the width of a uniform distribution.
+// bound returns half the width of a uniform distribution.
 func (in Init) bound(shape []int) float64 {
 	switch in.kind {
 	case initXavier:
@@ -123,8 +123,8 @@ func (in Init) bound(shape []int) float64 {
 	return in.value
 }
 
-// Stream is the random stream of a purpose ("patch dropout") at a position, for a seed. Equal
-// arguments give equal draws; different ones independent draws.
+// Stream returns the random stream of a purpose ("patch dropout") at a position, for a seed. Equal arguments give
+// equal draws; different ones independent draws.
 func Stream(seed uint64, purpose string, position ...int) *rand.Rand {
 	key := streamKey(seed, purpose, "", position...)
 	return rand.New(rand.NewPCG(key[0], key[1]))

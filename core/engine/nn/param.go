@@ -17,26 +17,26 @@ type Role uint8
 
 // The roles.
 const (
-	// Weight is any parameter of a layer; those of fewer than two dimensions are never decayed.
+	// Weight marks any parameter of a layer; those of fewer than two dimensions are never decayed.
 	Weight Role = iota
-	// Embedding is a positional or class embedding, decayed only on request.
+	// Embedding marks a positional or class embedding, decayed only on request.
 	Embedding
 )
 
-// Param is one array that gradients can train.
+// A Param describes one array that gradients can train.
 type Param struct {
 	Name  string // the checkpoint key: visual.conv1.weight
 	Shape []int
 	Init  Init
 	Role  Role
-	// Block is where the parameter is on the way from input to embedding: Stem, the number of its
-	// block, counted from 1, or Head.
+	// Block places the parameter on the way from input to embedding: Stem, the number of its block, counted from 1, or
+	// Head.
 	Block int
 	// Frozen says that it is not trained: no gradient, no decay, no optimiser's state.
 	Frozen bool
 }
 
-// Len is the number of scalars.
+// Len returns the number of scalars.
 func (p *Param) Len() int { return elements(p.Shape) }
 
 // Decayed says whether weight decay applies: to arrays of two dimensions and more; to embeddings
@@ -45,18 +45,18 @@ func (p *Param) Decayed(decayEmbeddings bool) bool {
 	return len(p.Shape) >= 2 && (p.Role != Embedding || decayEmbeddings)
 }
 
-// Stat is an array that is learned without gradients: a running statistic of batch normalisation.
+// A Stat describes an array that is learned without gradients: a running statistic of batch normalisation.
 type Stat struct {
 	Name  string
 	Shape []int
 	Value float32 // initial value of all elements
 }
 
-// Len is the number of scalars.
+// Len returns the number of scalars.
 func (s *Stat) Len() int { return elements(s.Shape) }
 
-// Set is the parameters and statistics of a network in the order of registration. The zero value is
-// empty and ready.
+// A Set lists the parameters and statistics of a network in the order of registration. The zero value is empty and
+// ready.
 type Set struct {
 	params []*Param
 	stats  []*Stat
@@ -87,13 +87,13 @@ func (s *Set) Stat(name string, value float32, shape ...int) *Stat {
 	return t
 }
 
-// Params is the parameters in order of registration, frozen ones included.
+// Params returns the parameters in order of registration, frozen ones included.
 func (s *Set) Params() []*Param { return s.params }
 
-// Stats is the running statistics in order of registration.
+// Stats returns the running statistics in order of registration.
 func (s *Set) Stats() []*Stat { return s.stats }
 
-// Count is the number of scalars of all parameters.
+// Count adds up the scalars of all parameters.
 func (s *Set) Count() int64 {
 	var n int64
 	for _, p := range s.params {

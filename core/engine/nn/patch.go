@@ -7,8 +7,8 @@ import (
 	"tandem/core/engine/graph"
 )
 
-// PatchEmbedding is ViT's first layer: a convolution whose kernel and stride are the patch, without
-// bias (Dosovitskiy et al. 2021).
+// PatchEmbedding holds ViT's first layer: a convolution whose kernel and stride are the patch, without bias
+// (Dosovitskiy et al. 2021).
 type PatchEmbedding struct {
 	Size, Width int
 	Weight      *Param // [width, 3, size, size]

@@ -2,8 +2,8 @@ package nn
 
 import "math"
 
-// AttentionPool is CLIP's pooling of a feature map: the mean of all positions asks, through
-// multi-head attention, for what the embedding needs (Radford et al. 2021, §2.4).
+// AttentionPool holds CLIP's pooling of a feature map: the mean of all positions is the query of a multi-head
+// attention over them (Radford et al. 2021, §2.4).
 type AttentionPool struct {
 	Width, Heads, Out int
 	tokens            int

@@ -4,10 +4,10 @@ import (
 	"fmt"
 )
 
-// Eps is the epsilon of layer and batch normalisation in every CLIP model.
+// Eps keeps layer and batch normalisation from dividing by zero, in every CLIP model.
 const Eps = 1e-5
 
-// Linear is y = act(x·Wᵀ + b) over the last axis, W [out, in].
+// Linear computes y = act(x·Wᵀ + b) over the last axis, W [out, in].
 type Linear struct {
 	In, Out int
 	Weight  *Param
@@ -38,8 +38,7 @@ func NewLayerNorm(s *Set, name string, width int) *LayerNorm {
 	}
 }
 
-// BlockConfig is the form of residual attention blocks. Zero initialisers do not mean a default: set
-// all four.
+// BlockConfig configures residual attention blocks. Zero initialisers do not mean a default: set all four.
 type BlockConfig struct {
 	Width, Heads int
 	Hidden       int // width of the MLP
@@ -51,7 +50,7 @@ type BlockConfig struct {
 	InProj, OutProj, FC, Proj Init
 }
 
-// Block is a pre-norm residual attention block: x + attn(ln_1 x), then x + mlp(ln_2 x).
+// A Block computes pre-norm residual attention: x + attn(ln_1 x), then x + mlp(ln_2 x).
 type Block struct {
 	cfg            BlockConfig
 	ln1, ln2       *LayerNorm
@@ -77,7 +76,7 @@ func NewBlock(s *Set, name string, cfg BlockConfig) *Block {
 	return b
 }
 
-// Transformer is a stack of residual attention blocks.
+// A Transformer stacks residual attention blocks.
 type Transformer struct{ Blocks []*Block }
 
 // NewTransformer registers layers blocks as name.resblocks.0, name.resblocks.1, … What is registered

@@ -75,7 +75,7 @@ func TestApplyAtIsApplyForTheRowsAsked(t *testing.T) {
 	}
 }
 
-// wave is n numbers between −size and size.
+// wave returns n numbers between −size and size.
 func wave(n int, size float64) []float64 {
 	x := make([]float64, n)
 	for i := range x {

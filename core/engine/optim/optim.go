@@ -13,8 +13,8 @@ import (
 
 // Config chooses an optimiser. Fields that an optimiser does not name are ignored by it.
 type Config struct {
-	// Name is "adamw" (Loshchilov & Hutter 2019: WeightDecay, Beta1, Beta2, Eps), "sgd" (WeightDecay,
-	// Momentum) or "lion" (Chen et al. 2023: WeightDecay, Beta1, Beta2).
+	// Name chooses "adamw" (Loshchilov & Hutter 2019: WeightDecay, Beta1, Beta2, Eps), "sgd" (WeightDecay, Momentum)
+	// or "lion" (Chen et al. 2023: WeightDecay, Beta1, Beta2).
 	Name         string
 	WeightDecay  float64 // decoupled for adamw and lion: p ← p − lr·decay·p; part of the gradient for sgd
 	Beta1, Beta2 float64 // decay of the first and second moment, in [0, 1)
@@ -22,7 +22,7 @@ type Config struct {
 	Momentum     float64 // of sgd, in [0, 1)
 }
 
-// Names are the optimisers there are.
+// Names lists the optimisers.
 var Names = []string{"adamw", "sgd", "lion"}
 
 // Check says what is wrong with a configuration: fault.Invalid with the field's path, or nil.
@@ -50,14 +50,14 @@ func (c Config) Check() error {
 	return nil
 }
 
-// Segment is a range [Off, Off+N) of the flat buffers that is trained, with or without weight decay.
+// A Segment names a range [Off, Off+N) of the flat buffers that is trained, with or without weight decay.
 type Segment struct {
 	Off, N int
 	Decay  bool
 }
 
-// Padding is the largest gap between segments that counts as alignment, not as parameters: such gaps
-// hold zeros in parameters and gradients, and any optimiser here keeps them zero.
+// Padding limits the gaps between segments that count as alignment, not as parameters: such gaps hold zeros in
+// parameters and gradients, and every optimiser here keeps them zero.
 const Padding = 16
 
 // Optimizer steps the parameters in a flat buffer by gradients in another of the same length.
@@ -71,14 +71,13 @@ type Optimizer struct {
 	adam          bool
 }
 
-// State is one state buffer, laid out as the parameters are: "m" and "v" of adamw, "v" of sgd, "m" of
-// lion.
+// A State names one state buffer, laid out as the parameters are: "m" and "v" of adamw, "v" of sgd, "m" of lion.
 type State struct {
 	Name   string
 	Buffer device.Buffer // Real, as long as the parameters
 }
 
-// span is a run of segments with equal decay.
+// A span joins neighbouring segments of equal decay.
 type span struct {
 	decay float64
 	exec  device.Exec
@@ -157,7 +156,7 @@ func (o *Optimizer) prepare(cfg Config, segments []Segment) (err error) {
 	return nil
 }
 
-// Slots are the names of the state buffers, each as long as the parameters.
+// Slots returns the names of the state buffers, each as long as the parameters.
 func (c Config) Slots() []string {
 	return map[string][]string{"adamw": {"m", "v"}, "sgd": {"v"}, "lion": {"m"}}[c.Name]
 }
@@ -186,7 +185,7 @@ func (o *Optimizer) Step(step int, lr, gradScale float64) {
 	o.backend.ParamsChanged()
 }
 
-// GradNormSquared is the sum of squares of all gradients; NaN or infinite when one of them is.
+// GradNormSquared adds up the squares of all gradients; NaN or infinite when one of them is.
 func (o *Optimizer) GradNormSquared() float64 {
 	o.sumSquares.Run([]device.Buffer{o.grads, o.norm})
 	var sum [1]float32
@@ -197,7 +196,7 @@ func (o *Optimizer) GradNormSquared() float64 {
 // ZeroGrad clears the gradients.
 func (o *Optimizer) ZeroGrad() { o.backend.Zero(o.grads) }
 
-// States are the state buffers, to be saved with the parameters and written back on resume.
+// States returns the state buffers, to be saved with the parameters and written back on resume.
 func (o *Optimizer) States() []State { return slices.Clone(o.state) }
 
 // Close frees state and kernels.

@@ -9,7 +9,7 @@ import (
 	"tandem/core/fault"
 )
 
-// fixture is three parameters at places 0, 1 and 16 of a flat buffer, the last without decay.
+// fixture holds three parameters at places 0, 1 and 16 of a flat buffer, the last without decay.
 type fixture struct {
 	backend *reference.Backend[float64]
 	p, g    device.Buffer

@@ -8,16 +8,18 @@ import (
 	"tandem/core/fault"
 )
 
-// Schedule is the learning rate as a function of the step. All kinds rise linearly for WarmupSteps,
-// lr = Base·(step + 1)/WarmupSteps, and then, with e steps gone of s that remain:
+// A Schedule gives the learning rate of each step. All kinds rise linearly for WarmupSteps,
+//
+//	Base·(step + 1)/WarmupSteps
+//
+// and then follow, with e steps gone of the s that remain,
 //
 //	cosine    MinLR + (Base − MinLR)·½(1 + cos(π·e/s)), s = TotalSteps − WarmupSteps
 //	linear    MinLR + (Base − MinLR)·(1 − e/s), s as for cosine
 //	constant  Base
 //	cooldown  Base until CooldownSteps before the end, then linear over those
 //
-// With MinLR 0, cosine, constant and cooldown are those of OpenCLIP. After TotalSteps the last value
-// stays.
+// With MinLR 0, cosine, constant and cooldown are those of OpenCLIP. After TotalSteps the last value stays.
 type Schedule struct {
 	Kind          string
 	Base          float64 // the peak
@@ -27,7 +29,7 @@ type Schedule struct {
 	CooldownSteps int // of cooldown
 }
 
-// Kinds are the schedules there are.
+// Kinds lists the schedules.
 var Kinds = []string{"cosine", "linear", "constant", "cooldown"}
 
 // Check says what is wrong with a schedule: fault.Invalid with the field's path, or nil.
@@ -52,7 +54,7 @@ func (s Schedule) Check() error {
 	return nil
 }
 
-// At is the learning rate of a step, counted from 0.
+// At returns the learning rate of a step, counted from 0.
 func (s Schedule) At(step int) float64 {
 	if step < s.WarmupSteps {
 		return s.Base * float64(step+1) / float64(s.WarmupSteps)
@@ -68,7 +70,7 @@ func (s Schedule) At(step int) float64 {
 	return s.Base
 }
 
-// progress is how far step is from start to end, in [0, 1].
+// progress returns how far step has come from start to end, in [0, 1].
 func progress(step, start, end int) float64 {
 	if step <= start {
 		return 0

@@ -5,9 +5,9 @@ import (
 	"tandem/core/engine/device"
 )
 
-// Memory is a plan of memory as clip.MemoryReporter tells it: the parts that the caller knows, then what the
-// backend says of itself. Packed copies of parameters are a part of their own; what it has allocated beyond
-// all these, scratch and the rounding up of buffers, is "other".
+// Memory returns parts, followed by what the backend says of itself (clip.MemoryReporter): packed copies of
+// parameters, and as "other" whatever it has allocated beyond all these, such as scratch and the rounding up of
+// buffers.
 func Memory(backend any, parts ...clip.MemoryPart) []clip.MemoryPart {
 	if b, ok := backend.(interface{ Packed() int64 }); ok {
 		parts = append(parts, clip.MemoryPart{Name: "packed weights", Bytes: b.Packed()})
@@ -22,7 +22,7 @@ func Memory(backend any, parts ...clip.MemoryPart) []clip.MemoryPart {
 	return parts
 }
 
-// OnHeap is how much of a backend's memory lies on Go's heap: all of the pure Go backend's, none of others'.
+// OnHeap returns how many bytes of a backend's memory lie on Go's heap: all of the pure Go backend's, none of others'.
 func OnHeap(backend any) int64 {
 	if b, ok := backend.(interface{ OnHeap() int64 }); ok {
 		return b.OnHeap()

@@ -17,7 +17,7 @@ type Recorder struct {
 // SetProfile turns noting on or off.
 func (r *Recorder) SetProfile(on bool) { r.on = on }
 
-// Hook is what graph.Program.SetProfile takes: nil while the recorder is off.
+// Hook returns what graph.Program.SetProfile takes: nil while the recorder is off.
 func (r *Recorder) Hook() func(graph.Event) {
 	if !r.on {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// counting is the CUDA backend and how often it was used in what way.
+// counting wraps the CUDA backend and counts how it is used.
 type counting struct {
 	*cuda.Backend
 	fetched, refused, written, shared, recorded int
@@ -119,7 +119,7 @@ func TestCUDAStepsAreRecordedAndFedFromSharedMemory(t *testing.T) {
 	}
 }
 
-// mapped is a tensor in pages of its own.
+// mapped makes a tensor in pages of its own.
 func mapped(t *testing.T, d tensor.DType, shape ...int) *tensor.Tensor {
 	t.Helper()
 	n := tensor.Shape(shape).Elements() * d.Size()

@@ -13,8 +13,8 @@ import (
 	"tandem/core/tensor"
 )
 
-// gpu is the host backend with what hardware of its own adds: a limit of memory, host memory that it knows,
-// and copies that come to pass late, when they are waited for.
+// gpu adds to the host backend what hardware of its own has: a limit of memory, host memory that it knows, and copies
+// that come to pass late, when they are waited for.
 type gpu struct {
 	device.Backend
 	limit  int64
@@ -58,7 +58,7 @@ func (g *gpu) Join() {
 	g.late = nil
 }
 
-// onGPU is an encoder on a gpu, with its configuration.
+// onGPU makes an encoder on a gpu, and its configuration.
 func onGPU(limit int64) (*encoder, *gpu, clip.EncoderConfig) {
 	g := &gpu{Backend: reference.New[float32](1), limit: limit}
 	e := Image(newMean, WithBackend(func(clip.Compute) (device.Backend, error) { return g, nil })).(*encoder)
@@ -66,7 +66,7 @@ func onGPU(limit int64) (*encoder, *gpu, clip.EncoderConfig) {
 		Compute: clip.Compute{Device: "host", Threads: 1}}
 }
 
-// pages are pictures in memory that hardware may read by itself.
+// pages makes pictures in memory that hardware may read by itself.
 func pages(batch int, v byte) *tensor.Tensor {
 	x := tensor.New(tensor.U8, batch, 2, 2, 3)
 	for i := range x.Data {

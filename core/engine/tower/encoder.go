@@ -84,7 +84,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 			backend.Close()
 		}
 	}()
-	if err = e.fits(backend, layouts(front.Params(), c.Optimizer.DecayEmbeddings), c); err != nil {
+	if err = e.checkMachine(backend, layouts(front.Params(), c.Optimizer.DecayEmbeddings), c); err != nil {
 		return info, err
 	}
 	params, err := newParams(backend, front.Params(), c.Seed, c.Optimizer.DecayEmbeddings, c.Compute.Threads)
@@ -117,7 +117,7 @@ func measure(f front, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
 	f.describe(&info)
 	for _, training := range []bool{true, false} {
 		g := nn.NewGraph(f.Params(), graph.Options{Training: training})
-		out := f.network(g, batch, f.most(batch))
+		out := f.network(g, batch, f.maxTokens(batch))
 		if err := g.Err(); err != nil {
 			return info, err
 		}

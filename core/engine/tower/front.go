@@ -9,19 +9,17 @@ import (
 	"tandem/core/media/token"
 )
 
-// front is the half of a tower that differs between pictures and texts: it checks requests and feeds
-// programs.
+// A front does what differs between pictures and texts: it checks requests and feeds programs.
 type front interface {
 	Model
 	// prepare checks a request and gives its batch size and, for texts, how many tokens to compute.
 	prepare(req clip.ForwardRequest, c *nn.Call) (batch, tokens int, err error)
 	// feed sets the inputs of a program made for the last prepared request.
 	feed(i *graph.Instance, in *intake)
-	// most and least are the largest and the smallest number of tokens that prepare gives for a batch; 0 for
-	// pictures.
-	most(batch int) int
-	least(batch int) int
-	// side is that of pictures; 0 for texts.
+	// maxTokens and minTokens bound the number of tokens that prepare gives for a batch; 0 for pictures.
+	maxTokens(batch int) int
+	minTokens(batch int) int
+	// side returns the side of pictures in pixels; 0 for texts.
 	side() int
 	// network adds input and network to a graph.
 	network(g *nn.Graph, batch, tokens int) *graph.Node
@@ -36,9 +34,9 @@ type imageFront struct {
 	request clip.ForwardRequest
 }
 
-func (f *imageFront) most(int) int  { return 0 }
-func (f *imageFront) least(int) int { return 0 }
-func (f *imageFront) side() int     { return f.ImageSize() }
+func (f *imageFront) maxTokens(int) int { return 0 }
+func (f *imageFront) minTokens(int) int { return 0 }
+func (f *imageFront) side() int         { return f.ImageSize() }
 
 func (f *imageFront) describe(info *clip.EncoderInfo) { info.ImageSize = f.ImageSize() }
 
@@ -95,16 +93,16 @@ func (f *textFront) adopt(t token.Tokenizer) error {
 	return nil
 }
 
-func (f *textFront) most(batch int) int { return batch * f.ContextLength() }
+func (f *textFront) maxTokens(batch int) int { return batch * f.ContextLength() }
 
 func (f *textFront) side() int { return 0 }
 
-// least is that of captions of one word: a beginning, a token and an end.
-func (f *textFront) least(batch int) int {
+// minTokens counts captions of one word: a beginning, a token and an end.
+func (f *textFront) minTokens(batch int) int {
 	if f.FullContext() {
-		return f.most(batch)
+		return f.maxTokens(batch)
 	}
-	return f.tokens(min(3, f.ContextLength())*batch, batch)
+	return f.roundTokens(min(3, f.ContextLength())*batch, batch)
 }
 
 func (f *textFront) describe(info *clip.EncoderInfo) {
@@ -126,10 +124,10 @@ const (
 	maxSizes  = 24
 )
 
-// tokens is n rounded up to the number that a program is made for.
-func (f *textFront) tokens(n, batch int) int {
-	step := max(tokenStep, (f.most(batch)/maxSizes+tokenStep-1)/tokenStep*tokenStep)
-	return min((n+step-1)/step*step, f.most(batch))
+// roundTokens rounds n up to a number of tokens that programs are made for.
+func (f *textFront) roundTokens(n, batch int) int {
+	step := max(tokenStep, (f.maxTokens(batch)/maxSizes+tokenStep-1)/tokenStep*tokenStep)
+	return min((n+step-1)/step*step, f.maxTokens(batch))
 }
 
 func (f *textFront) prepare(req clip.ForwardRequest, c *nn.Call) (int, int, error) {
@@ -155,14 +153,14 @@ func (f *textFront) prepare(req clip.ForwardRequest, c *nn.Call) (int, int, erro
 		}
 	}
 	c.Starts[batch] = int32(at)
-	tokens := f.tokens(at, batch)
+	tokens := f.roundTokens(at, batch)
 	f.ids = f.ids[:tokens]
 	return batch, tokens, nil
 }
 
 func (f *textFront) feed(i *graph.Instance, _ *intake) { i.SetInput(inputName, f.ids) }
 
-// argmax is the first position of the largest id.
+// argmax returns the first position of the largest id.
 func argmax(ids []int32) int32 {
 	best := 0
 	for i, id := range ids {

@@ -6,10 +6,10 @@ import (
 	"tandem/core/engine/nn"
 )
 
-// params are the parameters of a network in one flat buffer, the gradients of those that are trained in
-// another, and the running statistics in a third. Decayed arrays come first, so that weight decay is a
-// property of a range, and frozen ones last, so that gradients and the optimiser's state are as long as
-// what is trained. Padding between arrays is zero and stays zero under every optimiser.
+// params holds the parameters of a network in one flat buffer, the gradients of those that are trained in another, and
+// the running statistics in a third. Decayed arrays come first, so that weight decay is a property of a range, and
+// frozen ones last, so that gradients and the optimiser's state are as long as what is trained. Padding between arrays
+// is zero and stays zero under every optimiser.
 type params struct {
 	backend device.Backend
 	set     *nn.Set
@@ -19,7 +19,7 @@ type params struct {
 	trained graph.Layout // the part of store.Layout that is trained
 }
 
-// layouts are the places of parameters without memory for them.
+// layouts places parameters, without memory for them.
 func layouts(set *nn.Set, decayEmbeddings bool) *params {
 	p := &params{set: set}
 	layout := &p.store.Layout
@@ -88,7 +88,7 @@ func (p *params) alloc() (err error) {
 	return err
 }
 
-// view is the part of a flat buffer that an entry of its layout names.
+// view returns the part of a flat buffer that an entry of its layout names.
 func view(b device.Backend, l graph.Layout, flat device.Buffer, name string) device.Buffer {
 	e, ok := l.Find(name)
 	if !ok {
@@ -97,7 +97,7 @@ func view(b device.Backend, l graph.Layout, flat device.Buffer, name string) dev
 	return b.View(flat, e.Off, e.N)
 }
 
-// grow is s with length n, reallocated when its capacity is smaller. Its content is undefined.
+// grow returns s with length n, reallocated when its capacity is smaller. The content is undefined.
 func grow[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n)

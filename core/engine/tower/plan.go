@@ -39,11 +39,11 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, erro
 	p := layouts(front.Params(), c.Optimizer.DecayEmbeddings)
 	programs := newPrograms(nil, p, front, c.Compute)
 	fixed := append(e.fixedParts(p, c), clip.MemoryPart{Name: "libraries", Bytes: libraries})
-	most, err := programs.Plan(backend, programKey{training: true, batch: q.Batch, tokens: front.most(q.Batch)})
+	most, err := programs.Plan(backend, programKey{training: true, batch: q.Batch, tokens: front.maxTokens(q.Batch)})
 	if err != nil {
 		return out, err
 	}
-	least, err := programs.Plan(backend, programKey{training: true, batch: q.Batch, tokens: front.least(q.Batch)})
+	least, err := programs.Plan(backend, programKey{training: true, batch: q.Batch, tokens: front.minTokens(q.Batch)})
 	if err != nil {
 		return out, err
 	}
@@ -52,7 +52,7 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, erro
 	}
 	out.Least += least.Activations + passWorkspace(least, q.Accumulate) + least.Constants
 	if q.EvalBatch > 0 {
-		eval, err := programs.Plan(backend, programKey{batch: q.EvalBatch, tokens: front.most(q.EvalBatch)})
+		eval, err := programs.Plan(backend, programKey{batch: q.EvalBatch, tokens: front.maxTokens(q.EvalBatch)})
 		if err != nil {
 			return out, err
 		}

@@ -11,7 +11,7 @@ import (
 	"tandem/core/engine/device/reference"
 )
 
-// native is a backend with products of bfloat16.
+// native marks a backend that has products of bfloat16.
 type native struct{ device.Backend }
 
 func (native) EmulatesBF16() bool { return false }

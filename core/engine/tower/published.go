@@ -11,10 +11,10 @@ import (
 	"tandem/core/media/token"
 )
 
-// loadPublished is Load of weights that no tower saved: OpenCLIP's, OpenAI's or transformers' names
-// (core/engine/weights/keymap), positions resampled to this network's. Only parameters and running statistics
-// are taken; the optimiser's state starts anew. A tokenizer and the network's config count when the file
-// has them, as those that tandem exports do. Everything is checked before anything is changed.
+// loadPublished loads weights that no tower saved, under OpenCLIP's, OpenAI's or transformers' names
+// (core/engine/weights/keymap), with positions resampled to this network's. It takes parameters and running statistics
+// only; the optimiser's state starts anew. A tokenizer and the network's config count when the file has them, as those
+// that tandem exports do. It checks everything before it changes anything.
 func (e *encoder) loadPublished(ctx context.Context, path string) error {
 	f, err := keymap.Open(path)
 	if err != nil {

@@ -26,30 +26,30 @@ var (
 	CLIPStd  = [3]float64{.26862954, .26130258, .27577711}
 )
 
-// Model is what image and text networks have in common.
+// Model declares what image and text networks have in common.
 type Model interface {
-	// Params are the network's parameters and running statistics.
+	// Params returns the network's parameters and running statistics.
 	Params() *nn.Set
-	// Config is a struct whose JSON a checkpoint must agree with; fields that weights do not depend on
-	// are left out of it.
+	// Config returns a struct whose JSON a checkpoint must agree with. It leaves out fields that weights do not depend
+	// on.
 	Config() any
 }
 
-// ImageModel is a network that embeds pictures.
+// ImageModel is implemented by a network that embeds pictures.
 type ImageModel interface {
 	Model
-	// ImageSize is the side S of the pictures.
+	// ImageSize returns the side S of the pictures.
 	ImageSize() int
 	// Build adds the network to a graph: u8 [B, S, S, 3] → [B, D], not normalised.
 	Build(g *nn.Graph, images *graph.Node) *graph.Node
 }
 
-// TextModel is a network that embeds token ids.
+// TextModel is implemented by a network that embeds token ids.
 type TextModel interface {
 	Model
-	// ContextLength is the largest number of tokens of a caption.
+	// ContextLength returns the largest number of tokens of a caption.
 	ContextLength() int
-	// VocabSize is the number of rows of the token embedding.
+	// VocabSize returns the number of rows of the token embedding.
 	VocabSize() int
 	// FullContext says that padding after a caption influences its embedding, so that every caption is
 	// computed at the full context length. Else captions follow each other without padding.

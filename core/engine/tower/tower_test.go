@@ -16,7 +16,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// mean is the smallest network: the picture's mean colour through a linear layer.
+// mean builds the smallest network: the picture's mean colour through a linear layer.
 type mean struct {
 	set   nn.Set
 	layer *nn.Linear

@@ -18,7 +18,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// golden is one batch of tools/goldens/openclip.
+// golden holds one batch of tools/goldens/openclip.
 type golden struct {
 	Image  [][]float64 `json:"image"`
 	Text   [][]float64 `json:"text"`
@@ -87,7 +87,7 @@ func (g golden) check(t *testing.T, l *loss.Loss, device string, with func(scale
 	}
 }
 
-// scaleTerms is the sum of ‖d_image_i‖·‖image_i‖.
+// scaleTerms adds up ‖d_image_i‖·‖image_i‖.
 func (g golden) scaleTerms() (sum float64) {
 	for i := range g.Image {
 		sum += math.Sqrt(dot(g.DImage[i], g.DImage[i]) * dot(g.Image[i], g.Image[i]))

@@ -6,9 +6,9 @@ import (
 	"tandem/core/clip"
 )
 
-// checkpointing demands that activations which are computed again change no bit of three steps, running
+// checkCheckpointing demands that activations which are computed again change no bit of three steps, running
 // statistics and random choices included, and that fewer of them are kept.
-func (c Case) checkpointing(t *testing.T) {
+func (c Case) checkCheckpointing(t *testing.T) {
 	train := func(checkpointing bool) (values map[string][]float32, kept int64, work float64) {
 		cfg := c.config(adamw)
 		cfg.Compute.Checkpointing = checkpointing

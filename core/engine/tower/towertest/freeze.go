@@ -11,7 +11,7 @@ import (
 	"tandem/core/fault"
 )
 
-// blocks is a Freeze of the stem and the first n blocks.
+// blocks freezes the stem and the first n blocks.
 func blocks(n int) clip.Freeze { return clip.Freeze{Blocks: &n} }
 
 func (c Case) frozen(t *testing.T, o clip.Optimizer, f clip.Freeze) *session {
@@ -21,8 +21,8 @@ func (c Case) frozen(t *testing.T, o clip.Optimizer, f clip.Freeze) *session {
 	return c.open(t, cfg)
 }
 
-// frozenBlocks freezes the stem and the first block.
-func (c Case) frozenBlocks(t *testing.T) {
+// checkFrozenBlocks freezes the stem and the first block.
+func (c Case) checkFrozenBlocks(t *testing.T) {
 	free, part := c.open(t, c.config(adamw)), c.frozen(t, adamw, blocks(1))
 	before := Values(t, part)
 	for n := 1; n <= 2; n++ {
@@ -68,8 +68,8 @@ func parts(s *session) map[string]int64 {
 	return m
 }
 
-// frozenGradients holds the gradients of what is trained against those of the whole network.
-func (c Case) frozenGradients(t *testing.T) {
+// checkFrozenGradients holds the gradients of what is trained against those of the whole network.
+func (c Case) checkFrozenGradients(t *testing.T) {
 	free, part := c.open(t, c.config(PlainSGD)), c.frozen(t, PlainSGD, blocks(1))
 	var gradients []map[string][]float32
 	for _, s := range []*session{free, part} {
@@ -89,8 +89,8 @@ func (c Case) frozenGradients(t *testing.T) {
 	}
 }
 
-// frozenWhole freezes everything: no tickets, no gradients, and embeddings that depend on the sample alone.
-func (c Case) frozenWhole(t *testing.T) {
+// checkAllFrozen freezes everything: no tickets, no gradients, and embeddings that depend on the sample alone.
+func (c Case) checkAllFrozen(t *testing.T) {
 	s := c.frozen(t, adamw, clip.Freeze{All: true})
 	if s.info.Frozen != s.info.Parameters || parts(s)["gradients"]+parts(s)["optimizer"] != 0 {
 		t.Errorf("%d of %d parameters are frozen; memory %v", s.info.Frozen, s.info.Parameters, parts(s))
@@ -131,8 +131,8 @@ func (c Case) frozenWhole(t *testing.T) {
 	same(t, "loaded values differ:", before, Values(t, b))
 }
 
-// frozenRefused are freezes that fit no network.
-func (c Case) frozenRefused(t *testing.T) {
+// checkBadFreezes asks for freezes that fit no network.
+func (c Case) checkBadFreezes(t *testing.T) {
 	for path, f := range map[string]clip.Freeze{
 		"freeze.blocks": blocks(1000), "freeze.params": {Params: []string{"no.such.*"}},
 	} {

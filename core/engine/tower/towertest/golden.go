@@ -18,10 +18,10 @@ import (
 	"tandem/core/tensor"
 )
 
-// golden is a file that tools/goldens/openclip/towers.py wrote. Its arrays are eval and train, the
-// embeddings [batch, dim] in both modes; grad.<parameter> of Σ 100·cotangent·train; stat.<statistic>
-// after that pass; and after.<array>, all parameters and statistics after steps of AdamW on
-// Σ cotangent·train/100, in files that have steps.
+// golden holds a file that tools/goldens/openclip/towers.py wrote. Its arrays are eval and train, the embeddings
+// [batch, dim] in both modes; grad.<parameter> of Σ 100·cotangent·train; stat.<statistic> after that pass; and
+// after.<array>, all parameters and statistics after steps of AdamW on Σ cotangent·train/100, in files that have
+// steps.
 type golden struct {
 	With       json.RawMessage `json:"with"`
 	EmbedDim   int             `json:"embed_dim"`
@@ -29,7 +29,7 @@ type golden struct {
 	Parameters int64           `json:"parameters"`
 	Captions   []string        `json:"captions"`
 
-	// Autocast is ‖a − b‖/‖b‖ of OpenCLIP itself under torch.autocast to bfloat16.
+	// Autocast gives ‖a − b‖/‖b‖ of OpenCLIP itself under torch.autocast to bfloat16.
 	Autocast struct{ Eval, Train, Grads float64 } `json:"autocast"`
 
 	Steps       int     `json:"steps"`
@@ -42,8 +42,8 @@ type golden struct {
 	arrays map[string][]float64
 }
 
-// bounds are those of ‖a − b‖/‖b‖, b being OpenCLIP's results in double precision, for embeddings and
-// running statistics, for the gradient of each parameter, and for each array after ten steps of AdamW.
+// bounds limits ‖a − b‖/‖b‖, b being OpenCLIP's results in double precision, for embeddings and running statistics,
+// for the gradient of each parameter, and for each array after ten steps of AdamW.
 type bounds struct{ forward, gradient, steps float64 }
 
 var (
@@ -63,8 +63,7 @@ func Golden(t *testing.T, file string, open func(...tower.Option) clip.Encoder) 
 	t.Run("bfloat16", func(t *testing.T) { g.half(t, open) })
 }
 
-// Devices are the backends that this build and machine have, by their names in a spec: of several GPUs the
-// first.
+// Devices lists the backends that this build and machine have, by their names in a spec: of several GPUs the first.
 func Devices() (names []string) {
 	for _, d := range devices.List() {
 		gpu := strings.HasPrefix(d.Name, "cuda:")
@@ -102,14 +101,14 @@ func load(t *testing.T, file string) (g golden) {
 // Double computes in double precision, on the pure Go backend.
 var Double = tower.WithBackend(func(o clip.Compute) (device.Backend, error) { return reference.New[float64](o.Threads), nil })
 
-// CPU is two threads of what the tests were built with: oneDNN under the build tag onednn, else the
-// pure Go backend.
+// CPU asks for two threads of what the tests were built with: oneDNN under the build tag onednn, else the pure Go
+// backend.
 var CPU = clip.Compute{Device: "cpu", Threads: 2, Precision: "f32"}
 
 // PlainSGD subtracts the gradient and nothing else.
 var PlainSGD = clip.Optimizer{Name: "sgd"}
 
-// keeping is AdamW whose first moment, optim.m.<parameter>, is the gradient to the bit.
+// keeping configures AdamW so that its first moment, optim.m.<parameter>, is the gradient to the bit.
 var keeping = clip.Optimizer{Name: "adamw", Beta2: .9, Eps: 1}
 
 // check holds one encoder's passes and another's steps.
@@ -196,7 +195,7 @@ func (g golden) configure(t *testing.T, e clip.Encoder, compute clip.Compute, o 
 	return clip.ForwardRequest{Texts: g.Captions}
 }
 
-// cotangent is the gradient of the embeddings.
+// cotangent returns the gradient of the embeddings.
 func (g golden) cotangent(scale float64) *tensor.Tensor {
 	grad := tensor.New(tensor.F32, g.Batch, g.EmbedDim)
 	for i := range grad.F32() {
@@ -215,7 +214,7 @@ func held(t *testing.T, what string, got, want []float64, bound float64) float64
 	return d
 }
 
-// distance is ‖a − b‖/‖b‖, infinite for other lengths.
+// distance computes ‖a − b‖/‖b‖; infinity when the lengths differ.
 func distance(a, b []float64) float64 {
 	if len(a) != len(b) || len(a) == 0 {
 		return math.Inf(1)

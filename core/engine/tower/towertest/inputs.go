@@ -8,8 +8,8 @@ import (
 	"tandem/core/tensor"
 )
 
-// Uniform is number i of the stream of a name, in [-1, 1): splitmix64 of FNV-1a(name) and i, as the
-// generators of golden files have it.
+// Uniform returns number i of the stream of a name, in [-1, 1): splitmix64 of FNV-1a(name) and i, as the generators of
+// golden files have it.
 func Uniform(name string, i int) float64 {
 	h := fnv.New64a()
 	h.Write([]byte(name))
@@ -20,8 +20,7 @@ func Uniform(name string, i int) float64 {
 	return float64(z>>11)/(1<<52) - 1
 }
 
-// Value is the value that the generators of golden files give to element i of a parameter or running
-// statistic.
+// Value returns what the generators of golden files give to element i of a parameter or running statistic.
 func Value(name string, shape []int, i int) float32 {
 	u := Uniform(name, i)
 	switch {
@@ -35,7 +34,7 @@ func Value(name string, shape []int, i int) float32 {
 	return float32(.3 * u)
 }
 
-// pictures are u8 [b, s, s, 3] as the generators of golden files make them.
+// pictures makes u8 [b, s, s, 3] as the generators of golden files do.
 func pictures(b, s int) *tensor.Tensor {
 	x := tensor.New(tensor.U8, b, s, s, 3)
 	for i := range x.U8() {

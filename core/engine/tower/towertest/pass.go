@@ -13,14 +13,14 @@ import (
 	"tandem/core/engine/tower"
 )
 
-// pass is what one forward pass in each mode and one backward pass give: embeddings, gradients and
-// running statistics by name.
+// pass holds what one forward pass in each mode and one backward pass give: embeddings, gradients and running
+// statistics by name.
 type pass struct {
 	eval, train  []float64
 	grads, stats map[string][]float64
 }
 
-// all are the gradients of all parameters of the file, in the order of their names.
+// all returns the gradients of all parameters of the file, in the order of their names.
 func (p pass) all(g golden) (out []float64) {
 	for _, name := range slices.Sorted(maps.Keys(g.arrays)) {
 		if parameter, ok := strings.CutPrefix(name, "grad."); ok {
@@ -30,7 +30,7 @@ func (p pass) all(g golden) (out []float64) {
 	return out
 }
 
-// all are the file's gradients.
+// all returns the file's gradients.
 func (g golden) all() (out []float64) {
 	for _, name := range slices.Sorted(maps.Keys(g.arrays)) {
 		if strings.HasPrefix(name, "grad.") {

@@ -14,13 +14,13 @@ import (
 	"tandem/core/tensor"
 )
 
-// Case is a tower to check.
+// A Case names a tower to check.
 type Case struct {
 	// New makes an unconfigured encoder: tower.Image(build, options...).
 	New func(options ...tower.Option) clip.Encoder
-	// With is the with block; it should make a small network.
+	// With holds the with block; it should make a small network.
 	With string
-	// Other is a with block whose checkpoints must be refused.
+	// Other holds a with block whose checkpoints must be refused.
 	Other string
 	// PerBatch says that a sample's embedding in training depends on its batch or on its place in it:
 	// batch normalisation, patch dropout.
@@ -30,10 +30,10 @@ type Case struct {
 	Rough bool
 }
 
-// embedDim is the width of the shared space in checks.
+// embedDim sets the width of the shared space in checks.
 const embedDim = 6
 
-// captions are the texts of a batch; they differ in length.
+// captions holds the texts of a batch; they differ in length.
 var captions = []string{"cat", "a photo of a dog", "two red birds on a wire", "sun", "rain over the sea", "x y"}
 
 // Check runs every check of this package on a tower, beyond those that core/plugin/conformance makes of any
@@ -42,28 +42,28 @@ func (c Case) Check(t *testing.T) {
 	if !c.Rough {
 		t.Run("gradient", c.Gradient)
 	}
-	t.Run("several tickets outstanding", c.severalTickets)
-	t.Run("micro-batches add up", c.accumulation)
-	t.Run("checkpointing", c.checkpointing)
-	t.Run("save and load", func(t *testing.T) { c.saveAndLoad(t, "f32") })
-	t.Run("save and load in bfloat16", func(t *testing.T) { c.saveAndLoad(t, "bf16") })
-	t.Run("repeatable", c.repeatable)
-	t.Run("load refuses", c.loadRefuses)
-	t.Run("weight decay", c.weightDecay)
-	t.Run("frozen blocks", c.frozenBlocks)
+	t.Run("several tickets outstanding", c.checkSeveralTickets)
+	t.Run("micro-batches add up", c.checkAccumulation)
+	t.Run("checkpointing", c.checkCheckpointing)
+	t.Run("save and load", func(t *testing.T) { c.checkSaveAndLoad(t, "f32") })
+	t.Run("save and load in bfloat16", func(t *testing.T) { c.checkSaveAndLoad(t, "bf16") })
+	t.Run("repeatable", c.checkRepeatability)
+	t.Run("load refuses", c.checkLoadRefuses)
+	t.Run("weight decay", c.checkWeightDecay)
+	t.Run("frozen blocks", c.checkFrozenBlocks)
 	if !c.Rough {
-		t.Run("gradients beside frozen blocks", c.frozenGradients)
+		t.Run("gradients beside frozen blocks", c.checkFrozenGradients)
 	}
-	t.Run("all frozen", c.frozenWhole)
-	t.Run("bad freezes", c.frozenRefused)
-	t.Run("bad requests", c.badRequests)
-	t.Run("not finite", c.notFinite)
-	t.Run("lifecycle", c.lifecycle)
+	t.Run("all frozen", c.checkAllFrozen)
+	t.Run("bad freezes", c.checkBadFreezes)
+	t.Run("bad requests", c.checkBadRequests)
+	t.Run("not finite", c.checkNotFinite)
+	t.Run("lifecycle", c.checkLifecycle)
 }
 
 var adamw = clip.Optimizer{Name: "adamw", WeightDecay: .1, Beta1: .9, Beta2: .98, Eps: 1e-6}
 
-// session is a configured encoder under test; its methods end the test on an error.
+// session wraps a configured encoder under test; its methods end the test on an error.
 type session struct {
 	*testing.T
 	clip.Encoder
@@ -86,7 +86,7 @@ func (c Case) open(t *testing.T, cfg clip.EncoderConfig, options ...tower.Option
 	return &session{t, e, info, context.Background()}
 }
 
-// request is samples [from, to) of a fixed sequence of six.
+// request asks for samples [from, to) of a fixed sequence of six.
 func (s *session) request(from, to int, mode clip.Mode) clip.ForwardRequest {
 	if s.info.Modality == clip.Text {
 		return clip.ForwardRequest{Texts: captions[from:to], Mode: mode, Step: 5}
@@ -111,7 +111,7 @@ func (s *session) forward(req clip.ForwardRequest) ([]float32, clip.Ticket) {
 	return out.F32(), ticket
 }
 
-// cotangent is the gradient of rows [from, to) of a batch.
+// cotangent returns the gradient of rows [from, to) of a batch.
 func cotangent(from, to int) *tensor.Tensor {
 	g := tensor.New(tensor.F32, to-from, embedDim)
 	for i := range g.F32() {
@@ -134,7 +134,7 @@ func (s *session) step(n int, lr, scale float64) {
 	}
 }
 
-// train is one step on samples [from, to).
+// train takes one step on samples [from, to).
 func (s *session) train(n, from, to int) {
 	s.Helper()
 	_, ticket := s.forward(s.request(from, to, clip.Train))
@@ -142,7 +142,7 @@ func (s *session) train(n, from, to int) {
 	s.step(n, 1e-2, .5)
 }
 
-// gradient is Σ over the batch of the gradients accumulated: what a step of plain descent subtracts.
+// gradient returns Σ over the batch of the gradients accumulated: what a step of plain descent subtracts.
 func (s *session) gradient() map[string][]float32 {
 	s.Helper()
 	before := Values(s.T, s)
@@ -209,7 +209,7 @@ func (c Case) Gradient(t *testing.T) {
 }
 
 // Two tickets, used in the other order, give the gradients of two passes one after another.
-func (c Case) severalTickets(t *testing.T) {
+func (c Case) checkSeveralTickets(t *testing.T) {
 	a, b := c.open(t, c.config(PlainSGD)), c.open(t, c.config(PlainSGD))
 	_, t1 := a.forward(a.request(0, 3, clip.Train))
 	_, t2 := a.forward(a.request(3, 6, clip.Train))
@@ -239,7 +239,7 @@ func (c Case) severalTickets(t *testing.T) {
 	}
 }
 
-// parameters are the names of the trained arrays, those with a state of SGD; see PlainSGD.
+// parameters returns the names of the trained arrays, which are those with a state of SGD; see PlainSGD.
 func (s *session) parameters() map[string]bool {
 	names := map[string]bool{}
 	for name := range Values(s.T, s) {
@@ -250,7 +250,7 @@ func (s *session) parameters() map[string]bool {
 	return names
 }
 
-func (c Case) accumulation(t *testing.T) {
+func (c Case) checkAccumulation(t *testing.T) {
 	if c.PerBatch {
 		t.Skip("micro-batches are not the batch")
 	}
@@ -274,7 +274,7 @@ func (c Case) accumulation(t *testing.T) {
 	}
 }
 
-func (c Case) loadRefuses(t *testing.T) {
+func (c Case) checkLoadRefuses(t *testing.T) {
 	s := c.open(t, c.config(adamw))
 	dir := t.TempDir()
 	path := filepath.Join(dir, "other.safetensors")
@@ -302,7 +302,7 @@ func (c Case) configOf(with string) clip.EncoderConfig {
 }
 
 // Without a gradient, a step of AdamW shrinks what is decayed by 1 − lr·decay and leaves the rest.
-func (c Case) weightDecay(t *testing.T) {
+func (c Case) checkWeightDecay(t *testing.T) {
 	for _, embeddings := range []bool{false, true} {
 		o := adamw
 		o.DecayEmbeddings = embeddings
@@ -333,7 +333,7 @@ func (s *session) shapes() map[string][]int {
 	return shapes
 }
 
-func (c Case) badRequests(t *testing.T) {
+func (c Case) checkBadRequests(t *testing.T) {
 	s := c.open(t, c.config(adamw))
 	size := max(s.info.ImageSize, 8)
 	for what, req := range map[string]clip.ForwardRequest{
@@ -348,14 +348,14 @@ func (c Case) badRequests(t *testing.T) {
 	s.forward(s.request(0, 2, clip.Eval))
 }
 
-func (c Case) notFinite(t *testing.T) {
+func (c Case) checkNotFinite(t *testing.T) {
 	s := c.open(t, c.config(adamw))
 	Rewrite(t, s, func(name string, _ []int, _ int) float32 { return float32(math.NaN()) })
 	_, _, err := s.Forward(s.ctx, s.request(0, 2, clip.Train))
 	wants(t, fault.Numeric, err)
 }
 
-func (c Case) lifecycle(t *testing.T) {
+func (c Case) checkLifecycle(t *testing.T) {
 	ctx := context.Background()
 	e := c.New()
 	_, _, err := e.Forward(ctx, clip.ForwardRequest{})

@@ -10,7 +10,7 @@ import (
 )
 
 // An encoder that is loaded goes on with the same bits, and so does one that took no break.
-func (c Case) saveAndLoad(t *testing.T, precision string) {
+func (c Case) checkSaveAndLoad(t *testing.T, precision string) {
 	cfg := c.config(adamw)
 	cfg.Compute.Precision = precision
 	a := c.open(t, cfg)
@@ -38,7 +38,7 @@ func (c Case) saveAndLoad(t *testing.T, precision string) {
 
 // A seed gives the same bits again, on each backend and in each precision, under the profiler too; another
 // seed gives others.
-func (c Case) repeatable(t *testing.T) {
+func (c Case) checkRepeatability(t *testing.T) {
 	for _, device := range Devices() {
 		for _, precision := range []string{"f32", "bf16"} {
 			learn := func(seed uint64, profile bool) map[string][]float32 {

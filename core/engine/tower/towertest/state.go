@@ -22,7 +22,7 @@ func Rewrite(t *testing.T, e clip.Encoder, value func(name string, shape []int, 
 	return rewrite(t, e, tensors, meta, value)
 }
 
-// rewrite is Rewrite with the encoder's saved state at hand.
+// rewrite does what Rewrite does, with the encoder's saved state at hand.
 func rewrite(t *testing.T, e clip.Encoder, saved []weights.Tensor, meta map[string]string,
 	value func(name string, shape []int, i int) float32) map[string][]float32 {
 	t.Helper()
@@ -50,7 +50,7 @@ func rewrite(t *testing.T, e clip.Encoder, saved []weights.Tensor, meta map[stri
 	return values
 }
 
-// Values are the encoder's parameters, statistics and optimiser state by name.
+// Values returns the encoder's parameters, statistics and optimiser state by name.
 func Values(t *testing.T, e clip.Encoder) map[string][]float32 {
 	t.Helper()
 	tensors, _ := read(t, e)

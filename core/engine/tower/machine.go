@@ -8,9 +8,9 @@ import (
 	"tandem/core/fault"
 )
 
-// fits refuses a network whose parameters alone are more than the machine's memory, before anything is allocated: the
+// checkMachine refuses a network whose parameters alone are more than the machine's memory, before anything is allocated: the
 // system would grant it and end whoever uses it. Hardware with memory of its own says so itself.
-func (e *encoder) fits(b device.Backend, p *params, c clip.EncoderConfig) error {
+func (e *encoder) checkMachine(b device.Backend, p *params, c clip.EncoderConfig) error {
 	if _, own := b.(device.MemoryMeter); own {
 		return nil
 	}
@@ -18,11 +18,11 @@ func (e *encoder) fits(b device.Backend, p *params, c clip.EncoderConfig) error 
 	if syscall.Sysinfo(&system) != nil {
 		return nil
 	}
-	return room(e.fixedParts(p, c), (int64(system.Totalram)+int64(system.Totalswap))*int64(system.Unit))
+	return checkMemory(e.fixedParts(p, c), (int64(system.Totalram)+int64(system.Totalswap))*int64(system.Unit))
 }
 
-// room holds what is wanted against all that there is.
-func room(wanted []clip.MemoryPart, total int64) error {
+// checkMemory refuses parts that together take more than total bytes.
+func checkMemory(wanted []clip.MemoryPart, total int64) error {
 	sum := int64(0)
 	for _, part := range wanted {
 		sum += part.Bytes
