@@ -37,7 +37,7 @@ func BenchmarkEmptyCall(b *testing.B) {
 	})
 }
 
-// BenchmarkForward is 256 pictures of 64×64, 3 MiB, from the heap.
+// BenchmarkForward sends 256 pictures of 64×64, 3 MiB, from the heap.
 func BenchmarkForward(b *testing.B) {
 	benchmark(b, "Forward", func(b *testing.B, s *process.Session) *process.Process {
 		e, p := encoder(b, s)

@@ -10,10 +10,10 @@ import (
 	"tandem/core/fault"
 )
 
-// Kinds are all kinds of plugin, in the order in which they are listed.
+// Kinds lists all kinds of plugin in the order of listings.
 var Kinds = []clip.Kind{clip.KindEncoder, clip.KindLoss, clip.KindDataset}
 
-// Binary is a plugin on disk.
+// Binary identifies a plugin on disk.
 type Binary struct {
 	Kind clip.Kind
 	Name string // vit
@@ -22,10 +22,10 @@ type Binary struct {
 	SHA256 string
 }
 
-// Ref is the full name: encoders/vit.
+// Ref returns the full name: encoders/vit.
 func (b Binary) Ref() string { return b.Kind.Dir() + "/" + b.Name }
 
-// Entry is a plugin in a listing: what it is, or why that could not be found out.
+// Entry describes a plugin in a listing, or says why that was not possible.
 type Entry struct {
 	Binary     Binary
 	Descriptor clip.Descriptor
@@ -40,9 +40,9 @@ type Catalog struct {
 	CacheDir string
 }
 
-// NewCatalog is the user's catalog: $RUNNER_PLUGIN_PATH, the folder plugins beside this program, where make install puts
-// them (../lib/tandem/plugins), and
-// tandem/plugins in the user's data folder.
+// NewCatalog returns the user's catalog. It searches, in this order, $RUNNER_PLUGIN_PATH, the folder plugins
+// beside this program, the folder where make install puts plugins (../lib/tandem/plugins), and tandem/plugins
+// in the user's data folder.
 func NewCatalog() *Catalog {
 	c := &Catalog{}
 	for _, dir := range filepath.SplitList(os.Getenv("RUNNER_PLUGIN_PATH")) {
@@ -83,9 +83,9 @@ func (c *Catalog) addRoot(dir string) {
 	}
 }
 
-// Find is the path of the plugin that ref names: vit, encoders/vit or a path (with a slash at the
-// start, or beginning with ./ or ../). fault.Invalid when ref names another kind of plugin,
-// fault.NotFound when there is none.
+// Find returns the path of the plugin that ref names: vit, encoders/vit or a path (absolute, or beginning with
+// ./ or ../). A ref that names another kind of plugin yields fault.Invalid, one that names nothing
+// fault.NotFound.
 func (c *Catalog) Find(kind clip.Kind, ref string) (string, error) {
 	if isPath(ref) {
 		return executable(ref)
@@ -111,10 +111,10 @@ func (c *Catalog) Find(kind clip.Kind, ref string) (string, error) {
 	}
 	for _, other := range Kinds {
 		if _, ok := c.lookup(other, name); ok && other != kind {
-			return "", wrongKind(name, other, kind).WithHint("%s", c.known(kind, name))
+			return "", wrongKind(name, other, kind).WithHint("%s", c.nameHint(kind, name))
 		}
 	}
-	return "", fault.New(fault.NotFound, "no %s plugin is named %q", kind, name).WithHint("%s", c.known(kind, name)).
+	return "", fault.New(fault.NotFound, "no %s plugin is named %q", kind, name).WithHint("%s", c.nameHint(kind, name)).
 		WithDetail("searched:\n" + strings.Join(c.folders(kind), "\n"))
 }
 
@@ -141,7 +141,7 @@ func wrongKind(name string, is, want clip.Kind) *fault.Error {
 	return fault.New(fault.Invalid, "%s is %s, not %s", name, article(is), article(want))
 }
 
-// article is "an encoder", "a loss".
+// article returns "an encoder", "a loss" and so on.
 func article(k clip.Kind) string {
 	if k == clip.KindEncoder {
 		return "an encoder"
@@ -175,8 +175,8 @@ func (c *Catalog) lookup(kind clip.Kind, name string) (string, bool) {
 	return "", false
 }
 
-// known is a hint that names the plugins of a kind.
-func (c *Catalog) known(kind clip.Kind, name string) string {
+// nameHint returns a hint that names the plugins of a kind.
+func (c *Catalog) nameHint(kind clip.Kind, name string) string {
 	names := c.Names(kind)
 	if len(names) == 0 {
 		return "there are no plugins of this kind: run make plugins, or set RUNNER_PLUGIN_PATH"
@@ -188,7 +188,7 @@ func (c *Catalog) known(kind clip.Kind, name string) string {
 	return hint
 }
 
-// Names are the names of all plugins of a kind, sorted.
+// Names returns the names of all plugins of a kind, sorted.
 func (c *Catalog) Names(kind clip.Kind) []string {
 	var names []string
 	for _, dir := range c.folders(kind) {
@@ -203,7 +203,7 @@ func (c *Catalog) Names(kind clip.Kind) []string {
 	return slices.Compact(names)
 }
 
-// List is every plugin that can be found, by kind and name.
+// List returns every plugin that can be found, by kind and name.
 func (c *Catalog) List() []Entry {
 	var list []Entry
 	for _, kind := range Kinds {
@@ -219,10 +219,10 @@ func (c *Catalog) List() []Entry {
 	return list
 }
 
-// Describe is the descriptor of a plugin, without a process where that is possible: from the manifest
-// beside the binary when its checksum is the binary's, else from the user's cache, else by running
-// the binary with --describe. Errors are Find's, and fault.Invalid for what is no plugin, or a plugin
-// of another kind or protocol.
+// Describe returns the descriptor of a plugin, if possible without starting a process: from the manifest beside
+// the binary when its checksum is the binary's, else from the user's cache, else by running the binary with
+// --describe. It returns the errors of Find, and fault.Invalid for a file that is not a plugin, or that is a
+// plugin of another kind or protocol.
 func (c *Catalog) Describe(kind clip.Kind, ref string) (clip.Descriptor, Binary, error) {
 	path, err := c.Find(kind, ref)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	plugin "github.com/hashicorp/go-plugin/runner"
 )
 
-// drainWait is how long the pipes of an ended plugin are read: a grandchild that left the process
-// group may hold them open for ever.
+// drainWait limits how long the pipes of an ended plugin are read. A grandchild that left the process group may
+// hold them open for ever.
 const drainWait = time.Second
 
 // child runs a plugin's process for go-plugin. Unlike go-plugin's own runner it gives no stdin, knows
@@ -138,12 +138,12 @@ func (c *child) pid() int {
 	return c.cmd.Process.Pid
 }
 
-// Stdout is the handshake, a line.
+// Stdout returns the handshake, a line.
 func (c *child) Stdout() io.ReadCloser { return c.handshake }
 func (c *child) Stderr() io.ReadCloser { return c.stderr }
 func (c *child) Name() string          { return c.cmd.Path }
 
-// ID is never empty, so that go-plugin cleans up after a process that did not start.
+// ID never returns an empty string, so that go-plugin cleans up after a process that did not start.
 func (c *child) ID() string { return fmt.Sprint(c.pid()) }
 
 // Diagnose adds nothing: Process words its own errors.
@@ -154,12 +154,12 @@ func (c *child) PluginToHost(network, address string) (string, string, error) {
 	return network, address, nil
 }
 
-// HostToPlugin is PluginToHost the other way round.
+// HostToPlugin does what PluginToHost does, the other way round.
 func (c *child) HostToPlugin(network, address string) (string, string, error) {
 	return network, address, nil
 }
 
-// maxHandshake is how long the handshake's line may be.
+// maxHandshake limits the length of the handshake's line in bytes.
 const maxHandshake = 4 << 10
 
 // firstLine gives the first line of r, or the beginning of a line without end, and writes all that follows to rest: a

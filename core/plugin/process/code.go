@@ -29,10 +29,10 @@ const (
 	maxCodeBytes = 256 << 20
 )
 
-// codeEndings are those of files that count as code where a descriptor names none.
+// codeEndings lists the endings of files that count as code where a descriptor names none.
 var codeEndings = []string{".py", ".pyx", ".so", ".sh", ".pl", ".pm", ".rb", ".js", ".mjs", ".ts", ".lua", ".jl", ".r", ".m", ".php", ".tcl"}
 
-// program is an open plugin file.
+// program holds a plugin file that is open.
 type program struct {
 	file   *os.File
 	path   string
@@ -60,7 +60,7 @@ func openProgram(path string) (*program, error) {
 	return p, nil
 }
 
-// unchanged says that the file still has the content that was hashed, whatever has become of its name.
+// unchanged reports whether the file still has the content that was hashed, whatever has become of its name.
 func (p *program) unchanged() bool {
 	if stat, err := p.file.Stat(); err == nil && files.StampOf(stat) == p.stamp {
 		return true
@@ -81,14 +81,15 @@ func hashProgram(f *os.File) (sum string, script bool, err error) {
 	return hex.EncodeToString(h.Sum(nil)), bytes.Equal(head, []byte("#!")), nil
 }
 
-// consists is the digest of all that a script consists of: names may be nil for the code in its folder.
-func (p *program) consists(names []string, versions map[string]string) (string, error) {
+// digest returns the digest of all that a script consists of. names lists its other files; nil means the code
+// in its folder.
+func (p *program) digest(names []string, versions map[string]string) (string, error) {
 	dir := filepath.Dir(p.path)
 	var err error
 	if len(names) == 0 {
-		names, err = codeIn(dir, filepath.Base(p.path))
+		names, err = findCode(dir, filepath.Base(p.path))
 	} else {
-		names, err = named(dir, names)
+		names, err = matchFiles(dir, names)
 	}
 	if err != nil {
 		return "", fault.New(fault.KindOf(err), "%w", err).WithFile(p.path, 0, 0)
@@ -112,8 +113,9 @@ func (p *program) consists(names []string, versions map[string]string) (string, 
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// named are the files that a descriptor names, relative to its folder: globs, each of which must match something.
-func named(dir string, patterns []string) ([]string, error) {
+// matchFiles returns the files that a descriptor names, relative to its folder. Each pattern is a glob that
+// must match something.
+func matchFiles(dir string, patterns []string) ([]string, error) {
 	var names []string
 	for _, pattern := range patterns {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -135,9 +137,9 @@ func named(dir string, patterns []string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// codeIn are the files of code in a folder and below it, but for the script itself. Hidden folders, caches of compiled
-// code and virtual environments are passed over.
-func codeIn(dir, script string) ([]string, error) {
+// findCode returns the files of code in a folder and below it, without the script itself. It passes over hidden
+// folders, caches of compiled code and virtual environments.
+func findCode(dir, script string) ([]string, error) {
 	var names []string
 	var bytes int64
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -177,7 +179,7 @@ func codeIn(dir, script string) ([]string, error) {
 	return names, err
 }
 
-// identify is what the plugin at a path says of itself, and the digest of what it consists of.
+// identify returns the descriptor of the plugin at a path, and the digest of what the plugin consists of.
 func (c *Catalog) identify(path string) (clip.Descriptor, string, error) {
 	var none clip.Descriptor
 	p, err := openProgram(path)
@@ -189,7 +191,7 @@ func (c *Catalog) identify(path string) (clip.Descriptor, string, error) {
 		d, err := c.descriptor(path, p.sha256)
 		return d, p.sha256, err
 	}
-	sum, err := p.consists(nil, nil)
+	sum, err := p.digest(nil, nil)
 	if err != nil && fault.KindOf(err) != fault.Invalid { // too much code: its descriptor may name what counts
 		return none, "", err
 	}
@@ -206,6 +208,6 @@ func (c *Catalog) identify(path string) (clip.Descriptor, string, error) {
 	if describeErr != nil {
 		return none, "", describeErr
 	}
-	sum, err = p.consists(d.Files, d.Versions)
+	sum, err = p.digest(d.Files, d.Versions)
 	return d, sum, err
 }

@@ -116,8 +116,8 @@ func TestGrandchildrenEndWithTheSession(t *testing.T) {
 	waitDead(t, "grandchild", pid)
 }
 
-// actAsRunner is the process in the middle of the next test: it starts plugins, says which, and waits
-// to be killed.
+// actAsRunner plays the process in the middle of the next test: it starts plugins, says which, and waits to be
+// killed.
 func actAsRunner() {
 	s, err := process.NewSession(process.SessionOptions{Catalog: &process.Catalog{Roots: []string{os.Getenv("TANDEM_TEST_RUNNER")}}})
 	if err != nil {
@@ -222,7 +222,7 @@ func TestStartCanBeInterrupted(t *testing.T) {
 	}
 }
 
-// foreign is a binary that passes for a plugin (its manifest says so) and is none.
+// foreign makes a binary that passes for a plugin (its manifest says so) but is none.
 func foreign(t *testing.T, c *process.Catalog, name string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

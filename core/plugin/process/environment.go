@@ -6,17 +6,16 @@ import (
 	"strings"
 )
 
-// passEnv are the variables of the runner's environment that plugins see; names ending in _ are
-// prefixes. A plugin's result must not depend on whatever else is set.
+// passEnv lists the variables of the runner's environment that plugins see; names ending in _ are prefixes. A
+// plugin's result must not depend on whatever else is set.
 var passEnv = []string{
 	"PATH", "HOME", "USER", "TMPDIR", "LANG", "LC_ALL", "TZ", "XDG_CACHE_HOME", "XDG_DATA_HOME",
 	"LD_LIBRARY_PATH", "CUDA_", "NVIDIA_", "DNNL_", "ONEDNN_", "PYTHONPATH", "VIRTUAL_ENV",
 	"GODEBUG", "GOTRACEBACK", "GOMEMLIMIT", "GOGC", "GOCOVERDIR", "TANDEM_",
 }
 
-// environment is the environment of a plugin that may compute with threads at a time (0: unsaid).
-// OpenMP threads wait passively, always: two processes whose idle threads spin take the cores from
-// each other.
+// environment returns the environment of a plugin that may compute with threads at a time (0: not said). OpenMP
+// threads always wait passively: two processes whose idle threads spin take the cores from each other.
 func environment(threads int) []string {
 	var env []string
 	for _, kv := range os.Environ() {

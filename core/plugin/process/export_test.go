@@ -1,4 +1,4 @@
 package process
 
-// SweepSockets is for tests.
+// SweepSockets lets tests call sweepSockets.
 var SweepSockets = sweepSockets

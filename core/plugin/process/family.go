@@ -27,7 +27,7 @@ var (
 
 func newMarker() string { return fmt.Sprintf("%s.%d", self, members.Add(1)) }
 
-// startOf is when a process began, in the kernel's ticks; "" when there is none.
+// startOf returns when a process began, in the kernel's ticks; "" when there is no such process.
 func startOf(pid int) string {
 	if fields := statOf(pid); len(fields) > 19 {
 		return fields[19]
@@ -35,7 +35,7 @@ func startOf(pid int) string {
 	return ""
 }
 
-// statOf are the fields of /proc/pid/stat after the name: state, parent, group, …
+// statOf returns the fields of /proc/pid/stat after the name: state, parent, group, …
 func statOf(pid int) []string {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -47,8 +47,8 @@ func statOf(pid int) []string {
 	return nil
 }
 
-// marked are the processes whose marker is right.
-func marked(right func(marker string) bool) (pids []int) {
+// withMarker returns the processes whose marker is right.
+func withMarker(right func(marker string) bool) (pids []int) {
 	entries, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range entries {
 		pid, err := strconv.Atoi(filepath.Base(dir))
@@ -74,7 +74,7 @@ func marked(right func(marker string) bool) (pids []int) {
 func endFamily(pid int, marker string) {
 	killGroup(pid)
 	for range 20 {
-		left := marked(func(m string) bool { return m == marker })
+		left := withMarker(func(m string) bool { return m == marker })
 		if len(left) == 0 {
 			break
 		}
@@ -113,7 +113,7 @@ func endStrays() {
 
 // endOrphansOfDead kills the processes of plugins whose runner was killed.
 func endOrphansOfDead() {
-	for _, pid := range marked(func(m string) bool {
+	for _, pid := range withMarker(func(m string) bool {
 		owner, _, ok := strings.Cut(m, ".")
 		start, _, ok2 := strings.Cut(strings.TrimPrefix(m, owner+"."), ".")
 		n, err := strconv.Atoi(owner)
@@ -123,7 +123,7 @@ func endOrphansOfDead() {
 	}
 }
 
-// children are this process's.
+// children returns the process ids of this process's children.
 func children() (pids []int) {
 	lists, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, name := range lists {

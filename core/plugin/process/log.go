@@ -13,7 +13,7 @@ const (
 	logTail = 2 << 20
 )
 
-// logFile is a plugin's log, however much it writes.
+// logFile keeps the beginning and the end of a plugin's log, however much the plugin writes.
 type logFile struct {
 	mu     sync.Mutex
 	file   *os.File

@@ -10,7 +10,7 @@ import (
 	"tandem/core/plugin/wire"
 )
 
-// Memory is what the system says of a process's memory, in bytes; zeros where it does not say.
+// Memory tells the memory of a process in bytes; zeros where the system does not tell.
 type Memory struct {
 	Peak     int64 // the most that was resident so far (VmHWM)
 	Resident int64 // what is resident now (VmRSS)
@@ -21,7 +21,7 @@ type Memory struct {
 // libraries, Go's runtime. The function it returns says so at any later time, in bytes.
 func Program() func() int64 { return wire.Program() }
 
-// MemoryOf is the memory of a process; 0 is this one.
+// MemoryOf returns the memory of a process; pid 0 means this process.
 func MemoryOf(pid int) Memory {
 	path := "/proc/self/status"
 	if pid != 0 {
@@ -42,8 +42,8 @@ func MemoryOf(pid int) Memory {
 	return m
 }
 
-// Children is the memory resident in all children of this process, in bytes; 0 where the system does not say.
-// What they share counts once for each.
+// Children returns the memory resident in all children of this process, in bytes; 0 where the system does not
+// tell. Memory that they share counts once for each.
 func Children() (sum int64) {
 	lists, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, name := range lists {
@@ -57,8 +57,8 @@ func Children() (sum int64) {
 	return sum
 }
 
-// Available is the memory that more processes may take before the system runs short of it, in bytes: what
-// Linux estimates, or what a cgroup leaves when that is less. 0 where the system does not say.
+// Available returns how much memory more processes may take before the system runs short of it, in bytes: what
+// Linux estimates, or what a cgroup leaves when that is less. It is 0 where the system does not tell.
 func Available() int64 {
 	var free int64
 	text, _ := os.ReadFile("/proc/meminfo")

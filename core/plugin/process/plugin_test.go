@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// shared is the memory that all plugins of the session have; 0: none.
+// shared sets the memory that all plugins of the session have; 0: none.
 var shared int
 
 var echo = sdk.Encoder{

@@ -27,15 +27,15 @@ import (
 )
 
 const (
-	// politeWait is how long a plugin may take over each of Close and ending by itself.
+	// politeWait limits how long a plugin may take over Close, and then over ending by itself.
 	politeWait = 400 * time.Millisecond
-	// lostWait is how long a broken connection waits for the process to be seen ending.
+	// lostWait limits how long a broken connection waits for the process to be seen ending.
 	lostWait = 2 * time.Second
-	// gone is how long the end of a killed process is waited for.
-	gone = 10 * time.Second
+	// killWait limits how long Stop waits for the end of a killed process.
+	killWait = 10 * time.Second
 )
 
-// Process is a running plugin.
+// Process controls a running plugin.
 type Process struct {
 	Descriptor clip.Descriptor
 	Binary     Binary
@@ -56,19 +56,19 @@ type Process struct {
 	longest longest
 }
 
-// Name is the plugin's full name: encoders/vit.
+// Name returns the plugin's full name: encoders/vit.
 func (p *Process) Name() string { return p.Binary.Ref() }
 
-// PID is the process id.
+// PID returns the process id.
 func (p *Process) PID() int { return p.child.pid() }
 
-// Done is closed when the process has ended, for whatever reason.
+// Done returns a channel that is closed when the process has ended, for whatever reason.
 func (p *Process) Done() <-chan struct{} { return p.child.exited }
 
-// Tail is the end of what the plugin wrote to stderr.
+// Tail returns the end of what the plugin wrote to stderr.
 func (p *Process) Tail() string { return p.tail.String() }
 
-// Err is nil while the process runs and after Stop, else the fault.PluginDied that its callers got.
+// Err returns nil while the process runs and after Stop, else the fault.PluginDied that its callers got.
 func (p *Process) Err() error {
 	select {
 	case <-p.child.exited:
@@ -78,7 +78,7 @@ func (p *Process) Err() error {
 	if p.isStopped() && !p.early.Load() {
 		return nil
 	}
-	return p.ended()
+	return p.exitFault()
 }
 
 func (p *Process) isStopped() bool {
@@ -90,28 +90,28 @@ func (p *Process) isStopped() bool {
 	}
 }
 
-// Stats is the time spent in each method so far, by method name in alphabetical order.
+// Stats returns the time spent in each method so far, sorted by method.
 func (p *Process) Stats() []MethodStats { return p.stats.list() }
 
-// Profile begins or ends the noting of kernels in the plugin and gives those noted since the last
-// call, on the runner's clock; none from a plugin that does not note them.
+// Profile starts or stops the recording of kernels in the plugin and returns those recorded since the last
+// call, on the runner's clock. A plugin that does not record them returns none.
 func (p *Process) Profile(ctx context.Context, on bool) ([]clip.KernelRun, error) {
 	return p.conn.Profile(ctx, on)
 }
 
-// Plan asks the plugin, before it is configured, what a configuration will take of its device's memory;
-// nil when it does not say.
+// Plan asks the plugin, before it is configured, what a configuration will take of its device's memory. It
+// returns nil when the plugin does not tell.
 func (p *Process) Plan(ctx context.Context, q clip.PlanRequest) (*clip.Plan, error) {
 	return p.conn.Plan(ctx, q)
 }
 
-// Memory is what the plugin says of its memory, and what its program takes beside that: code,
-// libraries, the language's runtime; nothing from a plugin that does not say. It must be configured.
+// Memory returns what the plugin says of its memory, and base, what its program takes beside that: code,
+// libraries, the language's runtime. A plugin that does not tell returns nothing. It must be configured.
 func (p *Process) Memory(ctx context.Context) (parts []clip.MemoryPart, base int64, err error) {
 	return p.conn.Memory(ctx)
 }
 
-// launch starts a plugin and connects to it. When it gives an error nothing of the process is left.
+// launch starts a plugin and connects to it. After an error nothing of the process is left.
 func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o StartOptions) (_ *Process, err error) {
 	p := &Process{Descriptor: d, Binary: b, label: o.Label, tail: &tail{}, stopped: make(chan struct{})}
 	if p.label == "" {
@@ -123,7 +123,7 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 		}
 	}()
 	if o.SHA256 != "" && o.SHA256 != b.SHA256 {
-		return nil, p.changed()
+		return nil, p.changedFault()
 	}
 	code, err := openProgram(b.Path)
 	if err != nil {
@@ -131,7 +131,7 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 	}
 	defer code.file.Close()
 	if !code.script && code.sha256 != b.SHA256 {
-		return nil, p.changed()
+		return nil, p.changedFault()
 	}
 	if err := p.openLog(cmp.Or(o.LogDir, s.options.LogDir)); err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 		return nil, fault.New(fault.Canceled, "starting: %w", ctx.Err()).WithPlugin(b.Ref())
 	}
 	if why := p.why.Load(); err != nil && why != nil {
-		return nil, p.late(why)
+		return nil, p.watchFault(why)
 	}
 	if err != nil {
 		return nil, p.startFault(err)
@@ -165,7 +165,7 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 	if err != nil {
 		return nil, p.startFault(err)
 	}
-	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Arena: s.arena, Lost: p.lost, Watch: s.watch.begin(p), Words: p.said, Observe: func(c wire.Call) {
+	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Arena: s.arena, Lost: p.lostFault, Watch: s.watch.begin(p), Words: p.recentWords, Observe: func(c wire.Call) {
 		p.stats.add(c)
 		if s.options.Observe != nil {
 			s.options.Observe(Call{p.label, c})
@@ -177,22 +177,22 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 	// It has read its code by now, and while it runs nobody can write to it.
 	same := code.unchanged()
 	if code.script {
-		sum, err := code.consists(d.Files, d.Versions)
+		sum, err := code.digest(d.Files, d.Versions)
 		same = same && err == nil && sum == b.SHA256
 	}
 	if !same {
-		return nil, p.changed()
+		return nil, p.changedFault()
 	}
 	return p, nil
 }
 
-// BrokeRule says that an error is that of a plugin which broke a rule of the protocol.
+// BrokeRule reports whether err comes from a plugin that broke a rule of the protocol.
 func BrokeRule(err error) bool { return errors.Is(err, wire.ErrRule) }
 
-// ErrChanged is in the chain of the fault of a plugin that is no longer what was looked at.
+// ErrChanged is wrapped by the fault of a plugin that has changed since it was described.
 var ErrChanged = errors.New("")
 
-func (p *Process) changed() error {
+func (p *Process) changedFault() error {
 	return fault.New(fault.Conflict, "%s has changed since it was looked at%w", p.Binary.Path, ErrChanged).WithPlugin(p.Name()).
 		WithHint("it was built or edited while the run began; start again")
 }
@@ -212,7 +212,7 @@ func (p *Process) introduce(ctx context.Context) error {
 		return fault.New(fault.Invalid, "%w", err).WithPlugin(p.Name())
 	}
 	if !maps.Equal(d.Versions, p.Descriptor.Versions) {
-		return p.changed()
+		return p.changedFault()
 	}
 	if d.Kind != p.Descriptor.Kind || d.Name != p.Descriptor.Name || d.Version != p.Descriptor.Version {
 		return fault.New(fault.Conflict, "the process says that it is %s/%s %s, its descriptor said %s/%s %s", d.Kind.Dir(), d.Name,
@@ -241,7 +241,7 @@ func (p *Process) openLog(dir string) error {
 // prepare sets up the process with what it is given: descriptors, environment, a place for sockets.
 func (p *Process) prepare(s *Session, code *program, parent *os.File, o StartOptions) (cleanUp func(), err error) {
 	cmd := exec.Command(p.Binary.Path)
-	if cleanUp, err = p.executes(cmd, s, code); err != nil {
+	if cleanUp, err = p.setProgram(cmd, s, code); err != nil {
 		return nil, err
 	}
 	cmd.SysProcAttr = processGroup()
@@ -276,9 +276,9 @@ func (p *Process) prepare(s *Session, code *program, parent *os.File, o StartOpt
 	return cleanUp, nil
 }
 
-// executes makes cmd execute the descriptor that was hashed, under the plugin's name. A script is read by its
+// setProgram makes cmd execute the descriptor that was hashed, under the plugin's name. A script is read by its
 // interpreter, which knows it by its path.
-func (p *Process) executes(cmd *exec.Cmd, s *Session, code *program) (cleanUp func(), err error) {
+func (p *Process) setProgram(cmd *exec.Cmd, s *Session, code *program) (cleanUp func(), err error) {
 	if code.script {
 		return func() {}, nil
 	}
@@ -315,57 +315,57 @@ func (p *Process) startFault(err error) error {
 	case strings.HasPrefix(text, "Unrecognized remote plugin message: ") && !strings.Contains(text, "Failed to read any lines"):
 		line, _, _ := strings.Cut(strings.TrimPrefix(text, "Unrecognized remote plugin message: "), "\n")
 		return fault.New(fault.Invalid, "is not a tandem plugin: it printed %.80q for a handshake", line).
-			WithPlugin(p.Name()).WithDetail(p.words())
+			WithPlugin(p.Name()).WithDetail(p.lastWords())
 	}
 	select {
 	case <-p.child.exited:
-		return p.died("ended before it could be used: %s", p.child.cmd.ProcessState)
+		return p.diedFault("ended before it could be used: %s", p.child.cmd.ProcessState)
 	case <-time.After(lostWait):
-		return fault.New(fault.Internal, "start: %w", err).WithPlugin(p.Name()).WithDetail(p.words())
+		return fault.New(fault.Internal, "start: %w", err).WithPlugin(p.Name()).WithDetail(p.lastWords())
 	}
 }
 
-// lost explains a broken connection: it sees to it that the process has ended and says how.
-func (p *Process) lost() error {
+// lostFault explains a broken connection: it sees to it that the process has ended and says how.
+func (p *Process) lostFault() error {
 	if p.isStopped() && !p.early.Load() {
 		return fault.New(fault.Canceled, "the plugin was stopped").WithPlugin(p.Name())
 	}
 	if why := p.why.Load(); why != nil {
-		return p.late(why)
+		return p.watchFault(why)
 	}
 	select {
 	case <-p.child.exited:
-		return p.ended()
+		return p.exitFault()
 	case <-time.After(lostWait):
 		_ = p.child.Kill(context.Background()) // alive without a connection: of no use
-		return p.died("closed its connection")
+		return p.diedFault("closed its connection")
 	}
 }
 
-// late is the error of a process that the watch ended.
-func (p *Process) late(why *fault.Error) error {
+// watchFault returns the error of a process that the watch ended.
+func (p *Process) watchFault(why *fault.Error) error {
 	e := *why
-	return e.WithDetail(p.words())
+	return e.WithDetail(p.lastWords())
 }
 
-// ended is the error of a process that has ended without having been asked to.
-func (p *Process) ended() error {
+// exitFault returns the error of a process that has ended without having been asked to.
+func (p *Process) exitFault() error {
 	if why := p.why.Load(); why != nil {
-		return p.late(why)
+		return p.watchFault(why)
 	}
-	err := p.died("the process ended unexpectedly: %s", p.child.cmd.ProcessState)
+	err := p.diedFault("the process ended unexpectedly: %s", p.child.cmd.ProcessState)
 	if status, ok := p.child.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
 		return err.WithHint("somebody killed it; when it was the kernel for want of memory, dmesg says so")
 	}
 	return err
 }
 
-func (p *Process) died(format string, args ...any) *fault.Error {
-	return fault.New(fault.PluginDied, format, args...).WithPlugin(p.Name()).WithDetail(p.words())
+func (p *Process) diedFault(format string, args ...any) *fault.Error {
+	return fault.New(fault.PluginDied, format, args...).WithPlugin(p.Name()).WithDetail(p.lastWords())
 }
 
-// words is the tail, after a wait for go-plugin to have read stderr to its end.
-func (p *Process) words() string {
+// lastWords returns the tail, once go-plugin has read stderr to its end.
+func (p *Process) lastWords() string {
 	for deadline := time.Now().Add(drainWait); !p.client.Exited() && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -375,11 +375,11 @@ func (p *Process) words() string {
 	return "(it wrote nothing to stderr)"
 }
 
-// sayWait is how long an error waits for what the plugin wrote before it: a pipe lies between.
+// sayWait lets an error wait for what the plugin wrote before it: a pipe lies between.
 const sayWait = 30 * time.Millisecond
 
-// said is what the plugin wrote last and where its log is, for an error while it runs.
-func (p *Process) said() string {
+// recentWords returns what the plugin wrote last and where its log is, for an error while it runs.
+func (p *Process) recentWords() string {
 	time.Sleep(sayWait)
 	return p.tail.quote()
 }
@@ -397,7 +397,7 @@ func (p *Process) Stop() {
 		}
 		close(p.stopped)
 		if p.closer != nil {
-			within(politeWait, func() { _ = p.closer() })
+			runWithin(politeWait, func() { _ = p.closer() })
 		}
 		if p.client != nil {
 			// Kill asks the plugin to end and waits for it; the timer makes sure that the wait ends.
@@ -406,7 +406,7 @@ func (p *Process) Stop() {
 			force.Stop()
 			_ = p.child.Kill(context.Background())
 			if p.child.pid() != 0 {
-				within(gone, func() { <-p.child.exited }) // a process that the kernel holds goes later
+				runWithin(killWait, func() { <-p.child.exited }) // a process that the kernel holds goes later
 			}
 		}
 		if p.parent != nil {
@@ -419,8 +419,8 @@ func (p *Process) Stop() {
 	})
 }
 
-// within runs f and returns when it does, or when the time is over.
-func within(limit time.Duration, f func()) {
+// runWithin runs f. It returns when f does, or when the time is over.
+func runWithin(limit time.Duration, f func()) {
 	done := make(chan struct{})
 	go func() { defer close(done); f() }()
 	timer := time.NewTimer(limit)
@@ -431,7 +431,7 @@ func within(limit time.Duration, f func()) {
 	}
 }
 
-// MethodStats is the time that calls of one method took.
+// MethodStats tells the time that calls of one method took.
 type MethodStats struct {
 	Method string
 	Calls  int

@@ -34,7 +34,7 @@ type SessionOptions struct {
 	Limits         Limits // of calls; the zero value: DefaultLimits()
 }
 
-// Call is one call of a plugin of a session.
+// Call describes one call of a plugin of a session.
 type Call struct {
 	Label string // StartOptions.Label of the process
 	wire.Call
@@ -52,8 +52,8 @@ type StartOptions struct {
 	Env    []string // more of its environment, as KEY=value
 }
 
-// Session is the plugins of one run and the memory that they share with the runner. It may be used
-// from several goroutines.
+// Session runs the plugins of one run and owns the memory that they share with the runner. It may be used from
+// several goroutines.
 type Session struct {
 	options SessionOptions
 	catalog *Catalog
@@ -98,7 +98,7 @@ func NewSession(o SessionOptions) (*Session, error) {
 	return s, nil
 }
 
-// begin is what the first session of a process does.
+// begin runs what the first session of a process has to do.
 var begin sync.Once
 
 // SetLimits sets how long calls may take from now on.
@@ -108,8 +108,8 @@ func (s *Session) SetLimits(l Limits) {
 	s.watch.limits = l
 }
 
-// socketRoot is the folder for temporary files, or /tmp when a socket's path there would be longer
-// than the 107 bytes that the system allows.
+// socketRoot returns the folder for temporary files, or /tmp when a socket's path there would be longer than
+// the 107 bytes that the system allows.
 func socketRoot() string {
 	const below = len("/tandem-0123456789/plugin-dir0123456789/plugin0123456789")
 	if dir := os.TempDir(); len(dir)+below < 107 {
@@ -118,10 +118,10 @@ func socketRoot() string {
 	return "/tmp"
 }
 
-// Arena is the session's shared memory; nil when it has none.
+// Arena returns the session's shared memory; nil when it has none.
 func (s *Session) Arena() *wire.Arena { return s.arena }
 
-// Processes are the plugins started so far, ended ones too.
+// Processes returns the plugins started so far, ended ones included.
 func (s *Session) Processes() []*Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,12 +135,12 @@ func (s *Session) StartEncoder(ctx context.Context, ref string, o StartOptions) 
 	return start(ctx, s, clip.KindEncoder, ref, o, wire.EncoderClient)
 }
 
-// StartLoss is StartEncoder for a loss.
+// StartLoss does for a loss what StartEncoder does for an encoder.
 func (s *Session) StartLoss(ctx context.Context, ref string, o StartOptions) (clip.Loss, *Process, error) {
 	return start(ctx, s, clip.KindLoss, ref, o, wire.LossClient)
 }
 
-// StartDataset is StartEncoder for a dataset.
+// StartDataset does for a dataset what StartEncoder does for an encoder.
 func (s *Session) StartDataset(ctx context.Context, ref string, o StartOptions) (clip.Dataset, *Process, error) {
 	return start(ctx, s, clip.KindDataset, ref, o, wire.DatasetClient)
 }
@@ -196,7 +196,7 @@ func (s *Session) Close() error {
 	return err
 }
 
-// logPath is the log of a label, whatever characters that has.
+// logPath returns the path of a label's log. Characters of the label that a file name cannot have are replaced.
 func logPath(dir, label string) string {
 	safe := strings.Map(func(r rune) rune {
 		if r == '/' || r == os.PathSeparator || r < ' ' {

@@ -13,7 +13,7 @@ import (
 
 const socketPrefix = "tandem-"
 
-// socketDir is a name as makeSocketDir makes them.
+// socketDir matches the names that makeSocketDir gives.
 var socketDir = regexp.MustCompile(`^` + socketPrefix + `[0-9]+$`)
 
 // makeSocketDir makes a folder for sockets and holds it as long as this process lives.
@@ -28,7 +28,7 @@ func makeSocketDir(root string) (dir string, held *os.File, err error) {
 	return dir, held, nil
 }
 
-// freshFor is how long a folder counts as being made.
+// freshFor says how long a new folder counts as still being made.
 const freshFor = time.Minute
 
 // sweepSockets removes the folders of runners that were killed: those that hold nothing but sockets which nobody

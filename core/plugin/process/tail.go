@@ -37,7 +37,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// quote is the last lines and where the rest is; "" when nothing was written.
+// quote returns the last lines and where the rest is; "" when nothing was written.
 func (t *tail) quote() string {
 	said := t.String()
 	if said != "" && t.path != "" {
@@ -46,8 +46,8 @@ func (t *tail) quote() string {
 	return said
 }
 
-// String is the last 40 lines. Carriage returns overwrite, as on a terminal, and log records in
-// hclog's JSON become plain lines.
+// String returns the last 40 lines. Carriage returns overwrite, as on a terminal, and log records in hclog's
+// JSON become plain lines.
 func (t *tail) String() string {
 	t.mu.Lock()
 	text := bytes.Clone(t.buf[max(0, len(t.buf)-tailBytes):])
@@ -59,14 +59,14 @@ func (t *tail) String() string {
 			line = line[i+1:]
 		}
 		if line != "" {
-			lines = append(lines, plain(line))
+			lines = append(lines, plainLine(line))
 		}
 	}
 	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
 }
 
-// plain is an hclog JSON record as "[warn] message key=value", any other line as it is.
-func plain(line string) string {
+// plainLine returns an hclog JSON record as "[warn] message key=value", and any other line as it is.
+func plainLine(line string) string {
 	if !strings.HasPrefix(line, "{") {
 		return line
 	}

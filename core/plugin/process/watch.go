@@ -12,8 +12,8 @@ import (
 	"tandem/core/plugin/wire"
 )
 
-// Limits are how long calls of a plugin may take, by kind; 0 is no limit. At the end of it the plugin is ended, and
-// the call fails as fault.Exhausted.
+// Limits bounds how long calls of a plugin may take, by kind; 0 means no limit. When the time is over the
+// plugin is ended, and the call returns fault.Exhausted.
 type Limits struct {
 	Start     time.Duration // until it can be called
 	Configure time.Duration // Configure, Captions
@@ -23,14 +23,14 @@ type Limits struct {
 	Ask       time.Duration // Describe, Plan, Memory, Profile
 }
 
-// DefaultLimits are far above what calls take, so that only those reach them that would never end.
+// DefaultLimits returns limits far above what calls take, which only calls that would never end can reach.
 func DefaultLimits() Limits {
 	return Limits{Start: time.Minute, Configure: 30 * time.Minute, Batch: 10 * time.Minute, Compute: 30 * time.Minute,
 		File: 30 * time.Minute, Ask: time.Minute}
 }
 
-// of is the limit of a method and the name of its kind.
-func (l Limits) of(method string) (kind string, limit time.Duration) {
+// ofMethod returns the limit of a method and the name of its kind.
+func (l Limits) ofMethod(method string) (kind string, limit time.Duration) {
 	switch method {
 	case "Start":
 		return "start", l.Start
@@ -47,22 +47,23 @@ func (l Limits) of(method string) (kind string, limit time.Duration) {
 }
 
 const (
-	// watchEvery is how often calls under way are looked at.
+	// watchEvery sets how often calls under way are looked at.
 	watchEvery = 500 * time.Millisecond
-	// slept is how long the watch may be late: beyond it the runner was suspended, and its plugins did not get
-	// that time.
-	slept = 10 * watchEvery
-	// tellAfter is when a call is told of first, and tellEvery how often from then on.
+	// maxDelay bounds how late the watch may look. When it is later, the runner was suspended, and that time does
+	// not count against its plugins.
+	maxDelay = 10 * watchEvery
+	// tellAfter says after what time a call is reported first, and tellEvery how often from then on.
 	tellAfter = time.Minute
 	tellEvery = 10 * time.Second
-	// grace is how long a call may go on after its run was to stop, when that is far longer than its like took.
+	// grace says how long a call may go on after its run was told to stop, when that is far longer than such calls
+	// took before.
 	grace = 10 * time.Second
-	// strayBytes is how much shared memory plugins may take where nothing was given out, before one is ended: far below what
-	// a machine has, and no slot is written past so far.
+	// strayBytes limits the shared memory that plugins may fill where nothing was given out; beyond it one of them
+	// is ended. It is far below what a machine has, and far more than anybody writes beyond a slot.
 	strayBytes = 1 << 30
 )
 
-// Slow is a call that takes long.
+// Slow reports a call that takes long.
 type Slow struct {
 	Plugin, Label, Method string
 	Age                   time.Duration // while the runner ran
@@ -76,7 +77,7 @@ type Slow struct {
 	Ended string
 }
 
-// String is a sentence about it.
+// String returns a sentence about the call.
 func (s Slow) String() string {
 	if s.Ended != "" {
 		return fmt.Sprintf("%s (%s): %s", s.Plugin, s.Label, s.Ended)
@@ -91,7 +92,7 @@ func (s Slow) String() string {
 	return text
 }
 
-// pending is a call under way.
+// pending describes a call under way.
 type pending struct {
 	process *Process
 	method  string
@@ -143,7 +144,7 @@ func newWatch(l Limits, arena *wire.Arena) *watch {
 			case <-ticker.C:
 				now := time.Now()
 				passed := now.Sub(last)
-				if last = now; passed > slept {
+				if last = now; passed > maxDelay {
 					passed = watchEvery
 				}
 				w.pass(passed)
@@ -206,7 +207,7 @@ func (w *watch) begin(p *Process) wire.Watch {
 			if verdict == nil || err == nil {
 				return nil
 			}
-			return p.late(verdict)
+			return p.watchFault(verdict)
 		}
 	}
 }
@@ -224,7 +225,7 @@ func (w *watch) pass(passed time.Duration) {
 	}
 	for c := range w.calls {
 		c.age += passed
-		kind, limit := w.limits.of(c.method)
+		kind, limit := w.limits.ofMethod(c.method)
 		p := c.process
 		switch {
 		case c.verdict != nil:
@@ -232,7 +233,7 @@ func (w *watch) pass(passed time.Duration) {
 			c.verdict = fault.New(fault.Exhausted, "%s did not end within %s; the plugin was ended", c.method, limit).WithPlugin(p.Name()).
 				WithHint("timeouts.%s of the spec sets the limit; what was saved is gone on with by --resume", kind)
 			doomed = append(doomed, c)
-		case w.stopping && w.since >= grace && c.age >= grace && c.age > 4*p.longest.of(c.method) && c.stuck(passed):
+		case w.stopping && w.since >= grace && c.age >= grace && c.age > 4*p.longest.ofMethod(c.method) && c.stuck(passed):
 			c.verdict = fault.New(fault.Canceled, "%s had not ended %s after the run was to stop; the plugin was ended, and what came after the last checkpoint is lost",
 				c.method, grace).WithPlugin(p.Name())
 			doomed = append(doomed, c)
@@ -247,7 +248,7 @@ func (w *watch) pass(passed time.Duration) {
 		}
 	}
 	if stray > strayBytes {
-		if c := w.scribbler(stray); c != nil {
+		if c := w.findScribbler(stray); c != nil {
 			doomed = append(doomed, c)
 		}
 	}
@@ -261,9 +262,10 @@ func (w *watch) pass(passed time.Duration) {
 	}
 }
 
-// scribbler is the call whose plugin has most of the shared memory in its pages, now that somebody fills memory which was
-// never given out: without an end to it the system would run out of memory. nil when none is under way.
-func (w *watch) scribbler(stray int64) (c *pending) {
+// findScribbler returns the call whose plugin has the most shared memory in its pages, and marks it to be
+// ended. It is asked for when somebody fills memory that was never given out: if nobody were ended, the system
+// would run out of memory. It returns nil when no call is under way.
+func (w *watch) findScribbler(stray int64) (c *pending) {
 	most := int64(-1)
 	for p := range w.calls {
 		if shared := MemoryOf(p.process.PID()).Shared; p.verdict == nil && shared > most {
@@ -322,7 +324,7 @@ func isStopped(pid int) bool {
 	return strings.HasPrefix(rest, "T")
 }
 
-// longest is how long the longest call of each method took.
+// longest remembers the time of the longest call of each method.
 type longest struct {
 	mu sync.Mutex
 	by map[string]time.Duration
@@ -337,7 +339,7 @@ func (l *longest) note(method string, took time.Duration) {
 	l.by[method] = max(l.by[method], took)
 }
 
-func (l *longest) of(method string) time.Duration {
+func (l *longest) ofMethod(method string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.by[method]

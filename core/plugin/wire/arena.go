@@ -18,15 +18,15 @@ const (
 	pageBytes   = 4096
 )
 
-// warmBytes is how much free memory an arena keeps in core. A training step frees and allocates the
-// same sizes again and again, and giving the pages back each time would cost a fault per page.
+// warmBytes limits how much free memory an arena keeps in core. A training step frees and allocates the same
+// sizes again and again; to give the pages back each time would cost a page fault for each.
 const warmBytes = 512 << 20
 
-// arenaID is the arena number in messages; there is one arena per run.
+// arenaID numbers the arena in messages. A run has one arena.
 const arenaID = 1
 
-// Arena is memory shared between the runner and its plugins, and the allocator over it. It is safe
-// for use from several goroutines.
+// Arena owns memory that the runner and its plugins share, and allocates from it. It may be used from several
+// goroutines.
 type Arena struct {
 	mem  []byte
 	file *os.File
@@ -45,7 +45,7 @@ type Arena struct {
 	calls      map[string]int     // under way, by plugin
 }
 
-// ArenaStats is the state of an arena.
+// ArenaStats describes the state of an arena.
 type ArenaStats struct {
 	Slots     int    // in use
 	UsedBytes uint64 // of the slots in use, their rounding included
@@ -65,24 +65,24 @@ func NewArena() (*Arena, error) {
 		live: map[*slot]struct{}{}, calls: map[string]int{}}, nil
 }
 
-// File is the memfd, to be passed to plugins; nil after Close.
+// File returns the memfd, to be passed to plugins; nil after Close.
 func (a *Arena) File() *os.File { return a.file }
 
-// Size is the bytes of the arena.
+// Size returns the size of the arena in bytes.
 func (a *Arena) Size() int64 { return int64(len(a.mem)) }
 
-// Window is the plugin's view of the arena, for a plugin in the same process.
+// Window returns the plugin's view of the arena, for a plugin in the same process.
 func (a *Arena) Window() *Window { return &Window{mem: a.mem} }
 
-// Stats is the arena's state now.
+// Stats returns the state of the arena now.
 func (a *Arena) Stats() ArenaStats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return ArenaStats{Slots: a.inUse, UsedBytes: a.usedBytes, PeakBytes: a.peakBytes, WarmBytes: a.warmBytes}
 }
 
-// Alloc is a tensor in the arena, aligned to 64 bytes, of undefined content. The caller frees it.
-// fault.Exhausted when the arena is full.
+// Alloc returns a tensor in the arena, aligned to 64 bytes, with undefined content. The caller frees it. A full
+// arena yields fault.Exhausted.
 func (a *Arena) Alloc(dtype tensor.DType, shape ...int) (*tensor.Tensor, error) {
 	n := tensor.Shape(shape).Elements() * dtype.Size()
 	if n < 0 || dtype.Size() == 0 {
@@ -128,8 +128,8 @@ func (a *Arena) unmapIfIdle() {
 	}
 }
 
-// slot is a block in use. It counts its users: the tensor that holds it, and every call that a
-// plugin may not have finished with.
+// slot describes a block in use. It counts its users: the tensor that holds it, and every call that a plugin
+// may not have finished with.
 type slot struct {
 	arena      *Arena
 	offset     uint64 // of the data
@@ -247,7 +247,7 @@ func writeHeader(mem []byte, generation, capacity uint64) {
 	binary.LittleEndian.PutUint64(mem[16:], capacity)
 }
 
-// Window is an arena as a plugin sees it: memory to read and write, with no say in its use.
+// Window shows an arena as a plugin sees it: memory to read and write, which it cannot allocate or free.
 type Window struct{ mem []byte }
 
 // OpenWindow maps the arena that a file descriptor names; the descriptor may be closed afterwards.
@@ -259,8 +259,8 @@ func OpenWindow(fd uintptr, size int64) (*Window, error) {
 	return &Window{mem: mem}, nil
 }
 
-// at is the n bytes at offset and the slot's pages, after a check that the slot is still the one that was
-// meant.
+// at returns the n bytes at offset and the pages of their slot. It first checks that the slot is still the one
+// that was meant.
 func (w *Window) at(offset, generation, n uint64) (data, pages []byte, err error) {
 	size := uint64(len(w.mem))
 	if offset < headerBytes || offset%headerBytes != 0 || offset > size || n > size-offset {

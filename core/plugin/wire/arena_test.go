@@ -125,7 +125,7 @@ func TestWrongReferencesAreRefused(t *testing.T) {
 	a := newArena(t)
 	w := a.Window()
 	x := alloc(t, a, 10, 10)
-	good := func() *pb.Tensor { return reference(x, x.Shared.(*slot)) }
+	good := func() *pb.Tensor { return slotReference(x, x.Shared.(*slot)) }
 	if got, err := w.tensor(good()); err != nil || &got.Data[0] != &x.Data[0] || got.Shape.String() != "[10 10]" {
 		t.Fatalf("%v, %v", got, err)
 	}
@@ -167,7 +167,7 @@ func TestAnswersAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Free()
-	out := reference(x, x.Shared.(*slot))
+	out := slotReference(x, x.Shared.(*slot))
 	if _, err := w.answer("embedding", tensor.FromF32([]float32{1, 2, 3, 4, 5, 6}, 2, 3), out); err != nil || x.F32()[5] != 6 {
 		t.Errorf("%v, %v", x.F32(), err)
 	}

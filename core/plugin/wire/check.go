@@ -27,18 +27,18 @@ const (
 	maxCaption = 1 << 20
 )
 
-// ErrRule is in the chain of the fault of a plugin that broke a rule: trying again would hide it at best.
+// ErrRule is wrapped by the fault of a plugin that broke a rule. To try again would at best hide the bug.
 var ErrRule = errors.New("a rule of the protocol was broken")
 
-// broken is the fault of a plugin that broke a rule of the protocol.
-func (c *Conn) broken(method, format string, args ...any) *fault.Error {
+// brokenRule returns the fault of a plugin that broke a rule of the protocol.
+func (c *Conn) brokenRule(method, format string, args ...any) *fault.Error {
 	e := fault.New(fault.Internal, method+" broke a rule of the protocol: "+format, args...).WithPlugin(c.name)
 	e.Err = ErrRule
 	return c.blame(e.
 		WithHint("this is a bug in the plugin; docs/protocol.md has the rules"))
 }
 
-// notFinite is the fault of a plugin that gave a NaN or an infinity where a number was due.
+// notFinite returns the fault of a plugin that gave a NaN or an infinity where a number was due.
 func (c *Conn) notFinite(method, format string, args ...any) *fault.Error {
 	return c.blame(fault.New(fault.Numeric, method+" gave "+format, args...).WithPlugin(c.name).
 		WithHint("lower train.lr, raise train.warmup_steps or set train.max_grad_norm: 1; if that does not help, it is a bug in the plugin"))
@@ -53,16 +53,16 @@ type checker struct {
 
 func (c *Conn) checker(method string) *checker { return &checker{conn: c, method: method} }
 
-func (k *checker) broken(format string, args ...any) {
+func (k *checker) brokenRule(format string, args ...any) {
 	if k.err == nil {
-		k.err = k.conn.broken(k.method, format, args...)
+		k.err = k.conn.brokenRule(k.method, format, args...)
 	}
 }
 
 // require says what is wrong unless it is right.
 func (k *checker) require(right bool, format string, args ...any) {
 	if !right {
-		k.broken(format, args...)
+		k.brokenRule(format, args...)
 	}
 }
 
@@ -92,11 +92,11 @@ func (k *checker) text(what, s string, most int) {
 // name checks what becomes part of a metric's or a file's name, or a heading.
 func (k *checker) name(what, s string) {
 	k.require(s != "" && len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl),
-		"%s is %s, want 1 to %d bytes without control characters", what, quoted(s), maxName)
+		"%s is %s, want 1 to %d bytes without control characters", what, quote(s), maxName)
 }
 
-// quoted is a text of a plugin as an error shows it.
-func quoted(s string) string {
+// quote shortens and quotes a plugin's text for an error.
+func quote(s string) string {
 	if len(s) <= 60 {
 		return fmt.Sprintf("%q", s)
 	}

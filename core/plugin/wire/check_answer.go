@@ -26,13 +26,13 @@ func (c *Conn) lossResult(r *pb.LossResponse, q clip.LossRequest) error {
 		k.require(len(m.values) <= maxNames, "there are %d %ss, want at most %d", len(m.values), m.what, maxNames)
 		for name, v := range m.values {
 			k.name("the name of a "+m.what, name)
-			k.finite(fmt.Sprintf("the %s %s, which is", m.what, quoted(name)), v)
+			k.finite(fmt.Sprintf("the %s %s, which is", m.what, quote(name)), v)
 		}
 	}
 	k.require(len(r.PerSample) <= maxNames, "there are %d parts per sample, want at most %d", len(r.PerSample), maxNames)
 	for name, values := range r.PerSample {
 		k.name("the name of a part", name)
-		k.require(len(values.GetValues()) == q.Image.Shape[0], "per_sample %s has %d values for %d samples", quoted(name), len(values.GetValues()), q.Image.Shape[0])
+		k.require(len(values.GetValues()) == q.Image.Shape[0], "per_sample %s has %d values for %d samples", quote(name), len(values.GetValues()), q.Image.Shape[0])
 	}
 	return k.err
 }
@@ -84,7 +84,7 @@ func (k *checker) faults(r *pb.BatchResponse, q clip.BatchRequest, info clip.Dat
 	}
 }
 
-// labels are those of all targets, but in training, where nobody asks for them.
+// labels checks the labels of all targets. In training nobody asks for them, and they may be absent.
 func (k *checker) labels(r *pb.BatchResponse, q clip.BatchRequest, info clip.DatasetInfo) {
 	known := 0
 	for _, t := range info.Targets {
@@ -97,7 +97,7 @@ func (k *checker) labels(r *pb.BatchResponse, q clip.BatchRequest, info clip.Dat
 		k.require(len(ids.GetValues()) == len(q.Indices), "%d labels of target %q for %d samples", len(ids.GetValues()), t.Name, len(q.Indices))
 		for i, id := range ids.GetValues() {
 			if id < -1 || int(id) >= len(t.Classes) {
-				k.broken("sample %d has the label %d of target %q, want -1 to %d", at(q.Indices, i), id, t.Name, len(t.Classes)-1)
+				k.brokenRule("sample %d has the label %d of target %q, want -1 to %d", at(q.Indices, i), id, t.Name, len(t.Classes)-1)
 			}
 		}
 	}
@@ -112,14 +112,14 @@ func (k *checker) keys(r *pb.BatchResponse, q clip.BatchRequest) {
 	first := map[string]int{}
 	for i, key := range r.Keys {
 		if other, seen := first[key]; seen && other != q.Indices[i] {
-			k.broken("samples %d and %d have one key, %s", other, q.Indices[i], quoted(key))
+			k.brokenRule("samples %d and %d have one key, %s", other, q.Indices[i], quote(key))
 			return
 		}
 		first[key] = q.Indices[i]
 	}
 }
 
-// reading is a way in which samples are read.
+// reading names a way in which samples are read.
 type reading struct{ train bool }
 
 // readAgain asks for a sample of a batch once more, after the 1st, 2nd, 4th, 8th, … batch: what a dataset gives is a
@@ -151,13 +151,13 @@ func (d *datasetClient) readAgain(ctx context.Context, q clip.BatchRequest, b *c
 	each := len(b.Images.Data) / len(q.Indices)
 	k := d.conn.checker("Batch")
 	differs := func(what string) {
-		k.broken("sample %d of epoch %d, read twice, has another %s each time", index, q.Epoch, what)
+		k.brokenRule("sample %d of epoch %d, read twice, has another %s each time", index, q.Epoch, what)
 	}
 	switch {
 	case again.Keys[0] != b.Keys[i]:
-		differs(fmt.Sprintf("key (%s, %s)", quoted(b.Keys[i]), quoted(again.Keys[0])))
+		differs(fmt.Sprintf("key (%s, %s)", quote(b.Keys[i]), quote(again.Keys[0])))
 	case again.Captions[0] != b.Captions[i]:
-		differs(fmt.Sprintf("caption (%s, %s)", quoted(b.Captions[i]), quoted(again.Captions[0])))
+		differs(fmt.Sprintf("caption (%s, %s)", quote(b.Captions[i]), quote(again.Captions[0])))
 	case len(b.All) > i && !slices.Equal(again.All[0], b.All[i]):
 		differs("list of captions")
 	case again.Groups[0] != b.Groups[i]:
@@ -177,17 +177,17 @@ func (d *datasetClient) readAgain(ctx context.Context, q clip.BatchRequest, b *c
 func (c *Conn) saved(path string, parameters int64) error {
 	stat, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return c.broken("Save", "it said that it was done and wrote no %s", path)
+		return c.brokenRule("Save", "it said that it was done and wrote no %s", path)
 	}
 	if err != nil {
 		return fault.New(fault.Unavailable, "%w", err).WithPlugin(c.name)
 	}
 	if !stat.Mode().IsRegular() {
-		return c.broken("Save", "%s is no file", path)
+		return c.brokenRule("Save", "%s is no file", path)
 	}
 	f, err := weights.Open(path)
 	if kind := fault.KindOf(err); kind == fault.Corrupt || kind == fault.Invalid {
-		return c.broken("Save", "it wrote no safetensors file: %v", err)
+		return c.brokenRule("Save", "it wrote no safetensors file: %v", err)
 	}
 	if err != nil {
 		return err
@@ -200,7 +200,7 @@ func (c *Conn) saved(path string, parameters int64) error {
 		}
 	}
 	if held < parameters {
-		return c.broken("Save", "the file holds %d numbers, and Configure said that there are %d parameters", held, parameters)
+		return c.brokenRule("Save", "the file holds %d numbers, and Configure said that there are %d parameters", held, parameters)
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (c *Conn) datasetInfo(r *pb.DatasetInfo) error {
 		return !('0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || strings.ContainsRune(".:_+-=/", r))
 	}
 	k.require(r.Digest != "" && len(r.Digest) <= 200 && !strings.ContainsFunc(r.Digest, word),
-		"digest is %s, want a checksum of the samples in letters and digits", quoted(r.Digest))
+		"digest is %s, want a checksum of the samples in letters and digits", quote(r.Digest))
 	k.require(len(r.Targets) <= maxNames, "there are %d targets, want at most %d", len(r.Targets), maxNames)
 	seen := map[string]bool{}
 	for _, t := range r.Targets {

@@ -17,7 +17,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// liar is a connection to a plugin that answers as it should, but for one lie.
+// liar connects to a plugin that answers as it should, but for one lie.
 type liar struct {
 	lie   func(request, reply any)
 	reads int
@@ -38,7 +38,7 @@ func (l *liar) Invoke(_ context.Context, _ string, request, reply any, _ ...grpc
 		r.Targets = []*pb.Target{{Name: "class", Classes: []string{"a", "b"}}}
 	case *pb.ForwardResponse:
 		q := request.(*pb.ForwardRequest)
-		r.Embedding, r.Ticket = inline(tensor.FromF32(make([]float32, 2*len(q.Texts)), len(q.Texts), 2)), 1
+		r.Embedding, r.Ticket = inlineTensor(tensor.FromF32(make([]float32, 2*len(q.Texts)), len(q.Texts), 2)), 1
 		if q.Out != nil {
 			r.Embedding = q.Out
 		}
@@ -46,7 +46,7 @@ func (l *liar) Invoke(_ context.Context, _ string, request, reply any, _ ...grpc
 		q := request.(*pb.LossRequest)
 		r.Value, r.Parts, r.Scalars = 1, map[string]float64{"p": 1}, map[string]float64{"logit_scale": 2}
 		r.PerSample = map[string]*pb.Floats{"p": {Values: make([]float32, q.Image.Shape[0])}}
-		r.DImage, r.DText = inline(tensor.New(tensor.F32, 2, 2)), inline(tensor.New(tensor.F32, 2, 2))
+		r.DImage, r.DText = inlineTensor(tensor.New(tensor.F32, 2, 2)), inlineTensor(tensor.New(tensor.F32, 2, 2))
 	case *pb.BatchResponse:
 		q := request.(*pb.BatchRequest)
 		l.reads++
@@ -60,7 +60,7 @@ func (l *liar) Invoke(_ context.Context, _ string, request, reply any, _ ...grpc
 			r.All = append(r.All, &pb.Strings{Values: []string{"c"}})
 			r.Labels["class"].Values = append(r.Labels["class"].Values, int32(index%2))
 		}
-		r.Images = inline(images)
+		r.Images = inlineTensor(images)
 	case *pb.FileRequest:
 	}
 	if l.lie != nil {
@@ -148,13 +148,13 @@ func TestAnswersThatBreakARuleAreRefusedByName(t *testing.T) {
 		"vocab_size is -1":                       in(func(r *pb.EncoderInfo) { r.VocabSize = -1 }),
 		"flops is NaN":                           in(func(r *pb.EncoderInfo) { r.Flops = math.NaN() }),
 		"backend has 70000 bytes":                in(func(r *pb.LossInfo) { r.Backend = strings.Repeat("b", 70000) }),
-		"embedding is F32 [2 3], want F32 [2 2]": in(func(r *pb.ForwardResponse) { r.Embedding = inline(tensor.New(tensor.F32, 2, 3)) }),
+		"embedding is F32 [2 3], want F32 [2 2]": in(func(r *pb.ForwardResponse) { r.Embedding = inlineTensor(tensor.New(tensor.F32, 2, 3)) }),
 		"embedding is I32 [2 2]":                 in(func(r *pb.ForwardResponse) { r.Embedding.Dtype = pb.DType_I32 }),
 		"has 3 bytes, want 16":                   in(func(r *pb.ForwardResponse) { r.Embedding.Inline = []byte("abc") }),
 		"lacks the embedding":                    in(func(r *pb.ForwardResponse) { r.Embedding = nil }),
 		"there is no ticket":                     in(func(r *pb.ForwardResponse) { r.Ticket = 0 }),
 		"NaN in the embedding, row 1, column 0": in(func(r *pb.ForwardResponse) {
-			r.Embedding = inline(tensor.FromF32([]float32{0, 0, nan, 0}, 2, 2))
+			r.Embedding = inlineTensor(tensor.FromF32([]float32{0, 0, nan, 0}, 2, 2))
 		}),
 		"work is -1":                    in(func(r *pb.ForwardResponse) { r.Work = -1 }),
 		"a sum of squares is -2":        in(func(r *pb.GradNormResponse) { r.SumOfSquares = -2 }),
@@ -167,9 +167,9 @@ func TestAnswersThatBreakARuleAreRefusedByName(t *testing.T) {
 		"the name of a part is":         in(func(r *pb.LossResponse) { r.Parts[strings.Repeat("x", 100000)] = 1 }),
 		"per_sample \"p\" has 1 values": in(func(r *pb.LossResponse) { r.PerSample["p"].Values = []float32{1} }),
 		"lacks the image gradient":      in(func(r *pb.LossResponse) { r.DImage = nil }),
-		"text gradient is F32 [2 1]":    in(func(r *pb.LossResponse) { r.DText = inline(tensor.New(tensor.F32, 2, 1)) }),
+		"text gradient is F32 [2 1]":    in(func(r *pb.LossResponse) { r.DText = inlineTensor(tensor.New(tensor.F32, 2, 1)) }),
 		"-Inf in the text gradient": in(func(r *pb.LossResponse) {
-			r.DText = inline(tensor.FromF32([]float32{0, 0, 0, float32(math.Inf(-1))}, 2, 2))
+			r.DText = inlineTensor(tensor.FromF32([]float32{0, 0, 0, float32(math.Inf(-1))}, 2, 2))
 		}),
 		"len is -1":                        in(func(r *pb.DatasetInfo) { r.Len = -1 }),
 		"len is 0":                         in(func(r *pb.DatasetInfo) { r.Len = 0 }),

@@ -15,25 +15,25 @@ import (
 	"tandem/core/tensor"
 )
 
-// EncoderClient is the encoder at the other end of a connection. Tensors that it gives are in the
-// arena when the connection has one.
+// EncoderClient returns the encoder at the other end of a connection. Its tensors are in the arena when the
+// connection has one.
 func EncoderClient(c *Conn) clip.Encoder {
 	rpc := pb.NewEncoderClient(c.rpc)
 	return &encoderClient{trainableClient: trainableClient{conn: c, rpc: rpc}, rpc: rpc}
 }
 
-// LossClient is the loss at the other end of a connection.
+// LossClient returns the loss at the other end of a connection.
 func LossClient(c *Conn) clip.Loss {
 	rpc := pb.NewLossClient(c.rpc)
 	return &lossClient{trainableClient: trainableClient{conn: c, rpc: rpc}, rpc: rpc}
 }
 
-// DatasetClient is the dataset at the other end of a connection.
+// DatasetClient returns the dataset at the other end of a connection.
 func DatasetClient(c *Conn) clip.Dataset {
 	return &datasetClient{conn: c, rpc: pb.NewDatasetClient(c.rpc)}
 }
 
-// trainableRPC is what pb.EncoderClient and pb.LossClient have in common.
+// trainableRPC has the methods that pb.EncoderClient and pb.LossClient share.
 type trainableRPC interface {
 	GradNorm(context.Context, *pb.Empty, ...grpc.CallOption) (*pb.GradNormResponse, error)
 	Step(context.Context, *pb.StepRequest, ...grpc.CallOption) (*pb.Done, error)
@@ -53,7 +53,7 @@ func closeOnce(once *sync.Once, c *Conn, rpc func(context.Context, *pb.Empty, ..
 	return err
 }
 
-// trainableClient is clip.Trainable over the methods that both services have.
+// trainableClient implements clip.Trainable with the methods that both services have.
 type trainableClient struct {
 	conn *Conn
 	rpc  trainableRPC
@@ -67,21 +67,21 @@ func (t *trainableClient) GradNorm(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return t.square("GradNorm", r.SumOfSquares)
+	return t.checkSquare("GradNorm", r.SumOfSquares)
 }
 
-// square is a sum of squares: a NaN or infinity is an answer, a negative number is not.
-func (t *trainableClient) square(method string, v float64) (float64, error) {
+// checkSquare refuses a negative sum of squares. A NaN or an infinity is a valid answer.
+func (t *trainableClient) checkSquare(method string, v float64) (float64, error) {
 	if v < 0 {
-		return 0, t.conn.broken(method, "a sum of squares is %g", v)
+		return 0, t.conn.brokenRule(method, "a sum of squares is %g", v)
 	}
 	return v, nil
 }
 
-// norm is a sum of squares that another method's answer brought, or else the plugin's answer to GradNorm.
+// norm returns the sum of squares that another method's answer brought, or else asks the plugin with GradNorm.
 func (t *trainableClient) norm(ctx context.Context, method string, known *float64) (float64, error) {
 	if known != nil {
-		return t.square(method, *known)
+		return t.checkSquare(method, *known)
 	}
 	return t.GradNorm(ctx)
 }
@@ -154,7 +154,7 @@ func (e *encoderClient) Forward(ctx context.Context, q clip.ForwardRequest) (*te
 	request := &pb.ForwardRequest{Texts: validAll(q.Texts), Mode: pb.Mode(q.Mode), Step: int64(q.Step), Micro: int64(q.Micro),
 		Id: q.ID}
 	if s, ok := sharedIn(e.conn.arena, q.Next); ok {
-		request.Next, request.NextId = reference(q.Next, s), q.NextID
+		request.Next, request.NextId = slotReference(q.Next, s), q.NextID
 	}
 	var err error
 	if request.Images, err = use.in(q.Images); err != nil {
@@ -390,7 +390,7 @@ func (d *datasetClient) batch(ctx context.Context, q clip.BatchRequest) (*clip.B
 		s.retain()
 		d.conn.arena.marks(s, d.conn.name)
 		use.slots = append(use.slots, s)
-		request.Out = reference(q.Into, s)
+		request.Out = slotReference(q.Into, s)
 	} else if request.Out, out, err = use.out(tensor.U8, shape...); err != nil {
 		return nil, err
 	}

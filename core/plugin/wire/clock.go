@@ -2,8 +2,8 @@ package wire
 
 import "time"
 
-// anchor is one moment on Go's clock and on the machine's: Go's monotonic readings count from the
-// start of a process, so on their own they do not compare between processes.
+// anchor pairs one moment on Go's clock with the machine's. Go's monotonic readings count from the start of a
+// process, so that those of two processes do not compare.
 var anchor = func() struct {
 	at    time.Time
 	nanos int64
@@ -16,7 +16,7 @@ var anchor = func() struct {
 	}{before.Add(time.Since(before) / 2), nanos}
 }()
 
-// toClock is a moment as CLOCK_MONOTONIC nanoseconds; 0 on systems where that is not to be had.
+// toClock returns a moment in nanoseconds of CLOCK_MONOTONIC; 0 on systems that do not have it.
 func toClock(t time.Time) int64 {
 	if anchor.nanos == 0 || t.IsZero() {
 		return 0
@@ -24,7 +24,7 @@ func toClock(t time.Time) int64 {
 	return anchor.nanos + t.Sub(anchor.at).Nanoseconds()
 }
 
-// fromClock is the moment that toClock made in any process of this machine; zero for 0.
+// fromClock returns the moment that toClock converted in any process of this machine; the zero time for 0.
 func fromClock(nanos int64) time.Time {
 	if anchor.nanos == 0 || nanos == 0 {
 		return time.Time{}

@@ -14,14 +14,14 @@ import (
 	"tandem/core/tensor"
 )
 
-// deadlineSlack is how far two clocks of one machine may differ in telling that a deadline is over.
+// deadlineSlack allows two clocks of one machine to differ in telling that a deadline is over.
 const deadlineSlack = 100 * time.Millisecond
 
-// settleWait is how long a cancelled call waits for the plugin to let go of its memory before it
-// returns all the same and leaves the waiting to the background.
+// settleWait limits how long a cancelled call waits for the plugin to let go of its memory. Then the call
+// returns and a goroutine goes on waiting.
 const settleWait = 500 * time.Millisecond
 
-// Call is one call of a plugin, for those who count time.
+// Call describes one call of a plugin, for those who measure time.
 type Call struct {
 	Plugin string        // encoders/vit
 	Method string        // Forward
@@ -35,7 +35,7 @@ type Call struct {
 	Failed bool
 }
 
-// Conn is the runner's connection to one plugin.
+// Conn connects the runner to one plugin.
 type Conn struct {
 	rpc     grpc.ClientConnInterface
 	plugin  pb.PluginClient
@@ -47,11 +47,12 @@ type Conn struct {
 	words   func() string
 }
 
-// Watch is told of a call when it begins. The call is made with the context that it gives, which it may end; over
-// is told how the call ended, and gives another error in place of it, or nil for that one.
+// Watch is called when a call begins. The call runs with the context that Watch returns, which Watch may
+// cancel. over is called when the call has ended, with its error; it returns another error to report instead,
+// or nil to keep that one.
 type Watch func(ctx context.Context, method string, request any) (watched context.Context, over func(error) error)
 
-// ConnConfig is what a Conn needs besides the connection.
+// ConnConfig configures a Conn.
 type ConnConfig struct {
 	Plugin string // its name in errors and Calls: encoders/vit
 	Arena  *Arena // nil: tensors travel in messages
@@ -66,7 +67,7 @@ type ConnConfig struct {
 	Words func() string
 }
 
-// NewConn is a connection to a plugin over cc.
+// NewConn returns a connection to a plugin over cc.
 func NewConn(cc grpc.ClientConnInterface, cfg ConnConfig) *Conn {
 	return &Conn{rpc: cc, plugin: pb.NewPluginClient(cc), name: cfg.Plugin, arena: cfg.Arena,
 		observe: cfg.Observe, lost: cfg.Lost, watch: cfg.Watch, words: cfg.Words}
@@ -91,12 +92,12 @@ func (c *Conn) blame(e *fault.Error) *fault.Error {
 	return e
 }
 
-// answerBytes is how large an answer may be by method, when tensors do not travel in it; others may have a few
-// MiB. A plugin that sends more is refused before it is read.
-var answerBytes = map[string]int{"Configure": 256 << 20, "Batch": 256 << 20, "Compute": 256 << 20, "Captions": MaxMessageBytes, "CountTokens": 1 << 30, "Profile": 1 << 30}
+// maxAnswerBytes limits the size of an answer by method, when tensors do not travel in it; other methods'
+// answers may have a few MiB. A larger answer is refused before it is read.
+var maxAnswerBytes = map[string]int{"Configure": 256 << 20, "Batch": 256 << 20, "Compute": 256 << 20, "Captions": MaxMessageBytes, "CountTokens": 1 << 30, "Profile": 1 << 30}
 
 func (c *Conn) limit(method string) grpc.CallOption {
-	switch n, ok := answerBytes[method]; {
+	switch n, ok := maxAnswerBytes[method]; {
 	case c.arena == nil && (method == "Forward" || method == "Batch" || method == "Compute"):
 		return grpc.MaxCallRecvMsgSize(MaxMessageBytes)
 	case ok:
@@ -138,15 +139,15 @@ func (c *Conn) Descriptor(ctx context.Context) ([]byte, error) {
 	return d.Json, nil
 }
 
-// answer is what every response has.
-type answer interface {
+// timedAnswer has the methods that every response has.
+type timedAnswer interface {
 	GetKernelNanos() int64
 	GetStartNanos() int64
 }
 
 // call makes one RPC with the memory that use holds, gives the memory back once the plugin cannot
 // touch it any more, and explains errors.
-func call[Q any, R answer](ctx context.Context, use *lease, method string,
+func call[Q any, R timedAnswer](ctx context.Context, use *lease, method string,
 	rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
 	c := use.conn
 	if c.arena != nil {
@@ -171,7 +172,7 @@ func call[Q any, R answer](ctx context.Context, use *lease, method string,
 	if c.observe != nil {
 		o := Call{Plugin: c.name, Method: method, Start: start, Client: elapsed, Failed: err != nil}
 		if err == nil {
-			o.Server, o.Inside = within(start, elapsed, response)
+			o.Server, o.Inside = methodTime(start, elapsed, response)
 			if w, ok := any(response).(interface{ GetWork() float64 }); ok {
 				o.Work = w.GetWork()
 			}
@@ -193,9 +194,9 @@ func call[Q any, R answer](ctx context.Context, use *lease, method string,
 	return response, k.err
 }
 
-// within is when the plugin's method began and how long it took, as far as that fits the time that the caller
-// waited; zeros for what does not.
-func within(start time.Time, waited time.Duration, response answer) (took time.Duration, began time.Time) {
+// methodTime returns how long the plugin's method took and when it began. Values that do not fit the time that
+// the caller waited become zero.
+func methodTime(start time.Time, waited time.Duration, response timedAnswer) (took time.Duration, began time.Time) {
 	if took = time.Duration(response.GetKernelNanos()); took < 0 || took > waited {
 		took = 0
 	}
@@ -221,7 +222,7 @@ func (c *Conn) explain(ctx context.Context, err error) error {
 		}
 	}
 	if status.Code(err) == codes.ResourceExhausted && !hasDetails(err) && strings.Contains(err.Error(), "larger than max") {
-		return c.broken("an answer", "%s", status.Convert(err).Message())
+		return c.brokenRule("an answer", "%s", status.Convert(err).Message())
 	}
 	err = FromStatus(err)
 	list, ok := err.(fault.List)
@@ -266,7 +267,7 @@ func (c *Conn) settle(use *lease) {
 	}
 }
 
-// lease is the shared memory that one call uses.
+// lease holds the shared memory that one call uses.
 type lease struct {
 	conn   *Conn
 	slots  []*slot
@@ -282,21 +283,21 @@ func (l *lease) release() {
 	l.slots = nil
 }
 
-// in is a tensor of a request: by reference when it is in the arena already, else copied there; nil
-// for nil.
+// in returns a tensor of a request as a message: a reference when the tensor is in the arena already, else a
+// reference to a copy there. It returns nil for nil.
 func (l *lease) in(t *tensor.Tensor) (*pb.Tensor, error) {
 	if t == nil {
 		return nil, nil
 	}
 	arena := l.conn.arena
 	if arena == nil {
-		return inline(t), nil
+		return inlineTensor(t), nil
 	}
 	if s, ok := t.Shared.(*slot); ok && s.arena == arena {
 		s.retain()
 		l.slots = append(l.slots, s)
-		l.inputs = append(l.inputs, input{t.Data, sumOf(t.Data)})
-		return reference(t, s), nil
+		l.inputs = append(l.inputs, input{t.Data, checksum(t.Data)})
+		return slotReference(t, s), nil
 	}
 	shared, err := arena.Alloc(t.DType, t.Shape...)
 	if err != nil {
@@ -305,11 +306,12 @@ func (l *lease) in(t *tensor.Tensor) (*pb.Tensor, error) {
 	copy(shared.Data, t.Data)
 	s := shared.Shared.(*slot)
 	l.slots = append(l.slots, s) // the lease takes over the tensor's hold
-	l.inputs = append(l.inputs, input{shared.Data, sumOf(shared.Data)})
-	return reference(shared, s), nil
+	l.inputs = append(l.inputs, input{shared.Data, checksum(shared.Data)})
+	return slotReference(shared, s), nil
 }
 
-// out is a slot for a result and the tensor that the caller will get; both nil without an arena.
+// out allocates a slot for a result. It returns the message that names it and the tensor that the caller will
+// get; both are nil without an arena.
 func (l *lease) out(dtype tensor.DType, shape ...int) (*pb.Tensor, *tensor.Tensor, error) {
 	if l.conn.arena == nil {
 		return nil, nil, nil
@@ -322,29 +324,30 @@ func (l *lease) out(dtype tensor.DType, shape ...int) (*pb.Tensor, *tensor.Tenso
 	s.retain()
 	l.conn.arena.marks(s, l.conn.name)
 	l.slots = append(l.slots, s)
-	return reference(t, s), t, nil
+	return slotReference(t, s), t, nil
 }
 
-// result is the tensor that a response brought: out, when that was asked for, else one of dtype and shape.
+// result returns the tensor that a response brought: out when the request asked for it, else one of dtype and
+// shape.
 func (c *Conn) result(method, what string, m, asked *pb.Tensor, out *tensor.Tensor, dtype tensor.DType, shape ...int) (*tensor.Tensor, error) {
 	if m == nil {
-		return nil, c.broken(method, "the answer lacks the %s", what)
+		return nil, c.brokenRule(method, "the answer lacks the %s", what)
 	}
 	if asked == nil {
 		if m.Arena != 0 {
-			return nil, c.broken(method, "the %s is in shared memory, of which the request named none", what)
+			return nil, c.brokenRule(method, "the %s is in shared memory, of which the request named none", what)
 		}
 		if m.Dtype != pb.DType(dtype) || !equal(m.Shape, shapeOut(shape)) {
-			return nil, c.broken(method, "the %s is %v %v, want %v %v", what, m.Dtype, m.Shape, pb.DType(dtype), shape)
+			return nil, c.brokenRule(method, "the %s is %v %v, want %v %v", what, m.Dtype, m.Shape, pb.DType(dtype), shape)
 		}
 		t, err := fromInline(m)
 		if err != nil {
-			return nil, c.broken(method, "%s: %v", what, err)
+			return nil, c.brokenRule(method, "%s: %v", what, err)
 		}
 		return t, nil
 	}
 	if m.Arena != asked.Arena || m.Offset != asked.Offset || m.Generation != asked.Generation || m.Dtype != asked.Dtype || !equal(m.Shape, asked.Shape) {
-		return nil, c.broken(method, "the %s is %v %v in slot %d of arena %d, generation %d; want %v %v in slot %d of arena %d, generation %d",
+		return nil, c.brokenRule(method, "the %s is %v %v in slot %d of arena %d, generation %d; want %v %v in slot %d of arena %d, generation %d",
 			what, m.Dtype, m.Shape, m.Offset, m.Arena, m.Generation, asked.Dtype, asked.Shape, asked.Offset, asked.Arena, asked.Generation)
 	}
 	return out, nil

@@ -18,9 +18,9 @@ import (
 // detailBytes limits Fault.detail on the wire, whose place is an HTTP/2 header.
 const detailBytes = 64 << 10
 
-// code is the gRPC code of a kind, for readers of gRPC logs and plugins without fault details.
+// codeOfKind gives the gRPC code of a kind, for readers of gRPC logs and plugins without fault details.
 // codes.Unavailable is left to the transport.
-var code = map[fault.Kind]codes.Code{
+var codeOfKind = map[fault.Kind]codes.Code{
 	fault.Invalid:     codes.InvalidArgument,
 	fault.NotFound:    codes.NotFound,
 	fault.Conflict:    codes.FailedPrecondition,
@@ -33,8 +33,8 @@ var code = map[fault.Kind]codes.Code{
 	fault.Internal:    codes.Internal,
 }
 
-// kindOf is the kind of an error that came without details, as from a plugin in another language.
-var kindOf = map[codes.Code]fault.Kind{
+// kindOfCode gives the kind of an error that came without details, as from a plugin in another language.
+var kindOfCode = map[codes.Code]fault.Kind{
 	codes.InvalidArgument:    fault.Invalid,
 	codes.NotFound:           fault.NotFound,
 	codes.FailedPrecondition: fault.Conflict,
@@ -46,7 +46,7 @@ var kindOf = map[codes.Code]fault.Kind{
 	codes.Unavailable:        fault.PluginDied,
 }
 
-// ToStatus is err as a gRPC status error with all of its faults in the details; nil for nil.
+// ToStatus returns err as a gRPC status error that has all of its faults in the details; nil for nil.
 func ToStatus(err error) error {
 	if err == nil {
 		return nil
@@ -54,7 +54,7 @@ func ToStatus(err error) error {
 	faults := &pb.Faults{}
 	var list fault.List
 	if faults.List = errors.As(err, &list); !faults.List {
-		list = fault.List{single(err)}
+		list = fault.List{toFault(err)}
 	}
 	for _, e := range list {
 		faults.Faults = append(faults.Faults, &pb.Fault{
@@ -67,7 +67,7 @@ func ToStatus(err error) error {
 	if !faults.List {
 		kind = list[0].Kind // of a context's error too, which is no fault
 	}
-	c, ok := code[kind]
+	c, ok := codeOfKind[kind]
 	if !ok {
 		c = codes.Internal
 	}
@@ -78,7 +78,8 @@ func ToStatus(err error) error {
 	return s.Err()
 }
 
-// FromStatus is the error that ToStatus was given, or the likest fault for any other gRPC error.
+// FromStatus returns the error that ToStatus was given. For any other gRPC error it returns the most likely
+// fault.
 func FromStatus(err error) error {
 	s, ok := status.FromError(err)
 	if err == nil || !ok {
@@ -101,7 +102,7 @@ func FromStatus(err error) error {
 		}
 		return list[0]
 	}
-	kind, ok := kindOf[s.Code()]
+	kind, ok := kindOfCode[s.Code()]
 	if !ok {
 		kind = fault.Internal
 	}
@@ -118,8 +119,8 @@ func hasDetails(err error) bool {
 	return ok && len(s.Details()) > 0
 }
 
-// single is err as one fault. Text wrapped around a fault becomes part of its operation.
-func single(err error) *fault.Error {
+// toFault returns err as one fault. Text that is wrapped around a fault becomes part of its operation.
+func toFault(err error) *fault.Error {
 	var e *fault.Error
 	if errors.As(err, &e) {
 		if outer, ok := strings.CutSuffix(err.Error(), e.Error()); ok && outer != "" {

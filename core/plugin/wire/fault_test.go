@@ -43,7 +43,7 @@ func TestOtherErrorsBecomeFaults(t *testing.T) {
 		if fault.KindOf(got) != c.kind || got.Error() != c.text {
 			t.Errorf("%v becomes %s %q", c.err, fault.KindOf(got), got)
 		}
-		if got, want := status.Code(ToStatus(c.err)), code[c.kind]; got != want {
+		if got, want := status.Code(ToStatus(c.err)), codeOfKind[c.kind]; got != want {
 			t.Errorf("%v has gRPC's code %v, want %v", c.err, got, want)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // before and canaries behind the slots in use are the runner's alone; and what a plugin is given to read is the same
 // afterwards.
 
-// canaryBytes are behind the data of every slot.
+// canaryBytes counts the bytes of the canary behind the data of every slot.
 const canaryBytes = 64
 
 func canary(generation uint64) uint64 { return 0x7972616e61630000 ^ generation*0x9e3779b97f4a7c15 }
@@ -26,24 +26,24 @@ func (a *Arena) writeCanary(s *slot) {
 	}
 }
 
-// wound is a slot whose surroundings were written over.
-type wound struct {
+// damage reports a slot whose surroundings were written over.
+type damage struct {
 	at            uint64 // of the slot's data
 	before, after bool   // its header, its canary
 	writer        string // the plugin that last was to write to it; "" when none was
 }
 
-// wounds are those of the slots in use, by place.
-func (a *Arena) wounds() []wound {
+// findDamage returns the damage of the slots in use, ordered by offset.
+func (a *Arena) findDamage() []damage {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.mem == nil {
 		return nil
 	}
-	var out []wound
+	var out []damage
 	for s := range a.live {
 		h := a.mem[s.offset-headerBytes:]
-		w := wound{at: s.offset, writer: s.writer}
+		w := damage{at: s.offset, writer: s.writer}
 		w.before = binary.LittleEndian.Uint64(h) != headerMagic || binary.LittleEndian.Uint64(h[8:]) != s.generation ||
 			binary.LittleEndian.Uint64(h[16:]) != s.block-headerBytes
 		for at := uint64(0); at < canaryBytes; at += 8 {
@@ -53,12 +53,12 @@ func (a *Arena) wounds() []wound {
 			out = append(out, w)
 		}
 	}
-	slices.SortFunc(out, func(x, y wound) int { return int(int64(x.at - y.at)) })
+	slices.SortFunc(out, func(x, y damage) int { return int(int64(x.at - y.at)) })
 	return out
 }
 
-// callers are the plugins with a call under way, the caller's own among them.
-func (a *Arena) callers() []string {
+// activeCallers returns the plugins with a call under way, the caller's own among them.
+func (a *Arena) activeCallers() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var names []string
@@ -84,7 +84,7 @@ func (a *Arena) marks(s *slot, writer string) {
 	s.writer = writer
 }
 
-// input is what a plugin is given to read.
+// input remembers what a plugin is given to read.
 type input struct {
 	data []byte
 	sum  uint32
@@ -92,9 +92,9 @@ type input struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// sumOf is a checksum of all of a small tensor, and of 64 pages spread over a large one: that costs microseconds, and
-// who writes over memory by mistake writes more than a page.
-func sumOf(data []byte) uint32 {
+// checksum covers all of a small tensor, and 64 pages spread over a large one. That costs microseconds, and
+// whoever writes over memory by mistake writes more than a page.
+func checksum(data []byte) uint32 {
 	const page, pages = 4 << 10, 64
 	if len(data) <= page*pages {
 		return crc32.Checksum(data, castagnoli)
@@ -113,29 +113,29 @@ func (l *lease) guards(method string) error {
 	if c.arena == nil {
 		return nil
 	}
-	if wounds := c.arena.wounds(); len(wounds) > 0 {
-		return c.wounded(method, wounds)
+	if damages := c.arena.findDamage(); len(damages) > 0 {
+		return c.damageFault(method, damages)
 	}
 	for _, in := range l.inputs {
-		if sumOf(in.data) != in.sum {
-			return c.broken(method, "it wrote over what it was given to read")
+		if checksum(in.data) != in.sum {
+			return c.brokenRule(method, "it wrote over what it was given to read")
 		}
 	}
 	return nil
 }
 
-// wounded blames the plugin behind whose slot the damage begins, or before whose slot alone there is any; else all
+// damageFault blames the plugin behind whose slot the damage begins, or before whose slot alone there is any; else all
 // that had a call under way.
-func (c *Conn) wounded(method string, wounds []wound) error {
-	first, name := wounds[0], ""
+func (c *Conn) damageFault(method string, damages []damage) error {
+	first, name := damages[0], ""
 	switch {
 	case !first.before:
 		name = first.writer
-	case len(wounds) == 1 && !first.after:
+	case len(damages) == 1 && !first.after:
 		name = first.writer
 	}
-	places := make([]string, len(wounds))
-	for i, w := range wounds {
+	places := make([]string, len(damages))
+	for i, w := range damages {
 		var where []string
 		if w.before {
 			where = append(where, "before")
@@ -151,12 +151,12 @@ func (c *Conn) wounded(method string, wounds []wound) error {
 	others := ""
 	if name == "" {
 		name = c.name
-		if list := c.arena.callers(); len(list) > 1 {
+		if list := c.arena.activeCallers(); len(list) > 1 {
 			others = "; it may have been another of " + strings.Join(list, ", ") + ", which computed at the same time"
 		}
 	}
 	if name == c.name {
-		return c.broken(method, "it wrote outside its memory (%s)%s", strings.Join(places, ", "), others)
+		return c.brokenRule(method, "it wrote outside its memory (%s)%s", strings.Join(places, ", "), others)
 	}
 	e := fault.New(fault.Internal, "it wrote outside its memory (%s), which was found after %s of %s", strings.Join(places, ", "), method, c.name).
 		WithPlugin(name).WithHint("this is a bug in the plugin; docs/protocol.md has the rules")
@@ -164,15 +164,15 @@ func (c *Conn) wounded(method string, wounds []wound) error {
 	return e
 }
 
-// Stray is how much memory the arena takes where nothing was ever given out, in bytes: what plugins wrote there by
-// mistake. 0 where the system does not say.
+// Stray returns how many bytes of memory the arena takes where nothing was ever given out: plugins wrote there
+// by mistake. It is 0 where the system does not tell.
 func (a *Arena) Stray() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return 0
 	}
-	return max(0, allocated(a.file)-int64(a.next))
+	return max(0, allocatedBytes(a.file)-int64(a.next))
 }
 
 // DropStray gives that memory back to the system.

@@ -15,7 +15,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// noter is an encoder that notes what it is asked, and says that it pins memory.
+// noter implements an encoder that records what it is asked and says that it pins memory.
 type noter struct {
 	clip.Encoder // nil: the methods that no test calls
 	last         clip.ForwardRequest
@@ -162,7 +162,7 @@ func TestPlanIsBeforeConfigure(t *testing.T) {
 	}
 }
 
-// counter is an encoder whose texts have as many tokens as bytes.
+// counter implements an encoder whose texts have as many tokens as bytes.
 type counter struct {
 	noter
 	wrong bool

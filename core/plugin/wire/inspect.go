@@ -121,8 +121,8 @@ func (c *Conn) Profile(ctx context.Context, on bool) ([]clip.KernelRun, error) {
 	return eventsIn(r), nil
 }
 
-// Memory is what the plugin's memory is for, and what its program takes beside that; nothing from a
-// plugin that does not say.
+// Memory returns what the plugin's memory is used for, and what its program takes beside that, in bytes. It
+// returns nothing from a plugin that does not tell.
 func (c *Conn) Memory(ctx context.Context) (parts []clip.MemoryPart, base int64, err error) {
 	r, err := ask(ctx, c, "Memory", c.plugin.Memory, &pb.Empty{})
 	if status.Code(err) == codes.Unimplemented {
@@ -181,17 +181,17 @@ func Program() func() int64 {
 	}
 }
 
-// program is what a process takes beside what the implementation allocates, in bytes; zeros where the
-// system does not say.
-type program struct {
+// programMemory tells what a process takes beside what the implementation allocates, in bytes; zeros where the
+// system does not tell.
+type programMemory struct {
 	anonymous, files int64 // resident: RssAnon, RssFile
 	heap             int64 // Go's, with its garbage
 }
 
-func programNow() program {
+func programNow() programMemory {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	p := program{heap: int64(stats.Sys - stats.HeapReleased)}
+	p := programMemory{heap: int64(stats.Sys - stats.HeapReleased)}
 	text, _ := os.ReadFile("/proc/self/status")
 	for line := range strings.Lines(string(text)) {
 		name, rest, _ := strings.Cut(line, ":")

@@ -10,14 +10,14 @@ import (
 	"tandem/core/fault"
 )
 
-// Manifest is the file <binary>.json beside a plugin: its descriptor, valid for the binary with this
-// checksum only. `<binary> --manifest` prints it.
+// Manifest has the content of the file <binary>.json beside a plugin: its descriptor, which is valid only for
+// the binary with this checksum. `<binary> --manifest` prints it.
 type Manifest struct {
 	SHA256     string          `json:"sha256"` // hex
 	Descriptor clip.Descriptor `json:"descriptor"`
 }
 
-// SHA256 is the checksum of a file, in hex.
+// SHA256 returns the checksum of a file in hex.
 func SHA256(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// script is a connection to a plugin that answers the gradient's norm in whole or in part.
+// script connects to a plugin that answers the gradient's norm in whole or in part.
 type script struct {
 	told  *float64 // in the answers of Backward and Compute
 	calls []string
@@ -25,7 +25,7 @@ func (s *script) Invoke(_ context.Context, method string, _, reply any, _ ...grp
 	case *pb.Done:
 		r.SumOfSquares = s.told
 	case *pb.LossResponse:
-		r.DImage, r.DText, r.SumOfSquares = inline(tensor.New(tensor.F32, 2, 1)), inline(tensor.New(tensor.F32, 2, 1)), s.told
+		r.DImage, r.DText, r.SumOfSquares = inlineTensor(tensor.New(tensor.F32, 2, 1)), inlineTensor(tensor.New(tensor.F32, 2, 1)), s.told
 	case *pb.GradNormResponse:
 		r.SumOfSquares = 25
 	}

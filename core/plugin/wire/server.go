@@ -24,15 +24,15 @@ type Server struct {
 	window     *Window
 	thread     chan func()
 	calls      calls
-	impl       any     // the clip.Encoder, Loss or Dataset
-	base       program // before Configure
+	impl       any           // the clip.Encoder, Loss or Dataset
+	base       programMemory // before Configure
 
 	state sync.RWMutex // held for reading by calls, for writing by Configure and Close
 	ready bool
 	ended bool
 }
 
-// NewServer is a server for the plugin that d describes; w is nil when it was given no arena.
+// NewServer returns a server for the plugin that d describes. w is nil when the plugin was given no arena.
 func NewServer(d clip.Descriptor, w *Window) *Server {
 	s := &Server{descriptor: d, window: w, thread: make(chan func())}
 	go func() {
@@ -86,7 +86,7 @@ func (s *Server) Settle(ctx context.Context, _ *pb.Empty) (*pb.Empty, error) {
 	return &pb.Empty{}, nil
 }
 
-// calls are the calls under way.
+// calls holds the calls under way.
 type calls struct {
 	mu   sync.Mutex
 	open map[chan struct{}]struct{}
@@ -128,7 +128,7 @@ const (
 	closing
 )
 
-// place says where a call runs.
+// resultTensor says where a call runs.
 type place int
 
 const (
@@ -215,7 +215,7 @@ func done(impl any, method func() error) (*pb.Done, error) {
 	return out, err
 }
 
-// span is a method of an implementation under way.
+// span measures a method of an implementation while it runs.
 type span struct {
 	start  time.Time
 	meter  clip.Meter // nil: the implementation does not count its work
@@ -259,7 +259,7 @@ func (t *trainableServer) GradNorm(ctx context.Context, _ *pb.Empty) (*pb.GradNo
 	})
 }
 
-// norm is GradNorm for an answer to another method, when the request asks for it.
+// norm calls GradNorm for an answer to another method, when the request asks for it.
 func (t *trainableServer) norm(ctx context.Context, wanted bool) (*float64, error) {
 	if !wanted {
 		return nil, nil
@@ -286,12 +286,12 @@ func (t *trainableServer) Load(ctx context.Context, q *pb.FileRequest) (*pb.Done
 	})
 }
 
-// ServerOptions are the gRPC options of a plugin's server, added to those of go-plugin.
+// ServerOptions returns the gRPC options of a plugin's server, to be added to those of go-plugin.
 func ServerOptions(more ...grpc.ServerOption) []grpc.ServerOption {
 	return append([]grpc.ServerOption{grpc.MaxRecvMsgSize(MaxMessageBytes), grpc.MaxSendMsgSize(MaxMessageBytes)}, more...)
 }
 
-// DialOptions are the gRPC options of a runner's connection.
+// DialOptions returns the gRPC options of a runner's connection.
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{grpc.WithDefaultCallOptions(
 		grpc.MaxCallRecvMsgSize(MaxMessageBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes))}

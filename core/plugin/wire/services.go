@@ -33,7 +33,7 @@ func (e *encoderServer) Forward(ctx context.Context, q *pb.ForwardRequest) (*pb.
 		if (images != nil) == (len(q.Texts) > 0) {
 			return nil, fault.New(fault.Invalid, "forward wants images or texts, one of the two")
 		}
-		into, err := e.s.window.place(q.Out)
+		into, err := e.s.window.resultTensor(q.Out)
 		if err != nil {
 			return nil, err
 		}
@@ -116,10 +116,10 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 			return nil, missing("an embedding")
 		}
 		request := clip.LossRequest{Image: image, Text: text, Train: q.Train, PerSample: q.PerSample}
-		if request.IntoImage, err = l.s.window.place(q.OutImage); err != nil {
+		if request.IntoImage, err = l.s.window.resultTensor(q.OutImage); err != nil {
 			return nil, err
 		}
-		if request.IntoText, err = l.s.window.place(q.OutText); err != nil {
+		if request.IntoText, err = l.s.window.resultTensor(q.OutText); err != nil {
 			return nil, err
 		}
 		span := begin(l.impl)

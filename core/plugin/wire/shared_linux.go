@@ -37,7 +37,7 @@ func mapShared(fd uintptr, size int64) ([]byte, error) {
 	return unix.Mmap(int(fd), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
 }
 
-// monotonic is CLOCK_MONOTONIC, one clock for all processes; 0 when it cannot be read.
+// monotonic reads CLOCK_MONOTONIC, one clock for all processes; 0 when it cannot be read.
 func monotonic() int64 {
 	var t unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) != nil {
@@ -53,8 +53,8 @@ func punch(file *os.File, at, n uint64) error {
 	return unix.Fallocate(int(file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(at), int64(n))
 }
 
-// allocated is the memory that the pages of an arena take, in bytes.
-func allocated(file *os.File) int64 {
+// allocatedBytes returns the memory that the pages of an arena take.
+func allocatedBytes(file *os.File) int64 {
 	var stat unix.Stat_t
 	if unix.Fstat(int(file.Fd()), &stat) != nil {
 		return 0

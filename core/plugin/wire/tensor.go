@@ -34,20 +34,20 @@ func shapeIn(t *pb.Tensor) (tensor.DType, tensor.Shape, int, error) {
 	return dtype, shape, int(n), nil
 }
 
-// inline is t's elements inside a message.
-func inline(t *tensor.Tensor) *pb.Tensor {
+// inlineTensor returns a message that holds t's elements.
+func inlineTensor(t *tensor.Tensor) *pb.Tensor {
 	return &pb.Tensor{Dtype: pb.DType(t.DType), Shape: shapeOut(t.Shape), Inline: t.Data}
 }
 
-// reference is a message that names t's slot.
-func reference(t *tensor.Tensor, s *slot) *pb.Tensor {
+// slotReference returns a message that names t's slot.
+func slotReference(t *tensor.Tensor, s *slot) *pb.Tensor {
 	return &pb.Tensor{
 		Dtype: pb.DType(t.DType), Shape: shapeOut(t.Shape),
 		Arena: arenaID, Offset: s.offset, Generation: s.generation,
 	}
 }
 
-// fromInline is the tensor in a message. The message's bytes are copied: they may be unaligned.
+// fromInline returns the tensor in a message. It copies the bytes, which may be unaligned.
 func fromInline(m *pb.Tensor) (*tensor.Tensor, error) {
 	dtype, shape, n, err := shapeIn(m)
 	if err != nil {
@@ -61,7 +61,7 @@ func fromInline(m *pb.Tensor) (*tensor.Tensor, error) {
 	return t, nil
 }
 
-// tensor is the plugin's view of a tensor of a request; nil for nil. It is valid during the call.
+// tensor returns the plugin's view of a tensor of a request, nil for nil. The view is valid during the call.
 func (w *Window) tensor(m *pb.Tensor) (*tensor.Tensor, error) {
 	if m == nil {
 		return nil, nil
@@ -83,15 +83,15 @@ func (w *Window) tensor(m *pb.Tensor) (*tensor.Tensor, error) {
 	return &tensor.Tensor{DType: dtype, Shape: shape, Data: data, Pages: pages}, nil
 }
 
-// place is where a request wants a result; nil when it wants it inline.
-func (w *Window) place(out *pb.Tensor) (*tensor.Tensor, error) {
+// resultTensor returns where a request wants a result; nil when it wants the result inline.
+func (w *Window) resultTensor(out *pb.Tensor) (*tensor.Tensor, error) {
 	if out.GetArena() == 0 {
 		return nil, nil
 	}
 	return w.tensor(out)
 }
 
-// answer puts a result where the request wants it and frees it; what says which result it is.
+// timedAnswer puts a result where the request wants it and frees it; what says which result it is.
 func (w *Window) answer(what string, t *tensor.Tensor, out *pb.Tensor) (*pb.Tensor, error) {
 	if t == nil {
 		return nil, fault.New(fault.Internal, "the %s is missing", what)
@@ -101,7 +101,7 @@ func (w *Window) answer(what string, t *tensor.Tensor, out *pb.Tensor) (*pb.Tens
 		return nil, fault.New(fault.Internal, "the %s %v %v has %d bytes", what, t.DType, t.Shape, len(t.Data))
 	}
 	if out == nil {
-		m := inline(t)
+		m := inlineTensor(t)
 		if t.Release != nil {
 			m.Inline = append([]byte(nil), t.Data...)
 		}

@@ -35,16 +35,16 @@ const (
 // MaxMessageBytes limits a gRPC message on both sides: 2 GiB, the most that protobuf can hold.
 const MaxMessageBytes = 1<<31 - 1
 
-// pluginName is the one entry of a go-plugin plugin set.
+// pluginName names the one entry of a go-plugin plugin set.
 const pluginName = "tandem"
 
-// ClientPlugins is the plugin set of the runner's side, by protocol version; Dispense gives the
-// connection. A new map each time, because go-plugin writes to it.
+// ClientPlugins returns the plugin set of the runner's side by protocol version; Dispense returns its
+// connection. The map is a new one each time, because go-plugin writes to it.
 func ClientPlugins() map[int]plugin.PluginSet {
 	return map[int]plugin.PluginSet{clip.ProtocolVersion: {pluginName: &grpcPlugin{}}}
 }
 
-// Dispense is the gRPC connection of a started go-plugin client that was given ClientPlugins.
+// Dispense returns the gRPC connection of a started go-plugin client that was given ClientPlugins.
 func Dispense(p plugin.ClientProtocol) (grpc.ClientConnInterface, error) {
 	raw, err := p.Dispense(pluginName)
 	if err != nil {
@@ -53,7 +53,7 @@ func Dispense(p plugin.ClientProtocol) (grpc.ClientConnInterface, error) {
 	return raw.(*grpc.ClientConn), nil
 }
 
-// ServerPlugins is the plugin set of the plugin's side; register puts the services on the server.
+// ServerPlugins returns the plugin set of the plugin's side. register puts the services on the server.
 func ServerPlugins(register func(grpc.ServiceRegistrar)) map[int]plugin.PluginSet {
 	return map[int]plugin.PluginSet{clip.ProtocolVersion: {pluginName: &grpcPlugin{register: register}}}
 }
