@@ -36,7 +36,7 @@ const (
 var omitted = []string{"family", "person symbol", "alphanum", "keycap", "arrow", "av symbol", "transport sign", "gender",
 	"currency", "math", "punctuation", "geometric", "zodiac"}
 
-// alike are the first words of labels of near-identical pictures; only one of each is taken.
+// alike lists the first words of labels of near-identical pictures; only one of each is taken.
 var alike = []string{"-thirty", "o’clock"}
 
 // atMost limits subgroups, by their first word, whose members are hard to tell apart.

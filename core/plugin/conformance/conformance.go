@@ -25,13 +25,13 @@ import (
 	"tandem/core/tensor"
 )
 
-// Finding is the outcome of one rule; Err nil means that it holds.
+// Finding reports the outcome of one rule. Err is nil when the rule holds.
 type Finding struct {
 	Rule string
 	Err  error
 }
 
-// rule is a promise; check works on instances that it makes itself.
+// rule states a promise. check makes its own instances and works on them.
 type rule[C any] struct {
 	name  string
 	check func(C) error
@@ -71,7 +71,7 @@ func report(t *testing.T, findings []Finding) {
 
 var ctx = context.Background()
 
-// canceled is a context that has ended.
+// canceled returns a context that has ended.
 func canceled() context.Context {
 	c, cancel := context.WithCancel(ctx)
 	cancel()
@@ -89,7 +89,7 @@ func wantKind(what string, err error, kind fault.Kind) error {
 	return nil
 }
 
-// normal is a [rows, cols] tensor of standard normal values.
+// normal returns a [rows, cols] tensor of standard normal values.
 func normal(seed uint64, rows, cols int) *tensor.Tensor {
 	r := rand.New(rand.NewPCG(seed, 77))
 	t := tensor.New(tensor.F32, rows, cols)
@@ -99,7 +99,7 @@ func normal(seed uint64, rows, cols int) *tensor.Tensor {
 	return t
 }
 
-// unitRows is normal with rows of norm 1.
+// unitRows returns what normal returns, with rows scaled to norm 1.
 func unitRows(seed uint64, rows, cols int) *tensor.Tensor {
 	t := normal(seed, rows, cols)
 	for i := range rows {
@@ -189,13 +189,13 @@ func slopes(f func(s float64) (float64, error), want, scale, tolerance float64) 
 	return nil
 }
 
-// trainable is what the checks of parameters need of an encoder or a loss.
+// trainable has the methods that the checks of parameters need of an encoder or a loss.
 type trainable interface {
 	clip.Trainable
 	Close() error
 }
 
-// sgd is the plain optimiser with which parameters move exactly along the gradient.
+// sgd configures the plain optimiser, with which parameters move exactly along the gradient.
 var sgd = clip.Optimizer{Name: "sgd"}
 
 // adamw has state and decay, for checks of saving.
@@ -211,8 +211,8 @@ func savedIn(f func(path string) error) error {
 	return f(filepath.Join(dir, "state.safetensors"))
 }
 
-// saveLoad is the rule of Save and Load for an encoder or a loss: learn takes a training step and
-// probe shows what the instance gives. open makes a configured instance.
+// saveLoad checks the rule of Save and Load for an encoder or a loss. open makes a configured instance, learn
+// takes a training step and probe returns what the instance gives.
 func saveLoad[T trainable](open func() (T, error), learn func(T, int) error, probe func(T) (*tensor.Tensor, error)) error {
 	return savedIn(func(path string) error {
 		a, err := open()
@@ -250,7 +250,7 @@ func probeBoth[T any](what string, a, b T, probe func(T) (*tensor.Tensor, error)
 	return same(what, x, y)
 }
 
-// loadRefuses is the rule that a bad file is refused and changes nothing.
+// loadRefuses checks that a bad file is refused and changes nothing.
 func loadRefuses[T trainable](open func() (T, error), probe func(T) (*tensor.Tensor, error)) error {
 	return savedIn(func(path string) error {
 		a, err := open()

@@ -26,7 +26,7 @@ func TestDataset(t *testing.T, newDataset func() clip.Dataset, o DatasetOptions)
 	report(t, CheckDataset(newDataset, o))
 }
 
-// CheckDataset is TestDataset as values.
+// CheckDataset checks what TestDataset checks and returns the findings.
 func CheckDataset(newDataset func() clip.Dataset, o DatasetOptions) []Finding {
 	if o.ImageSize == 0 {
 		o.ImageSize = 24
@@ -57,7 +57,7 @@ type datasetCase struct {
 	o    DatasetOptions
 }
 
-// datasetTrial is a configured dataset.
+// datasetTrial holds a configured dataset.
 type datasetTrial struct {
 	clip.Dataset
 	info clip.DatasetInfo
@@ -89,8 +89,8 @@ func (c datasetCase) with(a *clip.Augment, f func(*datasetTrial) error) error {
 	return errors.Join(f(d), d.Close())
 }
 
-// some are a few indices across the dataset, the last among them, in no order.
-func (d *datasetTrial) some() []int {
+// someIndices returns a few indices across the dataset, unordered, the last one among them.
+func (d *datasetTrial) someIndices() []int {
 	n := d.info.Len
 	picks := []int{n / 2, n - 1, 0, n / 3, 2 * n / 3, n / 7}
 	var out []int
@@ -102,7 +102,7 @@ func (d *datasetTrial) some() []int {
 	return out
 }
 
-// get is a batch on the heap, its form checked.
+// get returns a batch on the heap, after a check of its form.
 func (d *datasetTrial) get(q clip.BatchRequest) (*clip.Batch, error) {
 	b, err := d.Batch(ctx, q)
 	if err != nil {
@@ -196,7 +196,7 @@ func (c datasetCase) length() error {
 func (c datasetCase) batch() error {
 	return c.with(augment, func(d *datasetTrial) error {
 		for _, train := range []bool{false, true} {
-			b, err := d.get(clip.BatchRequest{Indices: d.some(), Train: train})
+			b, err := d.get(clip.BatchRequest{Indices: d.someIndices(), Train: train})
 			if err != nil {
 				return err
 			}
@@ -249,7 +249,7 @@ func (c datasetCase) determinism() error {
 	var first *clip.Batch
 	for range 2 {
 		err := c.with(augment, func(d *datasetTrial) error {
-			q := clip.BatchRequest{Indices: d.some(), Epoch: 3, Train: true}
+			q := clip.BatchRequest{Indices: d.someIndices(), Epoch: 3, Train: true}
 			a, err1 := d.get(q)
 			b, err2 := d.get(q)
 			if err := errors.Join(err1, err2); err != nil {
@@ -270,7 +270,7 @@ func (c datasetCase) determinism() error {
 // independence: a sample is the same whatever else is in its batch.
 func (c datasetCase) independence() error {
 	return c.with(augment, func(d *datasetTrial) error {
-		indices := d.some()
+		indices := d.someIndices()
 		whole, err := d.get(clip.BatchRequest{Indices: indices, Epoch: 1, Train: true})
 		if err != nil {
 			return err

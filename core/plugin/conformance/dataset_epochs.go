@@ -15,7 +15,7 @@ import (
 func (c datasetCase) epochs() error {
 	return c.with(augment, func(d *datasetTrial) error {
 		at := func(epoch int, train bool) (*clip.Batch, error) {
-			return d.get(clip.BatchRequest{Indices: d.some(), Epoch: epoch, Train: train})
+			return d.get(clip.BatchRequest{Indices: d.someIndices(), Epoch: epoch, Train: train})
 		}
 		a, err1 := at(0, false)
 		b, err2 := at(1, false)
@@ -39,7 +39,7 @@ func (c datasetCase) epochs() error {
 
 func (c datasetCase) into() error {
 	return c.with(nil, func(d *datasetTrial) error {
-		indices := d.some()
+		indices := d.someIndices()
 		want, err := d.get(clip.BatchRequest{Indices: indices})
 		if err != nil {
 			return err
@@ -63,7 +63,7 @@ func (c datasetCase) concurrent() error {
 	return c.with(augment, func(d *datasetTrial) error {
 		const n = 4
 		request := func(i int) clip.BatchRequest {
-			return clip.BatchRequest{Indices: d.some(), Epoch: i, Train: true}
+			return clip.BatchRequest{Indices: d.someIndices(), Epoch: i, Train: true}
 		}
 		var got [n]*clip.Batch
 		var errs [n]error
@@ -109,7 +109,7 @@ func (c datasetCase) captions() error {
 			}
 			seen[text] = true
 		}
-		b, err := d.get(clip.BatchRequest{Indices: d.some()})
+		b, err := d.get(clip.BatchRequest{Indices: d.someIndices()})
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (c datasetCase) captions() error {
 
 func (c datasetCase) cancellation() error {
 	return c.with(nil, func(d *datasetTrial) error {
-		q := clip.BatchRequest{Indices: d.some()}
+		q := clip.BatchRequest{Indices: d.someIndices()}
 		_, err := d.Batch(canceled(), q)
 		if err := wantKind("a cancelled Batch", err, fault.Canceled); err != nil {
 			return err

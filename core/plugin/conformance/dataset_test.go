@@ -11,7 +11,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// plain is a dataset of 40 pictures of one colour, or one that breaks a rule.
+// plain implements a dataset of 40 pictures of one colour, which may break a rule.
 type plain struct {
 	broken     string
 	c          clip.DatasetConfig

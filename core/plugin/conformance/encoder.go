@@ -38,7 +38,7 @@ func TestEncoder(t *testing.T, newEncoder func() clip.Encoder, o EncoderOptions)
 	report(t, CheckEncoder(newEncoder, o))
 }
 
-// CheckEncoder is TestEncoder as values.
+// CheckEncoder checks what TestEncoder checks and returns the findings.
 func CheckEncoder(newEncoder func() clip.Encoder, o EncoderOptions) []Finding {
 	if o.EmbedDim == 0 {
 		o.EmbedDim = 8
@@ -84,7 +84,7 @@ type encoderCase struct {
 	o    EncoderOptions
 }
 
-// trial is a configured encoder.
+// trial holds a configured encoder.
 type trial struct {
 	clip.Encoder
 	info clip.EncoderInfo
@@ -115,7 +115,7 @@ func (c encoderCase) with(opt clip.Optimizer, f func(*trial) error) error {
 	return errors.Join(f(e), e.Close())
 }
 
-// request is a batch of random pictures or of captions.
+// request returns a batch of random pictures or of captions.
 func (e *trial) request(mode clip.Mode) clip.ForwardRequest {
 	q := clip.ForwardRequest{Mode: mode, Step: 3, Micro: 1}
 	if e.info.Modality == clip.Text {
@@ -133,7 +133,7 @@ func (e *trial) request(mode clip.Mode) clip.ForwardRequest {
 	return q
 }
 
-// forward is a Forward whose result is on the heap.
+// forward calls Forward and copies its result to the heap.
 func (e *trial) forward(q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
 	out, ticket, err := e.Forward(ctx, q)
 	if err != nil {
@@ -166,8 +166,8 @@ func (e *trial) backward(grad *tensor.Tensor) error {
 	return nil
 }
 
-// cotangent is a gradient for the embedding that points along no row: the component along a row
-// vanishes in the normalisation.
+// cotangent returns a gradient for the embedding that points along no row: the component along a row vanishes
+// in the normalisation.
 func (e *trial) cotangent(seed uint64) *tensor.Tensor { return normal(seed, e.o.Batch, e.o.EmbedDim) }
 
 func (c encoderCase) info() error {

@@ -15,7 +15,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// linear is a right encoder, or one that breaks a rule: W [12, D] over the pixels of 2×2 pictures.
+// linear implements an encoder, W [12, D] over the pixels of 2×2 pictures, which may break a rule.
 type linear struct {
 	broken     string
 	d          int

@@ -8,10 +8,10 @@ import (
 	"tandem/core/clip"
 )
 
-// withoutImages is the rule that leaving pictures out changes nothing else.
+// withoutImages checks that leaving pictures out changes nothing else.
 func (c datasetCase) withoutImages() error {
 	return c.with(augment, func(d *datasetTrial) error {
-		q := clip.BatchRequest{Indices: d.some(), Epoch: 2, Train: true}
+		q := clip.BatchRequest{Indices: d.someIndices(), Epoch: 2, Train: true}
 		want, err := d.get(q)
 		if err != nil {
 			return err
@@ -26,8 +26,8 @@ func (c datasetCase) withoutImages() error {
 	})
 }
 
-// fixed is the rule that who calls its pictures fixed does not change them by epoch or seed, nor says so
-// of random crops.
+// fixed checks that a dataset which calls its pictures fixed does not change them by epoch or seed, and does
+// not call random crops fixed.
 func (c datasetCase) fixed() error {
 	err := c.with(augment, func(d *datasetTrial) error {
 		if d.info.Fixed {
@@ -49,7 +49,7 @@ func (c datasetCase) fixed() error {
 		}
 		t := &datasetTrial{d, info, c.o.ImageSize}
 		for epoch := range 2 {
-			b, err := t.get(clip.BatchRequest{Indices: t.some(), Epoch: epoch, Train: true})
+			b, err := t.get(clip.BatchRequest{Indices: t.someIndices(), Epoch: epoch, Train: true})
 			if err != nil {
 				return errors.Join(err, d.Close())
 			}

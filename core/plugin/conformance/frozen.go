@@ -9,8 +9,8 @@ import (
 	"tandem/core/tensor"
 )
 
-// frozen is the rule of an encoder all of which is frozen, where it can be: no ticket, no gradient, no
-// change; and when it says that its embeddings are fixed, that they are those of the samples alone.
+// frozen checks an encoder that is frozen as a whole, where it can be: it gives no ticket and no gradient and
+// does not change. When it says that its embeddings are fixed, they must depend on the samples alone.
 func (c encoderCase) frozen() error {
 	e := c.make()
 	defer e.Close()

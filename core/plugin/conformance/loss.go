@@ -30,7 +30,7 @@ func TestLoss(t *testing.T, newLoss func() clip.Loss, o LossOptions) {
 	report(t, CheckLoss(newLoss, o))
 }
 
-// CheckLoss is TestLoss as values.
+// CheckLoss checks what TestLoss checks and returns the findings.
 func CheckLoss(newLoss func() clip.Loss, o LossOptions) []Finding {
 	if o.EmbedDim == 0 {
 		o.EmbedDim = 8
@@ -70,7 +70,7 @@ type lossCase struct {
 	o    LossOptions
 }
 
-// lossTrial is a configured loss.
+// lossTrial holds a configured loss.
 type lossTrial struct {
 	clip.Loss
 	info clip.LossInfo
@@ -100,7 +100,7 @@ func (c lossCase) with(opt clip.Optimizer, f func(*lossTrial) error) error {
 	return errors.Join(f(l), l.Close())
 }
 
-// pairs are unit rows that are somewhat like their partners, as in the middle of training.
+// pairs returns unit rows that are somewhat like their partners, as in the middle of training.
 func (c lossCase) pairs() (image, text *tensor.Tensor) {
 	image, text = unitRows(1, c.o.Batch, c.o.EmbedDim), unitRows(2, c.o.Batch, c.o.EmbedDim)
 	for i := range text.F32() {
@@ -116,7 +116,7 @@ func (c lossCase) pairs() (image, text *tensor.Tensor) {
 	return image, text
 }
 
-// compute is a Compute whose tensors are on the heap.
+// compute calls Compute and copies its tensors to the heap.
 func (l *lossTrial) compute(image, text *tensor.Tensor, train bool) (*clip.LossResult, error) {
 	r, err := l.Compute(ctx, clip.LossRequest{Image: image, Text: text, Train: train})
 	if err != nil {

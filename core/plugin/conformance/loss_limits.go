@@ -77,8 +77,8 @@ func (c lossCase) learn(l *lossTrial, step int) error {
 	return l.Step(ctx, step, .01, 1)
 }
 
-// probe is the bits of the values of several batches, in evaluation: gradients of a probe would be in the
-// next step.
+// probe returns the bits of the values of several batches. It evaluates only, because gradients of a probe
+// would enter the next step.
 func (c lossCase) probe(l *lossTrial) (*tensor.Tensor, error) {
 	image, text := c.pairs()
 	out := tensor.New(tensor.F32, 8, 2)

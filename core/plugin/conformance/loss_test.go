@@ -13,7 +13,7 @@ import (
 	"tandem/core/fault"
 )
 
-// squares is a right loss, or one that breaks a rule: ½·s·|image − text|² per pair, s learnable.
+// squares implements the loss ½·s·|image − text|² per pair, s learnable, which may break a rule.
 type squares struct {
 	broken     string
 	s, g       float64

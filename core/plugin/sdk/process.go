@@ -31,7 +31,7 @@ func restoreOutput(realStderr *os.File) grpc.ServerOption {
 
 // openWindow maps the arena that the runner passed; nil when it passed none.
 func openWindow() (*wire.Window, error) {
-	file, err := passed(wire.EnvArenaFD)
+	file, err := inheritedFile(wire.EnvArenaFD)
 	if file == nil || err != nil {
 		return nil, err
 	}
@@ -43,8 +43,8 @@ func openWindow() (*wire.Window, error) {
 	return wire.OpenWindow(file.Fd(), size)
 }
 
-// passed is the file whose descriptor an environment variable names; nil when it is not set.
-func passed(name string) (*os.File, error) {
+// inheritedFile returns the file whose descriptor an environment variable names; nil when it is not set.
+func inheritedFile(name string) (*os.File, error) {
 	text := os.Getenv(name)
 	if text == "" {
 		return nil, nil
@@ -62,7 +62,7 @@ func passed(name string) (*os.File, error) {
 func stopWithRunner() {
 	end := sync.OnceFunc(endWithFamily)
 	onTerminate(end)
-	pipe, err := passed(wire.EnvParentFD)
+	pipe, err := inheritedFile(wire.EnvParentFD)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}

@@ -31,7 +31,7 @@ func Schema(defaults any) []clip.Field {
 	return fields
 }
 
-// option is a field of the schema and the struct field behind it.
+// option pairs a field of the schema with the struct field behind it.
 type option struct {
 	clip.Field
 	value reflect.Value

@@ -45,8 +45,8 @@ type Encoder struct {
 	New func() clip.Encoder
 }
 
-// Descriptor is the description as the runner sees it. It panics when Config is not a struct that
-// Schema understands.
+// Descriptor returns the description as the runner sees it. It panics when Config is not a struct that Schema
+// understands.
 func (e Encoder) Descriptor() clip.Descriptor {
 	return clip.Descriptor{
 		Kind: clip.KindEncoder, Name: e.Name, Version: e.Version, Protocol: clip.ProtocolVersion,
@@ -64,7 +64,7 @@ type Loss struct {
 	New                    func() clip.Loss
 }
 
-// Descriptor is the description as the runner sees it; it panics as Encoder.Descriptor does.
+// Descriptor returns the description as the runner sees it. It panics as Encoder.Descriptor does.
 func (l Loss) Descriptor() clip.Descriptor {
 	return clip.Descriptor{
 		Kind: clip.KindLoss, Name: l.Name, Version: l.Version, Protocol: clip.ProtocolVersion,
@@ -84,7 +84,7 @@ type Dataset struct {
 	New   func() clip.Dataset
 }
 
-// Descriptor is the description as the runner sees it; it panics as Encoder.Descriptor does.
+// Descriptor returns the description as the runner sees it. It panics as Encoder.Descriptor does.
 func (d Dataset) Descriptor() clip.Descriptor {
 	return clip.Descriptor{
 		Kind: clip.KindDataset, Name: d.Name, Version: d.Version, Protocol: clip.ProtocolVersion,
@@ -93,14 +93,14 @@ func (d Dataset) Descriptor() clip.Descriptor {
 	}
 }
 
-// ServeEncoder is the main function of an encoder plugin. It does not return before the process is
-// to end; started by hand it prints what the plugin is.
+// ServeEncoder serves an encoder plugin; its main function calls nothing else. It returns only when the process
+// is to end. Started by hand it prints what the plugin is.
 func ServeEncoder(e Encoder) { serve(e.Descriptor(), instance{encoder: e.New}) }
 
-// ServeLoss is the main function of a loss plugin; see ServeEncoder.
+// ServeLoss serves a loss plugin; see ServeEncoder.
 func ServeLoss(l Loss) { serve(l.Descriptor(), instance{loss: l.New}) }
 
-// ServeDataset is the main function of a dataset plugin; see ServeEncoder.
+// ServeDataset serves a dataset plugin; see ServeEncoder.
 func ServeDataset(d Dataset) { serve(d.Descriptor(), instance{dataset: d.New}) }
 
 // instance holds the constructor of the one kind that is served.

@@ -14,7 +14,7 @@ import (
 	"tandem/core/plugin/wire"
 )
 
-// serve is the main function of every plugin. It ends the process.
+// serve runs the main function of every plugin. It ends the process.
 func serve(d clip.Descriptor, i instance) {
 	if os.Getenv(wire.Handshake.MagicCookieKey) != wire.Handshake.MagicCookieValue {
 		os.Exit(byHand(os.Args[1:], d, os.Stdout, os.Stderr))

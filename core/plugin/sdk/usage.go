@@ -25,7 +25,7 @@ func usage(w io.Writer, d clip.Descriptor) {
 		fmt.Fprintln(w)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, f := range d.Schema {
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", f.Name, typeName(f), limits(f), f.Help)
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", f.Name, typeName(f), describeLimits(f), f.Help)
 		}
 		t.Flush()
 		fmt.Fprintln(w)
@@ -60,8 +60,8 @@ func typeName(f clip.Field) string {
 	return string(f.Type)
 }
 
-// limits is the default and the bounds in a few words: "default 256, 1 to 4096".
-func limits(f clip.Field) string {
+// describeLimits returns the default and the bounds in a few words: "default 256, 1 to 4096".
+func describeLimits(f clip.Field) string {
 	var parts []string
 	switch {
 	case f.Required:

@@ -13,7 +13,7 @@ import (
 	"tandem/core/plugin/sdk/sample"
 )
 
-// maxTries is how many absent pictures are looked for under other names.
+// maxTries limits how many absent pictures are looked for under other names.
 const maxTries = 50
 
 // absent says under which other name a picture that is not there is, when one of the first is.

@@ -12,7 +12,7 @@ import (
 	"tandem/core/plugin/sdk/sample"
 )
 
-// Config is the with block.
+// Config has the keys of the with block.
 type Config struct {
 	File           string   `with:"file" type:"path" required:"true" help:"the table; its first line names the columns"`
 	Root           string   `with:"root" type:"path" help:"folder that the picture paths are relative to; empty: the table's"`
@@ -24,7 +24,7 @@ type Config struct {
 	sample.Options
 }
 
-// Defaults are the values of keys that are not given.
+// Defaults holds the values of keys that are not given.
 var Defaults = Config{ImageColumn: "image", CaptionColumns: []string{"caption"}, Delimiter: "auto", SameImage: "merge",
 	Options: sample.DefaultOptions}
 
@@ -84,7 +84,7 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	return set, nil
 }
 
-// parts are where the rows of a table went.
+// parts tells where the rows of a table went.
 type parts struct {
 	paths             []string // of the samples' pictures
 	from              []row    // of the samples
@@ -177,7 +177,7 @@ func (c Config) labels(t *table) (map[string]row, error) {
 	return known, nil
 }
 
-// path is where a picture lies.
+// path returns where a picture lies.
 func (c Config) path(image string) string {
 	path := filepath.FromSlash(image)
 	if filepath.IsAbs(path) {

@@ -8,11 +8,11 @@ import (
 	"tandem/core/fault"
 )
 
-// delimiters are the names of the characters between cells.
+// delimiters maps names to the characters between cells.
 var delimiters = map[string]byte{"comma": ',', "tab": '\t', "semicolon": ';', "pipe": '|'}
 
-// marks are the byte order marks of encodings that are not read. That of UTF-32 begins like one of UTF-16.
-var marks = []struct{ mark, encoding string }{
+// byteOrderMarks lists the marks of encodings that are not read. That of UTF-32 begins like one of UTF-16.
+var byteOrderMarks = []struct{ mark, encoding string }{
 	{"\xff\xfe\x00\x00", "utf-32"}, {"\x00\x00\xfe\xff", "utf-32"}, {"\xff\xfe", "utf-16"}, {"\xfe\xff", "utf-16"},
 }
 
@@ -20,7 +20,7 @@ var marks = []struct{ mark, encoding string }{
 // gives the delimiter. lines is how many lines it passed over.
 func (c Config) start(in *bufio.Reader) (comma byte, lines int, err error) {
 	head, _ := in.Peek(1 << 16) // a shorter table gives what it has
-	for _, m := range marks {
+	for _, m := range byteOrderMarks {
 		if bytes.HasPrefix(head, []byte(m.mark)) {
 			return 0, 0, c.encoded(m.encoding)
 		}

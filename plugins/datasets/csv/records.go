@@ -39,7 +39,7 @@ type records struct {
 	named, plain int // rows so far whose picture has a picture's ending, and others
 }
 
-// line is a line without its end.
+// line holds a line without its end.
 type line struct {
 	text, end string
 	long      bool // cut: it is longer than maxLine
@@ -49,7 +49,7 @@ func newRecords(in *bufio.Reader, comma byte, before int) *records {
 	return &records{in: in, comma: comma, next: 1 + before}
 }
 
-// refusal is what is wrong with one row. Others can be read.
+// refusal says what is wrong with one row. Others can be read.
 type refusal struct{ reason string }
 
 func (r *refusal) Error() string { return r.reason }
@@ -136,7 +136,7 @@ func (r *records) quoted(text string, from, further int) (cell, rest string, mor
 	var whole strings.Builder // of a cell over several lines
 	body := text[1:]
 	for {
-		at := closing(body)
+		at := closingQuote(body)
 		if at >= 0 {
 			after := strings.TrimLeft(body[at+1:], " ")
 			if after != "" && after[0] != r.comma {
@@ -162,15 +162,16 @@ func (r *records) quoted(text string, from, further int) (cell, rest string, mor
 			return "", "", false, 0, err
 		}
 		body = r.ahead[from+lines].text
-		if r.ahead[from+lines].long || r.isRow(body) && (closing(body) < 0 || r.isRow(r.ahead[0].text)) {
+		if r.ahead[from+lines].long || r.isRow(body) && (closingQuote(body) < 0 || r.isRow(r.ahead[0].text)) {
 			return "", "", false, 0, unclosed
 		}
 		lines++
 	}
 }
 
-// closing is where the quote is that ends a quoted cell, -1 when there is none; two in a row are none.
-func closing(text string) int {
+// closingQuote returns the position of the quote that ends a quoted cell, or -1 when there is none. Two quotes
+// in a row stand for one and do not end the cell.
+func closingQuote(text string) int {
 	for at := 0; ; at++ {
 		next := strings.IndexByte(text[at:], '"')
 		if next < 0 {
@@ -258,7 +259,7 @@ func (r *records) line() (line, error) {
 	}
 }
 
-// excerpt is the beginning of a text for a message, quoted.
+// excerpt returns the beginning of a text, quoted, for a message.
 func excerpt(text string) string {
 	const most = 30
 	if len(text) > most {

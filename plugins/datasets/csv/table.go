@@ -15,7 +15,7 @@ import (
 	"tandem/core/files"
 )
 
-// row is a usable record.
+// row holds a usable record.
 type row struct {
 	image    string
 	captions []string // at least one
@@ -26,14 +26,14 @@ type row struct {
 // key names the row's picture: different spellings of one path are one.
 func (r row) key() string { return path.Clean(r.image) }
 
-// table is what was read of a table.
+// table holds what was read of a table.
 type table struct {
 	rows     []row
 	refused  int            // records that are not usable
 	refusals []*fault.Error // the first of them
 }
 
-// count is how many records there are.
+// count returns the number of records.
 func (t *table) count() int { return len(t.rows) + t.refused }
 
 // refuse counts a record that cannot be used. With on_error: fail it is the error.
@@ -107,7 +107,7 @@ func (c Config) read(ctx context.Context) (*table, error) {
 	}
 }
 
-// columns are positions in a record; label is -1 for none.
+// columns holds positions in a record; label is -1 for none.
 type columns struct {
 	image, label int
 	captions     []int
@@ -130,7 +130,7 @@ func (c Config) columns(header []string, number int, comma byte) (columns, error
 			if n := fault.Near(name, header); n != "" {
 				near = fmt.Sprintf(" (did you mean %s?)", n)
 			}
-			faults = append(faults, e.WithHint("the columns are %s%s", list(header), near))
+			faults = append(faults, e.WithHint("the columns are %s%s", joinNames(header), near))
 		case slices.Contains(header[at+1:], name):
 			e.Msg = fmt.Sprintf("there are two columns %q", name)
 			faults = append(faults, e.WithHint("rename one of them in the first line of the table"))
@@ -153,8 +153,8 @@ func (c Config) columns(header []string, number int, comma byte) (columns, error
 	return out, faults.Err()
 }
 
-// list is the names of columns for a message.
-func list(names []string) string {
+// joinNames lists the names of columns for a message.
+func joinNames(names []string) string {
 	const most = 20
 	short := make([]string, 0, most+1)
 	for _, n := range names[:min(most, len(names))] {

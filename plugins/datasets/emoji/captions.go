@@ -18,13 +18,13 @@ func (c Config) describe(set *sample.Set, emoji []catalog.Emoji, pictures []pict
 	for _, p := range pictures {
 		e := emoji[p.emoji]
 		set.Samples = append(set.Samples, sample.Sample{
-			Key: key(emoji, p), Group: int64(p.emoji), Captions: c.all(e, name(e, p)),
+			Key: pictureKey(emoji, p), Group: int64(p.emoji), Captions: c.evalCaptions(e, pictureName(e, p)),
 			Labels: []int32{label.id(e.Label), group.id(e.Group), subgroup.id(e.Subgroup)},
 		})
 		if c.Captions == "tags" && len(e.Tags) > 0 {
 			continue
 		}
-		for _, t := range sample.FillAll(c.Templates, name(e, p)) {
+		for _, t := range sample.FillAll(c.Templates, pictureName(e, p)) {
 			if !texts[t] {
 				texts[t] = true
 				set.Texts = append(set.Texts, t)
@@ -34,20 +34,20 @@ func (c Config) describe(set *sample.Set, emoji []catalog.Emoji, pictures []pict
 	set.Targets = []clip.Target{label.target(), group.target(), subgroup.target()}
 	set.Caption = func(i int, s *random.Stream) string {
 		p := pictures[i]
-		return c.draw(emoji[p.emoji], name(emoji[p.emoji], p), s)
+		return c.drawCaption(emoji[p.emoji], pictureName(emoji[p.emoji], p), s)
 	}
 }
 
-// name is what a picture is called: the label, with its skin tone if it has one.
-func name(e catalog.Emoji, p picture) string {
+// pictureName returns what a picture is called: the label, with its skin tone if it has one.
+func pictureName(e catalog.Emoji, p picture) string {
 	if p.tone >= 0 {
 		return e.Tones[p.tone].Label
 	}
 	return e.Label
 }
 
-// all are the captions of evaluation.
-func (c Config) all(e catalog.Emoji, name string) []string {
+// evalCaptions returns the captions for evaluation.
+func (c Config) evalCaptions(e catalog.Emoji, name string) []string {
 	tags := strings.Join(e.Tags, " ")
 	switch {
 	case c.Captions == "label" || tags == "":
@@ -58,8 +58,8 @@ func (c Config) all(e catalog.Emoji, name string) []string {
 	return []string{name, tags}
 }
 
-// draw is a caption of training: a label in a template, or some tags in random order.
-func (c Config) draw(e catalog.Emoji, name string, s *random.Stream) string {
+// drawCaption draws a caption for training: a label in a template, or some tags in random order.
+func (c Config) drawCaption(e catalog.Emoji, name string, s *random.Stream) string {
 	if c.Captions == "label" || len(e.Tags) == 0 || c.Captions == "both" && s.Float64() < c.LabelShare {
 		return sample.Fill(sample.Choose(s, c.Templates), name)
 	}

@@ -13,7 +13,7 @@ import (
 	"tandem/core/random"
 )
 
-// Config is the with block.
+// Config has the keys of the with block.
 type Config struct {
 	Root         string   `with:"root" type:"path" help:"folder of the unpacked npm packages (runner data get emoji); empty: the 512 built-in emoji at 32 pixels"`
 	Styles       []string `with:"styles" enum:"google,twitter" help:"vendors whose pictures are used"`
@@ -32,7 +32,7 @@ type Config struct {
 	OnError      string   `with:"on_error" enum:"skip,fail" help:"replace unreadable pictures or stop"`
 }
 
-// Defaults are the values of keys that are not given.
+// Defaults holds the values of keys that are not given.
 var Defaults = Config{
 	Styles: []string{"google", "twitter"}, Split: "train", Holdout: "style", HoldoutStyle: "twitter",
 	TestCount: 100, Captions: "both", LabelShare: .7, MaxTags: 4,
@@ -45,7 +45,7 @@ var Plugin = sdk.Dataset{
 	Config: Defaults, Sizes: sizes(), New: func() clip.Dataset { return sample.New(open) },
 }
 
-// sizes are the numbers of samples of the built-in emoji under the usual settings.
+// sizes returns the numbers of samples of the built-in emoji under the usual settings.
 func sizes() []clip.Size {
 	size := func(n int, split, holdout string) clip.Size {
 		return clip.Size{N: n, When: map[string]any{"root": "", "styles": Defaults.Styles, "split": split,

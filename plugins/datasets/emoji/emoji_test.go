@@ -15,7 +15,7 @@ import (
 	"tandem/plugins/datasets/emoji/catalog"
 )
 
-// configured is the dataset of a with block at 32 pixels; root is added when it is not empty.
+// configured opens the dataset of a with block at 32 pixels; root is added when it is not empty.
 func configured(t *testing.T, with map[string]any, change ...func(*clip.DatasetConfig)) (clip.Dataset, clip.DatasetInfo) {
 	t.Helper()
 	d, info, err := try(with, change...)
@@ -73,7 +73,7 @@ func TestDeclaredSizesAreTrue(t *testing.T) {
 	}
 }
 
-// halves are the keys of the training and the test split.
+// halves returns the keys of the training and the test split.
 func halves(t *testing.T, with map[string]any) (train, test []string) {
 	t.Helper()
 	keys := func(split string) []string {
@@ -312,7 +312,7 @@ func TestBadOptionsSayWhatToDo(t *testing.T) {
 	}
 }
 
-// root is the folder of the full packages; see tools/emoji-embed for how to get them.
+// root returns the folder of the full packages; tools/emoji-embed tells how to get them.
 func root(t *testing.T) string {
 	t.Helper()
 	r := os.Getenv("TANDEM_EMOJI_ROOT")

@@ -27,14 +27,14 @@ const (
 	sheetColumns = 32
 )
 
-// picture is one picture of an emoji.
+// picture identifies one picture of an emoji.
 type picture struct {
 	emoji int    // position in the table
 	tone  int    // position in the emoji's Tones, -1 for the emoji itself
 	style string // vendor
 }
 
-// source is where pictures come from.
+// source provides pictures, from files or from what is built in.
 type source struct {
 	emoji []catalog.Emoji
 	note  string
@@ -64,7 +64,7 @@ func openSource(c Config) (*source, error) {
 
 const licences = "pictures google (Noto, Apache-2.0) and twitter (Twemoji, CC-BY 4.0)"
 
-// builtIn is the table and the decoded sheets, read once in a process.
+// builtIn returns the table and the decoded sheets, read once in a process.
 var builtIn = sync.OnceValues(readBuiltIn)
 
 func readBuiltIn() (*source, error) {
@@ -119,8 +119,8 @@ func image(emoji []catalog.Emoji, p picture) string {
 	return emoji[p.emoji].Image
 }
 
-// key is the stable name of a picture: "1f600/google".
-func key(emoji []catalog.Emoji, p picture) string {
+// pictureKey returns the stable name of a picture: "1f600/google".
+func pictureKey(emoji []catalog.Emoji, p picture) string {
 	hex := emoji[p.emoji].Hex
 	if p.tone >= 0 {
 		hex = emoji[p.emoji].Tones[p.tone].Hex

@@ -15,10 +15,10 @@ import (
 	"tandem/core/plugin/sdk/sample"
 )
 
-// defaultRoot is where Debian's package dataset-fashion-mnist puts the files.
+// defaultRoot names the folder where Debian's package dataset-fashion-mnist puts the files.
 const defaultRoot = "/usr/share/datasets/fashion-mnist"
 
-// Config is the with block.
+// Config has the keys of the with block.
 type Config struct {
 	Root      string   `with:"root" type:"path" help:"folder of the idx files, gzipped or not; empty: /usr/share/datasets/fashion-mnist"`
 	Split     string   `with:"split" enum:"train,test" help:"the 60000 training or the 10000 test pictures"`
@@ -27,8 +27,8 @@ type Config struct {
 	Limit     int      `with:"limit" min:"0" help:"only the first so many samples; 0 for all"`
 }
 
-// Defaults are the values of keys that are not given. The class names are those of Xiao, Rasul and
-// Vollgraf 2017 (arXiv 1708.07747), without the alternatives after a slash.
+// Defaults holds the values of keys that are not given. The class names are those of Xiao, Rasul and Vollgraf
+// 2017 (arXiv 1708.07747), without the alternatives after a slash.
 var Defaults = Config{
 	Split:   "train",
 	Classes: []string{"t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"},
@@ -77,7 +77,7 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 		Direct:  true,
 		Pixels:  images.digest,
 		Note:    fmt.Sprintf("%d pictures of %d × %d from %s", n, w, h, filepath.Dir(images.file)),
-		Open:    func(i int) (vision.Picture, error) { return grey(images.data[i*h*w:][:h*w], w, h), nil },
+		Open:    func(i int) (vision.Picture, error) { return greyPicture(images.data[i*h*w:][:h*w], w, h), nil },
 	}
 	captions := make([][]string, len(cfg.Classes)) // shared by the samples of a class
 	for i, name := range cfg.Classes {
@@ -94,8 +94,8 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	return set, nil
 }
 
-// grey is a picture of one byte a pixel.
-func grey(pix []byte, w, h int) vision.Picture {
+// greyPicture returns a picture of one byte a pixel.
+func greyPicture(pix []byte, w, h int) vision.Picture {
 	p := vision.NewPicture(w, h)
 	for i, v := range pix {
 		p.Pix[3*i], p.Pix[3*i+1], p.Pix[3*i+2] = v, v, v

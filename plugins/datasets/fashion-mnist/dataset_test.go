@@ -23,7 +23,7 @@ func configure(with map[string]any) (clip.Dataset, clip.DatasetInfo, error) {
 	return d, info, err
 }
 
-// file is an idx file of bytes.
+// file returns an idx file of bytes.
 func file(data []byte, axes ...int) []byte {
 	b := []byte{0, 0, 8, byte(len(axes))}
 	for _, n := range axes {

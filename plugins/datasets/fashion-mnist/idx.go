@@ -15,8 +15,8 @@ import (
 	"tandem/core/files"
 )
 
-// idx is an array of bytes in MNIST's format: two zeros, the type 8, the number of axes, the length of
-// each as a big-endian uint32, then the values row-major.
+// idx holds an array of bytes in MNIST's format: two zeros, the type 8, the number of axes, the length of each
+// as a big-endian uint32, then the values row-major.
 type idx struct {
 	file   string
 	shape  []int

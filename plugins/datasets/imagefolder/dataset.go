@@ -18,7 +18,7 @@ import (
 	"tandem/core/plugin/sdk/sample"
 )
 
-// Config is the with block.
+// Config has the keys of the with block.
 type Config struct {
 	Root       string            `with:"root" type:"path" required:"true" help:"folder with a folder of pictures for each class"`
 	Templates  []string          `with:"templates" help:"captions, {} being the class name; drawn anew each epoch"`
@@ -27,7 +27,7 @@ type Config struct {
 	sample.Options
 }
 
-// Defaults are the values of keys that are not given.
+// Defaults holds the values of keys that are not given.
 var Defaults = Config{Templates: []string{"a photo of a {}", "a {}", "a picture of a {}"}, Sidecar: "auto", Options: sample.DefaultOptions}
 
 // Plugin describes the plugin.
@@ -167,7 +167,7 @@ func (c Config) oneName(folders, names []string) []string {
 // maxNames bounds the remarks on names.
 const maxNames = 5
 
-// classOf is the first folder of a relative path, "" for a file in the root.
+// classOf returns the first folder of a relative path; "" for a file in the root.
 func classOf(file string) string {
 	class, _, nested := strings.Cut(file, "/")
 	if !nested {
@@ -184,8 +184,8 @@ func (c Config) className(folder string) string {
 	return strings.TrimSpace(strings.NewReplacer("_", " ", "-", " ").Replace(folder))
 }
 
-// sidecar is the captions in the text file beside a picture, none when there is no such file. Text that
-// is not UTF-8 is fault.Corrupt.
+// sidecar returns the captions in the text file beside a picture; none when there is no such file. Text that is
+// not UTF-8 yields fault.Corrupt.
 func (c Config) sidecar(picture string) ([]string, error) {
 	if c.Sidecar == "never" {
 		return nil, nil
@@ -210,5 +210,5 @@ func (c Config) sidecar(picture string) ([]string, error) {
 	return out.List, nil
 }
 
-// maxText is how long a file of captions may be.
+// maxText limits the length of a file of captions in bytes.
 const maxText = 16 << 20

@@ -16,7 +16,7 @@ import (
 	"tandem/core/random"
 )
 
-// folderPatience is how long a folder of pictures that is away while a set is opened is waited for.
+// folderPatience limits how long the opening of a set waits for a folder of pictures that is away.
 const folderPatience = 3 * time.Second
 
 // admit leaves out the samples that cannot be used whatever happens later, and counts them as refused: those
@@ -40,7 +40,7 @@ func (s *Set) admit(ctx context.Context) error {
 			continue
 		}
 		x := &s.Samples[i]
-		if x.Captions = worded(said, x.Captions); len(x.Captions) == 0 {
+		if x.Captions = dropBlank(said, x.Captions); len(x.Captions) == 0 {
 			if quiet < 0 {
 				quiet = i
 			}
@@ -92,8 +92,8 @@ func (s *Set) reduce(indices []int) {
 	}
 }
 
-// worded is a list without the captions that are blank; the same list when there are none.
-func worded(known map[*string][]string, list []string) []string {
+// dropBlank returns a list without the captions that are blank, and the same list when it has none.
+func dropBlank(known map[*string][]string, list []string) []string {
 	if len(list) == 0 {
 		return nil
 	}
@@ -113,8 +113,8 @@ func worded(known map[*string][]string, list []string) []string {
 	return out
 }
 
-// absent are the samples whose file cannot be opened, with the reason. A folder that is not there is waited for a
-// little: file systems of other machines come and go.
+// absent returns the samples whose file cannot be opened, with the reason. It waits a little for a folder that
+// is not there, because network file systems come and go.
 func (s *Set) absent(ctx context.Context) (map[int]error, error) {
 	out := map[int]error{}
 	for i, file := range s.Files {
@@ -123,7 +123,7 @@ func (s *Set) absent(ctx context.Context) (map[int]error, error) {
 				return nil, err
 			}
 		}
-		if err := readable(file); err != nil {
+		if err := checkReadable(file); err != nil {
 			out[i] = err
 		}
 	}
@@ -133,7 +133,7 @@ func (s *Set) absent(ctx context.Context) (map[int]error, error) {
 			return nil, err
 		}
 		for i := range out {
-			if readable(s.Files[i]) == nil {
+			if checkReadable(s.Files[i]) == nil {
 				delete(out, i)
 			}
 		}
@@ -157,9 +157,9 @@ func (s *Set) folderAway(absent map[int]error) bool {
 	return false
 }
 
-// readable is why a file cannot be opened for as long as nobody changes it; nil when it can, when there is no
-// file, and when nobody knows.
-func readable(file string) error {
+// checkReadable returns why a file cannot be opened as long as nobody changes it. It returns nil when the file
+// can be opened, when there is no file, and when the reason may pass.
+func checkReadable(file string) error {
 	if file == "" {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 	"tandem/core/random"
 )
 
-// Placeholder is what a caption template has in place of the name.
+// Placeholder stands for the name in a caption template.
 const Placeholder = "{}"
 
 // CheckTemplates finds templates without a placeholder; the fault carries path "with.templates".
@@ -26,10 +26,10 @@ func CheckTemplates(templates []string) error {
 	return nil
 }
 
-// Fill is the template with name in place of every placeholder.
+// Fill returns the template with name in place of every placeholder.
 func Fill(template, name string) string { return strings.ReplaceAll(template, Placeholder, name) }
 
-// FillAll is every template filled with name.
+// FillAll fills every template with name.
 func FillAll(templates []string, name string) []string {
 	out := make([]string, len(templates))
 	for i, t := range templates {
@@ -38,7 +38,7 @@ func FillAll(templates []string, name string) []string {
 	return out
 }
 
-// Distinct is a list of texts, each once, in the order of their first appearance.
+// Distinct collects texts, each once, in the order of their first appearance.
 type Distinct struct {
 	List []string
 	seen map[string]bool // of long lists
@@ -93,5 +93,5 @@ func Alike(classes []string) []string {
 	return []string{"classes whose names hardly differ are told apart: " + strings.Join(pairs, ", ")}
 }
 
-// Choose is a uniformly chosen element of a list that is not empty.
+// Choose returns a uniformly chosen element of a list, which must not be empty.
 func Choose[T any](s *random.Stream, list []T) T { return list[s.IntN(len(list))] }

@@ -15,7 +15,7 @@ import (
 // it need not. What the user can mend is fault.Invalid or fault.NotFound with a hint.
 type Open func(ctx context.Context, c clip.DatasetConfig) (*Set, error)
 
-// New is an unconfigured clip.Dataset that calls open when it is configured.
+// New returns an unconfigured clip.Dataset that calls open when it is configured.
 func New(open Open) clip.Dataset { return &dataset{open: open} }
 
 type dataset struct {
@@ -143,8 +143,8 @@ func canceled(ctx context.Context) error {
 	return nil
 }
 
-// crop is the crop of a training configuration, nil for the evaluation transform.
-func crop(a *clip.Augment) *vision.CropParams {
+// cropParams returns the crop of a training configuration; nil for the evaluation transform.
+func cropParams(a *clip.Augment) *vision.CropParams {
 	if a == nil || a.Name != "random_resized_crop" {
 		return nil
 	}

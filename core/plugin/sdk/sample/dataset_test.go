@@ -18,8 +18,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// plain is a set of n flat pictures of 8 × 8 pixels whose red is their index; those in bad cannot be
-// opened.
+// plain makes a set of n flat pictures of 8 × 8 pixels whose red is their index; those in bad cannot be opened.
 func plain(n int, bad ...int) *Set {
 	s := &Set{Targets: []clip.Target{{Name: "label", Classes: []string{"even", "odd"}}}, Pixels: "plain"}
 	for i := range n {

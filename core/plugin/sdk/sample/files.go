@@ -52,7 +52,7 @@ func (s *Set) FromFiles(ctx context.Context, c clip.DatasetConfig, paths []strin
 	return nil
 }
 
-// Key is a file's name as a key of its sample: as it is, but what is not UTF-8 in it is written as \xff.
+// Key returns a file's name as the key of its sample. Bytes that are not UTF-8 become \xff and the like.
 func Key(name string) string {
 	if utf8.ValidString(name) {
 		return name

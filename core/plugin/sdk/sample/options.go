@@ -6,7 +6,7 @@ import (
 	"tandem/core/random"
 )
 
-// Options are what datasets of picture files have in common; embed them in a config (sdk.Schema).
+// Options holds what datasets of picture files have in common; embed it in a config (sdk.Schema).
 type Options struct {
 	Split        string  `with:"split" enum:"all,train,test" help:"part of the samples; train and test need test_fraction"`
 	TestFraction float64 `with:"test_fraction" min:"0" max:"1" help:"share of samples in the test split"`
@@ -17,7 +17,7 @@ type Options struct {
 	OnError      string  `with:"on_error" enum:"skip,fail" help:"replace or leave out what cannot be read, or stop"`
 }
 
-// DefaultOptions are everything on white, faults skipped.
+// DefaultOptions selects all samples on a white background and skips what cannot be read.
 var DefaultOptions = Options{Split: "all", Background: [3]int{255, 255, 255}, Alpha: "background",
 	MaxPixels: vision.MaxPixels, OnError: "skip"}
 
@@ -40,7 +40,7 @@ func (o Options) Has(key string) bool {
 	return held == (o.Split == "test")
 }
 
-// Vision are the decoding options.
+// Vision returns the options for decoding.
 func (o Options) Vision() vision.Options {
 	return vision.Options{Background: &vision.RGB{uint8(o.Background[0]), uint8(o.Background[1]), uint8(o.Background[2])},
 		DropAlpha: o.Alpha == "drop", MaxPixels: o.MaxPixels}

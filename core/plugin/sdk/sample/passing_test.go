@@ -18,7 +18,7 @@ import (
 	"tandem/core/media/vision"
 )
 
-// onDisk is plain(n) with an empty file for every sample, but for those that are absent.
+// onDisk makes plain(n) with an empty file for every sample, except those that are absent.
 func onDisk(t *testing.T, n int, absent ...int) *Set {
 	t.Helper()
 	dir, set := t.TempDir(), plain(n)

@@ -13,8 +13,8 @@ import (
 	"tandem/core/tensor"
 )
 
-// cacheBytes is how much memory decoded pictures may take in one process. It holds the datasets that
-// are small enough for decoding to matter against their training step.
+// cacheBytes limits the memory that decoded pictures may take in one process. Datasets fit that are so small
+// that decoding matters beside their training step.
 const cacheBytes = 256 << 20
 
 // reader delivers the batches of a set.
@@ -34,7 +34,7 @@ type reader struct {
 }
 
 func newReader(s *Set, c clip.DatasetConfig) *reader {
-	r := &reader{Set: s, size: c.ImageSize, seed: c.Seed, crop: crop(c.Augment),
+	r := &reader{Set: s, size: c.ImageSize, seed: c.Seed, crop: cropParams(c.Augment),
 		tools: make(chan *vision.Resizer, max(1, c.Threads)), cache: make([]atomic.Pointer[vision.Picture], len(s.Samples)),
 		patience: filePatience}
 	if r.crop != nil {
@@ -195,8 +195,8 @@ func (r *reader) caption(i, epoch int) string {
 	return all[s.IntN(len(all))]
 }
 
-// picture is the decoded picture of sample i, kept while there is room. What is wrong with a file's content is
-// remembered, what kept it from being read is not.
+// picture returns the decoded picture of sample i and keeps it while there is room. It remembers what is wrong
+// with a file's content, but not what kept the file from being read.
 func (r *reader) picture(ctx context.Context, i int) (vision.Picture, error) {
 	if p := r.cache[i].Load(); p != nil {
 		return *p, nil

@@ -10,8 +10,8 @@ import (
 	"tandem/core/media/vision"
 )
 
-// filePatience is how long a file that was there is tried again: a hiccup of a network file system is over by
-// then, and whoever watches plugins has not given up yet.
+// filePatience limits how long a file that was there is tried again. A hiccup of a network file system is over
+// by then, and whoever watches plugins has not given up yet.
 const filePatience = 30 * time.Second
 
 // open opens the picture of sample i, again and again, ever more slowly, while what is wrong may pass.

@@ -26,7 +26,7 @@ import (
 	"tandem/core/random"
 )
 
-// Sample is an image–text pair, without its pixels.
+// Sample describes an image–text pair without its pixels.
 type Sample struct {
 	Key      string   // stable and unique in the set: "1f600/google"
 	Group    int64    // samples of one group are positives of one another
@@ -34,7 +34,7 @@ type Sample struct {
 	Labels   []int32  // class id by position of Set.Targets, -1 for none; nil for none at all
 }
 
-// Set is an opened dataset. Its fields are not changed after it is handed over.
+// Set holds an opened dataset. Its fields do not change after it is handed over.
 type Set struct {
 	Samples []Sample
 	Targets []clip.Target
@@ -65,7 +65,7 @@ type Set struct {
 // info describes the set under a training transform.
 func (s *Set) info(a *clip.Augment) clip.DatasetInfo {
 	return clip.DatasetInfo{Len: len(s.Samples), Targets: s.Targets, Digest: s.digest(), Skipped: s.Skipped, Note: s.Note,
-		Remarks: append(slices.Clone(s.Remarks), s.inexact(vision.JPEGIsExact())...), Fixed: crop(a) == nil && s.Alter == nil}
+		Remarks: append(slices.Clone(s.Remarks), s.inexact(vision.JPEGIsExact())...), Fixed: cropParams(a) == nil && s.Alter == nil}
 }
 
 // inexact remarks that JPEG files are decoded to other pixels than OpenCLIP's, where that is so.
@@ -136,8 +136,8 @@ func frame(h hash.Hash, text string) {
 	h.Write([]byte(text))
 }
 
-// captions are the distinct captions of the set in the order of its samples, then Texts; at most
-// limit unless that is 0.
+// captions returns the distinct captions of the set in the order of its samples, then Texts. limit bounds their
+// number; 0 means all.
 func (s *Set) captions(limit int) []string {
 	seen := map[string]bool{}
 	lists := map[*string]bool{}

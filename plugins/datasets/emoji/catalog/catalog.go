@@ -13,7 +13,7 @@ import (
 	"tandem/core/files"
 )
 
-// Emoji is one emoji, in the order of the Unicode charts.
+// Emoji describes one emoji. Lists of them have the order of the Unicode charts.
 type Emoji struct {
 	Hex      string   `json:"hex"` // code points in lower case: "1f600"
 	Label    string   `json:"label"`
@@ -27,12 +27,12 @@ type Emoji struct {
 	Tones    []Tone  `json:"-"` // skin tone variants
 }
 
-// Tone is a skin tone variant of an emoji.
+// Tone describes a skin tone variant of an emoji.
 type Tone struct {
 	Hex, Label, Image string
 }
 
-// Vendors are the styles whose licences allow use here, by package name suffix.
+// Vendors lists the styles whose licences allow use here, by package name suffix.
 var Vendors = []string{"google", "twitter"}
 
 // hint tells how to get the packages.
@@ -83,11 +83,11 @@ func Read(root string) ([]Emoji, error) {
 	images := map[string]string{}
 	for _, p := range pictures {
 		if p.Google && p.Twitter {
-			images[plain(p.Unified)] = p.Image
+			images[withoutSelectors(p.Unified)] = p.Image
 		}
 		for _, v := range p.Variations {
 			if v.Google && v.Twitter {
-				images[plain(v.Unified)] = v.Image
+				images[withoutSelectors(v.Unified)] = v.Image
 			}
 		}
 	}
@@ -97,7 +97,7 @@ func Read(root string) ([]Emoji, error) {
 	}
 	var out []Emoji
 	for _, n := range names {
-		image := images[plain(n.Hexcode)]
+		image := images[withoutSelectors(n.Hexcode)]
 		if n.Group == nil || n.Subgroup == nil || image == "" {
 			continue
 		}
@@ -109,7 +109,7 @@ func Read(root string) ([]Emoji, error) {
 			Subgroup: strings.ReplaceAll(hierarchy.Subgroups[fmt.Sprint(*n.Subgroup)], "-", " "),
 			Identity: Identity(n.Hexcode), Image: image, Version: n.Version}
 		for _, s := range n.Skins {
-			if image := images[plain(s.Hexcode)]; image != "" {
+			if image := images[withoutSelectors(s.Hexcode)]; image != "" {
 				e.Tones = append(e.Tones, Tone{Hex: strings.ToLower(s.Hexcode), Label: s.Label, Image: image})
 			}
 		}
@@ -121,7 +121,7 @@ func Read(root string) ([]Emoji, error) {
 	return out, nil
 }
 
-// PicturePath is where a vendor's 64-pixel picture lies below root.
+// PicturePath returns where a vendor's 64-pixel picture lies below root.
 func PicturePath(root, vendor, image string) string {
 	return filepath.Join(root, "emoji-datasource-"+vendor, "img", vendor, "64", image)
 }
@@ -141,7 +141,7 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-// plain is a hex sequence without variation selectors, on which the packages disagree.
-func plain(hex string) string {
+// withoutSelectors returns a hex sequence without variation selectors, on which the packages disagree.
+func withoutSelectors(hex string) string {
 	return strings.ReplaceAll(strings.ToUpper(hex), "-FE0F", "")
 }

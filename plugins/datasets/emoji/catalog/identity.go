@@ -14,10 +14,10 @@ var kin = map[string]string{
 	"1F46C": "1F46B", "1F46D": "1F46B", // men, women: woman and man holding hands
 }
 
-// family are the code points that make up families, kisses and couples with a heart.
+// family lists the code points that make up families, kisses and couples with a heart.
 var family = map[string]bool{"1F9D1": true, "1F9D2": true, "2764": true, "1F48B": true, "1F91D": true}
 
-// sequences are the remaining cases, after the other rules.
+// sequences maps the cases that the other rules leave.
 var sequences = map[string]string{
 	"1F385": "1F936", "1F9D1-1F384": "1F936", // Santa Claus, Mx Claus: Mrs. Claus
 	"1F9D1-1F91D-1F9D1": "1F46B",                   // people holding hands
@@ -46,7 +46,7 @@ func Identity(hex string) string {
 		kept = append(kept, c)
 	}
 	if len(kept) == 0 { // a component by itself is its own thing
-		return strings.ToLower(plain(hex))
+		return strings.ToLower(withoutSelectors(hex))
 	}
 	key := strings.Join(kept, "-")
 	key = strings.ReplaceAll(key, "2764-1F48B", "1F48B") // a kiss is written with a heart
