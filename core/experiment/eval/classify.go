@@ -7,8 +7,8 @@ import (
 	"tandem/core/tensor"
 )
 
-// Cosines are the cosines of pictures, u8 [N, S, S, 3], with classes given by prompts, as in a
-// zero-shot classification: [N][len(classes)]. Texts counts the prompts.
+// Cosines returns the cosines of pictures, u8 [N, S, S, 3], with classes given by prompts, as in a zero-shot
+// classification: [N][len(classes)]. Texts counts the prompts.
 func Cosines(ctx context.Context, image, text clip.Encoder, pictures *tensor.Tensor, classes, templates []string) ([][]float32, Texts, error) {
 	const batch = 256
 	count := &counter{encoder: text}

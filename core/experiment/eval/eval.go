@@ -24,7 +24,7 @@ type ZeroShot struct {
 	Templates []string // prompts with one {} for the class name; at least one
 }
 
-// Config is one evaluation.
+// Config configures one evaluation.
 type Config struct {
 	Name       string // metrics are eval/<Name>/…
 	BatchSize  int    // samples forwarded at a time, ≥ 1
@@ -37,14 +37,14 @@ type Config struct {
 	MaxBadShare float64
 }
 
-// Parts are the plugins of an evaluation, configured.
+// Parts holds the plugins of an evaluation, configured.
 type Parts struct {
 	Data        clip.Dataset
 	Info        clip.DatasetInfo
 	Image, Text clip.Encoder
 }
 
-// Result is what an evaluation found.
+// Result holds what an evaluation found.
 type Result struct {
 	Metrics     []clip.Metric
 	Predictions []clip.Prediction  // of the zero-shot classification, in the dataset's order
@@ -66,7 +66,7 @@ type Texts struct {
 	Equal, Captions int
 }
 
-// Twins are two classes by id.
+// Twins names two classes by id.
 type Twins struct{ First, Second int }
 
 // Run evaluates. Towers of a training run are left as they were: forwards are in mode Eval. A
@@ -84,7 +84,7 @@ func Run(ctx context.Context, cfg Config, p Parts, progress func(done, total int
 		if classes, err = classFeatures(ctx, p.Text, target.Classes, cfg.ZeroShot.Templates, cfg.BatchSize, counter); err != nil {
 			return res, err
 		}
-		res.Alike = classes.alike()
+		res.Alike = classes.equalRows()
 	}
 	s, err := encode(ctx, cfg, p, progress)
 	if err != nil {
@@ -132,7 +132,7 @@ func findTarget(info clip.DatasetInfo, name string) (clip.Target, error) {
 		WithHint("its targets are: %s", strings.Join(names, ", "))
 }
 
-// matrix is rows × cols of float32, row-major.
+// matrix holds rows × cols of float32, row-major.
 type matrix struct {
 	rows, cols int
 	data       []float32
@@ -150,7 +150,7 @@ func (m *matrix) general() blas32.General {
 	return blas32.General{Rows: m.rows, Cols: m.cols, Stride: m.cols, Data: m.data}
 }
 
-// samples are the encoded samples of a dataset.
+// samples holds the encoded samples of a dataset.
 type samples struct {
 	images   matrix // [N, D]
 	keys     []string
@@ -209,8 +209,8 @@ func encode(ctx context.Context, cfg Config, p Parts, progress func(done, total 
 	}
 }
 
-// readable are the places of a batch, which begins with the sample first, whose samples could be read; the others
-// are counted.
+// readable returns the places of a batch whose samples could be read, and counts the others. first is the index
+// of the batch's first sample.
 func (s *samples) readable(b *clip.Batch, first int) []int {
 	bad := map[int]clip.SampleFault{}
 	for _, f := range b.Faults {
@@ -286,8 +286,8 @@ func fetchAhead(ctx context.Context, data clip.Dataset, n, size int) func() (*cl
 	}
 }
 
-// classFeatures are the unit text features of classes, [len(classes), D]: every template filled with
-// the class name, forwarded, averaged over the templates and normalised again.
+// classFeatures returns the unit text features of classes, [len(classes), D]: every template filled with the
+// class name, forwarded, averaged over the templates and normalised again.
 func classFeatures(ctx context.Context, text clip.Encoder, classes, templates []string, batchSize int, count *counter) (*matrix, error) {
 	prompts := make([]string, 0, len(classes)*len(templates))
 	for _, c := range classes {

@@ -10,7 +10,7 @@ import (
 	"tandem/core/results/metric"
 )
 
-// captionList is the captions that pictures are searched for by, and found with.
+// captionList lists the captions that pictures are searched for by, and found with.
 type captionList struct {
 	texts  []string
 	groups [][]int64 // whose captions each is; one unless equal captions count as one
@@ -18,7 +18,7 @@ type captionList struct {
 	all    int       // distinct captions of every group
 }
 
-// listCaptions is every distinct caption of every group, or with once every distinct caption.
+// listCaptions returns every distinct caption of every group, or with once every distinct caption.
 func (s *samples) listCaptions(once bool) captionList {
 	type pair struct {
 		group   int64
@@ -83,8 +83,8 @@ func (s *samples) retrieve(ctx context.Context, text clip.Encoder, cfg Config, c
 	return out, nil
 }
 
-// alike are the rows that equal one before.
-func (m *matrix) alike() []Twins {
+// equalRows returns the rows that equal an earlier one.
+func (m *matrix) equalRows() []Twins {
 	var out []Twins
 	first := map[string]int{}
 	for i := range m.rows {

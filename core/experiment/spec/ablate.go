@@ -33,7 +33,7 @@ const (
 
 var designs = []string{OneAtATime, Grid, List, Random}
 
-// Ablate is a spec's ablate block, well formed: every factor and level that it names is there.
+// Ablate holds the ablate block of a spec, well formed: every factor and level that it names exists.
 type Ablate struct {
 	Design   string
 	Factors  []Factor    // in file order, names unique
@@ -59,7 +59,7 @@ type Ablate struct {
 	lastRow int
 }
 
-// Factor is what varies: between named levels, or over a range that Random draws from.
+// Factor describes what varies: between named levels, or over a range that Random draws from.
 type Factor struct {
 	Name   string
 	Levels []Level // in file order, names unique; none with a Draw
@@ -67,7 +67,7 @@ type Factor struct {
 	Origin Origin
 }
 
-// Level is the factor's level of a name; nil when it has none.
+// Level returns the factor's level of a name; nil when it has none.
 func (f Factor) Level(name string) *Level {
 	if i := slices.IndexFunc(f.Levels, func(l Level) bool { return l.Name == name }); i >= 0 {
 		return &f.Levels[i]
@@ -75,13 +75,13 @@ func (f Factor) Level(name string) *Level {
 	return nil
 }
 
-// Level is a named setting of a factor.
+// Level describes a named setting of a factor.
 type Level struct {
 	Name      string
 	Overrides []Override
 }
 
-// Draw is a range of values of one key.
+// Draw describes a range of values of one key.
 type Draw struct {
 	Key       string
 	Path      string // ablate.factors.lr.range
@@ -92,7 +92,7 @@ type Draw struct {
 	override  Override
 }
 
-// Override is d's key set to a value.
+// Override returns an override that sets d's key to value.
 func (d Draw) Override(value any) Override {
 	o := d.override
 	o.Value = value
@@ -106,13 +106,13 @@ type Assignment struct {
 	Path   string
 }
 
-// Seed is one seed of every cell.
+// Seed holds one seed. Every cell runs with each seed.
 type Seed struct {
 	Value  uint64
 	Origin Origin
 }
 
-// Override is a value that a level sets.
+// Override holds a value that a level sets.
 type Override struct {
 	Path   string `json:"key"`   // image.with.pool, eval.0.name
 	Value  any    `json:"value"` // bool, int64, float64, string, []any or map[string]any
@@ -123,14 +123,14 @@ type Override struct {
 	origins map[string]Origin
 }
 
-// block is an ablate block as read.
+// block holds an ablate block as it was read.
 type block struct {
 	node   *yaml.Node
 	origin Origin
 	file   string
 }
 
-// blockKeys are the keys of the block, and the designs that a key is for when not all.
+// blockKeys lists the keys of the block, and the designs that a key is for when not all.
 var blockKeys = []struct {
 	name string
 	of   []string
@@ -202,7 +202,7 @@ func (x *ablater) block(node *yaml.Node, at path) {
 	}
 	for _, e := range x.pairs(node, at) {
 		if !slices.Contains(names, e.key) {
-			x.say(e.o.key(), e.p, "unknown key").WithHint("%s", accepts("ablate", e.key, names))
+			x.say(e.o.key(), e.p, "unknown key").WithHint("%s", acceptsHint("ablate", e.key, names))
 			continue
 		}
 		x.keys[e.key] = e
@@ -241,7 +241,7 @@ func (x *ablater) design(at path) {
 	}
 }
 
-// scalarOf is the value of a key by a field's rules, bad{} after a fault.
+// scalarOf returns the value of a key by a field's rules; bad{} after a fault.
 func (x *ablater) scalarOf(e pair, f clip.Field) any {
 	v := x.converter.value(e.keyed, e.node, e.p)
 	if _, isBad := v.(bad); isBad {

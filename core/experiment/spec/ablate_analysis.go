@@ -6,8 +6,8 @@ import (
 	"tandem/core/clip"
 )
 
-// leastLook is the fewest seeds that a look may be planned at: fewer show nothing (core/results/stat).
-const leastLook = 3
+// minLookSeeds bounds the number of seeds at a planned look from below: fewer show nothing (core/results/stat).
+const minLookSeeds = 3
 
 // analysis reads what is said of how results are judged: choose, directions, looks and analysis. None of it is part of a
 // run's identity.
@@ -52,8 +52,8 @@ func (x *ablater) looks() {
 	for i, v := range list {
 		n, p := int(v.(int64)), e.p.with(itoa(i))
 		switch {
-		case n < leastLook:
-			x.say(x.checker.origin(p), p, "a look at %d seeds shows nothing", n).WithHint("%d seeds are the fewest", leastLook)
+		case n < minLookSeeds:
+			x.say(x.checker.origin(p), p, "a look at %d seeds shows nothing", n).WithHint("%d seeds are the fewest", minLookSeeds)
 		case i > 0 && n <= x.a.Looks[i-1]:
 			x.say(x.checker.origin(p), p, "%d is not more than the look before", n).WithHint("list numbers of seeds, ascending: [3, 5, 8]")
 		case n > seeds:

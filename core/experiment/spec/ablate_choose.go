@@ -30,12 +30,12 @@ func (x *ablater) baseline(at path) {
 	}
 	for _, f := range x.a.Factors {
 		if _, named := b.Levels[f.Name]; !named && len(f.Levels) > 0 && !x.faulty(e.p.with(f.Name)) {
-			x.say(e.o.key(), e.p, "no level of factor %s", f.Name).WithHint("%s", accepts(f.Name, "", levelNames(f)))
+			x.say(e.o.key(), e.p, "no level of factor %s", f.Name).WithHint("%s", acceptsHint(f.Name, "", levelNames(f)))
 		}
 	}
 }
 
-// firstLevels is what a baseline may be.
+// firstLevels writes a possible baseline, for hints.
 func (x *ablater) firstLevels() string {
 	var parts []string
 	for _, f := range x.a.Factors {
@@ -61,7 +61,7 @@ func (x *ablater) assignments(name string) []Assignment {
 		return nil
 	}
 	if e.node.Kind != yaml.SequenceNode || len(e.node.Content) == 0 {
-		x.say(e.o, e.p, "want a list of maps, not %s", emptyOr(e.node)).
+		x.say(e.o, e.p, "want a list of maps, not %s", describeEmptyOr(e.node)).
 			WithHint("write %s: [{a factor: its level}]", name)
 		return nil
 	}
@@ -80,8 +80,8 @@ func (x *ablater) assignments(name string) []Assignment {
 	return out
 }
 
-// emptyOr is describe of what should be a list with something in it.
-func emptyOr(n *yaml.Node) string {
+// describeEmptyOr describes what should be a list with something in it.
+func describeEmptyOr(n *yaml.Node) string {
 	if n.Kind == yaml.SequenceNode {
 		return "an empty list"
 	}
@@ -106,17 +106,17 @@ func (x *ablater) assignment(e pair) (Assignment, bool) {
 			if len(names) == 0 {
 				continue // there is a fault about that
 			}
-			x.say(c.o.key(), c.p, "unknown factor").WithHint("%s", choose("the factors are", c.key, names))
+			x.say(c.o.key(), c.p, "unknown factor").WithHint("%s", chooseHint("the factors are", c.key, names))
 			continue
 		}
 		f := x.a.Factors[i]
 		switch {
 		case c.node.Kind != yaml.ScalarNode:
-			x.say(c.o, c.p, "want the name of a level, not %s", describe(c.node)).WithHint("%s", choose("the levels of "+f.Name+" are", "", levelNames(f)))
+			x.say(c.o, c.p, "want the name of a level, not %s", describe(c.node)).WithHint("%s", chooseHint("the levels of "+f.Name+" are", "", levelNames(f)))
 		case f.Draw != nil:
 			x.say(c.o, c.p, "factor %s has a range, no levels", f.Name).WithHint("leave it out: %s stays as the spec says", f.Draw.Key)
 		case f.Level(c.node.Value) == nil && len(f.Levels) > 0:
-			x.say(c.o, c.p, "unknown level %q", c.node.Value).WithHint("%s", choose("the levels of "+f.Name+" are", c.node.Value, levelNames(f)))
+			x.say(c.o, c.p, "unknown level %q", c.node.Value).WithHint("%s", chooseHint("the levels of "+f.Name+" are", c.node.Value, levelNames(f)))
 		default:
 			a.Levels[c.key] = c.node.Value
 		}
@@ -132,8 +132,8 @@ func levelNames(f Factor) []string {
 	return names
 }
 
-// choose is a hint: what there is, and which of it word is close to.
-func choose(what, word string, names []string) string {
+// chooseHint returns a hint: what there is, and which of it word is close to.
+func chooseHint(what, word string, names []string) string {
 	text := what + " " + strings.Join(names, ", ")
 	if near := fault.Near(word, names); near != "" && word != "" {
 		text += fmt.Sprintf(" (did you mean %s?)", near)
@@ -169,7 +169,7 @@ func (c *checker) overlaps(list []Override) {
 	}
 }
 
-// choose lays a choice over m.
+// chooseHint lays a choice over m.
 func (m *merged) choose(choice Choice) fault.List {
 	list := make([]assignment, 0, len(choice.Overrides)+1)
 	for _, o := range choice.Overrides {
@@ -185,8 +185,8 @@ func (m *merged) choose(choice Choice) fault.List {
 	return nil
 }
 
-// Seeded is s with another seed, sharing nothing that either could change.
-func (s *Spec) Seeded(seed Seed) *Spec {
+// WithSeed returns s with another seed. The two share nothing that either could change.
+func (s *Spec) WithSeed(seed Seed) *Spec {
 	out := *s
 	out.tree = clone(s.tree).(map[string]any)
 	out.tree["seed"] = int64(seed.Value)
@@ -199,6 +199,6 @@ func (s *Spec) Seeded(seed Seed) *Spec {
 	return &out
 }
 
-// At is the resolved value at a path such as train.lr; nil when there is none. Whole numbers are
-// int64, others float64.
+// At returns the resolved value at a path such as train.lr; nil when there is none. Whole numbers are int64,
+// others float64.
 func (s *Spec) At(at string) any { return lookup(s.tree, parsePath(at)) }

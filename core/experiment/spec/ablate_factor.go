@@ -13,7 +13,7 @@ import (
 
 func itoa(i int) string { return strconv.Itoa(i) }
 
-// levelForm is that of factors and levels, which the names of variants are made of. Numbers fit.
+// levelForm matches the names of factors and levels, which the names of variants are made of. Numbers fit.
 var levelForm = regexp.MustCompile(`^[A-Za-z0-9._+-]{1,60}$`)
 
 func (x *ablater) levelName(e pair, what string) bool {
@@ -44,7 +44,7 @@ func (x *ablater) factors(at path) {
 	}
 }
 
-// shortKeys are those of a factor that varies one key without named levels.
+// shortKeys lists the keys of a factor that varies one key without named levels.
 var shortKeys = []string{"key", "choices", "range", "log_range"}
 
 func (x *ablater) factor(e pair) Factor {
@@ -80,8 +80,8 @@ func (x *ablater) factor(e pair) Factor {
 	return f
 }
 
-// unset are the keys that the sweep itself sets, or that make no sense in a level.
-var unset = map[string]string{
+// notInLevels lists, with the reason, the keys that the sweep itself sets or that make no sense in a level.
+var notInLevels = map[string]string{
 	"seed": "the seeds of a sweep are ablate.seeds", "variant": "a sweep names its variants by their levels",
 	"name": "all variants belong to one experiment", "extends": "a level cannot extend", "ablate": "a level cannot hold a sweep",
 }
@@ -93,7 +93,7 @@ func (x *ablater) override(list []Override, e pair, from string) []Override {
 		x.say(e.o.key(), e.p, "%q is no path", e.key).WithHint("write the path of a key, such as image.with.pool or eval.0.name")
 		return list
 	}
-	if hint, no := unset[p[0]]; no {
+	if hint, no := notInLevels[p[0]]; no {
 		x.say(e.o.key(), e.p, "cannot be set by a level").WithHint("%s", hint)
 		return list
 	}
@@ -107,7 +107,7 @@ func (x *ablater) short(f *Factor, e pair, children []pair) {
 	given := map[string]pair{}
 	for _, c := range children {
 		if !slices.Contains(shortKeys, c.key) {
-			x.say(c.o.key(), c.p, "unknown key").WithHint("%s", accepts("a factor of one key", c.key, shortKeys))
+			x.say(c.o.key(), c.p, "unknown key").WithHint("%s", acceptsHint("a factor of one key", c.key, shortKeys))
 			continue
 		}
 		given[c.key] = c
@@ -135,10 +135,10 @@ func (x *ablater) short(f *Factor, e pair, children []pair) {
 	}
 }
 
-// choices are levels named after their values.
+// choices adds levels that are named after their values.
 func (x *ablater) choices(f *Factor, key string, e pair) {
 	if e.node.Kind != yaml.SequenceNode || len(e.node.Content) == 0 {
-		x.say(e.o, e.p, "want a list of values, not %s", emptyOr(e.node)).WithHint("write choices: [64, 128]")
+		x.say(e.o, e.p, "want a list of values, not %s", describeEmptyOr(e.node)).WithHint("write choices: [64, 128]")
 		return
 	}
 	for i, n := range e.node.Content {

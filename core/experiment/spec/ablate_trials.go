@@ -22,13 +22,13 @@ type Retries struct {
 	Backoff time.Duration // before the first; doubled each time
 }
 
-// maxBackoff is the longest wait before a retry.
+// maxBackoff limits the wait before a retry.
 const maxBackoff = time.Minute
 
-// For is how many retries a failure of a kind has.
+// For returns how many retries a failure of a kind has.
 func (r Retries) For(kind fault.Kind) int { return r.Of[kind] }
 
-// Wait is how long to wait before the nth retry, from 1 on: at most a minute.
+// Wait returns how long to wait before retry n, counted from 1: at most a minute.
 func (r Retries) Wait(n int) time.Duration {
 	wait := r.Backoff
 	for ; n > 1 && wait < maxBackoff; n-- {
@@ -37,11 +37,11 @@ func (r Retries) Wait(n int) time.Duration {
 	return min(wait, maxBackoff)
 }
 
-// transient are the kinds of failure that another attempt may not meet; a plain number of retries is
-// for these.
+// transient lists the kinds of failure that another attempt may not meet; a plain number of retries is for
+// these.
 var transient = []fault.Kind{fault.PluginDied, fault.Exhausted, fault.Unavailable, fault.Internal}
 
-// retryKeys are the kinds that retries may name: all but what the user ended.
+// retryKeys lists the kinds that retries may name: all but what the user ended.
 var retryKeys = func() []Key {
 	var keys []Key
 	for _, k := range append(transient[:len(transient):len(transient)],

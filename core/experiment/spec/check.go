@@ -21,7 +21,7 @@ type checker struct {
 	begun   bool // of a run that has begun
 }
 
-// origin is the place of p, or of the nearest thing around it.
+// origin returns the place of p, or of the nearest thing around it.
 func (c *checker) origin(p path) Origin {
 	for n := len(p); n >= 0; n-- {
 		if o, ok := c.origins[p[:n].join()]; ok {
@@ -55,7 +55,7 @@ func (c *checker) section(m map[string]any, keys []Key, p path, who string) {
 	for i, k := range keys {
 		names[i] = k.Name
 	}
-	c.unknown(m, names, p, "unknown key", func(name string) string { return c.elsewhere(m, keys, name, p, accepts(who, name, names)) })
+	c.unknown(m, names, p, "unknown key", func(name string) string { return c.elsewhereHint(m, keys, name, p, acceptsHint(who, name, names)) })
 	for _, k := range keys {
 		here := p.with(k.Name)
 		value, given := m[k.Name]
@@ -106,9 +106,9 @@ func (c *checker) unknown(m map[string]any, names []string, p path, what string,
 	}
 }
 
-// elsewhere is a hint on an unknown key of a section that is a key of another one, or a setting of the section's plugin;
-// the hint otherwise when there is none.
-func (c *checker) elsewhere(m map[string]any, keys []Key, name string, p path, otherwise string) string {
+// elsewhereHint returns a hint for an unknown key of a section that is a key of another section, or a setting
+// of the section's plugin. When it is neither, it returns otherwise.
+func (c *checker) elsewhereHint(m map[string]any, keys []Key, name string, p path, otherwise string) string {
 	var found []string
 	var walk func(keys []Key, at string)
 	walk = func(keys []Key, at string) {
@@ -237,7 +237,7 @@ func (c *checker) augment(value any, p path) any {
 	names := []string{"none", "random_resized_crop"}
 	if name, ok := value.(string); ok {
 		if !slices.Contains(names, name) {
-			c.fault(p, "unknown augmentation %q", name).WithHint("%s", accepts("augment", name, names))
+			c.fault(p, "unknown augmentation %q", name).WithHint("%s", acceptsHint("augment", name, names))
 			return bad{}
 		}
 		if name == "none" {

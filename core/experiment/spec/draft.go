@@ -11,8 +11,8 @@ import (
 	"tandem/core/fault"
 )
 
-// Draft is a spec whose layers are put together and whose values are not checked yet. From one draft
-// come the spec itself and those of a sweep's cells.
+// Draft holds a spec whose layers are put together and whose values are not checked yet. The spec itself and
+// those of a sweep's cells come from one draft.
 type Draft struct {
 	File   string
 	Ablate *Ablate // nil when there is none, or one with faults
@@ -22,7 +22,7 @@ type Draft struct {
 	opts   Options
 }
 
-// Choice is what a cell changes in a spec. The zero value changes nothing.
+// Choice holds what a cell changes in a spec. The zero value changes nothing.
 type Choice struct {
 	Variant   string // "": as the spec says
 	Overrides []Override
@@ -84,7 +84,7 @@ func (d *Draft) Resolve(choice Choice) (*Spec, fault.List) {
 	return s, nil
 }
 
-// Err is every fault of the draft and those of more, in file order, none twice; nil without any.
+// Err returns every fault of the draft and those of more, in file order, none twice; nil without any.
 func (d *Draft) Err(more ...*fault.Error) error {
 	all := append(d.reader.faults[:len(d.reader.faults):len(d.reader.faults)], more...)
 	d.reader.sort(all)

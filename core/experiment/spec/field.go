@@ -14,7 +14,7 @@ import (
 	"tandem/core/fault"
 )
 
-// examples are the hints of wrongType.
+// examples holds the hints of wrongType.
 var examples = map[string]string{
 	"a map": "write {key: value}", "a list": "write [first, second]", "true or false": "write true or false",
 	"a whole number": "write a number such as 8", "a number": "write a number such as 0.5",
@@ -145,7 +145,7 @@ func (c *checker) scalar(f clip.Field, value any, p path) any {
 		return bad{}
 	}
 	if len(f.Enum) > 0 && !slices.Contains(f.Enum, v) {
-		c.fault(p, "unknown value %q", v).WithHint("%s", accepts(f.Name, v, f.Enum))
+		c.fault(p, "unknown value %q", v).WithHint("%s", acceptsHint(f.Name, v, f.Enum))
 		return bad{}
 	}
 	if f.Type == clip.TypePath && v != "" {
@@ -187,11 +187,11 @@ func (c *checker) quoted(value any) {
 
 func (c *checker) inRange(f clip.Field, v float64, text string, p path) bool {
 	if f.Min != nil && v < *f.Min {
-		c.fault(p, "%s is less than %v", text, *f.Min).WithHint("the smallest value is %s%s", show(*f.Min), explained(f))
+		c.fault(p, "%s is less than %v", text, *f.Min).WithHint("the smallest value is %s%s", show(*f.Min), helpSuffix(f))
 		return false
 	}
 	if f.Max != nil && v > *f.Max {
-		c.fault(p, "%s is more than %v", text, *f.Max).WithHint("the largest value is %s%s", show(*f.Max), explained(f))
+		c.fault(p, "%s is more than %v", text, *f.Max).WithHint("the largest value is %s%s", show(*f.Max), helpSuffix(f))
 		return false
 	}
 	return true
@@ -223,8 +223,8 @@ func (c *checker) file(f clip.Field, name string, o Origin, p path) any {
 	return abs
 }
 
-// explained is ": " and a field's help, when it has any.
-func explained(f clip.Field) string {
+// helpSuffix returns ": " and a field's help, when it has any.
+func helpSuffix(f clip.Field) string {
 	if f.Help == "" {
 		return ""
 	}
@@ -238,7 +238,7 @@ func orElse(text, other string) string {
 	return other
 }
 
-// show is a value as a person writes it.
+// show writes a value as a person does.
 func show(v any) string {
 	switch t := v.(type) {
 	case string:

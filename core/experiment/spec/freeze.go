@@ -8,7 +8,7 @@ import (
 	"tandem/core/clip"
 )
 
-// freezeKeys are the keys of a freeze that is a map.
+// freezeKeys lists the keys of a freeze that is a map.
 var freezeKeys = []Key{
 	key("blocks", clip.TypeInt, nil, "").min(-10000).max(10000),
 	key("params", clip.TypeList, nil, "").of(clip.TypeString),
@@ -18,7 +18,7 @@ var freezeKeys = []Key{
 func (c *checker) freeze(value any, p path) any {
 	if name, ok := value.(string); ok {
 		if names := []string{"none", "all"}; !slices.Contains(names, name) {
-			c.fault(p, "unknown value %q", name).WithHint("%s, or a map such as {blocks: 6}", accepts("freeze", name, names))
+			c.fault(p, "unknown value %q", name).WithHint("%s, or a map such as {blocks: 6}", acceptsHint("freeze", name, names))
 			return bad{}
 		}
 		return value

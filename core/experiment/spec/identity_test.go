@@ -103,8 +103,8 @@ func TestDocumentation(t *testing.T) {
 	}
 }
 
-// init.weights is a path like any other, counts in the identity by its content, and is not asked for
-// once the run has begun.
+// TestInitWeights: a path like any other counts in the identity by its content, and is not asked for once the
+// run has begun.
 func TestInitWeights(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "w.safetensors")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Interval is a number of steps or of epochs; both zero is never.
+// Interval holds a number of steps or of epochs; both zero means never.
 type Interval struct {
 	Steps  int
 	Epochs float64
@@ -34,7 +34,7 @@ func ParseInterval(text string) (Interval, error) {
 	return Interval{}, fmt.Errorf("%q is not a number of steps or epochs", text)
 }
 
-// In is the interval in steps, at least 1, given the steps of an epoch; 0 for never.
+// In returns the interval in steps, at least 1, given the steps of an epoch; 0 for never.
 func (i Interval) In(stepsPerEpoch int) int {
 	if i.Epochs > 0 {
 		return max(1, int(i.Epochs*float64(stepsPerEpoch)+0.5))
@@ -42,7 +42,7 @@ func (i Interval) In(stepsPerEpoch int) int {
 	return i.Steps
 }
 
-// String is the canonical text: "200" or "1 epoch".
+// String returns the canonical text: "200" or "1 epoch".
 func (i Interval) String() string {
 	if i.Epochs == 1 {
 		return "1 epoch"
@@ -53,7 +53,7 @@ func (i Interval) String() string {
 	return strconv.Itoa(i.Steps)
 }
 
-// canonical is the value in a resolved tree: a number of steps, or a text.
+// canonical returns the value in a resolved tree: a number of steps, or a text.
 func (i Interval) canonical() any {
 	if i.Epochs > 0 {
 		return i.String()

@@ -17,14 +17,14 @@ import (
 // its elements joined by two underscores: RUNNER_SET_TRAIN__BATCH_SIZE is train.batch_size.
 const EnvPrefix = "RUNNER_SET_"
 
-// merged is the layers put together.
+// merged holds the layers put together.
 type merged struct {
 	k       *koanf.Koanf
 	origins map[string]Origin
 	ablate  *block
 }
 
-// pluginSections are the places of a plugin's name and of the with block that belongs to it.
+// pluginSections lists the places of a plugin's name and of the with block that belongs to it.
 var pluginSections = []struct{ section, name path }{
 	{path{"image"}, path{"image", "encoder"}},
 	{path{"text"}, path{"text", "encoder"}},
@@ -144,7 +144,7 @@ func (r *reader) override(m *merged, o Origin, p path, text string) {
 	}
 }
 
-// assignment is one value for one place.
+// assignment sets one value at one place.
 type assignment struct {
 	p       path
 	value   any
@@ -159,7 +159,7 @@ func (m *merged) set(list ...assignment) *fault.Error {
 	var elements []assignment
 	below := m.k.Raw()
 	for _, a := range list {
-		if listAt(below, a.p) > 0 {
+		if listPrefix(below, a.p) > 0 {
 			elements = append(elements, a)
 			continue
 		}
@@ -177,7 +177,7 @@ func (m *merged) set(list ...assignment) *fault.Error {
 		m.add(l)
 	}
 	for _, a := range elements {
-		i := listAt(m.k.Raw(), a.p)
+		i := listPrefix(m.k.Raw(), a.p)
 		list := cloneList(lookup(m.k.Raw(), a.p[:i]).([]any))
 		if !setIn(list, a.p[i:], clone(a.value)) {
 			return fault.New(fault.Invalid, "the list %s is of length %d", a.p[:i], len(list)).WithPath(a.p.String()).
@@ -193,7 +193,7 @@ func (m *merged) set(list ...assignment) *fault.Error {
 	return nil
 }
 
-// copy is m, sharing nothing.
+// copy returns a copy of m that shares nothing with it.
 func (m *merged) copy() *merged {
 	c := newMerged()
 	_ = c.k.Load(confmap.Provider(m.k.Raw(), ""), nil) // both copy
@@ -201,8 +201,8 @@ func (m *merged) copy() *merged {
 	return c
 }
 
-// listAt is how many elements of p lead to a list that p goes on into; 0 when none does.
-func listAt(tree map[string]any, p path) int {
+// listPrefix returns how many elements of p lead to a list that p goes on into; 0 when none does.
+func listPrefix(tree map[string]any, p path) int {
 	for i := 1; i < len(p); i++ {
 		if _, ok := lookup(tree, p[:i]).([]any); ok {
 			return i
@@ -211,7 +211,7 @@ func listAt(tree map[string]any, p path) int {
 	return 0
 }
 
-// lookup is the value at p through maps and lists; nil when there is none.
+// lookup returns the value at p, through maps and lists; nil when there is none.
 func lookup(tree any, p path) any {
 	for _, elem := range p {
 		switch t := tree.(type) {

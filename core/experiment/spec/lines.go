@@ -12,8 +12,8 @@ import (
 // linesLimit bounds a file of texts, in bytes.
 const linesLimit = 64 << 20
 
-// lines is a list of texts: as it is written, or the lines of a file that are not blank, relative to the spec. The
-// resolved spec holds the texts themselves.
+// lines checks a list of texts. It is written out, or it names a file, relative to the spec, of which the lines
+// that are not blank count. The resolved spec holds the texts themselves.
 func (c *checker) lines(k Key, value any, p path) any {
 	list := clip.Field{Name: k.Name, Type: clip.TypeList, Elem: clip.TypeString, Help: k.Help}
 	if text, ok := value.(string); ok {

@@ -15,8 +15,8 @@ import (
 // block are not resolved here; see Read.
 func Load(file string, opts Options) (*Spec, error) { return Read(file, opts).spec() }
 
-// Parse is Load of a text instead of a file; name stands for the file in faults, and its folder is
-// what paths are relative to.
+// Parse does as Load does, for a text instead of a file. name stands for the file in faults, and paths are
+// relative to its folder.
 func Parse(name string, text []byte, opts Options) (*Spec, error) {
 	return read(&reader{text: map[string][]byte{filepath.Clean(name): text}}, name, opts).spec()
 }
@@ -48,7 +48,7 @@ func (c *checker) relations(tree map[string]any, file string) {
 	if m, ok := lookup(tree, path{"data", "train"}).(map[string]any); ok {
 		d := c.plugin(m, c.keyOf(path{"data", "train", "dataset"}), path{"data", "train"})
 		if with, ok := m["with"].(map[string]any); ok {
-			n = samples(d, with)
+			n = samplesOf(d, with)
 		}
 	}
 	if m, ok := tree["train"].(map[string]any); ok {
@@ -59,7 +59,7 @@ func (c *checker) relations(tree map[string]any, file string) {
 	}
 }
 
-// keyOf is the schema entry at p.
+// keyOf returns the schema entry at p.
 func (c *checker) keyOf(p path) Key {
 	keys := Keys
 	for i, name := range p {
@@ -219,7 +219,7 @@ func (c *checker) evals(list []any, tree map[string]any) {
 	}
 }
 
-// decodable is the tree in the form of Spec's JSON.
+// decodable returns the tree in the form of Spec's JSON.
 func decodable(tree map[string]any) map[string]any {
 	out := clone(tree).(map[string]any)
 	train := lookup(out, path{"data", "train"}).(map[string]any)

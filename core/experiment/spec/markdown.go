@@ -7,7 +7,7 @@ import (
 	"tandem/core/clip"
 )
 
-// Markdown is the table of every key of a spec, for docs/spec.md.
+// Markdown returns the table of every key of a spec, for docs/spec.md.
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n")

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Memory is an amount of a device's memory, in bytes or as a share of all; both zero is not given.
+// Memory holds an amount of a device's memory, in bytes or as a share of all; both zero means not given.
 type Memory struct {
 	Bytes int64
 	Share float64 // (0, 1]
@@ -35,7 +35,7 @@ func ParseMemory(text string) (Memory, error) {
 	return Memory{}, bad
 }
 
-// String is the canonical text, "" when nothing is given.
+// String returns the canonical text; "" when nothing is given.
 func (m Memory) String() string {
 	switch {
 	case m.Share > 0:

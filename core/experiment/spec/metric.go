@@ -6,8 +6,8 @@ import (
 	"tandem/core/results/metric"
 )
 
-// DecidingMetric is what lists of runs show and sweeps compare when nothing else is said: the first
-// evaluation's first figure.
+// DecidingMetric returns the metric that lists of runs show and sweeps compare when nothing else is said: the
+// first figure of the first evaluation.
 func (s *Spec) DecidingMetric() string {
 	if names := s.EvalMetrics(); len(names) > 0 {
 		return names[0]
@@ -15,8 +15,8 @@ func (s *Spec) DecidingMetric() string {
 	return metric.TrainLoss
 }
 
-// EvalMetrics are the metrics that the spec's evaluations give. Of these, top5 is given from five
-// classes on, and recall at K where there are candidates enough.
+// EvalMetrics returns the metrics that the spec's evaluations give. A run has top5 only from five classes on,
+// and recall at K only with enough candidates.
 func (s *Spec) EvalMetrics() []string {
 	var names []string
 	for _, e := range s.Eval {

@@ -10,15 +10,15 @@ import (
 // in it stays one key.
 const sep = "\x1f"
 
-// path is a place in a spec: keys and list indices.
+// path names a place in a spec by keys and list indices.
 type path []string
 
 func (p path) join() string { return strings.Join(p, sep) }
 
-// with is p and one more element, never sharing memory with another child of p.
+// with returns p and one more element, never sharing memory with another child of p.
 func (p path) with(elem string) path { return append(p[:len(p):len(p)], elem) }
 
-// String is the path as a person writes it: eval[0].with.split.
+// String returns the path as a person writes it: eval[0].with.split.
 func (p path) String() string {
 	var b strings.Builder
 	for i, elem := range p {
@@ -34,7 +34,7 @@ func (p path) String() string {
 	return b.String()
 }
 
-// Origin is where a value was set.
+// Origin tells where a value was set.
 type Origin struct {
 	// Source is a file, "--set a.b=c", "RUNNER_SET_A__B", "default" or "default of encoders/vit".
 	Source       string
@@ -46,7 +46,7 @@ type Origin struct {
 	raw string // the text of an override before YAML reads it
 }
 
-// String is "file:line:column" or the source alone.
+// String returns "file:line:column", or the source alone.
 func (o Origin) String() string {
 	if o.Line == 0 {
 		return o.Source
@@ -54,7 +54,7 @@ func (o Origin) String() string {
 	return fmt.Sprintf("%s:%d:%d", o.Source, o.Line, o.Column)
 }
 
-// key is o placed on the key instead of the value.
+// key returns o with the place of the key instead of the value.
 func (o Origin) key() Origin {
 	o.Line, o.Column = o.KeyLine, o.KeyColumn
 	return o

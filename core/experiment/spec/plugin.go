@@ -43,11 +43,11 @@ func (c *checker) plugin(m map[string]any, k Key, p path) clip.Descriptor {
 		return clip.Descriptor{}
 	}
 	if d.Kind != "" && d.Kind != k.Kind {
-		c.fault(here, "%s is %s, want %s", name, article(d.Kind), article(k.Kind)).WithHint("%s", accepts(k.Name, name, c.fitting(k)))
+		c.fault(here, "%s is %s, want %s", name, article(d.Kind), article(k.Kind)).WithHint("%s", acceptsHint(k.Name, name, c.fittingPlugins(k)))
 		return clip.Descriptor{}
 	}
 	if k.Modality != "" && d.Modality != "" && d.Modality != k.Modality {
-		c.fault(here, "%s reads %ss, want an encoder of %ss", name, d.Modality, k.Modality).WithHint("%s", accepts(p.String(), name, c.fitting(k)))
+		c.fault(here, "%s reads %ss, want an encoder of %ss", name, d.Modality, k.Modality).WithHint("%s", acceptsHint(p.String(), name, c.fittingPlugins(k)))
 		return clip.Descriptor{}
 	}
 	if with != nil {
@@ -71,7 +71,7 @@ func (c *checker) pluginName(name string, k Key, p path) (string, bool) {
 			if kind != k.Kind {
 				e := c.fault(p, "%s is %s, want %s", name, article(kind), article(k.Kind))
 				if c.catalog != nil {
-					e.WithHint("%s", accepts(k.Name, rest, c.fitting(k)))
+					e.WithHint("%s", acceptsHint(k.Name, rest, c.fittingPlugins(k)))
 				}
 				return "", false
 			}
@@ -88,8 +88,8 @@ func (c *checker) pluginName(name string, k Key, p path) (string, bool) {
 	return full, true
 }
 
-// fitting are the plugins that key k may name.
-func (c *checker) fitting(k Key) []string {
+// fittingPlugins returns the plugins that key k may name.
+func (c *checker) fittingPlugins(k Key) []string {
 	var fit []string
 	for _, name := range c.catalog.Names(k.Kind) {
 		if d, err := c.catalog.Describe(k.Kind, name); k.Modality == "" || err == nil && d.Modality == k.Modality {
@@ -104,7 +104,7 @@ func (c *checker) fitting(k Key) []string {
 func (c *checker) missing(err error, name string, k Key, p path) {
 	for _, other := range kinds {
 		if other != k.Kind && slices.Contains(c.catalog.Names(other), name) && !slices.Contains(c.catalog.Names(k.Kind), name) {
-			c.fault(p, "%s is %s, want %s", name, article(other), article(k.Kind)).WithHint("%s", accepts(k.Name, name, c.fitting(k)))
+			c.fault(p, "%s is %s, want %s", name, article(other), article(k.Kind)).WithHint("%s", acceptsHint(k.Name, name, c.fittingPlugins(k)))
 			return
 		}
 	}
@@ -116,7 +116,7 @@ func (c *checker) missing(err error, name string, k Key, p path) {
 		}
 		return
 	}
-	e := c.fault(p, "no %s plugin %q", k.Kind, name).WithHint("%s", accepts(p.String(), name, c.fitting(k)))
+	e := c.fault(p, "no %s plugin %q", k.Kind, name).WithHint("%s", acceptsHint(p.String(), name, c.fittingPlugins(k)))
 	e.Kind = fault.NotFound
 	if len(c.catalog.Names(k.Kind)) == 0 {
 		e.WithHint("no %s plugins were found; run make build, or set RUNNER_PLUGIN_PATH", k.Kind)
@@ -146,7 +146,7 @@ func (c *checker) with(m map[string]any, d clip.Descriptor, k Key, p path) {
 	}
 }
 
-// fields is section for plugin settings, whose unknown keys are fields and whose defaults are the
+// fields does for plugin settings what section does: unknown keys are called fields, and the defaults are the
 // plugin's.
 func (c *checker) fields(m map[string]any, fields []Key, p path, who string) {
 	short := who[strings.Index(who, "/")+1:]
@@ -154,7 +154,7 @@ func (c *checker) fields(m map[string]any, fields []Key, p path, who string) {
 	for i, k := range fields {
 		names[i] = k.Name
 	}
-	c.unknown(m, names, p, "unknown field", func(name string) string { return accepts(short, name, names) })
+	c.unknown(m, names, p, "unknown field", func(name string) string { return acceptsHint(short, name, names) })
 	for _, k := range fields {
 		here := p.with(k.Name)
 		value, given := m[k.Name]
@@ -187,8 +187,8 @@ func (c *checker) fields(m map[string]any, fields []Key, p path, who string) {
 	}
 }
 
-// canonicalDefault is a schema's default as the decoder gives values: descriptors come from JSON,
-// where every number is a float64, or from Go code, where it is any integer type.
+// canonicalDefault returns a schema's default with the types that the decoder gives to values. Descriptors come
+// from JSON, where every number is a float64, or from Go code, where it is any integer type.
 func canonicalDefault(f clip.Field) any {
 	if f.Default == nil {
 		return nil
@@ -204,8 +204,8 @@ func canonicalDefault(f clip.Field) any {
 	return v
 }
 
-// samples is how many samples a dataset has by its descriptor; 0 when it does not say.
-func samples(d clip.Descriptor, with map[string]any) int {
+// samplesOf returns how many samples a dataset has by its descriptor; 0 when the descriptor does not say.
+func samplesOf(d clip.Descriptor, with map[string]any) int {
 	for _, size := range d.Sizes {
 		if func() bool {
 			for name, want := range size.When {

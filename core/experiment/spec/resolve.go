@@ -12,22 +12,22 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Entry is one value of a resolved spec.
+// Entry holds one value of a resolved spec.
 type Entry struct {
 	Path   string // image.with.width, eval[0].zero_shot.templates
 	Value  any    // bool, int64, float64, string, []any, or an empty map
 	Origin Origin
 }
 
-// Entries are all values, defaults included, in the order of docs/spec.md. A list of scalars is one
-// value; a list of maps is taken apart.
+// Entries returns all values, defaults included, in the order of docs/spec.md. A list of scalars is one value;
+// a list of maps is taken apart.
 func (s *Spec) Entries() []Entry {
 	var out []Entry
 	var walk func(v any, keys []Key, p path)
 	walk = func(v any, keys []Key, p path) {
 		switch t := v.(type) {
 		case map[string]any:
-			for _, name := range ordered(t, keys) {
+			for _, name := range orderedKeys(t, keys) {
 				var sub []Key
 				if i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == name }); i >= 0 {
 					sub = keys[i].Sub
@@ -54,13 +54,15 @@ func (s *Spec) Entries() []Entry {
 	return out
 }
 
-// Locate is the place of the value at a path as Entries writes it, or of the nearest thing around it.
+// Locate returns the place of the value at a path, written as Entries writes it, or of the nearest thing around
+// it.
 func (s *Spec) Locate(at string) Origin {
 	p := parsePath(at)
 	return (&checker{origins: s.origins}).origin(p)
 }
 
-// DeviceKey is the key that says where a part of the spec (image, text, loss) computes: its own, or device.
+// DeviceKey returns the key that says where a part of the spec (image, text, loss) computes: its own, or
+// device.
 func (s *Spec) DeviceKey(part string) string {
 	if lookup(s.tree, path{part, "device"}) != nil {
 		return part + ".device"
@@ -68,8 +70,8 @@ func (s *Spec) DeviceKey(part string) string {
 	return "device"
 }
 
-// ordered are the keys of m in schema order, the others sorted after them.
-func ordered(m map[string]any, keys []Key) []string {
+// orderedKeys returns the keys of m in schema order, the others sorted after them.
+func orderedKeys(m map[string]any, keys []Key) []string {
 	rank := func(name string) int {
 		if i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == name }); i >= 0 {
 			return i
@@ -81,9 +83,9 @@ func ordered(m map[string]any, keys []Key) []string {
 	return names
 }
 
-// YAML is the resolved spec as a spec file that loads to the same Spec anywhere on this machine:
-// every default written out, every path absolute, nothing inherited. With origins, each value is
-// followed by a comment that says where it was set.
+// YAML writes the resolved spec as a spec file that loads to the same Spec anywhere on this machine: every
+// default written out, every path absolute, nothing inherited. With origins, a comment after each value says
+// where it was set.
 func (s *Spec) YAML(origins bool) string {
 	node := s.node(s.tree, Keys, nil, origins)
 	var b strings.Builder
@@ -109,7 +111,7 @@ func (s *Spec) node(v any, keys []Key, p path, origins bool) *yaml.Node {
 			n.Style = yaml.FlowStyle
 			return comment(n)
 		}
-		for _, name := range ordered(t, keys) {
+		for _, name := range orderedKeys(t, keys) {
 			var sub []Key
 			if i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == name }); i >= 0 {
 				sub = keys[i].Sub
@@ -140,7 +142,7 @@ func (s *Spec) node(v any, keys []Key, p path, origins bool) *yaml.Node {
 	return comment(n)
 }
 
-// JSON is the resolved spec, keys sorted: the same bytes for the same values.
+// JSON writes the resolved spec, keys sorted: the same bytes for the same values.
 func (s *Spec) JSON() []byte {
 	data, err := json.Marshal(s.tree)
 	if err != nil {
@@ -149,20 +151,20 @@ func (s *Spec) JSON() []byte {
 	return data
 }
 
-// neutral are the keys that change what is shown or kept, not what is computed; they are no part of
-// an identity. Threads and device are part of it: they change the last bits.
-var neutral = []path{
+// neutralKeys lists the keys that change what is shown or kept, not what is computed; they are no part of an
+// identity. Threads and device are part of it: they change the last bits.
+var neutralKeys = []path{
 	{"name"}, {"description"}, {"variant"}, {"device_memory"}, {"timeouts"}, {"data", "max_bad_share"}, {"data", "workers"}, {"data", "prefetch"},
 	{"train", "parallel_towers"}, {"train", "feature_cache"}, {"train", "log_every"}, {"train", "checkpoint_every"}, {"train", "keep_checkpoints"},
 }
 
-// Identity is the hex sha256 of what determines a run's numbers: the resolved values, except those
-// that only change what is shown or kept, and the sha256 of each plugin binary, by any stable name
-// ("encoders/vit"), and of init.weights under "init". Paths of data count as the absolute paths they
-// resolve to; that of init.weights does not count.
+// Identity returns the hex sha256 of what determines a run's numbers: the resolved values, except those that
+// only change what is shown or kept, the sha256 of each plugin binary under a stable name ("encoders/vit"), and
+// that of init.weights under "init". Paths of data count as the absolute paths they resolve to; that of
+// init.weights does not count.
 func (s *Spec) Identity(plugins map[string]string) string {
 	tree := clone(s.tree).(map[string]any)
-	for _, p := range neutral {
+	for _, p := range neutralKeys {
 		if m, ok := lookup(tree, p[:len(p)-1]).(map[string]any); ok {
 			delete(m, p[len(p)-1])
 		}
@@ -212,7 +214,7 @@ func dropZeros(with any) {
 	}
 }
 
-// Params are Entries as a flat map, for comparing runs by key.
+// Params returns the entries as a flat map, for comparing runs by key.
 func (s *Spec) Params() map[string]any {
 	out := map[string]any{}
 	for _, e := range s.Entries() {

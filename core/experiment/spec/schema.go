@@ -18,7 +18,7 @@ const (
 	typeAny      clip.FieldType = "anything"
 )
 
-// Key is one key of a spec. The same table checks specs, gives the defaults and is printed in
+// Key describes one key of a spec. The same table checks specs, gives the defaults and is printed in
 // docs/spec.md.
 type Key struct {
 	clip.Field
@@ -60,7 +60,7 @@ var freeze = key("freeze", typeFreeze, "none", "what is not trained: `none`, `al
 
 var where = key("device", typeDevice, nil, "where this part computes; left out: `device` below")
 
-// Keys are the keys of a spec, in the order of its documentation.
+// Keys lists the keys of a spec in the order of its documentation.
 var Keys = []Key{
 	key("extends", clip.TypeList, nil, "spec files to start from, in order, relative to this file").of(clip.TypeString),
 	key("name", clip.TypeString, nil, "the experiment; the file's name without its ending when left out"),
@@ -137,15 +137,15 @@ var Keys = []Key{
 	key("ablate", typeAny, nil, "a sweep over variants of this spec: [Ablations](#ablations)"),
 }
 
-// optimizerDefaults are the values that depend on train.optimizer: those of Radford et al. 2021 for
-// AdamW, of Chen et al. 2023 (arXiv 2302.06675) for Lion.
+// optimizerDefaults holds the values that depend on train.optimizer: those of Radford et al. 2021 for AdamW, of
+// Chen et al. 2023 (arXiv 2302.06675) for Lion.
 var optimizerDefaults = map[string]map[string]float64{
 	"adamw": {"lr": 5e-4, "beta2": 0.98},
 	"lion":  {"lr": 1e-4, "beta2": 0.99},
 	"sgd":   {"lr": 0.1, "beta2": 0.98},
 }
 
-// augmentKeys are the settings of random_resized_crop.
+// augmentKeys lists the settings of random_resized_crop.
 var augmentKeys = []clip.Field{
 	{Name: "scale", Type: clip.TypeList, Elem: clip.TypeFloat, Len: 2, Min: ptr(1e-6), Max: ptr(1), Default: []any{0.9, 1.0}},
 	{Name: "ratio", Type: clip.TypeList, Elem: clip.TypeFloat, Len: 2, Min: ptr(1e-3), Max: ptr(1e3), Default: []any{3.0 / 4, 4.0 / 3}},

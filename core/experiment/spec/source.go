@@ -21,8 +21,8 @@ import (
 // bad stands for a value that already has a fault, so that nothing else is said about it.
 type bad struct{}
 
-// layer is one source of values with the place of each: maps (map[string]any), lists ([]any) and the
-// scalars bool, int64, float64, string and bad.
+// layer holds one source of values with the place of each: maps (map[string]any), lists ([]any) and the scalars
+// bool, int64, float64, string and bad.
 type layer struct {
 	tree    map[string]any
 	origins map[string]Origin // by joined path, of every map, list, element and scalar
@@ -128,7 +128,7 @@ func (r *reader) readFile(file string, stack []string, from Origin) {
 // maxSpec bounds the size of a spec file. A large one has some kilobytes.
 const maxSpec = 1 << 20
 
-// nearFile is a spec with a name like that of a file that is not there; "" when there is none.
+// nearFile returns a spec whose name is like that of a file that is not there; "" when there is none.
 func nearFile(file string) string {
 	entries, err := os.ReadDir(filepath.Dir(file))
 	if err != nil {
@@ -211,7 +211,7 @@ func (c *converter) at(key, value *yaml.Node) Origin {
 	return o
 }
 
-// pair is a key and its value in a YAML map.
+// pair holds a key and its value in a YAML map.
 type pair struct {
 	key   string
 	node  *yaml.Node
@@ -220,8 +220,8 @@ type pair struct {
 	keyed *yaml.Node
 }
 
-// pairs are the keys of a map in file order, without those that are no plain word or a duplicate,
-// which are faults.
+// pairs returns the keys of a map in file order. It reports keys that are no plain word or a duplicate as
+// faults and leaves them out.
 func (c *converter) pairs(node *yaml.Node, p path) []pair {
 	var out []pair
 	first := map[string]*yaml.Node{}

@@ -6,7 +6,7 @@ import (
 	"tandem/core/clip"
 )
 
-// Spec is a checked experiment: every default filled in, every plugin's settings valid.
+// Spec holds a checked experiment: every default filled in, every plugin's settings valid.
 type Spec struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
@@ -33,7 +33,7 @@ type Spec struct {
 	origins map[string]Origin
 }
 
-// Tower is an encoder plugin and its settings.
+// Tower names an encoder plugin and its settings.
 type Tower struct {
 	Encoder string          `json:"encoder"` // a bare name or an absolute path
 	With    json.RawMessage `json:"with"`    // defaults of the plugin's schema filled in
@@ -41,20 +41,20 @@ type Tower struct {
 	Device  string          `json:"device"` // filled in
 }
 
-// Loss is a loss plugin and its settings.
+// Loss names a loss plugin and its settings.
 type Loss struct {
 	Plugin string          `json:"plugin"`
 	With   json.RawMessage `json:"with"`
 	Device string          `json:"device"` // filled in
 }
 
-// Init is where the parameters start.
+// Init says where the parameters start.
 type Init struct {
 	Weights string   `json:"weights"` // an absolute path: published weights or a checkpoint folder; "": random
 	Towers  []string `json:"towers"`  // image, text or both: who takes them
 }
 
-// Data is what is trained on.
+// Data says what the run trains on.
 type Data struct {
 	Train    TrainData `json:"train"`
 	Workers  int       `json:"workers"` // 0: the runner chooses
@@ -63,7 +63,7 @@ type Data struct {
 	MaxBadShare float64 `json:"max_bad_share"`
 }
 
-// TrainData is the training dataset.
+// TrainData names the training dataset and how it is read.
 type TrainData struct {
 	Dataset string          `json:"dataset"`
 	With    json.RawMessage `json:"with"`
@@ -71,7 +71,7 @@ type TrainData struct {
 	Shuffle bool            `json:"shuffle"`
 }
 
-// Eval is one evaluation.
+// Eval describes one evaluation.
 type Eval struct {
 	Dataset    string          `json:"dataset"`
 	With       json.RawMessage `json:"with"`
@@ -85,7 +85,7 @@ type Eval struct {
 	MaxBadShare   float64 `json:"max_bad_share"` // as in Data
 }
 
-// ZeroShot is classification by prompts.
+// ZeroShot configures classification by prompts.
 type ZeroShot struct {
 	Classes string `json:"classes"` // a target of the dataset
 	// ClassNames are texts for its classes in the order of their ids; nil: the dataset's.
@@ -93,7 +93,7 @@ type ZeroShot struct {
 	Templates  []string `json:"templates"` // each with one {}
 }
 
-// Train is the recipe.
+// Train holds the recipe.
 type Train struct {
 	BatchSize       int      `json:"batch_size"`
 	MicroBatchSize  int      `json:"micro_batch_size"` // filled in; divides BatchSize
@@ -123,7 +123,7 @@ type Train struct {
 	ActivationCheckpointing bool `json:"activation_checkpointing"`
 }
 
-// ClipOptimizer is the optimiser as plugins take it.
+// ClipOptimizer returns the optimiser as plugins take it.
 func (t Train) ClipOptimizer() clip.Optimizer {
 	return clip.Optimizer{
 		Name: t.Optimizer, WeightDecay: t.WeightDecay, Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps,

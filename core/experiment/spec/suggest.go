@@ -8,8 +8,8 @@ import (
 	"tandem/core/fault"
 )
 
-// accepts is a hint: who accepts which names, and which of them word is close to.
-func accepts(who, word string, names []string) string {
+// acceptsHint returns a hint: who accepts which names, and which of them word is close to.
+func acceptsHint(who, word string, names []string) string {
 	if len(names) == 0 {
 		return who + " accepts nothing here"
 	}

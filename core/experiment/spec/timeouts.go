@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Timeouts are how long calls of plugins may take, by kind; 0 is no limit.
+// Timeouts bounds how long calls of plugins may take, by kind; 0 means no limit.
 type Timeouts struct {
 	Start     Timeout `json:"start"`
 	Configure Timeout `json:"configure"`
@@ -19,13 +19,13 @@ type Timeouts struct {
 	Ask       Timeout `json:"ask"`
 }
 
-// DefaultTimeouts are far above what calls take, so that only those reach them that would never end.
+// DefaultTimeouts returns limits far above what calls take, which only calls that would never end can reach.
 func DefaultTimeouts() Timeouts {
 	const min = Timeout(time.Minute)
 	return Timeouts{Start: min, Configure: 30 * min, Batch: 10 * min, Compute: 30 * min, File: 30 * min, Ask: min}
 }
 
-// Limits are the spec's timeouts.
+// Limits returns the spec's timeouts.
 func (s *Spec) Limits() Timeouts {
 	if s.Timeouts == nil {
 		return DefaultTimeouts()
@@ -42,7 +42,7 @@ func (t *Timeouts) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// Timeout is a time in whole seconds.
+// Timeout holds a time in whole seconds.
 type Timeout time.Duration
 
 var timeUnits = map[string]float64{"": 1, "s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}

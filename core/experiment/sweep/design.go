@@ -18,9 +18,9 @@ func design(a *spec.Ablate, base *spec.Spec) ([]Cell, fault.List) {
 	}
 	d := &designer{a: a, base: base, names: map[string]string{}}
 	if a.Baseline != nil {
-		d.add(d.full(nil), a.Baseline.Path)
+		d.add(d.withBaseline(nil), a.Baseline.Path)
 		if a.NoiseFloor {
-			d.cells = append(d.cells, Cell{Again, d.full(nil), overrides(a, a.Baseline.Levels)})
+			d.cells = append(d.cells, Cell{Again, d.withBaseline(nil), overridesOf(a, a.Baseline.Levels)})
 		}
 	}
 	switch a.Design {
@@ -56,8 +56,8 @@ func (d *designer) refuse(at spec.Assignment, format string, args ...any) *fault
 	return e
 }
 
-// full is the baseline with some levels changed: a level of every factor.
-func (d *designer) full(levels map[string]string) map[string]string {
+// withBaseline returns the baseline with some levels changed: a level of every factor.
+func (d *designer) withBaseline(levels map[string]string) map[string]string {
 	all := map[string]string{}
 	if d.a.Baseline != nil {
 		maps.Copy(all, d.a.Baseline.Levels)
@@ -68,23 +68,23 @@ func (d *designer) full(levels map[string]string) map[string]string {
 
 // add appends the cell of these levels; by says what gave it.
 func (d *designer) add(levels map[string]string, by string) {
-	name := d.name(levels)
+	name := d.variantName(levels)
 	d.names[name] = by
-	d.cells = append(d.cells, Cell{name, levels, overrides(d.a, levels)})
+	d.cells = append(d.cells, Cell{name, levels, overridesOf(d.a, levels)})
 }
 
 // once adds a cell that must not be there.
 func (d *designer) once(at spec.Assignment, format string) {
-	levels := d.full(at.Levels)
-	if by, taken := d.names[d.name(levels)]; taken {
+	levels := d.withBaseline(at.Levels)
+	if by, taken := d.names[d.variantName(levels)]; taken {
 		d.refuse(at, format, by).WithHint("remove it: it adds nothing")
 		return
 	}
 	d.add(levels, at.Path)
 }
 
-// name is what differs from the baseline, sorted by factor.
-func (d *designer) name(levels map[string]string) string {
+// variantName names what differs from the baseline, sorted by factor.
+func (d *designer) variantName(levels map[string]string) string {
 	var parts []string
 	for _, f := range slices.Sorted(maps.Keys(levels)) {
 		if levels[f] != d.a.Baseline.Levels[f] {
@@ -97,8 +97,8 @@ func (d *designer) name(levels map[string]string) string {
 	return strings.Join(parts, ",")
 }
 
-// overrides are those of all chosen levels, in the order of the file.
-func overrides(a *spec.Ablate, levels map[string]string) []spec.Override {
+// overridesOf returns the overrides of all chosen levels, in the order of the file.
+func overridesOf(a *spec.Ablate, levels map[string]string) []spec.Override {
 	out := []spec.Override{}
 	for _, f := range a.Factors {
 		if l := f.Level(levels[f.Name]); l != nil {
@@ -112,7 +112,7 @@ func (d *designer) oneAtATime() {
 	for _, f := range d.a.Factors {
 		for _, l := range f.Levels {
 			if l.Name != d.a.Baseline.Levels[f.Name] {
-				d.add(d.full(map[string]string{f.Name: l.Name}), "factor "+f.Name)
+				d.add(d.withBaseline(map[string]string{f.Name: l.Name}), "factor "+f.Name)
 			}
 		}
 	}
@@ -136,12 +136,12 @@ func (d *designer) grid() {
 			if matches(levels, x.Levels) && !excluded {
 				hits[i]++
 				excluded = true
-				if d.name(levels) == Baseline {
+				if d.variantName(levels) == Baseline {
 					d.refuse(x, "leaves out the baseline").WithHint("the others are compared with it; exclude less, or choose another baseline")
 				}
 			}
 		}
-		if !excluded && d.name(levels) != Baseline {
+		if !excluded && d.variantName(levels) != Baseline {
 			d.add(levels, "the grid")
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // identify stands for the plugins' checksums, which are the same throughout.
 func identify(s *spec.Spec) (string, error) { return s.Identity(nil), nil }
 
-// plan is the sweep of the base spec with an ablate block.
+// plan returns the sweep of the base spec with an ablate block.
 func plan(t testing.TB, block string, set ...string) (*Sweep, error) {
 	t.Helper()
 	base, err := os.ReadFile("testdata/base.yaml")
@@ -39,7 +39,7 @@ func planned(t testing.TB, block string, set ...string) *Sweep {
 	return s
 }
 
-// table is what a golden file holds of a sweep.
+// table writes what a golden file holds of a sweep.
 func table(s *Sweep) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s by %s, %d trials\n", s.Design, s.Metric, len(s.Trials))

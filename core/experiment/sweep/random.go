@@ -31,14 +31,14 @@ func (d *designer) random() {
 		for _, f := range d.a.Factors {
 			s := random.New(d.a.RandomSeed, "sweep "+f.Name, n)
 			if f.Draw == nil {
-				names := levels(f)
+				names := levelNames(f)
 				slices.Sort(names)
 				l := f.Level(names[s.IntN(len(names))])
 				c.Levels[f.Name] = l.Name
 				c.Overrides = append(c.Overrides, l.Overrides...)
 				continue
 			}
-			v := draw(f.Draw, whole(f.Draw, d.base), s)
+			v := drawValue(f.Draw, whole(f.Draw, d.base), s)
 			c.Levels[f.Name] = fmt.Sprint(v)
 			c.Overrides = append(c.Overrides, f.Draw.Override(v))
 		}
@@ -60,9 +60,9 @@ func whole(d *spec.Draw, base *spec.Spec) bool {
 	return d.Whole
 }
 
-// draw is a value of d: an int64 from both bounds on, or a float64 of four digits, so that it is the
+// drawValue draws a value of d: an int64 from both bounds on, or a float64 of four digits, so that it is the
 // same on every machine and can be typed.
-func draw(d *spec.Draw, whole bool, s *random.Stream) any {
+func drawValue(d *spec.Draw, whole bool, s *random.Stream) any {
 	low, high := d.Low, d.High
 	if whole && !d.Log {
 		return int64(low) + int64(s.IntN(int(high-low)+1))
@@ -78,8 +78,8 @@ func draw(d *spec.Draw, whole bool, s *random.Stream) any {
 	return math.Max(low, math.Min(high, v))
 }
 
-// bounds are the faults of the ends of every range, which may not be drawn, where known has none.
-func bounds(d *spec.Draft, base *spec.Spec, known fault.List) fault.List {
+// checkBounds returns the faults of the ends of every range, which may not be drawn, where known has none.
+func checkBounds(d *spec.Draft, base *spec.Spec, known fault.List) fault.List {
 	var faults fault.List
 	for _, f := range d.Ablate.Factors {
 		if f.Draw == nil {

@@ -9,13 +9,13 @@ import (
 	"tandem/core/experiment/spec"
 )
 
-// Point is a metric's value at a step.
+// Point holds a metric's value at a step.
 type Point struct {
 	Step  int
 	Value float64
 }
 
-// Curve is a trial's metric as far as it is known, by step.
+// Curve holds a trial's metric as far as it is known, ordered by step.
 type Curve []Point
 
 // Rule gives trials up early.
@@ -30,8 +30,8 @@ type Rule interface {
 	Decide(step int, own Curve, others []Curve) (reason string, stop bool)
 }
 
-// NewRule is the rule that s describes. grace is s.Grace in steps of the trial; smaller says that
-// smaller values of the metric are better.
+// NewRule returns the rule that s describes. grace is s.Grace in steps of the trial; smaller says that smaller
+// values of the metric are better.
 func NewRule(s *spec.Stop, grace int, smaller bool) Rule {
 	o := order{*s, max(1, grace), -1}
 	if smaller {
@@ -43,7 +43,7 @@ func NewRule(s *spec.Stop, grace int, smaller bool) Rule {
 	return median{o}
 }
 
-// order is what both rules have: costs, which are values turned so that smaller ones are better.
+// order holds what both rules have: costs, which are values turned so that smaller ones are better.
 type order struct {
 	spec.Stop
 	grace int
@@ -57,7 +57,7 @@ func (o order) cost(v float64) float64 {
 	return o.sign * v
 }
 
-// value is the value of a cost; of the worst, NaN.
+// value returns the value of a cost; NaN for the worst.
 func (o order) value(cost float64) float64 {
 	if math.IsInf(cost, 1) {
 		return math.NaN()
@@ -65,7 +65,7 @@ func (o order) value(cost float64) float64 {
 	return o.sign*cost + 0 // no -0
 }
 
-// upTo are the points that were there at step.
+// upTo returns the points that were there at step.
 func (c Curve) upTo(step int) Curve {
 	return c[:sort.Search(len(c), func(i int) bool { return c[i].Step > step })]
 }
@@ -73,11 +73,11 @@ func (c Curve) upTo(step int) Curve {
 // reached says whether c has come as far as step.
 func (c Curve) reached(step int) bool { return len(c) > 0 && c[len(c)-1].Step >= step }
 
-// median is the median stopping rule (Golovin et al. 2017, "Google Vizier: a service for black-box
-// optimization", §3.2.2): a trial is stopped when its best value so far is worse than the median of the
-// other trials' running averages up to the same step. As the averages lag behind, a trial that improves is
-// rarely stopped by mistake. Vizier counts completed trials alone; here those count that have come as
-// far, since in a sweep with several jobs few are completed while it matters.
+// median implements the median stopping rule (Golovin et al. 2017, "Google Vizier: a service for black-box
+// optimization", §3.2.2): a trial is stopped when its best value so far is worse than the median of the other
+// trials' running averages up to the same step. As the averages lag behind, a trial that improves is rarely
+// stopped by mistake. Vizier counts completed trials alone; here those count that have come as far, since in a
+// sweep with several jobs few are completed while it matters.
 type median struct{ order }
 
 func (m median) Decide(step int, own Curve, others []Curve) (string, bool) {
@@ -112,11 +112,11 @@ func (m median) Decide(step int, own Curve, others []Curve) (string, bool) {
 		m.Metric, m.value(best), step, m.value(middle), n), true
 }
 
-// asha is asynchronous successive halving (Li et al. 2020, "A system for massively parallel hyperparameter
-// tuning", algorithm 2) in the form that stops trials instead of pausing them, as Ray Tune and Syne Tune have
-// it too: at the rungs grace, grace·eta, grace·eta², … a trial goes on when its value is among the best
-// 1/eta of those that have been recorded at the rung so far, its own included, and otherwise stops. Where
-// fewer than eta are recorded it goes on, and what is recorded later undoes nothing.
+// asha implements asynchronous successive halving (Li et al. 2020, "A system for massively parallel
+// hyperparameter tuning", algorithm 2) in the form that stops trials instead of pausing them, as Ray Tune and
+// Syne Tune have it too: at the rungs grace, grace·eta, grace·eta², … a trial goes on when its value is among
+// the best 1/eta of those that have been recorded at the rung so far, its own included, and otherwise stops.
+// Where fewer than eta are recorded it goes on, and what is recorded later undoes nothing.
 //
 // The value recorded at a rung is the first at its step or after.
 type asha struct{ order }
@@ -144,7 +144,7 @@ func (a asha) Decide(step int, own Curve, others []Curve) (string, bool) {
 		a.Metric, a.value(at), step, better+1, n, rung, a.Eta), true
 }
 
-// rung is the highest at or below step; 0 for none.
+// rung returns the highest rung at or below step; 0 for none.
 func (a asha) rung(step int) int {
 	if step < a.grace {
 		return 0

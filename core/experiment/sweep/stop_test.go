@@ -10,7 +10,7 @@ import (
 	"tandem/core/random"
 )
 
-// at10 is a curve with these values at steps 10, 20, ….
+// at10 returns a curve with these values at steps 10, 20, ….
 func at10(values ...float64) Curve {
 	var c Curve
 	for i, v := range values {
@@ -131,7 +131,7 @@ func race(t *testing.T, s *random.Stream, stop spec.Stop, grace int, smaller boo
 	return curves
 }
 
-// reversed are curves in the opposite order, their values times by.
+// reversed returns curves in the opposite order, their values times by.
 func reversed(curves []Curve, by float64) []Curve {
 	var out []Curve
 	for _, c := range slices.Backward(curves) {

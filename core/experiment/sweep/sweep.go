@@ -20,16 +20,16 @@ import (
 	"tandem/core/results/metric"
 )
 
-// MaxTrials is how many trials a sweep may have. A larger design is refused before it is built.
+// MaxTrials limits the trials of a sweep. A larger design is refused before it is built.
 const MaxTrials = 10000
 
-// Baseline is the name of the cell that the others are compared with.
+// Baseline names the cell that the others are compared with.
 const Baseline = "baseline"
 
-// Again is the name of the baseline run again under other seeds: what it differs by means nothing.
+// Again names the baseline run again under other seeds: what it differs by means nothing.
 const Again = "baseline-again"
 
-// Sweep is a spec's trials.
+// Sweep holds the trials of a spec.
 type Sweep struct {
 	Base       *spec.Spec        // without the block
 	Design     string            // "": a spec without an ablate block
@@ -45,13 +45,13 @@ type Sweep struct {
 	Trials     []Trial    // the baseline first, then by design; the seeds of a cell side by side
 }
 
-// Factor is what varies and between what.
+// Factor says what varies and between what.
 type Factor struct {
 	Name   string   `json:"name"`
 	Levels []string `json:"levels"` // in file order; empty for a range
 }
 
-// Trial is one run to make.
+// Trial describes one run to make.
 type Trial struct {
 	ID       string     `json:"id"` // the first 16 digits of Identity
 	Identity string     `json:"identity"`
@@ -60,7 +60,7 @@ type Trial struct {
 	Spec     *spec.Spec `json:"-"`
 }
 
-// Variants are the names of t's cells.
+// Variants returns the names of t's cells.
 func (t Trial) Variants() []string {
 	names := make([]string, len(t.Cells))
 	for i, c := range t.Cells {
@@ -75,7 +75,7 @@ func (s *Sweep) MayStop(t Trial) bool {
 	return s.Stop != nil && !slices.ContainsFunc(t.Cells, func(c Cell) bool { return c.Variant == Baseline || c.Variant == Again })
 }
 
-// Cell is a combination of levels.
+// Cell describes a combination of levels.
 type Cell struct {
 	Variant   string            `json:"variant"`
 	Levels    map[string]string `json:"levels"` // by factor; a drawn value is a level too
@@ -94,7 +94,7 @@ func Plan(d *spec.Draft, identify Identify) (*Sweep, error) {
 		var refused fault.List
 		cells, refused = design(d.Ablate, base)
 		faults = append(faults, refused...)
-		faults = append(faults, bounds(d, base, faults)...)
+		faults = append(faults, checkBounds(d, base, faults)...)
 	}
 	resolved := make([]*spec.Spec, len(cells))
 	for i, c := range cells {
@@ -141,12 +141,12 @@ func (s *Sweep) settings(a *spec.Ablate) {
 		s.Stop = &stop
 	}
 	for _, f := range a.Factors {
-		s.Factors = append(s.Factors, Factor{f.Name, levels(f)})
+		s.Factors = append(s.Factors, Factor{f.Name, levelNames(f)})
 	}
 }
 
-// levels are the names of a factor's levels.
-func levels(f spec.Factor) []string {
+// levelNames returns the names of a factor's levels.
+func levelNames(f spec.Factor) []string {
 	names := make([]string, len(f.Levels))
 	for i, l := range f.Levels {
 		names[i] = l.Name
@@ -154,7 +154,7 @@ func levels(f spec.Factor) []string {
 	return names
 }
 
-// otherSeeds are as many seeds as the block has, the smallest that it has not.
+// otherSeeds returns as many seeds as the block has: the smallest that it does not have.
 func otherSeeds(a *spec.Ablate) []spec.Seed {
 	var out []spec.Seed
 	for n := uint64(0); len(out) < len(a.Seeds); n++ {
@@ -177,7 +177,7 @@ func (s *Sweep) fill(a *spec.Ablate, cells []Cell, resolved []*spec.Spec, identi
 			}
 			specs = specs[:0]
 			for _, seed := range seeds {
-				specs = append(specs, resolved[i].Seeded(seed))
+				specs = append(specs, resolved[i].WithSeed(seed))
 			}
 		}
 		for _, one := range specs {
@@ -218,7 +218,7 @@ func checkMetrics(a *spec.Ablate, base, s *spec.Spec) fault.List {
 	return faults
 }
 
-// refuse is a fault of a key of the block.
+// refuse returns a fault of a key of the block.
 func refuse(a *spec.Ablate, key, format string, args ...any) *fault.Error {
 	o := a.Places[key]
 	return fault.New(fault.Invalid, format, args...).WithPath("ablate."+key).WithFile(o.Source, o.Line, o.Column)

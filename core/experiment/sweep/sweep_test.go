@@ -15,7 +15,7 @@ import (
 	"tandem/core/random"
 )
 
-// keys are those that the factors of drawn blocks vary, one each, by kind of value.
+// keys lists what the factors of drawn blocks vary, one key each, by kind of value.
 var keys = []struct {
 	name   string
 	values []string
@@ -28,8 +28,8 @@ var keys = []struct {
 	{"eval.0.max_samples", []string{"10", "20", "30"}},
 }
 
-// block is a drawn ablate block: its factors with the number of their levels, and its text, which
-// lists factors, levels and seeds in an order of its own.
+// block holds a drawn ablate block: its factors with the number of their levels, and its text, which lists
+// factors, levels and seeds in an order of its own.
 type block struct {
 	factors map[string]int
 	seeds   []string
@@ -74,7 +74,7 @@ func (b block) text(design string, s *random.Stream) string {
 		strings.Join(shuffled(s, b.seeds), ", "), strings.Join(factors, ""))
 }
 
-// ids are the variants of a sweep with seeds, by trial id.
+// ids returns the variants of a sweep with seeds, by trial id.
 func ids(s *Sweep) map[string]string {
 	m := map[string]string{}
 	for _, t := range s.Trials {

@@ -10,7 +10,7 @@ import (
 	"tandem/core/results/metric"
 )
 
-// Counts are what became of the samples and captions that a run has trained on, an interrupted part included.
+// Counts tells what became of the samples and captions that a run has trained on, an interrupted part included.
 type Counts struct {
 	Samples  int  `json:"samples_asked"`
 	Replaced int  `json:"samples_replaced,omitempty"` // of Samples, those that could not be read
@@ -22,10 +22,10 @@ type Counts struct {
 	CutTold  bool `json:"cut_told,omitempty"`         // the warning has been given
 }
 
-// Tally is the samples alone.
+// Tally returns the tally of the samples alone.
 func (c Counts) Tally() clip.Tally { return clip.Tally{Asked: c.Samples, Bad: c.Replaced} }
 
-// fewCut is the share of captions that may be cut without a warning.
+// fewCut bounds the share of captions that may be cut without a warning.
 const fewCut = 0.01
 
 // account counts what the step's batch is made of, tells what is not as it should be, at the first time and then
@@ -143,8 +143,8 @@ func (t *Trainer) countTokens(ctx context.Context, micros microBatches) error {
 		clip.CountOf(c.Cut, c.Captions, "captions so far"), c.Context, c.Longest), longest)
 }
 
-// figures are the counts that are not zero, as metrics.
-func (c Counts) figures() []clip.Metric {
+// metrics returns the counts that are not zero.
+func (c Counts) metrics() []clip.Metric {
 	var out []clip.Metric
 	add := func(name string, n, of int) {
 		if n > 0 {

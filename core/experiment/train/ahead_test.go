@@ -12,7 +12,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// eager is an encoder that takes the next pictures when they are announced, and embeds those.
+// eager implements an encoder that takes the next pictures when they are announced, and embeds those.
 type eager struct {
 	*linear
 	id     uint64

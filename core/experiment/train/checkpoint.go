@@ -28,8 +28,8 @@ const (
 	checkpointPrefix = "step-"
 )
 
-// State is what a checkpoint holds beside the plugins' own files. The position in the data and every
-// random stream follow from Step.
+// State holds what a checkpoint has beside the plugins' own files. The position in the data and every random
+// stream follow from Step.
 type State struct {
 	Step         int     `json:"step"`
 	BatchSize    int     `json:"batch_size"`
@@ -50,7 +50,7 @@ type State struct {
 	Digest string          `json:"digest,omitempty"`
 }
 
-// File is what a file held when it was written.
+// File identifies what a file held when it was written.
 type File struct {
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
@@ -73,7 +73,7 @@ func ReadState(dir string) (State, error) {
 	return s, nil
 }
 
-// digest is that of everything else in a state.
+// digest returns a digest of everything else in a state.
 func (s State) digest() string {
 	s.Digest = ""
 	data, err := json.Marshal(s)
@@ -108,7 +108,7 @@ func Check(dir, run string, step int) error {
 	return nil
 }
 
-// Verify is Check with the contents of the plugins' files held against their digests.
+// Verify does what Check does and also holds the contents of the plugins' files against their digests.
 func Verify(dir, run string, step int) error {
 	if err := Check(dir, run, step); err != nil {
 		return err
@@ -183,7 +183,7 @@ func globQuote(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
-// folderName is zero-padded, so that names sort by step.
+// folderName pads the step with zeros, so that names sort by step.
 func folderName(step int) string { return fmt.Sprintf("%s%08d", checkpointPrefix, step) }
 
 type partFile struct {

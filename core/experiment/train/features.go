@@ -30,7 +30,7 @@ type Features interface {
 // run's numbers are the same with and without. It is to be called before Run.
 func (t *Trainer) Remember(image, text Features) { t.remember = [2]Features{image, text} }
 
-// micro is a part of a step's batch.
+// micro holds a part of a step's batch.
 type micro struct {
 	*clip.Batch
 	id      uint64 // of its pictures, for clip.ForwardRequest
@@ -46,7 +46,7 @@ type micro struct {
 // pictures counts the batches of pictures of this process.
 var pictures atomic.Uint64
 
-// shown are pictures of some samples of a batch.
+// shown holds the pictures of some samples of a batch.
 type shown struct {
 	at     []int // the samples, by place in the batch
 	images *tensor.Tensor
@@ -152,7 +152,7 @@ func (t *Trainer) recall(ctx context.Context, m *micro) error {
 	return t.show(ctx, m, left)
 }
 
-// embedImages is m's embeddings, those that are not known computed and remembered.
+// embedImages returns m's embeddings. Those that are not known are computed and remembered.
 func (t *Trainer) embedImages(ctx context.Context, m *micro, q clip.ForwardRequest) (*tensor.Tensor, error) {
 	f := t.remember[0]
 	for _, s := range m.shown {
@@ -172,7 +172,7 @@ func (t *Trainer) embedImages(ctx context.Context, m *micro, q clip.ForwardReque
 	return m.known, nil
 }
 
-// embedTexts is the embeddings of captions, each distinct one that is not known computed once.
+// embedTexts returns the embeddings of captions. Each distinct caption that is not known is computed once.
 func (t *Trainer) embedTexts(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, error) {
 	f, texts := t.remember[1], q.Texts
 	known := tensor.New(tensor.F32, len(texts), f.Dim())
@@ -205,14 +205,14 @@ func (t *Trainer) embedTexts(ctx context.Context, q clip.ForwardRequest) (*tenso
 	return known, nil
 }
 
-// row is row i of a tensor f32 [N, D].
+// row returns row i of a tensor f32 [N, D].
 func row(t *tensor.Tensor, i int) []float32 {
 	d := t.Shape[1]
 	return t.F32()[i*d : (i+1)*d]
 }
 
-// recent are the samples whose pictures were fetched for the last few steps and may not have been
-// embedded yet. It is the prefetcher's own.
+// recent holds the samples whose pictures were fetched for the last few steps and may not have been embedded
+// yet. Only the prefetcher uses it.
 type recent struct {
 	steps []map[int]bool // the newest last
 	keep  int

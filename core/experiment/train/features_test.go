@@ -12,7 +12,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// shelf is train.Features in memory.
+// shelf implements train.Features in memory.
 type shelf struct {
 	sync.Mutex
 	rows map[string][]float32
@@ -91,7 +91,7 @@ func (c *watched) Forward(ctx context.Context, r clip.ForwardRequest) (*tensor.T
 	return c.locked.Forward(ctx, r)
 }
 
-// trial is a run with one or two frozen towers.
+// trial describes a run with one or two frozen towers.
 type trial struct {
 	data        *gallery
 	image, text *watched // text is nil when it learns

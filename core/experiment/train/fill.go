@@ -9,7 +9,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// place is a sample of a step's batch.
+// place points at a sample of a step's batch.
 type place struct {
 	*micro
 	at int
@@ -140,7 +140,7 @@ func (p place) take(b *clip.Batch, i, index int) {
 	m.shown = append(m.shown, shown{[]int{at}, one})
 }
 
-// faultsOf are the faults of a batch by index.
+// faultsOf returns the faults of a batch by index.
 func faultsOf(b *clip.Batch) map[int]clip.SampleFault {
 	out := map[int]clip.SampleFault{}
 	for _, f := range b.Faults {

@@ -28,7 +28,7 @@ func (s *seen) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tens
 	return s.linear.Forward(ctx, q)
 }
 
-// captionsOf are the captions of samples in an epoch.
+// captionsOf returns the captions of samples in an epoch.
 func captionsOf(t *testing.T, epoch int, indices ...int) []string {
 	t.Helper()
 	b, err := (&patterns{samples}).Batch(t.Context(), clip.BatchRequest{Indices: indices, Epoch: epoch})
@@ -159,7 +159,7 @@ func TestTooManyUnreadableSamplesEndTheRun(t *testing.T) {
 	}
 }
 
-// stuck is a dataset that waits for its call to end from the third batch on.
+// stuck implements a dataset that waits for its call to end from the third batch on.
 type stuck struct {
 	patterns
 	mu      sync.Mutex
@@ -224,7 +224,7 @@ func TestAStopBreaksAnEvaluationOffAndResumeDoesItFirst(t *testing.T) {
 	}
 }
 
-// counting is a text encoder whose tokens are bytes and that takes so many.
+// counting implements a text encoder whose tokens are bytes and that takes so many.
 type counting struct {
 	*linear
 	limit, calls int

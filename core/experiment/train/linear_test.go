@@ -13,7 +13,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// linear is a real, tiny encoder: features of the input, one matrix, unit rows, plain SGD.
+// linear implements a real, tiny encoder: features of the input, one matrix, unit rows, plain SGD.
 type linear struct {
 	dim      int
 	w, g     []float64 // [dim, feats]
@@ -125,7 +125,7 @@ func (l *linear) Step(_ context.Context, _ int, lr, scale float64) error {
 func (l *linear) Save(_ context.Context, path string) error { return save(path, l.w) }
 func (l *linear) Load(_ context.Context, path string) error { return load(path, &l.w) }
 
-// clipLoss is the symmetric contrastive loss with a learnable logit scale.
+// clipLoss implements the symmetric contrastive loss with a learnable logit scale.
 type clipLoss struct{ s, g []float64 }
 
 func (c *clipLoss) Configure(context.Context, clip.LossConfig) (clip.LossInfo, error) {
@@ -210,7 +210,7 @@ func load(path string, w *[]float64) error {
 	return json.Unmarshal(data, w)
 }
 
-// patterns is a dataset of 2×2 pictures whose captions spell their pixels.
+// patterns implements a dataset of 2×2 pictures whose captions spell their pixels.
 type patterns struct{ n int }
 
 func (p *patterns) Configure(context.Context, clip.DatasetConfig) (clip.DatasetInfo, error) {
@@ -238,7 +238,7 @@ func (p *patterns) Batch(_ context.Context, r clip.BatchRequest) (*clip.Batch, e
 func (p *patterns) Captions(context.Context, int) ([]string, error) { return nil, nil }
 func (p *patterns) Close() error                                    { return nil }
 
-// memory is a Recorder that keeps everything.
+// memory implements a Recorder that keeps everything.
 type memory struct {
 	sync.Mutex
 	metrics     map[string]map[int]float64

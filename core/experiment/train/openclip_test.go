@@ -19,8 +19,8 @@ import (
 	"tandem/core/tensor"
 )
 
-// training is a golden file of tools/goldens/openclip/trainings.py: what open_clip and torch.optim.AdamW did, in
-// double precision.
+// training holds a golden file of tools/goldens/openclip/trainings.py: what open_clip and torch.optim.AdamW
+// did, in double precision.
 type training struct {
 	Losses      []float64 `json:"losses"`   // of every step
 	Snapshot    int       `json:"snapshot"` // the step after which the file's arrays are the weights
@@ -172,7 +172,7 @@ func (g training) compare(t *testing.T, want *weights.File, checkpoint string) (
 	return worst
 }
 
-// parts are the configured plugins with the golden run's initial weights.
+// parts returns the configured plugins with the golden run's initial weights.
 func (g training) parts(t *testing.T, session *process.Session, plugins, device string) train.Parts {
 	t.Helper()
 	ctx := t.Context()
@@ -231,7 +231,7 @@ func (g training) parts(t *testing.T, session *process.Session, plugins, device 
 	return p
 }
 
-// corpus is the golden run's data: pictures that are hashes, in order.
+// corpus implements the golden run's data: pictures that are hashes, in order.
 type corpus struct {
 	clip.Dataset // what the step loop does not call
 	side         int
@@ -254,7 +254,7 @@ func (c *corpus) Batch(_ context.Context, r clip.BatchRequest) (*clip.Batch, err
 	return b, nil
 }
 
-// silent is a recorder of a run that nobody looks at.
+// silent implements a recorder of a run that nobody looks at.
 type silent struct{}
 
 func (silent) Metrics(int, []clip.Metric) error                         { return nil }

@@ -5,8 +5,8 @@ import (
 	"math/rand/v2"
 )
 
-// Order is the order in which an epoch visits the samples 0 … n-1: a pure function of its arguments,
-// the identity when shuffle is false.
+// Order returns the order in which an epoch visits the samples 0 … n-1. It is a pure function of its arguments,
+// and the identity when shuffle is false.
 func Order(n int, seed uint64, epoch int, shuffle bool) []int {
 	order := make([]int, n)
 	for i := range order {
@@ -20,12 +20,13 @@ func Order(n int, seed uint64, epoch int, shuffle bool) []int {
 	return order
 }
 
-// longest is how many samples have their order made at once: that of more would take memory and time before the first
-// step, whether there are so many or a dataset only says so.
-const longest = 1 << 27
+// maxShuffled limits how many samples have their order made at once: that of more would take memory and time
+// before the first step, whether there are so many or a dataset only says so.
+const maxShuffled = 1 << 27
 
-// sparse is the order of a set longer than that, place by place: a permutation of the numbers below a power of four by
-// four rounds of a Feistel network, followed until it comes to a sample (Black and Rogaway 2002).
+// sparse computes the order of a set longer than that, place by place: a permutation of the numbers below a
+// power of four by four rounds of a Feistel network, followed until it comes to a sample (Black and Rogaway
+// 2002).
 type sparse struct {
 	n    uint64
 	half uint // bits
@@ -69,7 +70,7 @@ type orders struct {
 func (o *orders) batch(step int) (epoch int, indices []int) {
 	perEpoch := o.cfg.Samples / o.cfg.BatchSize
 	epoch = step / perEpoch
-	if o.cfg.Samples > longest {
+	if o.cfg.Samples > maxShuffled {
 		indices = make([]int, o.cfg.BatchSize)
 		s := newSparse(o.cfg.Samples, o.cfg.Seed, epoch)
 		for i := range indices {

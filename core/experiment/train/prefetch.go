@@ -7,7 +7,7 @@ import (
 	"tandem/core/fault"
 )
 
-// microBatches are the parts of one step's batch.
+// microBatches holds the parts of one step's batch.
 type microBatches []*micro
 
 func (m microBatches) free() {
@@ -92,7 +92,7 @@ func (p *prefetcher) next(ctx context.Context, stop <-chan struct{}) (microBatch
 	}
 }
 
-// peek is the next step's batch if it is there already; nil if not. It stays the prefetcher's.
+// peek returns the next step's batch if it is there already, else nil. The batch stays the prefetcher's.
 func (p *prefetcher) peek() microBatches {
 	if p.ahead == nil {
 		select {

@@ -44,9 +44,9 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 	var loss *clip.LossResult
 	var squares norms
 	if t.micro == 1 {
-		loss, err = t.whole(ctx, micros[0], batches, &squares, lap)
+		loss, err = t.stepWhole(ctx, micros[0], batches, &squares, lap)
 	} else {
-		loss, err = t.accumulated(ctx, micros, batches, &squares, lap)
+		loss, err = t.stepAccumulated(ctx, micros, batches, &squares, lap)
 	}
 	if err != nil {
 		return r, err
@@ -88,12 +88,12 @@ func clipScale(norm, maxNorm float64) float64 {
 	return 1
 }
 
-// norms are the sums of squares of the gradients of image tower, text tower and loss.
+// norms holds the sums of squares of the gradients of image tower, text tower and loss.
 type norms [3]float64
 
-// whole is a step's forward, loss and backward when the batch is one micro-batch.
-func (t *Trainer) whole(ctx context.Context, b *micro, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
-	embs, tickets, err := t.forward(ctx, b, t.following(nil, 0, batches), clip.Train, 0, false)
+// stepWhole runs a step's forward, loss and backward when the batch is one micro-batch.
+func (t *Trainer) stepWhole(ctx context.Context, b *micro, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
+	embs, tickets, err := t.forward(ctx, b, t.nextMicro(nil, 0, batches), clip.Train, 0, false)
 	defer freeAll(embs[:])
 	if err != nil {
 		return nil, err
@@ -110,9 +110,9 @@ func (t *Trainer) whole(ctx context.Context, b *micro, batches *prefetcher, squa
 	return loss, err
 }
 
-// accumulated is the same in micro-batches, with the gradient of the whole batch (GradCache, Gao et
-// al. 2021): embed all, one loss, then forward and backward each.
-func (t *Trainer) accumulated(ctx context.Context, micros microBatches, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
+// stepAccumulated does the same in micro-batches, with the gradient of the whole batch (GradCache, Gao et al.
+// 2021): embed all, one loss, then forward and backward each.
+func (t *Trainer) stepAccumulated(ctx context.Context, micros microBatches, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
 	var whole [2]*tensor.Tensor // [B, D]
 	for i, b := range micros {
 		next := micros[(i+1)%len(micros)] // after the last the first comes again
@@ -138,7 +138,7 @@ func (t *Trainer) accumulated(ctx context.Context, micros microBatches, batches 
 	lap(PhaseLoss)
 	grads := [2]*tensor.Tensor{loss.DImage, loss.DText}
 	for i, b := range micros {
-		embs, tickets, err := t.forward(ctx, b, t.following(micros, i, batches), clip.Train, i, true)
+		embs, tickets, err := t.forward(ctx, b, t.nextMicro(micros, i, batches), clip.Train, i, true)
 		freeAll(embs[:])
 		if err != nil {
 			return nil, err
@@ -161,8 +161,8 @@ func (t *Trainer) accumulated(ctx context.Context, micros microBatches, batches 
 	return loss, nil
 }
 
-// following is the micro-batch whose pictures are wanted after those of number i, when it is known.
-func (t *Trainer) following(micros microBatches, i int, batches *prefetcher) *micro {
+// nextMicro returns the micro-batch whose pictures are wanted after those of number i, when it is known.
+func (t *Trainer) nextMicro(micros microBatches, i int, batches *prefetcher) *micro {
 	if i+1 < len(micros) {
 		return micros[i+1]
 	}

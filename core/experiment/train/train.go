@@ -19,7 +19,7 @@ import (
 	"tandem/core/results/metric"
 )
 
-// Config is what a training run does. Counts of steps are optimiser steps.
+// Config configures a training run. Counts of steps are optimiser steps.
 type Config struct {
 	Steps          int // total, > 0
 	BatchSize      int // pairs contrasted at a time, ≥ 2
@@ -42,7 +42,7 @@ type Config struct {
 	MaxBadShare float64
 }
 
-// Parts are the plugins of a run, configured.
+// Parts holds the plugins of a run, configured.
 type Parts struct {
 	Data        clip.Dataset
 	Image, Text clip.Encoder
@@ -66,7 +66,7 @@ type Hooks struct {
 	Pruned func(step int)
 }
 
-// Phase is a part of a step, for timing.
+// Phase names a part of a step, for timing.
 type Phase int
 
 // The phases of a step, in order.
@@ -82,10 +82,10 @@ const (
 
 var phaseNames = [Phases]string{"data", "forward", "loss", "backward", "step", "record"}
 
-// String is the name of the phase in one word.
+// String returns the name of the phase in one word.
 func (p Phase) String() string { return phaseNames[p] }
 
-// StepReport is the outcome of one step.
+// StepReport tells the outcome of one step.
 type StepReport struct {
 	Step       int // completed steps, this one included
 	Steps      int
@@ -100,7 +100,7 @@ type StepReport struct {
 	Phases     [Phases]time.Duration
 }
 
-// Result is the outcome of Run.
+// Result tells the outcome of Run.
 type Result struct {
 	Steps         int
 	Samples       int     // seen in all, an interrupted part included
@@ -293,14 +293,14 @@ func (t *Trainer) record(r StepReport) error {
 	for name, v := range r.Scalars {
 		m = append(m, clip.Metric{Name: metric.Training(name), Value: v})
 	}
-	m = append(m, t.state.Counts.figures()...)
+	m = append(m, t.state.Counts.metrics()...)
 	return t.rec.Metrics(r.Step, m)
 }
 
-// chance is the least loss of a model that gives every pair the same similarity: of losses over a softmax
-// ln B; of those with a bias (SigLIP), where each pair is judged on its own, the entropy of all B
-// judgements of a row with odds of one in B.
-func chance(batch int, scalars map[string]float64) float64 {
+// chanceLoss returns the least loss of a model that gives every pair the same similarity. For losses over a
+// softmax it is ln B. For those with a bias (SigLIP), where each pair is judged on its own, it is the entropy
+// of all B judgements of a row with odds of one in B.
+func chanceLoss(batch int, scalars map[string]float64) float64 {
 	b := float64(batch)
 	if _, ok := scalars["logit_bias"]; ok {
 		return math.Log(b) + (b-1)*math.Log(b/(b-1))
@@ -315,7 +315,7 @@ func (t *Trainer) watchCollapse(r StepReport) error {
 		t.state.SmoothLoss = r.Loss
 	}
 	t.state.SmoothLoss = decay*t.state.SmoothLoss + (1-decay)*r.Loss
-	least := chance(t.cfg.BatchSize, r.Scalars)
+	least := chanceLoss(t.cfg.BatchSize, r.Scalars)
 	if t.state.Alarmed || r.Step < patience || t.state.SmoothLoss < margin*least {
 		return nil
 	}

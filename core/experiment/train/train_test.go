@@ -253,7 +253,7 @@ func TestACollapsedModelRaisesOneAlarm(t *testing.T) {
 	}
 }
 
-// biased is the same loss with the values of one that has a bias: chance is then another number.
+// biased implements the same loss with the values of one that has a bias: chance is then another number.
 type biased struct {
 	*clipLoss
 	value float64
@@ -352,7 +352,7 @@ func TestAFailureGivesEveryBatchBack(t *testing.T) {
 	}
 }
 
-// locked is an encoder of which only Forward may be called in a step.
+// locked implements an encoder of which only Forward may be called in a step.
 type locked struct {
 	*linear
 	t *testing.T

@@ -19,16 +19,16 @@ import (
 	"tandem/core/fault"
 )
 
-// Update is the flag -update of a test: write what is wanted instead of comparing with it.
+// Update holds the flag -update of a test: write what is wanted instead of comparing with it.
 var Update = flag.Bool("update", false, "rewrite the wanted outputs of testdata")
 
-// Catalog is a spec.Catalog of descriptors.
+// Catalog implements spec.Catalog with descriptors alone.
 type Catalog []clip.Descriptor
 
 //go:embed catalog.json
 var catalog []byte
 
-// Plugins are those that the specs of tests name.
+// Plugins returns the plugins that the specs of tests name.
 func Plugins(t testing.TB) Catalog {
 	t.Helper()
 	var c Catalog
