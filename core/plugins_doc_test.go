@@ -15,6 +15,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
 	"tandem/core/tensor"
 )
@@ -23,7 +24,7 @@ import (
 // a process of its own.
 func TestPluginsOfTheManualWork(t *testing.T) {
 	dir := buildManual(t)
-	session, err := process.NewSession(process.SessionOptions{Catalog: &process.Catalog{}})
+	session, err := process.NewSession(process.SessionOptions{Catalog: &catalog.Catalog{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +237,7 @@ func TestPythonPluginOfTheManualWorks(t *testing.T) {
 		t.Fatalf("protoc: %v\n%s", err, out)
 	}
 	for _, inline := range []bool{false, true} {
-		session, err := process.NewSession(process.SessionOptions{Catalog: &process.Catalog{}, NoSharedMemory: inline})
+		session, err := process.NewSession(process.SessionOptions{Catalog: &catalog.Catalog{}, NoSharedMemory: inline})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 	"tandem/core/experiment/lab"
 	"tandem/core/experiment/run"
 	"tandem/core/fault"
-	"tandem/core/plugin/process"
+	"tandem/core/plugin/catalog"
 	"tandem/core/results/report"
 )
 
@@ -55,7 +55,7 @@ type usage struct{ error }
 func (u usage) Unwrap() error { return u.error }
 
 func execute(args []string, stdout, stderr io.Writer) int {
-	a := &app{stdout: stdout, stderr: stderr, catalog: process.NewCatalog()}
+	a := &app{stdout: stdout, stderr: stderr, catalog: catalog.New()}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -99,7 +99,7 @@ func say(w io.Writer, format string, args ...any) (int, error) {
 // app is what the commands share.
 type app struct {
 	stdout, stderr io.Writer
-	catalog        *process.Catalog
+	catalog        *catalog.Catalog
 	db, runsDir    string
 	asJSON, asCSV  bool
 	note           func(string) // prints a line about what is waited for; nil: on stderr

@@ -8,7 +8,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/plugin/process"
+	"tandem/core/plugin/catalog"
 	"tandem/core/results/report"
 )
 
@@ -70,9 +70,9 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 }
 
 // find looks a plugin up among all kinds.
-func (a *app) find(ref string) (d clip.Descriptor, b process.Binary, err error) {
+func (a *app) find(ref string) (d clip.Descriptor, b catalog.Binary, err error) {
 	var first error
-	for _, kind := range process.Kinds {
+	for _, kind := range catalog.Kinds {
 		if d, b, err = a.catalog.Describe(kind, ref); err == nil {
 			return d, b, nil
 		}
@@ -81,7 +81,7 @@ func (a *app) find(ref string) (d clip.Descriptor, b process.Binary, err error) 
 		}
 	}
 	var all []string
-	for _, kind := range process.Kinds {
+	for _, kind := range catalog.Kinds {
 		for _, name := range a.catalog.Names(kind) {
 			all = append(all, kind.Dir()+"/"+name)
 		}

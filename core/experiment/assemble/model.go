@@ -17,6 +17,7 @@ import (
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
+	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
 )
 
@@ -35,7 +36,7 @@ type Model struct {
 
 // Options says how the plugins of a model are started.
 type Options struct {
-	Catalog *process.Catalog
+	Catalog *catalog.Catalog
 	Plugins Plugins            // the binaries, which must not have changed; nil: whatever the catalog finds
 	LogDir  string             // of the plugins' logs; "": none are kept
 	Bench   *Workbench         // of a sweep's trials; nil: the model has a session of its own
@@ -96,7 +97,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 // OpenTowers starts and configures both towers and the loss of s, without data. The text encoder gets no
 // captions: its tokenizer comes with the settings or with the weights. The parameters are drawn at random until
 // some are loaded.
-func OpenTowers(ctx context.Context, c *process.Catalog, s *spec.Spec) (*Model, error) {
+func OpenTowers(ctx context.Context, c *catalog.Catalog, s *spec.Spec) (*Model, error) {
 	if err := CheckDevices(s); err != nil {
 		return nil, err
 	}

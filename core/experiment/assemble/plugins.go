@@ -10,7 +10,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/experiment/spec"
 	"tandem/core/fault"
-	"tandem/core/plugin/process"
+	"tandem/core/plugin/catalog"
 	"tandem/core/results/store"
 )
 
@@ -26,7 +26,7 @@ const (
 // Catalog looks every plugin up once and remembers the answer, also a failure. It implements spec.Catalog
 // and may be used from several goroutines.
 type Catalog struct {
-	*process.Catalog
+	*catalog.Catalog
 	mu   sync.Mutex
 	seen map[string]described
 }
@@ -34,14 +34,14 @@ type Catalog struct {
 // described holds what the catalog answered about one plugin.
 type described struct {
 	descriptor clip.Descriptor
-	binary     process.Binary
+	binary     catalog.Binary
 	err        error
 }
 
 var _ spec.Catalog = (*Catalog)(nil)
 
 // NewCatalog returns a Catalog that remembers nothing yet: it sees plugins as they are now.
-func NewCatalog(c *process.Catalog) *Catalog {
+func NewCatalog(c *catalog.Catalog) *Catalog {
 	return &Catalog{Catalog: c, seen: map[string]described{}}
 }
 
@@ -66,7 +66,7 @@ func (c *Catalog) lookUp(kind clip.Kind, name string) described {
 // Plugin tells which binary fills a role of a spec.
 type Plugin struct {
 	Role       string
-	Binary     process.Binary
+	Binary     catalog.Binary
 	Descriptor clip.Descriptor
 }
 

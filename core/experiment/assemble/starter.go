@@ -5,6 +5,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/experiment/spec"
+	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
 )
 
@@ -19,7 +20,7 @@ type Starter struct {
 }
 
 // NewStarter opens a session for plugins of s. The caller closes it, which ends the plugins.
-func NewStarter(c *process.Catalog, s *spec.Spec) (*Starter, error) {
+func NewStarter(c *catalog.Catalog, s *spec.Spec) (*Starter, error) {
 	session, err := process.NewSession(process.SessionOptions{Catalog: c, Limits: callLimits(s)})
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/spec"
 	"tandem/core/fault"
-	"tandem/core/plugin/process"
+	"tandem/core/plugin/catalog"
 	"tandem/core/tensor"
 )
 
@@ -56,7 +56,7 @@ type Peeked struct {
 // Peek shows n training samples of a spec, spread over the set, augmented as in the first epoch. The
 // size of the pictures is image.with.image_size, or 224; the text encoder is asked how long captions are, without
 // being configured.
-func Peek(ctx context.Context, c *process.Catalog, s *spec.Spec, n int) (*Peeked, error) {
+func Peek(ctx context.Context, c *catalog.Catalog, s *spec.Spec, n int) (*Peeked, error) {
 	starter, err := assemble.NewStarter(c, s)
 	if err != nil {
 		return nil, err

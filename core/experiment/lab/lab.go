@@ -15,7 +15,7 @@ import (
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
 	"tandem/core/files"
-	"tandem/core/plugin/process"
+	"tandem/core/plugin/catalog"
 	"tandem/core/results/store"
 )
 
@@ -23,7 +23,7 @@ import (
 type Lab struct {
 	DB      string // the database file
 	RunsDir string // a folder per run: checkpoints, logs
-	Catalog *process.Catalog
+	Catalog *catalog.Catalog
 	Note    func(message string) // is told what is waited for; nil: nobody is
 }
 

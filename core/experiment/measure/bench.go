@@ -9,6 +9,7 @@ import (
 	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
+	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
 	"tandem/core/results/store"
 )
@@ -58,7 +59,7 @@ type Cost struct {
 
 // Bench trains warmup and then steps steps of a spec and says where the time went. Nothing is
 // evaluated, nothing is kept: what the store costs is measured on a database that is thrown away.
-func Bench(ctx context.Context, c *process.Catalog, s *spec.Spec, warmup, steps int, w Watcher) (*StepCosts, error) {
+func Bench(ctx context.Context, c *catalog.Catalog, s *spec.Spec, warmup, steps int, w Watcher) (*StepCosts, error) {
 	program := process.Program()
 	meter := &meter{warmup: warmup}
 	peak := openPeak(s)

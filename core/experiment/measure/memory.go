@@ -8,7 +8,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/experiment/assemble"
 	"tandem/core/fault"
-	"tandem/core/plugin/process"
+	"tandem/core/plugin/child"
 )
 
 // ProcessMemory tells the memory of one process: what it planned, and what the system measured. Bytes.
@@ -40,7 +40,7 @@ func pluginMemory(ctx context.Context, m *assemble.Model) ([]ProcessMemory, erro
 		if err != nil && fault.KindOf(err) != fault.Conflict { // of a plugin that is not configured
 			return nil, err
 		}
-		seen := process.MemoryOf(p.PID())
+		seen := child.MemoryOf(p.PID())
 		x := ProcessMemory{Part: role, Plugin: p.Name(), PID: p.PID(), Peak: seen.Peak, Shared: seen.Shared}
 		if slices.Contains(assemble.Computing(), role) {
 			x.Device = assemble.GPU(m.Spec, role)
@@ -53,7 +53,7 @@ func pluginMemory(ctx context.Context, m *assemble.Model) ([]ProcessMemory, erro
 
 // runnerMemory returns the memory of this process, of which program is what it takes beside parts.
 func runnerMemory(program int64, parts ...clip.MemoryPart) ProcessMemory {
-	self := process.MemoryOf(0)
+	self := child.MemoryOf(0)
 	x := ProcessMemory{Part: "runner", PID: os.Getpid(), Peak: self.Peak, Shared: self.Shared}
 	x.plan(parts, program)
 	return x

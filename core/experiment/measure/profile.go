@@ -12,6 +12,7 @@ import (
 	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
+	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
 	"tandem/core/results/store"
 )
@@ -74,7 +75,7 @@ type Kernel struct {
 
 // Profile trains warmup and then steps steps of a spec with the profiler on. Nothing is evaluated and
 // nothing is kept.
-func Profile(ctx context.Context, c *process.Catalog, s *spec.Spec, warmup, steps int, w Watcher) (*StepProfile, error) {
+func Profile(ctx context.Context, c *catalog.Catalog, s *spec.Spec, warmup, steps int, w Watcher) (*StepProfile, error) {
 	p := &profiler{ctx: ctx, warmup: warmup, events: map[string][]clip.KernelRun{}}
 	out := &StepProfile{Experiment: s.Name, Threads: assemble.Threads(s)[assemble.RoleImage], Steps: steps, BatchSize: s.Train.BatchSize, Parallel: s.Train.ParallelTowers}
 	peak := openPeak(s)

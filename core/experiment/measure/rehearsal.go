@@ -10,6 +10,7 @@ import (
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
 	"tandem/core/files/leftover"
+	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
 	"tandem/core/results/store"
 )
@@ -26,7 +27,7 @@ type Watcher interface {
 // rehearsal trains steps that count for nothing: without evaluations and checkpoints, and with a database that
 // is thrown away. The functions observe, first and last may be nil.
 type rehearsal struct {
-	catalog *process.Catalog
+	catalog *catalog.Catalog
 	spec    *spec.Spec
 	steps   int
 	watch   Watcher

@@ -10,13 +10,13 @@ import (
 	"tandem/core/experiment/lab"
 	"tandem/core/experiment/spec"
 	"tandem/core/fault"
-	"tandem/core/plugin/process"
+	"tandem/core/plugin/catalog"
 	"tandem/core/results/metric"
 )
 
 // A spec whose plugins are not there leaves no database.
 func TestNothingIsRecordedWithoutPlugins(t *testing.T) {
-	l := lab.Lab{DB: filepath.Join(t.TempDir(), "r.db"), RunsDir: t.TempDir(), Catalog: &process.Catalog{}}
+	l := lab.Lab{DB: filepath.Join(t.TempDir(), "r.db"), RunsDir: t.TempDir(), Catalog: &catalog.Catalog{}}
 	_, err := Start(context.Background(), l, &spec.Spec{}, nil, Quiet{})
 	if fault.KindOf(err) != fault.NotFound && fault.KindOf(err) != fault.Invalid {
 		t.Errorf("error %v", err)

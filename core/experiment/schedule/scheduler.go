@@ -14,6 +14,7 @@ import (
 	"tandem/core/experiment/sweep"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
+	"tandem/core/plugin/child"
 	"tandem/core/plugin/process"
 	"tandem/core/results/store"
 )
@@ -300,8 +301,8 @@ func (c *scheduler) finish(e end, stopping bool) {
 // hasRoom reports whether the memory that is free holds one more trial, by what trials were seen to take. Before
 // that is known there is none.
 func (c *scheduler) hasRoom() bool {
-	c.most = max(c.most, process.Children()/int64(c.running))
-	free := process.Available()
+	c.most = max(c.most, child.MemoryOfChildren()/int64(c.running))
+	free := child.AvailableMemory()
 	switch {
 	case free == 0: // not known here
 		return true

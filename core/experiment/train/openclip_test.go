@@ -15,6 +15,7 @@ import (
 	"tandem/core/engine/tower/towertest"
 	"tandem/core/engine/weights"
 	"tandem/core/experiment/train"
+	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
 	"tandem/core/tensor"
 )
@@ -94,7 +95,7 @@ func buildPlugins(t *testing.T) string {
 
 func (g training) follow(t *testing.T, want *weights.File, plugins, device string) {
 	ctx := t.Context()
-	session, err := process.NewSession(process.SessionOptions{Catalog: &process.Catalog{}})
+	session, err := process.NewSession(process.SessionOptions{Catalog: &catalog.Catalog{}})
 	if err != nil {
 		t.Fatal(err)
 	}

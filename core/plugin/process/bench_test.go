@@ -10,7 +10,7 @@ import (
 
 // What a call costs beyond the plugin's own work: ns/op less server-ns.
 func benchmark(b *testing.B, method string, run func(b *testing.B, s *process.Session) *process.Process) {
-	s, err := process.NewSession(process.SessionOptions{Catalog: catalog(b)})
+	s, err := process.NewSession(process.SessionOptions{Catalog: testCatalog(b)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
 )
 
@@ -119,7 +120,7 @@ func TestGrandchildrenEndWithTheSession(t *testing.T) {
 // actAsRunner plays the process in the middle of the next test: it starts plugins, says which, and waits to be
 // killed.
 func actAsRunner() {
-	s, err := process.NewSession(process.SessionOptions{Catalog: &process.Catalog{Roots: []string{os.Getenv("TANDEM_TEST_RUNNER")}}})
+	s, err := process.NewSession(process.SessionOptions{Catalog: &catalog.Catalog{Roots: []string{os.Getenv("TANDEM_TEST_RUNNER")}}})
 	if err != nil {
 		panic(err)
 	}
@@ -152,7 +153,7 @@ func actAsRunner() {
 func TestKilledRunnerLeavesNothing(t *testing.T) {
 	temp := t.TempDir()
 	runner := exec.Command(os.Args[0])
-	runner.Env = append(os.Environ(), "TANDEM_TEST_RUNNER="+catalog(t).Roots[0], "TMPDIR="+temp)
+	runner.Env = append(os.Environ(), "TANDEM_TEST_RUNNER="+testCatalog(t).Roots[0], "TMPDIR="+temp)
 	runner.Stderr = os.Stderr
 	out, err := runner.StdoutPipe()
 	if err != nil {
@@ -187,7 +188,7 @@ func TestKilledRunnerLeavesNothing(t *testing.T) {
 }
 
 func TestWhatIsNoPluginSaysSo(t *testing.T) {
-	c := catalog(t)
+	c := testCatalog(t)
 	for name, want := range map[string]struct {
 		kind fault.Kind
 		text string
@@ -211,7 +212,7 @@ func TestWhatIsNoPluginSaysSo(t *testing.T) {
 }
 
 func TestStartCanBeInterrupted(t *testing.T) {
-	c := catalog(t)
+	c := testCatalog(t)
 	path := foreign(t, c, "mute")
 	s := session(t, process.SessionOptions{Catalog: c})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -223,7 +224,7 @@ func TestStartCanBeInterrupted(t *testing.T) {
 }
 
 // foreign makes a binary that passes for a plugin (its manifest says so) but is none.
-func foreign(t *testing.T, c *process.Catalog, name string) string {
+func foreign(t *testing.T, c *catalog.Catalog, name string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	self, err := os.Executable()

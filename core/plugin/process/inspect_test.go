@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/core/plugin/child"
 	"tandem/core/plugin/process"
 )
 
@@ -20,7 +21,7 @@ func TestPluginsNeedNotTellWhatTheyDo(t *testing.T) {
 	if err != nil || len(parts) > 0 {
 		t.Errorf("parts %v, %v", parts, err)
 	}
-	if m := process.MemoryOf(p.PID()); m.Peak > 0 && (program <= 0 || program > 2*m.Peak || m.Resident > m.Peak) {
+	if m := child.MemoryOf(p.PID()); m.Peak > 0 && (program <= 0 || program > 2*m.Peak || m.Resident > m.Peak) {
 		t.Errorf("the program takes %d bytes of %+v", program, m)
 	}
 	if err := forward(t, e, "x"); err != nil {

@@ -17,6 +17,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/engine/weights"
 	"tandem/core/fault"
+	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
 	"tandem/core/plugin/sdk"
 	"tandem/core/plugin/wire"
@@ -309,8 +310,8 @@ func (d *countDataset) Captions(_ context.Context, limit int) ([]string, error) 
 
 func (d *countDataset) Close() error { return nil }
 
-// catalog lays the test binary out as a folder of plugins.
-func catalog(t testing.TB) *process.Catalog {
+// testCatalog lays the test binary out as a folder of plugins.
+func testCatalog(t testing.TB) *catalog.Catalog {
 	t.Helper()
 	root := t.TempDir()
 	self, err := os.Executable()
@@ -326,13 +327,13 @@ func catalog(t testing.TB) *process.Catalog {
 			t.Fatal(err)
 		}
 	}
-	return &process.Catalog{Roots: []string{root}}
+	return &catalog.Catalog{Roots: []string{root}}
 }
 
 func session(t *testing.T, o process.SessionOptions) *process.Session {
 	t.Helper()
 	if o.Catalog == nil {
-		o.Catalog = catalog(t)
+		o.Catalog = testCatalog(t)
 	}
 	s, err := process.NewSession(o)
 	if err != nil {

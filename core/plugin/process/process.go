@@ -4,17 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	hclog "github.com/hashicorp/go-hclog"
@@ -23,6 +19,8 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/plugin/catalog"
+	"tandem/core/plugin/child"
 	"tandem/core/plugin/wire"
 )
 
@@ -38,13 +36,13 @@ const (
 // Process controls a running plugin.
 type Process struct {
 	Descriptor clip.Descriptor
-	Binary     Binary
+	Binary     catalog.Binary
 
 	label   string
-	child   *child
+	child   *child.Runner
 	client  *plugin.Client
 	conn    *wire.Conn
-	tail    *tail
+	tail    *child.Tail
 	log     *logFile
 	parent  *os.File // our end of the pipe that tells the plugin that we live
 	closer  func() error
@@ -60,10 +58,10 @@ type Process struct {
 func (p *Process) Name() string { return p.Binary.Ref() }
 
 // PID returns the process id.
-func (p *Process) PID() int { return p.child.pid() }
+func (p *Process) PID() int { return p.child.PID() }
 
 // Done returns a channel that is closed when the process has ended, for whatever reason.
-func (p *Process) Done() <-chan struct{} { return p.child.exited }
+func (p *Process) Done() <-chan struct{} { return p.child.Exited() }
 
 // Tail returns the end of what the plugin wrote to stderr.
 func (p *Process) Tail() string { return p.tail.String() }
@@ -71,7 +69,7 @@ func (p *Process) Tail() string { return p.tail.String() }
 // Err returns nil while the process runs and after Stop, else the fault.PluginDied that its callers got.
 func (p *Process) Err() error {
 	select {
-	case <-p.child.exited:
+	case <-p.child.Exited():
 	default:
 		return nil
 	}
@@ -112,8 +110,8 @@ func (p *Process) Memory(ctx context.Context) (parts []clip.MemoryPart, base int
 }
 
 // launch starts a plugin and connects to it. After an error nothing of the process is left.
-func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o StartOptions) (_ *Process, err error) {
-	p := &Process{Descriptor: d, Binary: b, label: o.Label, tail: &tail{}, stopped: make(chan struct{})}
+func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binary, o StartOptions) (_ *Process, err error) {
+	p := &Process{Descriptor: d, Binary: b, label: o.Label, tail: &child.Tail{}, stopped: make(chan struct{})}
 	if p.label == "" {
 		p.label = b.Name
 	}
@@ -125,12 +123,12 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 	if o.SHA256 != "" && o.SHA256 != b.SHA256 {
 		return nil, p.changedFault()
 	}
-	code, err := openProgram(b.Path)
+	code, err := catalog.OpenProgram(b.Path)
 	if err != nil {
 		return nil, err
 	}
-	defer code.file.Close()
-	if !code.script && code.sha256 != b.SHA256 {
+	defer code.File.Close()
+	if !code.Script && code.SHA256 != b.SHA256 {
 		return nil, p.changedFault()
 	}
 	if err := p.openLog(cmp.Or(o.LogDir, s.options.LogDir)); err != nil {
@@ -175,26 +173,15 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b Binary, o Sta
 		return nil, err
 	}
 	// It has read its code by now, and while it runs nobody can write to it.
-	same := code.unchanged()
-	if code.script {
-		sum, err := code.digest(d.Files, d.Versions)
+	same := code.Unchanged()
+	if code.Script {
+		sum, err := code.Digest(d.Files, d.Versions)
 		same = same && err == nil && sum == b.SHA256
 	}
 	if !same {
 		return nil, p.changedFault()
 	}
 	return p, nil
-}
-
-// BrokeRule reports whether err comes from a plugin that broke a rule of the protocol.
-func BrokeRule(err error) bool { return errors.Is(err, wire.ErrRule) }
-
-// ErrChanged is wrapped by the fault of a plugin that has changed since it was described.
-var ErrChanged = errors.New("")
-
-func (p *Process) changedFault() error {
-	return fault.New(fault.Conflict, "%s has changed since it was looked at%w", p.Binary.Path, ErrChanged).WithPlugin(p.Name()).
-		WithHint("it was built or edited while the run began; start again")
 }
 
 // introduce asks the process what it is: a manifest only says what a binary was when it was built, and
@@ -208,7 +195,7 @@ func (p *Process) introduce(ctx context.Context) error {
 	if err := json.Unmarshal(text, &d); err != nil {
 		return fault.New(fault.Internal, "descriptor: %w", err).WithPlugin(p.Name())
 	}
-	if err := checkDescriptor(d); err != nil {
+	if err := catalog.CheckDescriptor(d); err != nil {
 		return fault.New(fault.Invalid, "%w", err).WithPlugin(p.Name())
 	}
 	if !maps.Equal(d.Versions, p.Descriptor.Versions) {
@@ -234,18 +221,18 @@ func (p *Process) openLog(dir string) error {
 	if err != nil {
 		return fault.New(fault.Unavailable, "plugin log: %w", err)
 	}
-	p.log, p.tail.log, p.tail.path = log, log, path
+	p.log = log
+	p.tail.CopyTo(log, path)
 	return nil
 }
 
 // prepare sets up the process with what it is given: descriptors, environment, a place for sockets.
-func (p *Process) prepare(s *Session, code *program, parent *os.File, o StartOptions) (cleanUp func(), err error) {
+func (p *Process) prepare(s *Session, code *catalog.Program, parent *os.File, o StartOptions) (cleanUp func(), err error) {
 	cmd := exec.Command(p.Binary.Path)
 	if cleanUp, err = p.setProgram(cmd, s, code); err != nil {
 		return nil, err
 	}
-	cmd.SysProcAttr = processGroup()
-	cmd.Env = append(environment(o.Threads), o.Env...)
+	cmd.Env = append(child.Environment(o.Threads), o.Env...)
 	pass := func(name string, f *os.File) {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", name, 2+len(cmd.ExtraFiles)))
@@ -255,12 +242,12 @@ func (p *Process) prepare(s *Session, code *program, parent *os.File, o StartOpt
 		pass(wire.EnvArenaFD, s.arena.File())
 		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", wire.EnvArenaSize, s.arena.Size()))
 	}
-	p.child = newChild(cmd, p.tail)
+	p.child = child.New(cmd, p.tail)
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.ClientPlugins(),
 		RunnerFunc: func(_ hclog.Logger, c *exec.Cmd, _ string) (runner.Runner, error) {
-			cmd.Env = append(cmd.Env, c.Env...)
+			p.child.AddEnv(c.Env...)
 			return p.child, nil
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
@@ -278,11 +265,11 @@ func (p *Process) prepare(s *Session, code *program, parent *os.File, o StartOpt
 
 // setProgram makes cmd execute the descriptor that was hashed, under the plugin's name. A script is read by its
 // interpreter, which knows it by its path.
-func (p *Process) setProgram(cmd *exec.Cmd, s *Session, code *program) (cleanUp func(), err error) {
-	if code.script {
+func (p *Process) setProgram(cmd *exec.Cmd, s *Session, code *catalog.Program) (cleanUp func(), err error) {
+	if code.Script {
 		return func() {}, nil
 	}
-	path, held, err := execPath(code.file)
+	path, held, err := child.ExecPath(code.File)
 	if err != nil {
 		return func() {}, nil // no /proc here: by its path, which is looked at again afterwards
 	}
@@ -299,98 +286,13 @@ func (p *Process) setProgram(cmd *exec.Cmd, s *Session, code *program) (cleanUp 
 	return func() { held.Close(); os.RemoveAll(dir) }, nil
 }
 
-// startFault words go-plugin's errors for a plugin that did not come up.
-func (p *Process) startFault(err error) error {
-	_ = p.child.Kill(context.Background())
-	text := err.Error()
-	switch {
-	case p.child.pid() == 0:
-		return fault.New(fault.Unavailable, "cannot start %s: %w", p.Binary.Path, err).WithPlugin(p.Name())
-	case strings.Contains(text, "incompatible API version"):
-		var plugin int
-		if _, after, ok := strings.Cut(text, "Plugin version: "); ok {
-			_, _ = fmt.Sscan(after, &plugin)
-		}
-		return wrongProtocol(plugin).WithPlugin(p.Name())
-	case strings.HasPrefix(text, "Unrecognized remote plugin message: ") && !strings.Contains(text, "Failed to read any lines"):
-		line, _, _ := strings.Cut(strings.TrimPrefix(text, "Unrecognized remote plugin message: "), "\n")
-		return fault.New(fault.Invalid, "is not a tandem plugin: it printed %.80q for a handshake", line).
-			WithPlugin(p.Name()).WithDetail(p.lastWords())
-	}
-	select {
-	case <-p.child.exited:
-		return p.diedFault("ended before it could be used: %s", p.child.cmd.ProcessState)
-	case <-time.After(lostWait):
-		return fault.New(fault.Internal, "start: %w", err).WithPlugin(p.Name()).WithDetail(p.lastWords())
-	}
-}
-
-// lostFault explains a broken connection: it sees to it that the process has ended and says how.
-func (p *Process) lostFault() error {
-	if p.isStopped() && !p.early.Load() {
-		return fault.New(fault.Canceled, "the plugin was stopped").WithPlugin(p.Name())
-	}
-	if why := p.why.Load(); why != nil {
-		return p.watchFault(why)
-	}
-	select {
-	case <-p.child.exited:
-		return p.exitFault()
-	case <-time.After(lostWait):
-		_ = p.child.Kill(context.Background()) // alive without a connection: of no use
-		return p.diedFault("closed its connection")
-	}
-}
-
-// watchFault returns the error of a process that the watch ended.
-func (p *Process) watchFault(why *fault.Error) error {
-	e := *why
-	return e.WithDetail(p.lastWords())
-}
-
-// exitFault returns the error of a process that has ended without having been asked to.
-func (p *Process) exitFault() error {
-	if why := p.why.Load(); why != nil {
-		return p.watchFault(why)
-	}
-	err := p.diedFault("the process ended unexpectedly: %s", p.child.cmd.ProcessState)
-	if status, ok := p.child.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
-		return err.WithHint("somebody killed it; when it was the kernel for want of memory, dmesg says so")
-	}
-	return err
-}
-
-func (p *Process) diedFault(format string, args ...any) *fault.Error {
-	return fault.New(fault.PluginDied, format, args...).WithPlugin(p.Name()).WithDetail(p.lastWords())
-}
-
-// lastWords returns the tail, once go-plugin has read stderr to its end.
-func (p *Process) lastWords() string {
-	for deadline := time.Now().Add(drainWait); !p.client.Exited() && time.Now().Before(deadline); {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if said := p.tail.quote(); said != "" {
-		return said
-	}
-	return "(it wrote nothing to stderr)"
-}
-
-// sayWait lets an error wait for what the plugin wrote before it: a pipe lies between.
-const sayWait = 30 * time.Millisecond
-
-// recentWords returns what the plugin wrote last and where its log is, for an error while it runs.
-func (p *Process) recentWords() string {
-	time.Sleep(sayWait)
-	return p.tail.quote()
-}
-
 // Stop ends the plugin: politely, and after less than a second by force, its children with it. It
 // may be called more than once.
 func (p *Process) Stop() {
 	p.stop.Do(func() {
 		if p.child != nil {
 			select {
-			case <-p.child.exited:
+			case <-p.child.Exited():
 				p.early.Store(true)
 			default:
 			}
@@ -405,15 +307,15 @@ func (p *Process) Stop() {
 			p.client.Kill()
 			force.Stop()
 			_ = p.child.Kill(context.Background())
-			if p.child.pid() != 0 {
-				runWithin(killWait, func() { <-p.child.exited }) // a process that the kernel holds goes later
+			if p.child.PID() != 0 {
+				runWithin(killWait, func() { <-p.child.Exited() }) // a process that the kernel holds goes later
 			}
 		}
 		if p.parent != nil {
 			p.parent.Close()
 		}
 		if p.log != nil {
-			p.tail.detach()
+			p.tail.Detach()
 			p.log.Close()
 		}
 	})
@@ -429,51 +331,4 @@ func runWithin(limit time.Duration, f func()) {
 	case <-done:
 	case <-timer.C:
 	}
-}
-
-// MethodStats tells the time that calls of one method took.
-type MethodStats struct {
-	Method string
-	Calls  int
-	Failed int
-	Client time.Duration // as the callers waited; Client − Server is the wire
-	Server time.Duration // inside the plugin
-	Work   float64       // floating-point operations, where the plugin counts them (clip.Meter)
-}
-
-type stats struct {
-	mu sync.Mutex
-	by map[string]*MethodStats
-}
-
-func (s *stats) add(c wire.Call) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := s.by[c.Method]
-	if m == nil {
-		m = &MethodStats{Method: c.Method}
-		if s.by == nil {
-			s.by = map[string]*MethodStats{}
-		}
-		s.by[c.Method] = m
-	}
-	m.Calls++
-	if c.Failed { // without the server's time, the client's would count as wire
-		m.Failed++
-		return
-	}
-	m.Client += c.Client
-	m.Server += c.Server
-	m.Work += c.Work
-}
-
-func (s *stats) list() []MethodStats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]MethodStats, 0, len(s.by))
-	for _, m := range s.by {
-		list = append(list, *m)
-	}
-	slices.SortFunc(list, func(a, b MethodStats) int { return strings.Compare(a.Method, b.Method) })
-	return list
 }

@@ -1,11 +1,10 @@
-// Package process finds, starts, watches and stops plugin processes. What it gives are the interfaces of
-// core/clip; that they are processes shows in the errors only (fault.PluginDied).
+// Package process starts, watches and stops plugin processes. It gives the interfaces of core/clip; only errors
+// (fault.PluginDied) show that processes stand behind them. core/plugin/catalog finds the plugins, and
+// core/plugin/child runs their programs.
 //
-// A Catalog knows where plugins are and what they say of themselves. A Session is one run: the shared
-// memory and the processes that use it.
-//
-// A plugin is a process group of its own. It ends when its Session closes, when the runner ends
-// however it does (a pipe and a signal tell it), and when it dies its callers get its last words.
+// A Session serves one run: it has the shared memory and the processes that use it. A plugin ends when its Session
+// closes, and when the runner ends in whatever way (a pipe and a signal tell it). When a plugin dies its callers get
+// its last words.
 package process
 
 import (
@@ -18,12 +17,14 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/plugin/catalog"
+	"tandem/core/plugin/child"
 	"tandem/core/plugin/wire"
 )
 
 // SessionOptions configure a Session.
 type SessionOptions struct {
-	Catalog *Catalog // nil: NewCatalog()
+	Catalog *catalog.Catalog // nil: catalog.New()
 	// LogDir is where each plugin's stderr is written, as plugin-<label>.log; "" for nowhere. StartOptions may name
 	// another place.
 	LogDir string
@@ -56,11 +57,12 @@ type StartOptions struct {
 // several goroutines.
 type Session struct {
 	options SessionOptions
-	catalog *Catalog
+	catalog *catalog.Catalog
 	arena   *wire.Arena // nil: none
 	dir     string      // of sockets; nobody else may enter it
 	held    *os.File    // the folder, held so that other runners know that it is in use
 	watch   *watch
+	leave   func() // ends what orphans the plugins left
 
 	mu        sync.Mutex
 	closed    bool
@@ -71,13 +73,9 @@ type Session struct {
 func NewSession(o SessionOptions) (*Session, error) {
 	s := &Session{options: o, catalog: o.Catalog}
 	if s.catalog == nil {
-		s.catalog = NewCatalog()
+		s.catalog = catalog.New()
 	}
-	begin.Do(func() {
-		adopt()
-		endOrphansOfDead()
-		sweepSockets(socketRoot())
-	})
+	sweepOnce.Do(func() { sweepSockets(socketRoot()) })
 	var err error
 	if s.dir, s.held, err = makeSocketDir(socketRoot()); err != nil {
 		return nil, fault.New(fault.Unavailable, "a folder for sockets: %w", err)
@@ -94,12 +92,12 @@ func NewSession(o SessionOptions) (*Session, error) {
 		o.Limits = DefaultLimits()
 	}
 	s.watch = newWatch(o.Limits, s.arena)
-	openCount.Add(1)
+	s.leave = child.Enter()
 	return s, nil
 }
 
-// begin runs what the first session of a process has to do.
-var begin sync.Once
+// sweepOnce lets the first session of a process remove what killed runners left.
+var sweepOnce sync.Once
 
 // SetLimits sets how long calls may take from now on.
 func (s *Session) SetLimits(l Limits) {
@@ -190,8 +188,7 @@ func (s *Session) Close() error {
 	if !again {
 		s.watch.close()
 		s.held.Close()
-		openCount.Add(-1)
-		endStrays()
+		s.leave()
 	}
 	return err
 }

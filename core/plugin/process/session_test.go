@@ -341,7 +341,7 @@ func TestGarbageOnStdoutDoesNotHang(t *testing.T) {
 }
 
 func TestSessionsSideBySide(t *testing.T) {
-	c := catalog(t)
+	c := testCatalog(t)
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {

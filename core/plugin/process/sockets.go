@@ -94,3 +94,9 @@ func answers(path string) bool {
 	}
 	return err == nil || !errors.Is(err, syscall.ECONNREFUSED)
 }
+
+// hold keeps a folder as this process's until the process ends, however it does. It returns false when another
+// process has the folder.
+func hold(dir *os.File) bool {
+	return syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+}

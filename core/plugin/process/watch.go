@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"tandem/core/fault"
+	"tandem/core/plugin/child"
 	"tandem/core/plugin/wire"
 )
 
@@ -239,7 +239,7 @@ func (w *watch) pass(passed time.Duration) {
 			doomed = append(doomed, c)
 		}
 		if c.age >= tellAfter && c.age-c.told >= tellEvery && c.verdict == nil {
-			s := Slow{Plugin: p.Name(), Label: p.label, Method: c.method, Age: c.age, Limit: limit, Tell: c.age >= c.lasting, Stopped: isStopped(p.PID())}
+			s := Slow{Plugin: p.Name(), Label: p.label, Method: c.method, Age: c.age, Limit: limit, Tell: c.age >= c.lasting, Stopped: child.IsStopped(p.PID())}
 			for c.lasting <= c.age {
 				c.lasting *= 2
 			}
@@ -268,7 +268,7 @@ func (w *watch) pass(passed time.Duration) {
 func (w *watch) findScribbler(stray int64) (c *pending) {
 	most := int64(-1)
 	for p := range w.calls {
-		if shared := MemoryOf(p.process.PID()).Shared; p.verdict == nil && shared > most {
+		if shared := child.MemoryOf(p.process.PID()).Shared; p.verdict == nil && shared > most {
 			c, most = p, shared
 		}
 	}
@@ -312,16 +312,6 @@ func (c *pending) stuck(passed time.Duration) bool {
 func (p *Process) condemn(why *fault.Error) {
 	p.why.CompareAndSwap(nil, why)
 	_ = p.child.Kill(context.Background())
-}
-
-// isStopped tells that a process was stopped by a signal.
-func isStopped(pid int) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	return strings.HasPrefix(rest, "T")
 }
 
 // longest remembers the time of the longest call of each method.

@@ -8,6 +8,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
 	"tandem/core/tensor"
 )
@@ -19,7 +20,7 @@ func started(t *testing.T, with string, dim int) clip.Loss {
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	session, err := process.NewSession(process.SessionOptions{Catalog: &process.Catalog{}})
+	session, err := process.NewSession(process.SessionOptions{Catalog: &catalog.Catalog{}})
 	if err != nil {
 		t.Fatal(err)
 	}

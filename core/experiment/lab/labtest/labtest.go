@@ -13,7 +13,7 @@ import (
 	"tandem/core/experiment/lab"
 	"tandem/core/experiment/spec"
 	"tandem/core/fault"
-	"tandem/core/plugin/process"
+	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/sdk"
 	"tandem/core/plugin/wire"
 )
@@ -50,7 +50,7 @@ func New(t testing.TB) lab.Lab {
 		Must(t, os.Symlink(self, path))
 	}
 	return lab.Lab{DB: filepath.Join(dir, "results.db"), RunsDir: filepath.Join(dir, "runs"),
-		Catalog: &process.Catalog{Roots: []string{filepath.Join(dir, "plugins")}}}
+		Catalog: &catalog.Catalog{Roots: []string{filepath.Join(dir, "plugins")}}}
 }
 
 // Text holds a spec of eight steps with an evaluation after every fourth.

@@ -1,4 +1,10 @@
-package process
+// Package child runs one plugin's operating-system process: it starts a program in a clean environment, reads what
+// it says, and ends it together with all its descendants. It also tells what the system knows of processes: their
+// memory, and whether they are stopped.
+//
+// A plugin's processes end with it, even those that left its process group. They are found by a variable of the
+// environment that they inherit, and, because the runner becomes the parent of orphans, among its children.
+package child
 
 import (
 	"os"
@@ -14,9 +20,9 @@ var passEnv = []string{
 	"GODEBUG", "GOTRACEBACK", "GOMEMLIMIT", "GOGC", "GOCOVERDIR", "TANDEM_",
 }
 
-// environment returns the environment of a plugin that may compute with threads at a time (0: not said). OpenMP
+// Environment returns the environment of a plugin that may compute with threads at a time (0: not said). OpenMP
 // threads always wait passively: two processes whose idle threads spin take the cores from each other.
-func environment(threads int) []string {
+func Environment(threads int) []string {
 	var env []string
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")

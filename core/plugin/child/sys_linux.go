@@ -1,4 +1,4 @@
-package process
+package child
 
 import (
 	"fmt"
@@ -80,12 +80,9 @@ func reapOrphans(pids []int) (left bool) {
 	return left
 }
 
-// hold keeps a folder as this process's until it ends, however it does; false when another process has it.
-func hold(dir *os.File) bool { return unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil }
-
-// execPath returns a path by which a child executes an open file. The descriptor has a high number, where none
+// ExecPath returns a path by which a child executes an open file. The descriptor has a high number, where none
 // that is passed takes its place, and closes when it is executed.
-func execPath(f *os.File) (path string, hold *os.File, err error) {
+func ExecPath(f *os.File) (path string, hold *os.File, err error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 100)
 	if err != nil {
 		return "", nil, err

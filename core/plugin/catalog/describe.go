@@ -1,4 +1,4 @@
-package process
+package catalog
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/files"
+	"tandem/core/plugin/child"
 	"tandem/core/plugin/wire"
 )
 
@@ -53,7 +53,7 @@ func (c *Catalog) descriptor(path, sum string) (clip.Descriptor, error) {
 func readManifest(path string) (wire.Manifest, bool) {
 	var m wire.Manifest
 	text, err := files.Read(path, maxDescriptor)
-	return m, err == nil && json.Unmarshal(text, &m) == nil && checkDescriptor(m.Descriptor) == nil
+	return m, err == nil && json.Unmarshal(text, &m) == nil && CheckDescriptor(m.Descriptor) == nil
 }
 
 // writeManifest fills the cache; that it could not is no reason to stop.
@@ -75,20 +75,9 @@ func writeManifest(path string, m wire.Manifest) {
 func runDescribe(path string) (clip.Descriptor, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), describeTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--describe")
-	marker := newMarker()
-	cmd.Env = append(environment(0), markerEnv+"="+marker)
-	cmd.SysProcAttr = processGroup()
-	cmd.Cancel = func() error { killGroup(cmd.Process.Pid); return cmd.Process.Kill() }
-	cmd.WaitDelay = time.Second
 	// What prints without end is ended: nothing of it is a descriptor.
-	stdout, stderr := &bounded{most: maxDescriptor, full: cancel}, &tail{}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	closeInherited()
-	err := cmd.Run()
-	if cmd.Process != nil {
-		endFamily(cmd.Process.Pid, marker)
-	}
+	stdout, stderr := &bounded{most: maxDescriptor, full: cancel}, &child.Tail{}
+	err := child.Run(ctx, stdout, stderr, path, "--describe")
 	notPlugin := func(why error) *fault.Error {
 		return fault.New(fault.Invalid, "%s is not a tandem plugin: %w", path, why).
 			WithDetail(stderr.String()).WithHint("a plugin answers --describe; see docs/plugins.md")
@@ -107,7 +96,7 @@ func runDescribe(path string) (clip.Descriptor, error) {
 	if err := json.Unmarshal(stdout.text, &d); err != nil {
 		return clip.Descriptor{}, notPlugin(err)
 	}
-	if err := checkDescriptor(d); err != nil {
+	if err := CheckDescriptor(d); err != nil {
 		return clip.Descriptor{}, notPlugin(err)
 	}
 	return d, nil
@@ -131,8 +120,8 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// checkDescriptor holds what a plugin says of itself against the rules: it stands in tables, paths and specs.
-func checkDescriptor(d clip.Descriptor) error {
+// CheckDescriptor reports which rule a descriptor breaks. Descriptors stand in tables, paths and specs.
+func CheckDescriptor(d clip.Descriptor) error {
 	if _, known := kindOfDir(d.Kind.Dir()); !known || d.Name == "" {
 		return errors.New("its descriptor has no kind or name")
 	}

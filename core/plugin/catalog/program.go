@@ -1,4 +1,4 @@
-package process
+package catalog
 
 import (
 	"bufio"
@@ -32,26 +32,27 @@ const (
 // codeEndings lists the endings of files that count as code where a descriptor names none.
 var codeEndings = []string{".py", ".pyx", ".so", ".sh", ".pl", ".pm", ".rb", ".js", ".mjs", ".ts", ".lua", ".jl", ".r", ".m", ".php", ".tcl"}
 
-// program holds a plugin file that is open.
-type program struct {
-	file   *os.File
-	path   string
-	sha256 string // of the file alone
-	script bool
-	stamp  files.Stamp // before it was hashed
+// Program holds a plugin file that is open.
+type Program struct {
+	File   *os.File
+	SHA256 string // of the file alone
+	Script bool   // it begins with #!
+
+	path  string
+	stamp files.Stamp // before it was hashed
 }
 
-// openProgram opens and hashes a plugin's file. The caller closes it.
-func openProgram(path string) (*program, error) {
+// OpenProgram opens and hashes a plugin's file. The caller closes it.
+func OpenProgram(path string) (*Program, error) {
 	f, err := files.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	p := &program{file: f, path: path}
+	p := &Program{File: f, path: path}
 	stat, err := f.Stat()
 	if err == nil {
 		p.stamp = files.StampOf(stat)
-		p.sha256, p.script, err = hashProgram(f)
+		p.SHA256, p.Script, err = hashProgram(f)
 	}
 	if err != nil {
 		f.Close()
@@ -60,13 +61,13 @@ func openProgram(path string) (*program, error) {
 	return p, nil
 }
 
-// unchanged reports whether the file still has the content that was hashed, whatever has become of its name.
-func (p *program) unchanged() bool {
-	if stat, err := p.file.Stat(); err == nil && files.StampOf(stat) == p.stamp {
+// Unchanged reports whether the file still has the content that was hashed, whatever has become of its name.
+func (p *Program) Unchanged() bool {
+	if stat, err := p.File.Stat(); err == nil && files.StampOf(stat) == p.stamp {
 		return true
 	}
-	sum, _, err := hashProgram(p.file)
-	return err == nil && sum == p.sha256
+	sum, _, err := hashProgram(p.File)
+	return err == nil && sum == p.SHA256
 }
 
 func hashProgram(f *os.File) (sum string, script bool, err error) {
@@ -81,9 +82,9 @@ func hashProgram(f *os.File) (sum string, script bool, err error) {
 	return hex.EncodeToString(h.Sum(nil)), bytes.Equal(head, []byte("#!")), nil
 }
 
-// digest returns the digest of all that a script consists of. names lists its other files; nil means the code
+// Digest returns the digest of all that a script consists of. names lists its other files; nil means the code
 // in its folder.
-func (p *program) digest(names []string, versions map[string]string) (string, error) {
+func (p *Program) Digest(names []string, versions map[string]string) (string, error) {
 	dir := filepath.Dir(p.path)
 	var err error
 	if len(names) == 0 {
@@ -95,17 +96,17 @@ func (p *program) digest(names []string, versions map[string]string) (string, er
 		return "", fault.New(fault.KindOf(err), "%w", err).WithFile(p.path, 0, 0)
 	}
 	if len(names) == 0 && len(versions) == 0 {
-		return p.sha256, nil
+		return p.SHA256, nil
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n", p.sha256)
+	fmt.Fprintf(h, "%s\n", p.SHA256)
 	for _, name := range names {
-		other, err := openProgram(filepath.Join(dir, name))
+		other, err := OpenProgram(filepath.Join(dir, name))
 		if err != nil {
 			return "", err
 		}
-		other.file.Close()
-		fmt.Fprintf(h, "%s %q\n", other.sha256, name)
+		other.File.Close()
+		fmt.Fprintf(h, "%s %q\n", other.SHA256, name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(versions)) {
 		fmt.Fprintf(h, "version %q %q\n", name, versions[name])
@@ -182,16 +183,16 @@ func findCode(dir, script string) ([]string, error) {
 // identify returns the descriptor of the plugin at a path, and the digest of what the plugin consists of.
 func (c *Catalog) identify(path string) (clip.Descriptor, string, error) {
 	var none clip.Descriptor
-	p, err := openProgram(path)
+	p, err := OpenProgram(path)
 	if err != nil {
 		return none, "", err
 	}
-	defer p.file.Close()
-	if !p.script {
-		d, err := c.descriptor(path, p.sha256)
-		return d, p.sha256, err
+	defer p.File.Close()
+	if !p.Script {
+		d, err := c.descriptor(path, p.SHA256)
+		return d, p.SHA256, err
 	}
-	sum, err := p.digest(nil, nil)
+	sum, err := p.Digest(nil, nil)
 	if err != nil && fault.KindOf(err) != fault.Invalid { // too much code: its descriptor may name what counts
 		return none, "", err
 	}
@@ -208,6 +209,6 @@ func (c *Catalog) identify(path string) (clip.Descriptor, string, error) {
 	if describeErr != nil {
 		return none, "", describeErr
 	}
-	sum, err = p.digest(d.Files, d.Versions)
+	sum, err = p.Digest(d.Files, d.Versions)
 	return d, sum, err
 }

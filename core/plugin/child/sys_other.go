@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package process
+package child
 
 import (
 	"errors"
@@ -29,7 +29,5 @@ func reapGroup(int) {}
 
 func reapOrphans([]int) bool { return false }
 
-func hold(dir *os.File) bool { return unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil }
-
-// execPath has no portable form; the file is then executed by its name.
-func execPath(*os.File) (string, *os.File, error) { return "", nil, errors.ErrUnsupported }
+// ExecPath has no portable form; the file is then executed by its name.
+func ExecPath(*os.File) (string, *os.File, error) { return "", nil, errors.ErrUnsupported }

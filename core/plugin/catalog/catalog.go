@@ -1,4 +1,6 @@
-package process
+// Package catalog finds plugins by name and tells what they are: a file, what that consists of and its digest, and
+// the descriptor that the plugin gives of itself.
+package catalog
 
 import (
 	"os"
@@ -40,10 +42,10 @@ type Catalog struct {
 	CacheDir string
 }
 
-// NewCatalog returns the user's catalog. It searches, in this order, $RUNNER_PLUGIN_PATH, the folder plugins
+// New returns the user's catalog. It searches, in this order, $RUNNER_PLUGIN_PATH, the folder plugins
 // beside this program, the folder where make install puts plugins (../lib/tandem/plugins), and tandem/plugins
 // in the user's data folder.
-func NewCatalog() *Catalog {
+func New() *Catalog {
 	c := &Catalog{}
 	for _, dir := range filepath.SplitList(os.Getenv("RUNNER_PLUGIN_PATH")) {
 		if dir != "" {
@@ -237,12 +239,13 @@ func (c *Catalog) Describe(kind clip.Kind, ref string) (clip.Descriptor, Binary,
 		return d, b, wrongKind(ref, d.Kind, kind)
 	}
 	if d.Protocol != clip.ProtocolVersion {
-		return d, b, wrongProtocol(d.Protocol).WithPlugin(b.Ref())
+		return d, b, WrongProtocol(d.Protocol).WithPlugin(b.Ref())
 	}
 	return d, b, nil
 }
 
-func wrongProtocol(version int) *fault.Error {
+// WrongProtocol returns the fault of a plugin that speaks another version of the protocol.
+func WrongProtocol(version int) *fault.Error {
 	return fault.New(fault.Invalid, "the plugin speaks protocol %d, this runner speaks protocol %d", version,
 		clip.ProtocolVersion).WithHint("rebuild the plugin with the runner's version of tandem")
 }

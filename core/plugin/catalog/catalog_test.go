@@ -1,6 +1,7 @@
-package process_test
+package catalog_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,11 +9,47 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/plugin/process"
+	"tandem/core/plugin/catalog"
 )
 
+// The test binary is its own plugins: under the name that a plugin has it describes itself.
+func TestMain(m *testing.M) {
+	if d, ok := descriptors[filepath.Base(os.Args[0])]; ok {
+		fmt.Println(d)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+var descriptors = map[string]string{
+	"echo": `{"kind": "encoder", "name": "echo", "version": "1", "protocol": 1, "modality": "text", "summary": "gives back what it gets",
+		"schema": [{"name": "width", "type": "int", "default": 8}]}`,
+	"dot":   `{"kind": "loss", "name": "dot", "version": "1", "protocol": 1}`,
+	"count": `{"kind": "dataset", "name": "count", "version": "1", "protocol": 1}`,
+}
+
+// plugins lays the test binary out as a folder of plugins.
+func plugins(t testing.TB) *catalog.Catalog {
+	t.Helper()
+	root := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"encoders/echo", "losses/dot", "datasets/count"} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(self, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &catalog.Catalog{Roots: []string{root}}
+}
+
 func TestPluginsAreFoundByNameKindAndPath(t *testing.T) {
-	c := catalog(t)
+	c := plugins(t)
 	want := filepath.Join(c.Roots[0], "encoders", "echo")
 	for _, ref := range []string{"echo", "encoders/echo", want} {
 		if got, err := c.Find(clip.KindEncoder, ref); err != nil || got != want {
@@ -45,10 +82,10 @@ func TestPluginsAreFoundByNameKindAndPath(t *testing.T) {
 }
 
 func TestFirstRootWins(t *testing.T) {
-	first, second := catalog(t), catalog(t)
+	first, second := plugins(t), plugins(t)
 	t.Setenv("RUNNER_PLUGIN_PATH", first.Roots[0]+string(os.PathListSeparator)+second.Roots[0])
 	t.Setenv("XDG_DATA_HOME", "/data")
-	c := process.NewCatalog()
+	c := catalog.New()
 	if len(c.Roots) != 4 || c.Roots[3] != "/data/tandem/plugins" || !strings.HasSuffix(c.Roots[2], "/plugins") {
 		t.Errorf("roots are %v", c.Roots)
 	}
@@ -58,7 +95,7 @@ func TestFirstRootWins(t *testing.T) {
 }
 
 func TestDescriptorComesFromTheManifestWhenItIsTheBinarys(t *testing.T) {
-	c := catalog(t)
+	c := plugins(t)
 	path := filepath.Join(c.Roots[0], "encoders", "echo")
 	d, b, err := c.Describe(clip.KindEncoder, "echo")
 	if err != nil || d.Summary != "gives back what it gets" || d.Schema[0].Default != 8.0 || b.Ref() != "encoders/echo" {
@@ -94,7 +131,7 @@ func TestDescriptorComesFromTheManifestWhenItIsTheBinarys(t *testing.T) {
 }
 
 func TestListHasEveryPluginAndWhatIsWrongWithIt(t *testing.T) {
-	c := catalog(t)
+	c := plugins(t)
 	if err := os.WriteFile(filepath.Join(c.Roots[0], "losses", "broken"), []byte("#!/bin/sh\necho no >&2; exit 1\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}

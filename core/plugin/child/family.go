@@ -1,4 +1,4 @@
-package process
+package child
 
 import (
 	"bytes"
@@ -12,40 +12,18 @@ import (
 	"time"
 )
 
-// A plugin's processes end with it, those too that left its group. They are found by a variable of the environment that
-// they inherit, and, because the runner is made the parent of orphans, among its children.
-
 // markerEnv names the plugin that a process belongs to: the runner's pid, when that began, and a number.
 const markerEnv = "RUNNER_MEMBER"
 
 var (
-	members   atomic.Int64
-	self      = fmt.Sprintf("%d.%s", os.Getpid(), startOf(os.Getpid()))
-	known     sync.Map // pids of processes that this package started and waits for
-	openCount atomic.Int32
+	members atomic.Int64
+	self    = fmt.Sprintf("%d.%s", os.Getpid(), startOf(os.Getpid()))
+	known   sync.Map // pids of processes that this package started and waits for
+	entered atomic.Int32
+	first   sync.Once
 )
 
 func newMarker() string { return fmt.Sprintf("%s.%d", self, members.Add(1)) }
-
-// startOf returns when a process began, in the kernel's ticks; "" when there is no such process.
-func startOf(pid int) string {
-	if fields := statOf(pid); len(fields) > 19 {
-		return fields[19]
-	}
-	return ""
-}
-
-// statOf returns the fields of /proc/pid/stat after the name: state, parent, group, …
-func statOf(pid int) []string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return nil
-	}
-	if i := bytes.LastIndexByte(text, ')'); i >= 0 {
-		return strings.Fields(string(text[i+1:]))
-	}
-	return nil
-}
 
 // withMarker returns the processes whose marker is right.
 func withMarker(right func(marker string) bool) (pids []int) {
@@ -87,11 +65,26 @@ func endFamily(pid int, marker string) {
 	reapGroup(pid)
 }
 
-// endStrays kills the orphans that lost their marker, when no plugin is left that they could belong to.
+// Enter says that plugins will be started. leave says that those are ended; when nobody else has entered it kills
+// the orphans that lost their marker, which could belong to no other plugin.
+//
+// The first call also makes this process the parent of its plugins' orphans, and kills the processes of plugins
+// whose runner was killed.
+func Enter() (leave func()) {
+	first.Do(func() {
+		adopt()
+		endOrphansOfDead()
+	})
+	entered.Add(1)
+	return sync.OnceFunc(func() {
+		if entered.Add(-1) == 0 {
+			endStrays()
+		}
+	})
+}
+
+// endStrays kills the orphans that lost their marker.
 func endStrays() {
-	if openCount.Load() > 0 {
-		return
-	}
 	var strays []int
 	for _, pid := range children() {
 		if _, ours := known.Load(pid); ours {
@@ -121,18 +114,4 @@ func endOrphansOfDead() {
 	}) {
 		kill(pid)
 	}
-}
-
-// children returns the process ids of this process's children.
-func children() (pids []int) {
-	lists, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, name := range lists {
-		text, _ := os.ReadFile(name)
-		for _, field := range strings.Fields(string(text)) {
-			if pid, err := strconv.Atoi(field); err == nil {
-				pids = append(pids, pid)
-			}
-		}
-	}
-	return pids
 }

@@ -1,4 +1,4 @@
-package process
+package child
 
 import (
 	"bufio"
@@ -15,14 +15,14 @@ import (
 	plugin "github.com/hashicorp/go-plugin/runner"
 )
 
-// drainWait limits how long the pipes of an ended plugin are read. A grandchild that left the process group may
+// DrainWait limits how long the pipes of an ended plugin are read. A grandchild that left the process group may
 // hold them open for ever.
-const drainWait = time.Second
+const DrainWait = time.Second
 
-// child runs a plugin's process for go-plugin. Unlike go-plugin's own runner it gives no stdin, knows
+// Runner runs a plugin's process for go-plugin. Unlike go-plugin's own runner it gives no stdin, knows
 // of the end of the process at once (and not only when its pipes are closed), and ends its children
 // with it.
-type child struct {
+type Runner struct {
 	cmd            *exec.Cmd
 	marker         string   // of its family
 	stdout, stderr *os.File // our ends
@@ -34,18 +34,19 @@ type child struct {
 	killed         bool // Kill was called, perhaps before the start
 }
 
-var _ plugin.Runner = (*child)(nil)
+var _ plugin.Runner = (*Runner)(nil)
 
-// newChild prepares a process; what it writes to stdout after the handshake goes to rest.
-func newChild(cmd *exec.Cmd, rest io.Writer) *child {
-	c := &child{cmd: cmd, marker: newMarker(), rest: rest, exited: make(chan struct{})}
+// New prepares a process in a group of its own. What it writes to stdout after the handshake goes to rest.
+func New(cmd *exec.Cmd, rest io.Writer) *Runner {
+	c := &Runner{cmd: cmd, marker: newMarker(), rest: rest, exited: make(chan struct{})}
 	cmd.Env = append(cmd.Env, markerEnv+"="+c.marker)
+	cmd.SysProcAttr = processGroup()
 	return c
 }
 
 // Start starts the process from a thread of its own that lives as long as the process: the signal at
 // the parent's death counts the thread as the parent.
-func (c *child) Start(context.Context) error {
+func (c *Runner) Start(context.Context) error {
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -59,7 +60,7 @@ func (c *child) Start(context.Context) error {
 	return <-started
 }
 
-func (c *child) start() error {
+func (c *Runner) start() error {
 	out, outW, err := os.Pipe()
 	if err != nil {
 		return err
@@ -87,7 +88,7 @@ func (c *child) start() error {
 	return nil
 }
 
-func (c *child) reap() {
+func (c *Runner) reap() {
 	pid := c.cmd.Process.Pid
 	waited := !awaitExit(pid)
 	if waited {
@@ -103,14 +104,14 @@ func (c *child) reap() {
 	close(c.exited)
 	endFamily(pid, c.marker)
 	known.Delete(pid)
-	time.AfterFunc(drainWait, func() {
+	time.AfterFunc(DrainWait, func() {
 		c.stdout.Close()
 		c.stderr.Close()
 	})
 }
 
 // Wait returns when the process has ended.
-func (c *child) Wait(context.Context) error {
+func (c *Runner) Wait(context.Context) error {
 	<-c.exited
 	if !c.cmd.ProcessState.Success() {
 		return errors.New(c.cmd.ProcessState.String())
@@ -118,8 +119,17 @@ func (c *child) Wait(context.Context) error {
 	return nil
 }
 
+// Exited returns a channel that is closed when the process has ended.
+func (c *Runner) Exited() <-chan struct{} { return c.exited }
+
+// State returns how the process has ended. It may be called once Exited is closed.
+func (c *Runner) State() *os.ProcessState { return c.cmd.ProcessState }
+
+// AddEnv adds to the environment before the start.
+func (c *Runner) AddEnv(env ...string) { c.cmd.Env = append(c.cmd.Env, env...) }
+
 // Kill ends the process and its group.
-func (c *child) Kill(context.Context) error {
+func (c *Runner) Kill(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.killed = true
@@ -129,7 +139,8 @@ func (c *child) Kill(context.Context) error {
 	return nil
 }
 
-func (c *child) pid() int {
+// PID returns the process id; 0 before the start.
+func (c *Runner) PID() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cmd.Process == nil {
@@ -139,24 +150,42 @@ func (c *child) pid() int {
 }
 
 // Stdout returns the handshake, a line.
-func (c *child) Stdout() io.ReadCloser { return c.handshake }
-func (c *child) Stderr() io.ReadCloser { return c.stderr }
-func (c *child) Name() string          { return c.cmd.Path }
+func (c *Runner) Stdout() io.ReadCloser { return c.handshake }
+func (c *Runner) Stderr() io.ReadCloser { return c.stderr }
+func (c *Runner) Name() string          { return c.cmd.Path }
 
 // ID never returns an empty string, so that go-plugin cleans up after a process that did not start.
-func (c *child) ID() string { return fmt.Sprint(c.pid()) }
+func (c *Runner) ID() string { return fmt.Sprint(c.PID()) }
 
-// Diagnose adds nothing: Process words its own errors.
-func (c *child) Diagnose(context.Context) string { return "" }
+// Diagnose adds nothing: core/plugin/process words its own errors.
+func (c *Runner) Diagnose(context.Context) string { return "" }
 
 // PluginToHost and HostToPlugin translate nothing: both sides share a file system.
-func (c *child) PluginToHost(network, address string) (string, string, error) {
+func (c *Runner) PluginToHost(network, address string) (string, string, error) {
 	return network, address, nil
 }
 
 // HostToPlugin does what PluginToHost does, the other way round.
-func (c *child) HostToPlugin(network, address string) (string, string, error) {
+func (c *Runner) HostToPlugin(network, address string) (string, string, error) {
 	return network, address, nil
+}
+
+// Run runs a program to its end, or to that of ctx, and ends its descendants with it. Its environment is
+// Environment(0).
+func Run(ctx context.Context, stdout, stderr io.Writer, path string, args ...string) error {
+	cmd := exec.CommandContext(ctx, path, args...)
+	marker := newMarker()
+	cmd.Env = append(Environment(0), markerEnv+"="+marker)
+	cmd.SysProcAttr = processGroup()
+	cmd.Cancel = func() error { killGroup(cmd.Process.Pid); return cmd.Process.Kill() }
+	cmd.WaitDelay = time.Second
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	closeInherited()
+	err := cmd.Run()
+	if cmd.Process != nil {
+		endFamily(cmd.Process.Pid, marker)
+	}
+	return err
 }
 
 // maxHandshake limits the length of the handshake's line in bytes.

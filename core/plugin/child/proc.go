@@ -1,13 +1,12 @@
-package process
+package child
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"tandem/core/plugin/wire"
 )
 
 // Memory tells the memory of a process in bytes; zeros where the system does not tell.
@@ -16,10 +15,6 @@ type Memory struct {
 	Resident int64 // what is resident now (VmRSS)
 	Shared   int64 // of that, memory shared with other processes, which each of them counts (RssShmem)
 }
-
-// Program begins to measure what this process takes beside what it will allocate on purpose: code,
-// libraries, Go's runtime. The function it returns says so at any later time, in bytes.
-func Program() func() int64 { return wire.Program() }
 
 // MemoryOf returns the memory of a process; pid 0 means this process.
 func MemoryOf(pid int) Memory {
@@ -42,24 +37,18 @@ func MemoryOf(pid int) Memory {
 	return m
 }
 
-// Children returns the memory resident in all children of this process, in bytes; 0 where the system does not
+// MemoryOfChildren returns the memory resident in all children of this process, in bytes; 0 where the system does not
 // tell. Memory that they share counts once for each.
-func Children() (sum int64) {
-	lists, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, name := range lists {
-		text, _ := os.ReadFile(name)
-		for _, field := range strings.Fields(string(text)) {
-			if pid, err := strconv.Atoi(field); err == nil {
-				sum += MemoryOf(pid).Resident
-			}
-		}
+func MemoryOfChildren() (sum int64) {
+	for _, pid := range children() {
+		sum += MemoryOf(pid).Resident
 	}
 	return sum
 }
 
-// Available returns how much memory more processes may take before the system runs short of it, in bytes: what
+// AvailableMemory returns how much memory more processes may take before the system runs short of it, in bytes: what
 // Linux estimates, or what a cgroup leaves when that is less. It is 0 where the system does not tell.
-func Available() int64 {
+func AvailableMemory() int64 {
 	var free int64
 	text, _ := os.ReadFile("/proc/meminfo")
 	for line := range strings.Lines(string(text)) {
@@ -82,4 +71,44 @@ func Available() int64 {
 		}
 	}
 	return free
+}
+
+// startOf returns when a process began, in the kernel's ticks; "" when there is no such process.
+func startOf(pid int) string {
+	if fields := statOf(pid); len(fields) > 19 {
+		return fields[19]
+	}
+	return ""
+}
+
+// statOf returns the fields of /proc/pid/stat after the name: state, parent, group, …
+func statOf(pid int) []string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	if i := bytes.LastIndexByte(text, ')'); i >= 0 {
+		return strings.Fields(string(text[i+1:]))
+	}
+	return nil
+}
+
+// children returns the process ids of this process's children.
+func children() (pids []int) {
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, name := range lists {
+		text, _ := os.ReadFile(name)
+		for _, field := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// IsStopped reports whether a signal stopped a process.
+func IsStopped(pid int) bool {
+	fields := statOf(pid)
+	return len(fields) > 0 && strings.HasPrefix(fields[0], "T")
 }

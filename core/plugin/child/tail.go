@@ -1,4 +1,4 @@
-package process
+package child
 
 import (
 	"bytes"
@@ -10,9 +10,9 @@ import (
 	"sync"
 )
 
-// A tail keeps the end of what a plugin wrote to stderr, for error messages, and copies all of it to
+// A Tail keeps the end of what a plugin wrote to stderr, for error messages, and copies all of it to
 // a log.
-type tail struct {
+type Tail struct {
 	mu   sync.Mutex
 	buf  []byte
 	log  io.Writer // nil for none
@@ -24,7 +24,15 @@ const (
 	tailLines = 40
 )
 
-func (t *tail) Write(p []byte) (int, error) {
+// CopyTo copies what is written from now on to log, which has this path.
+func (t *Tail) CopyTo(log io.Writer, path string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log, t.path = log, path
+}
+
+// Write never fails.
+func (t *Tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.log != nil {
@@ -37,8 +45,8 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// quote returns the last lines and where the rest is; "" when nothing was written.
-func (t *tail) quote() string {
+// Quote returns the last lines and where the rest is; "" when nothing was written.
+func (t *Tail) Quote() string {
 	said := t.String()
 	if said != "" && t.path != "" {
 		said += "\n(the end of " + t.path + ")"
@@ -48,7 +56,7 @@ func (t *tail) quote() string {
 
 // String returns the last 40 lines. Carriage returns overwrite, as on a terminal, and log records in hclog's
 // JSON become plain lines.
-func (t *tail) String() string {
+func (t *Tail) String() string {
 	t.mu.Lock()
 	text := bytes.Clone(t.buf[max(0, len(t.buf)-tailBytes):])
 	t.mu.Unlock()
@@ -88,8 +96,8 @@ func plainLine(line string) string {
 	return out
 }
 
-// detach ends the copying to the log.
-func (t *tail) detach() {
+// Detach ends the copying to the log.
+func (t *Tail) Detach() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.log = nil
