@@ -51,6 +51,13 @@ func waitFor(t *testing.T, ready func() bool, never func()) {
 	}
 }
 
+// awaitFile returns when there is a file at path.
+func awaitFile(path string) {
+	for _, err := os.Stat(path); err != nil; _, err = os.Stat(path) {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // grandchild makes the plugin start a process and gives that one's id.
 func grandchild(t *testing.T, e clip.Encoder) int {
 	t.Helper()
@@ -76,8 +83,12 @@ func TestKilledPluginEndsThePendingCall(t *testing.T) {
 	if err := forward(t, e, "garbage"); err != nil { // something for the tail
 		t.Fatal(err)
 	}
-	time.AfterFunc(100*time.Millisecond, func() { _ = syscall.Kill(p.PID(), syscall.SIGKILL) })
-	err := forward(t, e, "sleep")
+	never := filepath.Join(t.TempDir(), "never")
+	go func() {
+		awaitFile(never + ".begun")
+		_ = syscall.Kill(p.PID(), syscall.SIGKILL)
+	}()
+	err := forward(t, e, "stubborn "+never)
 	var f *fault.Error
 	if !errors.As(err, &f) || f.Kind != fault.PluginDied || f.Plugin != "encoders/echo" ||
 		!strings.Contains(f.Msg, "signal: killed") || !strings.Contains(f.Detail, "progress") {
@@ -172,7 +183,6 @@ func TestKilledRunnerLeavesNothing(t *testing.T) {
 			t.Errorf("%d is not running", pid)
 		}
 	}
-	time.Sleep(50 * time.Millisecond)
 	if err := runner.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -299,9 +299,7 @@ func TestCancelledCallReturnsSoonAndItsMemoryLater(t *testing.T) {
 	release := filepath.Join(t.TempDir(), "release")
 	ctx, cancel = context.WithCancel(t.Context())
 	go func() {
-		for _, err := os.Stat(release + ".begun"); err != nil; _, err = os.Stat(release + ".begun") {
-			time.Sleep(time.Millisecond)
-		}
+		awaitFile(release + ".begun")
 		cancel()
 	}()
 	_, _, err = e.Forward(ctx, clip.ForwardRequest{Texts: []string{"stubborn " + release}})
