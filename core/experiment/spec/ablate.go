@@ -182,14 +182,14 @@ func lastRow(n *yaml.Node) int {
 	return row
 }
 
-// holds says whether a place is inside the block.
-func (a *Ablate) holds(file string, line int) bool {
+// contains reports whether a place is inside the block.
+func (a *Ablate) contains(file string, line int) bool {
 	return file == a.Origin.Source && line >= a.Origin.KeyLine && line <= a.lastRow
 }
 
-// Outside says whether a fault is about something outside the block, so that only its cell tells how
+// Outside reports whether a fault is about something outside the block, so that only its cell tells how
 // it came about.
-func (a *Ablate) Outside(e *fault.Error) bool { return !a.holds(e.File, e.Line) }
+func (a *Ablate) Outside(e *fault.Error) bool { return !a.contains(e.File, e.Line) }
 
 func (x *ablater) say(o Origin, p path, format string, args ...any) *fault.Error {
 	return x.checker.faultAt(o, p, format, args...)

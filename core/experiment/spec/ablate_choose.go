@@ -29,7 +29,7 @@ func (x *ablater) baseline(at path) {
 		return
 	}
 	for _, f := range x.a.Factors {
-		if _, named := b.Levels[f.Name]; !named && len(f.Levels) > 0 && !x.faulty(e.p.with(f.Name)) {
+		if _, named := b.Levels[f.Name]; !named && len(f.Levels) > 0 && !x.hasFault(e.p.with(f.Name)) {
 			x.say(e.o.key(), e.p, "no level of factor %s", f.Name).WithHint("%s", acceptsHint(f.Name, "", levelNames(f)))
 		}
 	}
@@ -49,8 +49,8 @@ func (x *ablater) firstLevels() string {
 	return "{" + strings.Join(parts, ", ") + "}"
 }
 
-// faulty says whether something is wrong at p already.
-func (x *ablater) faulty(p path) bool {
+// hasFault reports whether something is wrong at p already.
+func (x *ablater) hasFault(p path) bool {
 	return slices.ContainsFunc(x.checker.faults, func(e *fault.Error) bool { return e.Path == p.String() })
 }
 
@@ -169,7 +169,7 @@ func (c *checker) overlaps(list []Override) {
 	}
 }
 
-// chooseHint lays a choice over m.
+// choose lays a choice over m.
 func (m *merged) choose(choice Choice) fault.List {
 	list := make([]assignment, 0, len(choice.Overrides)+1)
 	for _, o := range choice.Overrides {

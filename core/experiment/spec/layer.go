@@ -55,7 +55,7 @@ func (m *merged) add(l layer) {
 		}
 	}
 	for q := range m.origins {
-		if under(q, replaced) {
+		if isUnder(q, replaced) {
 			delete(m.origins, q)
 		}
 	}
@@ -67,8 +67,8 @@ func (m *merged) add(l layer) {
 	}
 }
 
-// under says whether a path or one that it is inside of is among those given.
-func under(q string, given map[string]bool) bool {
+// isUnder reports whether a path or one that it is inside of is among those given.
+func isUnder(q string, given map[string]bool) bool {
 	for i := 0; i < len(q); i++ {
 		if strings.HasPrefix(q[i:], sep) && given[q[:i]] {
 			return true

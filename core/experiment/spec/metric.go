@@ -34,7 +34,7 @@ func (s *Spec) EvalMetrics() []string {
 	return names
 }
 
-// Gives says whether a run of s records a metric: one of EvalMetrics, or any of training, since
+// Gives reports whether a run of s records a metric: one of EvalMetrics, or any of training, since
 // losses name their own parts.
 func (s *Spec) Gives(name string) bool {
 	return metric.IsTraining(name) || slices.Contains(s.EvalMetrics(), name)

@@ -38,7 +38,7 @@ func (d *designer) random() {
 				c.Overrides = append(c.Overrides, l.Overrides...)
 				continue
 			}
-			v := drawValue(f.Draw, whole(f.Draw, d.base), s)
+			v := drawValue(f.Draw, isWhole(f.Draw, d.base), s)
 			c.Levels[f.Name] = fmt.Sprint(v)
 			c.Overrides = append(c.Overrides, f.Draw.Override(v))
 		}
@@ -46,9 +46,9 @@ func (d *designer) random() {
 	}
 }
 
-// whole says whether a range gives whole numbers: where its key has one in the spec, or, where the
+// isWhole reports whether a range gives whole numbers: where its key has one in the spec, or, where the
 // key has no value, the bounds are whole.
-func whole(d *spec.Draw, base *spec.Spec) bool {
+func isWhole(d *spec.Draw, base *spec.Spec) bool {
 	if base != nil {
 		switch base.At(d.Key).(type) {
 		case int64:
@@ -87,12 +87,12 @@ func checkBounds(d *spec.Draft, base *spec.Spec, known fault.List) fault.List {
 		}
 		for _, v := range []float64{f.Draw.Low, f.Draw.High} {
 			var value any = v
-			if whole(f.Draw, base) {
+			if isWhole(f.Draw, base) {
 				value = int64(v)
 			}
 			_, more := d.Resolve(spec.Choice{Variant: Baseline, Overrides: []spec.Override{f.Draw.Override(value)}})
 			for _, e := range more {
-				if at(f.Draw, e) && !drawn(d.Ablate, known, e) {
+				if at(f.Draw, e) && !isDrawn(d.Ablate, known, e) {
 					faults = append(faults, e)
 				}
 			}
@@ -105,9 +105,9 @@ func at(d *spec.Draw, e *fault.Error) bool {
 	return e.File == d.Origin.Source && e.Line == d.Origin.Line && e.Column == d.Origin.Column
 }
 
-// drawn says whether e is about a range that another fault is about already: each value drawn from it
+// isDrawn reports whether e is about a range that another fault is about already: each value drawn from it
 // may have one.
-func drawn(a *spec.Ablate, faults fault.List, e *fault.Error) bool {
+func isDrawn(a *spec.Ablate, faults fault.List, e *fault.Error) bool {
 	for _, f := range a.Factors {
 		if f.Draw != nil && at(f.Draw, e) {
 			return slices.ContainsFunc(faults, func(other *fault.Error) bool { return at(f.Draw, other) })

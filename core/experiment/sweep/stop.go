@@ -20,7 +20,7 @@ type Curve []Point
 
 // Rule gives trials up early.
 type Rule interface {
-	// Decide says whether a trial whose curve has just reached step is given up, and why. others are the
+	// Decide reports whether a trial whose curve has just reached step is given up, and why. others are the
 	// curves of all other trials of the sweep, the baseline's and those of trials that ended or were
 	// stopped included, in any order; only what they hold now counts. Trials are compared at equal
 	// steps. A NaN is worse than every number.
@@ -70,8 +70,8 @@ func (c Curve) upTo(step int) Curve {
 	return c[:sort.Search(len(c), func(i int) bool { return c[i].Step > step })]
 }
 
-// reached says whether c has come as far as step.
-func (c Curve) reached(step int) bool { return len(c) > 0 && c[len(c)-1].Step >= step }
+// hasReached reports whether c has come as far as step.
+func (c Curve) hasReached(step int) bool { return len(c) > 0 && c[len(c)-1].Step >= step }
 
 // median implements the median stopping rule (Golovin et al. 2017, "Google Vizier: a service for black-box
 // optimization", §3.2.2): a trial is stopped when its best value so far is worse than the median of the other
@@ -91,7 +91,7 @@ func (m median) Decide(step int, own Curve, others []Curve) (string, bool) {
 	}
 	var means []float64
 	for _, c := range others {
-		if before := c.upTo(step); c.reached(step) && len(before) > 0 {
+		if before := c.upTo(step); c.hasReached(step) && len(before) > 0 {
 			sum := 0.0
 			for _, p := range before {
 				sum += p.Value

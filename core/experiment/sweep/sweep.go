@@ -69,7 +69,7 @@ func (t Trial) Variants() []string {
 	return names
 }
 
-// MayStop says whether early stopping is for t: never for the baseline and what is run again of it, which
+// MayStop reports whether early stopping is for t: never for the baseline and what is run again of it, which
 // the others are compared with.
 func (s *Sweep) MayStop(t Trial) bool {
 	return s.Stop != nil && !slices.ContainsFunc(t.Cells, func(c Cell) bool { return c.Variant == Baseline || c.Variant == Again })
@@ -108,7 +108,7 @@ func Plan(d *spec.Draft, identify Identify) (*Sweep, error) {
 			more = checkMetrics(d.Ablate, base, s)
 		}
 		resolved[i] = s
-		more = slices.DeleteFunc(more, func(e *fault.Error) bool { return drawn(d.Ablate, faults, e) })
+		more = slices.DeleteFunc(more, func(e *fault.Error) bool { return isDrawn(d.Ablate, faults, e) })
 		faults = append(faults, more...)
 	}
 	if err := d.Err(faults...); err != nil {

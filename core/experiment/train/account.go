@@ -41,7 +41,7 @@ func (t *Trainer) account(ctx context.Context, micros microBatches) error {
 			newest = f
 		}
 	}
-	if due(before.Replaced, c.Replaced) {
+	if isDue(before.Replaced, c.Replaced) {
 		message := fmt.Sprintf("%s could not be read and others stand in their place; sample %d (%s): %s",
 			clip.CountOf(c.Replaced, c.Samples, "samples so far"), newest.Index, newest.Key, newest.Msg)
 		if err := t.rec.Event("warning", "samples_replaced", message, ""); err != nil {
@@ -56,8 +56,8 @@ func (t *Trainer) account(ctx context.Context, micros microBatches) error {
 	return t.countTokens(ctx, micros)
 }
 
-// due says whether a count has passed 1, 10, 100, … since it was told last.
-func due(before, now int) bool {
+// isDue reports whether a count has passed 1, 10, 100, … since it was told last.
+func isDue(before, now int) bool {
 	for at := 1; at <= now; at *= 10 {
 		if before < at {
 			return true
@@ -129,7 +129,7 @@ func (t *Trainer) countTokens(ctx context.Context, micros microBatches) error {
 			}
 		}
 	}
-	if due(before.Blank, c.Blank) {
+	if isDue(before.Blank, c.Blank) {
 		message := fmt.Sprintf("%s say nothing to the text encoder: no token is left of them", clip.CountOf(c.Blank, c.Captions, "captions so far"))
 		if err := t.rec.Event("warning", "captions_empty", message, ""); err != nil {
 			return err

@@ -83,7 +83,7 @@ func (s State) digest() string {
 	return fmt.Sprintf("%x", sha256.Sum256(data))
 }
 
-// Check tells whether a folder holds the checkpoint of a step of a run, as far as that is to be seen without reading the
+// Check reports whether a folder holds the checkpoint of a step of a run, as far as that is to be seen without reading the
 // plugins' files. run "" stands for any. Errors: fault.NotFound (no checkpoint there, a file is gone), fault.Corrupt.
 func Check(dir, run string, step int) error {
 	s, err := ReadState(dir)

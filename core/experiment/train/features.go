@@ -16,7 +16,7 @@ import (
 type Features interface {
 	// Dim is the width D of an embedding.
 	Dim() int
-	// Has says whether there is one by that name. It may have gone when Get is called.
+	// Has reports whether there is one by that name. It may have gone when Get is called.
 	Has(name string) bool
 	// Get copies an embedding to row, f32 [D]; false when there is none.
 	Get(name string, row []float32) bool

@@ -78,7 +78,7 @@ func pythonLower(text string) string {
 	return out.String()
 }
 
-// casedNext says whether the first character that is not ignorable is cased.
+// casedNext reports whether the first character that is not ignorable is cased.
 func casedNext(runes []rune) bool {
 	for _, r := range runes {
 		if !unicode.Is(ignorableTable, r) {

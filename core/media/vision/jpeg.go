@@ -22,7 +22,7 @@ func JPEGDecoder() string {
 	return turbo.version
 }
 
-// JPEGIsExact says whether the pixels of JPEG files are Pillow's.
+// JPEGIsExact reports whether the pixels of JPEG files are Pillow's.
 func JPEGIsExact() bool { return turbo.decode != nil }
 
 // decodeJPEG reads a JPEG file with libjpeg-turbo where it is built in, else with Go's decoder.

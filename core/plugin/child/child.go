@@ -44,8 +44,8 @@ func New(cmd *exec.Cmd, rest io.Writer) *Runner {
 	return c
 }
 
-// Start starts the process from a thread of its own that lives as long as the process: the signal at
-// the parent's death counts the thread as the parent.
+// Start starts the process from a thread that lives as long as the process, because the signal at the parent's
+// death takes the thread for the parent.
 func (c *Runner) Start(context.Context) error {
 	started := make(chan error, 1)
 	go func() {
@@ -170,7 +170,7 @@ func (c *Runner) HostToPlugin(network, address string) (string, string, error) {
 	return network, address, nil
 }
 
-// Run runs a program to its end, or to that of ctx, and ends its descendants with it. Its environment is
+// Run runs a program until it ends or ctx does, and ends its descendants with it. Its environment is
 // Environment(0).
 func Run(ctx context.Context, stdout, stderr io.Writer, path string, args ...string) error {
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -191,8 +191,9 @@ func Run(ctx context.Context, stdout, stderr io.Writer, path string, args ...str
 // maxHandshake limits the length of the handshake's line in bytes.
 const maxHandshake = 4 << 10
 
-// firstLine gives the first line of r, or the beginning of a line without end, and writes all that follows to rest: a
-// plugin that prints more than its handshake is not held up by a pipe that nobody reads.
+// firstLine returns a reader of the first line of r (or of the beginning of a very long line) and writes all
+// that follows to rest. Otherwise a plugin that prints more than its handshake would wait for a pipe that
+// nobody reads.
 func firstLine(r io.ReadCloser, rest io.Writer) io.ReadCloser {
 	ours, w := io.Pipe()
 	go func() {

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// markerEnv names the plugin that a process belongs to: the runner's pid, when that began, and a number.
+// markerEnv names the variable that says which plugin a process belongs to: the runner's pid, when the runner
+// began, and a number.
 const markerEnv = "RUNNER_MEMBER"
 
 var (
@@ -47,8 +48,8 @@ func withMarker(right func(marker string) bool) (pids []int) {
 	return pids
 }
 
-// endFamily kills what is left of a plugin whose process has ended and was waited for: its group, and those of its
-// marker, which may still be making others.
+// endFamily kills what is left of a plugin after its process has ended and was waited for: the process group,
+// and the processes with the marker, which may still start others.
 func endFamily(pid int, marker string) {
 	killGroup(pid)
 	for range 20 {
@@ -65,8 +66,8 @@ func endFamily(pid int, marker string) {
 	reapGroup(pid)
 }
 
-// Enter says that plugins will be started. leave says that those are ended; when nobody else has entered it kills
-// the orphans that lost their marker, which could belong to no other plugin.
+// Enter must be called before plugins are started. leave says that they have ended; when no other caller of
+// Enter is left it kills the orphans that lost their marker, since no plugin can own them.
 //
 // The first call also makes this process the parent of its plugins' orphans, and kills the processes of plugins
 // whose runner was killed.

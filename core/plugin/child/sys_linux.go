@@ -17,8 +17,8 @@ func processGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
-// awaitExit returns when a child has ended, leaving it a zombie so that its pid, which names its
-// process group, cannot yet be anybody else's. False: it cannot tell.
+// awaitExit returns when a child has ended. The child stays a zombie, so that its pid, which names its process
+// group, cannot yet be anybody else's. It returns false when it cannot tell.
 func awaitExit(pid int) bool {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
@@ -34,11 +34,11 @@ func kill(pid int) { _ = unix.Kill(pid, unix.SIGKILL) }
 
 func group() int { return unix.Getpgrp() }
 
-// adopt makes this process the parent of its plugins' orphans, so that they can be found.
+// adopt makes this process the parent of its plugins' orphans, so that it finds them.
 func adopt() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
 
-// closeInherited sees to it that no plugin gets a descriptor that was not meant for it: those that the runner itself
-// inherited, and those that a library opened.
+// closeInherited makes sure that a plugin gets no descriptor that is not meant for it, such as those that the
+// runner inherited or a library opened.
 func closeInherited() {
 	if unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) == nil {
 		return
@@ -66,7 +66,8 @@ func reapGroup(pgid int) {
 	}
 }
 
-// reapOrphans waits for those of some processes that have ended; false when none is left that is this process's.
+// reapOrphans waits for those of some processes that have ended. It returns false when none of this process's
+// is left.
 func reapOrphans(pids []int) (left bool) {
 	for _, pid := range pids {
 		if _, ours := known.Load(pid); ours {

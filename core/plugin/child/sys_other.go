@@ -12,7 +12,7 @@ import (
 
 func processGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// awaitExit has no portable form; the group is then killed after the plugin was reaped.
+// awaitExit has no portable form. The group is killed after the plugin was reaped.
 func awaitExit(int) bool { return false }
 
 func killGroup(pid int) { _ = unix.Kill(-pid, unix.SIGKILL) }
@@ -29,5 +29,5 @@ func reapGroup(int) {}
 
 func reapOrphans([]int) bool { return false }
 
-// ExecPath has no portable form; the file is then executed by its name.
+// ExecPath has no portable form. The file is executed by its name.
 func ExecPath(*os.File) (string, *os.File, error) { return "", nil, errors.ErrUnsupported }

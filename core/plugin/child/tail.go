@@ -10,8 +10,7 @@ import (
 	"sync"
 )
 
-// A Tail keeps the end of what a plugin wrote to stderr, for error messages, and copies all of it to
-// a log.
+// Tail keeps the end of what a plugin wrote to stderr, for error messages, and copies all of it to a log.
 type Tail struct {
 	mu   sync.Mutex
 	buf  []byte
@@ -24,14 +23,14 @@ const (
 	tailLines = 40
 )
 
-// CopyTo copies what is written from now on to log, which has this path.
+// CopyTo copies what is written from now on to log, a file at path.
 func (t *Tail) CopyTo(log io.Writer, path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.log, t.path = log, path
 }
 
-// Write never fails.
+// Write appends p. It never fails.
 func (t *Tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -37,7 +37,7 @@ type rule[C any] struct {
 	check func(C) error
 }
 
-// run checks every rule that skip does not name. A panic breaks the rule it happens in.
+// run checks every rule that skip does not name. A panic breaks the rule in which it happens.
 func run[C any](c C, rules []rule[C], skip []string) []Finding {
 	var out []Finding
 	for _, r := range rules {
@@ -78,7 +78,7 @@ func canceled() context.Context {
 	return c
 }
 
-// wantKind checks an error's kind; what says what gave it.
+// wantKind checks the kind of an error. what says what returned it.
 func wantKind(what string, err error, kind fault.Kind) error {
 	switch {
 	case err == nil:
@@ -119,7 +119,8 @@ func dot(a, b []float32) (sum float64) {
 	return sum
 }
 
-// permuted has row order[i] of t at i, for as many as order has; rows are t's outermost axis.
+// permuted returns a tensor with row order[i] of t at i. It has as many rows as order; rows are t's outermost
+// axis.
 func permuted(t *tensor.Tensor, order []int) *tensor.Tensor {
 	n := len(t.Data) / max(1, t.Shape[0])
 	out := tensor.New(t.DType, append([]int{len(order)}, t.Shape[1:]...)...)
@@ -129,7 +130,7 @@ func permuted(t *tensor.Tensor, order []int) *tensor.Tensor {
 	return out
 }
 
-// rotation moves every row, and gives every row but one its old neighbours.
+// rotation returns an order that moves every row and gives every row but one its old neighbours.
 func rotation(n int) []int {
 	order := make([]int, n)
 	for i := range order {

@@ -13,7 +13,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// DatasetOptions say how to check a dataset.
+// DatasetOptions says how to check a dataset.
 type DatasetOptions struct {
 	With      string   // the with block; "" for the defaults
 	ImageSize int      // 0: 24
@@ -64,7 +64,7 @@ type datasetTrial struct {
 	size int
 }
 
-// augment changes every picture in training.
+// augment configures a change of every picture in training.
 var augment = &clip.Augment{Name: "random_resized_crop", Scale: [2]float64{.5, .9}, Ratio: [2]float64{.75, 4. / 3}, HFlip: .5}
 
 func (c datasetCase) config(a *clip.Augment) clip.DatasetConfig {
@@ -129,7 +129,7 @@ func (d *datasetTrial) get(q clip.BatchRequest) (*clip.Batch, error) {
 	return b, nil
 }
 
-// differ says how two batches that should be the same are not.
+// differ returns an error that says how two batches that should be equal differ.
 func differ(what string, a, b *clip.Batch) error {
 	if err := same(what+": pictures", a.Images, b.Images); err != nil {
 		return err
@@ -267,7 +267,7 @@ func (c datasetCase) determinism() error {
 	return nil
 }
 
-// independence: a sample is the same whatever else is in its batch.
+// independence checks that a sample is the same whatever else is in its batch.
 func (c datasetCase) independence() error {
 	return c.with(augment, func(d *datasetTrial) error {
 		indices := d.someIndices()

@@ -11,7 +11,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// epochs differ in training only.
+// epochs checks that epochs differ in training only.
 func (c datasetCase) epochs() error {
 	return c.with(augment, func(d *datasetTrial) error {
 		at := func(epoch int, train bool) (*clip.Batch, error) {

@@ -15,7 +15,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// EncoderOptions say how to check an encoder.
+// EncoderOptions says how to check an encoder.
 type EncoderOptions struct {
 	With     string       // the with block; "" for the defaults
 	EmbedDim int          // 0: 8
@@ -29,7 +29,7 @@ type EncoderOptions struct {
 	Skip []string
 }
 
-// captions differ in length and words.
+// captions holds texts that differ in length and words.
 var captions = []string{"cat", "a photo of a dog", "two red birds on a wire", "sun", "rain over the sea", "x y", "a tree"}
 
 // TestEncoder checks the encoder that newEncoder makes, one subtest for each rule.
@@ -154,7 +154,7 @@ func (e *trial) eval() (*tensor.Tensor, error) {
 	return out, err
 }
 
-// backward forwards in mode Train and goes back with grad.
+// backward calls Forward in mode Train and Backward with grad.
 func (e *trial) backward(grad *tensor.Tensor) error {
 	_, ticket, err := e.forward(e.request(clip.Train))
 	if err != nil {

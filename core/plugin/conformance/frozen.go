@@ -54,7 +54,7 @@ func (c encoderCase) frozen() error {
 	return f.alone(after)
 }
 
-// alone checks that every sample's embedding is that of a batch of its own, to the bit.
+// alone checks that the embedding of every sample equals, to the bit, that in a batch of its own.
 func (e *trial) alone(want *tensor.Tensor) error {
 	q := e.request(clip.Train)
 	for i := range e.o.Batch {

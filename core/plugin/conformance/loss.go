@@ -12,7 +12,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// LossOptions say how to check a loss.
+// LossOptions says how to check a loss.
 type LossOptions struct {
 	With     string // the with block; "" for the defaults
 	EmbedDim int    // 0: 8
@@ -232,7 +232,8 @@ func (c lossCase) permutation() error {
 	})
 }
 
-// embeddingGradients moves one input at a time along a random direction.
+// embeddingGradients checks the gradients of the embeddings: it moves one input at a time along a random
+// direction.
 func (c lossCase) embeddingGradients() error {
 	return c.with(sgd, func(l *lossTrial) error {
 		image, text := c.pairs()
@@ -277,8 +278,8 @@ func (c lossCase) embeddingGradients() error {
 	})
 }
 
-// parameterGradient moves the parameters along their gradient, as plain SGD does; without parameters
-// there must be no gradient.
+// parameterGradient checks the gradient of the parameters: it moves them along it, as plain SGD does. Without
+// parameters there must be no gradient.
 func (c lossCase) parameterGradient() error {
 	image, text := c.pairs()
 	var norm float64

@@ -25,7 +25,7 @@ func (p *Process) changedFault() error {
 		WithHint("it was built or edited while the run began; start again")
 }
 
-// startFault words go-plugin's errors for a plugin that did not come up.
+// startFault explains go-plugin's error for a plugin that did not come up.
 func (p *Process) startFault(err error) error {
 	_ = p.child.Kill(context.Background())
 	text := err.Error()
@@ -51,7 +51,7 @@ func (p *Process) startFault(err error) error {
 	}
 }
 
-// lostFault explains a broken connection: it sees to it that the process has ended and says how.
+// lostFault explains a broken connection. It makes sure that the process has ended and says how.
 func (p *Process) lostFault() error {
 	if p.isStopped() && !p.early.Load() {
 		return fault.New(fault.Canceled, "the plugin was stopped").WithPlugin(p.Name())

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// What a log keeps: its beginning, which says how it began, and its end, which says how it ended.
+// A log keeps its beginning, which says how the plugin began, and its end, which says how it ended.
 const (
 	logHead = 1 << 20
 	logTail = 2 << 20
@@ -23,7 +23,7 @@ type logFile struct {
 	closed bool
 }
 
-// openLog opens a log and goes on at its end.
+// openLog opens a log to append to it.
 func openLog(path string) (*logFile, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -37,7 +37,7 @@ func openLog(path string) (*logFile, error) {
 	return &logFile{file: file, size: size}, nil
 }
 
-// Write appends, and takes out the middle when there is too much.
+// Write appends, and cuts out the middle when there is too much.
 func (l *logFile) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +51,8 @@ func (l *logFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// shorten keeps the beginning and the end. When it fails the log is longer than it should be until the next time.
+// shorten keeps the beginning and the end. When that fails the log stays longer than it should be until the
+// next time.
 func (l *logFile) shorten() {
 	end := make([]byte, logTail)
 	if _, err := l.file.ReadAt(end, l.size-logTail); err != nil {

@@ -184,8 +184,8 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binar
 	return p, nil
 }
 
-// introduce asks the process what it is: a manifest only says what a binary was when it was built, and
-// an interpreter's script may have changed its mind.
+// introduce asks the process for its descriptor. A manifest only says what a binary was when it was built, and
+// a script may have changed.
 func (p *Process) introduce(ctx context.Context) error {
 	text, err := p.conn.Descriptor(ctx)
 	if err != nil {
@@ -226,7 +226,7 @@ func (p *Process) openLog(dir string) error {
 	return nil
 }
 
-// prepare sets up the process with what it is given: descriptors, environment, a place for sockets.
+// prepare sets up the process and what it is given: file descriptors, environment, a folder for sockets.
 func (p *Process) prepare(s *Session, code *catalog.Program, parent *os.File, o StartOptions) (cleanUp func(), err error) {
 	cmd := exec.Command(p.Binary.Path)
 	if cleanUp, err = p.setProgram(cmd, s, code); err != nil {
@@ -286,8 +286,8 @@ func (p *Process) setProgram(cmd *exec.Cmd, s *Session, code *catalog.Program) (
 	return func() { held.Close(); os.RemoveAll(dir) }, nil
 }
 
-// Stop ends the plugin: politely, and after less than a second by force, its children with it. It
-// may be called more than once.
+// Stop asks the plugin to end, and after less than a second kills it with its children. It may be called more
+// than once.
 func (p *Process) Stop() {
 	p.stop.Do(func() {
 		if p.child != nil {

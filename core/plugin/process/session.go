@@ -22,7 +22,7 @@ import (
 	"tandem/core/plugin/wire"
 )
 
-// SessionOptions configure a Session.
+// SessionOptions configures a Session.
 type SessionOptions struct {
 	Catalog *catalog.Catalog // nil: catalog.New()
 	// LogDir is where each plugin's stderr is written, as plugin-<label>.log; "" for nowhere. StartOptions may name
@@ -41,7 +41,7 @@ type Call struct {
 	wire.Call
 }
 
-// StartOptions configure one plugin of a session.
+// StartOptions configures one plugin of a session.
 type StartOptions struct {
 	// Label tells two processes of one plugin apart in log names: "image", "eval-0".
 	Label string
@@ -126,9 +126,9 @@ func (s *Session) Processes() []*Process {
 	return append([]*Process(nil), s.processes...)
 }
 
-// StartEncoder starts the encoder that ref names (see Catalog.Find). The process belongs to the
-// session; closing the encoder only ends its use. Errors: those of Catalog.Describe;
-// fault.PluginDied when it does not come up; fault.Canceled.
+// StartEncoder starts the encoder that ref names (see catalog.Catalog.Find). The process belongs to the
+// session; closing the encoder only ends its use. Besides the errors of Catalog.Describe it returns
+// fault.PluginDied when the process does not come up, and fault.Canceled.
 func (s *Session) StartEncoder(ctx context.Context, ref string, o StartOptions) (clip.Encoder, *Process, error) {
 	return start(ctx, s, clip.KindEncoder, ref, o, wire.EncoderClient)
 }
@@ -167,8 +167,8 @@ func start[T interface{ Close() error }](ctx context.Context, s *Session, kind c
 	return impl, p, nil
 }
 
-// Close stops every plugin at the same time and gives the memory back. Tensors that the caller still
-// holds stay readable. It may be called more than once.
+// Close stops all plugins at the same time and gives the memory back. Tensors that the caller still holds stay
+// readable. It may be called more than once.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	again := s.closed

@@ -31,8 +31,8 @@ func makeSocketDir(root string) (dir string, held *os.File, err error) {
 // freshFor says how long a new folder counts as still being made.
 const freshFor = time.Minute
 
-// sweepSockets removes the folders of runners that were killed: those that hold nothing but sockets which nobody
-// answers, and that nobody holds.
+// sweepSockets removes the folders of runners that were killed. Such a folder holds nothing but sockets that
+// nobody answers, and no process holds it.
 func sweepSockets(root string) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
@@ -75,7 +75,7 @@ func isDead(dir string) bool {
 				dead = false
 			}
 		case d.Type() == os.ModeSymlink && strings.HasPrefix(filepath.Base(filepath.Dir(path)), "exec"):
-		case d.Type() != os.ModeSocket || answers(path):
+		case d.Type() != os.ModeSocket || isAnswered(path):
 			dead = false
 		}
 		if !dead {
@@ -86,8 +86,8 @@ func isDead(dir string) bool {
 	return dead
 }
 
-// answers tells that somebody listens at a socket.
-func answers(path string) bool {
+// isAnswered reports whether somebody listens at a socket.
+func isAnswered(path string) bool {
 	c, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
 		c.Close()

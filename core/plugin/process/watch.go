@@ -106,7 +106,7 @@ type pending struct {
 	verdict *fault.Error // why it was ended
 }
 
-// watch sees to the calls of a session.
+// watch observes the calls of a session and ends those that take too long.
 type watch struct {
 	limits Limits
 	arena  *wire.Arena // nil: none
@@ -165,23 +165,23 @@ func (w *watch) close() {
 	close(w.told)
 }
 
-// OnSlow sets who is told of calls that take longer than a minute, from then on every few seconds until they end;
-// nil for nobody.
+// OnSlow sets the function that is told of calls that take longer than a minute, and again every few seconds
+// until they end; nil for none.
 func (s *Session) OnSlow(f func(Slow)) {
 	s.watch.mu.Lock()
 	defer s.watch.mu.Unlock()
 	s.watch.slow = f
 }
 
-// Stopping says that the session's run is to stop: a call that then takes ten seconds and far longer than its like
-// took before is ended with its plugin, as fault.Canceled.
+// Stopping says that the run of this session is to stop. From then on a call that takes ten seconds, and far
+// longer than such calls took before, is ended with its plugin and returns fault.Canceled.
 func (s *Session) Stopping(on bool) {
 	s.watch.mu.Lock()
 	defer s.watch.mu.Unlock()
 	s.watch.stopping, s.watch.since = on, 0
 }
 
-// begin notes a call; it is a wire.Watch.
+// begin records a call; it is a wire.Watch.
 func (w *watch) begin(p *Process) wire.Watch {
 	return func(ctx context.Context, method string, request any) (context.Context, func(error) error) {
 		watched, cancel := context.WithCancel(ctx)
@@ -212,7 +212,7 @@ func (w *watch) begin(p *Process) wire.Watch {
 	}
 }
 
-// pass lets calls grow older, tells of those that take long and ends those that take too long.
+// pass adds to the age of the calls, reports those that take long and ends those that take too long.
 func (w *watch) pass(passed time.Duration) {
 	var doomed []*pending
 	stray := int64(0)
@@ -233,7 +233,7 @@ func (w *watch) pass(passed time.Duration) {
 			c.verdict = fault.New(fault.Exhausted, "%s did not end within %s; the plugin was ended", c.method, limit).WithPlugin(p.Name()).
 				WithHint("timeouts.%s of the spec sets the limit; what was saved is gone on with by --resume", kind)
 			doomed = append(doomed, c)
-		case w.stopping && w.since >= grace && c.age >= grace && c.age > 4*p.longest.ofMethod(c.method) && c.stuck(passed):
+		case w.stopping && w.since >= grace && c.age >= grace && c.age > 4*p.longest.ofMethod(c.method) && c.isStuck(passed):
 			c.verdict = fault.New(fault.Canceled, "%s had not ended %s after the run was to stop; the plugin was ended, and what came after the last checkpoint is lost",
 				c.method, grace).WithPlugin(p.Name())
 			doomed = append(doomed, c)
@@ -285,7 +285,7 @@ func (w *watch) findScribbler(stray int64) (c *pending) {
 	return c
 }
 
-// tell hands on what there is to tell, the lock being held; when nobody listens it is dropped.
+// tell hands reports to the listener; without one they are dropped. The caller holds the lock.
 func (w *watch) tell(s Slow) {
 	if w.closed {
 		return
@@ -296,8 +296,8 @@ func (w *watch) tell(s Slow) {
 	}
 }
 
-// stuck tells that nothing is seen of a call's progress: the file of a Save grows as long as it is written.
-func (c *pending) stuck(passed time.Duration) bool {
+// isStuck reports whether a call shows no progress. Only a Save shows any: its file grows.
+func (c *pending) isStuck(passed time.Duration) bool {
 	if c.path == "" {
 		return true
 	}
@@ -308,7 +308,7 @@ func (c *pending) stuck(passed time.Duration) bool {
 	return c.idle >= grace/2
 }
 
-// condemn ends a process and says why to all that still wait for it.
+// condemn kills a process and tells the reason to all that still wait for it.
 func (p *Process) condemn(why *fault.Error) {
 	p.why.CompareAndSwap(nil, why)
 	_ = p.child.Kill(context.Background())

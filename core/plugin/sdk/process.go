@@ -57,8 +57,8 @@ func inheritedFile(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// stopWithRunner ends this process when the runner ends, however it does: the runner holds the other
-// end of a pipe and never writes to it.
+// stopWithRunner ends this process when the runner ends, in whatever way. The runner holds the other end of a
+// pipe and never writes to it.
 func stopWithRunner() {
 	end := sync.OnceFunc(endWithFamily)
 	onTerminate(end)
@@ -76,8 +76,8 @@ func stopWithRunner() {
 	}()
 }
 
-// endWithFamily removes the socket that nobody can call any more and kills the process group, this
-// process and its children. The runner made it a group of its own.
+// endWithFamily removes the socket, which nobody can call any more, and kills the process group: this process
+// and its children. The runner gave the plugin a group of its own.
 func endWithFamily() {
 	dir := os.Getenv(plugin.EnvUnixSocketDir)
 	if strings.HasPrefix(filepath.Base(dir), "plugin-dir") { // as go-plugin names it

@@ -55,7 +55,7 @@ func (e Encoder) Descriptor() clip.Descriptor {
 	}
 }
 
-// Loss describes a loss plugin; the fields are as Encoder's.
+// Loss describes a loss plugin. Its fields mean what Encoder's do.
 type Loss struct {
 	Name, Version, Summary string
 	Capabilities           []string
@@ -73,7 +73,7 @@ func (l Loss) Descriptor() clip.Descriptor {
 	}
 }
 
-// Dataset describes a dataset plugin; the fields are as Encoder's.
+// Dataset describes a dataset plugin. Its fields mean what Encoder's do.
 type Dataset struct {
 	Name, Version, Summary string
 	Capabilities           []string

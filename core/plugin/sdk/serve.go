@@ -26,7 +26,7 @@ func serve(d clip.Descriptor, i instance) {
 	os.Exit(0) // also while a cancelled call still computes
 }
 
-// byHand answers a person, or a build that stores descriptors; it gives the exit status.
+// byHand answers a person, or a build that stores descriptors. It returns the exit status.
 func byHand(args []string, d clip.Descriptor, stdout, stderr io.Writer) int {
 	switch {
 	case len(args) == 0 || args[0] == "--help" || args[0] == "-h" || args[0] == "help":

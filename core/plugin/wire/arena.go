@@ -53,8 +53,8 @@ type ArenaStats struct {
 	WarmBytes uint64 // free but kept in core
 }
 
-// NewArena makes an arena. Its 64 GiB are only addresses: pages take memory once they are written to.
-// fault.Unavailable means that this system has no memfd; plugins then work without an arena.
+// NewArena makes an arena of 64 GiB of addresses; pages take memory only once they are written to. A system
+// without memfd yields fault.Unavailable; plugins then work without an arena.
 func NewArena() (*Arena, error) {
 	file, mem, err := makeShared()
 	if err != nil {
@@ -99,16 +99,16 @@ func (a *Arena) Alloc(dtype tensor.DType, shape ...int) (*tensor.Tensor, error) 
 	}, nil
 }
 
-// Pin keeps all pages from now on: hardware knows them by where they lie. Otherwise free ones beyond a
-// number go back to the system, and other pages come in their place when they are written again.
+// Pin keeps all pages where they are from now on, because hardware knows their addresses. Without it, free
+// pages beyond a number go back to the system, and other pages take their place when they are written again.
 func (a *Arena) Pin() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.pinned = true
 }
 
-// Close gives the memory back. Tensors still in use stay readable: the mapping goes when the last of
-// them is freed, the rest with the process.
+// Close gives the memory back. Tensors still in use stay readable: the mapping goes when the last of them is
+// freed, or when the process ends.
 func (a *Arena) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -151,8 +151,8 @@ func (s *slot) release() {
 	}
 }
 
-// blockSize rounds up so that there are four sizes to each power of two: at most a quarter is wasted,
-// and blocks of like tensors fit one another.
+// blockSize rounds up to one of four sizes for each power of two. At most a quarter is wasted, and blocks of
+// similar tensors fit one another.
 func blockSize(n uint64) uint64 {
 	n += headerBytes + canaryBytes
 	step := uint64(pageBytes)

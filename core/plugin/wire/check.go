@@ -15,7 +15,8 @@ import (
 // What a plugin says is held against the rules of docs/protocol.md where it crosses, so that whoever works with
 // it later need not doubt it, and the plugin that broke a rule is the one that is named.
 
-// Limits on what a plugin may say: far above what any needs, and small enough to be kept, added and multiplied.
+// These limits on what a plugin may say are far above what any plugin needs, and small enough for the numbers
+// to be kept, added and multiplied.
 const (
 	maxCount   = 1 << 44 // parameters, samples
 	maxSide    = 1 << 16 // pixels
@@ -59,7 +60,7 @@ func (k *checker) brokenRule(format string, args ...any) {
 	}
 }
 
-// require says what is wrong unless it is right.
+// require reports a broken rule unless right is true.
 func (k *checker) require(right bool, format string, args ...any) {
 	if !right {
 		k.brokenRule(format, args...)
@@ -83,13 +84,13 @@ func (k *checker) finite(what string, v float64) {
 	}
 }
 
-// text checks words for a person.
+// text checks a text that people read.
 func (k *checker) text(what, s string, most int) {
 	k.require(len(s) <= most, "%s has %d bytes, want at most %d", what, len(s), most)
 	k.require(utf8.ValidString(s), "%s is not UTF-8", what)
 }
 
-// name checks what becomes part of a metric's or a file's name, or a heading.
+// name checks a text that becomes part of the name of a metric or a file, or a heading.
 func (k *checker) name(what, s string) {
 	k.require(s != "" && len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl),
 		"%s is %s, want 1 to %d bytes without control characters", what, quote(s), maxName)

@@ -15,8 +15,8 @@ import (
 	"tandem/core/plugin/wire/pb"
 )
 
-// lossResult checks the answer to a Compute but for its tensors.
-func (c *Conn) lossResult(r *pb.LossResponse, q clip.LossRequest) error {
+// checkLossResult checks the answer to a Compute, except for its tensors.
+func (c *Conn) checkLossResult(r *pb.LossResponse, q clip.LossRequest) error {
 	k := c.checker("Compute")
 	k.finite("a loss of", r.Value)
 	for _, m := range []struct {
@@ -37,8 +37,8 @@ func (c *Conn) lossResult(r *pb.LossResponse, q clip.LossRequest) error {
 	return k.err
 }
 
-// batchAnswer checks the answer to a Batch but for its pictures.
-func (c *Conn) batchAnswer(r *pb.BatchResponse, q clip.BatchRequest, info clip.DatasetInfo) error {
+// checkBatch checks the answer to a Batch, except for its pictures.
+func (c *Conn) checkBatch(r *pb.BatchResponse, q clip.BatchRequest, info clip.DatasetInfo) error {
 	k, n := c.checker("Batch"), len(q.Indices)
 	length := func(what string, got int) { k.require(got == n, "%d %s for %d samples", got, what, n) }
 	length("captions", len(r.Captions))
@@ -104,7 +104,8 @@ func (k *checker) labels(r *pb.BatchResponse, q clip.BatchRequest, info clip.Dat
 	k.require(known == len(r.Labels), "there are labels of %d targets, of which the dataset has %d", len(r.Labels), known)
 }
 
-// keys tell samples apart. Those that could not be read are others, and those that were asked for twice the same.
+// keys checks that keys tell samples apart. A sample that could not be read may have another key, and a sample
+// that was asked for twice has the same key twice.
 func (k *checker) keys(r *pb.BatchResponse, q clip.BatchRequest) {
 	if len(r.Faults) > 0 {
 		return
@@ -122,8 +123,9 @@ func (k *checker) keys(r *pb.BatchResponse, q clip.BatchRequest) {
 // reading names a way in which samples are read.
 type reading struct{ train bool }
 
-// readAgain asks for a sample of a batch once more, after the 1st, 2nd, 4th, 8th, … batch: what a dataset gives is a
-// function of epoch and index, and one that draws anew at every call makes numbers that nobody can repeat.
+// readAgain asks for a sample of a batch once more, after the 1st, 2nd, 4th, 8th, … batch. What a dataset gives
+// must be a function of epoch and index; one that draws anew at every call makes numbers that nobody can
+// repeat.
 func (d *datasetClient) readAgain(ctx context.Context, q clip.BatchRequest, b *clip.Batch) error {
 	if len(q.Indices) == 0 || q.NoImages || b.Images == nil {
 		return nil
@@ -173,8 +175,8 @@ func (d *datasetClient) readAgain(ctx context.Context, q clip.BatchRequest, b *c
 	return k.err
 }
 
-// saved checks what a Save wrote: a safetensors file with at least the parameters that the plugin says it has.
-func (c *Conn) saved(path string, parameters int64) error {
+// checkSaved checks what a Save wrote: a safetensors file with at least the parameters that the plugin says it has.
+func (c *Conn) checkSaved(path string, parameters int64) error {
 	stat, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c.brokenRule("Save", "it said that it was done and wrote no %s", path)

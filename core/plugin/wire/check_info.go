@@ -8,8 +8,8 @@ import (
 	"tandem/core/plugin/wire/pb"
 )
 
-// encoderInfo checks what an encoder says of itself; dim is what it was asked for.
-func (c *Conn) encoderInfo(r *pb.EncoderInfo, dim int) error {
+// checkEncoderInfo checks what an encoder says of itself; dim is what it was asked for.
+func (c *Conn) checkEncoderInfo(r *pb.EncoderInfo, dim int) error {
 	k := c.checker("Configure")
 	k.require(r.EmbedDim == int64(dim), "embed_dim is %d, want %d", r.EmbedDim, dim)
 	k.count("parameters", r.Parameters, 0, maxCount)
@@ -61,8 +61,8 @@ func (c *Conn) datasetInfo(r *pb.DatasetInfo) error {
 	return k.err
 }
 
-// plan checks what a plugin says that a configuration will take.
-func (c *Conn) plan(r *pb.PlanResponse) error {
+// checkPlan checks a plugin's plan of the memory that a configuration will take.
+func (c *Conn) checkPlan(r *pb.PlanResponse) error {
 	k := c.checker("Plan")
 	k.text("device", r.Device, maxName)
 	k.count("total_bytes", r.TotalBytes, 0, math.MaxInt64/4)

@@ -20,7 +20,7 @@ type trainableRPC interface {
 	Load(context.Context, *pb.FileRequest, ...grpc.CallOption) (*pb.Done, error)
 }
 
-// closeWait bounds a Close: a plugin that does not answer is the host's to end.
+// closeWait limits the time of a Close. core/plugin/process ends a plugin that does not answer.
 const closeWait = 10 * time.Second
 
 func closeOnce(once *sync.Once, c *Conn, rpc func(context.Context, *pb.Empty, ...grpc.CallOption) (*pb.Done, error)) (err error) {
@@ -94,5 +94,5 @@ func (t *trainableClient) file(ctx context.Context, method, path string) error {
 	t.mu.Lock()
 	parameters := t.parameters
 	t.mu.Unlock()
-	return t.conn.saved(path, parameters)
+	return t.conn.checkSaved(path, parameters)
 }

@@ -44,7 +44,7 @@ func (d *datasetClient) Configure(ctx context.Context, cfg clip.DatasetConfig) (
 	return info, nil
 }
 
-// Batch asks for samples, and for one of them once more now and then.
+// Batch asks for samples, and now and then for one of them once more (readAgain).
 func (d *datasetClient) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
 	b, err := d.batch(ctx, q)
 	if err != nil {
@@ -73,7 +73,7 @@ func (d *datasetClient) batch(ctx context.Context, q clip.BatchRequest) (*clip.B
 		if err != nil {
 			return nil, err
 		}
-		if err := d.conn.batchAnswer(r, q, info); err != nil {
+		if err := d.conn.checkBatch(r, q, info); err != nil {
 			return nil, err
 		}
 		return batchIn(r), nil // pictures that came all the same are left
@@ -88,7 +88,7 @@ func (d *datasetClient) batch(ctx context.Context, q clip.BatchRequest) (*clip.B
 	var err error
 	if s, ok := sharedIn(d.conn.arena, q.Into); ok {
 		s.retain()
-		d.conn.arena.marks(s, d.conn.name)
+		d.conn.arena.setWriter(s, d.conn.name)
 		use.slots = append(use.slots, s)
 		request.Out = slotReference(q.Into, s)
 	} else if request.Out, out, err = use.out(tensor.U8, shape...); err != nil {
@@ -97,7 +97,7 @@ func (d *datasetClient) batch(ctx context.Context, q clip.BatchRequest) (*clip.B
 	r, err := call(ctx, use, "Batch", d.rpc.Batch, request)
 	if err == nil {
 		var images *tensor.Tensor
-		if err = d.conn.batchAnswer(r, q, info); err == nil {
+		if err = d.conn.checkBatch(r, q, info); err == nil {
 			images, err = d.conn.result("Batch", "pictures", r.Images, request.Out, out, tensor.U8, shape...)
 		}
 		if err == nil {

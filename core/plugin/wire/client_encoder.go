@@ -30,7 +30,7 @@ func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (
 	if err != nil {
 		return clip.EncoderInfo{}, err
 	}
-	if err := e.conn.encoderInfo(r, cfg.EmbedDim); err != nil {
+	if err := e.conn.checkEncoderInfo(r, cfg.EmbedDim); err != nil {
 		return clip.EncoderInfo{}, err
 	}
 	info := encoderInfoIn(r)

@@ -57,7 +57,7 @@ func (l *lossClient) ComputeNorm(ctx context.Context, q clip.LossRequest) (*clip
 	return r, sum, nil
 }
 
-// compute gives the sum of squares too, when it was asked for and the plugin's answer has it.
+// compute also returns the sum of squares, when norm asks for it and the plugin's answer has it.
 func (l *lossClient) compute(ctx context.Context, q clip.LossRequest, norm bool) (*clip.LossResult, *float64, error) {
 	if q.Image == nil || q.Text == nil {
 		return nil, nil, fault.New(fault.Invalid, "loss of a missing embedding").WithPlugin(l.conn.name)
@@ -86,7 +86,7 @@ func (l *lossClient) compute(ctx context.Context, q clip.LossRequest, norm bool)
 		if err != nil {
 			return nil, err
 		}
-		if err := l.conn.lossResult(r, q); err != nil {
+		if err := l.conn.checkLossResult(r, q); err != nil {
 			return nil, err
 		}
 		out := lossResultIn(r)

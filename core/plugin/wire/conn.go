@@ -73,7 +73,7 @@ func NewConn(cc grpc.ClientConnInterface, cfg ConnConfig) *Conn {
 		observe: cfg.Observe, lost: cfg.Lost, watch: cfg.Watch, words: cfg.Words}
 }
 
-// begin tells the watch of a call.
+// begin tells the watch that a call begins.
 func (c *Conn) begin(ctx context.Context, method string, request any) (context.Context, func(error) error) {
 	if c.watch == nil {
 		return ctx, func(error) error { return nil }
@@ -81,7 +81,7 @@ func (c *Conn) begin(ctx context.Context, method string, request any) (context.C
 	return c.watch(ctx, method, request)
 }
 
-// blame adds what the plugin wrote to an error that names it.
+// blame adds what the plugin wrote last to an error.
 func (c *Conn) blame(e *fault.Error) *fault.Error {
 	if c.words == nil {
 		return e
@@ -106,7 +106,7 @@ func (c *Conn) limit(method string) grpc.CallOption {
 	return grpc.MaxCallRecvMsgSize(8 << 20)
 }
 
-// ask makes an RPC that uses no shared memory and is not counted.
+// ask makes a call that uses no shared memory and does not count in the times.
 func ask[Q, R any](ctx context.Context, c *Conn, method string, rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
 	watched, over := c.begin(ctx, method, request)
 	response, err := rpc(watched, request, c.limit(method))
@@ -145,8 +145,8 @@ type timedAnswer interface {
 	GetStartNanos() int64
 }
 
-// call makes one RPC with the memory that use holds, gives the memory back once the plugin cannot
-// touch it any more, and explains errors.
+// call makes one call with the memory that use holds. It gives the memory back once the plugin cannot touch it
+// any more, and turns errors into faults.
 func call[Q any, R timedAnswer](ctx context.Context, use *lease, method string,
 	rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
 	c := use.conn
@@ -162,7 +162,7 @@ func call[Q any, R timedAnswer](ctx context.Context, use *lease, method string,
 	// Before the memory is let go, and after an error too: a plugin may complain of what another has done to it.
 	var damage error
 	if !canceled {
-		damage = use.guards(method)
+		damage = use.checkGuards(method)
 	}
 	if err != nil && !hasDetails(err) && canceled {
 		c.settle(use)
@@ -242,8 +242,8 @@ func (c *Conn) explain(ctx context.Context, err error) error {
 	return err
 }
 
-// settle gives a cancelled call's memory back when the plugin says that the call has ended. A plugin
-// that never says so keeps the memory until the run ends.
+// settle gives the memory of a cancelled call back when the plugin says that the call has ended. If the plugin
+// never says so, the memory stays in use until the run ends.
 func (c *Conn) settle(use *lease) {
 	held := &lease{slots: use.slots} // the caller must not release them
 	use.slots = nil
@@ -322,7 +322,7 @@ func (l *lease) out(dtype tensor.DType, shape ...int) (*pb.Tensor, *tensor.Tenso
 	}
 	s := t.Shared.(*slot)
 	s.retain()
-	l.conn.arena.marks(s, l.conn.name)
+	l.conn.arena.setWriter(s, l.conn.name)
 	l.slots = append(l.slots, s)
 	return slotReference(t, s), t, nil
 }

@@ -15,7 +15,7 @@ import (
 	"tandem/core/plugin/wire/pb"
 )
 
-// detailBytes limits Fault.detail on the wire, whose place is an HTTP/2 header.
+// detailBytes limits Fault.detail, which travels in an HTTP/2 header.
 const detailBytes = 64 << 10
 
 // codeOfKind gives the gRPC code of a kind, for readers of gRPC logs and plugins without fault details.
@@ -113,7 +113,7 @@ func FromStatus(err error) error {
 	return e
 }
 
-// hasDetails says whether a gRPC error came from a method and not from the transport.
+// hasDetails reports whether a gRPC error came from a method and not from the transport.
 func hasDetails(err error) bool {
 	s, ok := status.FromError(err)
 	return ok && len(s.Details()) > 0

@@ -77,8 +77,8 @@ func (a *Arena) calling(name string, n int) {
 	a.calls[name] += n
 }
 
-// marks sets who is to write to a slot.
-func (a *Arena) marks(s *slot, writer string) {
+// setWriter sets which plugin is to write to a slot.
+func (a *Arena) setWriter(s *slot, writer string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.writer = writer
@@ -107,8 +107,9 @@ func checksum(data []byte) uint32 {
 	return sum
 }
 
-// guards says what was written where nothing was to be written, since the call that l belongs to began.
-func (l *lease) guards(method string) error {
+// checkGuards returns a fault when something was written outside the slots since the call that l belongs to
+// began.
+func (l *lease) checkGuards(method string) error {
 	c := l.conn
 	if c.arena == nil {
 		return nil
@@ -124,8 +125,8 @@ func (l *lease) guards(method string) error {
 	return nil
 }
 
-// damageFault blames the plugin behind whose slot the damage begins, or before whose slot alone there is any; else all
-// that had a call under way.
+// damageFault blames the plugin behind whose slot the damage begins, or, when there is damage only before one
+// slot, the plugin of that slot. Otherwise it names all plugins that had a call under way.
 func (c *Conn) damageFault(method string, damages []damage) error {
 	first, name := damages[0], ""
 	switch {
@@ -175,7 +176,7 @@ func (a *Arena) Stray() int64 {
 	return max(0, allocatedBytes(a.file)-int64(a.next))
 }
 
-// DropStray gives that memory back to the system.
+// DropStray gives the memory that Stray counts back to the system.
 func (a *Arena) DropStray() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

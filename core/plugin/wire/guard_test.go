@@ -81,7 +81,7 @@ func TestDamageIsTheNeighboursWhenItBeginsBehindItsSlot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	arena.marks(x.Shared.(*slot), "datasets/rude")
+	arena.setWriter(x.Shared.(*slot), "datasets/rude")
 	s := &scribbler{arena: arena, do: func(mem []byte, _ clip.ForwardRequest) {
 		at := x.Shared.(*slot).offset + 100
 		for i := range mem[at : at+1<<16] {

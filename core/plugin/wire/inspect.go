@@ -68,8 +68,8 @@ func (s *Server) Plan(ctx context.Context, q *pb.PlanRequest) (*pb.PlanResponse,
 	})
 }
 
-// Plan asks the plugin what a configuration will take of its device's memory; nil from one that does
-// not say.
+// Plan asks the plugin what a configuration will take of its device's memory. It returns nil when the plugin
+// does not tell.
 func (c *Conn) Plan(ctx context.Context, q clip.PlanRequest) (*clip.Plan, error) {
 	request := &pb.PlanRequest{Batch: int64(q.Batch), EvalBatch: int64(q.EvalBatch), Accumulate: q.Accumulate}
 	if q.Encoder != nil {
@@ -83,7 +83,7 @@ func (c *Conn) Plan(ctx context.Context, q clip.PlanRequest) (*clip.Plan, error)
 		return nil, nil
 	}
 	if err == nil {
-		err = c.plan(r)
+		err = c.checkPlan(r)
 	}
 	if err != nil {
 		return nil, err
@@ -105,8 +105,8 @@ func partsIn(parts []*pb.MemoryPart) (out []clip.MemoryPart) {
 	return out
 }
 
-// Profile begins or ends the noting of kernels in the plugin and gives those noted since the last
-// call, on this process's clock. A plugin that notes none gives none.
+// Profile starts or stops the recording of kernels in the plugin and returns those recorded since the last
+// call, on this process's clock. A plugin that does not record them returns none.
 func (c *Conn) Profile(ctx context.Context, on bool) ([]clip.KernelRun, error) {
 	r, err := ask(ctx, c, "Profile", c.plugin.Profile, &pb.ProfileRequest{On: on})
 	if status.Code(err) == codes.Unimplemented {
@@ -171,8 +171,8 @@ func eventsIn(r *pb.ProfileResponse) []clip.KernelRun {
 	return out
 }
 
-// Program begins to measure what this process takes beside what it will allocate on purpose: code,
-// libraries, Go's runtime. The function it returns says so at any later time, in bytes.
+// Program begins to measure what this process takes beside what it will allocate on purpose: code, libraries,
+// Go's runtime. The function that it returns tells it at any later time, in bytes.
 func Program() func() int64 {
 	base := programNow()
 	return func() int64 {

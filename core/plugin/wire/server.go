@@ -128,7 +128,7 @@ const (
 	closing
 )
 
-// resultTensor says where a call runs.
+// place says where a call runs.
 type place int
 
 const (
@@ -206,7 +206,7 @@ func (s *Server) close(ctx context.Context, impl func() error) (*pb.Done, error)
 	})
 }
 
-// done measures a method of impl that gives nothing but an error.
+// done measures a method of impl that returns only an error.
 func done(impl any, method func() error) (*pb.Done, error) {
 	span := begin(impl)
 	err := method()
@@ -230,7 +230,7 @@ func begin(impl any) span {
 	return s
 }
 
-// end gives when the span began, how long it took and what work was done.
+// end returns when the span began, how long it took and what work was done.
 func (s span) end() (start, took int64, work float64) {
 	took = time.Since(s.start).Nanoseconds()
 	if s.meter != nil {

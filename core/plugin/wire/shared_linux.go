@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// makeShared makes a sparse memfd, sealed so that no plugin can pull memory from under the others.
-// Smaller sizes are tried where a limit forbids the first.
+// makeShared makes a sparse memfd, sealed so that no plugin can take memory away from under the others. Where a
+// limit forbids the size it tries smaller ones.
 func makeShared() (*os.File, []byte, error) {
 	fd, err := unix.MemfdCreate("tandem-arena", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {

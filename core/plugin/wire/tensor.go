@@ -91,7 +91,7 @@ func (w *Window) resultTensor(out *pb.Tensor) (*tensor.Tensor, error) {
 	return w.tensor(out)
 }
 
-// timedAnswer puts a result where the request wants it and frees it; what says which result it is.
+// answer puts a result where the request wants it and frees it. what names the result for errors.
 func (w *Window) answer(what string, t *tensor.Tensor, out *pb.Tensor) (*pb.Tensor, error) {
 	if t == nil {
 		return nil, fault.New(fault.Internal, "the %s is missing", what)

@@ -21,18 +21,18 @@ import (
 	"tandem/core/clip"
 )
 
-// Handshake tells a plugin that a runner started it. It keeps people from wondering at a binary that
-// waits for nothing; it is no protection.
+// Handshake tells a plugin that a runner started it. Without it a plugin that somebody starts by hand can say
+// what it is. It protects nothing.
 var Handshake = plugin.HandshakeConfig{MagicCookieKey: "RUNNER_PLUGIN", MagicCookieValue: "tandem"}
 
-// The environment that tells a plugin what it was given. The numbers are file descriptors.
+// These variables of the environment tell a plugin what it was given. The numbers are file descriptors.
 const (
 	EnvArenaFD   = "RUNNER_ARENA_FD"   // the arena, for reading and writing
 	EnvArenaSize = "RUNNER_ARENA_SIZE" // its size in bytes
 	EnvParentFD  = "RUNNER_PARENT_FD"  // a pipe's end; EOF: the runner has ended, so should the plugin
 )
 
-// MaxMessageBytes limits a gRPC message on both sides: 2 GiB, the most that protobuf can hold.
+// MaxMessageBytes limits a gRPC message on both sides to 2 GiB, the most that protobuf can hold.
 const MaxMessageBytes = 1<<31 - 1
 
 // pluginName names the one entry of a go-plugin plugin set.

@@ -16,7 +16,7 @@ import (
 // maxTries limits how many absent pictures are looked for under other names.
 const maxTries = 50
 
-// absent says under which other name a picture that is not there is, when one of the first is.
+// absent says under which other name a missing picture exists, when one of the first missing ones does.
 func (c Config) absent(set *sample.Set, p *parts) []string {
 	tries := 0
 	for i := range set.Samples {
@@ -33,7 +33,7 @@ func (c Config) absent(set *sample.Set, p *parts) []string {
 	return nil
 }
 
-// meant says how a picture that is not there has to be written to be found, "" when no such way is known.
+// meant returns how a missing picture's path has to be written to be found; "" when no such way is known.
 func (c Config) meant(image string) string {
 	try := func(name, why string) string {
 		if name == image {

@@ -34,7 +34,7 @@ var Plugin = sdk.Dataset{
 	Config: Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 
-// maxRefusals bounds the refused records that a message tells of.
+// maxRefusals limits the refused records in a message.
 const maxRefusals = 3
 
 func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
@@ -153,8 +153,8 @@ func (c Config) collect(set *sample.Set, t *table) (*parts, error) {
 	return p, nil
 }
 
-// labels gives the label of each picture, by key, and the line that it stands in. Rows that contradict an earlier one
-// are refused and taken out of the table.
+// labels returns the label of each picture, by key, and the line of the label. Rows that contradict an earlier
+// one are refused and taken out of the table.
 func (c Config) labels(t *table) (map[string]row, error) {
 	known := map[string]row{}
 	if c.LabelColumn == "" {

@@ -12,7 +12,8 @@ import (
 	"tandem/core/files"
 )
 
-// What a row may be. Cells are captions, paths and names; what is longer has an unclosed quote or is no table.
+// These limits bound a row. Cells are captions, paths and names; a longer text has an unclosed quote or is no
+// table.
 const (
 	maxLine  = 16 << 20 // bytes of a line
 	maxSpan  = 1 << 20  // bytes of a cell over several lines
@@ -56,8 +57,8 @@ func (r *refusal) Error() string { return r.reason }
 
 func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
 
-// read gives the cells of the next row that is not blank and the number of its first line. Its error is io.EOF, a
-// *refusal of that row, or one of reading the file.
+// read returns the cells of the next row that is not blank and the number of its first line. Its error is
+// io.EOF, a *refusal of that row, or one of reading the file.
 func (r *records) read() (cells []string, number int, err error) {
 	for {
 		if err := r.look(0); err != nil {
@@ -94,7 +95,7 @@ func (r *records) read() (cells []string, number int, err error) {
 	return cells, number, err
 }
 
-// fits says whether a row has as many cells as the heading, but for empty ones at its end.
+// fits reports whether a row has as many cells as the heading, not counting empty ones at its end.
 func (r *records) fits(cells []string) bool {
 	return len(cells) >= r.width && strings.TrimSpace(strings.Join(cells[r.width:], "")) == ""
 }
@@ -184,7 +185,7 @@ func closingQuote(text string) int {
 	}
 }
 
-// isRow says whether a line within quotes looks like a row of its own: it has as many cells as the heading, and one that
+// isRow reports whether a line within quotes looks like a row of its own: it has as many cells as the heading, and one that
 // names a picture. With tabs, which captions rarely have, it need not where pictures have no endings.
 func (r *records) isRow(text string) bool {
 	if r.width == 0 || strings.Count(text, string(rune(r.comma)))+1 != r.width {
@@ -196,7 +197,7 @@ func (r *records) isRow(text string) bool {
 	return files.IsPicture(strings.Trim(strings.Split(text, string(rune(r.comma)))[r.image], ` "`))
 }
 
-// look reads on until line i ahead is known.
+// look reads ahead until line i is known.
 func (r *records) look(i int) error {
 	for len(r.ahead) <= i {
 		l, err := r.line()
@@ -211,7 +212,7 @@ func (r *records) look(i int) error {
 
 func (r *records) drop(n int) { r.ahead = append(r.ahead[:0], r.ahead[n:]...) }
 
-// line reads a line. What is longer than maxLine is passed over, not kept.
+// line reads a line. It passes over what is longer than maxLine and does not keep it.
 func (r *records) line() (line, error) {
 	var l line
 	var parts []byte

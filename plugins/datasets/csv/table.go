@@ -23,7 +23,7 @@ type row struct {
 	line     int // where the record starts, from 1
 }
 
-// key names the row's picture: different spellings of one path are one.
+// key names the row's picture. Different spellings of one path give one key.
 func (r row) key() string { return path.Clean(r.image) }
 
 // table holds what was read of a table.
@@ -36,7 +36,7 @@ type table struct {
 // count returns the number of records.
 func (t *table) count() int { return len(t.rows) + t.refused }
 
-// refuse counts a record that cannot be used. With on_error: fail it is the error.
+// refuse counts a record that cannot be used. With on_error: fail it returns the error.
 func (t *table) refuse(c Config, line int, why error) error {
 	e := fault.New(fault.Corrupt, "%w", why).WithFile(c.File, line, 0)
 	if c.Fail() {
@@ -49,8 +49,8 @@ func (t *table) refuse(c Config, line int, why error) error {
 	return nil
 }
 
-// read reads the table. With on_error: fail the first refusal is the error. A broken heading or a column that is not
-// there always is one.
+// read reads the table. With on_error: fail it returns the first refusal. A broken heading or a missing column
+// is always an error.
 func (c Config) read(ctx context.Context) (*table, error) {
 	f, err := files.Open(c.File)
 	if err != nil {
@@ -169,7 +169,7 @@ func joinNames(names []string) string {
 	return strings.Join(short, ", ")
 }
 
-// row picks the cells of a record; the error says why it is refused.
+// row picks the cells of a record. Its error says why the record is refused.
 func (c columns) row(record []string) (row, error) {
 	if len(record) < c.least {
 		return row{}, refuse("%d cells, want at least %d", len(record), c.least)
@@ -201,7 +201,7 @@ func (c columns) row(record []string) (row, error) {
 		return row{}, refuse("the picture's path is not UTF-8")
 	case !utf8.ValidString(x.label):
 		return row{}, refuse("the label is not UTF-8")
-	case address(x.image):
+	case isAddress(x.image):
 		return row{}, refuse("the picture is an address, %s; download it first", excerpt(x.image))
 	case len(x.captions) == 0:
 		return row{}, refuse("no caption")
@@ -209,8 +209,8 @@ func (c columns) row(record []string) (row, error) {
 	return x, nil
 }
 
-// address says whether a picture is given by an address of the net.
-func address(image string) bool {
+// isAddress reports whether a picture is named by a web address.
+func isAddress(image string) bool {
 	scheme, _, found := strings.Cut(image, "://")
 	return found && slices.Contains([]string{"http", "https", "s3", "gs", "ftp", "hf"}, strings.ToLower(scheme))
 }

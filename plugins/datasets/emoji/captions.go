@@ -71,7 +71,7 @@ func (c Config) drawCaption(e catalog.Emoji, name string, s *random.Stream) stri
 	return strings.Join(tags, " ")
 }
 
-// classes gives each distinct text an id.
+// classes numbers the distinct texts.
 type classes struct {
 	name  string
 	texts []string

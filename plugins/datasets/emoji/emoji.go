@@ -94,7 +94,7 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	return set, nil
 }
 
-// check finds what the schema cannot.
+// check reports faults that the schema cannot find.
 func (c Config) check() error {
 	bad := func(key, format string, args ...any) *fault.Error {
 		return fault.New(fault.Invalid, format, args...).WithPath("with." + key)

@@ -27,8 +27,8 @@ type idx struct {
 // maxIdx bounds what a header may ask for, so that a broken one does not take all memory.
 const maxIdx = 4 << 30
 
-// readIdx reads a file, through gzip when its name ends in .gz. Anything but whole, well-formed data
-// of that many axes is fault.Corrupt.
+// readIdx reads a file, through gzip when its name ends in .gz. Data that is not whole, well-formed and of that
+// many axes yields fault.Corrupt.
 func readIdx(path string, axes int) (*idx, error) {
 	f, err := files.Open(path)
 	if err != nil {

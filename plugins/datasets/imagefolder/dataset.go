@@ -145,8 +145,8 @@ func (c Config) collect(ctx context.Context, set *sample.Set, pictures []string)
 	return paths, nil
 }
 
-// oneName says which folders are told apart as classes and have one name, or names that hardly differ, or are not
-// UTF-8.
+// oneName returns remarks on folders that are different classes but have one name, or names that hardly differ,
+// or names that are not UTF-8.
 func (c Config) oneName(folders, names []string) []string {
 	first := make(map[string]string, len(folders))
 	var out []string
@@ -164,7 +164,7 @@ func (c Config) oneName(folders, names []string) []string {
 	return append(out, sample.Alike(slices.Sorted(maps.Keys(first)))...)
 }
 
-// maxNames bounds the remarks on names.
+// maxNames limits the remarks on names.
 const maxNames = 5
 
 // classOf returns the first folder of a relative path; "" for a file in the root.

@@ -2,7 +2,7 @@
 
 package resample
 
-// Available says whether Rows and Columns may be called.
+// Available reports whether Rows and Columns may be called.
 const Available = false
 
 // Slack has the value 0 where there is nothing to call.

@@ -14,7 +14,7 @@ import "C"
 
 import "unsafe"
 
-// Available says whether this processor has AVX2.
+// Available reports whether this processor has AVX2.
 var Available = C.td_resample_available() != 0
 
 // Slack says how many bytes of src after each row Rows may read.

@@ -19,8 +19,8 @@ import (
 // folderPatience limits how long the opening of a set waits for a folder of pictures that is away.
 const folderPatience = 3 * time.Second
 
-// admit leaves out the samples that cannot be used whatever happens later, and counts them as refused: those
-// whose file is not there or must not be read, and those without a caption. With Fail they are an error.
+// admit leaves out the samples that can never be used, and counts them as refused: those whose file is not
+// there or must not be read, and those without a caption. With Fail such a sample is an error.
 func (s *Set) admit(ctx context.Context) error {
 	if s.Files != nil && len(s.Files) != len(s.Samples) {
 		return fault.New(fault.Internal, "%d files for %d samples", len(s.Files), len(s.Samples))
@@ -72,7 +72,7 @@ func (s *Set) admit(ctx context.Context) error {
 	return nil
 }
 
-// reduce keeps the samples at indices.
+// reduce keeps only the samples at indices.
 func (s *Set) reduce(indices []int) {
 	open, caption := s.Open, s.Caption
 	s.Open = func(i int) (vision.Picture, error) { return open(indices[i]) }
@@ -141,7 +141,7 @@ func (s *Set) absent(ctx context.Context) (map[int]error, error) {
 	return out, nil
 }
 
-// folderAway says whether the folder of an absent file is absent too.
+// folderAway reports whether the folder of an absent file is absent too.
 func (s *Set) folderAway(absent map[int]error) bool {
 	seen := map[string]bool{}
 	for i := range absent {

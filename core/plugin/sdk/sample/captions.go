@@ -13,7 +13,7 @@ import (
 // Placeholder stands for the name in a caption template.
 const Placeholder = "{}"
 
-// CheckTemplates finds templates without a placeholder; the fault carries path "with.templates".
+// CheckTemplates reports templates without a placeholder; the fault has the path "with.templates".
 func CheckTemplates(templates []string) error {
 	if len(templates) == 0 {
 		return fault.New(fault.Invalid, "no templates").WithPath("with.templates").WithHint(`["{}"] is the bare name`)
@@ -44,7 +44,7 @@ type Distinct struct {
 	seen map[string]bool // of long lists
 }
 
-// Add appends a text that is not in the list.
+// Add appends a text unless the list has it.
 func (d *Distinct) Add(text string) {
 	const long = 16 // below it looking through the list costs less
 	if d.seen == nil && len(d.List) >= long {
@@ -62,11 +62,11 @@ func (d *Distinct) Add(text string) {
 	d.List = append(d.List, text)
 }
 
-// maxAlike bounds the names that one remark tells of.
+// maxAlike limits the names in one remark.
 const maxAlike = 5
 
-// Alike says which names of classes differ in capitals, spaces, underscores, dashes or quotes only, or not at all: one
-// sentence, or none when all differ.
+// Alike returns a sentence on names of classes that are equal, or differ only in capitals, spaces, underscores,
+// dashes or quotes. It returns none when all differ more.
 func Alike(classes []string) []string {
 	first := make(map[string]string, len(classes))
 	var pairs []string

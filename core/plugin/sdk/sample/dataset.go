@@ -11,8 +11,8 @@ import (
 	"tandem/core/media/vision"
 )
 
-// Open opens a dataset as configured. It decodes c.With itself (sdk.Decode) and reads no pixels that
-// it need not. What the user can mend is fault.Invalid or fault.NotFound with a hint.
+// Open opens a dataset as configured. It decodes c.With itself (sdk.Decode) and reads no pixels unless it must.
+// Errors that the user can mend are fault.Invalid or fault.NotFound with a hint.
 type Open func(ctx context.Context, c clip.DatasetConfig) (*Set, error)
 
 // New returns an unconfigured clip.Dataset that calls open when it is configured.

@@ -12,7 +12,7 @@ import (
 	"tandem/core/media/vision"
 )
 
-// ReadPicture reads and decodes a picture file; the error carries the file.
+// ReadPicture reads and decodes a picture file. Its error names the file.
 func ReadPicture(path string, o vision.Options) (vision.Picture, error) {
 	data, err := files.Read(path, vision.MaxFileBytes)
 	if err != nil {
@@ -21,9 +21,9 @@ func ReadPicture(path string, o vision.Options) (vision.Picture, error) {
 	return vision.DecodeFile(path, data, o)
 }
 
-// FromFiles makes the samples' pictures those of files, paths[i] for Samples[i], which must be complete. It
-// looks at all of them: Pixels becomes their digest. A file that is later not what it was is fault.Conflict when
-// it is opened.
+// FromFiles takes the pictures of the samples from files, paths[i] for Samples[i]. Samples must be complete. It
+// looks at all files, and Pixels becomes their digest. A file that has changed when it is opened later yields
+// fault.Conflict.
 func (s *Set) FromFiles(ctx context.Context, c clip.DatasetConfig, paths []string, o vision.Options) error {
 	memory := ""
 	if c.CacheDir != "" {
@@ -70,8 +70,8 @@ func Key(name string) string {
 	return out.String()
 }
 
-// Missing says why the picture file of Samples[i] could not be read when the set was opened (FromFiles), nil when it
-// could.
+// Missing returns why the picture file of Samples[i] could not be read when the set was opened (FromFiles); nil
+// when it could.
 func (s *Set) Missing(i int) error {
 	if s.held == nil {
 		return nil

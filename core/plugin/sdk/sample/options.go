@@ -21,7 +21,7 @@ type Options struct {
 var DefaultOptions = Options{Split: "all", Background: [3]int{255, 255, 255}, Alpha: "background",
 	MaxPixels: vision.MaxPixels, OnError: "skip"}
 
-// Check finds a split without a fraction.
+// Check reports a split without a fraction.
 func (o Options) Check() error {
 	if o.Split != "all" && (o.TestFraction <= 0 || o.TestFraction >= 1) {
 		return fault.New(fault.Invalid, "%v with split: %s", o.TestFraction, o.Split).WithPath("with.test_fraction").
@@ -30,8 +30,8 @@ func (o Options) Check() error {
 	return nil
 }
 
-// Has says whether a sample with this key is in the split. It depends on the key, the fraction and the
-// split seed only, so that what else is in the dataset moves no sample from one split to the other.
+// Has reports whether a sample with this key is in the split. It depends on the key, the fraction and the split
+// seed only: a change to the rest of the dataset moves no sample from one split to the other.
 func (o Options) Has(key string) bool {
 	if o.Split == "all" {
 		return true
@@ -46,5 +46,5 @@ func (o Options) Vision() vision.Options {
 		DropAlpha: o.Alpha == "drop", MaxPixels: o.MaxPixels}
 }
 
-// Fail says whether an unreadable record or picture is an error.
+// Fail reports whether an unreadable record or picture is an error.
 func (o Options) Fail() bool { return o.OnError == "fail" }

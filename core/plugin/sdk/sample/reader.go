@@ -103,8 +103,8 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 	return b, nil
 }
 
-// each calls do for 0 … n-1 with as many tools as are free; the first error by position wins, so that
-// the message does not depend on timing.
+// each calls do for 0 … n-1 with as many tools as are free. Of several errors it returns the first by position,
+// so that the message does not depend on timing.
 func (r *reader) each(ctx context.Context, n int, do func(at int, tool *vision.Resizer) error) error {
 	var next atomic.Int64
 	var failed atomic.Bool
@@ -147,8 +147,8 @@ func (r *reader) each(ctx context.Context, n int, do func(at int, tool *vision.R
 	return nil
 }
 
-// fill writes the picture of sample i to dst. The first error says that it cannot be read, and dst is black; the
-// second ends the batch.
+// fill writes the picture of sample i to dst. The first error says that the picture cannot be read, and dst is
+// black; the second error ends the batch.
 func (r *reader) fill(ctx context.Context, dst []byte, i int, q clip.BatchRequest, tool *vision.Resizer) (unreadable, err error) {
 	if err := canceled(ctx); err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func (r *reader) fill(ctx context.Context, dst []byte, i int, q clip.BatchReques
 		return nil, nil
 	case fault.KindOf(err) == fault.Canceled:
 		return nil, err
-	case r.passing(err):
+	case r.isTransient(err):
 		return nil, fault.New(fault.Unavailable, "sample %d (%s): %w (tried again for %v)", i, r.Samples[i].Key, err, r.patience).
 			WithHint("the picture was there when the dataset was opened: mend the file system, then go on with run --resume")
 	case r.Fail:
@@ -205,7 +205,7 @@ func (r *reader) picture(ctx context.Context, i int) (vision.Picture, error) {
 		return vision.Picture{}, err.(error)
 	}
 	p, err := r.open(ctx, i)
-	if err != nil && fault.KindOf(err) != fault.Canceled && !system(err) {
+	if err != nil && fault.KindOf(err) != fault.Canceled && !isSystemError(err) {
 		r.bad.Store(i, err)
 	}
 	if err != nil || r.Direct {

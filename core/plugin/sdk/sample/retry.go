@@ -14,12 +14,12 @@ import (
 // by then, and whoever watches plugins has not given up yet.
 const filePatience = 30 * time.Second
 
-// open opens the picture of sample i, again and again, ever more slowly, while what is wrong may pass.
+// open opens the picture of sample i. It tries again, ever more slowly, while the error may pass.
 func (r *reader) open(ctx context.Context, i int) (vision.Picture, error) {
 	waited := time.Duration(0)
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		p, err := r.Open(i)
-		if err == nil || !r.passing(err) || waited >= r.patience {
+		if err == nil || !r.isTransient(err) || waited >= r.patience {
 			return p, err
 		}
 		if waited == 0 {
@@ -35,14 +35,15 @@ func (r *reader) open(ctx context.Context, i int) (vision.Picture, error) {
 	}
 }
 
-// passing says whether an error may pass by itself, so that nothing is known of the sample: the system could not
-// open or read the file. Of sets that do not name their files nobody looked whether they were there.
-func (r *reader) passing(err error) bool {
-	return system(err) && !(r.Files == nil && errors.Is(err, syscall.ENOENT))
+// isTransient reports whether an error may pass by itself: the system could not open or read the file, and
+// nothing is known of the sample. A missing file counts only when the set named its files, since otherwise
+// nobody checked that it was there.
+func (r *reader) isTransient(err error) bool {
+	return isSystemError(err) && !(r.Files == nil && errors.Is(err, syscall.ENOENT))
 }
 
-// system says whether an error is one of the operating system, not of what is in a file.
-func system(err error) bool {
+// isSystemError reports whether an error comes from the operating system and not from the content of a file.
+func isSystemError(err error) bool {
 	var errno syscall.Errno
 	return errors.As(err, &errno) && errno != syscall.EISDIR && errno != syscall.ENAMETOOLONG
 }

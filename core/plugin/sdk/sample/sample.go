@@ -68,7 +68,7 @@ func (s *Set) info(a *clip.Augment) clip.DatasetInfo {
 		Remarks: append(slices.Clone(s.Remarks), s.inexact(vision.JPEGIsExact())...), Fixed: cropParams(a) == nil && s.Alter == nil}
 }
 
-// inexact remarks that JPEG files are decoded to other pixels than OpenCLIP's, where that is so.
+// inexact returns a remark when JPEG files are decoded to other pixels than OpenCLIP's.
 func (s *Set) inexact(exact bool) []string {
 	if exact {
 		return nil
@@ -85,7 +85,7 @@ func (s *Set) inexact(exact bool) []string {
 	return []string{fmt.Sprintf("%d pictures are JPEG, which this build decodes without libjpeg-turbo: pixels differ from OpenCLIP's by a few levels (make deps, then make)", n)}
 }
 
-// digest covers everything that a batch is made of; lengths go in so that no two lists run together.
+// digest covers everything that a batch is made of. It includes the lengths, so that no two lists run together.
 func (s *Set) digest() string {
 	h := sha256.New()
 	number := func(n int64) { binary.Write(h, binary.LittleEndian, n) }
