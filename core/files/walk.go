@@ -45,9 +45,9 @@ type Listing struct {
 	Others   map[string]int // number of files that are no pictures by their names, by ending in lower case
 }
 
-// Pictures lists the pictures below a folder, as torchvision's ImageFolder finds them: links to files and to
-// folders are followed, endings may be in capitals. Hidden files and folders are passed over. The folder itself
-// may be a link and may be hidden. A folder that cannot be read is an error.
+// Pictures lists the pictures below a folder, as torchvision's ImageFolder finds them: it follows links to
+// files and to folders, and endings may be in capitals. It passes over hidden files and folders. The folder
+// itself may be a link and may be hidden. A folder that cannot be read is an error.
 func Pictures(ctx context.Context, root string) (*Listing, error) {
 	info, err := os.Stat(root)
 	if err != nil {

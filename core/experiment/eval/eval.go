@@ -18,7 +18,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// ZeroShot asks for a classification by text prompts.
+// ZeroShot configures a classification by text prompts.
 type ZeroShot struct {
 	Target    string   // the labelling of the dataset: clip.Target.Name
 	Templates []string // prompts with one {} for the class name; at least one
@@ -55,7 +55,7 @@ type Result struct {
 	Alike []Twins
 }
 
-// Texts says what became of prompts and captions.
+// Texts tells what became of prompts and captions.
 type Texts struct {
 	N       int // counted; 0: the encoder does not count tokens
 	Cut     int // longer than Context tokens
@@ -69,8 +69,8 @@ type Texts struct {
 // Twins names two classes by id.
 type Twins struct{ First, Second int }
 
-// Run evaluates. Towers of a training run are left as they were: forwards are in mode Eval. A
-// target that the dataset lacks is fault.Invalid; progress, when not nil, hears of samples done.
+// Run evaluates. It leaves the towers of a training run as they were, because it uses mode Eval only. A target
+// that the dataset lacks yields fault.Invalid. progress, when not nil, is told the number of samples done.
 func Run(ctx context.Context, cfg Config, p Parts, progress func(done, total int)) (Result, error) {
 	var res Result
 	var classes *matrix
@@ -162,10 +162,10 @@ type samples struct {
 	unreadable []clip.SampleFault // the first few
 }
 
-// mostTold bounds the unreadable samples that a result names.
+// mostTold limits the unreadable samples that a result names.
 const mostTold = 3
 
-// encode forwards every picture, the last batch shorter. What cannot be read is left out.
+// encode embeds every picture; the last batch may be shorter. It leaves out what cannot be read.
 func encode(ctx context.Context, cfg Config, p Parts, progress func(done, total int)) (*samples, error) {
 	n := p.Info.Len
 	if cfg.MaxSamples > 0 {
@@ -340,7 +340,7 @@ func encodeTexts(ctx context.Context, text clip.Encoder, texts []string, batchSi
 	return m, nil
 }
 
-// similarities goes over the rows of a·bᵀ in blocks that stay in cache.
+// similarities computes the rows of a·bᵀ in blocks that stay in cache.
 func similarities(a, b *matrix, f func(i int, row []float32)) {
 	const block = 64
 	out := make([]float32, block*b.rows)

@@ -10,7 +10,7 @@ import (
 	"tandem/core/fault"
 )
 
-// The designs of a sweep: which cells of the space that the factors span are run.
+// The designs of a sweep say which cells of the space that the factors span are run.
 const (
 	OneAtATime = "one-at-a-time" // the baseline, and each other level of each factor beside the baseline's levels
 	Grid       = "grid"          // every combination of levels
@@ -18,14 +18,14 @@ const (
 	Random     = "random"        // combinations drawn
 )
 
-// Which way a metric is good.
+// The directions say which way a metric is good.
 const (
 	Up   = "up"
 	Down = "down"
 	None = "none"
 )
 
-// How the noise of a difference is known.
+// The analyses say how the noise of a difference is known.
 const (
 	Paired = "paired" // from its own pairs of seeds
 	Pooled = "pooled" // from all variants
@@ -151,7 +151,7 @@ type ablater struct {
 	keys map[string]pair
 }
 
-// ablate reads a block; nil after a fault.
+// ablate reads a block. It returns nil after a fault.
 func (r *reader) ablate(b *block) *Ablate {
 	before := len(r.faults)
 	x := &ablater{
@@ -187,8 +187,7 @@ func (a *Ablate) contains(file string, line int) bool {
 	return file == a.Origin.Source && line >= a.Origin.KeyLine && line <= a.lastRow
 }
 
-// Outside reports whether a fault is about something outside the block, so that only its cell tells how
-// it came about.
+// Outside reports whether a fault lies outside the block, so that only its cell tells how it came about.
 func (a *Ablate) Outside(e *fault.Error) bool { return !a.contains(e.File, e.Line) }
 
 func (x *ablater) say(o Origin, p path, format string, args ...any) *fault.Error {

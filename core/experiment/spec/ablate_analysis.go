@@ -9,8 +9,8 @@ import (
 // minLookSeeds bounds the number of seeds at a planned look from below: fewer show nothing (core/results/stat).
 const minLookSeeds = 3
 
-// analysis reads what is said of how results are judged: choose, directions, looks and analysis. None of it is part of a
-// run's identity.
+// analysis reads how results are judged: choose, directions, looks and analysis. None of it is part of a run's
+// identity.
 func (x *ablater) analysis() {
 	if e, given := x.keys["choose"]; given {
 		x.a.Choose, _ = x.scalarOf(e, clip.Field{Name: e.key, Type: clip.TypeString}).(string)

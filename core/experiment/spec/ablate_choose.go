@@ -10,8 +10,8 @@ import (
 	"tandem/core/fault"
 )
 
-// baseline reads the levels that the others are compared with: of every factor, except with Random,
-// where factors left out stay as the spec says.
+// baseline reads the levels that the others are compared with. It names a level of every factor, except with
+// Random, where factors left out stay as the spec says.
 func (x *ablater) baseline(at path) {
 	e, given := x.keys["baseline"]
 	if !given {
@@ -49,7 +49,7 @@ func (x *ablater) firstLevels() string {
 	return "{" + strings.Join(parts, ", ") + "}"
 }
 
-// hasFault reports whether something is wrong at p already.
+// hasFault reports whether p has a fault already.
 func (x *ablater) hasFault(p path) bool {
 	return slices.ContainsFunc(x.checker.faults, func(e *fault.Error) bool { return e.Path == p.String() })
 }
@@ -88,7 +88,7 @@ func describeEmptyOr(n *yaml.Node) string {
 	return describe(n)
 }
 
-// assignment reads {factor: level}; false after a fault that leaves nothing to go by.
+// assignment reads {factor: level}. It returns false after a fault that leaves nothing to work with.
 func (x *ablater) assignment(e pair) (Assignment, bool) {
 	a := Assignment{Levels: map[string]string{}, Origin: e.o, Path: e.p.String()}
 	if e.node.Kind != yaml.MappingNode {
@@ -146,8 +146,8 @@ func parsePath(text string) path {
 	return strings.Split(strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(text), "[", "."), "]", ""), ".")
 }
 
-// overlaps reports overrides of which one would undo the other: the same place with another value, or
-// a place inside another. The order of factors then decided the value, and it means nothing.
+// overlaps reports overrides of which one would undo the other: they set the same place to another value, or a
+// place inside another. The order of factors would then decide the value, although that order means nothing.
 func (c *checker) overlaps(list []Override) {
 	for i, b := range list {
 		for _, a := range list[:i] {

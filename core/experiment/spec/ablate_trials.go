@@ -10,13 +10,13 @@ import (
 	"tandem/core/fault"
 )
 
-// The rules of early stopping; core/experiment/sweep has them.
+// The rules of early stopping. core/experiment/sweep implements them.
 const (
 	Median = "median"
 	ASHA   = "asha"
 )
 
-// Retries says how often a trial that failed is tried again. The zero value never does.
+// Retries says how often a failed trial is tried again. The zero value never tries again.
 type Retries struct {
 	Of      map[fault.Kind]int
 	Backoff time.Duration // before the first; doubled each time

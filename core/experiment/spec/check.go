@@ -85,8 +85,8 @@ func (c *checker) section(m map[string]any, keys []Key, p path, who string) {
 	}
 }
 
-// unknown reports the keys of a map that have no name given, and takes them out. A map with very many of them is of
-// something else: the first say enough.
+// unknown reports the keys of a map that are not among names, and removes them. When a map has very many, it is
+// probably not what it should be, and the first few suffice.
 func (c *checker) unknown(m map[string]any, names []string, p path, what string, hint func(name string) string) {
 	const most = 20
 	n := 0
@@ -144,7 +144,7 @@ func missingHint(k Key) string {
 	return k.Help
 }
 
-// value checks one value of a spec key and gives its canonical form, bad{} after a fault.
+// value checks one value of a spec key and returns its canonical form; bad{} after a fault.
 func (c *checker) value(k Key, value any, p path) any {
 	switch k.Type {
 	case typeSection:

@@ -28,7 +28,7 @@ type Choice struct {
 	Overrides []Override
 }
 
-// Read takes in the layers of a spec and its ablate block. What is wrong with them comes out of Err.
+// Read reads the layers of a spec and its ablate block. Err returns what is wrong with them.
 func Read(file string, opts Options) *Draft { return read(&reader{}, file, opts) }
 
 func read(r *reader, file string, opts Options) *Draft {
@@ -45,8 +45,8 @@ func read(r *reader, file string, opts Options) *Draft {
 	return d
 }
 
-// Resolve checks the spec with a choice laid over all its layers, and gives nil and the faults when
-// there are any. It gives nil, and maybe no faults, when Err has some without it.
+// Resolve checks the spec with a choice laid over all its layers. With faults it returns nil and the faults. It
+// also returns nil, perhaps without faults, when Err has some already.
 func (d *Draft) Resolve(choice Choice) (*Spec, fault.List) {
 	if d.reader.broken {
 		return nil, nil
@@ -101,7 +101,7 @@ func (d *Draft) Err(more ...*fault.Error) error {
 	return all.Err()
 }
 
-// key tells faults apart, whichever cell they were found in.
+// key identifies a fault, whichever cell it was found in.
 func (d *Draft) key(e *fault.Error) string {
 	bare := *e
 	bare.Op = ""

@@ -28,7 +28,7 @@ func (c *checker) wrongType(p path, want string, got any) any {
 	return bad{}
 }
 
-// field checks a value against a field and gives its canonical form, bad{} after a fault.
+// field checks a value against a field and returns its canonical form; bad{} after a fault.
 func (c *checker) field(f clip.Field, value any, p path) any {
 	switch f.Type {
 	case clip.TypeList:
@@ -156,7 +156,8 @@ func (c *checker) scalar(f clip.Field, value any, p path) any {
 
 var zeroFirst = regexp.MustCompile(`^[-+]?0[0-9_]`)
 
-// leadingZero refuses numbers with a zero in front: to one reader of YAML 0123 is 123, to another 83, and 089 is 89 to both.
+// leadingZero refuses numbers with a zero in front. Readers of YAML disagree on them: 0123 is 123 to one and 83
+// to another, and 089 is 89 to both.
 func (c *checker) leadingZero(value any, p path) bool {
 	switch value.(type) {
 	case int64, float64:
@@ -197,7 +198,7 @@ func (c *checker) inRange(f clip.Field, v float64, text string, p path) bool {
 	return true
 }
 
-// file gives the absolute path of a file or folder that must exist.
+// file returns the absolute path of a file or folder, which must exist.
 func (c *checker) file(f clip.Field, name string, o Origin, p path) any {
 	full := name
 	if rest, ok := strings.CutPrefix(name, "~/"); ok {

@@ -67,7 +67,7 @@ func (m *merged) add(l layer) {
 	}
 }
 
-// isUnder reports whether a path or one that it is inside of is among those given.
+// isUnder reports whether a path, or one that it lies inside of, is among those given.
 func isUnder(q string, given map[string]bool) bool {
 	for i := 0; i < len(q); i++ {
 		if strings.HasPrefix(q[i:], sep) && given[q[:i]] {
@@ -230,8 +230,8 @@ func lookup(tree any, p path) any {
 	return tree
 }
 
-// setIn sets the value at p inside a map or list, making maps on the way; false when an index is out
-// of range or p goes on into a scalar.
+// setIn sets the value at p inside a map or list, and makes maps on the way. It returns false when an index is
+// out of range or p goes on into a scalar.
 func setIn(in any, p path, value any) bool {
 	switch t := in.(type) {
 	case map[string]any:
@@ -266,7 +266,7 @@ func nest(p path, value any) map[string]any {
 	return value.(map[string]any)
 }
 
-// clone copies maps and lists, sharing nothing.
+// clone returns a copy of maps and lists that shares nothing.
 func clone(v any) any {
 	switch t := v.(type) {
 	case map[string]any:

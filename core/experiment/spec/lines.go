@@ -9,7 +9,7 @@ import (
 	"tandem/core/files"
 )
 
-// linesLimit bounds a file of texts, in bytes.
+// linesLimit limits the size of a file of texts, in bytes.
 const linesLimit = 64 << 20
 
 // lines checks a list of texts. It is written out, or it names a file, relative to the spec, of which the lines

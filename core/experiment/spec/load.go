@@ -26,7 +26,7 @@ var (
 	variantForm = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._=,+-]{0,999})?$`) // names of cells: loss=siglip,pool=average
 )
 
-// relations checks what no single key can say, and fills in the defaults that depend on others.
+// relations checks rules between keys, and fills in the defaults that depend on other keys.
 func (c *checker) relations(tree map[string]any, file string) {
 	if _, ok := tree["name"]; !ok {
 		base := filepath.Base(file)
@@ -79,8 +79,8 @@ func (c *checker) nameForm(m map[string]any, p path, form *regexp.Regexp) {
 	}
 }
 
-// embedDim takes embed_dim out of the towers' with blocks and holds it against the shared one and
-// the other tower's. One given by a tower alone is the shared one.
+// embedDim takes embed_dim out of the towers' with blocks and compares it with the shared one and the other
+// tower's. When only a tower gives one, it becomes the shared one.
 func (c *checker) embedDim(tree map[string]any) {
 	top := path{"embed_dim"}
 	type given struct {

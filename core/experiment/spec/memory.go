@@ -78,7 +78,7 @@ func (c *checker) memory(value any, p path) any {
 	return m.String()
 }
 
-// precision reports one that the towers' devices cannot have, where the spec alone says so.
+// precision reports a precision that the towers' devices cannot have, where the spec alone tells so.
 func (c *checker) precision(tree map[string]any) {
 	if lookup(tree, path{"train", "precision"}) != "tf32" {
 		return

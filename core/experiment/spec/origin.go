@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// sep joins the elements of a path inside this package; YAML cannot contain it, so a key with a dot
-// in it stays one key.
+// sep joins the elements of a path inside this package. YAML cannot contain it, so a key with a dot in it stays
+// one key.
 const sep = "\x1f"
 
 // path names a place in a spec by keys and list indices.

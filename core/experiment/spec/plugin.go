@@ -99,8 +99,7 @@ func (c *checker) fittingPlugins(k Key) []string {
 	return fit
 }
 
-// missing reports a plugin that could not be described, saying so when one of another kind has the
-// name.
+// missing reports a plugin that could not be described. When a plugin of another kind has the name, it says so.
 func (c *checker) missing(err error, name string, k Key, p path) {
 	for _, other := range kinds {
 		if other != k.Kind && slices.Contains(c.catalog.Names(other), name) && !slices.Contains(c.catalog.Names(k.Kind), name) {
@@ -221,7 +220,8 @@ func samplesOf(d clip.Descriptor, with map[string]any) int {
 	return 0
 }
 
-// sameJSON compares a setting, nil when absent, with what a Size asks of it; absent is the zero value.
+// sameJSON compares a setting, nil when absent, with what a Size asks of it. An absent setting has the zero
+// value.
 func sameJSON(got, want any) bool {
 	if got == nil {
 		switch fmt.Sprint(want) {

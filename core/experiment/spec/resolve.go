@@ -195,8 +195,8 @@ func (s *Spec) Identity(plugins map[string]string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// dropZeros takes zero values out of a with block: a setting whose plugin declares no default is zero
-// when it is left out, so that saying it makes no other run.
+// dropZeros removes zero values from a with block. A setting for which the plugin declares no default is zero
+// when it is left out; writing the zero must not make another run.
 func dropZeros(with any) {
 	m, _ := with.(map[string]any)
 	for name, v := range m {

@@ -18,7 +18,7 @@ import (
 	"tandem/core/files"
 )
 
-// bad stands for a value that already has a fault, so that nothing else is said about it.
+// bad stands for a value that already has a fault, so that no other fault of it is reported.
 type bad struct{}
 
 // layer holds one source of values with the place of each: maps (map[string]any), lists ([]any) and the scalars
@@ -44,8 +44,8 @@ func (r *reader) fault(o Origin, p path, kind fault.Kind, format string, args ..
 	return e
 }
 
-// readFile appends the layers of a file: first those of the files it extends. stack are the files
-// being read, outermost first; from is where the file was named.
+// readFile appends the layers of a file: first those of the files it extends. stack holds the files being read,
+// outermost first; from is where the file was named.
 func (r *reader) readFile(file string, stack []string, from Origin) {
 	at := path{"extends"}
 	if slices.Contains(stack, file) {
@@ -125,7 +125,7 @@ func (r *reader) readFile(file string, stack []string, from Origin) {
 	r.layers = append(r.layers, c.layer)
 }
 
-// maxSpec bounds the size of a spec file. A large one has some kilobytes.
+// maxSpec limits the size of a spec file. A large one has some kilobytes.
 const maxSpec = 1 << 20
 
 // nearFile returns a spec whose name is like that of a file that is not there; "" when there is none.
@@ -155,7 +155,7 @@ func nearFile(file string) string {
 
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
 
-// parse gives the root node, nil for an empty file.
+// parse returns the root node; nil for an empty file.
 func (r *reader) parse(file string, data []byte) (*yaml.Node, bool) {
 	dec := yaml.NewDecoder(strings.NewReader(string(data)))
 	var doc, second yaml.Node
@@ -317,7 +317,7 @@ func (c *converter) scalar(o Origin, node *yaml.Node, p path) any {
 	return bad{}
 }
 
-// describe names what a node is.
+// describe names the kind of a node.
 func describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:

@@ -131,7 +131,7 @@ func (t Train) ClipOptimizer() clip.Optimizer {
 	}
 }
 
-// Catalog knows plugins without starting them.
+// Catalog describes plugins without starting them.
 type Catalog interface {
 	// Describe gives a plugin's descriptor; name is bare ("vit") or a path to a binary. One that is
 	// not there is fault.NotFound.
@@ -140,7 +140,7 @@ type Catalog interface {
 	Names(kind clip.Kind) []string
 }
 
-// Options of Load.
+// Options configures Load.
 type Options struct {
 	Set     []string // of --set: "train.batch_size=64"
 	Env     []string // as os.Environ gives it; only RUNNER_SET_… counts

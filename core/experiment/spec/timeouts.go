@@ -33,7 +33,7 @@ func (s *Spec) Limits() Timeouts {
 	return *s.Timeouts
 }
 
-// UnmarshalJSON fills in what is left out.
+// UnmarshalJSON fills in the timeouts that are left out.
 func (t *Timeouts) UnmarshalJSON(data []byte) error {
 	type plain Timeouts
 	p := plain(DefaultTimeouts())

@@ -66,14 +66,14 @@ func (d *designer) withBaseline(levels map[string]string) map[string]string {
 	return all
 }
 
-// add appends the cell of these levels; by says what gave it.
+// add appends the cell of these levels. by says what asked for it.
 func (d *designer) add(levels map[string]string, by string) {
 	name := d.variantName(levels)
 	d.names[name] = by
 	d.cells = append(d.cells, Cell{name, levels, overridesOf(d.a, levels)})
 }
 
-// once adds a cell that must not be there.
+// once adds a cell that must not be there already.
 func (d *designer) once(at spec.Assignment, format string) {
 	levels := d.withBaseline(at.Levels)
 	if by, taken := d.names[d.variantName(levels)]; taken {

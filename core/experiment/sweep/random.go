@@ -11,8 +11,8 @@ import (
 	"tandem/core/random"
 )
 
-// random draws cells. What cell n takes of a factor depends on the random seed, the factor's name and n
-// alone: more trials, other factors or another order of the file leave it as it is.
+// random draws cells. What cell n gets of a factor depends on the random seed, the factor's name and n alone:
+// more trials, other factors or another order of the file do not change it.
 func (d *designer) random() {
 	for _, f := range d.a.Factors {
 		if f.Draw == nil || d.base == nil || f.Draw.Whole {
@@ -46,8 +46,8 @@ func (d *designer) random() {
 	}
 }
 
-// isWhole reports whether a range gives whole numbers: where its key has one in the spec, or, where the
-// key has no value, the bounds are whole.
+// isWhole reports whether a range gives whole numbers. It does when its key has one in the spec; when the key
+// has no value, the bounds decide.
 func isWhole(d *spec.Draw, base *spec.Spec) bool {
 	if base != nil {
 		switch base.At(d.Key).(type) {
@@ -105,8 +105,8 @@ func at(d *spec.Draw, e *fault.Error) bool {
 	return e.File == d.Origin.Source && e.Line == d.Origin.Line && e.Column == d.Origin.Column
 }
 
-// isDrawn reports whether e is about a range that another fault is about already: each value drawn from it
-// may have one.
+// isDrawn reports whether e is about a range that another fault is about already, since each value drawn from
+// the range may have a fault.
 func isDrawn(a *spec.Ablate, faults fault.List, e *fault.Error) bool {
 	for _, f := range a.Factors {
 		if f.Draw != nil && at(f.Draw, e) {

@@ -18,7 +18,7 @@ type Point struct {
 // Curve holds a trial's metric as far as it is known, ordered by step.
 type Curve []Point
 
-// Rule gives trials up early.
+// Rule decides when a trial is stopped early.
 type Rule interface {
 	// Decide reports whether a trial whose curve has just reached step is given up, and why. others are the
 	// curves of all other trials of the sweep, the baseline's and those of trials that ended or were
@@ -70,7 +70,7 @@ func (c Curve) upTo(step int) Curve {
 	return c[:sort.Search(len(c), func(i int) bool { return c[i].Step > step })]
 }
 
-// hasReached reports whether c has come as far as step.
+// hasReached reports whether c goes to step or beyond.
 func (c Curve) hasReached(step int) bool { return len(c) > 0 && c[len(c)-1].Step >= step }
 
 // median implements the median stopping rule (Golovin et al. 2017, "Google Vizier: a service for black-box

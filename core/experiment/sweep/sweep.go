@@ -69,8 +69,8 @@ func (t Trial) Variants() []string {
 	return names
 }
 
-// MayStop reports whether early stopping is for t: never for the baseline and what is run again of it, which
-// the others are compared with.
+// MayStop reports whether t may be stopped early. The baseline and its repetition may not, because the others
+// are compared with them.
 func (s *Sweep) MayStop(t Trial) bool {
 	return s.Stop != nil && !slices.ContainsFunc(t.Cells, func(c Cell) bool { return c.Variant == Baseline || c.Variant == Again })
 }
@@ -82,11 +82,11 @@ type Cell struct {
 	Overrides []spec.Override   `json:"overrides"`
 }
 
-// Identify gives the identity of a run; see spec.Spec.Identity.
+// Identify returns the identity of a run; see spec.Spec.Identity.
 type Identify func(*spec.Spec) (string, error)
 
-// Plan lists the trials of a draft. Its error is the fault.List of everything wrong with the spec, its
-// ablate block and every cell, in file order; or that of identify.
+// Plan lists the trials of a draft. Its error is the fault.List of everything wrong with the spec, its ablate
+// block and every cell, in file order; or the error of identify.
 func Plan(d *spec.Draft, identify Identify) (*Sweep, error) {
 	base, faults := d.Resolve(spec.Choice{})
 	var cells []Cell
@@ -123,7 +123,7 @@ func Plan(d *spec.Draft, identify Identify) (*Sweep, error) {
 	return s, s.fill(d.Ablate, cells, resolved, identify)
 }
 
-// settings takes over what the block says of the sweep as a whole.
+// settings copies what the block says of the sweep as a whole.
 func (s *Sweep) settings(a *spec.Ablate) {
 	s.Design, s.Retries = a.Design, a.Retries
 	s.Choose, s.Directions, s.Looks, s.Analysis = a.Choose, a.Directions, a.Looks, a.Analysis
@@ -165,7 +165,7 @@ func otherSeeds(a *spec.Ablate) []spec.Seed {
 	return out
 }
 
-// fill makes the trials, joining those that are the same run.
+// fill makes the trials. Trials that are the same run become one.
 func (s *Sweep) fill(a *spec.Ablate, cells []Cell, resolved []*spec.Spec, identify Identify) error {
 	at := map[string]int{}
 	for i, c := range cells {

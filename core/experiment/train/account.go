@@ -28,8 +28,8 @@ func (c Counts) Tally() clip.Tally { return clip.Tally{Asked: c.Samples, Bad: c.
 // fewCut bounds the share of captions that may be cut without a warning.
 const fewCut = 0.01
 
-// account counts what the step's batch is made of, tells what is not as it should be, at the first time and then
-// ever more rarely, and ends the run when too much cannot be read.
+// account counts what the step's batch is made of. It warns of what is not as it should be, at the first time
+// and then ever more rarely, and ends the run when too many samples cannot be read.
 func (t *Trainer) account(ctx context.Context, micros microBatches) error {
 	c := &t.state.Counts
 	before := *c
@@ -72,7 +72,7 @@ type lengths struct {
 	tokens map[uint64]int32
 }
 
-// mostLengths bounds what is remembered; captions beyond it are counted every time.
+// mostLengths limits what is remembered; captions beyond it are counted every time.
 const mostLengths = 1 << 20
 
 // countTokens counts the captions of a batch that are cut and those that are blank, where the encoder knows.

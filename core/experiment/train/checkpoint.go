@@ -56,7 +56,8 @@ type File struct {
 	SHA256 string `json:"sha256"`
 }
 
-// ReadState reads the state of a checkpoint folder. fault.Corrupt when it is not the one that was written there.
+// ReadState reads the state of a checkpoint folder. A state that is not the one that was written there yields
+// fault.Corrupt.
 func ReadState(dir string) (State, error) {
 	var s State
 	path := filepath.Join(dir, stateFile)
@@ -83,8 +84,9 @@ func (s State) digest() string {
 	return fmt.Sprintf("%x", sha256.Sum256(data))
 }
 
-// Check reports whether a folder holds the checkpoint of a step of a run, as far as that is to be seen without reading the
-// plugins' files. run "" stands for any. Errors: fault.NotFound (no checkpoint there, a file is gone), fault.Corrupt.
+// Check checks that a folder holds the checkpoint of a step of a run, as far as that can be seen without
+// reading the plugins' files. run "" stands for any run. A missing checkpoint or file yields fault.NotFound, a
+// wrong one fault.Corrupt.
 func Check(dir, run string, step int) error {
 	s, err := ReadState(dir)
 	switch {
@@ -141,9 +143,9 @@ func fileOf(path string) (File, error) {
 	return File{n, fmt.Sprintf("%x", h.Sum(nil))}, err
 }
 
-// Resume loads a checkpoint folder, which Verify has looked at; Run then goes on after its step. A checkpoint of another
-// data order (batch size, length or seed) is fault.Invalid. known are the steps of the run's other checkpoints, which the
-// trainer may remove when newer ones are there.
+// Resume loads a checkpoint folder, which Verify has checked; Run then continues after its step. A checkpoint
+// of another data order (batch size, length or seed) yields fault.Invalid. known lists the steps of the run's
+// other checkpoints, which the trainer may remove once it has newer ones.
 func (t *Trainer) Resume(ctx context.Context, dir string, known ...int) error {
 	s, err := ReadState(dir)
 	if err != nil {
@@ -163,8 +165,8 @@ func (t *Trainer) Resume(ctx context.Context, dir string, known ...int) error {
 	return t.removeHalf()
 }
 
-// removeHalf removes the checkpoints that a killed run was writing. Whole ones that it did not come to record stay: they
-// are written over when the run comes to their steps.
+// removeHalf removes the checkpoints that a killed run was writing. Complete ones that it did not record stay;
+// the run writes over them when it comes to their steps.
 func (t *Trainer) removeHalf() error {
 	half, err := filepath.Glob(filepath.Join(globQuote(t.cfg.Dir), checkpointPrefix+"*.tmp"))
 	if err != nil {
@@ -178,7 +180,7 @@ func (t *Trainer) removeHalf() error {
 	return nil
 }
 
-// globQuote has Glob take a folder's name as it is.
+// globQuote quotes a folder's name so that Glob takes it as it is.
 func globQuote(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
@@ -231,8 +233,8 @@ func (t *Trainer) write(ctx context.Context, dir string) error {
 	return writeCheckpoint(ctx, dir, t.parts, s)
 }
 
-// WriteCheckpoint writes towers and loss as a checkpoint below the folder dir, whole and durable or not
-// at all, and gives its path. The data of parts is not used.
+// WriteCheckpoint writes towers and loss as a checkpoint below the folder dir, whole and durable or not at all,
+// and returns its path. It does not use the data of parts.
 func WriteCheckpoint(ctx context.Context, dir string, parts Parts, s State) (string, error) {
 	path := filepath.Join(dir, folderName(s.Step))
 	if err := writeCheckpoint(ctx, path, parts, s); err != nil {
@@ -289,8 +291,8 @@ func writeCheckpoint(ctx context.Context, dir string, parts Parts, s State) (err
 	return syncPath(filepath.Dir(dir))
 }
 
-// prune removes all but the newest of the checkpoints that are known to be recorded, by step: what else lies in the
-// folder is not the trainer's. One that cannot be removed now is tried again after the next checkpoint.
+// prune removes all but the newest of the recorded checkpoints, by step; nothing else in the folder is the
+// trainer's. One that cannot be removed now is tried again after the next checkpoint.
 func (t *Trainer) prune() {
 	if t.cfg.KeepCheckpoints <= 0 {
 		return
@@ -318,7 +320,7 @@ func syncPath(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// diskFault says what to do about a full disk.
+// diskFault adds what to do about a full disk.
 func diskFault(err error) error {
 	const remedy = "free some space or point --runs-dir at another disk, then run again with --resume"
 	var told *fault.Error // of a plugin, which wrote its part

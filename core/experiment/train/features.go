@@ -24,10 +24,10 @@ type Features interface {
 	Put(name string, row []float32)
 }
 
-// Remember makes the trainer take the embeddings of frozen towers from what is remembered of them, and
-// remember those that it computes; nil for a tower that is computed every time. The towers must be fixed
-// (clip.EncoderInfo.Fixed), and for the image tower so must be the pictures (clip.DatasetInfo.Fixed). A
-// run's numbers are the same with and without. It is to be called before Run.
+// Remember makes the trainer take the embeddings of frozen towers from f where f has them, and store in f those
+// that it computes; nil stands for a tower that is computed every time. The towers must be fixed
+// (clip.EncoderInfo.Fixed), and for the image tower the pictures too (clip.DatasetInfo.Fixed). A run's numbers
+// are the same with and without. It must be called before Run.
 func (t *Trainer) Remember(image, text Features) { t.remember = [2]Features{image, text} }
 
 // micro holds a part of a step's batch.
@@ -59,7 +59,7 @@ func (m *micro) free() {
 	}
 }
 
-// fetchMicro asks for samples, without pictures for those that later will not need them.
+// fetchMicro asks for samples, without pictures for those that will not need them.
 func (t *Trainer) fetchMicro(ctx context.Context, epoch int, indices []int, recent *recent) (*micro, error) {
 	m := &micro{id: pictures.Add(1), epoch: epoch, indices: indices}
 	f, q := t.remember[0], clip.BatchRequest{Indices: indices, Epoch: epoch, Train: true}
@@ -120,8 +120,8 @@ func (t *Trainer) show(ctx context.Context, m *micro, at []int) error {
 	return nil
 }
 
-// padded repeats the last of a list until its length is a power of two, or limit: a tower makes a
-// program for every size of a batch.
+// padded repeats the last element of a list until its length is a power of two, or limit, because a tower
+// compiles a program for every batch size.
 func padded[T any](list []T, limit int) []T {
 	n := max(len(list), min(limit, 1<<bits.Len(uint(len(list)-1))))
 	out := slices.Clone(list)
@@ -131,8 +131,8 @@ func padded[T any](list []T, limit int) []T {
 	return out
 }
 
-// recall reads what is known of m's pictures, and fetches those that are neither known nor shown: what
-// was thought to be known when the batch was fetched may have turned out damaged.
+// recall reads what is known of m's pictures, and fetches those that are neither known nor shown. What was
+// known when the batch was fetched may have turned out to be damaged.
 func (t *Trainer) recall(ctx context.Context, m *micro) error {
 	f := t.remember[0]
 	if f == nil {

@@ -15,9 +15,9 @@ type place struct {
 	at int
 }
 
-// fill puts other samples of the set in the places of those that cannot be read. They are drawn by seed and step
-// among the samples that the batch does not have, so that no pair is in it twice, and they are the same whatever
-// was read before.
+// fill puts other samples of the set in the places of those that cannot be read. It draws them by seed and step
+// among the samples that the batch does not have, so that no pair is in the batch twice. They do not depend on
+// what was read before.
 func (t *Trainer) fill(ctx context.Context, step int, micros microBatches) error {
 	var open []place
 	for _, m := range micros {
@@ -62,7 +62,8 @@ func (t *Trainer) fill(ctx context.Context, step int, micros microBatches) error
 	return nil
 }
 
-// spares draws the samples that a step's batch does not have, in a random order; false when there are no more.
+// spares draws the samples that a step's batch does not have, in a random order. It returns false when there
+// are no more.
 func (t *Trainer) spares(step int, micros microBatches) func() (int, bool) {
 	const purpose = 0x7370617265 // "spare": keeps this stream apart from others of the same seed
 	rng := rand.New(rand.NewPCG(t.cfg.Seed^purpose, uint64(step)))
@@ -97,7 +98,7 @@ func (t *Trainer) spares(step int, micros microBatches) func() (int, bool) {
 	}
 }
 
-// unreadable says that a sample of the batch could not be read, so that nothing of its place may be used.
+// unreadable reports whether a sample of the batch could not be read, so that nothing of its place may be used.
 func (m *micro) unreadable(index int) bool {
 	for _, f := range m.Faults {
 		if f.Index == index {

@@ -65,8 +65,8 @@ type orders struct {
 	order []int
 }
 
-// batch gives epoch and sample indices of a step (from 0). An epoch's last samples that do not fill
-// a batch are left out; another epoch leaves out others.
+// batch returns epoch and sample indices of a step, counted from 0. It leaves out an epoch's last samples when
+// they do not fill a batch; another epoch leaves out others.
 func (o *orders) batch(step int) (epoch int, indices []int) {
 	perEpoch := o.cfg.Samples / o.cfg.BatchSize
 	epoch = step / perEpoch

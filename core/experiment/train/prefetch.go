@@ -27,7 +27,7 @@ type prefetcher struct {
 	ahead *fetched // that peek took; nil: none
 }
 
-// prefetch starts fetching from a step (from 0) on.
+// prefetch starts fetching from a step on, counted from 0.
 func (t *Trainer) prefetch(ctx context.Context, step int) *prefetcher {
 	waiting := t.cfg.Prefetch - 1
 	if t.parts.Ahead {
@@ -109,7 +109,7 @@ func (p *prefetcher) peek() microBatches {
 	return p.ahead.micros
 }
 
-// close ends fetching and frees what was fetched in vain.
+// close ends fetching and frees what nobody took.
 func (p *prefetcher) close(cancel context.CancelFunc) {
 	cancel()
 	if p.ahead != nil {

@@ -12,7 +12,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// step does one optimiser step.
+// step runs one optimiser step.
 func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan struct{}) (StepReport, error) {
 	r := StepReport{Step: t.state.Step + 1, Steps: t.cfg.Steps, Samples: t.cfg.BatchSize, LR: t.cfg.LR(t.state.Step)}
 	start := time.Now()
@@ -175,8 +175,8 @@ func (t *Trainer) nextMicro(micros microBatches, i int, batches *prefetcher) *mi
 	return nil
 }
 
-// forward embeds a micro-batch; next is the one whose pictures come after it, if it is known. again says that it was embedded before in this step, so that only those
-// towers are forwarded that have a backward pass to come.
+// forward embeds a micro-batch. next is the micro-batch whose pictures come after it, if it is known. again
+// says that it was embedded before in this step, so that only the towers with a backward pass to come are run.
 func (t *Trainer) forward(ctx context.Context, b, next *micro, mode clip.Mode, micro int, again bool) (embs [2]*tensor.Tensor, tickets [2]clip.Ticket, err error) {
 	step := t.state.Step
 	requests := [2]clip.ForwardRequest{
@@ -207,10 +207,11 @@ func (t *Trainer) forward(ctx context.Context, b, next *micro, mode clip.Mode, m
 	return embs, tickets, err
 }
 
-// frozen says of image tower, text tower and loss, by place, that there is nothing to train in it.
+// frozen says of image tower, text tower and loss, by place, whether there is nothing to train in it.
 func (t *Trainer) frozen(i int) bool { return i < len(t.parts.Frozen) && t.parts.Frozen[i] }
 
-// backward gives the towers their gradients, the last of the step when it is to fill in squares.
+// backward gives the towers their gradients. With squares they are the last of the step, and it fills in the
+// norms.
 func (t *Trainer) backward(ctx context.Context, tickets [2]clip.Ticket, grads [2]*tensor.Tensor, squares *norms) error {
 	towers := t.towers()
 	return t.each(ctx, 2, func(ctx context.Context, i int) (err error) {
@@ -229,7 +230,7 @@ func (t *Trainer) backward(ctx context.Context, tickets [2]clip.Ticket, grads [2
 	})
 }
 
-// loss computes the loss of the whole batch and, as nothing is added to its gradient, the norm.
+// loss computes the loss of the whole batch, and the norm of its own gradient, to which nothing is added later.
 func (t *Trainer) loss(ctx context.Context, embs [2]*tensor.Tensor, squares *norms) (*clip.LossResult, error) {
 	r, sum, err := t.computeNorm(ctx, clip.LossRequest{Image: embs[0], Text: embs[1], Train: true})
 	squares[2] = sum
@@ -262,7 +263,7 @@ func (t *Trainer) computeNorm(ctx context.Context, q clip.LossRequest) (*clip.Lo
 
 func (t *Trainer) towers() [2]clip.Encoder { return [2]clip.Encoder{t.parts.Image, t.parts.Text} }
 
-// each calls f for 0 … n-1, at once when the config says so. The first error cancels the others.
+// each calls f for 0 … n-1, at the same time when the config says so. The first error cancels the others.
 func (t *Trainer) each(ctx context.Context, n int, f func(context.Context, int) error) error {
 	if !t.cfg.Parallel {
 		for i := range n {

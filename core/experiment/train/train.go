@@ -54,7 +54,7 @@ type Parts struct {
 	Ahead bool
 }
 
-// Hooks let the caller take part; each may be nil.
+// Hooks holds functions of the caller; each may be nil.
 type Hooks struct {
 	// Step is called after every step.
 	Step func(StepReport)
@@ -129,7 +129,7 @@ type Trainer struct {
 	uncounted bool // the text encoder does not count tokens
 }
 
-// New checks a config. Every fault in it is a fault.Invalid.
+// New checks a config. Every fault in it yields fault.Invalid.
 func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, error) {
 	if cfg.MicroBatchSize == 0 {
 		cfg.MicroBatchSize = cfg.BatchSize
@@ -159,9 +159,9 @@ func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, err
 	}, nil
 }
 
-// Run trains to the end, or until stop is closed: then it finishes the step, writes a checkpoint and
-// returns with Result.Stopped. A cancelled ctx ends it at once with fault.Canceled and no checkpoint.
-// A non-finite loss or gradient is fault.Numeric.
+// Run trains to the end, or until stop is closed: then it finishes the step, writes a checkpoint and returns
+// with Result.Stopped. A cancelled ctx ends it at once with fault.Canceled and no checkpoint. A non-finite loss
+// or gradient yields fault.Numeric.
 func (t *Trainer) Run(ctx context.Context, stop <-chan struct{}) (Result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -207,11 +207,11 @@ func (t *Trainer) Run(ctx context.Context, stop <-chan struct{}) (Result, error)
 	return t.result(false), nil
 }
 
-// errStopped says that a stop was asked for while a step waited for its batch: nothing of it was done.
+// errStopped tells that a stop was asked for while a step waited for its batch; the step was not done.
 var errStopped = errors.New("stopped")
 
-// between does what is due after a step: evaluation first, so that a checkpoint of a step implies
-// that the step's evaluation is recorded, or says that it is not.
+// between does what is due after a step. Evaluation comes first, so that a checkpoint of a step implies that
+// the step's evaluation is recorded, or says that it is not.
 func (t *Trainer) between(ctx context.Context, stop <-chan struct{}) (stopped bool, err error) {
 	last := t.state.Step == t.cfg.Steps
 	if t.hooks.Evaluate != nil && (last || t.cfg.EvalEvery > 0 && t.state.Step%t.cfg.EvalEvery == 0) {
@@ -225,7 +225,7 @@ func (t *Trainer) between(ctx context.Context, stop <-chan struct{}) (stopped bo
 	return false, nil
 }
 
-// evaluate measures the model. A stop breaks it off: the checkpoint that is written then says that the
+// evaluate measures the model. A stop breaks it off; the checkpoint that is written then says that the
 // evaluation is still due.
 func (t *Trainer) evaluate(ctx context.Context, stop <-chan struct{}) (stopped bool, err error) {
 	if t.hooks.Evaluate == nil {
@@ -269,7 +269,7 @@ func withOp(err error, op string) error {
 	return fmt.Errorf("%s: %w", op, err)
 }
 
-// record tells the recorder of a step, and raises an alarm when the model has collapsed.
+// record records a step, and warns when the model has collapsed.
 func (t *Trainer) record(r StepReport) error {
 	if err := t.watchCollapse(r); err != nil {
 		return err
@@ -308,7 +308,7 @@ func chanceLoss(batch int, scalars map[string]float64) float64 {
 	return math.Log(b)
 }
 
-// watchCollapse raises one alarm when the smoothed loss sits at that of chance for long after the warm-up.
+// watchCollapse warns once when the smoothed loss stays at that of chance long after the warm-up.
 func (t *Trainer) watchCollapse(r StepReport) error {
 	const decay, patience, margin = 0.95, 200, 0.99
 	if r.Step == 1 {

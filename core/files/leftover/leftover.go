@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// File makes a file in dir whose name begins with prefix and ends with suffix, and removes those of such names there
-// whose makers are gone. It is the maker's until it is closed: rename it before that.
+// File makes a file in dir whose name begins with prefix and ends with suffix. It removes files with such names
+// whose makers are gone. The file is the maker's until it is closed: rename it before that.
 func File(dir, prefix, suffix string) (*os.File, error) {
 	sweep(dir, prefix, suffix)
 	for {
@@ -23,8 +23,8 @@ func File(dir, prefix, suffix string) (*os.File, error) {
 	}
 }
 
-// Dir makes a folder for temporary files whose name begins with prefix, and removes those of such names whose makers are
-// gone. release removes it.
+// Dir makes a folder for temporary files whose name begins with prefix. It removes folders with such names
+// whose makers are gone. release removes the new one.
 func Dir(prefix string) (path string, release func(), err error) {
 	sweep(os.TempDir(), prefix, "")
 	for {
@@ -49,7 +49,7 @@ func Dir(prefix string) (path string, release func(), err error) {
 	}
 }
 
-// hold locks what was just made. It is false when another process's sweep was faster.
+// hold locks what was just made. It returns false when the sweep of another process was faster.
 func hold(f *os.File) bool {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
 		return false
@@ -59,7 +59,7 @@ func hold(f *os.File) bool {
 	return !errors.Is(err, os.ErrNotExist) && (err != nil || e != nil || os.SameFile(made, now))
 }
 
-// sweep removes what the dead have left, as far as that can be told; what is another user's stays.
+// sweep removes what dead processes have left, as far as that can be told. Files of other users stay.
 func sweep(dir, prefix, suffix string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

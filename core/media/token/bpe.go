@@ -160,8 +160,8 @@ func (t *BPE) remember(text string, ids []int32) {
 	}
 }
 
-// encodeWord appends the ids of one match of the pattern. Merging is quadratic in the length, so that
-// words over maxWord bytes are encoded in pieces; the reference does not cut, nor does it end soon.
+// encodeWord appends the ids of one match of the pattern. Merging takes time quadratic in the length, so words
+// of more than maxWord bytes are encoded in pieces; the reference does not cut them and takes very long.
 func (t *BPE) encodeWord(ids []int32, word string) []int32 {
 	switch word {
 	case startText:

@@ -10,8 +10,8 @@ import (
 // Bytes tokenizes without a vocabulary: the UTF-8 bytes of the cleaned text are its ids.
 type Bytes struct{ size int }
 
-// NewBytes makes a byte tokenizer. vocabSize is at least 258, the bytes, SOT and EOT; anything less is
-// fault.Invalid, 0 means 258. Pad is the id of the byte 0, which Clean removes.
+// NewBytes makes a byte tokenizer. vocabSize is at least 258 (the bytes, SOT and EOT); 0 means 258, less yields
+// fault.Invalid. Pad is the id of the byte 0, which Clean removes.
 func NewBytes(vocabSize int) (*Bytes, error) {
 	if vocabSize == 0 {
 		vocabSize = 258

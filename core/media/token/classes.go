@@ -10,9 +10,9 @@ import (
 //go:embed classes.json
 var classesJSON []byte
 
-// The classes of characters of OpenCLIP's pattern under IGNORECASE, as the module regex 2026.11.19 has
-// them, and those of Python 3.13's str.lower(). Package unicode's are of another version of Unicode.
-// tools/goldens/token/classes.py writes the tables.
+// These tables hold the classes of characters of OpenCLIP's pattern under IGNORECASE, as the module regex
+// 2026.11.19 has them, and those of Python 3.13's str.lower(). Package unicode's belong to another version of
+// Unicode. tools/goldens/token/classes.py writes the tables.
 var letterTable, numberTable, noneTable, casedTable, ignorableTable *unicode.RangeTable
 
 func init() {
@@ -24,7 +24,7 @@ func init() {
 	casedTable, ignorableTable = rangeTable(c.Cased), rangeTable(c.Ignorable)
 }
 
-// rangeTable makes a table of first and last code points in turn.
+// rangeTable makes a table from first and last code points in turn.
 func rangeTable(bounds []uint32) *unicode.RangeTable {
 	t := new(unicode.RangeTable)
 	for i := 0; i < len(bounds); i += 2 {

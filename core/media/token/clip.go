@@ -14,10 +14,10 @@ import (
 // published file has more merges after them.
 const clipMerges = 48894
 
-// ReadMerges makes the CLIP tokenizer from a merges file, bpe_simple_vocab_16e6.txt as OpenAI and
-// OpenCLIP publish it, plain or gzip: a heading, then two symbols a line. The published file gives
-// ids equal to theirs; a shorter one gives a smaller vocabulary. A missing file is fault.NotFound,
-// one of another form fault.Corrupt with the line.
+// ReadMerges makes the CLIP tokenizer from a merges file, bpe_simple_vocab_16e6.txt as OpenAI and OpenCLIP
+// publish it, plain or gzip: a heading, then two symbols a line. The published file gives ids equal to theirs;
+// a shorter one gives a smaller vocabulary. A missing file yields fault.NotFound, one of another form
+// fault.Corrupt with the line.
 func ReadMerges(path string) (*BPE, error) {
 	file, err := files.Open(path)
 	if err != nil {

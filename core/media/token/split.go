@@ -5,13 +5,13 @@ import (
 	"unicode/utf8"
 )
 
-// The special tokens as OpenCLIP writes them. In a caption they stand for the ids themselves.
+// These special tokens are written as in OpenCLIP. In a caption they stand for the ids themselves.
 const (
 	startText = "<start_of_text>"
 	endText   = "<end_of_text>"
 )
 
-// longStartText matches since case is ignored and the long s is a kind of s. It is a word like any other.
+// longStartText matches because case is ignored and the long s is a kind of s. It is a word like any other.
 const longStartText = "<ſtart_of_text>"
 
 var contractions = []string{"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}

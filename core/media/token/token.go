@@ -57,13 +57,13 @@ type savedTokenizer struct {
 	Merges    []int32 `json:"merges,omitempty"`
 }
 
-// The values of saved.Format; the number changes when the same file would give other ids.
+// The values of savedTokenizer.Format. The number changes when the same file would give other ids.
 const (
 	formatBPE   = "bpe/1"
 	formatBytes = "bytes/1"
 )
 
-// Load makes the tokenizer that Save described. What Save did not write is fault.Corrupt.
+// Load makes the tokenizer that Save described. Data that Save did not write yields fault.Corrupt.
 func Load(data []byte) (Tokenizer, error) {
 	var s savedTokenizer
 	if err := json.Unmarshal(data, &s); err != nil {

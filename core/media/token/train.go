@@ -84,8 +84,8 @@ func (tr *trainer) change(p uint64, word int32, delta int64) {
 	}
 }
 
-// best takes the next pair to join from the queue; false when none occurs twice. Counts in the queue
-// may be out of date, never too low: falls are found here, rises are pushed by join.
+// best takes the next pair to join from the queue. It returns false when no pair occurs twice. Counts in the
+// queue may be too high, never too low: decreases are found here, increases are pushed by join.
 func (tr *trainer) best() (uint64, bool) {
 	for tr.queue.Len() > 0 {
 		top := heap.Pop(&tr.queue).(candidate)
@@ -186,7 +186,7 @@ func (c *candidates) Less(i, j int) bool {
 		c.bpe.compare(int32(uint32(a.pair)), int32(uint32(b.pair)))) < 0
 }
 
-// compare orders symbols by their bytes, one that ends a word after the same one that does not.
+// compare orders symbols by their bytes. A symbol that ends a word comes after the same one that does not.
 func (t *BPE) compare(a, b int32) int {
 	x, y := t.symbols[a], t.symbols[b]
 	if x.end != y.end && x.text == y.text {

@@ -63,11 +63,10 @@ func sniff(data []byte) *format {
 	return nil
 }
 
-// Decode reads a picture from a whole file's bytes, under the package's decoding rules. The size in
-// the header is checked before memory is taken for the pixels.
-//
-// A broken or truncated file, or one of no known format, is fault.Corrupt; too many pixels are
-// fault.Exhausted; a kind that is not read is fault.Unavailable. The file name is the caller's to add.
+// Decode reads a picture from a whole file's bytes, under the package's decoding rules. It checks the size in
+// the header before it takes memory for the pixels. A broken or truncated file, or one of no known format,
+// yields fault.Corrupt; too many pixels yield fault.Exhausted; a kind that is not read yields
+// fault.Unavailable. The caller adds the file name to errors.
 func Decode(data []byte, o Options) (p Picture, err error) {
 	if len(data) == 0 {
 		return p, fault.New(fault.Corrupt, "empty file")

@@ -45,7 +45,7 @@ func decodeGIF(data []byte, o Options) (Picture, error) {
 	}
 }
 
-// gifPalette takes a table of colours that flags announce.
+// gifPalette takes a table of colours when flags announce one.
 func gifPalette(flags byte, data []byte) (palette, rest []byte, err error) {
 	if flags&0x80 == 0 {
 		return nil, data, nil
@@ -57,8 +57,7 @@ func gifPalette(flags byte, data []byte) (palette, rest []byte, err error) {
 	return data[:n], data[n:], nil
 }
 
-// gifBlocks takes a sequence of blocks and gives the first keep bytes that are in them, or all with a keep
-// under 0.
+// gifBlocks takes a sequence of blocks and returns the first keep bytes in them, or all when keep is negative.
 func gifBlocks(data []byte, keep int) (body, rest []byte, err error) {
 	for {
 		if len(data) == 0 || len(data) < 1+int(data[0]) {
@@ -75,7 +74,7 @@ func gifBlocks(data []byte, keep int) (body, rest []byte, err error) {
 	}
 }
 
-// gifFrame reads the frame whose descriptor data begins with.
+// gifFrame reads the frame whose descriptor is at the beginning of data.
 func gifFrame(data []byte, w, h int, palette []byte, transparent int, o Options) (Picture, error) {
 	if len(data) < 9 {
 		return Picture{}, fault.New(fault.Corrupt, "gif: truncated: frame")

@@ -13,8 +13,8 @@ var turbo struct {
 	version string
 }
 
-// JPEGDecoder says what decodes JPEG in this binary: "libjpeg-turbo 2.1.5", whose pixels are Pillow's
-// and thus OpenCLIP's, or "Go image/jpeg", whose pixels differ by a few levels.
+// JPEGDecoder names what decodes JPEG in this binary: "libjpeg-turbo 2.1.5", whose pixels are Pillow's and thus
+// OpenCLIP's, or "Go image/jpeg", whose pixels differ by a few levels.
 func JPEGDecoder() string {
 	if turbo.decode == nil {
 		return "Go image/jpeg"

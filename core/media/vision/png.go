@@ -56,7 +56,7 @@ func decodePNG(data []byte, o Options) (Picture, error) {
 	return p, nil
 }
 
-// parsePNG walks the chunks. Those that say nothing of pixels are passed over unread.
+// parsePNG walks the chunks. It passes over those that say nothing of pixels.
 func parsePNG(data []byte, o Options) (f pngFile, err error) {
 	for at := 8; ; {
 		if at+12 > len(data) {

@@ -150,7 +150,7 @@ func (r *pnmReader) checkLength(kind byte, w, h, channels, most int) error {
 	return nil
 }
 
-// samples gives the function that reads the next sample; it is told the pixel.
+// samples returns the function that reads the next sample of a given pixel.
 func (r *pnmReader) samples(kind byte, w, most int) func(pixel int) (int, error) {
 	switch {
 	case kind == 1:

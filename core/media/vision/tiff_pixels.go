@@ -73,7 +73,7 @@ func (f *tiffFile) part(i int) ([]byte, error) {
 	return raw, nil
 }
 
-// unpack gives rows × stride bytes of strip or tile i.
+// unpack returns rows × stride bytes of strip or tile i.
 func (f *tiffFile) unpack(i, width, rows, stride, channels int) ([]byte, error) {
 	raw, err := f.part(i)
 	if err != nil {
@@ -131,8 +131,8 @@ func (f *tiffFile) unpack(i, width, rows, stride, channels int) ([]byte, error) 
 	return out, nil
 }
 
-// readAll reads size bytes that are packed in so many. A header may promise more than there is: memory is taken for
-// what any of the packings can make of them.
+// readAll reads size bytes that are packed in the given number of bytes. A header may promise more than there
+// is, so it takes only as much memory as any of the packings can fill.
 func readAll(r io.Reader, size, packed int) ([]byte, error) {
 	const most = 2730 // times, of LZW's longest code
 	var b bytes.Buffer

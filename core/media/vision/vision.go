@@ -73,7 +73,7 @@ func (p Picture) Image() *image.NRGBA {
 	return out
 }
 
-// Options say how to decode. The zero value is the default.
+// Options says how to decode. The zero value is the default.
 type Options struct {
 	Background *RGB // under transparent pixels; nil is White
 	MaxPixels  int  // limit on width × height; 0 is MaxPixels

@@ -43,8 +43,8 @@ func newCodepage(m *charmap.Charmap, sloppy bool) *codepage {
 	return p
 }
 
-// bytesOf encodes a text, each byte written as the character of its number; false when a character
-// has no byte.
+// bytesOf encodes a text. It writes each byte as the character of its number, and returns false when a
+// character has no byte.
 func (p *codepage) bytesOf(text string) (string, bool) {
 	var b strings.Builder
 	b.Grow(len(text))
@@ -58,7 +58,7 @@ func (p *codepage) bytesOf(text string) (string, bool) {
 	return b.String(), true
 }
 
-// fromUTF8 reads bytes, written as bytesOf does, as UTF-8; false when they are not.
+// fromUTF8 reads bytes, written as bytesOf does, as UTF-8. It returns false when they are not.
 func fromUTF8(bytes string) (string, bool) {
 	raw := make([]byte, 0, len(bytes))
 	variants := false

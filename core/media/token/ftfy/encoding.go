@@ -46,8 +46,8 @@ func fixEncoding(text string) string {
 	return text
 }
 
-// fixLayer undoes one layer: the whole text read as UTF-8 when some code page allows it, else the
-// sequences inside that look like it, else C1 controls.
+// fixLayer undoes one layer. It reads the whole text as UTF-8 when some code page allows it; else it repairs
+// the sequences inside that look like UTF-8, else the C1 controls.
 func fixLayer(text string) string {
 	if isASCII(text) || !bad.MatchString(text) {
 		return text
@@ -82,7 +82,7 @@ func isASCII(text string) bool {
 	return true
 }
 
-// fixInside repairs the sequences of a text that look like mojibake, each for itself.
+// fixInside repairs the sequences of a text that look like mojibake, each on its own.
 func fixInside(text string) string {
 	var out strings.Builder
 	done, from := 0, 0
@@ -108,15 +108,15 @@ func fixInside(text string) string {
 	}
 }
 
-// Expressions over bytes that are written as the characters of their numbers.
+// These expressions match bytes that are written as the characters of their numbers.
 var (
-	// UTF-8 in which a byte A0 became a space, where that gives likely characters.
+	// spaced matches UTF-8 in which a byte A0 became a space, where that gives likely characters.
 	spaced = regexp.MustCompile("[\u00c2\u00c3\u00c5\u00ce\u00d0\u00d9] " +
 		"|[\u00e2\u00e3] [\u0080-\u0084\u0086-\u009f\u00a1-\u00bf]" +
 		"|[\u00e0-\u00e3][\u0080-\u0084\u0086-\u009f\u00a1-\u00bf] " +
 		"|\u00f0 [\u0080-\u00bf]{2}|\u00f0[\u0080-\u00bf] [\u0080-\u00bf]|\u00f0[\u0080-\u00bf]{2} ")
 
-	// UTF-8 or CESU-8 in which bytes were lost.
+	// lossy matches UTF-8 or CESU-8 in which bytes were lost.
 	lossy = regexp.MustCompile("[\u00c2-\u00df]\x1a|[\u00c2\u00c3]\\?" +
 		"|\u00ed[\u00a0-\u00af][\x1a?]\u00ed[\u00b0-\u00bf][\x1a?\u0080-\u00bf]" +
 		"|\u00ed[\u00a0-\u00af][\x1a?\u0080-\u00bf]\u00ed[\u00b0-\u00bf][\x1a?]" +

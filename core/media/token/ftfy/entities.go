@@ -19,7 +19,7 @@ var (
 // missingEntities resolves the entities of HTML 5 that package html lacks.
 var missingEntities = strings.NewReplacer("&nGt;", "\u226b\u20d2", "&nLt;", "\u226a\u20d2")
 
-// resolve reads named entities. A "&#" is no number here: package html would make U+FFFD of "&#x;".
+// resolve reads named entities. It takes "&#" for no number, because package html would make U+FFFD of "&#x;".
 func resolve(text string) string {
 	parts := strings.Split(missingEntities.Replace(text), "&#")
 	for i, part := range parts {

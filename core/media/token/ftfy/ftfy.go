@@ -18,8 +18,8 @@ import (
 // maxSegment bounds the length of a line in characters: a longer one is cut there.
 const maxSegment = 1_000_000
 
-// maxRounds stops a repair that never comes to rest. Entities nested that deep are the only texts known
-// to take more than a handful.
+// maxRounds stops a repair that never comes to rest. Deeply nested entities are the only texts known to take
+// more than a handful of rounds.
 const maxRounds = 10_000
 
 // FixText does what ftfy.fix_text does. Bytes that are not UTF-8 become U+FFFD first.

@@ -24,8 +24,8 @@ import "tandem/core/fault"
 // Version returns the version of libjpeg-turbo that this was compiled for: "2.1.5".
 func Version() string { return C.GoString(C.td_jpeg_version()) }
 
-// Size reads the width and height from the header of a whole file. What is no JPEG file, or one cut
-// off in its header, is fault.Corrupt.
+// Size reads the width and height from the header of a whole file. A file that is no JPEG, or that is cut off
+// in its header, yields fault.Corrupt.
 func Size(data []byte) (w, h int, err error) {
 	if len(data) == 0 {
 		return 0, 0, problem(C.TD_JPEG_TRUNCATED, "empty file")
@@ -38,10 +38,10 @@ func Size(data []byte) (w, h int, err error) {
 	return int(cw), int(ch), nil
 }
 
-// Decode writes the pixels of a whole file to rgb, 3·w·h bytes packed, w and h being what Size gave.
-// Grey and CMYK become RGB as in Pillow. Missing or damaged pixel data is fault.Corrupt, where Pillow
-// refuses only the former. Safe for concurrent use: each call has a decoder of its own. It panics
-// when rgb has another length.
+// Decode writes the pixels of a whole file to rgb, 3·w·h bytes packed, w and h being what Size returned. Grey
+// and CMYK become RGB as in Pillow. Missing or damaged pixel data yields fault.Corrupt (Pillow refuses only
+// missing data). It is safe for concurrent use, because each call has a decoder of its own. It panics when rgb
+// has another length.
 func Decode(data, rgb []byte, w, h int) error {
 	if len(data) == 0 || w < 1 || h < 1 || len(rgb) != 3*w*h {
 		panic("libjpeg: buffer of another size than the picture")
