@@ -11,7 +11,8 @@ import (
 type Bytes struct{ size int }
 
 // NewBytes makes a byte tokenizer. vocabSize is at least 258 (the bytes, SOT and EOT); 0 means 258, less yields
-// fault.Invalid. Pad is the id of the byte 0, which Clean removes.
+// fault.Invalid. The id 0, which encoders pad texts with, is that of the
+// byte 0, which Clean removes.
 func NewBytes(vocabSize int) (*Bytes, error) {
 	if vocabSize == 0 {
 		vocabSize = 258

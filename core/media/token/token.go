@@ -15,9 +15,6 @@ import (
 	"tandem/core/fault"
 )
 
-// Pad fills the places after the end of a text.
-const Pad int32 = 0
-
 // Tokenizer maps texts to ids in [0, VocabSize). Implementations are safe for concurrent use.
 type Tokenizer interface {
 	// Encode gives SOT, the ids of the text and EOT. When that is longer than contextLength tokens it
@@ -34,20 +31,6 @@ type Tokenizer interface {
 	EOT() int32
 	// Save is the whole tokenizer as JSON, for Load.
 	Save() ([]byte, error)
-}
-
-// EncodeBatch encodes B texts to ids [B, T] row-major with T = contextLength ≥ 1, padded with Pad, and
-// lengths [B], the tokens of each row up to and with its EOT.
-func EncodeBatch(t Tokenizer, texts []string, contextLength int) (ids, lengths []int32) {
-	if contextLength < 1 {
-		panic("token: contextLength must be at least 1")
-	}
-	ids = make([]int32, len(texts)*contextLength)
-	lengths = make([]int32, len(texts))
-	for i, text := range texts {
-		lengths[i] = int32(copy(ids[i*contextLength:], t.Encode(text, contextLength)))
-	}
-	return ids, lengths
 }
 
 // savedTokenizer has the JSON form of every tokenizer. Merges holds pairs of ids, flattened.

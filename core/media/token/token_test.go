@@ -43,28 +43,6 @@ func TestTooLongTextIsCutAndEndsInEOT(t *testing.T) {
 	}
 }
 
-func TestBatchIsPaddedAndKnowsItsLengths(t *testing.T) {
-	for name, tok := range all(t) {
-		texts := []string{"", "a cat", "a photo of a dog and a cat and another one"}
-		ids, lengths := EncodeBatch(tok, texts, 8)
-		if len(ids) != 24 || lengths[0] != 2 || lengths[2] != 8 {
-			t.Errorf("%s: ids %v lengths %v", name, ids, lengths)
-		}
-		for i, text := range texts {
-			row := ids[8*i : 8*i+8]
-			n := int(lengths[i])
-			if !slices.Equal(row[:n], tok.Encode(text, 8)) || slices.Max(row) != row[n-1] {
-				t.Errorf("%s: row %v, length %d", name, row, n)
-			}
-			for _, id := range row[n:] {
-				if id != Pad {
-					t.Errorf("%s: padded with %d", name, id)
-				}
-			}
-		}
-	}
-}
-
 func TestDecodeInvertsEncode(t *testing.T) {
 	for name, tok := range all(t) {
 		for _, text := range []string{"a photo of a cat", "über 😀 猫", ""} {

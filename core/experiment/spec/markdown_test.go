@@ -7,23 +7,23 @@ import (
 	"tandem/core/clip"
 )
 
-// Markdown returns the table of every key of a spec, for docs/spec.md.
-func Markdown() string {
+// markdownTable returns the table of every key of a spec, for docs/spec.md.
+func markdownTable() string {
 	var b strings.Builder
 	b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n")
-	markdown(&b, Keys, "")
+	writeRows(&b, Keys, "")
 	return b.String()
 }
 
-func markdown(b *strings.Builder, keys []Key, prefix string) {
+func writeRows(b *strings.Builder, keys []Key, prefix string) {
 	for _, k := range keys {
 		name := prefix + k.Name
 		switch k.Type {
 		case typeSection:
-			markdown(b, k.Sub, name+".")
+			writeRows(b, k.Sub, name+".")
 			continue
 		case typeSections:
-			markdown(b, k.Sub, name+"[].")
+			writeRows(b, k.Sub, name+"[].")
 			continue
 		}
 		help := k.Help
