@@ -318,13 +318,13 @@ type Loss interface {
 // Augment configures the image transform of training. Without it (nil) training uses the transform of
 // evaluation: resize the shorter side, then crop the centre.
 type Augment struct {
-	// Name is none or random_resized_crop.
+	// Name selects the transform: none or random_resized_crop.
 	Name string `json:"name"`
 	// Scale bounds the area of the random crop, as a fraction of the picture's area.
 	Scale [2]float64 `json:"scale"`
 	// Ratio bounds the aspect ratio of the random crop: width over height.
 	Ratio [2]float64 `json:"ratio"`
-	// HFlip is the probability of a horizontal flip.
+	// HFlip gives the probability of a horizontal flip.
 	HFlip float64 `json:"hflip"`
 }
 

@@ -1,4 +1,4 @@
-// Package fault is the one error type of tandem: a kind, an operation, where it happened and what to
+// Package fault defines the one error type of tandem: a kind, an operation, where it happened and what to
 // do about it. It survives a trip over RPC (core/plugin/wire carries it in gRPC status details), so that
 // errors.As works across processes.
 //
@@ -101,7 +101,7 @@ func (e *Error) Error() string {
 	return strings.Join(parts, ": ")
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Format returns the text for a person: Error(), then the hint and the detail, each indented on lines of its

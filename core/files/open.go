@@ -1,5 +1,5 @@
-// Package files opens, finds and tells apart the files that people name: regular ones only, with links
-// followed, and by their contents.
+// Package files opens and finds the files that people name, and tells them apart by their contents. It follows
+// links and opens regular files only.
 package files
 
 import (

@@ -1,6 +1,6 @@
-// Package random gives random numbers by position instead of by history: the stream for (seed,
-// purpose, epoch, index) is the same whoever asks, in whatever order and on however many workers.
-// That is what lets a resumed or differently threaded run see the same samples.
+// Package random gives random numbers by position instead of by history: the stream for (seed, purpose,
+// epoch, index) is always the same, in whatever order and on however many workers it is asked for. So a
+// run that is resumed, or that has another number of threads, sees the same samples.
 //
 // The generator is SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
 // generators"), whose state is a counter; it is not for cryptography. Its numbers are fixed by this

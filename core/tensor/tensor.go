@@ -1,4 +1,4 @@
-// Package tensor is the host tensor that crosses package and process borders: a dtype, a shape and
+// Package tensor defines the host tensor that crosses package and process borders: a dtype, a shape and
 // bytes, either on the heap or in shared memory.
 //
 // Tensors are dense and row-major (last axis contiguous). The package does no arithmetic; that is
@@ -79,8 +79,8 @@ type Tensor struct {
 	Release func()
 	// Shared identifies the slot for core/plugin/wire; nil for heap memory. Other packages leave it alone.
 	Shared any
-	// Pages are the whole pages of shared memory that Data lies in and no other tensor at the same time
-	// does, for hardware that reads them by itself; nil for heap memory. Pages of two tensors are equal or
+	// Pages holds the whole pages of shared memory around Data, for hardware that reads them by itself; nil
+	// for heap memory. No other tensor lies in them at the same time. The pages of two tensors are equal or
 	// disjoint, and stay mapped as long as the process lives.
 	Pages []byte
 }

@@ -33,7 +33,7 @@ type Config struct {
 	Retrieval  bool
 	// EqualCaptions makes pictures with an equal caption positives of each other in retrieval.
 	EqualCaptions bool
-	// MaxBadShare is the share of samples that may be unreadable, 0 … 1; with more there is no result.
+	// MaxBadShare limits the share of samples that cannot be read, 0 … 1; with more there is no result.
 	MaxBadShare float64
 }
 
@@ -51,7 +51,7 @@ type Result struct {
 	Samples     clip.Tally         // Bad ones are left out of every figure
 	Unreadable  []clip.SampleFault // the first few of them
 	Texts       Texts
-	// Alike are the classes that have the features of one before, so that no picture is ever theirs.
+	// Alike lists the classes whose features equal those of an earlier class, so that no picture is ever theirs.
 	Alike []Twins
 }
 
@@ -62,7 +62,7 @@ type Texts struct {
 	Blank   int // without a token of their own
 	Longest int // in tokens
 	Context int
-	// Equal is how many of the Captions of retrieval are those of another group too.
+	// Equal counts those of the Captions of retrieval that another group has too.
 	Equal, Captions int
 }
 

@@ -42,7 +42,7 @@ type Ablate struct {
 	Include  []Assignment
 	List     []Assignment
 	Trials   int // of Random, for each seed
-	// RandomSeed is of what Random draws, not of the trials.
+	// RandomSeed seeds what Random draws, not the trials.
 	RandomSeed uint64
 	Seeds      []Seed            // empty: the spec's own
 	Metric     string            // "": the spec's DecidingMetric

@@ -36,12 +36,12 @@ func (p path) String() string {
 
 // Origin tells where a value was set.
 type Origin struct {
-	// Source is a file, "--set a.b=c", "RUNNER_SET_A__B", "default" or "default of encoders/vit".
+	// Source names a file, "--set a.b=c", "RUNNER_SET_A__B", "default" or "default of encoders/vit".
 	Source       string
 	Line, Column int // of the value; 0 when Source is no file
 	// KeyLine and KeyColumn are of the key, or of the list element.
 	KeyLine, KeyColumn int
-	// Dir is what a relative path given here is relative to; "" is the working directory.
+	// Dir is the folder that a relative path given here starts from; "" means the working directory.
 	Dir string
 	raw string // the text of an override before YAML reads it
 }

@@ -22,7 +22,7 @@ const (
 // docs/spec.md.
 type Key struct {
 	clip.Field
-	// Sub are the keys of a map, or of each element of a list of maps.
+	// Sub lists the keys of a map, or of each element of a list of maps.
 	Sub []Key
 	// Kind and Modality say which plugins a key of type plugin names.
 	Kind     clip.Kind

@@ -20,7 +20,7 @@ type Spec struct {
 	Eval        []Eval `json:"eval"`
 	Train       Train  `json:"train"`
 	Device      string `json:"device"`
-	// DeviceMemory is of each GPU, for towers and loss together; the zero value: nearly all that is free.
+	// DeviceMemory limits the memory of each GPU for towers and loss together; the zero value means nearly all that is free.
 	DeviceMemory Memory    `json:"device_memory"`
 	Threads      int       `json:"threads"` // 0: all cores
 	Seed         uint64    `json:"seed"`
@@ -59,7 +59,7 @@ type Data struct {
 	Train    TrainData `json:"train"`
 	Workers  int       `json:"workers"` // 0: the runner chooses
 	Prefetch int       `json:"prefetch"`
-	// MaxBadShare is the share of samples that may be unreadable, or records refused, 0 … 1.
+	// MaxBadShare limits the share of samples that cannot be read, and of records refused, 0 … 1.
 	MaxBadShare float64 `json:"max_bad_share"`
 }
 
@@ -88,7 +88,7 @@ type Eval struct {
 // ZeroShot configures classification by prompts.
 type ZeroShot struct {
 	Classes string `json:"classes"` // a target of the dataset
-	// ClassNames are texts for its classes in the order of their ids; nil: the dataset's.
+	// ClassNames holds texts for its classes in the order of their ids; nil: the dataset's.
 	ClassNames []string `json:"class_names"`
 	Templates  []string `json:"templates"` // each with one {}
 }
@@ -133,10 +133,10 @@ func (t Train) ClipOptimizer() clip.Optimizer {
 
 // Catalog describes plugins without starting them.
 type Catalog interface {
-	// Describe gives a plugin's descriptor; name is bare ("vit") or a path to a binary. One that is
-	// not there is fault.NotFound.
+	// Describe returns a plugin's descriptor. name is bare ("vit") or the path of a binary. A plugin that
+	// does not exist yields fault.NotFound.
 	Describe(kind clip.Kind, name string) (clip.Descriptor, error)
-	// Names are the bare names of the plugins of a kind.
+	// Names returns the bare names of the plugins of a kind.
 	Names(kind clip.Kind) []string
 }
 
@@ -145,6 +145,6 @@ type Options struct {
 	Set     []string // of --set: "train.batch_size=64"
 	Env     []string // as os.Environ gives it; only RUNNER_SET_… counts
 	Catalog Catalog  // nil: plugins are not looked at
-	// Begun says that the spec is of a run that has begun: init.weights have been read and may be gone.
+	// Begun says that the spec belongs to a run that has begun: init.weights have been read and may be gone.
 	Begun bool
 }

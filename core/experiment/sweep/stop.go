@@ -20,12 +20,12 @@ type Curve []Point
 
 // Rule decides when a trial is stopped early.
 type Rule interface {
-	// Decide reports whether a trial whose curve has just reached step is given up, and why. others are the
-	// curves of all other trials of the sweep, the baseline's and those of trials that ended or were
-	// stopped included, in any order; only what they hold now counts. Trials are compared at equal
-	// steps. A NaN is worse than every number.
+	// Decide reports whether a trial whose curve has just reached step is stopped, and why. others holds
+	// the curves of all other trials of the sweep, in any order, with the baseline's and those of trials
+	// that ended or were stopped; only what they hold now counts. Trials are compared at equal steps. A NaN
+	// is worse than every number.
 	//
-	// It is to be asked once for each point of the metric, as it comes, but not at a run's last, where
+	// The caller asks once for each point of the metric, as it comes, but not at a run's last point, where
 	// nothing is left to save. The same curves give the same answer.
 	Decide(step int, own Curve, others []Curve) (reason string, stop bool)
 }

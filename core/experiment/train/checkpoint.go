@@ -40,11 +40,11 @@ type State struct {
 	SmoothLoss   float64 `json:"smooth_loss"`
 	Alarmed      bool    `json:"alarmed"`
 	Counts
-	// Unevaluated says that the evaluation due after Step was broken off.
+	// Unevaluated says that the evaluation due after Step was not finished.
 	Unevaluated bool `json:"unevaluated,omitempty"`
 
-	// Run is the run that the checkpoint is of, and Files are the plugins' files as they were written, by name. Digest
-	// is that of all this. Checkpoints of before have none of the three.
+	// Run names the run that the checkpoint belongs to, Files describes the plugins' files by name, and Digest covers
+	// the whole state. Checkpoints of older versions have none of the three.
 	Run    string          `json:"run,omitempty"`
 	Files  map[string]File `json:"files,omitempty"`
 	Digest string          `json:"digest,omitempty"`

@@ -14,13 +14,13 @@ import (
 // Features remembers the embeddings of a tower that does not change, by the name of a sample: the index
 // of a picture, the text of a caption. Its methods may be called from several goroutines.
 type Features interface {
-	// Dim is the width D of an embedding.
+	// Dim returns D, the width of an embedding.
 	Dim() int
-	// Has reports whether there is one by that name. It may have gone when Get is called.
+	// Has reports whether there is an embedding of that name. It may be gone when Get is called.
 	Has(name string) bool
-	// Get copies an embedding to row, f32 [D]; false when there is none.
+	// Get copies an embedding to row, f32 [D]. It returns false when there is none.
 	Get(name string, row []float32) bool
-	// Put keeps an embedding, or does not.
+	// Put may store an embedding.
 	Put(name string, row []float32)
 }
 

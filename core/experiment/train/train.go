@@ -1,9 +1,9 @@
-// Package train is the step loop: it takes batches from a dataset, drives both towers and the loss
-// through forward, backward and step, evaluates and checkpoints on schedule, and tells a
+// Package train runs the step loop: it takes batches from a dataset, drives both towers and the loss
+// through forward, backward and step, evaluates and checkpoints on schedule, and records in a
 // clip.Recorder what happened.
 //
 // It works on the interfaces of core/clip alone and does not know processes, YAML or SQL. Given the
-// same config, seed and plugins it does the same calls in the same order, so that a run that is
+// same config, seed and plugins it makes the same calls in the same order, so that a run that is
 // stopped after any checkpoint and resumed gives the bits of one that was not.
 package train
 
@@ -38,7 +38,7 @@ type Config struct {
 	Dir             string // folder of the checkpoints; "" for none at all
 	Run             string // whose checkpoints they are
 	Prefetch        int    // batches fetched ahead; 0: 2
-	// MaxBadShare is the share of samples that may be unreadable, 0 … 1; beyond it the run ends.
+	// MaxBadShare limits the share of samples that cannot be read, 0 … 1; beyond it the run ends.
 	MaxBadShare float64
 }
 
@@ -47,22 +47,22 @@ type Parts struct {
 	Data        clip.Dataset
 	Image, Text clip.Encoder
 	Loss        clip.Loss
-	// Frozen says of image and text tower that nothing in it is trained: it is forwarded only.
+	// Frozen says of image and text tower whether nothing in it is trained. It then only runs forward.
 	Frozen [2]bool
-	// Ahead says that the image tower makes use of the next pictures while it computes (clip.CapPrefetch, on
-	// hardware of its own).
+	// Ahead says that the image tower makes use of the next pictures while it computes: it has
+	// clip.CapPrefetch and computes on hardware of its own.
 	Ahead bool
 }
 
 // Hooks holds functions of the caller; each may be nil.
 type Hooks struct {
-	// Step is called after every step.
+	// Step runs after every step.
 	Step func(StepReport)
 	// Evaluate measures the model after a step and records what it finds.
 	Evaluate func(ctx context.Context, step int) error
-	// Checkpointed is called after a checkpoint was recorded.
+	// Checkpointed runs after a checkpoint was recorded.
 	Checkpointed func(step int, dir string)
-	// Pruned is called after a checkpoint that newer ones make unneeded was removed.
+	// Pruned runs after a checkpoint was removed because newer ones replace it.
 	Pruned func(step int)
 }
 

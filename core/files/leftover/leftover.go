@@ -1,5 +1,6 @@
-// Package leftover makes temporary files and folders that whoever comes next takes away when the process that made them
-// was killed. A lock tells the living from the dead: the system drops it with the process, however that ends.
+// Package leftover makes temporary files and folders. When the process that made them was killed, the next process
+// that makes such files removes them. A lock shows that a maker is alive: the system drops the lock with the process,
+// however that ends.
 package leftover
 
 import (

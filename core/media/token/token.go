@@ -17,19 +17,18 @@ import (
 
 // Tokenizer maps texts to ids in [0, VocabSize). Implementations are safe for concurrent use.
 type Tokenizer interface {
-	// Encode gives SOT, the ids of the text and EOT. When that is longer than contextLength tokens it
-	// is cut there and the last id set to EOT; a contextLength under 1 means no limit. The slice
-	// belongs to the caller.
+	// Encode returns SOT, the ids of the text and EOT. When they are more than contextLength it cuts them
+	// there and makes the last id EOT; a contextLength under 1 means no limit. The caller owns the slice.
 	Encode(text string, contextLength int) []int32
-	// Decode is the cleaned text that ids stand for, without SOT, EOT and what follows the EOT. Ids
-	// out of range are left out; bytes that are no UTF-8 become U+FFFD.
+	// Decode returns the cleaned text that ids stand for, without SOT, EOT and what follows the EOT. It
+	// leaves out ids out of range; bytes that are not UTF-8 become U+FFFD.
 	Decode(ids []int32) string
-	// VocabSize is the number of rows that a token embedding needs. Ids may be unused.
+	// VocabSize returns the number of rows that a token embedding needs. Some ids may be unused.
 	VocabSize() int
-	// SOT and EOT are VocabSize()-2 and VocabSize()-1.
+	// SOT and EOT return VocabSize()-2 and VocabSize()-1.
 	SOT() int32
 	EOT() int32
-	// Save is the whole tokenizer as JSON, for Load.
+	// Save returns the whole tokenizer as JSON, for Load.
 	Save() ([]byte, error)
 }
 

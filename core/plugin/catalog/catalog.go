@@ -36,7 +36,7 @@ type Entry struct {
 
 // Catalog finds plugins by name and knows their descriptors. The fields may be changed before use.
 type Catalog struct {
-	// Roots are the folders that hold <kind>/<name>, first match first.
+	// Roots lists the folders that hold <kind>/<name>; the first that has a plugin wins.
 	Roots []string
 	// CacheDir keeps the descriptors of plugins that have no manifest, by checksum; "" for none.
 	CacheDir string

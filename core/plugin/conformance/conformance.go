@@ -4,8 +4,8 @@
 //		conformance.TestEncoder(t, newEncoder, conformance.EncoderOptions{With: `{"width": 16, "layers": 1}`})
 //	}
 //
-// Every rule has a name and runs as a subtest; CheckEncoder, CheckLoss and CheckDataset give the same
-// as values, for plugins that are processes. Configure the smallest network that has every part.
+// Every rule has a name and runs as a subtest. CheckEncoder, CheckLoss and CheckDataset return the same as
+// values, for plugins that are processes. Configure the smallest network that has every part.
 package conformance
 
 import (

@@ -22,7 +22,7 @@ type EncoderOptions struct {
 	Batch    int          // samples of a batch; 0: 5
 	Compute  clip.Compute // zero: host, one thread
 	Captions []string     // for text encoders, samples and vocabulary; nil: a few of our own
-	// Tolerance is the relative error that the gradient may show against finite differences, which
+	// Tolerance bounds the relative error that the gradient may show against finite differences, which
 	// computation in f32 limits; 0: 0.02.
 	Tolerance float64
 	// Skip names rules that do not apply: "gradient" for networks with kinks everywhere.

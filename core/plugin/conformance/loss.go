@@ -18,7 +18,7 @@ type LossOptions struct {
 	EmbedDim int    // 0: 8
 	Batch    int    // 0: 6
 	Compute  clip.Compute
-	// Tolerance is the relative error that gradients may show against finite differences; 0: 0.02.
+	// Tolerance bounds the relative error that gradients may show against finite differences; 0: 0.02.
 	Tolerance float64
 	// Skip names rules that do not apply: "permutation" for losses that remember earlier batches.
 	Skip []string

@@ -25,10 +25,10 @@ import (
 // SessionOptions configures a Session.
 type SessionOptions struct {
 	Catalog *catalog.Catalog // nil: catalog.New()
-	// LogDir is where each plugin's stderr is written, as plugin-<label>.log; "" for nowhere. StartOptions may name
-	// another place.
+	// LogDir names the folder for each plugin's stderr, in a file plugin-<label>.log; "" for none. StartOptions may
+	// name another.
 	LogDir string
-	// Observe, when not nil, is told of every call of every plugin, from the goroutine that made it.
+	// Observe, when not nil, is called after every call of every plugin, from the goroutine that made the call.
 	Observe func(Call)
 	// NoSharedMemory sends tensors through the plugins' sockets.
 	NoSharedMemory bool
@@ -45,10 +45,10 @@ type Call struct {
 type StartOptions struct {
 	// Label tells two processes of one plugin apart in log names: "image", "eval-0".
 	Label string
-	// Threads is how many threads it may compute with at a time; 0 for no limit.
+	// Threads limits the threads that it computes with at a time; 0 for no limit.
 	Threads int
 	LogDir  string // "": the session's
-	// SHA256, when not "", is the digest that the plugin must have: what was found when it was looked at first.
+	// SHA256, when not "", is the digest that the plugin must have: that of an earlier Describe.
 	SHA256 string
 	Env    []string // more of its environment, as KEY=value
 }

@@ -1,4 +1,4 @@
-// Package sdk is what a plugin author imports. A plugin is one folder with a main.go such as
+// Package sdk serves the plugins that an author writes. A plugin is one folder with a main.go such as
 //
 //	package main
 //
@@ -22,8 +22,8 @@
 //		New:     func() clip.Encoder { return &encoder{} },
 //	}
 //
-// In Configure the author calls Decode with a copy of the defaults. The process, the protocol, shared
-// memory, panics, cancellation and the end of the runner are this package's business.
+// In Configure the author calls Decode with a copy of the defaults. This package takes care of the process,
+// the protocol, shared memory, panics, cancellation and the end of the runner.
 package sdk
 
 import (
@@ -36,12 +36,12 @@ type Encoder struct {
 	Version      string // of the plugin, semantic: 1.0.0
 	Summary      string // one line
 	Modality     clip.Modality
-	Capabilities []string // clip.CapVocabulary
-	// Config is a struct value holding the defaults; its with tags are the schema (see Schema). Nil
-	// for a plugin without options.
+	Capabilities []string // clip.CapVocabulary, …
+	// Config holds the defaults of the options: a value of a struct whose with tags make the schema (see
+	// Schema). It is nil for a plugin without options.
 	Config    any
 	Relations []clip.Relation
-	// New makes an unconfigured instance; it is called once per process.
+	// New returns an unconfigured instance. It is called once in a process.
 	New func() clip.Encoder
 }
 

@@ -27,8 +27,8 @@ type Call struct {
 	Method string        // Forward
 	Start  time.Time     // when the caller began to wait
 	Client time.Duration // as the caller waited
-	// Inside is when the plugin's method proper began, on the caller's clock; zero where the plugin or
-	// the system does not say. Server is how long it took; 0 when the call failed.
+	// Inside is the time at which the plugin's method itself began, on the caller's clock; zero where the plugin
+	// or the system does not tell. Server is the time that it took; 0 when the call failed.
 	Inside time.Time
 	Server time.Duration
 	Work   float64 // floating-point operations of the method; 0: none, or not counted
@@ -56,14 +56,14 @@ type Watch func(ctx context.Context, method string, request any) (watched contex
 type ConnConfig struct {
 	Plugin string // its name in errors and Calls: encoders/vit
 	Arena  *Arena // nil: tensors travel in messages
-	// Observe, when not nil, is told of every call, from the goroutine that made it.
+	// Observe, when not nil, is called after every call, from the goroutine that made it.
 	Observe func(Call)
 	// Lost, when not nil, explains a connection that broke: it waits for the process to end and
-	// gives a fault.PluginDied.
+	// returns a fault.PluginDied.
 	Lost  func() error
 	Watch Watch // nil: calls are not watched
-	// Words, when not nil, are what the plugin wrote last and where the rest is, for the detail of errors; "" when
-	// it wrote nothing.
+	// Words, when not nil, returns what the plugin wrote last and where the rest is, for the detail of errors; ""
+	// when it wrote nothing.
 	Words func() string
 }
 

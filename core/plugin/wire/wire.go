@@ -2,7 +2,7 @@
 // (wire/pb), tensors in shared memory, faults in gRPC status details.
 //
 // The runner's side is Arena and the clients; the plugin's side is Window and the Register functions.
-// Processes are not its business: core/plugin/process starts them, core/plugin/sdk is inside them.
+// The package starts no processes: core/plugin/process does, and core/plugin/sdk is inside them.
 //
 // # Memory
 //

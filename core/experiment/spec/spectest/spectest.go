@@ -1,4 +1,4 @@
-// Package spectest is what the tests of specs and of sweeps share: plugins that are descriptors alone, and
+// Package spectest holds what the tests of specs and of sweeps share: plugins that are descriptors alone, and
 // golden files.
 package spectest
 

@@ -41,14 +41,14 @@ type Set struct {
 	// Open decodes the picture of Samples[i]. It is called from several goroutines. Any error makes
 	// the sample unreadable.
 	Open func(i int) (vision.Picture, error)
-	// Direct says that Open is as cheap as memory, so that nothing it returns need be kept.
+	// Direct says that Open is as cheap as memory, so that its pictures need not be kept.
 	Direct bool
 	// Caption draws the caption of Samples[i] for training; nil takes one of its Captions.
 	Caption func(i int, s *random.Stream) string
 	// Alter changes size × size pixels of RGB in place, in training only, after the crop; nil does
 	// nothing.
 	Alter func(pix []byte, size int, s *random.Stream)
-	// Texts are further captions that Caption may draw, for whoever trains a tokenizer.
+	// Texts lists further captions that Caption may draw, for the training of a tokenizer.
 	Texts []string
 	// Fail makes an unreadable sample an error instead of replacing it.
 	Fail    bool
@@ -56,7 +56,7 @@ type Set struct {
 	Skipped int      // records refused while opening
 	Note    string   // one line for a person: source, licence
 	Remarks []string // what a person should know of the data, a sentence each
-	// Files are the picture files beside Samples, "" where there is none; nil when pictures are no files. A sample
+	// Files lists the picture file of each sample, "" where there is none; nil when pictures are no files. A sample
 	// whose file cannot be opened when the set is handed over counts as refused.
 	Files []string
 	held  *files.Contents // of Files, for Missing

@@ -20,7 +20,7 @@ type Emoji struct {
 	Tags     []string `json:"tags"`
 	Group    string   `json:"group"`    // "animals & nature"
 	Subgroup string   `json:"subgroup"` // "animal mammal"
-	// Identity is shared by emoji that differ in gender or skin tone only; splits keep them together.
+	// Identity groups emoji that differ in gender or skin tone only; splits keep them together.
 	Identity string  `json:"identity"`
 	Image    string  `json:"-"` // file name in a picture package
 	Version  float64 `json:"-"` // of the emoji standard that brought it
