@@ -59,7 +59,7 @@ func (x *ablater) factor(e pair) Factor {
 	}
 	children := x.pairs(e.node, e.p)
 	if slices.ContainsFunc(children, func(c pair) bool { return slices.Contains(shortKeys, c.key) && c.node.Kind != yaml.MappingNode }) {
-		x.short(&f, e, children)
+		x.shortForm(&f, e, children)
 		return f
 	}
 	for _, c := range children {
@@ -102,8 +102,8 @@ func (x *ablater) override(list []Override, e pair, from string) []Override {
 	return append(list, Override{Path: e.key, Value: v, Origin: e.o, From: from, p: p, origins: c.layer.origins})
 }
 
-// short reads {key: train.lr, log_range: [1e-4, 1e-2]} and {key: …, choices: […]}.
-func (x *ablater) short(f *Factor, e pair, children []pair) {
+// shortForm reads {key: train.lr, log_range: [1e-4, 1e-2]} and {key: …, choices: […]}.
+func (x *ablater) shortForm(f *Factor, e pair, children []pair) {
 	given := map[string]pair{}
 	for _, c := range children {
 		if !slices.Contains(shortKeys, c.key) {

@@ -15,10 +15,10 @@ type place struct {
 	at int
 }
 
-// fill puts other samples of the set in the places of those that cannot be read. It draws them by seed and step
+// replaceUnreadable puts other samples of the set in the places of those that cannot be read. It draws them by seed and step
 // among the samples that the batch does not have, so that no pair is in the batch twice. They do not depend on
 // what was read before.
-func (t *Trainer) fill(ctx context.Context, step int, micros microBatches) error {
+func (t *Trainer) replaceUnreadable(ctx context.Context, step int, micros microBatches) error {
 	var open []place
 	for _, m := range micros {
 		for at, index := range m.indices {
@@ -30,7 +30,7 @@ func (t *Trainer) fill(ctx context.Context, step int, micros microBatches) error
 	if len(open) == 0 {
 		return nil
 	}
-	draw := t.spares(step, micros)
+	draw := t.drawSpares(step, micros)
 	for len(open) > 0 {
 		indices := make([]int, 0, len(open))
 		for len(indices) < len(open) {
@@ -62,9 +62,9 @@ func (t *Trainer) fill(ctx context.Context, step int, micros microBatches) error
 	return nil
 }
 
-// spares draws the samples that a step's batch does not have, in a random order. It returns false when there
+// drawSpares draws the samples that a step's batch does not have, in a random order. It returns false when there
 // are no more.
-func (t *Trainer) spares(step int, micros microBatches) func() (int, bool) {
+func (t *Trainer) drawSpares(step int, micros microBatches) func() (int, bool) {
 	const purpose = 0x7370617265 // "spare": keeps this stream apart from others of the same seed
 	rng := rand.New(rand.NewPCG(t.cfg.Seed^purpose, uint64(step)))
 	used := map[int]bool{}

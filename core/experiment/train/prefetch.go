@@ -66,7 +66,7 @@ func (t *Trainer) fetch(ctx context.Context, step, epoch int, indices []int, see
 		}
 		micros = append(micros, b)
 	}
-	if err := t.fill(ctx, step, micros); err != nil {
+	if err := t.replaceUnreadable(ctx, step, micros); err != nil {
 		micros.free()
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 			return r, err
 		}
 	}
-	if err := t.fill(ctx, t.state.Step, micros); err != nil { // what was found out by recall
+	if err := t.replaceUnreadable(ctx, t.state.Step, micros); err != nil { // what was found out by recall
 		return r, err
 	}
 	lap(PhaseData)

@@ -16,8 +16,8 @@ import (
 // maxTries limits how many absent pictures are looked for under other names.
 const maxTries = 50
 
-// absent says under which other name a missing picture exists, when one of the first missing ones does.
-func (c Config) absent(set *sample.Set, p *parts) []string {
+// remarkOtherName says under which other name a missing picture exists, when one of the first missing ones does.
+func (c Config) remarkOtherName(set *sample.Set, p *parts) []string {
 	tries := 0
 	for i := range set.Samples {
 		if set.Missing(i) == nil {
@@ -26,15 +26,15 @@ func (c Config) absent(set *sample.Set, p *parts) []string {
 		if tries++; tries > maxTries {
 			break
 		}
-		if found := c.meant(p.from[i].image); found != "" {
+		if found := c.correctPath(p.from[i].image); found != "" {
 			return []string{fmt.Sprintf("%s of line %d is not there: %s", p.from[i].image, p.from[i].line, found)}
 		}
 	}
 	return nil
 }
 
-// meant returns how a missing picture's path has to be written to be found; "" when no such way is known.
-func (c Config) meant(image string) string {
+// correctPath returns how a missing picture's path has to be written to be found; "" when no such way is known.
+func (c Config) correctPath(image string) string {
 	try := func(name, why string) string {
 		if name == image {
 			return ""

@@ -80,7 +80,7 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err := set.FromFiles(ctx, c, p.paths, cfg.Vision()); err != nil {
 		return nil, err
 	}
-	set.Remarks = append(set.Remarks, cfg.absent(set, p)...)
+	set.Remarks = append(set.Remarks, cfg.remarkOtherName(set, p)...)
 	return set, nil
 }
 

@@ -16,9 +16,9 @@ var byteOrderMarks = []struct{ mark, encoding string }{
 	{"\xff\xfe\x00\x00", "utf-32"}, {"\x00\x00\xfe\xff", "utf-32"}, {"\xff\xfe", "utf-16"}, {"\xfe\xff", "utf-16"},
 }
 
-// start passes over what may stand before the heading, a UTF-8 byte order mark and Excel's line "sep=;". It
+// skipPreamble passes over what may stand before the heading, a UTF-8 byte order mark and Excel's line "sep=;". It
 // returns the delimiter and the number of lines that it passed over.
-func (c Config) start(in *bufio.Reader) (comma byte, lines int, err error) {
+func (c Config) skipPreamble(in *bufio.Reader) (comma byte, lines int, err error) {
 	head, _ := in.Peek(1 << 16) // a shorter table gives what it has
 	for _, m := range byteOrderMarks {
 		if bytes.HasPrefix(head, []byte(m.mark)) {
@@ -45,7 +45,7 @@ func (c Config) start(in *bufio.Reader) (comma byte, lines int, err error) {
 		return 0, 0, c.encoded("utf-16le")
 	}
 	if comma == 0 {
-		comma = c.detect(head)
+		comma = c.detectDelimiter(head)
 	}
 	return comma, lines, nil
 }
@@ -55,9 +55,9 @@ func (c Config) encoded(in string) error {
 		WithHint("convert it: iconv -f %s -t utf-8 %s", in, c.File)
 }
 
-// detect returns the delimiter with which the first line names most of the columns that are asked for. Among
+// detectDelimiter returns the delimiter with which the first line names most of the columns that are asked for. Among
 // equals it takes the one with most cells, and comma when there is none.
-func (c Config) detect(head []byte) byte {
+func (c Config) detectDelimiter(head []byte) byte {
 	best, most := byte(','), -1
 	for _, comma := range []byte{',', '\t', ';', '|'} {
 		t := newRecords(bufio.NewReader(bytes.NewReader(head)), comma, 0)

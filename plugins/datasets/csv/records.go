@@ -61,7 +61,7 @@ func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(form
 // io.EOF, a *refusal of that row, or one of reading the file.
 func (r *records) read() (cells []string, number int, err error) {
 	for {
-		if err := r.look(0); err != nil {
+		if err := r.readAhead(0); err != nil {
 			return nil, 0, err
 		}
 		if strings.TrimSpace(r.ahead[0].text) != "" || strings.IndexByte(r.ahead[0].text, r.comma) >= 0 {
@@ -157,7 +157,7 @@ func (r *records) quoted(text string, from, further int) (cell, rest string, mor
 		if lines >= further || whole.Len() > maxSpan {
 			return "", "", false, 0, unclosed
 		}
-		if err := r.look(from + lines); errors.Is(err, io.EOF) {
+		if err := r.readAhead(from + lines); errors.Is(err, io.EOF) {
 			return "", "", false, 0, unclosed
 		} else if err != nil {
 			return "", "", false, 0, err
@@ -197,8 +197,8 @@ func (r *records) isRow(text string) bool {
 	return files.IsPicture(strings.Trim(strings.Split(text, string(rune(r.comma)))[r.image], ` "`))
 }
 
-// look reads ahead until line i is known.
-func (r *records) look(i int) error {
+// readAhead reads ahead until line i is known.
+func (r *records) readAhead(i int) error {
 	for len(r.ahead) <= i {
 		l, err := r.line()
 		if err != nil {

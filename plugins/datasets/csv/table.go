@@ -62,7 +62,7 @@ func (c Config) read(ctx context.Context) (*table, error) {
 	}
 	defer f.Close()
 	in := bufio.NewReaderSize(f, 1<<16)
-	comma, before, err := c.start(in)
+	comma, before, err := c.skipPreamble(in)
 	if err != nil {
 		return nil, err
 	}

@@ -68,12 +68,12 @@ func (s *Set) admit(ctx context.Context) error {
 		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d samples have no caption and are refused; the first: %s", silent, len(s.Samples), s.Samples[quiet].Key))
 	}
 	s.Skipped += len(s.Samples) - len(keep)
-	s.reduce(keep)
+	s.keepOnly(keep)
 	return nil
 }
 
-// reduce keeps only the samples at indices.
-func (s *Set) reduce(indices []int) {
+// keepOnly keeps only the samples at indices.
+func (s *Set) keepOnly(indices []int) {
 	open, caption := s.Open, s.Caption
 	s.Open = func(i int) (vision.Picture, error) { return open(indices[i]) }
 	if caption != nil {

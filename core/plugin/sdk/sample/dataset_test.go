@@ -330,13 +330,13 @@ func TestWithoutImagesNothingIsOpened(t *testing.T) {
 
 func TestABuildWithoutLibjpegRemarksOnJPEGFiles(t *testing.T) {
 	s := &Set{Samples: []Sample{{Key: "a.JPG"}, {Key: "b/c.jpeg"}, {Key: "d.png"}}}
-	if got := s.inexact(false); len(got) != 1 || !strings.HasPrefix(got[0], "2 pictures are JPEG") {
+	if got := s.jpegRemark(false); len(got) != 1 || !strings.HasPrefix(got[0], "2 pictures are JPEG") {
 		t.Errorf("got %q", got)
 	}
-	if got := s.inexact(true); got != nil {
+	if got := s.jpegRemark(true); got != nil {
 		t.Errorf("with libjpeg-turbo: %q", got)
 	}
-	if got := (&Set{Samples: s.Samples[2:]}).inexact(false); got != nil {
+	if got := (&Set{Samples: s.Samples[2:]}).jpegRemark(false); got != nil {
 		t.Errorf("without JPEG: %q", got)
 	}
 }

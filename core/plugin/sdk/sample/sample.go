@@ -65,11 +65,11 @@ type Set struct {
 // info describes the set under a training transform.
 func (s *Set) info(a *clip.Augment) clip.DatasetInfo {
 	return clip.DatasetInfo{Len: len(s.Samples), Targets: s.Targets, Digest: s.digest(), Skipped: s.Skipped, Note: s.Note,
-		Remarks: append(slices.Clone(s.Remarks), s.inexact(vision.JPEGIsExact())...), Fixed: cropParams(a) == nil && s.Alter == nil}
+		Remarks: append(slices.Clone(s.Remarks), s.jpegRemark(vision.JPEGIsExact())...), Fixed: cropParams(a) == nil && s.Alter == nil}
 }
 
-// inexact returns a remark when JPEG files are decoded to other pixels than OpenCLIP's.
-func (s *Set) inexact(exact bool) []string {
+// jpegRemark returns a remark when JPEG files are decoded to other pixels than OpenCLIP's.
+func (s *Set) jpegRemark(exact bool) []string {
 	if exact {
 		return nil
 	}
