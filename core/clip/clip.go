@@ -1,9 +1,10 @@
 // Package clip defines the domain of tandem: three kinds of plugin (Encoder, Loss, Dataset), what each
-// takes and returns, and what it may be asked beside (Meter, Profiler, MemoryReporter, Planner, TokenCounter).
+// takes and returns, and the interfaces that each may implement beside (Meter, Profiler, MemoryReporter,
+// Planner, TokenCounter).
 //
-// The package is only interfaces and data. core/plugin/wire carries them over gRPC, core/plugin/process
-// calls plugins in other processes, and core/plugin/sdk serves an author's implementation; clip imports
-// none of them.
+// The package has only interfaces and data. core/plugin/wire carries them over gRPC, core/plugin/process
+// starts plugins as processes, and core/plugin/sdk serves an author's implementation; clip imports none
+// of them.
 //
 // # Lifecycle of a plugin
 //
