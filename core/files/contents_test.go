@@ -31,6 +31,21 @@ func fill(t *testing.T, path string, b byte) {
 	}
 }
 
+// refill writes a file again, until the clock of the file system has ticked since it was written last.
+func refill(t *testing.T, path string, b byte) {
+	t.Helper()
+	stamp := func() Stamp {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return StampOf(info)
+	}
+	for before := stamp(); stamp() == before; {
+		fill(t, path, b)
+	}
+}
+
 func look(t *testing.T, memory string, paths []string) *Contents {
 	t.Helper()
 	c, err := Look(context.Background(), memory, paths, 3)
@@ -71,8 +86,7 @@ func TestADigestChangesWithWhatIsInTheFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Millisecond) // longer than the tick of a file system's clock
-		fill(t, paths[2], 77)
+		refill(t, paths[2], 77)
 		if err := os.Chtimes(paths[2], info.ModTime(), info.ModTime()); err != nil {
 			t.Fatal(err)
 		}
@@ -119,8 +133,7 @@ func TestAFileThatChangesMeanwhileIsNotRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := look(t, "", paths)
-		time.Sleep(20 * time.Millisecond) // longer than the tick of a file system's clock
-		fill(t, paths[1], 99)
+		refill(t, paths[1], 99)
 		fill(t, paths[2], 2) // as it was
 		fill(t, paths[3], 3)
 		for i, want := range []fault.Kind{"", fault.Conflict, "", fault.Conflict} {
@@ -187,8 +200,7 @@ func TestWhatWasReadIsRememberedByItsStamp(t *testing.T) {
 	if again := look(t, memory, paths); again.sums[1] != c.sums[1] {
 		t.Error("a file that is remembered was read again")
 	}
-	time.Sleep(20 * time.Millisecond) // longer than the tick of a file system's clock
-	fill(t, paths[1], 1)
+	refill(t, paths[1], 1)
 	if again := look(t, memory, paths); again.sums[1] == c.sums[1] {
 		t.Error("a file of another stamp was not read again")
 	}
