@@ -3,11 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"tandem/core/clip"
 	"tandem/core/experiment/run"
@@ -150,9 +149,9 @@ func (v *sweepView) draw() {
 		return
 	}
 	width, height := 80, 24
-	if f, ok := v.out.(interface{ Fd() uintptr }); ok {
-		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 0 {
-			width, height = int(size.Col), int(size.Row)
+	if f, ok := v.out.(*os.File); ok {
+		if w, h := report.TerminalSize(f); w > 0 && h > 0 {
+			width, height = w, h
 		}
 	}
 	v.clear()

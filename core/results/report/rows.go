@@ -17,8 +17,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
-	"github.com/mattn/go-isatty"
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"tandem/core/fault"
 )
@@ -370,15 +369,21 @@ func columnWidths(columns []string, cells [][]string, total int) (limits []int, 
 	return need, true
 }
 
-// Terminal tells whether w is a terminal, and its width in characters, 0 when it is none or unknown.
-func Terminal(w io.Writer) (bool, int) {
+// Terminal reports whether w is a terminal, and its width in characters: 0 for what is none, or where the width is unknown.
+func Terminal(w io.Writer) (is bool, width int) {
 	f, ok := w.(*os.File)
-	if !ok || !isatty.IsTerminal(f.Fd()) {
+	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return false, 0
 	}
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	width, _ = TerminalSize(f)
+	return true, width
+}
+
+// TerminalSize returns the width and the height of a terminal in characters, both 0 where they are unknown.
+func TerminalSize(f *os.File) (width, height int) {
+	width, height, err := term.GetSize(int(f.Fd()))
 	if err != nil {
-		return true, 0
+		return 0, 0
 	}
-	return true, int(size.Col)
+	return width, height
 }
