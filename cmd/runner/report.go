@@ -103,28 +103,7 @@ func replaceFile(name string, write func(io.Writer) error) (size int64, err erro
 	if stat, err := os.Stat(name); err == nil && stat.IsDir() {
 		return 0, fault.New(fault.Invalid, "cannot write %s: it is a folder", name).WithHint("-o names a file, such as %s", filepath.Join(name, "report.html"))
 	}
-	f, err := leftover.File(filepath.Dir(name), ".report-", ".html")
-	if err != nil {
-		return 0, failed(err)
-	}
-	defer os.Remove(f.Name()) // gone after the rename
-	if err := write(f); err != nil {
-		f.Close()
-		return 0, failed(err)
-	}
-	size, err = f.Seek(0, io.SeekEnd)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
+	size, err = leftover.Replace(name, func(f *os.File) error { return write(f) })
 	if err != nil {
 		return 0, failed(err)
 	}

@@ -54,7 +54,7 @@ func TestReportFaults(t *testing.T) {
 	if r.code != 0 || !strings.Contains(r.stderr, "No pictures") {
 		t.Errorf("exit code %d, %s", r.code, r.stderr)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, ".report-*"))
+	files, err := filepath.Glob(filepath.Join(dir, ".*.tmp"))
 	if err != nil || len(files) > 0 {
 		t.Errorf("left behind: %v, %v", files, err)
 	}

@@ -5,6 +5,7 @@ package leftover
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +23,38 @@ func File(dir, prefix, suffix string) (*os.File, error) {
 		}
 		f.Close()
 	}
+}
+
+// Replace writes the file at path whole or not at all: write fills a temporary neighbour, which is synced to the disk and takes
+// the place of path. It returns the file's size. After an error the old content is there, and nothing beside it.
+func Replace(path string, write func(*os.File) error) (size int64, err error) {
+	base := filepath.Base(path)
+	f, err := File(filepath.Dir(path), "."+base+"-", ".tmp")
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+		f.Close()
+	}()
+	if err := write(f); err != nil {
+		return 0, err
+	}
+	if size, err = f.Seek(0, io.SeekEnd); err != nil {
+		return 0, err
+	}
+	if err := f.Chmod(0o644); err != nil { // a temporary file is its maker's alone
+		return 0, err
+	}
+	if err := f.Sync(); err != nil {
+		return 0, err
+	}
+	if err := os.Rename(f.Name(), path); err != nil { // while it is open and so held: see File
+		return 0, err
+	}
+	return size, nil
 }
 
 // Dir makes a folder for temporary files whose name begins with prefix. It removes folders with such names

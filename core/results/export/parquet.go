@@ -69,47 +69,27 @@ func Parquet(ctx context.Context, r *store.Reader, dir string, o Options) ([]Fil
 	return files, nil
 }
 
-func write(ctx context.Context, s *store.Snapshot, v store.View, path string, o Options) (_ File, err error) {
-	out, err := leftover.File(filepath.Dir(path), "."+v.Name+"-", ".tmp")
-	if err != nil {
-		return File{}, fileFault(err)
-	}
-	defer func() {
-		out.Close()
+func write(ctx context.Context, s *store.Snapshot, v store.View, path string, o Options) (File, error) {
+	file := File{Path: path}
+	size, err := leftover.Replace(path, func(out *os.File) error {
+		w := newTable(out, v)
+		err := s.Each(ctx, v, o.Experiment, func(row []any) error {
+			if o.Progress != nil && w.rows%100_000 == 0 {
+				o.Progress(v.Name, w.rows)
+			}
+			return w.add(row)
+		})
+		file.Rows = w.rows
 		if err != nil {
-			os.Remove(out.Name())
+			return err
 		}
-	}()
-	w := newTable(out, v)
-	err = s.Each(ctx, v, o.Experiment, func(row []any) error {
-		if o.Progress != nil && w.rows%100_000 == 0 {
-			o.Progress(v.Name, w.rows)
-		}
-		return w.add(row)
+		return w.close()
 	})
-	if err == nil {
-		err = w.close()
-	}
-	if err == nil {
-		err = out.Chmod(0o644)
-	}
-	if err == nil {
-		err = out.Sync()
-	}
-	if err == nil {
-		err = os.Rename(out.Name(), path) // while it is open, so that no other export takes it for left
-	}
-	if err == nil {
-		err = out.Close()
-	}
 	if err != nil {
 		return File{}, fileFault(err)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return File{}, fileFault(err)
-	}
-	return File{Path: path, Rows: w.rows, Bytes: info.Size()}, nil
+	file.Bytes = size
+	return file, nil
 }
 
 // table writes rows of a view as Parquet.
