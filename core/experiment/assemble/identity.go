@@ -9,7 +9,7 @@ import (
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
-	"tandem/core/results/store"
+	"tandem/core/files"
 )
 
 // Identifier computes the identities of runs. It hashes each init.weights once, which the trials of a sweep
@@ -56,7 +56,7 @@ func WeightsDigest(path string) (string, error) {
 	}
 	h := sha256.New()
 	for _, name := range []string{train.ImageFile, train.TextFile, train.LossFile} {
-		sha, _, err := store.FileDigest(filepath.Join(path, name))
+		sha, err := files.Digest(filepath.Join(path, name))
 		if err != nil {
 			return "", err
 		}
@@ -82,7 +82,7 @@ func publishedDigest(path string) (string, error) {
 			return "", err
 		}
 		f.Close()
-		sha, _, err := store.FileDigest(file)
+		sha, err := files.Digest(file)
 		if err != nil || len(found) == 1 {
 			return sha, err
 		}

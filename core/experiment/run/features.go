@@ -18,8 +18,8 @@ import (
 	"tandem/core/experiment/feature"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
+	"tandem/core/files"
 	"tandem/core/files/leftover"
-	"tandem/core/results/store"
 )
 
 // determined is all that the features of a frozen tower depend on beside the sample. Its JSON names them.
@@ -151,7 +151,7 @@ func parametersDigest(ctx context.Context, e clip.Encoder) (string, error) {
 	}
 	f, err := weights.Open(path)
 	if err != nil { // a form of its own
-		sha, _, err := store.FileDigest(path)
+		sha, err := files.Digest(path)
 		return sha, err
 	}
 	defer f.Close()

@@ -11,7 +11,6 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/files"
 )
 
 // Predictions are kept in two blobs, since the examples of an evaluation are the same every time.
@@ -147,18 +146,4 @@ func countCorrect(p []clip.Prediction) int {
 func digestOf(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
-}
-
-// FileDigest is the hex sha256 and the size of a file, for Run.Artifact.
-func FileDigest(path string) (sha string, size int64, err error) {
-	f, err := files.Open(path)
-	if err != nil {
-		return "", 0, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if size, err = io.Copy(h, f); err != nil {
-		return "", 0, files.Error(path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), size, nil
 }
