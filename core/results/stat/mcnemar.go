@@ -14,7 +14,7 @@ type Disagreement struct {
 }
 
 // McNemar tests whether two models err equally often on rightA and rightB, by example. It panics when the
-// lengths differ. See McNemarCounts.
+// lengths differ. See mcnemarOf.
 func McNemar(rightA, rightB []bool) Disagreement {
 	if len(rightA) != len(rightB) {
 		panic(fmt.Sprintf("stat: %d predictions paired with %d", len(rightA), len(rightB)))
@@ -28,17 +28,17 @@ func McNemar(rightA, rightB []bool) Disagreement {
 			onlyB++
 		}
 	}
-	return McNemarCounts(onlyA, onlyB)
+	return mcnemarOf(onlyA, onlyB)
 }
 
-// McNemarCounts tests whether two models err equally often, from the examples that only one of them got
+// mcnemarOf tests whether two models err equally often, from the examples that only one of them got
 // right (McNemar 1947). With k the smaller count, n their sum and X ~ Binomial(n, ½), Exact is
 // 2·P(X ≤ k), at most 1, which errs on the safe side; MidP is 2·P(X < k) + P(X = k), nearer to its level
 // (Fagerland, Lydersen and Laake 2013, eq. 3 and 4).
 //
 // It is about these two models on other examples like these. That another seed would give the same
 // answer it does not say: for that, Compare or Permute over several seeds.
-func McNemarCounts(onlyA, onlyB int) Disagreement {
+func mcnemarOf(onlyA, onlyB int) Disagreement {
 	d := Disagreement{OnlyA: onlyA, OnlyB: onlyB, Exact: 1, MidP: 1}
 	if n := onlyA + onlyB; n > 0 {
 		k, x := float64(min(onlyA, onlyB)), distuv.Binomial{N: float64(n), P: 0.5}

@@ -7,7 +7,7 @@ import (
 	"tandem/core/random"
 )
 
-const exactFlips = 16 // units up to which SignFlip goes through all patterns
+const exactFlips = 16 // units up to which signFlip goes through all patterns
 
 // Permutation is the result of a test by sign flips.
 type Permutation struct {
@@ -17,14 +17,10 @@ type Permutation struct {
 	Exact bool    // all 2ᴺ patterns were counted, not a sample of them
 }
 
-// SignFlip tests whether paired differences, one per unit, lie around 0: when the two sides of a unit
+// signFlip tests whether paired differences, one per unit, lie around 0: when the two sides of a unit
 // could as well be swapped, every pattern of signs was equally likely, and P is the share of patterns
 // whose sum is at least as far from 0 as the one seen (Fisher 1935, §21). Up to 16 units all patterns are
-// counted; above, 9999 drawn ones and the one seen, (b+1)/(m+1) (Phipson and Smyth 2010, eq. 2).
-func SignFlip(differences []float64, seed uint64) Permutation {
-	return signFlip(differences, seed, resamples)
-}
-
+// counted; above, draws of them (9999) and the one seen, (b+1)/(m+1) (Phipson and Smyth 2010, eq. 2).
 func signFlip(differences []float64, seed uint64, draws int) Permutation {
 	var d []float64
 	sum, size := 0.0, 0.0
@@ -90,7 +86,7 @@ func (c Crossed) MinP() float64 { return max(c.Seeds.MinP, c.Examples.MinP) }
 // Permute tests two variants by swapping them: whole seeds, since all predictions of a model share its
 // luck, and whole examples, since all models share an example's difficulty. Swapping single predictions
 // would take both for independent evidence. a and b are right or wrong as [seed][example], the same seeds
-// and examples in the same order; for other scores call SignFlip with sums over one axis. No seeds, no
+// and examples in the same order. No seeds, no
 // examples, or shapes that differ yield fault.Invalid.
 func Permute(a, b [][]bool, seed uint64) (Crossed, error) {
 	return permute(a, b, seed, resamples)

@@ -113,7 +113,7 @@ func TestMcNemarCountsDisagreements(t *testing.T) {
 	}
 	near(t, "exact", d.Exact, 2*(1+4)/16.0)
 	near(t, "mid-p", d.MidP, 2*(1+4)/16.0-4/16.0)
-	if none := McNemarCounts(0, 0); none.Exact != 1 || none.MidP != 1 {
+	if none := mcnemarOf(0, 0); none.Exact != 1 || none.MidP != 1 {
 		t.Errorf("without disagreement %+v", none)
 	}
 }
@@ -146,7 +146,7 @@ func TestPermuteSwapsWholeSeedsAndWholeExamples(t *testing.T) {
 }
 
 func TestFiveSeedsCannotConvinceSignFlips(t *testing.T) {
-	five, six := SignFlip([]float64{1, 2, 3, 4, 5}, 0), SignFlip([]float64{1, 2, 3, 4, 5, 6}, 0)
+	five, six := signFlip([]float64{1, 2, 3, 4, 5}, 0, resamples), signFlip([]float64{1, 2, 3, 4, 5, 6}, 0, resamples)
 	if five.P != 1.0/16 || five.MinP != five.P || six.P != 1.0/32 {
 		t.Errorf("p = %v and %v", five.P, six.P)
 	}

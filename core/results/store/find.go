@@ -85,12 +85,6 @@ func (r *Reader) findRun(ctx context.Context, ref string) (string, error) {
 	return ids[0], nil
 }
 
-// DoneRun is the id of the newest run of an identity that is done and not tainted, "" when there is
-// none.
-func (r *Reader) DoneRun(ctx context.Context, identity string) (string, error) {
-	return r.oneID(ctx, "SELECT key FROM run WHERE identity = ? AND status = 'done' AND NOT tainted ORDER BY started_ms DESC, id DESC LIMIT 1", identity)
-}
-
 // FindResumable is the id of the newest run of an identity, "" when there is none that was
 // interrupted or failed, or when a newer one is done or running. Call MarkDead first, so that runs of
 // killed processes count.

@@ -320,15 +320,6 @@ func (r *Run) Taint(reason string) error {
 	})
 }
 
-// Artifact records a file that the run made; sha256 is hex, see FileDigest.
-func (r *Run) Artifact(kind, path, sha256 string, bytes int64) error {
-	return r.queue(1, func(b *batch) error {
-		_, err := b.exec("INSERT OR REPLACE INTO artifact (run_id, path, kind, bytes, sha256, at_ms) VALUES (?,?,?,?,?,?)",
-			r.state.id, path, kind, bytes, sha256, b.now)
-		return err
-	})
-}
-
 // Finish ends the run with a status other than running; cause, when not nil, is stored as its error.
 // It returns when that and everything recorded before is on the disk. A second Finish is
 // fault.Conflict.

@@ -64,15 +64,9 @@ def bootstrap(values, seed, level, resamples=9999):
     return dict(values=values, seed=seed, level=level, low=x.mean() - t[-k] * err, high=x.mean() - t[k - 1] * err)
 
 
-def wilcoxon(d):
-    x = np.array(d)
-    x = x[x != 0]
-    exact, tied = len(x) <= 50, len(set(np.abs(x))) < len(x)
-    if exact and tied:  # scipy counts patterns with ties only through its permutation method
-        r = stats.wilcoxon(x, method=stats.PermutationMethod(n_resamples=np.inf))
-    else:
-        r = stats.wilcoxon(x, method="exact" if exact else "asymptotic", correction=False)
-    return dict(differences=d, w=float(r.statistic), p=float(r.pvalue))
+def unused(*drawn):
+    """Takes what the golden of a test that is gone was drawn from, so that those after it stay as they are."""
+    return {}
 
 
 def counts(a, b):
@@ -145,9 +139,7 @@ golden = dict(
     paired_p=[dict(a=a, b=b, p=stats.ttest_rel(a, b).pvalue) for a, b in
               ((draw(10, 1, 0.5), draw(10)), (draw(8, 0.01, 9), draw(8, 0.01)))],
     bootstrap=[bootstrap(draw(6), 1, 0.95), bootstrap(draw(10), 2, 0.95), bootstrap(draw(20), 3, 0.9)],
-    wilcoxon=[wilcoxon(d) for d in (
-        draw(5), draw(8, 1, 0.7), draw(30, 1, 0.3), [1.0, -1.0, 2.0, 2.0, 0.0, 3.0, 3.0, 3.0, -2.0, 5.0],
-        draw(60, 1, 0.2), [float(v) for v in rng.integers(-4, 6, 80)])],
+    **unused(draw(5), draw(8, 1, 0.7), draw(30, 1, 0.3), draw(60, 1, 0.2), rng.integers(-4, 6, 80)),
     mcnemar=[counts(*c) for c in ((10, 2), (0, 6), (5, 5), (1, 0), (37, 60), (812, 930), (3000, 3400), (700, 200))],
     sign_flips=[flips_exact(d) for d in (draw(3, 1, 2), draw(6, 1, 1), draw(12, 1, 0.3), [1.0, 1.0, -1.0, 2.0, 1.0, 1.0, 1.0])]
                + [flips_sampled(draw(17, 1, 0.5), 5), flips_sampled([float(v) for v in rng.choice([-1, 1, 2], 70, p=[.5, .4, .1])], 6)],
