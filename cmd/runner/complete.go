@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/core/clip"
 	"tandem/core/experiment/spec"
 	"tandem/core/results/store"
 )
@@ -103,11 +102,8 @@ func (a *app) completeVariant(c *cobra.Command, given []string, _ string) ([]str
 }
 
 func (a *app) completeStatus(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return statuses, cobra.ShellCompDirectiveNoFileComp
+	return store.Statuses, cobra.ShellCompDirectiveNoFileComp
 }
-
-// statuses are those of runs.
-var statuses = []string{string(clip.StatusRunning), string(clip.StatusDone), string(clip.StatusFailed), string(clip.StatusInterrupted)}
 
 // completeSet completes the keys of the spec that is named, its plugins' settings included; without one that can be read,
 // those that every spec has.

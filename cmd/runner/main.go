@@ -34,6 +34,20 @@ const (
 	defaultRunsDir = "results/runs"
 )
 
+// The variables that --db and --runs-dir have their defaults from.
+const (
+	envDB      = "RUNNER_DB"
+	envRunsDir = "RUNNER_RUNS_DIR"
+)
+
+// usual is a variable's value, or what is usual without it.
+func usual(variable, otherwise string) string {
+	if v := os.Getenv(variable); v != "" {
+		return v
+	}
+	return otherwise
+}
+
 // version is set when a release is built.
 var version = "0.1.0"
 

@@ -199,3 +199,47 @@ func TestBenchMemory(t *testing.T) {
 		t.Errorf("the table is\n%s", out)
 	}
 }
+
+// bench carries everything that it prints as JSON too.
+func TestBench(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "tiny.yaml", tiny)
+	var b struct {
+		StepMS     float64 `json:"step_ms"`
+		ImagesPerS float64 `json:"images_per_s"`
+		Parameters int64   `json:"parameters"`
+		OverheadMS float64 `json:"overhead_ms"`
+		PeakGFLOPS float64 `json:"peak_gflops"`
+		PeakShare  float64 `json:"peak_share"`
+		StepGFLOP  float64 `json:"step_gflop"`
+		Steps      int     `json:"steps"`
+		Breakdown  []struct {
+			Part    string  `json:"part"`
+			MS      float64 `json:"ms"`
+			Waiting bool    `json:"waiting"`
+		} `json:"breakdown"`
+	}
+	if err := json.Unmarshal([]byte(must(t, dir, "bench", "tiny.yaml", "--json", "--steps", "4", "--warmup", "1")), &b); err != nil {
+		t.Fatal(err)
+	}
+	if b.StepMS <= 0 || b.ImagesPerS <= 0 || b.Parameters == 0 || b.Steps != 4 || b.PeakGFLOPS <= 0 || b.OverheadMS <= 0 {
+		t.Errorf("%+v", b)
+	}
+	if b.StepGFLOP <= 0 || b.PeakShare <= 0 {
+		t.Errorf("%g GFLOP a step, %g of the peak", b.StepGFLOP, b.PeakShare)
+	}
+	// How the times compare is no matter here: medians of few steps on a busy machine compare as they like.
+	parts := map[string]bool{}
+	for _, c := range b.Breakdown {
+		parts[c.Part] = true
+		if strings.HasSuffix(c.Part, "ward") && c.MS <= 0 {
+			t.Errorf("%s took %g ms", c.Part, c.MS)
+		}
+	}
+	if len(parts) < 5 || len(parts) != len(b.Breakdown) {
+		t.Errorf("the parts are %+v", b.Breakdown)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "results")); err == nil {
+		t.Error("bench left results")
+	}
+}

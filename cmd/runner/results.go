@@ -39,7 +39,7 @@ func (a *app) listCommand() *cobra.Command {
 	c.Flags().IntVarP(&f.Limit, "limit", "n", 0, "at most so many")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return a.reading(c.Context(), func(r *store.Reader) error {
-			if err := checked(c.Context(), r, f); err != nil {
+			if err := r.Check(c.Context(), f); err != nil {
 				return err
 			}
 			list, err := report.NewRunWriter(a.stdout, a.format())
@@ -159,7 +159,7 @@ func (a *app) queryCommand() *cobra.Command {
 				return err
 			}, func(row []any) error { return out.Add(row) })
 			if err != nil {
-				return sqlHint(c.Context(), r, err)
+				return err
 			}
 			return out.Close()
 		})

@@ -37,11 +37,11 @@ func (r *Reader) Query(ctx context.Context, query string, args ...any) (*Table, 
 // Each runs any SELECT: it calls head with the names of the columns, then do with every row, whose slice is used again
 // for the next one, and ends with the first error of either. Everything that could change the database or touch another
 // file (writes, schema changes, ATTACH, PRAGMA other than those that look at the schema) is refused with
-// fault.Invalid, as is faulty SQL.
+// fault.Invalid, as is faulty SQL; the hint names a view or a column that may be meant.
 func (r *Reader) Each(ctx context.Context, query string, head func(columns []string) error, do func(row []any) error, args ...any) error {
 	rows, err := r.db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return r.queryFault(err)
+		return r.hintNames(ctx, r.queryFault(err))
 	}
 	defer rows.Close()
 	columns, err := rows.Columns()
