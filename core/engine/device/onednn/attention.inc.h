@@ -17,8 +17,8 @@ static const float *operand(const float *x, long stride, long rows, long cols, f
 	return copy;
 }
 
-// place is where a product with cols columns is written: out itself or, when cols is no whole number
-// of vectors, a padded copy that deliver then moves there.
+// place tells where a product with cols columns is written: to out itself or, when cols is no whole number
+// of vectors, to a padded copy that deliver then moves there.
 typedef struct {
 	float *at;
 	long ld;
@@ -34,7 +34,7 @@ static void deliver(place p, float *out, long stride, long rows, long cols) {
 			memcpy(out + i * stride, p.at + i * p.ld, cols * sizeof(float));
 }
 
-// head is where one head of one row of the batch lies, and how long its row is.
+// head tells where one head of one row of the batch lies, and how long its row is.
 typedef struct {
 	const float *q, *k, *v;
 	long stride, row, tq, tk; // row: the first of its queries among all

@@ -1,8 +1,8 @@
-// Attention of one query a sequence; part of kernels.inc.h.
+// Attention of one query for each sequence; part of kernels.inc.h.
 //
 // n is B, T, Heads, HeadDim, Causal, floats of scratch for one part, Rows.
 
-// query is what one head of one query sees.
+// query holds what one head of one query sees.
 typedef struct {
 	const float *q, *first; // its row and the first of its sequence, from the head on
 	long keys, place, tokens;
@@ -19,7 +19,7 @@ static query query_at(td_exec *e, int arg, long item) {
 	return (query){first + place * w, first, e->n[4] ? place + 1 : t, place, t};
 }
 
-// dot_rows is the product of two rows of n floats.
+// dot_rows returns the product of two rows of n floats.
 static inline float dot_rows(const float *a, const float *b, long n) {
 	vec s = {0};
 	for (long i = 0; i < n; i += VL) {

@@ -36,7 +36,7 @@ static void act_back(td_exec *e) { split(e, e->n[0], e->n[1] > RELU ? 6 : 3, 16,
 
 enum { ADDED = 1, GATE };
 
-// finish_row is what follows the product in a row of n numbers x: v = alpha·x + bias, slope = act'(v),
+// finish_row does what follows the product in a row of n numbers x: v = alpha·x + bias, slope = act'(v),
 // y = act(v) + residual, or times it. bias, slope and residual may be 0; x may be y or slope.
 static inline void finish_row(long n, const float *x, float alpha, const float *bias, int act, float *slope,
 	int combine, const float *residual, float *y) {
@@ -70,7 +70,7 @@ static void epilogue_range(td_exec *e, int part, long lo, long hi) {
 		finish_row(n, F(0) + r * n, (float)e->s[0], F(1), (int)e->n[2], e->arg[4] ? F(4) + r * n : 0, (int)e->n[3],
 			e->arg[2] ? F(2) + r * n : 0, F(3) + r * n);
 }
-// epilogue_half_range is the same for a y of bfloat16, by way of the first cache.
+// epilogue_half_range does the same for a y of bfloat16, by way of the first cache.
 static void epilogue_half_range(td_exec *e, int part, long lo, long hi) {
 	(void)part;
 	long n = e->n[1];
@@ -118,7 +118,7 @@ static void binary(td_exec *e) { split(e, e->n[0], 3, 16, e->n[1] == 1 ? binary_
 FLAT(scale, 2, const float *x = F(0); float *y = F(1); float a = (float)e->s[0]; float b = (float)e->s[1],
 	 y[i] = a * x[i] + b)
 
-// factor is f(s) of ScaleBy.
+// factor returns f(s) of ScaleBy.
 static float factor(td_exec *e) { return e->n[1] ? expf(F(1)[0]) : F(1)[0]; }
 
 FLAT(scale_by, 2, const float *x = F(0); float *y = F(2); float a = factor(e), y[i] = a * x[i])
@@ -147,7 +147,7 @@ static double dot(td_exec *e) {
 	return s;
 }
 
-// sum_squares: n[2] = 0, the argument that x is multiplied with.
+// sum_squares: n[2] = 0 names the argument by which x is multiplied: x itself.
 static void sum_squares(td_exec *e) { F(1)[0] = (float)dot(e); }
 
 FLAT(scale_dy, 2, const float *dy = F(2); float *dx = F(3); float a = factor(e), dx[i] = a * dy[i])

@@ -22,7 +22,7 @@ enum { GRAIN = 1 << 16 };
 
 // split_parts runs f over [0, n) on all threads or, when there is little to do, on this one: part p of
 // the range is always the same, so that sums of parts can be added in order. cost is the work of an item
-// in streamed floats; step is what part boundaries are multiples of.
+// in streamed floats; parts begin at multiples of step.
 static void split_parts(td_exec *e, long n, long cost, long step, range f) {
 	int parts = e->be->threads;
 	if (parts == 1 || n * cost < GRAIN || n <= step) {
@@ -40,8 +40,8 @@ static void split_parts(td_exec *e, long n, long cost, long step, range f) {
 // Pieces of a part, which other threads may take: another process may have taken a core.
 enum { PIECES = 6 };
 
-// split is split_parts for items that do not depend on each other: a thread that is done with its part
-// helps with the others'. part is the thread, whose scratch f may use.
+// split does what split_parts does, for items that do not depend on each other: a thread that is done with its part
+// helps with the parts of others. f is told its thread, whose scratch it may use.
 static void split(td_exec *e, long n, long cost, long step, range f) {
 	int parts = e->be->threads;
 	if (parts == 1 || n * cost < GRAIN || n <= step) {
@@ -76,7 +76,7 @@ static void split(td_exec *e, long n, long cost, long step, range f) {
 #define I(i) ((const int32_t *)e->arg[i])
 #define SIMD _Pragma("omp simd")
 
-// FLAT is a kernel over n[0] independent elements; body sees i.
+// FLAT defines a kernel over n[0] independent elements; body sees i.
 #define FLAT(name, cost, setup, body) \
 	static void name##_range(td_exec *e, int part, long lo, long hi) { \
 		(void)part; \

@@ -13,7 +13,7 @@ static inline int32_t float_bits(float f) {
 	return i;
 }
 
-// fexp is exp(x) to 2e-7 relative: 0 under 2^-126, infinity from 2^127.5 on, NaN for NaN. The
+// fexp computes exp(x) to 2e-7 relative: 0 under 2^-126, infinity from 2^127.5 on, NaN for NaN. The
 // polynomial is Cephes' expf (S. Moshier) on |r| ≤ ln 2 / 2; the clamps let 2^n reach its encodings
 // of 0 and infinity and no further.
 static inline float fexp(float x) {
@@ -34,7 +34,7 @@ static inline float fexp(float x) {
 	return p * bits_float((float_bits(t) - 0x4b400000 + 127) << 23);
 }
 
-// flog is the natural logarithm of a positive normal number, to 2e-7 (Cephes' logf).
+// flog computes the natural logarithm of a positive normal number, to 2e-7 (Cephes' logf).
 static inline float flog(float x) {
 	int32_t i = float_bits(x);
 	int32_t e = ((i >> 23) & 255) - 126;
@@ -58,10 +58,10 @@ static inline float flog(float x) {
 
 static inline float fsigmoid(float x) { return 1.f / (1.f + fexp(-x)); }
 
-// fpdf is the density φ of the normal distribution.
+// fpdf computes the density φ of the normal distribution.
 static inline float fpdf(float x) { return 0.398942280f * fexp(-0.5f * x * x); }
 
-// fcdf is the normal distribution function Φ(x), given φ(x), to 2e-7 relative where x < 0 also. The
+// fcdf computes the normal distribution function Φ(x), given φ(x), to 2e-7 relative where x < 0 also. The
 // ratio Φ(−z)/φ(z) is a polynomial in t = 1/(1 + 0.28z), times t: a least-maximum fit of its
 // relative error, 1.7e-7, over all z ≥ 0.
 static inline float fcdf(float x, float pdf) {
@@ -101,7 +101,7 @@ static inline float fsoftplus(float x) {
 	return (x > 0.f ? x : 0.f) + (e != e ? e : l);
 }
 
-// bf16 is a float's bits with the nearest bfloat16 in the upper half, ties to even; NaN stays NaN.
+// bf16 rounds a float's bits: the upper half is the nearest bfloat16, ties to even. NaN stays NaN.
 static inline uint32_t bf16(uint32_t u) {
 	uint32_t rounded = u + 0x7fff + (u >> 16 & 1), quiet = u | 0x400000;
 	return (u & 0x7fffffff) > 0x7f800000 ? quiet : rounded;
@@ -112,7 +112,7 @@ static inline void to_half(uint16_t *restrict y, const float *restrict x, long n
 	_Pragma("omp simd") for (long i = 0; i < n; i++) y[i] = (uint16_t)(bf16((uint32_t)float_bits(x[i])) >> 16);
 }
 
-// vec is a register of floats, at any address.
+// vec holds a register of floats; in memory it may lie at any address.
 typedef float vec __attribute__((vector_size(4 * VL), aligned(4), may_alias));
 
 // load and store move the first n floats of a vector; those missing are 0.
@@ -131,7 +131,7 @@ static inline void store(float *x, long n, vec v) {
 		__builtin_memcpy(x, &v, n * sizeof(float));
 }
 
-// vsqrt is the square root of each. The C function would be called for each number, to set errno.
+// vsqrt takes the square root of each number, without the call of sqrtf that C makes for errno.
 static inline vec vsqrt(vec x) {
 #if VL == 16
 	return (vec)_mm512_sqrt_ps((__m512)x);

@@ -15,8 +15,9 @@ enum { ALONE, ADDED, GATE }; // what COMBINE does with a further operand
 // matmul.inc.h is faster than oneDNN. More rows of A than FEW pay for a packed copy of what is larger.
 enum { SMALL = 160 << 10, FEW = 32 };
 
-// matmul is the kernel of matmul.inc.h, or one primitive that does all of it when alpha is 1, a plain one for any other alpha (or
-// where oneDNN has no fast fused one), and the kernel that does the rest after the plain one.
+// matmul holds one of three ways to compute a product: the kernel of matmul.inc.h; a primitive that does all of it when
+// alpha is 1; or, for any other alpha and where oneDNN has no fast fused primitive, a plain primitive and the kernel that
+// does the rest after it.
 typedef struct {
 	dn fused, plain;
 	int kind;  // TD_EXACT, TD_BF16 or TD_ROUNDED
@@ -33,7 +34,7 @@ static md matrix(dnnl_data_type_t type, const long *n, long rows, long cols, int
 	return td_md_strided(type, 3, (dnnl_dims_t){n[BATCH], rows, cols}, (dnnl_dims_t){rows * cols, rs, cs});
 }
 
-// packs says whether oneDNN is to choose the layout of B. In bfloat16 a B that is no parameter is
+// packs tells whether oneDNN chooses the layout of B. In bfloat16 a B that is no parameter is
 // rounded as it stands, and moved by the product itself.
 static int packs(const long *n, int kind) { return n[BATCH] == 1 && (n[WEIGHTS] || kind != TD_BF16); }
 
@@ -150,7 +151,7 @@ void td_run_matmul(td_exec *e) {
 	epilogue(m->epilogue, product, bias, residual, c, slope, e->s[0]);
 }
 
-// small says whether the kernel of matmul.inc.h is faster.
+// small tells whether the kernel of matmul.inc.h is faster.
 static int small(const long *n) {
 	if (n[BATCH] != 1 || n[N] % 16 || (n[TA] && n[TB]))
 		return 0;
@@ -183,7 +184,7 @@ static int own(td_backend *be, matmul *m, const long *n, int kind) {
 	return d->user && m->own && td_operands(be, d, packed) && td_scratch(be, sizeof(float) * be->threads * TD_HEIGHT * TD_STEP);
 }
 
-// steady says whether oneDNN's product adds up a row in an order that does not depend on the rows beside it:
+// steady tells whether oneDNN's product adds up a row in an order that does not depend on the rows beside it:
 // that of its kernels for AVX-512.
 static int steady(dn *d) { return strstr(d->main.impl, "brg") != NULL; }
 

@@ -43,11 +43,11 @@ static void pack(td_exec *e) {
 	split(e, e->n[3] * panels, 2 * e->n[1] * PANEL, 1, pack_range);
 }
 
-// matmul is a product as device.MatMul documents: n is M, N, K, TransA, activation, what to do with the
+// matmul computes a product as device.MatMul documents: n is M, N, K, TransA, activation, what to do with the
 // residual, Batch, whether B is packed (else [K, N] with N a multiple of VL). Args: a, b, bias or 0, residual
 // or 0, c, slope or 0. The backend's scratch holds TD_HEIGHT·TD_STEP floats for each part.
 
-// columns_of is a block of a transposed A, as blocks of MR rows in the order of k.
+// columns_of copies a block of a transposed A, as blocks of MR rows in the order of k.
 static void columns_of(const float *a, long stride, long rows, long kn, float *out) {
 	for (long k = 0; k < kn; k++, a += stride)
 		for (long r = 0; r < rows; r += MR) {
@@ -62,7 +62,7 @@ static void columns_of(const float *a, long stride, long rows, long kn, float *o
 		}
 }
 
-// edge is tile for columns that are no whole number of vectors, of a packed B.
+// edge does what tile does where the columns of a packed B are no whole number of vectors.
 static void edge(int mr, long n, long k, const float *a, long ars, long aks, const float *b, float *c, long ldc, float alpha, int add) {
 	float t[MR * PANEL];
 	for (int r = 0; add && r < mr; r++)
@@ -72,7 +72,7 @@ static void edge(int mr, long n, long k, const float *a, long ars, long aks, con
 		memcpy(c + r * ldc, t + r * PANEL, n * sizeof(float));
 }
 
-// matmul_block is rows top to end of panels left to right of one product of the batch.
+// matmul_block computes rows top to end of panels left to right of one product of the batch.
 static void matmul_block(td_exec *e, float *tmp, long item, long top, long end, long left, long right) {
 	int copied = !e->n[3] && right - left >= 4; // otherwise the copy costs more than it saves
 	long m = e->n[0], n = e->n[1], depth = e->n[2], packed = e->n[7], wide = (n + PANEL - 1) / PANEL * PANEL;

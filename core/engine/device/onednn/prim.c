@@ -55,8 +55,8 @@ void td_md_free(md d) { free(d); }
 
 cmd td_query(dnnl_primitive_desc_t pd, dnnl_query_t what) { return dnnl_primitive_desc_query_md(pd, what, 0); }
 
-// td_kept is a parameter in the layout that a primitive asked for. It is shared by all primitives
-// that want the same layout of the same memory, and made again when the parameter has changed.
+// td_kept holds a copy of a parameter in the layout that a primitive asked for. All primitives that want the
+// same layout of the same memory share it. It is made again when the parameter has changed.
 //
 // A copy stays only where it is used KEPT times before the parameters change, as in accumulation and
 // evaluation. In a plain training step each is used once, with checkpointing twice, and keeping it would
@@ -83,7 +83,7 @@ static void drop(td_backend *be, td_kept *p) {
 	p->data = NULL;
 }
 
-// count begins a new generation: copies that the last one used too seldom go.
+// count begins a new generation: it drops copies that the last one used too seldom.
 static void count(td_backend *be) {
 	if (be->counted == be->generation)
 		return;

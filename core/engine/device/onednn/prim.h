@@ -5,7 +5,7 @@
 #include "td.h"
 
 // Memory descriptors: 2.x passes structs by pointer, 3.x opaque handles. md is an owned descriptor,
-// cmd a borrowed one. NULL is without memory.
+// cmd a borrowed one. NULL means that there is no memory.
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t md;
 typedef const_dnnl_memory_desc_t cmd;
@@ -19,7 +19,7 @@ md td_md_tag(dnnl_data_type_t type, int nd, const dnnl_dims_t dims, dnnl_format_
 md td_md_clone(cmd from);
 void td_md_free(md);
 
-// prim is one primitive with its memory objects; the last is the scratchpad that all share.
+// prim holds one primitive with its memory objects; the last is the scratchpad that all share.
 typedef struct {
 	dnnl_primitive_t p;
 	dnnl_memory_t mem[6];
@@ -29,19 +29,19 @@ typedef struct {
 } prim;
 
 cmd td_query(dnnl_primitive_desc_t pd, dnnl_query_t what);
-// td_prim_arg adds an argument and gives its index, -1 without memory.
+// td_prim_arg adds an argument and returns its index, -1 when there is no memory.
 int td_prim_arg(td_backend *be, prim *pr, int id, cmd desc);
 // td_prim_finish makes the primitive of a descriptor once its arguments are there.
 int td_prim_finish(td_backend *be, prim *pr, dnnl_primitive_desc_t pd);
 // td_at sets the address of an argument.
 void td_at(prim *pr, int i, uintptr_t address);
 void td_execute(td_backend *be, prim *pr);
-// td_attr is new attributes that leave the scratchpad to us.
+// td_attr makes attributes that leave the scratchpad to us.
 dnnl_primitive_attr_t td_attr(void);
 
 // How a product takes its operands: as they are, as bfloat16, or as float32 rounded to bfloat16 where
 // the processor or oneDNN has no such product.
-// TD_WIDENED is no kind of product: an operand that is bfloat16 in memory, made float32.
+// TD_WIDENED is not a kind of product: it stands for an operand that is bfloat16 in memory and made float32.
 enum { TD_EXACT, TD_BF16, TD_ROUNDED, TD_WIDENED };
 
 static inline dnnl_data_type_t td_type(int kind) { return kind == TD_BF16 ? dnnl_bf16 : dnnl_f32; }

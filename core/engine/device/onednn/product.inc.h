@@ -10,7 +10,7 @@ enum { MR = 6, NV = 2 };
 enum { MR = 4, NV = 2 };
 #endif
 
-// micro is C [mr, nv·VL] = alpha·A·B, or += with add: element (i, k) of A is a[i·ars + k·aks]; rows of B
+// micro computes C [mr, nv·VL] = alpha·A·B, or += with add: element (i, k) of A is a[i·ars + k·aks]; rows of B
 // and C are ldb and ldc apart. mr and nv are constants at every call.
 static inline __attribute__((always_inline)) void micro(const int mr, const int nv, long k, const float *restrict a,
 	long ars, long aks, const float *restrict b, long ldb, float *restrict c, long ldc, float alpha, int add) {
@@ -43,7 +43,7 @@ static inline __attribute__((always_inline)) void micro(const int mr, const int 
 			*(vec *)(c + i * ldc + j * VL) = add ? *(vec *)(c + i * ldc + j * VL) + alpha * acc[i][j] : alpha * acc[i][j];
 }
 
-// MICRO(nv) is a row block of micro for every count of rows.
+// MICRO(nv) calls micro for a block of rows, with their count as a constant.
 #define MICRO(nv) \
 	static void micro_##nv(int mr, long k, const float *a, long ars, long aks, const float *b, long ldb, float *c, \
 		long ldc, float alpha, int add) { \
@@ -69,7 +69,7 @@ MICRO(3)
 MICRO(4)
 #endif
 
-// tile is micro for mr ≤ MR rows and n columns, a multiple of VL up to NV·VL.
+// tile computes micro for mr ≤ MR rows and n columns, a multiple of VL up to NV·VL.
 static inline void tile(int mr, long n, long k, const float *a, long ars, long aks, const float *b, long ldb, float *c,
 	long ldc, float alpha, int add) {
 	switch (n / VL) {
@@ -82,7 +82,7 @@ static inline void tile(int mr, long n, long k, const float *a, long ars, long a
 	}
 }
 
-// product is C [m, n] = alpha·A·B with n a multiple of VL.
+// product computes C [m, n] = alpha·A·B with n a multiple of VL.
 static void product(long m, long n, long k, const float *a, long ars, long aks, const float *b, long ldb, float *c,
 	long ldc, float alpha) {
 	for (long j = 0; j < n; j += NV * VL)
@@ -105,9 +105,9 @@ typedef int32_t ivec __attribute__((vector_size(4 * VL)));
 #define SECOND {2, 6, 3, 7}
 #endif
 
-// flip is out [cols, ld] = xᵀ for x [rows, cols] with rows stride apart; columns from rows to ld, a
+// flip computes out [cols, ld] = xᵀ for x [rows, cols] with rows stride apart; columns from rows to ld, a
 // multiple of VL, are 0. Blocks of VL×VL are transposed in registers: log₂ VL times, each vector is
-// interleaved with the one half the block further.
+// interleaved with the one that lies half a block further.
 static void flip(const float *x, long stride, long rows, long cols, float *out, long ld) {
 	for (long j = 0; j < ld; j += VL)
 		for (long d = 0; d < cols; d += VL) {

@@ -9,7 +9,7 @@
 // n[1] floats.
 enum { RUN = 64 };
 
-// part_sum is the doubles of one part: sums columns each.
+// part_sum returns the doubles of one part: sums columns each.
 static double *part_sum(td_exec *e, int part, int sums) { return (double *)e->tmp + (long)part * sums * e->n[1]; }
 
 // parts_add adds up part p > 0 into part 0.
@@ -73,7 +73,7 @@ static void broadcast_rows_range(td_exec *e, int part, long lo, long hi) {
 }
 ROWS(broadcast_rows, 1)
 
-// moments is mean and 1/sqrt(var + eps) of a row, in two passes: one pass loses the variance of rows
+// moments computes mean and 1/sqrt(var + eps) of a row, in two passes: one pass loses the variance of rows
 // far from zero.
 static void moments(const float *x, long n, double eps, float *mean, float *inverse) {
 	float s = 0, v = 0;
@@ -186,7 +186,7 @@ static void l2_norm_back_range(td_exec *e, int part, long lo, long hi) {
 }
 ROWS(l2_norm_back, 4)
 
-// top is the largest of a row, NaN if there is one.
+// top returns the largest number of a row, NaN if there is one.
 static float top(const float *x, long n) {
 	float m = -INFINITY;
 	int nan = 0;

@@ -37,7 +37,7 @@ typedef struct td_kept td_kept;
 
 typedef void (*td_run_fn)(td_exec *);
 
-// td_exec is a prepared kernel. Go writes arg and s before td_run.
+// td_exec holds a prepared kernel. Go writes arg and s before td_run.
 struct td_exec {
 	td_run_fn run;
 	td_backend *be;
@@ -49,7 +49,7 @@ struct td_exec {
 	void *dn;               // primitives of a matmul or convolution
 };
 
-// td_half is the last operand that was made bfloat16, kept until its memory is written: a gradient is
+// td_half holds the last operand that was made bfloat16, until its memory is written: a gradient is
 // an operand of two products in a row.
 typedef struct {
 	void *data;
@@ -84,14 +84,14 @@ td_backend *td_open(int threads, char *err, int len);
 void td_close(td_backend *);
 void *td_alloc(size_t bytes); // zeroed, aligned; NULL when there is none
 void td_free(void *, size_t bytes);
-// td_allocated is what the C side of this process has from the system: memory of td_alloc, rounded up as it
+// td_allocated returns the bytes that the C side of this process has from the system: memory of td_alloc, rounded up as it
 // is, and malloc's, with primitives and scratch in it (large memory alone where the library does not say).
 int64_t td_allocated(void);
 void td_zero(td_backend *, void *, size_t bytes);
-// td_touched says that memory was written from outside or freed: packed copies of it are stale or dead.
+// td_touched tells that memory was written from outside or freed: packed copies of it are stale or dead.
 void td_touched(td_backend *, uintptr_t at, size_t bytes, int freed);
 
-// td_new prepares kernel op; tmp floats of scratch are allocated for it. NULL without memory.
+// td_new prepares kernel op and allocates tmp floats of scratch for it. NULL when there is no memory.
 td_exec *td_new(td_backend *, int op, const long *n, const double *f, size_t tmp);
 // td_new_matmul: n is batch, m, n, k, transA, transB, bias, residual, act, pre, weights, bf16.
 td_exec *td_new_matmul(td_backend *, const long *n, char *err, int len);
@@ -101,7 +101,7 @@ td_exec *td_new_conv(td_backend *, int kind, const long *n, char *err, int len);
 void td_release(td_exec *);
 void td_run(td_exec *);
 
-// td_impl is the name of the oneDNN implementation of a matmul or convolution.
+// td_impl returns the name of the oneDNN implementation of a matmul or convolution.
 const char *td_impl(td_exec *);
 
 extern const td_run_fn td_ops_base[td_count], td_ops_v3[td_count], td_ops_v4[td_count];

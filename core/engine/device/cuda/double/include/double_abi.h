@@ -9,7 +9,7 @@ constexpr size_t stackBytes = 128 << 10; // of a CUDA thread
 
 struct Dim { unsigned x, y, z; };
 
-// Thread is what a CUDA thread knows of itself.
+// Thread holds what a CUDA thread knows of itself.
 struct Thread {
   Dim thread, block, blockDim, gridDim;
   unsigned linear; // index in the block
@@ -18,10 +18,10 @@ struct Thread {
   char *stack;     // end of the stack it runs on
 };
 
-// Meeting is what lanes of one warp agree on when they meet.
+// Meeting names what lanes of one warp agree on when they meet.
 enum class Meeting : int { Shuffle, Vote, Sync, Matrix };
 
-// Access is a load or store, of the checked build of the kernels only.
+// Access describes a load or store, in the checked build of the kernels only.
 struct Access {
   uintptr_t at;
   unsigned bytes;
@@ -29,7 +29,7 @@ struct Access {
   const void *pc;
 };
 
-// Runtime is what a running thread may ask of the driver double.
+// Runtime offers what a running thread may ask of the driver double.
 struct Runtime {
   // barrier waits for all threads of the block and returns how many of them had a true predicate.
   int (*barrier)(Thread *, int predicate);
@@ -43,7 +43,7 @@ struct Runtime {
 
 enum class Parameter : char { Pointer, ConstPointer, Integer, Real };
 
-// Kernel is one entry of a .cu file.
+// Kernel describes one entry of a .cu file.
 struct Kernel {
   const char *name;
   void (*run)(void *const *parameters);
@@ -53,7 +53,7 @@ struct Kernel {
   const Kernel *next;
 };
 
-// Kernels is what libkernels.so exports as `double_kernels`.
+// Kernels holds what libkernels.so exports as `double_kernels`.
 struct Kernels {
   const Kernel *first;
   void (*bind)(const Runtime *);

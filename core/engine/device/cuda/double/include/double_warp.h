@@ -15,7 +15,7 @@ namespace cudadouble {
 
 inline unsigned lane() { return current->linear & 31; }
 
-// valueOf is lane `from`'s value; NaNs (all bits) where nobody gave one, as the GPU's result is undefined.
+// valueOf returns the value of lane `from`; NaNs (all bits) where nobody gave one, as the GPU's result is undefined.
 template <class T> T shuffle(unsigned mask, T value, unsigned from) {
   static_assert(sizeof(T) <= 8 && std::is_trivially_copyable_v<T>);
   uint64_t bits = 0;
@@ -68,7 +68,7 @@ inline int __all_sync(unsigned mask, int p) {
   return cudadouble::vote(mask, p != 0, present) == present;
 }
 
-// double_mma_m16n8k16 is mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: d += a b in float32, with
+// double_mma_m16n8k16 plays mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: d += a b in float32, with
 // the fragments of the PTX manual (a: 4 registers of two bfloat16, b: 2, d: 4 floats a lane). The sum
 // runs over k in order, one rounding a step: a tensor core's own order is not published.
 inline void double_mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {

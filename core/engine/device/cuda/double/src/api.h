@@ -18,7 +18,7 @@ namespace cudadouble {
 // world guards all state of the double; who runs work holds it too.
 std::recursive_mutex &world();
 
-// entered is what a call that needs a current context returns early: not initialised, no context current
+// entered returns the error with which a call that needs a current context ends at once: not initialised, no context current
 // to this OS thread, or the context's sticky error.
 CUresult entered(const char *call);
 

@@ -59,7 +59,7 @@ Runner::~Runner() {
   for (char *s : stacks_) munmap(s - page, stackBytes + page);
 }
 
-// stack is a fresh fiber's, with a page below it that traps.
+// stack makes the stack of a fresh fiber, with a page below it that traps.
 char *Runner::stack() {
   if (used_ == stacks_.size()) {
     void *m = mmap(nullptr, stackBytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -175,7 +175,7 @@ void Runner::yield() {
   double_switch(&l.sp, lanes_[size_t(next)].sp);
 }
 
-// ready is the thread of a warp that goes on after lane `after`, which is then no longer ready; -1 for none.
+// ready returns the thread of a warp that goes on after lane `after`, which is then no longer ready; -1 for none.
 int Runner::ready(int warp, int after) {
   Warp &w = warps_[size_t(warp)];
   if (!w.ready) return -1;

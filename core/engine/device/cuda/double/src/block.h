@@ -13,7 +13,7 @@ namespace cudadouble {
 
 enum class State : unsigned char { Fresh, Running, Barrier, Warp, Done };
 
-// Lane is a thread of the block.
+// Lane holds a thread of the block.
 struct Lane {
   Thread self;
   State state;
@@ -27,14 +27,14 @@ struct Lane {
   int predicate;
 };
 
-// Warp is 32 lanes' values in meetings: those of the last one are still read while the next one's come.
+// Warp holds the values of 32 lanes in meetings: those of the last one are still read while the next one's come.
 struct Warp {
   unsigned exist, waiting, ready; // lanes: of the block, in a meeting, able to go on
   int turn;
   uint64_t values[2][32];
 };
 
-// Fault is why a block ended early.
+// Fault tells why a block ended early.
 struct Fault {
   enum Kind { None, Divergence, Memory, Trap, Checked } kind = None;
   std::string text;
@@ -48,7 +48,7 @@ struct Fault {
 
 class Check;
 
-// Runner is an OS thread's means to run blocks, one at a time.
+// Runner lets an OS thread run blocks, one at a time.
 class Runner {
 public:
   Runner();
@@ -109,10 +109,10 @@ private:
   sigjmp_buf escape_;
 };
 
-// runner is this OS thread's.
+// runner returns the Runner of this OS thread.
 Runner &runner();
 
-// running is the one whose block runs on this OS thread now; null when none does. A signal handler may ask.
+// running returns the Runner whose block runs on this OS thread now; null when none does. A signal handler may ask.
 Runner *running();
 
 } // namespace cudadouble

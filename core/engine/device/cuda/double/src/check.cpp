@@ -17,7 +17,7 @@ namespace {
 constexpr size_t mostPages = 4096; // of cells, half a gigabyte
 constexpr unsigned char garbage = 0xFB;
 
-// Segments are where the library that has a kernel keeps its data and this OS thread's `__shared__` arrays.
+// Segments tells where the library that has a kernel keeps its data and this OS thread's `__shared__` arrays.
 struct Segments {
   uintptr_t code; // an address in it
   const char *tls = nullptr;

@@ -21,7 +21,7 @@ public:
   std::string access(const Thread &, const Access &, CUresult *code);
 
 private:
-  // Cell is what this launch did to a byte last.
+  // Cell notes what this launch did to a byte last.
   struct Cell {
     uint64_t epoch;            // launch, or launch and block for shared memory; others' cells count as fresh
     uint32_t writer, reader;   // 1 + block * 1024 + thread; 0 for nobody
@@ -45,7 +45,7 @@ private:
   uintptr_t data_[2] = {}; // libkernels' own constants
 };
 
-// sourceLine is file:line of an address of code, when addr2line knows.
+// sourceLine returns file:line of an address of code, when addr2line knows.
 std::string sourceLine(const void *pc);
 
 } // namespace cudadouble

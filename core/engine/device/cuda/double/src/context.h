@@ -23,13 +23,13 @@ struct Context {
   std::set<Stream *> streams;       // with the legacy one
 };
 
-// contextOf is the context of a handle; null when there never was one.
+// contextOf returns the context of a handle; null when there never was one.
 Context *contextOf(CUcontext);
-// current is this OS thread's; null when none is.
+// current returns the context of this OS thread; null when there is none.
 Context *current();
 // die ends a context: pending work runs, what was not freed is named and freed.
 void die(Context *);
-// devices is how many the machine has.
+// devices returns how many the machine has.
 int devices();
 bool initialised();
 

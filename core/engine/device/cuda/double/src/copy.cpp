@@ -18,7 +18,7 @@ struct End {
   uintptr_t at;
 };
 
-// copy is every kind of it. The driver's rules for asynchronous ones with pageable host memory: the source
+// copy does every kind of copy. The driver's rules for asynchronous ones with pageable host memory: the source
 // is staged at once, and a copy to it is over when the call returns.
 CUresult copy(const char *call, End to, End from, size_t bytes, Stream *s, bool async) {
   if (!bytes) return CUDA_SUCCESS;

@@ -21,7 +21,7 @@ struct LibraryWork {
   std::function<void()> run;
 };
 
-// entered is the error of a library's call without a context or after a sticky error.
+// entered returns the error of a library's call without a context or after a sticky error.
 extern "C" __attribute__((visibility("default"))) CUresult double_entered(const char *call);
 extern "C" __attribute__((visibility("default"))) CUresult double_enqueue(CUstream, const LibraryWork &);
 // double_finding reports one; it returns code.

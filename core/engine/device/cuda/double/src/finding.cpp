@@ -80,7 +80,7 @@ const char *errorName(CUresult e) {
 
 using namespace cudadouble;
 
-// double_findings is how many findings there were, for tests.
+// double_findings returns how many findings there were, for tests.
 extern "C" __attribute__((visibility("default"))) unsigned long long double_findings() { return findings(); }
 
 CUDADOUBLE cuGetErrorName(CUresult e, const char **s) {
@@ -90,7 +90,7 @@ CUDADOUBLE cuGetErrorName(CUresult e, const char **s) {
 
 CUDADOUBLE cuGetErrorString(CUresult e, const char **s) { return cuGetErrorName(e, s); }
 
-// double_unsupported is what entry points that the double does not have return (build.sh makes them).
+// double_unsupported notes a call of an entry point that the double does not have (build.sh makes those).
 extern "C" __attribute__((visibility("hidden"))) int double_unsupported(const char *name) {
   return finding(CUDA_ERROR_NOT_SUPPORTED, "%s is not in the double", name);
 }

@@ -11,7 +11,7 @@ std::string format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 // finding reports and returns code.
 CUresult finding(CUresult code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-// findings is how many there were.
+// findings returns how many there were.
 unsigned long long findings();
 
 // trace writes a line when tracing is on.

@@ -53,7 +53,7 @@ struct SignalStack {
   std::vector<char> memory;
 };
 
-// Job is a grid that several OS threads work on.
+// Job holds a grid that several OS threads work on.
 struct Job {
   const Grid *grid;
   std::atomic<uint64_t> next{0};
@@ -83,7 +83,7 @@ void work(Job &job) {
   }
 }
 
-// Crew is the threads beside the caller's. They live as long as the process.
+// Crew holds the threads beside the caller's. They live as long as the process.
 class Crew {
 public:
   void run(Job &job) {

@@ -18,7 +18,7 @@ namespace {
 
 std::string text(Dim d) { return format("(%u,%u,%u)", d.x, d.y, d.z); }
 
-// limits is what the driver refuses at once.
+// limits checks what the driver refuses at once.
 CUresult limits(const Function &f, Dim g, Dim b, size_t shared) {
   const char *n = f.name.c_str();
   const uint64_t threads = uint64_t(b.x) * b.y * b.z;
@@ -83,7 +83,7 @@ CUresult report(const Function &f, const Fault &fault) {
   return CUDA_SUCCESS;
 }
 
-// Launch is one with its parameters, which outlive the call.
+// Launch holds a launch with its parameters, which outlive the call.
 struct Launch {
   Function function;
   Dim grid, block;

@@ -22,7 +22,7 @@ std::map<uintptr_t, Allocation> &table() { // alive and freed, by address
   static auto *t = new std::map<uintptr_t, Allocation>;
   return *t;
 }
-// alive is those not freed; a launch looks at all of them.
+// alive lists the allocations not freed; a launch looks at all of them.
 std::vector<const Allocation *> &alive() {
   static auto *all = new std::vector<const Allocation *>;
   return *all;

@@ -31,7 +31,7 @@ const Allocation *allocate(Context *, size_t bytes);
 // release frees what allocate gave; the address is never given again. It returns the error to report.
 CUresult release(Context *, uintptr_t at, const char *call);
 
-// allocationAt is the allocation that holds address p, freed ones too; null when there is none.
+// allocationAt returns the allocation that holds address p, freed ones too; null when there is none.
 const Allocation *allocationAt(uintptr_t p);
 // nearest says what lies at and around p, for findings.
 std::string nearest(uintptr_t p);
@@ -45,13 +45,13 @@ CUresult checkSpan(uintptr_t p, size_t bytes, const char *what, CUresult code);
 // checkGuards reports every allocation whose slack was written, naming the work that did it, and mends it.
 CUresult checkGuards(const char *work);
 
-// allocationsOf are those alive in a context.
+// allocationsOf returns those alive in a context.
 std::vector<const Allocation *> allocationsOf(const Context *);
 
 // poisonedWords counts words of [p, p+bytes) that hold the fresh pattern, or its quiet NaN after arithmetic.
 size_t poisonedWords(const void *p, size_t bytes, size_t *first);
 
-// used is the bytes alive on a device.
+// used returns the bytes alive on a device.
 size_t used(int device);
 
 } // namespace cudadouble

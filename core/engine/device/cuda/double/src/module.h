@@ -25,11 +25,11 @@ struct Function {
   size_t dynamicLimit; // bytes of dynamic shared memory that a launch may ask for
 };
 
-// functionOf is the function of a handle; null with a finding when there is none.
+// functionOf returns the function of a handle; null with a finding when there is none.
 Function *functionOf(CUfunction, const char *call, CUresult *);
 void endModules(Context *);
 
-// hostKernels is what libkernels.so has; null with a finding when it cannot be opened.
+// hostKernels returns what libkernels.so has; null with a finding when it cannot be opened.
 const Kernels *hostKernels();
 
 } // namespace cudadouble

@@ -39,7 +39,7 @@ size_t sizeOf(const std::string &type) { // ".b32"
   return digits == type.npos ? 1 : size_t(atoi(type.c_str() + digits)) / 8;
 }
 
-// shared is the bytes of a declaration like `.shared .align 4 .b8 name[128];` whose words start at i.
+// shared returns the bytes of a declaration like `.shared .align 4 .b8 name[128];` whose words start at i.
 size_t shared(const std::vector<std::string> &w, size_t i, std::string &name) {
   size_t element = 1, n = 1;
   for (i++; i < w.size() && w[i] != ";"; i++) {

@@ -13,21 +13,21 @@
 
 namespace cudadouble {
 
-// Span is device memory that work touches; checked when it is issued and when it runs.
+// Span names device memory that work touches; checked when it is issued and when it runs.
 struct Span {
   uintptr_t at;
   size_t bytes;
   std::string what;
 };
 
-// Work is what a stream does. A graph may run it many times.
+// Work holds what a stream does. A graph may run it many times.
 struct Work {
   std::string name;
   std::vector<Span> spans;
   std::function<CUresult()> run; // an error is sticky to the context
 };
 
-// Node is work with a place in the order of things.
+// Node holds work with what must come before it.
 struct Node {
   Context *context;
   std::shared_ptr<const Work> work; // null: a mark
@@ -37,7 +37,7 @@ struct Node {
   double finished = 0; // seconds, when done
 };
 
-// Graph is captured work; before holds indexes.
+// Graph holds captured work; before holds indexes.
 struct Graph {
   struct Item {
     std::shared_ptr<const Work> work;
@@ -46,7 +46,7 @@ struct Graph {
   std::vector<Item> items;
 };
 
-// Capture is a graph in the making.
+// Capture holds a graph in the making.
 struct Capture {
   std::shared_ptr<Graph> graph = std::make_shared<Graph>();
   Stream *origin;
@@ -69,12 +69,12 @@ Stream *newStream(Context *, unsigned flags, int priority);
 void dropStream(Stream *);
 void endEvents(Context *);
 
-// streamOf is the stream of a handle in the current context; null with a finding when there is none.
+// streamOf returns the stream of a handle in the current context; null with a finding when there is none.
 Stream *streamOf(CUstream, const char *call, CUresult *);
 
 // enqueue checks the spans and puts work at the end of a stream, or of its capture.
 CUresult enqueue(Stream *, Work);
-// mark is the end of a stream as it is now.
+// mark returns the end of a stream as it is now.
 std::shared_ptr<Node> mark(Stream *);
 // complete runs a node and all before it.
 void complete(const std::shared_ptr<Node> &);
@@ -84,11 +84,11 @@ void perform(Context *, const Work &);
 // after makes what the stream does next wait for a node.
 void after(Stream *, const std::shared_ptr<Node> &);
 
-// unsafeInCapture is the error of a call that must not be made while a stream captures.
+// unsafeInCapture returns the error of a call that must not be made while a stream captures.
 CUresult unsafeInCapture(const char *call);
-// now is seconds of a steady clock.
+// now returns the seconds of a steady clock.
 double now();
-// draw is a pseudo-random number; only with a seed.
+// draw returns a pseudo-random number; only with a seed.
 uint64_t draw();
 
 } // namespace cudadouble

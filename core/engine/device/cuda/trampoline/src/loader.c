@@ -1,4 +1,4 @@
-// What stands for NVIDIA's libcuda when a binary is linked: a binary starts on every machine, and opens the
+// A binary is linked with this in place of NVIDIA's libcuda. So it starts on every machine, and opens the
 // driver when it is asked to. (With -lcuda the system's loader refuses to start it where there is none, and
 // gorgonia.org/cu ends the process where cuInit fails.)
 #define _GNU_SOURCE
@@ -50,8 +50,8 @@ static void load(void) {
     }
 }
 
-// Opens the driver, once, and before any other call of it. Null, or what is wrong: where cuInit failed, with
-// its status; where the library could not be opened, with status 0 and dlopen's words.
+// Opens the driver, once, and before any other call of it. It returns null, or what is wrong: where cuInit failed,
+// with its status; where the library could not be opened, with status 0 and the words of dlopen.
 const char *tandem_cuda_open(int *init_status) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, load);

@@ -1,5 +1,5 @@
-// One jump per entry of the driver, through a slot that loader.c fills. No registers but the linker's own
-// scratch are touched, so that any signature passes through.
+// One jump for each entry of the driver, through a slot that loader.c fills. Only the linker's own scratch register
+// is touched, so that arguments of any signature pass through.
 #if defined(__x86_64__)
 #define JUMP(name) jmp *slot_##name(%rip)
 #elif defined(__aarch64__)

@@ -37,7 +37,7 @@ int bad(Status s, const char *call, const std::string &why) {
   return double_finding(s, (std::string(call) + ": " + why).c_str());
 }
 
-// Matrix is an operand, column-major, `count` of them `stride` elements apart.
+// Matrix describes an operand, column-major, `count` of them `stride` elements apart.
 struct Matrix {
   const void *at;
   int type;
@@ -52,7 +52,7 @@ struct Matrix {
   }
 };
 
-// rounded is x with the mantissa of TF32, to nearest, ties away, as cvt.rna.tf32.f32 rounds it.
+// rounded returns x with the mantissa of TF32, to nearest, ties away, as cvt.rna.tf32.f32 rounds it.
 float rounded(float x) {
   uint32_t u;
   memcpy(&u, &x, 4);
@@ -61,7 +61,7 @@ float rounded(float x) {
   return x;
 }
 
-// floats is matrix i as float32 with leading dimension `rows`; the operand itself when it is that already.
+// floats returns matrix i as float32 with leading dimension `rows`; the operand itself when it is that already.
 const float *floats(const Matrix &m, int64_t i, bool tf32, std::vector<float> &room, int64_t &ld) {
   ld = m.ld;
   if (m.type == R32F && !tf32) return (const float *)m.at + i * m.stride;

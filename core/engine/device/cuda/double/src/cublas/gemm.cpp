@@ -29,7 +29,7 @@ struct Library {
   }
 };
 
-// own is for machines without a library: B is packed in panels, rows of A in fours, columns by vectors.
+// own multiplies on machines without a library: B is packed in panels, rows of A in fours, columns by vectors.
 __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), noinline))
 void panel(long rows, long cols, long depth, const float *a, const float *b, float *c, long ldc) {
   // a is [rows, depth], b [depth, cols], c [rows, ldc]; all row-major

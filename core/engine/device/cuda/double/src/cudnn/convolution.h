@@ -5,7 +5,7 @@
 
 namespace cudadouble {
 
-// Convolution is x [n, h, w, c], filters [k, kh, kw, c], y [n, oh, ow, k].
+// Convolution describes x [n, h, w, c], filters [k, kh, kw, c], y [n, oh, ow, k].
 struct Convolution {
   int n, h, w, c, k, kh, kw, padH, padW, strideH, strideW, oh, ow;
   size_t xs() const { return size_t(n) * h * w * c; }

@@ -45,7 +45,7 @@ Alive<Conv> convs("convolution descriptors");
 
 int bad(Status s, const char *call, const char *why) { return double_finding(s, (std::string(call) + ": " + why).c_str()); }
 
-// Algorithm is one that a direction's heuristics offer, with made-up needs of workspace. Those that are
+// Algorithm describes one that a direction's heuristics offer, with made-up needs of workspace. Those that are
 // refused are offered and then not done, as cuDNN's heuristics may.
 struct Algorithm { int number; bool deterministic; int bytesAnOutput; bool refused; };
 // CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED, _IMPLICIT_PRECOMP_GEMM, _IMPLICIT_GEMM; BWD_DATA_ALGO_0,
@@ -63,7 +63,7 @@ struct Perf {
   int determinism, math, reserved[3];
 };
 
-// describe is the convolution of the descriptors, or why there is none.
+// describe returns the convolution of the descriptors, or why there is none.
 Status describe(const char *call, const Tensor *x, const Filter *f, const Conv *c, const Tensor *y, Convolution *out) {
   if (!tensors.all.count((Tensor *)x) || !tensors.all.count((Tensor *)y) || !filters.all.count((Filter *)f) || !convs.all.count((Conv *)c))
     return Status(bad(BadParam, call, "a descriptor was destroyed, or never made"));
@@ -130,7 +130,7 @@ std::vector<float> read(const void *at, size_t n, int type, bool round) {
   return v;
 }
 
-// write is out = alpha v + beta out, rounded to nearest, ties to even, where out is bfloat16.
+// write computes out = alpha v + beta out, rounded to nearest, ties to even, where out is bfloat16.
 void write(void *at, const std::vector<float> &v, int type, float alpha, float beta) {
   const std::vector<float> old = beta != 0 ? read(at, v.size(), type, false) : std::vector<float>();
   for (size_t i = 0; i < v.size(); i++) {
