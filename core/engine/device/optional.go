@@ -79,6 +79,24 @@ type Prefetcher interface {
 	Join()
 }
 
+// MemoryCounter is implemented by backends that count the memory they take.
+type MemoryCounter interface {
+	// Allocated returns the bytes of all that the backend took: buffers, and what kernels keep and work with.
+	Allocated() int64
+}
+
+// Packer is implemented by backends that keep packed copies of parameters.
+type Packer interface {
+	// Packed returns their bytes, a part of Allocated.
+	Packed() int64
+}
+
+// HeapUser is implemented by backends whose memory lies on Go's heap.
+type HeapUser interface {
+	// OnHeap returns its bytes.
+	OnHeap() int64
+}
+
 // Memory tells how much of the hardware's memory is in use, in bytes.
 type Memory struct {
 	Used    int64 // by buffers and all else that the backend allocated

@@ -8,11 +8,11 @@ import (
 // Memory returns parts, followed by what the backend says of itself (clip.MemoryReporter): packed copies of
 // parameters, and as "other" whatever it has allocated beyond all these, such as scratch and the rounding up of
 // buffers.
-func Memory(backend any, parts ...clip.MemoryPart) []clip.MemoryPart {
-	if b, ok := backend.(interface{ Packed() int64 }); ok {
+func Memory(backend device.Backend, parts ...clip.MemoryPart) []clip.MemoryPart {
+	if b, ok := backend.(device.Packer); ok {
 		parts = append(parts, clip.MemoryPart{Name: "packed weights", Bytes: b.Packed()})
 	}
-	if b, ok := backend.(interface{ Allocated() int64 }); ok {
+	if b, ok := backend.(device.MemoryCounter); ok {
 		other := b.Allocated()
 		for _, p := range parts {
 			other -= p.Bytes
@@ -23,8 +23,8 @@ func Memory(backend any, parts ...clip.MemoryPart) []clip.MemoryPart {
 }
 
 // OnHeap returns how many bytes of a backend's memory lie on Go's heap: all of the pure Go backend's, none of others'.
-func OnHeap(backend any) int64 {
-	if b, ok := backend.(interface{ OnHeap() int64 }); ok {
+func OnHeap(backend device.Backend) int64 {
+	if b, ok := backend.(device.HeapUser); ok {
 		return b.OnHeap()
 	}
 	return 0

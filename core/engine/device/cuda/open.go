@@ -54,13 +54,15 @@ type Backend struct {
 }
 
 var (
-	_ device.Backend      = (*Backend)(nil)
-	_ device.Asynchronous = (*Backend)(nil)
-	_ device.Recorder     = (*Backend)(nil)
-	_ device.Halver       = (*Backend)(nil)
-	_ device.HostSharer   = (*Backend)(nil)
-	_ device.Prefetcher   = (*Backend)(nil)
-	_ device.MemoryMeter  = (*Backend)(nil)
+	_ device.Backend       = (*Backend)(nil)
+	_ device.Asynchronous  = (*Backend)(nil)
+	_ device.Recorder      = (*Backend)(nil)
+	_ device.Halver        = (*Backend)(nil)
+	_ device.HostSharer    = (*Backend)(nil)
+	_ device.Prefetcher    = (*Backend)(nil)
+	_ device.MemoryMeter   = (*Backend)(nil)
+	_ device.MemoryCounter = (*Backend)(nil)
+	_ device.Packer        = (*Backend)(nil)
 )
 
 // entry tells where a kernel lies.

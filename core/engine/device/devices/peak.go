@@ -54,7 +54,7 @@ var peakProduct = device.MatMul{Batch: 1, M: 1600, N: 768, K: 3072, Weights: tru
 // PeakMemory returns the bytes that PeakGFLOPS takes of a backend, beside Go's heap, while it measures: the three
 // matrices, and the right one as the processor wants it, once to be used and once to be made.
 func PeakMemory(b device.Backend) int64 {
-	if _, ok := b.(interface{ OnHeap() int64 }); ok {
+	if _, ok := b.(device.HeapUser); ok {
 		return 0
 	}
 	k := peakProduct

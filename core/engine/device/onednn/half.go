@@ -9,8 +9,6 @@ import (
 	"tandem/core/engine/device"
 )
 
-var _ device.Halver = (*Backend)(nil)
-
 // Halves returns what a kernel says, without parameters: the move to oneDNN's layout rounds those.
 func (b *Backend) Halves(kernel device.Kernel) device.Places {
 	d, _ := device.Describe(kernel)

@@ -29,7 +29,13 @@ type Backend struct {
 	bytes   int64
 }
 
-var _ device.Backend = (*Backend)(nil)
+var (
+	_ device.Backend       = (*Backend)(nil)
+	_ device.Halver        = (*Backend)(nil)
+	_ device.BF16Emulator  = (*Backend)(nil)
+	_ device.MemoryCounter = (*Backend)(nil)
+	_ device.Packer        = (*Backend)(nil)
+)
 
 // buffer holds C's memory. Views share at and are not in live.
 type buffer struct {

@@ -23,7 +23,12 @@ type Backend[T Float] struct {
 	rounded [2][]T // the inputs of a product in bfloat16
 }
 
-var _ device.Backend = (*Backend[float32])(nil)
+var (
+	_ device.Backend       = (*Backend[float32])(nil)
+	_ device.BF16Emulator  = (*Backend[float32])(nil)
+	_ device.MemoryCounter = (*Backend[float32])(nil)
+	_ device.HeapUser      = (*Backend[float32])(nil)
+)
 
 // New makes a backend that works with up to threads goroutines; under one is one.
 func New[T Float](threads int) *Backend[T] {
