@@ -23,8 +23,8 @@ type Halved struct {
 	In Places
 }
 
-// Unhalved returns the kernel within a Halved, any other kernel as it is.
-func Unhalved(k Kernel) Kernel {
+// WithoutHalf returns the kernel within a Halved, any other kernel as it is.
+func WithoutHalf(k Kernel) Kernel {
 	if h, ok := k.(Halved); ok {
 		return h.Kernel
 	}

@@ -55,7 +55,7 @@ func writeTable(w io.Writer, uses []use, entries map[string]kernels.Entry) {
 	}
 	for _, source := range sortedKeys(bySource) {
 		fmt.Fprintf(w, "\n## %s.cu\n\n| kernel | block | registers %s | shared | local | spills | resident sm_80, sm_90 |\n|---|---|---|---|---|---|---|\n",
-			source, joined(architectures, func(sm int) string { return fmt.Sprint("sm_", sm) }))
+			source, joinNames(architectures, func(sm int) string { return fmt.Sprint("sm_", sm) }))
 		names := bySource[source]
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
@@ -73,7 +73,7 @@ func writeRow(w io.Writer, e kernels.Entry, of map[int]use, spills string) {
 	if e.MinBlocks > 1 {
 		block += fmt.Sprint(" × ", e.MinBlocks)
 	}
-	registers := joined(architectures, func(sm int) string {
+	registers := joinNames(architectures, func(sm int) string {
 		if u, ok := of[sm]; ok {
 			return fmt.Sprint(u.registers)
 		}
@@ -124,11 +124,11 @@ func writeToolkits(w io.Writer, uses []use) {
 	for _, name := range sortedKeys(totals) {
 		t := totals[name]
 		fmt.Fprintf(w, "| %s | %d | %s | %d (`%s`, sm_%d) | %d |\n", title[name], len(t.kernels),
-			joined(sortedKeys(t.sm), func(sm int) string { return fmt.Sprint(sm) }), t.most.registers, t.most.kernel, t.most.sm, t.spilled)
+			joinNames(sortedKeys(t.sm), func(sm int) string { return fmt.Sprint(sm) }), t.most.registers, t.most.kernel, t.most.sm, t.spilled)
 	}
 }
 
-func joined(list []int, name func(int) string) string {
+func joinNames(list []int, name func(int) string) string {
 	words := make([]string, len(list))
 	for i, v := range list {
 		words[i] = name(v)

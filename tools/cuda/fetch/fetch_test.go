@@ -36,8 +36,8 @@ func wheel(t *testing.T, files map[string]string) []byte {
 	return b.Bytes()
 }
 
-// served starts a server that has a package, and makes a fetcher that does not wait between tries.
-func served(t *testing.T, content []byte, serve http.HandlerFunc) (pack, *fetcher) {
+// serveArchive starts a server that has a package, and makes a fetcher that does not wait between tries.
+func serveArchive(t *testing.T, content []byte, serve http.HandlerFunc) (pack, *fetcher) {
 	t.Helper()
 	s := httptest.NewServer(serve)
 	t.Cleanup(s.Close)
@@ -48,7 +48,7 @@ func served(t *testing.T, content []byte, serve http.HandlerFunc) (pack, *fetche
 
 func TestAPackageIsFetchedOnceAndUnpacked(t *testing.T) {
 	content, asked := wheel(t, map[string]string{"nvidia/include/cuda.h": "h", "nvidia/lib/big.so": "so"}), 0
-	p, f := served(t, content, func(w http.ResponseWriter, r *http.Request) { asked++; w.Write(content) })
+	p, f := serveArchive(t, content, func(w http.ResponseWriter, r *http.Request) { asked++; w.Write(content) })
 	p.files = []string{"nvidia/include"}
 	for range 2 {
 		folder, err := f.fetch(context.Background(), p)
@@ -70,7 +70,7 @@ func TestAPackageIsFetchedOnceAndUnpacked(t *testing.T) {
 func TestABrokenDownloadGoesOnWhereItBroke(t *testing.T) {
 	content := wheel(t, map[string]string{"a": strings.Repeat("tandem", 1000)})
 	var ranges []string
-	p, f := served(t, content, func(w http.ResponseWriter, r *http.Request) {
+	p, f := serveArchive(t, content, func(w http.ResponseWriter, r *http.Request) {
 		ranges = append(ranges, r.Header.Get("Range"))
 		if len(ranges) == 1 {
 			w.Header().Set("Content-Length", "1000000")
@@ -89,7 +89,7 @@ func TestABrokenDownloadGoesOnWhereItBroke(t *testing.T) {
 
 func TestAWrongSumLeavesNothing(t *testing.T) {
 	content := wheel(t, map[string]string{"a": "b"})
-	p, f := served(t, content, func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("another file")) })
+	p, f := serveArchive(t, content, func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("another file")) })
 	_, err := f.fetch(context.Background(), p)
 	if fault.KindOf(err) != fault.Corrupt || !strings.Contains(err.Error(), p.sha256) {
 		t.Errorf("got %v, want corrupt with the sums", err)
@@ -100,7 +100,7 @@ func TestAWrongSumLeavesNothing(t *testing.T) {
 }
 
 func TestWithoutANetworkTheErrorSaysWhereToPutTheFile(t *testing.T) {
-	p, f := served(t, nil, func(http.ResponseWriter, *http.Request) {})
+	p, f := serveArchive(t, nil, func(http.ResponseWriter, *http.Request) {})
 	p.urls = []string{"http://127.0.0.1:1/x.whl"}
 	_, err := f.fetch(context.Background(), p)
 	if exitCode(err) != 3 || !strings.Contains(fault.Format(err), "put x.whl into "+filepath.Join(f.cache, "archives")) {
@@ -110,7 +110,7 @@ func TestWithoutANetworkTheErrorSaysWhereToPutTheFile(t *testing.T) {
 
 func TestAnArchiveThatLiesThereNeedsNoNetwork(t *testing.T) {
 	content := wheel(t, map[string]string{"a": "b"})
-	p, f := served(t, content, func(w http.ResponseWriter, r *http.Request) { t.Error("the server was asked") })
+	p, f := serveArchive(t, content, func(w http.ResponseWriter, r *http.Request) { t.Error("the server was asked") })
 	if err := os.MkdirAll(filepath.Join(f.cache, "archives"), 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestAnArchiveThatLiesThereNeedsNoNetwork(t *testing.T) {
 
 func TestAnArchiveCannotLeaveItsFolder(t *testing.T) {
 	content := wheel(t, map[string]string{"../escaped": "x"})
-	p, f := served(t, content, func(w http.ResponseWriter, r *http.Request) { w.Write(content) })
+	p, f := serveArchive(t, content, func(w http.ResponseWriter, r *http.Request) { w.Write(content) })
 	if _, err := f.fetch(context.Background(), p); err == nil {
 		t.Error("a path with .. was unpacked")
 	}

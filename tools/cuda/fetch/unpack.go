@@ -22,9 +22,9 @@ func unpack(ctx context.Context, archive, folder string, files []string) error {
 	return unpackWheel(archive, folder, files)
 }
 
-// wanted says whether the patterns take a path: one pattern is a path, a pattern of path.Match, or a folder
+// matchesAny reports whether the patterns take a path: one pattern is a path, a pattern of path.Match, or a folder
 // with all below it. No pattern takes everything.
-func wanted(name string, patterns []string) bool {
+func matchesAny(name string, patterns []string) bool {
 	for _, p := range patterns {
 		if ok, _ := path.Match(p, name); ok || strings.HasPrefix(name, strings.TrimSuffix(p, "/")+"/") {
 			return true
@@ -45,7 +45,7 @@ func unpackWheel(archive, folder string, files []string) error {
 	}
 	defer root.Close()
 	for _, f := range r.File {
-		if strings.HasSuffix(f.Name, "/") || !wanted(f.Name, files) {
+		if strings.HasSuffix(f.Name, "/") || !matchesAny(f.Name, files) {
 			continue
 		}
 		if err := unpackFile(root, f); err != nil {
@@ -94,7 +94,7 @@ func unpackDeb(ctx context.Context, archive, folder string, files []string) erro
 			return err
 		}
 		inside, err := filepath.Rel(folder, name)
-		if err != nil || wanted(filepath.ToSlash(inside), files) {
+		if err != nil || matchesAny(filepath.ToSlash(inside), files) {
 			return err
 		}
 		return os.Remove(name)

@@ -46,8 +46,8 @@ func (c *copies) take(p, not devicetest.Place, rows, cols int) bool {
 	return false
 }
 
-// written forgets copies of memory that was written.
-func (c *copies) written(p devicetest.Place) {
+// forget drops copies of memory that was written.
+func (c *copies) forget(p devicetest.Place) {
 	for i := range c.slot {
 		q := c.slot[i].place
 		if q.N > 0 && q.Space == p.Space && q.From < p.From+p.N*p.Size && p.From < q.From+q.N*q.Size {

@@ -62,7 +62,7 @@ func count(s devicetest.Step, p precision) (step, error) {
 		}
 		for _, a := range call.Args {
 			if a.Written {
-				c.copies.written(a)
+				c.copies.forget(a)
 			}
 		}
 		if call.Kind == "ParamsChanged" {

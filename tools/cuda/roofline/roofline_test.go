@@ -8,8 +8,8 @@ import (
 	"tandem/core/engine/device/devicetest"
 )
 
-// noted counts kernels that a backend without memory noted.
-func noted(t *testing.T, p precision, run func(s *devicetest.Shapes)) []launch {
+// countNoted counts kernels that a backend without memory noted.
+func countNoted(t *testing.T, p precision, run func(s *devicetest.Shapes)) []launch {
 	t.Helper()
 	s := &devicetest.Shapes{}
 	run(s)
@@ -32,7 +32,7 @@ func noteOn(t *testing.T, s *devicetest.Shapes, k device.Kernel, args ...device.
 func alloc(s *devicetest.Shapes, n int) device.Buffer { b, _ := s.Alloc(device.Real, n); return b }
 
 func TestAProductIsRoundingCuBLASAndWhatFollows(t *testing.T) {
-	got := noted(t, bf16, func(s *devicetest.Shapes) {
+	got := countNoted(t, bf16, func(s *devicetest.Shapes) {
 		k := device.MatMul{Batch: 1, M: 4, N: 8, K: 16, Bias: true, Residual: true, BF16: true}
 		noteOn(t, s, k, alloc(s, 64), alloc(s, 128), alloc(s, 8), alloc(s, 32), alloc(s, 32))
 	})
@@ -51,7 +51,7 @@ func TestAProductIsRoundingCuBLASAndWhatFollows(t *testing.T) {
 
 func TestRoundedCopiesServeAgainUntilTheirSourceIsWritten(t *testing.T) {
 	rounded := 0
-	for _, l := range noted(t, bf16, func(s *devicetest.Shapes) {
+	for _, l := range countNoted(t, bf16, func(s *devicetest.Shapes) {
 		k := device.MatMul{Batch: 1, M: 4, N: 4, K: 4, BF16: true}
 		a, b, c := alloc(s, 16), alloc(s, 16), alloc(s, 16)
 		noteOn(t, s, k, a, b, nil, nil, c) // both are rounded
@@ -68,7 +68,7 @@ func TestRoundedCopiesServeAgainUntilTheirSourceIsWritten(t *testing.T) {
 	if rounded != 5 {
 		t.Errorf("%d operands were rounded, want 5", rounded)
 	}
-	for _, l := range noted(t, tf32, func(s *devicetest.Shapes) {
+	for _, l := range countNoted(t, tf32, func(s *devicetest.Shapes) {
 		noteOn(t, s, device.MatMul{Batch: 1, M: 4, N: 4, K: 4, BF16: true}, alloc(s, 16), alloc(s, 16), nil, nil, alloc(s, 16))
 	}) {
 		if l.class != "products" || l.activation != 3*64 {
@@ -88,7 +88,7 @@ func TestConvolutionsUseWhatFitsThem(t *testing.T) {
 		{device.Conv2D{B: 1, H: 4, W: 4, InC: 3, OutC: 8, KH: 3, KW: 3, Stride: 1, Pad: 1, BF16: true}, bf16, vector},
 		{device.Conv2D{B: 1, H: 4, W: 4, InC: 8, OutC: 8, KH: 3, KW: 3, Stride: 1, Pad: 1}, tf32, vector},
 	} {
-		got := noted(t, c.in, func(s *devicetest.Shapes) {
+		got := countNoted(t, c.in, func(s *devicetest.Shapes) {
 			noteOn(t, s, device.ConvForward{Conv2D: c.k}, alloc(s, 16*c.k.InC), alloc(s, 8*c.k.InC*c.k.KH*c.k.KW), alloc(s, 128))
 		})
 		if last := got[len(got)-1]; last.unit != c.want || last.flops != 2*16*8*float64(c.k.InC*c.k.KH*c.k.KW) {
@@ -103,7 +103,7 @@ func TestEveryKernelHasWork(t *testing.T) {
 		device.ConvForward{Conv2D: device.Conv2D{B: 1, H: 3, W: 3, InC: 1, OutC: 1, KH: 3, KW: 3, Stride: 1, Pad: 1}},
 		device.BatchNormBack{Rows: 2, C: 2}, device.LayerNormBack{Rows: 2, Cols: 2},
 	} {
-		got := noted(t, f32, func(s *devicetest.Shapes) {
+		got := countNoted(t, f32, func(s *devicetest.Shapes) {
 			args, err := device.Signature(k)
 			if err != nil {
 				t.Fatal(err)

@@ -25,9 +25,9 @@ func (l launch) seconds(g gpu, p precision, bytes float64) (floor, expected floa
 	return floor, expected
 }
 
-// halved returns the bytes when activations lie in memory as bfloat16: nothing has to be rounded, everything but
+// halvedBytes returns the bytes when activations lie in memory as bfloat16: nothing has to be rounded, everything but
 // parameters, their gradients and the optimiser's state is half as long.
-func (l launch) halved() float64 { return l.state + l.activation/2 + l.half }
+func (l launch) halvedBytes() float64 { return l.state + l.activation/2 + l.half }
 
 // total adds up launches, which follow each other on one stream.
 type total struct {
@@ -44,7 +44,7 @@ func (t *total) add(l launch, g gpu, p precision) {
 		return // halfTime: it would not be there
 	}
 	floor, expected := l.seconds(g, p, l.bytes())
-	_, half := l.seconds(g, p, l.halved())
+	_, half := l.seconds(g, p, l.halvedBytes())
 	t.launches++
 	t.flops += l.flops
 	t.bytes += l.bytes()

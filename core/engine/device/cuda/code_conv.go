@@ -46,7 +46,7 @@ func (b *Backend) convCode(k device.Kernel) (code, error) {
 			WithHint("make the batch smaller")
 	}
 	if c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 {
-		return c.pointwise(), nil
+		return c.multiplyPixels(), nil
 	}
 	if !c.BF16 {
 		dnn, err := b.cuDNN()
@@ -63,11 +63,11 @@ func (b *Backend) convCode(k device.Kernel) (code, error) {
 	if c.direction == driver.BackWeights {
 		return c.weightGradient(), nil
 	}
-	return c.gathered(), nil
+	return c.gatherWindows(), nil
 }
 
-// pointwise multiplies all pixels and the weights.
-func (c conv) pointwise() code {
+// multiplyPixels multiplies all pixels and the weights.
+func (c conv) multiplyPixels() code {
 	m, a, b := device.MatMul{Batch: 1, M: c.B * c.H * c.W, N: c.OutC, K: c.InC, TransB: true, BF16: c.BF16}, arg(0), arg(1)
 	switch c.direction {
 	case driver.BackData:
@@ -109,9 +109,9 @@ func (c conv) byCuDNN(dnn *driver.DNN, tf32 bool) (code, error) {
 	window := c.KH * c.KW
 	switch c.direction {
 	case driver.Forward:
-		made.launches = []launch{c.permuted(arg(1), weights, [3]string{"out", "window", "in"}, false), run}
+		made.launches = []launch{c.permuteWeights(arg(1), weights, [3]string{"out", "window", "in"}, false), run}
 	case driver.BackData:
-		made.launches = []launch{c.permuted(arg(0), weights, [3]string{"out", "window", "in"}, false), run}
+		made.launches = []launch{c.permuteWeights(arg(0), weights, [3]string{"out", "window", "in"}, false), run}
 	case driver.BackWeights:
 		made.launches = []launch{run, permute(weights, arg(2), [3]int{c.OutC, c.InC, window}, [3]int{window * c.InC, 1, c.InC}, false)}
 	}
@@ -120,8 +120,8 @@ func (c conv) byCuDNN(dnn *driver.DNN, tf32 bool) (code, error) {
 
 func (c conv) weights() int { return c.OutC * c.InC * c.KH * c.KW }
 
-// permuted returns the launch that puts weights [out, in, window] into another order of these three.
-func (c conv) permuted(from arg, to temp, order [3]string, half bool) launch {
+// permuteWeights returns the launch that puts weights [out, in, window] into another order of these three.
+func (c conv) permuteWeights(from arg, to temp, order [3]string, half bool) launch {
 	var n, s [3]int
 	for i, axis := range order {
 		switch axis {
@@ -168,8 +168,8 @@ func tilesOf(m, n, splits int, bf16 bool) tiles {
 // first convolution of a tower with its three colours, the kernels of float32 round what they load.
 func (c conv) onTensorCores() bool { return c.BF16 && c.InC%8 == 0 && c.OutC%8 == 0 }
 
-// gathered computes y, or dx, from windows of the map that is read.
-func (c conv) gathered() code {
+// gatherWindows computes y, or dx, from windows of the map that is read.
+func (c conv) gatherWindows() code {
 	source, weights, channels, n := arg(0), arg(1), "in", c.OutC
 	read, write := [3]int{c.H, c.W, c.InC}, [2]int{c.oh, c.ow}
 	if c.direction == driver.BackData {
@@ -191,7 +191,7 @@ func (c conv) gathered() code {
 	} else {
 		product.params = join([]any{source}, sizes, []any{bit(c.BF16)})
 	}
-	made.launches = []launch{c.permuted(weights, temp(0), order, c.onTensorCores()), product}
+	made.launches = []launch{c.permuteWeights(weights, temp(0), order, c.onTensorCores()), product}
 	return made
 }
 

@@ -13,26 +13,26 @@ import (
 
 // Write copies host values in, after the work asked for before. They may be changed when it returns.
 func (b *Backend) Write(dst device.Buffer, values any) {
-	buf := own(dst)
+	buf := asBuffer(dst)
 	from := hostBytes(buf, values, "write")
-	b.halves.written(buf)
-	if b.idle() || len(from) == 0 || b.unrecordable("Write") {
+	b.halves.forgetWritten(buf)
+	if b.idle() || len(from) == 0 || b.refuseInRecording("Write") {
 		return
 	}
 	// Small values are sooner copied than waited for.
 	if len(from) >= 256<<10 && b.isShared(from) {
-		if !b.failed(b.stream.CopyIn(buf.at, unsafe.Pointer(&from[0]), len(from))) {
+		if !b.noteError(b.stream.CopyIn(buf.at, unsafe.Pointer(&from[0]), len(from))) {
 			b.sync()
 		}
 		return
 	}
 	for at, left := buf.at, from; len(left) > 0; {
 		s, err := b.staging.take(b.ctx)
-		if b.waited(err) {
+		if b.noteWaitError(err) {
 			return
 		}
 		n := copy(s.memory, left)
-		if b.failed(b.stream.CopyIn(at, unsafe.Pointer(&s.memory[0]), n)) || b.failed(s.begin(b.stream)) {
+		if b.noteError(b.stream.CopyIn(at, unsafe.Pointer(&s.memory[0]), n)) || b.noteError(s.begin(b.stream)) {
 			return
 		}
 		at, left = at+driver.Ptr(n), left[n:]
@@ -41,13 +41,13 @@ func (b *Backend) Write(dst device.Buffer, values any) {
 
 // Read waits for the work and copies a buffer out. After an error values are undefined: ask Err.
 func (b *Backend) Read(values any, src device.Buffer) {
-	buf := own(src)
+	buf := asBuffer(src)
 	into := hostBytes(buf, values, "read into")
-	if b.idle() || len(into) == 0 || b.unrecordable("Read") {
+	if b.idle() || len(into) == 0 || b.refuseInRecording("Read") {
 		return
 	}
 	if b.isShared(into) {
-		if !b.failed(b.stream.CopyOut(unsafe.Pointer(&into[0]), buf.at, len(into))) {
+		if !b.noteError(b.stream.CopyOut(unsafe.Pointer(&into[0]), buf.at, len(into))) {
 			b.sync()
 		}
 		return
@@ -60,18 +60,18 @@ func (b *Backend) Read(values any, src device.Buffer) {
 	for at := buf.at; len(into) > 0 || len(ahead) > 0; {
 		if len(into) > 0 && len(ahead) < len(b.staging) {
 			s, err := b.staging.take(b.ctx)
-			if b.waited(err) {
+			if b.noteWaitError(err) {
 				return
 			}
 			n := min(len(s.memory), len(into))
-			if b.failed(b.stream.CopyOut(unsafe.Pointer(&s.memory[0]), at, n)) || b.failed(s.begin(b.stream)) {
+			if b.noteError(b.stream.CopyOut(unsafe.Pointer(&s.memory[0]), at, n)) || b.noteError(s.begin(b.stream)) {
 				return
 			}
 			ahead = append(ahead, piece{s, into[:n]})
 			at, into = at+driver.Ptr(n), into[n:]
 			continue
 		}
-		if b.waited(ahead[0].slot.wait()) {
+		if b.noteWaitError(ahead[0].slot.wait()) {
 			return
 		}
 		copy(ahead[0].into, ahead[0].slot.memory)
@@ -81,29 +81,29 @@ func (b *Backend) Read(values any, src device.Buffer) {
 
 // Copy copies dst ← src.
 func (b *Backend) Copy(dst, src device.Buffer) {
-	d, s := own(dst), own(src)
+	d, s := asBuffer(dst), asBuffer(src)
 	if d.dtype != s.dtype || d.n != s.n {
 		panic(fmt.Sprintf("device/cuda: cannot copy %v[%d] to %v[%d]", s.dtype, s.n, d.dtype, d.n))
 	}
-	b.halves.written(d)
+	b.halves.forgetWritten(d)
 	if d.n > 0 && !b.idle() {
-		b.failed(b.stream.Copy(d.at, s.at, d.bytes()))
+		b.noteError(b.stream.Copy(d.at, s.at, d.bytes()))
 	}
 }
 
 // Zero clears a buffer.
 func (b *Backend) Zero(x device.Buffer) {
-	buf := own(x)
-	b.halves.written(buf)
+	buf := asBuffer(x)
+	b.halves.forgetWritten(buf)
 	if buf.n > 0 && !b.idle() {
-		b.failed(b.stream.Fill(buf.at, 0, buf.bytes()))
+		b.noteError(b.stream.Fill(buf.at, 0, buf.bytes()))
 	}
 }
 
-// unrecordable reports whether work is being recorded, and notes then that this call cannot be.
-func (b *Backend) unrecordable(call string) bool {
+// refuseInRecording reports whether work is being recorded, and notes then that this call cannot be.
+func (b *Backend) refuseInRecording(call string) bool {
 	if b.recording {
-		b.failed(fault.New(fault.Unavailable, "%s cannot be recorded", call))
+		b.noteError(fault.New(fault.Unavailable, "%s cannot be recorded", call))
 	}
 	return b.recording
 }

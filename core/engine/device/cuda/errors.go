@@ -8,8 +8,8 @@ import "tandem/core/fault"
 // more: the driver gives a context up when a kernel faults.
 func (b *Backend) Err() error { return b.err }
 
-// failed notes an error of the work, or of the recording while one is made. It reports whether err is an error.
-func (b *Backend) failed(err error) bool {
+// noteError notes an error of the work, or of the recording while one is made. It reports whether err is an error.
+func (b *Backend) noteError(err error) bool {
 	switch {
 	case err == nil:
 		return false
@@ -23,13 +23,13 @@ func (b *Backend) failed(err error) bool {
 	return true
 }
 
-// waited does what failed does after a wait for an event. It asks the stream first, whose error names the last
+// noteWaitError does what noteError does after a wait for an event. It asks the stream first, whose error names the last
 // launches.
-func (b *Backend) waited(err error) bool {
+func (b *Backend) noteWaitError(err error) bool {
 	if err != nil {
-		b.failed(b.stream.Synchronize())
+		b.noteError(b.stream.Synchronize())
 	}
-	return b.failed(err)
+	return b.noteError(err)
 }
 
 // idle reports whether nothing is to be done any more.
@@ -47,10 +47,10 @@ func (b *Backend) sync() {
 		return
 	}
 	if b.recording {
-		b.failed(fault.New(fault.Unavailable, "cannot wait while work is recorded"))
+		b.noteError(fault.New(fault.Unavailable, "cannot wait while work is recorded"))
 		return
 	}
-	if !b.failed(b.stream.Synchronize()) {
-		b.failed(b.prefetch.wait())
+	if !b.noteError(b.stream.Synchronize()) {
+		b.noteError(b.prefetch.wait())
 	}
 }

@@ -39,13 +39,13 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 	if b.recording {
 		return nil, fault.New(fault.Conflict, "cannot prepare %T while work is recorded", k)
 	}
-	c, err := b.code(device.Unhalved(k))
+	c, err := b.code(device.WithoutHalf(k))
 	if err != nil {
-		return nil, b.cannot(k, err)
+		return nil, b.nameKernel(k, err)
 	}
 	if h, ok := k.(device.Halved); ok && h.In&^c.mayBeHalf() != 0 {
 		c.free()
-		return nil, b.cannot(k, fault.New(fault.Unavailable, "not all of arguments %b can be half", h.In))
+		return nil, b.nameKernel(k, fault.New(fault.Unavailable, "not all of arguments %b can be half", h.In))
 	}
 	x := &exec{kernel: k, want: want, code: c,
 		call: call{b: b, addr: make([]driver.Ptr, len(want)), lens: make([]int, len(want)), half: make([]bool, len(want))}}
@@ -55,13 +55,13 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 	b.execs[x] = struct{}{}
 	if err := b.prepare(x, c); err != nil {
 		x.Release()
-		return nil, b.cannot(k, err)
+		return nil, b.nameKernel(k, err)
 	}
 	return x, nil
 }
 
-// cannot adds to an error of Prepare which kernel it is about.
-func (b *Backend) cannot(k device.Kernel, err error) error {
+// nameKernel adds to an error of Prepare which kernel it is about.
+func (b *Backend) nameKernel(k device.Kernel, err error) error {
 	var f *fault.Error
 	if errors.As(err, &f) && f.Op == "" {
 		f.Op = fmt.Sprintf("%s: %T%+v", b.ctx.Properties(), k, k)
@@ -171,13 +171,13 @@ func (x *exec) Run(args []device.Buffer, scalars ...float64) {
 	}
 	x.call.scalars, x.call.other = scalars, 0
 	for i := range x.steps {
-		if b.failed(b.start(&x.steps[i], &x.call)) {
+		if b.noteError(b.start(&x.steps[i], &x.call)) {
 			return
 		}
 	}
 	for i := range x.want {
 		if x.want[i].Out && !x.want[i].Absent {
-			b.halves.written(args[i].(*buffer))
+			b.halves.forgetWritten(args[i].(*buffer))
 		}
 	}
 }
@@ -207,7 +207,7 @@ func (b *Backend) start(s *step, c *call) error {
 	}
 	for i, p := range s.params {
 		if r, ok := p.(rounded); ok {
-			at, err := c.rounded(arg(r))
+			at, err := c.inBF16(arg(r))
 			if err != nil {
 				return err
 			}

@@ -60,7 +60,7 @@ func TestAFaultIsToldWithTheLastLaunches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.failed(b.start(&wild, &call{b: b, addr: []driver.Ptr{x.(*buffer).at}}))
+	b.noteError(b.start(&wild, &call{b: b, addr: []driver.Ptr{x.(*buffer).at}}))
 	values := make([]float32, 64)
 	b.Read(values, x)
 	first := b.Err()

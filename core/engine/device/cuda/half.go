@@ -49,8 +49,8 @@ func (h *halves) sums(from driver.Ptr, rows, cols int) driver.Ptr {
 	return 0
 }
 
-// written forgets copies of memory that is written.
-func (h *halves) written(buf *buffer) {
+// forgetWritten forgets copies of memory that is written.
+func (h *halves) forgetWritten(buf *buffer) {
 	at, size := buf.at, driver.Ptr(buf.bytes())
 	for i := range h {
 		if h[i].from != 0 && h[i].from < at+size && at < h[i].from+driver.Ptr(4*h[i].n) {
@@ -61,9 +61,9 @@ func (h *halves) written(buf *buffer) {
 
 func (h *halves) forget() { h[0].operand, h[1].operand = operand{}, operand{} }
 
-// rounded returns the address of an operand in bfloat16: that of a copy made before where there is one, else of a new
+// roundOperand returns the address of an operand in bfloat16: that of a copy made before where there is one, else of a new
 // one. not is the address of the other operand, which must not be overwritten.
-func (b *Backend) rounded(o operand, not driver.Ptr) (driver.Ptr, error) {
+func (b *Backend) roundOperand(o operand, not driver.Ptr) (driver.Ptr, error) {
 	turn := max(b.halves[0].turn, b.halves[1].turn) + 1
 	free := &b.halves[0]
 	for i := range b.halves {
@@ -124,7 +124,7 @@ func (b *Backend) Halves(k device.Kernel) device.Places {
 
 // HalfView views n elements of bfloat16 from element off of a buffer of float32.
 func (b *Backend) HalfView(x device.Buffer, off, n int) device.Buffer {
-	buf := own(x)
+	buf := asBuffer(x)
 	if end := off + device.HalfRoom(n); buf.dtype != device.Real || off < 0 || n < 0 || end > buf.n {
 		panic(fmt.Sprintf("device/cuda: view [%d, %d) of half is outside a buffer of %v[%d]", off, end, buf.dtype, buf.n))
 	}

@@ -12,8 +12,8 @@ import (
 type code struct {
 	launches []launch
 	scratch  int   // bytes of device memory, shared by all Execs of a backend: nothing survives a Run
-	halves   []arg // arguments that calls want in bfloat16 (call.rounded), two at most
-	rows     int   // of the first of halves, when it is a gradient (call.roundedGradient)
+	halves   []arg // arguments that calls want in bfloat16 (call.inBF16), two at most
+	rows     int   // of the first of halves, when it is a gradient (call.gradientInBF16)
 	cols     int
 	release  func() // frees what the calls keep; nil: nothing
 }
@@ -103,7 +103,7 @@ type call struct {
 	lens    []int        // of the arguments, in elements
 	half    []bool       // whether the arguments are bfloat16
 	scalars []float64
-	other   driver.Ptr // the last copy that rounded gave
+	other   driver.Ptr // the last copy that inBF16 used
 }
 
 // at returns the address of an argument, 0 when it is absent.
@@ -120,17 +120,17 @@ func (c *call) scalar(s scalar) float64 {
 	return s.otherwise
 }
 
-// rounded returns the address of an argument of code.halves in bfloat16: its own, or that of a copy, made now or
+// inBF16 returns the address of an argument of code.halves in bfloat16: its own, or that of a copy, made now or
 // for a kernel before. The address is valid until the second call from now.
-func (c *call) rounded(i arg) (driver.Ptr, error) { return c.roundedGradient(i, 0, 0) }
+func (c *call) inBF16(i arg) (driver.Ptr, error) { return c.gradientInBF16(i, 0, 0) }
 
-// roundedGradient does what rounded does, for an argument [rows, cols] whose rows a SumRows may sum next: the copy
+// gradientInBF16 does what inBF16 does, for an argument [rows, cols] whose rows a SumRows may sum next: the copy
 // comes with the sums.
-func (c *call) roundedGradient(i arg, rows, cols int) (driver.Ptr, error) {
+func (c *call) gradientInBF16(i arg, rows, cols int) (driver.Ptr, error) {
 	if c.half[i] {
 		return c.addr[i], nil
 	}
-	at, err := c.b.rounded(operand{c.addr[i], c.lens[i], rows, cols}, c.other)
+	at, err := c.b.roundOperand(operand{c.addr[i], c.lens[i], rows, cols}, c.other)
 	c.other = at
 	return at, err
 }

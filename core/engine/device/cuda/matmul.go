@@ -62,10 +62,10 @@ func (x *call) multiply(k device.MatMul, a, b, c arg, rows, cols int) (err error
 		TF32: x.b.options.TF32, Alpha: float32(x.scalar(scalar{0, 1}))}
 	if k.BF16 {
 		p.Type = driver.BF16
-		if p.A, err = x.roundedGradient(a, rows, cols); err != nil {
+		if p.A, err = x.gradientInBF16(a, rows, cols); err != nil {
 			return err
 		}
-		if p.B, err = x.rounded(b); err != nil {
+		if p.B, err = x.inBF16(b); err != nil {
 			return err
 		}
 	}

@@ -116,20 +116,20 @@ func (b *Backend) drop(s *block) error {
 
 // Free gives memory back once the work that uses it is done. Freeing a view does nothing.
 func (b *Backend) Free(x device.Buffer) {
-	buf := own(x)
+	buf := asBuffer(x)
 	if _, ok := b.live[buf]; !ok {
 		return
 	}
 	if b.recording {
-		b.failed(fault.New(fault.Conflict, "cannot free memory while work is recorded"))
+		b.noteError(fault.New(fault.Conflict, "cannot free memory while work is recorded"))
 		return
 	}
-	b.failed(b.release(buf))
+	b.noteError(b.release(buf))
 }
 
 func (b *Backend) release(buf *buffer) error {
 	delete(b.live, buf)
-	b.halves.written(buf)
+	b.halves.forgetWritten(buf)
 	at, bytes := buf.at, int64(buf.bytes())
 	buf.freed, buf.at, buf.n = true, 0, 0
 	if bytes == 0 {
@@ -140,14 +140,14 @@ func (b *Backend) release(buf *buffer) error {
 
 // View returns elements [off, off+n) of a buffer.
 func (b *Backend) View(x device.Buffer, off, n int) device.Buffer {
-	buf := own(x)
+	buf := asBuffer(x)
 	if off < 0 || n < 0 || off+n > buf.n {
 		panic(fmt.Sprintf("device/cuda: view [%d, %d) is outside a buffer of %d", off, off+n, buf.n))
 	}
 	return &buffer{at: buf.at + driver.Ptr(off*buf.dtype.Size()), n: n, dtype: buf.dtype, root: buf.root}
 }
 
-func own(x device.Buffer) *buffer {
+func asBuffer(x device.Buffer) *buffer {
 	buf, ok := x.(*buffer)
 	if !ok {
 		panic(fmt.Sprintf("device/cuda: %T is not a buffer of this backend", x))

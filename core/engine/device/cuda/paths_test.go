@@ -188,7 +188,7 @@ func TestSumsMadeWhileRoundingAreThoseMadeAlone(t *testing.T) {
 		b.ParamsChanged() // forgets copies
 		alone := sums()
 		weights.Run([]device.Buffer{bufs[0], bufs[1], nil, nil, bufs[2]})
-		if b.halves.sums(own(bufs[0]).at, rows, out) == 0 {
+		if b.halves.sums(asBuffer(bufs[0]).at, rows, out) == 0 {
 			t.Fatal("rounding left no sums")
 		}
 		if together := sums(); !slices.Equal(alone, together) {

@@ -57,7 +57,7 @@ func (r *recording) Replay() error {
 		return fault.New(fault.Conflict, "the recording was released, or is stale")
 	}
 	b.halves.forget() // the graph writes where they lie
-	b.failed(r.graph.Launch(b.stream))
+	b.noteError(r.graph.Launch(b.stream))
 	return b.err
 }
 
@@ -71,6 +71,6 @@ func (r *recording) Release() {
 	}
 	delete(r.b.recordings, r)
 	r.b.sync() // a graph may not be destroyed in the middle of its work on every driver
-	r.b.failed(r.graph.Destroy())
+	r.b.noteError(r.graph.Destroy())
 	r.graph = nil
 }

@@ -81,26 +81,26 @@ type prefetch struct {
 // Prefetch copies values of shared memory on a stream of its own: after the work asked for before, beside
 // what is asked for later until Join.
 func (b *Backend) Prefetch(dst device.Buffer, values any) bool {
-	buf := own(dst)
+	buf := asBuffer(dst)
 	from := hostBytes(buf, values, "prefetch")
 	if len(from) == 0 || b.recording || b.idle() || !b.isShared(from) {
 		return false
 	}
 	p := &b.prefetch
-	if p.stream == nil && b.failed(p.open(b.ctx)) {
+	if p.stream == nil && b.noteError(p.open(b.ctx)) {
 		return false
 	}
-	b.halves.written(buf)
+	b.halves.forgetWritten(buf)
 	p.pending = true
-	return !b.failed(p.before.Record(b.stream)) && !b.failed(p.stream.Wait(p.before)) &&
-		!b.failed(p.stream.CopyIn(buf.at, unsafe.Pointer(&from[0]), len(from))) && !b.failed(p.done.Record(p.stream))
+	return !b.noteError(p.before.Record(b.stream)) && !b.noteError(p.stream.Wait(p.before)) &&
+		!b.noteError(p.stream.CopyIn(buf.at, unsafe.Pointer(&from[0]), len(from))) && !b.noteError(p.done.Record(p.stream))
 }
 
 // Join makes the work asked for from now on come after what Prefetch copies.
 func (b *Backend) Join() {
-	if b.prefetch.pending && !b.idle() && !b.unrecordable("Join after Prefetch") {
+	if b.prefetch.pending && !b.idle() && !b.refuseInRecording("Join after Prefetch") {
 		b.prefetch.pending = false
-		b.failed(b.stream.Wait(b.prefetch.done))
+		b.noteError(b.stream.Wait(b.prefetch.done))
 	}
 }
 

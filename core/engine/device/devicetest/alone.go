@@ -27,7 +27,7 @@ func Alone(t testing.TB, b device.Backend, trials []Trial) {
 		whole := runOn(t, b, c.Kernel, c.Scalars, inputs)
 		for _, span := range [][2]int{{0, 1}, {0, 2}, {0, 3}, {0, all / 2}, {0, all - 1}, {all - 1, all}} {
 			lo, hi := span[0], span[1]
-			if hi <= lo || hi > all || hi-lo == all || lo > 0 && positions(c.Kernel) {
+			if hi <= lo || hi > all || hi-lo == all || lo > 0 && countsFromFirst(c.Kernel) {
 				continue
 			}
 			few := kernel.WithItems(hi - lo)
@@ -37,14 +37,14 @@ func Alone(t testing.TB, b device.Backend, trials []Trial) {
 			}
 			part := make([]any, len(inputs))
 			for i := range inputs {
-				part[i] = between(inputs[i], want[i].Len, args[i].Len, lo, hi)
+				part[i] = itemsOf(inputs[i], want[i].Len, args[i].Len, lo, hi)
 			}
 			got := runOn(t, b, few, c.Scalars, part)
 			for i := range args {
 				if !args[i].Out || args[i].Absent {
 					continue
 				}
-				expect := between(whole[i], want[i].Len, args[i].Len, lo, hi).([]float32)
+				expect := itemsOf(whole[i], want[i].Len, args[i].Len, lo, hi).([]float32)
 				for j, w := range expect {
 					if g := got[i].([]float32)[j]; math.Float32bits(g) != math.Float32bits(w) && !(g != g && w != w) {
 						t.Errorf("%s: %T%+v: items %d to %d alone: argument %d[%d] is %.9g, among all %.9g", b.Name(), c.Kernel, c.Kernel, lo, hi, i, j, g, w)
@@ -56,15 +56,15 @@ func Alone(t testing.TB, b device.Backend, trials []Trial) {
 	}
 }
 
-// positions reports whether a kernel reads places in its input that count from the first item.
-func positions(k device.Kernel) bool {
+// countsFromFirst reports whether a kernel reads places in its input that count from the first item.
+func countsFromFirst(k device.Kernel) bool {
 	_, ok := k.(device.AttentionAt)
 	return ok
 }
 
-// between returns the part of an argument that belongs to items lo to hi. The argument has length all, the part
+// itemsOf returns the part of an argument that belongs to items lo to hi. The argument has length all, the part
 // has length few; equal lengths mean that every item needs the whole.
-func between(values any, few, all, lo, hi int) any {
+func itemsOf(values any, few, all, lo, hi int) any {
 	if few == all {
 		return values
 	}

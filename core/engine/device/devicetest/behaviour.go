@@ -53,7 +53,7 @@ func NaN(t testing.TB, b device.Backend) {
 		bufs := make([]device.Buffer, 5)
 		for i, n := range []int{33 * 32, 64 * 32, 64, 0, 33 * 64} {
 			if n > 0 {
-				bufs[i] = filled(t, b, n, 0)
+				bufs[i] = newFilled(t, b, n, 0)
 			}
 		}
 		b.Write(bufs[0], x)
@@ -174,7 +174,7 @@ func CopiesInBF16(t testing.TB, b device.Backend) {
 	square.BF16 = false
 	exact := prepare(t, b, square)
 	scale := prepare(t, b, device.Scale{N: n})
-	x, y, two, out := filled(t, b, n, 1), filled(t, b, n, 1), filled(t, b, n, 2), filled(t, b, n, 0)
+	x, y, two, out := newFilled(t, b, n, 1), newFilled(t, b, n, 1), newFilled(t, b, n, 2), newFilled(t, b, n, 0)
 	expect := func(when string, exec device.Exec, want float32) {
 		t.Helper()
 		exec.Run([]device.Buffer{x, y, nil, nil, out})
@@ -203,6 +203,6 @@ func CopiesInBF16(t testing.TB, b device.Backend) {
 	product.Run([]device.Buffer{two, y, nil, nil, x}) // a product writes the next one's operand
 	expect("after a product wrote it", product, 64*128)
 	b.Free(x)
-	x = filled(t, b, n, 5)
+	x = newFilled(t, b, n, 5)
 	expect("other memory", product, 320)
 }

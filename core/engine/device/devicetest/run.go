@@ -100,8 +100,8 @@ func alloc(t testing.TB, b device.Backend, dtype device.DType, n int) device.Buf
 	return buf
 }
 
-// filled makes a buffer of n reals, all v.
-func filled(t testing.TB, b device.Backend, n int, v float32) device.Buffer {
+// newFilled makes a buffer of n reals, all v.
+func newFilled(t testing.TB, b device.Backend, n int, v float32) device.Buffer {
 	t.Helper()
 	buf := alloc(t, b, device.Real, n)
 	values := make([]float32, n)

@@ -77,13 +77,13 @@ func (n noting) Run(args []device.Buffer, _ ...float64) {
 	places := make([]Place, len(args))
 	for i, b := range args {
 		if b != nil {
-			places[i] = placed(b, n.args[i].Out)
+			places[i] = placeOf(b, n.args[i].Out)
 		}
 	}
 	n.shapes.note(n.call, places...)
 }
 
-func placed(b device.Buffer, written bool) Place {
+func placeOf(b device.Buffer, written bool) Place {
 	p := b.(place)
 	return Place{p.space, p.from, p.n, p.dtype.Size(), written}
 }
@@ -130,18 +130,18 @@ func (s *Shapes) HalfView(b device.Buffer, off, n int) device.Buffer {
 }
 
 // Write implements device.Backend.
-func (s *Shapes) Write(dst device.Buffer, _ any) { s.note(Call{Kind: "Write"}, placed(dst, true)) }
+func (s *Shapes) Write(dst device.Buffer, _ any) { s.note(Call{Kind: "Write"}, placeOf(dst, true)) }
 
 // Read implements device.Backend.
-func (s *Shapes) Read(_ any, src device.Buffer) { s.note(Call{Kind: "Read"}, placed(src, false)) }
+func (s *Shapes) Read(_ any, src device.Buffer) { s.note(Call{Kind: "Read"}, placeOf(src, false)) }
 
 // Copy implements device.Backend.
 func (s *Shapes) Copy(dst, src device.Buffer) {
-	s.note(Call{Kind: "Copy"}, placed(src, false), placed(dst, true))
+	s.note(Call{Kind: "Copy"}, placeOf(src, false), placeOf(dst, true))
 }
 
 // Zero implements device.Backend.
-func (s *Shapes) Zero(b device.Buffer) { s.note(Call{Kind: "Zero"}, placed(b, true)) }
+func (s *Shapes) Zero(b device.Buffer) { s.note(Call{Kind: "Zero"}, placeOf(b, true)) }
 
 // Prepare implements device.Backend.
 func (s *Shapes) Prepare(k device.Kernel) (device.Exec, error) {
@@ -149,7 +149,7 @@ func (s *Shapes) Prepare(k device.Kernel) (device.Exec, error) {
 	if err != nil {
 		return nil, err
 	}
-	k = device.Unhalved(k)
+	k = device.WithoutHalf(k)
 	kernel, err := json.Marshal(k)
 	if err != nil {
 		return nil, fault.New(fault.Internal, "%T: %w", k, err)

@@ -47,7 +47,7 @@ func (x *exec) Run(args []device.Buffer, scalars ...float64) {
 	if x.b.be.half[0].from|x.b.be.half[1].from != 0 {
 		for i := range x.want {
 			if x.want[i].Out && !x.want[i].Absent {
-				x.b.written(args[i].(*buffer))
+				x.b.forgetRounded(args[i].(*buffer))
 			}
 		}
 	}
@@ -100,7 +100,7 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 		}
 		n[C.TD_HALF] = C.long(h.In)
 	}
-	switch k := device.Unhalved(k).(type) {
+	switch k := device.WithoutHalf(k).(type) {
 	case device.MatMul:
 		fill(n[:], k.Batch, k.M, k.N, k.K, bit(k.TransA), bit(k.TransB), bit(k.Bias), combine(k), int(k.Act),
 			bit(k.Slope), bit(k.Weights), bit(k.BF16))

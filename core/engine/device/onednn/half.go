@@ -20,7 +20,7 @@ func (b *Backend) EmulatesBF16() bool { return b.be.bf16 == 0 }
 
 // HalfView views n elements of bfloat16 from element off of a buffer of float32.
 func (b *Backend) HalfView(x device.Buffer, off, n int) device.Buffer {
-	buf := own(x)
+	buf := asBuffer(x)
 	if buf.dtype != device.Real || off < 0 || n < 0 || off+device.HalfRoom(n) > buf.n {
 		panic(fmt.Sprintf("device/onednn: view [%d, %d) of half is outside a buffer of %v[%d]", off, off+device.HalfRoom(n), buf.dtype, buf.n))
 	}

@@ -91,12 +91,12 @@ func (b *Backend) Alloc(dtype device.DType, n int) (device.Buffer, error) {
 
 // Free gives memory back, with packed copies of parameters in it.
 func (b *Backend) Free(x device.Buffer) {
-	buf := own(x)
+	buf := asBuffer(x)
 	if _, ok := b.live[buf]; !ok {
 		return
 	}
 	delete(b.live, buf)
-	b.written(buf)
+	b.forgetRounded(buf)
 	b.bytes -= int64(buf.size())
 	C.td_touched(b.be, C.uintptr_t(uintptr(buf.at)), C.size_t(buf.size()), 1)
 	C.td_free(buf.at, C.size_t(buf.size()))
@@ -110,7 +110,7 @@ func (b *Backend) Allocated() int64 { return max(b.bytes+int64(b.be.packed), int
 // Packed returns the bytes of packed copies of parameters.
 func (b *Backend) Packed() int64 { return int64(b.be.packed) }
 
-func own(x device.Buffer) *buffer {
+func asBuffer(x device.Buffer) *buffer {
 	buf, ok := x.(*buffer)
 	if !ok {
 		panic(fmt.Sprintf("device/onednn: %T is not a buffer of this backend", x))
@@ -120,7 +120,7 @@ func own(x device.Buffer) *buffer {
 
 // View returns elements [off, off+n) of a buffer.
 func (b *Backend) View(x device.Buffer, off, n int) device.Buffer {
-	buf := own(x)
+	buf := asBuffer(x)
 	if off < 0 || n < 0 || off+n > buf.n {
 		panic(fmt.Sprintf("device/onednn: view [%d, %d) is outside a buffer of %d", off, off+n, buf.n))
 	}
@@ -129,7 +129,7 @@ func (b *Backend) View(x device.Buffer, off, n int) device.Buffer {
 
 // Write copies host values in.
 func (b *Backend) Write(dst device.Buffer, values any) {
-	buf := own(dst)
+	buf := asBuffer(dst)
 	switch v := values.(type) {
 	case []float32:
 		copy(asSlice[float32](buf, device.Real, len(v)), v)
@@ -142,12 +142,12 @@ func (b *Backend) Write(dst device.Buffer, values any) {
 	default:
 		panic(fmt.Sprintf("device/onednn: cannot write %T", values))
 	}
-	b.touched(buf)
+	b.markStale(buf)
 }
 
 // Read copies a buffer out.
 func (b *Backend) Read(values any, src device.Buffer) {
-	buf := own(src)
+	buf := asBuffer(src)
 	switch v := values.(type) {
 	case []float32:
 		copy(v, asSlice[float32](buf, device.Real, len(v)))
@@ -172,32 +172,32 @@ func asSlice[E any](buf *buffer, dtype device.DType, n int) []E {
 
 // Copy copies dst ← src.
 func (b *Backend) Copy(dst, src device.Buffer) {
-	d, s := own(dst), own(src)
+	d, s := asBuffer(dst), asBuffer(src)
 	if d.dtype != s.dtype || d.n != s.n {
 		panic(fmt.Sprintf("device/onednn: cannot copy %v[%d] to %v[%d]", s.dtype, s.n, d.dtype, d.n))
 	}
 	copy(unsafe.Slice((*byte)(d.at), d.size()), unsafe.Slice((*byte)(s.at), s.size()))
-	b.touched(d)
+	b.markStale(d)
 }
 
 // Zero clears a buffer.
 func (b *Backend) Zero(x device.Buffer) {
-	buf := own(x)
+	buf := asBuffer(x)
 	clear(unsafe.Slice((*byte)(buf.at), buf.size()))
-	b.touched(buf)
+	b.markStale(buf)
 }
 
-// touched makes packed copies of what was written stale, so that forgetting ParamsChanged after a
+// markStale makes packed copies of what was written stale, so that forgetting ParamsChanged after a
 // Write does no harm.
-func (b *Backend) touched(buf *buffer) {
-	b.written(buf)
+func (b *Backend) markStale(buf *buffer) {
+	b.forgetRounded(buf)
 	if b.be.packs != nil {
 		C.td_touched(b.be, C.uintptr_t(uintptr(buf.at)), C.size_t(buf.size()), 0)
 	}
 }
 
-// written forgets bfloat16 copies of operands in memory that was written.
-func (b *Backend) written(buf *buffer) {
+// forgetRounded forgets bfloat16 copies of operands in memory that was written.
+func (b *Backend) forgetRounded(buf *buffer) {
 	at, size := C.uintptr_t(uintptr(buf.at)), C.uintptr_t(buf.size())
 	for i := range b.be.half {
 		if h := &b.be.half[i]; h.from < at+size && at < h.from+C.uintptr_t(4*h.n) {

@@ -2,9 +2,9 @@ package reference
 
 import "tandem/core/engine/device"
 
-// rounding returns a product whose first two arguments are rounded to bfloat16 before it runs, when bf16 is
+// roundInputs returns a product whose first two arguments are rounded to bfloat16 before it runs, when bf16 is
 // set. This is what hardware for bfloat16 computes, up to the order of the sums.
-func (b *Backend[T]) rounding(bf16 bool, product func(args[T], scalars)) func(args[T], scalars) {
+func (b *Backend[T]) roundInputs(bf16 bool, product func(args[T], scalars)) func(args[T], scalars) {
 	if !bf16 {
 		return product
 	}
@@ -15,7 +15,7 @@ func (b *Backend[T]) rounding(bf16 bool, product func(args[T], scalars)) func(ar
 		for i := range b.rounded {
 			from, n := a[i].f, len(a[i].f)
 			if cap(b.rounded[i]) < n {
-				b.rounded[i] = aligned[T](n)
+				b.rounded[i] = makeAligned[T](n)
 			}
 			to := b.rounded[i][:n]
 			b.split(n, 4, func(_, lo, hi int) {

@@ -51,7 +51,7 @@ func (e *exec[T]) Run(given []device.Buffer, s ...float64) {
 		if given[i] == nil {
 			panic(fmt.Sprintf("device/host: %T: argument %d (%s) is nil", e.kernel, i, want.Name))
 		}
-		buf := e.backend.own(given[i])
+		buf := e.backend.asBuffer(given[i])
 		if buf.dtype != want.DType || buf.Len() != want.Len {
 			panic(fmt.Sprintf("device/host: %T: argument %d (%s) is %v[%d], want %v[%d]",
 				e.kernel, i, want.Name, buf.dtype, buf.Len(), want.DType, want.Len))
@@ -77,7 +77,7 @@ func (b *Backend[T]) Prepare(k device.Kernel) (device.Exec, error) {
 func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 	switch k := kernel.(type) {
 	case device.MatMul:
-		return b.rounding(k.BF16, b.matMul(k))
+		return b.roundInputs(k.BF16, b.matMul(k))
 	case device.SumRows:
 		return b.sumRows(k)
 	case device.SumCols:
@@ -121,11 +121,11 @@ func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 	case device.Patchify:
 		return b.patchify(k)
 	case device.ConvForward:
-		return b.rounding(k.BF16, b.convForward(k.Conv2D))
+		return b.roundInputs(k.BF16, b.convForward(k.Conv2D))
 	case device.ConvBackData:
-		return b.rounding(k.BF16, b.convBackData(k.Conv2D))
+		return b.roundInputs(k.BF16, b.convBackData(k.Conv2D))
 	case device.ConvBackWeights:
-		return b.rounding(k.BF16, b.convBackWeights(k.Conv2D))
+		return b.roundInputs(k.BF16, b.convBackWeights(k.Conv2D))
 	case device.AvgPool:
 		return b.avgPool(k.Pool2D)
 	case device.AvgPoolBack:

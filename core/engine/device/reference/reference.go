@@ -70,11 +70,11 @@ func (b *Backend[T]) Alloc(dtype device.DType, n int) (device.Buffer, error) {
 	buf := &buffer[T]{dtype: dtype}
 	switch dtype {
 	case device.Real:
-		buf.f = aligned[T](n)
+		buf.f = makeAligned[T](n)
 	case device.U8:
-		buf.u = aligned[uint8](n)
+		buf.u = makeAligned[uint8](n)
 	case device.I32:
-		buf.i = aligned[int32](n)
+		buf.i = makeAligned[int32](n)
 	default:
 		return nil, fault.New(fault.Invalid, "unknown dtype %d", dtype)
 	}
@@ -82,9 +82,9 @@ func (b *Backend[T]) Alloc(dtype device.DType, n int) (device.Buffer, error) {
 	return buf, nil
 }
 
-// aligned makes a []E of length n on a cache line, so that threads that own neighbouring parts of a buffer
+// makeAligned makes a []E of length n on a cache line, so that threads that own neighbouring parts of a buffer
 // do not share one.
-func aligned[E any](n int) []E {
+func makeAligned[E any](n int) []E {
 	var e E
 	slack := 64 / int(unsafe.Sizeof(e))
 	s := make([]E, n+slack)
@@ -102,7 +102,7 @@ func (b *buffer[T]) bytes() int64 {
 
 // Free forgets the memory; the garbage collector takes it once no view is left.
 func (b *Backend[T]) Free(x device.Buffer) {
-	if buf := b.own(x); !buf.view {
+	if buf := b.asBuffer(x); !buf.view {
 		b.live -= buf.bytes()
 		buf.f, buf.u, buf.i = nil, nil, nil
 	}
@@ -116,7 +116,7 @@ func (b *Backend[T]) OnHeap() int64 { return b.live }
 
 // View returns elements [off, off+n) of a buffer.
 func (b *Backend[T]) View(x device.Buffer, off, n int) device.Buffer {
-	buf := b.own(x)
+	buf := b.asBuffer(x)
 	if off < 0 || n < 0 || off+n > buf.Len() {
 		panic(fmt.Sprintf("device/host: view [%d, %d) is outside a buffer of %d", off, off+n, buf.Len()))
 	}
@@ -132,7 +132,7 @@ func (b *Backend[T]) View(x device.Buffer, off, n int) device.Buffer {
 	return v
 }
 
-func (b *Backend[T]) own(x device.Buffer) *buffer[T] {
+func (b *Backend[T]) asBuffer(x device.Buffer) *buffer[T] {
 	buf, ok := x.(*buffer[T])
 	if !ok {
 		panic(fmt.Sprintf("device/host: %T is not a buffer of %s", x, b.Name()))
@@ -142,7 +142,7 @@ func (b *Backend[T]) own(x device.Buffer) *buffer[T] {
 
 // Write copies host values in; Real takes []float32 and []float64, which it converts.
 func (b *Backend[T]) Write(dst device.Buffer, values any) {
-	buf := b.own(dst)
+	buf := b.asBuffer(dst)
 	switch v := values.(type) {
 	case []float32:
 		convert(buf.real(len(v)), v)
@@ -161,7 +161,7 @@ func (b *Backend[T]) Write(dst device.Buffer, values any) {
 
 // Read copies a buffer out; Real is read into []float32 or []float64.
 func (b *Backend[T]) Read(values any, src device.Buffer) {
-	buf := b.own(src)
+	buf := b.asBuffer(src)
 	switch v := values.(type) {
 	case []float32:
 		convert(v, buf.real(len(v)))
@@ -197,7 +197,7 @@ func (b *buffer[T]) check(dtype device.DType, n int) {
 
 // Copy copies dst ← src.
 func (b *Backend[T]) Copy(dst, src device.Buffer) {
-	d, s := b.own(dst), b.own(src)
+	d, s := b.asBuffer(dst), b.asBuffer(src)
 	d.check(s.dtype, s.Len())
 	copy(d.f, s.f)
 	copy(d.u, s.u)
@@ -206,7 +206,7 @@ func (b *Backend[T]) Copy(dst, src device.Buffer) {
 
 // Zero clears a buffer.
 func (b *Backend[T]) Zero(x device.Buffer) {
-	buf := b.own(x)
+	buf := b.asBuffer(x)
 	clear(buf.f)
 	clear(buf.u)
 	clear(buf.i)

@@ -162,8 +162,8 @@ func (b *Backend[T]) l2NormBack(k device.L2NormBack) func(args[T], scalars) {
 	}
 }
 
-// smoothed returns the weights that label smoothing puts on the target and on every class.
-func smoothed(smooth float64, cols int) (target, all float64) {
+// smoothingWeights returns the weights that label smoothing puts on the target and on every class.
+func smoothingWeights(smooth float64, cols int) (target, all float64) {
 	return 1 - smooth, smooth / float64(cols)
 }
 
@@ -184,7 +184,7 @@ func logSumExp[T Float](x []T) float64 {
 }
 
 func (b *Backend[T]) crossEntropy(k device.CrossEntropy) func(args[T], scalars) {
-	target, all := smoothed(k.Smooth, k.Cols)
+	target, all := smoothingWeights(k.Smooth, k.Cols)
 	return func(a args[T], _ scalars) {
 		b.each(k.Rows, 16*k.Cols, func(i int) {
 			x := a[0].f[i*k.Cols : (i+1)*k.Cols]
@@ -200,7 +200,7 @@ func (b *Backend[T]) crossEntropy(k device.CrossEntropy) func(args[T], scalars) 
 }
 
 func (b *Backend[T]) crossEntropyBack(k device.CrossEntropyBack) func(args[T], scalars) {
-	target, all := smoothed(k.Smooth, k.Cols)
+	target, all := smoothingWeights(k.Smooth, k.Cols)
 	return func(a args[T], _ scalars) {
 		b.each(k.Rows, 16*k.Cols, func(i int) {
 			x, dx := a[0].f[i*k.Cols:(i+1)*k.Cols], a[3].f[i*k.Cols:(i+1)*k.Cols]

@@ -81,7 +81,7 @@ func (b *BLAS) Destroy() error {
 // SetStream sends later work to s; the workspace is the library's own again.
 func (b *BLAS) SetStream(s *Stream) error {
 	b.s = s
-	return b.do("cublasSetStream", func() C.int { return C.tandem_blas_stream(b.handle, raw(s.s)) })
+	return b.do("cublasSetStream", func() C.int { return C.tandem_blas_stream(b.handle, handleOf(s.s)) })
 }
 
 // SetWorkspace gives the handle memory to work in (32 MiB for Hopper, 4 MiB before), aligned to 256 bytes,

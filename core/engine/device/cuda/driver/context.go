@@ -37,7 +37,7 @@ func Open(n int) (*Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	if why := p.unfit(); why != nil {
+	if why := p.whyUnfit(); why != nil {
 		return nil, why
 	}
 	c := &Context{device: cu.Device(p.handle), properties: p}
@@ -45,9 +45,9 @@ func Open(n int) (*Context, error) {
 	defer runtime.UnlockOSThread()
 	ctx, err := c.device.RetainPrimaryCtx()
 	if err != nil {
-		return nil, failed(c.op("cuDevicePrimaryCtxRetain"), err)
+		return nil, callError(c.op("cuDevicePrimaryCtxRetain"), err)
 	}
-	c.handle = raw(ctx)
+	c.handle = handleOf(ctx)
 	if err := c.enter(); err != nil {
 		c.device.ReleasePrimaryCtx()
 		return nil, err
@@ -58,7 +58,7 @@ func Open(n int) (*Context, error) {
 // Close gives the context back. Everything made of it must be destroyed before.
 func (c *Context) Close() error {
 	c.handle = 0
-	return failed(c.op("cuDevicePrimaryCtxRelease"), c.device.ReleasePrimaryCtx())
+	return callError(c.op("cuDevicePrimaryCtxRelease"), c.device.ReleasePrimaryCtx())
 }
 
 // Properties describes the device.
@@ -74,7 +74,7 @@ func (c *Context) do(call string, f func() error) error {
 	if err := c.enter(); err != nil {
 		return err
 	}
-	return failed(c.op(call), f())
+	return callError(c.op(call), f())
 }
 
 // enter makes the context current on a locked thread.
@@ -82,7 +82,7 @@ func (c *Context) enter() error {
 	if c.handle == 0 {
 		return fault.New(fault.Internal, "the context is closed").WithOp(c.properties.String())
 	}
-	return failed(c.op("cuCtxSetCurrent"), result(C.tandem_enter(c.handle)))
+	return callError(c.op("cuCtxSetCurrent"), result(C.tandem_enter(c.handle)))
 }
 
 func (c *Context) op(call string) string { return c.properties.String() + ": " + call }
@@ -96,7 +96,7 @@ func upTo(count int) string {
 	return fmt.Sprintf("%s to %s", deviceName(0), deviceName(count-1))
 }
 
-// raw returns the handle in one of cu's structs of one pointer, most of which cu does not export.
-func raw[T cu.CUContext | cu.Stream | cu.Function](h T) C.uintptr_t {
+// handleOf returns the handle in one of cu's structs of one pointer, most of which cu does not export.
+func handleOf[T cu.CUContext | cu.Stream | cu.Function](h T) C.uintptr_t {
 	return *(*C.uintptr_t)(unsafe.Pointer(&h))
 }

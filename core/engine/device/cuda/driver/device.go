@@ -35,8 +35,8 @@ type Properties struct {
 // String returns the name that a spec gives the device: "cuda:0".
 func (p Properties) String() string { return deviceName(p.N) }
 
-// unfit returns why the device cannot be used; nil when it can.
-func (p Properties) unfit() error {
+// whyUnfit returns why the device cannot be used; nil when it can.
+func (p Properties) whyUnfit() error {
 	switch {
 	case p.Capability < Oldest:
 		return fault.New(fault.Unavailable, "%s has compute capability %d.%d", p.Name, p.Capability/10, p.Capability%10).
@@ -54,17 +54,17 @@ func Count() (int, error) {
 	var status C.int
 	switch why := C.tandem_driver_open(&status); {
 	case status != 0:
-		return 0, failed("cuInit", result(status))
+		return 0, callError("cuInit", result(status))
 	case why != nil:
 		return 0, fault.New(fault.Unavailable, "no NVIDIA driver: %s", C.GoString(why)).
 			WithHint("install the NVIDIA driver (nvidia-smi must list the GPU); in a container: --gpus all, or the NVIDIA container toolkit")
 	}
 	n, err := cu.NumDevices()
 	if err != nil {
-		return 0, failed("cuDeviceGetCount", err)
+		return 0, callError("cuDeviceGetCount", err)
 	}
 	if n == 0 {
-		return 0, failed("cuDeviceGetCount", noDevice)
+		return 0, callError("cuDeviceGetCount", noDevice)
 	}
 	return n, nil
 }
@@ -86,14 +86,14 @@ func propertiesOf(n int) (Properties, error) {
 	p := Properties{N: n}
 	dev, err := cu.GetDevice(n)
 	if err != nil {
-		return p, failed(p.String()+": cuDeviceGet", err)
+		return p, callError(p.String()+": cuDeviceGet", err)
 	}
 	p.handle = int(dev)
 	if p.Name, err = dev.Name(); err != nil {
-		return p, failed(p.String()+": cuDeviceGetName", err)
+		return p, callError(p.String()+": cuDeviceGetName", err)
 	}
 	if p.TotalMemory, err = dev.TotalMem(); err != nil {
-		return p, failed(p.String()+": cuDeviceTotalMem", err)
+		return p, callError(p.String()+": cuDeviceTotalMem", err)
 	}
 	var major, minor, mode int
 	for _, a := range []struct {
@@ -104,7 +104,7 @@ func propertiesOf(n int) (Properties, error) {
 		{&p.Multiprocessors, cu.MultiprocessorCount}, {&p.L2, cu.L2CacheSize}, {&p.SharedPerBlock, sharedOptIn},
 	} {
 		if *a.to, err = dev.Attribute(a.what); err != nil {
-			return p, failed(p.String()+": cuDeviceGetAttribute", err)
+			return p, callError(p.String()+": cuDeviceGetAttribute", err)
 		}
 	}
 	p.Capability = 10*major + minor

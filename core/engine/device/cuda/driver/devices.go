@@ -18,7 +18,7 @@ func Devices() ([]Listed, error) {
 	for i := range list {
 		p, err := propertiesOf(i)
 		if err == nil {
-			err = p.unfit()
+			err = p.whyUnfit()
 		}
 		list[i] = Listed{p, err}
 	}

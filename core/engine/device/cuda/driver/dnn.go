@@ -31,7 +31,7 @@ func (c *Context) OpenDNN(s *Stream) (*DNN, error) {
 	if err := d.do("cudnnCreate", func() C.int { return C.tandem_dnn_create(&d.handle) }); err != nil {
 		return nil, err
 	}
-	if err := d.do("cudnnSetStream", func() C.int { return C.tandem_dnn_stream(d.handle, raw(s.s)) }); err != nil {
+	if err := d.do("cudnnSetStream", func() C.int { return C.tandem_dnn_stream(d.handle, handleOf(s.s)) }); err != nil {
 		d.Destroy()
 		return nil, err
 	}

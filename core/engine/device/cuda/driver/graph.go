@@ -24,7 +24,7 @@ func (s *Stream) Capture(f func() error) (*Graph, error) {
 	// A capture must end on the thread that began it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	stream := raw(s.s)
+	stream := handleOf(s.s)
 	if err := s.c.do("cuStreamBeginCapture", func() error { return result(C.tandem_begin_capture(stream)) }); err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (s *Stream) Capture(f func() error) (*Graph, error) {
 
 // Launch enqueues the whole graph on a stream.
 func (g *Graph) Launch(s *Stream) error {
-	return s.blame(g.c.do("cuGraphLaunch", func() error { return result(C.tandem_graph_launch(g.exec, raw(s.s))) }))
+	return s.blame(g.c.do("cuGraphLaunch", func() error { return result(C.tandem_graph_launch(g.exec, handleOf(s.s))) }))
 }
 
 // Destroy frees the graph, once it has run.

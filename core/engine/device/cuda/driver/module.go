@@ -67,7 +67,7 @@ func (f Function) Name() string { return f.name }
 func (f Function) SetDynamicShared(bytes int) error {
 	const maxDynamicSharedSizeBytes = 8 // CU_FUNC_ATTRIBUTE_
 	return f.c.do("cuFuncSetAttribute of "+f.name, func() error {
-		return result(C.tandem_function_attribute(raw(f.f), maxDynamicSharedSizeBytes, C.int(bytes)))
+		return result(C.tandem_function_attribute(handleOf(f.f), maxDynamicSharedSizeBytes, C.int(bytes)))
 	})
 }
 

@@ -58,8 +58,8 @@ func result(code C.int) error {
 	return status(code)
 }
 
-// failed makes an error of a failed call; nil stays nil.
-func failed(op string, err error) error {
+// callError makes an error of a failed call; nil stays nil.
+func callError(op string, err error) error {
 	if err == nil {
 		return nil
 	}
