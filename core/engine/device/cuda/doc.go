@@ -7,37 +7,37 @@
 //
 // # A kernel
 //
-// What a device.Kernel is here is code (launch.go): launches of kernels in order, with parameters that name
-// arguments, scratch and run-time numbers, and calls of libraries. The code_*.go files have one for each
-// kernel; they know shapes alone, so the order of a sum, and its bits, do not depend on the GPU. Prepare
-// finds the functions, holds grids and blocks to the limits, and makes room; Run fills addresses in.
+// The backend turns a device.Kernel into code (launch.go): launches of kernels and calls of libraries in order,
+// with parameters that name arguments, scratch and run-time numbers. The code_*.go files make it for each
+// kernel. They know shapes alone, so the order of a sum, and its bits, do not depend on the GPU. Prepare
+// finds the functions, holds grids and blocks to the limits, and allocates scratch; Run fills addresses in.
 //
 // # Order and errors
 //
 // All work goes to one stream, which runs it in order while the host goes on; Prefetch has a second one,
-// joined by events. Run, Write, Copy and Zero give no errors: the first error of any work stays in Err with
-// the stream's last launches, and nothing is done after it. Read waits, so that Err after it knows of all
-// before. Wrong arguments panic at once.
+// joined by events. Run, Write, Copy and Zero return no errors: the first error of any work stays in Err with
+// the stream's last launches, and nothing is done after it. Read waits, so that Err after a Read knows of all
+// errors before it. Wrong arguments panic at once.
 //
 // # Memory
 //
-// Alloc is the driver's, under the limit of Options; the engine asks for few large pieces. Scratch is one
+// Alloc asks the driver, within the limit of Options; the engine needs few large pieces. Scratch is one
 // buffer that all kernels share and only Prepare grows. Host memory is copied through pinned staging memory
-// in pieces, or straight where it was given to ShareHost.
+// in pieces, or directly where it was given to ShareHost.
 //
 // # bfloat16
 //
-// A product in bfloat16 takes operands that are stored so (Halves) as they are, and rounds others into one of two
-// buffers, where the next product finds them while their source is not written. Products are float32, one
-// kernel does all that follows them.
+// A product in bfloat16 takes operands that are stored in bfloat16 (Halves) as they are. It rounds others into one of
+// two buffers, where the next product finds them until their source is written. The result of a product is float32;
+// one kernel does all that follows.
 //
 // # Recordings
 //
-// Record captures work as a CUDA graph. Within it rounded operands are made anew, so that it depends on buffers
-// alone; it is stale once scratch or the rounded operands' buffers have moved.
+// Record captures work as a CUDA graph. The graph rounds operands anew, so that it depends on buffers alone. It is
+// stale once scratch or the buffers of rounded operands have moved.
 //
 // # Tests
 //
-// They run on a GPU, or without one through the test double (make test-cuda, core/engine/device/cuda/double), which
+// The tests run on a GPU, or without one through the test double (make test-cuda, core/engine/device/cuda/double), which
 // cannot show tensor cores' rounding, timing, nor how NVIDIA's libraries behave.
 package cuda

@@ -1,6 +1,6 @@
-// Package driver is NVIDIA's driver, cuBLAS and cuDNN for Go: devices, contexts, memory, streams, events,
-// modules, launches, graphs, matrix products and convolutions. It is gorgonia.org/cu where cu has the
-// call, and a layer of dlsym where cu lacks it; libraries are opened when they are first used, so that
+// Package driver gives Go NVIDIA's driver, cuBLAS and cuDNN: devices, contexts, memory, streams, events,
+// modules, launches, graphs, matrix products and convolutions. It calls gorgonia.org/cu where cu has the
+// call, and goes through dlsym where cu lacks it. Libraries are opened when they are first used, so that
 // a binary starts anywhere (see core/engine/device/cuda/trampoline for the driver itself).
 //
 // All but this file has the build tag clipcuda.
