@@ -54,8 +54,8 @@ func (f *File) shaped(name string, shape []int) (Tensor, error) {
 	return f.Read(name)
 }
 
-// F32 is the tensor's values as float32 in new memory, widening F16 and BF16 exactly (NaN payloads
-// are kept). Any other dtype is fault.Invalid.
+// F32 returns the tensor's values as float32 in new memory, widening F16 and BF16 exactly (NaN payloads are kept). Any
+// other dtype is fault.Invalid.
 func (t Tensor) F32() ([]float32, error) {
 	switch t.DType {
 	case F32:

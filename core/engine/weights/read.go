@@ -17,10 +17,10 @@ import (
 	"tandem/core/files"
 )
 
-// maxHeader is the reference implementation's bound on the header, in bytes.
+// maxHeader limits the header in bytes, as the reference implementation does.
 const maxHeader = 100_000_000
 
-// Info is what a file says of a tensor.
+// Info holds what a file says of a tensor.
 type Info struct {
 	Name       string
 	DType      DType
@@ -28,10 +28,10 @@ type Info struct {
 	begin, end int64 // within the data section
 }
 
-// Bytes is the size of the tensor's data.
+// Bytes returns the size of the tensor's data.
 func (i Info) Bytes() int { return int(i.end - i.begin) }
 
-// File is an open safetensors file. Tensors are read when asked for; reads may be concurrent.
+// A File reads an open safetensors file. It reads tensors when asked for; reads may be concurrent.
 type File struct {
 	path     string
 	r        io.ReaderAt
@@ -64,7 +64,7 @@ func Open(path string) (*File, error) {
 	}
 	f, err := Decode(file, stat.Size())
 	if fault.KindOf(err) == fault.Corrupt {
-		if other := unlike(file, stat.Size(), path); other != nil {
+		if other := recognise(file, stat.Size(), path); other != nil {
 			err = other
 		}
 	}
@@ -76,7 +76,7 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
-// Decode is Open for size bytes of any reader, which must stay usable as long as the File is.
+// Decode does what Open does, for size bytes of any reader, which must stay usable as long as the File is.
 func Decode(r io.ReaderAt, size int64) (*File, error) {
 	var prefix [8]byte
 	if size < 8 {
@@ -314,7 +314,7 @@ func (f *File) Path() string { return f.path }
 // Names returns the tensors' names, sorted.
 func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.infos)) }
 
-// Metadata is a copy of the file's __metadata__; empty, never nil, when there is none.
+// Metadata returns a copy of the file's __metadata__; empty, never nil, when there is none.
 func (f *File) Metadata() map[string]string {
 	m := maps.Clone(f.metadata)
 	if m == nil {

@@ -12,9 +12,9 @@ import (
 	"tandem/core/fault"
 )
 
-// unlike says what a file is that is no safetensors file, and what to do about it; nil when nobody can tell. Only its
+// recognise says what a file is that is no safetensors file, and what to do about it; nil when nobody can tell. Only its
 // beginning and its end are read.
-func unlike(r io.ReaderAt, size int64, path string) *fault.Error {
+func recognise(r io.ReaderAt, size int64, path string) *fault.Error {
 	const most = 64 << 10
 	head := make([]byte, min(most, size))
 	n, _ := r.ReadAt(head, 0)
@@ -23,48 +23,48 @@ func unlike(r io.ReaderAt, size int64, path string) *fault.Error {
 	n, _ = r.ReadAt(tail, size-int64(len(tail)))
 	tail = tail[:n]
 	if size == 0 {
-		return unfit("an empty file").WithHint("the download or the copy failed; fetch it again")
+		return notSafetensors("an empty file").WithHint("the download or the copy failed; fetch it again")
 	}
 	if len(bytes.Trim(head, "\x00")) == 0 && len(bytes.Trim(tail, "\x00")) == 0 {
-		return unfit("nothing but zeros").WithHint("the download or the copy was not finished; fetch it again")
+		return notSafetensors("nothing but zeros").WithHint("the download or the copy was not finished; fetch it again")
 	}
 	if bytes.HasPrefix(head, []byte("PK\x03\x04")) || bytes.HasPrefix(head, []byte("PK\x05\x06")) {
-		return zipped(append(head[:len(head):len(head)], tail...), path)
+		return recogniseZip(append(head[:len(head):len(head)], tail...), path)
 	}
 	if legacy := []byte("\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."); bytes.HasPrefix(head, legacy) {
-		return torch(unfit("a PyTorch file of the old format (pickle)"), path)
+		return convertTorch(notSafetensors("a PyTorch file of the old format (pickle)"), path)
 	}
 	if len(head) > 2 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5 && tail[len(tail)-1] == '.' {
-		return code(unfit("a Python pickle"), path, `d = pickle.load(open(%q, "rb"))`, "import pickle, numpy, safetensors.numpy", "safetensors.numpy.save_file({k: numpy.ascontiguousarray(v) for k, v in d.items()}, %q)").
+		return convertWith(notSafetensors("a Python pickle"), path, `d = pickle.load(open(%q, "rb"))`, "import pickle, numpy, safetensors.numpy", "safetensors.numpy.save_file({k: numpy.ascontiguousarray(v) for k, v in d.items()}, %q)").
 			WithHint("loading it runs what it says, so only from a source that you trust; then name what this writes")
 	}
 	if len(head) > 262 && string(head[257:262]) == "ustar" {
-		return unfit("a tar archive").WithHint("unpack it and name the .safetensors file in it: tar xf %s", filepath.Base(path))
+		return notSafetensors("a tar archive").WithHint("unpack it and name the .safetensors file in it: tar xf %s", filepath.Base(path))
 	}
 	for _, m := range magics {
 		if bytes.HasPrefix(head[min(m.at, len(head)):], []byte(m.bytes)) {
-			return unfit(m.what).WithHint("%s", m.hint)
+			return notSafetensors(m.what).WithHint("%s", m.hint)
 		}
 	}
-	if f := written(head, path); f != nil {
+	if f := recogniseText(head, path); f != nil {
 		return f
 	}
 	switch {
-	case len(head) > 4 && head[0] == 8 && head[1] < 32 && head[2] == 0x12 && printed(head[4:4+min(len(head)-4, int(head[3]))]):
-		return unfit("an ONNX model").WithHint("it holds a graph, not named parameters: take the .safetensors or PyTorch file of the same model")
+	case len(head) > 4 && head[0] == 8 && head[1] < 32 && head[2] == 0x12 && isText(head[4:4+min(len(head)-4, int(head[3]))]):
+		return notSafetensors("an ONNX model").WithHint("it holds a graph, not named parameters: take the .safetensors or PyTorch file of the same model")
 	case len(head) > 2 && (head[0] > 0x80 && head[0] <= 0x8f || head[0] == 0xde || head[0] == 0xdf) && msgpackText(head[1:]):
-		return code(unfit("a msgpack file, as Flax writes"), path, `d = flax.traverse_util.flatten_dict(flax.serialization.msgpack_restore(open(%q, "rb").read()), sep=".")`,
+		return convertWith(notSafetensors("a msgpack file, as Flax writes"), path, `d = flax.traverse_util.flatten_dict(flax.serialization.msgpack_restore(open(%q, "rb").read()), sep=".")`,
 			"import flax, numpy, safetensors.numpy", "safetensors.numpy.save_file({k: numpy.ascontiguousarray(v) for k, v in d.items()}, %q)").
 			WithHint("its names are Flax's: take the PyTorch or .safetensors file of the same model instead, or rename what this writes")
 	}
 	return nil
 }
 
-func unfit(format string, args ...any) *fault.Error {
+func notSafetensors(format string, args ...any) *fault.Error {
 	return fault.New(fault.Invalid, format+", not safetensors", args...)
 }
 
-// magics are beginnings of files that have nothing to do with each other.
+// magics lists how files of other formats begin.
 var magics = []struct {
 	at                int
 	bytes, what, hint string
@@ -91,14 +91,14 @@ var magics = []struct {
 	{0, "MZ", "a program of Windows", "weights are named .safetensors"},
 }
 
-// torch adds the lines of Python that convert what torch.save wrote.
-func torch(e *fault.Error, path string) *fault.Error {
-	return code(e, path, `d = torch.load(%q, map_location="cpu", weights_only=True); d = d.get("state_dict", d.get("model", d))`,
+// convertTorch adds the lines of Python that convert what torch.save wrote.
+func convertTorch(e *fault.Error, path string) *fault.Error {
+	return convertWith(e, path, `d = torch.load(%q, map_location="cpu", weights_only=True); d = d.get("state_dict", d.get("model", d))`,
 		"import torch, safetensors.torch", "safetensors.torch.save_file({k: v.clone().contiguous() for k, v in d.items() if torch.is_tensor(v)}, %q)")
 }
 
-// code adds lines of Python: the imports, how to load the file and how to write the other.
-func code(e *fault.Error, path, load, imports, save string) *fault.Error {
+// convertWith adds lines of Python: the imports, how to load the file and how to write the other.
+func convertWith(e *fault.Error, path, load, imports, save string) *fault.Error {
 	name := filepath.Base(path)
 	out := strings.TrimSuffix(name, filepath.Ext(name)) + ".safetensors"
 	if out == name {
@@ -107,25 +107,25 @@ func code(e *fault.Error, path, load, imports, save string) *fault.Error {
 	return e.WithHint("convert it with Python and name %s instead", out).WithDetail(imports + "\n" + fmt.Sprintf(load, name) + "\n" + fmt.Sprintf(save, out) + "\n")
 }
 
-// zipped tells what is in a zip archive by the names of its files.
-func zipped(ends []byte, path string) *fault.Error {
+// recogniseZip tells what is in a zip archive by the names of its files.
+func recogniseZip(ends []byte, path string) *fault.Error {
 	has := func(s string) bool { return bytes.Contains(ends, []byte(s)) }
 	switch {
 	case has("/constants.pkl") || has("/code/__torch__"):
-		return code(unfit("a TorchScript archive"), path, `d = torch.jit.load(%q, map_location="cpu").state_dict()`,
+		return convertWith(notSafetensors("a TorchScript archive"), path, `d = torch.jit.load(%q, map_location="cpu").state_dict()`,
 			"import torch, safetensors.torch", "safetensors.torch.save_file({k: v.clone().contiguous() for k, v in d.items()}, %q)")
 	case has("data.pkl"):
-		return torch(unfit("a PyTorch file (zip)"), path)
+		return convertTorch(notSafetensors("a PyTorch file (zip)"), path)
 	case has("model.weights.h5"):
-		return unfit("a Keras model").WithHint("take the .safetensors or PyTorch file of the same model")
+		return notSafetensors("a Keras model").WithHint("take the .safetensors or PyTorch file of the same model")
 	case has(".npy"):
-		return code(unfit("a NumPy archive (npz)"), path, `d = dict(numpy.load(%q))`, "import numpy, safetensors.numpy", "safetensors.numpy.save_file(d, %q)")
+		return convertWith(notSafetensors("a NumPy archive (npz)"), path, `d = dict(numpy.load(%q))`, "import numpy, safetensors.numpy", "safetensors.numpy.save_file(d, %q)")
 	}
-	return unfit("a zip archive").WithHint("unpack it and name the .safetensors file in it")
+	return notSafetensors("a zip archive").WithHint("unpack it and name the .safetensors file in it")
 }
 
-// written tells what a text is; nil when head is none.
-func written(head []byte, path string) *fault.Error {
+// recogniseText tells what a text is; nil when head is none.
+func recogniseText(head []byte, path string) *fault.Error {
 	text := strings.TrimPrefix(string(head), "\ufeff")
 	start := strings.ToLower(strings.TrimSpace(text[:min(len(text), 1<<10)]))
 	begins := func(prefixes ...string) bool {
@@ -138,22 +138,22 @@ func written(head []byte, path string) *fault.Error {
 	}
 	switch {
 	case begins("version https://git-lfs.github.com/spec/"):
-		return unfit("a Git LFS pointer: the name of the file that belongs here").WithHint("fetch the file itself: git lfs install && git lfs pull")
+		return notSafetensors("a Git LFS pointer: the name of the file that belongs here").WithHint("fetch the file itself: git lfs install && git lfs pull")
 	case strings.Contains(start, "annex/objects/") && len(text) < 1<<10:
-		return unfit("a git-annex pointer: the name of the file that belongs here").WithHint("fetch the file itself: git annex get %s", filepath.Base(path))
+		return notSafetensors("a git-annex pointer: the name of the file that belongs here").WithHint("fetch the file itself: git annex get %s", filepath.Base(path))
 	case begins("<!doctype", "<html", "<head", "<body", "<?xml", "<script", "<!--"):
-		return unfit("a web page").WithHint("the address gave a page (of a sign-in, an agreement or an error): fetch the file by its download link")
+		return notSafetensors("a web page").WithHint("the address gave a page (of a sign-in, an agreement or an error): fetch the file by its download link")
 	case begins("{", "[") && strings.Contains(text, `"weight_map"`):
-		return unfit("the index of a model in several files").WithHint("name it by its name, which ends in .safetensors.index.json, or its folder")
+		return notSafetensors("the index of a model in several files").WithHint("name it by its name, which ends in .safetensors.index.json, or its folder")
 	case begins("{", "["):
-		return unfit("a JSON text, of %s", quoted(text)).WithHint("it is the answer of a server or a config; the weights themselves end in .safetensors")
-	case printed(head):
-		return unfit("a text that begins with %s", quoted(text)).WithHint("weights are a .safetensors file")
+		return notSafetensors("a JSON text, of %s", quoteLine(text)).WithHint("it is the answer of a server or a config; the weights themselves end in .safetensors")
+	case isText(head):
+		return notSafetensors("a text that begins with %s", quoteLine(text)).WithHint("weights are a .safetensors file")
 	}
 	return nil
 }
 
-func quoted(text string) string {
+func quoteLine(text string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	if r := []rune(line); len(r) > 40 {
 		line = string(r[:40]) + "…"
@@ -161,8 +161,8 @@ func quoted(text string) string {
 	return fmt.Sprintf("%q", line)
 }
 
-// printed says whether data is text that people write.
-func printed(data []byte) bool {
+// isText reports whether data is text that people write.
+func isText(data []byte) bool {
 	for len(data) > 0 {
 		r, n := utf8.DecodeRune(data)
 		if r == utf8.RuneError && n == 1 && len(data) >= utf8.UTFMax || !unicode.IsPrint(r) && !unicode.IsSpace(r) && r != utf8.RuneError {
@@ -176,7 +176,7 @@ func printed(data []byte) bool {
 // msgpackText says whether a short string of msgpack stands at the beginning.
 func msgpackText(data []byte) bool {
 	for i := 0; i < len(data) && i < 3; i++ {
-		if n := int(data[i]) - 0xa0; n > 0 && n < 32 && i+1+n <= len(data) && printed(data[i+1:i+1+n]) {
+		if n := int(data[i]) - 0xa0; n > 0 && n < 32 && i+1+n <= len(data) && isText(data[i+1:i+1+n]) {
 			return true
 		}
 	}

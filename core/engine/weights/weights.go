@@ -21,7 +21,7 @@ import (
 	"tandem/core/fault"
 )
 
-// DType is an element type under its safetensors name.
+// DType names an element type as safetensors does.
 type DType string
 
 // The element types that tandem uses. Files may hold the other types of the format too (F64, I8, …):
@@ -43,11 +43,11 @@ var sizes = map[DType]int{
 	I64: 8, "F64": 8, "U64": 8,
 }
 
-// Size is the bytes of one element; 0 for an unknown dtype.
+// Size returns the bytes of one element; 0 for an unknown dtype.
 func (d DType) Size() int { return sizes[d] }
 
-// Tensor is one named array. Data holds the product of Shape times DType.Size() bytes, little-endian
-// and row-major; a scalar has no axes and one element.
+// A Tensor holds one named array. Data holds the product of Shape times DType.Size() bytes, little-endian and
+// row-major; a scalar has no axes and one element.
 type Tensor struct {
 	Name  string
 	DType DType
@@ -58,17 +58,17 @@ type Tensor struct {
 	Load func() ([]byte, error)
 }
 
-// FromF32 is a tensor that shares the memory of values; it panics when their count is not the shape's.
+// FromF32 makes a tensor that shares the memory of values. It panics when their count does not fit the shape.
 func FromF32(name string, values []float32, shape ...int) Tensor {
 	return from(name, F32, values, shape)
 }
 
-// FromI64 is a tensor that shares the memory of values; it panics when their count is not the shape's.
+// FromI64 makes a tensor that shares the memory of values. It panics when their count does not fit the shape.
 func FromI64(name string, values []int64, shape ...int) Tensor {
 	return from(name, I64, values, shape)
 }
 
-// FromU8 is a tensor that shares the memory of values; it panics when their count is not the shape's.
+// FromU8 makes a tensor that shares the memory of values. It panics when their count does not fit the shape.
 func FromU8(name string, values []byte, shape ...int) Tensor {
 	return from(name, U8, values, shape)
 }
@@ -89,7 +89,7 @@ func Bytes[T any](values []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), len(values)*int(unsafe.Sizeof(zero)))
 }
 
-// elements is the product of the axes, refusing negative ones and what does not fit in 63 bits.
+// elements multiplies the axes. It refuses negative ones and products that do not fit in 63 bits.
 func elements(shape []int) (int, error) {
 	n, zero := 1, false
 	for _, d := range shape {

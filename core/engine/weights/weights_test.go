@@ -164,7 +164,7 @@ func TestWriteRefusesWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-// raw is a file with the given header text and n bytes of data.
+// raw makes a file with the given header text and n bytes of data.
 func raw(header string, n int) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
 	return append(append(b, header...), make([]byte, n)...)

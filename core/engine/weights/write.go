@@ -30,7 +30,7 @@ func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	return write(path, tensors, metadata, false)
 }
 
-// WriteSync is Write with the content synced to disk before the rename and the folder after it.
+// WriteSync does what Write does, and syncs the content to disk before the rename and the folder after it.
 func WriteSync(path string, tensors []Tensor, metadata map[string]string) error {
 	return write(path, tensors, metadata, true)
 }

@@ -7,9 +7,8 @@ import (
 	"tandem/core/engine/nn"
 )
 
-// model is CLIP's modified ResNet (He et al. 2016; Radford et al. 2021, §2.4) with each of its three
-// changes as a switch: the stem of three 3×3 convolutions, the average pools in place of strides, and
-// the attention pool.
+// model holds CLIP's modified ResNet (He et al. 2016; Radford et al. 2021, §2.4) with each of its three changes as a
+// switch: the stem of three 3×3 convolutions, the average pools in place of strides, and the attention pool.
 type model struct {
 	cfg      Config
 	embedDim int

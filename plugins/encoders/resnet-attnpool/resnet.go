@@ -7,7 +7,7 @@ import (
 	"tandem/core/plugin/sdk"
 )
 
-// Config is the with block of a spec, under OpenCLIP's names where it has them.
+// Config holds the with block of a spec, under OpenCLIP's names where it has them.
 type Config struct {
 	ImageSize  int        `with:"image_size" json:"image_size" min:"32" max:"16384" help:"side of the square pictures in pixels; a multiple of 32"`
 	Layers     [4]int     `with:"layers" json:"layers" min:"1" max:"1024" help:"bottleneck blocks of the four stages: [3, 4, 6, 3] is RN50"`
@@ -20,7 +20,7 @@ type Config struct {
 	Std        [3]float64 `with:"std" json:"std" help:"their standard deviations"`
 }
 
-// Defaults are those of CLIP's RN50.
+// Defaults describes CLIP's RN50.
 var Defaults = Config{
 	ImageSize: 224, Layers: [4]int{3, 4, 6, 3}, Width: 64, Stem: "clip", Downsample: "avgpool",
 	Pool: "attention", Mean: tower.CLIPMean, Std: tower.CLIPStd,
@@ -46,7 +46,7 @@ func build(c clip.EncoderConfig) (tower.ImageModel, error) {
 	return newModel(cfg, c.EmbedDim), nil
 }
 
-// heads is the number of heads of the attention pool.
+// heads returns the number of heads of the attention pool.
 func (c Config) heads() int {
 	if c.Heads > 0 {
 		return c.Heads

@@ -8,9 +8,8 @@ import (
 	"tandem/core/media/token"
 )
 
-// model is CLIP's text transformer (Radford et al. 2019; 2021, §2.4): token and position embeddings,
-// pre-norm blocks under a causal mask, ln_final, the feature at the end-of-text token and a linear
-// projection without bias.
+// model holds CLIP's text transformer (Radford et al. 2019; 2021, §2.4): token and position embeddings, pre-norm
+// blocks under a causal mask, ln_final, the feature at the end-of-text token and a linear projection without bias.
 type model struct {
 	cfg       Config
 	embedDim  int
@@ -64,7 +63,7 @@ func (m *model) FullContext() bool {
 // Build implements tower.TextModel.
 func (m *model) Build(g *nn.Graph, ids *graph.Node, batch int) *graph.Node {
 	if m.FullContext() {
-		return m.padded(g, ids)
+		return m.buildPadded(g, ids)
 	}
 	tokens := ids.Dim(0)
 	places := g.Indices("positions", func(dst []int32, c *nn.Call) { // of each token in its caption
@@ -86,8 +85,8 @@ func (m *model) Build(g *nn.Graph, ids *graph.Node, batch int) *graph.Node {
 	return nn.Project(g, m.lnFinal.Apply(g, x), m.proj) // a layer norm of the pooled token alone
 }
 
-// padded is Build for ids [B, ContextLength].
-func (m *model) padded(g *nn.Graph, ids *graph.Node) *graph.Node {
+// buildPadded builds the network for ids [B, ContextLength].
+func (m *model) buildPadded(g *nn.Graph, ids *graph.Node) *graph.Node {
 	b, t := ids.Dim(0), ids.Dim(1)
 	x := graph.Add(graph.Gather(g.P(m.tokens), ids), g.P(m.positions)) // [B, T, W]
 	if m.cfg.PoolType == "mean" {
@@ -104,7 +103,7 @@ func (m *model) padded(g *nn.Graph, ids *graph.Node) *graph.Node {
 	return nn.Project(g, m.lnFinal.Apply(g, x), m.proj)
 }
 
-// position is the token of caption i that stands for it.
+// position returns which token of caption i stands for the caption.
 func (m *model) position(i int, c *nn.Call) int32 {
 	switch m.cfg.PoolType {
 	case "argmax":

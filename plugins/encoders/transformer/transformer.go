@@ -7,8 +7,8 @@ import (
 	"tandem/core/plugin/sdk"
 )
 
-// Config is the with block of a spec, under OpenCLIP's names where it has them. The path of the
-// merges is left out of what a checkpoint must agree with: the checkpoint holds the tokenizer itself.
+// Config holds the with block of a spec, under OpenCLIP's names where it has them. A checkpoint need not agree in the
+// path of the merges: it holds the tokenizer itself.
 type Config struct {
 	ContextLength int     `with:"context_length" json:"context_length" min:"2" max:"1048576" help:"tokens of a caption, start and end included; longer ones are cut"`
 	VocabSize     int     `with:"vocab_size" json:"vocab_size" min:"258" max:"16777216" help:"rows of the token embedding; the largest vocabulary that tokenizer bpe may learn"`
@@ -23,7 +23,7 @@ type Config struct {
 	Merges        string  `with:"merges" json:"-" type:"path" help:"CLIP's bpe_simple_vocab_16e6.txt.gz, for tokenizer clip"`
 }
 
-// Defaults are those of CLIP's base models.
+// Defaults describes CLIP's base models.
 var Defaults = Config{
 	ContextLength: 77, VocabSize: 49408, Width: 512, Heads: 8, Layers: 12, MLPRatio: 4,
 	Act: "gelu", Causal: true, PoolType: "argmax", Tokenizer: "bpe",

@@ -7,9 +7,9 @@ import (
 	"tandem/core/engine/nn"
 )
 
-// model is the Vision Transformer of CLIP (Dosovitskiy et al. 2021; Radford et al. 2021, §2.4): a
-// linear patch embedding with a class token and learned positions, ln_pre, pre-norm blocks, ln_post,
-// pooling and a linear projection without bias.
+// model holds the Vision Transformer of CLIP (Dosovitskiy et al. 2021; Radford et al. 2021, §2.4): a linear patch
+// embedding with a class token and learned positions, ln_pre, pre-norm blocks, ln_post, pooling and a linear
+// projection without bias.
 type model struct {
 	cfg       Config
 	embedDim  int
@@ -42,7 +42,7 @@ func newModel(cfg Config, embedDim int) *model {
 	return m
 }
 
-// grid is the number of patches along a side.
+// grid returns the number of patches along a side.
 func (m *model) grid() int { return m.cfg.ImageSize / m.cfg.PatchSize }
 
 // Params implements tower.ImageModel.

@@ -7,8 +7,8 @@ import (
 	"tandem/core/plugin/sdk"
 )
 
-// Config is the with block of a spec, under OpenCLIP's names. Patch dropout is left out of what a
-// checkpoint must agree with: it has no part in inference.
+// Config holds the with block of a spec, under OpenCLIP's names. A checkpoint need not agree in patch dropout, which
+// has no part in inference.
 type Config struct {
 	ImageSize    int        `with:"image_size" json:"image_size" min:"1" max:"16384" help:"side of the square pictures in pixels; a multiple of patch_size"`
 	PatchSize    int        `with:"patch_size" json:"patch_size" min:"1" max:"16384" help:"side of a patch in pixels"`
@@ -24,7 +24,7 @@ type Config struct {
 	Std          [3]float64 `with:"std" json:"std" help:"their standard deviations"`
 }
 
-// Defaults are those of CLIP's ViT-B/32.
+// Defaults describes CLIP's ViT-B/32.
 var Defaults = Config{
 	ImageSize: 224, PatchSize: 32, Width: 768, Layers: 12, HeadWidth: 64, MLPRatio: 4,
 	Act: "gelu", PoolType: "tok", Mean: tower.CLIPMean, Std: tower.CLIPStd,
@@ -54,7 +54,7 @@ func build(c clip.EncoderConfig) (tower.ImageModel, error) {
 	return newModel(cfg, c.EmbedDim), nil
 }
 
-// heads is the number of attention heads.
+// heads returns the number of attention heads.
 func (c Config) heads() int {
 	if c.Heads > 0 {
 		return c.Heads

@@ -14,7 +14,7 @@ const (
 
 func newLoss(options ...loss.Option) *loss.Loss { return loss.New(define, options...) }
 
-// define is the symmetric contrastive loss of a batch of pairs (Radford et al. 2021, §2.3, figure 3):
+// define makes the symmetric contrastive loss of a batch of pairs (Radford et al. 2021, §2.3, figure 3):
 //
 //	S     = exp(logit_scale)·v tᵀ                      [B, B] for v, t [B, D]
 //	value = ½·mean_i CE(S[i, :], i) + ½·mean_j CE(S[:, j], j)

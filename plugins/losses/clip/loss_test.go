@@ -23,16 +23,16 @@ import (
 
 var ctx = context.Background()
 
-// adamw is the optimiser of the tests.
+// adamw configures the optimiser of the tests.
 var adamw = clip.Optimizer{Name: "adamw", WeightDecay: .2, Beta1: .9, Beta2: .98, Eps: 1e-6}
 
-// config is a configuration of width dim on the reference backend.
+// config makes a configuration of width dim on the reference backend.
 func config(with string, dim int) clip.LossConfig {
 	return clip.LossConfig{With: []byte(with), EmbedDim: dim, BatchSize: 3, Optimizer: adamw,
 		Compute: clip.Compute{Device: "host", Threads: 1}}
 }
 
-// configured is a loss in this process; exact computes in double precision.
+// configured opens a loss in this process; exact computes in double precision.
 func configured(t *testing.T, c clip.LossConfig, exact bool, options ...loss.Option) *loss.Loss {
 	t.Helper()
 	if exact {
@@ -46,7 +46,7 @@ func configured(t *testing.T, c clip.LossConfig, exact bool, options ...loss.Opt
 	return l
 }
 
-// unit is [batch, dim] random unit rows.
+// unit makes [batch, dim] random unit rows.
 func unit(seed uint64, batch, dim int) *tensor.Tensor {
 	r := rand.New(rand.NewPCG(seed, 1))
 	t := tensor.New(tensor.F32, batch, dim)

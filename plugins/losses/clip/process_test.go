@@ -13,7 +13,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// started is the plugin in a process of its own, as a run uses it.
+// started opens the plugin in a process of its own, as a run uses it.
 func started(t *testing.T, with string, dim int) clip.Loss {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "clip")

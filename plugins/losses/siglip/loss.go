@@ -16,7 +16,7 @@ const (
 
 func newLoss(options ...loss.Option) *loss.Loss { return loss.New(define, options...) }
 
-// define is the sigmoid loss of a batch of pairs (Zhai et al. 2023, arXiv 2303.15343, algorithm 1):
+// define makes the sigmoid loss of a batch of pairs (Zhai et al. 2023, arXiv 2303.15343, algorithm 1):
 //
 //	z     = exp(logit_scale)·v tᵀ + logit_bias         [B, B] for v, t [B, D]
 //	value = −(1/B)·Σ_ij log σ(y_ij·z_ij),              y = +1 on the diagonal, −1 elsewhere
@@ -47,8 +47,8 @@ func define(c clip.LossConfig) (loss.Definition, error) {
 	}, nil
 }
 
-// build is both parts. The matrix of logits is masked rather than picked from, so that a small part
-// is not the difference of two large ones.
+// build makes both parts. It masks the matrix of logits rather than picking from it, so that a small part is not the
+// difference of two large ones.
 func build(b loss.Batch) []loss.Part {
 	logits := graph.ScaleByExp(graph.MatMul(b.Image, b.Text, false, true), b.Scalars[loss.LogitScale])
 	logits = graph.Add(logits, b.Scalars[loss.LogitBias])                // z [B, B]

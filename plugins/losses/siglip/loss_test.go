@@ -19,7 +19,7 @@ import (
 
 var ctx = context.Background()
 
-// config is a configuration of width dim for batches of 5 on the reference backend.
+// config makes a configuration of width dim for batches of 5 on the reference backend.
 func config(with string, dim int) clip.LossConfig {
 	return clip.LossConfig{With: []byte(with), EmbedDim: dim, BatchSize: 5, Compute: clip.Compute{Device: "host", Threads: 1},
 		Optimizer: clip.Optimizer{Name: "adamw", WeightDecay: .2, Beta1: .9, Beta2: .98, Eps: 1e-6}}
@@ -35,7 +35,7 @@ func configured(t *testing.T, with string, dim int, options ...loss.Option) *los
 	return l
 }
 
-// unit is [batch, dim] random unit rows.
+// unit makes [batch, dim] random unit rows.
 func unit(seed uint64, batch, dim int) *tensor.Tensor {
 	r := rand.New(rand.NewPCG(seed, 1))
 	t := tensor.New(tensor.F32, batch, dim)

@@ -13,20 +13,21 @@ import (
 	"tandem/core/files"
 )
 
-// Wanted is what a spec says of the towers that take weights: their settings, nil for a tower that takes none or is not
-// one of tandem's own (vit, resnet-attnpool, transformer).
+// Wanted holds what a spec says of the towers that take weights: their settings; nil for a tower that takes none or is
+// not one of tandem's own (vit, resnet-attnpool, transformer).
 type Wanted struct{ Image, Text map[string]any }
 
-// description is what a file beside weights says of the model: settings of the towers under the names that a spec has.
+// description holds what a file beside weights says of the model: settings of the towers under the names that a spec
+// uses.
 type description struct {
 	file        string
 	image, text map[string]any
-	// unable are properties that tandem's encoders do not have, by tower.
+	// unable lists properties that tandem's encoders do not have, by tower.
 	unableImage, unableText []string
 	tokenizer               string // of another library, by its name there
 }
 
-// CLIPVocabulary is the number of tokens of CLIP's own tokenizer.
+// CLIPVocabulary counts the tokens of CLIP's own tokenizer.
 const CLIPVocabulary = 49408
 
 // maxConfig bounds the size of a config.
@@ -77,7 +78,7 @@ func describe(path string) (all []description) {
 	return all
 }
 
-// section is a part of a config, with defaults for what it leaves out.
+// section returns a part of a config, with defaults for what it leaves out.
 func section(v any, defaults map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, d := range defaults {
@@ -229,8 +230,8 @@ func (d *description) pictures(v any, mean, std, interpolation string) {
 	}
 }
 
-// remarked are settings that may be others than the model's: positions are resampled, statistics and filters a matter of
-// the pictures.
+// remarked lists settings that may differ from the model's, with a remark: positions are resampled, and statistics and
+// filters depend on the pictures.
 var remarked = []string{"image_size", "context_length", "mean", "std"}
 
 // against finds what the spec says otherwise.
@@ -278,7 +279,7 @@ func (d *description) against(want Wanted) (faults fault.List, remarks []string)
 	return faults, remarks
 }
 
-// value is a setting of the spec; heads may follow from another.
+// value returns a setting of the spec; heads may follow from another.
 func value(with map[string]any, key string) any {
 	if key != "heads" {
 		return with[key]

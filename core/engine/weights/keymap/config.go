@@ -7,8 +7,8 @@ import (
 	"tandem/core/fault"
 )
 
-// Model is what the configs of other libraries are made of. Image and Text are the JSON of the
-// networks' configs, whose keys are OpenCLIP's where it has them.
+// Model holds what the configs of other libraries are made of. Image and Text are the JSON of the networks' configs,
+// whose keys are OpenCLIP's where it has them.
 type Model struct {
 	EmbedDim    int
 	Image, Text json.RawMessage
@@ -16,7 +16,7 @@ type Model struct {
 	LogitBias   bool
 }
 
-// image are the settings of vit and resnet-attnpool that other libraries know.
+// image holds the settings of vit and resnet-attnpool that other libraries know.
 type image struct {
 	ImageSize  int             `json:"image_size"`
 	PatchSize  int             `json:"patch_size"`
@@ -32,7 +32,7 @@ type image struct {
 	Pool       string          `json:"pool"`
 }
 
-// text are those of transformer.
+// text holds those of transformer.
 type text struct {
 	ContextLength int     `json:"context_length"`
 	VocabSize     int     `json:"vocab_size"`
@@ -63,8 +63,8 @@ func (m Model) parse(who string) (v image, t text, err error) {
 // resnet says that an image network is a ResNet.
 func (v image) resnet() bool { return v.Layers[0] == '[' }
 
-// OpenCLIP is the JSON model config that open_clip.create_model takes, once it is in its folder of
-// configs or named to add_model_config.
+// OpenCLIP returns the JSON model config that open_clip.create_model takes, once it is in its folder of configs or
+// named to add_model_config.
 func (m Model) OpenCLIP() ([]byte, error) {
 	const who = "OpenCLIP"
 	v, t, err := m.parse(who)
@@ -119,7 +119,7 @@ func (v image) heads() int {
 	return v.Width / max(v.HeadWidth, 1)
 }
 
-// HF is the config.json of transformers' CLIPModel.
+// HF returns the config.json of transformers' CLIPModel.
 func (m Model) HF() ([]byte, error) {
 	const who = "transformers' CLIPModel"
 	v, t, err := m.parse(who)

@@ -8,14 +8,14 @@ import (
 	"tandem/core/fault"
 )
 
-// family is a kind of model that tandem's encoders cannot express, told by a name that only it has.
+// A family describes a kind of model that tandem's encoders cannot express. A name that only it has gives it away.
 type family struct {
 	modality string // of the tower that is of this kind: image, text, or "" for both
 	name     *regexp.Regexp
 	what     string
 }
 
-// families are tried in order: those that say most come first.
+// families lists them in the order in which they are tried: those that say most come first.
 var families = []family{
 	{"", regexp.MustCompile(`lora_(A|B|down|up)\b`), "LoRA adapters, which change a model and are none: merge them into it first (peft: merge_and_unload) and save that"},
 	{"", regexp.MustCompile(`\.(qweight|qzeros|absmax|weight_scale|quant_map|SCB)$`), "weights that were quantised: take those in float32, float16 or bfloat16"},
@@ -57,7 +57,7 @@ func (k *File) Unlike(modality string) *fault.Error {
 				continue // of the other tower
 			}
 			if f.name.MatchString(name) {
-				return k.invalid("the weights have %s: tensor %q", f.what, k.file(name)).WithHint("%s", expressible(modality))
+				return k.invalid("the weights have %s: tensor %q", f.what, k.fileName(name)).WithHint("%s", expressible(modality))
 			}
 		}
 	}
@@ -76,8 +76,8 @@ func expressible(modality string) string {
 
 func (k *File) has(name string) bool { _, ok := k.entries[name]; return ok }
 
-// file is the name of a tensor in the file.
-func (k *File) file(name string) string {
+// fileName returns the name that a tensor has in the file.
+func (k *File) fileName(name string) string {
 	if e, ok := k.entries[name]; ok {
 		return e.parts[0]
 	}

@@ -8,14 +8,14 @@ import (
 	"tandem/core/fault"
 )
 
-// meaning is what a tensor of transformers' CLIPModel is in OpenCLIP's terms.
+// meaning says what a tensor of transformers' CLIPModel is in OpenCLIP's terms.
 type meaning struct {
 	name      string
 	part      int // 0, 1, 2: query, key, value of a packed projection; -1: all of it
 	transpose bool
 }
 
-// parts is how many tensors make up the one that is meant.
+// parts returns how many tensors make up the one that is meant.
 func (m meaning) parts() int {
 	if m.part >= 0 {
 		return 3
@@ -23,8 +23,7 @@ func (m meaning) parts() int {
 	return 1
 }
 
-// hfWhole are names that stand for a tensor as it is: transformers' (CLIPModel, modeling_clip.py) and
-// OpenCLIP's.
+// hfWhole pairs names that stand for a tensor as it is: transformers' (CLIPModel, modeling_clip.py) and OpenCLIP's.
 var hfWhole = [][2]string{
 	{"text_model.embeddings.token_embedding.weight", "token_embedding.weight"},
 	{"text_model.embeddings.position_embedding.weight", "positional_embedding"},
@@ -33,10 +32,10 @@ var hfWhole = [][2]string{
 	{"vision_model.embeddings.position_embedding.weight", "visual.positional_embedding"},
 }
 
-// hfTransposed are the final projections, [D, W] there and [W, D] here.
+// hfTransposed pairs the final projections, [D, W] there and [W, D] here.
 var hfTransposed = [][2]string{{"text_projection.weight", "text_projection"}, {"visual_projection.weight", "visual.proj"}}
 
-// hfPrefixes are beginnings of names. The missing e is transformers' own; the second spelling is only read.
+// hfPrefixes pairs beginnings of names. The missing e is transformers' own; the second spelling is only read.
 var hfPrefixes = [][2]string{
 	{"text_model.final_layer_norm.", "ln_final."},
 	{"vision_model.pre_layrnorm.", "visual.ln_pre."},
@@ -44,7 +43,7 @@ var hfPrefixes = [][2]string{
 	{"vision_model.post_layernorm.", "visual.ln_post."},
 }
 
-// hfTowers are the beginnings of blocks' names, hfBlock what follows the block's number.
+// hfTowers pairs the beginnings of blocks' names, hfBlock what follows the block's number.
 var (
 	hfTowers = [][2]string{
 		{"text_model.encoder.layers.", "transformer.resblocks."}, {"vision_model.encoder.layers.", "visual.transformer.resblocks."}}
@@ -97,8 +96,8 @@ func fromHF(name string) meaning {
 	return same
 }
 
-// toHF is the transformers name of an OpenCLIP name, "" when CLIPModel has no such tensor. A packed
-// projection's is that of its query; see HF.
+// toHF translates an OpenCLIP name to that of transformers; "" when CLIPModel has no such tensor. A packed projection
+// gets the name of its query; see HF.
 func toHF(name string) (hf string, transpose bool) {
 	for _, w := range hfWhole {
 		if name == w[1] {
@@ -153,7 +152,7 @@ func HF(tensors []weights.Tensor) ([]weights.Tensor, error) {
 				return nil, fault.New(fault.Invalid, "tensor %q is %v, want two axes", t.Name, t.Shape)
 			}
 			out = append(out, derived(t, name, []int{t.Shape[1], t.Shape[0]}, func(data []byte) []byte {
-				return weights.Bytes(transposed(floats(data), t.Shape[0], t.Shape[1]))
+				return weights.Bytes(transposeMatrix(floats(data), t.Shape[0], t.Shape[1]))
 			}))
 		case strings.Contains(name, query):
 			if len(t.Shape) == 0 || t.Shape[0]%3 != 0 {
@@ -175,7 +174,7 @@ func HF(tensors []weights.Tensor) ([]weights.Tensor, error) {
 	return out, nil
 }
 
-// derived is a tensor whose bytes are made of another's when they are written.
+// derived makes a tensor whose bytes follow from another's when they are written.
 func derived(t weights.Tensor, name string, shape []int, change func([]byte) []byte) weights.Tensor {
 	return weights.Tensor{Name: name, DType: t.DType, Shape: shape, Load: func() ([]byte, error) {
 		data := t.Data

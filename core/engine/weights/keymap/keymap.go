@@ -43,7 +43,7 @@ const (
 	LogitBias  = "logit_bias"
 )
 
-// File is an open file of published weights, seen under OpenCLIP's names.
+// A File reads published weights under OpenCLIP's names.
 type File struct {
 	f       *weights.File
 	path    string
@@ -53,7 +53,7 @@ type File struct {
 	remarks []string
 }
 
-// entry is a tensor made of one of the file, or of three below each other.
+// An entry makes a tensor of one in the file, or of three below each other.
 type entry struct {
 	parts     []string // names in the file
 	transpose bool
@@ -85,7 +85,7 @@ func (k *File) index() error {
 		return k.invalid("a part of a tandem checkpoint (%s), not published weights", format).
 			WithHint("name the checkpoint's folder, or export the run: runner export RUN --format open_clip -o FILE")
 	}
-	names, err := k.bares()
+	names, err := k.stripNames()
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (k *File) index() error {
 		k.hf = k.hf || strings.HasPrefix(bare, "text_model.") || strings.HasPrefix(bare, "vision_model.")
 	}
 	for _, bare := range slices.Sorted(maps.Keys(names)) {
-		if err := k.add(bare, names[bare]); err != nil {
+		if err := k.addTensor(bare, names[bare]); err != nil {
 			return err
 		}
 	}
@@ -105,8 +105,8 @@ func (k *File) index() error {
 	return nil
 }
 
-// add files a tensor under its OpenCLIP name.
-func (k *File) add(bare, name string) error {
+// addTensor files a tensor under its OpenCLIP name.
+func (k *File) addTensor(bare, name string) error {
 	to := meaning{name: bare, part: -1}
 	switch {
 	case k.hf:
@@ -158,8 +158,8 @@ func (k *File) measure(name string, e *entry) error {
 	return nil
 }
 
-// skipped are tensors that are no parameters.
-func skipped(bare string) bool {
+// isSkipped reports whether a tensor is no parameter.
+func isSkipped(bare string) bool {
 	switch bare {
 	case "input_resolution", "context_length", "vocab_size":
 		return true
@@ -172,7 +172,7 @@ func skipped(bare string) bool {
 	return false
 }
 
-// Layout is whose names the file uses: open_clip or hf.
+// Layout returns whose names the file uses: open_clip or hf.
 func (k *File) Layout() string {
 	if k.hf {
 		return "hf"
@@ -180,13 +180,13 @@ func (k *File) Layout() string {
 	return "open_clip"
 }
 
-// Names are the tensors' OpenCLIP names, sorted. A tensor of unknown meaning keeps its own.
+// Names returns the tensors' OpenCLIP names, sorted. A tensor of unknown meaning keeps its own.
 func (k *File) Names() []string { return slices.Sorted(maps.Keys(k.entries)) }
 
-// Metadata is the file's.
+// Metadata returns the file's metadata.
 func (k *File) Metadata() map[string]string { return k.f.Metadata() }
 
-// Shape is that of a tensor, false when there is none of that name.
+// Shape returns the shape of a tensor, false when there is none of that name.
 func (k *File) Shape(name string) ([]int, bool) {
 	e, ok := k.entries[name]
 	if !ok {
@@ -242,7 +242,7 @@ func (k *File) F32(name string, shape ...int) ([]float32, error) {
 		}
 	}
 	if e.transpose {
-		values = transposed(values, e.shape[1], e.shape[0])
+		values = transposeMatrix(values, e.shape[1], e.shape[0])
 	}
 	if !slices.Equal(e.shape, shape) && !scalar(shape) {
 		resize, err := resizer(name, e.shape, shape)
@@ -269,8 +269,8 @@ func (k *File) Scalar(name string) (float32, bool, error) {
 // Close closes the file.
 func (k *File) Close() error { return k.f.Close() }
 
-// transposed is x [rows, cols] as [cols, rows].
-func transposed(x []float32, rows, cols int) []float32 {
+// transposeMatrix returns x [rows, cols] as [cols, rows].
+func transposeMatrix(x []float32, rows, cols int) []float32 {
 	out := make([]float32, len(x))
 	for r := range rows {
 		for c := range cols {
@@ -280,7 +280,7 @@ func transposed(x []float32, rows, cols int) []float32 {
 	return out
 }
 
-// Modality is whose parameter a name is: image, text or loss.
+// Modality says whose parameter a name is: image, text or loss.
 func Modality(name string) string {
 	switch {
 	case strings.HasPrefix(name, "visual."):

@@ -13,7 +13,7 @@ import (
 	"tandem/core/fault"
 )
 
-// model is one tensor of each sort of a tiny CLIP under OpenCLIP's names: width 2, embed_dim 3.
+// model makes one tensor of each sort of a tiny CLIP under OpenCLIP's names: width 2, embed_dim 3.
 func model() []weights.Tensor {
 	shapes := map[string][]int{
 		"logit_scale": {}, "positional_embedding": {4, 2}, "text_projection": {2, 3}, "token_embedding.weight": {9, 2},
@@ -163,7 +163,7 @@ func TestTransformersNames(t *testing.T) {
 
 // In the middle of x [out, in] = [3, 2], element (1, 0) goes to (0, 1).
 func TestTransposition(t *testing.T) {
-	if got := transposed([]float32{1, 2, 3, 4, 5, 6}, 3, 2); !slices.Equal(got, []float32{1, 3, 5, 2, 4, 6}) {
+	if got := transposeMatrix([]float32{1, 2, 3, 4, 5, 6}, 3, 2); !slices.Equal(got, []float32{1, 3, 5, 2, 4, 6}) {
 		t.Error(got)
 	}
 }

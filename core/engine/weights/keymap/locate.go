@@ -15,13 +15,13 @@ import (
 	"tandem/core/files"
 )
 
-// published are the names that libraries give the weights of a model in its folder, the best first.
+// published lists the names that libraries give the weights of a model in its folder, the best first.
 var published = []string{"open_clip_model.safetensors", "model.safetensors"}
 
-// indexEnd is how the index of a model in several files ends.
+// indexEnd ends the name of the index of a model in several files.
 const indexEnd = ".safetensors.index.json"
 
-// convertible are names of weights that have to be converted first.
+// convertible lists patterns of weights that have to be converted first.
 var convertible = []string{"*.pt", "*.pth", "*.bin", "*.ckpt", "*.npz", "*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.pkl"}
 
 // Locate gives the files of the weights that path means: a file is itself, a folder of a downloaded model is the
@@ -105,7 +105,7 @@ func absent(path string, err error) error {
 	return f
 }
 
-// parts are the files that an index lists.
+// parts returns the files that an index lists.
 func parts(index string) ([]string, error) {
 	const most = 64 << 20
 	data, err := files.Read(index, most)

@@ -19,15 +19,15 @@ func resizer(name string, from, to []int) (func([]float32) []float32, error) {
 	if !strings.HasPrefix(name, "visual.") {
 		return func(x []float32) []float32 { return resample(x, 1, from[0], to[0], width, linear(from[0], to[0])) }, nil
 	}
-	a, b := side(from[0]-1), side(to[0]-1)
+	a, b := squareSide(from[0]-1), squareSide(to[0]-1)
 	if a < 1 || b < 1 {
 		return nil, invalid
 	}
 	return func(x []float32) []float32 { return resizeGrid(x, a, b, width) }, nil
 }
 
-// side is the side of a square of n positions, 0 when n is none.
-func side(n int) int {
+// squareSide returns the side of a square of n positions, 0 when n is no square.
+func squareSide(n int) int {
 	s := int(math.Round(math.Sqrt(float64(max(n, 0)))))
 	if s*s != n {
 		return 0
@@ -45,7 +45,7 @@ func resizeGrid(x []float32, a, b, width int) []float32 {
 	return append(append([]float32{}, x[:width]...), grid...) // [1 + b², width]
 }
 
-// taps are the weights of one output: inputs first … first+len(w)-1.
+// taps holds the weights of one output: inputs first … first+len(w)-1.
 type taps struct {
 	first int
 	w     []float64
@@ -69,7 +69,7 @@ func resample(x []float32, outer, from, to, inner int, filter []taps) []float32 
 	return out
 }
 
-// bicubic are the filters from one length to another.
+// bicubic returns the filters from one length to another.
 func bicubic(from, to int) []taps {
 	scale := float64(from) / float64(to)
 	stretch := max(scale, 1)
@@ -91,7 +91,7 @@ func bicubic(from, to int) []taps {
 	return out
 }
 
-// cubic is Keys' kernel with a = -1/2.
+// cubic computes Keys' kernel with a = -1/2.
 func cubic(x float64) float64 {
 	const a = -.5
 	switch x = math.Abs(x); {
@@ -103,7 +103,7 @@ func cubic(x float64) float64 {
 	return 0
 }
 
-// linear are the filters of plain linear interpolation, corners not aligned.
+// linear returns the filters of plain linear interpolation, corners not aligned.
 func linear(from, to int) []taps {
 	scale := float64(from) / float64(to)
 	out := make([]taps, to)

@@ -8,12 +8,12 @@ import (
 	"tandem/core/fault"
 )
 
-// wrappers are parts of names that training adds to a module wherever it wraps one: data parallelism, torch.compile,
+// wrappers lists the parts of names that training adds wherever it wraps a module: data parallelism, torch.compile,
 // activation checkpoints. They mean nothing.
 var wrappers = []string{"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
 
-// roots are beginnings of the names of CLIP models, whoever wrote them. What stands before one is the path of the model in
-// another: "model.", "clip_model.", "student.".
+// roots lists how names in CLIP models begin, whoever wrote them. What stands before one is the path of the model
+// within another: "model.", "clip_model.", "student.".
 var roots = []string{
 	"visual.", "transformer.resblocks.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection", "logit_scale", "logit_bias",
 	"text.", "text_model.", "vision_model.", "visual_projection.",
@@ -45,9 +45,9 @@ func split(name string) (prefix, bare string, found bool) {
 	return "", name, false
 }
 
-// bares gives tensors their names without wrappers, bare → in the file, and what is worth telling. A file may hold a
+// stripNames maps the names of tensors without their wrappers to those in the file, and notes what is worth telling. A file may hold a
 // model at several paths, one tower each; two models in one file are fault.Invalid, since nobody can tell which is meant.
-func (k *File) bares() (map[string]string, error) {
+func (k *File) stripNames() (map[string]string, error) {
 	type group struct {
 		names map[string]string
 		tower bool
@@ -55,7 +55,7 @@ func (k *File) bares() (map[string]string, error) {
 	groups, others := map[string]*group{}, map[string]string{}
 	for _, name := range k.f.Names() {
 		prefix, bare, found := split(name)
-		if skipped(bare) {
+		if isSkipped(bare) {
 			continue
 		}
 		if !found {
@@ -90,15 +90,15 @@ func (k *File) bares() (map[string]string, error) {
 			twin, twice := out[bare]
 			switch {
 			case twice && groups[p].tower && Modality(bare) != "loss":
-				return nil, k.invalid("two models: %q and %q are both %s", twin, name, bare).WithHint("keep one of them").WithDetail(keep(of[bare], p))
+				return nil, k.invalid("two models: %q and %q are both %s", twin, name, bare).WithHint("keep one of them").WithDetail(pythonToKeep(of[bare], p))
 			case twice:
-				k.say("%s is left out: %s is taken", name, twin)
+				k.remark("%s is left out: %s is taken", name, twin)
 				continue
 			}
 			out[bare], of[bare] = name, p
 		}
 		if p != "" {
-			k.say("the prefix %s is taken off %d names", p, len(groups[p].names))
+			k.remark("the prefix %s is taken off %d names", p, len(groups[p].names))
 		}
 	}
 	if len(groups) == 0 || len(groups) == 1 && groups[""] != nil {
@@ -111,13 +111,13 @@ func (k *File) bares() (map[string]string, error) {
 	}
 	k.left = slices.Collect(maps.Values(others))
 	if len(others) > 0 {
-		k.say("%d tensors beside the model are left out: %s", len(others), some(slices.Sorted(maps.Keys(others))))
+		k.remark("%d tensors beside the model are left out: %s", len(others), some(slices.Sorted(maps.Keys(others))))
 	}
 	return out, nil
 }
 
-// keep is Python that keeps one of two models of a file.
-func keep(a, b string) string {
+// pythonToKeep returns Python that keeps one of two models of a file.
+func pythonToKeep(a, b string) string {
 	p := a
 	if p == "" {
 		p = b
@@ -126,10 +126,10 @@ func keep(a, b string) string {
 		"save_file({k: v for k, v in load_file(\"FILE\").items() if k.startswith(\"" + p + "\")}, \"one.safetensors\")\n"
 }
 
-// say notes what is worth telling.
-func (k *File) say(format string, args ...any) {
+// remark notes what is worth telling.
+func (k *File) remark(format string, args ...any) {
 	k.remarks = append(k.remarks, fault.New(fault.Invalid, format, args...).Msg)
 }
 
-// Remarks are sentences on what was taken off, put together or left out when the file was opened.
+// Remarks returns sentences on what was taken off, put together or left out when the file was opened.
 func (k *File) Remarks() []string { return slices.Clone(k.remarks) }
