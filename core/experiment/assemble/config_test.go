@@ -56,3 +56,87 @@ func TestPrecisionIsTheTowers(t *testing.T) {
 		t.Errorf("loss: %+v, want %+v", got, want)
 	}
 }
+
+func TestFaultsOfPluginsArePlacedInTheSpec(t *testing.T) {
+	s, err := spec.Parse("in.yaml", []byte(`image: {encoder: vit, with: {width: 7}}
+text: {encoder: transformer}
+loss: {plugin: clip}
+data: {train: {dataset: emoji}}
+train: {max_steps: 1}
+`), spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	placed := Place(s, fault.New(fault.Invalid, "odd").WithPath("with.width"), RoleImage)
+	if got := placed.Error(); got != "in.yaml:1:37: image.with.width: odd" {
+		t.Errorf("got %q", got)
+	}
+	for path, want := range map[string]string{"with": "image.with", "freeze.blocks": "image.freeze.blocks", "within": "within", "": "", "train.lr": "train.lr"} {
+		f := fault.New(fault.Invalid, "odd").WithPath(path)
+		if Place(s, f, RoleImage); f.Path != want {
+			t.Errorf("%q became %q, want %q", path, f.Path, want)
+		}
+	}
+	if Place(s, nil, RoleImage) != nil {
+		t.Error("no error became one")
+	}
+}
+
+func TestDatasetsOfOneConfigurationAreTheSame(t *testing.T) {
+	s := &spec.Spec{Seed: 1, Data: spec.Data{Train: spec.TrainData{Dataset: "emoji", With: []byte(`{"split":"train"}`)}},
+		Eval: []spec.Eval{{Name: "e", Dataset: "emoji", With: []byte(`{"split":"train"}`)}, {Name: "f", Dataset: "csv"}}}
+	all := datasets(s, map[string]int{RoleData: 2, RoleEval + "e": 2, RoleEval + "f": 2})
+	if len(all) != 3 || all[1].section != "eval[0]" || all[2].role != "eval.f" {
+		t.Fatalf("%+v", all)
+	}
+	kept := all[0]
+	kept.config.ImageSize = 32
+	if !all[1].sameAs(kept, 32) {
+		t.Error("the same data for another role is not the same")
+	}
+	if all[1].sameAs(kept, 64) || all[2].sameAs(kept, 32) {
+		t.Error("another size or another dataset is the same")
+	}
+	other := all[1]
+	other.config.Seed = 2
+	if other.sameAs(kept, 32) {
+		t.Error("another seed is the same")
+	}
+}
+
+func TestNamesThatTextEncodersTakeForOne(t *testing.T) {
+	if got := SameNames([]string{"cat", "dog", "Cat  ", "cat"}); got != `classes have the same name, and no picture is ever taken for the second of them: "Cat  " (0 and 2), "cat" (0 and 3)` {
+		t.Errorf("got %s", got)
+	}
+	if got := SameNames([]string{"cat", "cats", ""}); got != "" {
+		t.Errorf("got %s", got)
+	}
+	if got := FirstFew([]string{"a", "b", "c", "d", "e", "f", "g"}); got != "a, b, c, d, e and 2 more" {
+		t.Errorf("got %s", got)
+	}
+	if got := FirstFew([]string{"a", "b"}); got != "a, b" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestTheSummaryOfARun(t *testing.T) {
+	s := Summary{Spec: &spec.Spec{Device: "auto"}, Image: clip.EncoderInfo{Parameters: 10, Frozen: 4, Remarks: []string{"a", "b"}},
+		Text: clip.EncoderInfo{Parameters: 5, Remarks: []string{"b", "c"}}, Loss: clip.LossInfo{Parameters: 1}}
+	if s.Parameters() != 16 || s.Trained() != 12 {
+		t.Errorf("%d parameters, %d trained", s.Parameters(), s.Trained())
+	}
+	if s.Device() != "auto" {
+		t.Errorf("an encoder that does not say: %s", s.Device())
+	}
+	s.Image.Backend = "host"
+	if s.Device() != "host" {
+		t.Errorf("an encoder that says: %s", s.Device())
+	}
+	if got := s.Remarks(); len(got) != 3 || got[2] != "c" {
+		t.Errorf("remarks %q", got)
+	}
+	facts := s.facts()
+	if facts["parameters.total"] != int64(16) || facts["parameters.image.trained"] != int64(6) || facts["backend.image"] != "host" {
+		t.Errorf("facts %v", facts)
+	}
+}

@@ -24,14 +24,20 @@ func isUsed(weights []string, run, dir string) bool {
 		if i := slices.Index(parts, run); i >= 0 && (inside == "" || !namesCheckpoint(parts[i:]) || slices.Contains(parts[i:], inside)) {
 			return true
 		}
-		for path != "" && path != "." && path != string(filepath.Separator) {
-			if sameFile(path, dir) {
-				return true
-			}
-			path = filepath.Dir(path)
-		}
-		return false
+		resolved, err := filepath.EvalSymlinks(path)
+		return liesIn(path, dir) || err == nil && liesIn(resolved, dir)
 	})
+}
+
+// liesIn reports whether a path is a folder or lies in it.
+func liesIn(path, dir string) bool {
+	for path != "" && path != "." && path != string(filepath.Separator) {
+		if sameFile(path, dir) {
+			return true
+		}
+		path = filepath.Dir(path)
+	}
+	return false
 }
 
 // namesCheckpoint reports whether a path below a run's folder says which checkpoint it is about.

@@ -24,6 +24,9 @@ const (
 	transformer = `{"context_length":12,"vocab_size":600,"width":64,"heads":2,"layers":2,"mlp_ratio":4,"act":"gelu","causal":true,"pool_type":"argmax"}`
 )
 
+// ownForm stands for the settings of an encoder that keeps its parameters in a form of its own.
+const ownForm = "own form"
+
 // A tower saves one tensor, as encoders made with core/engine/tower do.
 type tower struct {
 	clip.Encoder
@@ -31,8 +34,12 @@ type tower struct {
 }
 
 func (e tower) Save(_ context.Context, path string) error {
+	format := weights.EncoderFormat
+	if e.config == ownForm {
+		format = "another"
+	}
 	return weights.Write(path, []weights.Tensor{weights.FromF32(e.tensor, []float32{1, 2}, 2), weights.FromF32(weights.SlotPrefix+"m."+e.tensor, []float32{0, 0}, 2)},
-		map[string]string{"format": weights.EncoderFormat, "embed_dim": "16", "config": e.config})
+		map[string]string{"format": format, "embed_dim": "16", "config": e.config})
 }
 
 // A loss saves its scalars.
@@ -128,19 +135,10 @@ func TestExportRefusesWhatOthersDoNotHave(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "odd.safetensors")); err == nil {
 		t.Error("a file was written all the same")
 	}
-	own, id := ownForm(t)
+	own, id := trained(t, ownForm)
 	if _, err := Export(t.Context(), own, id, "open_clip", filepath.Join(dir, "own.safetensors")); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "a form of its own") {
 		t.Errorf("an encoder with a form of its own: %v", err)
 	}
-}
-
-// ownForm trains a run whose encoders keep their parameters in a form of their own.
-func ownForm(t *testing.T) (lab.Lab, string) {
-	t.Helper()
-	l := labtest.New(t)
-	out, err := run.Start(t.Context(), l, labtest.Spec(t, l, "train.max_steps=1"), nil, run.Quiet{})
-	labtest.Must(t, err)
-	return l, out.ID
 }
 
 // An import that fails leaves a run that failed, or none, and says why.
@@ -152,5 +150,35 @@ func TestAnImportThatFails(t *testing.T) {
 	}
 	if _, err := os.Stat(l.DB); err == nil {
 		t.Error("a database was made")
+	}
+}
+
+// Imported weights are a run that is done at step 0, with the checkpoint that they are.
+func TestImportMakesARunOfWeights(t *testing.T) {
+	from := labtest.New(t)
+	out, err := run.Start(t.Context(), from, labtest.Spec(t, from, "train.max_steps=2"), nil, run.Quiet{})
+	labtest.Must(t, err)
+	l := labtest.New(t)
+	id, err := Import(t.Context(), l, labtest.Spec(t, l), out.Result.CheckpointDir, run.Quiet{})
+	labtest.Must(t, err)
+	d, c, err := l.Trained(t.Context(), id)
+	labtest.Must(t, err)
+	if d.Status != string(clip.StatusDone) || c.Step != 0 || c.Moved {
+		t.Errorf("%s, checkpoint %+v", d.Status, c)
+	}
+	for _, name := range []string{train.ImageFile, train.TextFile} {
+		before, err := os.ReadFile(filepath.Join(out.Result.CheckpointDir, name))
+		labtest.Must(t, err)
+		after, err := os.ReadFile(filepath.Join(c.Dir, name))
+		labtest.Must(t, err)
+		if string(before) != string(after) {
+			t.Errorf("%s is not what was imported", name)
+		}
+	}
+	if _, err := l.OwnSpec(d); err != nil {
+		t.Errorf("its spec: %v", err)
+	}
+	if facts, err := json.Marshal(d); err != nil || !strings.Contains(string(facts), out.Result.CheckpointDir) {
+		t.Errorf("where it is from is not recorded: %s", facts)
 	}
 }

@@ -155,9 +155,20 @@ func (e *tower) Step(_ context.Context, _ int, lr, scale float64) error {
 	return nil
 }
 
-func (e *tower) Save(_ context.Context, path string) error { return save(path, e.weights) }
+// tensor names the weights as published models name theirs: visual.* is of pictures, anything else of texts.
+func (e *tower) tensor() string {
+	if e.modality == clip.Image {
+		return "visual.tint"
+	}
+	return "letters"
+}
 
-func (e *tower) Load(_ context.Context, path string) error { return load(path, e.weights) }
+func (e *tower) Save(_ context.Context, path string) error {
+	return weights.Write(path, []weights.Tensor{weights.FromF32(e.tensor(), e.weights, len(e.weights))}, map[string]string{
+		"format": weights.EncoderFormat, "embed_dim": fmt.Sprint(len(e.weights)), "config": "{}"})
+}
+
+func (e *tower) Load(_ context.Context, path string) error { return load(path, e.tensor(), e.weights) }
 
 func (e *tower) Close() error { return nil }
 
@@ -173,19 +184,23 @@ func (e *tower) CountTokens(_ context.Context, _ *clip.EncoderConfig, texts []st
 	return tokens, Context, nil
 }
 
-func save(path string, values []float32) error {
-	return weights.Write(path, []weights.Tensor{weights.FromF32("w", values, len(values))}, nil)
-}
-
-func load(path string, values []float32) error {
+// load reads a tensor of so many values, whatever its shape.
+func load(path, name string, values []float32) error {
 	f, err := weights.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	read, err := f.F32("w", len(values))
+	info, ok := f.Info(name)
+	if !ok {
+		return fault.New(fault.Invalid, "there is no tensor %q", name).WithFile(path, 0, 0)
+	}
+	read, err := f.F32(name, info.Shape...)
 	if err != nil {
 		return err
+	}
+	if len(read) != len(values) {
+		return fault.New(fault.Invalid, "%s has %d values, want %d", name, len(read), len(values)).WithFile(path, 0, 0)
 	}
 	copy(values, read)
 	return nil
@@ -221,9 +236,11 @@ func (l *pull) Compute(_ context.Context, q clip.LossRequest) (*clip.LossResult,
 
 func (l *pull) GradNorm(context.Context) (float64, error)         { return 0, nil }
 func (l *pull) Step(context.Context, int, float64, float64) error { return nil }
-func (l *pull) Save(_ context.Context, path string) error         { return save(path, l.scale) }
-func (l *pull) Load(_ context.Context, path string) error         { return load(path, l.scale) }
-func (l *pull) Close() error                                      { return nil }
+func (l *pull) Save(_ context.Context, path string) error {
+	return weights.Write(path, []weights.Tensor{weights.FromF32("logit_scale", l.scale, 1)}, nil)
+}
+func (l *pull) Load(_ context.Context, path string) error { return load(path, "logit_scale", l.scale) }
+func (l *pull) Close() error                              { return nil }
 
 // Dots is a dataset of pictures of one colour each, with two captions. Target parity has the classes even and odd.
 var Dots = sdk.Dataset{Name: "dots", Version: "1.0.0", Summary: "pictures of one colour", Config: dotsDefaults,
