@@ -13,7 +13,7 @@ import (
 	"tandem/core/results/stat"
 )
 
-// Experiment is what is analysed.
+// Experiment holds what is analysed.
 type Experiment struct {
 	Name, Description string
 	Design            string        // one-at-a-time, grid, list, random; "": runs without a plan
@@ -34,14 +34,14 @@ type Experiment struct {
 	Predicted string // what Cell.Right is of: "emoji/label"; "": no predictions
 }
 
-// Metric is a column of the table.
+// Metric asks for a column of the table.
 type Metric struct {
 	Name      string
 	Direction metric.Direction
 	Compared  bool // differences from the baseline too; always of the first
 }
 
-// Cell is a variant under a seed, and the run that fills it.
+// Cell holds a variant under a seed, and the run that fills it.
 type Cell struct {
 	Variant string
 	Seed    int64
@@ -67,7 +67,7 @@ const (
 	Pooled Analysis = "pooled" // from all variants, with seeds as blocks: finds more, where seeds spread all variants alike
 )
 
-// Table is the result.
+// Table holds the analysis of an experiment.
 type Table struct {
 	Name, Description, Design string
 	Baseline                  string // of Rows, where HasBaseline
@@ -92,7 +92,7 @@ type Table struct {
 	Notes                     []string // what the table cannot say and why, in sentences
 }
 
-// Role is what a row is in its table.
+// Role says what a row is to its table.
 type Role string
 
 // The roles.
@@ -102,7 +102,7 @@ const (
 	IsRepeat   Role = "repeat" // the baseline under other seeds: for the noise floor, compared with nothing
 )
 
-// Row is a variant.
+// Row holds all that the table says of a variant.
 type Row struct {
 	Variant string
 	Role    Role
@@ -119,7 +119,7 @@ type Row struct {
 	Predictions *Prediction
 }
 
-// Column is a metric of a variant.
+// Column holds one metric of a variant.
 type Column struct {
 	Values  map[int64]float64 // of the done cells, by seed
 	Summary stat.Summary
@@ -137,7 +137,7 @@ type Column struct {
 // InFloor says whether the means lie no further apart than the baseline's own seeds make.
 func (c Column) InFloor() bool { return c.Comparison != nil && math.Abs(c.Apart) <= c.Floor }
 
-// Look is where the table stands in the looks that were planned.
+// Look says where the table stands in the looks that were planned.
 type Look struct {
 	Number, Of int     // 0: before the first
 	Seeds      int     // that this look is over
@@ -168,10 +168,10 @@ const (
 	NoValue     State = "no finite value" // done, without one of the deciding metric
 )
 
-// states are all of them, what is lost first.
+// states lists all of them, what is lost first.
 var states = []State{Failed, Stopped, NoValue, Tainted, Interrupted, Running, Missing}
 
-// phrase is what a state is called behind a number of seeds: "2 of 5 seeds failed".
+// phrase names the state behind a number of seeds: "2 of 5 seeds failed".
 func (s State) phrase() string {
 	switch s {
 	case NoValue:
@@ -187,7 +187,7 @@ func (s State) phrase() string {
 // Unfinished says whether a cell in this state may yet count without being made anew.
 func (s State) Unfinished() bool { return s == Missing || s == Running || s == Interrupted }
 
-// Absent is a cell that is not in the statistics.
+// Absent names a cell that is not in the statistics, and says why.
 type Absent struct {
 	Variant string
 	Seed    int64

@@ -44,7 +44,7 @@ func Analyse(e Experiment, level float64) (*Table, error) {
 	return t, nil
 }
 
-// analysis is a table in the making.
+// analysis holds a table in the making.
 type analysis struct {
 	*Table
 	e        Experiment
@@ -88,8 +88,8 @@ func (a *analysis) note(format string, args ...any) {
 // repeat says whether a variant is the baseline under other seeds.
 func (a *analysis) repeat(variant string) bool { return a.e.Noise != "" && variant == a.e.Noise }
 
-// done are the cells of a variant that count.
-func (a *analysis) done(variant string) (done []Cell) {
+// doneCells returns the cells of a variant that count.
+func (a *analysis) doneCells(variant string) (done []Cell) {
 	for _, c := range a.cells[variant] {
 		if c.Done {
 			done = append(done, c)
@@ -119,7 +119,7 @@ func (a *analysis) rows() {
 				r.Stopped = n
 			}
 		}
-		done := a.done(v)
+		done := a.doneCells(v)
 		if key := runsOf(done); key != "" && r.Role != IsRepeat {
 			if first, seen := runs[key]; seen {
 				r.Same, r.HasSame = first, true

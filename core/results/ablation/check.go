@@ -17,14 +17,14 @@ type Check struct {
 	Rows     []CheckRow
 }
 
-// CheckRow is the baseline or a variant that is compared with it.
+// CheckRow holds the baseline, or a variant that is compared with it.
 type CheckRow struct {
 	Variant string
 	Role    Role
 	Column
 }
 
-// AtStep is a value of the deciding metric, and the step that it is of.
+// AtStep holds a value of the deciding metric and its step.
 type AtStep struct {
 	Step  int
 	Value float64

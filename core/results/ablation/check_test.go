@@ -6,7 +6,7 @@ import (
 	"tandem/core/results/stat"
 )
 
-// stopping is a study whose trials had come to a tenth of their final value at the first check.
+// stopping makes a study whose trials had come to a tenth of their final value at the first check.
 func stopping() Experiment {
 	e := study(base, map[string][]float64{"gain": gain, "other": gain})
 	e.Stops, e.Check = true, "1 epoch"

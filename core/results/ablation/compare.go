@@ -10,16 +10,16 @@ import (
 	"tandem/core/results/stat"
 )
 
-// Noise is the noise floor: what the baseline differs by from itself under other seeds.
+// Noise holds the noise floor: what the baseline differs by from itself under other seeds.
 type Noise struct {
 	Variant string // the repeat
 	stat.Noise
 	Floor float64 // of as many seeds as the baseline has; NaN under three seeds in all
 }
 
-// never is the p-value under which two sets of seeds of one variant are said to differ: they cannot, and a verdict at the
-// table's alpha would be one more false verdict in twenty tables.
-const never = 0.001
+// repeatAlpha limits the p-value under which two sets of seeds of one variant are said to differ. They cannot differ, and a
+// verdict at the table's alpha would be one more false verdict in twenty tables.
+const repeatAlpha = 0.001
 
 // noise measures the floor, where the experiment repeats its baseline.
 func (a *analysis) noise() {
@@ -43,12 +43,12 @@ func (a *analysis) noise() {
 		a.note("The noise floor is not known: %s has no finished seeds.", a.e.Noise)
 	case math.IsNaN(n.Std):
 		a.note("The noise floor is not known: not enough seeds to tell.")
-	case n.P <= never:
+	case n.P <= repeatAlpha:
 		a.note("The baseline's two sets of seeds differ by more than seeds should (p = %.1g): did anything change between them?", n.P)
 	}
 }
 
-// asked is a comparison that the table makes.
+// asked points at a comparison that the table makes.
 type asked struct {
 	row, metric int
 	column      *Column
@@ -113,7 +113,7 @@ func (a *analysis) compare() {
 	}
 }
 
-// questions are what is asked, with what keeps a comparison from being judged.
+// questions returns the comparisons to be judged, each with what keeps it from that.
 func (a *analysis) questions(all []asked) []stat.Question {
 	questions := make([]stat.Question, len(all))
 	for i, q := range all {
@@ -211,7 +211,7 @@ func (a *analysis) judge(all []asked, questions []stat.Question) {
 	}
 }
 
-// row is the row of a variant.
+// row returns the row of a variant.
 func (a *analysis) row(variant string) *Row {
 	for i := range a.Rows {
 		if a.Rows[i].Variant == variant {

@@ -12,7 +12,7 @@ import (
 	"tandem/core/results/stat"
 )
 
-// Effects is what each factor does to the deciding metric.
+// Effects says what each factor does to the deciding metric.
 type Effects struct {
 	Terms []Effect
 	// Crossed tells that the terms are of one analysis of all factors, with their interactions, and are tested beside the
@@ -22,7 +22,7 @@ type Effects struct {
 	Why     string // where there are no terms though there are factors, the reason; or what was left out
 }
 
-// Effect is a term of an analysis of variance.
+// Effect holds a term of an analysis of variance and its verdict.
 type Effect struct {
 	stat.Term
 	Residual stat.Term // only SumSquares and DF
@@ -33,7 +33,7 @@ type Effect struct {
 	Verdict  EffectVerdict
 }
 
-// EffectVerdict is what a term shows, in the words of a report.
+// EffectVerdict says what a term shows, in the words of a report.
 type EffectVerdict string
 
 // The verdicts. None says that a factor does nothing: no test can show that.
@@ -97,8 +97,8 @@ func (a *analysis) effects() {
 	}
 }
 
-// withoutIdle are the factors without levels, and without factors, that change nothing: whose cells are the very same runs
-// as those of another level. A run counts once in an analysis, however many cells show it.
+// withoutIdle leaves out the levels, and then the factors, that change nothing: their cells are the very same runs as those of
+// another level. A run counts once in an analysis, however many cells show it.
 func (a *analysis) withoutIdle(factors []stat.Factor) (reduced []stat.Factor) {
 	for _, f := range factors {
 		var levels, idle []string
@@ -128,7 +128,7 @@ func (a *analysis) sameRuns(factor, level, other string) bool {
 			continue
 		}
 		beside := a.leveledAs(r.Levels, factor, other)
-		if beside == nil || runsOf(a.done(r.Variant)) == "" || runsOf(a.done(r.Variant)) != runsOf(a.done(beside.Variant)) {
+		if beside == nil || runsOf(a.doneCells(r.Variant)) == "" || runsOf(a.doneCells(r.Variant)) != runsOf(a.doneCells(beside.Variant)) {
 			return false
 		}
 		found = true
@@ -136,7 +136,7 @@ func (a *analysis) sameRuns(factor, level, other string) bool {
 	return found
 }
 
-// leveled are the rows that have a level of every factor.
+// leveled returns the rows that have a level of every factor.
 func (a *analysis) leveled() (rows []*Row) {
 	for i := range a.Rows {
 		if r := &a.Rows[i]; r.Role != IsRepeat && len(r.Levels) >= len(a.e.Factors) {
@@ -146,7 +146,7 @@ func (a *analysis) leveled() (rows []*Row) {
 	return rows
 }
 
-// leveledAs is the row with these levels but for one factor's; nil when there is none.
+// leveledAs returns the row that has these levels, with level for factor's; nil when there is none.
 func (a *analysis) leveledAs(levels map[string]string, factor, level string) *Row {
 	for _, r := range a.leveled() {
 		same := true
@@ -164,7 +164,7 @@ func (a *analysis) leveledAs(levels map[string]string, factor, level string) *Ro
 	return nil
 }
 
-// combined are the rows of the combinations of the factors' levels; of the other factors, which change nothing, any level.
+// combined returns the rows of the combinations of the factors' levels. The other factors change nothing: any level of theirs will do.
 func (a *analysis) combined(factors []stat.Factor) map[string]*Row {
 	rows := map[string]*Row{}
 	for _, r := range a.leveled() {
@@ -182,7 +182,7 @@ func (a *analysis) combined(factors []stat.Factor) map[string]*Row {
 func (a *analysis) broken(factors []stat.Factor) string {
 	rows, runs := a.combined(factors), map[string]bool{}
 	for _, r := range rows {
-		key := runsOf(a.done(r.Variant))
+		key := runsOf(a.doneCells(r.Variant))
 		switch {
 		case r.Lost+r.Waiting > 0 || r.Columns[0].Summary.N == 0:
 			return "the grid is not whole"
@@ -210,7 +210,7 @@ func (a *analysis) alone(f stat.Factor) {
 		if r.Role == IsVariant && !(r.HasSame && a.row(r.Same).Role == IsBaseline) {
 			used = append(used, r.Variant)
 		}
-		key := runsOf(a.done(r.Variant))
+		key := runsOf(a.doneCells(r.Variant))
 		switch {
 		case r.Columns[0].Summary.N == 0:
 			a.why(fmt.Sprintf("%s=%s is left out: it has no finished seeds", f.Name, level))
@@ -290,7 +290,7 @@ func combinations(factors []stat.Factor) int {
 // term analyses these factors over the seeds that all their rows have, and appends the terms.
 func (a *analysis) term(factors []stat.Factor, rows map[string]*Row) {
 	var observations []stat.Observation
-	seeds := a.common(rows)
+	seeds := a.commonSeeds(rows)
 	for _, key := range slices.Sorted(maps.Keys(rows)) {
 		at := make([]int, len(factors))
 		for i, level := range strings.Split(key, between) {
@@ -324,8 +324,8 @@ func (a *analysis) why(reason string) {
 	a.Effects.Why += reason
 }
 
-// common are the seeds that all rows have.
-func (a *analysis) common(rows map[string]*Row) (seeds []int64) {
+// commonSeeds returns the seeds that all rows have.
+func (a *analysis) commonSeeds(rows map[string]*Row) (seeds []int64) {
 	for _, seed := range a.Seeds {
 		everywhere := true
 		for _, r := range rows {

@@ -11,7 +11,7 @@ import (
 	"tandem/core/results/stat"
 )
 
-// grid is pool × width over three seeds, where width adds and pool does nothing.
+// grid makes pool × width over three seeds, where width adds and pool does nothing.
 func grid(design string) Experiment {
 	e := Experiment{Name: "g", Design: design, Baseline: "baseline", Metrics: []Metric{{Name: top1, Direction: metric.Up}},
 		Factors: []stat.Factor{{Name: "pool", Levels: []string{"attention", "average"}}, {Name: "width", Levels: []string{"32", "64", "96"}}}}

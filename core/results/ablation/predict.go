@@ -29,7 +29,7 @@ type Prediction struct {
 	Verdict stat.Verdict
 }
 
-// SeedPrediction is McNemar's test of the two models of one seed. It is never summed over seeds: models of one variant
+// SeedPrediction holds McNemar's test of the two models of one seed. It is never summed over seeds: models of one variant
 // find the same examples hard, so that a sum would take one example for several.
 type SeedPrediction struct {
 	Seed              int64
@@ -44,7 +44,7 @@ func (a *analysis) predictions() {
 	baseline := map[int64]Cell{}
 	var set int64
 	examples, others := 0, 0
-	for _, c := range a.done(a.Baseline) {
+	for _, c := range a.doneCells(a.Baseline) {
 		if c.Right == nil {
 			continue
 		}
@@ -71,7 +71,7 @@ func (a *analysis) predictions() {
 		}
 		p := &Prediction{}
 		var right, base [][]bool
-		for _, c := range slices.SortedFunc(slices.Values(a.done(r.Variant)), bySeedOrder) {
+		for _, c := range slices.SortedFunc(slices.Values(a.doneCells(r.Variant)), bySeedOrder) {
 			b, both := baseline[c.Seed]
 			switch {
 			case c.Right == nil || !both:

@@ -32,7 +32,7 @@ type Options struct {
 	Progress func(file string, rows int64)
 }
 
-// File is a file that was written.
+// File names a file that was written.
 type File struct {
 	Path  string `json:"path"`
 	Rows  int64  `json:"rows"`
@@ -169,7 +169,7 @@ func value(v any) parquet.Value {
 	return parquet.NullValue()
 }
 
-// schema is a group whose columns keep their order; parquet.Group sorts them by name.
+// schema makes a group whose columns keep their order; parquet.Group sorts them by name.
 func schema(columns []store.ViewColumn) parquet.Node {
 	g := ordered{Group: parquet.Group{}}
 	for _, c := range columns {

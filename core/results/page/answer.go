@@ -13,17 +13,17 @@ import (
 	"tandem/core/results/stat"
 )
 
-// mostFindings is how many variants are named at the top of the page; the table has all.
+// mostFindings limits how many variants are named at the top of the page; the table has all.
 const mostFindings = 8
 
-// Answer is what the table shows, in words that say no more than its numbers.
+// Answer says what the table shows, in words that claim no more than its numbers.
 type Answer struct {
 	Headline string
 	Lines    []Finding
 	Left     int // variants that have no line
 }
 
-// Finding is what is found of one variant.
+// Finding says what is found of one variant.
 type Finding struct {
 	Variant, Verdict, Text string
 	Class                  string // better, worse, none or unknown
@@ -99,7 +99,7 @@ func answer(p *Page) Answer {
 	return a
 }
 
-// change is a variant's difference from the baseline with its interval.
+// change writes a variant's difference from the baseline with its interval.
 func change(r ablation.Row, name string) string {
 	c := r.Columns[0].Comparison
 	if c.N == 0 {
@@ -112,7 +112,7 @@ func change(r ablation.Row, name string) string {
 	return text + " over " + countOf(c.N, "1 pair of seeds", "%d pairs of seeds")
 }
 
-// probability is the test's, where it counts.
+// probability writes the p-value of the test, where it counts.
 func probability(j *stat.Judgement) string {
 	switch {
 	case math.IsNaN(j.P):
@@ -149,7 +149,7 @@ func mean(r ablation.Row, name string) string {
 	return text
 }
 
-// delta is a difference of a metric with its sign; of shares in percentage points.
+// delta writes a difference of a metric with its sign; of shares in percentage points.
 func delta(name string, v float64) string {
 	sign := "+"
 	if v < 0 {

@@ -10,10 +10,10 @@ import (
 	"tandem/core/results/stat"
 )
 
-// mostBars is how many variants the charts of means and differences have room for.
+// mostBars limits how many variants the charts of means and differences show.
 const mostBars = 40
 
-// num is a number for the charts: five digits, null where it is not finite.
+// num writes a number for the charts: five digits, null where it is not finite.
 type num float64
 
 // MarshalJSON implements json.Marshaler.
@@ -25,7 +25,7 @@ func (n num) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, v, 'g', 5, 64), nil
 }
 
-// charts is what the page's script draws.
+// charts holds what the page's script draws.
 type charts struct {
 	Metric   chartMetric    `json:"metric"`
 	Level    num            `json:"level"`
@@ -150,7 +150,7 @@ func colour(colours map[string]int, variant string) int {
 	return -1
 }
 
-// barRows are the rows with a mean: all of them, or where they are many the baseline, its repeat and the best.
+// barRows returns the rows with a mean: all of them, or where they are many the baseline, its repeat and the best.
 func barRows(t *ablation.Table) []ablation.Row {
 	var rows []ablation.Row
 	for _, r := range t.Rows {

@@ -78,7 +78,7 @@ func share(n, of int) float64 {
 	return float64(n) / float64(of)
 }
 
-// mostMixed are the classes of the pairs that are confused most, by id.
+// mostMixed returns the classes of the pairs that are confused most, by id.
 func mostMixed(counts []map[[2]int]int) []int {
 	sum := map[[2]int]int{}
 	for _, c := range counts {
@@ -107,7 +107,7 @@ func mostMixed(counts []map[[2]int]int) []int {
 	return kept
 }
 
-// mostConfused are the pairs of label and wrong guess with the highest rates, summed over the sides.
+// mostConfused returns the pairs of label and wrong guess with the highest rates, summed over the sides.
 func mostConfused(o *Outcome) []Pair {
 	type key struct{ label, guess int }
 	counts := map[key][]int{}

@@ -19,14 +19,14 @@ const (
 	bins       = 100
 )
 
-// Curve is a metric over the steps of the drawn variants.
+// Curve holds a metric over the steps of the drawn variants.
 type Curve struct {
 	Metric string
 	Binned bool // values are means over a hundredth of the training
 	Series []Series
 }
 
-// Series is one variant of a curve: by step the mean over its seeds, and the least and greatest of them.
+// Series holds one variant of a curve: by step the mean over its seeds, and the least and greatest of them.
 type Series struct {
 	Variant         string
 	Seeds           int
@@ -34,8 +34,8 @@ type Series struct {
 	Mean, Low, High []float64
 }
 
-// curveNames are the deciding metric, the training loss, and of the table's other metrics as many as there is room for:
-// those that are compared, then those that say most.
+// curveNames returns the deciding metric, the training loss, and as many of the table's other metrics as there is room for:
+// first those that are compared, then those that say most.
 func curveNames(t *ablation.Table) []string {
 	names := []string{t.Metrics[0].Name, metric.TrainLoss}
 	first := func(m ablation.Metric) bool {
@@ -148,20 +148,20 @@ func merge(runs [][]store.Point, bin func(step int) int) Series {
 	return out
 }
 
-// Learning is a curve as a table: a row for each of a few steps, a column for each variant.
+// Learning holds a curve as a table: a row for each of a few steps, a column for each variant.
 type Learning struct {
 	Metric   string
 	Variants []string
 	Rows     []LearningRow
 }
 
-// LearningRow is the means at a step; "–" where there is none.
+// LearningRow holds the means at a step; "–" where there is none.
 type LearningRow struct {
 	Step  float64
 	Means []string
 }
 
-// learning is a curve's table, of at most a dozen steps.
+// learning makes a curve's table, of at most a dozen steps.
 func learning(c Curve) Learning {
 	const most = 12
 	l := Learning{Metric: c.Metric}

@@ -10,7 +10,7 @@ import (
 	"tandem/core/results/store"
 )
 
-// mostDrawn is how many variants have a colour of their own: more lines cannot be told apart.
+// mostDrawn limits how many variants have a colour of their own: more lines cannot be told apart.
 const mostDrawn = 9
 
 // Gather reads what the page of an analysed experiment shows. albums may be nil: then there are no pictures and no class names.
@@ -87,7 +87,7 @@ func flops(d *store.RunDetail) float64 {
 	return sum * *d.SamplesSeen
 }
 
-// number is a fact or parameter as a number; NaN for another.
+// number returns a fact or parameter as a number; NaN for what is none.
 func number(v any) float64 {
 	switch v := v.(type) {
 	case int64:
@@ -98,7 +98,7 @@ func number(v any) float64 {
 	return math.NaN()
 }
 
-// drawn are the variants with a colour: the baseline, then the best ones, in the order of the table.
+// drawn returns the variants with a colour: the baseline, then the best ones, in the order of the table.
 func drawn(t *ablation.Table) []string {
 	var rows []ablation.Row
 	for _, r := range t.Rows {

@@ -22,7 +22,7 @@ const (
 	pictureSide = 96
 )
 
-// Outcome is what models predicted, example by example: of the baseline's and of the best other variant's.
+// Outcome says what models predicted, example by example: the baseline's and the best other variant's.
 type Outcome struct {
 	Evaluation, Target string
 	Examples           int
@@ -38,7 +38,7 @@ type Outcome struct {
 	pictures *pictures
 }
 
-// Side is one variant's models.
+// Side holds one variant's models.
 type Side struct {
 	Variant string
 	Seeds   []int64
@@ -47,27 +47,27 @@ type Side struct {
 	rows [][]clip.Prediction // by seed
 }
 
-// Pair is a class taken for another one.
+// Pair counts a class taken for another one.
 type Pair struct {
 	Label, Guess int
 	Examples     int       // of the label
 	Rates        []float64 // by side: share of the label's predictions that are this guess
 }
 
-// Example is an example that is shown.
+// Example holds an example that is shown.
 type Example struct {
 	Index int
 	Label int
 	Votes [][]Vote // by side
 }
 
-// Vote is a first guess and how many models of a side made it.
+// Vote counts the models of a side that made a first guess.
 type Vote struct {
 	Class, Models int
 	Right         bool
 }
 
-// Group is examples that went the same way.
+// Group holds examples that went the same way.
 type Group struct {
 	Title string
 	Of    int // that went this way in all
@@ -138,7 +138,7 @@ func predicted(p *Page) (of store.PredictionInfo, found bool) {
 	return of, found
 }
 
-// sides are the baseline and the best other variant; without a baseline the best two.
+// sides returns the baseline and the best other variant; without a baseline the best two.
 func sides(t *ablation.Table) []string {
 	rows := slices.DeleteFunc(slices.Clone(t.Rows), func(r ablation.Row) bool {
 		return r.Role == ablation.IsRepeat || r.HasSame || r.Rank == 0
@@ -178,7 +178,7 @@ func classes(all []Side) int {
 	return n
 }
 
-// guess is the first guess; -1 without one.
+// guess returns the first guess; -1 without one.
 func guess(p clip.Prediction) int {
 	if len(p.Top) == 0 {
 		return -1
@@ -188,7 +188,7 @@ func guess(p clip.Prediction) int {
 
 func right(p clip.Prediction) bool { return p.Label >= 0 && guess(p) == int(p.Label) }
 
-// rate is the share of a side's models that have an example right.
+// rate returns the share of a side's models that have an example right.
 func (s Side) rate(example int) float64 {
 	n := 0
 	for _, rows := range s.rows {
@@ -199,8 +199,8 @@ func (s Side) rate(example int) float64 {
 	return float64(n) / float64(len(s.rows))
 }
 
-// sure is the mean cosine of an example with its first guesses.
-func (s Side) sure(example int) float64 {
+// confidence returns the mean cosine of an example with its first guesses.
+func (s Side) confidence(example int) float64 {
 	sum := 0.0
 	for _, rows := range s.rows {
 		sum += float64(rows[example].Score)
@@ -208,7 +208,7 @@ func (s Side) sure(example int) float64 {
 	return sum / float64(len(s.rows))
 }
 
-// votes are the first guesses for an example, the most frequent first.
+// votes counts the first guesses for an example, the most frequent first.
 func (s Side) votes(example int) (all []Vote) {
 	for _, rows := range s.rows {
 		g := guess(rows[example])
@@ -259,7 +259,7 @@ func groups(o *Outcome) (all []Group) {
 			if s.rate(i) != want {
 				return 0, false
 			}
-			sure += s.sure(i)
+			sure += s.confidence(i)
 		}
 		return sure, true
 	}
@@ -279,7 +279,7 @@ func groups(o *Outcome) (all []Group) {
 	return all
 }
 
-// Found is the pictures that one model takes for a class, as a retrieval by the class's name finds them: the closest first.
+// Found holds the pictures that one model takes for a class, the closest first: a retrieval by the class's name finds them so.
 type Found struct {
 	Class  int
 	Of     int // examples that are of the class
@@ -288,7 +288,7 @@ type Found struct {
 	Missed int // examples of the class that it takes for another
 }
 
-// Hit is an example that was found.
+// Hit names an example that was found.
 type Hit struct {
 	Index, Label int
 	Right        bool
@@ -353,5 +353,5 @@ func foundByName(o *Outcome) ([]Found, string) {
 	return all[:min(mostNames, len(all))], fmt.Sprintf("%s, seed %d", named(s.Variant), s.Seeds[0])
 }
 
-// named is a variant's name; runs without one have none.
+// named returns a variant's name, and words for runs without one.
 func named(variant string) string { return cmp.Or(variant, "runs without a variant") }

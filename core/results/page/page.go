@@ -15,7 +15,7 @@ import (
 	"tandem/core/results/store"
 )
 
-// Source is where rows come from; *store.Reader is one.
+// Source gives the rows; *store.Reader is one.
 type Source interface {
 	Cells(ctx context.Context, experiment string) ([]store.CellInfo, error)
 	Get(ctx context.Context, run string) (*store.RunDetail, error)
@@ -23,7 +23,7 @@ type Source interface {
 	Predictions(ctx context.Context, run, evaluation, target string, step int) ([]clip.Prediction, error)
 }
 
-// Album is what examples look like and what their classes are called.
+// Album says what examples look like and what their classes are called.
 type Album struct {
 	Classes  []string      // by class id
 	Pictures []image.Image // of the examples asked for; nil where one is not there any more
@@ -33,7 +33,7 @@ type Album struct {
 // these keys. Of an error the page says that there are no pictures, and why.
 type Albums func(ctx context.Context, run *store.RunDetail, evaluation, target string, side int, indices []int, keys []string) (*Album, error)
 
-// Page is what is shown.
+// Page holds what is shown.
 type Page struct {
 	Table    *ablation.Table
 	Made     string // when and by what
@@ -48,7 +48,7 @@ type Page struct {
 	Warnings []string
 }
 
-// Run is the run of a cell.
+// Run holds the run of a cell.
 type Run struct {
 	Variant     string
 	Seed        int64

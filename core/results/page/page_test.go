@@ -26,10 +26,10 @@ import (
 
 const top1 = "eval/emoji/top1"
 
-// hostile is a name that must not get out of wherever it is written.
+// hostile names something in a way that must not get out of wherever it is written.
 const hostile = `</script><b onclick='x()'>"&<!--`
 
-// study is an experiment in memory.
+// study holds an experiment in memory.
 type study struct {
 	experiment ablation.Experiment
 	runs       map[string]*store.RunDetail
@@ -138,7 +138,7 @@ func album(_ context.Context, _ *store.RunDetail, _, _ string, side int, indices
 	return a, nil
 }
 
-// content is the page without scripts and styles, and the text of these.
+// content returns the page without scripts and styles, and the text of these.
 func content(html string) (markup string, inside []string) {
 	elements := regexp.MustCompile(`(?s)<(script|style)([^>]*)>(.*?)</(script|style)>`)
 	for _, m := range elements.FindAllStringSubmatch(html, -1) {

@@ -16,7 +16,7 @@ import (
 	"tandem/core/fault"
 )
 
-// pictures are the pictures of examples as data URIs, and the example that stands for each class.
+// pictures holds the pictures of examples as data URIs, and the example that stands for each class.
 type pictures struct {
 	of      map[int]template.URL // by index
 	example map[int]int          // by class
@@ -65,7 +65,7 @@ func (o *Outcome) lookUp(ctx context.Context, albums Albums, p *Page) {
 	at := slices.IndexFunc(p.Runs, func(r Run) bool { return r.Variant == o.Sides[0].Variant && r.Seed == o.Sides[0].Seeds[0] })
 	album, err := albums(ctx, p.Runs[at].detail, o.Evaluation, o.Target, pictureSide, indices, keys)
 	if err != nil {
-		o.NoPictures = "No pictures and class names: the evaluation's data could not be opened (" + told(err) + ")."
+		o.NoPictures = "No pictures and class names: the evaluation's data could not be opened (" + errorLine(err) + ")."
 		return
 	}
 	o.Names = album.Classes
@@ -87,8 +87,8 @@ func (o *Outcome) lookUp(ctx context.Context, albums Albums, p *Page) {
 	}
 }
 
-// told is an error in a line.
-func told(err error) string {
+// errorLine writes an error in a line.
+func errorLine(err error) string {
 	var e *fault.Error
 	text := err.Error()
 	if errors.As(err, &e) {
@@ -97,7 +97,7 @@ func told(err error) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// dataURI is a picture as a PNG, or as a JPEG where that is a good deal smaller: photographs.
+// dataURI writes a picture as a PNG, or as a JPEG where that is a good deal smaller: photographs.
 func dataURI(m image.Image) template.URL {
 	var drawn, photo bytes.Buffer
 	if png.Encode(&drawn, m) != nil || jpeg.Encode(&photo, m, &jpeg.Options{Quality: 85}) != nil {
@@ -110,7 +110,7 @@ func dataURI(m image.Image) template.URL {
 	return template.URL("data:image/" + kind + ";base64," + base64.StdEncoding.EncodeToString(data))
 }
 
-// Name is a class's name.
+// Name returns the name of a class.
 func (o *Outcome) Name(class int) string {
 	if class >= 0 && class < len(o.Names) {
 		return o.Names[class]
@@ -121,13 +121,13 @@ func (o *Outcome) Name(class int) string {
 	return fmt.Sprintf("class %d", class)
 }
 
-// Key is the key of an example.
+// Key returns the key of an example.
 func (o *Outcome) Key(index int) string { return o.Sides[0].rows[0][index].Key }
 
-// Picture is the data URI of an example; "" without one.
+// Picture returns the data URI of an example; "" without one.
 func (o *Outcome) Picture(index int) template.URL { return o.pictures.of[index] }
 
-// Example is the picture of an example of a class; "" without one.
+// Example returns the picture of an example of a class; "" without one.
 func (o *Outcome) Example(class int) template.URL {
 	if i, has := o.pictures.example[class]; has {
 		return o.pictures.of[i]

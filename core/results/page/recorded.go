@@ -6,7 +6,7 @@ import (
 	"tandem/core/results/store"
 )
 
-// recorded are the warnings that runs recorded, one for each kind: the last of the first run that has one, and how
+// recorded returns the warnings that runs recorded, one for each kind: the last of the first run that has one, and how
 // many runs have some.
 func recorded(runs []Run) []string {
 	type kind struct {

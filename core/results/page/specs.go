@@ -12,7 +12,7 @@ import (
 	"tandem/core/results/store"
 )
 
-// Specs are the settings of an experiment: of one variant in full, of the others where they differ from it.
+// Specs holds the settings of an experiment: of one variant in full, of the others where they differ from it.
 type Specs struct {
 	Variant string
 	Run     string
@@ -20,13 +20,13 @@ type Specs struct {
 	Others  []Difference
 }
 
-// Difference is what a variant sets otherwise.
+// Difference says what a variant sets otherwise.
 type Difference struct {
 	Variant  string
 	Settings []Setting
 }
 
-// Setting is a key of a spec and its two values; "–" where it is not set.
+// Setting holds a key of a spec and its two values; "–" where it is not set.
 type Setting struct{ Key, Base, Own string }
 
 // specs compares the first run of each variant with that of the first variant of the table.
@@ -53,7 +53,7 @@ func specs(p *Page) Specs {
 	return s
 }
 
-// incidental are the keys by which runs of one variant differ, or that name it.
+// incidental lists the keys by which runs of one variant differ, or that name it.
 var incidental = []string{"name", "description", "variant", "seed"}
 
 func differences(base, own map[string]any) (all []Setting) {
@@ -89,19 +89,19 @@ func setting(params map[string]any, key string) string {
 	}
 }
 
-// Place is one line of the environment.
+// Place holds one line of the environment.
 type Place struct {
 	Name   string
 	Values []PlaceValue // the most frequent first
 }
 
-// PlaceValue is what so many runs have.
+// PlaceValue holds what so many runs have.
 type PlaceValue struct {
 	Text string
 	Runs int
 }
 
-// places are the environment of all runs, and warnings of what should not differ between them.
+// places returns the environment of all runs, and warnings of what should not differ between them.
 func places(runs []Run) (all []Place, warnings []string) {
 	var done []Run
 	for _, r := range runs {
@@ -196,7 +196,7 @@ func plugin(d *store.RunDetail, role string) string {
 	return ""
 }
 
-// rebuilt are the plugins of which the runs used several builds.
+// rebuilt returns the plugins of which the runs used several builds.
 func rebuilt(runs []Run) []string {
 	builds := map[string]map[string]bool{}
 	for _, r := range runs {

@@ -15,7 +15,7 @@ import (
 	"tandem/core/results/report"
 )
 
-// assets are what the page is made of; tools/page-assets.sh fetches the libraries again.
+// assets holds what the page is made of; tools/page-assets.sh fetches the libraries again.
 //
 //go:embed assets/page.html assets/page.css assets/page.js assets/d3.min.js assets/plot.umd.min.js assets/LICENSES.txt
 var assets embed.FS
@@ -33,7 +33,7 @@ var layout = template.Must(template.New("page").Funcs(template.FuncMap{
 	"short": metric.Short, "value": valueText, "plural": plural, "column": columnOf, "level": func(v float64) string { return report.Number(100*v) + " %" },
 }).Parse(asset("page.html")))
 
-// view is what the layout shows.
+// view holds what the layout shows.
 type view struct {
 	*Page
 	Answer   Answer
@@ -48,7 +48,7 @@ type view struct {
 	Licences string
 }
 
-// totals are sums over the runs that are done.
+// totals sums over the runs that are done.
 type totals struct {
 	Seconds, DeviceHours float64
 }

@@ -17,7 +17,7 @@ const (
 	HTML     Format = "html"     // a fragment; AblationHTML says which classes it has
 )
 
-// AblationFormats are all that Ablation writes.
+// AblationFormats lists all that Ablation writes.
 var AblationFormats = []Format{Text, Markdown, LaTeX, CSV, JSON, HTML}
 
 // Ablation writes the table of an experiment. Text, Markdown, LaTeX and HTML hold the same parts, as far as there is
@@ -51,7 +51,7 @@ func joined(formats []Format) string {
 	return strings.Join(names, ", ")
 }
 
-// sheet is a part of an ablation's report, before it has a format.
+// sheet holds a part of an ablation's report, before it has a format.
 type sheet struct {
 	Class   string // main, check, predictions, effects or absent
 	Title   string
@@ -67,13 +67,13 @@ type column struct {
 	spare int // where there is no room columns are left out in ascending order; 0: never
 }
 
-// line is a row of a sheet.
+// line holds a row of a sheet.
 type line struct {
 	Class   string
 	Entries []entry
 }
 
-// entry is a cell of a sheet: Text is a name or words, or else Number is set and Text is made of digits, signs and brackets.
+// entry holds a cell of a sheet: Text is a name or words, or else Number is set and Text is made of digits, signs and brackets.
 type entry struct {
 	Text   string
 	Number bool
@@ -93,7 +93,7 @@ const (
 func words(text string) entry  { return entry{Text: text} }
 func figure(text string) entry { return entry{Text: text, Number: true} }
 
-// sheets are the parts of a table, the first of which is never empty.
+// sheets makes the parts of a table. The first is never empty.
 func sheets(t *ablation.Table) []sheet {
 	all := mainSheets(t)
 	for _, s := range []sheet{checkSheet(t), predictionSheet(t), effectSheet(t), absentSheet(t)} {

@@ -47,7 +47,7 @@ func ablationCSV(w io.Writer, t *ablation.Table) error {
 	return Rows(w, CSV, columns, rows)
 }
 
-// checkOf is a variant's row of the first check; nil without one.
+// checkOf returns a variant's row of the first check; nil without one.
 func checkOf(t *ablation.Table, variant string) *ablation.CheckRow {
 	if t.Check == nil {
 		return nil
@@ -60,7 +60,7 @@ func checkOf(t *ablation.Table, variant string) *ablation.CheckRow {
 	return nil
 }
 
-// known is v, nil for NaN.
+// known returns v, nil for NaN.
 func known(v float64) *float64 {
 	if math.IsNaN(v) {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"tandem/core/results/stat"
 )
 
-// otherMetrics is above column.spare of all metrics but the deciding one: they go before its words do.
+// otherMetrics exceeds column.spare of all but the other metrics' columns: these go before the deciding one's words do.
 const otherMetrics = 10000
 
 // mainSheets have a row for each variant: its metrics, and what lies between it and the baseline. The first has the
@@ -57,7 +57,7 @@ func hasVariants(t *ablation.Table) bool {
 // addMetric adds the means of metric j; the sheet's n is that of metric shown.
 func (s *sheet) addMetric(t *ablation.Table, j, shown, spare int) {
 	sc := scaleOf(t, j)
-	s.Columns = append(s.Columns, column{short(t, j, sc), true, spare})
+	s.Columns = append(s.Columns, column{heading(t, j, sc), true, spare})
 	for i, r := range t.Rows {
 		s.Rows[i].Entries = append(s.Rows[i].Entries, meanEntry(r, j, shown, sc))
 	}
@@ -103,7 +103,7 @@ func meanEntry(r ablation.Row, j, shown int, sc scale) entry {
 	return e
 }
 
-// comparisonEntries are the difference, p and the verdict.
+// comparisonEntries returns the difference, p and the verdict.
 func comparisonEntries(r ablation.Row, j int, sc scale) []entry {
 	none := []entry{words(""), words(""), words("")}
 	c := r.Columns[j]
@@ -135,7 +135,7 @@ func comparisonEntries(r ablation.Row, j int, sc scale) []entry {
 	return []entry{d, figure(pValue(c.Judgement.P)), verdict}
 }
 
-// classOf is the class of a verdict, for colours.
+// classOf returns the class of a verdict, for colours.
 func classOf(v stat.Verdict) string {
 	switch v {
 	case stat.Better:
@@ -150,7 +150,7 @@ func classOf(v stat.Verdict) string {
 	return "unknown"
 }
 
-// mainNotes are the legend, as far as its marks are used, and what the table cannot say.
+// mainNotes returns the legend, as far as its marks are used, and what the table cannot say.
 func mainNotes(t *ablation.Table) (notes []string) {
 	var used struct{ best, marked, within, flattered bool }
 	var methods, tests []string
@@ -240,7 +240,7 @@ func pairing(t *ablation.Table) []string {
 	}
 }
 
-// with is names and one more, unless it is among them or empty.
+// with adds a name, unless it is empty or among names.
 func with(names []string, name string) []string {
 	if name == "" || slices.Contains(names, name) {
 		return names

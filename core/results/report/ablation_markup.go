@@ -166,7 +166,7 @@ func suffix(title string, t *ablation.Table) string {
 	return ""
 }
 
-// label is a name as a LaTeX label takes it.
+// label writes a name as a LaTeX label takes it.
 func label(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {

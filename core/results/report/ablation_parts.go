@@ -17,7 +17,7 @@ func checkSheet(t *ablation.Table) sheet {
 		return s
 	}
 	sc := scaleOf(t, 0)
-	s.Columns = []column{{Name: "variant"}, {Name: "n", Right: true}, {Name: short(t, 0, sc), Right: true},
+	s.Columns = []column{{Name: "variant"}, {Name: "n", Right: true}, {Name: heading(t, 0, sc), Right: true},
 		{Name: strings.TrimSpace("difference " + sc.delta), Right: true}, {Name: "p", Right: true, spare: otherMetrics + 1}, {Name: "verdict", spare: otherMetrics}}
 	for _, r := range t.Check.Rows {
 		row := ablation.Row{Variant: r.Variant, Role: r.Role, Columns: []ablation.Column{r.Column}}
@@ -83,7 +83,7 @@ func predictionSheet(t *ablation.Table) sheet {
 	return s
 }
 
-// effectSheet is the analysis of variance.
+// effectSheet makes the sheet of the analysis of variance.
 func effectSheet(t *ablation.Table) sheet {
 	e := t.Effects
 	s := sheet{Class: "effects", Columns: []column{

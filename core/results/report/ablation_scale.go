@@ -11,15 +11,14 @@ import (
 	"tandem/core/results/stat"
 )
 
-// scale is how a column writes its metric: all of its numbers with the same decimals.
+// scale says how a column writes its metric: all of its numbers have the same decimals.
 type scale struct {
 	factor      float64
 	decimals    int
 	unit, delta string // of values and of differences: "%" and "pt"
 }
 
-// scaleOf is the scale of the metric of column j. Its decimals are those that show two digits of the usual standard
-// deviation.
+// scaleOf returns the scale of the metric of column j. Its decimals show two digits of the usual standard deviation.
 func scaleOf(t *ablation.Table, j int) scale {
 	name := t.Metrics[j].Name
 	s := scale{factor: 1}
@@ -55,7 +54,7 @@ func scaleOf(t *ablation.Table, j int) scale {
 	return s
 }
 
-// exponent is that of the first digit: 0 for 3.7, -2 for 0.04.
+// exponent returns the power of ten of the first digit: 0 for 3.7, -2 for 0.04.
 func exponent(v float64) int { return int(math.Floor(math.Log10(v))) }
 
 func (s scale) value(v float64) string {
@@ -65,7 +64,7 @@ func (s scale) value(v float64) string {
 	return fmt.Sprintf("%.*f", s.decimals, v*s.factor+0)
 }
 
-// signed is a difference: +1.2, 0.0, -0.3.
+// signed writes a difference: +1.2, 0.0, -0.3.
 func (s scale) signed(v float64) string {
 	text := s.value(v)
 	switch {
@@ -77,7 +76,7 @@ func (s scale) signed(v float64) string {
 	return text
 }
 
-// spread is mean ± standard deviation.
+// spread writes mean ± standard deviation.
 func (s scale) spread(m stat.Summary) string {
 	if m.N < 2 {
 		return s.value(m.Mean)
@@ -85,7 +84,7 @@ func (s scale) spread(m stat.Summary) string {
 	return s.value(m.Mean) + " ± " + s.value(m.Std)
 }
 
-// difference is delta with its interval: +2.8 [-1.2, +6.8].
+// difference writes delta with its interval: +2.8 [-1.2, +6.8].
 func (s scale) difference(c *stat.Comparison) string {
 	if c == nil || c.N == 0 {
 		return "–"
@@ -97,7 +96,7 @@ func (s scale) difference(c *stat.Comparison) string {
 	return text
 }
 
-// pValue is a probability with three decimals.
+// pValue writes a probability with three decimals.
 func pValue(p float64) string {
 	switch {
 	case math.IsNaN(p):
@@ -108,9 +107,9 @@ func pValue(p float64) string {
 	return fmt.Sprintf("%.3f", p)
 }
 
-// short is a metric's name in a heading, with the way that is better and the unit: top1 ↑ %. The evaluation is
-// there where the table's metrics are of several.
-func short(t *ablation.Table, j int, s scale) string {
+// heading names a metric at the head of a column, with the direction that is better and the unit: top1 ↑ %. It says the
+// evaluation where the table's metrics are of several.
+func heading(t *ablation.Table, j int, s scale) string {
 	m := t.Metrics[j]
 	name := metric.Short(strings.TrimPrefix(m.Name, commonSource(t)))
 	switch m.Direction {

@@ -26,7 +26,7 @@ var update = flag.Bool("update", false, "rewrite the wanted outputs of testdata"
 
 const top1, loss = "eval/emoji/top1", "train/loss"
 
-// pooling is an experiment in which everything happens that a table can show.
+// pooling makes an experiment in which everything happens that a table can show.
 func pooling() ablation.Experiment {
 	e := ablation.Experiment{
 		Name: "pool_study", Description: "attention & averages, 50 % each", Design: "one-at-a-time", Baseline: "baseline", Noise: "baseline again",
@@ -77,7 +77,7 @@ func analysed(t testing.TB, e ablation.Experiment) *ablation.Table {
 	return table
 }
 
-// ranking is an experiment without a baseline.
+// ranking makes an experiment without a baseline.
 func ranking() ablation.Experiment {
 	e := ablation.Experiment{Name: "search", Design: "random", Factors: []stat.Factor{{Name: "train.lr"}}, Metrics: []ablation.Metric{{Name: top1, Direction: metric.Up}, {Name: loss, Direction: metric.Down}}}
 	for i, v := range []float64{0.31, 0.37, 0.305, 0.37} {
@@ -86,7 +86,7 @@ func ranking() ablation.Experiment {
 	return e
 }
 
-// stopping is an experiment whose rule stopped two trials of one variant after 20 of 200 steps.
+// stopping makes an experiment whose rule stopped two trials of one variant after 20 of 200 steps.
 func stopping() ablation.Experiment {
 	e := ablation.Experiment{Name: "width", Design: "one-at-a-time", Baseline: "baseline", Stops: true, Check: "1 epoch", Factors: []stat.Factor{{Name: "width", Levels: []string{"64", "128", "32"}}},
 		Metrics: []ablation.Metric{{Name: top1, Direction: metric.Up}}}
@@ -192,7 +192,7 @@ func TestAnAblationIsWholeAsJSONAndCSV(t *testing.T) {
 // claims finds what a line of a report says that only a significant result may.
 var claims = regexp.MustCompile(`\b(better|worse|effect)\b|†|\\dagger`)
 
-// notClaims are the words around the claims that are none: legends and negations.
+// notClaims removes the words around claims that are none: legends and negations.
 var notClaims = strings.NewReplacer("no effect shown", "", "need not be better", "", "Effect of each factor", "")
 
 func TestNoWordingClaimsMoreThanHolmsP(t *testing.T) {

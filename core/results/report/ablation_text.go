@@ -135,7 +135,7 @@ func entryText(e entry, colour bool) string {
 	return style.EscapeSeq() + out + text.Reset.EscapeSeq()
 }
 
-// marked are the marks of an entry with a space before them.
+// marked writes the marks of an entry with a space before them.
 func marked(e entry) string {
 	marks := e.Marks
 	if e.Best {

@@ -93,8 +93,7 @@ func compareFinal(w io.Writer, c *store.Comparison) error {
 	return section(w, header, cells, right)
 }
 
-// difference is value j less value 0 with its sign, "" when one is missing; shares differ by points
-// of a hundredth.
+// difference writes value j less value 0 with its sign, "" when one is missing. Shares differ by points of a hundredth.
 func difference(m store.MetricComparison, j int) string {
 	if m.Values[0] == nil || m.Values[j] == nil {
 		return ""

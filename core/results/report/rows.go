@@ -22,7 +22,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Format is how rows are written.
+// Format names a way of writing rows.
 type Format string
 
 // The formats.
@@ -234,7 +234,7 @@ func printable(texts []string) []string {
 	return out
 }
 
-// aligned is Table for a width in characters, 0 for any, with or without a bold header. It gives the widths of the columns.
+// aligned writes a Table of a width in characters, 0 for any, with or without a bold header. It returns the widths of the columns.
 func aligned(w io.Writer, columns []string, cells [][]string, right []bool, width int, bold bool) ([]int, error) {
 	limits, _ := columnWidths(columns, cells, width)
 	configs, widths := make([]table.ColumnConfig, len(columns)), make([]int, len(columns))
@@ -320,7 +320,7 @@ func appendRows(t table.Writer, cells [][]string) {
 	}
 }
 
-// gapAfter is space at the end of a line, with the end of a style in it.
+// gapAfter matches space at the end of a line, with the end of a style in it.
 var gapAfter = regexp.MustCompile(` *((?:\x1b\[[0-9;]*m)*) *$`)
 
 func shorten(s string, width int) string {
@@ -333,7 +333,7 @@ func shorten(s string, width int) string {
 	return strings.Join(lines, "\n")
 }
 
-// leastWidth is the width that no column is shortened below: ids and numbers stay whole.
+// leastWidth limits how far a column is shortened: ids and numbers stay whole.
 const leastWidth = 10
 
 // columnWidths limits columns so that they fit into total, taking from the widest first; nil when

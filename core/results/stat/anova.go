@@ -7,21 +7,20 @@ import (
 	"strings"
 )
 
-// Factor is one axis of a grid.
+// Factor names one axis of a grid and its levels.
 type Factor struct {
 	Name   string
 	Levels []string // at least two
 }
 
-// Observation is one run's metric: where it stands on each factor, as an index into its levels, and its
-// seed.
+// Observation holds the metric of one run, with the run's seed and its level of each factor, as an index into Factor.Levels.
 type Observation struct {
 	Levels []int
 	Seed   uint64
 	Value  float64
 }
 
-// Term is the part of the variation that one factor, or one interaction of several, explains.
+// Term describes the part of the variation that one factor, or one interaction of several, explains.
 type Term struct {
 	Factors      []string // one name, or those that interact
 	SumSquares   float64
@@ -34,7 +33,7 @@ type Term struct {
 // Name joins the factors: "pool × width".
 func (t Term) Name() string { return strings.Join(t.Factors, " × ") }
 
-// Anova is an analysis of variance.
+// Anova holds the result of an analysis of variance.
 type Anova struct {
 	Terms      []Term // single factors in the order given, then their interactions, pairs first
 	Seed       Term   // what seeds have in common across all cells; F and P are not computed
@@ -43,7 +42,7 @@ type Anova struct {
 	DF         int
 }
 
-// AnalyseVariance is the analysis of variance of a full factorial design with fixed factors, all
+// AnalyseVariance analyses the variance of a full factorial design with fixed factors, all
 // interactions, and seeds as random blocks: each cell (a combination of levels) ran once with each of
 // the same seeds. With one factor it is the one-way analysis, with two
 //
@@ -99,14 +98,14 @@ func AnalyseVariance(factors []Factor, observations []Observation) (Anova, error
 		if t.SumSquares <= nothing {
 			t.SumSquares = 0
 		}
-		a.Terms = append(a.Terms, a.tested(t))
+		a.Terms = append(a.Terms, a.withTest(t))
 	}
 	a.Seed.EtaSquared, a.Seed.F, a.Seed.P, a.Seed.PartialEtaSq = a.Seed.SumSquares/a.SumSquares, math.NaN(), math.NaN(), math.NaN()
 	return a, nil
 }
 
-// tested is t with its F, P and effect sizes.
-func (a Anova) tested(t Term) Term {
+// withTest returns t with its F, P and effect sizes.
+func (a Anova) withTest(t Term) Term {
 	r := a.Residual
 	t.F, t.P = math.NaN(), math.NaN()
 	if r.DF > 0 && r.SumSquares > 0 {

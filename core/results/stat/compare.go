@@ -11,7 +11,7 @@ import (
 // BySeed holds one metric of one variant, by seed.
 type BySeed map[uint64]float64
 
-// Values are the finite values in the order of their seeds.
+// Values returns the finite values in the order of their seeds.
 func (b BySeed) Values() (values []float64) {
 	for _, seed := range slices.Sorted(maps.Keys(b)) {
 		if finite(b[seed]) {
@@ -32,7 +32,7 @@ const (
 	SignFlips Test = "sign flips" // where the differences have no spread that a t test could use
 )
 
-// Comparison is a variant against its baseline over the seeds that both have.
+// Comparison compares a variant with its baseline over the seeds that both have.
 type Comparison struct {
 	N        int     // seeds with a finite value on both sides
 	Unpaired int     // seeds with a value on one side only, or one that is not finite
@@ -50,7 +50,7 @@ type Comparison struct {
 	Spread float64
 }
 
-// WithoutInterval is c where no interval can be given.
+// WithoutInterval returns c without its interval, for where none can be given.
 func (c Comparison) WithoutInterval() Comparison {
 	c.Interval = Interval{Low: math.NaN(), High: math.NaN(), Level: c.Interval.Level}
 	return c
@@ -111,7 +111,7 @@ func compare(d []float64, unpaired int, level float64, seed uint64, resamples in
 	return c
 }
 
-// difference is a−b, and 0 where that is only rounding.
+// difference returns a−b, and 0 where that is only rounding.
 func difference(a, b float64) float64 {
 	if math.Abs(a-b) <= 1e-12*max(math.Abs(a), math.Abs(b)) {
 		return 0

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// golden is testdata/golden.json, which tools/goldens/stats/generate.py makes with scipy and statsmodels.
+// golden reads testdata/golden.json, which tools/goldens/stats/generate.py makes with scipy and statsmodels.
 type golden struct {
 	Paired []struct {
 		A, B                     []float64
@@ -197,7 +197,7 @@ func TestNoiseIsSciPys(t *testing.T) {
 	}
 }
 
-// design is the full grid of a shape with factors a, b, c and values by cell and seed.
+// design makes the full grid of a shape with factors a, b, c and values by cell and seed.
 func design(shape []int, seeds int, value func(cell, seed int) float64) (factors []Factor, observations []Observation) {
 	cells := 1
 	for i, n := range shape {

@@ -10,7 +10,7 @@ import (
 
 const maxFactors = 8 // the terms are 2ᶠ−1
 
-// grid is a balanced design: a value for each cell and seed, and their means.
+// grid holds a balanced design: a value for each cell and seed, and their means.
 type grid struct {
 	factors  []Factor
 	value    []float64 // [cells·seeds], the last factor fastest among cells
@@ -36,7 +36,7 @@ func newGrid(factors []Factor, observations []Observation) (*grid, error) {
 	g := &grid{factors: factors}
 	values := map[[2]int]float64{} // by cell and seed; there may be far more cells than observations
 	for _, o := range observations {
-		c, err := g.cell(o)
+		c, err := g.cellOf(o)
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +65,7 @@ func newGrid(factors []Factor, observations []Observation) (*grid, error) {
 	return g, nil
 }
 
-// countCells is the number of combinations of levels.
+// countCells returns the number of combinations of levels.
 func countCells(factors []Factor) (int, error) {
 	if len(factors) == 0 || len(factors) > maxFactors {
 		return 0, fault.New(fault.Invalid, "anova: %d factors, want 1 to %d", len(factors), maxFactors).
@@ -82,8 +82,8 @@ func countCells(factors []Factor) (int, error) {
 	return cells, nil
 }
 
-// cell is where an observation belongs.
-func (g *grid) cell(o Observation) (int, error) {
+// cellOf returns the index of the cell that an observation belongs to.
+func (g *grid) cellOf(o Observation) (int, error) {
 	if len(o.Levels) != len(g.factors) {
 		return 0, fault.New(fault.Invalid, "anova: an observation of seed %d has %d levels, want %d", o.Seed, len(o.Levels), len(g.factors)).
 			WithHint("give one level for each factor")
@@ -114,8 +114,8 @@ func (g *grid) name(cell int) string {
 	return strings.Join(parts, " × ")
 }
 
-// margins are, for each set of factors as a bit mask and each cell, the mean over all cells that share
-// the cell's levels of those factors: the grand mean for no factor, the cell's own for all.
+// margins returns a mean for each set of factors, which is a bit mask, and each cell. It is over all cells that share the
+// cell's levels of those factors: the grand mean for no factor, the cell's own for all of them.
 func (g *grid) margins() [][]float64 {
 	all := make([][]float64, 1<<len(g.factors))
 	for mask := range all {
@@ -134,7 +134,7 @@ func (g *grid) margins() [][]float64 {
 	return all
 }
 
-// project is the cell with the levels of the factors outside mask set to their first.
+// project returns the cell whose factors outside mask are set to their first levels.
 func (g *grid) project(cell, mask int) int {
 	projected, stride := 0, 1
 	for i := len(g.factors) - 1; i >= 0; i-- {

@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Holm is each p-value adjusted for being one of several, such that calling those under α significant
+// Holm adjusts each p-value for being one of several, such that calling those under α significant
 // errs anywhere in the table with probability at most α, however the tests depend on each other
 // (Holm 1979): the i-th smallest of m times m−i+1, never less than the one before, at most 1.
-// NaN is a test that was not made: it stays NaN and does not count.
+// NaN stands for a test that was not made: it stays NaN and does not count.
 func Holm(p []float64) []float64 {
 	adjusted := slices.Repeat([]float64{math.NaN()}, len(p))
 	var order []int

@@ -21,7 +21,7 @@ const bootstrapFrom = 6 // values; with fewer the bootstrap undercovers or is tw
 
 var resamples = 9999 // such that (resamples+1)·α/2 is whole for the usual levels; simulations take fewer
 
-// Interval is a confidence interval. Low and High are NaN with NoMethod.
+// Interval holds a confidence interval. Low and High are NaN with NoMethod.
 type Interval struct {
 	Low, High float64
 	Level     float64 // 0.95 for 95 %
@@ -31,7 +31,7 @@ type Interval struct {
 // Contains says whether v lies in the interval; false without one.
 func (i Interval) Contains(v float64) bool { return i.Low <= v && v <= i.High }
 
-// MeanInterval is a two-sided confidence interval of the mean at level, in (0, 1).
+// MeanInterval returns a two-sided confidence interval of the mean; level lies in (0, 1).
 //
 // With fewer than six values it is Student's: mean ± t·s/√n. From six on it is the studentised
 // bootstrap with 9999 resamples (Davison and Hinkley 1997, §5.2.1): the quantiles of
@@ -50,7 +50,7 @@ func meanInterval(values []float64, level float64, seed uint64, resamples int) I
 	if s.N >= bootstrapFrom {
 		t := studentised(values, s.Mean, seed, resamples)
 		k := max(1, int(math.Round(float64(resamples+1)*(1-level)/2)))
-		lowest, highest := smallest(t, k-1), smallest(t, resamples-k)
+		lowest, highest := selectSmallest(t, k-1), selectSmallest(t, resamples-k)
 		if !math.IsInf(lowest, 0) && !math.IsInf(highest, 0) {
 			return Interval{s.Mean - highest*err, s.Mean - lowest*err, level, StudentisedBootstrap}
 		}
@@ -59,7 +59,7 @@ func meanInterval(values []float64, level float64, seed uint64, resamples int) I
 	return Interval{s.Mean - half, s.Mean + half, level, StudentT}
 }
 
-// studentised is (m*−mean)/(s*/√n) of each resample. A resample of one value
+// studentised returns (m*−mean)/(s*/√n) of each resample. A resample of one value
 // repeated has no spread; it counts as infinite, which is what its statistic tends to.
 func studentised(values []float64, mean float64, seed uint64, resamples int) []float64 {
 	n := len(values)
@@ -80,9 +80,9 @@ func studentised(values []float64, mean float64, seed uint64, resamples int) []f
 	return t
 }
 
-// smallest is the k-th smallest of values, from 0, which it reorders (Hoare's selection, 1961). Two of ten thousand are
+// selectSmallest returns the k-th smallest of values, k from 0. It reorders values (Hoare's selection, 1961). Two of ten thousand are
 // wanted, and sorting them all took much of the bootstrap's time.
-func smallest(values []float64, k int) float64 {
+func selectSmallest(values []float64, k int) float64 {
 	for low, high := 0, len(values)-1; low < high; {
 		pivot, i, j := values[low+(high-low)/2], low, high
 		for i <= j {

@@ -2,7 +2,7 @@ package stat
 
 import "math"
 
-// Noise is the spread that means nothing: what two sets of seeds of one variant differ by.
+// Noise measures the spread that means nothing: what two sets of seeds of one variant differ by.
 type Noise struct {
 	First, Second Summary
 	Delta         float64 // mean of the second − mean of the first
@@ -34,10 +34,10 @@ func NoiseOf(first, second []float64) Noise {
 
 func (n Noise) df() float64 { return float64(n.First.N + n.Second.N - 2) }
 
-// Floor is what the means of two more sets of first and second seeds of this same variant, no seed in common, stay within
-// of each other, with probability level in (0, 1): t·s·√(1/first+1/second) with n₁+n₂−2 degrees of freedom (Student's
-// prediction interval; Hahn and Meeker 1991, §4.8). It is of means that are not paired: what a seed does to both
-// sides cancels in a paired difference, which may be told from 0 below the floor. NaN without Std.
+// Floor bounds the difference between the means of two more sets of seeds of this variant, first and second in number, with no
+// seed in common. The bound holds with probability level, in (0, 1): t·s·√(1/first+1/second) with n₁+n₂−2 degrees of freedom (Student's
+// prediction interval; Hahn and Meeker 1991, §4.8). The means are not paired: what a seed does to both sides cancels in a
+// paired difference, which may be told from 0 below the floor. Floor is NaN without Std.
 func (n Noise) Floor(first, second int, level float64) float64 {
 	if math.IsNaN(n.Std) || first < 1 || second < 1 {
 		return math.NaN()

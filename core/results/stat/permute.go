@@ -9,7 +9,7 @@ import (
 
 const exactFlips = 16 // units up to which signFlip goes through all patterns
 
-// Permutation is the result of a test by sign flips.
+// Permutation holds the result of a test by sign flips.
 type Permutation struct {
 	N     int     // units whose difference is not 0
 	P     float64 // two-sided; 1 without differences
@@ -76,11 +76,11 @@ type Crossed struct {
 	Examples Permutation // would other examples say so, of these trained models?
 }
 
-// P is the larger of both: that the difference holds for other seeds and for other examples errs with at
+// P returns the larger of both: that the difference holds for other seeds and for other examples errs with at
 // most that probability (intersection–union test, Berger 1982).
 func (c Crossed) P() float64 { return max(c.Seeds.P, c.Examples.P) }
 
-// MinP is the least that P can be.
+// MinP returns the least that P can be.
 func (c Crossed) MinP() float64 { return max(c.Seeds.MinP, c.Examples.MinP) }
 
 // Permute tests two variants by swapping them: whole seeds, since all predictions of a model share its

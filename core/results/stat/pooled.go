@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Blocks are cells that ran under the same seeds, with what all of them say of the noise.
+// Blocks holds cells that ran under the same seeds, with what all of them say of the noise.
 type Blocks struct {
 	Seeds []uint64  // that all cells have with a finite value, ascending
 	Mean  []float64 // of each cell over these

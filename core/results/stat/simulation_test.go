@@ -15,7 +15,7 @@ import (
 
 func long() bool { return os.Getenv("TANDEM_LONG") != "" }
 
-// experiments is 1,000, the resamples of each 999; TANDEM_LONG=1 makes it 5,000 and 3,999.
+// experiments returns 1,000 experiments with 999 resamples each; with TANDEM_LONG=1, 5,000 and 3,999.
 func experiments() (n, draws int) {
 	if long() {
 		return 5000, 3999
@@ -113,7 +113,7 @@ func differences(a, b BySeed) []float64 {
 	return va
 }
 
-// predictions are right or wrong as [seed][example]: an example's difficulty is common to all models and
+// predictions draws right and wrong as [seed][example]: an example's difficulty is common to all models and
 // luck to all predictions of one model.
 func predictions(r *rand.Rand, seeds, examples int, luck, effect float64) (a, b [][]bool) {
 	difficulty := normal(r, examples, 0)

@@ -247,7 +247,7 @@ func TestSelectionFindsWhatSortingWould(t *testing.T) {
 		}
 		sorted := slices.Sorted(slices.Values(values))
 		for k := range sorted {
-			if got := smallest(values, k); got != sorted[k] {
+			if got := selectSmallest(values, k); got != sorted[k] {
 				t.Fatalf("%d of %v is %v, want %v", k, sorted, got, sorted[k])
 			}
 		}

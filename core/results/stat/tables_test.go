@@ -23,7 +23,7 @@ import (
 
 const top1 = "eval/set/top1"
 
-// sort is a sort of table: cells by their levels, and which of these are one run.
+// sort describes a sort of table: cells by their levels, and which of these are one run.
 type sort struct {
 	name    string
 	design  string
@@ -50,7 +50,7 @@ var (
 	partly = sort{"partly shared cells", spec.Grid, []stat.Factor{factor("a", 2), factor("b", 3)}, [][]int{{0, 0}, {0, 1}, {0, 2}, {1, 0}, {1, 1}, {1, 2}}, []int{0, 1, 2, 3, 3, 3}}
 )
 
-// world is how runs come out.
+// world says how runs come out.
 type world struct {
 	seeds    int
 	effect   func(run int) float64 // nil: none
@@ -295,7 +295,7 @@ func (s sort) true(factors []string, effect func(int) float64) bool {
 	return false
 }
 
-// rates are shares of simulated tables.
+// rates holds shares of simulated tables.
 type rates struct {
 	any, rows, effects, predictions float64 // with something false, at all and of each kind
 	coverage, shown                 float64 // of the intervals shown; of the comparisons that have one
@@ -335,7 +335,7 @@ func (r rates) String() string {
 		100*r.any, 100*r.rows, 100*r.effects, 100*r.predictions, 100*r.coverage, 100*r.shown, 100*r.found, 100*r.factorFound)
 }
 
-// tables is how many of each sort are simulated, and how far a share of them may lie from its bound by chance: with 4,000
+// tables returns how many of each sort are simulated, and how far a share of them may lie from its bound by chance: with 4,000
 // not at all, since that much lies between 5 % and the bounds; with a few hundred three standard deviations.
 func tables(t *testing.T) (n int, chance float64) {
 	before := stat.Resample(999)

@@ -8,7 +8,7 @@ import (
 	"tandem/core/results/metric"
 )
 
-// Verdict is what a comparison shows, in the words of a report.
+// Verdict says what a comparison shows, in the words of a report.
 type Verdict string
 
 // The verdicts. None says that two variants are equal: no test can show that.
@@ -25,10 +25,10 @@ const (
 // Claims says whether the verdict states a difference.
 func (v Verdict) Claims() bool { return v == Better || v == Worse || v == Differs }
 
-// MinSeeds is the fewest seeds in common that a test is made on.
+// MinSeeds limits tests from below: fewer seeds in common make none.
 const MinSeeds = 3
 
-// Question is a comparison that a table asks.
+// Question asks for the verdict on one comparison of a table.
 type Question struct {
 	Comparison
 	Direction metric.Direction
@@ -38,7 +38,7 @@ type Question struct {
 	Why  string
 }
 
-// Judgement is a verdict and what it rests on.
+// Judgement holds a verdict and what it rests on.
 type Judgement struct {
 	Verdict Verdict
 	P       float64 // after Holm over Tests and after Looks; NaN where no test counts
@@ -47,7 +47,7 @@ type Judgement struct {
 	Why     string // of Lost and Unfinished
 }
 
-// Family is what the verdicts of one table answer for together.
+// Family says what the verdicts of one table answer for together.
 type Family struct {
 	Alpha float64
 	// Least is how many tests Holm counts at least: more than there are where those that are shown were chosen from more.
@@ -137,7 +137,7 @@ func (j Judgement) after() string {
 	return fmt.Sprintf(" after Holm over %d tests", j.Tests)
 }
 
-// probability is a p-value with three decimals, or two digits where those would all be 0.
+// probability writes a p-value with three decimals, or two digits where those would all be 0.
 func probability(p float64) string {
 	if p >= 0.001 {
 		return fmt.Sprintf("%.3f", p)

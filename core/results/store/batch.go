@@ -14,13 +14,13 @@ import (
 	"tandem/core/results/metric"
 )
 
-// rowsPerInsert is how many points one INSERT carries; fewer are inserted one by one.
+// rowsPerInsert counts the points of one INSERT; fewer are inserted one by one.
 const rowsPerInsert = 64
 
 // settingsKept bounds how many rows of setting a writer remembers.
 const settingsKept = 10_000
 
-// batch is one transaction of the writer. What it learns becomes the writer's on commit.
+// batch holds one transaction of the writer. What it learns becomes the writer's on commit.
 type batch struct {
 	w         *writer
 	now       int64            // ms
@@ -34,7 +34,7 @@ type batch struct {
 	rewinds   map[*runState]int // to earlier steps
 }
 
-// runState is what the writer knows of a run that this process writes; the writing goroutine owns it.
+// runState holds what the writer knows of a run that this process writes. The writing goroutine owns it.
 type runState struct {
 	id        int64
 	summaries map[int64]summary
@@ -45,7 +45,7 @@ type runState struct {
 	lost      atomic.Pointer[fault.Error] // the run has come to be another process's
 }
 
-// summary is a row of run_summary; NaN stands for NULL.
+// summary holds a row of run_summary; NaN stands for NULL.
 type summary struct {
 	first, last, min, max, best, sum float64
 	lastStep, bestStep               int
@@ -118,10 +118,10 @@ func (b *batch) row(query string, args ...any) *sql.Row {
 	return b.w.conn.QueryRowContext(context.Background(), query, args...)
 }
 
-// better is +1 where larger values of a metric are better, -1 where smaller are, and 0 where neither is.
+// better returns +1 where larger values of a metric are better, -1 where smaller are, and 0 where neither is.
 func better(name string) float64 { return float64(metric.DirectionOf(name)) }
 
-// metricID is the row of a metric's name, made when it is new.
+// metricID returns the row of a metric's name, and makes it when it is new.
 func (b *batch) metricID(name string) (int64, error) {
 	if id, ok := b.w.metrics[name]; ok {
 		return id, nil
@@ -270,7 +270,7 @@ func (b *batch) beat(run *runState, step int) {
 	}
 }
 
-// step is the highest step recorded for run, this transaction's included.
+// step returns the highest step recorded for run, this transaction's included.
 func (b *batch) step(run *runState) int {
 	if step, ok := b.beats[run]; ok {
 		return max(run.step, step)
@@ -335,7 +335,7 @@ func (b *batch) committed() {
 	}
 }
 
-// nullable is v as SQLite stores it: NULL for NaN.
+// nullable returns v as SQLite stores it: NULL for NaN.
 func nullable(v float64) any {
 	if math.IsNaN(v) {
 		return nil
@@ -343,7 +343,7 @@ func nullable(v float64) any {
 	return v
 }
 
-// number is the reverse of nullable.
+// number reverses nullable.
 func number(v sql.NullFloat64) float64 {
 	if !v.Valid {
 		return math.NaN()

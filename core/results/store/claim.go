@@ -10,7 +10,7 @@ import (
 	"tandem/core/clip"
 )
 
-// Claim is what came of asking for a trial.
+// Claim says what came of asking for a trial.
 type Claim struct {
 	// Run is the trial's run, this process's to make; nil when the trial is not to be had.
 	Run *Run
@@ -94,7 +94,7 @@ func (db *DB) Claim(ctx context.Context, m RunMeta, o ClaimOptions) (Claim, erro
 	return c, nil
 }
 
-// owned is a run and the process that makes or made it.
+// owned holds a run and the process that makes or made it.
 type owned struct {
 	row     int64
 	key     string

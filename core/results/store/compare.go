@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Number is a float64 that JSON can carry: NaN is null, infinities are the strings "Infinity" and
+// Number carries a float64 through JSON: NaN is null, infinities are the strings "Infinity" and
 // "-Infinity".
 type Number float64
 
@@ -48,14 +48,14 @@ type Comparison struct {
 	Params  []ParamComparison  `json:"params"` // only those that differ
 }
 
-// MetricComparison is the last value of a metric in each run; nil where it was not recorded.
+// MetricComparison holds the last value of a metric in each run; nil where it was not recorded.
 type MetricComparison struct {
 	Metric string    `json:"metric"`
 	Better float64   `json:"better"` // +1: larger is better, -1: smaller
 	Values []*Number `json:"values"`
 }
 
-// ParamComparison is the value of a configuration key in each run; nil where the key is not set.
+// ParamComparison holds the value of a configuration key in each run; nil where the key is not set.
 type ParamComparison struct {
 	Key    string `json:"key"`
 	Values []any  `json:"values"`

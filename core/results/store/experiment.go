@@ -9,7 +9,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Experiment is what is known of an experiment beside its runs.
+// Experiment holds what is known of an experiment beside its runs.
 type Experiment struct {
 	Name        string   `json:"name"`
 	Description string   `json:"description"`
@@ -21,7 +21,7 @@ type Experiment struct {
 	Settings    Settings `json:"settings"`
 }
 
-// Settings are what a spec says of how its experiment is to be analysed.
+// Settings holds what a spec says of how its experiment is to be analysed.
 type Settings struct {
 	Looks      []int             `json:"looks,omitempty"`       // numbers of seeds at which the table is looked at
 	Analysis   string            `json:"analysis,omitempty"`    // paired or pooled; "": as the design asks
@@ -32,14 +32,13 @@ type Settings struct {
 	Choose     string            `json:"choose,omitempty"`      // the metric that chooses among variants; "": the one that decides
 }
 
-// Factor is a factor of an ablation with its levels, in the order of the spec. A factor that is drawn from a
-// range has none.
+// Factor names a factor of an ablation and its levels, in the order of the spec. A factor that is drawn from a range has none.
 type Factor struct {
 	Name   string   `json:"name"`
 	Levels []string `json:"levels"`
 }
 
-// Cell is a planned cell of an ablation: a variant under a seed.
+// Cell plans a cell of an ablation: a variant under a seed.
 type Cell struct {
 	Variant  string
 	Seed     int64
@@ -96,18 +95,18 @@ func (b *batch) describe(id int64, description, baseline, metric string) error {
 	return err
 }
 
-// Experiments are the names of all experiments, newest first.
+// Experiments returns the names of all experiments, newest first.
 func (r *Reader) Experiments(ctx context.Context) ([]string, error) {
 	return collect(ctx, r, scanName, "SELECT name FROM experiment ORDER BY id DESC")
 }
 
-// Variants are the names of the variants that runs of an experiment have, of all for "".
+// Variants returns the names of the variants that runs of an experiment have; of all experiments for "".
 func (r *Reader) Variants(ctx context.Context, experiment string) ([]string, error) {
 	return collect(ctx, r, scanName, `SELECT DISTINCT variant FROM run WHERE variant <> '' AND (?1 = '' OR experiment_id = (SELECT id FROM experiment WHERE name = ?1))
 		ORDER BY variant`, experiment)
 }
 
-// Experiment is the experiment of a name; fault.NotFound when there is none.
+// Experiment returns the experiment of a name. Errors: fault.NotFound when there is none.
 func (r *Reader) Experiment(ctx context.Context, name string) (*Experiment, error) {
 	e := Experiment{}
 	var factors, settings string
@@ -136,7 +135,7 @@ func (r *Reader) Experiment(ctx context.Context, name string) (*Experiment, erro
 	return &e, nil
 }
 
-// CellInfo is a cell of an experiment and the run that fills it or is meant to.
+// CellInfo describes a cell of an experiment and the run that fills it or is meant to.
 type CellInfo struct {
 	Variant string            `json:"variant"`
 	Seed    int64             `json:"seed"`
@@ -148,7 +147,7 @@ type CellInfo struct {
 	Note    string            `json:"note,omitempty"`   // why it failed or was stopped
 }
 
-// Cells are the cells of an experiment, planned ones first, in the order of the design.
+// Cells returns the cells of an experiment, planned ones first, in the order of the design.
 func (r *Reader) Cells(ctx context.Context, experiment string) ([]CellInfo, error) {
 	return collect(ctx, r, func(rows *sql.Rows) (c CellInfo, err error) {
 		var levels string
@@ -161,7 +160,7 @@ func (r *Reader) Cells(ctx context.Context, experiment string) ([]CellInfo, erro
 		WHERE c.experiment = ? ORDER BY c.position, c.variant, c.seed`, experiment)
 }
 
-// CellValue is a metric's final value in a cell.
+// CellValue holds a metric's final value in a cell.
 type CellValue struct {
 	Variant string
 	Seed    int64
@@ -169,7 +168,7 @@ type CellValue struct {
 	Value   float64
 }
 
-// CellValues are the final values of the done cells of an experiment; those that are not finite are left out.
+// CellValues returns the final values of the done cells of an experiment, without those that are not finite.
 func (r *Reader) CellValues(ctx context.Context, experiment string) ([]CellValue, error) {
 	return collect(ctx, r, func(rows *sql.Rows) (v CellValue, err error) {
 		err = rows.Scan(&v.Variant, &v.Seed, &v.Metric, &v.Value)
@@ -177,7 +176,7 @@ func (r *Reader) CellValues(ctx context.Context, experiment string) ([]CellValue
 	}, `SELECT variant, seed, metric, value FROM v_cell_metrics WHERE experiment = ?`, experiment)
 }
 
-// CellPoint is a metric's value in a cell at a step; NaN where it was that.
+// CellPoint holds a metric's value in a cell at a step. It may be NaN.
 type CellPoint struct {
 	Variant string
 	Seed    int64
@@ -185,8 +184,8 @@ type CellPoint struct {
 	Value   float64
 }
 
-// FirstPoints are, of each cell's run that has come so far, a metric's first value at or after a number of steps, or of epochs
-// where that is not 0.
+// FirstPoints returns a metric's first value at or after a number of steps, or of epochs where that is not 0. It gives one for
+// each cell whose run has come so far.
 func (r *Reader) FirstPoints(ctx context.Context, experiment, metric string, steps int, epochs float64) ([]CellPoint, error) {
 	return collect(ctx, r, func(rows *sql.Rows) (p CellPoint, err error) {
 		var value sql.NullFloat64
@@ -201,7 +200,7 @@ func (r *Reader) FirstPoints(ctx context.Context, experiment, metric string, ste
 		WHERE c.experiment = ?1`, experiment, metric, steps, epochs)
 }
 
-// Twin is a run that is done and has the identity of one that fills a cell, but not its figures.
+// Twin names a run that is done and has the identity of one that fills a cell, but not its figures.
 type Twin struct {
 	Variant    string
 	Seed       int64
@@ -211,8 +210,8 @@ type Twin struct {
 	Value, Was float64 // of RunID and of Other
 }
 
-// Twins are done, untainted runs with the identity of a run that fills a cell and another last value of one of these metrics:
-// equal identities promise equal bits.
+// Twins returns the done, untainted runs that have the identity of a run that fills a cell, but another last value of one of these
+// metrics. Equal identities promise equal bits.
 func (r *Reader) Twins(ctx context.Context, experiment string, metrics []string) (twins []Twin, err error) {
 	for _, m := range metrics {
 		found, err := collect(ctx, r, func(rows *sql.Rows) (t Twin, err error) {

@@ -11,7 +11,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Latest is the reference to the newest run.
+// Latest refers to the newest run.
 const Latest = "latest"
 
 // FindRun resolves a reference: a run's id, a prefix of it that no other run has, or latest. Errors:
@@ -85,8 +85,8 @@ func (r *Reader) findRun(ctx context.Context, ref string) (string, error) {
 	return ids[0], nil
 }
 
-// FindResumable is the id of the newest run of an identity, "" when there is none that was
-// interrupted or failed, or when a newer one is done or running. Call MarkDead first, so that runs of
+// FindResumable returns the id of the newest run of an identity; "" when none was interrupted or failed, or when a newer one is
+// done or running. Call MarkDead first, so that runs of
 // killed processes count.
 func (r *Reader) FindResumable(ctx context.Context, identity string) (string, error) {
 	return r.oneID(ctx, `SELECT key FROM (SELECT key, status FROM run WHERE identity = ? ORDER BY started_ms DESC, id DESC LIMIT 1)
@@ -102,7 +102,7 @@ func (r *Reader) oneID(ctx context.Context, query, arg string) (string, error) {
 	return id, diskFault(r.path, err)
 }
 
-// Checkpoints are the checkpoints of a run, newest first.
+// Checkpoints returns the checkpoints of a run, newest first.
 func (r *Reader) Checkpoints(ctx context.Context, id string) ([]Checkpoint, error) {
 	return collect(ctx, r, func(rows *sql.Rows) (c Checkpoint, err error) {
 		err = rows.Scan(&c.Step, &c.Dir, &c.At)
@@ -111,15 +111,15 @@ func (r *Reader) Checkpoints(ctx context.Context, id string) ([]Checkpoint, erro
 		FROM checkpoint c JOIN run r ON r.id = c.run_id WHERE r.key = ? ORDER BY c.step DESC`, id)
 }
 
-// Checkpoint is a resumable state.
+// Checkpoint names a state that the run can be resumed from.
 type Checkpoint struct {
 	Step int    `json:"step"`
 	Dir  string `json:"dir"`
 	At   string `json:"at"`
 }
 
-// Predictions are the per-example outcomes of an evaluation, in the evaluation's order. step -1 is
-// the last one recorded. fault.NotFound when there are none.
+// Predictions returns the outcomes of an evaluation example by example, in the evaluation's order. step -1 asks for the last one
+// recorded. Errors: fault.NotFound when there are none.
 func (r *Reader) Predictions(ctx context.Context, id, evaluation, target string, step int) ([]clip.Prediction, error) {
 	var n int
 	var examples, outcomes []byte

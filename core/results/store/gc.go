@@ -22,7 +22,7 @@ const (
 	WhySuperseded = "superseded"
 )
 
-// UnneededRun is a run that rules choose.
+// UnneededRun names a run that rules choose.
 type UnneededRun struct {
 	RunInfo
 	Why   string // failed or superseded
@@ -33,8 +33,8 @@ const supersededBy = `(SELECT n.key FROM run n WHERE n.identity = r.identity AND
 	AND n.status = 'done' AND NOT n.tainted AND (n.started_ms, n.id) > (r.started_ms, r.id)
 	ORDER BY n.started_ms DESC, n.id DESC LIMIT 1)`
 
-// Unneeded are the runs that rules choose, oldest first. Runs that are recorded as running are never among
-// them: call MarkDead first. fault.NotFound when there is no such experiment.
+// Unneeded returns the runs that rules choose, oldest first. Runs that are recorded as running are never among them: call MarkDead
+// first. Errors: fault.NotFound when there is no such experiment.
 func (r *Reader) Unneeded(ctx context.Context, rules GCRules) ([]UnneededRun, error) {
 	if rules.Experiment != "" {
 		if _, err := r.Experiment(ctx, rules.Experiment); err != nil {
@@ -63,7 +63,7 @@ func (r *Reader) Unneeded(ctx context.Context, rules GCRules) ([]UnneededRun, er
 		ORDER BY c.started_ms, c.id`, rules.Experiment, before, rules.Superseded)
 }
 
-// RunStates are the states of all runs by id.
+// RunStates returns the states of all runs by id.
 func (r *Reader) RunStates(ctx context.Context) (map[string]clip.Status, error) {
 	type state struct {
 		id     string
@@ -80,8 +80,8 @@ func (r *Reader) RunStates(ctx context.Context) (map[string]clip.Status, error) 
 	return states, err
 }
 
-// RunIDs are the ids of the runs in the file at path, of any schema; none when it is no results database.
-// The file is not changed.
+// RunIDs returns the ids of the runs in the file at path, of any schema; none when it is no results database. It does not change
+// the file.
 func RunIDs(ctx context.Context, path string) ([]string, error) {
 	if c, err := inspect(path); err != nil || c.objects == 0 {
 		if k := fault.KindOf(err); err == nil || k == fault.Invalid || k == fault.Corrupt {
@@ -101,7 +101,7 @@ func RunIDs(ctx context.Context, path string) ([]string, error) {
 	return ids, err
 }
 
-// Settings are the distinct texts that runs have at a key of their specs.
+// Settings returns the distinct texts that runs have at a key of their specs.
 func (r *Reader) Settings(ctx context.Context, key string) ([]string, error) {
 	return collect(ctx, r, scanName, "SELECT DISTINCT value FROM setting WHERE key = ? AND type = 'text' AND value <> ''", key)
 }
@@ -144,7 +144,7 @@ func (db *DB) DropCheckpoints(ctx context.Context, id string, steps []int) error
 	})
 }
 
-// idle is a run that no live process makes.
+// idle returns a run that no live process makes.
 func (b *batch) idle(id string) (owned, error) {
 	runs, err := b.owned("key = ?", id)
 	switch {
@@ -174,13 +174,13 @@ func (db *DB) DeleteUnusedExamples(ctx context.Context) error {
 	})
 }
 
-// FreeBytes is the space in the file that holds nothing.
+// FreeBytes returns the space in the file that holds nothing.
 func (r *Reader) FreeBytes(ctx context.Context) (n int64, err error) {
 	err = r.db.QueryRowContext(ctx, "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size").Scan(&n)
 	return n, diskFault(r.path, err)
 }
 
-// vacuumPages is how many pages Shrink gives back in one transaction: a few milliseconds, between which others write.
+// vacuumPages limits what Shrink gives back in one transaction, which takes a few milliseconds; others write between two.
 const vacuumPages = 256
 
 // Shrink gives back the space that holds nothing while others write, and tells whether it can: databases that were made

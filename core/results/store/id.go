@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// idAlphabet is Crockford's base 32 in lower case: no i, l, o or u, and in the order of its bytes.
+// idAlphabet lists the digits of Crockford's base 32 in lower case: no i, l, o or u, and in the order of their bytes.
 const idAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 
-// idEpoch is where the seconds in an id begin; six digits last 34 years from it.
+// idEpoch begins the count of seconds in an id; six digits last 34 years from it.
 var idEpoch = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // newID gives a run id: six digits of seconds, so that ids sort by time, and four random ones.

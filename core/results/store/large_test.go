@@ -12,7 +12,7 @@ import (
 	"tandem/core/results/store/storetest"
 )
 
-// large is the database that TANDEM_BENCH_DB names (tools/dbgen makes one of ten million points), or one of
+// large opens the database that TANDEM_BENCH_DB names (tools/dbgen makes one of ten million points), or one of
 // 300 runs × 20 metrics × 50 steps made for the benchmark.
 func large(b *testing.B) *store.Reader {
 	b.Helper()

@@ -64,7 +64,7 @@ const leaderboardQuery = `WITH best AS (
 SELECT ` + runColumns + `, b.last
 FROM best b CROSS JOIN v_runs v ON v.run_id = b.key ORDER BY b.missing, b.rank, b.started_ms DESC, b.id DESC`
 
-// way is which way a metric is good: as the experiment's spec says, or as it is declared.
+// way returns which way a metric is good: as the experiment's spec says, or as it is declared.
 func (r *Reader) way(ctx context.Context, experiment, name string, declared int) (int, error) {
 	if experiment != "" {
 		e, err := r.Experiment(ctx, experiment)
@@ -83,7 +83,7 @@ func (r *Reader) way(ctx context.Context, experiment, name string, declared int)
 	return declared, nil
 }
 
-// deciding is the metric that decides in an experiment, or in all of them.
+// deciding returns the metric that decides in an experiment, or in all of them.
 func (r *Reader) deciding(ctx context.Context, experiment string) (string, error) {
 	names, err := collect(ctx, r, scanName, `SELECT DISTINCT metric FROM experiment e
 		WHERE metric <> '' AND (?1 = '' OR name = ?1) AND EXISTS (SELECT 1 FROM run r WHERE r.experiment_id = e.id) ORDER BY metric`, experiment)

@@ -26,7 +26,7 @@ type MergeOptions struct {
 	Waiting func(message string)
 }
 
-// Merged is what a merge did, or would do.
+// Merged says what a merge did, or would do.
 type Merged struct {
 	DryRun      bool        `json:"dry_run"`
 	Added       int         `json:"added"`       // runs
@@ -39,7 +39,7 @@ type Merged struct {
 	Notes       []string    `json:"notes"`
 }
 
-// MergedRun is what became of a run.
+// MergedRun says what became of a run.
 type MergedRun struct {
 	ID         string `json:"run_id"`
 	Experiment string `json:"experiment"`
@@ -168,7 +168,7 @@ func touch(path string, options ...Option) error {
 	return db.Close()
 }
 
-// mergeRun is a run as the decision sees it.
+// mergeRun holds what the decision on a run goes by.
 type mergeRun struct {
 	MergedRun
 	identity string
@@ -340,7 +340,7 @@ func (m *merger) take(ctx context.Context, r *mergeRun) (action string, err erro
 	return action, err
 }
 
-// relocate is where a file of a run lies: at path, or in the run's folder below RunsDir.
+// relocate returns where a file of a run lies: at path, or in the run's folder below RunsDir.
 func (m *merger) relocate(run, path string) string {
 	if _, err := os.Stat(path); err == nil {
 		return path

@@ -15,7 +15,7 @@ const copiedRunColumns = `key, variant, seed, identity, status, started_ms, sess
 	host, pid, process, cores, device, devices, threads, libraries, git_commit, git_dirty, dataset_digest,
 	tainted, taint, error_kind, error_plugin, error_message, error_hint, error_detail`
 
-// runTables are the tables that hold the rest of a run, by run_id.
+// runTables lists the tables that hold the rest of a run, by run_id.
 var runTables = []string{"run_spec", "run_status", "run_fact", "run_plugin", "event", "artifact", "checkpoint", "param", "point", "run_summary", "prediction"}
 
 // copies take the rest of run ?1 of other as that of run ?2 here.

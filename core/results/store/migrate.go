@@ -16,7 +16,7 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migrations are the texts of migrations/*.sql in order; the first brings version 0 to version 1.
+// migrations reads migrations/*.sql in order; the first brings version 0 to version 1.
 var migrations = sync.OnceValue(func() []string {
 	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
 	if err != nil {
@@ -35,7 +35,7 @@ var migrations = sync.OnceValue(func() []string {
 
 // migrate brings the schema up to date: PRAGMA user_version counts the files that were applied. The
 // lock is taken before the version is read, so two processes that open a new file do it once.
-func migrate(conn *sql.Conn, path string, told waiting) error {
+func migrate(conn *sql.Conn, path string, notify waiting) error {
 	ctx := context.Background()
 	version := func() (v int, err error) {
 		err = conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&v)
@@ -50,7 +50,7 @@ func migrate(conn *sql.Conn, path string, told waiting) error {
 		return newerFault(path, have)
 	}
 	// Outside a transaction, as SQLite demands; a no-op on a file that is in WAL mode already.
-	if err := retryBusy(path, told, within(openPatience), func() error {
+	if err := retryBusy(path, notify, within(openPatience), func() error {
 		var mode string
 		if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode=WAL").Scan(&mode); err != nil {
 			return err
@@ -66,7 +66,7 @@ func migrate(conn *sql.Conn, path string, told waiting) error {
 	if have == want {
 		return nil
 	}
-	return retryBusy(path, told, within(openPatience), func() error {
+	return retryBusy(path, notify, within(openPatience), func() error {
 		transactions.RLock()
 		defer transactions.RUnlock()
 		if _, err := conn.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {

@@ -32,8 +32,7 @@ import (
 	"tandem/core/fault"
 )
 
-// busyTimeout is how long one statement waits for another process's transaction, and writerTimeout one that
-// retryBusy repeats.
+// busyTimeout limits how long one statement waits for another process's transaction; writerTimeout limits one that retryBusy repeats.
 const (
 	busyTimeout   = 5 * time.Second
 	writerTimeout = time.Second
@@ -52,8 +51,7 @@ var registerDrivers = sync.OnceFunc(func() {
 	}})
 })
 
-// sqrt is SQLite's own optional function, which the driver is built without: NULL for what has no
-// square root.
+// sqrt replaces SQLite's own optional function, which the driver is built without. It returns NULL for what has no square root.
 func sqrt(v any) any {
 	var x float64
 	switch v := v.(type) {
@@ -78,11 +76,11 @@ func dsn(path, options string) string {
 
 func milliseconds(d time.Duration) string { return itoa(int(d / time.Millisecond)) }
 
-// DB is an open results database that may be written to. Its methods may be called concurrently.
+// DB opens a results database to readers and writers. Its methods may be called concurrently.
 type DB struct {
 	*Reader
-	w    *writer
-	told waiting
+	w      *writer
+	notify waiting
 }
 
 // OnWrite calls f after each transaction with when it began and how long it took, from the goroutine
@@ -120,7 +118,7 @@ func Open(path string, options ...Option) (*DB, error) {
 		_, err = conn.ExecContext(context.Background(), "PRAGMA auto_vacuum=INCREMENTAL")
 	}
 	if err == nil {
-		err = migrate(conn, path, opened.told)
+		err = migrate(conn, path, opened.notify)
 	}
 	if err != nil {
 		db.Close()
@@ -131,7 +129,7 @@ func Open(path string, options ...Option) (*DB, error) {
 		db.Close()
 		return nil, err
 	}
-	opened.Reader, opened.w = reader, startWriter(path, db, conn, opened.told)
+	opened.Reader, opened.w = reader, startWriter(path, db, conn, opened.notify)
 	return opened, nil
 }
 
@@ -191,7 +189,7 @@ func openReader(path string) (*Reader, error) {
 	return &Reader{path: path, db: db}, nil
 }
 
-// Path is the database's file.
+// Path returns the database's file.
 func (r *Reader) Path() string { return r.path }
 
 // Copied tells that the file is read from a copy, since it is of an older schema or has views that are not tandem's.
@@ -206,7 +204,7 @@ func (r *Reader) Close() error {
 	return err
 }
 
-// ioFault is a failure of the file system around the database.
+// ioFault reports a failure of the file system around the database.
 func ioFault(path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

@@ -10,8 +10,8 @@ import (
 	"tandem/core/files/leftover"
 )
 
-// readable is a database of the present schema with the contents of the one at path, which is never
-// changed: path itself, or a copy in a temporary folder that was brought up to date. release removes the
+// readable returns a database of the present schema with the contents of the one at path, which it never changes: path itself, or
+// a copy in a temporary folder that is brought up to date. release removes the
 // copy. Errors: fault.NotFound, fault.Invalid (a folder, no results database), fault.Unavailable (written by
 // a newer tandem), fault.Corrupt.
 func readable(ctx context.Context, path string) (ready string, release func(), err error) {
@@ -48,7 +48,7 @@ func readable(ctx context.Context, path string) (ready string, release func(), e
 	return ready, release, nil
 }
 
-// attachment is the name by which ATTACH reads a file.
+// attachment returns the name by which ATTACH reads a file.
 func attachment(path string) string {
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
 	return u.String() + "?" + lookOptions(path)

@@ -15,8 +15,8 @@ type Outcome struct {
 	Right    []bool // by example: the first guess is the label
 }
 
-// Outcomes are the last outcomes of an evaluation in the runs that fill an experiment's done cells, each run
-// once; by target, then in the order in which they began.
+// Outcomes returns the last outcomes of an evaluation in the runs that fill an experiment's done cells, each run once. They are
+// ordered by target, then by when the runs began.
 func (r *Reader) Outcomes(ctx context.Context, experiment, evaluation string) ([]Outcome, error) {
 	type stored struct {
 		Outcome

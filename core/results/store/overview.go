@@ -5,7 +5,7 @@ import (
 	"database/sql"
 )
 
-// Overview is an experiment in the list of experiments.
+// Overview describes an experiment in the list of experiments.
 type Overview struct {
 	Experiment
 	Variants, Seeds int // different ones among the cells

@@ -18,7 +18,7 @@ import (
 // and are known by their tables.
 const applicationID = 0x746e646d
 
-// contents is what lies at a path.
+// contents says what lies at a path.
 type contents struct {
 	exists  bool
 	objects int  // tables, views and the like; 0: nothing was ever written
@@ -82,7 +82,7 @@ func look(path, options string) (c contents, err error) {
 	return c, diskFault(path, err)
 }
 
-// programs are the views and triggers of the present schema: what runs when a database is read or written.
+// programs returns the views and triggers of the present schema: what runs when a database is read or written.
 var programs = sync.OnceValues(func() (map[string]string, error) {
 	registerDrivers()
 	db, err := sql.Open("tandem_rw", "file::memory:")
@@ -172,7 +172,7 @@ func notOurs(path string) error {
 		WithHint("results databases are what runner writes to --db FILE, results/results.db unless told otherwise")
 }
 
-// mustHold is inspect for those who read: what is not there or holds nothing is a fault too.
+// mustHold inspects for those who read: a file that is not there or holds nothing is a fault too.
 func mustHold(path string) (contents, error) {
 	c, err := inspect(path)
 	switch {

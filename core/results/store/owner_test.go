@@ -27,7 +27,7 @@ func foreign(t *testing.T, mode, more string) (path string, db *sql.DB) {
 	return path, db
 }
 
-// listing is the names and contents of the files in a folder.
+// listing returns the names and contents of the files in a folder.
 func listing(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}

@@ -13,7 +13,8 @@ import (
 	"tandem/core/fault"
 )
 
-// Predictions are kept in two blobs, since the examples of an evaluation are the same every time.
+// packVersion marks the two blobs that hold predictions. There are two, since the examples of an evaluation are the same every
+// time.
 //
 // The example set: byte 1 (version), then DEFLATE of: per example uvarint length of the key, the
 // key, zigzag varint of the label.

@@ -11,7 +11,7 @@ import (
 	"tandem/core/fault"
 )
 
-// param is one flattened value: kind is number, text, bool, json or null.
+// param holds one flattened value; kind is number, text, bool, json or null.
 type param struct {
 	key   string
 	kind  string
@@ -89,7 +89,7 @@ func leaf(key string, v any) (param, error) {
 	return param{key, "json", string(text)}, nil
 }
 
-// settingID is the row of a key with its value, made when it is new: runs share them.
+// settingID returns the row of a key with its value, and makes it when it is new: runs share them.
 func (b *batch) settingID(p param) (int64, error) {
 	if id, ok := b.w.settings[p]; ok {
 		return id, nil

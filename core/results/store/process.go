@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// process is the owner of a run, as recorded.
+// process describes the owner of a run, as recorded.
 type process struct {
 	host      string
 	pid       int

@@ -11,8 +11,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Table is the result of a query: column names, and rows of nil, int64, float64, string, bool,
-// []byte or time.Time.
+// Table holds the result of a query: column names, and rows of nil, int64, float64, string, bool, []byte or time.Time.
 type Table struct {
 	Columns []string
 	Rows    [][]any
@@ -90,7 +89,7 @@ func (r *Reader) queryFault(err error) error {
 	return diskFault(r.path, err)
 }
 
-// authorize is SQLite's question before a statement of a read connection is compiled. Writes to the
+// authorize answers SQLite before a statement of a read connection is compiled. Writes to the
 // file are impossible on it anyway; this also keeps ATTACH, temporary tables and PRAGMA out.
 func authorize(action int, arg1, arg2, _ string) int {
 	switch action {
@@ -118,5 +117,5 @@ func authorize(action int, arg1, arg2, _ string) int {
 	return sqlite3.SQLITE_DENY
 }
 
-// recursiveAction is SQLITE_RECURSIVE, which the driver does not name.
+// recursiveAction names SQLITE_RECURSIVE, which the driver does not.
 const recursiveAction = 33

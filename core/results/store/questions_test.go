@@ -32,7 +32,7 @@ func documented(t *testing.T) map[string]string {
 	return queries
 }
 
-// study is a database with an ablation whose answers can be worked out by hand: variant attention is
+// study makes a database with an ablation whose answers can be worked out by hand: variant attention is
 // the baseline, average and siglip are compared with it over seeds 0, 1, 2; siglip has no seed 2.
 // Accuracy is base + 0.01·seed, and average's deltas are +0.1, +0.2, +0.3.
 func study(t *testing.T) (*DB, map[string]string) {

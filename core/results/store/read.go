@@ -11,7 +11,7 @@ import (
 	"tandem/core/results/metric"
 )
 
-// RunInfo is a row of the list of runs. Times are ISO 8601 in UTC; numbers that are not known yet
+// RunInfo describes a run in a list. Times are ISO 8601 in UTC; numbers that are not known yet
 // are nil.
 type RunInfo struct {
 	ID          string   `json:"id"`
@@ -41,7 +41,7 @@ type Filter struct {
 	Limit      int
 }
 
-// runColumns are what RunInfo.columns takes.
+// runColumns selects what RunInfo.columns takes.
 const runColumns = `v.run_id, v.experiment, v.variant, v.seed, v.status, v.started_at, v.ended_at,
 	v.duration_s, v.steps, v.samples_seen, v.samples_per_s, v.device, v.tainted`
 
@@ -50,8 +50,7 @@ func (i *RunInfo) columns() []any {
 		&i.DurationS, &i.Steps, &i.SamplesSeen, &i.ImagesPerS, &i.Device, &i.Tainted}
 }
 
-// runValueColumns are the deciding metric of the experiment e, its last value, whether the run v has one, and its
-// warnings.
+// runValueColumns selects the deciding metric of the experiment e, its last value, whether the run v has one, and its warnings.
 const runValueColumns = `, e.metric,
 	(SELECT f.last FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric),
 	EXISTS (SELECT 1 FROM v_final f WHERE f.run_id = v.run_id AND f.metric = e.metric),
@@ -112,7 +111,7 @@ func (r *Reader) EachRun(ctx context.Context, f Filter, do func(RunInfo) error) 
 	return diskFault(r.path, rows.Err())
 }
 
-// RunDetail is all that is stored of a run but its curves and predictions.
+// RunDetail holds all that is stored of a run but its curves and predictions.
 type RunDetail struct {
 	RunInfo
 	Identity      string            `json:"identity"`
@@ -141,7 +140,7 @@ type RunDetail struct {
 	Spec          string            `json:"spec"`
 }
 
-// Series is the summary of a metric in a run.
+// Series summarises a metric of a run.
 type Series struct {
 	First    Number  `json:"first"`
 	Last     Number  `json:"last"`
@@ -155,7 +154,7 @@ type Series struct {
 	Better   float64 `json:"better"` // +1: larger values are better, -1: smaller, 0: neither
 }
 
-// Event is a line of a run's log.
+// Event holds a line of a run's log.
 type Event struct {
 	At      string `json:"at"`
 	Step    int    `json:"step"`
@@ -165,7 +164,7 @@ type Event struct {
 	Detail  string `json:"detail,omitempty"`
 }
 
-// Artifact is a file that a run made.
+// Artifact names a file that a run made. Present programs record none; databases of older ones may have some.
 type Artifact struct {
 	Kind   string `json:"kind"`
 	Path   string `json:"path"`
@@ -182,15 +181,14 @@ type PredictionInfo struct {
 	Correct    int    `json:"correct"`
 }
 
-// StatusChange is one state that a run has been in.
+// StatusChange records one state that a run has been in.
 type StatusChange struct {
 	At     string `json:"at"`
 	Status string `json:"status"`
 	Note   string `json:"note,omitempty"`
 }
 
-// Get is everything of the run with an id (see FindRun for prefixes). fault.NotFound when there is
-// none.
+// Get returns everything of the run with an id (see FindRun for prefixes). Errors: fault.NotFound when there is none.
 func (r *Reader) Get(ctx context.Context, id string) (*RunDetail, error) {
 	infos, err := collect(ctx, r, scanRunInfo, "SELECT "+runInfoColumns+" WHERE v.run_id = ?", id)
 	if err != nil {
@@ -252,8 +250,7 @@ func (r *Reader) details(ctx context.Context, d *RunDetail, row int64) (err erro
 	return err
 }
 
-// stepMS is the mean time of a step: of train/step_ms when it is recorded, else of the batch size
-// and the throughput.
+// stepMS returns the mean time of a step: from train/step_ms when it is recorded, else from the batch size and the throughput.
 func stepMS(d *RunDetail) *float64 {
 	if s, ok := d.Metrics[metric.StepMS]; ok {
 		ms := float64(s.Mean)
@@ -303,7 +300,7 @@ func (r *Reader) logs(ctx context.Context, d *RunDetail, row int64) (err error) 
 	return err
 }
 
-// Final is the summary of every metric of a run, by name.
+// Final returns the summary of every metric of a run, by name.
 func (r *Reader) Final(ctx context.Context, id string) (map[string]Series, error) {
 	type named struct {
 		name string
@@ -352,13 +349,13 @@ func (r *Reader) params(ctx context.Context, id string) (map[string]any, error) 
 	return params, nil
 }
 
-// Point is a value of a curve.
+// Point holds a value of a curve.
 type Point struct {
 	Step  int    `json:"step"`
 	Value Number `json:"value"`
 }
 
-// Curve is the values of one metric of a run by step; empty when it has none.
+// Curve returns the values of one metric of a run by step; empty when it has none.
 func (r *Reader) Curve(ctx context.Context, id, metric string) ([]Point, error) {
 	return collect(ctx, r, func(rows *sql.Rows) (p Point, err error) {
 		var v sql.NullFloat64
@@ -368,8 +365,8 @@ func (r *Reader) Curve(ctx context.Context, id, metric string) ([]Point, error) 
 	}, "SELECT step, value FROM v_metrics WHERE run_id = ? AND metric = ? ORDER BY step", id, metric)
 }
 
-// Curves are all values of a metric of an experiment's runs, by the runs' identity: of runs of one identity, the
-// newest one's.
+// Curves returns all values of a metric of an experiment's runs, by the runs' identity. Of several runs of one identity it takes
+// the newest.
 func (r *Reader) Curves(ctx context.Context, experiment, metric string) (map[string][]Point, error) {
 	type row struct {
 		identity string
@@ -397,7 +394,7 @@ func (r *Reader) Curves(ctx context.Context, experiment, metric string) (map[str
 	return curves, nil
 }
 
-// Metrics are the names of all metrics that begin with prefix, sorted.
+// Metrics returns the names of all metrics that begin with prefix, sorted.
 func (r *Reader) Metrics(ctx context.Context, prefix string) ([]string, error) {
 	names, err := collect(ctx, r, scanName, "SELECT name FROM metric ORDER BY name")
 	kept := names[:0]

@@ -13,8 +13,8 @@ import (
 	"tandem/core/fault"
 )
 
-// staleAfter is how old the heartbeat of a run must be before a process that cannot look into the
-// run's pid namespace takes it for dead.
+// staleAfter limits the age of a heartbeat: a process that cannot look into the run's pid namespace takes the run for dead when
+// its heartbeat is older.
 const staleAfter = 10 * time.Minute
 
 // Resume continues a run that has ended, or whose process is gone, from the checkpoint of a step:
@@ -171,7 +171,7 @@ func (db *DB) MarkDead(ctx context.Context) ([]string, error) {
 	return dead, nil
 }
 
-// Dead are the runs that are recorded as running, but whose process on this host is gone.
+// Dead returns the runs that are recorded as running, but whose process on this host is gone.
 func (r *Reader) Dead(ctx context.Context) ([]string, error) {
 	host, _ := os.Hostname()
 	now := time.Now().UnixMilli()
@@ -192,8 +192,8 @@ func (r *Reader) Dead(ctx context.Context) ([]string, error) {
 	return dead, err
 }
 
-// MarkDeadNow is MarkDead on the database at path for those who only read: while another process writes to it, nothing
-// is marked and nothing waited for.
+// MarkDeadNow calls MarkDead on the database at path, for those who only read: while another process writes to it, it marks nothing
+// and does not wait.
 func MarkDeadNow(ctx context.Context, path string) error {
 	db, err := Open(path)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Plugin is a plugin that a run used.
+// Plugin names a plugin that a run used.
 type Plugin struct {
 	Role    string `json:"role"` // image, text, loss, data.train, eval.NAME
 	Name    string `json:"name"` // encoders/vit
@@ -24,7 +24,7 @@ type Plugin struct {
 	SHA256  string `json:"sha256"`
 }
 
-// RunMeta is what is known of a run when it begins. Host, process and times are found by Begin.
+// RunMeta holds what is known of a run when it begins. Begin finds host, process and times.
 type RunMeta struct {
 	Experiment  string
 	Description string
@@ -46,7 +46,7 @@ type RunMeta struct {
 	GitDirty      bool
 }
 
-// Run is a run that this process writes. It implements clip.Recorder; its methods may be called
+// Run records a run that this process makes. It implements clip.Recorder; its methods may be called
 // concurrently.
 //
 // Metrics, Predictions, Event, Checkpoint, Heartbeat and the setters queue and return. While 65,536 points
@@ -139,7 +139,7 @@ func (b *batch) begin(run *Run, m RunMeta, params []param) error {
 	return b.status(run.state.id, clip.StatusRunning, "")
 }
 
-// ID is the run's id, as people write it.
+// ID returns the run's id, as people write it.
 func (r *Run) ID() string { return r.id }
 
 // queue hands fn to the writer.
@@ -287,12 +287,12 @@ func (r *Run) SetDatasets(ctx context.Context, digests map[string]string, goesOn
 	return changed, err
 }
 
-// DataRole is the role of the training data, whose digest is a column of the run; those of others are facts.
+// DataRole names the role of the training data, whose digest is a column of the run; those of others are facts.
 const DataRole = "data.train"
 
 const digestFact = ".digest"
 
-// dataset is the digest recorded for a role, "" when there is none.
+// dataset returns the digest recorded for a role, "" when there is none.
 func (b *batch) dataset(run int64, role string) (digest string, err error) {
 	query, args := "SELECT dataset_digest FROM run WHERE id = ?", []any{run}
 	if role != DataRole {
@@ -353,7 +353,7 @@ func (r *Run) Finish(ctx context.Context, status clip.Status, cause error) error
 	return err
 }
 
-// Failure is the error that ended a run.
+// Failure holds the error that ended a run.
 type Failure struct {
 	Kind    string `json:"kind"`
 	Plugin  string `json:"plugin,omitempty"`

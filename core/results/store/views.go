@@ -11,7 +11,7 @@ import (
 	"tandem/core/fault"
 )
 
-// Type is what a column of a view holds.
+// Type says what a column of a view holds.
 type Type int
 
 // The types of columns. A value of Text is a string, of Int an int64, of Float a float64, of Bool a bool,
@@ -24,8 +24,8 @@ const (
 	Time
 )
 
-// ViewColumn is a column of a view. Of one that is not Optional no value is nil: where such a number is NULL in the
-// database it is NaN.
+// ViewColumn describes a column of a view. No value of a column that is not Optional is nil: a number that is NULL in the database
+// is NaN there.
 type ViewColumn struct {
 	Name     string
 	Type     Type
@@ -34,7 +34,7 @@ type ViewColumn struct {
 	expr string // in SQL; "": Name
 }
 
-// View is a stable view of the database, as docs/results.md describes it.
+// View describes a stable view of the database; docs/results.md says what it holds.
 type View struct {
 	Name    string // without v_
 	Columns []ViewColumn
@@ -60,8 +60,8 @@ func mixed(columns []ViewColumn) []ViewColumn {
 		ViewColumn{Name: "number", Type: Float, Optional: true, expr: "CASE WHEN typeof(value) IN ('integer', 'real') THEN value END"})
 }
 
-// Views are the stable views. v_params and v_facts, whose values are of any type, have them in two columns: value as
-// text, and number for those that are numbers.
+// Views lists the stable views. v_params and v_facts, whose values are of any type, have them in two columns: value as text, and
+// number for those that are numbers.
 func Views() []View {
 	const run = "run"
 	return []View{

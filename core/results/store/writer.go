@@ -14,15 +14,15 @@ const (
 	// queueLimit bounds what waits for the disk, in points; other operations count by their size. A call
 	// waits for room in a full queue: a working disk makes it in a few tens of milliseconds.
 	queueLimit = 64 << 10
-	// batchDelay is how long the writer gathers operations before it commits them.
+	// batchDelay limits how long the writer gathers operations before it commits them.
 	batchDelay = 100 * time.Millisecond
-	// batchLimit is the most points in one transaction, unless one operation is larger.
+	// batchLimit limits the points of one transaction, unless one operation has more.
 	batchLimit = 8 << 10
-	// retryDelay is the pause before a failed batch is tried again unasked.
+	// retryDelay delays the next attempt at a failed batch that nobody asks for.
 	retryDelay = 2 * time.Second
 )
 
-// op is one queued operation.
+// op holds one queued operation.
 type op struct {
 	cost  int       // in points
 	run   *runState // whose record it changes, as long as this process makes the run; nil: none's
@@ -40,10 +40,10 @@ type op struct {
 
 // writer owns the one connection that writes.
 type writer struct {
-	path string
-	db   *sql.DB
-	conn *sql.Conn
-	told waiting
+	path   string
+	db     *sql.DB
+	conn   *sql.Conn
+	notify waiting
 
 	mu      sync.Mutex
 	queue   []*op
@@ -65,9 +65,9 @@ type writer struct {
 	stmts    map[string]*sql.Stmt
 }
 
-func startWriter(path string, db *sql.DB, conn *sql.Conn, told waiting) *writer {
+func startWriter(path string, db *sql.DB, conn *sql.Conn, notify waiting) *writer {
 	w := &writer{
-		path: path, db: db, conn: conn, told: told,
+		path: path, db: db, conn: conn, notify: notify,
 		room: make(chan struct{}), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		metrics: map[string]int64{}, settings: map[param]int64{}, stmts: map[string]*sql.Stmt{},
 	}
@@ -299,7 +299,7 @@ func (w *writer) write(ops []*op) error {
 		}
 		defer w.exec("PRAGMA synchronous=NORMAL")
 	}
-	return retryBusy(w.path, w.told, w.enough, func() error {
+	return retryBusy(w.path, w.notify, w.enough, func() error {
 		transactions.RLock()
 		defer transactions.RUnlock()
 		if err := w.exec("BEGIN IMMEDIATE"); err != nil {
@@ -333,7 +333,7 @@ func (w *writer) write(ops []*op) error {
 	})
 }
 
-// now is the time, in ms, and never earlier than before: a clock that is set back gives no negative durations.
+// now returns the time in ms, never earlier than before: a clock that is set back gives no negative durations.
 func (w *writer) now() int64 {
 	w.last = max(w.last, time.Now().UnixMilli())
 	return w.last
@@ -353,7 +353,7 @@ func (w *writer) exec(query string) error {
 	return err
 }
 
-// prepared is the statement of query, prepared once.
+// prepared returns the statement of query, prepared once.
 func (w *writer) prepared(query string) (*sql.Stmt, error) {
 	if stmt := w.stmts[query]; stmt != nil {
 		return stmt, nil

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
@@ -296,14 +297,14 @@ func TestALockedDatabaseIsWaitedFor(t *testing.T) {
 		}
 		recorded <- nil
 	}()
-	for full := false; !full; time.Sleep(time.Millisecond) {
+	waitUntil(t, func() bool {
 		db.w.mu.Lock()
-		full = db.w.cost > queueLimit-1000
-		db.w.mu.Unlock()
-	}
-	short, end := context.WithTimeout(ctx, 20*time.Millisecond)
-	defer end()
-	wantKind(t, run.Flush(short), fault.Canceled)
+		defer db.w.mu.Unlock()
+		return db.w.cost > queueLimit-1000
+	})
+	gone, cancelFlush := context.WithCancel(ctx)
+	cancelFlush()
+	wantKind(t, run.Flush(gone), fault.Canceled)
 	select {
 	case err := <-recorded:
 		t.Fatalf("a full queue took all: %v", err)
@@ -329,32 +330,35 @@ func TestALockedDatabaseIsWaitedFor(t *testing.T) {
 	must(t, run.Finish(ctx, clip.StatusInterrupted, nil))
 }
 
+// The clock is synctest's: waiting takes no time and no busy machine makes it longer.
 func TestWaitingForALockIsSaid(t *testing.T) {
-	var said []string
-	busy := sqlite3.Error{Code: sqlite3.ErrBusy}
-	tries := 0
-	must(t, retryBusy("r.db", func(m string) { said = append(said, m) }, within(time.Hour), func() error {
-		if tries++; len(said) == 0 {
-			return busy
+	synctest.Test(t, func(t *testing.T) {
+		var said []string
+		busy := sqlite3.Error{Code: sqlite3.ErrBusy}
+		tries := 0
+		must(t, retryBusy("r.db", func(m string) { said = append(said, m) }, within(time.Hour), func() error {
+			if tries++; len(said) == 0 {
+				return busy
+			}
+			return nil
+		}))
+		if len(said) != 2 || !containsAll(said[0], "r.db", "locked") || !containsAll(said[1], "free again") {
+			t.Errorf("after %d tries: %q", tries, said)
 		}
-		return nil
-	}))
-	if len(said) != 2 || !containsAll(said[0], "r.db", "locked") || !containsAll(said[1], "free again") {
-		t.Errorf("after %d tries: %q", tries, said)
-	}
-	said, tries = nil, 0
-	must(t, retryBusy("r.db", func(m string) { said = append(said, m) }, within(time.Hour), func() error {
-		if tries++; tries < 3 {
-			return busy
+		said, tries = nil, 0
+		must(t, retryBusy("r.db", func(m string) { said = append(said, m) }, within(time.Hour), func() error {
+			if tries++; tries < 3 {
+				return busy
+			}
+			return nil
+		}))
+		if len(said) > 0 {
+			t.Errorf("a short wait is told: %q", said)
 		}
-		return nil
-	}))
-	if len(said) > 0 {
-		t.Errorf("a short wait is told: %q", said)
-	}
-	if err := retryBusy("r.db", nil, within(0), func() error { return busy }); err == nil {
-		t.Error("waited for ever")
-	}
+		if err := retryBusy("r.db", nil, within(0), func() error { return busy }); err == nil {
+			t.Error("waited for ever")
+		}
+	})
 }
 
 // A process that was held for dead finds out before it writes anything more.

@@ -21,7 +21,7 @@ type Size struct {
 	Seed                  uint64 // the same numbers for the same seed
 }
 
-// Points is the number of values of all metrics of all runs.
+// Total returns the number of values of all metrics of all runs.
 func (s Size) Total() int { return s.Runs * s.Metrics * s.Points }
 
 // What a large database holds: experiments of cellsPerExperiment planned cells, seeds to a variant,
@@ -32,10 +32,10 @@ const (
 	examples           = 100
 )
 
-// Metric is the metric that decides in every experiment.
+// Metric decides in every experiment.
 const Metric = "eval/emoji/top1"
 
-// names are those of real runs, in the order in which they are taken; numbered ones follow.
+// names lists the metrics of real runs, in the order in which they are taken; numbered ones follow.
 var names = []string{
 	"train/loss", Metric, "train/lr", "train/logit_scale", "train/grad_norm", "train/samples_per_s", "train/step_ms",
 	"train/data_wait_ms", "eval/emoji/top5", "eval/emoji/mean_per_class_recall",
@@ -45,7 +45,7 @@ var names = []string{
 	"eval/emoji/text_to_image_mean_rank", "eval/emoji/text_to_image_median_rank",
 }
 
-// Names are the metrics of a database of n metrics.
+// Names returns the metrics of a database of n metrics.
 func Names(n int) []string {
 	all := append([]string(nil), names[:min(n, len(names))]...)
 	for i := len(names); i < n; i++ {
@@ -54,7 +54,7 @@ func Names(n int) []string {
 	return all
 }
 
-// Experiment is the name of experiment i, counted from 0.
+// Experiment returns the name of experiment i, counted from 0.
 func Experiment(i int) string { return fmt.Sprintf("study-%03d", i) }
 
 // Fill records size.Runs runs in experiments of up to 500 planned cells: 50 variants of two factors under

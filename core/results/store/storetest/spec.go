@@ -7,7 +7,7 @@ import (
 	"tandem/core/results/store"
 )
 
-// plugins are those of a run of the quickstart.
+// plugins lists those of a run of the quickstart.
 var plugins = []store.Plugin{
 	{Role: "image", Name: "encoders/vit", Version: "1.0.0", SHA256: sha('1')},
 	{Role: "text", Name: "encoders/transformer", Version: "1.0.0", SHA256: sha('2')},
@@ -23,7 +23,7 @@ var facts = map[string]any{
 	"parameters.loss": int64(1), "flops.image": 1.1e9, "flops.text": 2.2e8,
 }
 
-// spec is a resolved spec of the length and the number of keys of the quickstart's, nested as in YAML, and
+// spec makes a resolved spec of the length and the number of keys of the quickstart's, nested as in YAML, and
 // its text.
 func spec(experiment string, c store.Cell) (map[string]any, string) {
 	params := map[string]any{"name": experiment, "variant": c.Variant, "seed": c.Seed, "embed_dim": 128, "device": "auto", "threads": 0}
