@@ -12,7 +12,7 @@ import (
 	"tandem/core/results/store"
 )
 
-// pooling is a database of an experiment with a better, a worse and a missing cell, and of another without a run.
+// pooling makes a database of an experiment with a better, a worse and a missing cell, and of another without a run.
 func pooling(t *testing.T) (dir string) {
 	t.Helper()
 	dir, ctx := t.TempDir(), context.Background()

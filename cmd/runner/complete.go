@@ -23,15 +23,15 @@ func (a *app) complete(c *cobra.Command) {
 		case strings.HasPrefix(what, "RUN"):
 			c.ValidArgsFunction = a.completeRun
 		case strings.HasPrefix(what, "SPEC"):
-			c.ValidArgsFunction = first(a.completeSpec)
+			c.ValidArgsFunction = firstOnly(a.completeSpec)
 		case strings.HasPrefix(what, "EXPERIMENT"), strings.HasPrefix(what, "[EXPERIMENT"):
 			c.ValidArgsFunction = a.completeExperiment
 		case strings.HasPrefix(what, "PLUGIN"):
-			c.ValidArgsFunction = first(a.completePlugin)
+			c.ValidArgsFunction = firstOnly(a.completePlugin)
 		}
 	}
 	for flag, by := range map[string]completion{
-		"set": a.completeSet, "metric": a.completeMetric, "status": a.completeStatus, "experiment": first(a.completeExperiment), "variant": a.completeVariant,
+		"set": a.completeSet, "metric": a.completeMetric, "status": a.completeStatus, "experiment": firstOnly(a.completeExperiment), "variant": a.completeVariant,
 		"run": a.completeRun, "resume": a.completeRun, "spec": a.completeSpec, "as": a.completeSpec, "baseline": a.completeVariant,
 	} {
 		if c.Flags().Lookup(flag) != nil {
@@ -40,8 +40,8 @@ func (a *app) complete(c *cobra.Command) {
 	}
 }
 
-// first completes the first argument only.
-func first(by completion) completion {
+// firstOnly completes the first argument only.
+func firstOnly(by completion) completion {
 	return func(c *cobra.Command, given []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if len(given) > 0 && c.ValidArgsFunction != nil && !strings.Contains(begun, "=") {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -50,8 +50,8 @@ func first(by completion) completion {
 	}
 }
 
-// from completes with what a reader of the database finds; nothing is said when there is none.
-func (a *app) from(read func(*store.Reader) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+// completeFrom completes with what a reader of the database finds; nothing is said when there is none.
+func (a *app) completeFrom(read func(*store.Reader) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	r, err := store.OpenReader(a.db)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -66,7 +66,7 @@ func (a *app) completeRun(c *cobra.Command, given []string, _ string) ([]string,
 	if len(given) > 0 && c.Name() != "compare" {
 		return nil, cobra.ShellCompDirectiveDefault // pictures
 	}
-	return a.from(func(r *store.Reader) ([]string, error) {
+	return a.completeFrom(func(r *store.Reader) ([]string, error) {
 		const most = 200
 		runs, err := r.Runs(c.Context(), store.Filter{Limit: most})
 		words := []string{store.Latest + "\tthe newest run"}
@@ -90,7 +90,7 @@ func (a *app) completePlugin(*cobra.Command, []string, string) ([]string, cobra.
 }
 
 func (a *app) completeMetric(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return a.from(func(r *store.Reader) ([]string, error) { return r.Metrics(c.Context(), "") })
+	return a.completeFrom(func(r *store.Reader) ([]string, error) { return r.Metrics(c.Context(), "") })
 }
 
 func (a *app) completeVariant(c *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -98,7 +98,7 @@ func (a *app) completeVariant(c *cobra.Command, given []string, _ string) ([]str
 	if experiment == "" && len(given) > 0 {
 		experiment = given[0]
 	}
-	return a.from(func(r *store.Reader) ([]string, error) { return r.Variants(c.Context(), experiment) })
+	return a.completeFrom(func(r *store.Reader) ([]string, error) { return r.Variants(c.Context(), experiment) })
 }
 
 func (a *app) completeStatus(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

@@ -102,7 +102,7 @@ func noFindings(t *testing.T, dir string) {
 	}
 }
 
-// tinyOnCUDA is a run of tiny on a GPU and what it gave.
+// tinyOnCUDA runs tiny on a GPU and returns what it gave.
 func tinyOnCUDA(t *testing.T, dir string, env []string, args ...string) []float64 {
 	t.Helper()
 	write(t, dir, "tiny.yaml", tiny)

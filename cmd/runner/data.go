@@ -83,7 +83,7 @@ func (a *app) dataPeekCommand() *cobra.Command {
 	return c
 }
 
-// orBlank is a number, or nothing where it is unknown.
+// orBlank returns a number, or nothing where it is unknown.
 func orBlank(n int) any {
 	if n == 0 {
 		return nil

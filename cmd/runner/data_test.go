@@ -30,7 +30,7 @@ func square(t *testing.T, path string, c uint8) {
 	}
 }
 
-// digests are what is recorded of the newest run's data and points.
+// digests returns what is recorded of the newest run's data and points.
 func digests(t *testing.T, dir string) (train string, points int) {
 	t.Helper()
 	var rows []struct {

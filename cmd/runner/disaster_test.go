@@ -40,7 +40,7 @@ func training(t *testing.T, dir string, cmd *exec.Cmd) (ended chan error) {
 	return ended
 }
 
-// steps is how many steps are recorded in dir.
+// steps counts the steps recorded in dir.
 func steps(t *testing.T, dir string) int {
 	t.Helper()
 	path := filepath.Join(dir, "results/results.db")
@@ -50,7 +50,7 @@ func steps(t *testing.T, dir string) int {
 	return figure(t, path, "SELECT coalesce(max(step), 0) FROM point")
 }
 
-// figure is the number that a query gives; 0 while the database is being made.
+// figure returns the number that a query gives; 0 while the database is being made.
 func figure(t *testing.T, path, query string) int {
 	t.Helper()
 	r, err := store.OpenReader(path)

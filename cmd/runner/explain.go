@@ -33,7 +33,7 @@ Every trial is checked; nothing is started.
 			return err
 		}
 		if *trials {
-			return a.trials(a.stdout, s)
+			return a.printTrials(a.stdout, s)
 		}
 		if a.asJSON || a.asCSV {
 			var rows [][]any
@@ -50,17 +50,17 @@ Every trial is checked; nothing is started.
 			return err
 		}
 		var table bytes.Buffer
-		if err := a.trials(&table, s); err != nil {
+		if err := a.printTrials(&table, s); err != nil {
 			return err
 		}
-		_, err = say(a.stdout, "# %d trials (%s), compared by %s\n%s", len(s.Trials), s.Design, s.Metric, commented(table.String()))
+		_, err = say(a.stdout, "# %d trials (%s), compared by %s\n%s", len(s.Trials), s.Design, s.Metric, commentOut(table.String()))
 		return err
 	}
 	return c
 }
 
-// trials prints a row for each trial. JSON has levels and overrides in full.
-func (a *app) trials(w io.Writer, s *sweep.Sweep) error {
+// printTrials prints a row for each trial. JSON has levels and overrides in full.
+func (a *app) printTrials(w io.Writer, s *sweep.Sweep) error {
 	if a.asJSON {
 		return report.Value(w, s.Trials)
 	}
@@ -75,7 +75,7 @@ func (a *app) trials(w io.Writer, s *sweep.Sweep) error {
 	return report.Rows(w, a.format(), []string{"variant", "seed", "id", "overrides"}, rows)
 }
 
-// commented makes every line a comment of YAML.
-func commented(text string) string {
+// commentOut makes every line a comment of YAML.
+func commentOut(text string) string {
 	return "#   " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n#   ") + "\n"
 }

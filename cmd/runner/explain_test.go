@@ -13,8 +13,7 @@ import (
 	"testing"
 )
 
-// trapped is a folder of plugins with the real ones' descriptors that leave the file mark when they
-// are started.
+// trapped makes a folder of plugins with the real ones' descriptors; they leave the file mark when they are started.
 func trapped(t *testing.T) (root, mark string) {
 	t.Helper()
 	root = t.TempDir()

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// lit is tiny with frozen towers and four epochs.
+// lit turns tiny into a spec with frozen towers and four epochs.
 var lit = strings.NewReplacer("head_width: 16}}", "head_width: 16}, freeze: all}", "vocab_size: 600}}", "vocab_size: 600}, freeze: all}",
 	"split: train", "split: test").Replace(tiny)
 
@@ -20,7 +20,7 @@ func run(t *testing.T, dir string, args ...string) (id string) {
 	return strings.TrimSpace(must(t, dir, append([]string{"run", "lit.yaml", "-q"}, args...)...))
 }
 
-// events are the messages of a run's feature cache by level.
+// events returns the messages of a run's feature cache by level.
 func events(t *testing.T, dir, id string) map[string][]string {
 	t.Helper()
 	out := must(t, dir, "query", "--json", "select level, message from v_events where kind = 'feature_cache' and run_id = '"+id+"'")

@@ -47,7 +47,7 @@ unless a run is in progress. A gc that was killed is completed by the next.`,
 	c.Flags().StringVar(&o.Experiment, "experiment", "", "only runs of this experiment, for --superseded and --failed-older-than")
 	c.RunE = func(*cobra.Command, []string) (err error) {
 		if older != "" {
-			if o.FailedOlderThan, err = days(older); err != nil {
+			if o.FailedOlderThan, err = parseDays(older); err != nil {
 				return err
 			}
 		}
@@ -65,7 +65,7 @@ unless a run is in progress. A gc that was killed is completed by the next.`,
 			if err := a.printGarbage(found); err != nil {
 				return err
 			}
-			yes = yes || len(found) > 0 && a.confirmed("delete all of this?")
+			yes = yes || len(found) > 0 && a.confirm("delete all of this?")
 		}
 		var done *garbage.Collected
 		if yes {
@@ -129,8 +129,8 @@ func (a *app) printCollected(found []garbage.Item, c *garbage.Collected) error {
 	return err
 }
 
-// confirmed asks a question on a terminal; anything but y is no, and so is no terminal.
-func (a *app) confirmed(question string) bool {
+// confirm asks a question on a terminal; anything but y is no, and so is no terminal.
+func (a *app) confirm(question string) bool {
 	out, _ := report.Terminal(a.stdout)
 	in, _ := report.Terminal(os.Stdin)
 	if !out || !in {
@@ -142,8 +142,8 @@ func (a *app) confirmed(question string) bool {
 	return err == nil && (answer == "y" || answer == "yes")
 }
 
-// days reads a time such as 30d, or one of time.ParseDuration.
-func days(text string) (time.Duration, error) {
+// parseDays reads a time such as 30d, or one of time.ParseDuration.
+func parseDays(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if n, isDays := strings.CutSuffix(text, "d"); isDays {
 		var count float64

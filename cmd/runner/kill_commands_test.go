@@ -95,7 +95,7 @@ func TestKilledCommandsAreCompleted(t *testing.T) {
 	}
 }
 
-// state is a digest of every file below dir; of a database, of every row of every table.
+// state returns a digest of every file below dir; of a database, of every row of every table.
 func state(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	sums := map[string]string{}

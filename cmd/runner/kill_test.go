@@ -138,7 +138,7 @@ func killed(t *testing.T, dir string, args []string, after time.Duration, random
 	return names[i], err == nil
 }
 
-// family is the runner and its plugins, those that are there now.
+// family returns the runner and its plugins, those that are there now.
 func family(runner int) (pids []int, names []string) {
 	pids, names = []int{runner}, []string{"runner"}
 	out, err := exec.Command("pgrep", "-P", fmt.Sprint(runner), "-a").Output()
@@ -154,7 +154,7 @@ func family(runner int) (pids []int, names []string) {
 	return pids, names
 }
 
-// files are those of the last checkpoint of a run.
+// files reads those of the last checkpoint of a run.
 func files(t *testing.T, dir, id string, step int) map[string][]byte {
 	t.Helper()
 	found := map[string][]byte{}

@@ -8,8 +8,8 @@ import (
 	"tandem/core/fault"
 )
 
-// textsOf is what a repeatable flag lists: @FILE is the lines of a text file, anything else is given as it is, or
-// apart at its commas. Quotes keep a comma: 'cat,"dog, big"'; one in the middle of a text is only a quote.
+// textsOf returns what a repeatable flag lists: for @FILE the lines of a text file, for anything else the value, split at its
+// commas if commas is set. Quotes keep a comma: 'cat,"dog, big"'; one in the middle of a text is only a quote.
 func textsOf(flag string, values []string, commas bool) ([]string, error) {
 	var out []string
 	for _, v := range values {

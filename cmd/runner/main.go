@@ -40,7 +40,7 @@ const (
 	envRunsDir = "RUNNER_RUNS_DIR"
 )
 
-// usual is a variable's value, or what is usual without it.
+// usual returns a variable's value, or what is usual without it.
 func usual(variable, otherwise string) string {
 	if v := os.Getenv(variable); v != "" {
 		return v
@@ -48,7 +48,7 @@ func usual(variable, otherwise string) string {
 	return otherwise
 }
 
-// version is set when a release is built.
+// version names the release; its build may set it.
 var version = "0.1.0"
 
 func main() {
@@ -105,12 +105,12 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// say is fmt.Fprintf for a terminal: what others wrote, in the arguments, cannot move the cursor or worse.
+// say prints to a terminal as fmt.Fprintf does, safely: what others wrote, in the arguments, cannot move the cursor or worse.
 func say(w io.Writer, format string, args ...any) (int, error) {
 	return io.WriteString(w, fault.Printable(fmt.Sprintf(format, args...)))
 }
 
-// app is what the commands share.
+// app holds what the commands share.
 type app struct {
 	stdout, stderr io.Writer
 	catalog        *catalog.Catalog
@@ -220,7 +220,7 @@ func (a *app) setFlag(c *cobra.Command) *[]string {
 	return c.Flags().StringArray("set", nil, "override a `key=value` of the spec, as often as wanted: train.lr=1e-3")
 }
 
-// statusError is the end of a run as an error: nil for done.
+// statusError returns the end of a run as an error: nil for done.
 func statusError(o run.Outcome) error {
 	if o.Status == clip.StatusInterrupted {
 		return errInterrupted

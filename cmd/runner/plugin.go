@@ -46,7 +46,7 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 	}
 	a.formatFlags(c, true)
 	c.RunE = func(_ *cobra.Command, given []string) error {
-		d, b, err := a.find(given[0])
+		d, b, err := a.findPlugin(given[0])
 		if err != nil {
 			return err
 		}
@@ -69,8 +69,8 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 	return c
 }
 
-// find looks a plugin up among all kinds.
-func (a *app) find(ref string) (d clip.Descriptor, b catalog.Binary, err error) {
+// findPlugin looks a plugin up among all kinds.
+func (a *app) findPlugin(ref string) (d clip.Descriptor, b catalog.Binary, err error) {
 	var first error
 	for _, kind := range catalog.Kinds {
 		if d, b, err = a.catalog.Describe(kind, ref); err == nil {

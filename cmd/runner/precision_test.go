@@ -53,7 +53,7 @@ func TestLossInBF16FollowsFloat32(t *testing.T) {
 	}
 }
 
-// losses is the loss of each step of a training run.
+// losses returns the loss of each step of a training run.
 func losses(t *testing.T, dir string, steps int, args ...string) []float64 {
 	t.Helper()
 	return lossesOf(t, dir, steps, strings.TrimSpace(must(t, dir, append(args, "-q")...)))

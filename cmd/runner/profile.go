@@ -46,7 +46,7 @@ func (a *app) profileCommand() *cobra.Command {
 				return err
 			}
 		}
-		return a.profiled(p, *top, *trace)
+		return a.printProfile(p, *top, *trace)
 	}
 	return c
 }
@@ -63,7 +63,7 @@ func writeTrace(path string, p *measure.StepProfile) error {
 	return err
 }
 
-func (a *app) profiled(p *measure.StepProfile, top int, trace string) error {
+func (a *app) printProfile(p *measure.StepProfile, top int, trace string) error {
 	if a.asJSON {
 		return report.Value(a.stdout, p)
 	}
@@ -102,7 +102,7 @@ func (a *app) profiled(p *measure.StepProfile, top int, trace string) error {
 		}
 	}
 	text := fmt.Sprintf("%s: batch %d, %d threads, %s, %.2f ms a step (mean of %d)\nthe floor: %s GFLOP/s of matrix products, %s GB/s of memory, as measured",
-		p.Experiment, p.BatchSize, p.Threads, p.Device, p.StepMS, p.Steps, report.Number(round1(p.PeakGFLOPS)), report.Number(round1(p.PeakGBs)))
+		p.Experiment, p.BatchSize, p.Threads, p.Device, p.StepMS, p.Steps, report.Number(roundTenth(p.PeakGFLOPS)), report.Number(roundTenth(p.PeakGBs)))
 	if p.Parallel {
 		text += "\nthe towers computed at once and took time from each other; --set train.parallel_towers=false shows each alone"
 	}
@@ -113,11 +113,11 @@ func (a *app) profiled(p *measure.StepProfile, top int, trace string) error {
 	return err
 }
 
-// kernelRows are the first top rows and one for the rest.
+// kernelRows returns the first top rows and one for the rest.
 func kernelRows(list []measure.Kernel, top int) [][]any {
 	var rows [][]any
 	add := func(k measure.Kernel) {
-		rows = append(rows, []any{k.Name, k.Pass, report.Number(round1(k.Calls)), fmt.Sprintf("%.3f", k.MS), report.Percent(k.Share),
+		rows = append(rows, []any{k.Name, k.Pass, report.Number(roundTenth(k.Calls)), fmt.Sprintf("%.3f", k.MS), report.Percent(k.Share),
 			fmt.Sprintf("%.2f", k.GFLOP), fmt.Sprintf("%.1f", k.MB), report.Percent(k.FloorShare)})
 	}
 	if top == 0 || len(list) <= top+1 {
@@ -140,8 +140,8 @@ func kernelRows(list []measure.Kernel, top int) [][]any {
 	return rows
 }
 
-// benchedMemory prints what every process planned and took.
-func (a *app) benchedMemory(list []measure.ProcessMemory) error {
+// printMemory prints what every process planned and took.
+func (a *app) printMemory(list []measure.ProcessMemory) error {
 	mb := func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) }
 	var rows [][]any
 	for _, p := range list {

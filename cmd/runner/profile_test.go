@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// profiled is what runner profile --json prints.
+// profiled reads what runner profile --json prints.
 type profiled struct {
 	StepMS     float64 `json:"step_ms"`
 	PeakGFLOPS float64 `json:"peak_gflops"`

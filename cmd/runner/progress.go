@@ -181,7 +181,7 @@ func (p *progress) draw() {
 	p.onScreen, p.drawn = true, time.Now()
 }
 
-// text is the progress on one line.
+// text writes the progress on one line.
 func (p *progress) text() string {
 	r := p.last
 	if r.Steps == 0 {
@@ -198,7 +198,7 @@ func (p *progress) text() string {
 	}
 	fmt.Fprintf(&b, "  %s images/s", report.Number(float64(int(p.rate+0.5))))
 	if left := r.Steps - r.Step; left > 0 && p.rate > 0 {
-		if p.stands() {
+		if p.stalled() {
 			b.WriteString("  ETA unknown")
 		} else {
 			fmt.Fprintf(&b, "  ETA %s", eta(float64(left*r.Samples)/p.rate))
@@ -212,27 +212,27 @@ func (p *progress) text() string {
 	return b.String()
 }
 
-// stands tells that the last step is far longer ago than steps take, and nothing else is known to be done meanwhile.
-func (p *progress) stands() bool {
+// stalled reports that the last step is far longer ago than steps take, and nothing else is known to be done meanwhile.
+func (p *progress) stalled() bool {
 	since := time.Since(p.lastStep)
 	return since > 10*time.Second && since > 5*p.last.Duration && (p.doing == "" || strings.HasPrefix(p.doing, "waiting for "))
 }
 
-// line is the progress on one line.
+// line writes the progress on one line, from any goroutine.
 func (p *progress) line() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.text()
 }
 
-// part is how much of the run is done, from 0 to 1.
-func (p *progress) part() float64 {
+// fraction returns how much of the run is done, from 0 to 1.
+func (p *progress) fraction() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return float64(p.last.Step) / float64(max(1, p.last.Steps))
 }
 
-// eta is a time in whole seconds.
+// eta writes a time in whole seconds.
 func eta(seconds float64) string {
 	if seconds < 59.5 {
 		return fmt.Sprintf("%.0f s", seconds)

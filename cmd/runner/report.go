@@ -84,7 +84,7 @@ func (a *app) albums(bare, consent bool) page.Albums {
 	}
 }
 
-// fileName is a name without what a path is made of.
+// fileName returns a name without what a path is made of.
 func fileName(name string) string {
 	clean := []rune(name)
 	for i, r := range clean {

@@ -60,7 +60,7 @@ func build(dir string) error {
 	return nil
 }
 
-// result is what a command did.
+// result holds what a command did.
 type result struct {
 	stdout, stderr string
 	code           int
@@ -97,7 +97,7 @@ func try(t *testing.T, dir string, args ...string) result {
 	return finish(t, command(t, dir, args...))
 }
 
-// must is try of a command that has to succeed.
+// must tries a command that has to succeed.
 func must(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	r := try(t, dir, args...)
@@ -107,7 +107,7 @@ func must(t *testing.T, dir string, args ...string) string {
 	return r.stdout
 }
 
-// tiny is a spec that trains in a second or two on the pure Go backend.
+// tiny describes a run that takes a second or two on the pure Go backend.
 const tiny = `image: {encoder: vit, with: {image_size: 16, patch_size: 8, width: 16, layers: 1, head_width: 16}}
 text: {encoder: transformer, with: {width: 16, layers: 1, heads: 1, context_length: 12, vocab_size: 600}}
 loss: {plugin: clip}

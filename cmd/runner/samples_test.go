@@ -54,7 +54,7 @@ device: host
 `)
 }
 
-// warningsOf are a run's warnings by kind.
+// warningsOf returns a run's warnings by kind.
 func warningsOf(t *testing.T, dir string) string {
 	t.Helper()
 	return must(t, dir, "query", "--csv", "select kind, message from v_events where level = 'warning' order by event_id")

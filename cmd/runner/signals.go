@@ -11,8 +11,8 @@ import (
 	"tandem/core/results/store"
 )
 
-// endings are the signals that a person or a machine ends a command with. SIGHUP, a terminal that is closed or a
-// connection that is lost, is one unless nohup had it ignored.
+// endings returns the signals by which a person or a machine ends a command. SIGHUP, for a terminal that is closed or a connection
+// that is lost, is one of them unless nohup had it ignored.
 func endings() []os.Signal {
 	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -21,9 +21,9 @@ func endings() []os.Signal {
 	return all
 }
 
-// interruptible is a context that ends with the second Ctrl-C, and a channel that closes with the
-// first, when first is also called. A third ends the program. SIGTERM counts like Ctrl-C; a closed terminal and a
-// reader of the output that is gone (| head) count as the first only, since both come several times over.
+// interruptible returns a channel that closes with the first Ctrl-C, and a context that ends with the second; a third ends the
+// program. The first calls first too. SIGTERM counts like Ctrl-C. A closed terminal and a reader of the output that is gone (| head)
+// count as the first only, since both come several times over.
 func interruptible(parent context.Context, first func()) (ctx context.Context, stop <-chan struct{}, end func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals, pipes := make(chan os.Signal, 8), make(chan os.Signal, 1)
@@ -60,7 +60,7 @@ func interruptible(parent context.Context, first func()) (ctx context.Context, s
 	return ctx, stopped, func() { signal.Stop(signals); wake(); close(done); cancel() }
 }
 
-// outputGone tells whether nobody reads stdout or stderr any more.
+// outputGone reports whether nobody reads stdout or stderr any more.
 func outputGone() bool {
 	fds := []unix.PollFd{{Fd: int32(os.Stdout.Fd())}, {Fd: int32(os.Stderr.Fd())}}
 	if n, err := unix.Poll(fds, 0); err != nil || n == 0 {
@@ -69,7 +69,7 @@ func outputGone() bool {
 	return (fds[0].Revents|fds[1].Revents)&unix.POLLERR != 0
 }
 
-// canceled is a context that ends with the first Ctrl-C, for commands with nothing to save.
+// canceled returns a context that ends with the first Ctrl-C, for commands with nothing to save.
 func canceled() (context.Context, func()) {
 	ctx, end := signal.NotifyContext(context.Background(), endings()...)
 	wake := suspendable()

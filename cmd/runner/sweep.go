@@ -15,7 +15,7 @@ import (
 	"tandem/core/results/study"
 )
 
-// sweepFlags are what run does with a sweep only.
+// sweepFlags holds the flags of run that only a sweep heeds.
 type sweepFlags struct {
 	jobs  int
 	rerun bool
@@ -38,7 +38,7 @@ func (a *app) runSweep(parent context.Context, s *sweep.Sweep, f sweepFlags, qui
 	if err != nil {
 		return err
 	}
-	if err := a.sweepEnded(s, outcome, time.Since(view.started), quiet, out); err != nil {
+	if err := a.printSweep(s, outcome, time.Since(view.started), quiet, out); err != nil {
 		return err
 	}
 	if err := outcome.Failure(s); err != nil {
@@ -50,10 +50,10 @@ func (a *app) runSweep(parent context.Context, s *sweep.Sweep, f sweepFlags, qui
 	return nil
 }
 
-// sweepEnded prints the trials, how many there are of each kind and where to look next.
-func (a *app) sweepEnded(s *sweep.Sweep, o schedule.Outcome, took time.Duration, quiet bool, hints io.Writer) error {
+// printSweep prints the trials, how many there are of each kind and where to look next.
+func (a *app) printSweep(s *sweep.Sweep, o schedule.Outcome, took time.Duration, quiet bool, hints io.Writer) error {
 	if a.asJSON || quiet {
-		if err := a.sweepRows(s, o, quiet); err != nil {
+		if err := a.printSweepRows(s, o, quiet); err != nil {
 			return err
 		}
 	}
@@ -71,7 +71,7 @@ func (a *app) sweepEnded(s *sweep.Sweep, o schedule.Outcome, took time.Duration,
 	}
 	if !a.asJSON && !quiet {
 		fmt.Fprintln(hints)
-		if err := a.sweepTable(s.Base.Name); err != nil {
+		if err := a.printSweepTable(s.Base.Name); err != nil {
 			return err
 		}
 	}
@@ -79,8 +79,8 @@ func (a *app) sweepEnded(s *sweep.Sweep, o schedule.Outcome, took time.Duration,
 	return nil
 }
 
-// sweepTable prints what the sweep shows.
-func (a *app) sweepTable(name string) error {
+// printSweepTable prints what the sweep shows.
+func (a *app) printSweepTable(name string) error {
 	return a.reading(context.Background(), func(r *store.Reader) error {
 		t, err := study.Table(context.Background(), r, name, study.Options{Level: 0.95})
 		if err != nil {
@@ -90,7 +90,7 @@ func (a *app) sweepTable(name string) error {
 	})
 }
 
-func (a *app) sweepRows(s *sweep.Sweep, o schedule.Outcome, quiet bool) error {
+func (a *app) printSweepRows(s *sweep.Sweep, o schedule.Outcome, quiet bool) error {
 	if quiet && !a.asJSON {
 		for _, t := range o.States {
 			if t.RunID != "" {
@@ -126,7 +126,7 @@ func (a *app) sweepRows(s *sweep.Sweep, o schedule.Outcome, quiet bool) error {
 	return report.Rows(a.stdout, a.format(), []string{"trial", "variant", "seed", "run_id", "status", "before", "attempts", s.Metric, "message"}, rows)
 }
 
-// sweepSummary is how a sweep ended, in a line.
+// sweepSummary says in a line how a sweep ended.
 func sweepSummary(s *sweep.Sweep, o schedule.Outcome, took time.Duration) string {
 	now, before := 0, 0
 	for _, t := range o.States {
@@ -157,7 +157,7 @@ func sweepSummary(s *sweep.Sweep, o schedule.Outcome, took time.Duration) string
 	return text + ", in " + report.Duration(took.Seconds())
 }
 
-// shellWord is a word as a shell reads it.
+// shellWord quotes a word for a shell where it has to.
 func shellWord(s string) string {
 	if s != "" && strings.IndexFunc(s, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./=:,+", r))

@@ -21,10 +21,10 @@ ablate:
   seeds: [0, 1]
 `
 
-// sweepTrials is how many runs sweepBlock comes to.
+// sweepTrials counts the runs that sweepBlock comes to.
 const sweepTrials = 6
 
-// numbers are the results of every cell, by SQL, without run ids.
+// numbers returns the results of every cell, by SQL, without run ids.
 func numbers(t *testing.T, dir string) string {
 	t.Helper()
 	return must(t, dir, "query", "--csv", `SELECT c.variant, c.seed, c.status, m.metric, m.step, m.value FROM v_cells c

@@ -31,7 +31,7 @@ type sweepView struct {
 	done    chan struct{}
 }
 
-// trialRow is a trial as it is shown.
+// trialRow holds what is shown of a trial.
 type trialRow struct {
 	schedule.State
 	progress *progress // of its run, while there is one
@@ -39,7 +39,7 @@ type trialRow struct {
 	took     time.Duration
 	value    string // of the deciding metric
 	part     float64
-	told     time.Time
+	lastLine time.Time
 }
 
 func newSweepView(out io.Writer, on bool) *sweepView {
@@ -166,7 +166,7 @@ func (v *sweepView) draw() {
 	v.drawn = len(lines)
 }
 
-// table is the rows, as many as fit: what is going on first, then what failed, what comes next and what is over.
+// table returns as many rows as fit: first what is going on, then what failed, what comes next and what is over.
 func (v *sweepView) table(room int) []string {
 	chosen := make([]bool, len(v.rows))
 	left := len(v.rows)
@@ -196,7 +196,7 @@ func (v *sweepView) table(room int) []string {
 	return lines
 }
 
-// line is a trial on one line; with live its place in the table.
+// line writes a trial on one line: with live a row of the table, else a line that stands alone.
 func (v *sweepView) line(i int, live bool) string {
 	r, t := v.rows[i], v.sweep.Trials[i]
 	var b strings.Builder
@@ -271,7 +271,7 @@ func (v *sweepView) seedWidth() (n int) {
 	return n
 }
 
-// headline is the whole sweep on one line, with the time that is left, by what this process has made so far.
+// headline writes the whole sweep on one line, with the time that is left, reckoned from what this process has made so far.
 func (v *sweepView) headline() string {
 	counts := map[schedule.Status]int{}
 	var made, left, all float64
@@ -279,7 +279,7 @@ func (v *sweepView) headline() string {
 		counts[r.Status]++
 		part := r.part
 		if r.Status == schedule.Running && r.progress != nil {
-			part = r.progress.part()
+			part = r.progress.fraction()
 		}
 		if r.Before {
 			part = 1
@@ -319,8 +319,8 @@ func (w *trialWatcher) Step(r train.StepReport) {
 	w.v.mu.Lock()
 	defer w.v.mu.Unlock()
 	row := &w.v.rows[w.i]
-	if w.v.on && !w.v.live && time.Since(row.told) > lineEvery && time.Since(row.began) > lineEvery {
-		row.told = time.Now()
+	if w.v.on && !w.v.live && time.Since(row.lastLine) > lineEvery && time.Since(row.began) > lineEvery {
+		row.lastLine = time.Now()
 		w.v.say(w.v.place(w.i) + w.progress.line())
 	}
 }

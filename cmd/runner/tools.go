@@ -107,14 +107,14 @@ func (a *app) benchCommand() *cobra.Command {
 			return err
 		}
 		if *memory && !a.asJSON {
-			return a.benchedMemory(b.Memory)
+			return a.printMemory(b.Memory)
 		}
-		return a.benched(b)
+		return a.printBench(b)
 	}
 	return c
 }
 
-func (a *app) benched(b *measure.StepCosts) error {
+func (a *app) printBench(b *measure.StepCosts) error {
 	if a.asJSON {
 		return report.Value(a.stdout, b)
 	}
@@ -142,23 +142,23 @@ func (a *app) benched(b *measure.StepCosts) error {
 	}
 	text := fmt.Sprintf("\n%s: %s parameters, batch %d, %d threads, %s\n%s images/s, %s ms a step (median of %d)\n%s GFLOP computed a step%s, %s GFLOP/s",
 		b.Experiment, report.Count(float64(b.Parameters)), b.BatchSize, b.Threads, b.Device,
-		report.Number(round1(b.ImagesPerS)), report.Number(round1(b.StepMS)), b.Steps, report.Number(round1(b.StepGFLOP)), uncounted(b.Uncounted), report.Number(round1(b.GFLOPS)))
+		report.Number(roundTenth(b.ImagesPerS)), report.Number(roundTenth(b.StepMS)), b.Steps, report.Number(roundTenth(b.StepGFLOP)), noteUncounted(b.Uncounted), report.Number(roundTenth(b.GFLOPS)))
 	if b.PeakGFLOPS > 0 {
-		text += fmt.Sprintf(", %s of the measured %s matrix product peak", report.Percent(b.PeakShare), report.Number(round1(b.PeakGFLOPS)))
+		text += fmt.Sprintf(", %s of the measured %s matrix product peak", report.Percent(b.PeakShare), report.Number(roundTenth(b.PeakGFLOPS)))
 	}
 	_, err := say(a.stdout, "%s\n", text)
 	return err
 }
 
-// uncounted says what a sum of operations lacks.
-func uncounted(parts []string) string {
+// noteUncounted says what a sum of operations lacks.
+func noteUncounted(parts []string) string {
 	if len(parts) == 0 {
 		return ""
 	}
 	return fmt.Sprintf(" (without that of %s: the plugin does not count it)", strings.Join(parts, ", "))
 }
 
-func round1(v float64) float64 { return float64(int64(v*10+0.5)) / 10 }
+func roundTenth(v float64) float64 { return float64(int64(v*10+0.5)) / 10 }
 
 func (a *app) devicesCommand() *cobra.Command {
 	c := &cobra.Command{Use: "devices", Short: "list the devices of this machine", Args: args(cobra.NoArgs)}
@@ -166,7 +166,7 @@ func (a *app) devicesCommand() *cobra.Command {
 	c.RunE = func(*cobra.Command, []string) error {
 		found := devices.Inspect()
 		if a.format() == report.Text {
-			return a.listed(found)
+			return a.printDevices(found)
 		}
 		var rows [][]any
 		for _, d := range found {
@@ -182,8 +182,8 @@ func (a *app) devicesCommand() *cobra.Command {
 	return c
 }
 
-// listed writes devices for people, with the remedies below, which are too long for a column.
-func (a *app) listed(found []devices.Info) error {
+// printDevices writes devices for people, with the remedies below, which are too long for a column.
+func (a *app) printDevices(found []devices.Info) error {
 	var rows [][]any
 	for _, d := range found {
 		rows = append(rows, []any{d.Name, d.Available, d.Detail})

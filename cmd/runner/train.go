@@ -63,7 +63,7 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 		}
 		w := newProgress(out, !noProgress && !quiet)
 		a.note = func(message string) { w.Say("%s", message) }
-		do, trials, err := a.training(given, *set, resume)
+		do, trials, err := a.chooseTraining(given, *set, resume)
 		if err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 			}
 			return err
 		}
-		if err := a.ended(outcome, quiet, out); !errors.Is(err, syscall.EPIPE) {
+		if err := a.printOutcome(outcome, quiet, out); !errors.Is(err, syscall.EPIPE) {
 			return err
 		}
 		return statusError(outcome) // nobody reads how it ended, but the run has
@@ -90,13 +90,13 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 	return c
 }
 
-// anyRun is --resume without a value.
+// anyRun stands for --resume without a value.
 const anyRun = "newest"
 
 type training func(context.Context, <-chan struct{}, run.Watcher) (run.Outcome, error)
 
-// training chooses what to do by the arguments, checking the spec first: a run, or the trials of a sweep.
-func (a *app) training(given, set []string, resume string) (training, *sweep.Sweep, error) {
+// chooseTraining chooses what to do by the arguments, checking the spec first: a run, or the trials of a sweep.
+func (a *app) chooseTraining(given, set []string, resume string) (training, *sweep.Sweep, error) {
 	lab := a.lab()
 	if len(given) == 0 {
 		if resume == "" {
@@ -129,8 +129,8 @@ func (a *app) training(given, set []string, resume string) (training, *sweep.Swe
 	}, nil, nil
 }
 
-// ended prints how a run ended and where to look next.
-func (a *app) ended(o run.Outcome, quiet bool, hints io.Writer) error {
+// printOutcome prints how a run ended and where to look next.
+func (a *app) printOutcome(o run.Outcome, quiet bool, hints io.Writer) error {
 	if quiet && !a.asJSON {
 		fmt.Fprintln(a.stdout, o.ID)
 		return statusError(o)
@@ -169,7 +169,7 @@ func (a *app) ended(o run.Outcome, quiet bool, hints io.Writer) error {
 	return nil
 }
 
-// program is the command to type for this program: as it was called when by path.
+// program returns the command to type for this program: the path by which it was called, if it was.
 func program() string {
 	if strings.Contains(os.Args[0], "/") {
 		return os.Args[0]

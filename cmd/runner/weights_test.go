@@ -16,8 +16,8 @@ import (
 	"tandem/core/engine/weights"
 )
 
-// What is exported for OpenCLIP or transformers and imported again is the same, to the last bit; a run
-// started from it begins where the other ended.
+// Weights that are exported for OpenCLIP or transformers and imported again are the same, to the last bit; a run started from
+// them begins where the other ended.
 func TestWeightsSurviveTheRoundTrip(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "tiny.yaml", tiny)
@@ -113,7 +113,7 @@ func TestEmbedGivesOpenCLIPsFeatures(t *testing.T) {
 	}
 }
 
-// openCLIP is what OpenCLIP made of the parameters and inputs of core/engine/tower/towertest.
+// openCLIP holds what OpenCLIP made of the parameters and inputs of core/engine/tower/towertest.
 type openCLIP struct {
 	With     json.RawMessage
 	EmbedDim int `json:"embed_dim"`

@@ -24,7 +24,7 @@ import (
 // build tells two builds apart; a test sets another.
 var build = "1"
 
-// Config is the with block of both.
+// Config describes the with block of both.
 type Config struct {
 	Fault string `with:"fault" help:"the rule to break"`
 }
@@ -51,7 +51,7 @@ func (l *loss) Configure(_ context.Context, c clip.LossConfig) (clip.LossInfo, e
 	return info, err
 }
 
-// Compute is half the mean squared distance of pairs.
+// Compute returns half the mean squared distance of pairs.
 func (l *loss) Compute(_ context.Context, q clip.LossRequest) (*clip.LossResult, error) {
 	if l.calls++; l.calls == 3 {
 		switch l.cfg.Fault {
