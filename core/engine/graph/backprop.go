@@ -25,7 +25,7 @@ func (g *Graph) differentiate(outputs, wrt []*Node, frozen func(string) bool) (*
 			WithHint("build the graph once more for a second training program")
 	}
 	g.differentiated = true
-	reached := g.differentiable(outputs)
+	reached := g.findDifferentiable(outputs)
 	var raws G.Nodes
 	var names []string
 	for _, p := range g.params {
@@ -70,8 +70,8 @@ func (g *Graph) differentiate(outputs, wrt []*Node, frozen func(string) bool) (*
 	return d, nil
 }
 
-// differentiable collects the nodes that outputs depend on through inputs that have gradients.
-func (g *Graph) differentiable(outputs []*Node) map[*G.Node]bool {
+// findDifferentiable collects the nodes that outputs depend on through inputs that have gradients.
+func (g *Graph) findDifferentiable(outputs []*Node) map[*G.Node]bool {
 	seen := map[*G.Node]bool{}
 	var visit func(*G.Node)
 	visit = func(raw *G.Node) {

@@ -46,7 +46,7 @@ func (l Layout) Count() int {
 func (l *Layout) Add(name string, shape ...int) Entry {
 	e := Entry{Name: name, Shape: slices.Clone(shape), Off: l.Total, N: elements(shape)}
 	l.Entries = append(l.Entries, e)
-	l.Total += aligned(e.N)
+	l.Total += alignUp(e.N)
 	return e
 }
 
@@ -69,4 +69,4 @@ type Store struct {
 	Grads device.Buffer
 }
 
-func aligned(n int) int { return (n + Align - 1) / Align * Align }
+func alignUp(n int) int { return (n + Align - 1) / Align * Align }

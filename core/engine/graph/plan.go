@@ -134,13 +134,13 @@ func pack(storages []*storage, reuse bool) (whole, plain int) {
 			if reuse && (p.last < s.def || s.last < p.def) {
 				continue
 			}
-			if off+aligned(s.realElements()) <= p.off {
+			if off+alignUp(s.realElements()) <= p.off {
 				break
 			}
-			off = max(off, p.off+aligned(p.realElements()))
+			off = max(off, p.off+alignUp(p.realElements()))
 		}
 		s.off = off
-		whole = max(whole, off+aligned(s.realElements()))
+		whole = max(whole, off+alignUp(s.realElements()))
 		if s.grad == nil {
 			plain = whole
 		}
@@ -167,7 +167,7 @@ func placeInLine(storages []*storage) int {
 	total := 0
 	for _, s := range storages {
 		s.off = total
-		total += aligned(s.realElements())
+		total += alignUp(s.realElements())
 	}
 	return total
 }

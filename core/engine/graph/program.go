@@ -76,7 +76,7 @@ func (p *Program) plan(l *lowering, d *gradients, options CompileOptions) error 
 	var sums [2]int64
 	for i, list := range [][]*storage{forward, backward} {
 		for _, s := range list {
-			sums[i] += int64(aligned(s.realElements())) * 4
+			sums[i] += int64(alignUp(s.realElements())) * 4
 		}
 	}
 	p.memory.Unshared = max(sums[0], sums[1])

@@ -160,18 +160,18 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 	batch, dim := req.Image.Shape[0], req.Image.Shape[1]
 	p, err := l.programs.Get(programKey{batch, dim, req.Train})
 	if err != nil {
-		return nil, l.exhausted(err, nil)
+		return nil, l.explainExhausted(err, nil)
 	}
 	instance, err := l.programs.Take(p)
 	if err != nil {
-		return nil, l.exhausted(err, p)
+		return nil, l.explainExhausted(err, p)
 	}
 	defer l.programs.Give(p, instance)
 	l.session.Share(req.Image, req.Text, req.IntoImage, req.IntoText)
 	terms := p.Extra
 	terms.feed(instance, req.Image.F32(), req.Text.F32())
 	if err := l.programs.Run(instance.Forward, func() {}); err != nil {
-		return nil, l.exhausted(err, p)
+		return nil, l.explainExhausted(err, p)
 	}
 	forward, backward := p.FLOPs()
 	l.session.AddWork(forward)
@@ -199,7 +199,7 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 	terms.setGrads(instance)
 	mode := l.params.Mode()
 	if err := l.programs.Run(func() error { return instance.Backward(mode) }, func() {}); err != nil {
-		return nil, l.exhausted(err, p)
+		return nil, l.explainExhausted(err, p)
 	}
 	l.session.AddWork(backward)
 	l.params.Accumulated()

@@ -50,8 +50,8 @@ func (l *Loss) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, error) 
 // remedy says what a user may do about too little memory.
 const remedy = "lower train.batch_size, or give the loss a device of its own (loss.device)"
 
-// exhausted adds to an error of too little memory what takes it; p is the program that was to run, if any.
-func (l *Loss) exhausted(err error, p *compiled) error {
+// explainExhausted adds to an error of too little memory what takes it; p is the program that was to run, if any.
+func (l *Loss) explainExhausted(err error, p *compiled) error {
 	var plan *graph.MemoryPlan
 	if p != nil {
 		memory := p.Memory()

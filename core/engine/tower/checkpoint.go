@@ -97,12 +97,12 @@ func (e *encoder) Load(ctx context.Context, path string) error {
 		return err
 	}
 	e.call.Seed = seed
-	return e.parametersChanged()
+	return e.dropStale()
 }
 
-// parametersChanged drops what belongs to the parameters that were there before: activations that wait for their
+// dropStale drops what belongs to the parameters that were there before: activations that wait for their
 // gradient, gradients, packed copies.
-func (e *encoder) parametersChanged() error {
+func (e *encoder) dropStale() error {
 	for t := range e.tickets {
 		e.release(t)
 	}

@@ -42,8 +42,8 @@ func freeze(set *nn.Set, f clip.Freeze) error {
 	return nil
 }
 
-// frozen reports whether a parameter is not trained.
-func (p *params) frozen(name string) bool {
+// isFrozen reports whether a parameter is not trained.
+func (p *params) isFrozen(name string) bool {
 	_, trained := p.trained.Find(name)
 	return !trained
 }

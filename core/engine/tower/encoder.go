@@ -53,14 +53,8 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	if err := program.CheckContext(ctx, "configure"); err != nil {
 		return info, err
 	}
-	if err := validate(c); err != nil {
-		return info, err
-	}
-	front, err := e.build(c)
+	front, err := e.newFront(c)
 	if err != nil {
-		return info, err
-	}
-	if err := freeze(front.Params(), c.Freeze); err != nil {
 		return info, err
 	}
 	info, err = measure(front, c)
@@ -72,30 +66,17 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	if err != nil {
 		return info, err
 	}
-	defer func() {
-		if err != nil {
-			var told *fault.Error
-			if errors.As(err, &told) && told.Hint != "" {
-				backend.Close()
-				return
-			}
-			wanted := e.fixedParts(layouts(front.Params(), c.Optimizer.DecayEmbeddings), c)
-			err = profile.Exhausted(err, backend, nil, wanted, remedy)
-			backend.Close()
+	if err := e.allocate(backend, front, c); err != nil {
+		defer backend.Close()
+		var f *fault.Error
+		if errors.As(err, &f) && f.Hint != "" {
+			return info, err
 		}
-	}()
-	if err = e.checkMachine(backend, layouts(front.Params(), c.Optimizer.DecayEmbeddings), c); err != nil {
-		return info, err
+		wanted := e.fixedParts(layouts(front.Params(), c.Optimizer.DecayEmbeddings), c)
+		return info, profile.Exhausted(err, backend, nil, wanted, remedy)
 	}
-	params, err := newParams(backend, front.Params(), c.Seed, c.Optimizer.DecayEmbeddings, c.Compute.Threads)
-	if err != nil {
-		return info, err
-	}
-	if e.trained, err = newTrained(backend, params, c.Optimizer); err != nil {
-		return info, err
-	}
-	e.front, e.dim, e.params = front, c.EmbedDim, params
-	e.programs = newPrograms(backend, params, front, c.Compute)
+	e.front, e.dim = front, c.EmbedDim
+	e.programs = newPrograms(backend, e.params, front, c.Compute)
 	e.session.Use(backend, e.programs)
 	e.intake = &intake{session: e.session}
 	e.call.Seed = c.Seed
@@ -107,7 +88,33 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 			"takes more time than f32, and saves memory only")
 	}
 	info.Pins = e.session.Pins()
-	return info, device.Err(backend)
+	return info, nil
+}
+
+// newFront builds the network of a configuration and marks what is frozen; it allocates nothing.
+func (e *encoder) newFront(c clip.EncoderConfig) (front, error) {
+	if err := validate(c); err != nil {
+		return nil, err
+	}
+	f, err := e.build(c)
+	if err != nil {
+		return nil, err
+	}
+	return f, freeze(f.Params(), c.Freeze)
+}
+
+// allocate makes the parameters and their optimiser.
+func (e *encoder) allocate(b device.Backend, f front, c clip.EncoderConfig) (err error) {
+	if err := e.checkMachine(b, layouts(f.Params(), c.Optimizer.DecayEmbeddings), c); err != nil {
+		return err
+	}
+	if e.params, err = newParams(b, f.Params(), c.Seed, c.Optimizer.DecayEmbeddings, c.Compute.Threads); err != nil {
+		return err
+	}
+	if e.trained, err = newTrained(b, e.params, c.Optimizer); err != nil {
+		return err
+	}
+	return device.Err(b)
 }
 
 // measure builds the network without memory, in both modes, to find its size and work.
@@ -150,18 +157,18 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 	}
 	p, err := e.programs.Get(programKey{mode == clip.Train || mode == clip.Embed, mode == clip.Raw, batch, tokens})
 	if err != nil {
-		return nil, 0, e.exhausted(err, nil)
+		return nil, 0, e.explainExhausted(err, nil)
 	}
 	instance, err := e.programs.Take(p)
 	if err != nil {
-		return nil, 0, e.exhausted(err, p)
+		return nil, 0, e.explainExhausted(err, p)
 	}
 	out := program.Result(req.Into, batch, e.dim)
 	e.session.Share(out)
 	p.Extra.feed(instance, e.front, &e.call, e.intake)
 	if err := e.programs.Run(instance.Forward, e.intake.drop); err != nil {
 		e.programs.Give(p, instance)
-		return nil, 0, e.exhausted(err, p)
+		return nil, 0, e.explainExhausted(err, p)
 	}
 	forward, _ := p.FLOPs()
 	e.session.AddWork(forward)
@@ -212,7 +219,7 @@ func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tens
 	e.session.AddWork(backward)
 	e.trained.Accumulated()
 	e.release(t)
-	return e.exhausted(err, f.program)
+	return e.explainExhausted(err, f.program)
 }
 
 // Discard implements clip.Encoder.

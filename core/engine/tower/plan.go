@@ -22,18 +22,12 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, erro
 		return clip.Plan{}, err
 	}
 	c := *q.Encoder
-	if err := validate(c); err != nil {
+	front, err := e.newFront(c)
+	if err != nil {
 		return clip.Plan{}, err
 	}
 	out, backend, libraries, err := e.session.Plan(c.Compute)
 	if err != nil || backend == nil {
-		return out, err
-	}
-	front, err := e.build(c)
-	if err != nil {
-		return out, err
-	}
-	if err := freeze(front.Params(), c.Freeze); err != nil {
 		return out, err
 	}
 	p := layouts(front.Params(), c.Optimizer.DecayEmbeddings)
@@ -92,8 +86,8 @@ func (e *encoder) fixedParts(p *params, c clip.EncoderConfig) []clip.MemoryPart 
 const remedy = "lower train.micro_batch_size (the gradient stays that of the whole batch), set train.activation_checkpointing: true, " +
 	"or give the towers devices of their own (image.device, text.device)"
 
-// exhausted adds to an error of too little memory what takes it; p is the program that was to run, if any.
-func (e *encoder) exhausted(err error, p *compiled) error {
+// explainExhausted adds to an error of too little memory what takes it; p is the program that was to run, if any.
+func (e *encoder) explainExhausted(err error, p *compiled) error {
 	if err == nil {
 		return nil
 	}

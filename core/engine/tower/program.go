@@ -47,7 +47,7 @@ func newPrograms(b device.Backend, p *params, f front, o clip.Compute) *programs
 		}
 		options := graph.CompileOptions{Outputs: []*graph.Node{out}, Params: p.store, States: p.states}
 		if k.training && len(p.trained.Entries) > 0 {
-			options.Backward, options.Frozen = options.Outputs, p.frozen
+			options.Backward, options.Frozen = options.Outputs, p.isFrozen
 		}
 		return source{Graph: g.Graph, Options: options, Extra: &inputs{indices: g.Filled()}}, g.Err()
 	})

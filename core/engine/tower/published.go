@@ -25,11 +25,11 @@ func (e *encoder) loadPublished(ctx context.Context, path string) error {
 	if err := e.checkPublished(f, arrays); err != nil {
 		return err.WithOp("load").WithFile(path, 0, 0)
 	}
-	if err := e.publishedTokenizer(f.Metadata()[keymap.MetaTokenizer]); err != nil {
+	if err := e.loadPublishedTokenizer(f.Metadata()[keymap.MetaTokenizer]); err != nil {
 		return err
 	}
 	for _, a := range arrays {
-		if err := allFinite(f, a); err != nil {
+		if err := checkFinite(f, a); err != nil {
 			return err.WithOp("load").WithFile(path, 0, 0)
 		}
 	}
@@ -46,11 +46,11 @@ func (e *encoder) loadPublished(ctx context.Context, path string) error {
 	for _, s := range e.trained.States() {
 		e.session.Backend.Zero(s.Buffer)
 	}
-	return e.parametersChanged()
+	return e.dropStale()
 }
 
-// allFinite demands numbers: a single NaN makes every embedding one.
-func allFinite(f *keymap.File, a checkpoint.Array) *fault.Error {
+// checkFinite demands numbers: a single NaN makes every embedding one.
+func checkFinite(f *keymap.File, a checkpoint.Array) *fault.Error {
 	values, err := f.F32(a.Name, a.Shape...)
 	if err != nil {
 		return fault.New(fault.KindOf(err), "%w", err)
@@ -114,8 +114,8 @@ func (e *encoder) checkPublished(f *keymap.File, arrays []checkpoint.Array) *fau
 	return nil
 }
 
-// publishedTokenizer takes the file's tokenizer, JSON, for texts; without one that of the config stays.
-func (e *encoder) publishedTokenizer(saved string) error {
+// loadPublishedTokenizer takes the file's tokenizer, JSON, for texts; without one that of the config stays.
+func (e *encoder) loadPublishedTokenizer(saved string) error {
 	t, ok := e.front.(*textFront)
 	switch {
 	case !ok:

@@ -12,7 +12,7 @@ import (
 // F32 reads a tensor as float32, row-major, widening F16 and BF16 exactly. With a shape given, another
 // one is fault.Invalid; no shape means any. A dtype that is none of the three is fault.Invalid.
 func (f *File) F32(name string, shape ...int) ([]float32, error) {
-	t, err := f.shaped(name, shape)
+	t, err := f.readShaped(name, shape)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (f *File) F32(name string, shape ...int) ([]float32, error) {
 
 // U8 reads a U8 tensor; the rules of shape are those of F32.
 func (f *File) U8(name string, shape ...int) ([]byte, error) {
-	t, err := f.shaped(name, shape)
+	t, err := f.readShaped(name, shape)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func floats(data []byte) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(&data[0])), len(data)/4)
 }
 
-func (f *File) shaped(name string, shape []int) (Tensor, error) {
+func (f *File) readShaped(name string, shape []int) (Tensor, error) {
 	info, ok := f.infos[name]
 	if ok && len(shape) > 0 && !slices.Equal(info.Shape, shape) {
 		return Tensor{}, fault.New(fault.Invalid, "tensor %q is %v, want %v", name, info.Shape, shape).WithFile(f.path, 0, 0)

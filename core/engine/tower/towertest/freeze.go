@@ -14,7 +14,7 @@ import (
 // blocks freezes the stem and the first n blocks.
 func blocks(n int) clip.Freeze { return clip.Freeze{Blocks: &n} }
 
-func (c Case) frozen(t *testing.T, o clip.Optimizer, f clip.Freeze) *session {
+func (c Case) openFrozen(t *testing.T, o clip.Optimizer, f clip.Freeze) *session {
 	t.Helper()
 	cfg := c.config(o)
 	cfg.Freeze = f
@@ -23,7 +23,7 @@ func (c Case) frozen(t *testing.T, o clip.Optimizer, f clip.Freeze) *session {
 
 // checkFrozenBlocks freezes the stem and the first block.
 func (c Case) checkFrozenBlocks(t *testing.T) {
-	free, part := c.open(t, c.config(adamw)), c.frozen(t, adamw, blocks(1))
+	free, part := c.open(t, c.config(adamw)), c.openFrozen(t, adamw, blocks(1))
 	before := Values(t, part)
 	for n := 1; n <= 2; n++ {
 		free.train(n, 0, 4)
@@ -70,7 +70,7 @@ func parts(s *session) map[string]int64 {
 
 // checkFrozenGradients holds the gradients of what is trained against those of the whole network.
 func (c Case) checkFrozenGradients(t *testing.T) {
-	free, part := c.open(t, c.config(PlainSGD)), c.frozen(t, PlainSGD, blocks(1))
+	free, part := c.open(t, c.config(PlainSGD)), c.openFrozen(t, PlainSGD, blocks(1))
 	var gradients []map[string][]float32
 	for _, s := range []*session{free, part} {
 		_, ticket := s.forward(s.request(0, 6, clip.Train))
@@ -91,7 +91,7 @@ func (c Case) checkFrozenGradients(t *testing.T) {
 
 // checkAllFrozen freezes everything: no tickets, no gradients, and embeddings that depend on the sample alone.
 func (c Case) checkAllFrozen(t *testing.T) {
-	s := c.frozen(t, adamw, clip.Freeze{All: true})
+	s := c.openFrozen(t, adamw, clip.Freeze{All: true})
 	if s.info.Frozen != s.info.Parameters || parts(s)["gradients"]+parts(s)["optimizer"] != 0 {
 		t.Errorf("%d of %d parameters are frozen; memory %v", s.info.Frozen, s.info.Parameters, parts(s))
 	}

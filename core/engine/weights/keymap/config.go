@@ -45,17 +45,17 @@ type text struct {
 	PoolType      string  `json:"pool_type"`
 }
 
-func unable(who, format string, args ...any) *fault.Error {
+func cannotExpress(who, format string, args ...any) *fault.Error {
 	return fault.New(fault.Invalid, who+" has no "+format, args...)
 }
 
 // parse reads the configs. Networks that are neither of these are fault.Invalid.
 func (m Model) parse(who string) (v image, t text, err error) {
 	if json.Unmarshal(m.Image, &v) != nil || v.ImageSize == 0 || v.Width == 0 || len(v.Layers) == 0 {
-		return v, t, unable(who, "image encoder with the settings %s", m.Image)
+		return v, t, cannotExpress(who, "image encoder with the settings %s", m.Image)
 	}
 	if json.Unmarshal(m.Text, &t) != nil || t.ContextLength == 0 || t.Width == 0 || t.Heads == 0 {
-		return v, t, unable(who, "text encoder with the settings %s", m.Text)
+		return v, t, cannotExpress(who, "text encoder with the settings %s", m.Text)
 	}
 	return v, t, nil
 }
@@ -75,7 +75,7 @@ func (m Model) OpenCLIP() ([]byte, error) {
 	quick := t.Act == "quick_gelu"
 	if v.resnet() {
 		if v.Stem != "clip" || v.Downsample != "avgpool" || v.Pool != "attention" {
-			return nil, unable(who, "ResNet with stem %s, downsample %s and pool %s", v.Stem, v.Downsample, v.Pool)
+			return nil, cannotExpress(who, "ResNet with stem %s, downsample %s and pool %s", v.Stem, v.Downsample, v.Pool)
 		}
 		vision["patch_size"] = nil
 		vision["head_width"] = 64
@@ -84,7 +84,7 @@ func (m Model) OpenCLIP() ([]byte, error) {
 		}
 	} else {
 		if (v.Act == "quick_gelu") != quick {
-			return nil, unable(who, "model with %s in one tower and %s in the other", v.Act, t.Act)
+			return nil, cannotExpress(who, "model with %s in one tower and %s in the other", v.Act, t.Act)
 		}
 		vision["patch_size"], vision["mlp_ratio"], vision["pool_type"] = v.PatchSize, v.MLPRatio, v.PoolType
 		vision["head_width"] = v.Width / v.heads()
@@ -100,7 +100,7 @@ func (m Model) OpenCLIP() ([]byte, error) {
 		words["pool_type"] = t.PoolType
 	case "eos": // the same token: the end of text has the largest id
 	default:
-		return nil, unable(who, "pooling %s of texts", t.PoolType)
+		return nil, cannotExpress(who, "pooling %s of texts", t.PoolType)
 	}
 	config := map[string]any{"embed_dim": m.EmbedDim, "vision_cfg": vision, "text_cfg": words}
 	if quick {
@@ -109,7 +109,7 @@ func (m Model) OpenCLIP() ([]byte, error) {
 	if m.LogitBias {
 		config["init_logit_bias"] = 0
 	}
-	return indented(config)
+	return marshalIndented(config)
 }
 
 func (v image) heads() int {
@@ -127,17 +127,17 @@ func (m Model) HF() ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case v.resnet():
-		return nil, unable(who, "ResNet").WithHint("--format open_clip")
+		return nil, cannotExpress(who, "ResNet").WithHint("--format open_clip")
 	case v.PoolType != "tok":
-		return nil, unable(who, "pooling %s of pictures", v.PoolType).WithHint("--format open_clip")
+		return nil, cannotExpress(who, "pooling %s of pictures", v.PoolType).WithHint("--format open_clip")
 	case !t.Causal || t.PoolType != "argmax" && t.PoolType != "eos":
-		return nil, unable(who, "text encoder with causal %v and pooling %s", t.Causal, t.PoolType).WithHint("--format open_clip")
+		return nil, cannotExpress(who, "text encoder with causal %v and pooling %s", t.Causal, t.PoolType).WithHint("--format open_clip")
 	case m.LogitBias:
-		return nil, unable(who, "logit_bias").WithHint("--format open_clip")
+		return nil, cannotExpress(who, "logit_bias").WithHint("--format open_clip")
 	}
 	var layers int
 	if err := json.Unmarshal(v.Layers, &layers); err != nil {
-		return nil, unable(who, "%s layers", v.Layers)
+		return nil, cannotExpress(who, "%s layers", v.Layers)
 	}
 	end := t.VocabSize - 1 // of core/media/token, whose vocabularies end with start and end of text
 	var saved struct {
@@ -146,7 +146,7 @@ func (m Model) HF() ([]byte, error) {
 	if json.Unmarshal(m.Tokenizer, &saved) == nil && saved.VocabSize > 1 {
 		end = saved.VocabSize - 1
 	}
-	return indented(map[string]any{
+	return marshalIndented(map[string]any{
 		"architectures": []string{"CLIPModel"}, "model_type": "clip", "projection_dim": m.EmbedDim,
 		"logit_scale_init_value": math.Round(math.Log(1/.07)*1e4) / 1e4, "torch_dtype": "float32",
 		"vision_config": map[string]any{"model_type": "clip_vision_model", "hidden_size": v.Width, "intermediate_size": int(float64(v.Width) * v.MLPRatio),
@@ -159,7 +159,7 @@ func (m Model) HF() ([]byte, error) {
 	})
 }
 
-func indented(v any) ([]byte, error) {
+func marshalIndented(v any) ([]byte, error) {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return nil, fault.New(fault.Internal, "config: %w", err)

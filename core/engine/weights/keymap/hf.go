@@ -151,7 +151,7 @@ func HF(tensors []weights.Tensor) ([]weights.Tensor, error) {
 			if len(t.Shape) != 2 {
 				return nil, fault.New(fault.Invalid, "tensor %q is %v, want two axes", t.Name, t.Shape)
 			}
-			out = append(out, derived(t, name, []int{t.Shape[1], t.Shape[0]}, func(data []byte) []byte {
+			out = append(out, derive(t, name, []int{t.Shape[1], t.Shape[0]}, func(data []byte) []byte {
 				return weights.Bytes(transposeMatrix(floats(data), t.Shape[0], t.Shape[1]))
 			}))
 		case strings.Contains(name, query):
@@ -161,7 +161,7 @@ func HF(tensors []weights.Tensor) ([]weights.Tensor, error) {
 			for i, part := range hfQKV {
 				shape := slices.Clone(t.Shape)
 				shape[0] /= 3
-				out = append(out, derived(t, strings.Replace(name, query, "."+part, 1), shape, func(data []byte) []byte {
+				out = append(out, derive(t, strings.Replace(name, query, "."+part, 1), shape, func(data []byte) []byte {
 					n := len(data) / 3
 					return data[i*n : (i+1)*n]
 				}))
@@ -174,8 +174,8 @@ func HF(tensors []weights.Tensor) ([]weights.Tensor, error) {
 	return out, nil
 }
 
-// derived makes a tensor whose bytes follow from another's when they are written.
-func derived(t weights.Tensor, name string, shape []int, change func([]byte) []byte) weights.Tensor {
+// derive makes a tensor whose bytes follow from another's when they are written.
+func derive(t weights.Tensor, name string, shape []int, change func([]byte) []byte) weights.Tensor {
 	return weights.Tensor{Name: name, DType: t.DType, Shape: shape, Load: func() ([]byte, error) {
 		data := t.Data
 		if data == nil && t.Load != nil {

@@ -55,7 +55,7 @@ func Locate(path string) ([]string, error) {
 			}
 		}
 	}
-	found, _ := filepath.Glob(filepath.Join(escaped(path), "*.safetensors"))
+	found, _ := filepath.Glob(filepath.Join(escapePath(path), "*.safetensors"))
 	switch {
 	case len(found) == 1:
 		return found, nil
@@ -64,7 +64,7 @@ func Locate(path string) ([]string, error) {
 			WithHint("name one of them: %s", bases(found))
 	}
 	for _, pattern := range convertible {
-		if found, _ = filepath.Glob(filepath.Join(escaped(path), pattern)); len(found) > 0 {
+		if found, _ = filepath.Glob(filepath.Join(escapePath(path), pattern)); len(found) > 0 {
 			if _, err := weights.Open(found[0]); err != nil { // it says how to convert it
 				return nil, err
 			}
@@ -74,7 +74,7 @@ func Locate(path string) ([]string, error) {
 		WithHint("weights are a .safetensors file, the folder of a downloaded model with model.safetensors, or a checkpoint's with image.safetensors")
 }
 
-func escaped(path string) string {
+func escapePath(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
