@@ -145,7 +145,7 @@ func (a *app) root() *cobra.Command {
 		if _, word, found := strings.Cut(err.Error(), "unknown flag: --"); found {
 			var names []string
 			c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-			if near := fault.Near(word, names); near != "" {
+			if near := fault.Nearest(word, names); near != "" {
 				e.WithHint("did you mean --%s?", near)
 			}
 		}

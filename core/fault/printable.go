@@ -20,7 +20,7 @@ func printable(text string, lines bool) string {
 	var b strings.Builder
 	for i := 0; i < len(text); {
 		r, n := utf8.DecodeRuneInString(text[i:])
-		if !(r == utf8.RuneError && n == 1 || Obeyed(r)) || lines && (r == '\n' || r == '\t') {
+		if !(r == utf8.RuneError && n == 1 || IsUnprintable(r)) || lines && (r == '\n' || r == '\t') {
 			i += n
 			continue
 		}
@@ -49,10 +49,10 @@ func printable(text string, lines bool) string {
 	return b.String()
 }
 
-// Obeyed reports whether a terminal obeys or hides a character instead of showing it: the controls of C0 and
+// IsUnprintable reports whether a terminal obeys or hides a character instead of showing it: the controls of C0 and
 // C1, line and paragraph separators, marks of direction, and characters without a width that no word needs. The
 // joiners of emoji and of scripts (U+200C, U+200D) are shown.
-func Obeyed(r rune) bool {
+func IsUnprintable(r rune) bool {
 	switch {
 	case r < 0x20, r >= 0x7f && r <= 0x9f:
 		return true

@@ -61,7 +61,7 @@ func (s *Set) FreezeParams(glob string) error {
 			names[i] = p.Name
 		}
 		e := fault.New(fault.Invalid, "no parameter matches %q", glob)
-		if near := fault.Near(glob, names); near != "" {
+		if near := fault.Nearest(glob, names); near != "" {
 			return e.WithHint("did you mean %s?", near)
 		}
 		return e.WithHint("names are those of published checkpoints; the first here is %s", names[0])

@@ -135,7 +135,7 @@ func levelNames(f Factor) []string {
 // chooseHint returns a hint: what there is, and which of it word is close to.
 func chooseHint(what, word string, names []string) string {
 	text := what + " " + strings.Join(names, ", ")
-	if near := fault.Near(word, names); near != "" && word != "" {
+	if near := fault.Nearest(word, names); near != "" && word != "" {
 		text += fmt.Sprintf(" (did you mean %s?)", near)
 	}
 	return text

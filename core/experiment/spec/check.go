@@ -224,7 +224,7 @@ func (c *checker) device(value any, p path) any {
 	known := []string{"auto", "cpu", "host", "cuda:0"}
 	if !slices.Contains(known, text) && !cuda.MatchString(text) {
 		hint := "auto, cpu, host or cuda:N; `runner devices` lists those of this machine"
-		if near := fault.Near(text, known); near != "" {
+		if near := fault.Nearest(text, known); near != "" {
 			hint += fmt.Sprintf(" (did you mean %s?)", near)
 		}
 		c.fault(p, "unknown device %q", text).WithHint("%s", hint)

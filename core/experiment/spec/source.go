@@ -141,7 +141,7 @@ func nearFile(file string) string {
 		}
 	}
 	base := filepath.Base(file)
-	near := fault.Near(base, names)
+	near := fault.Nearest(base, names)
 	for _, ext := range []string{".yaml", ".yml"} {
 		if slices.Contains(names, base+ext) {
 			near = base + ext

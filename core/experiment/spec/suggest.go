@@ -14,7 +14,7 @@ func acceptsHint(who, word string, names []string) string {
 		return who + " accepts nothing here"
 	}
 	text := fmt.Sprintf("%s accepts %s", who, strings.Join(names, ", "))
-	if near := fault.Near(word, names); near != "" && !slices.Contains(names, word) {
+	if near := fault.Nearest(word, names); near != "" && !slices.Contains(names, word) {
 		text += fmt.Sprintf(" (did you mean %s?)", near)
 	}
 	return text

@@ -237,7 +237,7 @@ func checkMetric(a *spec.Ablate, key, name string, base, s *spec.Spec) fault.Lis
 		return fault.List{e.WithHint("the spec has no evaluations; train/loss is there always")}
 	}
 	e.WithHint("there are %s", strings.Join(names, ", "))
-	if near := fault.Near(name, names); near != "" {
+	if near := fault.Nearest(name, names); near != "" {
 		e.WithHint("%s (did you mean %s?)", e.Hint, near)
 	}
 	return fault.List{e}

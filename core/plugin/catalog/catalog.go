@@ -184,7 +184,7 @@ func (c *Catalog) nameHint(kind clip.Kind, name string) string {
 		return "there are no plugins of this kind: run make plugins, or set RUNNER_PLUGIN_PATH"
 	}
 	hint := kind.Dir() + " are " + strings.Join(names, ", ")
-	if near := fault.Near(name, names); near != "" {
+	if near := fault.Nearest(name, names); near != "" {
 		hint += " (did you mean " + near + "?)"
 	}
 	return hint

@@ -67,7 +67,7 @@ func unknown(key string, names []string) *fault.Error {
 		return err.WithHint("this plugin has no options")
 	}
 	hint := "fields are " + strings.Join(names, ", ")
-	if near := fault.Near(key, names); near != "" {
+	if near := fault.Nearest(key, names); near != "" {
 		hint += " (did you mean " + near + "?)"
 	}
 	return err.WithHint("%s", hint)
@@ -129,7 +129,7 @@ func (o option) scalar(path string, typ clip.FieldType, value any, to reflect.Va
 		if typ == clip.TypeString || typ == clip.TypePath {
 			if len(o.Enum) > 0 && !slices.Contains(o.Enum, v) {
 				hint := "one of " + strings.Join(o.Enum, ", ")
-				if near := fault.Near(v, o.Enum); near != "" {
+				if near := fault.Nearest(v, o.Enum); near != "" {
 					hint += " (did you mean " + near + "?)"
 				}
 				return invalid(path, "%q is not allowed", v).WithHint("%s", hint)

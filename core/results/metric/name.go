@@ -102,7 +102,7 @@ func CommonSource(names []string) string {
 // Find returns the metric among names that word means: word itself, or the only name that ends with it (top1). A word that
 // means none is returned as it is. Errors: fault.Invalid, when several names end with it.
 func Find(word string, names []string) (string, error) {
-	found, several := fault.Meant(word, names)
+	found, several := fault.Expand(word, names)
 	switch {
 	case found != "" || word == "":
 		return found, nil

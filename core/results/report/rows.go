@@ -87,7 +87,7 @@ func escapedJSON(text string) string {
 }
 
 // obeyedInJSON leaves out the controls below a space, which stand between values only.
-func obeyedInJSON(r rune) bool { return r > ' ' && fault.Obeyed(r) }
+func obeyedInJSON(r rune) bool { return r > ' ' && fault.IsUnprintable(r) }
 
 func encode(v any) (string, error) {
 	switch f := v.(type) {

@@ -118,7 +118,7 @@ func (r *Reader) Experiment(ctx context.Context, name string) (*Experiment, erro
 			return nil, err
 		}
 		f := fault.New(fault.NotFound, "%s has no experiment %q", r.path, name).WithHint("runner list shows all runs")
-		if near := fault.Near(name, names); near != "" {
+		if near := fault.Nearest(name, names); near != "" {
 			f.WithHint("did you mean %s?", near)
 		}
 		return nil, f

@@ -69,7 +69,7 @@ func (r *Reader) findRun(ctx context.Context, ref string) (string, error) {
 		f := fault.New(fault.NotFound, "there is no run %q in %s", ref, r.path).
 			WithHint("a run is named by its id, a unique prefix of it or %s; `runner list` shows them", Latest)
 		if newest, err := collect(ctx, r, scanName, "SELECT key FROM run ORDER BY id DESC LIMIT 1000"); err == nil {
-			if near := fault.Near(ref, append(newest, Latest)); near != "" {
+			if near := fault.Nearest(ref, append(newest, Latest)); near != "" {
 				f.WithHint("did you mean %s?", near)
 			}
 		}

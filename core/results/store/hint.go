@@ -39,7 +39,7 @@ func (r *Reader) Check(ctx context.Context, f Filter) error {
 func unknownWord(kind fault.Kind, what, word string, names []string) error {
 	e := fault.New(kind, "there is no %s %q", what, word)
 	const most = 12
-	switch near := fault.Near(word, names); {
+	switch near := fault.Nearest(word, names); {
 	case near != "":
 		e.WithHint("did you mean %s?", near)
 	case len(names) > most:
@@ -70,7 +70,7 @@ func (r *Reader) hintNames(ctx context.Context, err error) error {
 	if queryErr != nil {
 		return err
 	}
-	if near := fault.Near(m[2][strings.LastIndexByte(m[2], '.')+1:], names); near != "" {
+	if near := fault.Nearest(m[2][strings.LastIndexByte(m[2], '.')+1:], names); near != "" {
 		f.WithHint("did you mean %s?", near)
 	}
 	return f

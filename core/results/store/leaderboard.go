@@ -107,7 +107,7 @@ func (r *Reader) noMetric(ctx context.Context, metric string) error {
 	}
 	f := fault.New(fault.NotFound, "%s has no metric %q", r.path, metric).
 		WithHint("`runner query \"select distinct metric from v_final\"` lists them")
-	if near := fault.Near(metric, names); near != "" {
+	if near := fault.Nearest(metric, names); near != "" {
 		f.WithHint("did you mean %s?", near)
 	}
 	return f

@@ -96,7 +96,7 @@ func chooseVariants(x *ablation.Experiment, o Options) (notes []string, err erro
 // notFound reports a word that names nothing in an experiment, with the names that are there.
 func notFound(experiment, what, word string, names []string) error {
 	f := fault.New(fault.NotFound, "experiment %s has no %s %q", experiment, what, word).WithHint("it has %s", strings.Join(names, ", "))
-	if near := fault.Near(word, names); near != "" {
+	if near := fault.Nearest(word, names); near != "" {
 		f.WithHint("did you mean %s?", near)
 	}
 	return f

@@ -127,7 +127,7 @@ func (c Config) columns(header []string, number int, comma byte) (columns, error
 		switch {
 		case at < 0:
 			near := ""
-			if n := fault.Near(name, header); n != "" {
+			if n := fault.Nearest(name, header); n != "" {
 				near = fmt.Sprintf(" (did you mean %s?)", n)
 			}
 			faults = append(faults, e.WithHint("the columns are %s%s", joinNames(header), near))

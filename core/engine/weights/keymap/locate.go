@@ -99,7 +99,7 @@ func absent(path string, err error) error {
 			names = append(names, e.Name())
 		}
 	}
-	if near := fault.Near(filepath.Base(path), names); near != "" {
+	if near := fault.Nearest(filepath.Base(path), names); near != "" {
 		return f.WithHint("did you mean %s?", filepath.Join(filepath.Dir(path), near))
 	}
 	return f

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Meant finds the candidate that a short form stands for: the candidate of that very name, or else the only one
+// Expand finds the candidate that a short form stands for: the candidate of that very name, or else the only one
 // that ends with it after a slash or a dot (top1 for eval/emoji/top1). When several end so, it returns them and
-// no meant.
-func Meant(name string, candidates []string) (meant string, several []string) {
+// no full name.
+func Expand(name string, candidates []string) (full string, several []string) {
 	if slices.Contains(candidates, name) {
 		return name, nil
 	}
@@ -23,13 +23,13 @@ func Meant(name string, candidates []string) (meant string, several []string) {
 	return "", several
 }
 
-// Near returns the candidate that is most like name, for "did you mean" hints. It returns "" when more than a
-// third of the letters differ in each. A candidate that name is a short form of (Meant) comes first. Case does
+// Nearest returns the candidate that is most like name, for "did you mean" hints. It returns "" when more than a
+// third of the letters differ in each. A candidate that name is a short form of (Expand) comes first. Case does
 // not count; the first of equals wins.
-func Near(name string, candidates []string) string {
+func Nearest(name string, candidates []string) string {
 	const longest = 200 // a name of more letters is none
-	if meant, several := Meant(name, candidates); meant != "" || len(several) > 0 {
-		return append(several, meant)[0]
+	if full, several := Expand(name, candidates); full != "" || len(several) > 0 {
+		return append(several, full)[0]
 	}
 	best, limit := "", max(1, len(name)/3)+1
 	for _, c := range candidates {
