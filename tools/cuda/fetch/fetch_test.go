@@ -42,7 +42,7 @@ func serveArchive(t *testing.T, content []byte, serve http.HandlerFunc) (pack, *
 	s := httptest.NewServer(serve)
 	t.Cleanup(s.Close)
 	sum := sha256.Sum256(content)
-	f := &fetcher{cache: t.TempDir(), client: s.Client(), log: io.Discard, pauses: make([]time.Duration, 2), stalled: 5 * time.Second}
+	f := &fetcher{cache: t.TempDir(), client: s.Client(), log: io.Discard, pauses: make([]time.Duration, 2), stalled: time.Hour}
 	return pack{name: "x", urls: []string{s.URL + "/x.whl"}, sha256: hex.EncodeToString(sum[:])}, f
 }
 
