@@ -185,7 +185,7 @@ func encode(ctx context.Context, cfg Config, p Parts, progress func(done, total 
 			}
 			return s, nil
 		}
-		keep := s.readable(b, s.tally.Asked)
+		keep := s.readablePlaces(b, s.tally.Asked)
 		if f := s.unreadable; s.tally.Exceeds(cfg.MaxBadShare, n, false) && s.tally.Bad < n {
 			b.Images.Free()
 			return nil, fault.New(fault.Corrupt, "%s cannot be read, and max_bad_share is %g; sample %d (%s): %s",
@@ -209,9 +209,9 @@ func encode(ctx context.Context, cfg Config, p Parts, progress func(done, total 
 	}
 }
 
-// readable returns the places of a batch whose samples could be read, and counts the others. first is the index
+// readablePlaces returns the places of a batch whose samples could be read, and counts the others. first is the index
 // of the batch's first sample.
-func (s *samples) readable(b *clip.Batch, first int) []int {
+func (s *samples) readablePlaces(b *clip.Batch, first int) []int {
 	bad := map[int]clip.SampleFault{}
 	for _, f := range b.Faults {
 		bad[f.Index] = f

@@ -212,21 +212,21 @@ func (x *ablater) block(node *yaml.Node, at path) {
 	x.baseline(at)
 	x.a.Exclude, x.a.Include, x.a.List = x.assignments("exclude"), x.assignments("include"), x.assignments("list")
 	if _, given := x.keys["list"]; !given && x.a.Design == List {
-		x.missing(at.with("list"), "write list: [{a factor: its level}]")
+		x.reportMissing(at.with("list"), "write list: [{a factor: its level}]")
 	}
 	x.numbers(at)
 	x.analysis()
 	x.trials()
 }
 
-func (x *ablater) missing(p path, hint string, args ...any) {
+func (x *ablater) reportMissing(p path, hint string, args ...any) {
 	x.say(x.a.Origin.key(), p, "required, but not given").WithHint(hint, args...)
 }
 
 func (x *ablater) design(at path) {
 	e, given := x.keys["design"]
 	if !given {
-		x.missing(at.with("design"), "write design: %s, or one of %s", designs[0], strings.Join(designs[1:], ", "))
+		x.reportMissing(at.with("design"), "write design: %s, or one of %s", designs[0], strings.Join(designs[1:], ", "))
 		return
 	}
 	x.a.Design, _ = x.scalarOf(e, clip.Field{Name: "design", Type: clip.TypeString, Enum: designs}).(string)
@@ -255,7 +255,7 @@ func (x *ablater) numbers(at path) {
 		n, _ := x.scalarOf(e, clip.Field{Name: "trials", Type: clip.TypeInt, Min: ptr(1)}).(int64)
 		x.a.Trials = int(n)
 	} else if x.a.Design == Random {
-		x.missing(at.with("trials"), "write trials: 20, or how many combinations are to be drawn")
+		x.reportMissing(at.with("trials"), "write trials: 20, or how many combinations are to be drawn")
 	}
 	seed := clip.Field{Name: "seeds", Type: clip.TypeInt, Min: ptr(0), Max: ptr(1 << 53)}
 	if e, given := x.keys["random_seed"]; given {

@@ -16,7 +16,7 @@ func (x *ablater) baseline(at path) {
 	e, given := x.keys["baseline"]
 	if !given {
 		if x.a.Design != Random && x.a.Design != "" {
-			x.missing(at.with("baseline"), "write baseline: %s, or whichever levels the others are to be compared with", x.firstLevels())
+			x.reportMissing(at.with("baseline"), "write baseline: %s, or whichever levels the others are to be compared with", x.firstLevels())
 		}
 		return
 	}

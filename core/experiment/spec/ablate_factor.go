@@ -27,7 +27,7 @@ func (x *ablater) levelName(e pair, what string) bool {
 func (x *ablater) factors(at path) {
 	e, given := x.keys["factors"]
 	if !given {
-		x.missing(at.with("factors"), "write factors: {pool: {attention: {}, average: {image.with.pool: average}}}")
+		x.reportMissing(at.with("factors"), "write factors: {pool: {attention: {}, average: {image.with.pool: average}}}")
 		return
 	}
 	if e.node.Kind != yaml.MappingNode {

@@ -68,7 +68,7 @@ func (d *Draft) Resolve(choice Choice) (*Spec, fault.List) {
 		return nil, c.faults
 	}
 	s := &Spec{}
-	data, err := json.Marshal(decodable(tree))
+	data, err := json.Marshal(decodableTree(tree))
 	if err == nil {
 		dec := json.NewDecoder(bytes.NewReader(data))
 		dec.DisallowUnknownFields()

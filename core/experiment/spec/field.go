@@ -108,7 +108,7 @@ func (c *checker) scalar(f clip.Field, value any, p path) any {
 		}
 		if !ok {
 			c.wrongType(p, "a whole number", value)
-			c.quoted(value)
+			c.hintQuotes(value)
 			return bad{}
 		}
 		if !c.inRange(f, float64(v), show(v), p) {
@@ -122,7 +122,7 @@ func (c *checker) scalar(f clip.Field, value any, p path) any {
 		}
 		if !ok {
 			c.wrongType(p, "a number", value)
-			c.quoted(value)
+			c.hintQuotes(value)
 			return bad{}
 		}
 		if !c.inRange(f, v, show(v), p) {
@@ -177,8 +177,8 @@ func (c *checker) leadingZero(value any, p path) bool {
 	return true
 }
 
-// quoted adds a hint to the last fault when value is a text that looks like a number.
-func (c *checker) quoted(value any) {
+// hintQuotes adds a hint to the last fault when value is a text that looks like a number.
+func (c *checker) hintQuotes(value any) {
 	if text, ok := value.(string); ok {
 		if _, err := strconv.ParseFloat(text, 64); err == nil {
 			c.faults[len(c.faults)-1].WithHint("write it without quotes: %s", text)

@@ -45,8 +45,8 @@ func (c *checker) freeze(value any, p path) any {
 	return m
 }
 
-// freezable reports a freeze that the encoder of section m does not support.
-func (c *checker) freezable(m map[string]any, d clip.Descriptor, p path) {
+// checkFreezable reports a freeze that the encoder of section m does not support.
+func (c *checker) checkFreezable(m map[string]any, d clip.Descriptor, p path) {
 	f, given := m["freeze"]
 	if _, isBad := f.(bad); !given || isBad || f == "none" || d.Name == "" || slices.Contains(d.Capabilities, clip.CapFreeze) {
 		return

@@ -40,7 +40,7 @@ func (c *checker) relations(tree map[string]any, file string) {
 	}
 	for _, s := range pluginSections[:3] {
 		if m, ok := lookup(tree, s.section).(map[string]any); ok {
-			c.freezable(m, c.plugin(m, c.keyOf(s.name), s.section), s.section)
+			c.checkFreezable(m, c.plugin(m, c.keyOf(s.name), s.section), s.section)
 		}
 	}
 	c.precision(tree)
@@ -219,8 +219,8 @@ func (c *checker) evals(list []any, tree map[string]any) {
 	}
 }
 
-// decodable returns the tree in the form of Spec's JSON.
-func decodable(tree map[string]any) map[string]any {
+// decodableTree returns the tree in the form of Spec's JSON.
+func decodableTree(tree map[string]any) map[string]any {
 	out := clone(tree).(map[string]any)
 	train := lookup(out, path{"data", "train"}).(map[string]any)
 	if m, ok := train["augment"].(map[string]any); ok {

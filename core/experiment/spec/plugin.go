@@ -39,7 +39,7 @@ func (c *checker) plugin(m map[string]any, k Key, p path) clip.Descriptor {
 	}
 	d, err := c.catalog.Describe(k.Kind, name)
 	if err != nil {
-		c.missing(err, name, k, here)
+		c.reportMissing(err, name, k, here)
 		return clip.Descriptor{}
 	}
 	if d.Kind != "" && d.Kind != k.Kind {
@@ -99,8 +99,8 @@ func (c *checker) fittingPlugins(k Key) []string {
 	return fit
 }
 
-// missing reports a plugin that could not be described. When a plugin of another kind has the name, it says so.
-func (c *checker) missing(err error, name string, k Key, p path) {
+// reportMissing reports a plugin that could not be described. When a plugin of another kind has the name, it says so.
+func (c *checker) reportMissing(err error, name string, k Key, p path) {
 	for _, other := range kinds {
 		if other != k.Kind && slices.Contains(c.catalog.Names(other), name) && !slices.Contains(c.catalog.Names(k.Kind), name) {
 			c.fault(p, "%s is %s, want %s", name, article(other), article(k.Kind)).WithHint("%s", acceptsHint(k.Name, name, c.fittingPlugins(k)))

@@ -88,7 +88,7 @@ func (t *Trainer) fetchMicro(ctx context.Context, epoch int, indices []int, rece
 		}
 	}
 	for _, at := range missing {
-		if !m.unreadable(indices[at]) {
+		if !m.isUnreadable(indices[at]) {
 			recent.add(indices[at])
 		}
 	}
@@ -101,7 +101,7 @@ func (t *Trainer) show(ctx context.Context, m *micro, at []int) error {
 		return nil
 	}
 	indices := make([]int, 0, len(m.indices))
-	for _, p := range padded(at, len(m.indices)) {
+	for _, p := range padToPowerOfTwo(at, len(m.indices)) {
 		indices = append(indices, m.indices[p])
 	}
 	b, err := t.parts.Data.Batch(ctx, clip.BatchRequest{Indices: indices, Epoch: m.epoch, Train: true})
@@ -120,9 +120,9 @@ func (t *Trainer) show(ctx context.Context, m *micro, at []int) error {
 	return nil
 }
 
-// padded repeats the last element of a list until its length is a power of two, or limit, because a tower
+// padToPowerOfTwo repeats the last element of a list until its length is a power of two, or limit, because a tower
 // compiles a program for every batch size.
-func padded[T any](list []T, limit int) []T {
+func padToPowerOfTwo[T any](list []T, limit int) []T {
 	n := max(len(list), min(limit, 1<<bits.Len(uint(len(list)-1))))
 	out := slices.Clone(list)
 	for len(out) < n {
@@ -163,7 +163,7 @@ func (t *Trainer) embedImages(ctx context.Context, m *micro, q clip.ForwardReque
 		}
 		for i, at := range s.at {
 			copy(row(m.known, at), row(out, i))
-			if index := m.indices[at]; !m.unreadable(index) {
+			if index := m.indices[at]; !m.isUnreadable(index) {
 				f.Put(strconv.Itoa(index), row(out, i))
 			}
 		}
@@ -190,7 +190,7 @@ func (t *Trainer) embedTexts(ctx context.Context, q clip.ForwardRequest) (*tenso
 	if len(missing) == 0 {
 		return known, nil
 	}
-	q.Texts = padded(missing, len(texts))
+	q.Texts = padToPowerOfTwo(missing, len(texts))
 	out, _, err := t.parts.Text.Forward(ctx, q)
 	if err != nil {
 		return nil, err

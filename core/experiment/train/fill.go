@@ -22,7 +22,7 @@ func (t *Trainer) replaceUnreadable(ctx context.Context, step int, micros microB
 	var open []place
 	for _, m := range micros {
 		for at, index := range m.indices {
-			if m.unreadable(index) {
+			if m.isUnreadable(index) {
 				open = append(open, place{m, at})
 			}
 		}
@@ -98,8 +98,8 @@ func (t *Trainer) drawSpares(step int, micros microBatches) func() (int, bool) {
 	}
 }
 
-// unreadable reports whether a sample of the batch could not be read, so that nothing of its place may be used.
-func (m *micro) unreadable(index int) bool {
+// isUnreadable reports whether a sample of the batch could not be read, so that nothing of its place may be used.
+func (m *micro) isUnreadable(index int) bool {
 	for _, f := range m.Faults {
 		if f.Index == index {
 			return true

@@ -90,7 +90,7 @@ func (c *Catalog) addRoot(dir string) {
 // fault.NotFound.
 func (c *Catalog) Find(kind clip.Kind, ref string) (string, error) {
 	if isPath(ref) {
-		return executable(ref)
+		return checkExecutable(ref)
 	}
 	name := ref
 	if dir, rest, ok := strings.Cut(ref, "/"); ok {
@@ -124,7 +124,7 @@ func isPath(ref string) bool {
 	return filepath.IsAbs(ref) || strings.HasPrefix(ref, "./") || strings.HasPrefix(ref, "../")
 }
 
-func executable(ref string) (string, error) {
+func checkExecutable(ref string) (string, error) {
 	path, err := filepath.Abs(ref)
 	if err != nil {
 		return "", fault.New(fault.NotFound, "%s: %w", ref, err)
@@ -170,7 +170,7 @@ func (c *Catalog) folders(kind clip.Kind) []string {
 
 func (c *Catalog) lookup(kind clip.Kind, name string) (string, bool) {
 	for _, dir := range c.folders(kind) {
-		if path, err := executable(filepath.Join(dir, name)); err == nil {
+		if path, err := checkExecutable(filepath.Join(dir, name)); err == nil {
 			return path, true
 		}
 	}
@@ -196,7 +196,7 @@ func (c *Catalog) Names(kind clip.Kind) []string {
 	for _, dir := range c.folders(kind) {
 		files, _ := os.ReadDir(dir)
 		for _, f := range files {
-			if _, err := executable(filepath.Join(dir, f.Name())); err == nil && !strings.HasPrefix(f.Name(), ".") {
+			if _, err := checkExecutable(filepath.Join(dir, f.Name())); err == nil && !strings.HasPrefix(f.Name(), ".") {
 				names = append(names, f.Name())
 			}
 		}

@@ -44,12 +44,12 @@ func run[C any](c C, rules []rule[C], skip []string) []Finding {
 		if slices.Contains(skip, r.name) {
 			continue
 		}
-		out = append(out, Finding{r.name, guarded(func() error { return r.check(c) })})
+		out = append(out, Finding{r.name, catchPanic(func() error { return r.check(c) })})
 	}
 	return out
 }
 
-func guarded(f func() error) (err error) {
+func catchPanic(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
@@ -71,8 +71,8 @@ func report(t *testing.T, findings []Finding) {
 
 var ctx = context.Background()
 
-// canceled returns a context that has ended.
-func canceled() context.Context {
+// canceledContext returns a context that has ended.
+func canceledContext() context.Context {
 	c, cancel := context.WithCancel(ctx)
 	cancel()
 	return c
@@ -119,9 +119,9 @@ func dot(a, b []float32) (sum float64) {
 	return sum
 }
 
-// permuted returns a tensor with row order[i] of t at i. It has as many rows as order; rows are t's outermost
+// permuteRows returns a tensor with row order[i] of t at i. It has as many rows as order; rows are t's outermost
 // axis.
-func permuted(t *tensor.Tensor, order []int) *tensor.Tensor {
+func permuteRows(t *tensor.Tensor, order []int) *tensor.Tensor {
 	n := len(t.Data) / max(1, t.Shape[0])
 	out := tensor.New(t.DType, append([]int{len(order)}, t.Shape[1:]...)...)
 	for i, from := range order {
@@ -139,8 +139,8 @@ func rotation(n int) []int {
 	return order
 }
 
-// near checks that a and b differ by no more than tolerance anywhere.
-func near(what string, a, b *tensor.Tensor, tolerance float64) error {
+// checkNear checks that a and b differ by no more than tolerance anywhere.
+func checkNear(what string, a, b *tensor.Tensor, tolerance float64) error {
 	if !a.Shape.Equal(b.Shape) {
 		return fmt.Errorf("%s: shapes %v and %v", what, a.Shape, b.Shape)
 	}
@@ -153,8 +153,8 @@ func near(what string, a, b *tensor.Tensor, tolerance float64) error {
 	return nil
 }
 
-// same checks that a and b have the same bits.
-func same(what string, a, b *tensor.Tensor) error {
+// checkSame checks that a and b have the same bits.
+func checkSame(what string, a, b *tensor.Tensor) error {
 	if a.DType != b.DType || !a.Shape.Equal(b.Shape) {
 		return fmt.Errorf("%s: %v %v and %v %v", what, a.DType, a.Shape, b.DType, b.Shape)
 	}
@@ -248,7 +248,7 @@ func probeBoth[T any](what string, a, b T, probe func(T) (*tensor.Tensor, error)
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	return same(what, x, y)
+	return checkSame(what, x, y)
 }
 
 // loadRefuses checks that a bad file is refused and changes nothing.
@@ -283,6 +283,6 @@ func loadRefuses[T trainable](open func() (T, error), probe func(T) (*tensor.Ten
 		if err != nil {
 			return err
 		}
-		return same("after a refused Load", before, after)
+		return checkSame("after a refused Load", before, after)
 	})
 }

@@ -131,7 +131,7 @@ func (d *datasetTrial) get(q clip.BatchRequest) (*clip.Batch, error) {
 
 // differ returns an error that says how two batches that should be equal differ.
 func differ(what string, a, b *clip.Batch) error {
-	if err := same(what+": pictures", a.Images, b.Images); err != nil {
+	if err := checkSame(what+": pictures", a.Images, b.Images); err != nil {
 		return err
 	}
 	x, y := *a, *b

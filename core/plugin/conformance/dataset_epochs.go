@@ -27,7 +27,7 @@ func (c datasetCase) epochs() error {
 		if err := differ("evaluation in two epochs", a, b); err != nil {
 			return err
 		}
-		if same("", x.Images, y.Images) == nil {
+		if checkSame("", x.Images, y.Images) == nil {
 			return errors.New("a random crop is the same in two epochs")
 		}
 		if !slices.Equal(x.Keys, y.Keys) {
@@ -69,7 +69,7 @@ func (c datasetCase) concurrent() error {
 		var errs [n]error
 		var wg sync.WaitGroup
 		for i := range n {
-			wg.Go(func() { errs[i] = guarded(func() (err error) { got[i], err = d.get(request(i)); return err }) })
+			wg.Go(func() { errs[i] = catchPanic(func() (err error) { got[i], err = d.get(request(i)); return err }) })
 		}
 		wg.Wait()
 		if err := errors.Join(errs[:]...); err != nil {
@@ -125,7 +125,7 @@ func (c datasetCase) captions() error {
 func (c datasetCase) cancellation() error {
 	return c.with(nil, func(d *datasetTrial) error {
 		q := clip.BatchRequest{Indices: d.someIndices()}
-		_, err := d.Batch(canceled(), q)
+		_, err := d.Batch(canceledContext(), q)
 		if err := wantKind("a cancelled Batch", err, fault.Canceled); err != nil {
 			return err
 		}

@@ -242,7 +242,7 @@ func (c encoderCase) inputs() error {
 		if !slices.Equal(texts, q.Texts) || q.Images != nil && !bytes.Equal(images, q.Images.Data) {
 			return errors.New("forward or backward changed the samples")
 		}
-		return same("backward's gradient, before and after", before, grad)
+		return checkSame("backward's gradient, before and after", before, grad)
 	})
 }
 
@@ -258,7 +258,7 @@ func (c encoderCase) determinism() error {
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
-		if err := same("the same batch twice", first, again); err != nil {
+		if err := checkSame("the same batch twice", first, again); err != nil {
 			return err
 		}
 		if err := errors.Join(e.backward(e.cotangent(1)), e.Step(ctx, 1, .01, 1)); err != nil {
@@ -269,10 +269,10 @@ func (c encoderCase) determinism() error {
 		}
 		e.Close()
 	}
-	if err := same("two encoders of one seed after a step", outs[0], outs[1]); err != nil {
+	if err := checkSame("two encoders of one seed after a step", outs[0], outs[1]); err != nil {
 		return err
 	}
-	if same("", outs[0], outs[2]) == nil {
+	if checkSame("", outs[0], outs[2]) == nil {
 		return errors.New("the seed changes nothing")
 	}
 	return nil
@@ -288,7 +288,7 @@ func (c encoderCase) permutation() error {
 		}
 		p := q
 		if q.Images != nil {
-			p.Images = permuted(q.Images, order)
+			p.Images = permuteRows(q.Images, order)
 		} else {
 			p.Texts = make([]string, len(order))
 			for i, from := range order {
@@ -299,7 +299,7 @@ func (c encoderCase) permutation() error {
 		if err != nil {
 			return err
 		}
-		return near("embeddings of a permuted batch", got, permuted(want, order), 1e-5)
+		return checkNear("embeddings of a permuted batch", got, permuteRows(want, order), 1e-5)
 	})
 }
 
@@ -317,7 +317,7 @@ func (c encoderCase) embedEqualsTrain() error {
 		if err != nil {
 			return err
 		}
-		if err := same("evaluation before and after Embed", before, after); err != nil {
+		if err := checkSame("evaluation before and after Embed", before, after); err != nil {
 			return err
 		}
 		trained, ticket, err := e.forward(e.request(clip.Train))
@@ -327,6 +327,6 @@ func (c encoderCase) embedEqualsTrain() error {
 		if err := e.Discard(ctx, ticket); err != nil {
 			return err
 		}
-		return same("modes Embed and Train", embedded, trained)
+		return checkSame("modes Embed and Train", embedded, trained)
 	})
 }

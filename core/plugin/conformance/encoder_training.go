@@ -117,7 +117,7 @@ func (c encoderCase) step() error {
 			if n, err := e.GradNorm(ctx); err != nil || n != 0 {
 				return fmt.Errorf("the squared gradient norm after Step is %v, want 0 (%v)", n, err)
 			}
-			if out, err = e.eval(); err == nil && same("", before, out) == nil {
+			if out, err = e.eval(); err == nil && checkSame("", before, out) == nil {
 				return errors.New("a step changes nothing")
 			}
 			return err
@@ -129,7 +129,7 @@ func (c encoderCase) step() error {
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	return near("half the scale and half the rate", a, b, 1e-5)
+	return checkNear("half the scale and half the rate", a, b, 1e-5)
 }
 
 func (c encoderCase) tickets() error {
@@ -223,7 +223,7 @@ func (c encoderCase) cancellation() error {
 		if err != nil {
 			return err
 		}
-		_, _, err = e.Forward(canceled(), e.request(clip.Train))
+		_, _, err = e.Forward(canceledContext(), e.request(clip.Train))
 		if err := wantKind("a cancelled Forward", err, fault.Canceled); err != nil {
 			return err
 		}
@@ -231,7 +231,7 @@ func (c encoderCase) cancellation() error {
 		if err != nil {
 			return fmt.Errorf("after a cancelled Forward: %w", err)
 		}
-		return same("before and after a cancelled Forward", before, after)
+		return checkSame("before and after a cancelled Forward", before, after)
 	})
 }
 

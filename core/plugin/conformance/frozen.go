@@ -45,10 +45,10 @@ func (c encoderCase) frozen() error {
 	if err != nil {
 		return err
 	}
-	if err := same("embeddings before and after a step", before, after); err != nil || !info.Fixed {
+	if err := checkSame("embeddings before and after a step", before, after); err != nil || !info.Fixed {
 		return err
 	}
-	if err := same("modes Train and Eval of a fixed encoder", out, after); err != nil {
+	if err := checkSame("modes Train and Eval of a fixed encoder", out, after); err != nil {
 		return err
 	}
 	return f.alone(after)
@@ -60,7 +60,7 @@ func (e *trial) alone(want *tensor.Tensor) error {
 	for i := range e.o.Batch {
 		one := clip.ForwardRequest{Mode: clip.Train, Step: 8}
 		if q.Images != nil {
-			one.Images = permuted(q.Images, []int{i})
+			one.Images = permuteRows(q.Images, []int{i})
 		} else {
 			one.Texts = q.Texts[i : i+1]
 		}

@@ -186,7 +186,7 @@ func (c lossCase) inputs() error {
 		if _, err := l.compute(image, text, true); err != nil {
 			return err
 		}
-		return errors.Join(same("image embeddings before and after", i, image), same("text embeddings before and after", t, text))
+		return errors.Join(checkSame("image embeddings before and after", i, image), checkSame("text embeddings before and after", t, text))
 	})
 }
 
@@ -206,7 +206,7 @@ func (c lossCase) determinism() error {
 			if r.Value != first.Value {
 				return fmt.Errorf("the value after a step is %v and %v", first.Value, r.Value)
 			}
-			return errors.Join(same("image gradients", first.DImage, r.DImage), same("text gradients", first.DText, r.DText))
+			return errors.Join(checkSame("image gradients", first.DImage, r.DImage), checkSame("text gradients", first.DText, r.DText))
 		})
 		if err != nil {
 			return err
@@ -220,15 +220,15 @@ func (c lossCase) permutation() error {
 		image, text := c.pairs()
 		order := rotation(c.o.Batch)
 		want, err1 := l.compute(image, text, true)
-		got, err2 := l.compute(permuted(image, order), permuted(text, order), true)
+		got, err2 := l.compute(permuteRows(image, order), permuteRows(text, order), true)
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
 		if d := math.Abs(want.Value - got.Value); d > 1e-5*(1+math.Abs(want.Value)) {
 			return fmt.Errorf("the value is %v, and %v for the same pairs in another order", want.Value, got.Value)
 		}
-		return errors.Join(near("image gradients of permuted pairs", got.DImage, permuted(want.DImage, order), 1e-4),
-			near("text gradients of permuted pairs", got.DText, permuted(want.DText, order), 1e-4))
+		return errors.Join(checkNear("image gradients of permuted pairs", got.DImage, permuteRows(want.DImage, order), 1e-4),
+			checkNear("text gradients of permuted pairs", got.DText, permuteRows(want.DText, order), 1e-4))
 	})
 }
 

@@ -107,7 +107,7 @@ func (c lossCase) loadRefuses() error {
 func (c lossCase) cancellation() error {
 	return c.with(sgd, func(l *lossTrial) error {
 		image, text := c.pairs()
-		_, err := l.Compute(canceled(), clip.LossRequest{Image: image, Text: text, Train: true})
+		_, err := l.Compute(canceledContext(), clip.LossRequest{Image: image, Text: text, Train: true})
 		if err := wantKind("a cancelled Compute", err, fault.Canceled); err != nil {
 			return err
 		}

@@ -151,8 +151,8 @@ func call[Q any, R timedAnswer](ctx context.Context, use *lease, method string,
 	rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
 	c := use.conn
 	if c.arena != nil {
-		c.arena.calling(c.name, 1)
-		defer c.arena.calling(c.name, -1)
+		c.arena.addCalls(c.name, 1)
+		defer c.arena.addCalls(c.name, -1)
 	}
 	start := time.Now()
 	watched, over := c.begin(ctx, method, request)

@@ -71,7 +71,7 @@ func (a *Arena) activeCallers() []string {
 	return names
 }
 
-func (a *Arena) calling(name string, n int) {
+func (a *Arena) addCalls(name string, n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.calls[name] += n

@@ -76,7 +76,7 @@ func (s *Server) Describe(context.Context, *pb.Empty) (*pb.Descriptor, error) {
 
 // Settle implements the service Plugin.
 func (s *Server) Settle(ctx context.Context, _ *pb.Empty) (*pb.Empty, error) {
-	for _, done := range s.calls.running() {
+	for _, done := range s.calls.listOpen() {
 		select {
 		case <-done:
 		case <-ctx.Done():
@@ -108,7 +108,7 @@ func (c *calls) begin() (end func()) {
 	}
 }
 
-func (c *calls) running() []chan struct{} {
+func (c *calls) listOpen() []chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	list := make([]chan struct{}, 0, len(c.open))
@@ -239,7 +239,7 @@ func (s span) end() (start, took int64, work float64) {
 	return toClock(s.start), took, work
 }
 
-func missing(what string) error {
+func missingFault(what string) error {
 	return fault.New(fault.Invalid, "the request lacks %s", what)
 }
 

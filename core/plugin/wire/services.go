@@ -61,7 +61,7 @@ func (e *encoderServer) Backward(ctx context.Context, q *pb.BackwardRequest) (*p
 			return nil, err
 		}
 		if grad == nil {
-			return nil, missing("the gradient")
+			return nil, missingFault("the gradient")
 		}
 		var sum *float64
 		out, err := done(e.impl, func() error {
@@ -113,7 +113,7 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 			return nil, err
 		}
 		if image == nil || text == nil {
-			return nil, missing("an embedding")
+			return nil, missingFault("an embedding")
 		}
 		request := clip.LossRequest{Image: image, Text: text, Train: q.Train, PerSample: q.PerSample}
 		if request.IntoImage, err = l.s.window.resultTensor(q.OutImage); err != nil {

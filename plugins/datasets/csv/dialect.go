@@ -22,7 +22,7 @@ func (c Config) skipPreamble(in *bufio.Reader) (comma byte, lines int, err error
 	head, _ := in.Peek(1 << 16) // a shorter table gives what it has
 	for _, m := range byteOrderMarks {
 		if bytes.HasPrefix(head, []byte(m.mark)) {
-			return 0, 0, c.encoded(m.encoding)
+			return 0, 0, c.encodingFault(m.encoding)
 		}
 	}
 	const utf8Mark = "\xef\xbb\xbf"
@@ -42,7 +42,7 @@ func (c Config) skipPreamble(in *bufio.Reader) (comma byte, lines int, err error
 	}
 	// UTF-16 without a mark has a zero byte beside every letter of the heading.
 	if bytes.Count(head[:min(len(head), 64)], []byte{0}) > 4 {
-		return 0, 0, c.encoded("utf-16le")
+		return 0, 0, c.encodingFault("utf-16le")
 	}
 	if comma == 0 {
 		comma = c.detectDelimiter(head)
@@ -50,7 +50,7 @@ func (c Config) skipPreamble(in *bufio.Reader) (comma byte, lines int, err error
 	return comma, lines, nil
 }
 
-func (c Config) encoded(in string) error {
+func (c Config) encodingFault(in string) error {
 	return fault.New(fault.Corrupt, "the table is in %s, want UTF-8", strings.ToUpper(in)).WithFile(c.File, 1, 0).
 		WithHint("convert it: iconv -f %s -t utf-8 %s", in, c.File)
 }

@@ -40,7 +40,7 @@ type records struct {
 	named, plain int // rows so far whose picture has a picture's ending, and others
 }
 
-// line holds a line without its end.
+// readLine holds a line without its end.
 type line struct {
 	text, end string
 	long      bool // cut: it is longer than maxLine
@@ -107,7 +107,7 @@ func (r *records) split(further int) (cells []string, used int, err error) {
 	used = 1
 	for {
 		if strings.HasPrefix(text, `"`) {
-			cell, rest, more, lines, err := r.quoted(text, used, further)
+			cell, rest, more, lines, err := r.readQuoted(text, used, further)
 			if err == nil {
 				cells, used = append(cells, cell), used+lines
 				if !more {
@@ -130,9 +130,9 @@ func (r *records) split(further int) (cells []string, used int, err error) {
 	}
 }
 
-// quoted reads the quoted cell that text begins with, which may go on in the lines from number from ahead on; lines
+// readQuoted reads the quoted cell that text begins with, which may go on in the lines from number from ahead on; lines
 // says in how many, at most further. rest is what follows its delimiter, if there is more.
-func (r *records) quoted(text string, from, further int) (cell, rest string, more bool, lines int, err error) {
+func (r *records) readQuoted(text string, from, further int) (cell, rest string, more bool, lines int, err error) {
 	unclosed := refuse("the quote before %s is not closed", excerpt(text[1:]))
 	var whole strings.Builder // of a cell over several lines
 	body := text[1:]
@@ -200,7 +200,7 @@ func (r *records) isRow(text string) bool {
 // readAhead reads ahead until line i is known.
 func (r *records) readAhead(i int) error {
 	for len(r.ahead) <= i {
-		l, err := r.line()
+		l, err := r.readLine()
 		if err != nil {
 			return err
 		}
@@ -212,8 +212,8 @@ func (r *records) readAhead(i int) error {
 
 func (r *records) drop(n int) { r.ahead = append(r.ahead[:0], r.ahead[n:]...) }
 
-// line reads a line. It passes over what is longer than maxLine and does not keep it.
-func (r *records) line() (line, error) {
+// readLine reads a line. It passes over what is longer than maxLine and does not keep it.
+func (r *records) readLine() (line, error) {
 	var l line
 	var parts []byte
 	for begun := false; ; begun = true {

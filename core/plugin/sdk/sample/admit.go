@@ -119,7 +119,7 @@ func (s *Set) absent(ctx context.Context) (map[int]error, error) {
 	out := map[int]error{}
 	for i, file := range s.Files {
 		if i%1024 == 0 {
-			if err := canceled(ctx); err != nil {
+			if err := checkCanceled(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -180,6 +180,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return canceled(ctx)
+		return checkCanceled(ctx)
 	}
 }

@@ -48,7 +48,7 @@ func (d *dataset) Configure(ctx context.Context, c clip.DatasetConfig) (clip.Dat
 	if err != nil {
 		return none, err
 	}
-	if err := canceled(ctx); err != nil {
+	if err := checkCanceled(ctx); err != nil {
 		return none, err
 	}
 	if err := set.admit(ctx); err != nil {
@@ -69,7 +69,7 @@ func (d *dataset) Configure(ctx context.Context, c clip.DatasetConfig) (clip.Dat
 func (d *dataset) Batch(ctx context.Context, r clip.BatchRequest) (*clip.Batch, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if err := d.usable(); err != nil {
+	if err := d.checkUsable(); err != nil {
 		return nil, err
 	}
 	return d.set.batch(ctx, r)
@@ -79,10 +79,10 @@ func (d *dataset) Batch(ctx context.Context, r clip.BatchRequest) (*clip.Batch, 
 func (d *dataset) Captions(ctx context.Context, limit int) ([]string, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if err := d.usable(); err != nil {
+	if err := d.checkUsable(); err != nil {
 		return nil, err
 	}
-	if err := canceled(ctx); err != nil {
+	if err := checkCanceled(ctx); err != nil {
 		return nil, err
 	}
 	if limit < 0 {
@@ -99,7 +99,7 @@ func (d *dataset) Close() error {
 	return nil
 }
 
-func (d *dataset) usable() error {
+func (d *dataset) checkUsable() error {
 	switch {
 	case d.closed:
 		return fault.New(fault.Conflict, "the dataset is closed")
@@ -136,7 +136,7 @@ func check(c clip.DatasetConfig) error {
 	return nil
 }
 
-func canceled(ctx context.Context) error {
+func checkCanceled(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fault.New(fault.Canceled, "%w", err)
 	}

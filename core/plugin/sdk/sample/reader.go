@@ -71,7 +71,7 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 		if err != nil {
 			return nil, err
 		}
-	} else if err := canceled(ctx); err != nil {
+	} else if err := checkCanceled(ctx); err != nil {
 		return nil, err
 	}
 	b := &clip.Batch{Images: images, Captions: make([]string, n), Keys: make([]string, n), Groups: make([]int64, n),
@@ -128,7 +128,7 @@ func (r *reader) each(ctx context.Context, n int, do func(at int, tool *vision.R
 			case tool := <-r.tools:
 				wg.Go(func() { work(tool) })
 			case <-ctx.Done():
-				return canceled(ctx)
+				return checkCanceled(ctx)
 			}
 			continue
 		}
@@ -150,7 +150,7 @@ func (r *reader) each(ctx context.Context, n int, do func(at int, tool *vision.R
 // fill writes the picture of sample i to dst. The first error says that the picture cannot be read, and dst is
 // black; the second error ends the batch.
 func (r *reader) fill(ctx context.Context, dst []byte, i int, q clip.BatchRequest, tool *vision.Resizer) (unreadable, err error) {
-	if err := canceled(ctx); err != nil {
+	if err := checkCanceled(ctx); err != nil {
 		return nil, err
 	}
 	p, err := r.picture(ctx, i)
