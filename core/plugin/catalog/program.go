@@ -23,7 +23,7 @@ import (
 // was hashed, whatever becomes of its name meanwhile. A script is a file and what it reads: its digest is that of all
 // code in its folder, or of the files that its descriptor names, and of the versions that the descriptor tells.
 
-// maxCode bounds the code in a script's folder.
+// These limits bound the code in a script's folder.
 const (
 	maxCodeFiles = 2000
 	maxCodeBytes = 256 << 20

@@ -40,7 +40,7 @@ type records struct {
 	named, plain int // rows so far whose picture has a picture's ending, and others
 }
 
-// readLine holds a line without its end.
+// line holds a line without its end.
 type line struct {
 	text, end string
 	long      bool // cut: it is longer than maxLine
