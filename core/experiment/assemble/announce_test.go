@@ -12,7 +12,7 @@ import (
 	"tandem/core/results/store"
 )
 
-// listener is a Watcher that keeps what it is told.
+// listener keeps the events that it is told.
 type listener struct {
 	told []string
 }

@@ -13,7 +13,7 @@ import (
 	"tandem/core/plugin/process"
 )
 
-// Dataset is a dataset plugin with what it is configured with.
+// Dataset holds a dataset plugin and what it is configured with.
 type Dataset struct {
 	clip.Dataset                  // nil before its process started
 	Info         clip.DatasetInfo // with the class names of the spec

@@ -12,7 +12,7 @@ import (
 	"tandem/core/fault"
 )
 
-// quiet is a Watcher that keeps what it is told.
+// quiet keeps what it is told.
 type quiet struct{ doing, events []string }
 
 func (q *quiet) Doing(what string)       { q.doing = append(q.doing, what) }

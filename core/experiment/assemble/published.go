@@ -11,8 +11,8 @@ import (
 	"tandem/core/fault"
 )
 
-// published finds the weights that path means, joins their parts in dir when they have several, and holds what is beside
-// them and their tokenizer against the spec. file is a .safetensors file.
+// published finds the weights that path means and returns them as one .safetensors file; several parts are joined in
+// dir. It holds what lies beside them, and their tokenizer, against the spec.
 func (m *Model) published(path, dir string, towers []string) (file string, remarks []string, err error) {
 	found, err := locateWeights(path)
 	if err != nil {
@@ -40,13 +40,13 @@ func (m *Model) published(path, dir string, towers []string) (file string, remar
 		return "", nil, err
 	}
 	defer f.Close()
-	if err := m.sameTokenizer(f, want.Text); err != nil {
+	if err := m.checkTokenizer(f, want.Text); err != nil {
 		return "", nil, err.WithFile(path, 0, 0)
 	}
 	return file, slices.Concat(remarks, f.Remarks(), f.Resampled(want)), nil
 }
 
-// locateWeights is keymap.Locate with the key that names the weights.
+// locateWeights calls keymap.Locate and adds to its fault the key that names the weights.
 func locateWeights(path string) ([]string, error) {
 	found, err := keymap.Locate(path)
 	if f, ok := err.(*fault.Error); ok && f.Path == "" {
@@ -55,7 +55,7 @@ func locateWeights(path string) ([]string, error) {
 	return found, err
 }
 
-// wanted are the settings of the towers that take weights, of tandem's own encoders.
+// wanted returns the settings of the towers that take weights, where they are tandem's own encoders.
 func (m *Model) wanted(towers []string) (w keymap.Wanted) {
 	settings := func(raw json.RawMessage) (with map[string]any) {
 		_ = json.Unmarshal(raw, &with)
@@ -70,9 +70,9 @@ func (m *Model) wanted(towers []string) (w keymap.Wanted) {
 	return w
 }
 
-// sameTokenizer refuses weights whose vocabulary is not that of the spec's tokenizer: the ids would mean other words. A
+// checkTokenizer refuses weights whose vocabulary is not that of the spec's tokenizer: the ids would mean other words. A
 // file with its own tokenizer brings it along.
-func (m *Model) sameTokenizer(f *keymap.File, text map[string]any) *fault.Error {
+func (m *Model) checkTokenizer(f *keymap.File, text map[string]any) *fault.Error {
 	rows, found := f.Shape("token_embedding.weight")
 	if text == nil || !found || len(rows) != 2 || f.Metadata()[keymap.MetaTokenizer] != "" {
 		return nil

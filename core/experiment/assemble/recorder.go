@@ -5,7 +5,7 @@ import (
 	"tandem/core/results/store"
 )
 
-// Watcher is told what is going on while plugins are started and used. Its methods may be called from any
+// Watcher hears what is going on while plugins are started and used. Its methods may be called from any
 // goroutine.
 type Watcher interface {
 	// Doing names what takes a while now: "starting plugins", "evaluating emoji"; "" when it is over.

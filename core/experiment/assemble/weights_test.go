@@ -115,7 +115,7 @@ func TestTheDigestOfWeightsIsOfTheirContent(t *testing.T) {
 	}
 }
 
-// Weights are hashed once for a sweep, also where they change meanwhile: its trials are of the same weights.
+// A sweep hashes weights once, also where they change meanwhile: its trials are of the same weights.
 func TestAnIdentifierReadsWeightsOnce(t *testing.T) {
 	dir := t.TempDir()
 	path := file(t, dir, "w.safetensors", nil, map[string][]int{"a": {2}})
@@ -174,7 +174,7 @@ func TestWeightsOfAnotherVocabularyAreRefused(t *testing.T) {
 		"with its tokenizer":                 {open(1000, map[string]string{keymap.MetaTokenizer: "{}"}), bpe, false},
 		"of an encoder that is not tandem's": {open(1000, nil), nil, false},
 	} {
-		if err := m.sameTokenizer(x.file, x.text); (err != nil) != x.refused {
+		if err := m.checkTokenizer(x.file, x.text); (err != nil) != x.refused {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

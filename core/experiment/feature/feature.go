@@ -19,13 +19,13 @@ import (
 	"tandem/core/fault"
 )
 
-// What is kept is written when it is so much, or after so long.
+// A Store writes what it holds in memory when it is so much, or after so long.
 const (
 	flushBytes = 4 << 20
 	flushAfter = 20 * time.Second
 )
 
-// key is a hash of what a feature is kept by.
+// key hashes the name of a feature.
 type key [16]byte
 
 func keyOf(name string) (k key) {
@@ -34,33 +34,33 @@ func keyOf(name string) (k key) {
 	return k
 }
 
-// place is where a feature is: row row of a segment; a nil segment is what is not written yet.
+// place tells where a feature lies: in a row of a segment, or, where the segment is nil, among those that are not
+// written yet.
 type place struct {
 	from *segment
 	row  int
 }
 
-// Store is one set of features. It may be used from several goroutines, and its folder by several
-// processes.
+// A Store holds one set of features. Several goroutines may use it, and several processes its folder.
 type Store struct {
 	dir      string
 	identity [sha256.Size]byte
 	dim      int
 	warn     func(string)
 
-	mu     sync.Mutex
-	rows   map[key]place
-	keys   []key     // not written yet
-	values []float32 // of these
-	since  time.Time // the oldest of these
-	full   bool      // writing failed: nothing is added any more
-	files  files
+	mu      sync.Mutex
+	rows    map[key]place
+	keys    []key     // not written yet
+	values  []float32 // of these
+	since   time.Time // the oldest of these
+	stopped bool      // writing failed: nothing is added any more
+	files   files
 }
 
-// Open opens the set of features that determined names, below the folder root, and reads which there
-// are. determined is all that a feature depends on beside its key; it is encoded as JSON, which is also left
-// in the folder for people. dim is D. warn is told of files that are left out and of a disk that takes no
-// more; it may be called from any method. A folder that cannot be made is fault.Unavailable.
+// Open opens the set of features that determined identifies, below the folder root, and reads which features there
+// are. determined holds all that a feature depends on beside its name; its JSON is also left in the folder for people.
+// dim is D. warn is told of files that are left out and of a disk that takes no more; any method may call it. A folder
+// that cannot be made is fault.Unavailable.
 func Open(root string, determined any, dim int, warn func(string)) (*Store, error) {
 	text, err := json.MarshalIndent(determined, "", "  ")
 	if err != nil {
@@ -80,8 +80,8 @@ func Open(root string, determined any, dim int, warn func(string)) (*Store, erro
 	return s, s.load()
 }
 
-// load reads the indices of all segments; a later one wins over an earlier, which changes nothing: equal
-// keys have equal features.
+// load reads the indices of all segments. Where two have the same key either may win: equal keys have equal
+// features.
 func (s *Store) load() error {
 	names, err := filepath.Glob(filepath.Join(s.dir, "*"+ending))
 	if err != nil {
@@ -102,26 +102,26 @@ func (s *Store) load() error {
 	return nil
 }
 
-// discard takes a file that does not check out of the way.
+// discard moves a damaged file out of the way and tells of it.
 func (s *Store) discard(name string, why error) {
 	s.warn(fmt.Sprintf("%s is set aside as *.bad, its features are computed again: %v", name, why))
 	_ = os.Rename(name, name+".bad") // where that is not allowed it is left out again the next time
 }
 
-// Dir is the folder of the set.
+// Dir returns the folder of the set.
 func (s *Store) Dir() string { return s.dir }
 
-// Dim is D.
+// Dim returns D, the number of values of a feature.
 func (s *Store) Dim() int { return s.dim }
 
-// Len is how many features there are.
+// Len returns how many features there are.
 func (s *Store) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.rows)
 }
 
-// Has says whether there is a feature by that name.
+// Has reports whether there is a feature by that name.
 func (s *Store) Has(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +129,7 @@ func (s *Store) Has(name string) bool {
 	return ok
 }
 
-// Get copies the feature by that name to row, f32 [D]; false when there is none.
+// Get copies the feature by that name to row, f32 [D]. It returns false when there is none.
 func (s *Store) Get(name string, row []float32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,13 +154,13 @@ func (s *Store) Get(name string, row []float32) bool {
 	return true
 }
 
-// Put keeps a feature by a name that has none. It never fails: what the disk does not take is computed
-// again when it is next wanted.
+// Put keeps a feature under a name that has none yet. It never fails: what the disk does not take is computed again
+// when it is next wanted.
 func (s *Store) Put(name string, row []float32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := keyOf(name)
-	if _, known := s.rows[k]; known || s.full {
+	if _, known := s.rows[k]; known || s.stopped {
 		return
 	}
 	if len(s.keys) == 0 {
@@ -173,14 +173,14 @@ func (s *Store) Put(name string, row []float32) {
 	}
 }
 
-// flush writes what is not written yet.
+// flush writes the features that are only in memory.
 func (s *Store) flush() {
-	if len(s.keys) == 0 || s.full {
+	if len(s.keys) == 0 || s.stopped {
 		return
 	}
 	g, err := writeSegment(s.dir, s.identity, s.keys, s.values, s.dim)
 	if err != nil {
-		s.full = true // what is in memory stays
+		s.stopped = true // what is in memory stays
 		s.warn(fmt.Sprintf("no more features are kept: %v", err))
 		return
 	}
@@ -190,7 +190,7 @@ func (s *Store) flush() {
 	s.keys, s.values = nil, nil
 }
 
-// Close writes what is not written yet. The store must not be used afterwards.
+// Close writes the features that are only in memory. The store must not be used afterwards.
 func (s *Store) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -33,13 +33,13 @@ const (
 
 	headerSize = 16 + sha256.Size + 3*4
 	entrySize  = 16 + 4
-	// staleAfter is when a temporary file is nobody's any more.
+	// staleAfter passes before a temporary file counts as left by a killed process.
 	staleAfter = time.Hour
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// segment is a file whose header and index check.
+// A segment holds the index of a file whose header and index were checked.
 type segment struct {
 	name   string
 	keys   []key // until they are taken
@@ -70,7 +70,7 @@ func writeSegment(dir string, identity [sha256.Size]byte, keys []key, values []f
 	return g, write(g.name, append(out, rows...))
 }
 
-// headerCheck is the checksum of header and index, the check itself left out.
+// headerCheck returns the checksum of header and index without the check itself.
 func headerCheck(head []byte) uint32 {
 	sum := crc32.Update(0, castagnoli, head[:headerSize-4])
 	return crc32.Update(sum, castagnoli, head[headerSize:])
@@ -119,7 +119,7 @@ func readIndex(name string, identity [sha256.Size]byte, dim int) (*segment, erro
 	return g, nil
 }
 
-// read copies row i out.
+// read copies row i of the segment to row, and checks it.
 func (g *segment) read(open *files, i int, row []float32) error {
 	f, err := open.get(g.name)
 	if err != nil {
@@ -138,7 +138,7 @@ func (g *segment) read(open *files, i int, row []float32) error {
 	return nil
 }
 
-// write makes a file, whole or not at all.
+// write writes a file whole or not at all.
 func write(name string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(name), "*"+temporary)
 	if err != nil {
@@ -164,9 +164,10 @@ func removeStale(dir string) {
 	}
 }
 
-// files keeps some files open.
+// files keeps a bounded number of files open.
 type files struct{ open map[string]*os.File }
 
+// maxOpen limits the files that are kept open.
 const maxOpen = 64
 
 func (f *files) get(name string) (*os.File, error) {

@@ -71,7 +71,7 @@ func (l *fixture) checkpoint(id string, step int) string {
 	return path
 }
 
-// tower and loss are plugins as far as checkpoints see them.
+// tower and loss save what checkpoints need of plugins.
 type (
 	tower struct{ clip.Encoder }
 	loss  struct{ clip.Loss }

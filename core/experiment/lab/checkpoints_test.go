@@ -22,7 +22,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// tower and loss are plugins as far as checkpoints see them.
+// tower and loss save what checkpoints need of plugins.
 type (
 	tower struct{ clip.Encoder }
 	loss  struct{ clip.Loss }

@@ -47,7 +47,8 @@ func (r *running) evaluate(ctx context.Context, step int) error {
 	return nil
 }
 
-// tellEvaluation tells what an evaluation left out and what was wrong with its texts: once, and again when it changes.
+// tellEvaluation records what an evaluation left out and what was wrong with its texts. It tells each thing once, and
+// again when it changes.
 func (r *running) tellEvaluation(i int, found eval.Result) error {
 	e := r.Spec.Eval[i]
 	section := fmt.Sprintf("%s (%s)", assemble.EvalSection(i), e.Name)
@@ -123,7 +124,7 @@ func (r *running) tellTwins(i int, twins []eval.Twins, tell func(level, kind, fo
 	return tell("warning", "class_names", "classes have the same text features, and no picture is ever taken for the second of them: %s", assemble.FirstFew(pairs))
 }
 
-// settle records what became of the samples and captions of a run, and says it once more when not all is well.
+// settle records what became of the samples and captions of a run, and tells of it at the end when not all is well.
 func (r *running) settle(c train.Counts) error {
 	facts := map[string]any{"refused": int64(r.Summary.Data.Skipped), "replaced": int64(c.Replaced), "replaced_share": c.Tally().Share()}
 	var bad []string

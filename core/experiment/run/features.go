@@ -22,8 +22,9 @@ import (
 	"tandem/core/files/leftover"
 )
 
-// determined is all that the features of a frozen tower depend on beside the sample. Its JSON names them.
-type determined struct {
+// A featureKey names all that the features of a frozen tower depend on beside the sample. Its JSON identifies the
+// set of features.
+type featureKey struct {
 	Encoder   string          `json:"encoder"`
 	SHA256    string          `json:"encoder_sha256"`
 	With      json.RawMessage `json:"with"`
@@ -33,11 +34,11 @@ type determined struct {
 	Backend   string          `json:"backend"`
 	Threads   int             `json:"threads"`
 	Processor string          `json:"processor"`
-	Pictures  *pictures       `json:"pictures,omitempty"` // of the image tower
+	Pictures  *pictureKey     `json:"pictures,omitempty"` // of the image tower
 }
 
-// pictures are what an image tower sees.
-type pictures struct {
+// A pictureKey names what an image tower sees.
+type pictureKey struct {
 	Dataset string          `json:"dataset"`
 	SHA256  string          `json:"dataset_sha256"`
 	With    json.RawMessage `json:"with"`
@@ -45,7 +46,7 @@ type pictures struct {
 	Size    int             `json:"image_size"`
 }
 
-// featureDir is where features are kept.
+// featureDir returns the folder in which features are kept.
 func featureDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -54,8 +55,8 @@ func featureDir() (string, error) {
 	return filepath.Join(dir, "tandem", "features"), nil
 }
 
-// remember opens the kept features of frozen towers for a trainer; weights are to be loaded. What keeps
-// features from being kept is told, and no error. close writes what is new.
+// remember opens the kept features of frozen towers for a trainer. It comes after weights are loaded, because the
+// features depend on them. Why features cannot be kept is told and is no error. close writes what is new.
 func (r *running) remember(ctx context.Context, t *train.Trainer) (close func(), err error) {
 	tell := func(level, message string) {
 		if e := r.rec.Event(level, "feature_cache", message, ""); e != nil && err == nil {
@@ -73,7 +74,7 @@ func (r *running) remember(ctx context.Context, t *train.Trainer) (close func(),
 		if !r.Frozen[i] || r.Spec.Train.FeatureCache == "off" {
 			continue
 		}
-		if why := r.changing(role); why != "" {
+		if why := r.whyFeaturesChange(role); why != "" {
 			tell("warning", fmt.Sprintf("the features of the frozen %s tower are computed anew in every epoch: %s", role, why))
 			continue
 		}
@@ -95,8 +96,8 @@ func (r *running) remember(ctx context.Context, t *train.Trainer) (close func(),
 	return close, err
 }
 
-// changing says why a frozen tower's features differ from epoch to epoch, "" when they do not.
-func (r *running) changing(role string) string {
+// whyFeaturesChange says why a frozen tower's features differ from epoch to epoch; "" when they do not.
+func (r *running) whyFeaturesChange(role string) string {
 	info := r.Summary.Image
 	if role == assemble.RoleText {
 		info = r.Summary.Text
@@ -127,18 +128,18 @@ func (r *running) openFeatures(ctx context.Context, role string, warn func(strin
 		return nil, err
 	}
 	binary := r.Processes[role].Binary
-	d := determined{Encoder: binary.Ref(), SHA256: binary.SHA256, With: tower.With, EmbedDim: info.EmbedDim, Weights: digest,
+	key := featureKey{Encoder: binary.Ref(), SHA256: binary.SHA256, With: tower.With, EmbedDim: info.EmbedDim, Weights: digest,
 		Precision: r.Spec.Train.Precision, Backend: info.Backend, Threads: assemble.Threads(r.Spec)[role], Processor: processor()}
 	if role == assemble.RoleImage {
 		data := r.Processes[assemble.RoleData].Binary
-		d.Pictures = &pictures{Dataset: data.Ref(), SHA256: data.SHA256, With: r.Spec.Data.Train.With,
+		key.Pictures = &pictureKey{Dataset: data.Ref(), SHA256: data.SHA256, With: r.Spec.Data.Train.With,
 			Digest: r.Summary.Data.Digest, Size: info.ImageSize}
 	}
-	return feature.Open(root, d, info.EmbedDim, warn)
+	return feature.Open(root, key, info.EmbedDim, warn)
 }
 
-// parametersDigest is the sha256 of all that an encoder saves but its optimiser's state: of names and
-// values, so that weights loaded by runs of different seeds count as the same.
+// parametersDigest returns the sha256 of all that an encoder saves but its optimiser's state: of names and values, so
+// that weights loaded by runs of different seeds count as the same.
 func parametersDigest(ctx context.Context, e clip.Encoder) (string, error) {
 	dir, release, err := leftover.Dir("tandem-features-")
 	if err != nil {
@@ -150,7 +151,7 @@ func parametersDigest(ctx context.Context, e clip.Encoder) (string, error) {
 		return "", err
 	}
 	f, err := weights.Open(path)
-	if err != nil { // a form of its own
+	if err != nil { // the encoder saves in a form of its own: then all of it counts
 		sha, err := files.Digest(path)
 		return sha, err
 	}
@@ -172,7 +173,7 @@ func parametersDigest(ctx context.Context, e clip.Encoder) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// processor is the model of this machine's, on which the last bits depend.
+// processor names the model of this machine's processor, on which the last bits depend.
 func processor() string {
 	if data, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(data)) {

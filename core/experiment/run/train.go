@@ -15,7 +15,7 @@ import (
 	"tandem/core/results/store"
 )
 
-// running is a run whose plugins are started.
+// running holds a run whose plugins are started.
 type running struct {
 	*assemble.Model
 	rec   *assemble.Recorder
@@ -100,7 +100,7 @@ func (a Attempt) slow(w Watcher) func(process.Slow) {
 // prepare checks the data and makes the step loop, with the state of a checkpoint if there is one. Checkpoints go
 // to the folder dir.
 func (r *running) prepare(ctx context.Context, from lab.Checkpoint, dir string) (*train.Trainer, error) {
-	if err := r.sameData(ctx, from.Dir != ""); err != nil {
+	if err := r.checkData(ctx, from.Dir != ""); err != nil {
 		return nil, err
 	}
 	if err := r.Announce(r.rec); err != nil {
@@ -149,9 +149,10 @@ func (r *running) begin(from lab.Checkpoint) error {
 	return warn("weights", r.Remarks)
 }
 
-// sameData records what data the run is made with. A run that goes on from a checkpoint must have the data that it
-// began with: its record stays as it is. One that starts over may have other data, which is said.
-func (r *running) sameData(ctx context.Context, goesOn bool) error {
+// checkData records what data the run is made with. A run that goes on from a checkpoint must have the data that it
+// began with: otherwise its record stays as it is and the fault is fault.Conflict. A run that starts over may have
+// other data, which is told.
+func (r *running) checkData(ctx context.Context, goesOn bool) error {
 	digests := map[string]string{store.DataRole: r.Summary.Data.Digest}
 	for i, e := range r.Spec.Eval {
 		digests[assemble.RoleEval+e.Name] = r.Evals[i].Info.Digest

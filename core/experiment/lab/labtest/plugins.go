@@ -17,17 +17,17 @@ import (
 	"tandem/core/tensor"
 )
 
-// Side is the side of the pictures that Tint takes, in pixels.
+// Side gives the side of the pictures that Tint takes, in pixels.
 const Side = 4
 
-// Context is the most words that Letters reads of a text.
+// Context limits the tokens that Letters reads of a text.
 const Context = 6
 
-// Tint embeds pictures by their mean colours.
+// Tint describes an encoder that embeds pictures by their mean colours.
 var Tint = sdk.Encoder{Name: "tint", Version: "1.0.0", Summary: "embeds mean colours", Modality: clip.Image,
 	Capabilities: []string{clip.CapFreeze}, Config: towerConfig{}, New: func() clip.Encoder { return &tower{modality: clip.Image} }}
 
-// Letters embeds texts by their letters.
+// Letters describes an encoder that embeds texts by their letters.
 var Letters = sdk.Encoder{Name: "letters", Version: "1.0.0", Summary: "embeds letters", Modality: clip.Text,
 	Capabilities: []string{clip.CapFreeze}, Config: towerConfig{}, New: func() clip.Encoder { return &tower{modality: clip.Text} }}
 
@@ -206,8 +206,8 @@ func load(path, name string, values []float32) error {
 	return nil
 }
 
-// Pull is a loss that pulls pairs together: the mean of 1 − cos. It has one parameter, the log of a scale that it
-// reports and does not use.
+// Pull describes a loss that pulls pairs together: the mean of 1 − cos. It has one parameter, the log of a scale that
+// it reports and does not use.
 var Pull = sdk.Loss{Name: "pull", Version: "1.0.0", Summary: "pulls pairs together", New: func() clip.Loss { return &pull{} }}
 
 type pull struct{ scale []float32 }
@@ -242,7 +242,8 @@ func (l *pull) Save(_ context.Context, path string) error {
 func (l *pull) Load(_ context.Context, path string) error { return load(path, "logit_scale", l.scale) }
 func (l *pull) Close() error                              { return nil }
 
-// Dots is a dataset of pictures of one colour each, with two captions. Target parity has the classes even and odd.
+// Dots describes a dataset of pictures of one colour each, with two captions. Target parity has the classes even and
+// odd.
 var Dots = sdk.Dataset{Name: "dots", Version: "1.0.0", Summary: "pictures of one colour", Config: dotsDefaults,
 	New: func() clip.Dataset { return &dots{} }}
 
