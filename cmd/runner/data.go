@@ -136,7 +136,7 @@ func (a *app) getData(ctx context.Context, name, dir string) error {
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
-	case errors.As(err, &exit):
+	case errors.As(err, &exit) && exit.ExitCode() > 0:
 		return alreadySaid{exit.ExitCode()}
 	case err != nil:
 		return fault.New(fault.Unavailable, "%s: %w", b.Ref(), err)

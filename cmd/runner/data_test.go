@@ -89,3 +89,26 @@ func TestResumingOnChangedDataIsRefused(t *testing.T) {
 		t.Errorf("digest %s became %s", before, after)
 	}
 }
+
+// The dataset fetches its own files: the runner starts the plugin, and shows what it says.
+func TestGettingDataIsThePluginsBusiness(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"emoji-datasource-google", "emoji-datasource-twitter", "emojibase-data"} {
+		if err := os.MkdirAll(filepath.Join(dir, "emoji", name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, "emoji", name), "package.json", "{}")
+	}
+	r := try(t, dir, "data", "get", "emoji", "--to", "emoji")
+	if r.code != 0 || r.stdout != "root: emoji\n" || r.stderr != "all packages are in emoji\n" {
+		t.Errorf("exit code %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+	t.Setenv("PATH", dir) // there is no npm
+	r = try(t, dir, "data", "get", "emoji", "--to", "other")
+	if r.code != 1 || r.stdout != "" || !strings.HasPrefix(r.stderr, "npm is not installed\n") || !strings.Contains(r.stderr, "curl -L https://registry.npmjs.org/emojibase-data/") {
+		t.Errorf("without npm: exit code %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+	if r = try(t, dir, "data", "get", "imagenet"); r.code != 2 || !strings.Contains(r.stderr, `unknown dataset "imagenet"`) {
+		t.Errorf("of another dataset: exit code %d, %q", r.code, r.stderr)
+	}
+}
