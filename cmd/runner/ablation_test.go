@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/results"
 	"tandem/core/results/store"
 )
 
@@ -37,7 +38,7 @@ func pooling(t *testing.T) (dir string) {
 	}
 	check(db.Plan(ctx, store.Experiment{Name: "empty"}, nil))
 	check(db.Plan(ctx, store.Experiment{Name: "pooling", Description: "which pool", Baseline: "baseline", Metric: "eval/emoji/top1", Design: "one-at-a-time",
-		Factors: []store.Factor{{Name: "pool", Levels: []string{"attention", "average", "max"}}}}, cells))
+		Factors: []results.Factor{{Name: "pool", Levels: []string{"attention", "average", "max"}}}}, cells))
 	for i, c := range cells[:len(cells)-1] {
 		run, err := db.Begin(ctx, store.RunMeta{Experiment: "pooling", Variant: c.Variant, Seed: c.Seed, Identity: c.Identity})
 		check(err)

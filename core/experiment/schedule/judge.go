@@ -11,6 +11,7 @@ import (
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/sweep"
 	"tandem/core/experiment/train"
+	"tandem/core/results"
 	"tandem/core/results/metric"
 	"tandem/core/results/store"
 )
@@ -21,12 +22,12 @@ type judge struct {
 	run.Watcher
 	settings *spec.Stop
 	metric   string
-	smaller  bool                                     // smaller values of it are better
-	every    int                                      // steps between values of train/ metrics
-	curves   func() (others []sweep.Curve, err error) // nil: the trial is not to be stopped
-	rule     sweep.Rule                               // nil before the run began
+	smaller  bool                                       // smaller values of it are better
+	every    int                                        // steps between values of train/ metrics
+	curves   func() (others []results.Curve, err error) // nil: the trial is not to be stopped
+	rule     sweep.Rule                                 // nil before the run began
 	steps    int
-	own      sweep.Curve
+	own      results.Curve
 
 	stop   chan struct{}
 	end    func() // closes stop
@@ -45,35 +46,26 @@ func (c *scheduler) judge(ctx context.Context, trial int, claim store.Claim, w r
 	j.smaller = metric.DirectionIn(c.sweep.Directions, j.metric) == metric.Down
 	if claim.Resumed { // what it recorded before
 		points, _ := c.reader.Curve(ctx, claim.ID, j.metric)
-		j.own = curve(points)
+		j.own = points
 	}
 	identities := map[string]bool{}
 	for i, other := range c.sweep.Trials {
 		identities[other.Identity] = i != trial
 	}
-	j.curves = func() ([]sweep.Curve, error) {
+	j.curves = func() ([]results.Curve, error) {
 		all, err := c.reader.Curves(ctx, c.sweep.Base.Name, j.metric)
 		if err != nil {
 			return nil, err
 		}
-		var curves []sweep.Curve
+		var curves []results.Curve
 		for identity, points := range all {
 			if identities[identity] {
-				curves = append(curves, curve(points))
+				curves = append(curves, points)
 			}
 		}
 		return curves, nil
 	}
 	return j
-}
-
-// curve converts points to what a rule takes.
-func curve(points []store.Point) sweep.Curve {
-	c := make(sweep.Curve, len(points))
-	for i, p := range points {
-		c[i] = sweep.Point{Step: p.Step, Value: float64(p.Value)}
-	}
-	return c
 }
 
 // Began implements Watcher: now it is known how many steps an epoch has.
@@ -108,7 +100,7 @@ func (j *judge) value(step int, value float64) {
 	if j.rule == nil || step >= j.steps || j.reason.Load() != nil {
 		return
 	}
-	j.own = append(j.own, sweep.Point{Step: step, Value: value})
+	j.own = append(j.own, results.Point{Step: step, Value: value})
 	others, err := j.curves()
 	if err != nil {
 		j.Event("warning", "the rule of early stopping was not asked: "+err.Error())

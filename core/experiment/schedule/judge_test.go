@@ -14,6 +14,7 @@ import (
 	"tandem/core/experiment/sweep"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
+	"tandem/core/results"
 	"tandem/core/results/metric"
 )
 
@@ -35,7 +36,7 @@ type ruled struct {
 	seen *[]int
 }
 
-func (r ruled) Decide(step int, own sweep.Curve, others []sweep.Curve) (string, bool) {
+func (r ruled) Decide(step int, own results.Curve, others []results.Curve) (string, bool) {
 	*r.seen = append(*r.seen, step)
 	return "worse", step >= r.at
 }
@@ -44,7 +45,7 @@ func (r ruled) Decide(step int, own sweep.Curve, others []sweep.Curve) (string, 
 func begun(name string, at int) (*judge, *[]int) {
 	seen := &[]int{}
 	j := &judge{Watcher: run.Quiet{}, stop: make(chan struct{}), metric: name, every: 5, steps: 20, rule: ruled{at, seen},
-		curves: func() ([]sweep.Curve, error) { return nil, nil }}
+		curves: func() ([]results.Curve, error) { return nil, nil }}
 	j.end = sync.OnceFunc(func() { close(j.stop) })
 	return j, seen
 }
@@ -83,7 +84,7 @@ func TestATrialIsNotStoppedWhenOthersCannotBeRead(t *testing.T) {
 	j, seen := begun("m", 1)
 	w := &told{}
 	j.Watcher = w
-	j.curves = func() ([]sweep.Curve, error) { return nil, fault.New(fault.Unavailable, "locked") }
+	j.curves = func() ([]results.Curve, error) { return nil, fault.New(fault.Unavailable, "locked") }
 	j.Evaluated(5, "e", []clip.Metric{{Name: "m", Value: 1}})
 	if len(*seen) != 0 || j.stopped() != "" || len(w.events) != 1 || !strings.Contains(w.events[0], "locked") {
 		t.Errorf("asked at %v, told %q", *seen, w.events)

@@ -17,6 +17,7 @@ import (
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/sweep"
 	"tandem/core/fault"
+	"tandem/core/results"
 	"tandem/core/results/metric"
 	"tandem/core/results/store"
 )
@@ -166,9 +167,7 @@ func plan(ctx context.Context, db *store.DB, s *sweep.Sweep) error {
 	if s.Stop != nil {
 		e.Settings.Stop, e.Settings.StopMetric, e.Settings.StopAfter = s.Stop.Rule, s.Stop.Metric, s.Stop.Grace.String()
 	}
-	for _, f := range s.Factors {
-		e.Factors = append(e.Factors, store.Factor{Name: f.Name, Levels: f.Levels})
-	}
+	e.Factors = s.Factors
 	var cells []store.Cell
 	for _, t := range s.Trials {
 		for _, c := range t.Cells {
@@ -191,7 +190,7 @@ func (c *scheduler) lookUp(ctx context.Context) error {
 		variant string
 		seed    int64
 	}
-	known := map[key]store.CellInfo{}
+	known := map[key]results.Cell{}
 	for _, x := range cells {
 		known[key{x.Variant, x.Seed}] = x
 	}

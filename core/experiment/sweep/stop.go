@@ -7,16 +7,8 @@ import (
 	"sort"
 
 	"tandem/core/experiment/spec"
+	"tandem/core/results"
 )
-
-// Point holds a metric's value at a step.
-type Point struct {
-	Step  int
-	Value float64
-}
-
-// Curve holds a trial's metric as far as it is known, ordered by step.
-type Curve []Point
 
 // Rule decides when a trial is stopped early.
 type Rule interface {
@@ -27,7 +19,7 @@ type Rule interface {
 	//
 	// The caller asks once for each point of the metric, as it comes, but not at a run's last point, where
 	// nothing is left to save. The same curves give the same answer.
-	Decide(step int, own Curve, others []Curve) (reason string, stop bool)
+	Decide(step int, own results.Curve, others []results.Curve) (reason string, stop bool)
 }
 
 // NewRule returns the rule that s describes. grace is s.Grace in steps of the trial; smaller says that smaller
@@ -65,14 +57,6 @@ func (o order) value(cost float64) float64 {
 	return o.sign*cost + 0 // no -0
 }
 
-// upTo returns the points that were there at step.
-func (c Curve) upTo(step int) Curve {
-	return c[:sort.Search(len(c), func(i int) bool { return c[i].Step > step })]
-}
-
-// hasReached reports whether c goes to step or beyond.
-func (c Curve) hasReached(step int) bool { return len(c) > 0 && c[len(c)-1].Step >= step }
-
 // median implements the median stopping rule (Golovin et al. 2017, "Google Vizier: a service for black-box
 // optimization", §3.2.2): a trial is stopped when its best value so far is worse than the median of the other
 // trials' running averages up to the same step. As the averages lag behind, a trial that improves is rarely
@@ -80,8 +64,8 @@ func (c Curve) hasReached(step int) bool { return len(c) > 0 && c[len(c)-1].Step
 // sweep with several jobs few are completed while it matters.
 type median struct{ order }
 
-func (m median) Decide(step int, own Curve, others []Curve) (string, bool) {
-	own = own.upTo(step)
+func (m median) Decide(step int, own results.Curve, others []results.Curve) (string, bool) {
+	own = own.UpTo(step)
 	if step < m.grace || len(own) == 0 {
 		return "", false
 	}
@@ -91,7 +75,7 @@ func (m median) Decide(step int, own Curve, others []Curve) (string, bool) {
 	}
 	var means []float64
 	for _, c := range others {
-		if before := c.upTo(step); c.hasReached(step) && len(before) > 0 {
+		if before := c.UpTo(step); c.HasReached(step) && len(before) > 0 {
 			sum := 0.0
 			for _, p := range before {
 				sum += p.Value
@@ -121,8 +105,8 @@ func (m median) Decide(step int, own Curve, others []Curve) (string, bool) {
 // The value recorded at a rung is the first at its step or after.
 type asha struct{ order }
 
-func (a asha) Decide(step int, own Curve, others []Curve) (string, bool) {
-	own = own.upTo(step)
+func (a asha) Decide(step int, own results.Curve, others []results.Curve) (string, bool) {
+	own = own.UpTo(step)
 	rung := a.rung(step)
 	if rung == 0 || len(own) == 0 || own[len(own)-1].Step < rung || len(own) > 1 && own[len(own)-2].Step >= rung {
 		return "", false // below the first, or this rung was decided at an earlier point

@@ -8,13 +8,14 @@ import (
 
 	"tandem/core/experiment/spec"
 	"tandem/core/random"
+	"tandem/core/results"
 )
 
 // at10 returns a curve with these values at steps 10, 20, ….
-func at10(values ...float64) Curve {
-	var c Curve
+func at10(values ...float64) results.Curve {
+	var c results.Curve
 	for i, v := range values {
-		c = append(c, Point{10 * (i + 1), v})
+		c = append(c, results.Point{Step: 10 * (i + 1), Value: v})
 	}
 	return c
 }
@@ -23,13 +24,13 @@ func TestDecisions(t *testing.T) {
 	nan := math.NaN()
 	few := spec.Stop{Rule: spec.Median, Metric: "m", MinTrials: 3}
 	halving := spec.Stop{Rule: spec.ASHA, Metric: "m", MinTrials: 1, Eta: 2}
-	three := []Curve{at10(.5, .7), at10(.2, .4), at10(.4, .6, .9)} // averages .6, .3 and .5 at step 20
+	three := []results.Curve{at10(.5, .7), at10(.2, .4), at10(.4, .6, .9)} // averages .6, .3 and .5 at step 20
 	for _, c := range []struct {
 		name    string
 		stop    spec.Stop
 		smaller bool
-		own     Curve
-		others  []Curve
+		own     results.Curve
+		others  []results.Curve
 		want    string // "": goes on
 	}{
 		{"best above the median of averages", few, false, at10(.51, .1), three, ""},
@@ -44,8 +45,8 @@ func TestDecisions(t *testing.T) {
 		{"the mean of two in the middle", few, false, at10(.1, .39), append(three, at10(0, 0)), "worse than 0.4,"},
 		{"NaN alone", few, false, at10(nan, nan), three, "m of NaN at best"},
 		{"NaN and a good one", few, false, at10(.9, nan), three, ""},
-		{"an average with a NaN is the worst", few, false, at10(.1, .29), []Curve{at10(1, nan), at10(.2, .4), at10(.4, .6)}, "worse than 0.3,"},
-		{"among NaN alone", few, false, at10(nan), []Curve{at10(nan), at10(nan), at10(nan)}, ""},
+		{"an average with a NaN is the worst", few, false, at10(.1, .29), []results.Curve{at10(1, nan), at10(.2, .4), at10(.4, .6)}, "worse than 0.3,"},
+		{"among NaN alone", few, false, at10(nan), []results.Curve{at10(nan), at10(nan), at10(nan)}, ""},
 
 		{"first at the rung", halving, false, at10(.1), nil, ""},
 		{"best of two", halving, false, at10(.6), three[:1], ""},
@@ -57,7 +58,7 @@ func TestDecisions(t *testing.T) {
 		{"between rungs", halving, false, at10(.5, .5, 0), three, ""},
 		{"smaller is better by rank", halving, true, at10(.3), three[:2], "place 2 of 3"},
 		{"NaN is last", halving, true, at10(nan), three[:1], "m of NaN at step 10 is place 2 of 2"},
-		{"better than NaN", halving, true, at10(9), []Curve{at10(nan)}, ""},
+		{"better than NaN", halving, true, at10(9), []results.Curve{at10(nan)}, ""},
 	} {
 		step := 10
 		if len(c.own) > 0 {
@@ -73,14 +74,14 @@ func TestDecisions(t *testing.T) {
 // A rung that lies between two points is decided at the first after it, once.
 func TestRungsBetweenPoints(t *testing.T) {
 	r := NewRule(&spec.Stop{Rule: spec.ASHA, Eta: 3, MinTrials: 1}, 5, false)
-	good, bad := Curve{}, Curve{}
+	good, bad := results.Curve{}, results.Curve{}
 	for step := 4; step <= 60; step += 4 {
-		good = append(good, Point{step, 1})
+		good = append(good, results.Point{Step: step, Value: 1})
 	}
 	var at []int
 	for step := 4; step <= 60; step += 4 {
-		bad = append(bad, Point{step, 0})
-		if _, stop := r.Decide(step, bad, []Curve{good, good}); stop {
+		bad = append(bad, results.Point{Step: step, Value: 0})
+		if _, stop := r.Decide(step, bad, []results.Curve{good, good}); stop {
 			at = append(at, step)
 		}
 	}
@@ -91,10 +92,10 @@ func TestRungsBetweenPoints(t *testing.T) {
 
 // race runs trials of which several are under way at a time, in a random order, and gives each one's
 // curve as far as it came. It checks what holds for every rule on the way.
-func race(t *testing.T, s *random.Stream, stop spec.Stop, grace int, smaller bool, full []Curve) []Curve {
+func race(t *testing.T, s *random.Stream, stop spec.Stop, grace int, smaller bool, full []results.Curve) []results.Curve {
 	t.Helper()
 	rule, mirror := NewRule(&stop, grace, smaller), NewRule(&stop, grace, !smaller)
-	curves := make([]Curve, len(full))
+	curves := make([]results.Curve, len(full))
 	queue, running := s.Perm(len(full)), []int{}
 	for len(queue)+len(running) > 0 {
 		if len(running) < 3 && len(queue) > 0 {
@@ -104,7 +105,7 @@ func race(t *testing.T, s *random.Stream, stop spec.Stop, grace int, smaller boo
 		i := running[s.IntN(len(running))]
 		curves[i] = full[i][:len(curves[i])+1]
 		now := curves[i][len(curves[i])-1]
-		others, asFar := []Curve{}, 0
+		others, asFar := []results.Curve{}, 0
 		for _, j := range s.Perm(len(full)) {
 			if j != i {
 				others = append(others, curves[j])
@@ -120,7 +121,7 @@ func race(t *testing.T, s *random.Stream, stop spec.Stop, grace int, smaller boo
 		if again, same := rule.Decide(now.Step, curves[i], reversed(others, 1)); again != reason || same != stopped {
 			t.Errorf("another order of the others gives %q, not %q", again, reason)
 		}
-		negative := reversed([]Curve{curves[i]}, -1)[0]
+		negative := reversed([]results.Curve{curves[i]}, -1)[0]
 		if _, same := mirror.Decide(now.Step, negative, reversed(others, -1)); same != stopped {
 			t.Errorf("%s at step %d: the mirror image is decided differently", stop.Rule, now.Step)
 		}
@@ -132,8 +133,8 @@ func race(t *testing.T, s *random.Stream, stop spec.Stop, grace int, smaller boo
 }
 
 // reversed returns curves in the opposite order, their values times by.
-func reversed(curves []Curve, by float64) []Curve {
-	var out []Curve
+func reversed(curves []results.Curve, by float64) []results.Curve {
+	var out []results.Curve
 	for _, c := range slices.Backward(curves) {
 		d := slices.Clone(c)
 		for i := range d {
@@ -153,7 +154,7 @@ func TestTheBestIsNeverStopped(t *testing.T) {
 			s := random.New(3, "race "+rule, n)
 			stop := spec.Stop{Rule: rule, Eta: 2 + s.IntN(3), MinTrials: 1 + s.IntN(4)}
 			smaller := n%2 == 0
-			full := make([]Curve, 20)
+			full := make([]results.Curve, 20)
 			for i := range full {
 				quality := .1 + s.Float64()
 				for step := 5; step <= 200; step += 5 {
@@ -161,7 +162,7 @@ func TestTheBestIsNeverStopped(t *testing.T) {
 					if smaller {
 						v = 3 - v
 					}
-					full[i] = append(full[i], Point{step, v})
+					full[i] = append(full[i], results.Point{Step: step, Value: v})
 				}
 			}
 			best := 0
@@ -189,17 +190,17 @@ func TestAClearlyBadOneIsStoppedAtOnce(t *testing.T) {
 	for _, rule := range []string{spec.Median, spec.ASHA} {
 		s := random.New(4, "noisy "+rule)
 		for range 50 {
-			var others []Curve
+			var others []results.Curve
 			for range 3 {
-				c := Curve{}
+				c := results.Curve{}
 				for step := 1; step <= 100; step++ {
-					c = append(c, Point{step, 1 + s.Float64()})
+					c = append(c, results.Point{Step: step, Value: 1 + s.Float64()})
 				}
 				others = append(others, c)
 			}
-			r, own := NewRule(&spec.Stop{Rule: rule, Eta: 3, MinTrials: 3}, 30, false), Curve{}
+			r, own := NewRule(&spec.Stop{Rule: rule, Eta: 3, MinTrials: 3}, 30, false), results.Curve{}
 			for step := 1; step <= 100; step++ {
-				own = append(own, Point{step, s.Float64()})
+				own = append(own, results.Point{Step: step, Value: s.Float64()})
 				if _, stop := r.Decide(step, own, others); stop != (step == 30) {
 					t.Fatalf("%s at step %d: stopped is %v", rule, step, stop)
 				}

@@ -17,6 +17,7 @@ import (
 
 	"tandem/core/experiment/spec"
 	"tandem/core/fault"
+	"tandem/core/results"
 	"tandem/core/results/metric"
 )
 
@@ -33,7 +34,7 @@ const Again = "baseline-again"
 type Sweep struct {
 	Base       *spec.Spec        // without the block
 	Design     string            // "": a spec without an ablate block
-	Factors    []Factor          // in file order
+	Factors    []results.Factor  // in file order
 	Metric     string            // what decides
 	Noise      string            // Again, or "" when the baseline is run once
 	Choose     string            // what chooses among variants; "": Metric
@@ -43,12 +44,6 @@ type Sweep struct {
 	Retries    spec.Retries
 	Stop       *spec.Stop // with its metric; nil: every trial runs to its end
 	Trials     []Trial    // the baseline first, then by design; the seeds of a cell side by side
-}
-
-// Factor says what varies and between what.
-type Factor struct {
-	Name   string   `json:"name"`
-	Levels []string `json:"levels"` // in file order; empty for a range
 }
 
 // Trial describes one run to make.
@@ -141,7 +136,7 @@ func (s *Sweep) settings(a *spec.Ablate) {
 		s.Stop = &stop
 	}
 	for _, f := range a.Factors {
-		s.Factors = append(s.Factors, Factor{f.Name, levelNames(f)})
+		s.Factors = append(s.Factors, results.Factor{Name: f.Name, Levels: levelNames(f)})
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"tandem/core/experiment/spec/spectest"
 	"tandem/core/fault"
 	"tandem/core/random"
+	"tandem/core/results"
 )
 
 // keys lists what the factors of drawn blocks vary, one key each, by kind of value.
@@ -219,7 +220,7 @@ func TestSettingsLeaveTheTrialsAsTheyAre(t *testing.T) {
 	if len(got) != len(plain)+2 {
 		t.Errorf("%d trials beside %d", len(got), len(plain))
 	}
-	if want := []Factor{{"pool", []string{"a", "b"}}}; !reflect.DeepEqual(sw.Factors, want) {
+	if want := []results.Factor{{Name: "pool", Levels: []string{"a", "b"}}}; !reflect.DeepEqual(sw.Factors, want) {
 		t.Errorf("factors %v, want %v", sw.Factors, want)
 	}
 	for kind, n := range map[fault.Kind]int{fault.PluginDied: 1, fault.Exhausted: 3, fault.Unavailable: 1, fault.Internal: 0,

@@ -9,6 +9,7 @@ package ablation
 import (
 	"math"
 
+	"tandem/core/results"
 	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
@@ -16,16 +17,16 @@ import (
 // Experiment holds what is analysed.
 type Experiment struct {
 	Name, Description string
-	Design            string        // one-at-a-time, grid, list, random; "": runs without a plan
-	Baseline          string        // the variant that the others are compared with, where it has cells
-	Noise             string        // the variant that is the baseline once more under other seeds; "": none
-	Factors           []stat.Factor // a factor drawn from a range has no levels
-	Metrics           []Metric      // the first decides: it orders, it is tested on predictions and in the effects
-	Cells             []Cell        // in the order of the design
-	Stops             bool          // a rule may stop trials early
-	Check             string        // when that rule first may: "1 epoch"
-	Looks             []int         // numbers of seeds at which the table is looked at, ascending, the last all; nil: once
-	Analysis          Analysis      // "": Pooled where it is needed for the interactions of a whole grid, else Paired
+	Design            string           // one-at-a-time, grid, list, random; "": runs without a plan
+	Baseline          string           // the variant that the others are compared with, where it has cells
+	Noise             string           // the variant that is the baseline once more under other seeds; "": none
+	Factors           []results.Factor // a factor drawn from a range has no levels
+	Metrics           []Metric         // the first decides: it orders, it is tested on predictions and in the effects
+	Cells             []Cell           // in the order of the design
+	Stops             bool             // a rule may stop trials early
+	Check             string           // when that rule first may: "1 epoch"
+	Looks             []int            // numbers of seeds at which the table is looked at, ascending, the last all; nil: once
+	Analysis          Analysis         // "": Pooled where it is needed for the interactions of a whole grid, else Paired
 	// Chosen says that the baseline, or the variants that are here of All, were chosen once results were there: Holm then
 	// is over all pairs of All variants.
 	Chosen    bool
@@ -43,15 +44,9 @@ type Metric struct {
 
 // Cell holds a variant under a seed, and the run that fills it.
 type Cell struct {
-	Variant string
-	Seed    int64
-	Levels  map[string]string // by factor
-	RunID   string            // "": never run
-	Status  string            // of the run
-	Note    string            // why it failed or was stopped
-	Done    bool              // the run is done and may be compared with others
+	results.Cell
 	Values  map[string]float64
-	AtCheck *AtStep // the deciding metric at the rule's first check; nil: the run has not come so far, or no rule may stop any
+	AtCheck *results.Point // the deciding metric at the rule's first check; nil: the run has not come so far, or no rule may stop any
 	// Right says of each example whether it was predicted right, over the examples that Examples identifies: cells
 	// are compared where these are equal. nil without predictions.
 	Right    []bool

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tandem/core/fault"
+	"tandem/core/results"
 	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
@@ -39,8 +40,7 @@ func sorted(m map[string][]float64) (keys []string) {
 
 func cellsOf(variant string, values []float64) (cells []Cell) {
 	for seed, v := range values {
-		cells = append(cells, Cell{Variant: variant, Seed: int64(seed), RunID: fmt.Sprint(variant, seed), Status: "done", Done: true,
-			Values: map[string]float64{top1: v, loss: 1 - v}})
+		cells = append(cells, Cell{Cell: results.Cell{Variant: variant, Seed: int64(seed), RunID: fmt.Sprint(variant, seed), Status: "done", Done: true}, Values: map[string]float64{top1: v, loss: 1 - v}})
 	}
 	return cells
 }
@@ -115,10 +115,10 @@ func TestCellsThatDoNotCountAreNamed(t *testing.T) {
 		c.Variant, c.Seed, c.Values = e.Cells[i].Variant, e.Cells[i].Seed, e.Cells[i].Values
 		e.Cells[i] = c
 	}
-	spoil(4, Cell{RunID: "t", Status: "done"})
-	spoil(5, Cell{RunID: "s", Status: "stopped", Note: "below the median"})
+	spoil(4, Cell{Cell: results.Cell{RunID: "t", Status: "done"}})
+	spoil(5, Cell{Cell: results.Cell{RunID: "s", Status: "stopped", Note: "below the median"}})
 	spoil(6, Cell{})
-	spoil(7, Cell{RunID: "f", Status: "failed", Note: "out of memory"})
+	spoil(7, Cell{Cell: results.Cell{RunID: "f", Status: "failed", Note: "out of memory"}})
 	e.Cells[8].Values = map[string]float64{top1: math.Inf(1)}
 	table := analyse(t, e)
 	want := []Absent{
@@ -157,8 +157,8 @@ func TestTheSameRunsUnderTwoNamesAreOneTest(t *testing.T) {
 func TestWithoutABaselineTheTableIsARanking(t *testing.T) {
 	e := study(base, map[string][]float64{"gain": gain, "unclear": unclear})
 	e.Baseline, e.Design = "", "random"
-	e.Factors = []stat.Factor{{Name: "train.lr"}}
-	e.Cells = append(e.Cells, Cell{Variant: "a never run one"})
+	e.Factors = []results.Factor{{Name: "train.lr"}}
+	e.Cells = append(e.Cells, Cell{Cell: results.Cell{Variant: "a never run one"}})
 	table := analyse(t, e)
 	var order []string
 	for _, r := range table.Rows {
@@ -187,7 +187,7 @@ func TestTheNoiseFloorIsTheBaselinesOwnSpread(t *testing.T) {
 	e := study(base, map[string][]float64{"gain": gain})
 	e.Noise = "again"
 	for seed, v := range []float64{0.49, 0.53, 0.51} {
-		e.Cells = append(e.Cells, Cell{Variant: "again", Seed: int64(100 + seed), Done: true, RunID: fmt.Sprint(seed), Values: map[string]float64{top1: v}})
+		e.Cells = append(e.Cells, Cell{Cell: results.Cell{Variant: "again", Seed: int64(100 + seed), Done: true, RunID: fmt.Sprint(seed)}, Values: map[string]float64{top1: v}})
 	}
 	table := analyse(t, e)
 	want := stat.NoiseOf([]float64{.5, .54, .46, .52, .48}, []float64{0.49, 0.53, 0.51})
@@ -252,7 +252,7 @@ func TestAnUnusableQuestionIsRefused(t *testing.T) {
 
 func TestSurvivorsGetNoPlainVerdict(t *testing.T) {
 	for state, spoilt := range map[stat.Verdict]Cell{
-		stat.Lost:       {RunID: "x", Status: "stopped"},
+		stat.Lost:       {Cell: results.Cell{RunID: "x", Status: "stopped"}},
 		stat.Unfinished: {},
 	} {
 		for _, of := range []string{"gain", "baseline"} {
@@ -275,13 +275,13 @@ func TestSurvivorsGetNoPlainVerdict(t *testing.T) {
 func TestPlannedLooksLeaveOutWhatTheyDoNotSee(t *testing.T) {
 	e := study(base, map[string][]float64{"gain": gain})
 	e.Looks = []int{3, 5}
-	e.Cells[4], e.Cells[8] = Cell{Variant: "baseline", Seed: 4}, Cell{Variant: "gain", Seed: 3, RunID: "r", Status: "running"}
+	e.Cells[4], e.Cells[8] = Cell{Cell: results.Cell{Variant: "baseline", Seed: 4}}, Cell{Cell: results.Cell{Variant: "gain", Seed: 3, RunID: "r", Status: "running"}}
 	table := analyse(t, e)
 	c := find(t, table, "gain").Columns[0]
 	if l := *table.Look; l.Number != 1 || l.Seeds != 3 || l.Next != 5 || l.Left != 4 || c.Comparison.N != 3 || c.Judgement.P != c.Comparison.P/l.Share {
 		t.Errorf("%+v, %+v %+v", l, c.Comparison, c.Judgement)
 	}
-	e.Cells[1] = Cell{Variant: "baseline", Seed: 1}
+	e.Cells[1] = Cell{Cell: results.Cell{Variant: "baseline", Seed: 1}}
 	if table = analyse(t, e); table.Look.Number != 0 || find(t, table, "gain").Columns[0].Judgement.Verdict != stat.Unfinished {
 		t.Errorf("before the first look: %+v", table.Look)
 	}

@@ -24,12 +24,6 @@ type CheckRow struct {
 	Column
 }
 
-// AtStep holds a value of the deciding metric and its step.
-type AtStep struct {
-	Step  int
-	Value float64
-}
-
 // check fills Table.Check, and returns its comparisons for the table's correction. None are returned where no rule may stop
 // trials, or no cell has a value of its first check.
 func (a *analysis) check() (all []asked, questions []stat.Question) {

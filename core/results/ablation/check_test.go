@@ -3,6 +3,7 @@ package ablation
 import (
 	"testing"
 
+	"tandem/core/results"
 	"tandem/core/results/stat"
 )
 
@@ -11,7 +12,7 @@ func stopping() Experiment {
 	e := study(base, map[string][]float64{"gain": gain, "other": gain})
 	e.Stops, e.Check = true, "1 epoch"
 	for i := range e.Cells {
-		e.Cells[i].AtCheck = &AtStep{Step: 10, Value: e.Cells[i].Values[top1] / 10}
+		e.Cells[i].AtCheck = &results.Point{Step: 10, Value: e.Cells[i].Values[top1] / 10}
 	}
 	return e
 }

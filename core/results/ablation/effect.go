@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"tandem/core/fault"
+	"tandem/core/results"
 	"tandem/core/results/stat"
 )
 
@@ -60,7 +61,7 @@ func (e *Effect) judge(p, alpha float64) {
 // effects analyses the variance: of the whole grid where every combination of levels has all its seeds and runs of its own,
 // else of each factor on its own around the baseline.
 func (a *analysis) effects() {
-	var factors []stat.Factor
+	var factors []results.Factor
 	drawn := false
 	for _, f := range a.e.Factors {
 		drawn = drawn || len(f.Levels) == 0
@@ -99,7 +100,7 @@ func (a *analysis) effects() {
 
 // withoutIdle leaves out the levels, and then the factors, that change nothing: their cells are the very same runs as those of
 // another level. A run counts once in an analysis, however many cells show it.
-func (a *analysis) withoutIdle(factors []stat.Factor) (reduced []stat.Factor) {
+func (a *analysis) withoutIdle(factors []results.Factor) (reduced []results.Factor) {
 	for _, f := range factors {
 		var levels, idle []string
 		for _, level := range f.Levels {
@@ -114,7 +115,7 @@ func (a *analysis) withoutIdle(factors []stat.Factor) (reduced []stat.Factor) {
 			a.why(fmt.Sprintf("%s changes nothing between levels that are the same runs: %s", f.Name, strings.Join(idle, ", ")))
 		}
 		if len(levels) > 1 {
-			reduced = append(reduced, stat.Factor{Name: f.Name, Levels: levels})
+			reduced = append(reduced, results.Factor{Name: f.Name, Levels: levels})
 		}
 	}
 	return reduced
@@ -165,10 +166,10 @@ func (a *analysis) leveledAs(levels map[string]string, factor, level string) *Ro
 }
 
 // combined returns the rows of the combinations of the factors' levels. The other factors change nothing: any level of theirs will do.
-func (a *analysis) combined(factors []stat.Factor) map[string]*Row {
+func (a *analysis) combined(factors []results.Factor) map[string]*Row {
 	rows := map[string]*Row{}
 	for _, r := range a.leveled() {
-		if slices.ContainsFunc(factors, func(f stat.Factor) bool { return !slices.Contains(f.Levels, r.Levels[f.Name]) }) {
+		if slices.ContainsFunc(factors, func(f results.Factor) bool { return !slices.Contains(f.Levels, r.Levels[f.Name]) }) {
 			continue
 		}
 		if key := combination(factors, r.Levels); rows[key] == nil {
@@ -179,7 +180,7 @@ func (a *analysis) combined(factors []stat.Factor) map[string]*Row {
 }
 
 // broken says why not every combination of the factors' levels has all its seeds and runs of its own; "" when each has.
-func (a *analysis) broken(factors []stat.Factor) string {
+func (a *analysis) broken(factors []results.Factor) string {
 	rows, runs := a.combined(factors), map[string]bool{}
 	for _, r := range rows {
 		key := runsOf(a.doneCells(r.Variant))
@@ -198,7 +199,7 @@ func (a *analysis) broken(factors []stat.Factor) string {
 }
 
 // alone describes one factor beside the baseline's levels of the others. Its verdict is its rows'.
-func (a *analysis) alone(f stat.Factor) {
+func (a *analysis) alone(f results.Factor) {
 	base := a.Rows[0].Levels
 	rows, runs := map[string]*Row{}, map[string]bool{}
 	var used, levels []string
@@ -223,7 +224,7 @@ func (a *analysis) alone(f stat.Factor) {
 	}
 	before := len(a.Effects.Terms)
 	if len(levels) > 1 {
-		a.term([]stat.Factor{{Name: f.Name, Levels: levels}}, rows)
+		a.term([]results.Factor{{Name: f.Name, Levels: levels}}, rows)
 	}
 	switch {
 	case len(a.Effects.Terms) > before:
@@ -268,7 +269,7 @@ func (a *analysis) effectsOfRows() {
 
 const between = "\x00"
 
-func combination(factors []stat.Factor, levels map[string]string) string {
+func combination(factors []results.Factor, levels map[string]string) string {
 	parts := make([]string, len(factors))
 	for i, f := range factors {
 		parts[i] = levels[f.Name]
@@ -276,7 +277,7 @@ func combination(factors []stat.Factor, levels map[string]string) string {
 	return strings.Join(parts, between)
 }
 
-func combinations(factors []stat.Factor) int {
+func combinations(factors []results.Factor) int {
 	n := 1
 	for _, f := range factors {
 		n *= len(f.Levels)
@@ -288,7 +289,7 @@ func combinations(factors []stat.Factor) int {
 }
 
 // term analyses these factors over the seeds that all their rows have, and appends the terms.
-func (a *analysis) term(factors []stat.Factor, rows map[string]*Row) {
+func (a *analysis) term(factors []results.Factor, rows map[string]*Row) {
 	var observations []stat.Observation
 	seeds := a.commonSeeds(rows)
 	for _, key := range slices.Sorted(maps.Keys(rows)) {
@@ -339,7 +340,7 @@ func (a *analysis) commonSeeds(rows map[string]*Row) (seeds []int64) {
 	return seeds
 }
 
-func names(factors []stat.Factor) string {
+func names(factors []results.Factor) string {
 	all := make([]string, len(factors))
 	for i, f := range factors {
 		all[i] = f.Name

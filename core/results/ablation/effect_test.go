@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"tandem/core/results"
 	"tandem/core/results/metric"
 	"tandem/core/results/stat"
 )
@@ -14,7 +15,7 @@ import (
 // grid makes pool × width over three seeds, where width adds and pool does nothing.
 func grid(design string) Experiment {
 	e := Experiment{Name: "g", Design: design, Baseline: "baseline", Metrics: []Metric{{Name: top1, Direction: metric.Up}},
-		Factors: []stat.Factor{{Name: "pool", Levels: []string{"attention", "average"}}, {Name: "width", Levels: []string{"32", "64", "96"}}}}
+		Factors: []results.Factor{{Name: "pool", Levels: []string{"attention", "average"}}, {Name: "width", Levels: []string{"32", "64", "96"}}}}
 	noise := []float64{0.001, -0.002, 0.0015, 0.0005, -0.001, 0.002, -0.0005, 0.001, -0.0015}
 	for i, pool := range e.Factors[0].Levels {
 		for j, width := range e.Factors[1].Levels {
@@ -26,9 +27,7 @@ func grid(design string) Experiment {
 				continue
 			}
 			for seed := range 3 {
-				e.Cells = append(e.Cells, Cell{Variant: name, Seed: int64(seed), Done: true, RunID: fmt.Sprint(name, seed),
-					Levels: map[string]string{"pool": pool, "width": width},
-					Values: map[string]float64{top1: 0.3 + 0.1*float64(j) + 0.02*float64(seed) + noise[(4*i+2*j+seed*(1+i+j))%9]}})
+				e.Cells = append(e.Cells, Cell{Cell: results.Cell{Variant: name, Seed: int64(seed), Done: true, RunID: fmt.Sprint(name, seed), Levels: map[string]string{"pool": pool, "width": width}}, Values: map[string]float64{top1: 0.3 + 0.1*float64(j) + 0.02*float64(seed) + noise[(4*i+2*j+seed*(1+i+j))%9]}})
 			}
 		}
 	}

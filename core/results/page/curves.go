@@ -6,11 +6,11 @@ import (
 	"math"
 	"slices"
 
+	"tandem/core/results"
 	"tandem/core/results/ablation"
 	"tandem/core/results/metric"
 	"tandem/core/results/report"
 	"tandem/core/results/stat"
-	"tandem/core/results/store"
 )
 
 const (
@@ -58,7 +58,7 @@ func curveNames(t *ablation.Table) []string {
 func curves(ctx context.Context, src Source, p *Page) ([]Curve, error) {
 	var all []Curve
 	for _, name := range curveNames(p.Table) {
-		runs := map[string][][]store.Point{}
+		runs := map[string][]results.Curve{}
 		longest := 0
 		low, high := math.Inf(1), math.Inf(-1)
 		for _, r := range p.Runs {
@@ -99,7 +99,7 @@ func curves(ctx context.Context, src Source, p *Page) ([]Curve, error) {
 
 // merge puts the curves of several seeds together: first each seed's mean in each bin, then the seeds. Values that are
 // not finite are left out, and so are bins that not every seed has reached: the mean of fewer would jump.
-func merge(runs [][]store.Point, bin func(step int) int) Series {
+func merge(runs []results.Curve, bin func(step int) int) Series {
 	type sum struct {
 		at           int
 		step, n, all float64
@@ -112,7 +112,7 @@ func merge(runs [][]store.Point, bin func(step int) int) Series {
 	for _, points := range runs {
 		var sums []sum
 		for _, p := range points {
-			v := float64(p.Value)
+			v := p.Value
 			if math.IsNaN(v) || math.IsInf(v, 0) {
 				continue
 			}

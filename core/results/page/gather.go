@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"tandem/core/results"
 	"tandem/core/results/ablation"
 	"tandem/core/results/store"
 )
@@ -48,7 +49,7 @@ func Gather(ctx context.Context, src Source, albums Albums, t *ablation.Table, m
 	return p, nil
 }
 
-func newRun(c store.CellInfo, d *store.RunDetail, metric string) Run {
+func newRun(c results.Cell, d *store.RunDetail, metric string) Run {
 	r := Run{
 		Variant: c.Variant, Seed: c.Seed, ID: d.ID, Status: d.Status, Done: c.Done, Started: d.StartedAt,
 		Seconds: d.DurationS, DeviceHours: d.DurationS / 3600 * float64(max(1, d.Devices)), FLOPs: flops(d), Value: math.NaN(), detail: d,

@@ -11,15 +11,16 @@ import (
 	"image"
 
 	"tandem/core/clip"
+	"tandem/core/results"
 	"tandem/core/results/ablation"
 	"tandem/core/results/store"
 )
 
 // Source gives the rows; *store.Reader is one.
 type Source interface {
-	Cells(ctx context.Context, experiment string) ([]store.CellInfo, error)
+	Cells(ctx context.Context, experiment string) ([]results.Cell, error)
 	Get(ctx context.Context, run string) (*store.RunDetail, error)
-	Curve(ctx context.Context, run, metric string) ([]store.Point, error)
+	Curve(ctx context.Context, run, metric string) (results.Curve, error)
 	Predictions(ctx context.Context, run, evaluation, target string, step int) ([]clip.Prediction, error)
 }
 

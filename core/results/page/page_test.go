@@ -19,6 +19,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/results"
 	"tandem/core/results/ablation"
 	"tandem/core/results/metric"
 	"tandem/core/results/store"
@@ -33,7 +34,7 @@ const hostile = `</script><b onclick='x()'>"&<!--`
 type study struct {
 	experiment ablation.Experiment
 	runs       map[string]*store.RunDetail
-	cells      []store.CellInfo
+	cells      []results.Cell
 	guesses    map[string][]clip.Prediction
 }
 
@@ -62,8 +63,8 @@ func (s *study) add(variant string, values ...float64) {
 			d.Params["train.lr"] = 2e-3
 		}
 		s.runs[id] = d
-		s.cells = append(s.cells, store.CellInfo{Variant: variant, Seed: int64(seed), Planned: true, Done: true, RunID: id, Status: "done"})
-		s.experiment.Cells = append(s.experiment.Cells, ablation.Cell{Variant: variant, Seed: int64(seed), RunID: id, Status: "done", Done: true, Values: map[string]float64{top1: v, "eval/emoji/mean_rank": 9 - v}})
+		s.cells = append(s.cells, results.Cell{Variant: variant, Seed: int64(seed), Planned: true, Done: true, RunID: id, Status: "done"})
+		s.experiment.Cells = append(s.experiment.Cells, ablation.Cell{Cell: results.Cell{Variant: variant, Seed: int64(seed), RunID: id, Status: "done", Done: true}, Values: map[string]float64{top1: v, "eval/emoji/mean_rank": 9 - v}})
 		for i := range 40 {
 			p := clip.Prediction{Key: fmt.Sprintf("key/%d", i), Label: int32(i % 8), Top: []int32{int32((i + 1) % 8), int32(i % 8)}, Score: float32(i) / 40}
 			if float64(i) < 40*v {
@@ -74,20 +75,20 @@ func (s *study) add(variant string, values ...float64) {
 	}
 }
 
-func (s *study) Cells(context.Context, string) ([]store.CellInfo, error) { return s.cells, nil }
+func (s *study) Cells(context.Context, string) ([]results.Cell, error) { return s.cells, nil }
 
 func (s *study) Get(_ context.Context, id string) (*store.RunDetail, error) { return s.runs[id], nil }
 
-func (s *study) Curve(_ context.Context, id, name string) (points []store.Point, err error) {
+func (s *study) Curve(_ context.Context, id, name string) (points results.Curve, err error) {
 	last := float64(s.runs[id].Metrics[top1].Last)
 	switch name {
 	case top1:
 		for i := 1; i <= 4; i++ {
-			points = append(points, store.Point{Step: 25 * i, Value: store.Number(last * float64(i) / 4)})
+			points = append(points, results.Point{Step: 25 * i, Value: (last * float64(i) / 4)})
 		}
 	case metric.TrainLoss:
 		for i := 1; i <= 1000; i++ {
-			points = append(points, store.Point{Step: i, Value: store.Number(5 - last*float64(i)/1000)})
+			points = append(points, results.Point{Step: i, Value: (5 - last*float64(i)/1000)})
 		}
 	}
 	return points, nil
@@ -263,17 +264,17 @@ func TestTheAnswerSaysWhatTheTableShows(t *testing.T) {
 }
 
 func TestCurvesAreMeansOverSeedsWithTheirRange(t *testing.T) {
-	points := func(values ...float64) (p []store.Point) {
+	points := func(values ...float64) (p results.Curve) {
 		for i, v := range values {
-			p = append(p, store.Point{Step: 10 * (i + 1), Value: store.Number(v)})
+			p = append(p, results.Point{Step: 10 * (i + 1), Value: (v)})
 		}
 		return p
 	}
-	s := merge([][]store.Point{points(1, 2, math.NaN(), 4, 9), points(3, 6, 5, 6)}, func(step int) int { return step })
+	s := merge([]results.Curve{points(1, 2, math.NaN(), 4, 9), points(3, 6, 5, 6)}, func(step int) int { return step })
 	if got, want := fmt.Sprint(s.Steps, s.Mean, s.Low, s.High), "[10 20 40] [2 4 5] [1 2 4] [3 6 6]"; got != want {
 		t.Errorf("got %s, want %s: only steps that every seed has", got, want)
 	}
-	two := merge([][]store.Point{points(1, 2, 3, 5)}, func(step int) int { return step / 30 })
+	two := merge([]results.Curve{points(1, 2, 3, 5)}, func(step int) int { return step / 30 })
 	if got, want := fmt.Sprint(two.Steps, two.Mean), "[15 35] [1.5 4]"; got != want {
 		t.Errorf("bins: %s, want %s", got, want)
 	}
@@ -355,8 +356,8 @@ func TestAPageWithoutItsDataSaysSo(t *testing.T) {
 
 func TestAnExperimentThatHasNotBegunHasAPage(t *testing.T) {
 	s := newStudy("study", "base")
-	s.cells = []store.CellInfo{{Variant: "base", Planned: true}}
-	s.experiment.Cells = []ablation.Cell{{Variant: "base"}}
+	s.cells = []results.Cell{{Variant: "base", Planned: true}}
+	s.experiment.Cells = []ablation.Cell{{Cell: results.Cell{Variant: "base"}}}
 	html := written(t, s.page(t, album))
 	if !strings.Contains(html, "No run is finished yet") || !strings.Contains(html, "0 of 1") {
 		t.Error("the page does not say that nothing is finished")

@@ -17,6 +17,7 @@ import (
 
 	"tandem/core/fault"
 	"tandem/core/random"
+	"tandem/core/results"
 	"tandem/core/results/ablation"
 	"tandem/core/results/metric"
 	"tandem/core/results/stat"
@@ -30,15 +31,13 @@ const top1, loss = "eval/emoji/top1", "train/loss"
 func pooling() ablation.Experiment {
 	e := ablation.Experiment{
 		Name: "pool_study", Description: "attention & averages, 50 % each", Design: "one-at-a-time", Baseline: "baseline", Noise: "baseline again",
-		Factors:   []stat.Factor{{Name: "pool", Levels: []string{"attention", "average", "max"}}, {Name: "down|sample", Levels: []string{"avgpool", "stride_2", "blur"}}},
+		Factors:   []results.Factor{{Name: "pool", Levels: []string{"attention", "average", "max"}}, {Name: "down|sample", Levels: []string{"avgpool", "stride_2", "blur"}}},
 		Metrics:   []ablation.Metric{{Name: top1, Direction: metric.Up}, {Name: loss, Direction: metric.Down, Compared: true}, {Name: "eval/emoji/median_rank", Direction: metric.Down}, {Name: "eval/emoji/eval_ms", Direction: metric.Down}},
 		Predicted: "emoji/label",
 	}
 	add := func(variant, pool, down string, first int64, values ...float64) {
 		for i, v := range values {
-			c := ablation.Cell{Variant: variant, Seed: first + int64(i), Levels: map[string]string{"pool": pool, "down|sample": down}, RunID: fmt.Sprintf("%s-%d", pool+down, i),
-				Status: "done", Done: true, Values: map[string]float64{top1: v, loss: 3.2 - 2*v, "eval/emoji/median_rank": math.Round(30 * (1 - v)), "eval/emoji/eval_ms": 12.3 + v},
-				Right: make([]bool, 200), Examples: 1}
+			c := ablation.Cell{Cell: results.Cell{Variant: variant, Seed: first + int64(i), Levels: map[string]string{"pool": pool, "down|sample": down}, RunID: fmt.Sprintf("%s-%d", pool+down, i), Status: "done", Done: true}, Values: map[string]float64{top1: v, loss: 3.2 - 2*v, "eval/emoji/median_rank": math.Round(30 * (1 - v)), "eval/emoji/eval_ms": 12.3 + v}, Right: make([]bool, 200), Examples: 1}
 			for x := range int(v * 200) {
 				c.Right[(x*7+i)%200] = true
 			}
@@ -56,7 +55,7 @@ func pooling() ablation.Experiment {
 	}
 	add("baseline again", "attention", "avgpool", 100, 0.515, 0.497, 0.508)
 	spoil := func(variant string, seed int64, status, note string) {
-		e.Cells = append(e.Cells, ablation.Cell{Variant: variant, Seed: seed, Levels: map[string]string{"pool": "attention", "down|sample": "blur"}, Status: status, Note: note})
+		e.Cells = append(e.Cells, ablation.Cell{Cell: results.Cell{Variant: variant, Seed: seed, Levels: map[string]string{"pool": "attention", "down|sample": "blur"}, Status: status, Note: note}})
 		if status != "" {
 			e.Cells[len(e.Cells)-1].RunID = "run-" + fmt.Sprint(seed)
 		}
@@ -79,22 +78,21 @@ func analysed(t testing.TB, e ablation.Experiment) *ablation.Table {
 
 // ranking makes an experiment without a baseline.
 func ranking() ablation.Experiment {
-	e := ablation.Experiment{Name: "search", Design: "random", Factors: []stat.Factor{{Name: "train.lr"}}, Metrics: []ablation.Metric{{Name: top1, Direction: metric.Up}, {Name: loss, Direction: metric.Down}}}
+	e := ablation.Experiment{Name: "search", Design: "random", Factors: []results.Factor{{Name: "train.lr"}}, Metrics: []ablation.Metric{{Name: top1, Direction: metric.Up}, {Name: loss, Direction: metric.Down}}}
 	for i, v := range []float64{0.31, 0.37, 0.305, 0.37} {
-		e.Cells = append(e.Cells, ablation.Cell{Variant: fmt.Sprintf("train.lr=%de-4", i+1), Seed: 7, RunID: fmt.Sprint(i), Status: "done", Done: true, Values: map[string]float64{top1: v, loss: 2 - v}})
+		e.Cells = append(e.Cells, ablation.Cell{Cell: results.Cell{Variant: fmt.Sprintf("train.lr=%de-4", i+1), Seed: 7, RunID: fmt.Sprint(i), Status: "done", Done: true}, Values: map[string]float64{top1: v, loss: 2 - v}})
 	}
 	return e
 }
 
 // stopping makes an experiment whose rule stopped two trials of one variant after 20 of 200 steps.
 func stopping() ablation.Experiment {
-	e := ablation.Experiment{Name: "width", Design: "one-at-a-time", Baseline: "baseline", Stops: true, Check: "1 epoch", Factors: []stat.Factor{{Name: "width", Levels: []string{"64", "128", "32"}}},
+	e := ablation.Experiment{Name: "width", Design: "one-at-a-time", Baseline: "baseline", Stops: true, Check: "1 epoch", Factors: []results.Factor{{Name: "width", Levels: []string{"64", "128", "32"}}},
 		Metrics: []ablation.Metric{{Name: top1, Direction: metric.Up}}}
 	for i, variant := range []string{"baseline", "width=128", "width=32"} {
 		for seed := range 5 {
 			end := 0.5 + []float64{0, 0.04, -0.09}[i] + 0.01*float64((seed*7+i*3)%5)
-			c := ablation.Cell{Variant: variant, Seed: int64(seed), Levels: map[string]string{"width": []string{"64", "128", "32"}[i]}, RunID: fmt.Sprintf("%d-%d", i, seed), Status: "done", Done: true,
-				Values: map[string]float64{top1: end}, AtCheck: &ablation.AtStep{Step: 20, Value: end/3 + 0.002*float64((seed*3+i)%4)}}
+			c := ablation.Cell{Cell: results.Cell{Variant: variant, Seed: int64(seed), Levels: map[string]string{"width": []string{"64", "128", "32"}[i]}, RunID: fmt.Sprintf("%d-%d", i, seed), Status: "done", Done: true}, Values: map[string]float64{top1: end}, AtCheck: &results.Point{Step: 20, Value: end/3 + 0.002*float64((seed*3+i)%4)}}
 			if i == 2 && seed < 2 {
 				c.Status, c.Done, c.Values, c.Note = "stopped", false, nil, "below the median"
 			}
@@ -242,11 +240,10 @@ func TestNoWordingClaimsMoreThanHolmsP(t *testing.T) {
 
 func TestAnInteractionIsSaidToSpoilWhatFactorsDoAlone(t *testing.T) {
 	e := ablation.Experiment{Name: "g", Design: "grid", Baseline: "00", Metrics: []ablation.Metric{{Name: top1, Direction: metric.Up}},
-		Factors: []stat.Factor{{Name: "a", Levels: []string{"0", "1"}}, {Name: "b", Levels: []string{"0", "1"}}}}
+		Factors: []results.Factor{{Name: "a", Levels: []string{"0", "1"}}, {Name: "b", Levels: []string{"0", "1"}}}}
 	for i := range 12 {
 		a, b, seed := i/3%2, i/6, i%3
-		e.Cells = append(e.Cells, ablation.Cell{Variant: fmt.Sprint(a, b), Seed: int64(seed), RunID: fmt.Sprint(i), Done: true, Levels: map[string]string{"a": fmt.Sprint(a), "b": fmt.Sprint(b)},
-			Values: map[string]float64{top1: 0.3 + 0.1*float64(a^b) + 0.001*float64(i*i%7)}})
+		e.Cells = append(e.Cells, ablation.Cell{Cell: results.Cell{Variant: fmt.Sprint(a, b), Seed: int64(seed), RunID: fmt.Sprint(i), Done: true, Levels: map[string]string{"a": fmt.Sprint(a), "b": fmt.Sprint(b)}}, Values: map[string]float64{top1: 0.3 + 0.1*float64(a^b) + 0.001*float64(i*i%7)}})
 	}
 	s := effectSheet(analysed(t, e))
 	if len(s.Rows) != 3 || s.Rows[2].Entries[6].Text != "effect" || len(s.Notes) != 2 || !strings.HasPrefix(s.Notes[1], "Factors interact") {

@@ -5,13 +5,9 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
-)
 
-// Factor names one axis of a grid and its levels.
-type Factor struct {
-	Name   string
-	Levels []string // at least two
-}
+	"tandem/core/results"
+)
 
 // Observation holds the metric of one run, with the run's seed and its level of each factor, as an index into Factor.Levels.
 type Observation struct {
@@ -57,7 +53,7 @@ type Anova struct {
 //
 // A cell that lacks a seed, a seed twice, a level that does not exist, a factor with one level or more
 // than eight factors yield fault.Invalid, and a value that is not finite fault.Numeric.
-func AnalyseVariance(factors []Factor, observations []Observation) (Anova, error) {
+func AnalyseVariance(factors []results.Factor, observations []Observation) (Anova, error) {
 	g, err := newGrid(factors, observations)
 	if err != nil {
 		return Anova{}, err

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"testing"
+
+	"tandem/core/results"
 )
 
 // golden reads testdata/golden.json, which tools/goldens/stats/generate.py makes with scipy and statsmodels.
@@ -198,10 +200,10 @@ func TestNoiseIsSciPys(t *testing.T) {
 }
 
 // design makes the full grid of a shape with factors a, b, c and values by cell and seed.
-func design(shape []int, seeds int, value func(cell, seed int) float64) (factors []Factor, observations []Observation) {
+func design(shape []int, seeds int, value func(cell, seed int) float64) (factors []results.Factor, observations []Observation) {
 	cells := 1
 	for i, n := range shape {
-		f := Factor{Name: string(rune('a' + i))}
+		f := results.Factor{Name: string(rune('a' + i))}
 		for l := range n {
 			f.Levels = append(f.Levels, strconv.Itoa(l))
 		}

@@ -6,20 +6,21 @@ import (
 	"strings"
 
 	"tandem/core/fault"
+	"tandem/core/results"
 )
 
 const maxFactors = 8 // the terms are 2ᶠ−1
 
 // grid holds a balanced design: a value for each cell and seed, and their means.
 type grid struct {
-	factors  []Factor
+	factors  []results.Factor
 	value    []float64 // [cells·seeds], the last factor fastest among cells
 	mean     []float64 // [cells]
 	seedMean []float64 // [seeds], in ascending order of the seeds
 	grand    float64
 }
 
-func newGrid(factors []Factor, observations []Observation) (*grid, error) {
+func newGrid(factors []results.Factor, observations []Observation) (*grid, error) {
 	cells, err := countCells(factors)
 	if err != nil {
 		return nil, err
@@ -66,7 +67,7 @@ func newGrid(factors []Factor, observations []Observation) (*grid, error) {
 }
 
 // countCells returns the number of combinations of levels.
-func countCells(factors []Factor) (int, error) {
+func countCells(factors []results.Factor) (int, error) {
 	if len(factors) == 0 || len(factors) > maxFactors {
 		return 0, fault.New(fault.Invalid, "anova: %d factors, want 1 to %d", len(factors), maxFactors).
 			WithHint("analyse fewer factors at a time")

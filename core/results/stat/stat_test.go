@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"tandem/core/fault"
+	"tandem/core/results"
 )
 
 func TestSummarize(t *testing.T) {
@@ -161,7 +162,7 @@ func TestAnUnbalancedGridIsRefusedByName(t *testing.T) {
 	nan := slices.Clone(full)
 	nan[3].Value = math.NaN()
 	for want, c := range map[string]struct {
-		factors      []Factor
+		factors      []results.Factor
 		observations []Observation
 	}{
 		"anova: unbalanced: pool=1 × width=2 lacks seed 1":     {factors, full[:11]},
@@ -170,10 +171,10 @@ func TestAnUnbalancedGridIsRefusedByName(t *testing.T) {
 		"anova: pool=0 × width=1 has NaN for seed 1":           {factors, nan},
 		"anova: factor width has no level 3, only 0 to 2":      {factors, with(Observation{[]int{0, 3}, 0, 1})},
 		"anova: an observation of seed 0 has 1 levels, want 2": {factors, with(Observation{[]int{0}, 0, 1})},
-		"anova: factor width has 1 level, want 2 at least":     {[]Factor{factors[0], {"width", []string{"64"}}}, full},
+		"anova: factor width has 1 level, want 2 at least":     {[]results.Factor{factors[0], {Name: "width", Levels: []string{"64"}}}, full},
 		"anova: 0 factors, want 1 to 8":                        {nil, full},
 		"anova: no observations":                               {factors, nil},
-		"anova: 9 factors, want 1 to 8":                        {make([]Factor, 9), full},
+		"anova: 9 factors, want 1 to 8":                        {make([]results.Factor, 9), full},
 	} {
 		_, err := AnalyseVariance(c.factors, c.observations)
 		var f *fault.Error

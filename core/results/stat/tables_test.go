@@ -11,6 +11,7 @@ import (
 
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/sweep"
+	"tandem/core/results"
 	"tandem/core/results/ablation"
 	"tandem/core/results/metric"
 	"tandem/core/results/stat"
@@ -27,13 +28,13 @@ const top1 = "eval/set/top1"
 type sort struct {
 	name    string
 	design  string
-	factors []stat.Factor
+	factors []results.Factor
 	cells   [][]int // levels; the first is the baseline
 	run     []int   // of each cell, which run it is
 }
 
-func factor(name string, levels int) stat.Factor {
-	f := stat.Factor{Name: name}
+func factor(name string, levels int) results.Factor {
+	f := results.Factor{Name: name}
 	for i := range levels {
 		f.Levels = append(f.Levels, strconv.Itoa(i))
 	}
@@ -41,13 +42,13 @@ func factor(name string, levels int) stat.Factor {
 }
 
 var (
-	oneAtATime = sort{"one at a time", spec.OneAtATime, []stat.Factor{factor("a", 3), factor("b", 2)}, [][]int{{0, 0}, {1, 0}, {2, 0}, {0, 1}}, []int{0, 1, 2, 3}}
-	grid       = sort{"grid", spec.Grid, []stat.Factor{factor("a", 2), factor("b", 3)}, [][]int{{0, 0}, {0, 1}, {0, 2}, {1, 0}, {1, 1}, {1, 2}}, []int{0, 1, 2, 3, 4, 5}}
-	square     = sort{"grid of four", spec.Grid, []stat.Factor{factor("a", 2), factor("b", 2)}, [][]int{{0, 0}, {0, 1}, {1, 0}, {1, 1}}, []int{0, 1, 2, 3}}
+	oneAtATime = sort{"one at a time", spec.OneAtATime, []results.Factor{factor("a", 3), factor("b", 2)}, [][]int{{0, 0}, {1, 0}, {2, 0}, {0, 1}}, []int{0, 1, 2, 3}}
+	grid       = sort{"grid", spec.Grid, []results.Factor{factor("a", 2), factor("b", 3)}, [][]int{{0, 0}, {0, 1}, {0, 2}, {1, 0}, {1, 1}, {1, 2}}, []int{0, 1, 2, 3, 4, 5}}
+	square     = sort{"grid of four", spec.Grid, []results.Factor{factor("a", 2), factor("b", 2)}, [][]int{{0, 0}, {0, 1}, {1, 0}, {1, 1}}, []int{0, 1, 2, 3}}
 	// b does nothing: with 4 seeds the variance of four cells would have 9 residual degrees of freedom instead of 3.
-	shared = sort{"shared cells", spec.Grid, []stat.Factor{factor("a", 2), factor("b", 2)}, [][]int{{0, 0}, {0, 1}, {1, 0}, {1, 1}}, []int{0, 0, 1, 1}}
+	shared = sort{"shared cells", spec.Grid, []results.Factor{factor("a", 2), factor("b", 2)}, [][]int{{0, 0}, {0, 1}, {1, 0}, {1, 1}}, []int{0, 0, 1, 1}}
 	// b does nothing beside a = 1.
-	partly = sort{"partly shared cells", spec.Grid, []stat.Factor{factor("a", 2), factor("b", 3)}, [][]int{{0, 0}, {0, 1}, {0, 2}, {1, 0}, {1, 1}, {1, 2}}, []int{0, 1, 2, 3, 3, 3}}
+	partly = sort{"partly shared cells", spec.Grid, []results.Factor{factor("a", 2), factor("b", 3)}, [][]int{{0, 0}, {0, 1}, {0, 2}, {1, 0}, {1, 1}, {1, 2}}, []int{0, 1, 2, 3, 3, 3}}
 )
 
 // world says how runs come out.
@@ -116,7 +117,7 @@ func (s sort) experiment(r *rand.Rand, w world) ablation.Experiment {
 			}
 		}
 	}
-	stopped, curves := map[[2]int]bool{}, map[[2]int]sweep.Curve{}
+	stopped, curves := map[[2]int]bool{}, map[[2]int]results.Curve{}
 	if w.stopped {
 		stopped, curves = s.stop(r, final)
 		e.Check = "1"
@@ -131,14 +132,13 @@ func (s sort) experiment(r *rand.Rand, w world) ablation.Experiment {
 		}
 		for seed := range w.seeds {
 			run := s.run[i]
-			c := ablation.Cell{Variant: name, Seed: int64(seed), Levels: levels, RunID: fmt.Sprint(run, "-", seed), Status: "done", Done: true,
-				Values: map[string]float64{top1: final[run][seed]}, Right: right[run][seed], Examples: 1}
+			c := ablation.Cell{Cell: results.Cell{Variant: name, Seed: int64(seed), Levels: levels, RunID: fmt.Sprint(run, "-", seed), Status: "done", Done: true}, Values: map[string]float64{top1: final[run][seed]}, Right: right[run][seed], Examples: 1}
 			if stopped[[2]int{run, seed}] {
 				c.Status, c.Done, c.Values, c.Right = "stopped", false, nil, nil
 			}
 			if w.stopped {
 				first := curves[[2]int{run, seed}][0]
-				c.AtCheck = &ablation.AtStep{Step: first.Step, Value: first.Value}
+				c.AtCheck = &results.Point{Step: first.Step, Value: first.Value}
 			}
 			e.Cells = append(e.Cells, c)
 		}
@@ -148,9 +148,9 @@ func (s sort) experiment(r *rand.Rand, w world) ablation.Experiment {
 
 // stop runs all trials side by side under the median rule, but for the baseline's; a trial comes to its final value in
 // points that it has found by and by.
-func (s sort) stop(r *rand.Rand, final [][]float64) (map[[2]int]bool, map[[2]int]sweep.Curve) {
+func (s sort) stop(r *rand.Rand, final [][]float64) (map[[2]int]bool, map[[2]int]results.Curve) {
 	rule := sweep.NewRule(&spec.Stop{Rule: spec.Median, Metric: top1, MinTrials: 3}, 1, false)
-	stopped, curves := map[[2]int]bool{}, map[[2]int]sweep.Curve{}
+	stopped, curves := map[[2]int]bool{}, map[[2]int]results.Curve{}
 	start := map[[2]int]float64{}
 	for run := range final {
 		for seed := range final[run] {
@@ -162,7 +162,7 @@ func (s sort) stop(r *rand.Rand, final [][]float64) (map[[2]int]bool, map[[2]int
 			for seed, end := range final[run] {
 				if at := [2]int{run, seed}; !stopped[at] {
 					known := float64(p) / points
-					curves[at] = append(curves[at], sweep.Point{Step: p, Value: 5*math.Sqrt(known) + end + (1-known)*start[at]})
+					curves[at] = append(curves[at], results.Point{Step: p, Value: 5*math.Sqrt(known) + end + (1-known)*start[at]})
 				}
 			}
 		}
@@ -172,7 +172,7 @@ func (s sort) stop(r *rand.Rand, final [][]float64) (map[[2]int]bool, map[[2]int
 				if stopped[at] {
 					continue
 				}
-				var others []sweep.Curve
+				var others []results.Curve
 				for other := range final {
 					for o := range final[other] {
 						if k := [2]int{other, o}; k != at {
@@ -449,7 +449,7 @@ func peek(t *testing.T, i int, looks []int, planned bool) bool {
 			if c.Seed < int64(n) {
 				seen.Cells = append(seen.Cells, c)
 			} else if planned {
-				seen.Cells = append(seen.Cells, ablation.Cell{Variant: c.Variant, Seed: c.Seed, Levels: c.Levels})
+				seen.Cells = append(seen.Cells, ablation.Cell{Cell: results.Cell{Variant: c.Variant, Seed: c.Seed, Levels: c.Levels}})
 			}
 		}
 		if planned {

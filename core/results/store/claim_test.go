@@ -12,6 +12,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/results"
 )
 
 func claim(t *testing.T, db *DB, identity string, since time.Time) Claim {
@@ -97,7 +98,7 @@ func TestTwoRunnersClaimEveryTrialOnce(t *testing.T) {
 func TestAPlannedCellIsFilledByARunOfItsIdentity(t *testing.T) {
 	db := open(t)
 	e := Experiment{Name: "e", Baseline: "baseline", Metric: "eval/x/top1", Design: "grid", Noise: "again",
-		Factors: []Factor{{"pool", []string{"attention", "average"}}}}
+		Factors: []results.Factor{{Name: "pool", Levels: []string{"attention", "average"}}}}
 	cells := []Cell{{"baseline", 1, "id-1", map[string]string{"pool": "attention"}}, {"pool=same", 1, "id-1", nil}, {"pool=average", 1, "id-2", nil}}
 	must(t, db.Plan(ctx, Experiment{Name: "e"}, []Cell{{Variant: "retired"}}))
 	must(t, db.Plan(ctx, e, cells))
@@ -117,7 +118,7 @@ func TestAPlannedCellIsFilledByARunOfItsIdentity(t *testing.T) {
 	}
 	info, err := db.Cells(ctx, "e")
 	must(t, err)
-	want := []CellInfo{
+	want := []results.Cell{
 		{Variant: "baseline", Seed: 1, Levels: map[string]string{"pool": "attention"}, Planned: true, Done: true, RunID: r.ID(), Status: "done"},
 		{Variant: "pool=same", Seed: 1, Levels: map[string]string{}, Planned: true, Done: true, RunID: r.ID(), Status: "done"},
 		{Variant: "pool=average", Seed: 1, Levels: map[string]string{}, Planned: true, RunID: stopped.ID(), Status: "stopped", Note: "below the median"},
@@ -151,9 +152,9 @@ func TestTheFirstPointAfterSoManyEpochs(t *testing.T) {
 		epochs float64
 		want   []CellPoint
 	}{
-		{0, 1, []CellPoint{{"long", 1, 21, 21}, {"short", 1, 6, 6}}},
-		{0, 0.25, []CellPoint{{"long", 1, 6, 6}, {"short", 1, 3, 3}, {"young", 1, 6, 6}}},
-		{7, 0, []CellPoint{{"long", 1, 9, 9}, {"short", 1, 9, 9}, {"young", 1, 9, 9}}},
+		{0, 1, []CellPoint{{"long", 1, results.Point{Step: 21, Value: 21}}, {"short", 1, results.Point{Step: 6, Value: 6}}}},
+		{0, 0.25, []CellPoint{{"long", 1, results.Point{Step: 6, Value: 6}}, {"short", 1, results.Point{Step: 3, Value: 3}}, {"young", 1, results.Point{Step: 6, Value: 6}}}},
+		{7, 0, []CellPoint{{"long", 1, results.Point{Step: 9, Value: 9}}, {"short", 1, results.Point{Step: 9, Value: 9}}, {"young", 1, results.Point{Step: 9, Value: 9}}}},
 		{31, 0, nil},
 	} {
 		got, err := db.FirstPoints(ctx, "e", "x", c.steps, c.epochs)

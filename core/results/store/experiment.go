@@ -7,18 +7,19 @@ import (
 	"errors"
 
 	"tandem/core/fault"
+	"tandem/core/results"
 )
 
 // Experiment holds what is known of an experiment beside its runs.
 type Experiment struct {
-	Name        string   `json:"name"`
-	Description string   `json:"description"`
-	Baseline    string   `json:"baseline"` // the variant that the others are compared with
-	Metric      string   `json:"metric"`   // the metric that decides
-	Design      string   `json:"design"`   // one-at-a-time, grid, list or random; "": no sweep was planned
-	Factors     []Factor `json:"factors"`
-	Noise       string   `json:"noise"` // the variant that is the baseline once more, under other seeds
-	Settings    Settings `json:"settings"`
+	Name        string           `json:"name"`
+	Description string           `json:"description"`
+	Baseline    string           `json:"baseline"` // the variant that the others are compared with
+	Metric      string           `json:"metric"`   // the metric that decides
+	Design      string           `json:"design"`   // one-at-a-time, grid, list or random; "": no sweep was planned
+	Factors     []results.Factor `json:"factors"`
+	Noise       string           `json:"noise"` // the variant that is the baseline once more, under other seeds
+	Settings    Settings         `json:"settings"`
 }
 
 // Settings holds what a spec says of how its experiment is to be analysed.
@@ -30,12 +31,6 @@ type Settings struct {
 	StopMetric string            `json:"stop_metric,omitempty"` // what it goes by
 	StopAfter  string            `json:"stop_after,omitempty"`  // how far trials come before it: steps, or "1 epoch"
 	Choose     string            `json:"choose,omitempty"`      // the metric that chooses among variants; "": the one that decides
-}
-
-// Factor names a factor of an ablation and its levels, in the order of the spec. A factor that is drawn from a range has none.
-type Factor struct {
-	Name   string   `json:"name"`
-	Levels []string `json:"levels"`
 }
 
 // Cell plans a cell of an ablation: a variant under a seed.
@@ -135,21 +130,9 @@ func (r *Reader) Experiment(ctx context.Context, name string) (*Experiment, erro
 	return &e, nil
 }
 
-// CellInfo describes a cell of an experiment and the run that fills it or is meant to.
-type CellInfo struct {
-	Variant string            `json:"variant"`
-	Seed    int64             `json:"seed"`
-	Levels  map[string]string `json:"levels"`
-	Planned bool              `json:"planned"`
-	Done    bool              `json:"done"`
-	RunID   string            `json:"run_id,omitempty"`
-	Status  string            `json:"status,omitempty"` // of the run; "" when there is none
-	Note    string            `json:"note,omitempty"`   // why it failed or was stopped
-}
-
 // Cells returns the cells of an experiment, planned ones first, in the order of the design.
-func (r *Reader) Cells(ctx context.Context, experiment string) ([]CellInfo, error) {
-	return collect(ctx, r, func(rows *sql.Rows) (c CellInfo, err error) {
+func (r *Reader) Cells(ctx context.Context, experiment string) ([]results.Cell, error) {
+	return collect(ctx, r, func(rows *sql.Rows) (c results.Cell, err error) {
 		var levels string
 		if err = rows.Scan(&c.Variant, &c.Seed, &levels, &c.Planned, &c.Done, &c.RunID, &c.Status, &c.Note); err == nil {
 			err = json.Unmarshal([]byte(levels), &c.Levels)
@@ -176,12 +159,11 @@ func (r *Reader) CellValues(ctx context.Context, experiment string) ([]CellValue
 	}, `SELECT variant, seed, metric, value FROM v_cell_metrics WHERE experiment = ?`, experiment)
 }
 
-// CellPoint holds a metric's value in a cell at a step. It may be NaN.
+// CellPoint holds a metric's value in a cell at a step.
 type CellPoint struct {
 	Variant string
 	Seed    int64
-	Step    int
-	Value   float64
+	results.Point
 }
 
 // FirstPoints returns a metric's first value at or after a number of steps, or of epochs where that is not 0. It gives one for

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"tandem/core/results"
 	"tandem/core/results/store"
 	"tandem/core/results/store/storetest"
 )
@@ -75,7 +76,7 @@ func TestNoQuestionReadsEveryPoint(t *testing.T) {
 }
 
 func TestFillMakesTheSameNumbersForTheSameSeed(t *testing.T) {
-	var curves [2][]store.Point
+	var curves [2][]results.Point
 	for i := range curves {
 		db, err := store.Open(filepath.Join(t.TempDir(), "results.db"))
 		if err != nil {

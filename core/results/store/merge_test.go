@@ -14,6 +14,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/results"
 )
 
 // dumpQueries give all that a database holds, without the numbers of its rows.
@@ -59,7 +60,7 @@ func laboratory(t *testing.T, path string, seed int64) {
 	db, err := Open(path)
 	must(t, err)
 	defer db.Close()
-	factors := []Factor{{"pool", []string{"attention", "average"}}}
+	factors := []results.Factor{{Name: "pool", Levels: []string{"attention", "average"}}}
 	var cells []Cell
 	for _, v := range []string{"attention", "average"} {
 		cells = append(cells, Cell{v, seed, fmt.Sprint(v, seed), map[string]string{"pool": v}})
@@ -304,7 +305,7 @@ func TestMergeKeepsAPlanWithOtherFactors(t *testing.T) {
 	db, err := Open(a)
 	must(t, err)
 	defer db.Close()
-	must(t, db.Plan(ctx, Experiment{Name: "pooling", Factors: []Factor{{"width", []string{"1"}}}}, []Cell{{Variant: "w"}}))
+	must(t, db.Plan(ctx, Experiment{Name: "pooling", Factors: []results.Factor{{Name: "width", Levels: []string{"1"}}}}, []Cell{{Variant: "w"}}))
 	m, err := Merge(ctx, a, b, MergeOptions{})
 	must(t, err)
 	e, err := db.Experiment(ctx, "pooling")

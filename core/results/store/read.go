@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"tandem/core/fault"
+	"tandem/core/results"
 	"tandem/core/results/metric"
 )
 
@@ -349,34 +350,28 @@ func (r *Reader) params(ctx context.Context, id string) (map[string]any, error) 
 	return params, nil
 }
 
-// Point holds a value of a curve.
-type Point struct {
-	Step  int    `json:"step"`
-	Value Number `json:"value"`
-}
-
 // Curve returns the values of one metric of a run by step; empty when it has none.
-func (r *Reader) Curve(ctx context.Context, id, metric string) ([]Point, error) {
-	return collect(ctx, r, func(rows *sql.Rows) (p Point, err error) {
+func (r *Reader) Curve(ctx context.Context, id, metric string) (results.Curve, error) {
+	return collect(ctx, r, func(rows *sql.Rows) (p results.Point, err error) {
 		var v sql.NullFloat64
 		err = rows.Scan(&p.Step, &v)
-		p.Value = Number(number(v))
+		p.Value = number(v)
 		return p, err
 	}, "SELECT step, value FROM v_metrics WHERE run_id = ? AND metric = ? ORDER BY step", id, metric)
 }
 
 // Curves returns all values of a metric of an experiment's runs, by the runs' identity. Of several runs of one identity it takes
 // the newest.
-func (r *Reader) Curves(ctx context.Context, experiment, metric string) (map[string][]Point, error) {
+func (r *Reader) Curves(ctx context.Context, experiment, metric string) (map[string]results.Curve, error) {
 	type row struct {
 		identity string
 		run      int64
-		Point
+		results.Point
 	}
 	rows, err := collect(ctx, r, func(rows *sql.Rows) (p row, err error) {
 		var value sql.NullFloat64
 		err = rows.Scan(&p.identity, &p.run, &p.Step, &value)
-		p.Value = Number(number(value))
+		p.Value = number(value)
 		return p, err
 	}, `SELECT r.identity, r.id, p.step, p.value FROM run r JOIN point p ON p.run_id = r.id
 		WHERE r.experiment_id = (SELECT id FROM experiment WHERE name = ?)
@@ -384,7 +379,7 @@ func (r *Reader) Curves(ctx context.Context, experiment, metric string) (map[str
 	if err != nil {
 		return nil, err
 	}
-	curves, of := map[string][]Point{}, map[string]int64{}
+	curves, of := map[string]results.Curve{}, map[string]int64{}
 	for _, p := range rows {
 		if of[p.identity] != p.run {
 			of[p.identity], curves[p.identity] = p.run, nil

@@ -13,6 +13,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/results"
 )
 
 var ctx = context.Background()
@@ -120,7 +121,7 @@ func TestRunKeepsEverythingRecorded(t *testing.T) {
 	}
 	curve, err := db.Curve(ctx, run.ID(), "train/loss")
 	must(t, err)
-	if diff := cmp.Diff([]Point{{1, 5}, {2, 2.5}, {3, Number(5.0 / 3)}}, curve); diff != "" {
+	if diff := cmp.Diff(results.Curve{{Step: 1, Value: 5}, {Step: 2, Value: 2.5}, {Step: 3, Value: 5.0 / 3}}, curve); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -162,12 +163,12 @@ func TestNaNAndInfinitySurvive(t *testing.T) {
 func TestRecordingAStepAgainReplacesIt(t *testing.T) {
 	db := open(t)
 	run := begin(t, db, RunMeta{})
-	for _, p := range []Point{{1, 9}, {2, 3}, {3, 5}, {2, 4}, {1, 8}} {
+	for _, p := range (results.Curve{{Step: 1, Value: 9}, {Step: 2, Value: 3}, {Step: 3, Value: 5}, {Step: 2, Value: 4}, {Step: 1, Value: 8}}) {
 		must(t, run.Metrics(p.Step, []clip.Metric{{Name: "train/loss", Value: float64(p.Value)}}))
 	}
 	must(t, run.Flush(ctx))
 	curve, _ := db.Curve(ctx, run.ID(), "train/loss")
-	if diff := cmp.Diff([]Point{{1, 8}, {2, 4}, {3, 5}}, curve); diff != "" {
+	if diff := cmp.Diff(results.Curve{{Step: 1, Value: 8}, {Step: 2, Value: 4}, {Step: 3, Value: 5}}, curve); diff != "" {
 		t.Error(diff)
 	}
 	checkSummaries(t, db)

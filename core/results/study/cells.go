@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tandem/core/results"
 	"tandem/core/results/ablation"
 	"tandem/core/results/metric"
 	"tandem/core/results/store"
@@ -19,14 +20,13 @@ func addCells(ctx context.Context, src Source, x *ablation.Experiment) (unplanne
 	if err != nil {
 		return 0, err
 	}
-	planned := slices.ContainsFunc(infos, func(c store.CellInfo) bool { return c.Planned })
+	planned := slices.ContainsFunc(infos, func(c results.Cell) bool { return c.Planned })
 	for _, c := range infos {
 		if planned && !c.Planned {
 			unplanned++
 			continue
 		}
-		x.Cells = append(x.Cells, ablation.Cell{Variant: c.Variant, Seed: c.Seed, Levels: c.Levels, RunID: c.RunID, Status: c.Status, Note: c.Note,
-			Done: c.Done, Values: map[string]float64{}})
+		x.Cells = append(x.Cells, ablation.Cell{Cell: c, Values: map[string]float64{}})
 	}
 	return unplanned, nil
 }
@@ -80,7 +80,7 @@ func addChecks(ctx context.Context, src Source, s store.Settings, x *ablation.Ex
 	cells := indexCells(x)
 	for _, p := range points {
 		if c := cells[cellKey{p.Variant, p.Seed}]; c != nil {
-			c.AtCheck = &ablation.AtStep{Step: p.Step, Value: p.Value}
+			c.AtCheck = &p.Point
 		}
 	}
 	return nil

@@ -8,16 +8,16 @@ import (
 	"fmt"
 	"slices"
 
+	"tandem/core/results"
 	"tandem/core/results/ablation"
 	"tandem/core/results/metric"
-	"tandem/core/results/stat"
 	"tandem/core/results/store"
 )
 
 // Source gives what was recorded of an experiment; a store.Reader does.
 type Source interface {
 	Experiment(ctx context.Context, name string) (*store.Experiment, error)
-	Cells(ctx context.Context, experiment string) ([]store.CellInfo, error)
+	Cells(ctx context.Context, experiment string) ([]results.Cell, error)
 	CellValues(ctx context.Context, experiment string) ([]store.CellValue, error)
 	Directions(ctx context.Context) (map[string]metric.Direction, error)
 	FirstPoints(ctx context.Context, experiment, metric string, steps int, epochs float64) ([]store.CellPoint, error)
@@ -45,11 +45,8 @@ func Table(ctx context.Context, src Source, name string, o Options) (*ablation.T
 	if err != nil {
 		return nil, err
 	}
-	x := ablation.Experiment{Name: e.Name, Description: e.Description, Design: e.Design, Baseline: e.Baseline, Noise: e.Noise,
+	x := ablation.Experiment{Name: e.Name, Description: e.Description, Design: e.Design, Baseline: e.Baseline, Noise: e.Noise, Factors: e.Factors,
 		Looks: e.Settings.Looks, Stops: e.Settings.Stop != "", Choose: e.Settings.Choose, Analysis: cmp.Or(o.Analysis, ablation.Analysis(e.Settings.Analysis))}
-	for _, f := range e.Factors {
-		x.Factors = append(x.Factors, stat.Factor(f))
-	}
 	unplanned, err := addCells(ctx, src, &x)
 	if err != nil {
 		return nil, err

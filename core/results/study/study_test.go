@@ -9,6 +9,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/results"
 	"tandem/core/results/ablation"
 	"tandem/core/results/metric"
 	"tandem/core/results/store"
@@ -17,16 +18,16 @@ import (
 
 const top1 = "eval/emoji/top1"
 
-// A results is a database of one test.
-type results struct {
+// database holds the results of one test.
+type database struct {
 	t    *testing.T
 	path string
 	db   *store.DB
 }
 
-func open(t *testing.T) *results {
+func open(t *testing.T) *database {
 	t.Helper()
-	r := &results{t: t, path: filepath.Join(t.TempDir(), "r.db")}
+	r := &database{t: t, path: filepath.Join(t.TempDir(), "r.db")}
 	db, err := store.Open(r.path)
 	if err != nil {
 		t.Fatal(err)
@@ -36,20 +37,20 @@ func open(t *testing.T) *results {
 	return r
 }
 
-func (r *results) check(err error) {
+func (r *database) check(err error) {
 	r.t.Helper()
 	if err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-func (r *results) plan(e store.Experiment, cells ...store.Cell) {
+func (r *database) plan(e store.Experiment, cells ...store.Cell) {
 	r.t.Helper()
 	r.check(r.db.Plan(context.Background(), e, cells))
 }
 
 // done records a run that is done, with these metrics at step 9, and returns its id.
-func (r *results) done(meta store.RunMeta, metrics ...clip.Metric) string {
+func (r *database) done(meta store.RunMeta, metrics ...clip.Metric) string {
 	r.t.Helper()
 	run, err := r.db.Begin(context.Background(), meta)
 	r.check(err)
@@ -58,7 +59,7 @@ func (r *results) done(meta store.RunMeta, metrics ...clip.Metric) string {
 	return run.ID()
 }
 
-func (r *results) table(name string, o study.Options) (*ablation.Table, error) {
+func (r *database) table(name string, o study.Options) (*ablation.Table, error) {
 	r.t.Helper()
 	reader, err := store.OpenReader(r.path)
 	r.check(err)
@@ -69,7 +70,7 @@ func (r *results) table(name string, o study.Options) (*ablation.Table, error) {
 	return study.Table(context.Background(), reader, name, o)
 }
 
-func (r *results) mustTable(name string, o study.Options) *ablation.Table {
+func (r *database) mustTable(name string, o study.Options) *ablation.Table {
 	r.t.Helper()
 	t, err := r.table(name, o)
 	r.check(err)
@@ -77,7 +78,7 @@ func (r *results) mustTable(name string, o study.Options) *ablation.Table {
 }
 
 // pooling records an experiment of a baseline, a better variant and a worse one, whose last cell is missing.
-func pooling(t *testing.T) *results {
+func pooling(t *testing.T) *database {
 	r := open(t)
 	levels := map[string]float64{"baseline": 0.5, "pool=average": 0.6, "pool=max": 0.42}
 	var cells []store.Cell
@@ -88,7 +89,7 @@ func pooling(t *testing.T) *results {
 		}
 	}
 	r.plan(store.Experiment{Name: "pooling", Baseline: "baseline", Metric: top1, Design: "one-at-a-time",
-		Factors: []store.Factor{{Name: "pool", Levels: []string{"attention", "average", "max"}}}}, cells...)
+		Factors: []results.Factor{{Name: "pool", Levels: []string{"attention", "average", "max"}}}}, cells...)
 	for i, c := range cells[:len(cells)-1] {
 		run, err := r.db.Begin(context.Background(), store.RunMeta{Experiment: "pooling", Variant: c.Variant, Seed: c.Seed, Identity: c.Identity})
 		r.check(err)

@@ -12,6 +12,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/random"
+	"tandem/core/results"
 	"tandem/core/results/store"
 )
 
@@ -85,7 +86,7 @@ type filler struct {
 func (f *filler) experiment(ctx context.Context, number int, done func(int)) error {
 	e := store.Experiment{
 		Name: Experiment(number), Metric: Metric, Design: "grid", Baseline: variant(0),
-		Factors: []store.Factor{{Name: "width"}, {Name: "loss"}},
+		Factors: []results.Factor{{Name: "width"}, {Name: "loss"}},
 	}
 	var cells []store.Cell
 	for i := range min(cellsPerExperiment, f.size.Runs-f.runs+1) {
