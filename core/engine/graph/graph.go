@@ -65,7 +65,7 @@ func New(options Options) *Graph {
 	return &Graph{expr: G.NewGraph(), options: options, names: map[string]bool{}, leaves: map[*G.Node]*leaf{}}
 }
 
-// Training says whether the graph was made for training.
+// Training reports whether the graph was made for training.
 func (g *Graph) Training() bool { return g.options.Training }
 
 // Err returns the first error met while building, nil when there is none.

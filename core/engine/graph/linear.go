@@ -110,7 +110,7 @@ func MatMul(a, b *Node, transA, transB bool) *Node {
 		}}, a, b)
 }
 
-// isParam says whether a node is a parameter or a view of one: a matrix that a backend may pack.
+// isParam reports whether a node is a parameter or a view of one: a matrix that a backend may pack.
 func (g *Graph) isParam(n *Node) bool {
 	raw := n.raw
 	for raw != nil {

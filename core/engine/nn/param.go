@@ -39,7 +39,7 @@ type Param struct {
 // Len returns the number of scalars.
 func (p *Param) Len() int { return elements(p.Shape) }
 
-// Decayed says whether weight decay applies: to arrays of two dimensions and more; to embeddings
+// Decayed reports whether weight decay applies: to arrays of two dimensions and more; to embeddings
 // only when decayEmbeddings.
 func (p *Param) Decayed(decayEmbeddings bool) bool {
 	return len(p.Shape) >= 2 && (p.Role != Embedding || decayEmbeddings)

@@ -173,7 +173,7 @@ func isText(data []byte) bool {
 	return true
 }
 
-// msgpackText says whether a short string of msgpack stands at the beginning.
+// msgpackText reports whether a short string of msgpack stands at the beginning.
 func msgpackText(data []byte) bool {
 	for i := 0; i < len(data) && i < 3; i++ {
 		if n := int(data[i]) - 0xa0; n > 0 && n < 32 && i+1+n <= len(data) && isText(data[i+1:i+1+n]) {

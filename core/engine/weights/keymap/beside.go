@@ -33,13 +33,14 @@ const CLIPVocabulary = 49408
 // maxConfig bounds the size of a config.
 const maxConfig = 8 << 20
 
-// Beside holds what lies beside weights and describes their model against what the spec says: config.json of transformers,
-// open_clip_config.json, a config with the weights' own name, preprocessor_config.json. What the tensors do not show
-// (activation, heads, pooling, tokenizer) and is another is a fault; what is resampled or a matter of pictures is a remark.
+// Beside compares what the spec says with what lies beside the weights and describes their model: config.json of
+// transformers, open_clip_config.json, a config with the weights' own name, preprocessor_config.json. A difference
+// that the tensors do not show (activation, heads, pooling, tokenizer) is a fault; one in what is resampled, or in how
+// pictures are prepared, is a remark.
 func Beside(path string, want Wanted) (remarks []string, err error) {
 	var faults fault.List
 	for _, d := range describe(path) {
-		f, r := d.against(want)
+		f, r := d.compare(want)
 		faults, remarks = append(faults, f...), append(remarks, r...)
 	}
 	return remarks, faults.Err()
@@ -62,14 +63,14 @@ func describe(path string) (all []description) {
 		inner, _ := c["model_cfg"].(map[string]any)
 		switch {
 		case inner != nil:
-			d.openCLIP(inner)
-			d.pictures(c["preprocess_cfg"], "mean", "std", "interpolation")
+			d.readOpenCLIP(inner)
+			d.readPictures(c["preprocess_cfg"], "mean", "std", "interpolation")
 		case c["vision_cfg"] != nil:
-			d.openCLIP(c)
+			d.readOpenCLIP(c)
 		case c["model_type"] != nil:
-			d.transformers(c)
+			d.readTransformers(c)
 		case c["image_mean"] != nil:
-			d.pictures(c, "image_mean", "image_std", "resample")
+			d.readPictures(c, "image_mean", "image_std", "resample")
 		default:
 			continue
 		}
@@ -93,7 +94,7 @@ func section(v any, defaults map[string]any) map[string]any {
 	return out
 }
 
-func truth(v any) bool {
+func isTruthy(v any) bool {
 	switch v := v.(type) {
 	case bool:
 		return v
@@ -105,12 +106,12 @@ func truth(v any) bool {
 	return v != nil
 }
 
-// openCLIP reads a model config of OpenCLIP.
-func (d *description) openCLIP(c map[string]any) {
+// readOpenCLIP reads a model config of OpenCLIP.
+func (d *description) readOpenCLIP(c map[string]any) {
 	v := section(c["vision_cfg"], map[string]any{"layers": 12., "width": 768., "head_width": 64., "mlp_ratio": 4., "patch_size": 16., "image_size": 224., "pool_type": "tok"})
 	t := section(c["text_cfg"], map[string]any{"context_length": 77., "vocab_size": float64(CLIPVocabulary), "width": 512., "heads": 8., "layers": 12., "mlp_ratio": 4., "pool_type": "argmax"})
 	act := "gelu"
-	if truth(c["quick_gelu"]) {
+	if isTruthy(c["quick_gelu"]) {
 		act = "quick_gelu"
 	}
 	d.image = map[string]any{"image_size": v["image_size"], "width": v["width"], "layers": v["layers"]}
@@ -124,13 +125,13 @@ func (d *description) openCLIP(c map[string]any) {
 		d.image["heads"] = width / max(head, 1)
 	}
 	d.text = map[string]any{"context_length": t["context_length"], "vocab_size": t["vocab_size"], "width": t["width"], "heads": t["heads"],
-		"layers": t["layers"], "mlp_ratio": t["mlp_ratio"], "act": act, "causal": !truth(t["no_causal_mask"]), "pool_type": t["pool_type"]}
+		"layers": t["layers"], "mlp_ratio": t["mlp_ratio"], "act": act, "causal": !isTruthy(t["no_causal_mask"]), "pool_type": t["pool_type"]}
 	if name, _ := v["timm_model_name"].(string); name != "" {
 		d.unableImage = append(d.unableImage, "timm's image tower "+name)
 	}
 	for _, key := range []string{"ls_init_value", "attentional_pool", "no_ln_pre", "final_ln_after_pool", "qk_norm", "scaled_cosine_attn", "scale_heads",
 		"scale_attn_inner", "scale_attn", "scale_fc", "act_kwargs"} {
-		if truth(v[key]) {
+		if isTruthy(v[key]) {
 			d.unableImage = append(d.unableImage, fmt.Sprintf("%s: %v", key, v[key]))
 		}
 	}
@@ -142,11 +143,11 @@ func (d *description) openCLIP(c map[string]any) {
 	}
 	for _, key := range []string{"ls_init_value", "embed_cls", "final_ln_after_pool", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner",
 		"scale_attn", "scale_fc", "act_kwargs", "proj_bias"} {
-		if truth(t[key]) {
+		if isTruthy(t[key]) {
 			d.unableText = append(d.unableText, fmt.Sprintf("%s: %v", key, t[key]))
 		}
 	}
-	d.unableImage, d.unableText = append(d.unableImage, eps(v["norm_kwargs"])...), append(d.unableText, eps(t["norm_kwargs"])...)
+	d.unableImage, d.unableText = append(d.unableImage, unusualEps(v["norm_kwargs"])...), append(d.unableText, unusualEps(t["norm_kwargs"])...)
 	if c["multimodal_cfg"] != nil {
 		d.unableText = append(d.unableText, "CoCa's decoder (multimodal_cfg)")
 	}
@@ -161,8 +162,8 @@ func (d *description) openCLIP(c map[string]any) {
 	}
 }
 
-// eps tells of a layer norm's epsilon that is not 1e-5.
-func eps(v any) []string {
+// unusualEps names a layer norm's epsilon that is not 1e-5.
+func unusualEps(v any) []string {
 	k, _ := v.(map[string]any)
 	if e, ok := k["eps"].(float64); ok && e != 1e-5 {
 		return []string{fmt.Sprintf("layer norms with eps %g", e)}
@@ -170,8 +171,8 @@ func eps(v any) []string {
 	return nil
 }
 
-// transformers reads a config.json.
-func (d *description) transformers(c map[string]any) {
+// readTransformers reads a config.json.
+func (d *description) readTransformers(c map[string]any) {
 	kind, _ := c["model_type"].(string)
 	if kind != "clip" && kind != "clip_vision_model" && kind != "clip_text_model" {
 		what := fmt.Sprintf("transformers' %s", kind)
@@ -197,14 +198,14 @@ func (d *description) transformers(c map[string]any) {
 			"patch_size": 32., "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5})
 		d.image = map[string]any{"image_size": v["image_size"], "patch_size": v["patch_size"], "width": v["hidden_size"], "layers": v["num_hidden_layers"],
 			"heads": v["num_attention_heads"], "mlp_ratio": ratio(v["intermediate_size"], v["hidden_size"]), "act": v["hidden_act"], "pool_type": "tok"}
-		d.unableImage = eps(map[string]any{"eps": v["layer_norm_eps"]})
+		d.unableImage = unusualEps(map[string]any{"eps": v["layer_norm_eps"]})
 	}
 	if kind != "clip_vision_model" && given(t) {
 		t := section(t, map[string]any{"vocab_size": float64(CLIPVocabulary), "hidden_size": 512., "intermediate_size": 2048., "num_hidden_layers": 12.,
 			"num_attention_heads": 8., "max_position_embeddings": 77., "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5})
 		d.text = map[string]any{"context_length": t["max_position_embeddings"], "vocab_size": t["vocab_size"], "width": t["hidden_size"], "heads": t["num_attention_heads"],
 			"layers": t["num_hidden_layers"], "mlp_ratio": ratio(t["intermediate_size"], t["hidden_size"]), "act": t["hidden_act"], "causal": true, "pool_type": "argmax"}
-		d.unableText = eps(map[string]any{"eps": t["layer_norm_eps"]})
+		d.unableText = unusualEps(map[string]any{"eps": t["layer_norm_eps"]})
 		if t["vocab_size"] != float64(CLIPVocabulary) {
 			d.tokenizer = fmt.Sprintf("of %v tokens", t["vocab_size"])
 		}
@@ -220,8 +221,8 @@ func ratio(a, b any) any {
 	return x / y
 }
 
-// pictures reads how pictures are prepared.
-func (d *description) pictures(v any, mean, std, interpolation string) {
+// readPictures reads how pictures are prepared.
+func (d *description) readPictures(v any, mean, std, interpolation string) {
 	c, _ := v.(map[string]any)
 	for key, value := range map[string]any{"mean": c[mean], "std": c[std], "interpolation": c[interpolation], "resize_mode": c["resize_mode"]} {
 		if value != nil {
@@ -234,8 +235,8 @@ func (d *description) pictures(v any, mean, std, interpolation string) {
 // filters depend on the pictures.
 var remarked = []string{"image_size", "context_length", "mean", "std"}
 
-// against finds what the spec says otherwise.
-func (d *description) against(want Wanted) (faults fault.List, remarks []string) {
+// compare finds where the spec differs from the description.
+func (d *description) compare(want Wanted) (faults fault.List, remarks []string) {
 	name := filepath.Base(d.file)
 	for _, tower := range []struct {
 		role         string
@@ -252,17 +253,17 @@ func (d *description) against(want Wanted) (faults fault.List, remarks []string)
 		}
 		for _, key := range []string{"image_size", "patch_size", "width", "layers", "heads", "mlp_ratio", "act", "pool_type", "mean", "std", "context_length", "vocab_size", "causal"} {
 			theirs, ours := tower.theirs[key], value(tower.ours, key)
-			if theirs == nil || ours == nil || alike(key, theirs, ours) {
+			if theirs == nil || ours == nil || sameValue(key, theirs, ours) {
 				continue
 			}
 			path := tower.role + ".with." + key
 			if slices.Contains(remarked, key) {
-				remarks = append(remarks, fmt.Sprintf("%s: the weights' model has %s %s, %s is %s%s", name, key, shown(theirs), path, shown(ours),
+				remarks = append(remarks, fmt.Sprintf("%s: the weights' model has %s %s, %s is %s%s", name, key, formatValue(theirs), path, formatValue(ours),
 					map[string]string{"image_size": "; positions are resampled", "context_length": "; positions are resampled"}[key]))
 				continue
 			}
-			faults = append(faults, fault.New(fault.Invalid, "is %s, but the weights' model has %s", shown(ours), shown(theirs)).WithPath(path).WithFile(d.file, 0, 0).
-				WithHint("set %s: %s (or --set %s=%s); if %s describes another model, move the weights away from it", key, shown(theirs), path, shown(theirs), name))
+			faults = append(faults, fault.New(fault.Invalid, "is %s, but the weights' model has %s", formatValue(ours), formatValue(theirs)).WithPath(path).WithFile(d.file, 0, 0).
+				WithHint("set %s: %s (or --set %s=%s); if %s describes another model, move the weights away from it", key, formatValue(theirs), path, formatValue(theirs), name))
 		}
 		if tower.role == "text" && d.tokenizer != "" && tower.ours["tokenizer"] == "clip" {
 			faults = append(faults, fault.New(fault.Invalid, "is clip, but the weights' model has another tokenizer, %s", d.tokenizer).WithPath("text.with.tokenizer").
@@ -271,8 +272,8 @@ func (d *description) against(want Wanted) (faults fault.List, remarks []string)
 	}
 	if want.Image != nil {
 		for key, usual := range map[string][]string{"interpolation": {"bicubic", "3"}, "resize_mode": {"shortest"}} {
-			if v := d.image[key]; v != nil && !slices.Contains(usual, shown(v)) {
-				remarks = append(remarks, fmt.Sprintf("%s: the weights' model wants pictures with %s %s; here it is %s", name, key, shown(v), usual[0]))
+			if v := d.image[key]; v != nil && !slices.Contains(usual, formatValue(v)) {
+				remarks = append(remarks, fmt.Sprintf("%s: the weights' model wants pictures with %s %s; here it is %s", name, key, formatValue(v), usual[0]))
 			}
 		}
 	}
@@ -298,8 +299,8 @@ func value(with map[string]any, key string) any {
 	return nil
 }
 
-// alike compares values of JSON. Poolings that mean the same token are equal, and a picture's size may be given twice.
-func alike(key string, a, b any) bool {
+// sameValue compares values of JSON. Poolings that mean the same token are equal, and a picture's size may be given twice.
+func sameValue(key string, a, b any) bool {
 	if list, ok := a.([]any); ok && key == "image_size" && len(list) == 2 && list[0] == list[1] {
 		a = list[0]
 	}
@@ -319,7 +320,7 @@ func alike(key string, a, b any) bool {
 			return false
 		}
 		for i := range x {
-			if !alike("", x[i], y[i]) {
+			if !sameValue("", x[i], y[i]) {
 				return false
 			}
 		}
@@ -328,7 +329,7 @@ func alike(key string, a, b any) bool {
 	return a == b
 }
 
-func shown(v any) string {
+func formatValue(v any) string {
 	text, _ := json.Marshal(v)
 	return strings.Trim(string(text), `"`)
 }
@@ -339,14 +340,14 @@ func (k *File) Resampled(want Wanted) (remarks []string) {
 		v, _ := with[key].(float64)
 		return int(v)
 	}
-	tell := func(name string, wanted int) {
+	note := func(name string, wanted int) {
 		if shape, ok := k.Shape(name); ok && len(shape) == 2 && wanted > 0 && shape[0] != wanted {
 			remarks = append(remarks, fmt.Sprintf("%s: %d positions are resampled to %d", name, shape[0], wanted))
 		}
 	}
 	if side, patch := number(want.Image, "image_size"), number(want.Image, "patch_size"); patch > 0 {
-		tell("visual.positional_embedding", side/patch*(side/patch)+1)
+		note("visual.positional_embedding", side/patch*(side/patch)+1)
 	}
-	tell("positional_embedding", number(want.Text, "context_length"))
+	note("positional_embedding", number(want.Text, "context_length"))
 	return remarks
 }

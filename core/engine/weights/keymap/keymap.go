@@ -195,7 +195,7 @@ func (k *File) Shape(name string) ([]int, bool) {
 	return slices.Clone(e.shape), true
 }
 
-// Check says whether F32 would succeed for a name and shape.
+// Check reports whether F32 would succeed for a name and shape.
 func (k *File) Check(name string, shape ...int) error {
 	e, ok := k.entries[name]
 	if !ok {

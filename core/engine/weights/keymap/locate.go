@@ -24,13 +24,13 @@ const indexEnd = ".safetensors.index.json"
 // convertible lists patterns of weights that have to be converted first.
 var convertible = []string{"*.pt", "*.pth", "*.bin", "*.ckpt", "*.npz", "*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.pkl"}
 
-// Locate gives the files of the weights that path means: a file is itself, a folder of a downloaded model is the
-// .safetensors file in it, an index the parts that it lists, sorted. Weights that are not there, or of another
-// format, are told with the remedy.
+// Locate returns the files of the weights that path means: a file stands for itself, the folder of a downloaded model
+// for the .safetensors file in it, and an index for the parts that it lists, sorted. The error for weights that are
+// missing, or of another format, names the remedy.
 func Locate(path string) ([]string, error) {
 	stat, err := os.Stat(path)
 	if err != nil {
-		return nil, absent(path, err)
+		return nil, explainMissing(path, err)
 	}
 	if !stat.IsDir() {
 		if strings.HasSuffix(path, ".index.json") {
@@ -61,7 +61,7 @@ func Locate(path string) ([]string, error) {
 		return found, nil
 	case len(found) > 1:
 		return nil, fault.New(fault.Invalid, "a folder with %d .safetensors files", len(found)).WithFile(path, 0, 0).
-			WithHint("name one of them: %s", bases(found))
+			WithHint("name one of them: %s", baseNames(found))
 	}
 	for _, pattern := range convertible {
 		if found, _ = filepath.Glob(filepath.Join(escapePath(path), pattern)); len(found) > 0 {
@@ -78,7 +78,7 @@ func escapePath(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
-func bases(paths []string) string {
+func baseNames(paths []string) string {
 	names := make([]string, len(paths))
 	for i, p := range paths {
 		names[i] = filepath.Base(p)
@@ -86,8 +86,8 @@ func bases(paths []string) string {
 	return some(names)
 }
 
-// absent says that there is nothing at a path, and what is there instead.
-func absent(path string, err error) error {
+// explainMissing says that there is nothing at a path, and suggests what is there instead.
+func explainMissing(path string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return files.Error(path, err)
 	}
