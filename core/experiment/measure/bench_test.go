@@ -34,20 +34,16 @@ func TestBenchTellsEveryPartOfAStep(t *testing.T) {
 		t.Errorf("%d steps seen; %+v", w.steps, c)
 	}
 	var parts []string
-	sum := 0.0
 	for _, x := range c.Breakdown {
 		parts = append(parts, x.Part)
-		if !x.Waiting {
-			sum += x.MS
-		}
 	}
 	for _, want := range []string{"image forward", "image backward", "image step", "text forward", "loss", "data wait", "store", "wire and trainer", "data, in the background"} {
 		if !slices.Contains(parts, want) {
 			t.Errorf("no part %q in %v", want, parts)
 		}
 	}
-	if c.StepMS <= 0 || sum <= 0 || c.OverheadMS > c.StepMS {
-		t.Errorf("a step of %g ms, of which parts are %g and not in a plugin %g", c.StepMS, sum, c.OverheadMS)
+	if c.StepMS <= 0 || c.OverheadMS > c.StepMS {
+		t.Errorf("a step of %g ms, of which %g not in a plugin", c.StepMS, c.OverheadMS)
 	}
 	// The towers count their work, the loss does not: one operation a value, forward.
 	if want := 2 * 8 * 4 / 1e9; c.StepGFLOP != want || !slices.Equal(c.Uncounted, []string{"loss"}) {

@@ -11,7 +11,6 @@ import (
 	"tandem/core/experiment/lab/labtest"
 	"tandem/core/experiment/run"
 	"tandem/core/experiment/sweep"
-	"tandem/core/experiment/train"
 	"tandem/core/results/store"
 )
 
@@ -78,36 +77,26 @@ func TestASweepMakesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// stopper closes a channel at the first step of any trial.
+// stopper closes a channel when the first trial is about to start.
 type stopper struct {
 	log
 	stop chan struct{}
 }
 
-func (s *stopper) Trial(int) run.Watcher { return &stepper{s: s} }
-
-type stepper struct {
-	run.Quiet
-	s *stopper
-}
-
-func (w *stepper) Step(train.StepReport) {
-	select {
-	case <-w.s.stop:
-	default:
-		close(w.s.stop)
-	}
+func (s *stopper) Trial(int) run.Watcher {
+	close(s.stop)
+	return run.Quiet{}
 }
 
 func TestAStoppedSweepGoesOn(t *testing.T) {
 	l := labtest.New(t)
 	w := &stopper{stop: make(chan struct{})}
-	out, err := Run(t.Context(), l, load(t, l, "train.max_steps=3"), Options{}, w.stop, w)
+	out, err := Run(t.Context(), l, load(t, l, "train.max_steps=20"), Options{}, w.stop, w)
 	labtest.Must(t, err)
 	if !out.Interrupted || out.Count(Interrupted) != 1 || out.Count(Done) != 0 {
 		t.Fatalf("stopped: %+v", out)
 	}
-	again, err := Run(t.Context(), l, load(t, l, "train.max_steps=3"), Options{}, nil, &log{})
+	again, err := Run(t.Context(), l, load(t, l, "train.max_steps=20"), Options{}, nil, &log{})
 	labtest.Must(t, err)
 	if again.Interrupted || again.Count(Done) != len(again.States) {
 		t.Fatalf("again: %+v", again)
