@@ -129,7 +129,7 @@ type Column struct {
 	Apart, Floor float64
 }
 
-// InFloor says whether the means lie no further apart than the baseline's own seeds make.
+// InFloor reports whether the means lie no further apart than the baseline's own seeds make.
 func (c Column) InFloor() bool { return c.Comparison != nil && math.Abs(c.Apart) <= c.Floor }
 
 // Look says where the table stands in the looks that were planned.
@@ -179,7 +179,7 @@ func (s State) phrase() string {
 	return string(s)
 }
 
-// Unfinished says whether a cell in this state may yet count without being made anew.
+// Unfinished reports whether a cell in this state may yet count without being made anew.
 func (s State) Unfinished() bool { return s == Missing || s == Running || s == Interrupted }
 
 // Absent names a cell that is not in the statistics, and says why.

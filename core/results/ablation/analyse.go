@@ -31,7 +31,7 @@ func Analyse(e Experiment, level float64) (*Table, error) {
 	}
 	t.Metrics[0].Compared = true
 	a := analysis{Table: t, e: e, cells: map[string][]Cell{}}
-	a.look()
+	a.keepLook()
 	a.sort()
 	a.rows()
 	a.absent()
@@ -61,7 +61,7 @@ func (a *analysis) sort() {
 			a.variants = append(a.variants, c.Variant)
 		}
 		a.cells[c.Variant] = append(a.cells[c.Variant], c)
-		if !a.repeat(c.Variant) {
+		if !a.isRepeat(c.Variant) {
 			seeds[c.Seed] = true
 			a.Cells++
 			if s := state(c, a.Metrics[0].Name); s != "" {
@@ -85,8 +85,8 @@ func (a *analysis) note(format string, args ...any) {
 	a.Notes = append(a.Notes, fmt.Sprintf(format, args...))
 }
 
-// repeat says whether a variant is the baseline under other seeds.
-func (a *analysis) repeat(variant string) bool { return a.e.Noise != "" && variant == a.e.Noise }
+// isRepeat reports whether a variant is the baseline under other seeds.
+func (a *analysis) isRepeat(variant string) bool { return a.e.Noise != "" && variant == a.e.Noise }
 
 // doneCells returns the cells of a variant that count.
 func (a *analysis) doneCells(variant string) (done []Cell) {
@@ -105,10 +105,10 @@ func (a *analysis) rows() {
 		switch {
 		case a.HasBaseline && v == a.Baseline:
 			r.Role = IsBaseline
-		case a.repeat(v):
+		case a.isRepeat(v):
 			r.Role = IsRepeat
 		}
-		for s, n := range a.gone(v, a.Metrics[0].Name) {
+		for s, n := range a.countGone(v, a.Metrics[0].Name) {
 			switch {
 			case s.Unfinished():
 				r.Waiting += n
@@ -163,8 +163,8 @@ func bySeed(values map[int64]float64) stat.BySeed {
 	return b
 }
 
-// gone counts the cells of a variant that do not count for a metric, by what became of them.
-func (a *analysis) gone(variant, metric string) map[State]int {
+// countGone counts the cells of a variant that do not count for a metric, by what became of them.
+func (a *analysis) countGone(variant, metric string) map[State]int {
 	counts := map[State]int{}
 	for _, c := range a.cells[variant] {
 		if s := state(c, metric); s != "" {
@@ -233,12 +233,12 @@ func (a *analysis) best() {
 		}
 	}
 	if !a.HasBaseline {
-		slices.SortStableFunc(a.Rows, func(x, y Row) int { return cmp.Compare(last(x.Rank), last(y.Rank)) })
+		slices.SortStableFunc(a.Rows, func(x, y Row) int { return cmp.Compare(rankLast(x.Rank), rankLast(y.Rank)) })
 	}
 }
 
-// last puts rank 0, none, behind all others.
-func last(rank int) int {
+// rankLast puts rank 0, none, behind all others.
+func rankLast(rank int) int {
 	if rank == 0 {
 		return math.MaxInt
 	}

@@ -29,7 +29,7 @@ type CheckRow struct {
 func (a *analysis) check() (all []asked, questions []stat.Question) {
 	check := &Check{After: a.e.Check, From: math.MaxInt}
 	for _, c := range a.e.Cells {
-		if c.AtCheck != nil && !a.repeat(c.Variant) {
+		if c.AtCheck != nil && !a.isRepeat(c.Variant) {
 			check.From, check.To = min(check.From, c.AtCheck.Step), max(check.To, c.AtCheck.Step)
 		}
 	}

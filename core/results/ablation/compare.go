@@ -87,7 +87,7 @@ func (a *analysis) compare() {
 		})
 	}
 	wait.Wait()
-	a.pool(all, questions)
+	a.poolBlocks(all, questions)
 	a.pairing(all)
 	for i, q := range all {
 		if a.NoIntervals || questions[i].Open == stat.Lost {
@@ -124,8 +124,8 @@ func (a *analysis) questions(all []asked) []stat.Question {
 	return questions
 }
 
-// pool makes the comparisons those of all blocks, where the table is analysed so.
-func (a *analysis) pool(all []asked, questions []stat.Question) {
+// poolBlocks makes the comparisons those of all blocks, where the table is analysed so.
+func (a *analysis) poolBlocks(all []asked, questions []stat.Question) {
 	a.Table.Analysis = cmp.Or(a.e.Analysis, Paired)
 	if a.e.Analysis == "" && a.Effects.Crossed {
 		a.Table.Analysis = Pooled

@@ -80,17 +80,17 @@ func (a *analysis) effects() {
 		return
 	}
 	if reduced := a.withoutIdle(factors); len(reduced) > 1 {
-		why := a.broken(reduced)
+		why := a.whyBroken(reduced)
 		if why == "" {
 			a.Effects.Crossed = true
-			a.term(reduced, a.combined(reduced))
+			a.addTerm(reduced, a.combined(reduced))
 		} else if a.Design == "grid" && a.HasBaseline {
-			a.why(why + ", so that interactions are not seen; each factor is analysed beside the baseline's levels of the others")
+			a.noteReason(why + ", so that interactions are not seen; each factor is analysed beside the baseline's levels of the others")
 		}
 	}
 	if !a.Effects.Crossed && a.HasBaseline {
 		for _, f := range factors {
-			a.alone(f)
+			a.analyseAlone(f)
 		}
 	}
 	if len(a.Effects.Terms) == 0 && a.Effects.Why == "" {
@@ -112,7 +112,7 @@ func (a *analysis) withoutIdle(factors []results.Factor) (reduced []results.Fact
 			}
 		}
 		if len(idle) > 0 {
-			a.why(fmt.Sprintf("%s changes nothing between levels that are the same runs: %s", f.Name, strings.Join(idle, ", ")))
+			a.noteReason(fmt.Sprintf("%s changes nothing between levels that are the same runs: %s", f.Name, strings.Join(idle, ", ")))
 		}
 		if len(levels) > 1 {
 			reduced = append(reduced, results.Factor{Name: f.Name, Levels: levels})
@@ -121,7 +121,7 @@ func (a *analysis) withoutIdle(factors []results.Factor) (reduced []results.Fact
 	return reduced
 }
 
-// sameRuns says whether each cell of one level of a factor is the same runs as that of another level beside it.
+// sameRuns reports whether each cell of one level of a factor is the same runs as that of another level beside it.
 func (a *analysis) sameRuns(factor, level, other string) bool {
 	found := false
 	for _, r := range a.leveled() {
@@ -179,8 +179,8 @@ func (a *analysis) combined(factors []results.Factor) map[string]*Row {
 	return rows
 }
 
-// broken says why not every combination of the factors' levels has all its seeds and runs of its own; "" when each has.
-func (a *analysis) broken(factors []results.Factor) string {
+// whyBroken says why not every combination of the factors' levels has all its seeds and runs of its own; "" when each has.
+func (a *analysis) whyBroken(factors []results.Factor) string {
 	rows, runs := a.combined(factors), map[string]bool{}
 	for _, r := range rows {
 		key := runsOf(a.doneCells(r.Variant))
@@ -198,8 +198,8 @@ func (a *analysis) broken(factors []results.Factor) string {
 	return ""
 }
 
-// alone describes one factor beside the baseline's levels of the others. Its verdict is its rows'.
-func (a *analysis) alone(f results.Factor) {
+// analyseAlone describes one factor beside the baseline's levels of the others. Its verdict is its rows'.
+func (a *analysis) analyseAlone(f results.Factor) {
 	base := a.Rows[0].Levels
 	rows, runs := map[string]*Row{}, map[string]bool{}
 	var used, levels []string
@@ -214,9 +214,9 @@ func (a *analysis) alone(f results.Factor) {
 		key := runsOf(a.doneCells(r.Variant))
 		switch {
 		case r.Columns[0].Summary.N == 0:
-			a.why(fmt.Sprintf("%s=%s is left out: it has no finished seeds", f.Name, level))
+			a.noteReason(fmt.Sprintf("%s=%s is left out: it has no finished seeds", f.Name, level))
 		case r.Lost > 0:
-			a.why(fmt.Sprintf("F leaves out %s=%s, which lost %d of %d seeds", f.Name, level, r.Lost, r.Cells))
+			a.noteReason(fmt.Sprintf("F leaves out %s=%s, which lost %d of %d seeds", f.Name, level, r.Lost, r.Cells))
 		case key == "" || !runs[key]:
 			runs[key] = true
 			rows[level], levels = r, append(levels, level)
@@ -224,7 +224,7 @@ func (a *analysis) alone(f results.Factor) {
 	}
 	before := len(a.Effects.Terms)
 	if len(levels) > 1 {
-		a.term([]results.Factor{{Name: f.Name, Levels: levels}}, rows)
+		a.addTerm([]results.Factor{{Name: f.Name, Levels: levels}}, rows)
 	}
 	switch {
 	case len(a.Effects.Terms) > before:
@@ -288,8 +288,8 @@ func combinations(factors []results.Factor) int {
 	return n
 }
 
-// term analyses these factors over the seeds that all their rows have, and appends the terms.
-func (a *analysis) term(factors []results.Factor, rows map[string]*Row) {
+// addTerm analyses these factors over the seeds that all their rows have, and appends the terms.
+func (a *analysis) addTerm(factors []results.Factor, rows map[string]*Row) {
 	var observations []stat.Observation
 	seeds := a.commonSeeds(rows)
 	for _, key := range slices.Sorted(maps.Keys(rows)) {
@@ -303,14 +303,14 @@ func (a *analysis) term(factors []results.Factor, rows map[string]*Row) {
 	}
 	switch left := len(a.Seeds) - len(seeds); {
 	case left > 0 && len(seeds) > 0:
-		a.why(fmt.Sprintf("%s: over the %d of %d seeds that are finished in all cells", names(factors), len(seeds), len(a.Seeds)))
+		a.noteReason(fmt.Sprintf("%s: over the %d of %d seeds that are finished in all cells", names(factors), len(seeds), len(a.Seeds)))
 	case len(seeds) == 0:
-		a.why("no seed is finished in all cells of " + names(factors))
+		a.noteReason("no seed is finished in all cells of " + names(factors))
 		return
 	}
 	anova, err := stat.AnalyseVariance(factors, observations)
 	if err != nil {
-		a.why(message(err))
+		a.noteReason(message(err))
 		return
 	}
 	for _, t := range anova.Terms {
@@ -318,7 +318,7 @@ func (a *analysis) term(factors []results.Factor, rows map[string]*Row) {
 	}
 }
 
-func (a *analysis) why(reason string) {
+func (a *analysis) noteReason(reason string) {
 	if a.Effects.Why != "" {
 		a.Effects.Why += "; "
 	}

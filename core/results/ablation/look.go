@@ -7,9 +7,9 @@ import (
 	"tandem/core/results/stat"
 )
 
-// look leaves the cells of the newest planned look that is complete: those under the first so many seeds. Without it, who
+// keepLook leaves the cells of the newest planned look that is complete: those under the first so many seeds. Without it, who
 // looks at 3, then 5, then 8 seeds and stops at the first verdict is wrong more than twice as often as alpha says.
-func (a *analysis) look() {
+func (a *analysis) keepLook() {
 	if len(a.e.Looks) == 0 {
 		return
 	}
@@ -17,7 +17,7 @@ func (a *analysis) look() {
 	var seeds []int64
 	waiting := map[int64]bool{}
 	for _, c := range a.e.Cells {
-		if a.repeat(c.Variant) {
+		if a.isRepeat(c.Variant) {
 			continue
 		}
 		if !slices.Contains(seeds, c.Seed) {
@@ -44,7 +44,7 @@ func (a *analysis) look() {
 		return
 	}
 	taken := seeds[:l.Seeds]
-	kept := slices.DeleteFunc(slices.Clone(a.e.Cells), func(c Cell) bool { return !a.repeat(c.Variant) && !slices.Contains(taken, c.Seed) })
+	kept := slices.DeleteFunc(slices.Clone(a.e.Cells), func(c Cell) bool { return !a.isRepeat(c.Variant) && !slices.Contains(taken, c.Seed) })
 	l.Left = len(a.e.Cells) - len(kept)
 	a.e.Cells = kept
 	a.note("Look %d of %d, at the first %d seeds: it may spend %.2g of the %.2g that all looks have, and p counts for that (O'Brien and Fleming's spending).",

@@ -91,7 +91,7 @@ func answer(p *Page) Answer {
 				if len(a.Lines) == mostFindings {
 					a.Left++
 				} else {
-					a.Lines = append(a.Lines, Finding{named(r.Variant), string(v), change(r, name) + probability(r.Columns[0].Judgement) + inFloor(r, name) + because(r.Columns[0].Judgement), classOf[v]})
+					a.Lines = append(a.Lines, Finding{named(r.Variant), string(v), change(r, name) + probability(r.Columns[0].Judgement) + inFloor(r, name) + reasonFor(r.Columns[0].Judgement), classOf[v]})
 				}
 			}
 		}
@@ -123,8 +123,8 @@ func probability(j *stat.Judgement) string {
 	return fmt.Sprintf(", p = %.3f", j.P)
 }
 
-// because says why there is no verdict.
-func because(j *stat.Judgement) string {
+// reasonFor says why there is no verdict.
+func reasonFor(j *stat.Judgement) string {
 	if j.Why == "" {
 		return ""
 	}

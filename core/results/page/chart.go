@@ -122,7 +122,7 @@ func newCharts(p *Page) charts {
 	return c
 }
 
-// HasFloor says whether the noise floor is known.
+// HasFloor reports whether the noise floor is known.
 func (c charts) HasFloor() bool { return !math.IsNaN(float64(c.Floor)) }
 
 func metricOf(name string, way metric.Direction) chartMetric {

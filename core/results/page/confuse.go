@@ -120,7 +120,7 @@ func mostConfused(o *Outcome) []Pair {
 					continue
 				}
 				totals[s][int(p.Label)]++
-				if g := guess(p); g >= 0 && !right(p) {
+				if g := guess(p); g >= 0 && !isRight(p) {
 					k := key{int(p.Label), g}
 					if counts[k] == nil {
 						counts[k] = make([]int, len(o.Sides))

@@ -17,7 +17,7 @@ const mostDrawn = 9
 // Gather reads what the page of an analysed experiment shows. albums may be nil: then there are no pictures and no class names.
 // made says when and by what. Errors are those of the source.
 func Gather(ctx context.Context, src Source, albums Albums, t *ablation.Table, made string) (*Page, error) {
-	p := &Page{Table: t, Made: made, Drawn: drawn(t)}
+	p := &Page{Table: t, Made: made, Drawn: drawnVariants(t)}
 	cells, err := src.Cells(ctx, t.Name)
 	if err != nil {
 		return nil, err
@@ -44,8 +44,8 @@ func Gather(ctx context.Context, src Source, albums Albums, t *ablation.Table, m
 		return nil, err
 	}
 	p.Specs = specs(p)
-	p.Places, p.Warnings = places(p.Runs)
-	p.Warnings = append(p.Warnings, recorded(p.Runs)...)
+	p.Places, p.Warnings = environment(p.Runs)
+	p.Warnings = append(p.Warnings, recordedWarnings(p.Runs)...)
 	return p, nil
 }
 
@@ -99,8 +99,8 @@ func number(v any) float64 {
 	return math.NaN()
 }
 
-// drawn returns the variants with a colour: the baseline, then the best ones, in the order of the table.
-func drawn(t *ablation.Table) []string {
+// drawnVariants returns the variants with a colour: the baseline, then the best ones, in the order of the table.
+func drawnVariants(t *ablation.Table) []string {
 	var rows []ablation.Row
 	for _, r := range t.Rows {
 		if r.Role != ablation.IsRepeat && !r.HasSame && r.Columns[0].Summary.N > 0 {

@@ -186,13 +186,13 @@ func guess(p clip.Prediction) int {
 	return int(p.Top[0])
 }
 
-func right(p clip.Prediction) bool { return p.Label >= 0 && guess(p) == int(p.Label) }
+func isRight(p clip.Prediction) bool { return p.Label >= 0 && guess(p) == int(p.Label) }
 
 // rate returns the share of a side's models that have an example right.
 func (s Side) rate(example int) float64 {
 	n := 0
 	for _, rows := range s.rows {
-		if right(rows[example]) {
+		if isRight(rows[example]) {
 			n++
 		}
 	}
@@ -215,7 +215,7 @@ func (s Side) votes(example int) (all []Vote) {
 		at := slices.IndexFunc(all, func(v Vote) bool { return v.Class == g })
 		if at < 0 {
 			at = len(all)
-			all = append(all, Vote{Class: g, Right: right(rows[example])})
+			all = append(all, Vote{Class: g, Right: isRight(rows[example])})
 		}
 		all[at].Models++
 	}
@@ -310,7 +310,7 @@ func foundByName(o *Outcome) ([]Found, string) {
 		order[i] = i
 		if p.Label >= 0 {
 			of(int(p.Label)).Of++
-			if !right(p) {
+			if !isRight(p) {
 				of(int(p.Label)).Missed++
 			}
 		}
@@ -324,11 +324,11 @@ func foundByName(o *Outcome) ([]Found, string) {
 		}
 		f := of(guess(p))
 		f.Taken++
-		if right(p) {
+		if isRight(p) {
 			rightOnes[f.Class]++
 		}
 		if len(f.Shown) < mostExample {
-			f.Shown = append(f.Shown, Hit{i, int(p.Label), right(p)})
+			f.Shown = append(f.Shown, Hit{i, int(p.Label), isRight(p)})
 		}
 	}
 	var all []Found

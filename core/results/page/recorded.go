@@ -6,9 +6,9 @@ import (
 	"tandem/core/results/store"
 )
 
-// recorded returns the warnings that runs recorded, one for each kind: the last of the first run that has one, and how
+// recordedWarnings returns the warnings that runs recorded, one for each kind: the last of the first run that has one, and how
 // many runs have some.
-func recorded(runs []Run) []string {
+func recordedWarnings(runs []Run) []string {
 	type kind struct {
 		run     string
 		message string

@@ -101,8 +101,8 @@ type PlaceValue struct {
 	Runs int
 }
 
-// places returns the environment of all runs, and warnings of what should not differ between them.
-func places(runs []Run) (all []Place, warnings []string) {
+// environment returns the environment of all runs, and warnings of what should not differ between them.
+func environment(runs []Run) (all []Place, warnings []string) {
 	var done []Run
 	for _, r := range runs {
 		if r.Done {
@@ -157,7 +157,7 @@ func places(runs []Run) (all []Place, warnings []string) {
 	for _, role := range roles(done) {
 		add("plugin: "+role, "", func(d *store.RunDetail) string { return plugin(d, role) })
 	}
-	if n := rebuilt(done); len(n) > 0 {
+	if n := rebuiltPlugins(done); len(n) > 0 {
 		warnings = append(warnings, fmt.Sprintf("Not all runs used the same build of %s.", strings.Join(n, ", ")))
 	}
 	return all, warnings
@@ -196,8 +196,8 @@ func plugin(d *store.RunDetail, role string) string {
 	return ""
 }
 
-// rebuilt returns the plugins of which the runs used several builds.
-func rebuilt(runs []Run) []string {
+// rebuiltPlugins returns the plugins of which the runs used several builds.
+func rebuiltPlugins(runs []Run) []string {
 	builds := map[string]map[string]bool{}
 	for _, r := range runs {
 		for _, p := range r.detail.Plugins {

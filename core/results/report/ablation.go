@@ -40,10 +40,10 @@ func Ablation(w io.Writer, format Format, t *ablation.Table) error {
 	case HTML:
 		return AblationHTML(w, t)
 	}
-	return fault.New(fault.Invalid, "unknown output format %q", format).WithHint("%s", joined(AblationFormats))
+	return fault.New(fault.Invalid, "unknown output format %q", format).WithHint("%s", joinFormats(AblationFormats))
 }
 
-func joined(formats []Format) string {
+func joinFormats(formats []Format) string {
 	names := make([]string, len(formats))
 	for i, f := range formats {
 		names[i] = string(f)

@@ -22,23 +22,23 @@ func ablationCSV(w io.Writer, t *ablation.Table) error {
 		for j, c := range r.Columns {
 			m := c.Summary
 			row := []any{t.Name, r.Variant, r.Role, optionalName(r.Same, r.HasSame), optionalRank(r.Rank), t.Metrics[j].Name, m.N,
-				known(m.Mean), known(m.Std), known(m.Min), known(m.Max), c.Best, r.Cells, r.Stopped}
+				finiteOrNil(m.Mean), finiteOrNil(m.Std), finiteOrNil(m.Min), finiteOrNil(m.Max), c.Best, r.Cells, r.Stopped}
 			if d := c.Comparison; d != nil {
-				row = append(row, d.N, known(d.Delta), known(d.Std), known(d.Interval.Low), known(d.Interval.High), d.Interval.Level, d.Interval.Method, d.Test,
-					known(d.P), known(c.Judgement.P), c.Judgement.Tests, c.Judgement.Verdict, known(c.Floor))
+				row = append(row, d.N, finiteOrNil(d.Delta), finiteOrNil(d.Std), finiteOrNil(d.Interval.Low), finiteOrNil(d.Interval.High), d.Interval.Level, d.Interval.Method, d.Test,
+					finiteOrNil(d.P), finiteOrNil(c.Judgement.P), c.Judgement.Tests, c.Judgement.Verdict, finiteOrNil(c.Floor))
 			} else {
 				row = append(row, make([]any, 13)...)
 			}
 			row = append(row, r.Lost, r.Waiting, t.Metrics[j].Direction)
 			if d := c.Comparison; d != nil {
-				row = append(row, known(c.Apart), known(d.DF), known(d.Correlation))
+				row = append(row, finiteOrNil(c.Apart), finiteOrNil(d.DF), finiteOrNil(d.Correlation))
 			} else {
 				row = append(row, make([]any, 3)...)
 			}
 			if at := checkOf(t, r.Variant); at != nil && j == 0 {
-				row = append(row, at.Summary.N, known(at.Summary.Mean))
+				row = append(row, at.Summary.N, finiteOrNil(at.Summary.Mean))
 				if d := at.Comparison; d != nil {
-					row = append(row, d.N, known(d.Delta), known(d.Interval.Low), known(d.Interval.High), known(at.Judgement.P), at.Judgement.Verdict)
+					row = append(row, d.N, finiteOrNil(d.Delta), finiteOrNil(d.Interval.Low), finiteOrNil(d.Interval.High), finiteOrNil(at.Judgement.P), at.Judgement.Verdict)
 				}
 			}
 			rows = append(rows, append(row, make([]any, len(columns)-len(row))...))
@@ -60,8 +60,8 @@ func checkOf(t *ablation.Table, variant string) *ablation.CheckRow {
 	return nil
 }
 
-// known returns v, nil for NaN.
-func known(v float64) *float64 {
+// finiteOrNil returns v, nil for NaN.
+func finiteOrNil(v float64) *float64 {
 	if math.IsNaN(v) {
 		return nil
 	}
@@ -255,7 +255,7 @@ type jsonPredicted struct {
 func ablationJSON(w io.Writer, t *ablation.Table) error {
 	o := jsonAblation{
 		Name: t.Name, Description: t.Description, Design: t.Design, Baseline: optionalName(t.Baseline, t.HasBaseline), Level: t.Level, Alpha: t.Alpha,
-		Tests: t.Tests, Analysis: string(t.Analysis), Cells: t.Cells, Gone: t.Gone, Look: (*jsonLook)(t.Look), Pairing: known(t.Pairing.Share), NoIntervals: t.NoIntervals, Seeds: t.Seeds, Absent: []jsonAbsent{}, Notes: append([]string{}, t.Notes...),
+		Tests: t.Tests, Analysis: string(t.Analysis), Cells: t.Cells, Gone: t.Gone, Look: (*jsonLook)(t.Look), Pairing: finiteOrNil(t.Pairing.Share), NoIntervals: t.NoIntervals, Seeds: t.Seeds, Absent: []jsonAbsent{}, Notes: append([]string{}, t.Notes...),
 		Effects: jsonEffects{t.Effects.Crossed, t.Effects.Why, []jsonTerm{}}, Predicted: (*jsonPredicted)(t.Predicted),
 	}
 	for _, m := range t.Metrics {
@@ -269,10 +269,10 @@ func ablationJSON(w io.Writer, t *ablation.Table) error {
 	}
 	for _, e := range t.Effects.Terms {
 		o.Effects.Terms = append(o.Effects.Terms, jsonTerm{e.Factors, e.Levels, e.Seeds, e.SumSquares, e.DF, e.Residual.SumSquares, e.Residual.DF,
-			store.Number(e.F), known(e.Term.P), known(e.P), known(e.EtaSquared), known(e.PartialEtaSq), e.Rows, e.Verdict})
+			store.Number(e.F), finiteOrNil(e.Term.P), finiteOrNil(e.P), finiteOrNil(e.EtaSquared), finiteOrNil(e.PartialEtaSq), e.Rows, e.Verdict})
 	}
 	if n := t.Noise; n != nil {
-		o.Noise = &jsonNoise{n.Variant, n.First.N, n.Second.N, known(n.Delta), known(n.Std), known(n.P), known(n.Floor)}
+		o.Noise = &jsonNoise{n.Variant, n.First.N, n.Second.N, finiteOrNil(n.Delta), finiteOrNil(n.Std), finiteOrNil(n.P), finiteOrNil(n.Floor)}
 	}
 	if c := t.Check; c != nil {
 		o.Check = &jsonCheck{After: c.After, From: c.From, To: c.To}
@@ -292,7 +292,7 @@ func variantJSON(t *ablation.Table, r ablation.Row) jsonVariant {
 		v.Metrics = append(v.Metrics, columnJSON(t, j, c))
 	}
 	if p := r.Predictions; p != nil {
-		v.Predictions = &jsonPrediction{p.Crossed.Delta, known(p.Crossed.Examples.P), known(p.ExamplesP), known(p.Crossed.Seeds.P), known(p.SeedsP), known(p.BothP), p.Verdict, nil}
+		v.Predictions = &jsonPrediction{p.Crossed.Delta, finiteOrNil(p.Crossed.Examples.P), finiteOrNil(p.ExamplesP), finiteOrNil(p.Crossed.Seeds.P), finiteOrNil(p.SeedsP), finiteOrNil(p.BothP), p.Verdict, nil}
 		for _, s := range p.Seeds {
 			v.Predictions.BySeed = append(v.Predictions.BySeed, jsonSeed{s.Seed, s.OnlyA, s.OnlyB, s.Exact, s.MidP})
 		}
@@ -302,13 +302,13 @@ func variantJSON(t *ablation.Table, r ablation.Row) jsonVariant {
 
 func columnJSON(t *ablation.Table, j int, c ablation.Column) jsonColumn {
 	m := c.Summary
-	column := jsonColumn{Metric: t.Metrics[j].Name, N: m.N, Mean: known(m.Mean), Std: known(m.Std), Min: known(m.Min), Max: known(m.Max), Best: c.Best, Values: []jsonValue{}}
+	column := jsonColumn{Metric: t.Metrics[j].Name, N: m.N, Mean: finiteOrNil(m.Mean), Std: finiteOrNil(m.Std), Min: finiteOrNil(m.Min), Max: finiteOrNil(m.Max), Best: c.Best, Values: []jsonValue{}}
 	for _, seed := range slices.Sorted(maps.Keys(c.Values)) {
 		column.Values = append(column.Values, jsonValue{seed, c.Values[seed]})
 	}
 	if d := c.Comparison; d != nil {
-		column.Comparison = &jsonComparison{d.N, d.Unpaired, known(d.Delta), known(d.Std), known(d.Interval.Low), known(d.Interval.High), d.Interval.Method, d.Test,
-			known(d.P), known(c.Judgement.P), c.Judgement.Verdict, c.Judgement.Reason(*d), known(c.Floor), known(c.Apart), known(d.DF), known(d.Correlation)}
+		column.Comparison = &jsonComparison{d.N, d.Unpaired, finiteOrNil(d.Delta), finiteOrNil(d.Std), finiteOrNil(d.Interval.Low), finiteOrNil(d.Interval.High), d.Interval.Method, d.Test,
+			finiteOrNil(d.P), finiteOrNil(c.Judgement.P), c.Judgement.Verdict, c.Judgement.Reason(*d), finiteOrNil(c.Floor), finiteOrNil(c.Apart), finiteOrNil(d.DF), finiteOrNil(d.Correlation)}
 	}
 	return column
 }

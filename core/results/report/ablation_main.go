@@ -49,7 +49,7 @@ func mainSheets(t *ablation.Table) (all []sheet) {
 	return all
 }
 
-// hasVariants says whether anything is compared with a baseline.
+// hasVariants reports whether anything is compared with a baseline.
 func hasVariants(t *ablation.Table) bool {
 	return t.HasBaseline && slices.ContainsFunc(t.Rows, func(r ablation.Row) bool { return r.Role == ablation.IsVariant })
 }
@@ -163,8 +163,8 @@ func mainNotes(t *ablation.Table) (notes []string) {
 			used.within = used.within || c.InFloor()
 			used.marked = used.marked || c.Judgement != nil && c.Judgement.Verdict.Claims()
 			if c.Comparison != nil {
-				methods = with(methods, string(c.Comparison.Interval.Method))
-				tests = with(tests, string(c.Comparison.Test))
+				methods = addName(methods, string(c.Comparison.Interval.Method))
+				tests = addName(tests, string(c.Comparison.Test))
 			}
 		}
 	}
@@ -181,7 +181,7 @@ func mainNotes(t *ablation.Table) (notes []string) {
 			pairCounts(t), percentOf(t.Level), strings.Join(methods, " or "))
 		add(t.NoIntervals, "Differences are of the means over %s, paired by seed. They have no intervals: a rule stops trials early here, and the variants that keep all seeds are the lucky ones%s.", pairCounts(t), seeCheck(t))
 		add(t.Tests > 0, "p by %s, after Holm over all %s of this table%s: at most %s of such tables say anything false.",
-			strings.Join(tests, " or "), plural(t.Tests, "test"), ofEffects(t), percentOf(t.Alpha))
+			strings.Join(tests, " or "), plural(t.Tests, "test"), noteEffectTests(t), percentOf(t.Alpha))
 		add(t.Analysis == ablation.Pooled, "The spread is that of all variants together, with seeds as blocks: right where seeds spread all variants alike (--analysis paired takes each pair's own).")
 		notes = append(notes, pairing(t)...)
 	}
@@ -194,7 +194,7 @@ func mainNotes(t *ablation.Table) (notes []string) {
 		add(used.within, "%s within the noise floor: the means lie no further apart than that. A difference paired by seed may be shown even so.", within)
 	}
 	add(used.flattered, "%s some seeds are lost: the mean is of those that came through, which flatters it.", flattered)
-	return append(append(notes, reasons(t)...), t.Notes...)
+	return append(append(notes, noteReasons(t)...), t.Notes...)
 }
 
 func seeCheck(t *ablation.Table) string {
@@ -218,8 +218,8 @@ func pairCounts(t *ablation.Table) string {
 	return plural(high, "pair")
 }
 
-// ofEffects says how many of the tests are of factors.
-func ofEffects(t *ablation.Table) string {
+// noteEffectTests says how many of the tests are of factors.
+func noteEffectTests(t *ablation.Table) string {
 	if !t.Effects.Crossed || len(t.Effects.Terms) == 0 || t.Tests == 0 {
 		return ""
 	}
@@ -240,8 +240,8 @@ func pairing(t *ablation.Table) []string {
 	}
 }
 
-// with adds a name, unless it is empty or among names.
-func with(names []string, name string) []string {
+// addName adds a name, unless it is empty or among names.
+func addName(names []string, name string) []string {
 	if name == "" || slices.Contains(names, name) {
 		return names
 	}
@@ -252,8 +252,8 @@ func withUnit(sc scale, v float64) string {
 	return strings.TrimSpace(sc.value(v) + " " + sc.delta)
 }
 
-// reasons say why there is no verdict, once for all variants that share a reason.
-func reasons(t *ablation.Table) (notes []string) {
+// noteReasons says why there is no verdict, once for all variants that share a reason.
+func noteReasons(t *ablation.Table) (notes []string) {
 	var order []string
 	variants := map[string][]string{}
 	for _, r := range t.Rows {
@@ -266,13 +266,13 @@ func reasons(t *ablation.Table) (notes []string) {
 		}
 	}
 	for _, reason := range order {
-		notes = append(notes, fmt.Sprintf("%s: %s.", some(variants[reason]), reason))
+		notes = append(notes, fmt.Sprintf("%s: %s.", nameSome(variants[reason]), reason))
 	}
 	return notes
 }
 
-// some lists names, a few of them where they are many.
-func some(names []string) string {
+// nameSome lists names, a few of them where they are many.
+func nameSome(names []string) string {
 	const most = 6
 	if len(names) > most {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:most-1], ", "), len(names)-most+1)

@@ -164,7 +164,7 @@ func absentSheet(t *ablation.Table) sheet {
 	}
 	for _, f := range order {
 		s.Rows = append(s.Rows, line{strings.ReplaceAll(string(f.state), " ", "-"), []entry{
-			words(dash(f.variant)), words(some(seeds[f])), words(string(f.state)), words(dash(f.run)), words(dash(f.note)),
+			words(dash(f.variant)), words(nameSome(seeds[f])), words(string(f.state)), words(dash(f.run)), words(dash(f.note)),
 		}})
 	}
 	if len(s.Rows) > 0 {

@@ -111,7 +111,7 @@ func shortenWords(s sheet, cells [][]string, width int) {
 }
 
 func entryText(e entry, colour bool) string {
-	out := fault.PrintableLine(e.Text) + marked(e)
+	out := fault.PrintableLine(e.Text) + marksOf(e)
 	if !colour {
 		return out
 	}
@@ -135,8 +135,8 @@ func entryText(e entry, colour bool) string {
 	return style.EscapeSeq() + out + text.Reset.EscapeSeq()
 }
 
-// marked writes the marks of an entry with a space before them.
-func marked(e entry) string {
+// marksOf writes the marks of an entry with a space before them.
+func marksOf(e entry) string {
 	marks := e.Marks
 	if e.Best {
 		marks = bestMark + marks
@@ -155,11 +155,11 @@ func alignMarks(s sheet, cells [][]string) {
 		}
 		longest := 0
 		for _, l := range s.Rows {
-			longest = max(longest, len([]rune(marked(l.Entries[j]))))
+			longest = max(longest, len([]rune(marksOf(l.Entries[j]))))
 		}
 		for i, l := range s.Rows {
 			if e := l.Entries[j]; e.Text != "" {
-				cells[i][j] += strings.Repeat(" ", longest-len([]rune(marked(e))))
+				cells[i][j] += strings.Repeat(" ", longest-len([]rune(marksOf(e))))
 			}
 		}
 	}
@@ -208,7 +208,7 @@ func fits(s sheet, width int) bool {
 	for j, c := range s.Columns {
 		longest, marks := text.StringWidthWithoutEscSequences(c.Name), 0
 		for _, l := range s.Rows {
-			m := text.StringWidthWithoutEscSequences(marked(l.Entries[j]))
+			m := text.StringWidthWithoutEscSequences(marksOf(l.Entries[j]))
 			n := text.StringWidthWithoutEscSequences(l.Entries[j].Text)
 			if marks = max(marks, m); !c.Right {
 				n += m

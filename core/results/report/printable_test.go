@@ -18,7 +18,7 @@ func TestEscapeSequencesAreDataForProgramsOnly(t *testing.T) {
 	var b bytes.Buffer
 	for _, w := range []func() error{
 		func() error { return Rows(&b, Text, []string{"na\x1bme", "n"}, rows) },
-		func() error { return records(&b, []string{"name"}, [][]string{{cell(evil)}}, 0, 1) },
+		func() error { return writeRecords(&b, []string{"name"}, [][]string{{cell(evil)}}, 0, 1) },
 		func() error { return Rows(&b, JSON, []string{"name", "n"}, rows) },
 		func() error { return Value(&b, map[string]string{"name": evil}) },
 		func() error {

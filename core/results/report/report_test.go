@@ -113,7 +113,7 @@ func TestWideColumnsAreShortenedToTheTerminal(t *testing.T) {
 
 func TestRowsThatCannotFitAreRecords(t *testing.T) {
 	var b strings.Builder
-	if err := records(&b, []string{"a", "longer"}, [][]string{{"1", "x"}, {"2", "y"}}, 0, 2); err != nil {
+	if err := writeRecords(&b, []string{"a", "longer"}, [][]string{{"1", "x"}, {"2", "y"}}, 0, 2); err != nil {
 		t.Fatal(err)
 	}
 	want := "── 1 of 2\na       1\nlonger  x\n── 2 of 2\na       2\nlonger  y\n"
@@ -127,7 +127,7 @@ func TestFitLeavesOutEmptyThenSpareColumns(t *testing.T) {
 	cells := [][]string{{"0123456789", "–", "100", "1"}, {"0123456789", "–", "200", "2"}}
 	right := []bool{false, false, true, true}
 	for width, want := range map[int]string{0: "run steps value", 80: "run steps value", 20: "run value", 10: "run value"} {
-		head, body, align := fit(columns, cells, right, width, "steps")
+		head, body, align := fitColumns(columns, cells, right, width, "steps")
 		if got := strings.Join(head, " "); got != want || len(body[1]) != len(head) || body[1][len(head)-1] != "2" || !align[len(head)-1] {
 			t.Errorf("%d characters: %s %v %v, want %s", width, got, body, align, want)
 		}

@@ -172,9 +172,9 @@ func plain(v any) any {
 	return json.RawMessage(text)
 }
 
-// records writes rows with one column a line; before tells how many stand above them, total how many there are in all,
+// writeRecords writes rows with one column a line; before tells how many stand above them, total how many there are in all,
 // 0 when that is not known yet.
-func records(w io.Writer, columns []string, cells [][]string, before, total int) error {
+func writeRecords(w io.Writer, columns []string, cells [][]string, before, total int) error {
 	longest := 0
 	for _, name := range columns {
 		longest = max(longest, text.StringWidthWithoutEscSequences(name))

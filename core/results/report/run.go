@@ -69,7 +69,7 @@ func NewRunWriter(w io.Writer, format Format) (*RunWriter, error) {
 	}
 	t := newTextTable(w, runColumns, right)
 	t.layout = func() {
-		t.columns, t.cells, t.right = fit(t.columns, t.cells, t.right, t.width, "images/s", "steps", "metric", "started", "seed", "duration")
+		t.columns, t.cells, t.right = fitColumns(t.columns, t.cells, t.right, t.width, "images/s", "steps", "metric", "started", "seed", "duration")
 		t.keep = make([]int, len(t.columns))
 		for j, name := range t.columns {
 			t.keep[j] = slices.Index(runColumns, name)
@@ -97,9 +97,9 @@ func runCells(r store.RunInfo) []string {
 		optional(r.Steps, Count), optional(r.ImagesPerS, rate), dash(r.Metric), value}
 }
 
-// fit leaves out columns that say nothing in any row, then, while the rest is wider than width and
+// fitColumns leaves out columns that say nothing in any row, then, while the rest is wider than width and
 // width is known, those of spare in order.
-func fit(columns []string, cells [][]string, right []bool, width int, spare ...string) ([]string, [][]string, []bool) {
+func fitColumns(columns []string, cells [][]string, right []bool, width int, spare ...string) ([]string, [][]string, []bool) {
 	keep := make([]bool, len(columns))
 	for j := range columns {
 		keep[j] = len(cells) == 0
@@ -175,7 +175,7 @@ func Show(w io.Writer, format Format, d *store.RunDetail) error {
 	_, width := Terminal(w)
 	for _, f := range describe(d) {
 		if f[1] != "" {
-			fmt.Fprintf(&b, "%-15s %s\n", f[0], hanging(fault.Printable(f[1]), width, 16))
+			fmt.Fprintf(&b, "%-15s %s\n", f[0], wrapHanging(fault.Printable(f[1]), width, 16))
 		}
 	}
 	if e := d.Error; e != nil {
@@ -192,8 +192,8 @@ func Show(w io.Writer, format Format, d *store.RunDetail) error {
 	return nil
 }
 
-// hanging breaks a text so that it fits between a column and width, 0 for any.
-func hanging(s string, width, column int) string {
+// wrapHanging breaks a text so that it fits between a column and width, 0 for any.
+func wrapHanging(s string, width, column int) string {
 	if width <= column+leastWidth || text.StringWidthWithoutEscSequences(s) <= width-column {
 		return s
 	}
@@ -267,7 +267,7 @@ func showMetrics(w io.Writer, d *store.RunDetail) error {
 		cells = append(cells, []string{name, Metric(name, float64(s.First)), Metric(name, float64(s.Last)), best, at, fmt.Sprint(s.N)})
 	}
 	_, width := Terminal(w)
-	columns, cells, right := fit([]string{"metric", "first", "last", "best", "at step", "points"}, cells, []bool{false, true, true, true, true, true}, width, "points", "at step", "first")
+	columns, cells, right := fitColumns([]string{"metric", "first", "last", "best", "at step", "points"}, cells, []bool{false, true, true, true, true, true}, width, "points", "at step", "first")
 	return section(w, columns, cells, right)
 }
 

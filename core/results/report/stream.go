@@ -214,7 +214,7 @@ func (t *textTable) flush(last bool) (err error) {
 		if last {
 			total = t.written + len(t.cells)
 		}
-		err = records(t.w, t.columns, t.cells, t.written, total)
+		err = writeRecords(t.w, t.columns, t.cells, t.written, total)
 	case first:
 		t.least, err = aligned(t.w, t.columns, t.cells, t.right, t.width, t.bold)
 	default:

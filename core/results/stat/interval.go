@@ -28,7 +28,7 @@ type Interval struct {
 	Method    Method
 }
 
-// Contains says whether v lies in the interval; false without one.
+// Contains reports whether v lies in the interval; false without one.
 func (i Interval) Contains(v float64) bool { return i.Low <= v && v <= i.High }
 
 // MeanInterval returns a two-sided confidence interval of the mean; level lies in (0, 1).

@@ -31,7 +31,7 @@ func Summarize(values []float64) Summary {
 	return s
 }
 
-// flat says whether the values differ by no more than rounding does.
+// flat reports whether the values differ by no more than rounding does.
 func (s Summary) flat() bool {
 	return s.Max-s.Min <= 1e-9*max(math.Abs(s.Min), math.Abs(s.Max))
 }

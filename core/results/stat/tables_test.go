@@ -259,7 +259,7 @@ func (s sort) judge(t *testing.T, e ablation.Experiment, w world) (o outcome) {
 	return o
 }
 
-// true says whether the factors together do something, of the designs where effects are of one run or of one factor's
+// true reports whether the factors together do something, of the designs where effects are of one run or of one factor's
 // level.
 func (s sort) true(factors []string, effect func(int) float64) bool {
 	differ := false

@@ -22,7 +22,7 @@ const (
 	Unfinished   Verdict = "unfinished, not judged" // some have not ended yet
 )
 
-// Claims says whether the verdict states a difference.
+// Claims reports whether the verdict states a difference.
 func (v Verdict) Claims() bool { return v == Better || v == Worse || v == Differs }
 
 // MinSeeds limits tests from below: fewer seeds in common make none.

@@ -62,7 +62,7 @@ func newBatch(w *writer) *batch {
 	}
 }
 
-// lost tells whether run, which may be nil, is no longer this process's, as far as the database knows: it was held for
+// lost reports whether run, which may be nil, is no longer this process's, as far as the database knows: it was held for
 // dead, since it was suspended or its machine slept, and another process has taken it over or deleted it. A run that was
 // only marked as interrupted meanwhile is taken back.
 func (b *batch) lost(run *runState) (lost, err error) {
@@ -167,7 +167,7 @@ func (b *batch) points(run *runState, step int, values []clip.Metric) error {
 			of[id] = s
 		}
 		if s.n > 0 && step <= s.lastStep {
-			if err := b.repeated(run.id, id, step, v.Value, s); err != nil {
+			if err := b.replacePoint(run.id, id, step, v.Value, s); err != nil {
 				return err
 			}
 			continue
@@ -203,9 +203,9 @@ func (b *batch) insertPoints() error {
 	return nil
 }
 
-// repeated stores a value for a step that is not beyond the last: it replaces the value recorded for
+// replacePoint stores a value for a step that is not beyond the last: it replaces the value recorded for
 // that step, if any, and the summary is made anew from the points.
-func (b *batch) repeated(run, metric int64, step int, value float64, s *summary) error {
+func (b *batch) replacePoint(run, metric int64, step int, value float64, s *summary) error {
 	if err := b.insertPoints(); err != nil {
 		return err
 	}

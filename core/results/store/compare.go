@@ -99,7 +99,7 @@ func (r *Reader) Compare(ctx context.Context, ids ...string) (*Comparison, error
 	return c, nil
 }
 
-// differ tells whether not all values print alike; numbers print alike when they are equal.
+// differ reports whether not all values print alike; numbers print alike when they are equal.
 func differ(values []any) bool {
 	for _, v := range values[1:] {
 		if paramText(v) != paramText(values[0]) {

@@ -110,7 +110,7 @@ func (r *Reader) Settings(ctx context.Context, key string) ([]string, error) {
 // fault.NotFound when it is not there.
 func (db *DB) DeleteRun(ctx context.Context, id string) error {
 	return db.w.task(ctx, func(b *batch) error {
-		run, err := b.idle(id)
+		run, err := b.idleRun(id)
 		if err != nil {
 			return err
 		}
@@ -128,7 +128,7 @@ func (db *DB) DeleteRun(ctx context.Context, id string) error {
 // fault.Conflict when the run is not done any more.
 func (db *DB) DropCheckpoints(ctx context.Context, id string, steps []int) error {
 	return db.w.task(ctx, func(b *batch) error {
-		run, err := b.idle(id)
+		run, err := b.idleRun(id)
 		if err != nil {
 			return err
 		}
@@ -144,8 +144,8 @@ func (db *DB) DropCheckpoints(ctx context.Context, id string, steps []int) error
 	})
 }
 
-// idle returns a run that no live process makes.
-func (b *batch) idle(id string) (owned, error) {
+// idleRun returns a run that no live process makes.
+func (b *batch) idleRun(id string) (owned, error) {
 	runs, err := b.owned("key = ?", id)
 	switch {
 	case err != nil:

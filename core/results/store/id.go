@@ -28,7 +28,7 @@ func newID(now time.Time) string {
 	return string(id)
 }
 
-// IsID tells whether a text has the form of a run's id.
+// IsID reports whether a text has the form of a run's id.
 func IsID(text string) bool {
 	for i := range len(text) {
 		if strings.IndexByte(idAlphabet, text[i]) < 0 {

@@ -125,7 +125,7 @@ func (m *merger) connect(ctx context.Context, path, theirs string) (end func(), 
 				return nil, err
 			}
 			ready, free = filepath.Join(dir, "empty.db"), release
-			if err := touch(ready); err != nil {
+			if err := makeOrMigrate(ready); err != nil {
 				free()
 				return nil, err
 			}
@@ -133,7 +133,7 @@ func (m *merger) connect(ctx context.Context, path, theirs string) (end func(), 
 			return nil, err
 		}
 		path, release = ready, free
-	} else if err := touch(path, OnWait(m.options.Waiting)); err != nil {
+	} else if err := makeOrMigrate(path, OnWait(m.options.Waiting)); err != nil {
 		return nil, err
 	}
 	db, err := sql.Open("tandem_rw", dsn(path, options))
@@ -159,8 +159,8 @@ func (m *merger) connect(ctx context.Context, path, theirs string) (end func(), 
 	return end, nil
 }
 
-// touch makes the database at path, or brings it up to date.
-func touch(path string, options ...Option) error {
+// makeOrMigrate makes the database at path, or brings it up to date.
+func makeOrMigrate(path string, options ...Option) error {
 	db, err := Open(path, options...)
 	if err != nil {
 		return err
@@ -226,7 +226,7 @@ func decide(ours, theirs *mergeRun) (string, error) {
 	return mergeUnchanged, nil
 }
 
-// ended tells whether nothing is left to do on a run.
+// ended reports whether nothing is left to do on a run.
 func (r *mergeRun) ended() bool {
 	return r.owned.status == clip.StatusDone || r.owned.status == clip.StatusStopped
 }

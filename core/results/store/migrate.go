@@ -88,7 +88,7 @@ func migrate(conn *sql.Conn, path string, notify waiting) error {
 				return notOurs(path)
 			}
 			if have > 0 && have < want {
-				if err := unused(conn, path, have); err != nil {
+				if err := refuseWhileUsed(conn, path, have); err != nil {
 					return err
 				}
 			}
@@ -110,8 +110,8 @@ func migrate(conn *sql.Conn, path string, notify waiting) error {
 	})
 }
 
-// unused refuses to change the schema under an older program that is writing a run.
-func unused(conn *sql.Conn, path string, version int) error {
+// refuseWhileUsed refuses to change the schema under an older program that is writing a run.
+func refuseWhileUsed(conn *sql.Conn, path string, version int) error {
 	host, _ := os.Hostname()
 	rows, err := conn.QueryContext(context.Background(), "SELECT key, host, pid, process, heartbeat_ms FROM run WHERE status = 'running'")
 	if err != nil {

@@ -258,7 +258,7 @@ func diskFault(path string, err error) error {
 	return fault.New(fault.Internal, "results database %s: %w", path, err)
 }
 
-// isBusy tells whether err is another process's transaction in the way.
+// isBusy reports whether err is another process's transaction in the way.
 func isBusy(err error) bool {
 	var s sqlite3.Error
 	return errors.As(err, &s) && (s.Code == sqlite3.ErrBusy || s.Code == sqlite3.ErrLocked)

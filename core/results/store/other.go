@@ -15,7 +15,7 @@ import (
 // copy. Errors: fault.NotFound, fault.Invalid (a folder, no results database), fault.Unavailable (written by
 // a newer tandem), fault.Corrupt.
 func readable(ctx context.Context, path string) (ready string, release func(), err error) {
-	c, err := mustHold(path)
+	c, err := inspectExisting(path)
 	if err != nil {
 		return "", nil, err
 	}
@@ -36,7 +36,7 @@ func readable(ctx context.Context, path string) (ready string, release func(), e
 	if _, err = db.ExecContext(ctx, "VACUUM INTO ?", ready); err == nil {
 		var copied *DB
 		if c.odd {
-			err = straighten(ready)
+			err = restoreViews(ready)
 		} else if copied, err = Open(ready); err == nil {
 			err = copied.Close()
 		}
@@ -54,7 +54,7 @@ func attachment(path string) string {
 	return u.String() + "?" + lookOptions(path)
 }
 
-// sameFile tells whether two paths are one file.
+// sameFile reports whether two paths are one file.
 func sameFile(a, b string) bool {
 	x, err := os.Stat(a)
 	if err != nil {

@@ -52,7 +52,7 @@ func inspect(path string) (contents, error) {
 	return c, err
 }
 
-// mayBeTorn tells whether an error may come from looking at a file while it is written to.
+// mayBeTorn reports whether an error may come from looking at a file while it is written to.
 func mayBeTorn(err error) bool {
 	return err != nil && fault.KindOf(err) == fault.Corrupt
 }
@@ -77,7 +77,7 @@ func look(path, options string) (c contents, err error) {
 		return c, notOurs(path)
 	}
 	if c.version == len(migrations()) && c.objects > 0 {
-		c.odd, err = odd(db)
+		c.odd, err = hasForeignViews(db)
 	}
 	return c, diskFault(path, err)
 }
@@ -114,9 +114,9 @@ func programsOf(db *sql.DB) (map[string]string, error) {
 	return found, rows.Err()
 }
 
-// odd tells whether a view of ours reads otherwise than it should, or there is a trigger that is not ours: a database
+// hasForeignViews reports whether a view of ours reads otherwise than it should, or there is a trigger that is not ours: a database
 // from elsewhere may be made so that reading it never ends. Views of one's own beside ours are fine.
-func odd(db *sql.DB) (bool, error) {
+func hasForeignViews(db *sql.DB) (bool, error) {
 	want, err := programs()
 	if err != nil {
 		return false, err
@@ -138,8 +138,8 @@ func odd(db *sql.DB) (bool, error) {
 	return false, nil
 }
 
-// straighten gives the database at path, a copy, the views that tandem makes and no others.
-func straighten(path string) error {
+// restoreViews gives the database at path, a copy, the views that tandem makes and no others.
+func restoreViews(path string) error {
 	want, err := programs()
 	if err != nil {
 		return err
@@ -172,8 +172,8 @@ func notOurs(path string) error {
 		WithHint("results databases are what runner writes to --db FILE, results/results.db unless told otherwise")
 }
 
-// mustHold inspects for those who read: a file that is not there or holds nothing is a fault too.
-func mustHold(path string) (contents, error) {
+// inspectExisting inspects for those who read: a file that is not there or holds nothing is a fault too.
+func inspectExisting(path string) (contents, error) {
 	c, err := inspect(path)
 	switch {
 	case err != nil:
@@ -190,7 +190,7 @@ func mustHold(path string) (contents, error) {
 	return c, nil
 }
 
-// mayWrite tells whether files can be made in a folder.
+// mayWrite reports whether files can be made in a folder.
 func mayWrite(dir string) bool { return syscall.Access(dir, 2) == nil }
 
 // readOptions open a database of one's own for reading, on a connection that query_only keeps from writing. SQLite needs

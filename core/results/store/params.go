@@ -41,7 +41,7 @@ func flattenInto(params *[]param, prefix string, values map[string]any) error {
 			}
 			continue
 		}
-		p, err := leaf(key, v)
+		p, err := newParam(key, v)
 		if err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func flattenInto(params *[]param, prefix string, values map[string]any) error {
 	return nil
 }
 
-func leaf(key string, v any) (param, error) {
+func newParam(key string, v any) (param, error) {
 	switch v := v.(type) {
 	case nil:
 		return param{key, "null", nil}, nil

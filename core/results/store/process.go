@@ -16,11 +16,11 @@ type process struct {
 	heartbeat int64  // ms
 }
 
-// alive tells whether the process may still run, as seen from host at now (ms). Where processes
+// alive reports whether the process may still run, as seen from host at now (ms). Where processes
 // cannot be seen it is alive while its heartbeat is no older than staleAfter.
 func (p process) alive(host string, now int64) bool {
 	if p.host != host { // its processes are not ours to see
-		return p.fresh(now)
+		return p.isFresh(now)
 	}
 	self := processToken(os.Getpid())
 	if self == "" {
@@ -32,14 +32,14 @@ func (p process) alive(host string, now int64) bool {
 		ownBoot, _, _ := strings.Cut(own, "/")
 		// Of the same boot it is in another container, whose pids are not ours to see; of another, the
 		// machine has started anew since.
-		return boot == ownBoot && p.fresh(now)
+		return boot == ownBoot && p.isFresh(now)
 	}
 	return processToken(p.pid) == p.token
 }
 
-// fresh tells whether the heartbeat is of the last minutes. One that lies far in the future is of a clock that is or was
+// isFresh reports whether the heartbeat is of the last minutes. One that lies far in the future is of a clock that is or was
 // wrong, and would be fresh for ever.
-func (p process) fresh(now int64) bool {
+func (p process) isFresh(now int64) bool {
 	return max(now-p.heartbeat, p.heartbeat-now) < staleAfter.Milliseconds()
 }
 
