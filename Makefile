@@ -38,18 +38,17 @@ need:
 build: need plugins ## build bin/runner and every plugin
 	$(GO) build $(GOFLAGS_BUILD) -o bin/runner ./cmd/runner
 
-plugins: $(PLUGINS:%=bin/plugins/%) ## build bin/plugins/<kind>/<name> and their manifests
-
-# Always run: the go command decides what is stale.
-.PHONY: $(PLUGINS:%=bin/plugins/%)
-$(PLUGINS:%=bin/plugins/%): bin/plugins/%: | need
-	@$(GO) build $(GOFLAGS_BUILD) -o $@ ./plugins/$*
-	@$@ --manifest > $@.json
+# Compiles everything first, in one go, so that SQLite's single C file keeps one core busy while the others compile Go; then
+# links the plugins of each kind at the same time. The go command decides what is stale.
+plugins: need ## build bin/plugins/<kind>/<name> and their manifests
+	@$(GO) list $(GOFLAGS_BUILD) -deps -export -f '' ./cmd/runner ./plugins/...
+	@set -e; for kind in $(sort $(dir $(PLUGINS))); do $(GO) build $(GOFLAGS_BUILD) -o bin/plugins/$$kind ./plugins/$$kind...; done
+	@set -e; for plugin in $(PLUGINS:%=bin/plugins/%); do $$plugin --manifest > $$plugin.json; done
 
 # A binary with the tag clipcuda needs the header and the library in bin/cuda.
 ifneq ($(filter clipcuda,$(TAGS)),)
-build plugins $(PLUGINS:%=bin/plugins/%) test test-long race bench: export GOFLAGS = $(CUDA_GOFLAGS)
-build $(PLUGINS:%=bin/plugins/%): | cuda
+build plugins test test-long race bench: export GOFLAGS = $(CUDA_GOFLAGS)
+build plugins: | cuda
 endif
 
 cuda: ## prepare bin/cuda, which builds with CUDA need (make build CUDA=1 does this itself)
