@@ -41,7 +41,7 @@ build: need plugins ## build bin/runner and every plugin
 # Compiles everything first, in one go, so that SQLite's single C file keeps one core busy while the others compile Go; then
 # links the plugins of each kind at the same time. The go command decides what is stale.
 plugins: need ## build bin/plugins/<kind>/<name> and their manifests
-	@$(GO) list $(GOFLAGS_BUILD) -deps -export -f '' ./cmd/runner ./plugins/...
+	@$(GO) list $(GOFLAGS_BUILD) -deps -export ./cmd/runner ./plugins/... > /dev/null
 	@set -e; for kind in $(sort $(dir $(PLUGINS))); do $(GO) build $(GOFLAGS_BUILD) -o bin/plugins/$$kind ./plugins/$$kind...; done
 	@set -e; for plugin in $(PLUGINS:%=bin/plugins/%); do $$plugin --manifest > $$plugin.json; done
 
