@@ -35,7 +35,7 @@ func (a *app) listCommand() *cobra.Command {
 	a.formatFlags(c, true)
 	c.Flags().StringVar(&f.Experiment, "experiment", "", "only those of this experiment")
 	c.Flags().StringVar(&f.Variant, "variant", "", "only those of this variant")
-	c.Flags().StringVar(&f.Status, "status", "", "only running, done, failed or interrupted ones")
+	c.Flags().StringVar(&f.Status, "status", "", "only running, done, failed, interrupted or stopped ones")
 	c.Flags().IntVarP(&f.Limit, "limit", "n", 0, "at most so many")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return a.reading(c.Context(), func(r *store.Reader) error {

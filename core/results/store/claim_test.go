@@ -126,6 +126,10 @@ func TestAPlannedCellIsFilledByARunOfItsIdentity(t *testing.T) {
 	if diff := cmp.Diff(want, info); diff != "" {
 		t.Error(diff)
 	}
+	must(t, db.Check(ctx, Filter{Status: "stopped"}))
+	if runs, err := db.Runs(ctx, Filter{Status: "stopped"}); err != nil || len(runs) != 1 || runs[0].ID != stopped.ID() {
+		t.Errorf("stopped runs %+v, %v", runs, err)
+	}
 	values, err := db.CellValues(ctx, "e")
 	must(t, err)
 	if len(values) != 2 || values[0].Value != 0.5 {

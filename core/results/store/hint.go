@@ -12,7 +12,7 @@ import (
 )
 
 // Statuses lists the statuses that Filter takes.
-var Statuses = []string{string(clip.StatusRunning), string(clip.StatusDone), string(clip.StatusFailed), string(clip.StatusInterrupted)}
+var Statuses = []string{string(clip.StatusRunning), string(clip.StatusDone), string(clip.StatusFailed), string(clip.StatusInterrupted), string(clip.StatusStopped)}
 
 // Check reports a filter that names what is not there: the empty list of its runs would say that there were none. Errors:
 // fault.Invalid for a status, fault.NotFound for an experiment or a variant.
