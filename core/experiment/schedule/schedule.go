@@ -165,7 +165,8 @@ func plan(ctx context.Context, db *store.DB, s *sweep.Sweep) error {
 	e := store.Experiment{Name: s.Base.Name, Description: s.Base.Description, Metric: s.Metric, Design: s.Design, Noise: s.Noise}
 	e.Settings = store.Settings{Looks: s.Looks, Analysis: s.Analysis, Directions: s.Directions, Choose: s.Choose}
 	if s.Stop != nil {
-		e.Settings.Stop, e.Settings.StopMetric, e.Settings.StopAfter = s.Stop.Rule, s.Stop.Metric, s.Stop.Grace.String()
+		e.Settings.Stop, e.Settings.StopMetric = s.Stop.Rule, s.Stop.Metric
+		e.Settings.StopSteps, e.Settings.StopEpochs = s.Stop.Grace.Steps, s.Stop.Grace.Epochs
 	}
 	e.Factors = s.Factors
 	var cells []store.Cell

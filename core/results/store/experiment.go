@@ -29,7 +29,8 @@ type Settings struct {
 	Directions map[string]string `json:"directions,omitempty"`  // up, down or none, by metric, where the spec says so
 	Stop       string            `json:"stop,omitempty"`        // the rule that may stop trials early; "": none
 	StopMetric string            `json:"stop_metric,omitempty"` // what it goes by
-	StopAfter  string            `json:"stop_after,omitempty"`  // how far trials come before it: steps, or "1 epoch"
+	StopSteps  int               `json:"stop_steps,omitempty"`  // how many steps trials come before it; 0: it counts epochs
+	StopEpochs float64           `json:"stop_epochs,omitempty"` // how many epochs trials come before it; 0: it counts steps
 	Choose     string            `json:"choose,omitempty"`      // the metric that chooses among variants; "": the one that decides
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"tandem/core/results"
 	"tandem/core/results/ablation"
@@ -65,17 +63,19 @@ func indexCells(x *ablation.Experiment) map[cellKey]*ablation.Cell {
 // addChecks adds the cells' values of the deciding metric at the point where the rule of early stopping might first have stopped
 // them. An experiment without such a rule, or of a version that did not record the point, has none.
 func addChecks(ctx context.Context, src Source, s store.Settings, x *ablation.Experiment) error {
-	steps, epochs, known := parseAmount(s.StopAfter)
-	if !known {
+	switch {
+	case s.StopEpochs == 1:
+		x.Check = "1 epoch"
+	case s.StopEpochs > 0:
+		x.Check = fmt.Sprintf("%g epochs", s.StopEpochs)
+	case s.StopSteps > 0:
+		x.Check = fmt.Sprintf("%d steps", s.StopSteps)
+	default:
 		return nil
 	}
-	points, err := src.FirstPoints(ctx, x.Name, x.Metrics[0].Name, steps, epochs)
+	points, err := src.FirstPoints(ctx, x.Name, x.Metrics[0].Name, s.StopSteps, s.StopEpochs)
 	if err != nil {
 		return err
-	}
-	x.Check = s.StopAfter
-	if epochs == 0 {
-		x.Check = fmt.Sprintf("%d steps", steps)
 	}
 	cells := indexCells(x)
 	for _, p := range points {
@@ -84,18 +84,6 @@ func addChecks(ctx context.Context, src Source, s store.Settings, x *ablation.Ex
 		}
 	}
 	return nil
-}
-
-// parseAmount reads an amount of training as it is recorded: "200" for steps, "1 epoch" or "0.5 epochs".
-func parseAmount(text string) (steps int, epochs float64, ok bool) {
-	number, isEpochs := strings.CutSuffix(strings.TrimSuffix(text, "s"), " epoch")
-	var err error
-	if isEpochs {
-		epochs, err = strconv.ParseFloat(number, 64)
-	} else {
-		steps, err = strconv.Atoi(text)
-	}
-	return steps, epochs, err == nil
 }
 
 // addOutcomes adds which examples the cells' runs predicted right, in the evaluation of the deciding metric. Of an evaluation

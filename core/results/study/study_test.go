@@ -211,8 +211,9 @@ func TestTheTableSaysWhereTheDecidingSetAlsoChose(t *testing.T) {
 
 func TestCellsHaveTheirValuesAtTheFirstCheck(t *testing.T) {
 	r := open(t)
-	for name, after := range map[string]string{"steps": "3", "epochs": "1 epoch", "old": ""} {
-		r.plan(store.Experiment{Name: name, Metric: top1, Baseline: "baseline", Settings: store.Settings{Stop: "median", StopMetric: top1, StopAfter: after}})
+	for name, after := range map[string]store.Settings{"steps": {StopSteps: 3}, "epoch": {StopEpochs: 1}, "epochs": {StopEpochs: 0.5}, "old": {}} {
+		after.Stop, after.StopMetric = "median", top1
+		r.plan(store.Experiment{Name: name, Metric: top1, Baseline: "baseline", Settings: after})
 		for i, v := range []string{"baseline", "a"} {
 			for seed := range int64(3) {
 				run, err := r.db.Begin(context.Background(), store.RunMeta{Experiment: name, Variant: v, Seed: seed})
@@ -225,7 +226,7 @@ func TestCellsHaveTheirValuesAtTheFirstCheck(t *testing.T) {
 			}
 		}
 	}
-	for name, want := range map[string]string{"steps": "3 steps", "epochs": "1 epoch", "old": ""} {
+	for name, want := range map[string]string{"steps": "3 steps", "epoch": "1 epoch", "epochs": "0.5 epochs", "old": ""} {
 		table := r.mustTable(name, study.Options{})
 		if got := table.Check; (got != nil) != (want != "") || got != nil && got.After != want {
 			t.Errorf("%s: %+v", name, got)
