@@ -56,10 +56,19 @@ func TestAHangingPluginDoesNotHoldUpAStop(t *testing.T) {
 }
 
 // A plugin that fills the shared memory which nobody was given is ended before the system has none left, and what it took is
-// given back.
+// given back. Another that computes meanwhile goes on.
 func TestAPluginThatFillsTheSharedMemoryIsEnded(t *testing.T) {
 	s := session(t, process.SessionOptions{})
 	e, p := encoder(t, s)
+	other, _ := encoder(t, s)
+	release, ended := filepath.Join(t.TempDir(), "release"), make(chan error)
+	go func() {
+		_, _, err := other.Forward(t.Context(), clip.ForwardRequest{Texts: []string{"stubborn " + release}})
+		ended <- err
+	}()
+	for _, err := os.Stat(release + ".begun"); err != nil; _, err = os.Stat(release + ".begun") {
+		time.Sleep(time.Millisecond)
+	}
 	err := forward(t, e, "scribbler")
 	if !errors.Is(err, wire.ErrRule) || !strings.Contains(err.Error(), "encoders/echo: Forward broke a rule") || !strings.Contains(err.Error(), "where nothing was given") {
 		t.Fatalf("got %v", fault.Format(err))
@@ -70,6 +79,12 @@ func TestAPluginThatFillsTheSharedMemoryIsEnded(t *testing.T) {
 	}
 	if err := forward(t, e, "x"); err == nil {
 		t.Error("it was called again")
+	}
+	if err := os.WriteFile(release, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the other plugin: %v", fault.Format(err))
 	}
 }
 

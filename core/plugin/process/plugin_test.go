@@ -141,12 +141,14 @@ func misbehave(ctx context.Context, text string) error {
 			time.Sleep(10 * time.Millisecond)
 		}
 	case "scribbler": // all over the shared memory, until it is ended
-		page := make([]byte, 1<<20)
-		for at := int64(1 << 30); ; at += int64(len(page)) {
-			if _, err := syscall.Pwrite(shared, page, at); err != nil {
-				return err
-			}
+		mem, err := syscall.Mmap(shared, 0, 16<<30, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_NORESERVE)
+		if err != nil {
+			return err
 		}
+		for at := 1 << 30; at < len(mem); at += os.Getpagesize() {
+			mem[at] = 1
+		}
+		return nil
 	case "garbage":
 		// As a C library does: straight to fd 1, no newline in it.
 		line := []byte(strings.Repeat("progress\r", 1<<16))

@@ -121,6 +121,7 @@ type watch struct {
 	closed   bool
 	stopping bool
 	since    time.Duration // since stopping
+	clearing bool          // a plugin that filled the arena is ending; until its memory is given back nobody else is blamed
 }
 
 func newWatch(l Limits, arena *wire.Arena) *watch {
@@ -215,11 +216,11 @@ func (w *watch) begin(p *Process) wire.Watch {
 // pass adds to the age of the calls, reports those that take long and ends those that take too long.
 func (w *watch) pass(passed time.Duration) {
 	var doomed []*pending
+	w.mu.Lock()
 	stray := int64(0)
-	if w.arena != nil {
+	if w.arena != nil && !w.clearing {
 		stray = w.arena.Stray()
 	}
-	w.mu.Lock()
 	if w.stopping {
 		w.since += passed
 	}
@@ -278,9 +279,13 @@ func (w *watch) findScribbler(stray int64) (c *pending) {
 	c.verdict = fault.New(fault.Internal, "%s broke a rule of the protocol: it wrote %d MiB of shared memory where nothing was given to it; the plugin was ended", c.method, stray>>20).
 		WithPlugin(c.process.Name()).WithHint("this is a bug in the plugin; docs/protocol.md has the rules")
 	c.verdict.Err = wire.ErrRule
+	w.clearing = true
 	go func() {
 		<-c.process.Done()
 		w.arena.DropStray()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.clearing = false
 	}()
 	return c
 }
