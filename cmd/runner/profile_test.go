@@ -169,14 +169,23 @@ func TestBenchMemory(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal([]byte(must(t, dir, "bench", "tiny.yaml", "--memory", "--json", "--steps", "2", "--warmup", "1")), &b); err != nil {
-		t.Fatal(err)
+	// A peak depends on when the collector ran, so the median of three measurements is held.
+	ratios := map[string][]float64{}
+	for range 3 {
+		b.Memory = nil
+		if err := json.Unmarshal([]byte(must(t, dir, "bench", "tiny.yaml", "--memory", "--json", "--steps", "2", "--warmup", "1")), &b); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range b.Memory {
+			ratios[p.Part] = append(ratios[p.Part], float64(p.Planned)/float64(p.Peak))
+		}
 	}
 	seen := map[string]bool{}
 	for _, p := range b.Memory {
 		seen[p.Part] = true
-		if ratio := float64(p.Planned) / float64(p.Peak); !(ratio > .8 && ratio < 1.2) {
-			t.Errorf("%s: %d bytes planned, %d at the peak", p.Part, p.Planned, p.Peak)
+		of := slices.Sorted(slices.Values(ratios[p.Part]))
+		if ratio := of[len(of)/2]; !(ratio > .8 && ratio < 1.2) {
+			t.Errorf("%s: planned for %.2f of the peak, in the median of %.2f", p.Part, ratio, of)
 		}
 		if p.Part != "image" && p.Part != "text" {
 			continue
