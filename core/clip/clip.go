@@ -53,8 +53,12 @@ import (
 	"tandem/core/tensor"
 )
 
-// ProtocolVersion numbers the plugin protocol of this build. A plugin speaks exactly one version.
-const ProtocolVersion = 1
+// ProtocolVersion numbers the newest plugin protocol of this build, OldestProtocol the oldest that it still speaks.
+// A plugin speaks exactly one version. docs/protocol.md tells what each version added.
+const (
+	ProtocolVersion = 2
+	OldestProtocol  = 1
+)
 
 // Kind names one of the three kinds of plugin.
 type Kind string
@@ -93,6 +97,24 @@ type Optimizer struct {
 	Momentum    float64 `json:"momentum"` // sgd only
 	// DecayEmbeddings applies weight decay to positional and class embeddings too.
 	DecayEmbeddings bool `json:"decay_embeddings"`
+	// Groups changes the rate or the decay of parameters by name; the first group that matches a parameter
+	// counts. Only for encoders with CapGroups. A glob that matches nothing yields fault.Invalid with the path
+	// optimizer.groups[i].params.
+	Groups []ParamGroup `json:"groups,omitempty"`
+	// LayerDecay lowers the learning rate towards the input: layer l of 0 … L+1 (0 the stem, i+1 block i, L+1 what
+	// follows the blocks) has the rate lr · LayerDecay^(L+1−l) (Clark et al. 2020, arXiv 2003.10555). 0 and 1 mean
+	// the same rate everywhere. Only for encoders with CapGroups.
+	LayerDecay float64 `json:"layer_decay,omitempty"`
+	// EMADecay keeps an average of the parameters: the first Step copies them, each later one computes
+	// average ← EMADecay·average + (1−EMADecay)·parameter. 0 means no average. Only for encoders with CapEMA.
+	EMADecay float64 `json:"ema_decay,omitempty"`
+}
+
+// ParamGroup gives parameters a learning rate or a weight decay of their own.
+type ParamGroup struct {
+	Params      []string `json:"params"`                 // globs of parameter names (path.Match)
+	LRScale     *float64 `json:"lr_scale,omitempty"`     // multiplies the learning rate, LayerDecay's factor included; nil: 1
+	WeightDecay *float64 `json:"weight_decay,omitempty"` // nil: the optimiser's, with its exceptions; else for all that match
 }
 
 // Compute configures the device that a plugin computes on, and how.
@@ -179,6 +201,7 @@ type EncoderInfo struct {
 	FLOPs         float64  // of the forward pass of one sample; a multiply-add counts as 2
 	Backend       string   // for people: "onednn 2.6.3 (2 threads)"
 	Remarks       []string // for people: what they should know of how it computes, a sentence each
+	TokenCount    int      // T of the token output (TokenEncoder); 0 when there is none
 	// Fixed promises that nothing is trained and nothing is random: as long as the process lives, an
 	// embedding depends on its sample alone, in mode Train as in mode Eval.
 	Fixed bool
@@ -225,6 +248,11 @@ type ForwardRequest struct {
 	Next       *tensor.Tensor
 	// Into, when not nil, is f32 [B, D]. The encoder may write the embeddings there and return Into.
 	Into *tensor.Tensor
+	// EMA computes with the averaged weights (Optimizer.EMADecay), in modes Eval and Raw only. An encoder that keeps
+	// no average returns fault.Invalid.
+	EMA bool
+	// IntoTokens and IntoLengths, when not nil, do for TokenOutput what Into does for the embeddings.
+	IntoTokens, IntoLengths *tensor.Tensor
 }
 
 // Encoder maps images or texts to unit vectors of an embedding space that two encoders share.
@@ -246,11 +274,36 @@ type Encoder interface {
 	Close() error
 }
 
+// TokenOutput holds the two outputs of a TokenEncoder. T = EncoderInfo.TokenCount.
+type TokenOutput struct {
+	Embedding *tensor.Tensor // f32 [B, D], as Forward returns it
+	// Tokens is f32 [B, T, D]: the embedding of each patch (the class token excluded) or of each token of the text,
+	// with rows of unit L2 norm. Rows from the sample's length on are 0.
+	Tokens  *tensor.Tensor
+	Lengths *tensor.Tensor // i32 [B], from 1 to T
+}
+
+// TokenEncoder is implemented by encoders that list OutputTokens in Descriptor.Outputs. Losses over tokens
+// (FILIP, Yao et al. 2022, arXiv 2111.07783) take this output.
+type TokenEncoder interface {
+	// ForwardTokens does what Forward does, and returns the tokens too.
+	ForwardTokens(context.Context, ForwardRequest) (TokenOutput, Ticket, error)
+	// BackwardTokens does what Backward does for a ticket of ForwardTokens. tokens is f32 [B, T, D], the gradient of
+	// TokenOutput.Tokens; its rows from the sample's length on do not count.
+	BackwardTokens(ctx context.Context, t Ticket, grad, tokens *tensor.Tensor) error
+}
+
 // BackwardNormer returns the gradient norm together with the last Backward before a Step. The trainer's
 // stubs of encoders in other processes implement it, because each call costs them time; plugins need not.
 type BackwardNormer interface {
 	// BackwardNorm calls Backward, then GradNorm.
 	BackwardNorm(ctx context.Context, t Ticket, grad *tensor.Tensor) (sumOfSquares float64, err error)
+}
+
+// BackwardTokensNormer does for a TokenEncoder what BackwardNormer does for an encoder.
+type BackwardTokensNormer interface {
+	// BackwardTokensNorm calls BackwardTokens, then GradNorm.
+	BackwardTokensNorm(ctx context.Context, t Ticket, grad, tokens *tensor.Tensor) (sumOfSquares float64, err error)
 }
 
 // ComputeNormer does for a loss what BackwardNormer does for an encoder.
@@ -267,6 +320,10 @@ type LossConfig struct {
 	Seed      uint64
 	Optimizer Optimizer
 	Compute   Compute
+	// Negatives is K of InputTextNegatives; TeacherImageDim and TeacherTextDim are the widths of the teachers'
+	// embeddings. They are 0 for inputs that the descriptor does not name.
+	Negatives                       int
+	TeacherImageDim, TeacherTextDim int
 }
 
 // LossInfo describes a configured loss.
@@ -287,6 +344,8 @@ type LossRequest struct {
 	// IntoImage and IntoText, when not nil, are f32 [B, D]. The loss may write DImage and DText there and
 	// return them.
 	IntoImage, IntoText *tensor.Tensor
+	// Inputs holds what Descriptor.Inputs names, and nothing else.
+	Inputs map[string]LossInput
 }
 
 // LossResult holds the output of a loss.
@@ -294,6 +353,9 @@ type LossResult struct {
 	Value  float64        // mean over the batch, in nats
 	DImage *tensor.Tensor // f32 [B, D], dValue/dImage; nil unless Train
 	DText  *tensor.Tensor // f32 [B, D], dValue/dText; nil unless Train
+	// Gradients holds dValue/dInput of every differentiable input of the request (DifferentiableInput), in the
+	// input's shape; nil unless Train.
+	Gradients map[string]*tensor.Tensor
 	// Parts holds the terms that make up Value: image_to_text, text_to_image, …
 	Parts map[string]float64
 	// Scalars holds the state worth watching, as it was before the step: logit_scale (the multiplier; the
@@ -301,6 +363,15 @@ type LossResult struct {
 	Scalars map[string]float64
 	// PerSample maps the name of a part to its B values, one a sample.
 	PerSample map[string][]float32
+}
+
+// Free frees the gradients.
+func (r *LossResult) Free() {
+	r.DImage.Free()
+	r.DText.Free()
+	for _, t := range r.Gradients {
+		t.Free()
+	}
 }
 
 // Loss scores a batch of pairs.

@@ -49,6 +49,8 @@ type DatasetInfo struct {
 	// Fixed promises that the picture of a sample in training is the same for every epoch and seed: nothing
 	// is cropped, flipped or altered at random. Captions may change nevertheless.
 	Fixed bool
+	// Negatives is K, the number of texts that a sample has as negatives (CapNegatives); 0 when it has none.
+	Negatives int
 }
 
 // BatchRequest asks for samples. Their content is a pure function of configuration, Epoch and index.
@@ -63,6 +65,12 @@ type BatchRequest struct {
 	// NoImages says that the caller does not need the pictures. The dataset need not read them, and
 	// Batch.Images may be nil. Pictures that cannot be read are then not found, so there are no Faults.
 	NoImages bool
+	// Negatives asks for Batch.Negatives, of a dataset with CapNegatives.
+	Negatives bool
+	// View2 asks for Batch.Images2, of a dataset with CapView2, in training. Into2, when not nil, does for it what
+	// Into does for Images.
+	View2 bool
+	Into2 *tensor.Tensor
 }
 
 // SampleFault reports a sample that could not be read.
@@ -85,6 +93,11 @@ type Batch struct {
 	Groups   []int64            // in retrieval, samples of one group are positives of one another
 	Labels   map[string][]int32 // by target name: the class id of each sample; -1 for none
 	Faults   []SampleFault
+	// Negatives holds, for each sample, exactly DatasetInfo.Negatives texts that do not describe it.
+	Negatives [][]string
+	// Images2 holds u8 [B, S, S, 3]: each sample's picture, augmented by random numbers of their own, so that Images
+	// is the same with and without it.
+	Images2 *tensor.Tensor
 }
 
 // Dataset delivers image–text pairs.

@@ -8,7 +8,23 @@ const (
 	CapFreeze = "freeze"
 	// CapPrefetch marks an encoder that makes use of ForwardRequest.Next.
 	CapPrefetch = "prefetch"
+	// CapGroups marks an encoder that obeys Optimizer.Groups and Optimizer.LayerDecay.
+	CapGroups = "groups"
+	// CapEMA marks an encoder that obeys Optimizer.EMADecay and ForwardRequest.EMA.
+	CapEMA = "ema"
+	// CapNegatives marks a dataset that obeys BatchRequest.Negatives.
+	CapNegatives = "negatives"
+	// CapView2 marks a dataset that obeys BatchRequest.View2.
+	CapView2 = "view2"
+	// CapBuckets, CapRows and CapNCCL mark plugins that can take part in training on several machines. The protocol
+	// has their messages; no runner sends them yet.
+	CapBuckets = "buckets"
+	CapRows    = "rows"
+	CapNCCL    = "nccl"
 )
+
+// OutputTokens names the output of a TokenEncoder in Descriptor.Outputs.
+const OutputTokens = "tokens"
 
 // Descriptor describes a plugin before it is configured. `make plugins` and the first use of a foreign
 // plugin store it as JSON, so that a spec can be checked without starting a process.
@@ -20,6 +36,8 @@ type Descriptor struct {
 	Modality     Modality   `json:"modality,omitempty"` // encoders only
 	Summary      string     `json:"summary"`            // one line
 	Capabilities []string   `json:"capabilities,omitempty"`
+	Inputs       []string   `json:"inputs,omitempty"`  // of a loss, beside image and text: InputGroups, …
+	Outputs      []string   `json:"outputs,omitempty"` // of an encoder, beside the embedding: OutputTokens
 	Schema       []Field    `json:"schema"`
 	Relations    []Relation `json:"relations,omitempty"`
 	Sizes        []Size     `json:"sizes,omitempty"`

@@ -238,14 +238,19 @@ func (c *Catalog) Describe(kind clip.Kind, ref string) (clip.Descriptor, Binary,
 	if d.Kind != kind {
 		return d, b, wrongKind(ref, d.Kind, kind)
 	}
-	if d.Protocol != clip.ProtocolVersion {
+	if d.Protocol < clip.OldestProtocol || d.Protocol > clip.ProtocolVersion {
 		return d, b, WrongProtocol(d.Protocol).WithPlugin(b.Ref())
 	}
 	return d, b, nil
 }
 
-// WrongProtocol returns the fault of a plugin that speaks another version of the protocol.
+// WrongProtocol returns the fault of a plugin that speaks a version of the protocol that this runner does not. It names
+// the side to upgrade.
 func WrongProtocol(version int) *fault.Error {
-	return fault.New(fault.Invalid, "the plugin speaks protocol %d, this runner speaks protocol %d", version,
-		clip.ProtocolVersion).WithHint("rebuild the plugin with the runner's version of tandem")
+	f := fault.New(fault.Invalid, "the plugin speaks protocol %d, this runner speaks protocols %d to %d", version,
+		clip.OldestProtocol, clip.ProtocolVersion)
+	if version > clip.ProtocolVersion {
+		return f.WithHint("upgrade the runner: the plugin was built with a newer tandem")
+	}
+	return f.WithHint("upgrade the plugin: build it with an SDK of this runner's tandem")
 }

@@ -153,6 +153,16 @@ func CheckDescriptor(d clip.Descriptor) error {
 		}
 		seen[f.Name] = true
 	}
+	for _, name := range d.Inputs {
+		if d.Kind != clip.KindLoss || !slices.Contains(clip.LossInputs, name) {
+			return fmt.Errorf("a %s has no input %.60q; losses have %s", d.Kind, name, strings.Join(clip.LossInputs, ", "))
+		}
+	}
+	for _, name := range d.Outputs {
+		if d.Kind != clip.KindEncoder || name != clip.OutputTokens {
+			return fmt.Errorf("a %s has no output %.60q; encoders have %s", d.Kind, name, clip.OutputTokens)
+		}
+	}
 	for _, size := range d.Sizes {
 		if size.N < 0 || size.N > 1<<44 {
 			return fmt.Errorf("its descriptor says that it has %d samples", size.N)

@@ -203,7 +203,7 @@ func TestWhatIsNoPluginSaysSo(t *testing.T) {
 		kind fault.Kind
 		text string
 	}{
-		"older":  {fault.Invalid, "the plugin speaks protocol 7, this runner speaks protocol 1"},
+		"older":  {fault.Invalid, "the plugin speaks protocol 7, this runner speaks protocols 1 to 2"},
 		"crash":  {fault.PluginDied, "exit status 3"},
 		"chatty": {fault.Invalid, `it printed "hello, I am no plugin"`},
 	} {

@@ -163,7 +163,7 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binar
 	if err != nil {
 		return nil, p.startFault(err)
 	}
-	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Arena: s.arena, Lost: p.lostFault, Watch: s.watch.begin(p), Words: p.recentWords, Observe: func(c wire.Call) {
+	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Protocol: p.client.NegotiatedVersion(), Arena: s.arena, Lost: p.lostFault, Watch: s.watch.begin(p), Words: p.recentWords, Observe: func(c wire.Call) {
 		p.stats.add(c)
 		if s.options.Observe != nil {
 			s.options.Observe(Call{p.label, c})

@@ -37,6 +37,7 @@ type Encoder struct {
 	Summary      string // one line
 	Modality     clip.Modality
 	Capabilities []string // clip.CapVocabulary, …
+	Outputs      []string // clip.OutputTokens, of a clip.TokenEncoder
 	// Config holds the defaults of the options: a value of a struct whose with tags make the schema (see
 	// Schema). It is nil for a plugin without options.
 	Config    any
@@ -50,7 +51,7 @@ type Encoder struct {
 func (e Encoder) Descriptor() clip.Descriptor {
 	return clip.Descriptor{
 		Kind: clip.KindEncoder, Name: e.Name, Version: e.Version, Protocol: clip.ProtocolVersion,
-		Modality: e.Modality, Summary: e.Summary, Capabilities: e.Capabilities,
+		Modality: e.Modality, Summary: e.Summary, Capabilities: e.Capabilities, Outputs: e.Outputs,
 		Schema: Schema(e.Config), Relations: e.Relations,
 	}
 }
@@ -59,16 +60,18 @@ func (e Encoder) Descriptor() clip.Descriptor {
 type Loss struct {
 	Name, Version, Summary string
 	Capabilities           []string
-	Config                 any
-	Relations              []clip.Relation
-	New                    func() clip.Loss
+	// Inputs lists what the loss takes beside image and text: clip.InputGroups, …
+	Inputs    []string
+	Config    any
+	Relations []clip.Relation
+	New       func() clip.Loss
 }
 
 // Descriptor returns the description as the runner sees it. It panics as Encoder.Descriptor does.
 func (l Loss) Descriptor() clip.Descriptor {
 	return clip.Descriptor{
 		Kind: clip.KindLoss, Name: l.Name, Version: l.Version, Protocol: clip.ProtocolVersion,
-		Summary: l.Summary, Capabilities: l.Capabilities,
+		Summary: l.Summary, Capabilities: l.Capabilities, Inputs: l.Inputs,
 		Schema: Schema(l.Config), Relations: l.Relations,
 	}
 }

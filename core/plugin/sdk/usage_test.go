@@ -28,7 +28,7 @@ func TestByHandAPluginSaysWhatItIs(t *testing.T) {
 		t.Errorf("exit status %d", status)
 	}
 	for _, want := range []string{
-		"encoders/vit 1.0.0: vision transformer", "(image encoder, protocol 1)", "image: {encoder: vit, with: {…}}",
+		"encoders/vit 1.0.0: vision transformer", "(image encoder, protocol 2)", "image: {encoder: vit, with: {…}}",
 		"default 256, 1 to 4096", "default cls, one of mean cls", "required", "list of 2 float", "default [0.5,1]",
 		"width must be a multiple of seed.", "runner plugin describe encoders/vit",
 	} {
@@ -39,7 +39,7 @@ func TestByHandAPluginSaysWhatItIs(t *testing.T) {
 	if status, _, err := byHandOut(t, "--descrbe"); status != 2 || !strings.Contains(err, "--describe") {
 		t.Errorf("an unknown flag gives %d %q", status, err)
 	}
-	if _, out, _ := byHandOut(t, "--version"); out != "encoders/vit 1.0.0 (protocol 1)\n" {
+	if _, out, _ := byHandOut(t, "--version"); out != "encoders/vit 1.0.0 (protocol 2)\n" {
 		t.Errorf("version is %q", out)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"tandem/core/engine/weights"
 	"tandem/core/fault"
 	"tandem/core/plugin/wire/pb"
+	"tandem/core/tensor"
 )
 
 // checkLossResult checks the answer to a Compute, except for its tensors.
@@ -48,6 +49,16 @@ func (c *Conn) checkBatch(r *pb.BatchResponse, q clip.BatchRequest, info clip.Da
 	}
 	if !q.Train {
 		length("lists of all captions", len(r.All))
+	}
+	if q.Negatives {
+		length("lists of negatives", len(r.Negatives))
+	}
+	for i, texts := range r.Negatives {
+		k.require(q.Negatives, "there are negatives, which nobody asked for")
+		k.require(len(texts.GetValues()) == info.Negatives, "sample %d has %d negatives, and Configure said that there are %d", at(q.Indices, i), len(texts.GetValues()), info.Negatives)
+		for _, s := range texts.GetValues() {
+			k.text(fmt.Sprintf("a negative of sample %d", at(q.Indices, i)), s, maxCaption)
+		}
 	}
 	for i, s := range r.Captions {
 		k.text(fmt.Sprintf("the caption of sample %d", at(q.Indices, i)), s, maxCaption)
@@ -104,6 +115,24 @@ func (k *checker) labels(r *pb.BatchResponse, q clip.BatchRequest, info clip.Dat
 	k.require(known == len(r.Labels), "there are labels of %d targets, of which the dataset has %d", len(r.Labels), known)
 }
 
+// tokens checks a token output: lengths from 1 to T, finite numbers, and zeros beyond the lengths.
+func (k *checker) tokens(t, lengths *tensor.Tensor) {
+	k.values("token output", t)
+	count, dim := t.Shape[1], t.Shape[2]
+	for i, n := range lengths.I32() {
+		k.require(n >= 1 && int(n) <= count, "sample %d has %d tokens, want 1 to %d", i, n, count)
+		if k.err != nil {
+			return
+		}
+		for _, v := range t.F32()[(i*count+int(n))*dim : (i+1)*count*dim] {
+			if v != 0 {
+				k.brokenRule("the token output of sample %d is not 0 beyond its %d tokens", i, n)
+				return
+			}
+		}
+	}
+}
+
 // keys checks that keys tell samples apart. A sample that could not be read may have another key, and a sample
 // that was asked for twice has the same key twice.
 func (k *checker) keys(r *pb.BatchResponse, q clip.BatchRequest) {
@@ -142,11 +171,12 @@ func (d *datasetClient) readAgain(ctx context.Context, q clip.BatchRequest, b *c
 	}
 	i := (n * 7) % len(q.Indices)
 	index := q.Indices[i]
-	again, err := d.batch(ctx, clip.BatchRequest{Indices: []int{index}, Epoch: q.Epoch, Train: q.Train})
+	again, err := d.batch(ctx, clip.BatchRequest{Indices: []int{index}, Epoch: q.Epoch, Train: q.Train, Negatives: q.Negatives, View2: q.View2})
 	if err != nil {
 		return err
 	}
 	defer again.Images.Free()
+	defer again.Images2.Free()
 	if len(again.Faults) > 0 {
 		return nil // it can no longer be read: the dataset says so itself
 	}
@@ -166,6 +196,10 @@ func (d *datasetClient) readAgain(ctx context.Context, q clip.BatchRequest, b *c
 		differs("group")
 	case !bytes.Equal(again.Images.Data, b.Images.Data[i*each:(i+1)*each]):
 		differs("picture")
+	case q.View2 && !bytes.Equal(again.Images2.Data, b.Images2.Data[i*each:(i+1)*each]):
+		differs("second picture")
+	case q.Negatives && !slices.Equal(again.Negatives[0], b.Negatives[i]):
+		differs("list of negatives")
 	}
 	for name, ids := range b.Labels {
 		if other, ok := again.Labels[name]; ok && other[0] != ids[i] {

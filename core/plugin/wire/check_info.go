@@ -17,6 +17,7 @@ func (c *Conn) checkEncoderInfo(r *pb.EncoderInfo, dim int) error {
 	k.count("image_size", r.ImageSize, 0, maxSide)
 	k.count("context_length", r.ContextLength, 0, maxTokens)
 	k.count("vocab_size", r.VocabSize, 0, maxTokens)
+	k.count("token_count", r.TokenCount, 0, maxSide)
 	k.number("flops", r.Flops)
 	k.text("backend", r.Backend, maxText)
 	return k.err
@@ -33,6 +34,7 @@ func (c *Conn) datasetInfo(r *pb.DatasetInfo) error {
 	k := c.checker("Configure")
 	k.count("len", r.Len, 1, maxCount)
 	k.count("skipped", r.Skipped, 0, maxCount)
+	k.count("negatives", r.Negatives, 0, maxNames)
 	k.text("note", r.Note, maxText)
 	k.require(len(r.Remarks) <= maxNames, "there are %d remarks, want at most %d", len(r.Remarks), maxNames)
 	for _, remark := range r.Remarks {

@@ -54,17 +54,26 @@ func (d *datasetClient) Batch(ctx context.Context, q clip.BatchRequest) (*clip.B
 		if b.Images != q.Into {
 			b.Images.Free()
 		}
+		if b.Images2 != q.Into2 {
+			b.Images2.Free()
+		}
 		return nil, err
 	}
 	return b, nil
 }
 
-func (d *datasetClient) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
+func (d *datasetClient) batch(ctx context.Context, q clip.BatchRequest) (_ *clip.Batch, err error) {
 	d.mu.Lock()
 	side, info := d.side, d.info
 	d.mu.Unlock()
+	if q.Negatives || q.View2 {
+		if err := d.conn.needVersion2("negatives and second views"); err != nil {
+			return nil, err
+		}
+	}
 	use := d.conn.lease()
-	request := &pb.BatchRequest{Epoch: int64(q.Epoch), Train: q.Train, NoImages: q.NoImages, Indices: make([]int64, len(q.Indices))}
+	request := &pb.BatchRequest{Epoch: int64(q.Epoch), Train: q.Train, NoImages: q.NoImages, Negatives: q.Negatives,
+		View2: q.View2 && !q.NoImages, Indices: make([]int64, len(q.Indices))}
 	for i, index := range q.Indices {
 		request.Indices[i] = int64(index)
 	}
@@ -79,42 +88,79 @@ func (d *datasetClient) batch(ctx context.Context, q clip.BatchRequest) (*clip.B
 		return batchIn(r), nil // pictures that came all the same are left
 	}
 	shape := []int{len(q.Indices), side, side, 3}
-	if q.Into != nil && (q.Into.DType != tensor.U8 || !q.Into.Shape.Equal(shape)) {
-		return nil, fault.New(fault.Invalid, "the place for the pictures is %v %v, want u8 %v", q.Into.DType, q.Into.Shape,
-			shape).WithPlugin(d.conn.name)
-	}
-	// The pictures go to Into when a plugin can see it, else to a slot of their own.
-	out := q.Into
-	var err error
-	if s, ok := sharedIn(d.conn.arena, q.Into); ok {
-		s.retain()
-		d.conn.arena.setWriter(s, d.conn.name)
-		use.slots = append(use.slots, s)
-		request.Out = slotReference(q.Into, s)
-	} else if request.Out, out, err = use.out(tensor.U8, shape...); err != nil {
+	first, second := picturePlace{asked: q.Into}, picturePlace{asked: q.Into2}
+	defer func() {
+		if err != nil {
+			use.release() // nothing is left in it when the call was made
+			first.free()
+			second.free()
+		}
+	}()
+	if request.Out, err = first.prepare(d.conn, use, shape); err != nil {
 		return nil, err
 	}
+	if q.View2 {
+		if request.Out2, err = second.prepare(d.conn, use, shape); err != nil {
+			return nil, err
+		}
+	}
 	r, err := call(ctx, use, "Batch", d.rpc.Batch, request)
-	if err == nil {
-		var images *tensor.Tensor
-		if err = d.conn.checkBatch(r, q, info); err == nil {
-			images, err = d.conn.result("Batch", "pictures", r.Images, request.Out, out, tensor.U8, shape...)
-		}
-		if err == nil {
-			batch := batchIn(r)
-			batch.Images = images
-			if q.Into != nil && images != q.Into {
-				copy(q.Into.Data, images.Data)
-				images.Free()
-				batch.Images = q.Into
-			}
-			return batch, nil
-		}
+	if err != nil {
+		return nil, err
 	}
-	if out != q.Into {
-		out.Free()
+	if err = d.conn.checkBatch(r, q, info); err != nil {
+		return nil, err
 	}
-	return nil, err
+	batch := batchIn(r)
+	if batch.Images, err = first.take(d.conn, "pictures", r.Images, request.Out, shape); err != nil {
+		return nil, err
+	}
+	if q.View2 {
+		batch.Images2, err = second.take(d.conn, "second pictures", r.Images2, request.Out2, shape)
+	}
+	return batch, err
+}
+
+// picturePlace leads the pictures of an answer to where the caller asked for them: straight there when the plugin can see
+// the memory, else through a slot.
+type picturePlace struct{ asked, out *tensor.Tensor }
+
+func (p *picturePlace) prepare(c *Conn, use *lease, shape []int) (m *pb.Tensor, err error) {
+	if p.asked != nil && (p.asked.DType != tensor.U8 || !p.asked.Shape.Equal(shape)) {
+		return nil, fault.New(fault.Invalid, "the place for the pictures is %v %v, want u8 %v", p.asked.DType, p.asked.Shape,
+			shape).WithPlugin(c.name)
+	}
+	p.out = p.asked
+	if s, ok := sharedIn(c.arena, p.asked); ok {
+		s.retain()
+		c.arena.setWriter(s, c.name)
+		use.slots = append(use.slots, s)
+		return slotReference(p.asked, s), nil
+	}
+	m, p.out, err = use.out(tensor.U8, shape...)
+	return m, err
+}
+
+// take returns the pictures of an answer, in the tensor that was asked for if there is one.
+func (p *picturePlace) take(c *Conn, what string, m, asked *pb.Tensor, shape []int) (*tensor.Tensor, error) {
+	images, err := c.result("Batch", what, m, asked, p.out, tensor.U8, shape...)
+	if err != nil {
+		return nil, err
+	}
+	p.out = images
+	if p.asked != nil && images != p.asked {
+		copy(p.asked.Data, images.Data)
+		p.free()
+		return p.asked, nil
+	}
+	return images, nil
+}
+
+func (p *picturePlace) free() {
+	if p.out != p.asked {
+		p.out.Free()
+	}
+	p.out = nil
 }
 
 func (d *datasetClient) Captions(ctx context.Context, limit int) ([]string, error) {

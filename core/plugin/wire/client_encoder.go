@@ -22,10 +22,16 @@ type encoderClient struct {
 	rpc     pb.EncoderClient
 	dim     int
 	trained bool // it has parameters that are trained
+	tokens  int  // of a sample in the token output; 0: none
 	close   sync.Once
 }
 
 func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (clip.EncoderInfo, error) {
+	if o := cfg.Optimizer; len(o.Groups) > 0 || o.LayerDecay != 0 || o.EMADecay != 0 {
+		if err := e.conn.needVersion2("parameter groups, layer decay and averaged weights"); err != nil {
+			return clip.EncoderInfo{}, err
+		}
+	}
 	r, err := call(ctx, e.conn.lease(), "Configure", e.rpc.Configure, encoderConfigOut(cfg))
 	if err != nil {
 		return clip.EncoderInfo{}, err
@@ -36,77 +42,142 @@ func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (
 	info := encoderInfoIn(r)
 	e.conn.pin(info.Pins)
 	e.mu.Lock()
-	e.dim, e.parameters, e.trained = info.EmbedDim, info.Parameters, info.Parameters > info.Frozen
+	e.dim, e.parameters, e.trained, e.tokens = info.EmbedDim, info.Parameters, info.Parameters > info.Frozen, info.TokenCount
 	e.mu.Unlock()
 	return info, nil
 }
 
 func (e *encoderClient) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	out, ticket, err := e.forward(ctx, q, false)
+	return out.Embedding, ticket, err
+}
+
+// ForwardTokens implements clip.TokenEncoder.
+func (e *encoderClient) ForwardTokens(ctx context.Context, q clip.ForwardRequest) (clip.TokenOutput, clip.Ticket, error) {
+	return e.forward(ctx, q, true)
+}
+
+func (e *encoderClient) forward(ctx context.Context, q clip.ForwardRequest, tokens bool) (out clip.TokenOutput, _ clip.Ticket, err error) {
 	e.mu.Lock()
-	dim, trained := e.dim, e.trained
+	dim, trained, count := e.dim, e.trained, e.tokens
 	e.mu.Unlock()
+	if tokens && count == 0 {
+		return out, 0, e.conn.lacks("output of tokens")
+	}
+	if q.EMA {
+		if err := e.conn.needVersion2("averaged weights"); err != nil {
+			return out, 0, err
+		}
+	}
 	batch := len(q.Texts)
 	if q.Images != nil && len(q.Images.Shape) > 0 {
 		batch = q.Images.Shape[0]
 	}
 	use := e.conn.lease()
 	request := &pb.ForwardRequest{Texts: validAll(q.Texts), Mode: pb.Mode(q.Mode), Step: int64(q.Step), Micro: int64(q.Micro),
-		Id: q.ID}
+		Id: q.ID, Tokens: tokens}
+	if q.EMA {
+		request.Weights = pb.Weights_AVERAGED
+	}
 	if s, ok := sharedIn(e.conn.arena, q.Next); ok {
 		request.Next, request.NextId = slotReference(q.Next, s), q.NextID
 	}
-	var err error
+	defer func() {
+		if err != nil {
+			use.release() // nothing is left in it when the call was made
+			freeOutput(&out)
+		}
+	}()
 	if request.Images, err = use.in(q.Images); err != nil {
-		return nil, 0, err
+		return out, 0, err
 	}
-	var out *tensor.Tensor
-	if request.Out, out, err = use.out(tensor.F32, batch, dim); err != nil {
-		use.release()
-		return nil, 0, err
+	if request.Out, out.Embedding, err = use.out(tensor.F32, batch, dim); err != nil {
+		return out, 0, err
+	}
+	if tokens {
+		if request.OutTokens, out.Tokens, err = use.out(tensor.F32, batch, count, dim); err != nil {
+			return out, 0, err
+		}
+		if request.OutLengths, out.Lengths, err = use.out(tensor.I32, batch); err != nil {
+			return out, 0, err
+		}
 	}
 	r, err := call(ctx, use, "Forward", e.rpc.Forward, request)
-	if err == nil {
-		var t *tensor.Tensor
-		if t, err = e.conn.result("Forward", "embedding", r.Embedding, request.Out, out, tensor.F32, batch, dim); err == nil {
-			k := e.conn.checker("Forward")
-			k.require(q.Mode != clip.Train || !trained || r.Ticket != 0, "there is no ticket, though something is to be trained")
-			k.values("embedding", t)
-			if err = k.err; err == nil {
-				return t, clip.Ticket(r.Ticket), nil
-			}
-			if t != out {
-				t.Free()
+	if err != nil {
+		return out, 0, err
+	}
+	result := func(what string, m, asked *pb.Tensor, t **tensor.Tensor, dtype tensor.DType, shape ...int) {
+		if err == nil {
+			var got *tensor.Tensor
+			if got, err = e.conn.result("Forward", what, m, asked, *t, dtype, shape...); err == nil {
+				*t = got
 			}
 		}
 	}
-	out.Free()
-	return nil, 0, err
+	result("embedding", r.Embedding, request.Out, &out.Embedding, tensor.F32, batch, dim)
+	k := e.conn.checker("Forward")
+	if tokens {
+		result("token output", r.Tokens, request.OutTokens, &out.Tokens, tensor.F32, batch, count, dim)
+		result("lengths of the tokens", r.Lengths, request.OutLengths, &out.Lengths, tensor.I32, batch)
+	}
+	if err != nil {
+		return out, 0, err
+	}
+	k.require(q.Mode != clip.Train || !trained || r.Ticket != 0, "there is no ticket, though something is to be trained")
+	k.values("embedding", out.Embedding)
+	if tokens {
+		k.tokens(out.Tokens, out.Lengths)
+	}
+	return out, clip.Ticket(r.Ticket), k.err
+}
+
+func freeOutput(out *clip.TokenOutput) {
+	for _, t := range []*tensor.Tensor{out.Embedding, out.Tokens, out.Lengths} {
+		t.Free()
+	}
+	*out = clip.TokenOutput{}
 }
 
 func (e *encoderClient) Backward(ctx context.Context, ticket clip.Ticket, grad *tensor.Tensor) error {
-	_, err := e.backward(ctx, ticket, grad, false)
+	_, err := e.backward(ctx, ticket, grad, nil, false)
+	return err
+}
+
+// BackwardTokens implements clip.TokenEncoder.
+func (e *encoderClient) BackwardTokens(ctx context.Context, ticket clip.Ticket, grad, tokens *tensor.Tensor) error {
+	_, err := e.backward(ctx, ticket, grad, tokens, false)
 	return err
 }
 
 // BackwardNorm implements clip.BackwardNormer.
 func (e *encoderClient) BackwardNorm(ctx context.Context, ticket clip.Ticket, grad *tensor.Tensor) (float64, error) {
-	r, err := e.backward(ctx, ticket, grad, true)
+	return e.BackwardTokensNorm(ctx, ticket, grad, nil)
+}
+
+// BackwardTokensNorm implements clip.BackwardTokensNormer.
+func (e *encoderClient) BackwardTokensNorm(ctx context.Context, ticket clip.Ticket, grad, tokens *tensor.Tensor) (float64, error) {
+	r, err := e.backward(ctx, ticket, grad, tokens, true)
 	if err != nil {
 		return 0, err
 	}
 	return e.norm(ctx, "Backward", r.SumOfSquares)
 }
 
-func (e *encoderClient) backward(ctx context.Context, ticket clip.Ticket, grad *tensor.Tensor, norm bool) (*pb.Done, error) {
+func (e *encoderClient) backward(ctx context.Context, ticket clip.Ticket, grad, tokens *tensor.Tensor, norm bool) (*pb.Done, error) {
 	if grad == nil {
 		return nil, fault.New(fault.Invalid, "backward without a gradient").WithPlugin(e.conn.name)
 	}
 	use := e.conn.lease()
-	g, err := use.in(grad)
+	request := &pb.BackwardRequest{Ticket: uint64(ticket), GradNorm: norm}
+	var err error
+	if request.Grad, err = use.in(grad); err == nil {
+		request.GradTokens, err = use.in(tokens)
+	}
 	if err != nil {
+		use.release()
 		return nil, err
 	}
-	return call(ctx, use, "Backward", e.rpc.Backward, &pb.BackwardRequest{Ticket: uint64(ticket), Grad: g, GradNorm: norm})
+	return call(ctx, use, "Backward", e.rpc.Backward, request)
 }
 
 func (e *encoderClient) Discard(ctx context.Context, ticket clip.Ticket) error {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/plugin/wire/pb"
 	"tandem/core/tensor"
@@ -40,6 +42,7 @@ type Conn struct {
 	rpc     grpc.ClientConnInterface
 	plugin  pb.PluginClient
 	name    string
+	version int // of the protocol that the plugin speaks
 	arena   *Arena
 	observe func(Call)
 	lost    func() error
@@ -55,7 +58,9 @@ type Watch func(ctx context.Context, method string, request any) (watched contex
 // ConnConfig configures a Conn.
 type ConnConfig struct {
 	Plugin string // its name in errors and Calls: encoders/vit
-	Arena  *Arena // nil: tensors travel in messages
+	// Protocol gives the version that the plugin speaks; 0: the newest. What a version lacks is never sent to it.
+	Protocol int
+	Arena    *Arena // nil: tensors travel in messages
 	// Observe, when not nil, is called after every call, from the goroutine that made it.
 	Observe func(Call)
 	// Lost, when not nil, explains a connection that broke: it waits for the process to end and
@@ -70,7 +75,22 @@ type ConnConfig struct {
 // NewConn returns a connection to a plugin over cc.
 func NewConn(cc grpc.ClientConnInterface, cfg ConnConfig) *Conn {
 	return &Conn{rpc: cc, plugin: pb.NewPluginClient(cc), name: cfg.Plugin, arena: cfg.Arena,
+		version: cmp.Or(cfg.Protocol, clip.ProtocolVersion),
 		observe: cfg.Observe, lost: cfg.Lost, watch: cfg.Watch, words: cfg.Words}
+}
+
+// lacks returns the fault of a request for something that the plugin has not announced.
+func (c *Conn) lacks(what string) error {
+	return fault.New(fault.Invalid, "the plugin has no %s", what).WithPlugin(c.name)
+}
+
+// needVersion2 returns a fault when the plugin speaks version 1, which has no such thing as what.
+func (c *Conn) needVersion2(what string) error {
+	if c.version >= 2 {
+		return nil
+	}
+	return fault.New(fault.Invalid, "the plugin speaks protocol %d, which has no %s", c.version, what).WithPlugin(c.name).
+		WithHint("build the plugin with the SDK of protocol 2")
 }
 
 // begin tells the watch that a call begins.

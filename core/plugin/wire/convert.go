@@ -6,13 +6,22 @@ import (
 )
 
 func optimizerOut(o clip.Optimizer) *pb.Optimizer {
-	return &pb.Optimizer{Name: o.Name, WeightDecay: o.WeightDecay, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps,
-		Momentum: o.Momentum, DecayEmbeddings: o.DecayEmbeddings}
+	out := &pb.Optimizer{Name: o.Name, WeightDecay: o.WeightDecay, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps,
+		Momentum: o.Momentum, DecayEmbeddings: o.DecayEmbeddings, LayerDecay: o.LayerDecay, EmaDecay: o.EMADecay}
+	for _, g := range o.Groups {
+		out.Groups = append(out.Groups, &pb.ParamGroup{Params: validAll(g.Params), LrScale: g.LRScale, WeightDecay: g.WeightDecay})
+	}
+	return out
 }
 
 func optimizerIn(o *pb.Optimizer) clip.Optimizer {
-	return clip.Optimizer{Name: o.GetName(), WeightDecay: o.GetWeightDecay(), Beta1: o.GetBeta1(), Beta2: o.GetBeta2(),
-		Eps: o.GetEps(), Momentum: o.GetMomentum(), DecayEmbeddings: o.GetDecayEmbeddings()}
+	out := clip.Optimizer{Name: o.GetName(), WeightDecay: o.GetWeightDecay(), Beta1: o.GetBeta1(), Beta2: o.GetBeta2(),
+		Eps: o.GetEps(), Momentum: o.GetMomentum(), DecayEmbeddings: o.GetDecayEmbeddings(), LayerDecay: o.GetLayerDecay(),
+		EMADecay: o.GetEmaDecay()}
+	for _, g := range o.GetGroups() {
+		out.Groups = append(out.Groups, clip.ParamGroup{Params: g.Params, LRScale: g.LrScale, WeightDecay: g.WeightDecay})
+	}
+	return out
 }
 
 func computeOut(c clip.Compute) *pb.Compute {
@@ -60,23 +69,25 @@ func encoderInfoOut(i clip.EncoderInfo) *pb.EncoderInfo {
 	return &pb.EncoderInfo{Modality: string(i.Modality), EmbedDim: int64(i.EmbedDim), Parameters: i.Parameters,
 		ImageSize: int64(i.ImageSize), ContextLength: int64(i.ContextLength), VocabSize: int64(i.VocabSize),
 		Flops: i.FLOPs, Backend: valid(i.Backend), Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins,
-		Remarks: validAll(i.Remarks)}
+		Remarks: validAll(i.Remarks), TokenCount: int64(i.TokenCount)}
 }
 
 func encoderInfoIn(i *pb.EncoderInfo) clip.EncoderInfo {
 	return clip.EncoderInfo{Modality: clip.Modality(i.Modality), EmbedDim: int(i.EmbedDim), Parameters: i.Parameters,
 		ImageSize: int(i.ImageSize), ContextLength: int(i.ContextLength), VocabSize: int(i.VocabSize),
-		FLOPs: i.Flops, Backend: i.Backend, Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins, Remarks: i.Remarks}
+		FLOPs: i.Flops, Backend: i.Backend, Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins, Remarks: i.Remarks, TokenCount: int(i.TokenCount)}
 }
 
 func lossConfigOut(c clip.LossConfig) *pb.LossConfig {
 	return &pb.LossConfig{With: c.With, EmbedDim: int64(c.EmbedDim), BatchSize: int64(c.BatchSize), Seed: c.Seed,
-		Optimizer: optimizerOut(c.Optimizer), Compute: computeOut(c.Compute)}
+		Optimizer: optimizerOut(c.Optimizer), Compute: computeOut(c.Compute), Negatives: int64(c.Negatives),
+		TeacherImageDim: int64(c.TeacherImageDim), TeacherTextDim: int64(c.TeacherTextDim)}
 }
 
 func lossConfigIn(c *pb.LossConfig) clip.LossConfig {
 	return clip.LossConfig{With: c.With, EmbedDim: int(c.EmbedDim), BatchSize: int(c.BatchSize), Seed: c.Seed,
-		Optimizer: optimizerIn(c.Optimizer), Compute: computeIn(c.Compute)}
+		Optimizer: optimizerIn(c.Optimizer), Compute: computeIn(c.Compute), Negatives: int(c.Negatives),
+		TeacherImageDim: int(c.TeacherImageDim), TeacherTextDim: int(c.TeacherTextDim)}
 }
 
 func datasetConfigOut(c clip.DatasetConfig) *pb.DatasetConfig {
@@ -101,7 +112,7 @@ func datasetConfigIn(c *pb.DatasetConfig) clip.DatasetConfig {
 
 func datasetInfoOut(i clip.DatasetInfo) *pb.DatasetInfo {
 	out := &pb.DatasetInfo{Len: int64(i.Len), Digest: i.Digest, Skipped: int64(i.Skipped), Note: valid(i.Note), Fixed: i.Fixed,
-		Remarks: validAll(i.Remarks)}
+		Remarks: validAll(i.Remarks), Negatives: int64(i.Negatives)}
 	for _, t := range i.Targets {
 		out.Targets = append(out.Targets, &pb.Target{Name: valid(t.Name), Classes: validAll(t.Classes)})
 	}
@@ -110,7 +121,7 @@ func datasetInfoOut(i clip.DatasetInfo) *pb.DatasetInfo {
 
 func datasetInfoIn(i *pb.DatasetInfo) clip.DatasetInfo {
 	out := clip.DatasetInfo{Len: int(i.Len), Digest: i.Digest, Skipped: int(i.Skipped), Note: i.Note, Fixed: i.Fixed,
-		Remarks: i.Remarks}
+		Remarks: i.Remarks, Negatives: int(i.Negatives)}
 	for _, t := range i.Targets {
 		out.Targets = append(out.Targets, clip.Target{Name: t.Name, Classes: t.Classes})
 	}
@@ -121,6 +132,9 @@ func batchOut(b *clip.Batch) *pb.BatchResponse {
 	out := &pb.BatchResponse{Captions: validAll(b.Captions), Keys: validAll(b.Keys), Groups: b.Groups}
 	for _, all := range b.All {
 		out.All = append(out.All, &pb.Strings{Values: validAll(all)})
+	}
+	for _, texts := range b.Negatives {
+		out.Negatives = append(out.Negatives, &pb.Strings{Values: validAll(texts)})
 	}
 	if len(b.Labels) > 0 {
 		out.Labels = make(map[string]*pb.Ints, len(b.Labels))
@@ -138,6 +152,9 @@ func batchIn(b *pb.BatchResponse) *clip.Batch {
 	out := &clip.Batch{Captions: b.Captions, Keys: b.Keys, Groups: b.Groups}
 	for _, all := range b.All {
 		out.All = append(out.All, all.Values)
+	}
+	for _, texts := range b.Negatives {
+		out.Negatives = append(out.Negatives, texts.GetValues())
 	}
 	if len(b.Labels) > 0 {
 		out.Labels = make(map[string][]int32, len(b.Labels))

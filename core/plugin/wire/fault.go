@@ -108,7 +108,7 @@ func FromStatus(err error) error {
 	}
 	e := fault.New(kind, "%s", s.Message())
 	if s.Code() == codes.Unimplemented {
-		return e.WithHint("the plugin does not offer all of protocol 1")
+		return e.WithHint("the plugin does not offer all of the protocol that it speaks")
 	}
 	return e
 }

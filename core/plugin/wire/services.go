@@ -3,9 +3,13 @@ package wire
 import (
 	"context"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/plugin/wire/pb"
+	"tandem/core/tensor"
 )
 
 type encoderServer struct {
@@ -38,10 +42,14 @@ func (e *encoderServer) Forward(ctx context.Context, q *pb.ForwardRequest) (*pb.
 			return nil, err
 		}
 		next, _ := e.s.window.tensor(q.Next) // a hint: what is wrong with it shows when it is asked for
-		span := begin(e.impl)
-		embedding, ticket, err := e.impl.Forward(ctx, clip.ForwardRequest{
+		request := clip.ForwardRequest{
 			Images: images, Texts: q.Texts, Mode: clip.Mode(q.Mode), Step: int(q.Step), Micro: int(q.Micro),
-			ID: q.Id, Next: next, NextID: q.NextId, Into: into})
+			ID: q.Id, Next: next, NextID: q.NextId, Into: into, EMA: q.Weights == pb.Weights_AVERAGED}
+		if q.Tokens {
+			return e.forwardTokens(ctx, q, request)
+		}
+		span := begin(e.impl)
+		embedding, ticket, err := e.impl.Forward(ctx, request)
 		out := &pb.ForwardResponse{Ticket: uint64(ticket)}
 		out.StartNanos, out.KernelNanos, out.Work = span.end()
 		if err != nil {
@@ -54,6 +62,47 @@ func (e *encoderServer) Forward(ctx context.Context, q *pb.ForwardRequest) (*pb.
 	})
 }
 
+func (e *encoderServer) forwardTokens(ctx context.Context, q *pb.ForwardRequest, request clip.ForwardRequest) (_ *pb.ForwardResponse, err error) {
+	impl, err := e.tokens()
+	if err != nil {
+		return nil, err
+	}
+	if request.IntoTokens, err = e.s.window.resultTensor(q.OutTokens); err != nil {
+		return nil, err
+	}
+	if request.IntoLengths, err = e.s.window.resultTensor(q.OutLengths); err != nil {
+		return nil, err
+	}
+	span := begin(e.impl)
+	result, ticket, err := impl.ForwardTokens(ctx, request)
+	out := &pb.ForwardResponse{Ticket: uint64(ticket)}
+	out.StartNanos, out.KernelNanos, out.Work = span.end()
+	if err != nil {
+		return nil, err
+	}
+	answers := []error{nil, nil, nil}
+	out.Embedding, answers[0] = e.s.window.answer("embedding", result.Embedding, q.Out)
+	out.Tokens, answers[1] = e.s.window.answer("token output", result.Tokens, q.OutTokens)
+	out.Lengths, answers[2] = e.s.window.answer("lengths of the tokens", result.Lengths, q.OutLengths)
+	for _, err := range answers {
+		if err != nil {
+			if ticket != 0 {
+				_ = e.impl.Discard(ctx, ticket) // the caller will never know the ticket
+			}
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// tokens returns the implementation of a second output.
+func (e *encoderServer) tokens() (clip.TokenEncoder, error) {
+	if impl, ok := e.impl.(clip.TokenEncoder); ok {
+		return impl, nil
+	}
+	return nil, fault.New(fault.Invalid, "this encoder has no output of tokens")
+}
+
 func (e *encoderServer) Backward(ctx context.Context, q *pb.BackwardRequest) (*pb.Done, error) {
 	return handle(ctx, e.s, using, onThread, func() (*pb.Done, error) {
 		grad, err := e.s.window.tensor(q.Grad)
@@ -63,9 +112,13 @@ func (e *encoderServer) Backward(ctx context.Context, q *pb.BackwardRequest) (*p
 		if grad == nil {
 			return nil, missingFault("the gradient")
 		}
+		tokens, err := e.s.window.tensor(q.GradTokens)
+		if err != nil {
+			return nil, err
+		}
 		var sum *float64
 		out, err := done(e.impl, func() error {
-			err := e.impl.Backward(ctx, clip.Ticket(q.Ticket), grad)
+			err := e.backward(ctx, clip.Ticket(q.Ticket), grad, tokens)
 			if err == nil {
 				sum, err = e.norm(ctx, q.GradNorm)
 			}
@@ -74,6 +127,22 @@ func (e *encoderServer) Backward(ctx context.Context, q *pb.BackwardRequest) (*p
 		out.SumOfSquares = sum
 		return out, err
 	})
+}
+
+func (e *encoderServer) backward(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
+	if tokens == nil {
+		return e.impl.Backward(ctx, t, grad)
+	}
+	impl, err := e.tokens()
+	if err != nil {
+		return err
+	}
+	return impl.BackwardTokens(ctx, t, grad, tokens)
+}
+
+// Gradients implements the service for plugins without CapBuckets, of which no runner asks it.
+func (e *encoderServer) Gradients(context.Context, *pb.GradientsRequest) (*pb.GradientsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "this encoder gives no buckets of gradients")
 }
 
 func (e *encoderServer) Discard(ctx context.Context, q *pb.DiscardRequest) (*pb.Done, error) {
@@ -122,6 +191,9 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 		if request.IntoText, err = l.s.window.resultTensor(q.OutText); err != nil {
 			return nil, err
 		}
+		if request.Inputs, err = l.inputs(q); err != nil {
+			return nil, err
+		}
 		span := begin(l.impl)
 		r, err := l.impl.Compute(ctx, request)
 		var sum *float64
@@ -138,16 +210,62 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 		out := lossResultOut(r)
 		out.StartNanos, out.KernelNanos, out.Work, out.SumOfSquares = start, took, work, sum
 		if !q.Train {
-			r.DImage.Free()
-			r.DText.Free()
+			r.Free()
 			return out, nil
 		}
 		if out.DImage, err = l.s.window.answer("image gradient", r.DImage, q.OutImage); err != nil {
 			return nil, err
 		}
-		out.DText, err = l.s.window.answer("text gradient", r.DText, q.OutText)
+		if out.DText, err = l.s.window.answer("text gradient", r.DText, q.OutText); err != nil {
+			return nil, err
+		}
+		out.Gradients, err = l.gradients(q, r)
 		return out, err
 	})
+}
+
+// inputs returns what a request has beside image and text.
+func (l *lossServer) inputs(q *pb.LossRequest) (inputs map[string]clip.LossInput, err error) {
+	for _, m := range q.Inputs {
+		var input clip.LossInput
+		if input.Value, err = l.s.window.tensor(m.Value); err != nil {
+			return nil, err
+		}
+		if input.Value == nil {
+			return nil, missingFault("the value of " + m.Name)
+		}
+		if input.Lengths, err = l.s.window.tensor(m.Lengths); err != nil {
+			return nil, err
+		}
+		if input.Into, err = l.s.window.resultTensor(m.Out); err != nil {
+			return nil, err
+		}
+		if inputs == nil {
+			inputs = map[string]clip.LossInput{}
+		}
+		inputs[m.Name] = input
+	}
+	return inputs, nil
+}
+
+// gradients answers with those of the further inputs.
+func (l *lossServer) gradients(q *pb.LossRequest, r *clip.LossResult) (map[string]*pb.Tensor, error) {
+	if len(r.Gradients) == 0 {
+		return nil, nil
+	}
+	outs := map[string]*pb.Tensor{}
+	for _, m := range q.Inputs {
+		outs[m.Name] = m.Out
+	}
+	answers := make(map[string]*pb.Tensor, len(r.Gradients))
+	for name, t := range r.Gradients {
+		m, err := l.s.window.answer("gradient of "+name, t, outs[name])
+		if err != nil {
+			return nil, err
+		}
+		answers[name] = m
+	}
+	return answers, nil
 }
 
 func (l *lossServer) Close(ctx context.Context, _ *pb.Empty) (*pb.Done, error) {
@@ -176,7 +294,12 @@ func (d *datasetServer) Batch(ctx context.Context, q *pb.BatchRequest) (*pb.Batc
 		if err != nil {
 			return nil, err
 		}
-		request := clip.BatchRequest{Epoch: int(q.Epoch), Train: q.Train, Into: into, NoImages: q.NoImages, Indices: make([]int, len(q.Indices))}
+		into2, err := d.s.window.tensor(q.Out2)
+		if err != nil {
+			return nil, err
+		}
+		request := clip.BatchRequest{Epoch: int(q.Epoch), Train: q.Train, Into: into, NoImages: q.NoImages,
+			Negatives: q.Negatives, View2: q.View2, Into2: into2, Indices: make([]int, len(q.Indices))}
 		for i, index := range q.Indices {
 			request.Indices[i] = int(index)
 		}
@@ -195,7 +318,12 @@ func (d *datasetServer) Batch(ctx context.Context, q *pb.BatchRequest) (*pb.Batc
 			batch.Images.Free()
 			return out, nil
 		}
-		out.Images, err = d.s.window.answer("pictures", batch.Images, q.Out)
+		if out.Images, err = d.s.window.answer("pictures", batch.Images, q.Out); err != nil {
+			return nil, err
+		}
+		if q.View2 {
+			out.Images2, err = d.s.window.answer("second pictures", batch.Images2, q.Out2)
+		}
 		return out, err
 	})
 }

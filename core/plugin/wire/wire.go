@@ -41,7 +41,11 @@ const pluginName = "tandem"
 // ClientPlugins returns the plugin set of the runner's side by protocol version; Dispense returns its
 // connection. The map is a new one each time, because go-plugin writes to it.
 func ClientPlugins() map[int]plugin.PluginSet {
-	return map[int]plugin.PluginSet{clip.ProtocolVersion: {pluginName: &grpcPlugin{}}}
+	sets := map[int]plugin.PluginSet{}
+	for version := clip.OldestProtocol; version <= clip.ProtocolVersion; version++ {
+		sets[version] = plugin.PluginSet{pluginName: &grpcPlugin{}}
+	}
+	return sets
 }
 
 // Dispense returns the gRPC connection of a started go-plugin client that was given ClientPlugins.
