@@ -27,6 +27,7 @@ func (a *app) dataCommand() *cobra.Command {
 func (a *app) dataPeekCommand() *cobra.Command {
 	c := &cobra.Command{Use: "peek SPEC", Short: "show samples of a spec's training data", Args: args(cobra.ExactArgs(1))}
 	set := a.setFlag(c)
+	a.pluginFlags(c)
 	a.formatFlags(c, true)
 	n := c.Flags().IntP("samples", "n", 8, "how many")
 	out := c.Flags().StringP("output", "o", "", "write the pictures to a PNG `file`, as the image encoder gets them")

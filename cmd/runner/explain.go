@@ -25,6 +25,7 @@ Every trial is checked; nothing is started.
 		Example: "  runner explain experiments/quickstart.yaml --set train.lr=3e-4\n  runner explain experiments/pooling.yaml --trials --json",
 	}
 	set := a.setFlag(c)
+	a.pluginFlags(c)
 	a.formatFlags(c, true)
 	trials := c.Flags().Bool("trials", false, "print the trials only")
 	c.RunE = func(_ *cobra.Command, given []string) error {

@@ -26,6 +26,7 @@ pandas, polars, DuckDB and the like.`,
 			"  runner export --parquet results/parquet --experiment pooling",
 		Args: args(cobra.MaximumNArgs(1)),
 	}
+	a.pluginFlags(c)
 	a.dbFlag(c)
 	a.runsDirFlag(c)
 	a.formatFlags(c, false)

@@ -21,6 +21,7 @@ func (a *app) pluginCommand() *cobra.Command {
 
 func (a *app) pluginListCommand() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "list the plugins that are found", Args: args(cobra.NoArgs)}
+	a.pluginFlags(c)
 	a.formatFlags(c, true)
 	c.RunE = func(*cobra.Command, []string) error {
 		var rows [][]any
@@ -44,6 +45,7 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 		Use: "describe PLUGIN", Short: "describe a plugin and its settings", Args: args(cobra.ExactArgs(1)),
 		Long: "Describe a plugin and the settings of its with block. PLUGIN is vit, encoders/vit or a path.",
 	}
+	a.pluginFlags(c)
 	a.formatFlags(c, true)
 	c.RunE = func(_ *cobra.Command, given []string) error {
 		d, b, err := a.findPlugin(given[0])

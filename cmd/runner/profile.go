@@ -20,6 +20,7 @@ func (a *app) profileCommand() *cobra.Command {
   runner profile experiments/vit-b32.yaml --steps 3 --set train.parallel_towers=false`,
 	}
 	set := a.setFlag(c)
+	a.pluginFlags(c)
 	a.formatFlags(c, true)
 	steps := c.Flags().Int("steps", 5, "steps that are profiled")
 	warmup := c.Flags().Int("warmup", 3, "steps before")

@@ -29,6 +29,7 @@ func (a *app) reportCommand() *cobra.Command {
 		Example:           "  runner report pooling -o pooling.html",
 		ValidArgsFunction: a.completeExperiment,
 	}
+	a.pluginFlags(c)
 	a.dbFlag(c)
 	a.runsDirFlag(c)
 	out := c.Flags().StringP("output", "o", "", "`file` to write (EXPERIMENT.html)")

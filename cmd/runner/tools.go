@@ -25,6 +25,7 @@ func (a *app) zeroshotCommand() *cobra.Command {
 		Args:    args(cobra.MinimumNArgs(2)),
 		Example: `  runner zeroshot latest cat.png --labels "cat,dog,sun" --template "an emoji of {}"`,
 	}
+	a.pluginFlags(c)
 	a.dbFlag(c)
 	a.runsDirFlag(c)
 	a.formatFlags(c, true)
@@ -86,6 +87,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Args:  args(cobra.ExactArgs(1)),
 	}
 	set := a.setFlag(c)
+	a.pluginFlags(c)
 	a.formatFlags(c, true)
 	steps := c.Flags().Int("steps", 20, "steps that are measured")
 	warmup := c.Flags().Int("warmup", 3, "steps before")

@@ -43,6 +43,7 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 		Args:    args(cobra.MaximumNArgs(1)),
 	}
 	set := a.setFlag(c)
+	a.pluginFlags(c)
 	a.dbFlag(c)
 	a.runsDirFlag(c)
 	a.formatFlags(c, false)

@@ -22,6 +22,7 @@ quick_gelu) included: names and shapes do not tell it. To train from weights, se
 		Args:    args(cobra.ExactArgs(1)),
 	}
 	set := a.setFlag(c)
+	a.pluginFlags(c)
 	a.dbFlag(c)
 	a.runsDirFlag(c)
 	a.formatFlags(c, false)
@@ -69,6 +70,7 @@ logit_scale, what cosines are multiplied by; its metadata lists the pictures and
 		Args:    args(cobra.NoArgs),
 	}
 	set := a.setFlag(c)
+	a.pluginFlags(c)
 	a.dbFlag(c)
 	a.runsDirFlag(c)
 	a.formatFlags(c, false)

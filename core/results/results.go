@@ -20,7 +20,7 @@ type Cell struct {
 	Done    bool              `json:"done"`             // the run is done and may be compared with others
 	RunID   string            `json:"run_id,omitempty"` // "": never run
 	Status  string            `json:"status,omitempty"` // of the run; "" when there is none
-	Note    string            `json:"note,omitempty"`   // why it failed or was stopped
+	Note    string            `json:"note,omitempty"`   // why it failed, was stopped or is tainted
 }
 
 // Point holds a metric's value at a step; NaN where it was that.

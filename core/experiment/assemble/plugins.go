@@ -114,6 +114,17 @@ func (p Plugins) Digests() map[string]string {
 	return m
 }
 
+// DevFiles says which plugins files of somebody's work stand in for (catalog.Catalog.Dev), as a clause; "" when none do.
+func (p Plugins) DevFiles() string {
+	used := map[string]bool{}
+	for _, x := range p {
+		if x.Binary.Dev {
+			used[fmt.Sprintf("%s stood in for %s (%.12s)", x.Binary.Path, x.Binary.Ref(), x.Binary.SHA256)] = true
+		}
+	}
+	return strings.Join(slices.Sorted(maps.Keys(used)), ", ")
+}
+
 // Rows returns the plugins as the store keeps them.
 func (p Plugins) Rows() []store.Plugin {
 	rows := make([]store.Plugin, len(p))

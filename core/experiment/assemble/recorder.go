@@ -22,6 +22,15 @@ type Recorder struct {
 
 var _ clip.Recorder = (*Recorder)(nil)
 
+// Taint marks the run as one that is not to be compared with others, and says so as a warning of a kind. reason is
+// a clause, such as "losses/mine was attached by hand"; nothing more is needed to keep the run out of every table.
+func (r *Recorder) Taint(kind, reason string) error {
+	if err := r.Run.Taint(reason); err != nil {
+		return err
+	}
+	return r.Event("warning", kind, reason+"; the run is tainted: it counts in no table", "")
+}
+
 // Event implements clip.Recorder.
 func (r *Recorder) Event(level, kind, message, detail string) error {
 	r.Watcher.Event(level, message)

@@ -243,3 +243,22 @@ func TestWhatIsWrongWithTheDataIsTold(t *testing.T) {
 		}
 	}
 }
+
+// A run with a file that stands in for a plugin is tainted, says why, and counts in no table.
+func TestARunWithAFileThatStandsInForAPluginIsTainted(t *testing.T) {
+	l, w := labtest.New(t), newWitness(0)
+	mine := filepath.Join(t.TempDir(), "pull")
+	self, err := os.Executable()
+	labtest.Must(t, err)
+	labtest.Must(t, os.Symlink(self, mine))
+	l.Catalog.Dev = map[string]string{"losses/pull": mine}
+	out, err := Start(t.Context(), l, labtest.Spec(t, l), nil, w)
+	labtest.Must(t, err)
+	d := detailOf(t, l, out.ID)
+	if !d.Tainted || !strings.HasPrefix(d.Taint, mine+" stood in for losses/pull (") {
+		t.Errorf("tainted %v: %s", d.Tainted, d.Taint)
+	}
+	if len(w.events) != 1 || !strings.HasPrefix(w.events[0], "warning: "+mine) || !strings.HasSuffix(w.events[0], "the run is tainted: it counts in no table") {
+		t.Errorf("told %q", w.events)
+	}
+}

@@ -118,10 +118,8 @@ func Resume(ctx context.Context, l lab.Lab, ref string, stop <-chan struct{}, w 
 	}
 	if changed := used.ChangedSince(detail.Plugins); changed != "" {
 		w = onBegin{w, func() {
-			message := "plugins changed since the run began: " + changed + "; the run is tainted: its numbers are those of neither"
-			w.Event("warning", message)
-			_ = rec.Taint(message)
-			_ = rec.Event("warning", "plugin_changed", message, "")
+			r := &assemble.Recorder{Run: rec, Watcher: w}
+			_ = r.Taint("plugin_changed", "plugins changed since the run began: "+changed) // a failure shows at the next record
 		}}
 	}
 	return Attempt{Spec: s, Record: rec, From: from, Plugins: used}.Do(ctx, l, stop, w)

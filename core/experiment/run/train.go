@@ -69,6 +69,11 @@ func (a Attempt) train(ctx context.Context, l lab.Lab, stop <-chan struct{}, w W
 	if err := r.begin(a.From); err != nil {
 		return none, err
 	}
+	if files := a.Plugins.DevFiles(); files != "" {
+		if err := r.rec.Taint("plugin_dev", files); err != nil {
+			return none, err
+		}
+	}
 	closeFeatures, err := r.remember(ctx, t)
 	defer closeFeatures()
 	if err != nil {

@@ -22,6 +22,8 @@ type Binary struct {
 	Path string // absolute
 	// SHA256 is hex, of the file when it was described; of a script, of all that it consists of.
 	SHA256 string
+	// Dev says that it stands in for the plugin of its name: see Catalog.Dev.
+	Dev bool
 }
 
 // Ref returns the full name: encoders/vit.
@@ -40,6 +42,10 @@ type Catalog struct {
 	Roots []string
 	// CacheDir keeps the descriptors of plugins that have no manifest, by checksum; "" for none.
 	CacheDir string
+	// Dev names files that stand in for plugins while somebody works on them, by full name: losses/mine.
+	Dev map[string]string
+	// Accept, when not nil, is asked about every plugin that Describe finds, and its error refuses the plugin.
+	Accept func(Binary, clip.Descriptor) error
 }
 
 // New returns the user's catalog. It searches, in this order, $RUNNER_PLUGIN_PATH, the folder plugins
@@ -107,6 +113,9 @@ func (c *Catalog) Find(kind clip.Kind, ref string) (string, error) {
 	if name == "" || strings.HasPrefix(name, ".") {
 		return "", fault.New(fault.NotFound, "%q is not the name of a plugin", ref).
 			WithHint("write vit, encoders/vit or ./path/to/plugin")
+	}
+	if path, ok := c.Dev[kind.Dir()+"/"+name]; ok {
+		return checkExecutable(path)
 	}
 	if path, ok := c.lookup(kind, name); ok {
 		return path, nil
@@ -201,6 +210,11 @@ func (c *Catalog) Names(kind clip.Kind) []string {
 			}
 		}
 	}
+	for ref := range c.Dev {
+		if name, ok := strings.CutPrefix(ref, kind.Dir()+"/"); ok {
+			names = append(names, name)
+		}
+	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
@@ -234,12 +248,20 @@ func (c *Catalog) Describe(kind clip.Kind, ref string) (clip.Descriptor, Binary,
 	if err != nil {
 		return clip.Descriptor{}, Binary{}, err
 	}
-	b := Binary{Kind: kind, Name: d.Name, Path: path, SHA256: sum}
+	b := Binary{Kind: kind, Name: d.Name, Path: path, SHA256: sum, Dev: c.isDev(kind, ref)}
 	if d.Kind != kind {
 		return d, b, wrongKind(ref, d.Kind, kind)
 	}
+	if name := filepath.Base(ref); b.Dev && d.Name != name {
+		return d, b, fault.New(fault.Invalid, "%s stands in for %s/%s and says that it is %s", path, kind.Dir(), name, b.Ref())
+	}
 	if d.Protocol < clip.OldestProtocol || d.Protocol > clip.ProtocolVersion {
 		return d, b, WrongProtocol(d.Protocol).WithPlugin(b.Ref())
+	}
+	if c.Accept != nil {
+		if err := c.Accept(b, d); err != nil {
+			return d, b, err
+		}
 	}
 	return d, b, nil
 }

@@ -139,7 +139,7 @@ func (r *Reader) Cells(ctx context.Context, experiment string) ([]results.Cell, 
 			err = json.Unmarshal([]byte(levels), &c.Levels)
 		}
 		return c, err
-	}, `SELECT c.variant, c.seed, c.levels, c.planned, c.done, coalesce(c.run_id, ''), coalesce(c.status, ''), coalesce(r.error_message, '')
+	}, `SELECT c.variant, c.seed, c.levels, c.planned, c.done, coalesce(c.run_id, ''), coalesce(c.status, ''), CASE WHEN r.tainted AND r.status = 'done' THEN r.taint ELSE coalesce(r.error_message, '') END
 		FROM v_cells c LEFT JOIN run r ON r.id = c.run
 		WHERE c.experiment = ? ORDER BY c.position, c.variant, c.seed`, experiment)
 }

@@ -282,10 +282,11 @@ func (r *Run) SetDevice(device string, libraries map[string]string) error {
 }
 
 // Taint marks the run as not comparable with others, with a reason: v_cells, v_seed_stats and
-// v_deltas pass over it.
+// v_deltas pass over it. Several reasons add up; one that is known already is not added again.
 func (r *Run) Taint(reason string) error {
 	return r.queue(1, func(b *batch) error {
-		_, err := b.exec("UPDATE run SET tainted = 1, taint = ? WHERE id = ?", reason, r.state.id)
+		_, err := b.exec(`UPDATE run SET tainted = 1, taint = CASE WHEN taint = '' THEN ?1
+			WHEN instr('; ' || taint || '; ', '; ' || ?1 || '; ') THEN taint ELSE taint || '; ' || ?1 END WHERE id = ?2`, reason, r.state.id)
 		return err
 	})
 }

@@ -29,6 +29,29 @@ func noteSelection(e *store.Experiment, deciding string) (notes []string) {
 	return notes
 }
 
+// noteTaints says of which cells only a tainted run is there, with each reason once.
+func noteTaints(absent []ablation.Absent) (notes []string) {
+	var reasons []string
+	cells := map[string]int{}
+	for _, a := range absent {
+		if a.State != ablation.Tainted {
+			continue
+		}
+		if cells[a.Note] == 0 {
+			reasons = append(reasons, a.Note)
+		}
+		cells[a.Note]++
+	}
+	for _, reason := range reasons {
+		what := "The run of 1 cell is tainted and counts"
+		if n := cells[reason]; n > 1 {
+			what = fmt.Sprintf("The runs of %d cells are tainted and count", n)
+		}
+		notes = append(notes, fmt.Sprintf("%s in nothing here: %s.", what, cmp.Or(reason, "no reason is recorded")))
+	}
+	return notes
+}
+
 // maxTwins limits how many pairs of runs are named that should be equal and are not.
 const maxTwins = 3
 

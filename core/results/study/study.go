@@ -76,6 +76,7 @@ func Table(ctx context.Context, src Source, name string, o Options) (*ablation.T
 		notes = append(notes, fmt.Sprintf("%d cells that were run and are not planned any more are left out.", unplanned))
 	}
 	notes = append(notes, noteSelection(e, x.Metrics[0].Name)...)
+	notes = append(notes, noteTaints(t.Absent)...)
 	twins, err := noteTwins(ctx, src, x)
 	t.Notes = slices.Concat(t.Notes, notes, twins)
 	return t, err

@@ -233,3 +233,22 @@ func TestCellsHaveTheirValuesAtTheFirstCheck(t *testing.T) {
 		}
 	}
 }
+
+func TestATableSaysWhichRunsAreTaintedAndWhy(t *testing.T) {
+	r := pooling(t)
+	run, err := r.db.Begin(context.Background(), store.RunMeta{Experiment: "pooling", Variant: "pool=max", Seed: 3, Identity: "pool=max3"})
+	r.check(err)
+	r.check(run.Metrics(9, []clip.Metric{{Name: top1, Value: 0.9}}))
+	r.check(run.Taint("./max stood in for encoders/vit"))
+	r.check(run.Taint("a debugger was attached"))
+	r.check(run.Taint("./max stood in for encoders/vit"))
+	r.check(run.Finish(context.Background(), clip.StatusDone, nil))
+	table := r.mustTable("pooling", study.Options{})
+	const want = "The run of 1 cell is tainted and counts in nothing here: ./max stood in for encoders/vit; a debugger was attached."
+	if len(table.Notes) == 0 || table.Notes[len(table.Notes)-1] != want {
+		t.Errorf("notes %q", table.Notes)
+	}
+	if n := table.Gone[ablation.Tainted]; n != 1 {
+		t.Errorf("%d cells are tainted", n)
+	}
+}

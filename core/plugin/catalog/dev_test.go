@@ -1,0 +1,68 @@
+package catalog_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/plugin/catalog"
+)
+
+// A file that stands in for a plugin is found by the plugin's name, and only by that.
+func TestAFileStandsInForAPlugin(t *testing.T) {
+	c, mine := plugins(t), filepath.Join(t.TempDir(), "dot")
+	script := "#!/bin/sh\necho '{\"kind\": \"loss\", \"name\": \"NAME\", \"version\": \"2\", \"protocol\": 1}'\n"
+	write := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(mine, []byte(strings.Replace(script, "NAME", name, 1)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("dot")
+	var err error
+	if c.Dev, err = catalog.ParseDev([]string{"losses/dot=" + mine}); err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range []string{"dot", "losses/dot"} {
+		if d, b, err := c.Describe(clip.KindLoss, ref); err != nil || b.Path != mine || d.Version != "2" || !b.Dev {
+			t.Errorf("%s is %+v, %v", ref, b, err)
+		}
+	}
+	if _, b, err := c.Describe(clip.KindLoss, filepath.Join(c.Roots[0], "losses", "dot")); err != nil || b.Dev {
+		t.Errorf("a path is %+v, %v", b, err)
+	}
+	if _, b, err := c.Describe(clip.KindEncoder, "echo"); err != nil || b.Dev {
+		t.Errorf("another plugin is %+v, %v", b, err)
+	}
+	write("sum")
+	if _, _, err := c.Describe(clip.KindLoss, "dot"); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "stands in for losses/dot and says that it is losses/sum") {
+		t.Errorf("a file of another name gives %v", err)
+	}
+}
+
+func TestWhatStandsInIsChecked(t *testing.T) {
+	for _, text := range []string{"losses/dot", "dot=/bin/true", "sofas/dot=/bin/true", "losses/=/bin/true", "losses/dot=", "losses/dot=/nowhere"} {
+		if _, err := catalog.ParseDev([]string{text}); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+	if _, err := catalog.ParseDev([]string{"losses/dot=/bin/true", "losses/dot=/bin/false"}); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("two files for one plugin give %v", err)
+	}
+}
+
+// Accept is asked about every plugin that is described.
+func TestAPluginMayBeRefused(t *testing.T) {
+	c := plugins(t)
+	var asked []string
+	c.Accept = func(b catalog.Binary, d clip.Descriptor) error {
+		asked = append(asked, b.Ref()+" "+d.Version)
+		return fault.New(fault.Conflict, "not this one")
+	}
+	if _, _, err := c.Describe(clip.KindLoss, "dot"); fault.KindOf(err) != fault.Conflict || len(asked) != 1 || asked[0] != "losses/dot 1" {
+		t.Errorf("%v, asked about %v", err, asked)
+	}
+}
