@@ -176,9 +176,11 @@ func (f Freeze) Any() bool { return f.All || f.Blocks != nil || len(f.Params) > 
 
 // EncoderConfig configures an encoder.
 type EncoderConfig struct {
-	With      json.RawMessage // the with block of the spec: a JSON object that passed the schema
-	EmbedDim  int             // D, the width of the embedding space that both encoders share
-	Seed      uint64          // of the initialisation and of everything random
+	With     json.RawMessage // the with block of the spec: a JSON object that passed the schema
+	EmbedDim int             // D, the width of the embedding space that both encoders share
+	// Modality says which tower the encoder is to be; encoders whose descriptor has no modality serve as either.
+	Modality  Modality
+	Seed      uint64 // of the initialisation and of everything random
 	Optimizer Optimizer
 	Compute   Compute
 	// Freeze may be set for encoders with CapFreeze only. A selection that does not fit the network yields

@@ -61,10 +61,18 @@ func towerOf(s *spec.Spec, role string) spec.Tower {
 	return s.Image
 }
 
+// modalityOf returns what the encoder of a role reads.
+func modalityOf(role string) clip.Modality {
+	if strings.HasSuffix(role, RoleText) {
+		return clip.Text
+	}
+	return clip.Image
+}
+
 // encoderConfig returns the configuration of a tower, without captions.
 func encoderConfig(s *spec.Spec, role string, threads map[string]int) clip.EncoderConfig {
 	t := towerOf(s, role)
-	return clip.EncoderConfig{With: t.With, EmbedDim: s.EmbedDim, Seed: s.Seed, Optimizer: s.Train.ClipOptimizer(),
+	return clip.EncoderConfig{With: t.With, EmbedDim: s.EmbedDim, Modality: modalityOf(role), Seed: s.Seed, Optimizer: s.Train.ClipOptimizer(),
 		Compute: computeFor(s, role, threads), Freeze: t.Freeze}
 }
 

@@ -92,7 +92,7 @@ func (c *checker) pluginName(name string, k Key, p path) (string, bool) {
 func (c *checker) fittingPlugins(k Key) []string {
 	var fit []string
 	for _, name := range c.catalog.Names(k.Kind) {
-		if d, err := c.catalog.Describe(k.Kind, name); k.Modality == "" || err == nil && d.Modality == k.Modality {
+		if d, err := c.catalog.Describe(k.Kind, name); k.Modality == "" || err == nil && (d.Modality == k.Modality || d.Modality == "") {
 			fit = append(fit, name)
 		}
 	}

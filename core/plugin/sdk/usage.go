@@ -43,6 +43,9 @@ func usage(w io.Writer, d clip.Descriptor) {
 func example(d clip.Descriptor) string {
 	switch d.Kind {
 	case clip.KindEncoder:
+		if d.Modality == "" {
+			return fmt.Sprintf("  image: {encoder: %s, with: {…}}\n  text: {encoder: %s, with: {…}}\n", d.Name, d.Name)
+		}
 		return fmt.Sprintf("  %s: {encoder: %s, with: {…}}\n", d.Modality, d.Name)
 	case clip.KindLoss:
 		return fmt.Sprintf("  loss: {plugin: %s, with: {…}}\n", d.Name)

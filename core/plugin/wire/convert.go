@@ -36,7 +36,8 @@ func computeIn(c *pb.Compute) clip.Compute {
 
 func encoderConfigOut(c clip.EncoderConfig) *pb.EncoderConfig {
 	return &pb.EncoderConfig{With: c.With, EmbedDim: int64(c.EmbedDim), Seed: c.Seed, Optimizer: optimizerOut(c.Optimizer),
-		Compute: computeOut(c.Compute), Captions: validAll(c.Captions), Freeze: freezeOut(c.Freeze)}
+		Compute: computeOut(c.Compute), Captions: validAll(c.Captions), Freeze: freezeOut(c.Freeze),
+		Modality: string(c.Modality)}
 }
 
 func freezeOut(f clip.Freeze) *pb.Freeze {
@@ -62,7 +63,8 @@ func freezeIn(f *pb.Freeze) clip.Freeze {
 
 func encoderConfigIn(c *pb.EncoderConfig) clip.EncoderConfig {
 	return clip.EncoderConfig{With: c.With, EmbedDim: int(c.EmbedDim), Seed: c.Seed, Optimizer: optimizerIn(c.Optimizer),
-		Compute: computeIn(c.Compute), Captions: c.Captions, Freeze: freezeIn(c.Freeze)}
+		Compute: computeIn(c.Compute), Captions: c.Captions, Freeze: freezeIn(c.Freeze),
+		Modality: clip.Modality(c.Modality)}
 }
 
 func encoderInfoOut(i clip.EncoderInfo) *pb.EncoderInfo {

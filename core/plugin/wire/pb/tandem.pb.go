@@ -1226,7 +1226,9 @@ type EncoderConfig struct {
 	Compute   *Compute               `protobuf:"bytes,5,opt,name=compute,proto3" json:"compute,omitempty"`
 	Captions  []string               `protobuf:"bytes,6,rep,name=captions,proto3" json:"captions,omitempty"`
 	// freeze is absent for nothing; it is sent to encoders with the capability "freeze" alone.
-	Freeze        *Freeze `protobuf:"bytes,7,opt,name=freeze,proto3" json:"freeze,omitempty"`
+	Freeze *Freeze `protobuf:"bytes,7,opt,name=freeze,proto3" json:"freeze,omitempty"`
+	// (2) modality is image or text: which tower an encoder whose descriptor has no modality is to be.
+	Modality      string `protobuf:"bytes,8,opt,name=modality,proto3" json:"modality,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1308,6 +1310,13 @@ func (x *EncoderConfig) GetFreeze() *Freeze {
 		return x.Freeze
 	}
 	return nil
+}
+
+func (x *EncoderConfig) GetModality() string {
+	if x != nil {
+		return x.Modality
+	}
+	return ""
 }
 
 // Freeze says which parameters are not trained; what its fields name adds up.
@@ -3925,7 +3934,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\tprecision\x18\x03 \x01(\tR\tprecision\x12$\n" +
 	"\rcheckpointing\x18\x04 \x01(\bR\rcheckpointing\x12!\n" +
 	"\fmemory_limit\x18\x05 \x01(\x03R\vmemoryLimit\x12;\n" +
-	"\fcommunicator\x18\x06 \x01(\v2\x17.tandem.v1.CommunicatorR\fcommunicator\"\xfd\x01\n" +
+	"\fcommunicator\x18\x06 \x01(\v2\x17.tandem.v1.CommunicatorR\fcommunicator\"\x99\x02\n" +
 	"\rEncoderConfig\x12\x12\n" +
 	"\x04with\x18\x01 \x01(\fR\x04with\x12\x1b\n" +
 	"\tembed_dim\x18\x02 \x01(\x03R\bembedDim\x12\x12\n" +
@@ -3933,7 +3942,8 @@ const file_tandem_proto_rawDesc = "" +
 	"\toptimizer\x18\x04 \x01(\v2\x14.tandem.v1.OptimizerR\toptimizer\x12,\n" +
 	"\acompute\x18\x05 \x01(\v2\x12.tandem.v1.ComputeR\acompute\x12\x1a\n" +
 	"\bcaptions\x18\x06 \x03(\tR\bcaptions\x12)\n" +
-	"\x06freeze\x18\a \x01(\v2\x11.tandem.v1.FreezeR\x06freeze\"Z\n" +
+	"\x06freeze\x18\a \x01(\v2\x11.tandem.v1.FreezeR\x06freeze\x12\x1a\n" +
+	"\bmodality\x18\b \x01(\tR\bmodality\"Z\n" +
 	"\x06Freeze\x12\x10\n" +
 	"\x03all\x18\x01 \x01(\bR\x03all\x12\x1b\n" +
 	"\x06blocks\x18\x02 \x01(\x03H\x00R\x06blocks\x88\x01\x01\x12\x16\n" +
