@@ -1,0 +1,85 @@
+"""The life of a plugin's process: by hand, and under the runner."""
+
+import json
+import os
+import signal
+import sys
+import threading
+
+from . import describe
+
+
+def serve(plugin):
+    """Serves a plugin; the last line of its script. Started by hand it prints what the plugin is."""
+    if os.environ.get("RUNNER_PLUGIN") != "tandem":
+        sys.exit(_by_hand(plugin, sys.argv[1:]))
+    keep = _take_stdout()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: end_with_family())
+    _end_with_runner()
+    try:
+        from . import server
+    except ImportError as e:
+        print(f"{plugin.name}: the SDK needs grpcio, protobuf and numpy: {e}\n  hint: {sys.executable} -m pip install grpcio protobuf numpy", file=sys.stderr)
+        sys.exit(1)
+    server.run(plugin, keep)
+    sys.stderr.flush()
+    os._exit(0)  # also while a cancelled call still computes
+
+
+def _by_hand(plugin, args):
+    if not args or args[0] in ("--help", "-h", "help"):
+        print(describe.usage(plugin.descriptor()))
+    elif args == ["--describe"]:
+        print(json.dumps(plugin.descriptor(), indent=2, ensure_ascii=False))
+    elif args == ["--version"]:
+        d = plugin.descriptor()
+        print(f"{d['kind']} {d['name']} {d['version']} (protocol {d['protocol']})")
+    else:
+        print(f"{plugin.name}: unknown argument {args[0]!r}\n  hint: --describe, --version and --help are known", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _take_stdout():
+    """Returns the handshake's pipe, with stderr in its place: libraries print, and nobody reads the pipe."""
+    sys.stdout.flush()
+    keep = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return keep
+
+
+def _end_with_runner():
+    """Ends this process when the runner ends, in whatever way: it holds the other end of a pipe and never writes."""
+    text = os.environ.get("RUNNER_PARENT_FD")
+    if not text:
+        return
+    fd = int(text)
+    os.set_inheritable(fd, False)
+
+    def watch():
+        try:
+            os.read(fd, 1)
+        except OSError:
+            pass
+        end_with_family()
+
+    threading.Thread(target=watch, daemon=True, name="tandem-parent").start()
+
+
+def end_with_family():
+    """Removes the socket, which nobody can call any more, and kills the process group that the runner made."""
+    import shutil
+
+    folder = os.environ.get("PLUGIN_UNIX_SOCKET_DIR", "")
+    if os.path.basename(folder).startswith("plugin-dir"):
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            session = os.path.dirname(folder)
+            if os.path.basename(session).startswith("tandem-"):
+                os.rmdir(session)
+        except OSError:
+            pass
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
