@@ -71,6 +71,11 @@ func (t *Transformer) Apply(g *Graph, x *graph.Node) *graph.Node {
 	return t.apply(g, x, nil, len(t.Blocks))
 }
 
+// ApplySpans maps the rows of sequences of different lengths, x [N, W], to the same shape.
+func (t *Transformer) ApplySpans(g *Graph, x *graph.Node, spans *graph.Spans) *graph.Node {
+	return t.apply(g, x, spans, len(t.Blocks))
+}
+
 // ApplyAt maps x [B, T, W] to those rows of Apply's value, [B, W], that rows i32 [B] pick by their flat
 // place b·T + t, one in each sequence. Of the last block it computes no more than they need, three
 // quarters of its work less: the numbers of Apply but for rounding. With spans (nil for none) the sequences

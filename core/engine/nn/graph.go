@@ -32,7 +32,7 @@ type Call struct {
 	Seed        uint64
 	Step, Micro int     // the position of the random streams
 	Lengths     []int32 // text: tokens of each caption, start and end included
-	Starts      []int32 // text without padding: the first row of each caption, and the row after the last
+	Starts      []int32 // text: the first row of each caption, and the row after the last
 	Ends        []int32 // text: position of each caption's largest id, the end of text
 }
 

@@ -41,6 +41,7 @@ type encoder struct {
 type flight struct {
 	program  *compiled
 	instance *graph.Instance
+	spans    []span // of the tokens, if it gave any
 }
 
 var _ clip.Encoder = (*encoder)(nil)
@@ -122,6 +123,7 @@ func measure(f front, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
 	const batch = 2 // batch statistics need two
 	info = clip.EncoderInfo{EmbedDim: c.EmbedDim, Parameters: f.Params().Count(), Frozen: f.Params().Frozen()}
 	f.describe(&info)
+	info.TokenCount = f.tokenCount()
 	for _, training := range []bool{true, false} {
 		g := nn.NewGraph(f.Params(), graph.Options{Training: training})
 		out := f.network(g, batch, f.maxTokens(batch))
@@ -141,45 +143,47 @@ func measure(f front, c clip.EncoderConfig) (info clip.EncoderInfo, err error) {
 
 // Forward implements clip.Encoder.
 func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	out, ticket, err := e.forward(ctx, req, false)
+	return out.Embedding, ticket, err
+}
+
+// forward computes embeddings and, with second, tokens.
+func (e *encoder) forward(ctx context.Context, req clip.ForwardRequest, second bool) (out clip.TokenOutput, _ clip.Ticket, err error) {
 	if err := e.ready(ctx, "forward"); err != nil {
-		return nil, 0, err
+		return out, 0, err
 	}
 	mode := req.Mode
 	if mode < clip.Eval || mode > clip.Raw {
-		return nil, 0, fault.New(fault.Invalid, "mode %d is unknown", mode).WithOp("forward")
+		return out, 0, fault.New(fault.Invalid, "mode %d is unknown", mode).WithOp("forward")
 	}
 	e.call.Step, e.call.Micro = req.Step, req.Micro
 	start := time.Now()
 	batch, tokens, err := e.front.prepare(req, &e.call)
 	e.session.Note("prepare", "input", 0, start)
 	if err != nil {
-		return nil, 0, err
+		return out, 0, err
 	}
-	p, err := e.programs.Get(programKey{mode == clip.Train || mode == clip.Embed, mode == clip.Raw, batch, tokens})
+	p, err := e.programs.Get(programKey{mode == clip.Train || mode == clip.Embed, mode == clip.Raw, second, batch, tokens})
 	if err != nil {
-		return nil, 0, e.explainExhausted(err, nil)
+		return out, 0, e.explainExhausted(err, nil)
 	}
 	instance, err := e.programs.Take(p)
 	if err != nil {
-		return nil, 0, e.explainExhausted(err, p)
+		return out, 0, e.explainExhausted(err, p)
 	}
-	out := program.Result(req.Into, batch, e.dim)
-	e.session.Share(out)
+	embedding := program.Result(req.Into, batch, e.dim)
+	e.session.Share(embedding)
 	p.Extra.feed(instance, e.front, &e.call, e.intake)
 	if err := e.programs.Run(instance.Forward, e.intake.drop); err != nil {
 		e.programs.Give(p, instance)
-		return nil, 0, e.explainExhausted(err, p)
+		return out, 0, e.explainExhausted(err, p)
 	}
 	forward, _ := p.FLOPs()
 	e.session.AddWork(forward)
-	if err := instance.Read(0, out.F32()); err != nil {
+	out, spans, err := e.read(p, instance, req, embedding)
+	if err != nil {
 		e.programs.Give(p, instance)
-		return nil, 0, err
-	}
-	if i := program.FirstNotFinite(out.F32()); i >= 0 {
-		e.programs.Give(p, instance)
-		return nil, 0, fault.New(fault.Numeric, "the %s embedding of sample %d of %d is not finite", e.modality, i/e.dim, batch).
-			WithOp("forward").WithHint("a learning rate that is too high is the usual cause; lower optimizer.lr or clip gradients")
+		return clip.TokenOutput{}, 0, err
 	}
 	if mode != clip.Train || !e.trained.Trains() {
 		e.programs.Give(p, instance)
@@ -187,15 +191,45 @@ func (e *encoder) Forward(ctx context.Context, req clip.ForwardRequest) (*tensor
 	}
 	if err := instance.Update(); err != nil {
 		e.programs.Give(p, instance)
-		return nil, 0, err
+		return clip.TokenOutput{}, 0, err
 	}
 	e.last++
-	e.tickets[e.last] = flight{p, instance}
+	e.tickets[e.last] = flight{p, instance, spans}
 	return out, e.last, nil
+}
+
+// read takes the results of a forward pass off the device, embeddings to their tensor. spans places the tokens, if the
+// program has any.
+func (e *encoder) read(p *compiled, i *graph.Instance, req clip.ForwardRequest, embedding *tensor.Tensor) (out clip.TokenOutput, spans []span, err error) {
+	out.Embedding = embedding
+	if err := i.Read(0, embedding.F32()); err != nil {
+		return out, nil, err
+	}
+	if p.Key.second {
+		if spans, err = e.readTokens(p, i, req, &out); err != nil {
+			return out, nil, err
+		}
+	}
+	what, width := "embedding", e.dim
+	at := program.FirstNotFinite(embedding.F32())
+	if at < 0 && p.Key.second {
+		what, width = "tokens", e.dim*e.front.tokenCount()
+		at = program.FirstNotFinite(out.Tokens.F32())
+	}
+	if at >= 0 {
+		return out, nil, fault.New(fault.Numeric, "the %s %s of sample %d of %d is not finite", e.modality, what, at/width, p.Key.batch).
+			WithOp("forward").WithHint("a learning rate that is too high is the usual cause; lower optimizer.lr or clip gradients")
+	}
+	return out, spans, nil
 }
 
 // Backward implements clip.Encoder.
 func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tensor) error {
+	return e.backward(ctx, t, grad, nil)
+}
+
+// backward takes the gradient of the embeddings, and that of the tokens where the ticket has any; nil stands for zero.
+func (e *encoder) backward(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
 	if err := e.ready(ctx, "backward"); err != nil {
 		return err
 	}
@@ -203,16 +237,23 @@ func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tens
 	if !ok {
 		return fault.New(fault.Conflict, "ticket %d is unknown or used", t).WithOp("backward")
 	}
-	want := tensor.Shape{f.program.Key.batch, e.dim}
-	if grad == nil || grad.DType != tensor.F32 || !grad.Shape.Equal(want) {
-		got := "missing"
-		if grad != nil {
-			got = grad.DType.String() + " " + grad.Shape.String()
+	batch := f.program.Key.batch
+	if err := checkGradient("gradient", grad, batch, e.dim); err != nil {
+		return err
+	}
+	if tokens != nil {
+		if !f.program.Key.second {
+			return fault.New(fault.Invalid, "ticket %d is of a Forward without tokens, which have no gradient", t).WithOp("backward")
 		}
-		return fault.New(fault.Invalid, "the gradient is %s, want f32 %v", got, want).WithOp("backward")
+		if err := checkGradient("gradient of the tokens", tokens, batch, e.front.tokenCount(), e.dim); err != nil {
+			return err
+		}
 	}
 	e.session.Share(grad)
 	f.instance.SetGrad(0, grad.F32())
+	if f.program.Key.second {
+		e.setTokenGrad(f, tokens)
+	}
 	mode := e.trained.Mode()
 	err := e.programs.Run(func() error { return f.instance.Backward(mode) }, e.intake.drop)
 	_, backward := f.program.FLOPs()
@@ -220,6 +261,18 @@ func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tens
 	e.trained.Accumulated()
 	e.release(t)
 	return e.explainExhausted(err, f.program)
+}
+
+// checkGradient demands f32 of a shape.
+func checkGradient(what string, grad *tensor.Tensor, shape ...int) error {
+	got := "missing"
+	if grad != nil {
+		if grad.DType == tensor.F32 && grad.Shape.Equal(shape) {
+			return nil
+		}
+		got = grad.DType.String() + " " + grad.Shape.String()
+	}
+	return fault.New(fault.Invalid, "the %s is %s, want f32 %v", what, got, shape).WithOp("backward")
 }
 
 // Discard implements clip.Encoder.

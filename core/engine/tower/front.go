@@ -23,6 +23,10 @@ type front interface {
 	side() int
 	// network adds input and network to a graph.
 	network(g *nn.Graph, batch, tokens int) *graph.Node
+	// tokenCount returns the most tokens that a sample has in the second output; 0 when there is none.
+	tokenCount() int
+	// networkWithTokens adds input and network with the second output to a graph.
+	networkWithTokens(g *nn.Graph, batch, tokens int) (embedding, second *graph.Node)
 	describe(*clip.EncoderInfo)
 }
 
@@ -43,6 +47,18 @@ func (f *imageFront) describe(info *clip.EncoderInfo) { info.ImageSize = f.Image
 func (f *imageFront) network(g *nn.Graph, batch, _ int) *graph.Node {
 	s := f.ImageSize()
 	return f.Build(g, g.Input(inputName, device.U8, batch, s, s, 3))
+}
+
+func (f *imageFront) tokenCount() int {
+	if m, ok := f.ImageModel.(ImageTokenModel); ok {
+		return m.TokenCount()
+	}
+	return 0
+}
+
+func (f *imageFront) networkWithTokens(g *nn.Graph, batch, _ int) (embedding, second *graph.Node) {
+	s := f.ImageSize()
+	return f.ImageModel.(ImageTokenModel).BuildTokens(g, g.Input(inputName, device.U8, batch, s, s, 3))
 }
 
 func (f *imageFront) prepare(req clip.ForwardRequest, _ *nn.Call) (int, int, error) {
@@ -110,11 +126,26 @@ func (f *textFront) describe(info *clip.EncoderInfo) {
 }
 
 func (f *textFront) network(g *nn.Graph, batch, tokens int) *graph.Node {
-	shape := []int{tokens}
-	if f.FullContext() {
-		shape = []int{batch, f.ContextLength()}
+	return f.Build(g, f.input(g, batch, tokens), batch)
+}
+
+func (f *textFront) tokenCount() int {
+	if _, ok := f.TextModel.(TextTokenModel); ok {
+		return f.ContextLength()
 	}
-	return f.Build(g, g.Input(inputName, device.I32, shape...), batch)
+	return 0
+}
+
+func (f *textFront) networkWithTokens(g *nn.Graph, batch, tokens int) (embedding, second *graph.Node) {
+	return f.TextModel.(TextTokenModel).BuildTokens(g, f.input(g, batch, tokens), batch)
+}
+
+// input adds the ids to a graph.
+func (f *textFront) input(g *nn.Graph, batch, tokens int) *graph.Node {
+	if f.FullContext() {
+		return g.Input(inputName, device.I32, batch, f.ContextLength())
+	}
+	return g.Input(inputName, device.I32, tokens)
 }
 
 // Programs are made for numbers of tokens that are a multiple of tokenStep or, in a batch whose tokens

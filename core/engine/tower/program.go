@@ -18,14 +18,17 @@ type programKey struct {
 	// backward pass may fuse more, which rounds differently.
 	training bool
 	raw      bool // the embeddings are not normalised
+	second   bool // tokens are an output too
 	batch    int
 	tokens   int // of texts; 0 for pictures
 }
 
-// inputs fills a program's inputs that depend on the batch: rows to pick, lengths.
+// inputs fills a program's inputs that depend on the batch: rows to pick, lengths. It knows the rows of its second
+// output.
 type inputs struct {
 	indices []nn.Indices
 	scratch []int32
+	second  tokenRows
 }
 
 type (
@@ -41,16 +44,30 @@ const normEps = 1e-12
 func newPrograms(b device.Backend, p *params, f front, o clip.Compute) *programs {
 	return program.NewCache(b, maxPrograms, func(k programKey) (source, error) {
 		g := nn.NewGraph(p.set, graph.Options{Training: k.training, BF16: o.Precision == "bf16", Checkpointing: o.Checkpointing})
-		out := f.network(g, k.batch, k.tokens)
-		if !k.raw {
-			out = graph.L2Norm(out, normEps)
-		}
-		options := graph.CompileOptions{Outputs: []*graph.Node{out}, Params: p.store, States: p.states}
+		outputs, rows := outputs(g, f, k)
+		options := graph.CompileOptions{Outputs: outputs, Params: p.store, States: p.states}
 		if k.training && len(p.trained.Entries) > 0 {
 			options.Backward, options.Frozen = options.Outputs, p.isFrozen
 		}
-		return source{Graph: g.Graph, Options: options, Extra: &inputs{indices: g.Filled()}}, g.Err()
+		return source{Graph: g.Graph, Options: options, Extra: &inputs{indices: g.Filled(), second: rows}}, g.Err()
 	})
+}
+
+// outputs adds the network to a graph and gives what its program computes: embeddings and, for keys that ask for them,
+// tokens.
+func outputs(g *nn.Graph, f front, k programKey) (out []*graph.Node, rows tokenRows) {
+	if k.second {
+		embedding, tokens := f.networkWithTokens(g, k.batch, k.tokens)
+		out, rows = []*graph.Node{embedding, tokens}, newTokenRows(tokens)
+	} else {
+		out = []*graph.Node{f.network(g, k.batch, k.tokens)}
+	}
+	if !k.raw {
+		for i, x := range out {
+			out[i] = graph.L2Norm(x, normEps)
+		}
+	}
+	return out, rows
 }
 
 // feed sets the inputs of an instance to the request that front has prepared.

@@ -63,6 +63,25 @@ type TextModel interface {
 	Build(g *nn.Graph, ids *graph.Node, batch int) *graph.Node
 }
 
+// ImageTokenModel is implemented by image networks that also give a vector for each part of a picture.
+type ImageTokenModel interface {
+	ImageModel
+	// TokenCount returns T, the number of a picture's tokens in evaluation. Training may leave some out (patch dropout).
+	TokenCount() int
+	// BuildTokens adds the network to a graph: u8 [B, S, S, 3] → what Build gives, [B, D], but for rounding, and
+	// tokens [B, K, D] with K ≤ T, none of them normalised.
+	BuildTokens(g *nn.Graph, images *graph.Node) (embedding, tokens *graph.Node)
+}
+
+// TextTokenModel is implemented by text networks that also give a vector for each token of a caption.
+type TextTokenModel interface {
+	TextModel
+	// BuildTokens adds the network to a graph: what Build gives, [batch, D], but for rounding, and tokens, a row for
+	// each of ids in their order: [N, D] or, with FullContext, [batch, ContextLength, D]. None are normalised. What
+	// stands in rows that belong to no caption, or that follow its end, does not matter.
+	BuildTokens(g *nn.Graph, ids *graph.Node, batch int) (embedding, tokens *graph.Node)
+}
+
 // Option changes how a tower works.
 type Option func(*encoder)
 

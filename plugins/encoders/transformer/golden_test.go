@@ -17,3 +17,6 @@ func TestAgreesWithOpenCLIP(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) { towertest.Golden(t, file, text) })
 	}
 }
+
+// Tokens are OpenCLIP's, projected as the embedding is.
+func TestTokensAgreeWithOpenCLIP(t *testing.T) { towertest.GoldenTokens(t, text) }

@@ -62,10 +62,37 @@ func (m *model) FullContext() bool {
 
 // Build implements tower.TextModel.
 func (m *model) Build(g *nn.Graph, ids *graph.Node, batch int) *graph.Node {
-	if m.FullContext() {
-		return m.buildPadded(g, ids)
+	x, spans := m.stem(g, ids, batch)
+	if m.cfg.PoolType == "mean" {
+		x = m.lnFinal.Apply(g, m.blocks.Apply(g, x))
+		return nn.Project(g, graph.MeanTokens(x, m.lengths(g, batch)), m.proj)
 	}
-	tokens := ids.Dim(0)
+	x = m.blocks.ApplyAt(g, x, m.pooled(g, batch), spans)
+	return nn.Project(g, m.lnFinal.Apply(g, x), m.proj) // a layer norm of the pooled token alone
+}
+
+// BuildTokens implements tower.TextTokenModel. The tokens are normalised and projected as the embedding is.
+func (m *model) BuildTokens(g *nn.Graph, ids *graph.Node, batch int) (embedding, tokens *graph.Node) {
+	x, spans := m.stem(g, ids, batch)
+	if spans != nil {
+		x = m.blocks.ApplySpans(g, x, spans)
+	} else {
+		x = m.blocks.Apply(g, x)
+	}
+	x = m.lnFinal.Apply(g, x)
+	tokens = nn.Project(g, x, m.proj) // [N, D] or [B, T, D]
+	if m.cfg.PoolType == "mean" {
+		return nn.Project(g, graph.MeanTokens(x, m.lengths(g, batch)), m.proj), tokens
+	}
+	return graph.SelectRows(tokens, m.pooled(g, batch)), tokens
+}
+
+// stem adds the embeddings of tokens and of their positions: ids i32 [N] → [N, W] with the spans of the captions, or,
+// with the full context, ids i32 [B, T] → [B, T, W] without spans.
+func (m *model) stem(g *nn.Graph, ids *graph.Node, batch int) (*graph.Node, *graph.Spans) {
+	if m.FullContext() {
+		return graph.Add(graph.Gather(g.P(m.tokens), ids), g.P(m.positions)), nil
+	}
 	places := g.Indices("positions", func(dst []int32, c *nn.Call) { // of each token in its caption
 		clear(dst)
 		for i, n := range c.Lengths {
@@ -73,34 +100,24 @@ func (m *model) Build(g *nn.Graph, ids *graph.Node, batch int) *graph.Node {
 				dst[c.Starts[i]+t] = t
 			}
 		}
-	}, tokens)
+	}, ids.Dim(0))
 	starts := g.Indices("starts", func(dst []int32, c *nn.Call) { copy(dst, c.Starts) }, batch+1)
-	rows := g.Indices("pool", func(dst []int32, c *nn.Call) {
+	x := graph.Add(graph.Gather(g.P(m.tokens), ids), graph.Gather(g.P(m.positions), places))
+	return x, &graph.Spans{Starts: starts, Longest: m.cfg.ContextLength}
+}
+
+// pooled gives the row of the token that stands for each caption, i32 [batch].
+func (m *model) pooled(g *nn.Graph, batch int) *graph.Node {
+	return g.Indices("pool", func(dst []int32, c *nn.Call) {
 		for i := range dst {
 			dst[i] = c.Starts[i] + m.position(i, c)
 		}
 	}, batch)
-	x := graph.Add(graph.Gather(g.P(m.tokens), ids), graph.Gather(g.P(m.positions), places)) // [N, W]
-	x = m.blocks.ApplyAt(g, x, rows, &graph.Spans{Starts: starts, Longest: m.cfg.ContextLength})
-	return nn.Project(g, m.lnFinal.Apply(g, x), m.proj) // a layer norm of the pooled token alone
 }
 
-// buildPadded builds the network for ids [B, ContextLength].
-func (m *model) buildPadded(g *nn.Graph, ids *graph.Node) *graph.Node {
-	b, t := ids.Dim(0), ids.Dim(1)
-	x := graph.Add(graph.Gather(g.P(m.tokens), ids), g.P(m.positions)) // [B, T, W]
-	if m.cfg.PoolType == "mean" {
-		x = m.blocks.Apply(g, x)
-		lengths := g.Indices("lengths", func(dst []int32, c *nn.Call) { copy(dst, c.Lengths) }, b)
-		return nn.Project(g, graph.MeanTokens(m.lnFinal.Apply(g, x), lengths), m.proj)
-	}
-	rows := g.Indices("pool", func(dst []int32, c *nn.Call) {
-		for i := range dst {
-			dst[i] = int32(i*t) + m.position(i, c)
-		}
-	}, b)
-	x = m.blocks.ApplyAt(g, x, rows, nil)
-	return nn.Project(g, m.lnFinal.Apply(g, x), m.proj)
+// lengths gives the tokens of each caption, i32 [batch].
+func (m *model) lengths(g *nn.Graph, batch int) *graph.Node {
+	return g.Indices("lengths", func(dst []int32, c *nn.Call) { copy(dst, c.Lengths) }, batch)
 }
 
 // position returns which token of caption i stands for the caption.

@@ -34,6 +34,7 @@ var Plugin = sdk.Encoder{
 	Name: "transformer", Version: "1.0.0", Modality: clip.Text,
 	Summary:      "CLIP's text transformer",
 	Capabilities: []string{clip.CapVocabulary, clip.CapFreeze},
+	Outputs:      []string{clip.OutputTokens},
 	Config:       Defaults,
 	Relations:    []clip.Relation{{Rule: "multiple_of", Field: "width", Of: "heads"}},
 	New:          func() clip.Encoder { return tower.Text(build) },

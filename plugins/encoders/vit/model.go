@@ -56,25 +56,48 @@ func (m *model) ImageSize() int { return m.cfg.ImageSize }
 
 // Build implements tower.ImageModel: u8 [B, S, S, 3] → [B, D].
 func (m *model) Build(g *nn.Graph, images *graph.Node) *graph.Node {
-	b, w := images.Dim(0), m.cfg.Width
-	end := g.Segment()
-	x := m.patches.Apply(g, graph.Normalize(images, m.cfg.Mean, m.cfg.Std)) // [B, N, W]
-	end()
-	class := graph.Reshape(g.P(m.class), 1, w)
-	x = graph.Add(graph.ConcatTokens(class, x), g.P(m.positions)) // [B, 1 + N, W]
-	x = nn.PatchDropout(g, x, m.cfg.PatchDropout)
-	x = m.lnPre.Apply(g, x)
+	x := m.stem(g, images)
 	if m.cfg.PoolType == "avg" {
-		x = m.blocks.Apply(g, x)
-		x = m.lnPost.Apply(g, graph.SliceTokens(x, 1, x.Dim(1)-1))
-		return nn.Project(g, graph.MeanTokens(x, nil), m.proj)
+		return nn.Project(g, graph.MeanTokens(m.patchFeatures(g, x), nil), m.proj)
 	}
 	tokens := int32(x.Dim(1))
-	class = g.Indices("class", func(dst []int32, _ *nn.Call) { // the first token of each picture
+	class := g.Indices("class", func(dst []int32, _ *nn.Call) { // the first token of each picture
 		for i := range dst {
 			dst[i] = int32(i) * tokens
 		}
-	}, b)
+	}, images.Dim(0))
 	x = m.blocks.ApplyAt(g, x, class, nil)
 	return nn.Project(g, m.lnPost.Apply(g, x), m.proj)
+}
+
+// TokenCount implements tower.ImageTokenModel: a token for each patch.
+func (m *model) TokenCount() int { return m.grid() * m.grid() }
+
+// BuildTokens implements tower.ImageTokenModel. The tokens are the patches that patch dropout leaves, row by row of
+// the picture, normalised and projected as the embedding is; the class token is none of them.
+func (m *model) BuildTokens(g *nn.Graph, images *graph.Node) (embedding, tokens *graph.Node) {
+	x := m.stem(g, images)
+	if m.cfg.PoolType == "avg" {
+		x = m.patchFeatures(g, x)
+		return nn.Project(g, graph.MeanTokens(x, nil), m.proj), nn.Project(g, x, m.proj)
+	}
+	x = nn.Project(g, m.lnPost.Apply(g, m.blocks.Apply(g, x)), m.proj) // [B, 1 + K, D]
+	embedding = graph.Reshape(graph.SliceTokens(x, 0, 1), x.Dim(0), x.Dim(2))
+	return embedding, graph.SliceTokens(x, 1, x.Dim(1)-1)
+}
+
+// stem gives what the blocks take: u8 [B, S, S, 3] → [B, 1 + K, W], the class token first.
+func (m *model) stem(g *nn.Graph, images *graph.Node) *graph.Node {
+	end := g.Segment()
+	x := m.patches.Apply(g, graph.Normalize(images, m.cfg.Mean, m.cfg.Std)) // [B, N, W]
+	end()
+	class := graph.Reshape(g.P(m.class), 1, m.cfg.Width)
+	x = graph.Add(graph.ConcatTokens(class, x), g.P(m.positions)) // [B, 1 + N, W]
+	return m.lnPre.Apply(g, nn.PatchDropout(g, x, m.cfg.PatchDropout))
+}
+
+// patchFeatures runs the blocks on x [B, 1 + K, W] and normalises what they make of the patches, [B, K, W].
+func (m *model) patchFeatures(g *nn.Graph, x *graph.Node) *graph.Node {
+	x = m.blocks.Apply(g, x)
+	return m.lnPost.Apply(g, graph.SliceTokens(x, 1, x.Dim(1)-1))
 }

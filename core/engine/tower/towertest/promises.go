@@ -44,6 +44,7 @@ func (c Case) Check(t *testing.T) {
 	}
 	t.Run("several tickets outstanding", c.checkSeveralTickets)
 	t.Run("micro-batches add up", c.checkAccumulation)
+	t.Run("tokens", c.checkTokens)
 	t.Run("checkpointing", c.checkCheckpointing)
 	t.Run("save and load", func(t *testing.T) { c.checkSaveAndLoad(t, "f32") })
 	t.Run("save and load in bfloat16", func(t *testing.T) { c.checkSaveAndLoad(t, "bf16") })
@@ -163,49 +164,6 @@ func minus(a, b []float32) []float32 {
 		d[i] = a[i] - b[i]
 	}
 	return d
-}
-
-// Gradient compares Backward with finite differences of Forward, for each parameter array along one
-// direction, in double precision and in mode Train. Directions are half the gradient's, so that the
-// difference is large, and half random, so that errors across it show.
-func (c Case) Gradient(t *testing.T) {
-	s := c.open(t, c.config(PlainSGD), Double)
-	saved, meta := read(t, s)
-	// at moves one array from the golden values and gives the new values and Σ cotangent·embedding.
-	at := func(array string, move func(i int) float64) ([]float32, float64, clip.Ticket) {
-		values := rewrite(t, s, saved, meta, func(name string, shape []int, i int) float32 {
-			if name == array {
-				return Value(name, shape, i) + float32(move(i))
-			}
-			return Value(name, shape, i)
-		})
-		out, ticket := s.forward(s.request(0, 4, clip.Train))
-		var f float64
-		for i, c := range cotangent(0, 4).F32() {
-			f += float64(c) * float64(out[i])
-		}
-		return values[array], f, ticket
-	}
-	_, _, ticket := at("", nil)
-	s.backward(ticket, 0, 4)
-	gradients := s.gradient()
-	for name := range s.parameters() {
-		g := gradients[name]
-		norm := norm(widen(g))
-		scale := math.Sqrt(float64(len(g))) / (norm + 1e-9)
-		const epsilon = 3e-5 // few activations cross a kink, and float32 embeddings still tell
-		direction := func(i int) float64 { return epsilon * (Uniform("direction "+name, i) + scale*float64(g[i])) }
-		lower, f0, _ := at(name, func(i int) float64 { return -direction(i) })
-		upper, f1, _ := at(name, direction)
-		var want, length float64
-		for i, d := range minus(upper, lower) {
-			want += float64(g[i]) * float64(d)
-			length += float64(d) * float64(d)
-		}
-		if math.Abs(f1-f0-want) > 2e-3*norm*math.Sqrt(length)+1e-4 {
-			t.Errorf("%s: finite difference %g, gradient says %g (norm %g, step %g)", name, f1-f0, want, norm, math.Sqrt(length))
-		}
-	}
 }
 
 // Two tickets, used in the other order, give the gradients of two passes one after another.

@@ -1,0 +1,130 @@
+package tower
+
+import (
+	"context"
+	"slices"
+
+	"tandem/core/clip"
+	"tandem/core/engine/graph"
+	"tandem/core/engine/nn"
+	"tandem/core/fault"
+	"tandem/core/tensor"
+)
+
+var _ clip.TokenEncoder = (*encoder)(nil)
+
+// ForwardTokens implements clip.TokenEncoder, for networks with a second output. In mode Raw neither output is
+// normalised.
+func (e *encoder) ForwardTokens(ctx context.Context, req clip.ForwardRequest) (clip.TokenOutput, clip.Ticket, error) {
+	if e.configured && e.front.tokenCount() == 0 {
+		return clip.TokenOutput{}, 0, fault.New(fault.Invalid, "the network gives one embedding for each sample, and none for its tokens").
+			WithOp("forward").WithHint("vit and transformer have tokens; in a plugin of its own, tower.ImageTokenModel or tower.TextTokenModel")
+	}
+	return e.forward(ctx, req, true)
+}
+
+// BackwardTokens implements clip.TokenEncoder.
+func (e *encoder) BackwardTokens(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
+	if _, ok := e.tickets[t]; ok && tokens == nil {
+		return fault.New(fault.Invalid, "the gradient of the tokens is missing").WithOp("backward")
+	}
+	return e.backward(ctx, t, grad, tokens)
+}
+
+// readTokens takes the tokens of a forward pass off the device, with their lengths, and says where they stood.
+func (e *encoder) readTokens(p *compiled, i *graph.Instance, req clip.ForwardRequest, out *clip.TokenOutput) ([]span, error) {
+	batch, count, rows := p.Key.batch, e.front.tokenCount(), &p.Extra.second
+	spans := rows.spans(&e.call, batch, e.modality == clip.Text)
+	out.Lengths = placed(req.IntoLengths, tensor.I32, batch)
+	for i, s := range spans {
+		out.Lengths.I32()[i] = int32(s.n)
+	}
+	out.Tokens = placed(req.IntoTokens, tensor.F32, batch, count, e.dim)
+	if rows.full(spans, count) {
+		e.session.Share(out.Tokens)
+		return spans, i.Read(1, out.Tokens.F32())
+	}
+	rows.scratch = grow(rows.scratch, rows.rows*e.dim)
+	if err := i.Read(1, rows.scratch); err != nil {
+		return nil, err
+	}
+	spread(out.Tokens.F32(), rows.scratch, spans, count, e.dim)
+	return spans, nil
+}
+
+// setTokenGrad sets the gradient of a flight's tokens; nil stands for zero.
+func (e *encoder) setTokenGrad(f flight, grad *tensor.Tensor) {
+	count, rows := e.front.tokenCount(), &f.program.Extra.second
+	switch {
+	case grad == nil:
+		e.session.Backend.Zero(f.instance.Grad(1))
+	case rows.full(f.spans, count):
+		e.session.Share(grad)
+		f.instance.SetGrad(1, grad.F32())
+	default:
+		rows.scratch = grow(rows.scratch, rows.rows*e.dim)
+		collect(rows.scratch, grad.F32(), f.spans, count, e.dim)
+		f.instance.SetGrad(1, rows.scratch)
+	}
+}
+
+// placed returns into when it fits, else a new tensor.
+func placed(into *tensor.Tensor, dtype tensor.DType, shape ...int) *tensor.Tensor {
+	if into != nil && into.DType == dtype && into.Shape.Equal(shape) {
+		return into
+	}
+	return tensor.New(dtype, shape...)
+}
+
+// tokenRows places the tokens of samples in the rows of a program's second output: one sample's after another's, of
+// perSample rows each, or, where that is 0, as nn.Call.Starts says.
+type tokenRows struct {
+	rows, perSample int
+	scratch         []float32
+}
+
+// newTokenRows reads the places from the output's shape, [B, K, D] or [N, D].
+func newTokenRows(tokens *graph.Node) tokenRows {
+	r := tokenRows{rows: tokens.Elements() / max(tokens.Dim(-1), 1)}
+	if tokens.Dims() == 3 {
+		r.perSample = tokens.Dim(1)
+	}
+	return r
+}
+
+// span locates the tokens of one sample.
+type span struct{ from, n int }
+
+// spans returns the place of each sample's tokens. Captions have a length of their own, pictures have perSample.
+func (r *tokenRows) spans(c *nn.Call, batch int, ofTexts bool) []span {
+	s := make([]span, batch)
+	for i := range s {
+		if ofTexts {
+			s[i] = span{int(c.Starts[i]), int(c.Lengths[i])}
+		} else {
+			s[i] = span{i * r.perSample, r.perSample}
+		}
+	}
+	return s
+}
+
+// full reports whether every sample has count tokens, so that the rows are those that the caller sees.
+func (r *tokenRows) full(spans []span, count int) bool {
+	return r.rows == len(spans)*count && !slices.ContainsFunc(spans, func(s span) bool { return s.n != count })
+}
+
+// spread copies rows of dim elements to [len(spans), count, dim]. Rows after a sample's own are zero.
+func spread(dst, rows []float32, spans []span, count, dim int) {
+	for i, s := range spans {
+		own := dst[i*count*dim : (i+1)*count*dim]
+		clear(own[copy(own, rows[s.from*dim:(s.from+s.n)*dim]):])
+	}
+}
+
+// collect does the contrary of spread: it copies the samples' own rows to theirs. Rows of no sample are zero.
+func collect(rows, src []float32, spans []span, count, dim int) {
+	clear(rows)
+	for i, s := range spans {
+		copy(rows[s.from*dim:(s.from+s.n)*dim], src[i*count*dim:])
+	}
+}
