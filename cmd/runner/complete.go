@@ -24,6 +24,8 @@ func (a *app) complete(c *cobra.Command) {
 			c.ValidArgsFunction = a.completeRun
 		case strings.HasPrefix(what, "SPEC"):
 			c.ValidArgsFunction = firstOnly(a.completeSpec)
+		case strings.HasPrefix(what, "[SPEC…]"):
+			c.ValidArgsFunction = a.completeSpec
 		case strings.HasPrefix(what, "EXPERIMENT"), strings.HasPrefix(what, "[EXPERIMENT"):
 			c.ValidArgsFunction = a.completeExperiment
 		case strings.HasPrefix(what, "PLUGIN"):
@@ -32,7 +34,7 @@ func (a *app) complete(c *cobra.Command) {
 	}
 	for flag, by := range map[string]completion{
 		"set": a.completeSet, "metric": a.completeMetric, "status": a.completeStatus, "experiment": firstOnly(a.completeExperiment), "variant": a.completeVariant,
-		"run": a.completeRun, "resume": a.completeRun, "spec": a.completeSpec, "as": a.completeSpec, "baseline": a.completeVariant,
+		"run": a.completeRun, "resume": a.completeRun, "spec": a.completeSpec, "as": a.completeSpec, "baseline": a.completeVariant, "dev-plugin": a.completeDev,
 	} {
 		if c.Flags().Lookup(flag) != nil {
 			_ = c.RegisterFlagCompletionFunc(flag, by)
@@ -87,6 +89,18 @@ func (a *app) completePlugin(*cobra.Command, []string, string) ([]string, cobra.
 		words = append(words, e.Binary.Ref()+"\t"+e.Descriptor.Summary)
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeDev completes the name of the plugin that a file is to stand in for; the shell completes the file.
+func (a *app) completeDev(c *cobra.Command, given []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if strings.Contains(begun, "=") {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	var words []string
+	for _, e := range a.catalog.List() {
+		words = append(words, e.Binary.Ref()+"=")
+	}
+	return words, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
 func (a *app) completeMetric(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -14,14 +14,14 @@ import (
 
 func (a *app) pluginCommand() *cobra.Command {
 	c := &cobra.Command{Use: "plugin", Short: "list and describe plugins"}
-	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand())
+	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginLockCommand(), a.pluginVerifyCommand())
 	a.group(c)
 	return c
 }
 
 func (a *app) pluginListCommand() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "list the plugins that are found", Args: args(cobra.NoArgs)}
-	a.pluginFlags(c)
+	a.devFlag(c)
 	a.formatFlags(c, true)
 	c.RunE = func(*cobra.Command, []string) error {
 		var rows [][]any
@@ -45,7 +45,7 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 		Use: "describe PLUGIN", Short: "describe a plugin and its settings", Args: args(cobra.ExactArgs(1)),
 		Long: "Describe a plugin and the settings of its with block. PLUGIN is vit, encoders/vit or a path.",
 	}
-	a.pluginFlags(c)
+	a.devFlag(c)
 	a.formatFlags(c, true)
 	c.RunE = func(_ *cobra.Command, given []string) error {
 		d, b, err := a.findPlugin(given[0])
