@@ -40,6 +40,7 @@ type State struct {
 	SmoothLoss   float64 `json:"smooth_loss"`
 	Alarmed      bool    `json:"alarmed"`
 	Counts
+	Teacher string `json:"teacher,omitempty"` // names the content of the teachers' weights
 	// Unevaluated says that the evaluation due after Step was not finished.
 	Unevaluated bool `json:"unevaluated,omitempty"`
 
@@ -155,6 +156,10 @@ func (t *Trainer) Resume(ctx context.Context, dir string, known ...int) error {
 		return fault.New(fault.Invalid, "checkpoint has batch_size %d, %d samples, seed %d; the run has %d, %d, %d",
 			s.BatchSize, s.Samples, s.Seed, t.cfg.BatchSize, t.cfg.Samples, t.cfg.Seed).WithFile(dir, 0, 0)
 	}
+	if s.Teacher != t.cfg.Teacher {
+		return fault.New(fault.Conflict, "the weights of the teacher are not those that the checkpoint was trained with").
+			WithPath("teacher.init.weights").WithFile(dir, 0, 0).WithHint("put them back as they were, or begin a new run")
+	}
 	for _, f := range t.files() {
 		if err := f.part.Load(ctx, filepath.Join(dir, f.name)); err != nil {
 			return withOp(err, "resume")
@@ -229,7 +234,7 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 
 func (t *Trainer) write(ctx context.Context, dir string) error {
 	s := t.state
-	s.BatchSize, s.Samples, s.Seed, s.Run = t.cfg.BatchSize, t.cfg.Samples, t.cfg.Seed, t.cfg.Run
+	s.BatchSize, s.Samples, s.Seed, s.Run, s.Teacher = t.cfg.BatchSize, t.cfg.Samples, t.cfg.Seed, t.cfg.Run, t.cfg.Teacher
 	return writeCheckpoint(ctx, dir, t.parts, s)
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"tandem/core/clip"
+	"tandem/core/fault"
 	"tandem/core/tensor"
 )
 
@@ -28,12 +29,33 @@ type Features interface {
 // that it computes; nil stands for a tower that is computed every time. The towers must be fixed
 // (clip.EncoderInfo.Fixed), and for the image tower the pictures too (clip.DatasetInfo.Fixed). A run's numbers
 // are the same with and without. It must be called before Run.
-func (t *Trainer) Remember(image, text Features) { t.remember = [2]Features{image, text} }
+//
+// A tower for which WhyComputed has a reason is computed every time all the same.
+func (t *Trainer) Remember(image, text Features) {
+	t.remember = [2]Features{image, text}
+	for tower := range t.remember {
+		if t.WhyComputed(tower) != "" {
+			t.remember[tower] = nil
+		}
+	}
+}
+
+// WhyComputed says why a tower, 0 for images or 1 for texts, is computed every time whatever is remembered: the loss
+// takes something of it, or of its pictures, that features do not hold. It returns "" when there is no reason.
+func (t *Trainer) WhyComputed(tower int) string {
+	for _, input := range [][]string{
+		{clip.InputImageTokens, clip.InputImageView2, clip.InputTeacherImage}, {clip.InputTextTokens}}[tower] {
+		if t.wants(input) {
+			return "the loss takes " + input
+		}
+	}
+	return ""
+}
 
 // micro holds a part of a step's batch.
 type micro struct {
 	*clip.Batch
-	id      uint64 // of its pictures, for clip.ForwardRequest
+	id, id2 uint64 // of its pictures and those of the second view, for clip.ForwardRequest
 	epoch   int
 	indices []int
 	lost    []clip.SampleFault // of samples that could not be read, whose places others have
@@ -54,18 +76,47 @@ type shown struct {
 
 func (m *micro) free() {
 	m.Images.Free()
+	m.Images2.Free()
 	for _, s := range m.shown {
 		s.images.Free()
 	}
 }
 
+// ask returns the request for all that training takes of samples.
+func (t *Trainer) ask(epoch int, indices []int) clip.BatchRequest {
+	return clip.BatchRequest{Indices: indices, Epoch: epoch, Train: true,
+		Negatives: t.wants(clip.InputTextNegatives), View2: t.wants(clip.InputImageView2)}
+}
+
+// batch asks the data and checks that the answer has what was asked for.
+func (t *Trainer) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
+	b, err := t.parts.Data.Batch(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	for i := range q.Indices {
+		if q.Negatives && (i >= len(b.Negatives) || len(b.Negatives[i]) != t.parts.Negatives) {
+			err = fault.New(fault.Internal, "the dataset gives sample %d other than %d negatives", q.Indices[i], t.parts.Negatives)
+		}
+	}
+	if q.View2 && !q.NoImages && b.Images2 == nil {
+		err = fault.New(fault.Internal, "the dataset gives no second view")
+	}
+	if err != nil {
+		freeAll([]*tensor.Tensor{b.Images, b.Images2})
+		return nil, err
+	}
+	return b, nil
+}
+
 // fetchMicro asks for samples, without pictures for those that will not need them.
 func (t *Trainer) fetchMicro(ctx context.Context, epoch int, indices []int, recent *recent) (*micro, error) {
-	m := &micro{id: pictures.Add(1), epoch: epoch, indices: indices}
-	f, q := t.remember[0], clip.BatchRequest{Indices: indices, Epoch: epoch, Train: true}
+	m := &micro{id: pictures.Add(2), epoch: epoch, indices: indices}
+	m.id2 = m.id - 1
+	f, q := t.remember[0], t.ask(epoch, indices)
 	var err error
 	if f == nil {
-		m.Batch, err = t.parts.Data.Batch(ctx, q)
+		m.Batch, err = t.batch(ctx, q)
 		return m, err
 	}
 	var missing []int
@@ -75,7 +126,7 @@ func (t *Trainer) fetchMicro(ctx context.Context, epoch int, indices []int, rece
 		}
 	}
 	q.NoImages = len(missing) < len(indices)
-	if m.Batch, err = t.parts.Data.Batch(ctx, q); err != nil {
+	if m.Batch, err = t.batch(ctx, q); err != nil {
 		return nil, err
 	}
 	images := m.Images

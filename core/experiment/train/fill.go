@@ -46,7 +46,7 @@ func (t *Trainer) replaceUnreadable(ctx context.Context, step int, micros microB
 				t.cfg.BatchSize, t.cfg.Samples, f.Index, f.Key, f.Msg).
 				WithHint("mend the data, or lower train.batch_size")
 		}
-		b, err := t.parts.Data.Batch(ctx, clip.BatchRequest{Indices: indices, Epoch: open[0].epoch, Train: true})
+		b, err := t.batch(ctx, t.ask(open[0].epoch, indices))
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func (t *Trainer) replaceUnreadable(ctx context.Context, step int, micros microB
 				open = open[1:]
 			}
 		}
-		b.Images.Free()
+		freeAll([]*tensor.Tensor{b.Images, b.Images2})
 	}
 	return nil
 }
@@ -122,8 +122,17 @@ func (p place) take(b *clip.Batch, i, index int) {
 	}
 	m.Faults = kept
 	m.indices[at] = index
-	m.Captions[at], m.Keys[at] = b.Captions[i], b.Keys[i] // what else a batch has is not trained on
-	picture := b.Images.Data[i*len(b.Images.Data)/len(b.Keys):][:len(b.Images.Data)/len(b.Keys)]
+	m.Captions[at], m.Keys[at] = b.Captions[i], b.Keys[i]
+	if at < len(m.Groups) && i < len(b.Groups) {
+		m.Groups[at] = b.Groups[i]
+	}
+	if m.Negatives != nil {
+		m.Negatives[at] = b.Negatives[i]
+	}
+	picture := rowOf(b.Images, i)
+	if m.Images2 != nil {
+		copy(rowOf(m.Images2, at), rowOf(b.Images2, i))
+	}
 	if m.Images != nil {
 		copy(m.Images.Data[at*len(picture):], picture)
 		return
@@ -139,6 +148,12 @@ func (p place) take(b *clip.Batch, i, index int) {
 	one := tensor.New(b.Images.DType, append([]int{1}, b.Images.Shape[1:]...)...)
 	copy(one.Data, picture)
 	m.shown = append(m.shown, shown{[]int{at}, one})
+}
+
+// rowOf returns the bytes of the first dimension's element i.
+func rowOf(t *tensor.Tensor, i int) []byte {
+	size := len(t.Data) / t.Shape[0]
+	return t.Data[i*size : (i+1)*size]
 }
 
 // faultsOf returns the faults of a batch by index.

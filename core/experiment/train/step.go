@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -44,7 +45,7 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 	var loss *clip.LossResult
 	var squares norms
 	if t.micro == 1 {
-		loss, err = t.stepWhole(ctx, micros[0], batches, &squares, lap)
+		loss, err = t.stepWhole(ctx, micros, batches, &squares, lap)
 	} else {
 		loss, err = t.stepAccumulated(ctx, micros, batches, &squares, lap)
 	}
@@ -92,20 +93,20 @@ func clipScale(norm, maxNorm float64) float64 {
 type norms [3]float64
 
 // stepWhole runs a step's forward, loss and backward when the batch is one micro-batch.
-func (t *Trainer) stepWhole(ctx context.Context, b *micro, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
-	embs, tickets, err := t.forward(ctx, b, t.nextMicro(nil, 0, batches), clip.Train, 0, false)
-	defer freeAll(embs[:])
+func (t *Trainer) stepWhole(ctx context.Context, micros microBatches, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
+	outs, err := t.forward(ctx, micros[0], t.nextMicro(nil, 0, batches), clip.Train, 0, false)
 	if err != nil {
 		return nil, err
 	}
+	defer freeOutputs(outs)
 	lap(PhaseForward)
-	loss, err := t.loss(ctx, embs, squares)
+	loss, err := t.loss(ctx, micros, outs, squares)
 	if err != nil {
 		return nil, err
 	}
-	defer freeAll([]*tensor.Tensor{loss.DImage, loss.DText})
+	defer loss.Free()
 	lap(PhaseLoss)
-	err = t.backward(ctx, tickets, [2]*tensor.Tensor{loss.DImage, loss.DText}, squares)
+	err = t.backward(ctx, outs, t.gradients(loss), squares)
 	lap(PhaseBackward)
 	return loss, err
 }
@@ -113,52 +114,82 @@ func (t *Trainer) stepWhole(ctx context.Context, b *micro, batches *prefetcher, 
 // stepAccumulated does the same in micro-batches, with the gradient of the whole batch (GradCache, Gao et al.
 // 2021): embed all, one loss, then forward and backward each.
 func (t *Trainer) stepAccumulated(ctx context.Context, micros microBatches, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
-	var whole [2]*tensor.Tensor // [B, D]
+	whole := make([]output, len(t.passes))
 	for i, b := range micros {
 		next := micros[(i+1)%len(micros)] // after the last the first comes again
-		embs, _, err := t.forward(ctx, b, next, clip.Embed, i, false)
+		outs, err := t.forward(ctx, b, next, clip.Embed, i, false)
 		if err != nil {
-			freeAll(embs[:])
 			return nil, err
 		}
-		for m, e := range embs {
-			if whole[m] == nil {
-				whole[m] = tensor.New(tensor.F32, t.cfg.BatchSize, e.Shape[1])
-			}
-			copy(whole[m].Data[i*len(e.Data):], e.Data)
-			e.Free()
+		for k, o := range outs {
+			whole[k].put(o, i, len(micros))
 		}
+		freeOutputs(outs)
 	}
 	lap(PhaseForward)
-	loss, err := t.loss(ctx, whole, squares)
+	loss, err := t.loss(ctx, micros, whole, squares)
 	if err != nil {
 		return nil, err
 	}
-	defer freeAll([]*tensor.Tensor{loss.DImage, loss.DText})
+	defer loss.Free()
 	lap(PhaseLoss)
-	grads := [2]*tensor.Tensor{loss.DImage, loss.DText}
+	grads := t.gradients(loss)
 	for i, b := range micros {
-		embs, tickets, err := t.forward(ctx, b, t.nextMicro(micros, i, batches), clip.Train, i, true)
-		freeAll(embs[:])
+		outs, err := t.forward(ctx, b, t.nextMicro(micros, i, batches), clip.Train, i, true)
 		if err != nil {
 			return nil, err
 		}
+		freeOutputs(outs)
 		lap(PhaseForward)
-		var part [2]*tensor.Tensor
-		for m, g := range grads {
-			part[m] = tensor.New(tensor.F32, len(b.Keys), g.Shape[1])
-			copy(part[m].Data, g.Data[i*len(part[m].Data):])
+		part := make([]output, len(grads))
+		for k, g := range grads {
+			part[k] = g.part(i, len(micros))
 		}
 		var last *norms
 		if i == len(micros)-1 {
 			last = squares
 		}
-		if err := t.backward(ctx, tickets, part, last); err != nil {
+		if err := t.backward(ctx, outs, part, last); err != nil {
 			return nil, err
 		}
 		lap(PhaseBackward)
 	}
 	return loss, nil
+}
+
+// put copies the rows of part i of n into o, which gets the memory for all n.
+func (o *output) put(rows output, i, n int) {
+	for _, x := range []struct {
+		whole **tensor.Tensor
+		part  *tensor.Tensor
+	}{
+		{&o.embedding, rows.embedding}, {&o.tokens, rows.tokens}, {&o.lengths, rows.lengths},
+	} {
+		if x.part == nil {
+			continue
+		}
+		if *x.whole == nil {
+			shape := slices.Clone(x.part.Shape)
+			shape[0] *= n
+			*x.whole = tensor.New(x.part.DType, shape...)
+		}
+		copy((*x.whole).Data[i*len(x.part.Data):], x.part.Data)
+	}
+}
+
+// part copies the rows of part i of n out of o.
+func (o output) part(i, n int) output {
+	cut := func(whole *tensor.Tensor) *tensor.Tensor {
+		if whole == nil {
+			return nil
+		}
+		shape := slices.Clone(whole.Shape)
+		shape[0] /= n
+		part := tensor.New(whole.DType, shape...)
+		copy(part.Data, whole.Data[i*len(part.Data):])
+		return part
+	}
+	return output{embedding: cut(o.embedding), tokens: cut(o.tokens), lengths: cut(o.lengths)}
 }
 
 // nextMicro returns the micro-batch whose pictures are wanted after those of number i, when it is known.
@@ -175,93 +206,8 @@ func (t *Trainer) nextMicro(micros microBatches, i int, batches *prefetcher) *mi
 	return nil
 }
 
-// forward embeds a micro-batch. next is the micro-batch whose pictures come after it, if it is known. again
-// says that it was embedded before in this step, so that only the towers with a backward pass to come are run.
-func (t *Trainer) forward(ctx context.Context, b, next *micro, mode clip.Mode, micro int, again bool) (embs [2]*tensor.Tensor, tickets [2]clip.Ticket, err error) {
-	step := t.state.Step
-	requests := [2]clip.ForwardRequest{
-		{Images: b.Images, Mode: mode, Step: step, Micro: micro},
-		{Texts: b.Captions, Mode: mode, Step: step, Micro: micro},
-	}
-	if t.parts.Ahead && b.Images != nil {
-		requests[0].ID = b.id
-		if next != nil && next.Images != nil {
-			requests[0].Next, requests[0].NextID = next.Images, next.id
-		}
-	}
-	towers := t.towers()
-	err = t.each(ctx, 2, func(ctx context.Context, i int) (err error) {
-		if again && t.frozen(i) {
-			return nil
-		}
-		switch {
-		case t.remember[i] == nil:
-			embs[i], tickets[i], err = towers[i].Forward(ctx, requests[i])
-		case i == 0:
-			embs[i], err = t.embedImages(ctx, b, requests[i])
-		default:
-			embs[i], err = t.embedTexts(ctx, requests[i])
-		}
-		return err
-	})
-	return embs, tickets, err
-}
-
 // frozen says of image tower, text tower and loss, by place, whether there is nothing to train in it.
 func (t *Trainer) frozen(i int) bool { return i < len(t.parts.Frozen) && t.parts.Frozen[i] }
-
-// backward gives the towers their gradients. With squares they are the last of the step, and it fills in the
-// norms.
-func (t *Trainer) backward(ctx context.Context, tickets [2]clip.Ticket, grads [2]*tensor.Tensor, squares *norms) error {
-	towers := t.towers()
-	return t.each(ctx, 2, func(ctx context.Context, i int) (err error) {
-		e := towers[i]
-		if t.frozen(i) {
-			return nil
-		}
-		if n, ok := e.(clip.BackwardNormer); ok && squares != nil {
-			squares[i], err = n.BackwardNorm(ctx, tickets[i], grads[i])
-			return err
-		}
-		if err = e.Backward(ctx, tickets[i], grads[i]); err == nil && squares != nil {
-			squares[i], err = e.GradNorm(ctx)
-		}
-		return err
-	})
-}
-
-// loss computes the loss of the whole batch, and the norm of its own gradient, to which nothing is added later.
-func (t *Trainer) loss(ctx context.Context, embs [2]*tensor.Tensor, squares *norms) (*clip.LossResult, error) {
-	r, sum, err := t.computeNorm(ctx, clip.LossRequest{Image: embs[0], Text: embs[1], Train: true})
-	squares[2] = sum
-	if err != nil {
-		return nil, err
-	}
-	if math.IsNaN(r.Value) || math.IsInf(r.Value, 0) {
-		freeAll([]*tensor.Tensor{r.DImage, r.DText})
-		return nil, fault.New(fault.Numeric, "the loss is %g at learning rate %g", r.Value, t.cfg.LR(t.state.Step)).
-			WithHint("lower train.lr, raise train.warmup_steps or set train.max_grad_norm: 1")
-	}
-	return r, nil
-}
-
-func (t *Trainer) computeNorm(ctx context.Context, q clip.LossRequest) (*clip.LossResult, float64, error) {
-	if n, ok := t.parts.Loss.(clip.ComputeNormer); ok {
-		return n.ComputeNorm(ctx, q)
-	}
-	r, err := t.parts.Loss.Compute(ctx, q)
-	if err != nil {
-		return nil, 0, err
-	}
-	sum, err := t.parts.Loss.GradNorm(ctx)
-	if err != nil {
-		freeAll([]*tensor.Tensor{r.DImage, r.DText})
-		return nil, 0, err
-	}
-	return r, sum, nil
-}
-
-func (t *Trainer) towers() [2]clip.Encoder { return [2]clip.Encoder{t.parts.Image, t.parts.Text} }
 
 // each calls f for 0 … n-1, at the same time when the config says so. The first error cancels the others.
 func (t *Trainer) each(ctx context.Context, n int, f func(context.Context, int) error) error {

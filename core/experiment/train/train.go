@@ -38,6 +38,8 @@ type Config struct {
 	Dir             string // folder of the checkpoints; "" for none at all
 	Run             string // whose checkpoints they are
 	Prefetch        int    // batches fetched ahead; 0: 2
+	// Teacher names the content of the teachers' weights, so that a run goes on with those that it began with.
+	Teacher string
 	// MaxBadShare limits the share of samples that cannot be read, 0 … 1; beyond it the run ends.
 	MaxBadShare float64
 }
@@ -49,6 +51,12 @@ type Parts struct {
 	Loss        clip.Loss
 	// Frozen says of image and text tower whether nothing in it is trained. It then only runs forward.
 	Frozen [2]bool
+	// Inputs lists what the loss takes beside image and text (clip.Descriptor.Inputs). Nothing else is computed.
+	Inputs []string
+	// Teachers holds the encoders of clip.InputTeacherImage and clip.InputTeacherText, where the loss takes these.
+	// They only run forward, in mode Eval.
+	Teachers  [2]clip.Encoder
+	Negatives int // texts that the data gives each sample as negatives
 	// Ahead says that the image tower makes use of the next pictures while it computes: it has
 	// clip.CapPrefetch and computes on hardware of its own.
 	Ahead bool
@@ -124,6 +132,8 @@ type Trainer struct {
 	kept      []int // steps of the checkpoints that are recorded, in order
 	dirty     bool  // steps were done since the last checkpoint
 	micro     int   // micro-batches in a step
+	passes    []pass
+	lanes     [][]int // the passes of each encoder: image tower, text tower, teachers
 	remember  [2]Features
 	lengths   lengths
 	uncounted bool // the text encoder does not count tokens
@@ -152,11 +162,23 @@ func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, err
 		return nil, fault.New(fault.Invalid, "micro_batch_size %d does not divide batch_size %d", cfg.MicroBatchSize, cfg.BatchSize).
 			WithPath("train.micro_batch_size")
 	}
-	return &Trainer{
+	t := &Trainer{
 		cfg: cfg, parts: parts, rec: rec, hooks: hooks,
 		stepsPerE: cfg.Samples / cfg.BatchSize,
 		micro:     cfg.BatchSize / cfg.MicroBatchSize,
-	}, nil
+		lanes:     make([][]int, firstTeacher),
+	}
+	var err error
+	if t.passes, err = parts.passes(); err != nil {
+		return nil, err
+	}
+	for k, p := range t.passes {
+		for len(t.lanes) <= p.encoder {
+			t.lanes = append(t.lanes, nil)
+		}
+		t.lanes[p.encoder] = append(t.lanes[p.encoder], k)
+	}
+	return t, nil
 }
 
 // Run trains to the end, or until stop is closed: then it finishes the step, writes a checkpoint and returns
@@ -316,6 +338,9 @@ func (t *Trainer) watchCollapse(r StepReport) error {
 	}
 	t.state.SmoothLoss = decay*t.state.SmoothLoss + (1-decay)*r.Loss
 	least := chanceLoss(t.cfg.BatchSize, r.Scalars)
+	if len(t.parts.Inputs) > 0 { // of these losses nobody knows the value of chance
+		return nil
+	}
 	if t.state.Alarmed || r.Step < patience || t.state.SmoothLoss < margin*least {
 		return nil
 	}
