@@ -57,7 +57,7 @@ func described() []device.Kernel {
 		device.MeanTokensBack{B: 2, T: 5, W: 3}, device.MeanTokensBack{B: 2, T: 5, W: 3, Lengths: true},
 		device.Transpose{B: 2, M: 3, N: 5},
 		device.CrossEntropy{Rows: 2, Cols: 3}, device.CrossEntropyBack{Rows: 2, Cols: 3},
-		device.AdamW{N: 6}, device.SGD{N: 6}, device.Lion{N: 6},
+		device.AdamW{N: 6}, device.SGD{N: 6}, device.Lion{N: 6}, device.Average{N: 6},
 		device.Halved{Kernel: device.LayerNorm{Rows: 2, Cols: 3}, In: device.At(3)},
 	}
 }

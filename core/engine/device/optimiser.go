@@ -27,6 +27,16 @@ type Lion struct {
 
 func (k Lion) describe(d *describer) { d.update(k.N, "m") }
 
+// Average moves a running average towards x: avg ← avg + weight·(x − avg). Args: x → avg (both [N], avg updated in
+// place). Scalars: weight.
+type Average struct{ N int }
+
+func (k Average) describe(d *describer) {
+	d.sizes(k.N)
+	d.in("x", k.N)
+	d.out("avg", k.N)
+}
+
 // update describes a step of an optimiser with these moments.
 func (d *describer) update(n int, moments ...string) {
 	d.sizes(n)

@@ -107,7 +107,7 @@ var classOf = map[string]string{
 	"BatchStats": "batch norm", "BatchNorm": "batch norm", "RunningStats": "batch norm",
 	"Binary": residuals, "Act": residuals, "ActBack": residuals, "Accumulate": residuals,
 	"AvgPool": "pooling", "AvgPoolBack": "pooling", "MaxPool": "pooling", "MaxPoolBack": "pooling",
-	"AdamW": "optimizer", "SumSquares": "optimizer",
+	"AdamW": "optimizer", "Average": "optimizer", "SumSquares": "optimizer",
 	"L2Norm": rest, "L2NormBack": rest, "CrossEntropy": rest, "CrossEntropyBack": rest, "ScaleBy": rest, "ScaleByBack": rest,
 	"Scale": rest, "SumCols": rest, "BroadcastRows": rest, "Transpose": rest, "Normalize": rest, "Patchify": rest,
 	"Gather": rest, "GatherBack": rest, "Concat": rest, "Slice": rest, "SliceBack": rest, "MeanTokens": rest,

@@ -16,6 +16,8 @@ func optimCode(kernel device.Kernel) (code, bool) {
 		return run(over(k.N, "sgd", arg(0), arg(1), arg(2), k.N, lr, decay, gradScale, k.Momentum))
 	case device.Lion:
 		return run(over(k.N, "lion", arg(0), arg(1), arg(2), k.N, lr, decay, gradScale, k.Beta1, k.Beta2))
+	case device.Average:
+		return run(over(k.N, "average", arg(0), arg(1), k.N, scalar{i: 0}))
 	}
 	return code{}, false
 }

@@ -148,7 +148,7 @@ func (d draw) tokens() Trial {
 
 func (d draw) optimiser() Trial {
 	n := d.size(5000)
-	t := d.pick(5e-6, device.AdamW{N: n, Beta1: .9, Beta2: .98, Eps: 1e-6}, device.SGD{N: n, Momentum: .9}, device.Lion{N: n, Beta1: .9, Beta2: .99})
+	t := d.pick(5e-6, device.AdamW{N: n, Beta1: .9, Beta2: .98, Eps: 1e-6}, device.SGD{N: n, Momentum: .9}, device.Lion{N: n, Beta1: .9, Beta2: .99}, device.Average{N: n})
 	t.Scalars = []float64{1e-2, .2, .5}
 	if _, ok := t.Kernel.(device.AdamW); ok {
 		t.Scalars = append(t.Scalars, float64(1+d.IntN(5)))

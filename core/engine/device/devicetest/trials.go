@@ -59,6 +59,7 @@ func Trials() []Trial {
 		add(2e-6, device.AdamW{N: n, Beta1: .9, Beta2: .98, Eps: 1e-6}, 1e-2, .2, .5, 3)
 		add(1e-6, device.SGD{N: n, Momentum: .9}, 1e-2, .2, .5)
 		add(1e-6, device.Lion{N: n, Beta1: .9, Beta2: .99}, 1e-2, .2, .5)
+		add(2e-7, device.Average{N: n}, 1e-4)
 	}
 	for _, s := range [][2]int{{1, 1}, {1, 33}, {7, 5}, {130, 257}, {900, 128}, {40, 1024}} {
 		r, c := s[0], s[1]

@@ -228,6 +228,12 @@ static void lion(td_exec *e) {
 	e->be->generation++;
 }
 
+FLAT(average_flat, 3, const float *restrict x = F(0); float *restrict y = F(1); float w = (float)e->s[0], y[i] += w * (x[i] - y[i]))
+static void average(td_exec *e) {
+	average_flat(e);
+	e->be->generation++;
+}
+
 FLAT(to_bf16, 2, const uint32_t *x = (const uint32_t *)e->arg[0]; uint16_t *y = (uint16_t *)e->arg[1], y[i] = bf16(x[i]) >> 16)
 FLAT(from_bf16, 2, const uint16_t *x = (const uint16_t *)e->arg[0]; uint32_t *y = (uint32_t *)e->arg[1], y[i] = (uint32_t)x[i] << 16)
 FLAT(round_bf16, 2, const uint32_t *x = (const uint32_t *)e->arg[0]; uint32_t *y = (uint32_t *)e->arg[1],

@@ -242,6 +242,8 @@ func (b *Backend) code(kernel device.Kernel) (code, bool) {
 		return code{op: C.td_sgd, n: []int{k.N}, f: []float64{k.Momentum}}, true
 	case device.Lion:
 		return code{op: C.td_lion, n: []int{k.N}, f: []float64{k.Beta1, k.Beta2}}, true
+	case device.Average:
+		return code{op: C.td_average, n: []int{k.N}}, true
 	}
 	return b.mapCode(kernel)
 }

@@ -14,7 +14,7 @@
 	OP(avg_pool_back) OP(max_pool) OP(max_pool_back) OP(batch_stats) OP(batch_norm) OP(batch_norm_back) \
 	OP(running_stats) OP(gather) OP(gather_back) OP(concat) OP(slice) OP(slice_back) OP(mean_tokens) \
 	OP(mean_tokens_back) OP(transpose) OP(cross_entropy) OP(cross_entropy_back) OP(softplus) \
-	OP(softplus_back) OP(adamw) OP(sgd) OP(lion) OP(epilogue) OP(pack) OP(matmul) OP(to_bf16) OP(from_bf16) \
+	OP(softplus_back) OP(adamw) OP(sgd) OP(lion) OP(average) OP(epilogue) OP(pack) OP(matmul) OP(to_bf16) OP(from_bf16) \
 	OP(round_bf16)
 
 enum {

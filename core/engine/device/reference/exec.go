@@ -172,6 +172,8 @@ func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 		return b.sgd(k)
 	case device.Lion:
 		return b.lion(k)
+	case device.Average:
+		return b.average(k)
 	}
 	panic(fmt.Sprintf("device/host: no code for %T", kernel))
 }

@@ -54,6 +54,17 @@ func (b *Backend[T]) lion(k device.Lion) func(args[T], scalars) {
 	}
 }
 
+func (b *Backend[T]) average(k device.Average) func(args[T], scalars) {
+	return func(a args[T], s scalars) {
+		x, avg, weight := a[0].f, a[1].f, T(s.need(0, "weight"))
+		b.split(k.N, 2, func(_, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				avg[i] += weight * (x[i] - avg[i])
+			}
+		})
+	}
+}
+
 // sign returns −1, 0 or 1; NaN stays NaN.
 func sign[T Float](x T) T {
 	switch {

@@ -69,3 +69,16 @@ extern "C" __global__ void __launch_bounds__(256) lion(const float *g, float *p,
 	});
 }
 REGISTER_KERNEL(lion)
+
+// average: avg [n] moves to x [n] by a share of the way. 12 bytes a number.
+extern "C" __global__ void __launch_bounds__(256) average(const float *x, float *avg, i64 n, double weight) {
+	const float share = (float)weight;
+	flat(n, wide(x, avg), [&](auto w, i64 i) {
+		const auto xs = load(w, x + i);
+		auto as = load(w, avg + i);
+#pragma unroll
+		for (int k = 0; k < w.n; k++) as.v[k] += share * (xs.v[k] - as.v[k]);
+		store(w, avg + i, as);
+	});
+}
+REGISTER_KERNEL(average)
