@@ -2,6 +2,7 @@
 //
 //   - every parameter and running statistic under its published name,
 //   - the optimiser's state as optim.<slot>.<parameter>: optim.m.visual.proj, of trained parameters,
+//   - the averaged parameters as ema.<parameter>, once there is an average, of trained parameters,
 //   - whatever else its owner needs, such as a tokenizer,
 //   - metadata: "format" (weights.EncoderFormat or weights.LossFormat) and what a reader must agree with.
 //
@@ -11,6 +12,7 @@ package checkpoint
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"tandem/core/engine/device"
 	"tandem/core/engine/graph"
@@ -38,6 +40,16 @@ func SlotArrays(b device.Backend, l graph.Layout, states []optim.State) (list []
 		list = append(list, views(b, weights.SlotPrefix+s.Name+".", l, s.Buffer)...)
 	}
 	return list
+}
+
+// AverageArrays lists the averages of the parameters of a layout.
+func AverageArrays(b device.Backend, l graph.Layout, flat device.Buffer) []Array {
+	return views(b, weights.AveragePrefix, l, flat)
+}
+
+// HasAverage reports whether a file has averaged parameters.
+func HasAverage(f *weights.File) bool {
+	return slices.ContainsFunc(f.Names(), func(name string) bool { return strings.HasPrefix(name, weights.AveragePrefix) })
 }
 
 func views(b device.Backend, prefix string, l graph.Layout, flat device.Buffer) (list []Array) {

@@ -45,9 +45,8 @@ func newParameters(backend device.Backend, def Definition, o clip.Optimizer) (*p
 	}
 	var segments []optim.Segment
 	for _, e := range p.store.Layout.Entries {
-		segments = append(segments, optim.Segment{Off: e.Off, N: e.N})
+		segments = append(segments, optim.Segment{Off: e.Off, N: e.N, LRScale: 1})
 	}
-	o.WeightDecay = 0
 	p.optimizer = o.Name
 	p.Trained, err = program.NewTrained(o, backend, p.store.Values, p.store.Grads, segments)
 	return p, err

@@ -52,32 +52,43 @@ func (s *Set) FreezeBlocks(n int) error {
 // FreezeParams freezes the parameters whose names match a glob of path.Match, where * stands for dots
 // too. A malformed glob or one that matches nothing is fault.Invalid.
 func (s *Set) FreezeParams(glob string) error {
-	if _, err := path.Match(glob, ""); err != nil {
-		return fault.New(fault.Invalid, "%q is not a glob: %w", glob, err)
+	found, err := s.match(glob)
+	for _, p := range found {
+		p.Frozen = true
 	}
-	if n := s.freeze(func(p *Param) bool { ok, _ := path.Match(glob, p.Name); return ok }); n == 0 {
-		names := make([]string, len(s.params))
-		for i, p := range s.params {
-			names[i] = p.Name
-		}
-		e := fault.New(fault.Invalid, "no parameter matches %q", glob)
-		if near := fault.Nearest(glob, names); near != "" {
-			return e.WithHint("did you mean %s?", near)
-		}
-		return e.WithHint("names are those of published checkpoints; the first here is %s", names[0])
-	}
-	return nil
+	return err
 }
 
-// freeze freezes what which names and gives their number.
-func (s *Set) freeze(which func(*Param) bool) (n int) {
+// match returns the parameters whose names match a glob. A malformed glob or one that matches nothing is
+// fault.Invalid.
+func (s *Set) match(glob string) (found []*Param, err error) {
+	if _, err := path.Match(glob, ""); err != nil {
+		return nil, fault.New(fault.Invalid, "%q is not a glob: %w", glob, err)
+	}
+	names := make([]string, len(s.params))
+	for i, p := range s.params {
+		names[i] = p.Name
+		if ok, _ := path.Match(glob, p.Name); ok {
+			found = append(found, p)
+		}
+	}
+	if len(found) > 0 {
+		return found, nil
+	}
+	e := fault.New(fault.Invalid, "no parameter matches %q", glob)
+	if near := fault.Nearest(glob, names); near != "" {
+		return nil, e.WithHint("did you mean %s?", near)
+	}
+	return nil, e.WithHint("names are those of published checkpoints; the first here is %s", names[0])
+}
+
+// freeze freezes what which names.
+func (s *Set) freeze(which func(*Param) bool) {
 	for _, p := range s.params {
 		if which(p) {
 			p.Frozen = true
-			n++
 		}
 	}
-	return n
 }
 
 // Frozen counts the scalars of frozen parameters.

@@ -34,6 +34,11 @@ type Param struct {
 	Block int
 	// Frozen says that it is not trained: no gradient, no decay, no optimiser's state.
 	Frozen bool
+	// LRScale multiplies the learning rate, 1 at first.
+	LRScale float64
+	// Decay replaces the optimiser's weight decay; nil leaves it at that where Decayed says so, and at 0 elsewhere.
+	Decay   *float64
+	grouped bool // by Set.Group
 }
 
 // Len returns the number of scalars.
@@ -67,7 +72,7 @@ type Set struct {
 // Param registers a trainable array. A name used twice panics.
 func (s *Set) Param(name string, init Init, shape ...int) *Param {
 	s.claim(name)
-	p := &Param{Name: name, Shape: shape, Init: init, Block: s.block}
+	p := &Param{Name: name, Shape: shape, Init: init, Block: s.block, LRScale: 1}
 	s.params = append(s.params, p)
 	return p
 }

@@ -4,6 +4,7 @@ package optim
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 
@@ -11,12 +12,12 @@ import (
 	"tandem/core/fault"
 )
 
-// Config chooses an optimiser. Fields that an optimiser does not name are ignored by it.
+// Config chooses an optimiser. Fields that an optimiser does not name are ignored by it. What may differ from
+// parameter to parameter is in Segment.
 type Config struct {
-	// Name chooses "adamw" (Loshchilov & Hutter 2019: WeightDecay, Beta1, Beta2, Eps), "sgd" (WeightDecay, Momentum)
-	// or "lion" (Chen et al. 2023: WeightDecay, Beta1, Beta2).
+	// Name chooses "adamw" (Loshchilov & Hutter 2019: Beta1, Beta2, Eps), "sgd" (Momentum) or "lion" (Chen et al.
+	// 2023: Beta1, Beta2).
 	Name         string
-	WeightDecay  float64 // decoupled for adamw and lion: p ← p − lr·decay·p; part of the gradient for sgd
 	Beta1, Beta2 float64 // decay of the first and second moment, in [0, 1)
 	Eps          float64 // added to √v̂, above 0
 	Momentum     float64 // of sgd, in [0, 1)
@@ -36,8 +37,6 @@ func (c Config) Check() error {
 	case !slices.Contains(Names, c.Name):
 		return fault.New(fault.Invalid, "there is no optimizer %q", c.Name).WithPath("name").
 			WithHint("choose one of %s", strings.Join(Names, ", "))
-	case !(c.WeightDecay >= 0):
-		return invalid("weight_decay", c.WeightDecay, "0 or more")
 	case c.Name == "sgd" && !inUnit(c.Momentum):
 		return invalid("momentum", c.Momentum, "a number in [0, 1)")
 	case c.Name != "sgd" && !inUnit(c.Beta1):
@@ -50,10 +49,27 @@ func (c Config) Check() error {
 	return nil
 }
 
-// A Segment names a range [Off, Off+N) of the flat buffers that is trained, with or without weight decay.
+// A Segment names a range [Off, Off+N) of the flat buffers that is trained at one rate.
 type Segment struct {
-	Off, N int
-	Decay  bool
+	Off, N  int
+	LRScale float64 // multiplies the learning rate; above 0
+	Decay   float64 // decoupled for adamw and lion: p ← p − lr·decay·p; part of the gradient for sgd
+}
+
+// alike reports whether one pass may step both segments.
+func (s Segment) alike(other Segment) bool {
+	return s.LRScale == other.LRScale && s.Decay == other.Decay
+}
+
+// check says what is wrong with the rates of a segment: fault.Invalid with the field's path, or nil.
+func (s Segment) check() error {
+	switch {
+	case !(s.Decay >= 0) || math.IsInf(s.Decay, 0):
+		return fault.New(fault.Invalid, "%v, want 0 or more", s.Decay).WithPath("weight_decay")
+	case !(s.LRScale > 0) || math.IsInf(s.LRScale, 0):
+		return fault.New(fault.Invalid, "%v, want more than 0", s.LRScale).WithPath("lr_scale").WithHint("freeze what is not to be trained")
+	}
+	return nil
 }
 
 // Padding limits the gaps between segments that count as alignment, not as parameters: such gaps hold zeros in
@@ -77,11 +93,11 @@ type State struct {
 	Buffer device.Buffer // Real, as long as the parameters
 }
 
-// A span joins neighbouring segments of equal decay.
+// A span joins neighbouring segments of equal rates.
 type span struct {
-	decay float64
-	exec  device.Exec
-	args  []device.Buffer
+	lrScale, decay float64
+	exec           device.Exec
+	args           []device.Buffer
 }
 
 // New makes an optimiser. Segments may come in any order but must not overlap; parameters outside all
@@ -105,7 +121,7 @@ func New(cfg Config, backend device.Backend, params, grads device.Buffer, segmen
 	return o, nil
 }
 
-// merge joins neighbours of equal decay, across padding.
+// merge joins neighbours of equal rates, across padding.
 func merge(segments []Segment, total int) ([]Segment, error) {
 	sorted := slices.SortedFunc(slices.Values(segments), func(a, b Segment) int { return cmp.Compare(a.Off, b.Off) })
 	var merged []Segment
@@ -115,7 +131,10 @@ func merge(segments []Segment, total int) ([]Segment, error) {
 			return nil, fault.New(fault.Invalid, "segment [%d, %d) is empty, overlaps another or leaves the buffer of %d", s.Off, s.Off+s.N, total).
 				WithOp("optim")
 		}
-		if last := len(merged) - 1; last >= 0 && merged[last].Decay == s.Decay && s.Off-end < Padding {
+		if err := s.check(); err != nil {
+			return nil, err
+		}
+		if last := len(merged) - 1; last >= 0 && merged[last].alike(s) && s.Off-end < Padding {
 			merged[last].N = s.Off + s.N - merged[last].Off
 		} else {
 			merged = append(merged, s)
@@ -141,12 +160,9 @@ func (o *Optimizer) prepare(cfg Config, segments []Segment) (err error) {
 		return err
 	}
 	for _, s := range segments {
-		sp := span{args: []device.Buffer{o.backend.View(o.grads, s.Off, s.N), o.backend.View(o.params, s.Off, s.N)}}
+		sp := span{lrScale: s.LRScale, decay: s.Decay, args: []device.Buffer{o.backend.View(o.grads, s.Off, s.N), o.backend.View(o.params, s.Off, s.N)}}
 		for _, st := range o.state {
 			sp.args = append(sp.args, o.backend.View(st.Buffer, s.Off, s.N))
-		}
-		if s.Decay {
-			sp.decay = cfg.WeightDecay
 		}
 		if sp.exec, err = o.backend.Prepare(cfg.kernel(s.N)); err != nil {
 			return err
@@ -171,15 +187,16 @@ func (c Config) kernel(n int) device.Kernel {
 	return device.AdamW{N: n, Beta1: c.Beta1, Beta2: c.Beta2, Eps: c.Eps}
 }
 
-// Step updates parameters and state. step is the number of this update, from 1; lr the learning rate;
+// Step updates parameters and state. step is the number of this update, from 1; lr the learning rate, which each
+// segment's LRScale multiplies;
 // gradScale multiplies the gradients first (clipping, or 1/k after k accumulated micro-batches).
 // Gradients stay as they are.
 func (o *Optimizer) Step(step int, lr, gradScale float64) {
 	for _, s := range o.spans {
 		if o.adam {
-			s.exec.Run(s.args, lr, s.decay, gradScale, float64(step))
+			s.exec.Run(s.args, s.lrScale*lr, s.decay, gradScale, float64(step))
 		} else {
-			s.exec.Run(s.args, lr, s.decay, gradScale)
+			s.exec.Run(s.args, s.lrScale*lr, s.decay, gradScale)
 		}
 	}
 	o.backend.ParamsChanged()

@@ -16,7 +16,7 @@ type fixture struct {
 	opt     *Optimizer
 }
 
-var segments = []Segment{{Off: 16, N: 1}, {Off: 0, N: 2, Decay: true}}
+var segments = []Segment{{Off: 16, N: 1, LRScale: 1}, {Off: 0, N: 2, LRScale: 1, Decay: .2}}
 
 func newFixture(t *testing.T, cfg Config) *fixture {
 	t.Helper()
@@ -54,10 +54,10 @@ func TestStepsFollowTheUpdateRules(t *testing.T) {
 		cfg  Config
 		want [3]float64
 	}{
-		{Config{Name: "adamw", WeightDecay: .2, Beta1: .9, Beta2: .98, Eps: 1e-6},
+		{Config{Name: "adamw", Beta1: .9, Beta2: .98, Eps: 1e-6},
 			[3]float64{0.49945178037595434, -0.24587784686260758, 1.9729265572603467}},
-		{Config{Name: "sgd", WeightDecay: .2, Momentum: .9}, [3]float64{0.497027044, -0.248350044, 1.9914425}},
-		{Config{Name: "lion", WeightDecay: .2, Beta1: .9, Beta2: .98}, [3]float64{0.5115369559999999, -0.253283458, 1.965}},
+		{Config{Name: "sgd", Momentum: .9}, [3]float64{0.497027044, -0.248350044, 1.9914425}},
+		{Config{Name: "lion", Beta1: .9, Beta2: .98}, [3]float64{0.5115369559999999, -0.253283458, 1.965}},
 	} {
 		t.Run(c.cfg.Name, func(t *testing.T) {
 			f := newFixture(t, c.cfg)
@@ -80,12 +80,36 @@ func TestStepsFollowTheUpdateRules(t *testing.T) {
 	}
 }
 
-func TestAdjacentSegmentsOfEqualDecayAreOnePass(t *testing.T) {
-	merged, err := merge([]Segment{{0, 10, true}, {16, 5, true}, {32, 16, false}, {48, 1, false}, {80, 4, false}}, 96)
+// A segment's scale multiplies the learning rate, so that AdamW's decay is scaled with it, as in torch's groups.
+func TestSegmentsHaveRatesOfTheirOwn(t *testing.T) {
+	cfg := Config{Name: "adamw", Beta1: .9, Beta2: .98, Eps: 1e-6}
+	f, alone := newFixture(t, cfg), newFixture(t, cfg)
+	scaled, err := New(cfg, f.backend, f.p, f.g, []Segment{{Off: 0, N: 1, LRScale: 1, Decay: .2}, {Off: 1, N: 1, LRScale: .25, Decay: .2}, {Off: 16, N: 1, LRScale: 4}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Segment{{0, 21, true}, {32, 17, false}, {80, 4, false}}
+	f.set(f.g, .1, -.2, .3)
+	scaled.Step(1, .01, 1)
+	for at, lr := range map[int]float64{0: .01, 1: .0025, 16: .04} {
+		alone.set(alone.p, 0.5, -0.25, 2)
+		alone.set(alone.g, .1, -.2, .3)
+		alone.opt.Close()
+		if alone.opt, err = New(cfg, alone.backend, alone.p, alone.g, segments); err != nil {
+			t.Fatal(err)
+		}
+		alone.opt.Step(1, lr, 1)
+		if got, want := f.get(f.p)[at], alone.get(alone.p)[at]; got != want {
+			t.Errorf("parameter %d is %v, want %v", at, got, want)
+		}
+	}
+}
+
+func TestAdjacentSegmentsOfEqualRatesAreOnePass(t *testing.T) {
+	merged, err := merge([]Segment{{0, 10, 1, .1}, {16, 5, 1, .1}, {32, 16, 1, 0}, {48, 1, 1, 0}, {64, 2, .5, 0}, {80, 4, .5, .1}, {112, 4, .5, .1}}, 128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Segment{{0, 21, 1, .1}, {32, 17, 1, 0}, {64, 2, .5, 0}, {80, 4, .5, .1}, {112, 4, .5, .1}}
 	if len(merged) != len(want) {
 		t.Fatalf("merged to %v, want %v", merged, want)
 	}
@@ -97,7 +121,7 @@ func TestAdjacentSegmentsOfEqualDecayAreOnePass(t *testing.T) {
 }
 
 func TestBadSegmentsAreInvalid(t *testing.T) {
-	for _, bad := range [][]Segment{{{0, 4, true}, {2, 4, true}}, {{14, 4, true}}, {{0, 0, true}}} {
+	for _, bad := range [][]Segment{{{0, 4, 1, 0}, {2, 4, 1, 0}}, {{14, 4, 1, 0}}, {{0, 0, 1, 0}}, {{0, 4, 0, 0}}, {{0, 4, 1, -1}}, {{0, 4, math.NaN(), 0}}} {
 		if _, err := merge(bad, 16); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%v: %v, want an invalid fault", bad, err)
 		}
@@ -105,7 +129,7 @@ func TestBadSegmentsAreInvalid(t *testing.T) {
 }
 
 func TestStateRestoresTheBits(t *testing.T) {
-	cfg := Config{Name: "adamw", WeightDecay: .1, Beta1: .9, Beta2: .98, Eps: 1e-8}
+	cfg := Config{Name: "adamw", Beta1: .9, Beta2: .98, Eps: 1e-8}
 	a, b := newFixture(t, cfg), newFixture(t, cfg)
 	a.set(a.g, 1, 2, 3)
 	a.opt.Step(1, .1, 1)
@@ -139,10 +163,10 @@ func TestGradNormAndZero(t *testing.T) {
 
 func TestConfigNamesTheBadField(t *testing.T) {
 	for path, c := range map[string]Config{
-		"name":         {Name: "adam"},
-		"beta2":        {Name: "lion", Beta2: 1},
-		"eps":          {Name: "adamw"},
-		"weight_decay": {Name: "sgd", WeightDecay: math.NaN()},
+		"name":     {Name: "adam"},
+		"beta2":    {Name: "lion", Beta2: 1},
+		"eps":      {Name: "adamw"},
+		"momentum": {Name: "sgd", Momentum: math.NaN()},
 	} {
 		err, ok := c.Check().(*fault.Error)
 		if !ok || err.Path != path || err.Kind != fault.Invalid {

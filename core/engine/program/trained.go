@@ -20,7 +20,7 @@ type Trained struct {
 // segments. A bad configuration is fault.Invalid under "optimizer".
 func NewTrained(o clip.Optimizer, b device.Backend, params, grads device.Buffer, segments []optim.Segment) (Trained, error) {
 	c := optim.Config{
-		Name: o.Name, WeightDecay: o.WeightDecay, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Momentum: o.Momentum,
+		Name: o.Name, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Momentum: o.Momentum,
 	}
 	if err := c.Check(); err != nil {
 		if f, ok := err.(*fault.Error); ok {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"tandem/core/clip"
 	"tandem/core/engine/checkpoint"
@@ -21,9 +22,17 @@ import (
 // metadata modality, embed_dim and config, the JSON of the network's config, which must agree; and seed, that of
 // the random streams, which Load takes over.
 
-// arrays lists what a checkpoint holds of device memory.
+// arrays lists what a checkpoint holds of device memory, but for the average.
 func (e *encoder) arrays() []checkpoint.Array {
 	return append(e.values(), checkpoint.SlotArrays(e.session.Backend, e.params.trained, e.trained.States())...)
+}
+
+// averages lists the average of the parameters, where one is kept.
+func (e *encoder) averages() []checkpoint.Array {
+	if e.params.average == nil {
+		return nil
+	}
+	return checkpoint.AverageArrays(e.session.Backend, e.params.trained, e.params.average.Values())
 }
 
 // values lists the parameters and the running statistics.
@@ -61,7 +70,11 @@ func (e *encoder) Save(ctx context.Context, path string) error {
 		}
 		others = append(others, weights.FromU8(weights.TokenizerTensor, data, len(data)))
 	}
-	return checkpoint.Write(ctx, path, e.session.Backend, e.arrays(), others, meta)
+	arrays := e.arrays()
+	if average := e.params.average; average != nil && average.Begun() {
+		arrays = append(arrays, e.averages()...)
+	}
+	return checkpoint.Write(ctx, path, e.session.Backend, arrays, others, meta)
 }
 
 // Load implements clip.Encoder: it reads what Save wrote, or published weights. It checks everything before it
@@ -87,7 +100,11 @@ func (e *encoder) Load(ctx context.Context, path string) error {
 		return fault.New(fault.Corrupt, "seed in the metadata: %w", err).WithOp("load").WithFile(path, 0, 0)
 	}
 	arrays := e.arrays()
-	if err := e.checkTensors(f, arrays); err != nil {
+	var averages []checkpoint.Array
+	if checkpoint.HasAverage(f) {
+		averages = e.averages()
+	}
+	if err := e.checkTensors(f, slices.Concat(arrays, averages)); err != nil {
 		return err.WithFile(path, 0, 0)
 	}
 	if err := e.loadTokenizer(f); err != nil {
@@ -96,8 +113,28 @@ func (e *encoder) Load(ctx context.Context, path string) error {
 	if err := checkpoint.Restore(e.session.Backend, f, arrays); err != nil {
 		return err
 	}
+	if err := e.restoreAverage(f, averages); err != nil {
+		return err
+	}
 	e.call.Seed = seed
 	return e.dropStale()
+}
+
+// restoreAverage takes the average of a file; without one it begins anew at the values that were just loaded.
+func (e *encoder) restoreAverage(f *weights.File, averages []checkpoint.Array) error {
+	average := e.params.average
+	if average == nil {
+		return nil
+	}
+	average.Restart()
+	if averages == nil {
+		return nil
+	}
+	if err := checkpoint.Restore(e.session.Backend, f, averages); err != nil {
+		return err
+	}
+	average.Resume()
+	return nil
 }
 
 // dropStale drops what belongs to the parameters that were there before: activations that wait for their
@@ -159,7 +196,11 @@ func (e *encoder) checkTensors(f *weights.File, arrays []checkpoint.Array) *faul
 		others = []string{weights.TokenizerTensor}
 	}
 	if name := checkpoint.Unknown(f, arrays, others...); name != "" {
-		return fault.New(fault.Invalid, "tensor %q is none of this encoder's", name).WithOp("load")
+		err := fault.New(fault.Invalid, "tensor %q is none of this encoder's", name).WithOp("load")
+		if strings.HasPrefix(name, weights.AveragePrefix) {
+			err.WithHint("the checkpoint was written with train.ema, and this encoder keeps no average")
+		}
+		return err
 	}
 	return nil
 }

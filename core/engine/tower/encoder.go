@@ -73,7 +73,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 		if errors.As(err, &f) && f.Hint != "" {
 			return info, err
 		}
-		wanted := e.fixedParts(layouts(front.Params(), c.Optimizer.DecayEmbeddings), c)
+		wanted := e.fixedParts(layouts(front.Params(), c.Optimizer), c)
 		return info, profile.Exhausted(err, backend, nil, wanted, remedy)
 	}
 	e.front, e.dim = front, c.EmbedDim
@@ -92,7 +92,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	return info, nil
 }
 
-// newFront builds the network of a configuration and marks what is frozen; it allocates nothing.
+// newFront builds the network of a configuration, marks what is frozen and sets rates; it allocates nothing.
 func (e *encoder) newFront(c clip.EncoderConfig) (front, error) {
 	if err := validate(c); err != nil {
 		return nil, err
@@ -101,15 +101,18 @@ func (e *encoder) newFront(c clip.EncoderConfig) (front, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, freeze(f.Params(), c.Freeze)
+	if err := freeze(f.Params(), c.Freeze); err != nil {
+		return nil, err
+	}
+	return f, setRates(f.Params(), c.Optimizer)
 }
 
 // allocate makes the parameters and their optimiser.
 func (e *encoder) allocate(b device.Backend, f front, c clip.EncoderConfig) (err error) {
-	if err := e.checkMachine(b, layouts(f.Params(), c.Optimizer.DecayEmbeddings), c); err != nil {
+	if err := e.checkMachine(b, layouts(f.Params(), c.Optimizer), c); err != nil {
 		return err
 	}
-	if e.params, err = newParams(b, f.Params(), c.Seed, c.Optimizer.DecayEmbeddings, c.Compute.Threads); err != nil {
+	if e.params, err = newParams(b, f.Params(), c.Seed, c.Optimizer, c.Compute.Threads); err != nil {
 		return err
 	}
 	if e.trained, err = newTrained(b, e.params, c.Optimizer); err != nil {
@@ -156,6 +159,9 @@ func (e *encoder) forward(ctx context.Context, req clip.ForwardRequest, second b
 	if mode < clip.Eval || mode > clip.Raw {
 		return out, 0, fault.New(fault.Invalid, "mode %d is unknown", mode).WithOp("forward")
 	}
+	if err := e.checkAverage(req); err != nil {
+		return out, 0, err
+	}
 	e.call.Step, e.call.Micro = req.Step, req.Micro
 	start := time.Now()
 	batch, tokens, err := e.front.prepare(req, &e.call)
@@ -163,7 +169,8 @@ func (e *encoder) forward(ctx context.Context, req clip.ForwardRequest, second b
 	if err != nil {
 		return out, 0, err
 	}
-	p, err := e.programs.Get(programKey{mode == clip.Train || mode == clip.Embed, mode == clip.Raw, second, batch, tokens})
+	p, err := e.programs.Get(programKey{training: mode == clip.Train || mode == clip.Embed, raw: mode == clip.Raw,
+		ema: req.EMA && e.params.average != nil, second: second, batch: batch, tokens: tokens})
 	if err != nil {
 		return out, 0, e.explainExhausted(err, nil)
 	}
@@ -221,6 +228,20 @@ func (e *encoder) read(p *compiled, i *graph.Instance, req clip.ForwardRequest, 
 			WithOp("forward").WithHint("a learning rate that is too high is the usual cause; lower optimizer.lr or clip gradients")
 	}
 	return out, spans, nil
+}
+
+// checkAverage refuses a request for averaged weights that this encoder or mode has not.
+func (e *encoder) checkAverage(req clip.ForwardRequest) error {
+	switch {
+	case !req.EMA:
+		return nil
+	case !e.params.averaged:
+		return fault.New(fault.Invalid, "the encoder keeps no average of its parameters").WithOp("forward").
+			WithHint("train.ema: 0.9999 keeps one")
+	case req.Mode != clip.Eval && req.Mode != clip.Raw:
+		return fault.New(fault.Invalid, "averaged weights are not trained: mode %d has no use for them", req.Mode).WithOp("forward")
+	}
+	return nil
 }
 
 // Backward implements clip.Encoder.
@@ -306,6 +327,9 @@ func (e *encoder) Close() error {
 	}
 	e.programs.Close()
 	e.trained.Close()
+	if e.params.average != nil {
+		e.params.average.Close()
+	}
 	return e.session.Close()
 }
 

@@ -46,11 +46,16 @@ func (e *encoder) parts() []clip.MemoryPart {
 	for _, s := range e.trained.States() {
 		optimizer += profile.Size(s.Buffer)
 	}
+	ema := int64(0)
+	if e.params.average != nil {
+		ema = profile.Size(e.params.average.Values())
+	}
 	activations, workspace, constants := e.programs.Memory()
 	return []clip.MemoryPart{
 		{Name: "parameters", Bytes: profile.Size(e.params.store.Values)},
 		{Name: "gradients", Bytes: profile.Size(e.params.store.Grads)},
 		{Name: "optimizer", Bytes: optimizer},
+		{Name: "ema", Bytes: ema},
 		{Name: "statistics", Bytes: profile.Size(e.params.states.Values)},
 		{Name: "activations", Bytes: activations},
 		{Name: "workspace", Bytes: workspace},

@@ -1,36 +1,48 @@
 package tower
 
 import (
+	"slices"
+
+	"tandem/core/clip"
 	"tandem/core/engine/device"
 	"tandem/core/engine/graph"
 	"tandem/core/engine/nn"
+	"tandem/core/engine/optim"
 )
 
 // params holds the parameters of a network in one flat buffer, the gradients of those that are trained in another, and
-// the running statistics in a third. Decayed arrays come first, so that weight decay is a property of a range, and
-// frozen ones last, so that gradients and the optimiser's state are as long as what is trained. Padding between arrays
-// is zero and stays zero under every optimiser.
+// the running statistics in a third. Arrays of the same learning rate and weight decay follow each other, decayed ones
+// first, so that the optimiser steps ranges, and frozen ones come last, so that gradients and the optimiser's state are
+// as long as what is trained. Padding between arrays is zero and stays zero under every optimiser.
 type params struct {
-	backend device.Backend
-	set     *nn.Set
-	store   graph.Store
-	states  graph.Store
-	decayed int          // elements of the decayed range at the front
-	trained graph.Layout // the part of store.Layout that is trained
+	backend  device.Backend
+	set      *nn.Set
+	store    graph.Store
+	states   graph.Store
+	trained  graph.Layout    // the part of store.Layout that is trained
+	segments []optim.Segment // its arrays with their rates
+	averaged bool            // Optimizer.EMADecay is set
+	average  *optim.Average  // of the values; nil: none, or nothing is trained, so that it would equal them
 }
 
 // layouts places parameters, without memory for them.
-func layouts(set *nn.Set, decayEmbeddings bool) *params {
-	p := &params{set: set}
+func layouts(set *nn.Set, o clip.Optimizer) *params {
+	p := &params{set: set, averaged: o.EMADecay > 0}
 	layout := &p.store.Layout
+	var rates []rate
 	for _, decayed := range []bool{true, false} {
 		for _, q := range set.Params() {
-			if !q.Frozen && q.Decayed(decayEmbeddings) == decayed {
-				layout.Add(q.Name, q.Shape...)
+			if r := rateOf(q, o); r.decayed == decayed && !slices.Contains(rates, r) {
+				rates = append(rates, r)
 			}
 		}
-		if decayed {
-			p.decayed = layout.Total
+	}
+	for _, r := range rates {
+		for _, q := range set.Params() {
+			if !q.Frozen && rateOf(q, o) == r {
+				e := layout.Add(q.Name, q.Shape...)
+				p.segments = append(p.segments, optim.Segment{Off: e.Off, N: e.N, LRScale: r.lrScale, Decay: r.decay})
+			}
 		}
 	}
 	p.trained = *layout
@@ -45,9 +57,26 @@ func layouts(set *nn.Set, decayEmbeddings bool) *params {
 	return p
 }
 
+// A rate says how an array is stepped. decayed is whether the optimiser's weight decay is meant for it.
+type rate struct {
+	decayed        bool
+	lrScale, decay float64
+}
+
+func rateOf(p *nn.Param, o clip.Optimizer) rate {
+	r := rate{decayed: p.Decayed(o.DecayEmbeddings), lrScale: p.LRScale}
+	switch {
+	case p.Decay != nil:
+		r.decay = *p.Decay
+	case r.decayed:
+		r.decay = o.WeightDecay
+	}
+	return r
+}
+
 // newParams allocates and initialises. Out of memory is fault.Exhausted.
-func newParams(b device.Backend, set *nn.Set, seed uint64, decayEmbeddings bool, threads int) (*params, error) {
-	p := layouts(set, decayEmbeddings)
+func newParams(b device.Backend, set *nn.Set, seed uint64, o clip.Optimizer, threads int) (*params, error) {
+	p := layouts(set, o)
 	p.backend = b
 	if err := p.alloc(); err != nil {
 		return nil, err
@@ -70,8 +99,17 @@ func newParams(b device.Backend, set *nn.Set, seed uint64, decayEmbeddings bool,
 		b.Write(view(b, p.states.Layout, p.states.Values, s.Name), host)
 	}
 	b.ParamsChanged()
+	if p.averages() {
+		var err error
+		if p.average, err = optim.NewAverage(b, o.EMADecay, p.store.Values, p.trained.Total); err != nil {
+			return nil, err
+		}
+	}
 	return p, nil
 }
+
+// averages reports whether an average is kept beside the values.
+func (p *params) averages() bool { return p.averaged && p.trained.Total > 0 }
 
 func (p *params) alloc() (err error) {
 	if p.store.Values, err = p.backend.Alloc(device.Real, p.store.Layout.Total); err != nil {

@@ -30,7 +30,7 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, erro
 	if err != nil || backend == nil {
 		return out, err
 	}
-	p := layouts(front.Params(), c.Optimizer.DecayEmbeddings)
+	p := layouts(front.Params(), c.Optimizer)
 	programs := newPrograms(nil, p, front, c.Compute)
 	fixed := append(e.fixedParts(p, c), clip.MemoryPart{Name: "libraries", Bytes: libraries})
 	most, err := programs.Plan(backend, programKey{training: true, batch: q.Batch, tokens: front.maxTokens(q.Batch)})
@@ -74,10 +74,15 @@ func passWorkspace(m graph.MemoryPlan, accumulate bool) int64 {
 func (e *encoder) fixedParts(p *params, c clip.EncoderConfig) []clip.MemoryPart {
 	const size = 4
 	trained := int64(p.trained.Total) * size
+	ema := int64(0)
+	if p.averages() {
+		ema = int64(p.store.Layout.Total) * size
+	}
 	return []clip.MemoryPart{
 		{Name: "parameters", Bytes: int64(p.store.Layout.Total) * size},
 		{Name: "gradients", Bytes: trained},
 		{Name: "optimizer", Bytes: int64(len(optim.Config{Name: c.Optimizer.Name}.Slots())) * trained},
+		{Name: "ema", Bytes: ema},
 		{Name: "statistics", Bytes: int64(p.states.Layout.Total) * size},
 	}
 }

@@ -18,6 +18,7 @@ type programKey struct {
 	// backward pass may fuse more, which rounds differently.
 	training bool
 	raw      bool // the embeddings are not normalised
+	ema      bool // the parameters are the averaged ones
 	second   bool // tokens are an output too
 	batch    int
 	tokens   int // of texts; 0 for pictures
@@ -45,7 +46,11 @@ func newPrograms(b device.Backend, p *params, f front, o clip.Compute) *programs
 	return program.NewCache(b, maxPrograms, func(k programKey) (source, error) {
 		g := nn.NewGraph(p.set, graph.Options{Training: k.training, BF16: o.Precision == "bf16", Checkpointing: o.Checkpointing})
 		outputs, rows := outputs(g, f, k)
-		options := graph.CompileOptions{Outputs: outputs, Params: p.store, States: p.states}
+		store := p.store
+		if k.ema {
+			store.Values = p.average.Values()
+		}
+		options := graph.CompileOptions{Outputs: outputs, Params: store, States: p.states}
 		if k.training && len(p.trained.Entries) > 0 {
 			options.Backward, options.Frozen = options.Outputs, p.isFrozen
 		}

@@ -43,6 +43,9 @@ func (e *encoder) loadPublished(ctx context.Context, path string) error {
 		}
 		e.session.Backend.Write(a.Buffer, values)
 	}
+	if e.params.average != nil {
+		e.params.average.Restart()
+	}
 	for _, s := range e.trained.States() {
 		e.session.Backend.Zero(s.Buffer)
 	}

@@ -132,3 +132,29 @@ func TestPublishedWeightsMustFit(t *testing.T) {
 		t.Errorf("refused weights changed the encoder (%v)", err)
 	}
 }
+
+// An average begins anew with weights that were not trained here.
+func TestPublishedWeightsStartTheAverageAnew(t *testing.T) {
+	e := Image(newMean).(*encoder)
+	t.Cleanup(func() { e.Close() })
+	ctx := context.Background()
+	if _, err := e.Configure(ctx, clip.EncoderConfig{
+		EmbedDim: 3, Seed: 1, Optimizer: clip.Optimizer{Name: "sgd", EMADecay: .5}, Compute: clip.Compute{Device: "host", Threads: 1},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	learn(t, e, 1)
+	if err := e.Load(ctx, published(t, nil)); err != nil {
+		t.Fatal(err)
+	}
+	for step := range 2 {
+		req := request(2, clip.Eval)
+		live, _, err := e.Forward(ctx, req)
+		req.EMA = true
+		average, _, err2 := e.Forward(ctx, req)
+		if err != nil || err2 != nil || !slices.Equal(live.F32(), average.F32()) {
+			t.Errorf("after %d steps the average gives %v, the parameters %v (%v, %v)", step, average.F32(), live.F32(), err, err2)
+		}
+		learn(t, e, step+1)
+	}
+}

@@ -6,21 +6,16 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/engine/device"
-	"tandem/core/engine/optim"
 	"tandem/core/engine/program"
 )
 
 // newTrained makes the optimiser of what is trained, none when that is nothing.
 func newTrained(b device.Backend, p *params, o clip.Optimizer) (program.Trained, error) {
-	var segments []optim.Segment
-	for _, e := range p.trained.Entries {
-		segments = append(segments, optim.Segment{Off: e.Off, N: e.N, Decay: e.Off < p.decayed})
-	}
 	values := p.store.Values
-	if len(segments) > 0 {
+	if len(p.segments) > 0 {
 		values = b.View(values, 0, p.trained.Total)
 	}
-	return program.NewTrained(o, b, values, p.store.Grads, segments)
+	return program.NewTrained(o, b, values, p.store.Grads, p.segments)
 }
 
 // GradNorm implements clip.Encoder.
@@ -50,5 +45,10 @@ func (e *encoder) Step(ctx context.Context, step int, lr, scale float64) error {
 	start := time.Now()
 	e.trained.Step(step, lr, scale)
 	e.notePasses("step", 3+2*len(e.trained.States()), start) // gradients read; parameters and state read and written
+	if average := e.params.average; average != nil {
+		start = time.Now()
+		average.Update()
+		e.notePasses("average", 3, start)
+	}
 	return device.Err(e.session.Backend)
 }

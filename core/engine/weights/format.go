@@ -11,6 +11,7 @@ const (
 // Names of tensors in tandem's checkpoints that are no parameters.
 const (
 	SlotPrefix      = "optim."    // of the optimiser's state: optim.m.visual.proj
+	AveragePrefix   = "ema."      // of the averaged parameters: ema.visual.proj
 	TokenizerTensor = "tokenizer" // the bytes of the tokenizer's JSON
 )
 

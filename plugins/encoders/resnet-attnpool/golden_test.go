@@ -17,3 +17,6 @@ func TestAgreesWithOpenCLIP(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) { towertest.Golden(t, file, resnet) })
 	}
 }
+
+// Learning rates and weight decays are those of open_clip's trainer.
+func TestRatesAreOpenCLIPs(t *testing.T) { towertest.GoldenRates(t, "testdata/rates.json", resnet) }

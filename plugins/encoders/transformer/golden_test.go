@@ -20,3 +20,6 @@ func TestAgreesWithOpenCLIP(t *testing.T) {
 
 // Tokens are OpenCLIP's, projected as the embedding is.
 func TestTokensAgreeWithOpenCLIP(t *testing.T) { towertest.GoldenTokens(t, text) }
+
+// Learning rates and weight decays are those of open_clip's trainer.
+func TestRatesAreOpenCLIPs(t *testing.T) { towertest.GoldenRates(t, "testdata/rates.json", text) }

@@ -33,7 +33,7 @@ var Defaults = Config{
 var Plugin = sdk.Encoder{
 	Name: "transformer", Version: "1.0.0", Modality: clip.Text,
 	Summary:      "CLIP's text transformer",
-	Capabilities: []string{clip.CapVocabulary, clip.CapFreeze},
+	Capabilities: []string{clip.CapVocabulary, clip.CapFreeze, clip.CapGroups, clip.CapEMA},
 	Outputs:      []string{clip.OutputTokens},
 	Config:       Defaults,
 	Relations:    []clip.Relation{{Rule: "multiple_of", Field: "width", Of: "heads"}},

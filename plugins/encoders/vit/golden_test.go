@@ -20,3 +20,11 @@ func TestAgreesWithOpenCLIP(t *testing.T) {
 
 // Tokens are OpenCLIP's, projected as the embedding is.
 func TestTokensAgreeWithOpenCLIP(t *testing.T) { towertest.GoldenTokens(t, vit) }
+
+// Learning rates and weight decays are those of open_clip's trainer, and layer decay is timm's.
+func TestRatesAreOpenCLIPs(t *testing.T) { towertest.GoldenRates(t, "testdata/rates.json", vit) }
+
+// Averaged weights are those of torch.optim.swa_utils.
+func TestAveragesAreTorchs(t *testing.T) {
+	towertest.GoldenAverage(t, "testdata/ema/vit.safetensors", vit)
+}

@@ -57,6 +57,8 @@ func (c Case) Check(t *testing.T) {
 	}
 	t.Run("all frozen", c.checkAllFrozen)
 	t.Run("bad freezes", c.checkBadFreezes)
+	t.Run("groups", c.checkGroups)
+	t.Run("average", c.checkAverage)
 	t.Run("bad requests", c.checkBadRequests)
 	t.Run("not finite", c.checkNotFinite)
 	t.Run("lifecycle", c.checkLifecycle)
