@@ -42,6 +42,26 @@ func callLimits(s *spec.Spec) process.Limits {
 		Compute: time.Duration(t.Compute), File: time.Duration(t.File), Ask: time.Duration(t.Ask)}
 }
 
+// guardOf returns the spec's limits of plugins as the plugin host takes them.
+func guardOf(s *spec.Spec) process.Guard {
+	g := s.Plugins
+	memory := g.Memory.Bytes
+	if g.Memory.Share > 0 {
+		memory = int64(g.Memory.Share * float64(process.TotalMemory()))
+	}
+	return process.Guard{Strict: g.Strict(), Memory: memory, Cores: g.Cores, Log: g.LogLimit.Bytes}
+}
+
+// explainGuard says what the sandbox that a spec asks for cannot do on this machine.
+func explainGuard(s *spec.Spec) (remarks []string) {
+	if s.Plugins.Strict() {
+		for _, lack := range process.Unconfined() {
+			remarks = append(remarks, "plugins.sandbox is strict, but a plugin "+lack)
+		}
+	}
+	return remarks
+}
+
 // computeFor returns what the plugin of a role computes with. Losses always compute in float32 and keep
 // their activations.
 func computeFor(s *spec.Spec, role string, threads map[string]int) clip.Compute {

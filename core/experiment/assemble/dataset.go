@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -24,18 +26,19 @@ type Dataset struct {
 	ref     string
 	names   *spec.ZeroShot     // names the classes anew; nil: the dataset names them
 	config  clip.DatasetConfig // ImageSize is 0 before it is configured
-	own     clip.DatasetInfo   // as the plugin gave it
-	kept    bool               // taken over from the run before, configured
+	guard   spec.Guard
+	own     clip.DatasetInfo // as the plugin gave it
+	kept    bool             // taken over from the run before, configured
 }
 
 // datasets lists the training data and then the data of each evaluation, none of them started.
 func datasets(s *spec.Spec, threads map[string]int) []Dataset {
 	cache := dataCacheDir()
-	all := []Dataset{{role: RoleData, section: RoleData, ref: s.Data.Train.Dataset, config: clip.DatasetConfig{
+	all := []Dataset{{role: RoleData, guard: s.Plugins, section: RoleData, ref: s.Data.Train.Dataset, config: clip.DatasetConfig{
 		With: s.Data.Train.With, Seed: s.Seed, Augment: s.Data.Train.Augment, Threads: threads[RoleData], CacheDir: cache}}}
 	for i, e := range s.Eval {
 		role := RoleEval + e.Name
-		all = append(all, Dataset{role: role, section: EvalSection(i), ref: e.Dataset, names: e.ZeroShot, config: clip.DatasetConfig{
+		all = append(all, Dataset{role: role, guard: s.Plugins, section: EvalSection(i), ref: e.Dataset, names: e.ZeroShot, config: clip.DatasetConfig{
 			With: e.With, Seed: s.Seed, Threads: threads[role], CacheDir: cache}})
 	}
 	return all
@@ -46,11 +49,15 @@ func (d Dataset) sameAs(o Dataset, size int) bool {
 	d.config.ImageSize = size
 	a, errA := json.Marshal(d.config)
 	b, errB := json.Marshal(o.config)
-	return d.ref == o.ref && errA == nil && errB == nil && string(a) == string(b)
+	return d.ref == o.ref && reflect.DeepEqual(d.guard, o.guard) && errA == nil && errB == nil && string(a) == string(b)
 }
 
 func (d *Dataset) start(ctx context.Context, x *Starter) (err error) {
-	d.Dataset, d.Process, err = x.session.StartDataset(ctx, d.ref, x.options(d.role))
+	o := x.options(d.role, d.config.With)
+	if o.Guard.Strict && d.config.CacheDir != "" && os.MkdirAll(d.config.CacheDir, 0o755) == nil {
+		o.Write = []string{d.config.CacheDir}
+	}
+	d.Dataset, d.Process, err = x.session.StartDataset(ctx, d.ref, o)
 	return err
 }
 

@@ -28,6 +28,7 @@ type Model struct {
 	Summary   Summary
 	Evals     []eval.Parts                // beside Spec.Eval
 	Processes map[string]*process.Process // by role
+	Unguarded []string                    // what the sandbox cannot do here; a watcher was told
 	Remarks   []string                    // what was found while the parameters were initialised
 
 	data  []Dataset  // the training data, then that of each evaluation
@@ -50,9 +51,13 @@ type Options struct {
 // Open starts and configures all plugins of s, and loads init.weights.
 func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, err error) {
 	explainDevices(s, w)
+	unguarded := explainGuard(s)
+	for _, remark := range unguarded {
+		w.Event("warning", remark)
+	}
 	w.Doing("starting plugins")
 	defer w.Doing("")
-	m = &Model{Starter: &Starter{Spec: s, threads: Threads(s), logDir: o.LogDir, plugins: o.Plugins},
+	m = &Model{Starter: &Starter{Spec: s, threads: Threads(s), logDir: o.LogDir, plugins: o.Plugins}, Unguarded: unguarded,
 		bench: o.Bench, Evals: make([]eval.Parts, len(s.Eval)), Processes: map[string]*process.Process{}}
 	m.data = datasets(s, m.threads)
 	if o.Bench != nil && o.Bench.session != nil {

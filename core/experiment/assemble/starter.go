@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"context"
+	"path/filepath"
 
 	"tandem/core/clip"
 	"tandem/core/experiment/spec"
@@ -38,17 +39,22 @@ func (x *Starter) Stopping(yes bool) { x.session.Stopping(yes) }
 // OnSlow sets who is told of calls that take long; nil: nobody.
 func (x *Starter) OnSlow(tell func(process.Slow)) { x.session.OnSlow(tell) }
 
-func (x *Starter) options(role string) process.StartOptions {
-	return process.StartOptions{Label: role, Threads: x.threads[role], LogDir: x.logDir, SHA256: x.plugins.digestOf(role)}
+func (x *Starter) options(role string, with []byte) process.StartOptions {
+	o := process.StartOptions{Label: role, Threads: x.threads[role], LogDir: x.logDir, SHA256: x.plugins.digestOf(role),
+		Guard: guardOf(x.Spec), With: with, Read: x.Spec.Plugins.Read}
+	if x.logDir != "" {
+		o.Files = filepath.Join(filepath.Dir(x.logDir), "handover")
+	}
+	return o
 }
 
 // startTower starts the tower of a role, RoleImage or RoleText.
 func (x *Starter) startTower(ctx context.Context, role string) (clip.Encoder, *process.Process, error) {
-	return x.session.StartEncoder(ctx, towerOf(x.Spec, role).Encoder, x.options(role))
+	return x.session.StartEncoder(ctx, towerOf(x.Spec, role).Encoder, x.options(role, towerOf(x.Spec, role).With))
 }
 
 func (x *Starter) startLoss(ctx context.Context) (clip.Loss, *process.Process, error) {
-	return x.session.StartLoss(ctx, x.Spec.Loss.Plugin, x.options(RoleLoss))
+	return x.session.StartLoss(ctx, x.Spec.Loss.Plugin, x.options(RoleLoss, x.Spec.Loss.With))
 }
 
 // TrainingData starts the training data and configures it for pictures of size × size pixels.

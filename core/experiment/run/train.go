@@ -140,6 +140,11 @@ func (r *running) begin(from lab.Checkpoint) error {
 		}
 		return nil
 	}
+	for _, remark := range r.Unguarded {
+		if err := r.rec.Run.Event("warning", "sandbox", remark, ""); err != nil {
+			return err
+		}
+	}
 	if err := warn("precision", r.Summary.Remarks()); err != nil {
 		return err
 	}

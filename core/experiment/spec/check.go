@@ -49,6 +49,9 @@ func (c *checker) setDefault(m map[string]any, p path, value any, source string)
 	c.origins[p.join()] = Origin{Source: source}
 }
 
+// optionalSections lists the sections that mean something by being there; their defaults are not filled in.
+var optionalSections = []string{"zero_shot", "timeouts", "plugins"}
+
 // section checks the keys of one map. who names it in hints.
 func (c *checker) section(m map[string]any, keys []Key, p path, who string) {
 	names := make([]string, len(keys))
@@ -68,7 +71,7 @@ func (c *checker) section(m map[string]any, keys []Key, p path, who string) {
 			c.fault(here, "required, but not given").WithHint("%s", missingHint(k))
 			m[k.Name] = bad{}
 			continue
-		case k.Type == typeSection && (k.Name == "zero_shot" || k.Name == "timeouts") || k.Type == typeAny || k.Type == typeWith:
+		case k.Type == typeSection && slices.Contains(optionalSections, k.Name) || k.Type == typeAny || k.Type == typeWith:
 			continue // a with block is filled in by its plugin's schema
 		case k.Type == typeSection:
 			value = map[string]any{}

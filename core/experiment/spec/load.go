@@ -44,6 +44,7 @@ func (c *checker) relations(tree map[string]any, file string) {
 		}
 	}
 	c.precision(tree)
+	c.logLimit(tree)
 	n := 0
 	if m, ok := lookup(tree, path{"data", "train"}).(map[string]any); ok {
 		d := c.plugin(m, c.keyOf(path{"data", "train", "dataset"}), path{"data", "train"})

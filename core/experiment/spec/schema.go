@@ -134,6 +134,12 @@ var Keys = []Key{
 		key("compute", typeTimeout, nil, "Forward, Backward, Compute, Step; left out: 30 min"),
 		key("file", typeTimeout, nil, "Save, Load; left out: 30 min"),
 		key("ask", typeTimeout, nil, "Describe, Plan, Memory, Profile; left out: 1 min")),
+	section("plugins", "what plugins may do to the machine; left out: all that you may",
+		key("sandbox", clip.TypeString, "off", "strict: a plugin reads only itself, the system's libraries, the paths of its settings and the weights, writes only its own temporary files and what it is told to save, and has no network (Linux 5.13 or later)").enum("off", "strict"),
+		key("read", clip.TypeList, []any{}, "further files and folders that plugins in the sandbox may read").of(clip.TypePath),
+		key("memory", typeMemory, nil, "what the processes of one plugin may take together of the machine's memory, beside what the runner shares with them: `8 GiB`, or `50%`; left out: no limit"),
+		key("cores", clip.TypeInt, int64(0), "how many processors the processes of one plugin may use; 0: all").min(0).max(4096),
+		key("log_limit", typeMemory, nil, "how much of a plugin's log is kept, its beginning and its end; left out: 5 MiB")),
 	key("ablate", typeAny, nil, "a sweep over variants of this spec: [Ablations](#ablations)"),
 }
 

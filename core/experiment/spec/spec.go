@@ -25,7 +25,8 @@ type Spec struct {
 	Threads      int       `json:"threads"` // 0: all cores
 	Seed         uint64    `json:"seed"`
 	Timeouts     *Timeouts `json:"timeouts"` // nil: DefaultTimeouts
-	Ablate       *Ablate   `json:"-"`        // nil when the spec has none
+	Plugins      Guard     `json:"plugins"`
+	Ablate       *Ablate   `json:"-"` // nil when the spec has none
 
 	File string `json:"-"` // as given to Load
 

@@ -1,5 +1,5 @@
-// Package child runs one plugin's operating-system process: it starts a program in a clean environment, reads what
-// it says, and ends it together with all its descendants. It also tells what the system knows of processes: their
+// Package child runs one plugin's operating-system process: it starts a program in a clean environment, limits what the
+// program may do where that is asked for, reads what it says, and ends it together with all its descendants. It also tells what the system knows of processes: their
 // memory, and whether they are stopped.
 //
 // A plugin's processes end with it, even those that left its process group. They are found by a variable of the

@@ -73,6 +73,19 @@ func AvailableMemory() int64 {
 	return free
 }
 
+// TotalMemory returns the memory of this machine, or what a cgroup allows when that is less, in bytes; 0 where the system
+// does not tell.
+func TotalMemory() int64 {
+	text, _ := os.ReadFile("/proc/meminfo")
+	total := sumOf(text, "MemTotal")
+	if text, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
+		if limit, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
+			total = min(total, limit)
+		}
+	}
+	return total
+}
+
 // startOf returns when a process began, in the kernel's ticks; "" when there is no such process.
 func startOf(pid int) string {
 	if fields := statOf(pid); len(fields) > 19 {

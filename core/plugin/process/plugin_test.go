@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tandem/core/clip"
 	"tandem/core/engine/weights"
@@ -161,6 +164,47 @@ func misbehave(ctx context.Context, text string) error {
 				rest = rest[n:]
 			}
 		}
+	case "read":
+		_, err := os.ReadFile(arg)
+		return err
+	case "write":
+		return os.WriteFile(arg, []byte("was here"), 0o644)
+	case "chmod":
+		return os.Chmod(arg, 0)
+	case "dial":
+		c, err := net.Dial("tcp", arg)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	case "signal":
+		pid, err := strconv.Atoi(arg)
+		if err == nil {
+			err = syscall.Kill(pid, syscall.SIGURG)
+		}
+		return err
+	case "shell":
+		out, err := exec.Command("/bin/sh", "-c", arg).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	case "cores":
+		var set unix.CPUSet
+		if err := unix.SchedGetaffinity(0, &set); err != nil || strconv.Itoa(set.Count()) != arg {
+			return fmt.Errorf("%d cores, %w", set.Count(), err)
+		}
+		return nil
+	case "hog": // until it is ended
+		var taken [][]byte
+		for ctx.Err() == nil {
+			block := make([]byte, 32<<20)
+			for i := range block {
+				block[i] = byte(i)
+			}
+			taken = append(taken, block)
+		}
+		return fmt.Errorf("%d blocks, %w", len(taken), ctx.Err())
 	case "leaver":
 		return leave(ctx, arg)
 	case "child":

@@ -38,20 +38,22 @@ type Process struct {
 	Descriptor clip.Descriptor
 	Binary     catalog.Binary
 
-	label   string
-	child   *child.Runner
-	client  *plugin.Client
-	conn    *wire.Conn
-	tail    *child.Tail
-	log     *logFile
-	parent  *os.File // our end of the pipe that tells the plugin that we live
-	closer  func() error
-	stats   stats
-	stopped chan struct{} // closed by Stop
-	stop    sync.Once
-	early   atomic.Bool                 // it ended before Stop
-	why     atomic.Pointer[fault.Error] // the watch ended it
-	longest longest
+	label    string
+	child    *child.Runner
+	client   *plugin.Client
+	conn     *wire.Conn
+	tail     *child.Tail
+	log      *logFile
+	exchange *exchange // of a strictly guarded plugin; nil: none
+	guard    Guard
+	parent   *os.File // our end of the pipe that tells the plugin that we live
+	closer   func() error
+	stats    stats
+	stopped  chan struct{} // closed by Stop
+	stop     sync.Once
+	early    atomic.Bool                 // it ended before Stop
+	why      atomic.Pointer[fault.Error] // the watch ended it
+	longest  longest
 }
 
 // Name returns the plugin's full name: encoders/vit.
@@ -111,7 +113,7 @@ func (p *Process) Memory(ctx context.Context) (parts []clip.MemoryPart, base int
 
 // launch starts a plugin and connects to it. After an error nothing of the process is left.
 func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binary, o StartOptions) (_ *Process, err error) {
-	p := &Process{Descriptor: d, Binary: b, label: o.Label, tail: &child.Tail{}, stopped: make(chan struct{})}
+	p := &Process{Descriptor: d, Binary: b, label: o.Label, guard: o.Guard, tail: &child.Tail{}, stopped: make(chan struct{})}
 	if p.label == "" {
 		p.label = b.Name
 	}
@@ -122,6 +124,9 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binar
 	}()
 	if o.SHA256 != "" && o.SHA256 != b.SHA256 {
 		return nil, p.changedFault()
+	}
+	if err := checkGuard(o.Guard); err != nil {
+		return nil, err
 	}
 	code, err := catalog.OpenProgram(b.Path)
 	if err != nil {
@@ -145,6 +150,9 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binar
 		return nil, err
 	}
 	defer cleanUp()
+	if o.Guard.Memory > 0 {
+		go p.watchMemory(s.arena)
+	}
 	watched, over := s.watch.begin(p)(ctx, "Start", nil)
 	defer over(nil)
 	// Interrupting the start is ending the process: go-plugin then sees it exit.
@@ -162,6 +170,9 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binar
 	cc, err := wire.Dispense(protocol)
 	if err != nil {
 		return nil, p.startFault(err)
+	}
+	if p.exchange != nil {
+		cc = exchangeConn{cc, p.exchange}
 	}
 	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Protocol: p.client.NegotiatedVersion(), Arena: s.arena, Lost: p.lostFault, Watch: s.watch.begin(p), Words: p.recentWords, Observe: func(c wire.Call) {
 		p.stats.add(c)
@@ -217,7 +228,7 @@ func (p *Process) openLog(dir string) error {
 		return fault.New(fault.Unavailable, "plugin log: %w", err)
 	}
 	path := logPath(dir, p.label)
-	log, err := openLog(path)
+	log, err := openLog(path, cmp.Or(p.guard.Log, defaultLog))
 	if err != nil {
 		return fault.New(fault.Unavailable, "plugin log: %w", err)
 	}
@@ -227,12 +238,24 @@ func (p *Process) openLog(dir string) error {
 }
 
 // prepare sets up the process and what it is given: file descriptors, environment, a folder for sockets.
-func (p *Process) prepare(s *Session, code *catalog.Program, parent *os.File, o StartOptions) (cleanUp func(), err error) {
+func (p *Process) prepare(s *Session, code *catalog.Program, parent *os.File, o StartOptions) (_ func(), err error) {
 	cmd := exec.Command(p.Binary.Path)
-	if cleanUp, err = p.setProgram(cmd, s, code); err != nil {
+	held, cleanUp, err := p.setProgram(cmd, s, code)
+	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			cleanUp()
+		}
+	}()
 	cmd.Env = append(child.Environment(o.Threads), o.Env...)
+	if o.Guard.Strict {
+		if p.exchange, err = newExchange(s.dir, o.Files, p.label, o.Read); err != nil {
+			return nil, fault.New(fault.Unavailable, "folders for a guarded plugin: %w", err).WithPlugin(p.Name())
+		}
+		cmd.Env = append(cmd.Env, "TMPDIR="+p.exchange.temp)
+	}
 	pass := func(name string, f *os.File) {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", name, 2+len(cmd.ExtraFiles)))
@@ -246,8 +269,9 @@ func (p *Process) prepare(s *Session, code *catalog.Program, parent *os.File, o 
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.ClientPlugins(),
-		RunnerFunc: func(_ hclog.Logger, c *exec.Cmd, _ string) (runner.Runner, error) {
+		RunnerFunc: func(_ hclog.Logger, c *exec.Cmd, sockets string) (runner.Runner, error) {
 			p.child.AddEnv(c.Env...)
+			p.child.Confine(p.confinement(code, cmd.Path, cmd.Env, sockets, o), held)
 			return p.child, nil
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
@@ -265,13 +289,13 @@ func (p *Process) prepare(s *Session, code *catalog.Program, parent *os.File, o 
 
 // setProgram makes cmd execute the descriptor that was hashed, under the plugin's name. A script is read by its
 // interpreter, which knows it by its path.
-func (p *Process) setProgram(cmd *exec.Cmd, s *Session, code *catalog.Program) (cleanUp func(), err error) {
+func (p *Process) setProgram(cmd *exec.Cmd, s *Session, code *catalog.Program) (held *os.File, cleanUp func(), err error) {
 	if code.Script {
-		return func() {}, nil
+		return nil, func() {}, nil
 	}
 	path, held, err := child.ExecPath(code.File)
 	if err != nil {
-		return func() {}, nil // no /proc here: by its path, which is looked at again afterwards
+		return nil, func() {}, nil // no /proc here: by its path, which is looked at again afterwards
 	}
 	// The name that the system shows of a process is that of the file by which it was executed.
 	dir, err := os.MkdirTemp(s.dir, "exec")
@@ -281,9 +305,9 @@ func (p *Process) setProgram(cmd *exec.Cmd, s *Session, code *catalog.Program) (
 	}
 	if err != nil {
 		held.Close()
-		return nil, fault.New(fault.Unavailable, "%w", err).WithPlugin(p.Name())
+		return nil, nil, fault.New(fault.Unavailable, "%w", err).WithPlugin(p.Name())
 	}
-	return func() { held.Close(); os.RemoveAll(dir) }, nil
+	return held, func() { held.Close(); os.RemoveAll(dir) }, nil
 }
 
 // Stop asks the plugin to end, and after less than a second kills it with its children. It may be called more
@@ -313,6 +337,9 @@ func (p *Process) Stop() {
 		}
 		if p.parent != nil {
 			p.parent.Close()
+		}
+		if p.exchange != nil {
+			p.exchange.close()
 		}
 		if p.log != nil {
 			p.tail.Detach()

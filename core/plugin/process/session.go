@@ -51,6 +51,13 @@ type StartOptions struct {
 	// SHA256, when not "", is the digest that the plugin must have: that of an earlier Describe.
 	SHA256 string
 	Env    []string // more of its environment, as KEY=value
+	Guard  Guard
+	// With has the settings that it will be configured with: a strictly guarded plugin may read what their paths name,
+	// and the folders of files among them. Read and Write name more that it may read and change: files and folders.
+	With        []byte
+	Read, Write []string
+	// Files is a folder on the disk where it saves, for files on their way; "" when it saves none.
+	Files string
 }
 
 // Session runs the plugins of one run and owns the memory that they share with the runner. It may be used from

@@ -11,7 +11,10 @@ import (
 	"time"
 )
 
-const socketPrefix = "tandem-"
+const (
+	socketPrefix = "tandem-"
+	tempPrefix   = "temp" // of a guarded plugin's folder for temporary files, below a session's
+)
 
 // socketDir matches the names that makeSocketDir gives.
 var socketDir = regexp.MustCompile(`^` + socketPrefix + `[0-9]+$`)
@@ -70,6 +73,8 @@ func isDead(dir string) bool {
 		switch {
 		case err != nil:
 			dead = false
+		case d.IsDir() && filepath.Dir(path) == dir && strings.HasPrefix(d.Name(), tempPrefix):
+			return filepath.SkipDir // a plugin's own
 		case d.IsDir():
 			if path != dir && !strings.HasPrefix(d.Name(), "plugin-dir") && !strings.HasPrefix(d.Name(), "exec") {
 				dead = false

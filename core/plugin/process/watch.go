@@ -188,7 +188,7 @@ func (w *watch) begin(p *Process) wire.Watch {
 		watched, cancel := context.WithCancel(ctx)
 		c := &pending{process: p, method: method, cancel: cancel, lasting: tellAfter}
 		if f, ok := request.(interface{ GetPath() string }); ok && method == "Save" {
-			c.path = f.GetPath()
+			c.path = p.exchange.savesTo(f.GetPath())
 		}
 		w.mu.Lock()
 		w.calls[c] = struct{}{}

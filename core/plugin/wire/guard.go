@@ -176,6 +176,16 @@ func (a *Arena) Stray() int64 {
 	return max(0, allocatedBytes(a.file)-int64(a.next))
 }
 
+// Allocated returns the memory that the arena's pages take, stray ones included.
+func (a *Arena) Allocated() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return 0
+	}
+	return allocatedBytes(a.file)
+}
+
 // DropStray gives the memory that Stray counts back to the system.
 func (a *Arena) DropStray() {
 	a.mu.Lock()
