@@ -130,17 +130,41 @@ type block struct {
 	file   string
 }
 
-// blockKeys lists the keys of the block, and the designs that a key is for when not all.
-var blockKeys = []struct {
-	name string
-	of   []string
-}{
-	{"design", nil}, {"baseline", nil}, {"factors", nil},
-	{"exclude", []string{Grid}}, {"include", []string{OneAtATime, Grid}}, {"list", []string{List}},
-	{"trials", []string{Random}}, {"random_seed", []string{Random}},
-	{"seeds", nil}, {"metric", nil}, {"choose", nil}, {"directions", nil}, {"noise_floor", nil},
-	{"looks", []string{OneAtATime, Grid, List}}, {"analysis", []string{OneAtATime, Grid, List}},
-	{"retries", nil}, {"backoff", nil}, {"stop", nil},
+// blockKey describes one key of the block.
+type blockKey struct {
+	Key
+	of     []string // the designs that it is for; nil: all
+	needed []string // the designs that cannot do without
+}
+
+// blockKeys lists the keys of the block in the order of its documentation.
+var blockKeys = []blockKey{
+	{key("design", clip.TypeString, nil, "`one-at-a-time`: the baseline, and each other level of each factor beside the baseline's levels. `grid`: every combination. `list`: the baseline and the combinations of `list`. `random`: combinations drawn at random").enum(designs...).required(), nil, nil},
+	{key("factors", typeFactors, nil, "the factors by name, in the order of the tables").required(), nil, nil},
+	{key("baseline", typeLevels, nil, "a level of every factor; the other variants are compared with it. With `random` it may be left out, and need not name every factor: the others stay as in the spec"), nil, []string{OneAtATime, Grid, List}},
+	{key("exclude", typeAssignments, nil, "combinations to leave out: `[{pool: average, loss: siglip}]` leaves out every cell with these two levels"), []string{Grid}, nil},
+	{key("include", typeAssignments, nil, "combinations to add, after `exclude`; factors not named have the baseline's level"), []string{OneAtATime, Grid}, nil},
+	{key("list", typeAssignments, nil, "the combinations; factors not named have the baseline's level"), []string{List}, []string{List}},
+	{key("trials", clip.TypeInt, nil, "the number of combinations to draw").min(1), []string{Random}, []string{Random}},
+	{key("random_seed", clip.TypeInt, nil, "the seed of the draws, not of the trials; 0 when left out").min(0).max(1 << 53), []string{Random}, nil},
+	{key("seeds", clip.TypeList, nil, "each cell runs with each of these; the spec's `seed` when left out").of(clip.TypeInt).min(0).max(1 << 53), nil, nil},
+	{key("metric", clip.TypeString, nil, "the metric that decides; when left out, the first figure of the first evaluation"), nil, nil},
+	{key("choose", clip.TypeString, nil, "the metric that ranks when nothing is compared (`random`). Take one of a validation split, so that the deciding examples do not also choose. `metric` when left out"), nil, nil},
+	{key("directions", clip.TypeMap, nil, "which way metrics are good, if that is not [declared](results.md#values) or you mean otherwise: `{eval/test/regret: down}`; `up`, `down` or `none`").of(clip.TypeString).enum(Up, Down, None), nil, nil},
+	{key("looks", clip.TypeList, nil, "the numbers of seeds at which you look at the table, such as `[3, 5, 8]`. The looks share the 5 % of false verdicts. A table in between shows the look before. The last look is all seeds").of(clip.TypeInt).min(minLookSeeds), []string{OneAtATime, Grid, List}, nil},
+	{key("analysis", clip.TypeString, nil, "`paired`: the noise of a difference is estimated from its own pairs of seeds. `pooled`: from all variants, which finds more if seeds spread all variants alike. When left out: pooled for a whole grid, else paired").enum(Paired, Pooled), []string{OneAtATime, Grid, List}, nil},
+	{key("noise_floor", clip.TypeBool, nil, "`true` runs the baseline again, as `baseline-again`, with as many other seeds (the smallest that are not in `seeds`). The distance between the two is noise. Needs two seeds"), nil, nil},
+	{key("retries", typeRetries, nil, "how often a failed trial is tried again: 1 when left out, at most 10. A number applies to `plugin_died`, `exhausted`, `unavailable` and `internal`; `{plugin_died: 3, numeric: 1}` sets kinds one by one. An interrupted trial is resumed instead").min(0).max(maxRetries), nil, nil},
+	{key("backoff", typeBackoff, nil, "the wait before the first retry, doubled each time up to a minute: `2s`"), nil, nil},
+	{section("stop", "ends weak trials early; off when left out. `stop.rule` is `median` or `asha`", stopKeys...).optional(), nil, nil},
+}
+
+// fieldOf returns the field of a key of the block, without the help, which is too long for a hint.
+func fieldOf(name string) clip.Field {
+	i := slices.IndexFunc(blockKeys, func(k blockKey) bool { return k.Name == name })
+	f := blockKeys[i].Field
+	f.Help = ""
+	return f
 }
 
 // ablater reads one block.
@@ -197,7 +221,7 @@ func (x *ablater) say(o Origin, p path, format string, args ...any) *fault.Error
 func (x *ablater) block(node *yaml.Node, at path) {
 	var names []string
 	for _, k := range blockKeys {
-		names = append(names, k.name)
+		names = append(names, k.Name)
 	}
 	for _, e := range x.pairs(node, at) {
 		if !slices.Contains(names, e.key) {
@@ -211,7 +235,7 @@ func (x *ablater) block(node *yaml.Node, at path) {
 	x.factors(at)
 	x.baseline(at)
 	x.a.Exclude, x.a.Include, x.a.List = x.assignments("exclude"), x.assignments("include"), x.assignments("list")
-	if _, given := x.keys["list"]; !given && x.a.Design == List {
+	if x.lacks("list") {
 		x.reportMissing(at.with("list"), "write list: [{a factor: its level}]")
 	}
 	x.numbers(at)
@@ -223,22 +247,32 @@ func (x *ablater) reportMissing(p path, hint string, args ...any) {
 	x.say(x.a.Origin.key(), p, "required, but not given").WithHint(hint, args...)
 }
 
+// lacks reports whether the design needs a key that is not given.
+func (x *ablater) lacks(name string) bool {
+	i := slices.IndexFunc(blockKeys, func(k blockKey) bool { return k.Name == name })
+	_, given := x.keys[name]
+	return !given && slices.Contains(blockKeys[i].needed, x.a.Design)
+}
+
 func (x *ablater) design(at path) {
 	e, given := x.keys["design"]
 	if !given {
 		x.reportMissing(at.with("design"), "write design: %s, or one of %s", designs[0], strings.Join(designs[1:], ", "))
 		return
 	}
-	x.a.Design, _ = x.scalarOf(e, clip.Field{Name: "design", Type: clip.TypeString, Enum: designs}).(string)
+	x.a.Design, _ = x.valueOf(e).(string)
 	if x.a.Design == "" {
 		return
 	}
 	for _, k := range blockKeys {
-		if e, given := x.keys[k.name]; given && k.of != nil && !slices.Contains(k.of, x.a.Design) {
+		if e, given := x.keys[k.Name]; given && k.of != nil && !slices.Contains(k.of, x.a.Design) {
 			x.say(e.o.key(), e.p, "has no effect with design %s", x.a.Design).WithHint("it is for design %s", strings.Join(k.of, " and "))
 		}
 	}
 }
+
+// valueOf returns the value of a key of the block; bad{} after a fault.
+func (x *ablater) valueOf(e pair) any { return x.scalarOf(e, fieldOf(e.key)) }
 
 // scalarOf returns the value of a key by a field's rules; bad{} after a fault.
 func (x *ablater) scalarOf(e pair, f clip.Field) any {
@@ -252,26 +286,24 @@ func (x *ablater) scalarOf(e pair, f clip.Field) any {
 // numbers reads trials, random_seed, seeds and metric.
 func (x *ablater) numbers(at path) {
 	if e, given := x.keys["trials"]; given {
-		n, _ := x.scalarOf(e, clip.Field{Name: "trials", Type: clip.TypeInt, Min: ptr(1)}).(int64)
+		n, _ := x.valueOf(e).(int64)
 		x.a.Trials = int(n)
-	} else if x.a.Design == Random {
+	} else if x.lacks("trials") {
 		x.reportMissing(at.with("trials"), "write trials: 20, or how many combinations are to be drawn")
 	}
-	seed := clip.Field{Name: "seeds", Type: clip.TypeInt, Min: ptr(0), Max: ptr(1 << 53)}
 	if e, given := x.keys["random_seed"]; given {
-		n, _ := x.scalarOf(e, seed).(int64)
+		n, _ := x.valueOf(e).(int64)
 		x.a.RandomSeed = uint64(n)
 	}
 	if e, given := x.keys["metric"]; given {
-		x.a.Metric, _ = x.scalarOf(e, clip.Field{Name: "metric", Type: clip.TypeString}).(string)
+		x.a.Metric, _ = x.valueOf(e).(string)
 	}
 	e, given := x.keys["seeds"]
 	if !given {
 		return
 	}
-	seed.Type, seed.Elem = clip.TypeList, clip.TypeInt
 	before := len(x.checker.faults)
-	list, ok := x.scalarOf(e, seed).([]any)
+	list, ok := x.valueOf(e).([]any)
 	if e.node.Kind == yaml.ScalarNode && len(x.checker.faults) > before {
 		x.checker.faults[before].WithHint("list the seeds themselves: [0, 1, 2]")
 	}

@@ -2,8 +2,6 @@ package spec
 
 import (
 	"gopkg.in/yaml.v3"
-
-	"tandem/core/clip"
 )
 
 // minLookSeeds bounds the number of seeds at a planned look from below: fewer show nothing (core/results/stat).
@@ -13,10 +11,10 @@ const minLookSeeds = 3
 // identity.
 func (x *ablater) analysis() {
 	if e, given := x.keys["choose"]; given {
-		x.a.Choose, _ = x.scalarOf(e, clip.Field{Name: e.key, Type: clip.TypeString}).(string)
+		x.a.Choose, _ = x.valueOf(e).(string)
 	}
 	if e, given := x.keys["analysis"]; given {
-		x.a.Analysis, _ = x.scalarOf(e, clip.Field{Name: e.key, Type: clip.TypeString, Enum: []string{Paired, Pooled}}).(string)
+		x.a.Analysis, _ = x.valueOf(e).(string)
 	}
 	x.directions()
 	x.looks()
@@ -32,9 +30,12 @@ func (x *ablater) directions() {
 		return
 	}
 	x.a.Directions = map[string]string{}
+	direction := fieldOf(e.key)
+	direction.Type, direction.Elem = direction.Elem, ""
 	for _, c := range x.pairs(e.node, e.p) {
+		direction.Name = c.key
 		x.a.Places["directions."+c.key] = c.o
-		x.a.Directions[c.key], _ = x.scalarOf(c, clip.Field{Name: c.key, Type: clip.TypeString, Enum: []string{Up, Down, None}}).(string)
+		x.a.Directions[c.key], _ = x.scalarOf(c, direction).(string)
 	}
 }
 
@@ -44,7 +45,9 @@ func (x *ablater) looks() {
 		return
 	}
 	before := len(x.checker.faults)
-	list, ok := x.scalarOf(e, clip.Field{Name: e.key, Type: clip.TypeList, Elem: clip.TypeInt}).([]any)
+	numbers := fieldOf(e.key)
+	numbers.Min = nil // too few have a message of their own
+	list, ok := x.scalarOf(e, numbers).([]any)
 	if !ok || len(x.checker.faults) > before {
 		return
 	}

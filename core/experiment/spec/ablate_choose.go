@@ -15,7 +15,7 @@ import (
 func (x *ablater) baseline(at path) {
 	e, given := x.keys["baseline"]
 	if !given {
-		if x.a.Design != Random && x.a.Design != "" {
+		if x.lacks("baseline") {
 			x.reportMissing(at.with("baseline"), "write baseline: %s, or whichever levels the others are to be compared with", x.firstLevels())
 		}
 		return

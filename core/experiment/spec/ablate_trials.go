@@ -2,6 +2,7 @@ package spec
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -41,12 +42,15 @@ func (r Retries) Wait(n int) time.Duration {
 // these.
 var transient = []fault.Kind{fault.PluginDied, fault.Exhausted, fault.Unavailable, fault.Internal}
 
+// maxRetries limits the retries of a trial.
+const maxRetries = 10
+
 // retryKeys lists the kinds that retries may name: all but what the user ended.
 var retryKeys = func() []Key {
 	var keys []Key
 	for _, k := range append(transient[:len(transient):len(transient)],
 		fault.Corrupt, fault.Conflict, fault.Numeric, fault.NotFound, fault.Invalid) {
-		keys = append(keys, key(string(k), clip.TypeInt, nil, "").min(0).max(10))
+		keys = append(keys, key(string(k), clip.TypeInt, nil, "").min(0).max(maxRetries))
 	}
 	return keys
 }()
@@ -62,10 +66,10 @@ type Stop struct {
 
 var stopKeys = []Key{
 	key("rule", clip.TypeString, nil, "write rule: median, or rule: asha").enum(Median, ASHA).required(),
-	key("metric", clip.TypeString, "", ""),
-	key("grace", typeInterval, "1 epoch", ""),
-	key("eta", clip.TypeInt, int64(3), "").min(2).max(100),
-	key("min_trials", clip.TypeInt, int64(3), "").min(1).max(1000),
+	key("metric", clip.TypeString, "", "the metric that the rule looks at; `metric` when left out. One of a validation split is better. One of an evaluation needs `train.eval_every`"),
+	key("grace", typeInterval, "1 epoch", "no trial is stopped before this: `200` steps or `1 epoch`, which is the default. For `asha` it is the first rung"),
+	key("eta", clip.TypeInt, int64(3), "for `asha`: one trial in `eta` goes on from each rung, and the rungs are `grace` times 1, `eta`, `eta`², … (with the default 3: 1, 3, 9, …)").min(2).max(100),
+	key("min_trials", clip.TypeInt, int64(3), "how many other trials must have come as far before one is stopped; 3 when left out").min(1).max(1000),
 }
 
 // trials reads how trials are run: retries, backoff, stop and noise_floor. None of it is part of a
@@ -77,7 +81,7 @@ func (x *ablater) trials() {
 	if !given {
 		return
 	}
-	x.a.NoiseFloor, _ = x.scalarOf(e, clip.Field{Name: e.key, Type: clip.TypeBool}).(bool)
+	x.a.NoiseFloor, _ = x.valueOf(e).(bool)
 	if !x.a.NoiseFloor {
 		return
 	}
@@ -107,7 +111,8 @@ func (x *ablater) retries() {
 			}
 		}
 	} else if given {
-		f := clip.Field{Name: e.key, Type: clip.TypeInt, Min: ptr(0), Max: ptr(10)}
+		f := fieldOf(e.key)
+		f.Type = clip.TypeInt
 		if n, ok := x.scalarOf(e, f).(int64); ok {
 			all(int(n))
 		}
@@ -134,7 +139,13 @@ func (x *ablater) stop() {
 		return
 	}
 	m := x.converter.mapping(e.node, e.p)
-	x.checker.section(m, stopKeys, e.p, e.key)
+	keys := slices.Clone(stopKeys)
+	for i := range keys {
+		if !keys[i].Required {
+			keys[i].Help = "" // too long for a hint
+		}
+	}
+	x.checker.section(m, keys, e.p, e.key)
 	if o := x.checker.origin(e.p.with("eta")); o.Source != "default" && m["rule"] == Median {
 		x.say(o.key(), e.p.with("eta"), "has no effect with rule %s", Median).WithHint("it is for rule %s", ASHA)
 	}

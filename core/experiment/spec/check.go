@@ -49,9 +49,6 @@ func (c *checker) setDefault(m map[string]any, p path, value any, source string)
 	c.origins[p.join()] = Origin{Source: source}
 }
 
-// optionalSections lists the sections that mean something by being there; their defaults are not filled in.
-var optionalSections = []string{"zero_shot", "timeouts", "plugins"}
-
 // section checks the keys of one map. who names it in hints.
 func (c *checker) section(m map[string]any, keys []Key, p path, who string) {
 	names := make([]string, len(keys))
@@ -71,7 +68,7 @@ func (c *checker) section(m map[string]any, keys []Key, p path, who string) {
 			c.fault(here, "required, but not given").WithHint("%s", missingHint(k))
 			m[k.Name] = bad{}
 			continue
-		case k.Type == typeSection && slices.Contains(optionalSections, k.Name) || k.Type == typeAny || k.Type == typeWith:
+		case k.Optional || k.Type == typeAblate || k.Type == typeWith:
 			continue // a with block is filled in by its plugin's schema
 		case k.Type == typeSection:
 			value = map[string]any{}
@@ -214,6 +211,9 @@ func (c *checker) value(k Key, value any, p path) any {
 	return c.field(k.Field, value, p)
 }
 
+// knownDevices lists the devices that a spec can name; cuda matches the others.
+var knownDevices = []string{"auto", "cpu", "host", "cuda:0"}
+
 var cuda = regexp.MustCompile(`^cuda(:[0-9]{1,3})?$`)
 
 func (c *checker) device(value any, p path) any {
@@ -224,10 +224,9 @@ func (c *checker) device(value any, p path) any {
 	if text == "cuda" {
 		return "cuda:0"
 	}
-	known := []string{"auto", "cpu", "host", "cuda:0"}
-	if !slices.Contains(known, text) && !cuda.MatchString(text) {
+	if !slices.Contains(knownDevices, text) && !cuda.MatchString(text) {
 		hint := "auto, cpu, host or cuda:N; `runner devices` lists those of this machine"
-		if near := fault.Nearest(text, known); near != "" {
+		if near := fault.Nearest(text, knownDevices); near != "" {
 			hint += fmt.Sprintf(" (did you mean %s?)", near)
 		}
 		c.fault(p, "unknown device %q", text).WithHint("%s", hint)
@@ -237,7 +236,7 @@ func (c *checker) device(value any, p path) any {
 }
 
 func (c *checker) augment(value any, p path) any {
-	names := []string{"none", "random_resized_crop"}
+	names := augmentNames
 	if name, ok := value.(string); ok {
 		if !slices.Contains(names, name) {
 			c.fault(p, "unknown augmentation %q", name).WithHint("%s", acceptsHint("augment", name, names))
@@ -252,12 +251,8 @@ func (c *checker) augment(value any, p path) any {
 	if !ok {
 		return c.wrongType(p, "a name or a map", value)
 	}
-	keys := make([]Key, len(augmentKeys))
-	for i, f := range augmentKeys {
-		keys[i] = Key{Field: f}
-	}
 	before := len(c.faults)
-	c.section(m, []Key{section(names[1], "", keys...)}, p, "augment")
+	c.section(m, []Key{section(names[1], "", augmentKeys...)}, p, "augment")
 	if len(c.faults) > before {
 		return bad{}
 	}

@@ -8,6 +8,9 @@ import (
 	"tandem/core/clip"
 )
 
+// freezeNames lists the values of a freeze that is no map.
+var freezeNames = []string{"none", "all"}
+
 // freezeKeys lists the keys of a freeze that is a map.
 var freezeKeys = []Key{
 	key("blocks", clip.TypeInt, nil, "").min(-10000).max(10000),
@@ -17,7 +20,7 @@ var freezeKeys = []Key{
 // freeze checks what is not to be trained: none, all, or a map whose parts add up.
 func (c *checker) freeze(value any, p path) any {
 	if name, ok := value.(string); ok {
-		if names := []string{"none", "all"}; !slices.Contains(names, name) {
+		if names := freezeNames; !slices.Contains(names, name) {
 			c.fault(p, "unknown value %q", name).WithHint("%s, or a map such as {blocks: 6}", acceptsHint("freeze", name, names))
 			return bad{}
 		}

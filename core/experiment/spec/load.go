@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"tandem/core/clip"
 )
 
 // Load reads and checks a spec. Its error is a fault.List of everything wrong with it, in file
@@ -97,7 +95,7 @@ func (c *checker) embedDim(tree map[string]any) {
 		with, ok := lookup(tree, p[:2]).(map[string]any)
 		if value := with["embed_dim"]; ok && value != nil {
 			delete(with, "embed_dim")
-			if n, ok := c.field(clip.Field{Name: "embed_dim", Type: clip.TypeInt, Min: ptr(1)}, value, p).(int64); ok {
+			if n, ok := c.field(towerWidth, value, p).(int64); ok {
 				all = append(all, given{p, n})
 			}
 		}

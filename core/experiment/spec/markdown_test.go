@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"tandem/core/clip"
@@ -32,6 +33,31 @@ func writeRows(b *strings.Builder, keys []Key, prefix string) {
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", name, typeText(k), defaultText(k), help)
 	}
+}
+
+// blockTable returns the table of the keys of an ablate block, for docs/spec.md.
+func blockTable() string {
+	var b strings.Builder
+	b.WriteString("| key | of designs | meaning |\n|---|---|---|\n")
+	for _, k := range blockKeys {
+		of := strings.Join(k.of, ", ")
+		if k.of != nil && len(k.of) == len(designs)-1 {
+			of = "all but " + missing(k.of)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.Name, strings.TrimSpace(of), k.Help)
+		for _, sub := range k.Sub {
+			if sub.Name != "rule" { // told with the section
+				fmt.Fprintf(&b, "| `%s.%s` | | %s |\n", k.Name, sub.Name, sub.Help)
+			}
+		}
+	}
+	return strings.ReplaceAll(b.String(), "|  |", "| |")
+}
+
+// missing returns the first design that is not in a list.
+func missing(of []string) string {
+	i := slices.IndexFunc(designs, func(d string) bool { return !slices.Contains(of, d) })
+	return designs[i]
 }
 
 func typeText(k Key) string {

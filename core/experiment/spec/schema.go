@@ -15,7 +15,14 @@ const (
 	typeLines    clip.FieldType = "list of texts or {file: PATH}"
 	typeMemory   clip.FieldType = "bytes or share"
 	typeTimeout  clip.FieldType = "a time"
-	typeAny      clip.FieldType = "anything"
+	typeAblate   clip.FieldType = "ablations"
+
+	// Of the block ablate.
+	typeFactors     clip.FieldType = "factors"
+	typeLevels      clip.FieldType = "levels of factors"
+	typeAssignments clip.FieldType = "list of levels of factors"
+	typeRetries     clip.FieldType = "a number or a map"
+	typeBackoff     clip.FieldType = "a duration"
 )
 
 // Key describes one key of a spec. The same table checks specs, gives the defaults and is printed in
@@ -27,6 +34,8 @@ type Key struct {
 	// Kind and Modality say which plugins a key of type plugin names.
 	Kind     clip.Kind
 	Modality clip.Modality
+	// Optional marks a map that stays absent when it is left out, instead of being filled with defaults.
+	Optional bool
 }
 
 func ptr(v float64) *float64 { return &v }
@@ -39,6 +48,7 @@ func (k Key) min(v float64) Key         { k.Min = ptr(v); return k }
 func (k Key) max(v float64) Key         { k.Max = ptr(v); return k }
 func (k Key) enum(values ...string) Key { k.Enum = values; return k }
 func (k Key) required() Key             { k.Required = true; return k }
+func (k Key) optional() Key             { k.Optional = true; return k }
 func (k Key) of(elem clip.FieldType) Key {
 	k.Elem = elem
 	return k
@@ -90,7 +100,7 @@ var Keys = []Key{
 		section("zero_shot", "classification by prompts; left out: none",
 			key("classes", clip.TypeString, nil, "the dataset's labelling to predict (its target)").required(),
 			key("class_names", typeLines, nil, "texts for the classes instead of the dataset's own, in the order of their ids: a list, or `{file: names.txt}` with one a line"),
-			key("templates", typeLines, []any{"a photo of a {}."}, "prompts with one `{}` each; their text features are averaged per class; a list, or `{file: prompts.txt}` with one a line")),
+			key("templates", typeLines, []any{"a photo of a {}."}, "prompts with one `{}` each; their text features are averaged per class; a list, or `{file: prompts.txt}` with one a line")).optional(),
 		key("retrieval", clip.TypeBool, false, "recall at 1, 5 and 10 from image to text and from text to image"),
 		key("equal_captions", clip.TypeBool, false, "in retrieval, pictures with an equal caption are positives of each other"),
 		key("max_bad_share", clip.TypeFloat, 0.5, "share of samples that cannot be read and of refused records beyond which the evaluation fails; up to it they are left out, counted and said").min(0).max(1),
@@ -133,14 +143,14 @@ var Keys = []Key{
 		key("batch", typeTimeout, nil, "a batch of a dataset; left out: 10 min"),
 		key("compute", typeTimeout, nil, "Forward, Backward, Compute, Step; left out: 30 min"),
 		key("file", typeTimeout, nil, "Save, Load; left out: 30 min"),
-		key("ask", typeTimeout, nil, "Describe, Plan, Memory, Profile; left out: 1 min")),
+		key("ask", typeTimeout, nil, "Describe, Plan, Memory, Profile; left out: 1 min")).optional(),
 	section("plugins", "what plugins may do to the machine; left out: all that you may",
 		key("sandbox", clip.TypeString, "off", "strict: a plugin reads only itself, the system's libraries, the paths of its settings and the weights, writes only its own temporary files and what it is told to save, and has no network (Linux 5.13 or later)").enum("off", "strict"),
 		key("read", clip.TypeList, []any{}, "further files and folders that plugins in the sandbox may read").of(clip.TypePath),
 		key("memory", typeMemory, nil, "what the processes of one plugin may take together of the machine's memory, beside what the runner shares with them: `8 GiB`, or `50%`; left out: no limit"),
 		key("cores", clip.TypeInt, int64(0), "how many processors the processes of one plugin may use; 0: all").min(0).max(4096),
-		key("log_limit", typeMemory, nil, "how much of a plugin's log is kept, its beginning and its end; left out: 5 MiB")),
-	key("ablate", typeAny, nil, "a sweep over variants of this spec: [Ablations](#ablations)"),
+		key("log_limit", typeMemory, nil, "how much of a plugin's log is kept, its beginning and its end; left out: 5 MiB")).optional(),
+	key("ablate", typeAblate, nil, "a sweep over variants of this spec: [Ablations](#ablations)"),
 }
 
 // optimizerDefaults holds the values that depend on train.optimizer: those of Radford et al. 2021 for AdamW, of
@@ -151,9 +161,22 @@ var optimizerDefaults = map[string]map[string]float64{
 	"sgd":   {"lr": 0.1, "beta2": 0.98},
 }
 
+// towerWidth describes embed_dim in the with block of a tower.
+var towerWidth = clip.Field{Name: "embed_dim", Type: clip.TypeInt, Min: ptr(1)}
+
+// augmentNames lists the augmentations; the second has settings.
+var augmentNames = []string{"none", "random_resized_crop"}
+
 // augmentKeys lists the settings of random_resized_crop.
-var augmentKeys = []clip.Field{
-	{Name: "scale", Type: clip.TypeList, Elem: clip.TypeFloat, Len: 2, Min: ptr(1e-6), Max: ptr(1), Default: []any{0.9, 1.0}},
-	{Name: "ratio", Type: clip.TypeList, Elem: clip.TypeFloat, Len: 2, Min: ptr(1e-3), Max: ptr(1e3), Default: []any{3.0 / 4, 4.0 / 3}},
-	{Name: "hflip", Type: clip.TypeFloat, Min: ptr(0), Max: ptr(1), Default: 0.0},
+var augmentKeys = []Key{
+	rangeKey("scale", 1e-6, 1, 0.9, 1.0, "range of the crop's area, as a share of the picture's"),
+	rangeKey("ratio", 1e-3, 1e3, 3.0/4, 4.0/3, "range of its aspect ratio"),
+	key("hflip", clip.TypeFloat, 0.0, "probability of a mirror image").min(0).max(1),
+}
+
+// rangeKey returns a key whose value is a list of two numbers.
+func rangeKey(name string, min, max, low, high float64, help string) Key {
+	k := key(name, clip.TypeList, []any{low, high}, help).of(clip.TypeFloat).min(min).max(max)
+	k.Len = 2
+	return k
 }

@@ -1,0 +1,59 @@
+package spec
+
+import "tandem/core/clip"
+
+// forms holds the JSON Schema of the types that are not clip's. A new type needs an entry here; a test asks for it.
+// Patterns stay within what both Go and ECMAScript read.
+var forms = map[clip.FieldType]object{
+	typeInterval: {
+		"type": []string{"integer", "string"}, "minimum": 0, "pattern": `^\s*([0-9]+(\s+steps?)?|[+]?[0-9.]+([eE][-+]?[0-9]+)?\s+epochs?)\s*$`,
+		"examples": []any{200, "1 epoch"},
+	},
+	typeTimeout: {
+		"type": []string{"integer", "string"}, "minimum": 0, "pattern": `^[0-9.]+\s*(s|seconds?|min|mins|minutes?|h|hs|hours?)?\s*$`,
+		"examples": []any{"90 s", "10 min", "1 h", 0},
+	},
+	typeMemory: {"type": "string", "pattern": `^((100(\.0*)?|[0-9]{1,2}(\.[0-9]*)?|\.[0-9]+)\s*%|[0-9.]+\s*([kKmMgG]?[bB]|[kKmMgG][iI][bB]))\s*$`, "examples": []any{"20 GiB", "50%"}},
+	typeDevice: {
+		"type": "string", "anyOf": []any{object{"enum": knownDevices}, object{"pattern": cuda.String()}},
+	},
+	typeLines: {"anyOf": []any{
+		object{"type": "array", "items": object{"type": "string"}},
+		object{"type": "object", "properties": object{"file": object{"type": "string", "description": "a text file, one a line"}}, "required": []string{"file"}, "additionalProperties": false},
+	}},
+	typeFreeze: {"anyOf": []any{
+		object{"enum": freezeNames},
+		plainMap(freezeKeys, object{"minProperties": 1}),
+	}},
+	typeAugment: {"anyOf": []any{
+		object{"enum": augmentNames},
+		object{"type": "object", "properties": object{augmentNames[1]: plainMap(augmentKeys, object{})}, "additionalProperties": false},
+	}},
+	typeRetries: {"anyOf": []any{
+		bounded(object{"type": "integer"}, fieldOf("retries")),
+		plainMap(retryKeys, object{}),
+	}},
+	typeBackoff: {"type": "string", "pattern": `^[+]?([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m))+$|^0$`, "examples": []any{"2s", "500ms"}},
+	typeLevels:  assignmentForm,
+	typeAssignments: {
+		"type": "array", "minItems": 1, "items": object{"type": "object", "minProperties": 1, "additionalProperties": assignmentForm["additionalProperties"]},
+	},
+	typeFactors: {
+		"type": "object", "minProperties": 1, "additionalProperties": ref("factor"), "propertyNames": object{"pattern": levelForm.String()},
+	},
+}
+
+// assignmentForm describes levels by factor. Names of levels may look like numbers.
+var assignmentForm = object{"type": "object", "additionalProperties": object{"type": []string{"string", "number", "boolean"}}}
+
+// plainMap returns the schema of a map whose keys have types of clip's, with more rules.
+func plainMap(keys []Key, more object) object {
+	properties := object{}
+	for _, k := range keys {
+		p := fieldSchema(k.Field)
+		describeKey(p, k.Field)
+		properties[k.Name] = p
+	}
+	more["type"], more["properties"], more["additionalProperties"] = "object", properties, false
+	return more
+}
