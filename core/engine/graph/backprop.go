@@ -70,6 +70,14 @@ func (g *Graph) differentiate(outputs, wrt []*Node, frozen func(string) bool) (*
 	return d, nil
 }
 
+// Depends reports whether outputs depend on a node through operations that have a gradient.
+func Depends(outputs []*Node, n *Node) bool {
+	if n.g.unusable(append(outputs[:len(outputs):len(outputs)], n)...) {
+		return false
+	}
+	return n.g.findDifferentiable(outputs)[n.raw]
+}
+
 // findDifferentiable collects the nodes that outputs depend on through inputs that have gradients.
 func (g *Graph) findDifferentiable(outputs []*Node) map[*G.Node]bool {
 	seen := map[*G.Node]bool{}

@@ -6,7 +6,9 @@ package loss
 
 import (
 	"context"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	"tandem/core/clip"
@@ -26,6 +28,8 @@ const (
 
 // Definition holds what distinguishes one loss from another.
 type Definition struct {
+	// Inputs names what the loss takes beside image and text, as its descriptor does: clip.InputGroups, …
+	Inputs  []string
 	Scalars []Scalar
 	// Learn trains the scalars; otherwise they stay at their initial values.
 	Learn bool
@@ -52,6 +56,20 @@ type Batch struct {
 	Partners func(from, n int) *graph.Node
 	// Eye makes an input that is the identity matrix, [Size, Size].
 	Eye func() *graph.Node
+
+	// Input gives one of Definition.Inputs in its shape (clip.InputTextNegatives, …), with Size for B; groups have other
+	// forms. The last three functions work on the host, before each forward pass. All panic for what is not among
+	// Definition.Inputs.
+	Input func(name string) *graph.Node
+	// Negatives is K of clip.InputTextNegatives.
+	Negatives int
+	// Lengths gives the number of tokens of each sample, i32 [Size], for clip.InputImageTokens or clip.InputTextTokens.
+	Lengths func(name string) *graph.Node
+	// Mask gives 1 for the tokens that a sample has and 0 for what follows them, [Size, T].
+	Mask func(name string) *graph.Node
+	// SameGroup gives 1 where two samples are of one group and 0 elsewhere, [Size, Size]; GroupTargets divides each row
+	// by the size of its sample's group, so that it adds up to 1.
+	SameGroup, GroupTargets func() *graph.Node
 
 	limit int // logits above which the batch is not Whole
 }
@@ -96,6 +114,7 @@ type Loss struct {
 	block    int // logits above which a batch is not Whole
 	session  *program.Session
 	def      Definition
+	inputs   inputs
 	dim      int
 	params   *parameters
 	programs *programs
@@ -108,7 +127,7 @@ func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.Loss
 	if l.session.Backend != nil {
 		return info, fault.New(fault.Conflict, "the loss is configured already")
 	}
-	def, err := l.defineValid(ctx, c)
+	def, in, err := l.defineValid(ctx, c)
 	if err != nil {
 		return info, err
 	}
@@ -121,8 +140,8 @@ func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.Loss
 		backend.Close()
 		return info, profile.Exhausted(err, backend, nil, nil, remedy)
 	}
-	l.def, l.dim, l.params = def, c.EmbedDim, params
-	l.programs = newPrograms(backend, def, params.store, l.block)
+	l.def, l.inputs, l.dim, l.params = def, in, c.EmbedDim, params
+	l.programs = newPrograms(backend, def, in, params.store, l.block)
 	l.session.Use(backend, l.programs)
 	info.Backend = backend.Name()
 	info.Pins = l.session.Pins()
@@ -132,15 +151,18 @@ func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.Loss
 	return info, device.Err(backend)
 }
 
-// defineValid returns the definition of a configuration, or what is wrong with it.
-func (l *Loss) defineValid(ctx context.Context, c clip.LossConfig) (def Definition, err error) {
+// defineValid returns the definition of a configuration and its inputs, or what is wrong with it.
+func (l *Loss) defineValid(ctx context.Context, c clip.LossConfig) (def Definition, in inputs, err error) {
 	if err := program.CheckContext(ctx, "configure"); err != nil {
-		return def, err
+		return def, in, err
 	}
 	if def, err = l.define(c); err != nil {
-		return def, err
+		return def, in, err
 	}
-	return def, program.CheckPrecision(c.Compute.Precision)
+	if in, err = newInputs(def, c); err != nil {
+		return def, in, err
+	}
+	return def, in, program.CheckPrecision(c.Compute.Precision)
 }
 
 // Value returns the current value of a parameter.
@@ -158,7 +180,7 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 		return nil, err
 	}
 	batch, dim := req.Image.Shape[0], req.Image.Shape[1]
-	p, err := l.programs.Get(programKey{batch, dim, req.Train})
+	p, err := l.programs.Get(programKey{batch, dim, req.Train, tokens(req, clip.InputImageTokens), tokens(req, clip.InputTextTokens)})
 	if err != nil {
 		return nil, l.explainExhausted(err, nil)
 	}
@@ -168,8 +190,11 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 	}
 	defer l.programs.Give(p, instance)
 	l.session.Share(req.Image, req.Text, req.IntoImage, req.IntoText)
+	for _, x := range req.Inputs {
+		l.session.Share(x.Value, x.Into)
+	}
 	terms := p.Extra
-	terms.feed(instance, req.Image.F32(), req.Text.F32())
+	terms.feed(instance, req)
 	if err := l.programs.Run(instance.Forward, func() {}); err != nil {
 		return nil, l.explainExhausted(err, p)
 	}
@@ -203,9 +228,17 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 	}
 	l.session.AddWork(backward)
 	l.params.Accumulated()
-	result.DImage, result.DText = program.Result(req.IntoImage, batch, dim), program.Result(req.IntoText, batch, dim)
-	l.session.Backend.Read(result.DImage.F32(), instance.InputGrad(0))
-	return result, device.Read(l.session.Backend, result.DText.F32(), instance.InputGrad(1))
+	backend := l.session.Backend
+	result.DImage = terms.gradient(backend, instance, "image", req.IntoImage, req.Image.Shape)
+	result.DText = terms.gradient(backend, instance, "text", req.IntoText, req.Text.Shape)
+	for _, c := range terms.candidates[2:] {
+		if result.Gradients == nil {
+			result.Gradients = map[string]*tensor.Tensor{}
+		}
+		x := req.Inputs[c.name]
+		result.Gradients[c.name] = terms.gradient(backend, instance, c.name, x.Into, x.Value.Shape)
+	}
+	return result, device.Err(backend)
 }
 
 // check finds requests that have no loss.
@@ -233,11 +266,17 @@ func (l *Loss) check(req clip.LossRequest) error {
 		return fault.New(fault.Invalid, "%d pairs, want at least 2", b).WithOp("compute").
 			WithHint("a contrastive loss needs other pairs to contrast with; raise the batch size")
 	}
-	return nil
+	return l.inputs.check(req)
 }
 
 // culprit says where a loss that is no number comes from.
 func culprit(req clip.LossRequest) string {
+	for _, name := range slices.Sorted(maps.Keys(req.Inputs)) {
+		if x := req.Inputs[name].Value; x.DType == tensor.F32 && program.FirstNotFinite(x.F32()) >= 0 {
+			at := program.FirstNotFinite(x.F32()) / (x.Shape.Elements() / x.Shape[0])
+			return name + " holds a non-finite number, first in row " + strconv.Itoa(at)
+		}
+	}
 	for i, t := range []*tensor.Tensor{req.Image, req.Text} {
 		if k := program.FirstNotFinite(t.F32()); k >= 0 {
 			return []string{"the image", "the text"}[i] + " embeddings hold a non-finite number, first in row " +

@@ -2,6 +2,7 @@ package loss
 
 import (
 	"context"
+	"slices"
 
 	"tandem/core/clip"
 	"tandem/core/engine/graph"
@@ -11,13 +12,15 @@ import (
 
 var _ clip.Planner = (*Loss)(nil)
 
-// Plan implements clip.Planner. The device stays open until Configure.
+// Plan implements clip.Planner. The device stays open until Configure. Of further inputs it counts what the
+// configuration tells, else one negative, teachers as wide as the embeddings, and guessedTokens.
 func (l *Loss) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, error) {
 	if l.session.Backend != nil || q.Loss == nil {
 		return clip.Plan{}, fault.New(fault.Conflict, "the loss is configured already, or there is no configuration").WithOp("plan")
 	}
 	c := *q.Loss
-	def, err := l.defineValid(ctx, c)
+	guess(&c)
+	def, in, err := l.defineValid(ctx, c)
 	if err != nil {
 		return clip.Plan{}, err
 	}
@@ -26,7 +29,7 @@ func (l *Loss) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, error) 
 		return out, err
 	}
 	store := graph.Store{Layout: layout(def)}
-	plan, err := newPrograms(nil, def, store, l.block).Plan(nil, programKey{c.BatchSize, c.EmbedDim, true}) // losses keep float32
+	plan, err := newPrograms(nil, def, in, store, l.block).Plan(nil, in.planned(c)) // losses keep float32
 	if err != nil {
 		return out, err
 	}
@@ -45,6 +48,32 @@ func (l *Loss) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, error) 
 	}
 	out.Least = out.Needed()
 	return out, nil
+}
+
+// guessedTokens stands for the number of a sample's tokens, which only the encoders tell once they are configured.
+const guessedTokens = 64
+
+// guess fills in what only the dataset and the teachers tell once they are configured, where c does not have it yet.
+func guess(c *clip.LossConfig) {
+	c.Negatives = max(c.Negatives, 1)
+	if c.TeacherImageDim == 0 {
+		c.TeacherImageDim = c.EmbedDim
+	}
+	if c.TeacherTextDim == 0 {
+		c.TeacherTextDim = c.EmbedDim
+	}
+}
+
+// planned returns the key of the program that training will use most.
+func (in inputs) planned(c clip.LossConfig) programKey {
+	k := programKey{batch: c.BatchSize, dim: c.EmbedDim, training: true}
+	if slices.Contains(in.names, clip.InputImageTokens) {
+		k.imageTokens = guessedTokens
+	}
+	if slices.Contains(in.names, clip.InputTextTokens) {
+		k.textTokens = guessedTokens
+	}
+	return k
 }
 
 // remedy says what a user may do about too little memory.

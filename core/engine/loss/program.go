@@ -3,6 +3,7 @@ package loss
 import (
 	"fmt"
 
+	"tandem/core/clip"
 	"tandem/core/engine/device"
 	"tandem/core/engine/graph"
 	"tandem/core/engine/program"
@@ -14,8 +15,17 @@ const maxPrograms = 8
 
 // programKey names what a program is compiled for.
 type programKey struct {
-	batch, dim int
-	training   bool
+	batch, dim              int
+	training                bool
+	imageTokens, textTokens int // T of these inputs; 0 for losses without them
+}
+
+// tokens returns T of an input with tokens.
+func (k programKey) tokens(name string) int {
+	if name == clip.InputImageTokens {
+		return k.imageTokens
+	}
+	return k.textTokens
 }
 
 // terms holds the parts of a batch's loss, and the inputs of their program that do not change.
@@ -25,6 +35,11 @@ type terms struct {
 	partners map[string][]int32 // by input
 	eye      []float32          // [B, B]; nil when the loss does not use it
 	weights  [][]float32        // of each part [B]: d value / d loss of a row
+
+	inputs     []string // beside image and text
+	computed   []*hostInput
+	candidates []candidate // inputs with a gradient,
+	wrt        []string    // and those of them that the value depends on, as InputGrad counts them
 }
 
 type (
@@ -35,11 +50,13 @@ type (
 
 // newPrograms makes the cache of a loss's programs. Batches of more than block logits are computed in blocks. The
 // backend may be nil when the programs are only planned.
-func newPrograms(backend device.Backend, def Definition, params graph.Store, block int) *programs {
+func newPrograms(backend device.Backend, def Definition, in inputs, params graph.Store, block int) *programs {
 	return program.NewCache(backend, maxPrograms, func(k programKey) (source, error) {
 		g := graph.New(graph.Options{Training: k.training, Checkpointing: true}) // of Blocks
 		t := &terms{losses: make([]float32, k.batch), partners: map[string][]int32{}}
 		b := t.batch(g, k, def.Scalars, block)
+		t.candidates = []candidate{{"image", b.Image}, {"text", b.Text}}
+		in.addTo(&b, t, k)
 		t.parts = def.Build(b)
 		outputs := make([]*graph.Node, len(t.parts))
 		for i, part := range t.parts {
@@ -52,7 +69,12 @@ func newPrograms(backend device.Backend, def Definition, params graph.Store, blo
 		}
 		options := graph.CompileOptions{Outputs: outputs, Params: params}
 		if k.training {
-			options.Backward, options.WRT = outputs, []*graph.Node{b.Image, b.Text}
+			options.Backward = outputs
+			for _, c := range t.candidates {
+				if graph.Depends(outputs, c.node) {
+					options.WRT, t.wrt = append(options.WRT, c.node), append(t.wrt, c.name)
+				}
+			}
 			options.Frozen = func(string) bool { return !def.Learn }
 		}
 		return source{Graph: g, Options: options, Extra: t}, nil
@@ -91,10 +113,11 @@ func (t *terms) batch(g *graph.Graph, k programKey, scalars []Scalar, block int)
 	return b
 }
 
-// feed sets an instance's inputs: the embeddings image and text [B, D], and those that Build asked for.
-func (t *terms) feed(i *graph.Instance, image, text []float32) {
-	i.SetInput("image", image)
-	i.SetInput("text", text)
+// feed sets an instance's inputs: those of a request, and those that Build asked for.
+func (t *terms) feed(i *graph.Instance, req clip.LossRequest) {
+	i.SetInput("image", req.Image.F32())
+	i.SetInput("text", req.Text.F32())
+	t.feedInputs(i, req)
 	for name, rows := range t.partners {
 		i.SetInput(name, rows)
 	}

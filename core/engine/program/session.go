@@ -91,10 +91,15 @@ func (s *Session) Share(tensors ...*tensor.Tensor) {
 
 // Result returns the tensor for a result, f32 [batch, dim]: into when it fits, else a new one.
 func Result(into *tensor.Tensor, batch, dim int) *tensor.Tensor {
-	if into != nil && into.DType == tensor.F32 && into.Shape.Equal(tensor.Shape{batch, dim}) {
+	return Place(into, tensor.F32, batch, dim)
+}
+
+// Place returns the tensor for a result of any form: into when it fits, else a new one.
+func Place(into *tensor.Tensor, dtype tensor.DType, shape ...int) *tensor.Tensor {
+	if into != nil && into.DType == dtype && into.Shape.Equal(shape) {
 		return into
 	}
-	return tensor.New(tensor.F32, batch, dim)
+	return tensor.New(dtype, shape...)
 }
 
 // AddWork counts floating-point operations.

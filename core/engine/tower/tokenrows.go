@@ -7,6 +7,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/engine/graph"
 	"tandem/core/engine/nn"
+	"tandem/core/engine/program"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 )
@@ -35,11 +36,11 @@ func (e *encoder) BackwardTokens(ctx context.Context, t clip.Ticket, grad, token
 func (e *encoder) readTokens(p *compiled, i *graph.Instance, req clip.ForwardRequest, out *clip.TokenOutput) ([]span, error) {
 	batch, count, rows := p.Key.batch, e.front.tokenCount(), &p.Extra.second
 	spans := rows.spans(&e.call, batch, e.modality == clip.Text)
-	out.Lengths = placed(req.IntoLengths, tensor.I32, batch)
+	out.Lengths = program.Place(req.IntoLengths, tensor.I32, batch)
 	for i, s := range spans {
 		out.Lengths.I32()[i] = int32(s.n)
 	}
-	out.Tokens = placed(req.IntoTokens, tensor.F32, batch, count, e.dim)
+	out.Tokens = program.Place(req.IntoTokens, tensor.F32, batch, count, e.dim)
 	if rows.full(spans, count) {
 		e.session.Share(out.Tokens)
 		return spans, i.Read(1, out.Tokens.F32())
@@ -66,14 +67,6 @@ func (e *encoder) setTokenGrad(f flight, grad *tensor.Tensor) {
 		collect(rows.scratch, grad.F32(), f.spans, count, e.dim)
 		f.instance.SetGrad(1, rows.scratch)
 	}
-}
-
-// placed returns into when it fits, else a new tensor.
-func placed(into *tensor.Tensor, dtype tensor.DType, shape ...int) *tensor.Tensor {
-	if into != nil && into.DType == dtype && into.Shape.Equal(shape) {
-		return into
-	}
-	return tensor.New(dtype, shape...)
 }
 
 // tokenRows places the tokens of samples in the rows of a program's second output: one sample's after another's, of
