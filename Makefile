@@ -20,13 +20,14 @@ CUDA_ENV      = GOFLAGS="$(CUDA_GOFLAGS)"
 RACE = ./core/plugin/process/... ./core/plugin/child/... ./core/plugin/catalog/... ./core/plugin/wire/... ./core/plugin/sdk/... ./core/experiment/train/... ./core/results/store/... ./core/experiment/assemble/... ./core/experiment/run/... ./core/experiment/schedule/... ./core/media/token/... ./core/media/vision/...
 
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
+PYTHON_PLUGINS := $(patsubst plugins/%/plugin.py,%,$(wildcard plugins/*/*/plugin.py))
 
 # Where make install puts things: $(DESTDIR)$(PREFIX).
 PREFIX ?= /usr/local
 INTO    = $(DESTDIR)$(PREFIX)
 
 .DEFAULT_GOAL := help
-.PHONY: need install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
+.PHONY: need python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -44,6 +45,8 @@ plugins: need ## build bin/plugins/<kind>/<name> and their manifests
 	@$(GO) list $(GOFLAGS_BUILD) -deps -export ./cmd/runner ./plugins/... > /dev/null
 	@set -e; for kind in $(sort $(dir $(PLUGINS))); do $(GO) build $(GOFLAGS_BUILD) -o bin/plugins/$$kind ./plugins/$$kind...; done
 	@set -e; for plugin in $(PLUGINS:%=bin/plugins/%); do $$plugin --manifest > $$plugin.json; done
+	@set -e; for plugin in $(PYTHON_PLUGINS); do rm -rf bin/plugins/$$plugin; mkdir -p bin/plugins/$$plugin; \
+		(cd plugins/$$plugin && find . -name '*.py' ! -path '*/.*' ! -path '*/tests/*') | while read -r file; do mkdir -p "bin/plugins/$$plugin/$$(dirname "$$file")"; cp "plugins/$$plugin/$$file" "bin/plugins/$$plugin/$$file"; done; done
 
 # A binary with the tag clipcuda needs the header and the library in bin/cuda.
 ifneq ($(filter clipcuda,$(TAGS)),)
@@ -58,6 +61,12 @@ test: build ## run every test (within ten minutes on two cores)
 	$(GO) test $(GOFLAGS_BUILD) -timeout 30m ./...
 	@$(if $(filter onednn,$(TAGS)),$(ISA_TEST),:)
 	@$(CUDA_TEST) --optional
+
+python: ## make the virtual environment .venv/python for plugins in Python (PyTorch: gigabytes); nothing else needs it
+	@sh tools/python.sh
+
+test-python: build python ## test the Python SDK and the plugins in Python with PyTorch
+	TANDEM_TEST_TORCH=1 TANDEM_PYTHON=$(CURDIR)/.venv/python/bin/python $(GO) test $(GOFLAGS_BUILD) -timeout 60m -run Python ./core ./cmd/runner
 
 test-isa: ## test the computing code with generic kernels and, on a processor that has more, limited to AVX2
 	@$(ISA_TEST)
@@ -128,6 +137,7 @@ install: build ## install the runner, its plugins and completions below PREFIX (
 	@mkdir -p '$(INTO)/bin' '$(INTO)/lib/tandem' '$(INTO)/share/bash-completion/completions' '$(INTO)/share/zsh/site-functions' '$(INTO)/share/fish/vendor_completions.d'
 	@rm -rf '$(INTO)/lib/tandem/plugins'
 	@cp -R bin/plugins '$(INTO)/lib/tandem/plugins'
+	@rm -rf '$(INTO)/lib/tandem/sdk' && mkdir -p '$(INTO)/lib/tandem/sdk/python' && cp -R core/plugin/sdk/python/README.md core/plugin/sdk/python/pyproject.toml core/plugin/sdk/python/tandem '$(INTO)/lib/tandem/sdk/python' && rm -rf '$(INTO)/lib/tandem/sdk/python/tandem/__pycache__'
 	@rm -f '$(INTO)/bin/runner' && cp bin/runner '$(INTO)/bin/runner'
 	@bin/runner completion bash > '$(INTO)/share/bash-completion/completions/runner'
 	@bin/runner completion zsh > '$(INTO)/share/zsh/site-functions/_runner'

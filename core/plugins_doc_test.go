@@ -231,7 +231,7 @@ func TestPythonPluginOfTheManualWorks(t *testing.T) {
 	if err := os.WriteFile(program, append([]byte("#!"+python+"\n"), m[1]...), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	gen := exec.Command(python, "-m", "grpc_tools.protoc", "-I", "wire/pb", "--python_out="+dir,
+	gen := exec.Command(python, "-m", "grpc_tools.protoc", "-I", "plugin/wire/pb", "--python_out="+dir,
 		"--grpc_python_out="+dir, "tandem.proto")
 	if out, err := gen.CombinedOutput(); err != nil {
 		t.Fatalf("protoc: %v\n%s", err, out)

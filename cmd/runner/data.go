@@ -128,7 +128,8 @@ func (a *app) getData(ctx context.Context, name, dir string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, b.Path, "--get", dir)
+	argv := append(b.Command(), "--get", dir)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stderr = a.stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second

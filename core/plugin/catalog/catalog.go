@@ -22,8 +22,20 @@ type Binary struct {
 	Path string // absolute
 	// SHA256 is hex, of the file when it was described; of a script, of all that it consists of.
 	SHA256 string
+	// Interpreter names the program that runs it; "" when it runs by itself.
+	Interpreter string
 	// Dev says that it stands in for the plugin of its name: see Catalog.Dev.
 	Dev bool
+}
+
+// Command returns the program that runs the plugin, and its arguments.
+func (b Binary) Command() []string { return command(b.Interpreter, b.Path) }
+
+func command(interpreter, path string) []string {
+	if interpreter == "" {
+		return []string{path}
+	}
+	return []string{interpreter, path}
 }
 
 // Ref returns the full name: encoders/vit.
@@ -42,6 +54,8 @@ type Catalog struct {
 	Roots []string
 	// CacheDir keeps the descriptors of plugins that have no manifest, by checksum; "" for none.
 	CacheDir string
+	// Python names the interpreter of plugins in Python; "" lets the catalog find one (see interpreter).
+	Python string
 	// Dev names files that stand in for plugins while somebody works on them, by full name: losses/mine.
 	Dev map[string]string
 	// Accept, when not nil, is asked about every plugin that Describe finds, and its error refuses the plugin.
@@ -139,10 +153,18 @@ func checkExecutable(ref string) (string, error) {
 		return "", fault.New(fault.NotFound, "%s: %w", ref, err)
 	}
 	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		script := filepath.Join(path, folderScript)
+		if info, err := os.Stat(script); err == nil && info.Mode().IsRegular() {
+			return script, nil
+		}
+	}
 	switch {
 	case err != nil:
 		return "", fault.New(fault.NotFound, "there is no plugin at %s", path)
-	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+	case info.IsDir():
+		return "", fault.New(fault.NotFound, "%s is not an executable file but a folder, and without a %s", path, folderScript)
+	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0 && !strings.HasSuffix(path, ".py"):
 		return "", fault.New(fault.NotFound, "%s is not an executable file", path)
 	}
 	return path, nil
@@ -205,6 +227,10 @@ func (c *Catalog) Names(kind clip.Kind) []string {
 	for _, dir := range c.folders(kind) {
 		files, _ := os.ReadDir(dir)
 		for _, f := range files {
+			// A script without the right to be executed may be a module of another one.
+			if info, err := f.Info(); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 == 0 {
+				continue
+			}
 			if _, err := checkExecutable(filepath.Join(dir, f.Name())); err == nil && !strings.HasPrefix(f.Name(), ".") {
 				names = append(names, f.Name())
 			}
@@ -244,11 +270,15 @@ func (c *Catalog) Describe(kind clip.Kind, ref string) (clip.Descriptor, Binary,
 	if err != nil {
 		return clip.Descriptor{}, Binary{}, err
 	}
-	d, sum, err := c.identify(path)
+	interpreter, err := c.interpreter(path)
 	if err != nil {
 		return clip.Descriptor{}, Binary{}, err
 	}
-	b := Binary{Kind: kind, Name: d.Name, Path: path, SHA256: sum, Dev: c.isDev(kind, ref)}
+	d, sum, err := c.identify(path, interpreter)
+	if err != nil {
+		return clip.Descriptor{}, Binary{}, err
+	}
+	b := Binary{Kind: kind, Name: d.Name, Path: path, SHA256: sum, Interpreter: interpreter, Dev: c.isDev(kind, ref)}
 	if d.Kind != kind {
 		return d, b, wrongKind(ref, d.Kind, kind)
 	}

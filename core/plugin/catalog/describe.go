@@ -32,22 +32,25 @@ const (
 // describeTimeout bounds `plugin --describe`, which does no work.
 const describeTimeout = 20 * time.Second
 
-func (c *Catalog) descriptor(path, sum string) (clip.Descriptor, error) {
+// descriptor returns what the command of a plugin answers, from a manifest or the cache if they know its sum. fresh says
+// that it has just been asked.
+func (c *Catalog) descriptor(command []string, sum string) (_ clip.Descriptor, fresh bool, _ error) {
+	path := command[len(command)-1]
 	if m, ok := readManifest(path + ".json"); ok && m.SHA256 == sum {
-		return m.Descriptor, nil
+		return m.Descriptor, false, nil
 	}
 	cached := ""
 	if c.CacheDir != "" {
 		cached = filepath.Join(c.CacheDir, sum+".json")
 		if m, ok := readManifest(cached); ok && m.SHA256 == sum {
-			return m.Descriptor, nil
+			return m.Descriptor, false, nil
 		}
 	}
-	d, err := runDescribe(path)
+	d, err := runDescribe(command)
 	if err == nil && cached != "" {
 		writeManifest(cached, wire.Manifest{SHA256: sum, Descriptor: d})
 	}
-	return d, err
+	return d, true, err
 }
 
 func readManifest(path string) (wire.Manifest, bool) {
@@ -72,12 +75,13 @@ func writeManifest(path string, m wire.Manifest) {
 	}
 }
 
-func runDescribe(path string) (clip.Descriptor, error) {
+func runDescribe(command []string) (clip.Descriptor, error) {
+	path := command[len(command)-1]
 	ctx, cancel := context.WithTimeout(context.Background(), describeTimeout)
 	defer cancel()
 	// What prints without end is ended: nothing of it is a descriptor.
 	stdout, stderr := &bounded{most: maxDescriptor, full: cancel}, &child.Tail{}
-	err := child.Run(ctx, stdout, stderr, path, "--describe")
+	err := child.Run(ctx, stdout, stderr, command[0], append(command[1:], "--describe")...)
 	notPlugin := func(why error) *fault.Error {
 		return fault.New(fault.Invalid, "%s is not a tandem plugin: %w", path, why).
 			WithDetail(stderr.String()).WithHint("a plugin answers --describe; see docs/plugins.md")
@@ -89,6 +93,11 @@ func runDescribe(path string) (clip.Descriptor, error) {
 		return clip.Descriptor{}, notPlugin(fmt.Errorf("--describe printed more than %s", clip.FormatBytes(maxDescriptor)))
 	case ctx.Err() != nil:
 		return clip.Descriptor{}, notPlugin(fmt.Errorf("--describe did not end within %v", describeTimeout))
+	case err != nil && len(command) > 1:
+		if e := explainPython(path, command[0], stderr.String()); e != nil {
+			return clip.Descriptor{}, e
+		}
+		return clip.Descriptor{}, notPlugin(err)
 	case err != nil:
 		return clip.Descriptor{}, notPlugin(err)
 	}

@@ -36,7 +36,7 @@ var codeEndings = []string{".py", ".pyx", ".so", ".sh", ".pl", ".pm", ".rb", ".j
 type Program struct {
 	File   *os.File
 	SHA256 string // of the file alone
-	Script bool   // it begins with #!
+	Script bool   // it begins with #!, or is named *.py
 
 	path  string
 	stamp files.Stamp // before it was hashed
@@ -53,6 +53,7 @@ func OpenProgram(path string) (*Program, error) {
 	if err == nil {
 		p.stamp = files.StampOf(stat)
 		p.SHA256, p.Script, err = hashProgram(f)
+		p.Script = p.Script || strings.HasSuffix(path, ".py")
 	}
 	if err != nil {
 		f.Close()
@@ -180,8 +181,9 @@ func findCode(dir, script string) ([]string, error) {
 	return names, err
 }
 
-// identify returns the descriptor of the plugin at a path, and the digest of what the plugin consists of.
-func (c *Catalog) identify(path string) (clip.Descriptor, string, error) {
+// identify returns the descriptor of the plugin at a path, and the digest of what the plugin consists of. interpreter
+// runs it, unless it is "".
+func (c *Catalog) identify(path, interpreter string) (clip.Descriptor, string, error) {
 	var none clip.Descriptor
 	p, err := OpenProgram(path)
 	if err != nil {
@@ -189,7 +191,7 @@ func (c *Catalog) identify(path string) (clip.Descriptor, string, error) {
 	}
 	defer p.File.Close()
 	if !p.Script {
-		d, err := c.descriptor(path, p.SHA256)
+		d, _, err := c.descriptor(command(interpreter, path), p.SHA256)
 		return d, p.SHA256, err
 	}
 	sum, err := p.Digest(nil, nil)
@@ -198,13 +200,14 @@ func (c *Catalog) identify(path string) (clip.Descriptor, string, error) {
 	}
 	var d clip.Descriptor
 	var describeErr error
+	fresh := true
 	if err == nil {
-		d, describeErr = c.descriptor(path, sum)
-	} else if d, describeErr = runDescribe(path); describeErr == nil && len(d.Files) == 0 {
+		d, fresh, describeErr = c.descriptor(command(interpreter, path), sum)
+	} else if d, describeErr = runDescribe(command(interpreter, path)); describeErr == nil && len(d.Files) == 0 {
 		return none, "", err
 	}
-	if describeErr == nil && len(d.Versions) > 0 { // of other programs, which change without the script
-		d, describeErr = runDescribe(path)
+	if describeErr == nil && len(d.Versions) > 0 && !fresh { // of other programs, which change without the script
+		d, describeErr = runDescribe(command(interpreter, path))
 	}
 	if describeErr != nil {
 		return none, "", describeErr

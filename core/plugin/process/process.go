@@ -239,7 +239,8 @@ func (p *Process) openLog(dir string) error {
 
 // prepare sets up the process and what it is given: file descriptors, environment, a folder for sockets.
 func (p *Process) prepare(s *Session, code *catalog.Program, parent *os.File, o StartOptions) (_ func(), err error) {
-	cmd := exec.Command(p.Binary.Path)
+	argv := p.Binary.Command()
+	cmd := exec.Command(argv[0], argv[1:]...)
 	held, cleanUp, err := p.setProgram(cmd, s, code)
 	if err != nil {
 		return nil, err

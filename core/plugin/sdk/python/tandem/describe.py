@@ -114,7 +114,7 @@ def usage(d):
              "In a spec:", ""]
     ref = os.path.relpath(_main_file())
     ref = ref if ref.startswith((".", "/")) else "./" + ref
-    lines.append({"encoder": f"  {d.get('modality')}: {{encoder: {ref}, with: {{…}}}}", "loss": f"  loss: {{plugin: {ref}, with: {{…}}}}",
+    lines.append({"encoder": f"  {d.get('modality') or 'image'}: {{encoder: {ref}, with: {{…}}}}", "loss": f"  loss: {{plugin: {ref}, with: {{…}}}}",
                   "dataset": f"  data:\n    train: {{dataset: {ref}, with: {{…}}}}"}[d["kind"]])
     if d["schema"]:
         lines += ["", "Options of with:", ""]
