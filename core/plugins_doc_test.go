@@ -30,6 +30,7 @@ func TestPluginsOfTheManualWork(t *testing.T) {
 	}
 	defer session.Close()
 	t.Run("losses/vse", func(t *testing.T) { useLoss(t, session, dir+"vse") })
+	t.Run("losses/negclip", func(t *testing.T) { useLossWithInputs(t, session, dir+"negclip") })
 	t.Run("encoders/patchmlp", func(t *testing.T) { useEncoder(t, session, dir+"patchmlp") })
 	t.Run("datasets/squares", func(t *testing.T) { useDataset(t, session, dir+"squares") })
 }
@@ -65,8 +66,8 @@ func buildManual(t *testing.T) string {
 		overlay[filepath.Join(root, name)] = file
 		plugins[path.Dir(name)] = true
 	}
-	if len(plugins) != 3 {
-		t.Fatalf("docs/plugins.md has the programs %v, want three", plugins)
+	if len(plugins) != 4 {
+		t.Fatalf("docs/plugins.md has the programs %v, want four", plugins)
 	}
 	text, err := json.Marshal(map[string]any{"Replace": overlay})
 	if err != nil {
@@ -149,6 +150,58 @@ func useLoss(t *testing.T, session *process.Session, program string) {
 	}
 	if err := l.Load(background, file); err != nil {
 		t.Error(err)
+	}
+}
+
+func useLossWithInputs(t *testing.T, session *process.Session, program string) {
+	l, _, err := session.StartLoss(background, program, process.StartOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := clip.LossConfig{With: []byte(`{"init_temperature": 1}`), EmbedDim: 2, Compute: cpu, Optimizer: sgd, Negatives: 1}
+	if _, err := l.Configure(background, config); err != nil {
+		t.Fatal(err)
+	}
+	image, text := tensor.FromF32([]float32{1, 0, .6, .8, 0, 1}, 3, 2), tensor.FromF32([]float32{.8, .6, .28, .96, -.6, .8}, 3, 2)
+	negatives, groups := tensor.FromF32([]float32{.96, .28, 0, 1, 1, 0}, 3, 2), tensor.New(tensor.I32, 3)
+	copy(groups.I32(), []int32{0, 0, 1})
+	compute := func() *clip.LossResult {
+		r, err := l.Compute(background, clip.LossRequest{Image: image, Text: text, Train: true, Inputs: map[string]clip.LossInput{
+			clip.InputTextNegatives: {Value: negatives}, clip.InputGroups: {Value: groups},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	// The first image has the cosines .8 .28 -.6 with the texts and .96 0 1 with the negatives; the first two are right.
+	want := math.Log(math.Exp(.8)+math.Exp(.28)+math.Exp(-.6)+math.Exp(.96)+1+math.Exp(1)) - (.8+.28)/2
+	want += math.Log(math.Exp(.96)+math.Exp(.936)+math.Exp(.28)+math.Exp(.8)+math.Exp(.8)+math.Exp(.6)) - (.96+.936)/2
+	want += math.Log(math.Exp(.6)+math.Exp(.96)+math.Exp(.8)+math.Exp(.28)+math.Exp(1)+1) - .8
+	r := compute()
+	if math.Abs(r.Parts["image_to_text"]-want/3) > 1e-6 {
+		t.Errorf("%v, want %.6f from images to texts", r.Parts, want/3)
+	}
+	for i, g := range r.Gradients[clip.InputTextNegatives].F32() {
+		const step = 1.0 / 256
+		x := negatives.F32()
+		old := x[i]
+		x[i] = old + step
+		up := compute().Value
+		x[i] = old - step
+		down := compute().Value
+		x[i] = old
+		if slope := (up - down) / (2 * step); math.Abs(slope-float64(g)) > 1e-4 || slope == 0 {
+			t.Errorf("gradient %g of negatives[%d], want %g", g, i, slope)
+		}
+	}
+	config.Negatives = 0
+	other, _, err := session.StartLoss(background, program, process.StartOptions{})
+	if err == nil {
+		_, err = other.Configure(background, config)
+	}
+	if fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a dataset without negatives gives %v", err)
 	}
 }
 
