@@ -106,7 +106,7 @@ func (c *Catalog) addRoot(dir string) {
 }
 
 // Find returns the path of the plugin that ref names: vit, encoders/vit or a path (absolute, or beginning with
-// ./ or ../). A ref that names another kind of plugin yields fault.Invalid, one that names nothing
+// ./ or ../), of a program or of a folder that has it. A ref that names another kind of plugin yields fault.Invalid, one that names nothing
 // fault.NotFound.
 func (c *Catalog) Find(kind clip.Kind, ref string) (string, error) {
 	if isPath(ref) {
@@ -154,20 +154,30 @@ func checkExecutable(ref string) (string, error) {
 	}
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() {
-		script := filepath.Join(path, folderScript)
-		if info, err := os.Stat(script); err == nil && info.Mode().IsRegular() {
-			return script, nil
-		}
+		return programOf(path)
 	}
 	switch {
 	case err != nil:
 		return "", fault.New(fault.NotFound, "there is no plugin at %s", path)
-	case info.IsDir():
-		return "", fault.New(fault.NotFound, "%s is not an executable file but a folder, and without a %s", path, folderScript)
 	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0 && !strings.HasSuffix(path, ".py"):
 		return "", fault.New(fault.NotFound, "%s is not an executable file", path)
 	}
 	return path, nil
+}
+
+// programOf returns the program in a plugin's folder: it has the folder's name, or is a script of Python.
+func programOf(dir string) (string, error) {
+	name := filepath.Base(dir)
+	built := filepath.Join(dir, name)
+	if info, err := os.Stat(built); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+		return built, nil
+	}
+	script := filepath.Join(dir, folderScript)
+	if info, err := os.Stat(script); err == nil && info.Mode().IsRegular() {
+		return script, nil
+	}
+	return "", fault.New(fault.NotFound, "the folder %s has no program: neither %s nor %s", dir, name, folderScript).
+		WithHint("a plugin in Go must be built: go build -o %s . in that folder", name)
 }
 
 func wrongKind(name string, is, want clip.Kind) *fault.Error {

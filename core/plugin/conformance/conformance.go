@@ -5,7 +5,7 @@
 //	}
 //
 // Every rule has a name and runs as a subtest. CheckEncoder, CheckLoss and CheckDataset return the same as
-// values, for plugins that are processes. Configure the smallest network that has every part.
+// values, for plugins that are processes (core/plugin/trial). Configure the smallest network that has every part.
 package conformance
 
 import (
@@ -17,57 +17,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
-	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/engine/weights"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 )
-
-// Finding reports the outcome of one rule. Err is nil when the rule holds.
-type Finding struct {
-	Rule string
-	Err  error
-}
-
-// rule states a promise. check makes its own instances and works on them.
-type rule[C any] struct {
-	name  string
-	check func(C) error
-}
-
-// run checks every rule that skip does not name. A panic breaks the rule in which it happens.
-func run[C any](c C, rules []rule[C], skip []string) []Finding {
-	var out []Finding
-	for _, r := range rules {
-		if slices.Contains(skip, r.name) {
-			continue
-		}
-		out = append(out, Finding{r.name, catchPanic(func() error { return r.check(c) })})
-	}
-	return out
-}
-
-func catchPanic(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	return f()
-}
-
-func report(t *testing.T, findings []Finding) {
-	t.Helper()
-	for _, f := range findings {
-		t.Run(f.Rule, func(t *testing.T) {
-			if f.Err != nil {
-				t.Error(fault.Format(f.Err))
-			}
-		})
-	}
-}
 
 var ctx = context.Background()
 
@@ -210,6 +165,30 @@ func savedIn(f func(path string) error) error {
 	}
 	defer os.RemoveAll(dir)
 	return f(filepath.Join(dir, "state.safetensors"))
+}
+
+// checkpointFile checks that Save writes a safetensors file with at least as many numbers as there are parameters.
+func checkpointFile(a clip.Trainable, parameters int64) error {
+	return savedIn(func(path string) error {
+		if err := a.Save(ctx, path); err != nil {
+			return fmt.Errorf("save: %w", err)
+		}
+		f, err := weights.Open(path)
+		if err != nil {
+			return fmt.Errorf("save wrote no safetensors file: %w", err)
+		}
+		defer f.Close()
+		held := int64(0)
+		for _, name := range f.Names() {
+			if info, ok := f.Info(name); ok && info.DType.Size() > 0 {
+				held += int64(info.Bytes() / info.DType.Size())
+			}
+		}
+		if held < parameters {
+			return fmt.Errorf("the file holds %d numbers, and Configure said that there are %d parameters", held, parameters)
+		}
+		return nil
+	})
 }
 
 // saveLoad checks the rule of Save and Load for an encoder or a loss. open makes a configured instance, learn

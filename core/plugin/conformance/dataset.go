@@ -15,46 +15,58 @@ import (
 
 // DatasetOptions says how to check a dataset.
 type DatasetOptions struct {
-	With      string   // the with block; "" for the defaults
-	ImageSize int      // 0: 24
-	Skip      []string // names of rules that do not apply
+	With      string // the with block; "" for the defaults
+	ImageSize int    // 0: 24
+	// Splits holds with blocks of parts of the data that must have no sample in common; nil: none are known.
+	Splits  []string
+	Skip    []string      // names of rules that do not apply
+	Observe func(Finding) // called after every rule, when not nil
 }
 
 // TestDataset checks the dataset that newDataset makes, one subtest for each rule.
 func TestDataset(t *testing.T, newDataset func() clip.Dataset, o DatasetOptions) {
 	t.Helper()
-	report(t, CheckDataset(newDataset, o))
+	report(t, CheckDataset(always(newDataset), o))
 }
 
-// CheckDataset checks what TestDataset checks and returns the findings.
-func CheckDataset(newDataset func() clip.Dataset, o DatasetOptions) []Finding {
+// CheckDataset checks what TestDataset checks, on instances that start makes, and returns the findings.
+func CheckDataset(start func() (clip.Dataset, error), o DatasetOptions) []Finding {
 	if o.ImageSize == 0 {
 		o.ImageSize = 24
 	}
-	return run(datasetCase{newDataset, o}, datasetRules, o.Skip)
+	return run(datasetCase{start, o}, datasetRules, o.Skip, o.Observe)
 }
 
+// Needs of rules of datasets.
+var (
+	reads       = []string{"configure", "batch"}
+	readsRepeat = []string{"configure", "batch", "determinism"}
+)
+
 var datasetRules = []rule[datasetCase]{
-	{"info", datasetCase.info},
-	{"unknown option", datasetCase.unknownOption},
-	{"length", datasetCase.length},
-	{"batch", datasetCase.batch},
-	{"labels", datasetCase.labels},
-	{"determinism", datasetCase.determinism},
-	{"independence", datasetCase.independence},
-	{"epochs", datasetCase.epochs},
-	{"into", datasetCase.into},
-	{"without images", datasetCase.withoutImages},
-	{"fixed", datasetCase.fixed},
-	{"several batches at once", datasetCase.concurrent},
-	{"captions", datasetCase.captions},
-	{"cancellation", datasetCase.cancellation},
-	{"close", datasetCase.close},
+	{"configure", "Configure accepts the options.", "pass options that fit with --with", nil, datasetCase.configure},
+	{"info", "What Configure returns is complete and the same each time, and a second Configure is refused.", "count samples and name the digest in Configure; refuse a second Configure as a conflict", configured, datasetCase.info},
+	{"unknown option", "An option that does not exist is refused as invalid.", "decode the with block strictly", nil, datasetCase.unknownOption},
+	{"length", "The first and the last index can be read, those beyond are refused as invalid.", "return the number of samples that can be read; check each index", configured, datasetCase.length},
+	{"batch", "Batch returns u8 [B, S, S, 3], and a caption, a key and a group for each sample.", "fill every field for every index; outside training also all captions", []string{"configure", "length"}, datasetCase.batch},
+	{"keys", "Every sample has a key of its own.", "make the key of what tells samples apart, such as the file's name", reads, datasetCase.keys},
+	{"splits", "Splits have no sample in common.", "choose the split of a sample by its key, once", reads, datasetCase.splits},
+	{"labels", "Labels are class ids of the targets, or -1.", "number classes from 0, in the order of the target's classes", reads, datasetCase.labels},
+	{"determinism", "The same request gives the same bits, at any time and in every process.", "draw random numbers from (seed, epoch, index) alone", reads, datasetCase.determinism},
+	{"independence", "A sample does not depend on what else is in the batch, nor on its place there.", "draw random numbers from (seed, epoch, index) alone", readsRepeat, datasetCase.independence},
+	{"epochs", "Training pictures change with the epoch when augmentation is asked for; evaluation does not change.", "let the epoch choose the crop, in training only", readsRepeat, datasetCase.epochs},
+	{"into", "With Into, the pictures are written there.", "fill all of the tensor that the request brings", readsRepeat, datasetCase.into},
+	{"without images", "Without pictures, captions, keys and labels are the same.", "choose captions in a way that does not depend on pictures", readsRepeat, datasetCase.withoutImages},
+	{"fixed", "What is called fixed does not change, and random crops are not called fixed.", "set fixed only when nothing is random", readsRepeat, datasetCase.fixed},
+	{"several batches at once", "Batches that are asked for at the same time are those that come one by one.", "guard what calls share", readsRepeat, datasetCase.concurrent},
+	{"captions", "Captions lists every caption once, in a fixed order, at most as many as asked for.", "remember which texts were listed", reads, datasetCase.captions},
+	{"cancellation", "A cancelled call ends, and the next one works.", "look at the context between samples", reads, datasetCase.cancellation},
+	{"close", "Close works, also twice and without Configure.", "let Close do nothing the second time", configured, datasetCase.close},
 }
 
 type datasetCase struct {
-	make func() clip.Dataset
-	o    DatasetOptions
+	start func() (clip.Dataset, error)
+	o     DatasetOptions
 }
 
 // datasetTrial holds a configured dataset.
@@ -72,7 +84,10 @@ func (c datasetCase) config(a *clip.Augment) clip.DatasetConfig {
 }
 
 func (c datasetCase) open(a *clip.Augment) (*datasetTrial, error) {
-	d := c.make()
+	d, err := c.start()
+	if err != nil {
+		return nil, err
+	}
 	info, err := d.Configure(ctx, c.config(a))
 	if err != nil {
 		d.Close()
@@ -169,22 +184,31 @@ func (c datasetCase) info() error {
 	return nil
 }
 
+func (c datasetCase) configure() error {
+	return c.with(nil, func(*datasetTrial) error { return nil })
+}
+
 func (c datasetCase) unknownOption() error {
-	d := c.make()
+	d, err := c.start()
+	if err != nil {
+		return err
+	}
 	defer d.Close()
 	cfg := c.config(nil)
 	cfg.With = json.RawMessage(`{"no_such_option": 1}`)
-	_, err := d.Configure(ctx, cfg)
+	_, err = d.Configure(ctx, cfg)
 	return wantKind("an option that does not exist", err, fault.Invalid)
 }
 
 func (c datasetCase) length() error {
 	return c.with(nil, func(d *datasetTrial) error {
-		if _, err := d.get(clip.BatchRequest{Indices: []int{d.info.Len - 1}}); err != nil {
-			return fmt.Errorf("the last sample: %w", err)
+		b, err := d.Batch(ctx, clip.BatchRequest{Indices: []int{d.info.Len - 1}, NoImages: true})
+		if err != nil {
+			return fmt.Errorf("the last sample, %d: %w", d.info.Len-1, err)
 		}
+		b.Images.Free()
 		for _, i := range []int{d.info.Len, -1} {
-			_, err := d.Batch(ctx, clip.BatchRequest{Indices: []int{i}})
+			_, err := d.Batch(ctx, clip.BatchRequest{Indices: []int{i}, NoImages: true})
 			if err := wantKind(fmt.Sprintf("sample %d of %d", i, d.info.Len), err, fault.Invalid); err != nil {
 				return err
 			}

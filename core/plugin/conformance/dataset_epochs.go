@@ -142,5 +142,9 @@ func (c datasetCase) close() error {
 	if err := errors.Join(d.Close(), d.Close()); err != nil {
 		return err
 	}
-	return c.make().Close()
+	unused, err := c.start() // never configured
+	if err != nil {
+		return err
+	}
+	return unused.Close()
 }

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ type plain struct {
 	configured bool
 	closed     bool
 	calls      int
+	split      int
 	busy       chan struct{}
 }
 
@@ -25,7 +27,7 @@ func (d *plain) Configure(_ context.Context, c clip.DatasetConfig) (clip.Dataset
 	if d.configured && d.broken != "configured twice" {
 		return clip.DatasetInfo{}, fault.New(fault.Conflict, "configured already")
 	}
-	if len(c.With) > 2 && d.broken != "takes any option" {
+	if _, err := fmt.Sscanf(string(c.With), `{"split":%d}`, &d.split); len(c.With) > 2 && err != nil && d.broken != "takes any option" {
 		return clip.DatasetInfo{}, fault.New(fault.Invalid, "unknown option")
 	}
 	d.c, d.configured, d.busy = c, true, make(chan struct{}, 1)
@@ -90,7 +92,16 @@ func (d *plain) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, er
 		case "mislabels":
 			label += 2
 		}
-		b.Captions, b.Keys = append(b.Captions, caption), append(b.Keys, caption)
+		key := fmt.Sprint(d.split, "/", caption)
+		switch d.broken {
+		case "splits overlap":
+			key = caption
+		case "repeats keys":
+			if index == 7 {
+				key = fmt.Sprint(d.split, "/", string(rune('A'+8)))
+			}
+		}
+		b.Captions, b.Keys = append(b.Captions, caption), append(b.Keys, key)
 		b.Groups, b.Labels["parity"] = append(b.Groups, int64(index)), append(b.Labels["parity"], label)
 		if !q.Train {
 			b.All = append(b.All, []string{caption})
@@ -122,13 +133,15 @@ func (d *plain) Close() error {
 
 func TestEveryDatasetRuleCanBeBroken(t *testing.T) {
 	breaks(t, func(broken string) []Finding {
-		return CheckDataset(func() clip.Dataset { return &plain{broken: broken} }, DatasetOptions{})
+		return CheckDataset(always(func() clip.Dataset { return &plain{broken: broken} }), DatasetOptions{Splits: []string{`{"split":0}`, `{"split":1}`}})
 	}, map[string]string{
 		"configured twice":     "info",
 		"takes any option":     "unknown option",
 		"promises too much":    "length",
 		"has no captions":      "batch",
 		"mislabels":            "labels",
+		"splits overlap":       "splits",
+		"repeats keys":         "keys",
 		"is not deterministic": "determinism",
 		"mixes samples":        "independence",
 		"augments evaluation":  "epochs",

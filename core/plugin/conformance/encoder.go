@@ -26,7 +26,8 @@ type EncoderOptions struct {
 	// computation in f32 limits; 0: 0.02.
 	Tolerance float64
 	// Skip names rules that do not apply: "gradient" for networks with kinks everywhere.
-	Skip []string
+	Skip    []string
+	Observe func(Finding) // called after every rule, when not nil
 }
 
 // captions holds texts that differ in length and words.
@@ -35,11 +36,11 @@ var captions = []string{"cat", "a photo of a dog", "two red birds on a wire", "s
 // TestEncoder checks the encoder that newEncoder makes, one subtest for each rule.
 func TestEncoder(t *testing.T, newEncoder func() clip.Encoder, o EncoderOptions) {
 	t.Helper()
-	report(t, CheckEncoder(newEncoder, o))
+	report(t, CheckEncoder(always(newEncoder), o))
 }
 
-// CheckEncoder checks what TestEncoder checks and returns the findings.
-func CheckEncoder(newEncoder func() clip.Encoder, o EncoderOptions) []Finding {
+// CheckEncoder checks what TestEncoder checks, on instances that start makes, and returns the findings.
+func CheckEncoder(start func() (clip.Encoder, error), o EncoderOptions) []Finding {
 	if o.EmbedDim == 0 {
 		o.EmbedDim = 8
 	}
@@ -55,33 +56,44 @@ func CheckEncoder(newEncoder func() clip.Encoder, o EncoderOptions) []Finding {
 	if o.Tolerance == 0 {
 		o.Tolerance = .02
 	}
-	return run(encoderCase{newEncoder, o}, encoderRules, o.Skip)
+	return run(encoderCase{start, o}, encoderRules, o.Skip, o.Observe)
 }
 
+// Needs of rules.
+var (
+	configured = []string{"configure"}
+	embeds     = []string{"configure", "embedding"}
+	repeats    = []string{"configure", "embedding", "determinism"}
+)
+
 var encoderRules = []rule[encoderCase]{
-	{"info", encoderCase.info},
-	{"unknown option", encoderCase.unknownOption},
-	{"unit rows", encoderCase.unitRows},
-	{"inputs unmodified", encoderCase.inputs},
-	{"determinism", encoderCase.determinism},
-	{"permutation", encoderCase.permutation},
-	{"embed equals train", encoderCase.embedEqualsTrain},
-	{"gradient", encoderCase.gradient},
-	{"gradients add up", encoderCase.accumulation},
-	{"step", encoderCase.step},
-	{"tickets", encoderCase.tickets},
-	{"frozen", encoderCase.frozen},
-	{"bad shapes", encoderCase.badShapes},
-	{"non-finite gradient", encoderCase.nonFinite},
-	{"save and load", encoderCase.saveLoad},
-	{"load refuses", encoderCase.loadRefuses},
-	{"cancellation", encoderCase.cancellation},
-	{"close", encoderCase.close},
+	{"configure", "Configure accepts the options.", "pass options that fit with --with", nil, encoderCase.configure},
+	{"info", "What Configure returns is complete, and a second Configure is refused.", "fill every field of the answer; refuse a second Configure as a conflict", configured, encoderCase.info},
+	{"unknown option", "An option that does not exist is refused as invalid.", "decode the with block strictly", nil, encoderCase.unknownOption},
+	{"bad configuration", "A configuration that does not fit is refused as invalid.", "check embed_dim and the optimizer's name in Configure", nil, encoderCase.badConfig},
+	{"embedding", "Forward returns finite f32 [B, embed_dim] in every mode, and a ticket in mode Train alone.", "return one f32 row of embed_dim numbers a sample", configured, encoderCase.embedding},
+	{"unit rows", "Every row of an embedding has the norm 1.", "divide each row by its L2 norm, also in mode Eval", embeds, encoderCase.unitRows},
+	{inputsRule, "Pictures and gradients of a request are not written to.", "copy what you change", embeds, encoderCase.inputs},
+	{"determinism", "One seed, one configuration and the same calls give the same bits; another seed gives others.", "draw random numbers from the seed and the step alone, and none in mode Eval", embeds, encoderCase.determinism},
+	{"permutation", "A sample's embedding in mode Eval does not depend on its place in the batch.", "use running statistics in mode Eval, and keep rows apart", repeats, encoderCase.permutation},
+	{"embed equals train", "Mode Embed gives the bits of mode Train and changes nothing.", "compute both modes alike; update running statistics in mode Train only", repeats, encoderCase.embedEqualsTrain},
+	{"gradient", "Backward's gradient is that of finite differences, and GradNorm is the square of its norm.", "compare Backward with the derivative of Forward, the normalisation of the rows included; GradNorm is the sum of squares, without a root", repeats, encoderCase.gradient},
+	{"gradients add up", "Backward adds to the gradients of earlier calls; several tickets may be open.", "add gradients instead of replacing them; keep activations for each ticket", embeds, encoderCase.accumulation},
+	{"step", "Step multiplies gradients by scale, moves the parameters and sets the gradients to zero.", "apply scale before the optimizer, and clear the gradients", repeats, encoderCase.step},
+	{"tickets", "A ticket serves for one Backward or Discard; afterwards it is refused as a conflict.", "forget the ticket in Backward and Discard; Discard ignores unknown tickets", embeds, encoderCase.tickets},
+	{"frozen", "Frozen as a whole, the encoder gives no ticket and no gradient and does not change.", "with freeze.all there is nothing to train: ticket 0, GradNorm 0", repeats, encoderCase.frozen},
+	{"bad shapes", "Inputs of another shape or kind are refused as invalid.", "check shape and dtype before you compute", embeds, encoderCase.badShapes},
+	{"non-finite gradient", "A gradient with a NaN shows in GradNorm.", "do not replace NaN by numbers", embeds, encoderCase.nonFinite},
+	{"checkpoint file", "Save writes a safetensors file with at least as many numbers as parameters.", "save every parameter; count parameters as what is saved", embeds, encoderCase.checkpointFile},
+	{"save and load", "After Load, embeddings and later steps have the bits of the instance that saved.", "save the optimizer's state and running statistics too", append(repeats, "checkpoint file"), encoderCase.saveLoad},
+	{"load refuses", "A damaged file is refused as corrupt, and the instance stays as it was.", "check the whole file before you change anything", append(repeats, "checkpoint file"), encoderCase.loadRefuses},
+	{"cancellation", "A cancelled call ends soon and changes nothing.", "look at the context between layers", repeats, encoderCase.cancellation},
+	{"close", "Close works, also twice and without Configure.", "let Close do nothing the second time", configured, encoderCase.close},
 }
 
 type encoderCase struct {
-	make func() clip.Encoder
-	o    EncoderOptions
+	start func() (clip.Encoder, error)
+	o     EncoderOptions
 }
 
 // trial holds a configured encoder.
@@ -97,7 +109,10 @@ func (c encoderCase) config(opt clip.Optimizer, seed uint64) clip.EncoderConfig 
 }
 
 func (c encoderCase) open(opt clip.Optimizer, seed uint64) (*trial, error) {
-	e := c.make()
+	e, err := c.start()
+	if err != nil {
+		return nil, err
+	}
 	info, err := e.Configure(ctx, c.config(opt, seed))
 	if err != nil {
 		e.Close()
@@ -192,29 +207,78 @@ func (c encoderCase) info() error {
 	})
 }
 
+func (c encoderCase) configure() error {
+	return c.with(sgd, func(*trial) error { return nil })
+}
+
 func (c encoderCase) unknownOption() error {
-	e := c.make()
+	return c.refuses("an option that does not exist", func(cfg *clip.EncoderConfig) { cfg.With = json.RawMessage(`{"no_such_option": 1}`) })
+}
+
+func (c encoderCase) badConfig() error {
+	return errors.Join(
+		c.refuses("an embed_dim of 0", func(cfg *clip.EncoderConfig) { cfg.EmbedDim = 0 }),
+		c.refuses("an optimizer that does not exist", func(cfg *clip.EncoderConfig) { cfg.Optimizer.Name = "no_such_optimizer" }))
+}
+
+// refuses checks that Configure refuses a configuration after a change.
+func (c encoderCase) refuses(what string, change func(*clip.EncoderConfig)) error {
+	e, err := c.start()
+	if err != nil {
+		return err
+	}
 	defer e.Close()
 	cfg := c.config(sgd, 1)
-	cfg.With = json.RawMessage(`{"no_such_option": 1}`)
-	_, err := e.Configure(ctx, cfg)
-	return wantKind("an option that does not exist", err, fault.Invalid)
+	change(&cfg)
+	_, err = e.Configure(ctx, cfg)
+	return wantKind(what, err, fault.Invalid)
+}
+
+// modes lists the modes with a name, in which rows have the norm 1.
+var modes = []struct {
+	mode clip.Mode
+	name string
+}{{clip.Eval, "Eval"}, {clip.Train, "Train"}, {clip.Embed, "Embed"}}
+
+func (c encoderCase) embedding() error {
+	return c.with(sgd, func(e *trial) error {
+		for _, m := range modes {
+			out, ticket, err := e.forward(e.request(m.mode))
+			if err != nil {
+				return fmt.Errorf("mode %s: %w", m.name, err)
+			}
+			if trains := e.info.Parameters > e.info.Frozen; (ticket != 0) != (m.mode == clip.Train && trains) {
+				return fmt.Errorf("ticket %d in mode %s, with %d parameters to train", ticket, m.name, e.info.Parameters-e.info.Frozen)
+			}
+			if ticket != 0 {
+				if err := e.Discard(ctx, ticket); err != nil {
+					return fmt.Errorf("discard: %w", err)
+				}
+			}
+			for i, v := range out.F32() {
+				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+					return fmt.Errorf("row %d has a %v in mode %s", i/c.o.EmbedDim, v, m.name)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 func (c encoderCase) unitRows() error {
 	return c.with(sgd, func(e *trial) error {
-		for _, mode := range []clip.Mode{clip.Eval, clip.Train, clip.Embed} {
-			out, ticket, err := e.forward(e.request(mode))
+		for _, m := range modes {
+			out, ticket, err := e.forward(e.request(m.mode))
 			if err != nil {
 				return err
 			}
-			if (ticket != 0) != (mode == clip.Train) {
-				return fmt.Errorf("ticket %d in mode %d: Train alone has one", ticket, mode)
+			if ticket != 0 {
+				defer e.Discard(ctx, ticket)
 			}
 			for i := range c.o.Batch {
 				row := out.F32()[i*c.o.EmbedDim : (i+1)*c.o.EmbedDim]
 				if norm := math.Sqrt(dot(row, row)); !(math.Abs(norm-1) < 1e-4) {
-					return fmt.Errorf("row %d has the norm %v in mode %d", i, norm, mode)
+					return fmt.Errorf("row %d has the norm %v in mode %s", i, norm, m.name)
 				}
 			}
 		}

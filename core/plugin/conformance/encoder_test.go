@@ -3,14 +3,16 @@ package conformance
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math"
 	"math/rand/v2"
-	"os"
 	"testing"
+	"time"
 
 	"tandem/core/clip"
+	"tandem/core/engine/weights"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 )
@@ -39,6 +41,9 @@ func (l *linear) Configure(_ context.Context, c clip.EncoderConfig) (clip.Encode
 	if len(c.With) > 2 && l.broken != "takes any option" {
 		return clip.EncoderInfo{}, fault.New(fault.Invalid, "unknown option in %s: %v", c.With, json.Unmarshal(c.With, &with))
 	}
+	if l.broken != "takes any configuration" && (c.EmbedDim < 1 || c.Optimizer.Name != "sgd" && c.Optimizer.Name != "adamw") {
+		return clip.EncoderInfo{}, fault.New(fault.Invalid, "embed_dim %d, optimizer %q", c.EmbedDim, c.Optimizer.Name)
+	}
 	l.configured, l.d, l.tickets, l.momentum = true, c.EmbedDim, map[clip.Ticket]kept{}, c.Optimizer.Name == "adamw"
 	seed := c.Seed
 	if l.broken == "ignores the seed" {
@@ -50,6 +55,9 @@ func (l *linear) Configure(_ context.Context, c clip.EncoderConfig) (clip.Encode
 		l.w[i] = float32(r.NormFloat64())
 	}
 	info := clip.EncoderInfo{Modality: clip.Image, EmbedDim: l.d, ImageSize: 2, Backend: "go", Parameters: int64(len(l.w))}
+	if l.broken == "counts too many parameters" {
+		info.Parameters *= 3
+	}
 	if l.frozen = c.Freeze.All; l.frozen {
 		info.Frozen, info.Fixed = info.Parameters, true
 	}
@@ -61,6 +69,9 @@ func (l *linear) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Te
 		return nil, 0, fault.New(fault.Canceled, "%w", ctx.Err())
 	}
 	l.calls++
+	if l.broken == "sleeps on" && q.Images != nil {
+		time.Sleep(time.Duration(q.Images.Shape[0]) * 10 * time.Millisecond)
+	}
 	if q.Images == nil || len(q.Texts) > 0 || q.Images.DType != tensor.U8 || !q.Images.Shape[1:].Equal(tensor.Shape{2, 2, 3}) {
 		if l.broken == "panics" {
 			panic("no picture")
@@ -102,6 +113,14 @@ func (l *linear) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Te
 		for j := range row {
 			row[j] /= norm
 		}
+	}
+	switch {
+	case l.broken == "gives a NaN" && q.Mode == clip.Embed:
+		out.F32()[3] = float32(math.NaN())
+	case l.broken == "one row too few":
+		out = tensor.New(tensor.F32, b-1, l.d)
+	case l.broken == "embeds in f16":
+		out = tensor.New(tensor.U8, b, l.d)
 	}
 	if q.Mode != clip.Train || l.frozen && l.broken != "has tickets though frozen" {
 		return out, 0, nil
@@ -172,39 +191,30 @@ func (l *linear) Step(_ context.Context, _ int, lr, scale float64) error {
 	return nil
 }
 
-type state struct {
-	W, M []float32
-	Sum  uint32
-}
-
-func (s state) sum() uint32 { return crc32.ChecksumIEEE(fmt.Append(nil, s.W, s.M)) }
-
 func (l *linear) Save(_ context.Context, path string) error {
-	s := state{W: l.w, M: l.m}
+	m := l.m
 	if l.broken == "saves no optimiser state" {
-		s.M = make([]float32, len(l.m))
+		m = make([]float32, len(l.m))
 	}
-	s.Sum = s.sum()
-	text, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, text, 0o644)
+	sum := fmt.Sprint(crc32.ChecksumIEEE(fmt.Append(nil, l.w, m)))
+	return weights.Write(path, []weights.Tensor{weights.FromF32("w", l.w, 12, l.d), weights.FromF32("m", m, 12, l.d)}, map[string]string{"sum": sum})
 }
 
 func (l *linear) Load(_ context.Context, path string) error {
-	text, err := os.ReadFile(path)
+	f, err := weights.Open(path)
 	if err != nil {
-		return fault.New(fault.NotFound, "%w", err)
-	}
-	var s state
-	if err := json.Unmarshal(text, &s); err != nil || s.sum() != s.Sum {
 		if l.broken == "loads half" {
 			clear(l.w[:l.d])
 		}
-		return fault.New(fault.Corrupt, "damaged")
+		return err
 	}
-	l.w, l.m = s.W, s.M
+	defer f.Close()
+	w, err1 := f.F32("w", 12, l.d)
+	m, err2 := f.F32("m", 12, l.d)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	l.w, l.m = w, m
 	return nil
 }
 
@@ -237,10 +247,16 @@ func breaks(t *testing.T, check func(broken string) []Finding, rules map[string]
 
 func TestEveryEncoderRuleCanBeBroken(t *testing.T) {
 	breaks(t, func(broken string) []Finding {
-		return CheckEncoder(func() clip.Encoder { return &linear{broken: broken} }, EncoderOptions{})
+		return CheckEncoder(always(func() clip.Encoder { return &linear{broken: broken} }), EncoderOptions{})
 	}, map[string]string{
 		"configured twice":            "info",
 		"takes any option":            "unknown option",
+		"takes any configuration":     "bad configuration",
+		"gives a NaN":                 "embedding",
+		"one row too few":             "embedding",
+		"embeds in f16":               "embedding",
+		"counts too many parameters":  "checkpoint file",
+		"sleeps on":                   "cancellation",
 		"no unit rows":                "unit rows",
 		"changes its input":           "inputs unmodified",
 		"is not deterministic":        "determinism",

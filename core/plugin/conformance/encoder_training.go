@@ -39,34 +39,46 @@ func (c encoderCase) gradient() error {
 	if !(g > 0) || !(h > 0) {
 		return fmt.Errorf("the squared gradient norms are %v and %v", g, h)
 	}
-	// value is f after a move of length s along the gradient of move.
-	value := func(move *tensor.Tensor, norm float64) func(float64) (float64, error) {
-		return func(s float64) (v float64, err error) {
-			err = c.with(sgd, func(e *trial) error {
-				if err := errors.Join(e.backward(move), e.Step(ctx, 1, s/math.Sqrt(norm), 1)); err != nil {
-					return err
-				}
-				out, ticket, err := e.forward(e.request(clip.Train))
-				if err != nil {
-					return err
-				}
-				v = dot(out.F32(), cot.F32())
-				return e.Discard(ctx, ticket)
-			})
-			return v, err
+	open := func() (*trial, error) { return c.open(sgd, 1) }
+	return rewinding(open, (*trial).bits, func(run func(func(*trial) error) error) error {
+		// value is f after a move of length s along the gradient of move.
+		value := func(move *tensor.Tensor, norm float64) func(float64) (float64, error) {
+			return func(s float64) (v float64, err error) {
+				err = run(func(e *trial) error {
+					if err := errors.Join(e.backward(move), e.Step(ctx, 1, s/math.Sqrt(norm), 1)); err != nil {
+						return err
+					}
+					out, ticket, err := e.forward(e.request(clip.Train))
+					if err != nil {
+						return err
+					}
+					v = dot(out.F32(), cot.F32())
+					return e.Discard(ctx, ticket)
+				})
+				return v, err
+			}
 		}
+		if err := slopes(value(cot, g), -math.Sqrt(g), 1, c.o.Tolerance); err != nil {
+			return fmt.Errorf("along the gradient: %w", err)
+		}
+		inner := (both - g - h) / 2
+		if math.Abs(inner) < .05*math.Sqrt(g*h) {
+			return nil // nearly orthogonal: rounding would be all that is compared
+		}
+		if err := slopes(value(other, h), -inner/math.Sqrt(h), 1, 2*c.o.Tolerance); err != nil {
+			return fmt.Errorf("along another gradient: %w", err)
+		}
+		return nil
+	})
+}
+
+// bits returns the bits of the embeddings in mode Eval.
+func (e *trial) bits() (string, error) {
+	out, err := e.eval()
+	if err != nil {
+		return "", err
 	}
-	if err := slopes(value(cot, g), -math.Sqrt(g), 1, c.o.Tolerance); err != nil {
-		return fmt.Errorf("along the gradient: %w", err)
-	}
-	inner := (both - g - h) / 2
-	if math.Abs(inner) < .05*math.Sqrt(g*h) {
-		return nil // nearly orthogonal: rounding would be all that is compared
-	}
-	if err := slopes(value(other, h), -inner/math.Sqrt(h), 1, 2*c.o.Tolerance); err != nil {
-		return fmt.Errorf("along another gradient: %w", err)
-	}
-	return nil
+	return string(out.Data), nil
 }
 
 func (c encoderCase) accumulation() error {
@@ -202,6 +214,10 @@ func (c encoderCase) nonFinite() error {
 	})
 }
 
+func (c encoderCase) checkpointFile() error {
+	return c.with(sgd, func(e *trial) error { return checkpointFile(e, e.info.Parameters) })
+}
+
 func (c encoderCase) learn(e *trial, step int) error {
 	return errors.Join(e.backward(e.cotangent(uint64(step))), e.Step(ctx, step, .01, 1))
 }
@@ -231,7 +247,10 @@ func (c encoderCase) cancellation() error {
 		if err != nil {
 			return fmt.Errorf("after a cancelled Forward: %w", err)
 		}
-		return checkSame("before and after a cancelled Forward", before, after)
+		if err := checkSame("before and after a cancelled Forward", before, after); err != nil {
+			return err
+		}
+		return e.endsSoon()
 	})
 }
 
@@ -243,5 +262,9 @@ func (c encoderCase) close() error {
 	if err := errors.Join(e.Close(), e.Close()); err != nil {
 		return err
 	}
-	return c.make().Close() // never configured
+	unused, err := c.start() // never configured
+	if err != nil {
+		return err
+	}
+	return unused.Close()
 }

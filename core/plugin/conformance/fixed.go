@@ -40,7 +40,10 @@ func (c datasetCase) fixed() error {
 	}
 	var first []byte
 	for _, seed := range []uint64{1, 2} {
-		d := c.make()
+		d, err := c.start()
+		if err != nil {
+			return err
+		}
 		cfg := c.config(nil)
 		cfg.Seed = seed
 		info, err := d.Configure(ctx, cfg)

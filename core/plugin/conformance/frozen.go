@@ -12,13 +12,16 @@ import (
 // frozen checks an encoder that is frozen as a whole, where it can be: it gives no ticket and no gradient and
 // does not change. When it says that its embeddings are fixed, they must depend on the samples alone.
 func (c encoderCase) frozen() error {
-	e := c.make()
+	e, err := c.start()
+	if err != nil {
+		return err
+	}
 	defer e.Close()
 	cfg := c.config(adamw, 1)
 	cfg.Freeze = clip.Freeze{All: true}
 	info, err := e.Configure(ctx, cfg)
 	if err != nil || info.Frozen == 0 {
-		return nil // an encoder without clip.CapFreeze is never asked
+		return notChecked("it cannot be frozen") // an encoder without clip.CapFreeze is never asked
 	}
 	if info.Frozen != info.Parameters {
 		return fmt.Errorf("%d of %d parameters are frozen, want all", info.Frozen, info.Parameters)

@@ -21,17 +21,18 @@ type LossOptions struct {
 	// Tolerance bounds the relative error that gradients may show against finite differences; 0: 0.02.
 	Tolerance float64
 	// Skip names rules that do not apply: "permutation" for losses that remember earlier batches.
-	Skip []string
+	Skip    []string
+	Observe func(Finding) // called after every rule, when not nil
 }
 
 // TestLoss checks the loss that newLoss makes, one subtest for each rule.
 func TestLoss(t *testing.T, newLoss func() clip.Loss, o LossOptions) {
 	t.Helper()
-	report(t, CheckLoss(newLoss, o))
+	report(t, CheckLoss(always(newLoss), o))
 }
 
-// CheckLoss checks what TestLoss checks and returns the findings.
-func CheckLoss(newLoss func() clip.Loss, o LossOptions) []Finding {
+// CheckLoss checks what TestLoss checks, on instances that start makes, and returns the findings.
+func CheckLoss(start func() (clip.Loss, error), o LossOptions) []Finding {
 	if o.EmbedDim == 0 {
 		o.EmbedDim = 8
 	}
@@ -44,30 +45,39 @@ func CheckLoss(newLoss func() clip.Loss, o LossOptions) []Finding {
 	if o.Tolerance == 0 {
 		o.Tolerance = .02
 	}
-	return run(lossCase{newLoss, o}, lossRules, o.Skip)
+	return run(lossCase{start, o}, lossRules, o.Skip, o.Observe)
 }
 
+// Needs of rules of losses.
+var (
+	computes       = []string{"configure", "result"}
+	computesRepeat = []string{"configure", "result", "determinism"}
+)
+
 var lossRules = []rule[lossCase]{
-	{"info", lossCase.info},
-	{"unknown option", lossCase.unknownOption},
-	{"result", lossCase.result},
-	{"inputs unmodified", lossCase.inputs},
-	{"determinism", lossCase.determinism},
-	{"permutation", lossCase.permutation},
-	{"embedding gradients", lossCase.embeddingGradients},
-	{"parameter gradient", lossCase.parameterGradient},
-	{"per sample", lossCase.perSample},
-	{"bad shapes", lossCase.badShapes},
-	{"non-finite", lossCase.nonFinite},
-	{"save and load", lossCase.saveLoad},
-	{"load refuses", lossCase.loadRefuses},
-	{"cancellation", lossCase.cancellation},
-	{"close", lossCase.close},
+	{"configure", "Configure accepts the options.", "pass options that fit with --with", nil, lossCase.configure},
+	{"info", "What Configure returns is complete, and a second Configure is refused.", "fill every field of the answer; refuse a second Configure as a conflict", configured, lossCase.info},
+	{"unknown option", "An option that does not exist is refused as invalid.", "decode the with block strictly", nil, lossCase.unknownOption},
+	{"result", "Compute returns a finite value, and with Train finite gradients f32 [B, D] of both embeddings.", "return the same value with and without Train, and gradients only with it", configured, lossCase.result},
+	{inputsRule, "Embeddings of a request are not written to.", "copy what you change", computes, lossCase.inputs},
+	{"determinism", "The same calls give the same bits.", "draw random numbers from the seed and the step alone; reduce in a fixed order", computes, lossCase.determinism},
+	{"permutation", "The same pairs in another order give the same value and the same gradients in that order.", "treat all rows alike; leave the rule out if the loss remembers earlier batches", computesRepeat, lossCase.permutation},
+	{"embedding gradients", "The gradients of the embeddings are those of finite differences.", "differentiate the value with respect to each input; mind the mean over the batch", computesRepeat, lossCase.embeddingGradients},
+	{"parameter gradient", "GradNorm is the square of the norm of the parameters' gradient, which Step follows.", "GradNorm is a sum of squares without a root; Step multiplies by scale and clears", computesRepeat, lossCase.parameterGradient},
+	{"step", "Step multiplies gradients by scale.", "apply scale before the optimizer", append(computesRepeat, "parameter gradient"), lossCase.step},
+	{"per sample", "Values per sample come when asked for, one a sample, and their mean is the part of that name.", "fill per_sample only when asked", computes, lossCase.perSample},
+	{"bad shapes", "Embeddings of different shapes and batches of one are refused as invalid.", "compare both shapes before you compute", computes, lossCase.badShapes},
+	{"non-finite", "An embedding with a NaN gives an error of kind numeric.", "check the value before you return it", computes, lossCase.nonFinite},
+	{"checkpoint file", "Save writes a safetensors file with at least as many numbers as parameters.", "save every parameter; count parameters as what is saved", computes, lossCase.checkpointFile},
+	{"save and load", "After Load, values and later steps have the bits of the instance that saved.", "save the optimizer's state too", append(computesRepeat, "checkpoint file"), lossCase.saveLoad},
+	{"load refuses", "A damaged file is refused as corrupt, and the instance stays as it was.", "check the whole file before you change anything", append(computesRepeat, "checkpoint file"), lossCase.loadRefuses},
+	{"cancellation", "A cancelled call ends soon and adds no gradient.", "look at the context before you add gradients", computes, lossCase.cancellation},
+	{"close", "Close works, also twice and without Configure.", "let Close do nothing the second time", configured, lossCase.close},
 }
 
 type lossCase struct {
-	make func() clip.Loss
-	o    LossOptions
+	start func() (clip.Loss, error)
+	o     LossOptions
 }
 
 // lossTrial holds a configured loss.
@@ -83,7 +93,10 @@ func (c lossCase) config(opt clip.Optimizer) clip.LossConfig {
 }
 
 func (c lossCase) open(opt clip.Optimizer) (*lossTrial, error) {
-	l := c.make()
+	l, err := c.start()
+	if err != nil {
+		return nil, err
+	}
 	info, err := l.Configure(ctx, c.config(opt))
 	if err != nil {
 		l.Close()
@@ -114,6 +127,12 @@ func (c lossCase) pairs() (image, text *tensor.Tensor) {
 		}
 	}
 	return image, text
+}
+
+// request returns a request of pairs.
+func (c lossCase) request(train bool) clip.LossRequest {
+	image, text := c.pairs()
+	return clip.LossRequest{Image: image, Text: text, Train: train}
 }
 
 // compute calls Compute and copies its tensors to the heap.
@@ -152,12 +171,19 @@ func (c lossCase) info() error {
 	})
 }
 
+func (c lossCase) configure() error {
+	return c.with(sgd, func(*lossTrial) error { return nil })
+}
+
 func (c lossCase) unknownOption() error {
-	l := c.make()
+	l, err := c.start()
+	if err != nil {
+		return err
+	}
 	defer l.Close()
 	cfg := c.config(sgd)
 	cfg.With = json.RawMessage(`{"no_such_option": 1}`)
-	_, err := l.Configure(ctx, cfg)
+	_, err = l.Configure(ctx, cfg)
 	return wantKind("an option that does not exist", err, fault.Invalid)
 }
 
@@ -165,6 +191,7 @@ func (c lossCase) result() error {
 	return c.with(sgd, func(l *lossTrial) error {
 		image, text := c.pairs()
 		eval, err1 := l.compute(image, text, false)
+		image, text = c.pairs()
 		train, err2 := l.compute(image, text, true)
 		if err := errors.Join(err1, err2); err != nil {
 			return err
@@ -317,20 +344,23 @@ func (c lossCase) parameterGradient() error {
 	case !(norm > 0):
 		return fmt.Errorf("the squared gradient norm is %v with %d parameters", norm, parameters)
 	}
-	return slopes(func(s float64) (v float64, err error) {
-		err = c.with(sgd, func(l *lossTrial) error {
-			if _, err := l.compute(image, text, true); err != nil {
+	open := func() (*lossTrial, error) { return c.open(sgd) }
+	return rewinding(open, c.bits, func(run func(func(*lossTrial) error) error) error {
+		return slopes(func(s float64) (v float64, err error) {
+			err = run(func(l *lossTrial) error {
+				if _, err := l.compute(image, text, true); err != nil {
+					return err
+				}
+				if err := l.Step(ctx, 1, s/math.Sqrt(norm), 1); err != nil {
+					return err
+				}
+				r, err := l.compute(image, text, false)
+				if err == nil {
+					v = r.Value
+				}
 				return err
-			}
-			if err := l.Step(ctx, 1, s/math.Sqrt(norm), 1); err != nil {
-				return err
-			}
-			r, err := l.compute(image, text, false)
-			if err == nil {
-				v = r.Value
-			}
-			return err
-		})
-		return v, err
-	}, -math.Sqrt(norm), 1, c.o.Tolerance)
+			})
+			return v, err
+		}, -math.Sqrt(norm), 1, c.o.Tolerance)
+	})
 }

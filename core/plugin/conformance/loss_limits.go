@@ -69,6 +69,43 @@ func (c lossCase) nonFinite() error {
 	})
 }
 
+// step checks that half the scale at twice the rate is the same step.
+func (c lossCase) step() error {
+	after := func(lr, scale float64) (out *tensor.Tensor, err error) {
+		err = c.with(sgd, func(l *lossTrial) error {
+			if l.info.Parameters == 0 {
+				return notChecked("it has no parameters")
+			}
+			image, text := c.pairs()
+			if _, err := l.compute(image, text, true); err != nil {
+				return err
+			}
+			if err := l.Step(ctx, 1, lr, scale); err != nil {
+				return err
+			}
+			r, err := l.compute(image, text, false)
+			if err == nil {
+				out = tensor.FromF32([]float32{float32(r.Value)}, 1)
+			}
+			return err
+		})
+		return out, err
+	}
+	a, err1 := after(.02, .5)
+	if err1 != nil {
+		return err1
+	}
+	b, err2 := after(.01, 1)
+	if err2 != nil {
+		return err2
+	}
+	return checkNear("the value after a step of half the scale at twice the rate", a, b, 1e-5*(1+math.Abs(float64(a.F32()[0]))))
+}
+
+func (c lossCase) checkpointFile() error {
+	return c.with(sgd, func(l *lossTrial) error { return checkpointFile(l, l.info.Parameters) })
+}
+
 func (c lossCase) learn(l *lossTrial, step int) error {
 	image, text := c.pairs()
 	if _, err := l.compute(image, text, true); err != nil {
@@ -96,6 +133,15 @@ func (c lossCase) probe(l *lossTrial) (*tensor.Tensor, error) {
 	return out, nil
 }
 
+// bits returns what probe returns.
+func (c lossCase) bits(l *lossTrial) (string, error) {
+	out, err := c.probe(l)
+	if err != nil {
+		return "", err
+	}
+	return string(out.Data), nil
+}
+
 func (c lossCase) saveLoad() error {
 	return saveLoad(func() (*lossTrial, error) { return c.open(adamw) }, c.learn, c.probe)
 }
@@ -114,8 +160,10 @@ func (c lossCase) cancellation() error {
 		if n, err := l.GradNorm(ctx); err != nil || n != 0 {
 			return fmt.Errorf("the squared gradient norm after a cancelled Compute is %v, want 0 (%v)", n, err)
 		}
-		_, err = l.compute(image, text, true)
-		return err
+		if _, err = l.compute(image, text, true); err != nil {
+			return err
+		}
+		return l.endsSoon()
 	})
 }
 
@@ -127,5 +175,9 @@ func (c lossCase) close() error {
 	if err := errors.Join(l.Close(), l.Close()); err != nil {
 		return err
 	}
-	return c.make().Close()
+	unused, err := c.start() // never configured
+	if err != nil {
+		return err
+	}
+	return unused.Close()
 }

@@ -2,14 +2,14 @@ package conformance
 
 import (
 	"context"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"math"
-	"os"
 	"sync/atomic"
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/engine/weights"
 	"tandem/core/fault"
 )
 
@@ -33,6 +33,9 @@ func (l *squares) Configure(_ context.Context, c clip.LossConfig) (clip.LossInfo
 	}
 	l.configured, l.s = true, 2
 	info := clip.LossInfo{Parameters: 1, Backend: "go"}
+	if l.broken == "counts too many parameters" {
+		info.Parameters = 2
+	}
 	if l.broken == "counts no parameters" {
 		info.Parameters = 0
 	}
@@ -98,6 +101,9 @@ func (l *squares) Compute(ctx context.Context, q clip.LossRequest) (*clip.LossRe
 func (l *squares) GradNorm(context.Context) (float64, error) { return l.g * l.g, nil }
 
 func (l *squares) Step(_ context.Context, _ int, lr, scale float64) error {
+	if l.broken == "ignores the scale" {
+		scale = 1
+	}
 	l.s -= lr * scale * l.g
 	l.g = 0
 	return nil
@@ -108,24 +114,24 @@ func (l *squares) Save(_ context.Context, path string) error {
 	if l.broken == "saves rounded" {
 		s = math.Round(s)
 	}
-	text, err := json.Marshal([]float64{s})
-	return errors.Join(err, os.WriteFile(path, text, 0o644))
+	bits := math.Float64bits(s)
+	return weights.Write(path, []weights.Tensor{weights.FromI64("s", []int64{int64(bits)}, 1)}, nil)
 }
 
 func (l *squares) Load(_ context.Context, path string) error {
-	text, err := os.ReadFile(path)
+	f, err := weights.Open(path)
 	if err != nil {
-		return fault.New(fault.NotFound, "%w", err)
-	}
-	var s []float64
-	if err := json.Unmarshal(text, &s); err != nil {
 		if l.broken == "loads anything" {
 			return nil
 		}
-		return fault.New(fault.Corrupt, "%w", err)
+		return err
 	}
-	l.s = s[0]
-	return nil
+	defer f.Close()
+	s, err := f.Read("s")
+	if err == nil {
+		l.s = math.Float64frombits(binary.LittleEndian.Uint64(s.Data))
+	}
+	return err
 }
 
 func (l *squares) Close() error {
@@ -138,7 +144,7 @@ func (l *squares) Close() error {
 
 func TestEveryLossRuleCanBeBroken(t *testing.T) {
 	breaks(t, func(broken string) []Finding {
-		return CheckLoss(func() clip.Loss { return &squares{broken: broken} }, LossOptions{})
+		return CheckLoss(always(func() clip.Loss { return &squares{broken: broken} }), LossOptions{})
 	}, map[string]string{
 		"configured twice":                "info",
 		"takes any option":                "unknown option",
@@ -150,6 +156,8 @@ func TestEveryLossRuleCanBeBroken(t *testing.T) {
 		"parameter gradient halved":       "parameter gradient",
 		"always learns":                   "parameter gradient",
 		"counts no parameters":            "parameter gradient",
+		"ignores the scale":               "step",
+		"counts too many parameters":      "checkpoint file",
 		"sums samples":                    "per sample",
 		"takes a batch of one":            "bad shapes",
 		"passes NaN on":                   "non-finite",

@@ -1,0 +1,129 @@
+package trial
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"tandem/core/clip"
+	"tandem/core/plugin/conformance"
+	"tandem/core/plugin/process"
+	"tandem/core/tensor"
+)
+
+// The kit takes instances; each is a process here, which ends when the kit closes it.
+
+func (o *Options) encoder(ctx context.Context, s *process.Session) (clip.Encoder, error) {
+	e, p, err := s.StartEncoder(ctx, o.Binary.Path, o.options())
+	if err != nil {
+		return nil, err
+	}
+	return &encoder{Encoder: e, process: p}, nil
+}
+
+func (o *Options) loss(ctx context.Context, s *process.Session) (clip.Loss, error) {
+	l, p, err := s.StartLoss(ctx, o.Binary.Path, o.options())
+	if err != nil {
+		return nil, err
+	}
+	return &loss{Loss: l, process: p}, nil
+}
+
+func (o *Options) dataset(ctx context.Context, s *process.Session) (clip.Dataset, error) {
+	d, p, err := s.StartDataset(ctx, o.Binary.Path, o.options())
+	if err != nil {
+		return nil, err
+	}
+	return &dataset{Dataset: d, process: p}, nil
+}
+
+type encoder struct {
+	clip.Encoder
+	process *process.Process
+}
+
+func (e *encoder) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	out, ticket, err := e.Encoder.Forward(ctx, q)
+	return out, ticket, wroteInput(err)
+}
+
+func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tensor) error {
+	return wroteInput(e.Encoder.Backward(ctx, t, grad))
+}
+
+func (e *encoder) Close() error { return end(e.process, e.Encoder.Close) }
+
+type loss struct {
+	clip.Loss
+	process *process.Process
+}
+
+func (l *loss) Compute(ctx context.Context, q clip.LossRequest) (*clip.LossResult, error) {
+	r, err := l.Loss.Compute(ctx, q)
+	return r, wroteInput(err)
+}
+
+func (l *loss) Close() error { return end(l.process, l.Loss.Close) }
+
+type dataset struct {
+	clip.Dataset
+	process *process.Process
+}
+
+func (d *dataset) Close() error { return end(d.process, d.Dataset.Close) }
+
+// end closes an instance and lets its process end meanwhile. The session waits for it.
+func end(p *process.Process, closeIt func() error) error {
+	err := closeIt()
+	go p.Stop()
+	return err
+}
+
+// wroteInput marks the error of a plugin that wrote to what it was given to read.
+func wroteInput(err error) error {
+	if err != nil && process.BrokeRule(err) && strings.Contains(err.Error(), "wrote over what it was given to read") {
+		return fmt.Errorf("%w%w", err, conformance.ErrWroteInput)
+	}
+	return err
+}
+
+// started starts instances one ahead, so that the next is there when the kit asks for it. Python needs seconds for a
+// start.
+type started[T any] struct {
+	ready chan func() (T, error)
+	quit  chan struct{}
+	once  sync.Once
+	end   sync.WaitGroup
+}
+
+func prestart[T any](start func() (T, error)) *started[T] {
+	s := &started[T]{ready: make(chan func() (T, error)), quit: make(chan struct{})}
+	s.end.Go(func() {
+		for {
+			one, err := start()
+			select {
+			case s.ready <- func() (T, error) { return one, err }:
+			case <-s.quit:
+				return
+			}
+			if err != nil {
+				// What cannot start once rarely can again; it is not tried before somebody asks.
+				select {
+				case s.ready <- start:
+				case <-s.quit:
+					return
+				}
+			}
+		}
+	})
+	return s
+}
+
+func (s *started[T]) next() (T, error) { return (<-s.ready)() }
+
+// stop waits for the last start to end. The session ends the process.
+func (s *started[T]) stop() {
+	s.once.Do(func() { close(s.quit) })
+	s.end.Wait()
+}

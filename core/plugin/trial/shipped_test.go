@@ -1,0 +1,95 @@
+package trial_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"tandem/core/plugin/catalog"
+	"tandem/core/plugin/trial"
+)
+
+// TestShippedPluginsKeepTheRules runs the kit on every plugin of bin/plugins, which make build fills, as a process.
+func TestShippedPluginsKeepTheRules(t *testing.T) {
+	root, err := filepath.Abs("../../../bin/plugins")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &catalog.Catalog{Roots: []string{root}}
+	list := c.List()
+	if len(list) == 0 {
+		t.Skip("there are no plugins in bin/plugins: make build builds them")
+	}
+	folder, table := pictures(t)
+	with := map[string]string{
+		"datasets/imagefolder":   fmt.Sprintf(`{"root": %q}`, folder),
+		"datasets/csv":           fmt.Sprintf(`{"file": %q}`, table),
+		"datasets/fashion-mnist": `{"split": "test", "limit": 64}`, // the smaller file
+	}
+	for _, e := range list {
+		t.Run(e.Binary.Ref(), func(t *testing.T) {
+			t.Parallel()
+			if e.Err != nil {
+				t.Fatal(e.Err)
+			}
+			if _, err := os.Stat("/usr/share/datasets/fashion-mnist"); e.Binary.Name == "fashion-mnist" && err != nil {
+				t.Skip("Fashion-MNIST is not installed")
+			}
+			o := trial.Options{Catalog: c, Descriptor: e.Descriptor, Binary: e.Binary}
+			if text := with[e.Binary.Ref()]; text != "" {
+				o.With = json.RawMessage(text)
+			}
+			r, err := trial.Run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, rule := range r.Rules {
+				if rule.Outcome == trial.Failed {
+					t.Errorf("%s: %s", rule.Rule, rule.Why)
+				}
+			}
+			if r.Passed < 15 {
+				t.Errorf("only %d rules were checked", r.Passed)
+			}
+		})
+	}
+}
+
+// pictures makes a folder of pictures by class, and a table of them.
+func pictures(t *testing.T) (folder, table string) {
+	t.Helper()
+	folder, table = filepath.Join(t.TempDir(), "pictures"), filepath.Join(t.TempDir(), "table.csv")
+	rows := "image,caption\n"
+	for i := range 12 {
+		class := []string{"bright", "dark"}[i%2]
+		picture := image.NewRGBA(image.Rect(0, 0, 40, 30+i))
+		for at := range picture.Pix {
+			picture.Pix[at] = byte(at*i>>6 + 90*(i%2))
+		}
+		picture.Set(i, i, color.White)
+		path := filepath.Join(folder, class, fmt.Sprint(i, ".png"))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := png.Encode(f, picture); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		rows += fmt.Sprintf("%s,a %s picture with number %d\n", path, class, i)
+	}
+	if err := os.WriteFile(table, []byte(rows), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return folder, table
+}
