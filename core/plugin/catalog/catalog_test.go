@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,7 +72,7 @@ func TestPluginsAreFoundByNameKindAndPath(t *testing.T) {
 		{clip.KindEncoder, "stuff/echo", fault.NotFound, "is not the name of a plugin"},
 		{clip.KindEncoder, "encoders/../losses/dot", fault.NotFound, "is not the name of a plugin"},
 		{clip.KindEncoder, "", fault.NotFound, "is not the name of a plugin"},
-		{clip.KindEncoder, c.Roots[0], fault.NotFound, "is not an executable file"},
+		{clip.KindEncoder, c.Roots[0], fault.NotFound, "has no program"},
 		{clip.KindEncoder, "/bin/true", fault.Invalid, "is not a tandem plugin"},
 	} {
 		_, _, err := c.Describe(bad.kind, bad.ref)
@@ -148,5 +149,30 @@ func TestListHasEveryPluginAndWhatIsWrongWithIt(t *testing.T) {
 	}
 	if s := strings.Join(got, ", "); s != "encoders/echo, losses/broken invalid, losses/dot, datasets/count" {
 		t.Errorf("list is %s", s)
+	}
+}
+
+func TestAFolderStandsForTheProgramInIt(t *testing.T) {
+	root := t.TempDir()
+	c := &catalog.Catalog{Roots: []string{root}}
+	for _, program := range []string{"losses/built/built", "losses/script/plugin.py"} {
+		path := filepath.Join(root, program)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, ref := range []string{filepath.Dir(path), filepath.Base(filepath.Dir(path))} {
+			if got, err := c.Find(clip.KindLoss, ref); err != nil || got != path {
+				t.Errorf("%s is %q (%v), want %q", ref, got, err, path)
+			}
+		}
+	}
+	if got := c.Names(clip.KindLoss); !slices.Equal(got, []string{"built", "script"}) {
+		t.Errorf("the names are %q", got)
+	}
+	if _, err := c.Find(clip.KindLoss, root); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("a folder without a program: %v", err)
 	}
 }
