@@ -26,11 +26,16 @@ type DatasetOptions struct {
 // TestDataset checks the dataset that newDataset makes, one subtest for each rule.
 func TestDataset(t *testing.T, newDataset func() clip.Dataset, o DatasetOptions) {
 	t.Helper()
-	report(t, CheckDataset(always(newDataset), o))
+	report(t, CheckDataset(newDataset, o))
 }
 
-// CheckDataset checks what TestDataset checks, on instances that start makes, and returns the findings.
-func CheckDataset(start func() (clip.Dataset, error), o DatasetOptions) []Finding {
+// CheckDataset checks what TestDataset checks and returns the findings.
+func CheckDataset(newDataset func() clip.Dataset, o DatasetOptions) []Finding {
+	return ExamineDataset(always(newDataset), o)
+}
+
+// ExamineDataset checks what TestDataset checks, on instances that start makes and that may fail to start.
+func ExamineDataset(start func() (clip.Dataset, error), o DatasetOptions) []Finding {
 	if o.ImageSize == 0 {
 		o.ImageSize = 24
 	}

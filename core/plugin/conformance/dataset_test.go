@@ -133,7 +133,7 @@ func (d *plain) Close() error {
 
 func TestEveryDatasetRuleCanBeBroken(t *testing.T) {
 	breaks(t, func(broken string) []Finding {
-		return CheckDataset(always(func() clip.Dataset { return &plain{broken: broken} }), DatasetOptions{Splits: []string{`{"split":0}`, `{"split":1}`}})
+		return CheckDataset(func() clip.Dataset { return &plain{broken: broken} }, DatasetOptions{Splits: []string{`{"split":0}`, `{"split":1}`}})
 	}, map[string]string{
 		"configured twice":     "info",
 		"takes any option":     "unknown option",

@@ -247,7 +247,7 @@ func breaks(t *testing.T, check func(broken string) []Finding, rules map[string]
 
 func TestEveryEncoderRuleCanBeBroken(t *testing.T) {
 	breaks(t, func(broken string) []Finding {
-		return CheckEncoder(always(func() clip.Encoder { return &linear{broken: broken} }), EncoderOptions{})
+		return CheckEncoder(func() clip.Encoder { return &linear{broken: broken} }, EncoderOptions{})
 	}, map[string]string{
 		"configured twice":            "info",
 		"takes any option":            "unknown option",

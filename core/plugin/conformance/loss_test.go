@@ -144,7 +144,7 @@ func (l *squares) Close() error {
 
 func TestEveryLossRuleCanBeBroken(t *testing.T) {
 	breaks(t, func(broken string) []Finding {
-		return CheckLoss(always(func() clip.Loss { return &squares{broken: broken} }), LossOptions{})
+		return CheckLoss(func() clip.Loss { return &squares{broken: broken} }, LossOptions{})
 	}, map[string]string{
 		"configured twice":                "info",
 		"takes any option":                "unknown option",

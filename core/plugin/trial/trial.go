@@ -152,17 +152,17 @@ func (o *Options) check(ctx context.Context) error {
 	case clip.KindEncoder:
 		instances := prestart(func() (clip.Encoder, error) { return o.encoder(ctx, session) })
 		defer instances.stop()
-		conformance.CheckEncoder(instances.next, conformance.EncoderOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch,
+		conformance.ExamineEncoder(instances.next, conformance.EncoderOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch,
 			Compute: o.compute(), Skip: skip, Observe: o.Observe})
 	case clip.KindLoss:
 		instances := prestart(func() (clip.Loss, error) { return o.loss(ctx, session) })
 		defer instances.stop()
-		conformance.CheckLoss(instances.next, conformance.LossOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch,
+		conformance.ExamineLoss(instances.next, conformance.LossOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch,
 			Compute: o.compute(), Skip: skip, Observe: o.Observe})
 	case clip.KindDataset:
 		instances := prestart(func() (clip.Dataset, error) { return o.dataset(ctx, session) })
 		defer instances.stop()
-		conformance.CheckDataset(instances.next, conformance.DatasetOptions{With: string(o.With), ImageSize: o.ImageSize,
+		conformance.ExamineDataset(instances.next, conformance.DatasetOptions{With: string(o.With), ImageSize: o.ImageSize,
 			Splits: o.splits(), Skip: skip, Observe: o.Observe})
 	default:
 		return fault.New(fault.Invalid, "there is no kit for the kind %q", o.Descriptor.Kind)
