@@ -64,6 +64,9 @@ func TestGradients(t *testing.T) {
 		{name: "quickgelu", shapes: sh(is(12)), build: func(_ *Graph, p []*Node) *Node { return Act(p[0], device.QuickGELU) }},
 		{name: "relu", shapes: sh(is(12)), build: func(_ *Graph, p []*Node) *Node { return Act(p[0], device.ReLU) }},
 		{name: "softplus", shapes: sh(is(12)), build: func(_ *Graph, p []*Node) *Node { return Softplus(p[0]) }},
+		{name: "max cols", shapes: sh(is(3, 5)), build: func(_ *Graph, p []*Node) *Node { return MaxCols(p[0]) }},
+		{name: "max of one axis", shapes: sh(is(6)), build: func(_ *Graph, p []*Node) *Node { return MaxCols(p[0]) }},
+		{name: "max of one", shapes: sh(is(6, 1)), build: func(_ *Graph, p []*Node) *Node { return MaxCols(p[0]) }},
 		{name: "reshape transpose", shapes: sh(is(2, 3, 4)), build: func(_ *Graph, p []*Node) *Node {
 			return Transpose(Reshape(p[0], 2, 2, -1))
 		}},

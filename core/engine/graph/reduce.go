@@ -45,6 +45,31 @@ func sumCols(x *Node, rows, cols int, shape []int) *Node {
 		}}, x)
 }
 
+// MaxCols takes the largest of the last axis: x [..., C] → [...] ([1] when x has one axis), but for rounding at the size
+// of the numbers compared, which are finite. The gradient goes to the largest; among equals to one of them.
+//
+// It compares halves, max(a, b) = a + ReLU(b − a), so that no backend needs a kernel for it.
+func MaxCols(x *Node) *Node {
+	if x.g.unusable(x) {
+		return x
+	}
+	shape := x.withLast()
+	if len(shape) == 0 {
+		shape = []int{1}
+	}
+	y := Reshape(x, x.rows(), x.Dim(-1), 1)
+	for y.g.err == nil && y.Dim(1) > 1 {
+		c, half := y.Dim(1), y.Dim(1)/2
+		a := SliceTokens(y, 0, half)
+		most := Add(a, Act(Sub(SliceTokens(y, half, half), a), device.ReLU))
+		if c%2 == 1 {
+			most = ConcatTokens(most, SliceTokens(y, c-1, 1))
+		}
+		y = most
+	}
+	return Reshape(y, shape...)
+}
+
 // SumAll adds up all elements, [1].
 func SumAll(x *Node) *Node { return sumCols(x, 1, x.Elements(), []int{1}) }
 

@@ -62,6 +62,18 @@ func (c Case) checkTokens(t *testing.T) {
 		got, _ := half.forwardTokens(half.request(0, 4, clip.Eval))
 		held(t, "tokens", widen(got.Tokens.F32()), widen(want.Tokens.F32()), 3e-2)
 	})
+	t.Run("averaged", func(t *testing.T) {
+		o := adamw
+		o.EMADecay = .5
+		a := c.open(t, c.config(o))
+		for n := 1; n <= 3; n++ {
+			a.train(n, 0, 4)
+		}
+		req := a.request(0, 6, clip.Eval)
+		req.EMA = true
+		out, _ := a.forwardTokens(req)
+		held(t, "embeddings beside tokens", widen(out.Embedding.F32()), widen(a.ema()), 1e-5)
+	})
 	t.Run("bad gradients", func(t *testing.T) {
 		e := s.Encoder.(clip.TokenEncoder)
 		_, plain := s.forward(s.request(0, 3, clip.Train))
