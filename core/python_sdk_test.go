@@ -122,3 +122,29 @@ func TestADatasetInPythonKeepsThePromises(t *testing.T) {
 		return d
 	}, conformance.DatasetOptions{}))
 }
+
+func TestAnEncoderInPythonKeepsThePromises(t *testing.T) {
+	session := startPython(t, needTorch(t))
+	for _, with := range []string{`{"width": 2}`, `{"width": 2, "norm": true, "dropout": 0.2}`} {
+		t.Run(with, func(t *testing.T) {
+			conform(t, conformance.CheckEncoder(func() clip.Encoder {
+				e, _, err := session.StartEncoder(background, pythonPlugin("tinyconv"), process.StartOptions{Threads: 1})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return e
+			}, conformance.EncoderOptions{With: with, EmbedDim: 4}))
+		})
+	}
+}
+
+func TestALossInPyTorchKeepsThePromisesInPython(t *testing.T) {
+	session := startPython(t, needTorch(t))
+	conform(t, conformance.CheckLoss(func() clip.Loss {
+		l, _, err := session.StartLoss(background, pythonPlugin("torchclip"), process.StartOptions{Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}, conformance.LossOptions{}))
+}

@@ -27,8 +27,9 @@ const (
 // and may be used from several goroutines.
 type Catalog struct {
 	*catalog.Catalog
-	mu   sync.Mutex
-	seen map[string]described
+	mu     sync.Mutex
+	seen   map[string]described
+	others map[string]*Catalog // with other interpreters
 }
 
 // described holds what the catalog answered about one plugin.
@@ -38,11 +39,31 @@ type described struct {
 	err        error
 }
 
-var _ spec.Catalog = (*Catalog)(nil)
+var (
+	_ spec.Catalog    = (*Catalog)(nil)
+	_ spec.WithPython = (*Catalog)(nil)
+)
 
 // NewCatalog returns a Catalog that remembers nothing yet: it sees plugins as they are now.
 func NewCatalog(c *catalog.Catalog) *Catalog {
-	return &Catalog{Catalog: c, seen: map[string]described{}}
+	return &Catalog{Catalog: c, seen: map[string]described{}, others: map[string]*Catalog{}}
+}
+
+// WithPython implements spec.WithPython.
+func (c *Catalog) WithPython(interpreter string) spec.Catalog { return c.withPython(interpreter) }
+
+func (c *Catalog) withPython(interpreter string) *Catalog {
+	if interpreter == "" || interpreter == c.Python {
+		return c
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.others[interpreter] == nil {
+		other := *c.Catalog
+		other.Python = interpreter
+		c.others[interpreter] = NewCatalog(&other)
+	}
+	return c.others[interpreter]
 }
 
 // Describe implements spec.Catalog.
@@ -76,6 +97,7 @@ type Plugins []Plugin
 
 // Plugins finds the plugins of a spec. The error names every one that is not found or cannot be described.
 func (c *Catalog) Plugins(s *spec.Spec) (Plugins, error) {
+	c = c.withPython(s.Python)
 	var out Plugins
 	var faults fault.List
 	add := func(role string, kind clip.Kind, name string) {

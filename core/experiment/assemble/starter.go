@@ -41,7 +41,7 @@ func (x *Starter) OnSlow(tell func(process.Slow)) { x.session.OnSlow(tell) }
 
 func (x *Starter) options(role string, with []byte) process.StartOptions {
 	o := process.StartOptions{Label: role, Threads: x.threads[role], LogDir: x.logDir, SHA256: x.plugins.digestOf(role),
-		Guard: guardOf(x.Spec), With: with, Read: x.Spec.Plugins.Read}
+		Guard: guardOf(x.Spec), Python: x.Spec.Python, With: with, Read: x.Spec.Plugins.Read}
 	if x.logDir != "" {
 		o.Files = filepath.Join(filepath.Dir(x.logDir), "handover")
 	}

@@ -82,6 +82,11 @@ func (c *checker) section(m map[string]any, keys []Key, p path, who string) {
 			c.setDefault(m, here, value, "default")
 		}
 		m[k.Name] = c.value(k, value, here)
+		if python, ok := m[k.Name].(string); ok && len(p) == 0 && k.Name == "python" {
+			if other, ok := c.catalog.(WithPython); ok {
+				c.catalog = other.WithPython(python)
+			}
+		}
 	}
 }
 

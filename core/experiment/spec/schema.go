@@ -76,6 +76,7 @@ var Keys = []Key{
 	key("name", clip.TypeString, nil, "the experiment; the file's name without its ending when left out"),
 	key("description", clip.TypeString, "", "for people; not part of the run's identity"),
 	key("variant", clip.TypeString, "", "the cell of a comparison that this run belongs to"),
+	key("python", clip.TypePath, nil, "the interpreter of plugins in Python; left out: [the nearest](plugins.md#in-python)"),
 	section("image", "the image tower",
 		plugin("encoder", clip.KindEncoder, clip.Image, "image encoder plugin: `vit`, `encoders/vit` or a path"), with, freeze, where),
 	section("text", "the text tower",

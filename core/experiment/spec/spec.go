@@ -24,6 +24,7 @@ type Spec struct {
 	DeviceMemory Memory    `json:"device_memory"`
 	Threads      int       `json:"threads"` // 0: all cores
 	Seed         uint64    `json:"seed"`
+	Python       string    `json:"python"`   // the interpreter of plugins in Python: an absolute path; "": the catalog finds one
 	Timeouts     *Timeouts `json:"timeouts"` // nil: DefaultTimeouts
 	Plugins      Guard     `json:"plugins"`
 	Ablate       *Ablate   `json:"-"` // nil when the spec has none
@@ -130,6 +131,12 @@ func (t Train) ClipOptimizer() clip.Optimizer {
 		Name: t.Optimizer, WeightDecay: t.WeightDecay, Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps,
 		Momentum: t.Momentum, DecayEmbeddings: t.DecayEmbeddings,
 	}
+}
+
+// WithPython is implemented by catalogs of plugins in Python.
+type WithPython interface {
+	// WithPython returns the same catalog with an interpreter for them.
+	WithPython(interpreter string) Catalog
 }
 
 // Catalog describes plugins without starting them.

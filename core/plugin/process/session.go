@@ -8,6 +8,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -48,6 +49,7 @@ type StartOptions struct {
 	// Threads limits the threads that it computes with at a time; 0 for no limit.
 	Threads int
 	LogDir  string // "": the session's
+	Python  string // the interpreter of plugins in Python; "": the catalog's
 	// SHA256, when not "", is the digest that the plugin must have: that of an earlier Describe.
 	SHA256 string
 	Env    []string // more of its environment, as KEY=value
@@ -153,7 +155,9 @@ func (s *Session) StartDataset(ctx context.Context, ref string, o StartOptions) 
 func start[T interface{ Close() error }](ctx context.Context, s *Session, kind clip.Kind, ref string, o StartOptions,
 	client func(*wire.Conn) T) (T, *Process, error) {
 	var none T
-	d, b, err := s.catalog.Describe(kind, ref)
+	catalog := *s.catalog
+	catalog.Python = cmp.Or(o.Python, catalog.Python)
+	d, b, err := catalog.Describe(kind, ref)
 	if err != nil {
 		return none, nil, err
 	}
