@@ -92,7 +92,7 @@ func (p *Parameters) add(f *weights.File, loss bool) error {
 			p.Meta[keymap.MetaTokenizer] = string(data)
 			continue
 		}
-		if strings.HasPrefix(name, weights.SlotPrefix) || loss && keymap.Modality(name) != "loss" {
+		if strings.HasPrefix(name, weights.SlotPrefix) || strings.HasPrefix(name, weights.AveragePrefix) || loss && keymap.Modality(name) != "loss" {
 			continue
 		}
 		info, _ := f.Info(name)

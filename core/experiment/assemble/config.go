@@ -92,7 +92,7 @@ func modalityOf(role string) clip.Modality {
 // encoderConfig returns the configuration of a tower, without captions.
 func encoderConfig(s *spec.Spec, role string, threads map[string]int) clip.EncoderConfig {
 	t := towerOf(s, role)
-	return clip.EncoderConfig{With: t.With, EmbedDim: s.EmbedDim, Modality: modalityOf(role), Seed: s.Seed, Optimizer: s.Train.ClipOptimizer(),
+	return clip.EncoderConfig{With: t.With, EmbedDim: s.EmbedDim, Modality: modalityOf(role), Seed: s.Seed, Optimizer: s.TowerOptimizer(role),
 		Compute: computeFor(s, role, threads), Freeze: t.Freeze}
 }
 
@@ -138,14 +138,42 @@ func (m *Model) TrainConfig() train.Config {
 // EvalSection returns the place of evaluation i in the spec.
 func EvalSection(i int) string { return fmt.Sprintf("eval[%d]", i) }
 
-// Place turns the path of a plugin's fault, which begins at its with or freeze block, into a path of the spec
-// below section, and adds where in the file that is. It returns any other error as it is.
+// placeOptimizer turns the path of a fault in a tower's optimiser into one below train. A group for both towers must
+// fit both, so its fault says how to mean one.
+func placeOptimizer(s *spec.Spec, f *fault.Error, tower string) {
+	key := strings.TrimPrefix(f.Path, "optimizer.")
+	var i int
+	switch n, _ := fmt.Sscanf(key, "groups[%d]", &i); {
+	case key == "ema_decay":
+		key = "ema"
+	case n == 1:
+		at, both := s.GroupPath(tower, i)
+		_, rest, _ := strings.Cut(key, "]")
+		f.Path = at + rest
+		if both {
+			f.Msg = "for the " + tower + " tower: " + f.Msg
+			f.WithHint("%s", strings.TrimPrefix(f.Hint+"; tower: image or text gives the group to that tower alone", "; "))
+		}
+		return
+	}
+	f.Path = "train." + key
+}
+
+// Place turns the path of a plugin's fault, which begins at its with or freeze block or its optimiser, into a path of
+// the spec, and adds where in the file that is. section names the plugin's part of the spec. It returns any other error
+// as it is.
 func Place(s *spec.Spec, err error, section string) error {
 	f, ok := err.(*fault.Error)
-	if !ok || f == nil || f.Path != "with" && !strings.HasPrefix(f.Path, "with.") && !strings.HasPrefix(f.Path, "freeze.") {
+	switch {
+	case !ok || f == nil:
+		return err
+	case f.Path == "with", strings.HasPrefix(f.Path, "with."), strings.HasPrefix(f.Path, "freeze."):
+		f.Path = section + "." + f.Path
+	case strings.HasPrefix(f.Path, "optimizer."):
+		placeOptimizer(s, f, section)
+	default:
 		return err
 	}
-	f.Path = section + "." + f.Path
 	if f.File == "" {
 		if o := s.Locate(f.Path); o.Line > 0 {
 			f.WithFile(o.Source, o.Line, o.Column)

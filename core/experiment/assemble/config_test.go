@@ -77,6 +77,19 @@ train: {max_steps: 1}
 			t.Errorf("%q became %q, want %q", path, f.Path, want)
 		}
 	}
+	s.Train.Groups = []spec.Group{{Tower: "image"}, {Tower: "text"}, {}}
+	for path, want := range map[string]string{
+		"optimizer.groups[0].params": "train.groups[1].params", "optimizer.groups[1].lr_scale": "train.groups[2].lr_scale",
+		"optimizer.layer_decay": "train.layer_decay", "optimizer.ema_decay": "train.ema", "optimizer.lr": "train.lr",
+	} {
+		f := fault.New(fault.Invalid, "odd").WithPath(path).WithHint("so")
+		if Place(s, f, RoleText); f.Path != want {
+			t.Errorf("%q became %q, want %q", path, f.Path, want)
+		}
+		if both := f.Hint != "so"; both != (want == "train.groups[2].lr_scale") {
+			t.Errorf("%q has the hint %q", path, f.Hint)
+		}
+	}
 	if Place(s, nil, RoleImage) != nil {
 		t.Error("no error became one")
 	}

@@ -160,7 +160,7 @@ func parametersDigest(ctx context.Context, e clip.Encoder) (string, error) {
 	names := f.Names()
 	slices.Sort(names)
 	for _, name := range names {
-		if strings.HasPrefix(name, weights.SlotPrefix) {
+		if strings.HasPrefix(name, weights.SlotPrefix) || strings.HasPrefix(name, weights.AveragePrefix) {
 			continue
 		}
 		t, err := f.Read(name)

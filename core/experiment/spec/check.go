@@ -212,6 +212,8 @@ func (c *checker) value(k Key, value any, p path) any {
 		return c.augment(value, p)
 	case typeFreeze:
 		return c.freeze(value, p)
+	case typeByTower:
+		return c.byTower(value, p)
 	}
 	return c.field(k.Field, value, p)
 }

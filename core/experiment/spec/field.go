@@ -19,7 +19,7 @@ var examples = map[string]string{
 	"a map": "write {key: value}", "a list": "write [first, second]", "true or false": "write true or false",
 	"a whole number": "write a number such as 8", "a number": "write a number such as 0.5",
 	"a text": "write a word, or a text in quotes", "a time": "write 90 s, 10 min, 1 h or 0 for no limit", "a device": "write auto, cpu, host or cuda:0", "bytes or a share": "write 20 GiB, 500 MiB or 50%",
-	"a list of maps": "write [{key: value}]", "a name or a map": "write none or random_resized_crop",
+	"a number or a map": "write 0.75, or {image: 0.75}", "a list of maps": "write [{key: value}]", "a name or a map": "write none or random_resized_crop",
 	"none, all or a map": "write all, {blocks: 6} or {params: [a glob]}", "a number of steps or epochs": "write 200, or 1 epoch",
 }
 

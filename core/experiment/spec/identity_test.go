@@ -30,13 +30,15 @@ func TestIdentity(t *testing.T) {
 	plugins := map[string]string{"encoders/vit": "aa", "losses/clip": "bb"}
 	base := loadGood(t).Identity(plugins)
 	for _, set := range []string{"name=other", "description=x", "variant=v", "train.keep_checkpoints=9", "data.workers=3", "train.feature_cache=off",
-		"text.with.merges=''", "eval.0.with.root=''"} {
+		"text.with.merges=''", "eval.0.with.root=''",
+		"train.ema=0", "train.layer_decay=1", "train.layer_decay.text=1", "train.groups=[]"} {
 		if loadGood(t, set).Identity(plugins) != base {
 			t.Errorf("%s changes the identity", set)
 		}
 	}
 	for _, set := range []string{"seed=1", "train.lr=1e-3", "image.with.width=192", "train.max_steps=5", "eval.0.retrieval=false", "data.train.shuffle=false", "device=host", "image.freeze=all", "text.freeze.blocks=0",
-		"loss.with.learnable=false", "image.with.patch_dropout=0.1"} {
+		"loss.with.learnable=false", "image.with.patch_dropout=0.1",
+		"train.ema=0.99", "train.layer_decay=0.5", "train.layer_decay.text=0.5", "train.groups=[{params: ['*.bias'], lr_scale: 2}]"} {
 		if loadGood(t, set).Identity(plugins) == base {
 			t.Errorf("%s does not change the identity", set)
 		}

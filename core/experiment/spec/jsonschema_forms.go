@@ -25,6 +25,10 @@ var forms = map[clip.FieldType]object{
 		object{"enum": freezeNames},
 		plainMap(freezeKeys, object{"minProperties": 1}),
 	}},
+	typeByTower: {"anyOf": []any{
+		bounded(object{"type": "number"}, layerDecayKeys[0].Field),
+		plainMap(layerDecayKeys, object{}),
+	}},
 	typeAugment: {"anyOf": []any{
 		object{"enum": augmentNames},
 		object{"type": "object", "properties": object{augmentNames[1]: plainMap(augmentKeys, object{})}, "additionalProperties": false},

@@ -155,6 +155,7 @@ func (c *checker) train(m map[string]any, p path, samples int, tree map[string]a
 	if lr, ok := m["lr"].(float64); ok && number("min_lr") > lr {
 		c.fault(p.with("min_lr"), "%s is more than lr %s", show(number("min_lr")), show(lr)).WithHint("the schedule falls from lr to min_lr")
 	}
+	c.optimizer(m, p, tree)
 	cooldown := m["schedule"] == "cooldown"
 	if n := number("cooldown_steps"); n > 0 && !cooldown {
 		c.fault(p.with("cooldown_steps"), "has no effect with schedule %v", m["schedule"]).WithHint("set schedule: cooldown")

@@ -15,6 +15,7 @@ const (
 	typeLines    clip.FieldType = "list of texts or {file: PATH}"
 	typeMemory   clip.FieldType = "bytes or share"
 	typeTimeout  clip.FieldType = "a time"
+	typeByTower  clip.FieldType = "a number or {image, text}"
 	typeAblate   clip.FieldType = "ablations"
 
 	// Of the block ablate.
@@ -34,7 +35,7 @@ type Key struct {
 	// Kind and Modality say which plugins a key of type plugin names.
 	Kind     clip.Kind
 	Modality clip.Modality
-	// Optional marks a map that stays absent when it is left out, instead of being filled with defaults.
+	// Optional marks a map or a list of them that stays absent when it is left out, instead of being filled with defaults.
 	Optional bool
 }
 
@@ -118,6 +119,9 @@ var Keys = []Key{
 		key("min_lr", clip.TypeFloat, float64(0), "where the schedule ends").min(0).max(1e3),
 		key("weight_decay", clip.TypeFloat, 0.2, "decoupled; parameters of under two dimensions are exempt").min(0).max(1e3),
 		key("decay_embeddings", clip.TypeBool, true, "false exempts positional and class embeddings too"),
+		Key{Field: clip.Field{Name: "groups", Type: typeSections, Help: "parameters with a learning rate or weight decay of their own"}, Sub: groupKeys, Optional: true},
+		key("layer_decay", typeByTower, nil, "layer l of a tower with L blocks learns at lr · layer_decay^(L+1−l): the stem is layer 0, what follows the blocks L+1; left out: all at lr").min(0).max(1),
+		key("ema", clip.TypeFloat, nil, "keeps an average of the towers' parameters, average ← ema · average + (1 − ema) · parameter after every step, evaluated and exported beside them; left out: none").min(0).max(0.9999999),
 		key("beta1", clip.TypeFloat, 0.9, "").min(0).max(0.9999999),
 		key("beta2", clip.TypeFloat, nil, "adamw 0.98, lion 0.99").min(0).max(0.9999999),
 		key("eps", clip.TypeFloat, 1e-6, "adamw").min(0).max(1),

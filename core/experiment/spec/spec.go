@@ -106,6 +106,9 @@ type Train struct {
 	MinLR           float64  `json:"min_lr"`
 	WeightDecay     float64  `json:"weight_decay"`
 	DecayEmbeddings bool     `json:"decay_embeddings"`
+	Groups          []Group  `json:"groups"`
+	LayerDecay      ByTower  `json:"layer_decay"` // 0: off
+	EMA             float64  `json:"ema"`         // decay of the averaged weights; 0: none
 	Beta1           float64  `json:"beta1"`
 	Beta2           float64  `json:"beta2"`
 	Eps             float64  `json:"eps"`
@@ -125,7 +128,7 @@ type Train struct {
 	ActivationCheckpointing bool `json:"activation_checkpointing"`
 }
 
-// ClipOptimizer returns the optimiser as plugins take it.
+// ClipOptimizer returns the optimiser as losses take it; TowerOptimizer returns that of an encoder.
 func (t Train) ClipOptimizer() clip.Optimizer {
 	return clip.Optimizer{
 		Name: t.Optimizer, WeightDecay: t.WeightDecay, Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps,

@@ -1,0 +1,218 @@
+package spec
+
+import (
+	"encoding/json"
+	"fmt"
+	glob "path"
+	"slices"
+	"strconv"
+
+	"tandem/core/clip"
+)
+
+// Group gives parameters a learning rate or a weight decay of their own.
+type Group struct {
+	Params      []string `json:"params"`       // globs of parameter names
+	LRScale     *float64 `json:"lr_scale"`     // nil: 1
+	WeightDecay *float64 `json:"weight_decay"` // nil: train.weight_decay, with its exceptions
+	Tower       string   `json:"tower"`        // image or text; "": both
+}
+
+// ByTower holds a number for each tower. Its JSON is one number for both, or {"image": …, "text": …}; a tower that
+// is left out has 0.
+type ByTower struct{ Image, Text float64 }
+
+// UnmarshalJSON reads either form.
+func (b *ByTower) UnmarshalJSON(data []byte) error {
+	var both float64
+	if json.Unmarshal(data, &both) == nil {
+		*b = ByTower{both, both}
+		return nil
+	}
+	type plain ByTower
+	return json.Unmarshal(data, (*plain)(b))
+}
+
+// of returns the number of a tower, image or text.
+func (b ByTower) of(tower string) float64 {
+	if tower == "text" {
+		return b.Text
+	}
+	return b.Image
+}
+
+var towers = []string{"image", "text"}
+
+// groupKeys lists the keys of an element of train.groups.
+var groupKeys = []Key{
+	key("params", clip.TypeList, nil, "globs of parameter names, each of which must match; the first group that a parameter matches counts").of(clip.TypeString).required(),
+	key("lr_scale", clip.TypeFloat, nil, "multiplies the learning rate, beside `train.layer_decay`; left out: 1").max(1e6),
+	key("weight_decay", clip.TypeFloat, nil, "of all that match; left out: `train.weight_decay`, with its exceptions").min(0).max(1e3),
+	key("tower", clip.TypeString, nil, "the tower that is meant; left out: both").enum(towers...),
+}
+
+// layerDecayKeys lists the keys of a layer decay that is a map.
+var layerDecayKeys = []Key{
+	key("image", clip.TypeFloat, nil, "of the image tower").min(0).max(1),
+	key("text", clip.TypeFloat, nil, "of the text tower").min(0).max(1),
+}
+
+// byTower checks a number, or a map of numbers by tower.
+func (c *checker) byTower(value any, p path) any {
+	m, ok := value.(map[string]any)
+	if !ok {
+		switch value.(type) {
+		case int64, float64:
+			both := layerDecayKeys[0].Field
+			both.Help = ""
+			return c.field(both, value, p)
+		}
+		return c.wrongType(p, "a number or a map", value)
+	}
+	before := len(c.faults)
+	c.section(m, layerDecayKeys, p, p[len(p)-1])
+	if len(c.faults) > before {
+		return bad{}
+	}
+	return m
+}
+
+// optimizer checks what the towers' optimisers do beyond one rate for all parameters: groups, layer decay and averaged
+// weights. It removes values that mean nothing, so that they do not make another run.
+func (c *checker) optimizer(m map[string]any, p path, tree map[string]any) {
+	if m["ema"] == 0.0 {
+		delete(m, "ema")
+	}
+	off := func(v any) bool { return v == nil || v == 0.0 || v == 1.0 }
+	if v, given := m["layer_decay"]; given {
+		by, isMap := v.(map[string]any)
+		for _, tower := range towers {
+			if off(by[tower]) {
+				delete(by, tower)
+			}
+		}
+		if isMap && len(by) == 0 || !isMap && off(v) {
+			delete(m, "layer_decay")
+		}
+	}
+	groups, _ := m["groups"].([]any)
+	if m["groups"] != nil && len(groups) == 0 {
+		delete(m, "groups")
+	}
+	for i := range groups {
+		if g, ok := groups[i].(map[string]any); ok {
+			c.group(g, p.with("groups").with(strconv.Itoa(i)))
+		}
+	}
+	c.checkCapable(m, p, tree)
+}
+
+// group checks one element of train.groups.
+func (c *checker) group(g map[string]any, p path) {
+	params, ok := g["params"].([]any)
+	if ok && len(params) == 0 {
+		c.fault(p.with("params"), "names no parameter").WithHint("write globs of parameter names, such as \"*.bias\"")
+	}
+	for i, name := range params {
+		if _, err := glob.Match(name.(string), ""); err != nil {
+			c.fault(p.with("params").with(strconv.Itoa(i)), "%q is not a glob", name).WithHint("* stands for any text, ? for one letter, [ab] for one of several")
+		}
+	}
+	scale, scaled := g["lr_scale"]
+	if x, ok := scale.(float64); ok && !(x > 0) {
+		c.fault(p.with("lr_scale"), "%s, want more than 0", show(x)).WithHint("freeze: {params: [a glob]} leaves parameters as they are")
+	}
+	if _, decayed := g["weight_decay"]; !scaled && !decayed {
+		c.fault(p, "changes nothing").WithHint("give it lr_scale, weight_decay or both")
+	}
+}
+
+// checkCapable reports encoders that do not support what is asked of their optimiser. Of a tower that is frozen whole
+// nothing is asked.
+func (c *checker) checkCapable(m map[string]any, p path, tree map[string]any) {
+	if c.catalog == nil {
+		return
+	}
+	trained := 0
+	for _, tower := range towers {
+		section, _ := lookup(tree, path{tower}).(map[string]any)
+		if section["freeze"] == "all" {
+			continue
+		}
+		trained++
+		name, _ := section["encoder"].(string)
+		d, err := c.catalog.Describe(clip.KindEncoder, name)
+		if err != nil {
+			continue // reported already
+		}
+		lacks := func(key, what, capability, remedy string) {
+			at := p.with(key)
+			if _, isBad := m[key].(bad); m[key] == nil || isBad || slices.Contains(d.Capabilities, capability) {
+				return
+			}
+			c.fault(at, "encoders/%s %s", d.Name, what).
+				WithHint("%s; plugins made with core/engine/tower can once they declare the capability %q", remedy, capability)
+		}
+		lacks("ema", "keeps no average of its parameters", clip.CapEMA, "leave train.ema out")
+		if _, isMap := m["layer_decay"].(map[string]any); !isMap || lookup(m, path{"layer_decay", tower}) != nil {
+			other := towers[1-slices.Index(towers, tower)]
+			lacks("layer_decay", "has one learning rate for all layers", clip.CapGroups, fmt.Sprintf("leave it out, or give it to the other tower alone: layer_decay: {%s: …}", other))
+		}
+		groups, _ := m["groups"].([]any)
+		for i := range groups {
+			if g, ok := groups[i].(map[string]any); ok && (g["tower"] == nil || g["tower"] == tower) {
+				lacks("groups", fmt.Sprintf("has one learning rate for all parameters, but groups[%d] is for the %s tower too", i, tower), clip.CapGroups,
+					"a group with tower: image or text is for that tower alone")
+				break
+			}
+		}
+	}
+	if trained == 0 && m["ema"] != nil {
+		c.fault(p.with("ema"), "both towers are frozen, so that their average is what they are").WithHint("leave train.ema out")
+	}
+}
+
+// TowerOptimizer returns the optimiser of a tower, image or text, as its encoder takes it. A tower that is frozen whole
+// has no groups, no layer decay and no average.
+func (s *Spec) TowerOptimizer(tower string) clip.Optimizer {
+	o := s.Train.ClipOptimizer()
+	if s.tower(tower).Freeze.All {
+		return o
+	}
+	o.LayerDecay, o.EMADecay = s.Train.LayerDecay.of(tower), s.Train.EMA
+	for _, i := range s.groupsOf(tower) {
+		g := s.Train.Groups[i]
+		o.Groups = append(o.Groups, clip.ParamGroup{Params: g.Params, LRScale: g.LRScale, WeightDecay: g.WeightDecay})
+	}
+	return o
+}
+
+// Averages reports whether a tower, image or text, keeps an average of its parameters.
+func (s *Spec) Averages(tower string) bool { return s.TowerOptimizer(tower).EMADecay > 0 }
+
+// GroupPath returns the path of the group that is group i of a tower's optimiser, and whether it is meant for both
+// towers.
+func (s *Spec) GroupPath(tower string, i int) (at string, both bool) {
+	of := s.groupsOf(tower)
+	if i < 0 || i >= len(of) {
+		return "train.groups", false
+	}
+	return fmt.Sprintf("train.groups[%d]", of[i]), s.Train.Groups[of[i]].Tower == ""
+}
+
+// groupsOf returns the places in train.groups of those that a tower obeys.
+func (s *Spec) groupsOf(tower string) (of []int) {
+	for i, g := range s.Train.Groups {
+		if g.Tower == "" || g.Tower == tower {
+			of = append(of, i)
+		}
+	}
+	return of
+}
+
+func (s *Spec) tower(name string) Tower {
+	if name == "text" {
+		return s.Text
+	}
+	return s.Image
+}
