@@ -66,6 +66,7 @@ type PlanRequest struct {
 	Batch      int  // samples of a Forward or Compute in training
 	EvalBatch  int  // samples of a Forward or Compute in evaluation
 	Accumulate bool // whether several Backwards come before a Step
+	Tokens     bool // whether training takes the tokens of a TokenEncoder too
 }
 
 // Plan tells the memory of a device and how much of it a plugin will need, in bytes.

@@ -2,6 +2,7 @@ package tower
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"tandem/core/clip"
 	"tandem/core/engine/device"
 	"tandem/core/engine/device/reference"
+	"tandem/core/engine/graph"
+	"tandem/core/engine/nn"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 )
@@ -123,37 +126,61 @@ func TestNextPicturesAreFetchedOnceAndInTime(t *testing.T) {
 	}
 }
 
+// meanTokens gives the pixels beside their mean.
+type meanTokens struct{ *mean }
+
+func (meanTokens) TokenCount() int { return 4 }
+
+func (m meanTokens) BuildTokens(g *nn.Graph, x *graph.Node) (embedding, tokens *graph.Node) {
+	x = graph.Reshape(graph.Normalize(x, CLIPMean, CLIPStd), x.Dim(0), 4, 3)
+	x = m.layer.Apply(g, x, nn.Identity)
+	return graph.MeanTokens(x, nil), x
+}
+
 func TestPlanIsWhatTrainingTakes(t *testing.T) {
-	ctx := context.Background()
-	const batch = 200
-	e, g, c := onGPU(1 << 20)
-	f, err := e.Plan(ctx, clip.PlanRequest{Encoder: &c, Batch: batch, EvalBatch: 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	const next = batch * 2 * 2 * 3 // pictures, which nobody announces here
-	if f.Total != 1<<20 || f.Free != 1<<20 || f.Needed() != f.Least+next {
-		t.Errorf("%+v: pictures take as much in any case", f)
-	}
-	if _, err := e.Configure(ctx, c); err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	_, ticket, err := e.Forward(ctx, request(batch, clip.Train))
-	if err == nil {
-		err = e.Backward(ctx, ticket, tensor.New(tensor.F32, batch, 3))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	taken := int64(0)
-	for _, p := range e.Memory() {
-		if p.Name != "other" {
-			taken += p.Bytes
-		}
-	}
-	if f.Least != taken || g.used()-taken > 4096 {
-		t.Errorf("planned %d bytes, taken %d of %d", f.Least, taken, g.used())
+	for _, tokens := range []bool{false, true} {
+		t.Run(fmt.Sprint("tokens ", tokens), func(t *testing.T) {
+			ctx := context.Background()
+			const batch = 200
+			e, g, c := onGPU(1 << 20)
+			e.build = func(c clip.EncoderConfig) (front, error) {
+				m, err := newMean(c)
+				return &imageFront{ImageModel: meanTokens{m.(*mean)}}, err
+			}
+			f, err := e.Plan(ctx, clip.PlanRequest{Encoder: &c, Batch: batch, EvalBatch: 10, Tokens: tokens})
+			if err != nil {
+				t.Fatal(err)
+			}
+			const next = batch * 2 * 2 * 3 // pictures, which nobody announces here
+			if f.Total != 1<<20 || f.Free != 1<<20 || f.Needed() != f.Least+next {
+				t.Errorf("%+v: pictures take as much in any case", f)
+			}
+			if _, err := e.Configure(ctx, c); err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			var ticket clip.Ticket
+			grad := tensor.New(tensor.F32, batch, 3)
+			if tokens {
+				if _, ticket, err = e.ForwardTokens(ctx, request(batch, clip.Train)); err == nil {
+					err = e.BackwardTokens(ctx, ticket, grad, tensor.New(tensor.F32, batch, 4, 3))
+				}
+			} else if _, ticket, err = e.Forward(ctx, request(batch, clip.Train)); err == nil {
+				err = e.Backward(ctx, ticket, grad)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			taken := int64(0)
+			for _, p := range e.Memory() {
+				if p.Name != "other" {
+					taken += p.Bytes
+				}
+			}
+			if f.Least != taken || g.used()-taken > 4096 {
+				t.Errorf("planned %d bytes, taken %d of %d", f.Least, taken, g.used())
+			}
+		})
 	}
 }
 

@@ -33,11 +33,12 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, erro
 	p := layouts(front.Params(), c.Optimizer)
 	programs := newPrograms(nil, p, front, c.Compute)
 	fixed := append(e.fixedParts(p, c), clip.MemoryPart{Name: "libraries", Bytes: libraries})
-	most, err := programs.Plan(backend, programKey{training: true, batch: q.Batch, tokens: front.maxTokens(q.Batch)})
+	second := q.Tokens && front.tokenCount() > 0
+	most, err := programs.Plan(backend, programKey{training: true, second: second, batch: q.Batch, tokens: front.maxTokens(q.Batch)})
 	if err != nil {
 		return out, err
 	}
-	least, err := programs.Plan(backend, programKey{training: true, batch: q.Batch, tokens: front.minTokens(q.Batch)})
+	least, err := programs.Plan(backend, programKey{training: true, second: second, batch: q.Batch, tokens: front.minTokens(q.Batch)})
 	if err != nil {
 		return out, err
 	}

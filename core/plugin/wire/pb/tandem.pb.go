@@ -539,6 +539,7 @@ type PlanRequest struct {
 	Batch         int64                  `protobuf:"varint,3,opt,name=batch,proto3" json:"batch,omitempty"`                          // samples of a Forward or Compute in training
 	EvalBatch     int64                  `protobuf:"varint,4,opt,name=eval_batch,json=evalBatch,proto3" json:"eval_batch,omitempty"` // in evaluations
 	Accumulate    bool                   `protobuf:"varint,5,opt,name=accumulate,proto3" json:"accumulate,omitempty"`                // several Backwards come before a Step
+	Tokens        bool                   `protobuf:"varint,6,opt,name=tokens,proto3" json:"tokens,omitempty"`                        // (2) training takes the tokens of an encoder too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -604,6 +605,13 @@ func (x *PlanRequest) GetEvalBatch() int64 {
 func (x *PlanRequest) GetAccumulate() bool {
 	if x != nil {
 		return x.Accumulate
+	}
+	return false
+}
+
+func (x *PlanRequest) GetTokens() bool {
+	if x != nil {
+		return x.Tokens
 	}
 	return false
 }
@@ -3866,7 +3874,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\x0eMemoryResponse\x12+\n" +
 	"\x05parts\x18\x01 \x03(\v2\x15.tandem.v1.MemoryPartR\x05parts\x12\x1d\n" +
 	"\n" +
-	"base_bytes\x18\x02 \x01(\x03R\tbaseBytes\"\xc1\x01\n" +
+	"base_bytes\x18\x02 \x01(\x03R\tbaseBytes\"\xd9\x01\n" +
 	"\vPlanRequest\x122\n" +
 	"\aencoder\x18\x01 \x01(\v2\x18.tandem.v1.EncoderConfigR\aencoder\x12)\n" +
 	"\x04loss\x18\x02 \x01(\v2\x15.tandem.v1.LossConfigR\x04loss\x12\x14\n" +
@@ -3875,7 +3883,8 @@ const file_tandem_proto_rawDesc = "" +
 	"eval_batch\x18\x04 \x01(\x03R\tevalBatch\x12\x1e\n" +
 	"\n" +
 	"accumulate\x18\x05 \x01(\bR\n" +
-	"accumulate\"\xf8\x01\n" +
+	"accumulate\x12\x16\n" +
+	"\x06tokens\x18\x06 \x01(\bR\x06tokens\"\xf8\x01\n" +
 	"\fPlanResponse\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x1d\n" +
 	"\n" +
