@@ -91,6 +91,18 @@ func (a *app) completePlugin(*cobra.Command, []string, string) ([]string, cobra.
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeBisect completes two plugins, by name or path, and a spec.
+func (a *app) completeBisect(c *cobra.Command, given []string, begun string) ([]string, cobra.ShellCompDirective) {
+	switch {
+	case len(given) == 2:
+		return a.completeSpec(c, nil, begun)
+	case len(given) > 2 || strings.Contains(begun, "."):
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	words, _ := a.completePlugin(c, nil, begun)
+	return words, cobra.ShellCompDirectiveDefault
+}
+
 // completeDev completes the name of the plugin that a file is to stand in for; the shell completes the file.
 func (a *app) completeDev(c *cobra.Command, given []string, begun string) ([]string, cobra.ShellCompDirective) {
 	if strings.Contains(begun, "=") {

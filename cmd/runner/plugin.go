@@ -13,8 +13,8 @@ import (
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	c := &cobra.Command{Use: "plugin", Short: "list, describe, test and lock plugins"}
-	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginTestCommand(), a.pluginLockCommand(), a.pluginVerifyCommand())
+	c := &cobra.Command{Use: "plugin", Short: "list, describe, test, lock and compare plugins"}
+	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginTestCommand(), a.pluginLockCommand(), a.pluginVerifyCommand(), a.pluginBisectCommand())
 	a.group(c)
 	return c
 }

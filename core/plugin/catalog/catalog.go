@@ -271,6 +271,28 @@ func (c *Catalog) List() []Entry {
 	return list
 }
 
+// FindDigest returns the plugin whose sha256 begins with a prefix, also where another of its name goes before it. Without any,
+// the Binary is empty; fault.Invalid when there are several.
+func (c *Catalog) FindDigest(prefix string) (Binary, clip.Descriptor, error) {
+	var found Binary
+	var descriptor clip.Descriptor
+	for _, root := range c.Roots {
+		for _, kind := range Kinds {
+			for _, name := range (&Catalog{Roots: []string{root}}).Names(kind) {
+				d, b, err := c.Describe(kind, filepath.Join(root, kind.Dir(), name))
+				switch {
+				case err != nil || !strings.HasPrefix(b.SHA256, prefix): // what is broken has no digest
+				case found.SHA256 != "" && found.SHA256 != b.SHA256:
+					return Binary{}, clip.Descriptor{}, fault.New(fault.Invalid, "%s begins the digests of %s and %s", prefix, found.Path, b.Path)
+				case found.SHA256 == "":
+					found, descriptor = b, d
+				}
+			}
+		}
+	}
+	return found, descriptor, nil
+}
+
 // Describe returns the descriptor of a plugin, if possible without starting a process: from the manifest beside
 // the binary when its checksum is the binary's, else from the user's cache, else by running the binary with
 // --describe. It returns the errors of Find, and fault.Invalid for a file that is not a plugin, or that is a

@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,5 +65,36 @@ func TestAPluginMayBeRefused(t *testing.T) {
 	}
 	if _, _, err := c.Describe(clip.KindLoss, "dot"); fault.KindOf(err) != fault.Conflict || len(asked) != 1 || asked[0] != "losses/dot 1" {
 		t.Errorf("%v, asked about %v", err, asked)
+	}
+}
+
+// A digest names a plugin that another of its name hides.
+func TestAPluginIsFoundByItsDigest(t *testing.T) {
+	c := &catalog.Catalog{}
+	var all []catalog.Binary
+	for _, version := range []string{"1", "2"} {
+		root := t.TempDir()
+		path := filepath.Join(root, "losses", "dot")
+		text := "#!/bin/sh\necho '{\"kind\": \"loss\", \"name\": \"dot\", \"version\": \"" + version + "\", \"protocol\": 1}'\n"
+		if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		c.Roots = append(c.Roots, root)
+		_, b, err := c.Describe(clip.KindLoss, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b)
+	}
+	for _, want := range all {
+		if b, _, err := c.FindDigest(want.SHA256[:12]); err != nil || b.Path != want.Path {
+			t.Errorf("found %s, %v", b.Path, err)
+		}
+	}
+	if b, _, err := c.FindDigest("xyz"); err != nil || b.Path != "" {
+		t.Errorf("found %s, %v", b.Path, err)
+	}
+	if _, _, err := c.FindDigest(""); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("what begins two digests gives %v", err)
 	}
 }

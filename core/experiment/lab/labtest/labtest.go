@@ -29,6 +29,8 @@ func Main(m *testing.M) {
 			sdk.ServeEncoder(Letters)
 		case "pull":
 			sdk.ServeLoss(Pull)
+		case "pull2":
+			sdk.ServeLoss(Pull2)
 		case "dots":
 			sdk.ServeDataset(Dots)
 		}
@@ -51,6 +53,19 @@ func New(t testing.TB) lab.Lab {
 	}
 	return lab.Lab{DB: filepath.Join(dir, "results.db"), RunsDir: filepath.Join(dir, "runs"),
 		Catalog: &catalog.Catalog{Roots: []string{filepath.Join(dir, "plugins")}}}
+}
+
+// SecondPull returns the path of version 2.0.0 of losses/pull, which no catalog has. Its value is a little more than that of
+// version 1.0.0 from the fourth training step on; its gradients are the same.
+func SecondPull(t testing.TB) string {
+	t.Helper()
+	self, err := os.Executable()
+	Must(t, err)
+	code, err := os.ReadFile(self)
+	Must(t, err)
+	path := filepath.Join(t.TempDir(), "pull2")
+	Must(t, os.WriteFile(path, append(code, 0), 0o755)) // another digest
+	return path
 }
 
 // Text holds a spec of eight steps with an evaluation after every fourth.

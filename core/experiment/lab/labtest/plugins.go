@@ -234,6 +234,22 @@ func (l *pull) Compute(_ context.Context, q clip.LossRequest) (*clip.LossResult,
 	return r, nil
 }
 
+// Pull2 describes the version of Pull that SecondPull is.
+var Pull2 = sdk.Loss{Name: "pull", Version: "2.0.0", Summary: "pulls pairs together, and is off by a little from step 4 on", New: func() clip.Loss { return &pull2{} }}
+
+type pull2 struct {
+	pull
+	computed int
+}
+
+func (l *pull2) Compute(ctx context.Context, q clip.LossRequest) (*clip.LossResult, error) {
+	r, err := l.pull.Compute(ctx, q)
+	if l.computed++; err == nil && l.computed >= 4 {
+		r.Value += 1e-3
+	}
+	return r, err
+}
+
 func (l *pull) GradNorm(context.Context) (float64, error)         { return 0, nil }
 func (l *pull) Step(context.Context, int, float64, float64) error { return nil }
 func (l *pull) Save(_ context.Context, path string) error {
