@@ -31,6 +31,7 @@ func (a *app) pluginTestCommand() *cobra.Command {
 	a.formatFlags(c, false)
 	a.trialFlags(c, &o, &with)
 	c.Flags().StringArrayVar(&o.Skip, "skip", nil, "leave a `rule` out, as often as wanted: gradient for networks with kinks everywhere")
+	c.Flags().StringArrayVar(&o.Only, "rule", nil, "check only a `rule` and those that it needs, as often as wanted")
 	c.RunE = func(c *cobra.Command, given []string) error {
 		if err := a.completeTrial(&o, given[0], with); err != nil {
 			return err

@@ -20,6 +20,7 @@ type DatasetOptions struct {
 	// Splits holds with blocks of parts of the data that must have no sample in common; nil: none are known.
 	Splits  []string
 	Skip    []string      // names of rules that do not apply
+	Only    []string      // rules to check, with those that they need; nil: all
 	Observe func(Finding) // called after every rule, when not nil
 }
 
@@ -39,7 +40,7 @@ func ExamineDataset(start func() (clip.Dataset, error), o DatasetOptions) []Find
 	if o.ImageSize == 0 {
 		o.ImageSize = 24
 	}
-	return run(datasetCase{start, o}, datasetRules, o.Skip, o.Observe)
+	return run(datasetCase{start, o}, datasetRules, selection{o.Skip, o.Only}, o.Observe)
 }
 
 // Needs of rules of datasets.
@@ -190,7 +191,11 @@ func (c datasetCase) info() error {
 }
 
 func (c datasetCase) configure() error {
-	return c.with(nil, func(*datasetTrial) error { return nil })
+	one, err := c.open(nil)
+	if err == nil {
+		one.Close() // its error belongs to another rule
+	}
+	return err
 }
 
 func (c datasetCase) unknownOption() error {

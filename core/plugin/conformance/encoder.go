@@ -27,6 +27,7 @@ type EncoderOptions struct {
 	Tolerance float64
 	// Skip names rules that do not apply: "gradient" for networks with kinks everywhere.
 	Skip    []string
+	Only    []string      // rules to check, with those that they need; nil: all
 	Observe func(Finding) // called after every rule, when not nil
 }
 
@@ -61,7 +62,7 @@ func ExamineEncoder(start func() (clip.Encoder, error), o EncoderOptions) []Find
 	if o.Tolerance == 0 {
 		o.Tolerance = .02
 	}
-	return run(encoderCase{start, o}, encoderRules, o.Skip, o.Observe)
+	return run(encoderCase{start, o}, encoderRules, selection{o.Skip, o.Only}, o.Observe)
 }
 
 // Needs of rules.
@@ -213,7 +214,11 @@ func (c encoderCase) info() error {
 }
 
 func (c encoderCase) configure() error {
-	return c.with(sgd, func(*trial) error { return nil })
+	one, err := c.open(sgd, 1)
+	if err == nil {
+		one.Close() // its error belongs to another rule
+	}
+	return err
 }
 
 func (c encoderCase) unknownOption() error {

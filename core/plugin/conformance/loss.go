@@ -22,6 +22,7 @@ type LossOptions struct {
 	Tolerance float64
 	// Skip names rules that do not apply: "permutation" for losses that remember earlier batches.
 	Skip    []string
+	Only    []string      // rules to check, with those that they need; nil: all
 	Observe func(Finding) // called after every rule, when not nil
 }
 
@@ -50,7 +51,7 @@ func ExamineLoss(start func() (clip.Loss, error), o LossOptions) []Finding {
 	if o.Tolerance == 0 {
 		o.Tolerance = .02
 	}
-	return run(lossCase{start, o}, lossRules, o.Skip, o.Observe)
+	return run(lossCase{start, o}, lossRules, selection{o.Skip, o.Only}, o.Observe)
 }
 
 // Needs of rules of losses.
@@ -177,7 +178,11 @@ func (c lossCase) info() error {
 }
 
 func (c lossCase) configure() error {
-	return c.with(sgd, func(*lossTrial) error { return nil })
+	one, err := c.open(sgd)
+	if err == nil {
+		one.Close() // its error belongs to another rule
+	}
+	return err
 }
 
 func (c lossCase) unknownOption() error {

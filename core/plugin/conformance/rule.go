@@ -31,9 +31,17 @@ type rule[C any] struct {
 	check func(C) error
 }
 
-// ErrWroteInput is wrapped by errors of instances that see their plugin write to what it was given to read. The
-// finding belongs to the rule "inputs unmodified", wherever it shows.
-var ErrWroteInput = errors.New("")
+// Breach marks an error of an instance that breaks a rule whose name is known, wherever it shows.
+type Breach struct {
+	Rule string
+	Err  error
+}
+
+// Error returns the text of the error.
+func (b *Breach) Error() string { return b.Err.Error() }
+
+// Unwrap returns the error.
+func (b *Breach) Unwrap() error { return b.Err }
 
 const inputsRule = "inputs unmodified"
 
@@ -42,9 +50,28 @@ type notChecked string
 
 func (n notChecked) Error() string { return string(n) }
 
-// run checks the rules in order, but not those that skip names. A panic breaks the rule in which it happens. It
-// calls observe, when that is not nil, after every rule.
-func run[C any](c C, rules []rule[C], skip []string, observe func(Finding)) []Finding {
+// selection says which rules are checked.
+type selection struct {
+	skip []string // not these
+	only []string // these and what they need; nil: all
+}
+
+// wants reports whether a rule is to be reported.
+func wants[C any](s selection, rules []rule[C], name string) bool {
+	if len(s.only) == 0 || slices.Contains(s.only, name) {
+		return true
+	}
+	for _, r := range rules {
+		if slices.Contains(r.needs, name) && wants(s, rules, r.name) {
+			return true
+		}
+	}
+	return false
+}
+
+// run checks the rules in order. A panic breaks the rule in which it happens. It calls observe, when that is not nil,
+// after every rule.
+func run[C any](c C, rules []rule[C], s selection, observe func(Finding)) []Finding {
 	var out []Finding
 	reported, unusable := map[string]bool{}, map[string]bool{}
 	add := func(f Finding) {
@@ -55,13 +82,14 @@ func run[C any](c C, rules []rule[C], skip []string, observe func(Finding)) []Fi
 			observe(f)
 		}
 	}
-	for _, name := range skip {
-		if !slices.ContainsFunc(rules, func(r rule[C]) bool { return r.name == name }) {
-			add(Finding{Rule: name, Promise: "Rules that are left out exist.", Err: fmt.Errorf("there is no rule %q to leave out", name)})
+	find := func(name string) int { return slices.IndexFunc(rules, func(r rule[C]) bool { return r.name == name }) }
+	for _, name := range slices.Concat(s.skip, s.only) {
+		if find(name) < 0 {
+			add(Finding{Rule: name, Promise: "Rules that are named exist.", Remedy: "name one of the report's rules", Err: fmt.Errorf("there is no rule %q", name)})
 		}
 	}
 	for _, r := range rules {
-		if reported[r.name] {
+		if reported[r.name] || !wants(s, rules, r.name) {
 			continue
 		}
 		f := Finding{Rule: r.name, Promise: r.promise, Remedy: r.remedy}
@@ -70,7 +98,7 @@ func run[C any](c C, rules []rule[C], skip []string, observe func(Finding)) []Fi
 				f.Skipped, unusable[r.name] = fmt.Sprintf("it needs %q", need), true
 			}
 		}
-		if slices.Contains(skip, r.name) {
+		if slices.Contains(s.skip, r.name) {
 			f.Skipped = "left out as asked"
 		}
 		if f.Skipped == "" {
@@ -79,14 +107,14 @@ func run[C any](c C, rules []rule[C], skip []string, observe func(Finding)) []Fi
 			f.Took = time.Since(start)
 		}
 		var nothing notChecked
-		switch {
-		case errors.As(f.Err, &nothing):
+		var breach *Breach
+		if errors.As(f.Err, &nothing) {
 			f.Skipped, f.Err = string(nothing), nil
-		case r.name != inputsRule && errors.Is(f.Err, ErrWroteInput):
-			if i := slices.IndexFunc(rules, func(r rule[C]) bool { return r.name == inputsRule }); i >= 0 && !reported[inputsRule] {
-				add(Finding{Rule: inputsRule, Promise: rules[i].promise, Remedy: rules[i].remedy, Err: f.Err, Took: f.Took})
+		} else if errors.As(f.Err, &breach) && breach.Rule != r.name && find(breach.Rule) >= 0 {
+			if other := rules[find(breach.Rule)]; !reported[other.name] {
+				add(Finding{Rule: other.name, Promise: other.promise, Remedy: other.remedy, Err: f.Err, Took: f.Took})
 			}
-			f.Skipped, f.Err, unusable[r.name] = fmt.Sprintf("it needs %q", inputsRule), nil, true
+			f.Skipped, f.Err, unusable[r.name] = fmt.Sprintf("it needs %q", breach.Rule), nil, true
 		}
 		add(f)
 	}

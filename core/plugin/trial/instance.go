@@ -2,7 +2,6 @@ package trial
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 
@@ -45,11 +44,11 @@ type encoder struct {
 
 func (e *encoder) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
 	out, ticket, err := e.Encoder.Forward(ctx, q)
-	return out, ticket, wroteInput(err)
+	return out, ticket, breach(err)
 }
 
 func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tensor) error {
-	return wroteInput(e.Encoder.Backward(ctx, t, grad))
+	return breach(e.Encoder.Backward(ctx, t, grad))
 }
 
 func (e *encoder) Close() error { return end(e.process, e.Encoder.Close) }
@@ -61,7 +60,7 @@ type loss struct {
 
 func (l *loss) Compute(ctx context.Context, q clip.LossRequest) (*clip.LossResult, error) {
 	r, err := l.Loss.Compute(ctx, q)
-	return r, wroteInput(err)
+	return r, breach(err)
 }
 
 func (l *loss) Close() error { return end(l.process, l.Loss.Close) }
@@ -69,6 +68,11 @@ func (l *loss) Close() error { return end(l.process, l.Loss.Close) }
 type dataset struct {
 	clip.Dataset
 	process *process.Process
+}
+
+func (d *dataset) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
+	b, err := d.Dataset.Batch(ctx, q)
+	return b, breach(err)
 }
 
 func (d *dataset) Close() error { return end(d.process, d.Dataset.Close) }
@@ -80,10 +84,25 @@ func end(p *process.Process, closeIt func() error) error {
 	return err
 }
 
-// wroteInput marks the error of a plugin that wrote to what it was given to read.
-func wroteInput(err error) error {
-	if err != nil && process.BrokeRule(err) && strings.Contains(err.Error(), "wrote over what it was given to read") {
-		return fmt.Errorf("%w%w", err, conformance.ErrWroteInput)
+// breaches tells by what the protocol's own checks say which rule of the kit is broken.
+var breaches = []struct{ says, rule string }{
+	{"wrote over what it was given to read", "inputs unmodified"},
+	{"labels of target", "labels"},
+	{"the label", "labels"},
+	{"have one key", "keys"},
+	{"a key is empty", "keys"},
+	{"read twice", "determinism"},
+}
+
+// breach names the rule that an error is about, where the protocol's own checks found it.
+func breach(err error) error {
+	if err == nil || !process.BrokeRule(err) {
+		return err
+	}
+	for _, b := range breaches {
+		if strings.Contains(err.Error(), b.says) {
+			return &conformance.Breach{Rule: b.rule, Err: err}
+		}
 	}
 	return err
 }

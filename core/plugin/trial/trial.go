@@ -28,6 +28,8 @@ type Options struct {
 	Threads                    int
 	EmbedDim, Batch, ImageSize int
 	Skip                       []string                  // rules to leave out
+	Only                       []string                  // rules to check, with those that they need; nil: all
+	Env                        []string                  // more of the processes' environment, as KEY=value
 	Observe                    func(conformance.Finding) // called after every rule, when not nil
 	Limits                     process.Limits            // of calls; zero: the process package's defaults
 }
@@ -147,23 +149,29 @@ func (o *Options) check(ctx context.Context) error {
 		return err
 	}
 	defer session.Close()
-	skip := slices.DeleteFunc(slices.Clone(o.Skip), func(name string) bool { return slices.Contains(ownRules, name) })
+	kits := func(names []string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(ownRules, name) })
+	}
+	skip, only := kits(o.Skip), kits(o.Only)
+	if len(o.Only) > 0 && len(only) == 0 {
+		return o.checkInline(ctx, session)
+	}
 	switch o.Descriptor.Kind {
 	case clip.KindEncoder:
 		instances := prestart(func() (clip.Encoder, error) { return o.encoder(ctx, session) })
 		defer instances.stop()
 		conformance.ExamineEncoder(instances.next, conformance.EncoderOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch,
-			Compute: o.compute(), Skip: skip, Observe: o.Observe})
+			Compute: o.compute(), Skip: skip, Only: only, Observe: o.Observe})
 	case clip.KindLoss:
 		instances := prestart(func() (clip.Loss, error) { return o.loss(ctx, session) })
 		defer instances.stop()
 		conformance.ExamineLoss(instances.next, conformance.LossOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch,
-			Compute: o.compute(), Skip: skip, Observe: o.Observe})
+			Compute: o.compute(), Skip: skip, Only: only, Observe: o.Observe})
 	case clip.KindDataset:
 		instances := prestart(func() (clip.Dataset, error) { return o.dataset(ctx, session) })
 		defer instances.stop()
 		conformance.ExamineDataset(instances.next, conformance.DatasetOptions{With: string(o.With), ImageSize: o.ImageSize,
-			Splits: o.splits(), Skip: skip, Observe: o.Observe})
+			Splits: o.splits(), Skip: skip, Only: only, Observe: o.Observe})
 	default:
 		return fault.New(fault.Invalid, "there is no kit for the kind %q", o.Descriptor.Kind)
 	}
@@ -174,9 +182,9 @@ func (o *Options) session(inline bool) (*process.Session, error) {
 	return process.NewSession(process.SessionOptions{Catalog: o.Catalog, NoSharedMemory: inline, Limits: o.Limits})
 }
 
-// options returns how to start a process of the plugin. n tells processes apart.
+// options returns how to start a process of the plugin.
 func (o *Options) options() process.StartOptions {
-	return process.StartOptions{Threads: o.Threads, SHA256: o.Binary.SHA256}
+	return process.StartOptions{Threads: o.Threads, SHA256: o.Binary.SHA256, Env: o.Env}
 }
 
 // splits returns the options of every split, when there is an option that chooses among them.
@@ -217,6 +225,9 @@ func (o *Options) has(name string) bool {
 // finding reports a rule of this package.
 func (o *Options) finding(rule, promise, remedy string, check func() error) {
 	f := conformance.Finding{Rule: rule, Promise: promise, Remedy: remedy}
+	if len(o.Only) > 0 && !slices.Contains(o.Only, rule) {
+		return
+	}
 	if slices.Contains(o.Skip, rule) {
 		f.Skipped = "left out as asked"
 	} else {
