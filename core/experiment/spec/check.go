@@ -121,7 +121,7 @@ func (c *checker) elsewhereHint(m map[string]any, keys []Key, name string, p pat
 			if k.Name == name && k.Type != typeSection && k.Type != typeWith && k.Type != typePlugin {
 				found = append(found, at+name)
 			}
-			if k.Type == typeSection {
+			if k.Type == typeSection && k.Name != "teacher" { // who means a teacher writes so
 				walk(k.Sub, at+k.Name+".")
 			}
 		}

@@ -213,7 +213,7 @@ func (c *checker) file(f clip.Field, name string, o Origin, p path) any {
 	if err != nil {
 		abs = full
 	}
-	if c.begun && p.String() == "init.weights" {
+	if c.begun && (p.String() == "init.weights" || p.String() == "teacher.init.weights") {
 		return abs
 	}
 	if _, err := os.Stat(abs); err != nil {

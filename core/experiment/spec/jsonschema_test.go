@@ -22,6 +22,7 @@ var beyondSchema = map[string][]string{
 		"bad-embed-dim", "bad-groups-plugin", "bad-large-batch", "bad-patch", "bad-tf32", "bad-log-range", "bad-looks-end", "bad-noise-floor-baseline",
 		"bad-noise-floor-seed", "bad-range-bound-of-plugin", "bad-range-bounds", "bad-range-in-grid", "bad-stop-eta", "bad-stop-too-late",
 		"bad-metric", "bad-metric-of-a-level", "bad-stop-metric", "bad-stop-metric-of-a-level",
+		"bad-inputs-data", "bad-inputs-setting", "bad-inputs-tokens", "bad-inputs-unknown", "bad-teacher-empty", "bad-teacher-missing", "bad-teacher-unused",
 	},
 	"names of levels are the file's own": {"bad-exclude-baseline", "bad-include", "bad-list-twice", "bad-part-baseline", "bad-unknown-level"},
 	"only the cells show it":             {"bad-many-trials", "bad-million", "bad-same-key", "bad-same-place", "bad-with-base"},

@@ -30,6 +30,8 @@ var pluginSections = []struct{ section, name path }{
 	{path{"text"}, path{"text", "encoder"}},
 	{path{"loss"}, path{"loss", "plugin"}},
 	{path{"data", "train"}, path{"data", "train", "dataset"}},
+	{path{"teacher", "image"}, path{"teacher", "image", "encoder"}},
+	{path{"teacher", "text"}, path{"teacher", "text", "encoder"}},
 }
 
 func newMerged() *merged {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"tandem/core/clip"
 )
 
 // Load reads and checks a spec. Its error is a fault.List of everything wrong with it, in file
@@ -32,23 +34,25 @@ func (c *checker) relations(tree map[string]any, file string) {
 	}
 	c.nameForm(tree, path{"name"}, nameForm)
 	c.nameForm(tree, path{"variant"}, variantForm)
-	c.embedDim(tree)
+	c.embedDim(tree, nil)
 	if list, ok := lookup(tree, path{"init", "towers"}).([]any); ok && len(list) == 0 {
 		c.fault(path{"init", "towers"}, "names no tower").WithHint("image, text or both")
 	}
-	for _, s := range pluginSections[:3] {
+	c.teacher(tree)
+	used := map[string]clip.Descriptor{} // by section
+	for _, s := range pluginSections {
 		if m, ok := lookup(tree, s.section).(map[string]any); ok {
-			c.checkFreezable(m, c.plugin(m, c.keyOf(s.name), s.section), s.section)
+			d := c.plugin(m, c.keyOf(s.name), s.section)
+			c.checkFreezable(m, d, s.section)
+			used[s.section.String()] = d
 		}
 	}
 	c.precision(tree)
 	c.logLimit(tree)
+	c.inputs(tree, used)
 	n := 0
-	if m, ok := lookup(tree, path{"data", "train"}).(map[string]any); ok {
-		d := c.plugin(m, c.keyOf(path{"data", "train", "dataset"}), path{"data", "train"})
-		if with, ok := m["with"].(map[string]any); ok {
-			n = samplesOf(d, with)
-		}
+	if with, ok := lookup(tree, path{"data", "train", "with"}).(map[string]any); ok {
+		n = samplesOf(used["data.train"], with)
 	}
 	if m, ok := tree["train"].(map[string]any); ok {
 		c.train(m, path{"train"}, n, tree)
@@ -78,21 +82,22 @@ func (c *checker) nameForm(m map[string]any, p path, form *regexp.Regexp) {
 	}
 }
 
-// embedDim takes embed_dim out of the towers' with blocks and compares it with the shared one and the other
-// tower's. When only a tower gives one, it becomes the shared one.
-func (c *checker) embedDim(tree map[string]any) {
-	top := path{"embed_dim"}
+// embedDim takes embed_dim out of the with blocks of the towers of a section (nil: the model's) and compares it with
+// the shared one and the other tower's. When only a tower gives one, it becomes the shared one.
+func (c *checker) embedDim(tree map[string]any, section path) {
+	top := section.with("embed_dim")
+	shared, _ := lookup(tree, section).(map[string]any)
 	type given struct {
 		p path
 		n int64
 	}
 	var all []given
-	if n, ok := tree["embed_dim"].(int64); ok && c.origin(top).Source != "default" {
+	if n, ok := shared["embed_dim"].(int64); ok && c.origin(top).Source != "default" {
 		all = append(all, given{top, n})
 	}
 	for _, tower := range []string{"image", "text"} {
-		p := path{tower, "with", "embed_dim"}
-		with, ok := lookup(tree, p[:2]).(map[string]any)
+		p := section.with(tower).with("with").with("embed_dim")
+		with, ok := lookup(tree, p[:len(p)-1]).(map[string]any)
 		if value := with["embed_dim"]; ok && value != nil {
 			delete(with, "embed_dim")
 			if n, ok := c.field(towerWidth, value, p).(int64); ok {
@@ -103,13 +108,17 @@ func (c *checker) embedDim(tree map[string]any) {
 	if len(all) == 0 {
 		return
 	}
+	place := "at the top level"
+	if section != nil {
+		place = "in " + section.String()
+	}
 	for _, g := range all[1:] {
 		if g.n != all[0].n {
 			c.fault(g.p, "%d, but %s is %d (%s)", g.n, all[0].p, all[0].n, c.origin(all[0].p)).
-				WithHint("both towers end in one space: set embed_dim at the top level and leave it out of the towers")
+				WithHint("both towers end in one space: set embed_dim %s and leave it out of the towers", place)
 		}
 	}
-	tree["embed_dim"] = all[0].n
+	shared["embed_dim"] = all[0].n
 	c.origins[top.join()] = c.origin(all[0].p)
 }
 
@@ -230,8 +239,11 @@ func decodableTree(tree map[string]any) map[string]any {
 	} else {
 		train["augment"] = nil
 	}
-	for _, part := range []string{"image", "text", "loss"} {
-		m := out[part].(map[string]any)
+	for _, part := range []path{{"image"}, {"text"}, {"loss"}, {"teacher", "image"}, {"teacher", "text"}} {
+		m, ok := lookup(out, part).(map[string]any)
+		if !ok {
+			continue // no such teacher
+		}
 		if _, given := m["device"]; !given {
 			m["device"] = out["device"]
 		}

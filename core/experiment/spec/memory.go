@@ -83,11 +83,14 @@ func (c *checker) precision(tree map[string]any) {
 	if lookup(tree, path{"train", "precision"}) != "tf32" {
 		return
 	}
-	for _, tower := range []string{"image", "text"} {
-		at := path{tower, "device"}
+	for _, tower := range []path{{"image"}, {"text"}, {"teacher", "image"}, {"teacher", "text"}} {
+		if lookup(tree, tower) == nil {
+			continue
+		}
+		at := tower.with("device")
 		device, ok := lookup(tree, at).(string)
 		if !ok {
-			at = at[1:]
+			at = path{"device"}
 			device, _ = lookup(tree, at).(string)
 		}
 		if device == "cpu" || device == "host" {

@@ -61,10 +61,10 @@ func (s *Spec) Locate(at string) Origin {
 	return (&checker{origins: s.origins}).origin(p)
 }
 
-// DeviceKey returns the key that says where a part of the spec (image, text, loss) computes: its own, or
-// device.
+// DeviceKey returns the key that says where a part of the spec (image, text, loss, teacher.image, teacher.text)
+// computes: its own, or device.
 func (s *Spec) DeviceKey(part string) string {
-	if lookup(s.tree, path{part, "device"}) != nil {
+	if lookup(s.tree, append(parsePath(part), "device")) != nil {
 		return part + ".device"
 	}
 	return "device"
@@ -160,8 +160,8 @@ var neutralKeys = []path{
 
 // Identity returns the hex sha256 of what determines a run's numbers: the resolved values, except those that
 // only change what is shown or kept, the sha256 of each plugin binary under a stable name ("encoders/vit"), and
-// that of init.weights under "init". Paths of data count as the absolute paths they resolve to; that of
-// init.weights does not count.
+// those of init.weights and teacher.init.weights under "init" and "teacher.init". Paths of data count as the absolute
+// paths they resolve to; those of weights do not count.
 func (s *Spec) Identity(plugins map[string]string) string {
 	tree := clone(s.tree).(map[string]any)
 	for _, p := range neutralKeys {
@@ -170,6 +170,9 @@ func (s *Spec) Identity(plugins map[string]string) string {
 		}
 	}
 	delete(tree, "init")
+	if teacher, ok := tree["teacher"].(map[string]any); ok {
+		delete(teacher, "init")
+	}
 	for _, s := range pluginSections {
 		dropZeros(lookup(tree, s.section.with("with")))
 	}
@@ -200,15 +203,7 @@ func (s *Spec) Identity(plugins map[string]string) string {
 func dropZeros(with any) {
 	m, _ := with.(map[string]any)
 	for name, v := range m {
-		switch t := v.(type) {
-		case []any:
-			v = len(t) == 0
-		case map[string]any:
-			v = len(t) == 0
-		default:
-			v = v == false || v == int64(0) || v == 0.0 || v == ""
-		}
-		if v == true {
+		if isZero(v) {
 			delete(m, name)
 		}
 	}

@@ -87,6 +87,7 @@ var Keys = []Key{
 	section("init", "where the parameters start",
 		key("weights", clip.TypePath, "", "published weights (.safetensors: OpenCLIP's, OpenAI's or transformers' names) or a checkpoint folder; empty: random, by the seed"),
 		key("towers", clip.TypeList, []any{"image", "text"}, "which towers take them; the loss does when both do").of(clip.TypeString).enum("image", "text")),
+	teacher,
 	key("embed_dim", clip.TypeInt, int64(512), "width of the shared space; a tower's `with.embed_dim` must agree").min(1).max(1 << 20),
 	section("data", "what is trained on",
 		section("train", "the training samples",

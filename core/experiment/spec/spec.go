@@ -15,11 +15,13 @@ type Spec struct {
 	Text        Tower  `json:"text"`
 	Loss        Loss   `json:"loss"`
 	Init        Init   `json:"init"`
-	EmbedDim    int    `json:"embed_dim"`
-	Data        Data   `json:"data"`
-	Eval        []Eval `json:"eval"`
-	Train       Train  `json:"train"`
-	Device      string `json:"device"`
+	// Teacher is nil when the spec has none.
+	Teacher  *Teacher `json:"teacher"`
+	EmbedDim int      `json:"embed_dim"`
+	Data     Data     `json:"data"`
+	Eval     []Eval   `json:"eval"`
+	Train    Train    `json:"train"`
+	Device   string   `json:"device"`
 	// DeviceMemory limits the memory of each GPU for towers and loss together; the zero value means nearly all that is free.
 	DeviceMemory Memory    `json:"device_memory"`
 	Threads      int       `json:"threads"` // 0: all cores
