@@ -19,8 +19,9 @@ const (
 	// captions. They have no gradient.
 	InputTeacherImage = "teacher_image"
 	InputTeacherText  = "teacher_text"
-	// InputGroups holds i32 [B]: samples with equal numbers are positives of each other. Numbers count from 0 in the
-	// order in which groups appear in the batch. They have no gradient.
+	// InputGroups holds i32 [B]: samples with equal numbers are positives of each other, because the dataset says so
+	// (Batch.Groups) or because their captions are equal. Numbers count from 0 in the order in which groups appear in
+	// the batch. They have no gradient.
 	InputGroups = "groups"
 	// InputImageTokens and InputTextTokens hold f32 [B, T, D] with lengths: TokenOutput.Tokens of both encoders, which
 	// need OutputTokens.

@@ -33,18 +33,22 @@ func (m *Model) budgets(ctx context.Context) (map[string]int64, error) {
 	known := map[string]clip.Plan{}
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
-	for _, role := range Computing() {
+	for _, role := range Computing(s) {
 		if GPU(s, role) == "" {
 			continue
 		}
 		q := clip.PlanRequest{Batch: s.Train.MicroBatchSize, EvalBatch: evalBatch, Accumulate: s.Train.MicroBatchSize < s.Train.BatchSize}
 		switch role {
 		case RoleLoss:
-			c := lossConfig(s, m.threads)
+			c := m.lossConfig(plannedNegatives(s))
 			q.Loss = &c
+		case RoleTeacherImage, RoleTeacherText:
+			c := m.teacherConfig(role)
+			q.Encoder, q.EvalBatch, q.Accumulate = &c, q.Batch, false
 		default:
 			c := encoderConfig(s, role, m.threads)
 			q.Encoder = &c
+			q.Batch *= m.forwards(role)
 		}
 		p := m.Processes[role]
 		g.Go(fault.Safely(func() error {

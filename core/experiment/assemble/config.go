@@ -28,7 +28,10 @@ func Threads(s *spec.Spec) map[string]int {
 	if workers == 0 {
 		workers = max(1, min(n/2, 8))
 	}
-	m := map[string]int{RoleImage: n, RoleText: n, RoleLoss: n, RoleData: workers}
+	m := map[string]int{RoleData: workers}
+	for _, role := range Computing(s) {
+		m[role] = n
+	}
 	for _, e := range s.Eval {
 		m[RoleEval+e.Name] = workers
 	}
@@ -67,18 +70,28 @@ func explainGuard(s *spec.Spec) (remarks []string) {
 func computeFor(s *spec.Spec, role string, threads map[string]int) clip.Compute {
 	c := clip.Compute{Device: deviceOf(s, role), Threads: threads[role], Precision: s.Train.Precision,
 		Checkpointing: s.Train.ActivationCheckpointing}
-	if role == RoleLoss {
+	switch role {
+	case RoleLoss:
 		c.Precision, c.Checkpointing = "f32", false
+	case RoleTeacherImage, RoleTeacherText:
+		c.Checkpointing = false // nothing is kept anyway
 	}
 	return c
 }
 
-// towerOf returns the tower of a role, RoleImage or RoleText.
-func towerOf(s *spec.Spec, role string) spec.Tower {
-	if role == RoleText {
-		return s.Text
+// towerOf returns the tower of a role: of the model or of the teacher, whose towers are empty where there are none.
+func towerOf(s *spec.Spec, role string) (t spec.Tower) {
+	switch role {
+	case RoleImage:
+		t = s.Image
+	case RoleText:
+		t = s.Text
+	default:
+		if own := s.Teacher.Tower(modalityOf(role)); own != nil {
+			t = *own
+		}
 	}
-	return s.Image
+	return t
 }
 
 // modalityOf returns what the encoder of a role reads.
@@ -89,7 +102,7 @@ func modalityOf(role string) clip.Modality {
 	return clip.Image
 }
 
-// encoderConfig returns the configuration of a tower, without captions.
+// encoderConfig returns the configuration of one of the model's towers, without captions.
 func encoderConfig(s *spec.Spec, role string, threads map[string]int) clip.EncoderConfig {
 	t := towerOf(s, role)
 	return clip.EncoderConfig{With: t.With, EmbedDim: s.EmbedDim, Modality: modalityOf(role), Seed: s.Seed, Optimizer: s.TowerOptimizer(role),
@@ -130,7 +143,7 @@ func (m *Model) TrainConfig() train.Config {
 	t, data := m.Spec.Train, m.Spec.Data
 	return train.Config{
 		Steps: m.Summary.Steps, BatchSize: t.BatchSize, MicroBatchSize: t.MicroBatchSize, Samples: m.Summary.Data.Len,
-		Seed: m.Spec.Seed, Shuffle: data.Train.Shuffle, MaxGradNorm: t.MaxGradNorm, Parallel: t.ParallelTowers,
+		Seed: m.Spec.Seed, Teacher: m.teacherDigest, Shuffle: data.Train.Shuffle, MaxGradNorm: t.MaxGradNorm, Parallel: t.ParallelTowers,
 		LogEvery: t.LogEvery, Prefetch: data.Prefetch, MaxBadShare: data.MaxBadShare,
 	}
 }

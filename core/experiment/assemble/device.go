@@ -10,18 +10,17 @@ import (
 	"tandem/core/fault"
 )
 
-// Computing lists the roles of the plugins that compute on a device.
-func Computing() []string { return []string{RoleImage, RoleText, RoleLoss} }
+// Computing lists the roles of the plugins of a spec that compute on a device.
+func Computing(s *spec.Spec) []string {
+	return append([]string{RoleImage, RoleText, RoleLoss}, teachers(s)...)
+}
 
 // deviceOf returns where the plugin of a role computes, as the spec says.
 func deviceOf(s *spec.Spec, role string) string {
-	switch role {
-	case RoleImage:
-		return s.Image.Device
-	case RoleText:
-		return s.Text.Device
+	if role == RoleLoss {
+		return s.Loss.Device
 	}
-	return s.Loss.Device
+	return towerOf(s, role).Device
 }
 
 // GPU returns the device of a role when it is hardware with memory of its own, as cuda:0; "" otherwise.
@@ -36,7 +35,7 @@ func GPU(s *spec.Spec, role string) string {
 // CheckDevices finds devices and precisions that this machine does not have, before anything is started or
 // recorded. The fault has the place of the key in the spec.
 func CheckDevices(s *spec.Spec) error {
-	for _, role := range Computing() {
+	for _, role := range Computing(s) {
 		name, precision := deviceOf(s, role), computeFor(s, role, nil).Precision
 		err := devices.Check(name, precision)
 		if err == nil {
@@ -66,7 +65,7 @@ func locate(s *spec.Spec, key string, err error) error {
 
 // explainDevices tells why device auto is no GPU, where that is not a matter of course.
 func explainDevices(s *spec.Spec, w Watcher) {
-	for _, role := range Computing() {
+	for _, role := range Computing(s) {
 		if resolved, why := devices.Resolve(deviceOf(s, role)); why != "" {
 			w.Event("info", fmt.Sprintf("device auto is %s: %s", resolved, why))
 			return

@@ -20,6 +20,7 @@ type Summary struct {
 	Spec          *spec.Spec
 	Image, Text   clip.EncoderInfo
 	Loss          clip.LossInfo
+	Teachers      map[string]clip.EncoderInfo // by role
 	Data          clip.DatasetInfo
 	Steps         int // in all
 	FromStep      int // steps done before, on a resume
@@ -64,7 +65,7 @@ func (s Summary) Record(rec *store.Run) error {
 
 // facts returns what the plugins said of themselves, by the names that the database keeps.
 func (s Summary) facts() map[string]any {
-	return map[string]any{
+	facts := map[string]any{
 		"parameters.total": s.Parameters(), "parameters.image": s.Image.Parameters,
 		"parameters.text": s.Text.Parameters, "parameters.loss": s.Loss.Parameters,
 		"parameters.trained": s.Trained(), "parameters.image.trained": s.Image.Parameters - s.Image.Frozen,
@@ -74,6 +75,10 @@ func (s Summary) facts() map[string]any {
 		"image_size": int64(s.Image.ImageSize), "context_length": int64(s.Text.ContextLength), "vocab_size": int64(s.Text.VocabSize),
 		"data.samples": int64(s.Data.Len), "data.note": s.Data.Note, "steps.total": int64(s.Steps), "steps.epoch": int64(s.StepsPerEpoch),
 	}
+	for role, info := range s.Teachers {
+		facts["parameters."+role], facts["backend."+role] = info.Parameters, info.Backend
+	}
+	return facts
 }
 
 // Meta returns what the store is told when a run begins.

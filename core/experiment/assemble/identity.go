@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"path/filepath"
+	"strings"
 
 	"tandem/core/engine/weights"
 	"tandem/core/experiment/spec"
@@ -12,7 +13,7 @@ import (
 	"tandem/core/files"
 )
 
-// Identifier computes the identities of runs. It hashes each init.weights once, which the trials of a sweep
+// Identifier computes the identities of runs. It hashes the weights of each path once, which the trials of a sweep
 // share. The zero value is ready to use; it is not safe for concurrent use.
 type Identifier struct {
 	digests map[string]string // of weights, by path
@@ -30,6 +31,16 @@ func (i *Identifier) Identity(s *spec.Spec, used Plugins) (string, error) {
 		if !bothTowers(s.Init.Towers) {
 			digests["init"] += " " + s.Init.Towers[0]
 		}
+	}
+	if s.Teacher != nil && s.Teacher.Init.Weights != "" {
+		sha, err := i.weightsDigest(s.Teacher.Init.Weights)
+		if f, ok := err.(*fault.Error); ok && f.Path == "init.weights" {
+			f.Path = "teacher.init.weights"
+		}
+		if err != nil {
+			return "", err
+		}
+		digests["teacher.init"] = sha + " " + strings.Join(s.Teacher.Init.Towers, " ")
 	}
 	return s.Identity(digests), nil
 }
@@ -68,7 +79,7 @@ func WeightsDigest(path string) (string, error) {
 // publishedDigest returns the hex sha256 of published weights: of their one file, or of the digests of their
 // parts. It opens each file first, so that weights that cannot be read are refused before they are hashed.
 func publishedDigest(path string) (string, error) {
-	found, err := locateWeights(path)
+	found, err := locateWeights(path, "init.weights")
 	if err != nil {
 		return "", err
 	}

@@ -8,6 +8,7 @@ package assemble
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -31,8 +32,10 @@ type Model struct {
 	Unguarded []string                    // what the sandbox cannot do here; a watcher was told
 	Remarks   []string                    // what was found while the parameters were initialised
 
-	data  []Dataset  // the training data, then that of each evaluation
-	bench *Workbench // not nil: the session is its, and outlives the model
+	told          sync.Mutex // guards Summary.Teachers while encoders are configured
+	teacherDigest string     // names the weights that the teachers have of the spec; "" for none
+	data          []Dataset  // the training data, then that of each evaluation
+	bench         *Workbench // not nil: the session is its, and outlives the model
 }
 
 // Options says how the plugins of a model are started.
@@ -79,7 +82,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	}()
 	m.session.SetLimits(callLimits(s))
 	m.session.OnSlow(o.Slow)
-	if err := m.start(ctx); err != nil {
+	if err := m.start(ctx, teachers(s)); err != nil {
 		return nil, err
 	}
 	if err := m.configure(ctx, !o.Resumes, w); err != nil {
@@ -87,9 +90,12 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	}
 	if !o.Resumes && s.Init.Weights != "" {
 		w.Doing("loading " + s.Init.Weights)
-		if m.Remarks, err = m.initialise(ctx, s.Init.Weights, s.Init.Towers); err != nil {
+		if m.Remarks, err = m.model().initialise(ctx, s.Init.Weights, s.Init.Towers); err != nil {
 			return nil, err
 		}
+	}
+	if err = m.teach(ctx, w); err != nil {
+		return nil, err
 	}
 	m.Frozen = [2]bool{s.Image.Freeze.Any() && m.Summary.Image.Frozen == m.Summary.Image.Parameters,
 		s.Text.Freeze.Any() && m.Summary.Text.Frozen == m.Summary.Text.Parameters}
@@ -111,8 +117,11 @@ func OpenTowers(ctx context.Context, c *catalog.Catalog, s *spec.Spec) (*Model, 
 		return nil, err
 	}
 	m := &Model{Starter: starter, Summary: Summary{Spec: s}, Processes: map[string]*process.Process{}}
-	err = m.start(ctx)
+	err = m.start(ctx, nil)
 	if err == nil {
+		if m.Negatives = 0; m.wants(clip.InputTextNegatives) {
+			m.Negatives = plannedNegatives(s)
+		}
 		err = atOnce(ctx, m.configureImage(0), m.configureText(0, nil), m.configureLoss(0))
 	}
 	if err != nil {
@@ -152,13 +161,21 @@ func atOnce(ctx context.Context, calls ...func(context.Context) error) error {
 	return g.Wait()
 }
 
-// start starts every process, all at once. Datasets that the workbench kept run already.
-func (m *Model) start(ctx context.Context) error {
+// start starts every process, all at once: of the teachers those with the roles given. Datasets that the workbench
+// kept run already.
+func (m *Model) start(ctx context.Context, teachers []string) error {
 	var image, text, loss *process.Process
 	calls := []func(context.Context) error{
 		func(ctx context.Context) (err error) { m.Image, image, err = m.startTower(ctx, RoleImage); return err },
 		func(ctx context.Context) (err error) { m.Text, text, err = m.startTower(ctx, RoleText); return err },
 		func(ctx context.Context) (err error) { m.Loss, loss, err = m.startLoss(ctx); return err },
+	}
+	taught := make([]*process.Process, len(teachers))
+	for i, role := range teachers {
+		calls = append(calls, func(ctx context.Context) (err error) {
+			*m.teacher(role), taught[i], err = m.startTower(ctx, role)
+			return err
+		})
 	}
 	for i := range m.data {
 		d := &m.data[i]
@@ -170,12 +187,16 @@ func (m *Model) start(ctx context.Context) error {
 		return err
 	}
 	m.Processes[RoleImage], m.Processes[RoleText], m.Processes[RoleLoss] = image, text, loss
+	for i, role := range teachers {
+		m.Processes[role] = taught[i]
+	}
+	m.Inputs = loss.Descriptor.Inputs
 	return nil
 }
 
 // configure configures the plugins in the order that they need: the image encoder says how large its pictures
 // are; the training data then gives the captions from which the text encoder learns its vocabulary, where it
-// has one to learn.
+// has one to learn. A loss that takes negatives comes after the data too, which says how many there are.
 func (m *Model) configure(ctx context.Context, withCaptions bool, w Watcher) (err error) {
 	w.Doing("asking for memory")
 	memory, err := m.budgets(ctx)
@@ -183,11 +204,20 @@ func (m *Model) configure(ctx context.Context, withCaptions bool, w Watcher) (er
 		return err
 	}
 	w.Doing("configuring the image encoder")
-	if err := atOnce(ctx, m.configureImage(memory[RoleImage]), m.configureLoss(memory[RoleLoss])); err != nil {
+	early, late := []func(context.Context) error{m.configureImage(memory[RoleImage])}, []func(context.Context) error{}
+	if loss := m.configureLoss(memory[RoleLoss]); m.wants(clip.InputTextNegatives) {
+		late = append(late, loss)
+	} else {
+		early = append(early, loss)
+	}
+	if err := atOnce(ctx, early...); err != nil {
 		return err
 	}
 	w.Doing("opening the data")
 	if err := m.configureData(ctx); err != nil {
+		return err
+	}
+	if err := m.checkInputs(); err != nil {
 		return err
 	}
 	w.Doing("configuring the text encoder")
@@ -197,7 +227,11 @@ func (m *Model) configure(ctx context.Context, withCaptions bool, w Watcher) (er
 			return Place(m.Spec, err, RoleData)
 		}
 	}
-	if err := m.configureText(memory[RoleText], captions)(ctx); err != nil {
+	late = append(late, m.configureText(memory[RoleText], captions))
+	for _, role := range teachers(m.Spec) {
+		late = append(late, m.configureTeacher(role, memory[role]))
+	}
+	if err := atOnce(ctx, late...); err != nil {
 		return err
 	}
 	for i := range m.Evals {
@@ -234,7 +268,7 @@ func (m *Model) configureText(memory int64, captions []string) func(context.Cont
 // configureLoss returns the call that configures the loss.
 func (m *Model) configureLoss(memory int64) func(context.Context) error {
 	return func(ctx context.Context) (err error) {
-		c := lossConfig(m.Spec, m.threads)
+		c := m.lossConfig(m.Negatives)
 		c.Compute.MemoryLimit = memory
 		m.Summary.Loss, err = m.Loss.Configure(ctx, c)
 		return Place(m.Spec, err, RoleLoss)
@@ -269,7 +303,8 @@ func checkTower(role string, info clip.EncoderInfo, want clip.Modality, dim int)
 	case info.Modality != want:
 		return fault.New(fault.Invalid, "the encoder reads %ss, want %ss", info.Modality, want).WithPath(role + ".encoder")
 	case info.EmbedDim != dim:
-		return fault.New(fault.Invalid, "the encoder ends in %d dimensions, want %d", info.EmbedDim, dim).WithPath("embed_dim")
+		return fault.New(fault.Invalid, "the encoder ends in %d dimensions, want %d", info.EmbedDim, dim).
+			WithPath(strings.TrimSuffix(role, string(want)) + "embed_dim")
 	case want == clip.Image && info.ImageSize < 1:
 		return fault.New(fault.Internal, "the encoder takes pictures of %d pixels", info.ImageSize).WithPath(role + ".encoder")
 	}

@@ -1,11 +1,13 @@
 package assemble_test
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/engine/weights"
 	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/lab/labtest"
 	"tandem/core/experiment/spec"
@@ -218,5 +220,46 @@ func TestTheMetaOfARunSaysHowItIsComputed(t *testing.T) {
 	m := assemble.Meta(s, used, "identity")
 	if m.Experiment != "tiny" || m.Seed != 5 || m.Identity != "identity" || m.Device != "cpu" || len(m.Plugins) != 5 || m.Threads["image"] != 1 || !strings.Contains(m.Spec, "dots") {
 		t.Errorf("%+v", m)
+	}
+}
+
+// The content of a teacher's weights counts, and where it lies does not.
+func TestATeacherIsPartOfTheIdentity(t *testing.T) {
+	l := labtest.New(t)
+	path := func(name, content string) string {
+		p := filepath.Join(t.TempDir(), name)
+		labtest.Must(t, weights.Write(p, []weights.Tensor{weights.FromF32(content, []float32{1})}, nil))
+		return p
+	}
+	identity := func(init spec.Init, image bool) string {
+		s := labtest.Spec(t, l)
+		s.Teacher = &spec.Teacher{Text: &spec.Tower{Encoder: "letters", Device: "cpu"}, EmbedDim: 4, Init: init}
+		if image {
+			s.Teacher.Image = &spec.Tower{Encoder: "tint", Device: "cpu"}
+		}
+		used, err := l.Plugins(s)
+		labtest.Must(t, err)
+		id, err := new(assemble.Identifier).Identity(s, used)
+		labtest.Must(t, err)
+		return id
+	}
+	a, same, b := path("a.safetensors", "a"), path("b.safetensors", "a"), path("a.safetensors", "b")
+	one := identity(spec.Init{Weights: a, Towers: []string{"text"}}, false)
+	if identity(spec.Init{Weights: same, Towers: []string{"text"}}, false) != one {
+		t.Error("where the weights lie counts")
+	}
+	for what, other := range map[string]string{
+		"other weights":   identity(spec.Init{Weights: b, Towers: []string{"text"}}, false),
+		"no weights":      identity(spec.Init{}, false),
+		"another teacher": identity(spec.Init{Weights: a, Towers: []string{"image", "text"}}, true),
+	} {
+		if other == one {
+			t.Errorf("%s: the identity is the same", what)
+		}
+	}
+	s := labtest.Spec(t, l)
+	s.Teacher = &spec.Teacher{Text: &spec.Tower{Encoder: "letters"}, Init: spec.Init{Weights: "/nowhere/at/all.safetensors"}}
+	if _, err := new(assemble.Identifier).Identity(s, nil); err == nil || !strings.Contains(err.Error(), "teacher.init.weights") {
+		t.Errorf("weights that are not there: %v", err)
 	}
 }

@@ -16,11 +16,13 @@ import (
 
 // The roles of plugins in a run. An evaluation's dataset has RoleEval followed by the evaluation's name.
 const (
-	RoleImage = "image"
-	RoleText  = "text"
-	RoleLoss  = "loss"
-	RoleData  = "data.train"
-	RoleEval  = "eval."
+	RoleImage        = "image"
+	RoleText         = "text"
+	RoleLoss         = "loss"
+	RoleTeacherImage = "teacher.image"
+	RoleTeacherText  = "teacher.text"
+	RoleData         = "data.train"
+	RoleEval         = "eval."
 )
 
 // Catalog looks every plugin up once and remembers the answer, also a failure. It implements spec.Catalog
@@ -91,7 +93,7 @@ type Plugin struct {
 	Descriptor clip.Descriptor
 }
 
-// Plugins lists the plugins of a spec in a stable order: training data, image tower, text tower, loss,
+// Plugins lists the plugins of a spec in a stable order: training data, image tower, text tower, loss, teachers,
 // then the data of each evaluation.
 type Plugins []Plugin
 
@@ -111,6 +113,9 @@ func (c *Catalog) Plugins(s *spec.Spec) (Plugins, error) {
 	add(RoleImage, clip.KindEncoder, s.Image.Encoder)
 	add(RoleText, clip.KindEncoder, s.Text.Encoder)
 	add(RoleLoss, clip.KindLoss, s.Loss.Plugin)
+	for _, role := range teachers(s) {
+		add(role, clip.KindEncoder, towerOf(s, role).Encoder)
+	}
 	for _, e := range s.Eval {
 		add(RoleEval+e.Name, clip.KindDataset, e.Dataset)
 	}

@@ -13,8 +13,8 @@ import (
 
 // published finds the weights that path means and returns them as one .safetensors file; several parts are joined in
 // dir. It holds what lies beside them, and their tokenizer, against the spec.
-func (m *Model) published(path, dir string, towers []string) (file string, remarks []string, err error) {
-	found, err := locateWeights(path)
+func (m learner) published(path, dir string, towers []string) (file string, remarks []string, err error) {
+	found, err := locateWeights(path, m.section+"init.weights")
 	if err != nil {
 		return "", nil, err
 	}
@@ -47,37 +47,37 @@ func (m *Model) published(path, dir string, towers []string) (file string, remar
 }
 
 // locateWeights calls keymap.Locate and adds to its fault the key that names the weights.
-func locateWeights(path string) ([]string, error) {
+func locateWeights(path, key string) ([]string, error) {
 	found, err := keymap.Locate(path)
 	if f, ok := err.(*fault.Error); ok && f.Path == "" {
-		return nil, f.WithPath("init.weights")
+		return nil, f.WithPath(key)
 	}
 	return found, err
 }
 
 // wanted returns the settings of the towers that take weights, where they are tandem's own encoders.
-func (m *Model) wanted(towers []string) (w keymap.Wanted) {
+func (m learner) wanted(towers []string) (w keymap.Wanted) {
 	settings := func(raw json.RawMessage) (with map[string]any) {
 		_ = json.Unmarshal(raw, &with)
 		return with
 	}
-	if slices.Contains(towers, RoleImage) && slices.Contains([]string{"vit", "resnet-attnpool"}, m.Spec.Image.Encoder) {
-		w.Image = settings(m.Spec.Image.With)
+	if image := towerOf(m.spec, m.section+RoleImage); slices.Contains(towers, RoleImage) && slices.Contains([]string{"vit", "resnet-attnpool"}, image.Encoder) {
+		w.Image = settings(image.With)
 	}
-	if slices.Contains(towers, RoleText) && m.Spec.Text.Encoder == "transformer" {
-		w.Text = settings(m.Spec.Text.With)
+	if text := towerOf(m.spec, m.section+RoleText); slices.Contains(towers, RoleText) && text.Encoder == "transformer" {
+		w.Text = settings(text.With)
 	}
 	return w
 }
 
 // checkTokenizer refuses weights whose vocabulary is not that of the spec's tokenizer: the ids would mean other words. A
 // file with its own tokenizer brings it along.
-func (m *Model) checkTokenizer(f *keymap.File, text map[string]any) *fault.Error {
+func (m learner) checkTokenizer(f *keymap.File, text map[string]any) *fault.Error {
 	rows, found := f.Shape("token_embedding.weight")
 	if text == nil || !found || len(rows) != 2 || f.Metadata()[keymap.MetaTokenizer] != "" {
 		return nil
 	}
-	const path, alone = "text.with.tokenizer", "init.towers: [image] takes the image tower alone"
+	path, alone := m.section+"text.with.tokenizer", m.section+"init.towers: [image] takes the image tower alone"
 	switch kind := text["tokenizer"]; {
 	case kind == "clip" && rows[0] != keymap.CLIPVocabulary:
 		return fault.New(fault.Invalid, "is clip, with %d tokens, but the weights have a vocabulary of %d: another tokenizer (as a worldwide MetaCLIP or SigLIP has)",

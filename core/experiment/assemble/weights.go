@@ -9,6 +9,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/engine/weights"
 	"tandem/core/engine/weights/keymap"
+	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
 	"tandem/core/files/leftover"
@@ -22,13 +23,26 @@ func bothTowers(towers []string) bool {
 // LoadWeights gives both towers and the loss the parameters at path: published weights, or those of a checkpoint
 // folder. The remarks are worth telling.
 func (m *Model) LoadWeights(ctx context.Context, path string) (remarks []string, err error) {
-	return m.initialise(ctx, path, []string{RoleImage, RoleText})
+	return m.model().initialise(ctx, path, []string{RoleImage, RoleText})
+}
+
+// learner takes weights: a model, or a teacher.
+type learner struct {
+	spec        *spec.Spec
+	section     string // of the spec: "" or "teacher."
+	image, text clip.Encoder
+	loss        clip.Loss // nil: none
+}
+
+// model returns the model's own towers and loss.
+func (m *Model) model() learner {
+	return learner{spec: m.Spec, image: m.Image, text: m.Text, loss: m.Loss}
 }
 
 // initialise gives towers and loss, just configured, the parameters at path: published weights, or
-// those of a checkpoint folder. towers are the roles that take them; the loss does when both towers do.
+// those of a checkpoint folder. towers, image or text, are those that take them; the loss does when both towers do.
 // Optimisers start anew. The remarks are worth telling.
-func (m *Model) initialise(ctx context.Context, path string, towers []string) (remarks []string, err error) {
+func (m learner) initialise(ctx context.Context, path string, towers []string) (remarks []string, err error) {
 	dir, release, err := leftover.Dir("tandem-weights-")
 	if err != nil {
 		return nil, fault.New(fault.Exhausted, "%w", err)
@@ -48,7 +62,7 @@ func (m *Model) initialise(ctx context.Context, path string, towers []string) (r
 		return nil, err
 	}
 	loss := ""
-	if bothTowers(towers) {
+	if bothTowers(towers) && m.loss != nil {
 		var more []string
 		if loss, more, err = lossWeights(path, dir); err != nil {
 			return nil, err
@@ -56,15 +70,15 @@ func (m *Model) initialise(ctx context.Context, path string, towers []string) (r
 		remarks = append(remarks, more...)
 	}
 	var calls []func(context.Context) error
-	for role, e := range map[string]clip.Encoder{RoleImage: m.Image, RoleText: m.Text} {
-		if slices.Contains(towers, role) {
-			calls = append(calls, func(ctx context.Context) error { return Place(m.Spec, e.Load(ctx, path), role) })
+	for tower, e := range map[string]clip.Encoder{RoleImage: m.image, RoleText: m.text} {
+		if slices.Contains(towers, tower) {
+			calls = append(calls, func(ctx context.Context) error { return Place(m.spec, e.Load(ctx, path), m.section+tower) })
 		}
 	}
 	if err := atOnce(ctx, calls...); err != nil || loss == "" {
 		return remarks, err
 	}
-	switch err := m.Loss.Load(ctx, loss); {
+	switch err := m.loss.Load(ctx, loss); {
 	case fault.KindOf(err) == fault.Invalid: // a loss with other parameters
 		return append(remarks, fmt.Sprintf("the loss starts anew: %v", err)), nil
 	case err != nil:

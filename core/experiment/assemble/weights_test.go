@@ -155,7 +155,7 @@ func TestScalarsOfTheLossComeWithWeights(t *testing.T) {
 }
 
 func TestWeightsOfAnotherVocabularyAreRefused(t *testing.T) {
-	m := &Model{Starter: &Starter{Spec: &spec.Spec{}}}
+	m := learner{spec: &spec.Spec{}}
 	open := func(rows int, meta map[string]string) *keymap.File {
 		f, err := keymap.Open(file(t, t.TempDir(), "w.safetensors", meta, map[string][]int{"token_embedding.weight": {rows, 1}}))
 		must(t, err)
@@ -181,7 +181,7 @@ func TestWeightsOfAnotherVocabularyAreRefused(t *testing.T) {
 }
 
 func TestTheSettingsThatWeightsAreHeldAgainst(t *testing.T) {
-	m := &Model{Starter: &Starter{Spec: &spec.Spec{Image: spec.Tower{Encoder: "vit", With: []byte(`{"width": 64}`)}, Text: spec.Tower{Encoder: "mine", With: []byte(`{"width": 9}`)}}}}
+	m := learner{spec: &spec.Spec{Image: spec.Tower{Encoder: "vit", With: []byte(`{"width": 64}`)}, Text: spec.Tower{Encoder: "mine", With: []byte(`{"width": 9}`)}}}
 	w := m.wanted([]string{RoleImage, RoleText})
 	if w.Image["width"] != 64.0 || w.Text != nil {
 		t.Errorf("%+v", w)

@@ -46,7 +46,7 @@ func logitsOf(ctx context.Context, m *assemble.Model) (logits, error) {
 	pairs := tensor.New(tensor.F32, 2, m.Spec.EmbedDim)
 	values := pairs.F32()
 	values[0], values[m.Spec.EmbedDim] = 1, 1 // unit rows
-	r, err := m.Loss.Compute(ctx, clip.LossRequest{Image: pairs, Text: pairs})
+	r, err := m.Loss.Compute(ctx, clip.LossRequest{Image: pairs, Text: pairs, Inputs: standIns(m, pairs)})
 	if err != nil {
 		return logits{}, err
 	}
@@ -58,4 +58,42 @@ func logitsOf(ctx context.Context, m *assemble.Model) (logits, error) {
 		out.bias = &bias
 	}
 	return out, nil
+}
+
+// standIns returns some value for all that the loss takes beside image and text. Its scalars do not depend on them.
+func standIns(m *assemble.Model, pairs *tensor.Tensor) map[string]clip.LossInput {
+	if len(m.Inputs) == 0 {
+		return nil
+	}
+	b, d := pairs.Shape[0], pairs.Shape[1]
+	unit := func(shape ...int) *tensor.Tensor {
+		t := tensor.New(tensor.F32, shape...)
+		for i := 0; i < t.Shape.Elements(); i += shape[len(shape)-1] {
+			t.F32()[i] = 1
+		}
+		return t
+	}
+	ints := func(first, step int32) *tensor.Tensor {
+		t := tensor.New(tensor.I32, b)
+		for i := range t.I32() {
+			t.I32()[i] = first + step*int32(i)
+		}
+		return t
+	}
+	in := map[string]clip.LossInput{}
+	for _, name := range m.Inputs {
+		switch name {
+		case clip.InputTextNegatives:
+			in[name] = clip.LossInput{Value: unit(b*m.Negatives, d)}
+		case clip.InputGroups:
+			in[name] = clip.LossInput{Value: ints(0, 1)}
+		case clip.InputImageTokens, clip.InputTextTokens:
+			in[name] = clip.LossInput{Value: unit(b, 1, d), Lengths: ints(1, 0)}
+		case clip.InputTeacherImage, clip.InputTeacherText:
+			in[name] = clip.LossInput{Value: unit(b, m.Spec.Teacher.EmbedDim)}
+		default:
+			in[name] = clip.LossInput{Value: unit(b, d)}
+		}
+	}
+	return in
 }

@@ -30,7 +30,7 @@ type ProcessMemory struct {
 // pluginMemory asks every plugin of a model.
 func pluginMemory(ctx context.Context, m *assemble.Model) ([]ProcessMemory, error) {
 	var list []ProcessMemory
-	roles := []string{assemble.RoleImage, assemble.RoleText, assemble.RoleLoss, assemble.RoleData}
+	roles := append(assemble.Computing(m.Spec), assemble.RoleData)
 	for _, e := range m.Spec.Eval {
 		roles = append(roles, assemble.RoleEval+e.Name)
 	}
@@ -42,7 +42,7 @@ func pluginMemory(ctx context.Context, m *assemble.Model) ([]ProcessMemory, erro
 		}
 		seen := child.MemoryOf(p.PID())
 		x := ProcessMemory{Part: role, Plugin: p.Name(), PID: p.PID(), Peak: seen.Peak, Shared: seen.Shared}
-		if slices.Contains(assemble.Computing(), role) {
+		if slices.Contains(assemble.Computing(m.Spec), role) {
 			x.Device = assemble.GPU(m.Spec, role)
 		}
 		x.plan(parts, base)

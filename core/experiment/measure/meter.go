@@ -143,7 +143,7 @@ func (m *meter) costs(s *spec.Spec, peak float64) *StepCosts {
 	b.OverheadShare = b.OverheadMS / b.StepMS
 	b.ImagesPerS = 1000 * float64(b.BatchSize) / b.StepMS
 	b.GFLOPS = middle(func(x measured) float64 { return operations(x) / x.wall.Seconds() }) / 1e9
-	for _, role := range assemble.Computing() {
+	for _, role := range assemble.Computing(s) {
 		if middle(func(x measured) float64 { return x.work[role+" Forward"] + x.work[role+" Compute"] }) == 0 {
 			b.Uncounted = append(b.Uncounted, role)
 		}
@@ -165,6 +165,9 @@ func (m *meter) costs(s *spec.Spec, peak float64) *StepCosts {
 	add("loss", true, func(x measured) time.Duration {
 		return x.inside[assemble.RoleLoss+" Compute"] + x.inside[assemble.RoleLoss+" GradNorm"] + x.inside[assemble.RoleLoss+" Step"]
 	})
+	for _, role := range assemble.Computing(s)[3:] {
+		add(role+" forward", true, func(x measured) time.Duration { return x.inside[role+" Forward"] })
+	}
 	if overlap := median(func(x measured) time.Duration { return x.overlap }); overlap > 0 {
 		b.Breakdown = append(b.Breakdown, Cost{Part: "at once, counted twice", MS: -overlap, Share: -overlap / b.StepMS, Plugin: true})
 	}

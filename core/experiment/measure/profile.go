@@ -143,7 +143,7 @@ func (p *profiler) begin() error {
 
 // gather takes the events of all plugins.
 func (p *profiler) gather(on bool) error {
-	for _, role := range assemble.Computing() {
+	for _, role := range assemble.Computing(p.model.Spec) {
 		events, err := p.model.Processes[role].Profile(p.ctx, on)
 		if err != nil {
 			return err
@@ -187,7 +187,7 @@ func (p *profiler) report(out *StepProfile) {
 	for _, s := range p.steps {
 		out.StepMS += ms(s.Duration+s.Phases[train.PhaseRecord]) * perStep
 	}
-	for _, role := range assemble.Computing() {
+	for _, role := range assemble.Computing(p.model.Spec) {
 		part := ProfilePart{Part: role, Plugin: p.model.Processes[role].Name()}
 		methods := map[string]*Call{}
 		for _, c := range p.calls {

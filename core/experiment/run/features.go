@@ -74,7 +74,11 @@ func (r *running) remember(ctx context.Context, t *train.Trainer) (close func(),
 		if !r.Frozen[i] || r.Spec.Train.FeatureCache == "off" {
 			continue
 		}
-		if why := r.whyFeaturesChange(role); why != "" {
+		why := t.WhyComputed(i)
+		if why == "" {
+			why = r.whyFeaturesChange(role)
+		}
+		if why != "" {
 			tell("warning", fmt.Sprintf("the features of the frozen %s tower are computed anew in every epoch: %s", role, why))
 			continue
 		}

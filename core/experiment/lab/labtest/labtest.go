@@ -31,6 +31,8 @@ func Main(m *testing.M) {
 			sdk.ServeLoss(Pull)
 		case "pull2":
 			sdk.ServeLoss(Pull2)
+		case "compare":
+			sdk.ServeLoss(Compare)
 		case "dots":
 			sdk.ServeDataset(Dots)
 		}
@@ -39,14 +41,14 @@ func Main(m *testing.M) {
 }
 
 // New returns an empty laboratory in a temporary folder. Its catalog has encoders/tint (pictures) and
-// encoders/letters (texts), losses/pull and datasets/dots. It keeps no descriptors, which are kept by checksum: all
-// four plugins are one file.
+// encoders/letters (texts), losses/pull, losses/compare and datasets/dots. It keeps no descriptors, which are kept by
+// checksum: all these plugins are one file.
 func New(t testing.TB) lab.Lab {
 	t.Helper()
 	dir := t.TempDir()
 	self, err := os.Executable()
 	Must(t, err)
-	for _, name := range []string{"encoders/tint", "encoders/letters", "losses/pull", "datasets/dots"} {
+	for _, name := range []string{"encoders/tint", "encoders/letters", "losses/pull", "losses/compare", "datasets/dots"} {
 		path := filepath.Join(dir, "plugins", name)
 		Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		Must(t, os.Symlink(self, path))

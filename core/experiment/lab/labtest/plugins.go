@@ -261,7 +261,8 @@ func (l *pull) Close() error                              { return nil }
 // Dots describes a dataset of pictures of one colour each, with two captions. Target parity has the classes even and
 // odd.
 var Dots = sdk.Dataset{Name: "dots", Version: "1.0.0", Summary: "pictures of one colour", Config: dotsDefaults,
-	New: func() clip.Dataset { return &dots{} }}
+	Capabilities: []string{clip.CapNegatives, clip.CapView2},
+	New:          func() clip.Dataset { return &dots{} }}
 
 type dotsConfig struct {
 	Samples int    `with:"samples" min:"1" help:"how many"`
@@ -270,6 +271,9 @@ type dotsConfig struct {
 	Stop    string `with:"stop" help:"as long as there is this file, no sample of training comes"`
 	File    string `with:"file" type:"path" help:"a file that the digest depends on"`
 	Long    bool   `with:"long" help:"captions that no text encoder reads to their end"`
+	Fade    bool   `with:"fade" help:"pictures that are darker in every epoch, and in a second view"`
+	// Negatives are the names of the dots that follow.
+	Negatives int `with:"negatives" min:"0" help:"texts of each sample that do not fit it"`
 }
 
 var dotsDefaults = dotsConfig{Samples: 32, Broken: -1}
@@ -292,7 +296,7 @@ func (d *dots) Configure(_ context.Context, c clip.DatasetConfig) (clip.DatasetI
 		}
 	}
 	sum := sha256.Sum256(fmt.Append(content, d.Samples))
-	return clip.DatasetInfo{Len: d.Samples, Skipped: d.Refused, Digest: hex.EncodeToString(sum[:]), Note: "made up", Fixed: true,
+	return clip.DatasetInfo{Len: d.Samples, Skipped: d.Refused, Digest: hex.EncodeToString(sum[:]), Note: "made up", Fixed: !d.Fade, Negatives: d.Negatives,
 		Targets: []clip.Target{{Name: "parity", Classes: []string{"even", "odd"}}}}, nil
 }
 
@@ -311,9 +315,26 @@ func (d *dots) Batch(_ context.Context, q clip.BatchRequest) (*clip.Batch, error
 	}
 	b := &clip.Batch{Images: tensor.New(tensor.U8, len(q.Indices), d.side, d.side, 3), Labels: map[string][]int32{}}
 	size := d.side * d.side * 3
+	if q.View2 {
+		b.Images2 = tensor.New(tensor.U8, b.Images.Shape...)
+	}
 	for at, i := range q.Indices {
 		for p := range size {
-			b.Images.Data[at*size+p] = byte((i*37 + p%3*80) % 256)
+			v := (i*37 + p%3*80) % 256
+			if d.Fade && q.Train {
+				v /= 1 + q.Epoch
+			}
+			b.Images.Data[at*size+p] = byte(v)
+			if q.View2 {
+				b.Images2.Data[at*size+p] = byte(v / 2)
+			}
+		}
+		if q.Negatives {
+			var texts []string
+			for k := range d.Negatives {
+				texts = append(texts, d.caption((i+1+k)%d.Samples))
+			}
+			b.Negatives = append(b.Negatives, texts)
 		}
 		b.Captions = append(b.Captions, d.caption(i))
 		b.Keys = append(b.Keys, fmt.Sprintf("dot-%d", i))
