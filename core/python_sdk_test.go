@@ -1,9 +1,13 @@
 package core_test
 
 import (
+	"bytes"
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -11,9 +15,11 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"tandem/core/clip"
+	"tandem/core/media/vision"
 	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/conformance"
 	"tandem/core/plugin/process"
+	"tandem/core/plugin/sdk/sample"
 	"tandem/core/plugin/wire/pb"
 )
 
@@ -147,4 +153,107 @@ func TestALossInPyTorchKeepsThePromisesInPython(t *testing.T) {
 		}
 		return l
 	}, conformance.LossOptions{}))
+}
+
+// TestADatasetInPythonHasTheSamePixels compares a dataset of the SDK with one of core/plugin/sdk/sample on the same
+// pictures: pixels of evaluation and training, and captions, all to the bit.
+func TestADatasetInPythonHasTheSamePixels(t *testing.T) {
+	python := findPython(t, "grpc, numpy, PIL")
+	if out, err := exec.Command(python, "-c", "import PIL; assert int(PIL.__version__.split('.')[0]) >= 13").CombinedOutput(); err != nil {
+		t.Skipf("Pillow is older than 13: %s", out)
+	}
+	session := startPython(t, python)
+	for _, name := range []string{"testdata", "testdata/photos"} {
+		t.Run(name, func(t *testing.T) { samePixels(t, session, "media/vision/"+name) })
+	}
+}
+
+func samePixels(t *testing.T, session *process.Session, folder string) {
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, p, err := session.StartDataset(background, pythonPlugin("pictures"), process.StartOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := sample.New(func(context.Context, clip.DatasetConfig) (*sample.Set, error) { return picturesOf(folder) })
+	config := clip.DatasetConfig{With: fmt.Appendf(nil, `{"folder": %q}`, folder), ImageSize: 24, Seed: 1 << 40, Threads: 2,
+		Augment: &clip.Augment{Name: "random_resized_crop", Scale: [2]float64{.3, .9}, Ratio: [2]float64{.75, 4. / 3}, HFlip: .5}}
+	info, err := theirs.Configure(background, config)
+	if err != nil {
+		t.Fatal(err, p.Tail())
+	}
+	if mine, err := ours.Configure(background, config); err != nil || mine.Len != info.Len || info.Len < 10 {
+		t.Fatalf("%d pictures and %d: %v", mine.Len, info.Len, err)
+	}
+	all := make([]int, info.Len)
+	for i := range all {
+		all[i] = i
+	}
+	for _, q := range []clip.BatchRequest{{Indices: all}, {Indices: all, Train: true, Epoch: 1}, {Indices: all, Train: true, Epoch: 2}} {
+		a, err1 := ours.Batch(background, q)
+		b, err2 := theirs.Batch(background, q)
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		if len(a.Faults) != len(b.Faults) {
+			t.Errorf("faults %v and %v", a.Faults, b.Faults)
+		}
+		each := len(a.Images.Data) / len(all)
+		for i := range all {
+			if a.Keys[i] != b.Keys[i] || a.Captions[i] != b.Captions[i] {
+				t.Errorf("%s %q and %s %q", a.Keys[i], a.Captions[i], b.Keys[i], b.Captions[i])
+			}
+			if !bytes.Equal(a.Images.Data[i*each:][:each], b.Images.Data[i*each:][:each]) && !(filepath.Ext(a.Keys[i]) == ".jpg" && !vision.JPEGIsExact()) {
+				t.Errorf("the pixels of %s differ, with Train %v", a.Keys[i], q.Train)
+			}
+		}
+		b.Images.Free()
+	}
+}
+
+// picturesOf lists the pictures of a folder as tests/plugins/pictures does.
+func picturesOf(folder string) (*sample.Set, error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	set := &sample.Set{}
+	for _, e := range entries {
+		if !slices.Contains([]string{".png", ".jpg", ".gif", ".bmp", ".webp"}, filepath.Ext(e.Name())) {
+			continue
+		}
+		s := sample.Sample{Key: e.Name()}
+		for k := range 5 {
+			s.Captions = append(s.Captions, fmt.Sprintf("caption %d of %s", k, e.Name()))
+		}
+		set.Samples = append(set.Samples, s)
+	}
+	set.Open = func(i int) (vision.Picture, error) {
+		data, err := os.ReadFile(filepath.Join(folder, set.Samples[i].Key))
+		if err != nil {
+			return vision.Picture{}, err
+		}
+		return vision.Decode(data, vision.Options{})
+	}
+	return set, nil
+}
+
+// TestThePythonSDKsOwnTests runs those that need numpy alone.
+func TestThePythonSDKsOwnTests(t *testing.T) {
+	runPythonTests(t, findPython(t, "grpc, numpy"), "tests.test_plain")
+}
+
+func TestThePythonSDKTrainsAsDocumented(t *testing.T) {
+	runPythonTests(t, needTorch(t), "tests.test_torch")
+}
+
+func runPythonTests(t *testing.T, python, module string) {
+	cmd := exec.Command(python, "-m", "unittest", module)
+	cmd.Dir = pythonSDK
+	cmd.Env = append(os.Environ(), "PYTHONPATH=", "PYTHONDONTWRITEBYTECODE=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
