@@ -152,7 +152,7 @@ func (a *app) root() *cobra.Command {
 		return usage{e}
 	})
 	root.AddCommand(
-		a.runCommand(), a.explainCommand(), a.schemaCommand(),
+		a.runCommand(), a.initCommand(), a.explainCommand(), a.schemaCommand(),
 		a.listCommand(), a.leaderboardCommand(), a.showCommand(), a.compareCommand(), a.ablationCommand(), a.reportCommand(), a.queryCommand(),
 		a.zeroshotCommand(), a.embedCommand(), a.importCommand(), a.exportCommand(), a.benchCommand(), a.profileCommand(),
 		a.mergeCommand(), a.gcCommand(),

@@ -13,6 +13,9 @@ import (
 // object holds one JSON Schema, or a part of one.
 type object = map[string]any
 
+// SchemaTitle tells the schema from other files.
+const SchemaTitle = "tandem experiment"
+
 // JSONSchema returns a JSON Schema (draft 7, which all editors read) of spec files with the plugins of a catalog: what
 // a file may contain, not whether its values fit together. The keys come from the tables that check specs, those of
 // with blocks from the plugins' descriptors. Plugins named by a path are taken with any settings.
@@ -20,7 +23,7 @@ func JSONSchema(c Catalog) []byte {
 	s := schemaWriter{catalog: c, definitions: object{}}
 	root := s.section(Keys, "")
 	root["$schema"] = "http://json-schema.org/draft-07/schema#"
-	root["title"] = "tandem experiment"
+	root["title"] = SchemaTitle
 	root["description"] = "An experiment of tandem: two towers, a loss, data, evaluations and the recipe. `runner explain FILE` checks it."
 	// A file that extends others may leave to them what is required.
 	root["if"] = object{"required": []string{"extends"}}

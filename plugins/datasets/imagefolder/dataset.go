@@ -60,7 +60,11 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set.Note = fmt.Sprintf("%s: %d pictures of %d classes%s", cfg.Root, len(set.Samples), len(set.Targets[0].Classes), set.Note)
+	classes := 0
+	if set.Targets != nil {
+		classes = len(set.Targets[0].Classes)
+	}
+	set.Note = fmt.Sprintf("%s: %d pictures of %d classes%s", cfg.Root, len(set.Samples), classes, set.Note)
 	return set, set.FromFiles(ctx, c, paths, cfg.Vision())
 }
 
@@ -88,7 +92,9 @@ func (c Config) collect(ctx context.Context, set *sample.Set, pictures []string)
 		names[i] = c.className(f)
 		captions[i] = sample.FillAll(c.Templates, names[i])
 	}
-	set.Targets = []clip.Target{{Name: "label", Classes: names}}
+	if len(names) > 0 { // else all pictures have captions of their own, and no class
+		set.Targets = []clip.Target{{Name: "label", Classes: names}}
+	}
 	set.Remarks = append(set.Remarks, c.oneName(folders, names)...)
 	without, loose, elsewhere := 0, 0, 0
 	for _, f := range pictures {
@@ -111,7 +117,10 @@ func (c Config) collect(ctx context.Context, set *sample.Set, pictures []string)
 		}
 		// Pictures of a class that share their captions are positives of one another; a picture with
 		// captions of its own is alone.
-		x := sample.Sample{Key: key, Group: int64(class), Captions: own, Labels: []int32{int32(class)}}
+		x := sample.Sample{Key: key, Group: int64(class), Captions: own}
+		if set.Targets != nil {
+			x.Labels = []int32{int32(class)}
+		}
 		switch {
 		case len(own) > 0:
 			x.Group = int64(len(folders) + len(set.Samples))

@@ -122,6 +122,14 @@ func TestSidecarCaptions(t *testing.T) {
 	}
 }
 
+// Pictures without a folder have no class, so that the set has no labelling.
+func TestPicturesOfOneFolderHaveNoClasses(t *testing.T) {
+	b, info := all(t, folder(t, "a.png", "a.txt=one", "b.png", "b.txt=two"), map[string]any{"sidecar": "only"})
+	if len(info.Targets) != 0 || len(b.Labels) != 0 || len(b.Keys) != 2 || b.All[1][0] != "two" {
+		t.Errorf("%v: %v %v %q", info.Targets, b.Keys, b.Labels, b.All)
+	}
+}
+
 func TestBrokenPicturesAreReportedOrRefused(t *testing.T) {
 	root := folder(t, "a/1.png", "a/2.png=not a picture", "b/3.png")
 	b, info := all(t, root, nil)
