@@ -18,6 +18,7 @@ type Config struct {
 	Root           string   `with:"root" type:"path" help:"folder that the picture paths are relative to; empty: the table's"`
 	ImageColumn    string   `with:"image_column" help:"column of the picture paths"`
 	CaptionColumns []string `with:"caption_columns" help:"columns of captions; empty cells are passed over"`
+	Negatives      []string `with:"negatives" help:"columns of captions that do not fit the picture, for losses that take negatives: as many a sample as columns; rows without any are refused"`
 	LabelColumn    string   `with:"label_column" help:"column of class names, for zero-shot classification; empty: none"`
 	Delimiter      string   `with:"delimiter" enum:"auto,comma,tab,semicolon,pipe" help:"between cells; auto looks at the first line"`
 	SameImage      string   `with:"same_image" enum:"merge,group,separate" help:"rows with the same picture: one sample with several captions, several samples that are positives of one another, or unrelated samples"`
@@ -31,7 +32,8 @@ var Defaults = Config{ImageColumn: "image", CaptionColumns: []string{"caption"},
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "csv", Version: "1.0.0", Summary: "a CSV or TSV table of picture files and captions",
-	Config: Defaults, New: func() clip.Dataset { return sample.New(open) },
+	Capabilities: []string{clip.CapNegatives, clip.CapView2},
+	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 
 // maxRefusals limits the refused records in a message.
@@ -52,7 +54,7 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := &sample.Set{Fail: cfg.Fail()}
+	set := &sample.Set{Fail: cfg.Fail(), Negatives: len(cfg.Negatives)}
 	p, err := cfg.collect(set, t)
 	if err != nil {
 		return nil, err
@@ -110,7 +112,7 @@ func (c Config) collect(set *sample.Set, t *table) (*parts, error) {
 	}
 	p := &parts{}
 	groups := map[string]int{} // picture → number of its first sample
-	var merging []sample.Distinct
+	var merging, against []sample.Distinct
 	for _, r := range t.rows {
 		key := r.key()
 		if !c.Has(key) {
@@ -126,6 +128,9 @@ func (c Config) collect(set *sample.Set, t *table) (*parts, error) {
 			p.merged++
 			for _, caption := range r.captions {
 				merging[first].Add(caption)
+			}
+			for _, text := range r.negatives {
+				against[first].Add(text)
 			}
 			continue
 		}
@@ -144,11 +149,11 @@ func (c Config) collect(set *sample.Set, t *table) (*parts, error) {
 			x.Labels = []int32{int32(at)}
 		}
 		set.Samples = append(set.Samples, x)
-		merging = append(merging, sample.Distinct{List: r.captions})
+		merging, against = append(merging, sample.Distinct{List: r.captions}), append(against, sample.Distinct{List: r.negatives})
 		p.paths, p.from = append(p.paths, c.path(r.image)), append(p.from, r)
 	}
 	for i := range merging {
-		set.Samples[i].Captions = merging[i].List
+		set.Samples[i].Captions, set.Samples[i].Negatives = merging[i].List, against[i].List
 	}
 	return p, nil
 }

@@ -17,10 +17,11 @@ import (
 
 // row holds a usable record.
 type row struct {
-	image    string
-	captions []string // at least one
-	label    string
-	line     int // where the record starts, from 1
+	image     string
+	captions  []string // at least one
+	negatives []string // texts that do not fit the picture
+	label     string
+	line      int // where the record starts, from 1
 }
 
 // key names the row's picture. Different spellings of one path give one key.
@@ -111,6 +112,7 @@ func (c Config) read(ctx context.Context) (*table, error) {
 type columns struct {
 	image, label int
 	captions     []int
+	negatives    []int
 	least, width int    // cells that a record must have, and those that the heading has
 	comma        string // the delimiter's name
 }
@@ -141,10 +143,13 @@ func (c Config) columns(header []string, number int, comma byte) (columns, error
 	for _, name := range c.CaptionColumns {
 		out.captions = append(out.captions, find("caption_columns", name))
 	}
+	for _, name := range c.Negatives {
+		out.negatives = append(out.negatives, find("negatives", name))
+	}
 	if c.LabelColumn != "" {
 		out.label = find("label_column", c.LabelColumn)
 	}
-	out.least = max(out.image, out.label, slices.Max(out.captions)) + 1
+	out.least = max(out.image, out.label, slices.Max(slices.Concat(out.captions, out.negatives))) + 1
 	for name, b := range delimiters {
 		if b == comma {
 			out.comma = name
@@ -185,14 +190,23 @@ func (c columns) row(record []string) (row, error) {
 	if c.label >= 0 {
 		x.label = cell(c.label)
 	}
-	for _, at := range c.captions {
-		text := cell(at)
-		if !utf8.ValidString(text) {
-			return row{}, refuse("the caption is not UTF-8")
+	texts := func(list *[]string, columns []int, what string) error {
+		for _, at := range columns {
+			text := cell(at)
+			if !utf8.ValidString(text) {
+				return refuse("the %s is not UTF-8", what)
+			}
+			if text != "" && !slices.Contains(*list, text) {
+				*list = append(*list, text)
+			}
 		}
-		if text != "" && !slices.Contains(x.captions, text) {
-			x.captions = append(x.captions, text)
-		}
+		return nil
+	}
+	if err := texts(&x.captions, c.captions, "caption"); err != nil {
+		return row{}, err
+	}
+	if err := texts(&x.negatives, c.negatives, "negative"); err != nil {
+		return row{}, err
 	}
 	switch {
 	case x.image == "":

@@ -27,6 +27,7 @@ type Config struct {
 	LabelShare   float64  `with:"label_share" min:"0" max:"1" help:"with captions: both, the share of captions that are labels"`
 	MaxTags      int      `with:"max_tags" min:"1" help:"tags in a training caption, 1 to this many, drawn anew each epoch"`
 	Templates    []string `with:"templates" help:"sentences for labels, {} being the label; drawn anew each epoch"`
+	Negatives    int      `with:"negatives" min:"0" max:"64" help:"for losses that take negatives: captions of so many other emoji, of the same subgroup where there are enough, drawn anew each epoch"`
 	Jitter       float64  `with:"jitter" min:"0" max:"1" help:"strength of random brightness, contrast and saturation in training"`
 	SkinTones    bool     `with:"skin_tones" help:"with root, also the skin tone variants"`
 	OnError      string   `with:"on_error" enum:"skip,fail" help:"replace unreadable pictures or stop"`
@@ -42,7 +43,8 @@ var Defaults = Config{
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "emoji", Version: "1.0.0", Summary: "emoji of several vendors with names and tags; 512 are built in",
-	Config: Defaults, Sizes: sizes(), New: func() clip.Dataset { return sample.New(open) },
+	Capabilities: []string{clip.CapNegatives, clip.CapView2},
+	Config:       Defaults, Sizes: sizes(), New: func() clip.Dataset { return sample.New(open) },
 }
 
 // sizes returns the numbers of samples of the built-in emoji under the usual settings.
@@ -76,6 +78,9 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	}
 	set := &sample.Set{Fail: cfg.OnError == "fail", Direct: cfg.Root == "", Note: src.note}
 	cfg.describe(set, src.emoji, pictures)
+	if err := cfg.pickNegatives(set, src.emoji, pictures); err != nil {
+		return nil, err
+	}
 	if src.path == nil {
 		set.Pixels = src.sum
 		set.Open = func(i int) (vision.Picture, error) { return src.open(pictures[i]), nil }

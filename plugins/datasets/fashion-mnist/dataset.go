@@ -39,7 +39,8 @@ var Defaults = Config{
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "fashion-mnist", Version: "1.0.0", Summary: "Fashion-MNIST, or any set of idx files, captioned by class name",
-	Config: Defaults,
+	Capabilities: []string{clip.CapView2},
+	Config:       Defaults,
 	Sizes: []clip.Size{
 		{N: 60000, When: map[string]any{"root": "", "split": "train", "limit": 0}},
 		{N: 10000, When: map[string]any{"root": "", "split": "test", "limit": 0}},

@@ -33,7 +33,8 @@ var Defaults = Config{Templates: []string{"a photo of a {}", "a {}", "a picture 
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "imagefolder", Version: "1.0.0", Summary: "a folder of pictures for each class, with captions from templates or text files",
-	Config: Defaults, New: func() clip.Dataset { return sample.New(open) },
+	Capabilities: []string{clip.CapView2},
+	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 
 func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,8 @@ import (
 const folderPatience = 3 * time.Second
 
 // admit leaves out the samples that can never be used, and counts them as refused: those whose file is not
-// there or must not be read, and those without a caption. With Fail such a sample is an error.
+// there or must not be read, and those without a caption, or without a negative where the set gives negatives. With
+// Fail such a sample is an error.
 func (s *Set) admit(ctx context.Context) error {
 	if s.Files != nil && len(s.Files) != len(s.Samples) {
 		return fault.New(fault.Internal, "%d files for %d samples", len(s.Files), len(s.Samples))
@@ -29,9 +31,9 @@ func (s *Set) admit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keep, silent := make([]int, 0, len(s.Samples)), 0
-	said := map[*string][]string{} // captions without the blank ones; shared lists stay shared
-	first, quiet := -1, -1         // of the samples that are absent, and without a caption
+	keep, silent, fitting := make([]int, 0, len(s.Samples)), 0, 0
+	said := map[*string][]string{}     // captions without the blank ones; shared lists stay shared
+	first, quiet, friend := -1, -1, -1 // of the samples that are absent, without a caption, without a negative
 	for i := range s.Samples {
 		if absent[i] != nil {
 			if first < 0 {
@@ -46,6 +48,16 @@ func (s *Set) admit(ctx context.Context) error {
 			}
 			silent++
 			continue
+		}
+		if s.Negatives > 0 && s.Negative == nil {
+			x.Negatives = dropFitting(x.Negatives, x.Captions)
+			if len(x.Negatives) == 0 {
+				if friend < 0 {
+					friend = i
+				}
+				fitting++
+				continue
+			}
 		}
 		keep = append(keep, i)
 	}
@@ -67,6 +79,13 @@ func (s *Set) admit(ctx context.Context) error {
 		}
 		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d samples have no caption and are refused; the first: %s", silent, len(s.Samples), s.Samples[quiet].Key))
 	}
+	if fitting > 0 {
+		if s.Fail {
+			return fault.New(fault.Corrupt, "sample %d (%s) has no negative", friend, s.Samples[friend].Key).
+				WithHint("give it a text that does not fit it, or set on_error: skip")
+		}
+		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d samples have no negative and are refused; the first: %s", fitting, len(s.Samples), s.Samples[friend].Key))
+	}
 	s.Skipped += len(s.Samples) - len(keep)
 	s.keepOnly(keep)
 	return nil
@@ -74,10 +93,13 @@ func (s *Set) admit(ctx context.Context) error {
 
 // keepOnly keeps only the samples at indices.
 func (s *Set) keepOnly(indices []int) {
-	open, caption := s.Open, s.Caption
+	open, caption, negative := s.Open, s.Caption, s.Negative
 	s.Open = func(i int) (vision.Picture, error) { return open(indices[i]) }
 	if caption != nil {
 		s.Caption = func(i int, r *random.Stream) string { return caption(indices[i], r) }
+	}
+	if negative != nil {
+		s.Negative = func(i int, r *random.Stream) []string { return negative(indices[i], r) }
 	}
 	samples, files := make([]Sample, len(indices)), make([]string, len(indices))
 	for to, from := range indices {
@@ -111,6 +133,17 @@ func dropBlank(known map[*string][]string, list []string) []string {
 	}
 	known[&list[0]] = out
 	return out
+}
+
+// dropFitting returns the texts that are not blank and are not among the captions, each once.
+func dropFitting(texts, captions []string) []string {
+	var out Distinct
+	for _, t := range texts {
+		if strings.TrimSpace(t) != "" && !slices.Contains(captions, t) {
+			out.Add(t)
+		}
+	}
+	return out.List
 }
 
 // absent returns the samples whose file cannot be opened, with the reason. It waits a little for a folder that

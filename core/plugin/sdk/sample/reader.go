@@ -2,6 +2,7 @@ package sample
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,25 +48,35 @@ func newReader(s *Set, c clip.DatasetConfig) *reader {
 }
 
 func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
+	if q.Negatives && r.Negatives == 0 {
+		return nil, fault.New(fault.Invalid, "the dataset has no negatives with these settings").WithPath("with.negatives")
+	}
 	n, each := len(q.Indices), 3*r.size*r.size
 	for _, i := range q.Indices {
 		if i < 0 || i >= len(r.Samples) {
 			return nil, outOfRange(i, len(r.Samples))
 		}
 	}
-	images := q.Into
-	if q.NoImages {
-		images = nil
-	} else if images == nil {
-		images = tensor.New(tensor.U8, n, r.size, r.size, 3)
-	} else if want := (tensor.Shape{n, r.size, r.size, 3}); images.DType != tensor.U8 || !images.Shape.Equal(want) {
-		return nil, fault.New(fault.Invalid, "pictures go into %v %v, want u8 %v", images.DType, images.Shape, want)
+	var images, second *tensor.Tensor
+	var err error
+	if !q.NoImages {
+		if images, err = r.place(q.Into, n); err != nil {
+			return nil, err
+		}
+	}
+	if !q.NoImages && q.View2 {
+		if second, err = r.place(q.Into2, n); err != nil {
+			return nil, err
+		}
 	}
 	faults := make([]error, n) // why a position could not be filled
 	if images != nil {
-		pixels := images.U8()
 		err := r.each(ctx, n, func(at int, tool *vision.Resizer) (err error) {
-			faults[at], err = r.fill(ctx, pixels[at*each:][:each], q.Indices[at], q, tool)
+			views := [][]byte{images.U8()[at*each:][:each]}
+			if second != nil {
+				views = append(views, second.U8()[at*each:][:each])
+			}
+			faults[at], err = r.fill(ctx, views, q.Indices[at], q, tool)
 			return err
 		})
 		if err != nil {
@@ -74,7 +85,7 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 	} else if err := checkCanceled(ctx); err != nil {
 		return nil, err
 	}
-	b := &clip.Batch{Images: images, Captions: make([]string, n), Keys: make([]string, n), Groups: make([]int64, n),
+	b := &clip.Batch{Images: images, Images2: second, Captions: make([]string, n), Keys: make([]string, n), Groups: make([]int64, n),
 		Labels: map[string][]int32{}}
 	for _, t := range r.Targets {
 		b.Labels[t.Name] = make([]int32, n)
@@ -85,6 +96,9 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 	for at, i := range q.Indices {
 		x := &r.Samples[i]
 		b.Keys[at], b.Groups[at] = x.Key, x.Group
+		if q.Negatives {
+			b.Negatives = append(b.Negatives, r.negatives(i, q.Epoch))
+		}
 		if q.Train {
 			b.Captions[at] = r.caption(i, q.Epoch)
 		} else {
@@ -101,6 +115,17 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 		}
 	}
 	return b, nil
+}
+
+// place returns where n pictures go: into, or memory of their own.
+func (r *reader) place(into *tensor.Tensor, n int) (*tensor.Tensor, error) {
+	if into == nil {
+		return tensor.New(tensor.U8, n, r.size, r.size, 3), nil
+	}
+	if want := (tensor.Shape{n, r.size, r.size, 3}); into.DType != tensor.U8 || !into.Shape.Equal(want) {
+		return nil, fault.New(fault.Invalid, "pictures go into %v %v, want u8 %v", into.DType, into.Shape, want)
+	}
+	return into, nil
 }
 
 // each calls do for 0 … n-1 with as many tools as are free. Of several errors it returns the first by position,
@@ -147,16 +172,18 @@ func (r *reader) each(ctx context.Context, n int, do func(at int, tool *vision.R
 	return nil
 }
 
-// fill writes the picture of sample i to dst. The first error says that the picture cannot be read, and dst is
-// black; the second error ends the batch.
-func (r *reader) fill(ctx context.Context, dst []byte, i int, q clip.BatchRequest, tool *vision.Resizer) (unreadable, err error) {
+// fill writes the picture of sample i to each of its views. The first error says that the picture cannot be read, and
+// all are black; the second error ends the batch.
+func (r *reader) fill(ctx context.Context, views [][]byte, i int, q clip.BatchRequest, tool *vision.Resizer) (unreadable, err error) {
 	if err := checkCanceled(ctx); err != nil {
 		return nil, err
 	}
 	p, err := r.picture(ctx, i)
 	switch {
 	case err == nil:
-		r.transform(dst, p, i, q, tool)
+		for view, dst := range views {
+			r.transform(dst, p, i, view, q, tool)
+		}
 		return nil, nil
 	case fault.KindOf(err) == fault.Canceled:
 		return nil, err
@@ -167,11 +194,21 @@ func (r *reader) fill(ctx context.Context, dst []byte, i int, q clip.BatchReques
 		return nil, fault.New(fault.KindOf(err), "sample %d (%s): %w", i, r.Samples[i].Key, err).
 			WithHint("mend or remove the file, or set on_error: skip")
 	}
-	clear(dst)
+	for _, dst := range views {
+		clear(dst)
+	}
 	return err, nil
 }
 
-func (r *reader) transform(dst []byte, p vision.Picture, i int, q clip.BatchRequest, tool *vision.Resizer) {
+// transform writes a view of a picture to dst. Each view has random numbers of its own, so that the first is the same
+// with a second and without.
+func (r *reader) transform(dst []byte, p vision.Picture, i, view int, q clip.BatchRequest, tool *vision.Resizer) {
+	purpose := func(name string) string {
+		if view > 0 {
+			return fmt.Sprintf("%s %d", name, view+1)
+		}
+		return name
+	}
 	if !q.Train {
 		tool.Evaluate(dst, p, r.size)
 		return
@@ -179,10 +216,10 @@ func (r *reader) transform(dst []byte, p vision.Picture, i int, q clip.BatchRequ
 	if r.crop == nil {
 		tool.Evaluate(dst, p, r.size)
 	} else {
-		tool.Augment(dst, p, r.size, random.New(r.seed, "augment", q.Epoch, i), *r.crop, r.flip)
+		tool.Augment(dst, p, r.size, random.New(r.seed, purpose("augment"), q.Epoch, i), *r.crop, r.flip)
 	}
 	if r.Alter != nil {
-		r.Alter(dst, r.size, random.New(r.seed, "alter", q.Epoch, i))
+		r.Alter(dst, r.size, random.New(r.seed, purpose("alter"), q.Epoch, i))
 	}
 }
 
@@ -193,6 +230,27 @@ func (r *reader) caption(i, epoch int) string {
 	}
 	all := r.Samples[i].Captions
 	return all[s.IntN(len(all))]
+}
+
+// negatives draws the negatives of sample i. A pool of as many as are wanted keeps its order, a larger one is drawn
+// from anew in each epoch, and a smaller one repeats itself.
+func (r *reader) negatives(i, epoch int) []string {
+	s := random.New(r.seed, "negatives", epoch, i)
+	if r.Negative != nil {
+		return r.Negative(i, s)
+	}
+	pool := r.Samples[i].Negatives
+	out := make([]string, r.Negatives)
+	if len(pool) > len(out) {
+		for k, at := range s.Perm(len(pool))[:len(out)] {
+			out[k] = pool[at]
+		}
+		return out
+	}
+	for k := range out {
+		out[k] = pool[k%len(pool)]
+	}
+	return out
 }
 
 // picture returns the decoded picture of sample i and keeps it while there is room. It remembers what is wrong

@@ -32,6 +32,8 @@ type Sample struct {
 	Group    int64    // samples of one group are positives of one another
 	Captions []string // all of them, at least one; may be shared between samples
 	Labels   []int32  // class id by position of Set.Targets, -1 for none; nil for none at all
+	// Negatives holds texts that do not describe the picture, at least one where the set gives any.
+	Negatives []string
 }
 
 // Set holds an opened dataset. Its fields do not change after it is handed over.
@@ -45,10 +47,15 @@ type Set struct {
 	Direct bool
 	// Caption draws the caption of Samples[i] for training; nil takes one of its Captions.
 	Caption func(i int, s *random.Stream) string
+	// Negatives is how many negatives each sample has in a batch; 0: none. A dataset that sets it declares
+	// clip.CapNegatives.
+	Negatives int
+	// Negative draws that many texts that do not describe Samples[i]; nil takes them of its Negatives.
+	Negative func(i int, s *random.Stream) []string
 	// Alter changes size × size pixels of RGB in place, in training only, after the crop; nil does
 	// nothing.
 	Alter func(pix []byte, size int, s *random.Stream)
-	// Texts lists further captions that Caption may draw, for the training of a tokenizer.
+	// Texts lists further texts that Caption and Negative may draw, for the training of a tokenizer.
 	Texts []string
 	// Fail makes an unreadable sample an error instead of replacing it.
 	Fail    bool
@@ -65,7 +72,7 @@ type Set struct {
 // info describes the set under a training transform.
 func (s *Set) info(a *clip.Augment) clip.DatasetInfo {
 	return clip.DatasetInfo{Len: len(s.Samples), Targets: s.Targets, Digest: s.digest(), Skipped: s.Skipped, Note: s.Note,
-		Remarks: append(slices.Clone(s.Remarks), s.jpegRemark(vision.JPEGIsExact())...), Fixed: cropParams(a) == nil && s.Alter == nil}
+		Remarks: append(slices.Clone(s.Remarks), s.jpegRemark(vision.JPEGIsExact())...), Fixed: cropParams(a) == nil && s.Alter == nil, Negatives: s.Negatives}
 }
 
 // jpegRemark returns a remark when JPEG files are decoded to other pixels than OpenCLIP's.
@@ -103,6 +110,9 @@ func (s *Set) digest() string {
 		list(t.Classes)
 	}
 	list(s.Texts)
+	if s.Negatives > 0 { // sets without any keep their digest
+		number(int64(s.Negatives))
+	}
 	captions := map[*string]string{} // shared lists are hashed once
 	for _, x := range s.Samples {
 		text(x.Key)
@@ -110,6 +120,9 @@ func (s *Set) digest() string {
 		text(memo(captions, x.Captions))
 		for _, l := range x.Labels {
 			number(int64(l))
+		}
+		if s.Negatives > 0 {
+			list(x.Negatives)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
@@ -136,8 +149,8 @@ func frame(h hash.Hash, text string) {
 	h.Write([]byte(text))
 }
 
-// captions returns the distinct captions of the set in the order of its samples, then Texts. limit bounds their
-// number; 0 means all.
+// captions returns the distinct captions of the set in the order of its samples, each with its negatives behind it,
+// then Texts. limit bounds their number; 0 means all.
 func (s *Set) captions(limit int) []string {
 	seen := map[string]bool{}
 	lists := map[*string]bool{}
@@ -156,11 +169,13 @@ func (s *Set) captions(limit int) []string {
 		return true
 	}
 	for _, x := range s.Samples {
-		if len(x.Captions) == 0 || lists[&x.Captions[0]] {
-			continue
+		if len(x.Captions) > 0 && !lists[&x.Captions[0]] {
+			lists[&x.Captions[0]] = true
+			if !add(x.Captions) {
+				return out
+			}
 		}
-		lists[&x.Captions[0]] = true
-		if !add(x.Captions) {
+		if s.Negatives > 0 && !add(x.Negatives) {
 			return out
 		}
 	}
