@@ -57,7 +57,18 @@ func build(dir string) error {
 			return fmt.Errorf("go build %v: %w\n%s", source, err, out)
 		}
 	}
-	return nil
+	return copyScripts(dir)
+}
+
+// copyScripts puts the plugins in Python where make plugins puts them.
+func copyScripts(dir string) error {
+	scripts, err := filepath.Glob("../../plugins/*/*/plugin.py")
+	for _, script := range scripts {
+		at := filepath.Join(dir, strings.TrimPrefix(filepath.Dir(script), "../../"))
+		text, readErr := os.ReadFile(script)
+		err = errors.Join(err, readErr, os.MkdirAll(at, 0o755), os.WriteFile(filepath.Join(at, "plugin.py"), text, 0o755))
+	}
+	return err
 }
 
 // result holds what a command did.
