@@ -141,3 +141,18 @@ func TestPythonTowersOfOpenCLIPEmbedLikeOurs(t *testing.T) {
 		}
 	}
 }
+
+func TestPythonExperimentsAreWellFormed(t *testing.T) {
+	python(t)
+	files, _ := filepath.Glob("../../experiments/python/*.yaml")
+	if len(files) == 0 {
+		t.Fatal("no experiments")
+	}
+	for _, file := range files {
+		abs, err := filepath.Abs(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(t, t.TempDir(), "explain", abs)
+	}
+}
