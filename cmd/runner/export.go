@@ -14,11 +14,13 @@ import (
 
 func (a *app) exportCommand() *cobra.Command {
 	var format, out, parquet, experiment string
+	var ema bool
 	c := &cobra.Command{
 		Use:   "export RUN --format open_clip|hf -o FILE | --parquet DIR",
 		Short: "write a run's weights for OpenCLIP or transformers, or results as Parquet",
 		Long: `With RUN, write its newest checkpoint as one .safetensors file with the model's config beside it:
-FILE's name with .json for OpenCLIP (a model config), config.json for transformers (CLIPModel).
+FILE's name with .json for OpenCLIP (a model config), config.json for transformers (CLIPModel). --ema writes the averaged
+weights of a run with train.ema.
 
 With --parquet, write the views of the results database (docs/results.md) into a folder, a .parquet file each, for
 pandas, polars, DuckDB and the like.`,
@@ -32,10 +34,12 @@ pandas, polars, DuckDB and the like.`,
 	a.formatFlags(c, false)
 	c.Flags().StringVar(&format, "format", "open_clip", "whose `names`: open_clip or hf")
 	c.Flags().StringVarP(&out, "output", "o", "", "the .safetensors `file` to write")
+	c.Flags().BoolVar(&ema, "ema", false, "the averaged weights (train.ema) instead of the last ones")
 	c.Flags().StringVar(&parquet, "parquet", "", "the `folder` to write results into")
 	c.Flags().StringVar(&experiment, "experiment", "", "with --parquet: only this experiment")
 	c.MarkFlagsMutuallyExclusive("parquet", "output")
 	c.MarkFlagsMutuallyExclusive("parquet", "format")
+	c.MarkFlagsMutuallyExclusive("parquet", "ema")
 	c.RunE = func(c *cobra.Command, given []string) error {
 		switch {
 		case parquet != "" && len(given) > 0:
@@ -53,7 +57,7 @@ pandas, polars, DuckDB and the like.`,
 		}
 		ctx, end := canceled()
 		defer end()
-		e, err := publish.Export(ctx, a.lab(), given[0], format, out)
+		e, err := publish.Export(ctx, a.lab(), given[0], format, out, ema)
 		if err != nil {
 			return err
 		}

@@ -32,6 +32,7 @@ func (a *app) zeroshotCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&labels, "labels", nil, "the `classes` to choose from, separated by commas, or @FILE with one a line")
 	file := c.Flags().String("labels-file", "", "a text `file` with a class a line: as --labels @FILE")
 	c.Flags().StringArrayVar(&templates, "template", nil, "`prompt` with {} for the label, or @FILE with one a line; several are averaged (default: those of the run's first evaluation)")
+	ema := c.Flags().Bool("ema", false, "classify with the averaged weights (train.ema)")
 	top := c.Flags().Int("top", 5, "show so many classes")
 	c.RunE = func(_ *cobra.Command, given []string) error {
 		if *file != "" {
@@ -57,7 +58,7 @@ func (a *app) zeroshotCommand() *cobra.Command {
 		ctx, end := canceled()
 		defer end()
 		w := newProgress(a.stderr, false)
-		found, err := infer.Classify(ctx, a.lab(), given[0], given[1:], labels, templates, w)
+		found, err := infer.Classify(ctx, a.lab(), given[0], given[1:], labels, templates, *ema, w)
 		w.Close()
 		if err != nil {
 			return err

@@ -81,9 +81,11 @@ logit_scale, what cosines are multiplied by; its metadata lists the pictures and
 	c.Flags().StringVar(&texts, "texts", "", "a text `file` with a caption per line")
 	c.Flags().StringVar(&out, "out", "", "the .safetensors `file` to write")
 	c.Flags().BoolVar(&e.Raw, "raw", false, "features as they leave the projection, not normalised to unit length")
+	c.Flags().BoolVar(&e.Averaged, "ema", false, "with --run: compute with the averaged weights (train.ema)")
 	c.Flags().BoolVar(&e.SkipUnreadable, "skip-unreadable", false, "leave out pictures that cannot be read, instead of failing; the file lists those that are in it")
 	c.MarkFlagsMutuallyExclusive("run", "weights")
 	c.MarkFlagsMutuallyExclusive("run", "spec")
+	c.MarkFlagsMutuallyExclusive("weights", "ema")
 	c.RunE = func(*cobra.Command, []string) (err error) {
 		switch {
 		case e.Run == "" && (e.Weights == "" || specFile == ""):

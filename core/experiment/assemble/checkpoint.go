@@ -37,6 +37,7 @@ type Parameters struct {
 	Tensors  []weights.Tensor
 	Meta     map[string]string // the towers' settings and the tokenizer, by keymap's names
 	EmbedDim int
+	Averaged bool // some of the parameters are averages (train.ema)
 
 	files []*weights.File
 }
@@ -48,9 +49,10 @@ func (p *Parameters) Close() {
 	}
 }
 
-// OpenCheckpoint opens a checkpoint folder; the caller closes it. Encoders that keep their parameters in another
+// OpenCheckpoint opens a checkpoint folder; the caller closes it. With averaged, parameters of which the checkpoint has an
+// average are that; a checkpoint without any is fault.Invalid. Encoders that keep their parameters in another
 // way than core/engine/tower are fault.Invalid.
-func OpenCheckpoint(dir string) (_ *Parameters, err error) {
+func OpenCheckpoint(dir string, averaged bool) (_ *Parameters, err error) {
 	p := &Parameters{Meta: map[string]string{"format": "pt"}} // what transformers asks for: PyTorch's layouts
 	defer func() {
 		if err != nil {
@@ -74,15 +76,19 @@ func OpenCheckpoint(dir string) (_ *Parameters, err error) {
 				return nil, fault.New(fault.Corrupt, "embed_dim in the metadata: %w", err).WithFile(path, 0, 0)
 			}
 		}
-		if err := p.add(f, part.meta == ""); err != nil {
+		if err := p.add(f, part.meta == "", averaged); err != nil {
 			return nil, err
 		}
+	}
+	if averaged && !p.Averaged {
+		return nil, fault.New(fault.Invalid, "the checkpoint has no averaged weights").WithFile(dir, 0, 0).
+			WithHint("runs with train.ema keep them, from their first step on")
 	}
 	return p, nil
 }
 
 // add takes a file's parameters; of a loss it takes those that published models have.
-func (p *Parameters) add(f *weights.File, loss bool) error {
+func (p *Parameters) add(f *weights.File, loss, averaged bool) error {
 	for _, name := range f.Names() {
 		if name == weights.TokenizerTensor && !loss {
 			data, err := f.U8(name)
@@ -96,11 +102,15 @@ func (p *Parameters) add(f *weights.File, loss bool) error {
 			continue
 		}
 		info, _ := f.Info(name)
+		source := name
+		if _, kept := f.Info(weights.AveragePrefix + name); kept && averaged {
+			source, p.Averaged = weights.AveragePrefix+name, true
+		}
 		if loss {
 			info.Shape = nil // published as scalars
 		}
 		p.Tensors = append(p.Tensors, weights.Tensor{Name: name, DType: info.DType, Shape: info.Shape, Load: func() ([]byte, error) {
-			t, err := f.Read(name)
+			t, err := f.Read(source)
 			return t.Data, err
 		}})
 	}

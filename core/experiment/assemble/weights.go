@@ -49,7 +49,7 @@ func (m learner) initialise(ctx context.Context, path string, towers []string) (
 	}
 	defer release()
 	if isCheckpoint(path) {
-		p, err := OpenCheckpoint(path)
+		p, err := OpenCheckpoint(path, false)
 		if err != nil {
 			return nil, err
 		}

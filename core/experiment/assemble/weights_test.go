@@ -51,7 +51,7 @@ func checkpoint(t *testing.T) string {
 }
 
 func TestACheckpointIsSeenAsOneModel(t *testing.T) {
-	p, err := OpenCheckpoint(checkpoint(t))
+	p, err := OpenCheckpoint(checkpoint(t), false)
 	must(t, err)
 	defer p.Close()
 	var names []string
@@ -73,14 +73,43 @@ func TestACheckpointIsSeenAsOneModel(t *testing.T) {
 	}
 }
 
+// Averages stand in for the parameters where there are any, when they are asked for.
+func TestACheckpointIsSeenByItsAverages(t *testing.T) {
+	dir := checkpoint(t)
+	if _, err := OpenCheckpoint(dir, true); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("without averages: %v", err)
+	}
+	must(t, weights.Write(filepath.Join(dir, train.ImageFile), []weights.Tensor{
+		weights.FromF32("visual.proj", []float32{1, 2}, 2), weights.FromF32(weights.AveragePrefix+"visual.proj", []float32{3, 4}, 2),
+		weights.FromF32("visual.frozen", []float32{5}, 1),
+	}, map[string]string{"format": weights.EncoderFormat, "embed_dim": "16"}))
+	for averaged, want := range map[bool][]float32{false: {1, 2}, true: {3, 4}} {
+		p, err := OpenCheckpoint(dir, averaged)
+		must(t, err)
+		defer p.Close()
+		if p.Averaged != averaged || p.Has(weights.AveragePrefix+"visual.proj") || !p.Has("visual.frozen") {
+			t.Errorf("averaged %v: %+v", averaged, p)
+		}
+		for _, x := range p.Tensors {
+			if x.Name == "visual.proj" {
+				data, err := x.Load()
+				must(t, err)
+				if !slices.Equal(data, weights.Bytes(want)) {
+					t.Errorf("averaged %v: %v, want %v", averaged, data, want)
+				}
+			}
+		}
+	}
+}
+
 func TestACheckpointThatIsNotWhole(t *testing.T) {
 	dir := checkpoint(t)
 	must(t, os.Remove(filepath.Join(dir, train.LossFile)))
-	if _, err := OpenCheckpoint(dir); fault.KindOf(err) != fault.NotFound {
+	if _, err := OpenCheckpoint(dir, false); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("without a loss: %v", err)
 	}
 	file(t, dir, train.TextFile, map[string]string{"format": weights.EncoderFormat, "embed_dim": "many"}, map[string][]int{"x": {1}})
-	if _, err := OpenCheckpoint(dir); fault.KindOf(err) != fault.Corrupt {
+	if _, err := OpenCheckpoint(dir, false); fault.KindOf(err) != fault.Corrupt {
 		t.Errorf("with a width that is no number: %v", err)
 	}
 }

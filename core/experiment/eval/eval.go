@@ -35,6 +35,9 @@ type Config struct {
 	EqualCaptions bool
 	// MaxBadShare limits the share of samples that cannot be read, 0 … 1; with more there is no result.
 	MaxBadShare float64
+	// Average measures by averaged weights too: those of the image tower, of the text tower or of both. The other tower's are
+	// the live ones.
+	Average struct{ Image, Text bool }
 }
 
 // Parts holds the plugins of an evaluation, configured.
@@ -44,13 +47,19 @@ type Parts struct {
 	Image, Text clip.Encoder
 }
 
+// Figures holds what was measured by one set of weights.
+type Figures struct {
+	Metrics     []clip.Metric
+	Predictions []clip.Prediction // of the zero-shot classification, in the dataset's order
+}
+
 // Result holds what an evaluation found.
 type Result struct {
-	Metrics     []clip.Metric
-	Predictions []clip.Prediction  // of the zero-shot classification, in the dataset's order
-	Samples     clip.Tally         // Bad ones are left out of every figure
-	Unreadable  []clip.SampleFault // the first few of them
-	Texts       Texts
+	Figures                       // by the live weights
+	Averaged   *Figures           // by averaged weights, named metric.Averaged(Name); nil unless Config.Average asks for them
+	Samples    clip.Tally         // Bad ones are left out of every figure
+	Unreadable []clip.SampleFault // the first few of them
+	Texts      Texts
 	// Alike lists the classes whose features equal those of an earlier class, so that no picture is ever theirs.
 	Alike []Twins
 }
@@ -95,28 +104,40 @@ func Run(ctx context.Context, cfg Config, p Parts, progress func(done, total int
 		res.add(cfg.Name, []metric.Value{{Name: "n", Value: float64(len(s.keys))}, {Name: "left_out", Value: float64(s.tally.Bad)},
 			{Name: "left_out_share", Value: s.tally.Share()}})
 	}
-	if classes != nil {
-		var values []metric.Value
-		res.Predictions, values = s.classify(classes, s.labels[target.Name])
-		res.add(cfg.Name, values)
-	}
-	if cfg.Retrieval {
-		found, err := s.retrieve(ctx, p.Text, cfg, counter)
-		if err != nil {
-			return res, err
-		}
-		res.add(cfg.Name, found)
+	if err := s.measure(ctx, cfg, p.Text, &s.images, classes, target, counter, &res.Figures); err != nil {
+		return res, err
 	}
 	res.Texts = counter.Texts
 	if n := res.Texts.Cut; n > 0 {
 		res.add(cfg.Name, []metric.Value{{Name: "captions_cut", Value: float64(n)}, {Name: "captions_cut_share", Value: float64(n) / float64(res.Texts.N)}})
 	}
-	return res, nil
+	if cfg.Average.Image || cfg.Average.Text {
+		res.Averaged = &Figures{}
+		err = s.measureAverage(ctx, cfg, p.Text, classes, target, res.Averaged)
+	}
+	return res, err
 }
 
-func (r *Result) add(evaluation string, values []metric.Value) {
+// measure classifies and retrieves samples whose pictures have these embeddings.
+func (s *samples) measure(ctx context.Context, cfg Config, text clip.Encoder, images, classes *matrix, target clip.Target, count *counter, f *Figures) error {
+	if classes != nil {
+		var values []metric.Value
+		f.Predictions, values = s.classify(images, classes, s.labels[target.Name])
+		f.add(cfg.Name, values)
+	}
+	if cfg.Retrieval {
+		found, err := s.retrieve(ctx, images, text, cfg, count)
+		if err != nil {
+			return err
+		}
+		f.add(cfg.Name, found)
+	}
+	return nil
+}
+
+func (f *Figures) add(evaluation string, values []metric.Value) {
 	for _, v := range values {
-		r.Metrics = append(r.Metrics, clip.Metric{Name: metric.Evaluated(evaluation, v.Name), Value: v.Value})
+		f.Metrics = append(f.Metrics, clip.Metric{Name: metric.Evaluated(evaluation, v.Name), Value: v.Value})
 	}
 }
 
@@ -153,6 +174,7 @@ func (m *matrix) general() blas32.General {
 // samples holds the encoded samples of a dataset.
 type samples struct {
 	images   matrix // [N, D]
+	averaged matrix // the same by averaged weights, where these are measured
 	keys     []string
 	groups   []int64
 	captions [][]string
@@ -196,13 +218,11 @@ func encode(ctx context.Context, cfg Config, p Parts, progress func(done, total 
 			b.Images.Free()
 			continue
 		}
-		emb, _, err := p.Image.Forward(ctx, clip.ForwardRequest{Images: b.Images, Mode: clip.Eval})
+		err = s.embed(ctx, cfg, p.Image, b, keep)
 		b.Images.Free()
 		if err != nil {
 			return nil, err
 		}
-		s.add(b, emb, keep)
-		emb.Free()
 		if progress != nil {
 			progress(s.tally.Asked, n)
 		}
@@ -232,13 +252,9 @@ func (s *samples) readablePlaces(b *clip.Batch, first int) []int {
 	return keep
 }
 
-// add takes the samples at places of a batch with their embeddings.
-func (s *samples) add(b *clip.Batch, emb *tensor.Tensor, places []int) {
-	d, rows := emb.Shape[1], emb.F32()
-	s.images.cols = d
-	s.images.rows += len(places)
+// add takes the samples at places of a batch.
+func (s *samples) add(b *clip.Batch, places []int) {
 	for _, at := range places {
-		s.images.data = append(s.images.data, rows[at*d:(at+1)*d]...)
 		s.keys = append(s.keys, b.Keys[at])
 		s.groups = append(s.groups, b.Groups[at])
 		s.captions = append(s.captions, b.All[at])
@@ -357,10 +373,10 @@ func similarities(a, b *matrix, f func(i int, row []float32)) {
 
 // classify keeps the five best classes of every sample and counts the right ones. Samples without a
 // label (-1) are left out of the figures.
-func (s *samples) classify(classes *matrix, labels []int32) ([]clip.Prediction, []metric.Value) {
-	out := make([]clip.Prediction, s.images.rows)
+func (s *samples) classify(images, classes *matrix, labels []int32) ([]clip.Prediction, []metric.Value) {
+	out := make([]clip.Prediction, images.rows)
 	acc := metric.NewClassification(classes.rows)
-	similarities(&s.images, classes, func(i int, scores []float32) {
+	similarities(images, classes, func(i int, scores []float32) {
 		top := metric.TopK(scores, 5)
 		p := clip.Prediction{Key: s.keys[i], Label: labels[i], Score: scores[top[0]]}
 		for _, c := range top {

@@ -3,7 +3,9 @@ package eval_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +44,11 @@ func (t *tower) Forward(_ context.Context, r clip.ForwardRequest) (*tensor.Tenso
 			}
 		}
 		rows = append(rows, sum)
+	}
+	if r.EMA { // the average takes red for green and green for red
+		for i := range rows {
+			rows[i][0], rows[i][1] = rows[i][1], rows[i][0]
+		}
 	}
 	t.batches = append(t.batches, len(rows))
 	out := tensor.New(tensor.F32, len(rows), 3)
@@ -261,5 +268,32 @@ func TestClassesThatLookAlikeAreNamed(t *testing.T) {
 		eval.Parts{Data: p, Info: info, Image: &tower{}, Text: &tower{}}, nil)
 	if err != nil || !slices.Equal(res.Alike, []eval.Twins{{0, 2}, {1, 3}}) {
 		t.Errorf("alike %v (%v)", res.Alike, err)
+	}
+}
+
+// Averaged weights give figures of their own beside those of the live ones, which stay what they are.
+func TestAveragedWeightsAreMeasuredToo(t *testing.T) {
+	p := &paints{colour: []string{"red", "green", "blue", "blue"}, said: []string{"red", "green", "blue", "red"}, groups: []int64{0, 1, 2, 3}}
+	cfg := eval.Config{Name: "paint", BatchSize: 3, Retrieval: true, ZeroShot: &eval.ZeroShot{Target: "label", Templates: []string{"{}"}}}
+	plain, live, _ := evaluate(t, cfg, p)
+	if plain.Averaged != nil {
+		t.Errorf("averages that nobody asked for: %+v", plain.Averaged)
+	}
+	for _, c := range []struct {
+		image, text bool
+		top1        float64
+	}{{true, false, .25}, {false, true, .25}, {true, true, .75}} {
+		cfg.Average.Image, cfg.Average.Text = c.image, c.text
+		res, got, _ := evaluate(t, cfg, p)
+		if !maps.Equal(got, live) || !reflect.DeepEqual(res.Predictions, plain.Predictions) || res.Texts != plain.Texts {
+			t.Errorf("%+v: the live figures are %v, without averages %v", c, got, live)
+		}
+		found := map[string]float64{}
+		for _, m := range res.Averaged.Metrics {
+			found[m.Name] = m.Value
+		}
+		if found["eval/paint@ema/top1"] != c.top1 || len(found) != len(live) || len(res.Averaged.Predictions) != len(p.colour) {
+			t.Errorf("%+v: %v, want top1 %g", c, found, c.top1)
+		}
 	}
 }

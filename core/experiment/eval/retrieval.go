@@ -54,7 +54,7 @@ func (s *samples) listCaptions(once bool) captionList {
 }
 
 // retrieve ranks the captions against the pictures, both ways.
-func (s *samples) retrieve(ctx context.Context, text clip.Encoder, cfg Config, count *counter) ([]metric.Value, error) {
+func (s *samples) retrieve(ctx context.Context, images *matrix, text clip.Encoder, cfg Config, count *counter) ([]metric.Value, error) {
 	list := s.listCaptions(cfg.EqualCaptions)
 	if len(list.texts) == 0 {
 		return nil, fault.New(fault.Invalid, "retrieval needs captions, and the dataset gave none")
@@ -71,8 +71,8 @@ func (s *samples) retrieve(ctx context.Context, text clip.Encoder, cfg Config, c
 		from, to   *matrix
 		mine, them [][]int64
 	}{
-		{metric.ImageToText, &s.images, texts, pictures, list.groups},
-		{metric.TextToImage, texts, &s.images, list.groups, pictures},
+		{metric.ImageToText, images, texts, pictures, list.groups},
+		{metric.TextToImage, texts, images, list.groups, pictures},
 	} {
 		acc := metric.NewRetrieval(direction.them)
 		similarities(direction.from, direction.to, func(i int, row []float32) { acc.Add(row, direction.mine[i]...) })

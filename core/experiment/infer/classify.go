@@ -30,9 +30,9 @@ type Classified struct {
 
 // Classify guesses which of the labels each picture file shows, with the newest checkpoint of the run
 // that ref names. Each template has one {} for the label; without any, those of the spec's first
-// zero-shot evaluation are used. w is told of labels that are equal and of prompts that are cut. A file that is no
+// zero-shot evaluation are used. With averaged, the run's averaged weights are (train.ema). w is told of labels that are equal and of prompts that are cut. A file that is no
 // picture is fault.Invalid, one that is not there fault.NotFound.
-func Classify(ctx context.Context, l lab.Lab, ref string, files, labels, templates []string, w assemble.Watcher) ([]Classified, error) {
+func Classify(ctx context.Context, l lab.Lab, ref string, files, labels, templates []string, averaged bool, w assemble.Watcher) ([]Classified, error) {
 	pictures := make([]vision.Picture, len(files))
 	for i, file := range files {
 		var err error
@@ -40,7 +40,7 @@ func Classify(ctx context.Context, l lab.Lab, ref string, files, labels, templat
 			return nil, err
 		}
 	}
-	m, logits, err := restore(ctx, l, ref)
+	m, logits, err := restore(ctx, l, ref, averaged)
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,8 @@ type Embedding struct {
 	Remarks []string // what Pictures said of them
 	Texts   []string
 	Raw     bool // leave out the L2 normalisation
+	// Averaged computes with the run's averaged weights (train.ema).
+	Averaged bool
 	// SkipUnreadable leaves pictures out that cannot be read: rows and metadata are then of the others.
 	SkipUnreadable bool
 }
@@ -115,7 +117,7 @@ func jsonList(texts []string) string {
 // openModel starts the model that is to embed. The caller closes it.
 func openModel(ctx context.Context, l lab.Lab, e Embedding) (*assemble.Model, logits, error) {
 	if e.Run != "" {
-		return restore(ctx, l, e.Run)
+		return restore(ctx, l, e.Run, e.Averaged)
 	}
 	m, err := assemble.OpenTowers(ctx, l.Catalog, e.Spec)
 	if err != nil {

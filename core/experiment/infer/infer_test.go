@@ -54,7 +54,7 @@ func TestClassifyRanksTheLabels(t *testing.T) {
 	l, id := trained(t)
 	dir, w := t.TempDir(), &listener{}
 	red, blue := painted(t, dir, "red.png", color.RGBA{255, 0, 0, 255}), painted(t, dir, "blue.png", color.RGBA{0, 0, 255, 255})
-	found, err := Classify(t.Context(), l, id, []string{red, blue}, []string{"even", "odd", " EVEN"}, nil, w)
+	found, err := Classify(t.Context(), l, id, []string{red, blue}, []string{"even", "odd", " EVEN"}, nil, false, w)
 	labtest.Must(t, err)
 	if len(found) != 2 || found[0].Image != red || len(found[0].Guesses) != 3 {
 		t.Fatalf("%+v", found)
@@ -81,7 +81,7 @@ func TestClassifyTellsOfPromptsThatAreCut(t *testing.T) {
 	l, id := trained(t)
 	w := &listener{}
 	file := painted(t, t.TempDir(), "p.png", color.RGBA{1, 2, 3, 255})
-	_, err := Classify(t.Context(), l, id, []string{file}, []string{"even", "odd"}, []string{"a very very very long prompt of {}"}, w)
+	_, err := Classify(t.Context(), l, id, []string{file}, []string{"even", "odd"}, []string{"a very very very long prompt of {}"}, false, w)
 	labtest.Must(t, err)
 	if len(w.events) != 1 || !strings.Contains(w.events[0], "2 of 2 prompts (100 %) are longer than the context of 6 tokens") {
 		t.Errorf("told %q", w.events)
@@ -93,10 +93,10 @@ func TestAFileThatIsNoPictureIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join(dir, "text.png")
 	labtest.Must(t, os.WriteFile(text, []byte("no picture"), 0o644))
-	if _, err := Classify(t.Context(), l, "any", []string{text}, []string{"a", "b"}, nil, run.Quiet{}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), text) {
+	if _, err := Classify(t.Context(), l, "any", []string{text}, []string{"a", "b"}, nil, false, run.Quiet{}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), text) {
 		t.Errorf("a text: %v", err)
 	}
-	if _, err := Classify(t.Context(), l, "any", []string{filepath.Join(dir, "none.png")}, []string{"a", "b"}, nil, run.Quiet{}); fault.KindOf(err) != fault.NotFound {
+	if _, err := Classify(t.Context(), l, "any", []string{filepath.Join(dir, "none.png")}, []string{"a", "b"}, nil, false, run.Quiet{}); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -222,5 +222,13 @@ func TestTheTemplatesAreThoseOfTheSpec(t *testing.T) {
 	s.Eval = nil
 	if got := specTemplates(s); len(got) != 1 || strings.Count(got[0], "{}") != 1 {
 		t.Errorf("without evaluations: %q", got)
+	}
+}
+
+func TestAveragedWeightsAreThoseOfRunsThatKeepThem(t *testing.T) {
+	l, id := trained(t)
+	_, err := Embed(t.Context(), l, Embedding{Run: id, Texts: []string{"x"}, Averaged: true}, "out", run.Quiet{})
+	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "keeps no averaged weights") {
+		t.Errorf("%v", err)
 	}
 }

@@ -5,13 +5,16 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/experiment/assemble"
+	"tandem/core/experiment/eval"
 	"tandem/core/experiment/lab"
+	"tandem/core/fault"
 	"tandem/core/tensor"
 )
 
 // restore starts the towers and the loss of a run from its newest checkpoint and asks the loss for its logits.
-// The caller closes the model.
-func restore(ctx context.Context, l lab.Lab, ref string) (*assemble.Model, logits, error) {
+// With averaged, both towers compute with their averaged weights (train.ema); a run without any is fault.Invalid. The
+// caller closes the model.
+func restore(ctx context.Context, l lab.Lab, ref string, averaged bool) (*assemble.Model, logits, error) {
 	run, checkpoint, err := l.Trained(ctx, ref)
 	if err != nil {
 		return nil, logits{}, err
@@ -20,11 +23,23 @@ func restore(ctx context.Context, l lab.Lab, ref string) (*assemble.Model, logit
 	if err != nil {
 		return nil, logits{}, err
 	}
+	image, text := s.Averages(assemble.RoleImage), s.Averages(assemble.RoleText)
+	if averaged && !image && !text {
+		return nil, logits{}, fault.New(fault.Invalid, "run %s keeps no averaged weights", run.ID).WithHint("runs with train.ema do")
+	}
 	m, err := assemble.OpenTowers(ctx, l.Catalog, s)
 	if err != nil {
 		return nil, logits{}, err
 	}
-	return withLogits(ctx, m, m.LoadCheckpoint(ctx, checkpoint.Dir))
+	found := logits{}
+	m, found, err = withLogits(ctx, m, m.LoadCheckpoint(ctx, checkpoint.Dir))
+	if err == nil && averaged && image {
+		m.Image = eval.WithAverage(m.Image)
+	}
+	if err == nil && averaged && text {
+		m.Text = eval.WithAverage(m.Text)
+	}
+	return m, found, err
 }
 
 // withLogits asks the loss of a model that was just loaded for its logits. After an error, also that of loading,

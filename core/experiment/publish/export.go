@@ -23,17 +23,19 @@ type Exported struct {
 	Weights string `json:"weights"`
 	Config  string `json:"config"`
 	Tensors int    `json:"tensors"`
+	// Averaged says that the weights are those that train.ema averages.
+	Averaged bool `json:"averaged,omitempty"`
 }
 
 // Export writes the newest checkpoint of the run that ref names as one safetensors file for OpenCLIP
 // (format open_clip) or for transformers' CLIPModel (hf), and the model's config beside it: FILE.json
-// for OpenCLIP, config.json for transformers. A model that they do not have is fault.Invalid.
-func Export(ctx context.Context, l lab.Lab, ref, format, out string) (Exported, error) {
+// for OpenCLIP, config.json for transformers. With averaged it writes the averaged weights (train.ema). A model that they do not have is fault.Invalid.
+func Export(ctx context.Context, l lab.Lab, ref, format, out string, averaged bool) (Exported, error) {
 	run, checkpoint, err := l.Trained(ctx, ref)
 	if err != nil {
 		return Exported{}, err
 	}
-	p, err := assemble.OpenCheckpoint(checkpoint.Dir)
+	p, err := assemble.OpenCheckpoint(checkpoint.Dir, averaged)
 	if err != nil {
 		return Exported{}, err
 	}
@@ -77,5 +79,5 @@ func Export(ctx context.Context, l lab.Lab, ref, format, out string) (Exported, 
 	if err := os.WriteFile(path, config, 0o644); err != nil {
 		return Exported{}, fault.New(fault.Exhausted, "%w", err)
 	}
-	return Exported{Run: run.ID, Step: checkpoint.Step, Weights: out, Config: path, Tensors: len(p.Tensors)}, nil
+	return Exported{Run: run.ID, Step: checkpoint.Step, Weights: out, Config: path, Tensors: len(p.Tensors), Averaged: averaged}, nil
 }

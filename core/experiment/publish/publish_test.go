@@ -76,7 +76,7 @@ func trained(t *testing.T, image string, scalars ...string) (l lab.Lab, id strin
 func TestExportWritesWeightsAndConfig(t *testing.T) {
 	l, id := trained(t, vit, keymap.LogitScale)
 	out := filepath.Join(t.TempDir(), "new", "model.safetensors")
-	e, err := Export(t.Context(), l, id, "open_clip", out)
+	e, err := Export(t.Context(), l, id, "open_clip", out, false)
 	labtest.Must(t, err)
 	if e.Run != id || e.Step != 5 || e.Tensors != 3 || e.Weights != out || e.Config != strings.TrimSuffix(out, ".safetensors")+".json" {
 		t.Errorf("%+v", e)
@@ -105,7 +105,7 @@ func TestExportWritesWeightsAndConfig(t *testing.T) {
 func TestExportAddsAScale(t *testing.T) {
 	l, id := trained(t, vit)
 	out := filepath.Join(t.TempDir(), "model.safetensors")
-	_, err := Export(t.Context(), l, id, "open_clip", out)
+	_, err := Export(t.Context(), l, id, "open_clip", out, false)
 	labtest.Must(t, err)
 	f, err := weights.Open(out)
 	labtest.Must(t, err)
@@ -118,25 +118,25 @@ func TestExportAddsAScale(t *testing.T) {
 func TestExportRefusesWhatOthersDoNotHave(t *testing.T) {
 	l, id := trained(t, vit, keymap.LogitScale)
 	dir := t.TempDir()
-	if _, err := Export(t.Context(), l, id, "onnx", filepath.Join(dir, "m.safetensors")); fault.KindOf(err) != fault.Invalid {
+	if _, err := Export(t.Context(), l, id, "onnx", filepath.Join(dir, "m.safetensors"), false); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("another format: %v", err)
 	}
-	if _, err := Export(t.Context(), l, "nosuch", "hf", filepath.Join(dir, "m.safetensors")); fault.KindOf(err) != fault.NotFound {
+	if _, err := Export(t.Context(), l, "nosuch", "hf", filepath.Join(dir, "m.safetensors"), false); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("another run: %v", err)
 	}
 	labtest.Must(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type": "bert"}`), 0o644))
-	if _, err := Export(t.Context(), l, id, "hf", filepath.Join(dir, "m.safetensors")); fault.KindOf(err) != fault.Conflict {
+	if _, err := Export(t.Context(), l, id, "hf", filepath.Join(dir, "m.safetensors"), false); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("over another model's config: %v", err)
 	}
 	odd, id := trained(t, `{"width": 3}`, keymap.LogitScale)
-	if _, err := Export(t.Context(), odd, id, "open_clip", filepath.Join(dir, "odd.safetensors")); fault.KindOf(err) != fault.Invalid {
+	if _, err := Export(t.Context(), odd, id, "open_clip", filepath.Join(dir, "odd.safetensors"), false); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("an encoder that OpenCLIP does not have: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "odd.safetensors")); err == nil {
 		t.Error("a file was written all the same")
 	}
 	own, id := trained(t, ownForm)
-	if _, err := Export(t.Context(), own, id, "open_clip", filepath.Join(dir, "own.safetensors")); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "a form of its own") {
+	if _, err := Export(t.Context(), own, id, "open_clip", filepath.Join(dir, "own.safetensors"), false); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "a form of its own") {
 		t.Errorf("an encoder with a form of its own: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"tandem/core/experiment/eval"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 )
 
 // evaluate measures the model by every evaluation of the spec and records what it finds.
@@ -21,6 +22,7 @@ func (r *running) evaluate(ctx context.Context, step int) error {
 		if e.ZeroShot != nil {
 			cfg.ZeroShot = &eval.ZeroShot{Target: e.ZeroShot.Classes, Templates: e.ZeroShot.Templates}
 		}
+		cfg.Average.Image, cfg.Average.Text = r.Spec.Averages(assemble.RoleImage), r.Spec.Averages(assemble.RoleText)
 		result, err := eval.Run(ctx, cfg, r.Evals[i], func(done, total int) {
 			r.watch.Doing(fmt.Sprintf("evaluating %s %d/%d", e.Name, done, total))
 		})
@@ -34,16 +36,29 @@ func (r *running) evaluate(ctx context.Context, step int) error {
 		if err := r.tellEvaluation(i, result); err != nil {
 			return err
 		}
-		if err := r.rec.Metrics(step, result.Metrics); err != nil {
+		if err := r.recordFigures(step, i, e.Name, result.Figures); err != nil {
 			return err
 		}
-		if len(result.Predictions) > 0 {
-			if err := r.rec.Predictions(step, e.Name, e.ZeroShot.Classes, result.Predictions); err != nil {
+		if result.Averaged != nil {
+			if err := r.recordFigures(step, i, metric.Averaged(e.Name), *result.Averaged); err != nil {
 				return err
 			}
 		}
-		r.watch.Evaluated(step, e.Name, result.Metrics)
 	}
+	return nil
+}
+
+// recordFigures records and tells what evaluation i found by one set of weights, under a name.
+func (r *running) recordFigures(step, i int, name string, f eval.Figures) error {
+	if err := r.rec.Metrics(step, f.Metrics); err != nil {
+		return err
+	}
+	if len(f.Predictions) > 0 {
+		if err := r.rec.Predictions(step, name, r.Spec.Eval[i].ZeroShot.Classes, f.Predictions); err != nil {
+			return err
+		}
+	}
+	r.watch.Evaluated(step, name, f.Metrics)
 	return nil
 }
 

@@ -15,10 +15,10 @@ func (s *Spec) DecidingMetric() string {
 	return metric.TrainLoss
 }
 
-// EvalMetrics returns the metrics that the spec's evaluations give. A run has top5 only from five classes on,
+// EvalMetrics returns the metrics that the spec's evaluations give, those by averaged weights after the others. A run has top5 only from five classes on,
 // and recall at K only with enough candidates.
 func (s *Spec) EvalMetrics() []string {
-	var names []string
+	var names, averaged []string
 	for _, e := range s.Eval {
 		var measures []string
 		if e.ZeroShot != nil {
@@ -29,7 +29,11 @@ func (s *Spec) EvalMetrics() []string {
 		}
 		for _, measure := range measures {
 			names = append(names, metric.Evaluated(e.Name, measure))
+			averaged = append(averaged, metric.Evaluated(metric.Averaged(e.Name), measure))
 		}
+	}
+	if s.Averages("image") || s.Averages("text") {
+		names = append(names, averaged...)
 	}
 	return names
 }

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"tandem/core/clip"
@@ -35,5 +36,17 @@ func TestTowersHaveOptimisersOfTheirOwn(t *testing.T) {
 	}
 	if got := s.TowerOptimizer("text"); got.LayerDecay != .5 {
 		t.Errorf("layer decay of both towers: %+v", got)
+	}
+}
+
+// Figures by averaged weights come after those by the live ones, which decide.
+func TestAveragesAreEvaluated(t *testing.T) {
+	s, plain := loadGood(t, "train.ema=0.99"), loadGood(t)
+	names, live := s.EvalMetrics(), plain.EvalMetrics()
+	if len(live) == 0 || len(names) != 2*len(live) || !slices.Equal(names[:len(live)], live) || s.DecidingMetric() != plain.DecidingMetric() {
+		t.Errorf("%v, without averages %v", names, live)
+	}
+	if name := "eval/emoji@ema/top1"; !s.Gives(name) || plain.Gives(name) {
+		t.Errorf("%s is not given, or without averages", name)
 	}
 }

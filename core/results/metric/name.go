@@ -47,6 +47,22 @@ func GradNormOf(part string) string { return GradNorm + "/" + part }
 // Evaluated names a measure of an evaluation: eval/emoji/top1.
 func Evaluated(by, measure string) string { return evaluation + by + "/" + measure }
 
+// averaged marks an evaluation by averaged weights. Names of evaluations in specs have no such letter.
+const averaged = "@ema"
+
+// Averaged names an evaluation by averaged weights, beside that by the live ones: emoji@ema.
+func Averaged(by string) string { return by + averaged }
+
+// Live returns the evaluation by live weights that one by averaged weights stands beside: emoji of emoji@ema, and any other
+// name as it is.
+func Live(by string) string { return strings.TrimSuffix(by, averaged) }
+
+// IsAveraged reports whether an evaluation by averaged weights records the metric.
+func IsAveraged(name string) bool {
+	by, ok := Evaluation(name)
+	return ok && Live(by) != by
+}
+
 // Directed names a measure of retrieval in one of its ways: image_to_text_R@1.
 func Directed(way, measure string) string { return way + "_" + measure }
 
@@ -99,10 +115,13 @@ func CommonSource(names []string) string {
 	return prefix
 }
 
-// Find returns the metric among names that word means: word itself, or the only name that ends with it (top1). A word that
-// means none is returned as it is. Errors: fault.Invalid, when several names end with it.
+// Find returns the metric among names that word means: word itself, or the only name that ends with it (top1), or the only one
+// of these by live weights. A word that means none is returned as it is. Errors: fault.Invalid, when several names end with it.
 func Find(word string, names []string) (string, error) {
 	found, several := fault.Expand(word, names)
+	if live := slices.DeleteFunc(slices.Clone(several), IsAveraged); len(live) == 1 {
+		return live[0], nil
+	}
 	switch {
 	case found != "" || word == "":
 		return found, nil

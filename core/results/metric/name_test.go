@@ -103,3 +103,25 @@ func TestCommonSource(t *testing.T) {
 		t.Errorf("one name shares %q with itself", got)
 	}
 }
+
+func TestAveragesStandBesideTheLiveFigures(t *testing.T) {
+	name := Evaluated(Averaged("emoji"), top1)
+	if name != "eval/emoji@ema/top1" || !IsAveraged(name) || IsAveraged("eval/emoji/top1") || IsAveraged(TrainLoss) {
+		t.Errorf("%q", name)
+	}
+	if by, _ := Evaluation(name); Live(by) != "emoji" || Live("emoji") != "emoji" {
+		t.Errorf("%q is beside %q", by, Live(by))
+	}
+	if DirectionOf(name) != Up || !IsShare(name) || Compare("eval/emoji/top5", name) >= 0 {
+		t.Error("an average is read in another way than what it stands beside")
+	}
+	names := []string{"eval/emoji/top1", name, "eval/other/R@1", "eval/more/R@1"}
+	for word, want := range map[string]string{"top1": "eval/emoji/top1", "emoji@ema/top1": name} {
+		if got, err := Find(word, names); got != want || err != nil {
+			t.Errorf("%q means %q, %v", word, got, err)
+		}
+	}
+	if _, err := Find("R@1", names); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("R@1: %v", err)
+	}
+}

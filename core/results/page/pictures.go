@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"tandem/core/fault"
+	"tandem/core/results/metric"
 )
 
 // pictures holds the pictures of examples as data URIs, and the example that stands for each class.
@@ -63,7 +64,7 @@ func (o *Outcome) lookUp(ctx context.Context, albums Albums, p *Page) {
 		keys[i] = rows[index].Key
 	}
 	at := slices.IndexFunc(p.Runs, func(r Run) bool { return r.Variant == o.Sides[0].Variant && r.Seed == o.Sides[0].Seeds[0] })
-	album, err := albums(ctx, p.Runs[at].detail, o.Evaluation, o.Target, pictureSide, indices, keys)
+	album, err := albums(ctx, p.Runs[at].detail, metric.Live(o.Evaluation), o.Target, pictureSide, indices, keys)
 	if err != nil {
 		o.NoPictures = "No pictures and class names: the evaluation's data could not be opened (" + errorLine(err) + ")."
 		return
