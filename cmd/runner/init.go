@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/schedule"
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/starter"
@@ -107,7 +106,6 @@ func (a *app) writeSpec(found *starter.Data, file, data string, force bool) erro
 
 // writeSchema writes the schema anew, unless what stands there is something else.
 func (a *app) writeSchema(file string, force bool) error {
-	text := spec.JSONSchema(assemble.NewCatalog(a.catalog))
 	old, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fault.New(fault.Invalid, "%w", err)
@@ -115,5 +113,5 @@ func (a *app) writeSchema(file string, force bool) error {
 	if err == nil && !force && !bytes.Contains(old, []byte(`"`+spec.SchemaTitle+`"`)) {
 		return fault.New(fault.Conflict, "%s is no schema of tandem", file).WithHint("--force replaces it")
 	}
-	return writeFile(file, text)
+	return writeFile(file, a.schema())
 }

@@ -27,7 +27,7 @@ PATH is relative to the file. Write the schema again after plugins have changed.
 	}
 	out := c.Flags().StringP("output", "o", "", "write to this `file`, whose folders are made, instead of printing")
 	c.RunE = func(*cobra.Command, []string) error {
-		text := spec.JSONSchema(assemble.NewCatalog(a.catalog))
+		text := a.schema()
 		if *out == "" {
 			_, err := a.stdout.Write(text)
 			return err
@@ -35,6 +35,15 @@ PATH is relative to the file. Write the schema again after plugins have changed.
 		return writeFile(*out, text)
 	}
 	return c
+}
+
+// schema returns the schema of specs, and says which plugins it knows too little of.
+func (a *app) schema() []byte {
+	text, faults := spec.JSONSchema(assemble.NewCatalog(a.catalog))
+	for _, e := range faults {
+		say(a.stderr, "warning: %s\n", fault.Format(e))
+	}
+	return text
 }
 
 // writeFile writes a file whole or not at all, and makes its folder.

@@ -19,10 +19,23 @@ import (
 	"tandem/core/experiment/spec/spectest"
 )
 
-// schemaOf writes the schema of the real plugins into dir and returns it.
+// schemaOf writes the schema of the real plugins into dir and returns it. Those in Python are there, but cannot be
+// described: they need gigabytes.
 func schemaOf(t *testing.T, dir string) []byte {
 	t.Helper()
-	must(t, dir, "schema", "-o", ".tandem/spec.schema.json")
+	scripts, _ := filepath.Glob("../../plugins/*/*/plugin.py")
+	for _, script := range scripts {
+		folder := filepath.Dir(script)
+		stub := filepath.Join(dir, ".local/share/tandem/plugins", filepath.Base(filepath.Dir(folder)), filepath.Base(folder))
+		if err := os.MkdirAll(stub, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, stub, "plugin.py", "raise SystemExit('torch is not here')\n")
+	}
+	r := try(t, dir, "schema", "-o", ".tandem/spec.schema.json")
+	if r.code != 0 || len(scripts) > 0 && !strings.Contains(r.stderr, "openclip cannot be described") {
+		t.Fatalf("exit code %d, %s", r.code, r.stderr)
+	}
 	text, err := os.ReadFile(filepath.Join(dir, ".tandem/spec.schema.json"))
 	if err != nil {
 		t.Fatal(err)

@@ -2,12 +2,14 @@ package spec
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
 	"tandem/core/clip"
+	"tandem/core/fault"
 )
 
 // object holds one JSON Schema, or a part of one.
@@ -18,9 +20,10 @@ const SchemaTitle = "tandem experiment"
 
 // JSONSchema returns a JSON Schema (draft 7, which all editors read) of spec files with the plugins of a catalog: what
 // a file may contain, not whether its values fit together. The keys come from the tables that check specs, those of
-// with blocks from the plugins' descriptors. Plugins named by a path are taken with any settings.
-func JSONSchema(c Catalog) []byte {
-	s := schemaWriter{catalog: c, definitions: object{}}
+// with blocks from the plugins' descriptors. Plugins named by a path are taken with any settings, and so are those that
+// cannot be described: the faults say why.
+func JSONSchema(c Catalog) ([]byte, fault.List) {
+	s := schemaWriter{catalog: c, definitions: object{}, refused: map[string]*fault.Error{}}
 	root := s.section(Keys, "")
 	root["$schema"] = "http://json-schema.org/draft-07/schema#"
 	root["title"] = SchemaTitle
@@ -34,13 +37,18 @@ func JSONSchema(c Catalog) []byte {
 	if err != nil {
 		panic("spec: the schema does not encode: " + err.Error())
 	}
-	return append(text, '\n')
+	var faults fault.List
+	for _, name := range sortedKeys(s.refused) {
+		faults = append(faults, s.refused[name])
+	}
+	return append(text, '\n'), faults
 }
 
 // schemaWriter writes one schema.
 type schemaWriter struct {
 	catalog     Catalog
-	definitions object // by name, for $ref
+	definitions object                  // by name, for $ref
+	refused     map[string]*fault.Error // plugins that cannot be described
 }
 
 func ref(name string) object { return object{"$ref": "#/definitions/" + name} }
@@ -195,13 +203,27 @@ func (s *schemaWriter) plugins(k Key) []clip.Descriptor {
 	}
 	for _, name := range s.catalog.Names(k.Kind) {
 		d, err := s.catalog.Describe(k.Kind, name)
-		if err != nil || k.Modality != "" && d.Modality != "" && d.Modality != k.Modality {
+		if err != nil {
+			s.refuse(k.Kind.Dir()+"/"+name, err)
+			continue
+		}
+		if k.Modality != "" && d.Modality != "" && d.Modality != k.Modality {
 			continue
 		}
 		d.Name = name
 		out = append(out, d)
 	}
 	return out
+}
+
+// refuse remembers why a plugin cannot be described.
+func (s *schemaWriter) refuse(ref string, err error) {
+	e := fault.New(fault.KindOf(err), "%s cannot be described, so that it is taken with any settings: %w", ref, err)
+	var inner *fault.Error
+	if errors.As(err, &inner) {
+		e.Hint, e.Detail = inner.Hint, inner.Detail
+	}
+	s.refused[ref] = e
 }
 
 // withName returns the name of the definition of a plugin's settings.
@@ -215,6 +237,12 @@ func (s *schemaWriter) pluginName(k Key) object {
 	for _, d := range s.plugins(k) {
 		choices = append(choices, object{"const": d.Name, "title": d.Name, "description": d.Summary})
 		names = append(names, regexp.QuoteMeta(d.Name))
+	}
+	for _, ref := range sortedKeys(s.refused) {
+		if name, ok := strings.CutPrefix(ref, k.Kind.Dir()+"/"); ok {
+			choices = append(choices, object{"const": name, "title": name})
+			names = append(names, regexp.QuoteMeta(name))
+		}
 	}
 	if names != nil {
 		choices = append(choices, object{"pattern": "^" + k.Kind.Dir() + "/(" + strings.Join(names, "|") + ")$"})

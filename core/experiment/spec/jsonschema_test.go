@@ -32,7 +32,11 @@ var beyondSchema = map[string][]string{
 // The schema and the checker agree about the specs of testdata: what the checker takes, the schema takes, and what it
 // refuses, the schema refuses, unless one of two keys decides about the other.
 func TestTheSchemaAgreesWithTheChecker(t *testing.T) {
-	valid := spectest.Validator(t, JSONSchema(spectest.Plugins(t)))
+	schema, faults := JSONSchema(spectest.Plugins(t))
+	if len(faults) > 0 {
+		t.Error(faults.Err())
+	}
+	valid := spectest.Validator(t, schema)
 	beyond := map[string]bool{}
 	for _, names := range beyondSchema {
 		for _, name := range names {
@@ -119,5 +123,31 @@ func TestTheSchemaOfATypeAgreesWithTheChecker(t *testing.T) {
 				t.Errorf("%s %s: the checker says %v, the schema %v", c.of, value, x.faults.Err(), err)
 			}
 		}
+	}
+}
+
+// half describes some of its plugins only, as a catalog does where what they need is not installed.
+type half struct{ spectest.Catalog }
+
+func (c half) Describe(kind clip.Kind, name string) (clip.Descriptor, error) {
+	if name == "vit" {
+		return clip.Descriptor{}, fault.New(fault.Unavailable, "no torch here").WithHint("make python")
+	}
+	return c.Catalog.Describe(kind, name)
+}
+
+func TestAPluginThatCannotBeDescribedIsTakenWithAnySettings(t *testing.T) {
+	schema, faults := JSONSchema(half{spectest.Plugins(t)})
+	if len(faults) != 1 || !strings.Contains(fault.Format(faults.Err()), "encoders/vit") || faults[0].Hint != "make python" {
+		t.Errorf("%v", faults)
+	}
+	valid := spectest.Validator(t, schema)
+	for _, name := range []string{"vit", "encoders/vit"} {
+		if err := valid([]byte("extends: [x]\nimage: {encoder: " + name + ", with: {own: 1}}")); err != nil {
+			t.Error(err)
+		}
+	}
+	if valid([]byte("extends: [x]\nimage: {encoder: viit}")) == nil {
+		t.Error("a plugin that is not there is taken")
 	}
 }
