@@ -37,7 +37,7 @@ var honest = strings.NewReplacer("loss: {plugin: clip}", "loss: {plugin: liar-lo
 	"max_steps: 24", "max_steps: 6", "checkpoint_every: 8", "checkpoint_every: 3").Replace(tiny)
 
 // Each trial whose plugin lies ends with the plugin's name and the rule; the others are done, and nothing is left
-// behind: no process, no folder of sockets.
+// behind: no process, no folder of sockets. Every other trial runs in the sandbox.
 func TestASweepWithLiarsGoesOn(t *testing.T) {
 	_, env := liars(t)
 	dir, temp := t.TempDir(), t.TempDir()
@@ -53,11 +53,20 @@ func TestASweepWithLiarsGoesOn(t *testing.T) {
 		{"nothing", "loss.with.fault: save-nothing", `losses/liar-loss: Save broke a rule of the protocol: it said that it was done and wrote no`},
 		{"garbage", "loss.with.fault: save-garbage", `losses/liar-loss: Save broke a rule of the protocol: it wrote no safetensors file`},
 		{"overwrite", "loss.with.fault: overwrite", `losses/liar-loss: Compute broke a rule of the protocol: it wrote over what it was given to read`},
+		{"outside", "loss.with.fault: outside", `losses/liar-loss: Compute broke a rule of the protocol: it wrote`},
+		{"shape", "loss.with.fault: shape", `losses/liar-loss: `},
+		{"fewer", "loss.with.fault: fewer", `losses/liar-loss: Save broke a rule of the protocol: `},
+		{"stuck", "loss.with.fault: hang, timeouts.compute: 3", `losses/liar-loss: Compute did not end within 3s; the plugin was ended`},
+		{"exit0", "loss.with.fault: exit0", `losses/liar-loss: the process ended unexpectedly: exit status 0`},
+		{"panic", "loss.with.fault: panic", `losses/liar-loss: panic: as asked`},
+		{"crash", "loss.with.fault: crash", `losses/liar-loss: the process ended unexpectedly: exit status 2`},
 		{"child", "loss.with.fault: child", ""},
+		{"children", "loss.with.fault: children", ""},
+		{"flood", "loss.with.fault: flood", ""},
 	}
-	spec := honest + "\nablate:\n  design: one-at-a-time\n  baseline: {lie: none}\n  retries: 0\n  seeds: [0]\n  factors:\n    lie:\n      none: {}\n"
-	for _, l := range lies {
-		spec += fmt.Sprintf("      %s: {%s}\n", l.level, l.settings)
+	spec := honest + "\nplugins: {log_limit: 256 KiB}\nablate:\n  design: one-at-a-time\n  baseline: {lie: none}\n  retries: 0\n  seeds: [0]\n  factors:\n    lie:\n      none: {}\n"
+	for i, l := range lies {
+		spec += fmt.Sprintf("      %s: {%s, plugins.sandbox: %s}\n", l.level, l.settings, []string{"strict", "off"}[i%2])
 	}
 	write(t, dir, "sweep.yaml", spec)
 	cmd := command(t, dir, "run", "sweep.yaml", "--jobs", "2", "--json")
@@ -86,8 +95,43 @@ func TestASweepWithLiarsGoesOn(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(temp, "*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if left := processesWith(t, "TMPDIR="+temp); len(left) > 0 {
+	if left := processesWith(t, "HOME="+dir); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "results/runs/*/handover")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	logs, _ := filepath.Glob(filepath.Join(dir, "results/runs/*/logs/plugin-loss.log"))
+	for _, log := range logs {
+		if stat, err := os.Stat(log); err != nil || stat.Size() > 256<<10 {
+			t.Errorf("%s: %d bytes, %v", log, stat.Size(), err)
+		}
+	}
+	checkLogs(t, dir)
+}
+
+// checkLogs reads what the liars of a sweep wrote.
+func checkLogs(t *testing.T, dir string) {
+	t.Helper()
+	run := func(lie string) string {
+		return strings.TrimSpace(strings.TrimPrefix(must(t, dir, "query", "--csv", "SELECT run_id FROM v_runs WHERE variant = 'lie="+lie+"'"), "run_id\n"))
+	}
+	crash := run("crash")
+	var record struct{ Level, Plugin, Role, Message string }
+	line, _, _ := strings.Cut(must(t, dir, "logs", crash, "--plugin", "liar-loss", "--level", "error", "--json"), "\n")
+	if err := json.Unmarshal([]byte(line), &record); err != nil || record.Level != "error" || record.Plugin != "losses/liar-loss" || record.Role != "loss" || !strings.HasPrefix(record.Message, "panic: as asked") {
+		t.Errorf("%v: %s", err, line)
+	}
+	if text := must(t, dir, "logs", run("flood"), "-f"); !strings.Contains(text, " info  loss flood flood") || !strings.Contains(text, " warn  loss … ") || strings.Contains(text, "\x1b") {
+		t.Errorf("the flood is shown as %.300s", text)
+	}
+	if r := try(t, dir, "logs", crash, "--plugin", "nobody"); r.code != 2 || !strings.Contains(r.stderr, "these did: loss, losses/liar-loss") {
+		t.Errorf("exit code %d: %s", r.code, r.stderr)
+	}
+	for _, lie := range []string{"crash", "panic"} {
+		if text := must(t, dir, "show", run(lie)); !strings.Contains(text, "in the plugin:") || !strings.Contains(text, "main.(*loss).Compute") || strings.Count(text, ".go:") > 12 {
+			t.Errorf("%s is shown as\n%s", lie, text)
+		}
 	}
 }
 
@@ -166,17 +210,22 @@ func TestOneInterruptEndsARunWhosePluginHangs(t *testing.T) {
 	cmd.Env = append(cmd.Env, env)
 	timer := time.AfterFunc(5*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
-	go func() { // the third step hangs; before it there is nothing to save
+	followed := make(chan result, 1) // goes on as long as the run
+	go func() {                      // the third step hangs; before it there is nothing to save
 		for range 600 {
 			time.Sleep(100 * time.Millisecond)
 			if r := try(t, dir, "query", "--csv", "SELECT count(*) FROM run"); r.code == 0 && atoi(r.stdout) > 0 {
 				break
 			}
 		}
+		go func() { followed <- try(t, dir, "logs", "latest", "--follow") }()
 		time.Sleep(time.Second)
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 	}()
 	if r := finish(t, cmd); r.code != 130 {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	if r := <-followed; r.code != 0 {
+		t.Errorf("who followed its logs: exit code %d\n%s", r.code, r.stderr)
 	}
 }

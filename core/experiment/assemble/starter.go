@@ -10,6 +10,9 @@ import (
 	"tandem/core/plugin/process"
 )
 
+// HandoverDir names the folder, beside that of the logs, through which guarded plugins save; it is gone when they are.
+const HandoverDir = "handover"
+
 // Starter starts plugins of one spec in one session, each with the threads that it is due. A Model starts all
 // of them; whoever needs one alone, to look at data, asks for that one.
 type Starter struct {
@@ -43,7 +46,7 @@ func (x *Starter) options(role string, with []byte) process.StartOptions {
 	o := process.StartOptions{Label: role, Threads: x.threads[role], LogDir: x.logDir, SHA256: x.plugins.digestOf(role),
 		Guard: guardOf(x.Spec), Python: x.Spec.Python, With: with, Read: x.Spec.Plugins.Read}
 	if x.logDir != "" {
-		o.Files = filepath.Join(filepath.Dir(x.logDir), "handover")
+		o.Files = filepath.Join(filepath.Dir(x.logDir), HandoverDir)
 	}
 	return o
 }

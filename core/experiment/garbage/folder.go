@@ -73,7 +73,7 @@ func looksLikeRun(dir string) bool {
 		switch name := e.Name(); {
 		case name == lab.SpecFile && !e.IsDir():
 			spec = true
-		case name == lab.LogsDir && e.IsDir(), strings.HasPrefix(name, "step-") && e.IsDir(), name == goingFile:
+		case (name == lab.LogsDir || name == lab.HandoverDir) && e.IsDir(), strings.HasPrefix(name, "step-") && e.IsDir(), name == goingFile:
 		case name == lab.CheckpointsDir && e.IsDir() && onlyCheckpoints(filepath.Join(dir, name)):
 		default:
 			return false

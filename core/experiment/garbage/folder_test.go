@@ -37,7 +37,7 @@ func TestAFolderThatHoldsAnythingElseIsNoRuns(t *testing.T) {
 		names []string
 		want  bool
 	}{
-		"of a run":               {[]string{"spec.yaml", "logs/a.log", "checkpoints/step-00000001/state.json"}, true},
+		"of a run":               {[]string{"spec.yaml", "logs/a.log", "handover/plugin-loss.log/out/x", "checkpoints/step-00000001/state.json"}, true},
 		"of a run of long ago":   {[]string{"spec.yaml", "step-00000001/state.json"}, true},
 		"that is going":          {[]string{"spec.yaml", ".gc"}, true},
 		"without a spec":         {[]string{"logs/a.log"}, false},

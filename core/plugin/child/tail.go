@@ -16,6 +16,8 @@ type Tail struct {
 	buf  []byte
 	log  io.Writer // nil for none
 	path string    // of the log; "" for none
+	// Home names the plugin's folder: its author's lines of a traceback come first. It is set before the start.
+	Home string
 }
 
 const (
@@ -53,8 +55,8 @@ func (t *Tail) Quote() string {
 	return said
 }
 
-// String returns the last 40 lines. Carriage returns overwrite, as on a terminal, and log records in hclog's
-// JSON become plain lines.
+// String returns the last 40 lines. Carriage returns overwrite, as on a terminal, log records in hclog's JSON become
+// plain lines, and traces are shortened (OwnFirst).
 func (t *Tail) String() string {
 	t.mu.Lock()
 	text := bytes.Clone(t.buf[max(0, len(t.buf)-tailBytes):])
@@ -69,6 +71,7 @@ func (t *Tail) String() string {
 			lines = append(lines, plainLine(line))
 		}
 	}
+	lines = strings.Split(OwnFirst(strings.Join(lines, "\n"), t.Home), "\n")
 	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
 }
 

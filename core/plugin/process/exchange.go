@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"tandem/core/fault"
+	"tandem/core/plugin/journal"
 )
 
 // exchange has the folders through which a strictly confined plugin gives and takes files. A plugin's rights are fixed
@@ -40,7 +41,7 @@ func newExchange(dir, files, label string, read []string) (x *exchange, err erro
 	x.remove = append(x.remove, x.temp)
 	root := x.temp
 	if files != "" {
-		root = filepath.Join(files, path.Base(logPath("", label)))
+		root = filepath.Join(files, filepath.Base(journal.Path("", label)))
 		if err = os.RemoveAll(root); err != nil { // of a runner that was killed
 			return nil, err
 		}

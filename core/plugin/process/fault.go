@@ -109,3 +109,6 @@ func (p *Process) recentWords() string {
 	time.Sleep(sayWait)
 	return p.tail.Quote()
 }
+
+// shorten puts the lines of the plugin's author first in the detail of an error.
+func (p *Process) shorten(detail string) string { return child.OwnFirst(detail, p.tail.Home) }

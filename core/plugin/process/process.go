@@ -21,6 +21,7 @@ import (
 	"tandem/core/fault"
 	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/child"
+	"tandem/core/plugin/journal"
 	"tandem/core/plugin/wire"
 )
 
@@ -43,7 +44,7 @@ type Process struct {
 	client   *plugin.Client
 	conn     *wire.Conn
 	tail     *child.Tail
-	log      *logFile
+	log      *journal.Journal
 	exchange *exchange // of a strictly guarded plugin; nil: none
 	guard    Guard
 	parent   *os.File // our end of the pipe that tells the plugin that we live
@@ -113,7 +114,7 @@ func (p *Process) Memory(ctx context.Context) (parts []clip.MemoryPart, base int
 
 // launch starts a plugin and connects to it. After an error nothing of the process is left.
 func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binary, o StartOptions) (_ *Process, err error) {
-	p := &Process{Descriptor: d, Binary: b, label: o.Label, guard: o.Guard, tail: &child.Tail{}, stopped: make(chan struct{})}
+	p := &Process{Descriptor: d, Binary: b, label: o.Label, guard: o.Guard, tail: &child.Tail{Home: filepath.Dir(b.Path)}, stopped: make(chan struct{})}
 	if p.label == "" {
 		p.label = b.Name
 	}
@@ -174,7 +175,7 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binar
 	if p.exchange != nil {
 		cc = exchangeConn{cc, p.exchange}
 	}
-	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Protocol: p.client.NegotiatedVersion(), Arena: s.arena, Lost: p.lostFault, Watch: s.watch.begin(p), Words: p.recentWords, Observe: func(c wire.Call) {
+	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Protocol: p.client.NegotiatedVersion(), Arena: s.arena, Lost: p.lostFault, Watch: s.watch.begin(p), Words: p.recentWords, Shorten: p.shorten, Observe: func(c wire.Call) {
 		p.stats.add(c)
 		if s.options.Observe != nil {
 			s.options.Observe(Call{p.label, c})
@@ -227,8 +228,8 @@ func (p *Process) openLog(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fault.New(fault.Unavailable, "plugin log: %w", err)
 	}
-	path := logPath(dir, p.label)
-	log, err := openLog(path, cmp.Or(p.guard.Log, defaultLog))
+	path := journal.Path(dir, p.label)
+	log, err := journal.Open(path, p.Name(), p.label, cmp.Or(p.guard.Log, journal.DefaultLimit))
 	if err != nil {
 		return fault.New(fault.Unavailable, "plugin log: %w", err)
 	}

@@ -12,8 +12,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 
 	"tandem/core/clip"
@@ -26,7 +24,7 @@ import (
 // SessionOptions configures a Session.
 type SessionOptions struct {
 	Catalog *catalog.Catalog // nil: catalog.New()
-	// LogDir names the folder for each plugin's stderr, in a file plugin-<label>.log; "" for none. StartOptions may
+	// LogDir names the folder for what each plugin writes to stderr, in a journal plugin-<label>.log; "" for none. StartOptions may
 	// name another.
 	LogDir string
 	// Observe, when not nil, is called after every call of every plugin, from the goroutine that made the call.
@@ -202,15 +200,4 @@ func (s *Session) Close() error {
 		s.leave()
 	}
 	return err
-}
-
-// logPath returns the path of a label's log. Characters of the label that a file name cannot have are replaced.
-func logPath(dir, label string) string {
-	safe := strings.Map(func(r rune) rune {
-		if r == '/' || r == os.PathSeparator || r < ' ' {
-			return '-'
-		}
-		return r
-	}, label)
-	return filepath.Join(dir, "plugin-"+safe+".log")
 }

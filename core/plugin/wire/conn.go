@@ -48,6 +48,7 @@ type Conn struct {
 	lost    func() error
 	watch   Watch
 	words   func() string
+	shorten func(string) string
 }
 
 // Watch is called when a call begins. The call runs with the context that Watch returns, which Watch may
@@ -70,13 +71,15 @@ type ConnConfig struct {
 	// Words, when not nil, returns what the plugin wrote last and where the rest is, for the detail of errors; ""
 	// when it wrote nothing.
 	Words func() string
+	// Shorten, when not nil, shortens the stacks and tracebacks in the detail of an error that the plugin returned.
+	Shorten func(detail string) string
 }
 
 // NewConn returns a connection to a plugin over cc.
 func NewConn(cc grpc.ClientConnInterface, cfg ConnConfig) *Conn {
 	return &Conn{rpc: cc, plugin: pb.NewPluginClient(cc), name: cfg.Plugin, arena: cfg.Arena,
 		version: cmp.Or(cfg.Protocol, clip.ProtocolVersion),
-		observe: cfg.Observe, lost: cfg.Lost, watch: cfg.Watch, words: cfg.Words}
+		observe: cfg.Observe, lost: cfg.Lost, watch: cfg.Watch, words: cfg.Words, shorten: cfg.Shorten}
 }
 
 // lacks returns the fault of a request for something that the plugin has not announced.
@@ -254,6 +257,9 @@ func (c *Conn) explain(ctx context.Context, err error) error {
 	for i, e := range list {
 		if e.Plugin == "" {
 			e.Plugin = c.name
+		}
+		if c.shorten != nil {
+			e.Detail = c.shorten(e.Detail)
 		}
 		if i == len(list)-1 {
 			c.blame(e)

@@ -126,7 +126,8 @@ func (l *lease) checkGuards(method string) error {
 }
 
 // damageFault blames the plugin behind whose slot the damage begins, or, when there is damage only before one
-// slot, the plugin of that slot. Otherwise it names all plugins that had a call under way.
+// slot, the plugin of that slot. A plugin that has no call under way did not do it: the end of its last call found
+// nothing. Otherwise it names all plugins that had a call under way.
 func (c *Conn) damageFault(method string, damages []damage) error {
 	first, name := damages[0], ""
 	switch {
@@ -134,6 +135,10 @@ func (c *Conn) damageFault(method string, damages []damage) error {
 		name = first.writer
 	case len(damages) == 1 && !first.after:
 		name = first.writer
+	}
+	active := c.arena.activeCallers()
+	if !slices.Contains(active, name) {
+		name = ""
 	}
 	places := make([]string, len(damages))
 	for i, w := range damages {
@@ -152,8 +157,8 @@ func (c *Conn) damageFault(method string, damages []damage) error {
 	others := ""
 	if name == "" {
 		name = c.name
-		if list := c.arena.activeCallers(); len(list) > 1 {
-			others = "; it may have been another of " + strings.Join(list, ", ") + ", which computed at the same time"
+		if len(active) > 1 {
+			others = "; it may have been another of " + strings.Join(active, ", ") + ", which computed at the same time"
 		}
 	}
 	if name == c.name {

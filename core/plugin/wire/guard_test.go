@@ -74,14 +74,25 @@ func TestWritesOutsideASlotAreFound(t *testing.T) {
 	}
 }
 
-// Damage that begins behind the slot of another plugin is that plugin's.
+// Damage that begins behind the slot of another plugin is that plugin's if it was at work, else the caller's.
 func TestDamageIsTheNeighboursWhenItBeginsBehindItsSlot(t *testing.T) {
+	for _, at := range []struct {
+		calls      int
+		name, said string
+	}{{1, "datasets/rude", "found after Forward of encoders/noter"}, {0, "encoders/noter", "Forward broke a rule"}} {
+		damageBehindAnother(t, at.calls, at.name, at.said)
+	}
+}
+
+func damageBehindAnother(t *testing.T, calls int, name, said string) {
+	t.Helper()
 	arena := newArena(t)
 	x, err := arena.Alloc(tensor.U8, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
 	arena.setWriter(x.Shared.(*slot), "datasets/rude")
+	arena.addCalls("datasets/rude", calls)
 	s := &scribbler{arena: arena, do: func(mem []byte, _ clip.ForwardRequest) {
 		at := x.Shared.(*slot).offset + 100
 		for i := range mem[at : at+1<<16] {
@@ -94,7 +105,7 @@ func TestDamageIsTheNeighboursWhenItBeginsBehindItsSlot(t *testing.T) {
 	}
 	_, _, err = e.Forward(t.Context(), clip.ForwardRequest{Images: picture(t, arena, 1)})
 	var f *fault.Error
-	if !errors.As(err, &f) || f.Plugin != "datasets/rude" || !strings.Contains(f.Msg, "found after Forward of encoders/noter") {
+	if !errors.As(err, &f) || f.Plugin != name || !strings.Contains(f.Msg, said) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"tandem/core/clip"
 	"tandem/core/engine/weights"
@@ -45,8 +46,11 @@ type loss struct {
 func (l *loss) Configure(_ context.Context, c clip.LossConfig) (clip.LossInfo, error) {
 	err := sdk.Decode(c.With, &l.cfg)
 	info := clip.LossInfo{Backend: "go"}
-	if l.cfg.Fault == "params" {
+	switch l.cfg.Fault {
+	case "params":
 		info.Parameters = -7
+	case "fewer": // are saved
+		info.Parameters = 1000
 	}
 	return info, err
 }
@@ -63,8 +67,33 @@ func (l *loss) Compute(_ context.Context, q clip.LossRequest) (*clip.LossResult,
 			if err := cmd.Start(); err != nil {
 				return nil, err
 			}
+		case "children":
+			for range 30 {
+				cmd := exec.Command("sleep", "3141.59")
+				cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+				if err := cmd.Start(); err != nil {
+					return nil, err
+				}
+			}
+		case "exit0":
+			os.Exit(0)
+		case "panic":
+			panic("as asked")
+		case "crash": // where nobody catches it
+			go panic("as asked")
+			time.Sleep(time.Hour)
+		case "flood":
+			line := []byte(strings.Repeat("flood ", 20) + "\n")
+			for range 4 << 20 / len(line) {
+				_, _ = os.Stderr.Write(line)
+			}
 		case "overwrite":
 			clear(q.Image.Data)
+		case "outside": // behind its slot
+			behind := unsafe.Slice(&q.Image.Data[0], len(q.Image.Data)+32)[len(q.Image.Data):]
+			for i := range behind {
+				behind[i]++
+			}
 		case "replace": // this program's file by the one beside it
 			path := os.Args[0]
 			if _, err := os.Stat(path + ".next"); err == nil {
@@ -84,6 +113,9 @@ func (l *loss) Compute(_ context.Context, q clip.LossRequest) (*clip.LossResult,
 		r.DImage.F32()[i], r.DText.F32()[i] = d/float32(n), -d/float32(n)
 	}
 	r.Parts["distance"] = r.Value
+	if l.cfg.Fault == "shape" && l.calls == 3 {
+		r.DImage = tensor.New(tensor.F32, n+1, q.Image.Shape[1])
+	}
 	if l.cfg.Fault == "nan" && l.calls == 3 {
 		r.DImage.F32()[1] = float32(math.NaN())
 	}
