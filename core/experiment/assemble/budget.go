@@ -49,6 +49,7 @@ func (m *Model) budgets(ctx context.Context) (map[string]int64, error) {
 			c := encoderConfig(s, role, m.threads)
 			q.Encoder = &c
 			q.Batch *= m.forwards(role)
+			q.Tokens = role == RoleImage && m.wants(clip.InputImageTokens) || role == RoleText && m.wants(clip.InputTextTokens)
 		}
 		p := m.Processes[role]
 		g.Go(fault.Safely(func() error {
