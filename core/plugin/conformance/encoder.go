@@ -21,6 +21,7 @@ type EncoderOptions struct {
 	EmbedDim int          // 0: 8
 	Batch    int          // samples of a batch; 0: 5
 	Compute  clip.Compute // zero: host, one thread
+	Outputs  []string     // what it gives beside the embedding, as its descriptor names it
 	Captions []string     // for text encoders, samples and vocabulary; nil: a few of our own
 	// Tolerance bounds the relative error that the gradient may show against finite differences, which
 	// computation in f32 limits; 0: 0.02.
@@ -84,6 +85,8 @@ var encoderRules = []rule[encoderCase]{
 	{"permutation", "A sample's embedding in mode Eval does not depend on its place in the batch.", "use running statistics in mode Eval, and keep rows apart", repeats, encoderCase.permutation},
 	{"embed equals train", "Mode Embed gives the bits of mode Train and changes nothing.", "compute both modes alike; update running statistics in mode Train only", repeats, encoderCase.embedEqualsTrain},
 	{"gradient", "Backward's gradient is that of finite differences, and GradNorm is the square of its norm.", "compare Backward with the derivative of Forward, the normalisation of the rows included; GradNorm is the sum of squares, without a root", repeats, encoderCase.gradient},
+	{"tokens", "ForwardTokens returns f32 [B, T, embed_dim] with rows of the norm 1 up to each sample's length, zeros after them, and Forward's embedding.", "normalise each token; set what follows a sample's tokens to zero", embeds, encoderCase.tokens},
+	{"token gradient", "BackwardTokens' gradient is that of finite differences; rows after a sample's tokens do not count.", "differentiate both outputs, the normalisation of the tokens included", append(repeats[:len(repeats):len(repeats)], "tokens"), encoderCase.tokenGradient},
 	{"gradients add up", "Backward adds to the gradients of earlier calls; several tickets may be open.", "add gradients instead of replacing them; keep activations for each ticket", embeds, encoderCase.accumulation},
 	{"step", "Step multiplies gradients by scale, moves the parameters and sets the gradients to zero.", "apply scale before the optimizer, and clear the gradients", repeats, encoderCase.step},
 	{"tickets", "A ticket serves for one Backward or Discard; afterwards it is refused as a conflict.", "forget the ticket in Backward and Discard; Discard ignores unknown tickets", embeds, encoderCase.tickets},

@@ -18,6 +18,7 @@ type LossOptions struct {
 	EmbedDim int    // 0: 8
 	Batch    int    // 0: 6
 	Compute  clip.Compute
+	Inputs   []string // what it takes beside image and text, as its descriptor names it
 	// Tolerance bounds the relative error that gradients may show against finite differences; 0: 0.02.
 	Tolerance float64
 	// Skip names rules that do not apply: "permutation" for losses that remember earlier batches.
@@ -69,10 +70,12 @@ var lossRules = []rule[lossCase]{
 	{"determinism", "The same calls give the same bits.", "draw random numbers from the seed and the step alone; reduce in a fixed order", computes, lossCase.determinism},
 	{"permutation", "The same pairs in another order give the same value and the same gradients in that order.", "treat all rows alike; leave the rule out if the loss remembers earlier batches", computesRepeat, lossCase.permutation},
 	{"embedding gradients", "The gradients of the embeddings are those of finite differences.", "differentiate the value with respect to each input; mind the mean over the batch", computesRepeat, lossCase.embeddingGradients},
+	{"input gradients", "The gradients of further inputs are those of finite differences.", "differentiate the value with respect to each input that the descriptor names", computesRepeat, lossCase.inputGradients},
 	{"parameter gradient", "GradNorm is the square of the norm of the parameters' gradient, which Step follows.", "GradNorm is a sum of squares without a root; Step multiplies by scale and clears", computesRepeat, lossCase.parameterGradient},
 	{"step", "Step multiplies gradients by scale.", "apply scale before the optimizer", append(computesRepeat, "parameter gradient"), lossCase.step},
 	{"per sample", "Values per sample come when asked for, one a sample, and their mean is the part of that name.", "fill per_sample only when asked", computes, lossCase.perSample},
 	{"bad shapes", "Embeddings of different shapes and batches of one are refused as invalid.", "compare both shapes before you compute", computes, lossCase.badShapes},
+	{"bad inputs", "A further input that is missing or of another shape is refused as invalid.", "check every input that the descriptor names before you compute", computes, lossCase.badInputs},
 	{"non-finite", "An embedding with a NaN gives an error of kind numeric.", "check the value before you return it", computes, lossCase.nonFinite},
 	{"checkpoint file", "Save writes a safetensors file with at least as many numbers as parameters.", "save every parameter; count parameters as what is saved", computes, lossCase.checkpointFile},
 	{"save and load", "After Load, values and later steps have the bits of the instance that saved.", "save the optimizer's state too", append(computesRepeat, "checkpoint file"), lossCase.saveLoad},
@@ -94,8 +97,10 @@ type lossTrial struct {
 }
 
 func (c lossCase) config(opt clip.Optimizer) clip.LossConfig {
-	return clip.LossConfig{With: json.RawMessage(c.o.With), EmbedDim: c.o.EmbedDim, BatchSize: c.o.Batch, Seed: 1,
+	cfg := clip.LossConfig{With: json.RawMessage(c.o.With), EmbedDim: c.o.EmbedDim, BatchSize: c.o.Batch, Seed: 1,
 		Optimizer: opt, Compute: c.o.Compute}
+	FurtherConfig(c.o.Inputs, &cfg)
+	return cfg
 }
 
 func (c lossCase) open(opt clip.Optimizer) (*lossTrial, error) {
@@ -138,12 +143,18 @@ func (c lossCase) pairs() (image, text *tensor.Tensor) {
 // request returns a request of pairs.
 func (c lossCase) request(train bool) clip.LossRequest {
 	image, text := c.pairs()
-	return clip.LossRequest{Image: image, Text: text, Train: train}
+	return clip.LossRequest{Image: image, Text: text, Train: train, Inputs: Further(c.o.Inputs, c.o.Batch, c.o.EmbedDim)}
 }
 
-// compute calls Compute and copies its tensors to the heap.
+// compute calls Compute on embeddings, with the further inputs that the loss takes.
 func (l *lossTrial) compute(image, text *tensor.Tensor, train bool) (*clip.LossResult, error) {
-	r, err := l.Compute(ctx, clip.LossRequest{Image: image, Text: text, Train: train})
+	return l.computeOf(clip.LossRequest{Image: image, Text: text, Train: train, Inputs: Further(l.o.Inputs, image.Shape[0], l.o.EmbedDim)})
+}
+
+// computeOf calls Compute and copies its tensors to the heap.
+func (l *lossTrial) computeOf(q clip.LossRequest) (*clip.LossResult, error) {
+	image, train := q.Image, q.Train
+	r, err := l.Compute(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("compute: %w", err)
 	}
@@ -164,7 +175,7 @@ func (l *lossTrial) compute(image, text *tensor.Tensor, train bool) (*clip.LossR
 		(*g).Free()
 		*g = heap
 	}
-	return r, nil
+	return r, takeGradients(r, q)
 }
 
 func (c lossCase) info() error {
@@ -218,12 +229,13 @@ func (c lossCase) result() error {
 
 func (c lossCase) inputs() error {
 	return c.with(sgd, func(l *lossTrial) error {
-		image, text := c.pairs()
-		i, t := image.Clone(), text.Clone()
-		if _, err := l.compute(image, text, true); err != nil {
+		q := c.request(true)
+		i, t, further := q.Image.Clone(), q.Text.Clone(), cloneInputs(q.Inputs)
+		if _, err := l.computeOf(q); err != nil {
 			return err
 		}
-		return errors.Join(checkSame("image embeddings before and after", i, image), checkSame("text embeddings before and after", t, text))
+		return errors.Join(checkSame("image embeddings before and after", i, q.Image), checkSame("text embeddings before and after", t, q.Text),
+			checkInputsSame(further, q.Inputs))
 	})
 }
 
@@ -254,18 +266,26 @@ func (c lossCase) determinism() error {
 
 func (c lossCase) permutation() error {
 	return c.with(sgd, func(l *lossTrial) error {
-		image, text := c.pairs()
-		order := rotation(c.o.Batch)
-		want, err1 := l.compute(image, text, true)
-		got, err2 := l.compute(permuteRows(image, order), permuteRows(text, order), true)
+		q, order := c.request(true), rotation(c.o.Batch)
+		p := clip.LossRequest{Image: permuteRows(q.Image, order), Text: permuteRows(q.Text, order), Train: true, Inputs: map[string]clip.LossInput{}}
+		for name, x := range q.Inputs {
+			p.Inputs[name] = permuteInput(name, x, order)
+		}
+		want, err1 := l.computeOf(q)
+		got, err2 := l.computeOf(p)
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
 		if d := math.Abs(want.Value - got.Value); d > 1e-5*(1+math.Abs(want.Value)) {
 			return fmt.Errorf("the value is %v, and %v for the same pairs in another order", want.Value, got.Value)
 		}
-		return errors.Join(checkNear("image gradients of permuted pairs", got.DImage, permuteRows(want.DImage, order), 1e-4),
+		err := errors.Join(checkNear("image gradients of permuted pairs", got.DImage, permuteRows(want.DImage, order), 1e-4),
 			checkNear("text gradients of permuted pairs", got.DText, permuteRows(want.DText, order), 1e-4))
+		for name, g := range want.Gradients {
+			permuted := permuteInput(name, clip.LossInput{Value: g}, order).Value
+			err = errors.Join(err, checkNear("gradients of "+name+" of permuted pairs", got.Gradients[name], permuted, 1e-4))
+		}
+		return err
 	})
 }
 
@@ -282,31 +302,15 @@ func (c lossCase) embeddingGradients() error {
 			what string
 			x, g *tensor.Tensor
 		}{{"image", image, r.DImage}, {"text", text, r.DText}} {
-			norm := math.Sqrt(dot(in.g.F32(), in.g.F32()))
-			if norm == 0 {
-				return fmt.Errorf("the gradient of the %ss is 0", in.what)
-			}
-			// A direction with a part along the gradient, so that there is a slope to see, and a random
-			// one, so that a gradient that is too short is not enough.
-			direction := normal(uint64(40+i), c.o.Batch, c.o.EmbedDim)
-			for j := range direction.F32() {
-				direction.F32()[j] = direction.F32()[j]/float32(math.Sqrt(float64(len(direction.F32())))) + in.g.F32()[j]/float32(norm)
-			}
-			err := slopes(func(s float64) (float64, error) {
-				moved := in.x.Clone()
-				for j := range moved.F32() {
-					moved.F32()[j] += float32(s) * direction.F32()[j]
+			err := l.checkSlope(uint64(40+i), clip.LossInput{Value: in.x}, in.g, func(moved *tensor.Tensor) clip.LossRequest {
+				q := c.request(false)
+				if in.what == "image" {
+					q.Image = moved
+				} else {
+					q.Text = moved
 				}
-				a, b := moved, text
-				if in.what == "text" {
-					a, b = image, moved
-				}
-				r, err := l.compute(a, b, false)
-				if err != nil {
-					return 0, err
-				}
-				return r.Value, nil
-			}, dot(in.g.F32(), direction.F32()), 1, c.o.Tolerance)
+				return q
+			})
 			if err != nil {
 				return fmt.Errorf("by the %s embeddings: %w", in.what, err)
 			}

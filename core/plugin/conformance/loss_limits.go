@@ -20,7 +20,9 @@ func (c lossCase) perSample() error {
 		if len(plain.PerSample) != 0 {
 			return errors.New("per-sample values that nobody asked for")
 		}
-		r, err := l.Compute(ctx, clip.LossRequest{Image: image, Text: text, PerSample: true})
+		q := c.request(false)
+		q.PerSample = true
+		r, err := l.Compute(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -49,6 +51,7 @@ func (c lossCase) badShapes() error {
 			"batches of two sizes":     {Image: unitRows(1, 3, d), Text: unitRows(2, 4, d)},
 			"a batch of one":           {Image: unitRows(1, 1, d), Text: unitRows(2, 1, d)},
 		} {
+			q.Inputs = Further(c.o.Inputs, q.Image.Shape[0], d)
 			for _, q.Train = range []bool{false, true} {
 				_, err := l.Compute(ctx, q)
 				if err := wantKind(what, err, fault.Invalid); err != nil {
@@ -62,9 +65,9 @@ func (c lossCase) badShapes() error {
 
 func (c lossCase) nonFinite() error {
 	return c.with(sgd, func(l *lossTrial) error {
-		image, text := c.pairs()
-		image.F32()[0] = float32(math.NaN())
-		_, err := l.Compute(ctx, clip.LossRequest{Image: image, Text: text, Train: true})
+		q := c.request(true)
+		q.Image.F32()[0] = float32(math.NaN())
+		_, err := l.Compute(ctx, q)
 		return wantKind("an embedding with a NaN", err, fault.Numeric)
 	})
 }
@@ -153,7 +156,7 @@ func (c lossCase) loadRefuses() error {
 func (c lossCase) cancellation() error {
 	return c.with(sgd, func(l *lossTrial) error {
 		image, text := c.pairs()
-		_, err := l.Compute(canceledContext(), clip.LossRequest{Image: image, Text: text, Train: true})
+		_, err := l.Compute(canceledContext(), c.request(true))
 		if err := wantKind("a cancelled Compute", err, fault.Canceled); err != nil {
 			return err
 		}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"tandem/core/clip"
+	"tandem/core/plugin/conformance"
 	"tandem/core/plugin/process"
 	"tandem/core/tensor"
 )
@@ -98,18 +100,25 @@ func (o *Options) sampleLoss(ctx context.Context, s *process.Session) ([]byte, e
 	if _, err := l.Configure(ctx, o.lossConfig(4)); err != nil {
 		return nil, err
 	}
-	r, err := l.Compute(ctx, lossRequest(4, max(8, o.EmbedDim)))
+	q := lossRequest(4, max(8, o.EmbedDim))
+	q.Inputs = conformance.Further(o.Descriptor.Inputs, 4, max(8, o.EmbedDim))
+	r, err := l.Compute(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	defer r.DImage.Free()
-	defer r.DText.Free()
-	return fmt.Appendf(slices.Concat(r.DImage.Data, r.DText.Data), "%x", r.Value), nil
+	defer r.Free()
+	all := slices.Concat(r.DImage.Data, r.DText.Data)
+	for _, name := range slices.Sorted(maps.Keys(r.Gradients)) {
+		all = append(all, r.Gradients[name].Data...)
+	}
+	return fmt.Appendf(all, "%x", r.Value), nil
 }
 
 func (o *Options) lossConfig(batch int) clip.LossConfig {
-	return clip.LossConfig{With: o.With, EmbedDim: max(8, o.EmbedDim), BatchSize: batch, Seed: 1,
+	c := clip.LossConfig{With: o.With, EmbedDim: max(8, o.EmbedDim), BatchSize: batch, Seed: 1,
 		Optimizer: clip.Optimizer{Name: "adamw", Beta1: .9, Beta2: .98, Eps: 1e-6}, Compute: o.compute()}
+	conformance.FurtherConfig(o.Descriptor.Inputs, &c)
+	return c
 }
 
 // lossRequest returns a request of n pairs of unit rows.

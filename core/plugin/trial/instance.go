@@ -51,6 +51,15 @@ func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tens
 	return breach(e.Encoder.Backward(ctx, t, grad))
 }
 
+func (e *encoder) ForwardTokens(ctx context.Context, q clip.ForwardRequest) (clip.TokenOutput, clip.Ticket, error) {
+	out, ticket, err := e.Encoder.(clip.TokenEncoder).ForwardTokens(ctx, q)
+	return out, ticket, breach(err)
+}
+
+func (e *encoder) BackwardTokens(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
+	return breach(e.Encoder.(clip.TokenEncoder).BackwardTokens(ctx, t, grad, tokens))
+}
+
 func (e *encoder) Close() error { return end(e.process, e.Encoder.Close) }
 
 type loss struct {

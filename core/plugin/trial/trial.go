@@ -160,12 +160,12 @@ func (o *Options) check(ctx context.Context) error {
 	case clip.KindEncoder:
 		instances := prestart(func() (clip.Encoder, error) { return o.encoder(ctx, session) })
 		defer instances.stop()
-		conformance.ExamineEncoder(instances.next, conformance.EncoderOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch,
+		conformance.ExamineEncoder(instances.next, conformance.EncoderOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch, Outputs: o.Descriptor.Outputs,
 			Compute: o.compute(), Skip: skip, Only: only, Observe: o.Observe})
 	case clip.KindLoss:
 		instances := prestart(func() (clip.Loss, error) { return o.loss(ctx, session) })
 		defer instances.stop()
-		conformance.ExamineLoss(instances.next, conformance.LossOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch,
+		conformance.ExamineLoss(instances.next, conformance.LossOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch, Inputs: o.Descriptor.Inputs,
 			Compute: o.compute(), Skip: skip, Only: only, Observe: o.Observe})
 	case clip.KindDataset:
 		instances := prestart(func() (clip.Dataset, error) { return o.dataset(ctx, session) })
