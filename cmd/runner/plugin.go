@@ -13,8 +13,9 @@ import (
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	c := &cobra.Command{Use: "plugin", Short: "list, describe, test, lock and compare plugins"}
-	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginTestCommand(), a.pluginLockCommand(), a.pluginVerifyCommand(), a.pluginBisectCommand())
+	c := &cobra.Command{Use: "plugin", Short: "list, describe, test, lock, compare and record plugins"}
+	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginTestCommand(), a.pluginLockCommand(), a.pluginVerifyCommand(), a.pluginBisectCommand(),
+		a.pluginRecordCommand(), a.pluginReplayCommand())
 	a.group(c)
 	return c
 }

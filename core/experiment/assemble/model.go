@@ -20,6 +20,7 @@ import (
 	"tandem/core/fault"
 	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
+	"tandem/core/plugin/wire"
 )
 
 // Model holds the plugins of a spec, started and configured.
@@ -46,6 +47,8 @@ type Options struct {
 	Bench   *Workbench         // of a sweep's trials; nil: the model has a session of its own
 	Observe func(process.Call) // is told of every call, from the goroutine that made it; may be nil
 	Slow    func(process.Slow) // is told of calls that take long; may be nil
+	// Tap returns who is told of every call of the plugin of a role, whole; nil, as Tap may be: nobody. Not with a Bench.
+	Tap func(role string) func(wire.Heard)
 	// Resumes says that a checkpoint is to be loaded: the text encoder then gets no captions, because its
 	// vocabulary comes with the checkpoint, and init.weights is not read.
 	Resumes bool
@@ -65,7 +68,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	m.data = datasets(s, m.threads)
 	if o.Bench != nil && o.Bench.session != nil {
 		m.session = o.Bench.session
-	} else if m.session, err = process.NewSession(process.SessionOptions{Catalog: o.Catalog, LogDir: o.LogDir, Observe: o.Observe}); err != nil {
+	} else if m.session, err = process.NewSession(process.SessionOptions{Catalog: o.Catalog, LogDir: o.LogDir, Observe: o.Observe, Tap: o.Tap}); err != nil {
 		return nil, err
 	}
 	if o.Bench != nil {

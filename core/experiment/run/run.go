@@ -16,6 +16,7 @@ import (
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
+	"tandem/core/plugin/wire"
 	"tandem/core/results/store"
 )
 
@@ -183,9 +184,10 @@ func latestResumable(ctx context.Context, r *store.Reader) (string, error) {
 type Attempt struct {
 	Spec    *spec.Spec
 	Record  *store.Run
-	From    lab.Checkpoint      // what it goes on from
-	Plugins assemble.Plugins    // as the record names them
-	Bench   *assemble.Workbench // of a sweep's trials; nil: the run starts and ends all its plugins
+	From    lab.Checkpoint                     // what it goes on from
+	Plugins assemble.Plugins                   // as the record names them
+	Bench   *assemble.Workbench                // of a sweep's trials; nil: the run starts and ends all its plugins
+	Tap     func(role string) func(wire.Heard) // see assemble.Options
 	// GivenUp, when not nil, says why a run that stop ended was given up for good; "" when it was not.
 	GivenUp func() string
 }

@@ -46,7 +46,7 @@ func (a Attempt) train(ctx context.Context, l lab.Lab, stop <-chan struct{}, w W
 	defer beat(a.Record)()
 
 	m, err := assemble.Open(ctx, a.Spec, assemble.Options{Catalog: l.Catalog, Plugins: a.Plugins, LogDir: filepath.Join(dir, lab.LogsDir),
-		Bench: a.Bench, Slow: a.slow(w), Resumes: a.From.Dir != ""}, w)
+		Bench: a.Bench, Slow: a.slow(w), Tap: a.Tap, Resumes: a.From.Dir != ""}, w)
 	if err != nil {
 		return none, err
 	}

@@ -16,6 +16,7 @@ import (
 	hclog "github.com/hashicorp/go-hclog"
 	plugin "github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/protobuf/proto"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
@@ -112,6 +113,11 @@ func (p *Process) Memory(ctx context.Context) (parts []clip.MemoryPart, base int
 	return p.conn.Memory(ctx)
 }
 
+// Repeat makes a call that was heard before, and returns its answer; see wire.Conn.Repeat.
+func (p *Process) Repeat(ctx context.Context, method string, request proto.Message) (proto.Message, time.Duration, error) {
+	return p.conn.Repeat(ctx, method, request)
+}
+
 // launch starts a plugin and connects to it. After an error nothing of the process is left.
 func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binary, o StartOptions) (_ *Process, err error) {
 	p := &Process{Descriptor: d, Binary: b, label: o.Label, guard: o.Guard, tail: &child.Tail{Home: filepath.Dir(b.Path)}, stopped: make(chan struct{})}
@@ -175,7 +181,7 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binar
 	if p.exchange != nil {
 		cc = exchangeConn{cc, p.exchange}
 	}
-	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Protocol: p.client.NegotiatedVersion(), Arena: s.arena, Lost: p.lostFault, Watch: s.watch.begin(p), Words: p.recentWords, Shorten: p.shorten, Observe: func(c wire.Call) {
+	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Protocol: p.client.NegotiatedVersion(), Arena: s.arena, Lost: p.lostFault, Watch: s.watch.begin(p), Words: p.recentWords, Shorten: p.shorten, Tap: s.tap(p.label), Observe: func(c wire.Call) {
 		p.stats.add(c)
 		if s.options.Observe != nil {
 			s.options.Observe(Call{p.label, c})

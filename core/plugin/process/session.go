@@ -29,6 +29,8 @@ type SessionOptions struct {
 	LogDir string
 	// Observe, when not nil, is called after every call of every plugin, from the goroutine that made the call.
 	Observe func(Call)
+	// Tap returns who is told of every call of the plugin with a label, whole; nil, as Tap may be: nobody.
+	Tap func(label string) func(wire.Heard)
 	// NoSharedMemory sends tensors through the plugins' sockets.
 	NoSharedMemory bool
 	Limits         Limits // of calls; the zero value: DefaultLimits()
@@ -125,6 +127,14 @@ func socketRoot() string {
 
 // Arena returns the session's shared memory; nil when it has none.
 func (s *Session) Arena() *wire.Arena { return s.arena }
+
+// tap returns who is told of the calls of the plugin with a label.
+func (s *Session) tap(label string) func(wire.Heard) {
+	if s.options.Tap == nil {
+		return nil
+	}
+	return s.options.Tap(label)
+}
 
 // Processes returns the plugins started so far, ended ones included.
 func (s *Session) Processes() []*Process {

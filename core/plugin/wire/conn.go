@@ -73,10 +73,15 @@ type ConnConfig struct {
 	Words func() string
 	// Shorten, when not nil, shortens the stacks and tracebacks in the detail of an error that the plugin returned.
 	Shorten func(detail string) string
+	// Tap, when not nil, is told of every call after it, from the goroutine that made it. Its messages are copies.
+	Tap func(Heard)
 }
 
 // NewConn returns a connection to a plugin over cc.
 func NewConn(cc grpc.ClientConnInterface, cfg ConnConfig) *Conn {
+	if cfg.Tap != nil {
+		cc = tapped{cc, cfg.Arena, cfg.Tap}
+	}
 	return &Conn{rpc: cc, plugin: pb.NewPluginClient(cc), name: cfg.Plugin, arena: cfg.Arena,
 		version: cmp.Or(cfg.Protocol, clip.ProtocolVersion),
 		observe: cfg.Observe, lost: cfg.Lost, watch: cfg.Watch, words: cfg.Words, shorten: cfg.Shorten}
