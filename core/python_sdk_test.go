@@ -191,7 +191,7 @@ func samePixels(t *testing.T, session *process.Session, folder string) {
 	for i := range all {
 		all[i] = i
 	}
-	for _, q := range []clip.BatchRequest{{Indices: all}, {Indices: all, Train: true, Epoch: 1}, {Indices: all, Train: true, Epoch: 2}} {
+	for _, q := range []clip.BatchRequest{{Indices: all}, {Indices: all, Train: true, Epoch: 1}, {Indices: all, Train: true, Epoch: 2, View2: true, Negatives: true}} {
 		a, err1 := ours.Batch(background, q)
 		b, err2 := theirs.Batch(background, q)
 		if err1 != nil || err2 != nil {
@@ -208,8 +208,15 @@ func samePixels(t *testing.T, session *process.Session, folder string) {
 			if !bytes.Equal(a.Images.Data[i*each:][:each], b.Images.Data[i*each:][:each]) && !(filepath.Ext(a.Keys[i]) == ".jpg" && !vision.JPEGIsExact()) {
 				t.Errorf("the pixels of %s differ, with Train %v", a.Keys[i], q.Train)
 			}
+			if q.Negatives && !slices.Equal(a.Negatives[i], b.Negatives[i]) {
+				t.Errorf("negatives %q and %q", a.Negatives[i], b.Negatives[i])
+			}
+			if q.View2 && !bytes.Equal(a.Images2.Data[i*each:][:each], b.Images2.Data[i*each:][:each]) && filepath.Ext(a.Keys[i]) != ".jpg" {
+				t.Errorf("the second view of %s differs", a.Keys[i])
+			}
 		}
 		b.Images.Free()
+		b.Images2.Free()
 	}
 }
 
@@ -219,7 +226,7 @@ func picturesOf(folder string) (*sample.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := &sample.Set{}
+	set := &sample.Set{Negatives: 2}
 	for _, e := range entries {
 		if !slices.Contains([]string{".png", ".jpg", ".gif", ".bmp", ".webp"}, filepath.Ext(e.Name())) {
 			continue
@@ -227,6 +234,9 @@ func picturesOf(folder string) (*sample.Set, error) {
 		s := sample.Sample{Key: e.Name()}
 		for k := range 5 {
 			s.Captions = append(s.Captions, fmt.Sprintf("caption %d of %s", k, e.Name()))
+		}
+		for k := range 1 + len(set.Samples)%5 {
+			s.Negatives = append(s.Negatives, fmt.Sprintf("not %d of %s", k, e.Name()))
 		}
 		set.Samples = append(set.Samples, s)
 	}

@@ -46,19 +46,36 @@ class Service:
         self.alter = getattr(self.data, "alter", None)
         self.pool = ThreadPoolExecutor(max(1, q.threads), thread_name_prefix="tandem-sample")
         self.lock = threading.Lock()
-        n = len(self.data)
+        refused = self._admit()
+        n = len(self.samples)
         if n < 1:
-            raise Fault("not_found", "the dataset has no samples")
-        self.samples = [self._describe(i) for i in range(n)]
+            raise Fault("not_found", f"the dataset has no samples ({len(refused)} refused)", detail="\n".join(refused[:5]))
         self._check_keys()
-        info = pb.DatasetInfo(len=n, digest=self._digest(), skipped=int(getattr(self.data, "skipped", 0)), note=str(getattr(self.data, "note", "")),
+        info = pb.DatasetInfo(len=n, digest=self._digest(), skipped=int(getattr(self.data, "skipped", 0)) + len(refused), note=str(getattr(self.data, "note", "")),
                               fixed=self.crop is None and self.alter is None, negatives=self.negatives)
         for name, classes in self.targets.items():
             info.targets.add(name=name, classes=[str(c) for c in classes])
         info.remarks.extend(str(r) for r in getattr(self.data, "remarks", ()))
+        if refused:
+            info.remarks.append(f"{len(refused)} of {n + len(refused)} samples are refused; the first: {refused[0]}")
         if not vision.EXACT:
             info.remarks.append("Pillow is older than 13: a few pixels differ by a level from those of tandem's own datasets")
         return info
+
+    def _admit(self):
+        """Describes all samples. It returns why some can never be used: they have no caption, or no negative."""
+        self.samples, self.place, refused = [], [], []
+        for i in range(len(self.data)):
+            s = self._describe(i)
+            why = "no caption" if not s.captions else "no negative" if self.negatives and not s.negatives else ""
+            if why and self.plugin.on_error == "fail":
+                raise Fault("corrupt", f"sample {i} has {why}", hint='give it one, or serve with on_error="skip"')
+            if why:
+                refused.append(f"sample {i} has {why}")
+                continue
+            self.samples.append(s)
+            self.place.append(i)
+        return refused
 
     def _describe(self, i):
         """Returns what is known of a sample without its pixels."""
@@ -69,8 +86,7 @@ class Service:
                 raise Fault("internal", f"sample {i} has a label of {name}, which is none of the targets {', '.join(self.targets) or '(none)'}", hint="this is a bug in the plugin")
             if not -1 <= label < len(self.targets[name]):
                 raise Fault("internal", f"sample {i} has the label {label} of {name}, want -1 to {len(self.targets[name]) - 1}", hint="this is a bug in the plugin")
-        if self.negatives and len(s.negatives) != self.negatives:
-            raise Fault("internal", f"sample {i} has {len(s.negatives)} negatives, want {self.negatives}", hint="this is a bug in the plugin")
+        s.negatives = [t for t in dict.fromkeys(s.negatives) if t.strip() and t not in s.captions] if self.negatives else []
         source, s.image = s.image, None
         s.origin = _origin(source)
         return s
@@ -135,32 +151,43 @@ class Service:
             for name, list_ in labels.items():
                 list_.append(s.labels.get(name, -1))
             if q.negatives:
-                r.negatives.add(values=s.negatives)
+                r.negatives.add(values=self._negatives(s.negatives, q.epoch, i))
             if faults[at] is not None:
                 r.faults.add(index=i, key=s.key, msg=faults[at])
         for name, list_ in labels.items():
             r.labels[name].values.extend(list_)
         return r
 
+    def _negatives(self, pool, epoch, i):
+        """Returns as many negatives as the dataset has: drawn from a larger pool, or a smaller one again and again."""
+        k = self.negatives
+        if len(pool) > k:
+            return [pool[at] for at in Stream(self.seed, "negatives", epoch, i).perm(len(pool))[:k]]
+        return [pool[at % len(pool)] for at in range(k)]
+
     def _fill(self, first, second, i, epoch, train):
         """Writes the picture of a sample, and a second view of it. It returns why the sample cannot be read."""
         if i in self.bad:
-            first[...] = 0
-            return self.bad[i]
+            return self._black(first, second, i)
         try:
-            image = self.vision.load(_sample(self.data[i], i).image, self.plugin.background)
+            image = self.vision.load(_sample(self.data[self.place[i]], i).image, self.plugin.background)
         except Exception as e:
             if self.plugin.on_error == "fail":
                 f = fault.from_exception(e, self.server.home)
                 raise Fault("corrupt" if f.kind == "internal" else f.kind, f"sample {i} ({self.samples[i].key}): {f.msg}", detail=f.detail, file=f.file, line=f.line,
                             hint="mend or remove it, or serve with on_error=\"skip\"") from e
             self.bad[i] = f"{type(e).__name__}: {e}"[:2000]
-            first[...] = 0
-            return self.bad[i]
+            return self._black(first, second, i)
         self._transform(first, image, i, epoch, train, "")
         if second is not None:
-            self._transform(second, image, i, epoch, train, "2")
+            self._transform(second, image, i, epoch, train, " 2")
         return None
+
+    def _black(self, first, second, i):
+        first[...] = 0
+        if second is not None:
+            second[...] = 0
+        return self.bad[i]
 
     def _transform(self, out, image, i, epoch, train, view):
         if train and self.crop is not None:
@@ -177,7 +204,7 @@ class Service:
         if q.limit < 0:
             raise Fault("invalid", f"limit is {q.limit}")
         distinct = dict.fromkeys(c for s in self.samples for c in s.captions)
-        for c in getattr(self.data, "texts", ()):
+        for c in [*(t for s in self.samples for t in s.negatives), *getattr(self.data, "texts", ())]:
             distinct.setdefault(c)
         out = list(distinct)
         return pb.CaptionsResponse(captions=out[: q.limit] if q.limit else out)
@@ -197,8 +224,6 @@ def _sample(given, i):
         raise Fault("internal", f"sample {i} is {type(given).__name__}, want tandem.Sample or (image, captions)", hint="this is a bug in the plugin")
     captions = [given.captions] if isinstance(given.captions, str) else list(given.captions)
     captions = [c for c in captions if c.strip()]
-    if not captions:
-        raise Fault("corrupt", f"sample {i} has no caption")
     return Sample(given.image, captions, str(given.key) or str(i), i if given.group is None else int(given.group),
                   {k: int(v) for k, v in given.labels.items()}, list(given.negatives))
 

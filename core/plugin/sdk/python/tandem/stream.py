@@ -39,6 +39,14 @@ class Stream:
         """Returns a uniform integer in [0, n)."""
         return self.uint64() * n >> 64
 
+    def perm(self, n):
+        """Returns a uniformly random order of 0 … n-1."""
+        p = list(range(n))
+        for i in range(n):
+            j = self.integer(i + 1)
+            p[i], p[j] = p[j], i
+        return p
+
     def choice(self, items):
         """Returns one of a list."""
         return items[self.integer(len(items))]

@@ -10,6 +10,8 @@ class Config:
 
 
 class Pictures:
+    negatives = 2
+
     def __init__(self, config):
         self.files = sorted(f for f in Path(config.folder).iterdir() if f.suffix in (".png", ".jpg", ".gif", ".bmp", ".webp"))
 
@@ -17,7 +19,8 @@ class Pictures:
         return len(self.files)
 
     def __getitem__(self, i):
-        return self.files[i], [f"caption {k} of {self.files[i].name}" for k in range(5)], self.files[i].name
+        name = self.files[i].name
+        return tandem.Sample(self.files[i], [f"caption {k} of {name}" for k in range(5)], name, negatives=[f"not {k} of {name}" for k in range(1 + i % 5)])
 
 
-tandem.serve(tandem.Dataset("pictures", Pictures, config=Config, summary="the pictures of a folder"))
+tandem.serve(tandem.Dataset("pictures", Pictures, config=Config, negatives=True, summary="the pictures of a folder"))
