@@ -267,3 +267,31 @@ func runPythonTests(t *testing.T, python, module string) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// TestADescribedPythonPluginIsNotImportedAgain counts how often a script runs that imports something slow before it
+// says what it is.
+func TestADescribedPythonPluginIsNotImportedAgain(t *testing.T) {
+	python := findPython(t, "grpc, numpy")
+	startPython(t, python) // the SDK of this tree
+	dir := t.TempDir()
+	script, count := filepath.Join(dir, "mine", "plugin.py"), filepath.Join(dir, "count")
+	plugin := "import tandem\nopen(%q, 'a').write('x')\nprint('a library greets')\ntandem.serve(tandem.Loss('mine', lambda x, p, c: 0))\n"
+	if err := os.Mkdir(filepath.Dir(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(script, fmt.Appendf(nil, plugin, count), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := &catalog.Catalog{Python: python, CacheDir: filepath.Join(dir, "cache")}
+	var first string
+	for i := range 3 {
+		d, b, err := c.Describe(clip.KindLoss, script)
+		if err != nil || d.Name != "mine" || first != "" && b.SHA256 != first {
+			t.Fatalf("time %d: %+v, %v", i, b, err)
+		}
+		first = b.SHA256
+	}
+	if ran, err := os.ReadFile(count); err != nil || len(ran) != 1 {
+		t.Errorf("the script ran %d times (%v), want once", len(ran), err)
+	}
+}

@@ -39,18 +39,23 @@ func (c *Catalog) descriptor(command []string, sum string) (_ clip.Descriptor, f
 	if m, ok := readManifest(path + ".json"); ok && m.SHA256 == sum {
 		return m.Descriptor, false, nil
 	}
-	cached := ""
 	if c.CacheDir != "" {
-		cached = filepath.Join(c.CacheDir, sum+".json")
-		if m, ok := readManifest(cached); ok && m.SHA256 == sum {
+		if m, ok := readManifest(filepath.Join(c.CacheDir, sum+".json")); ok && m.SHA256 == sum {
 			return m.Descriptor, false, nil
 		}
 	}
 	d, err := runDescribe(command)
-	if err == nil && cached != "" {
-		writeManifest(cached, wire.Manifest{SHA256: sum, Descriptor: d})
+	if err == nil {
+		c.remember(sum, d)
 	}
 	return d, true, err
+}
+
+// remember keeps a descriptor in the cache.
+func (c *Catalog) remember(sum string, d clip.Descriptor) {
+	if c.CacheDir != "" && sum != "" {
+		writeManifest(filepath.Join(c.CacheDir, sum+".json"), wire.Manifest{SHA256: sum, Descriptor: d})
+	}
 }
 
 func readManifest(path string) (wire.Manifest, bool) {

@@ -206,8 +206,11 @@ func (c *Catalog) identify(path, interpreter string) (clip.Descriptor, string, e
 	} else if d, describeErr = runDescribe(command(interpreter, path)); describeErr == nil && len(d.Files) == 0 {
 		return none, "", err
 	}
-	if describeErr == nil && len(d.Versions) > 0 && !fresh { // of other programs, which change without the script
-		d, describeErr = runDescribe(command(interpreter, path))
+	// Versions are of other programs, which change without the script.
+	if describeErr == nil && len(d.Versions) > 0 && !fresh && !maps.Equal(d.Versions, runVersions(interpreter, path, d)) {
+		if d, describeErr = runDescribe(command(interpreter, path)); describeErr == nil {
+			c.remember(sum, d)
+		}
 	}
 	if describeErr != nil {
 		return none, "", describeErr

@@ -2,13 +2,18 @@ package catalog
 
 import (
 	"bufio"
+	"context"
+	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 
+	"tandem/core/clip"
 	"tandem/core/fault"
+	"tandem/core/plugin/child"
 )
 
 // A plugin in Python is a script, or a folder with a plugin.py. What it imports stands in some environment of Python, so
@@ -129,4 +134,29 @@ func explainPython(path, interpreter, stderr string) *fault.Error {
 		}
 	}
 	return e.WithHint("%s -m pip install %s; or choose another Python: python in the spec, %s, or .venv in the plugin's folder", interpreter, sdk, EnvPython)
+}
+
+// sdkVersion names the version that every plugin made with the Python SDK has.
+const sdkVersion = "tandem-sdk"
+
+// versionsOf asks the SDK that the plugin would import, which is why the plugin's folder comes first.
+const versionsOf = `import sys, os
+sys.path[0] = os.path.dirname(sys.argv[1])
+from tandem import describe
+describe.print_versions(*sys.argv[1:])`
+
+// runVersions returns the versions of what runs a plugin in Python now, without running the plugin, which may import
+// for seconds before it answers. It returns nil when the SDK cannot tell.
+func runVersions(interpreter, path string, d clip.Descriptor) map[string]string {
+	if interpreter == "" || d.Versions[sdkVersion] == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), describeTimeout)
+	defer cancel()
+	stdout := &bounded{most: maxDescriptor, full: cancel}
+	var versions map[string]string
+	if child.Run(ctx, stdout, io.Discard, interpreter, "-c", versionsOf, path, string(d.Kind)) != nil || json.Unmarshal(stdout.text, &versions) != nil {
+		return nil
+	}
+	return versions
 }

@@ -8,7 +8,10 @@ imported when the runner starts the plugin.
 from .config import field
 from .fault import Fault
 from .plugins import Dataset, Encoder, Loss, Sample
-from .process import serve
+from .process import claim_stdout, is_asked, serve
 
 __all__ = ["Dataset", "Encoder", "Fault", "Loss", "Sample", "field", "serve"]
 __version__ = "0.1.0"
+
+if is_asked():  # whatever the plugin imports may print
+    claim_stdout()

@@ -14,16 +14,22 @@ _PACKAGES = {"PIL": "pillow", "open_clip": "open_clip_torch", "cv2": "opencv-pyt
 _ALWAYS = ("numpy", "torch")
 
 
-def versions(home, kind):
+def versions(home, kind, script=""):
     """Returns the versions of everything that runs a plugin, without importing any of it: Python, this SDK with a
-    digest of its sources, and the packages that the code in the plugin's folder imports, with what these need."""
+    digest of its sources, and the packages that the code in the plugin's folder imports, with what these need. script
+    is the plugin's own file."""
     out = {"python": platform.python_version(), "tandem-sdk": _sdk_version()}
     names = set(_ALWAYS if kind != "dataset" else ("numpy", "pillow"))
-    for module in sorted(imports(home)):
+    for module in sorted(imports(home, script)):
         names.update(_packages_of(module))
     for name in sorted(names):
         _add(out, name, deep=name not in _ALWAYS)
     return out
+
+
+def print_versions(path, kind):
+    """Prints what versions returns as JSON, for the runner, which knows the rest of the descriptor already."""
+    print(json.dumps(versions(os.path.dirname(os.path.abspath(path)), kind, os.path.abspath(path))))
 
 
 def _add(out, name, deep):
@@ -43,7 +49,7 @@ def _add(out, name, deep):
                 _add(out, other.group(), deep=False)
 
 
-def imports(home):
+def imports(home, script=""):
     """Returns the top-level modules that the Python code in a folder imports, those of the folder and of the standard
     library left out."""
     found, own = set(), set()
@@ -53,7 +59,7 @@ def imports(home):
         if folder == home:
             own.update(dirs)
         for name in sorted(files):
-            if name.endswith(".py") or os.path.join(folder, name) == _main_file():
+            if name.endswith(".py") or os.path.join(folder, name) == script:
                 own.add(name.removesuffix(".py"))
                 found.update(_imports_of(os.path.join(folder, name)))
     return {m for m in found if m not in own and m not in sys.stdlib_module_names and m != "tandem"}
@@ -96,13 +102,14 @@ def _sdk_version():
     return f"{__version__}+{h.hexdigest()[:16]}"
 
 
-def _main_file():
+def script():
+    """Returns the file of the plugin that runs."""
     return os.path.abspath(getattr(sys.modules.get("__main__"), "__file__", None) or sys.argv[0] or "plugin.py")
 
 
 def home():
     """Returns the folder of the plugin that runs."""
-    return os.path.dirname(_main_file())
+    return os.path.dirname(script())
 
 
 def usage(d):
@@ -112,7 +119,7 @@ def usage(d):
     lines = [f"{folder}/{d['name']} {d['version']}: {d['summary']}", "",
              f"This is a plugin of tandem ({what}, protocol {d['protocol']}). The runner starts it; by hand it does nothing.", "",
              "In a spec:", ""]
-    ref = os.path.relpath(_main_file())
+    ref = os.path.relpath(script())
     ref = ref if ref.startswith((".", "/")) else "./" + ref
     lines.append({"encoder": f"  {d.get('modality') or 'image'}: {{encoder: {ref}, with: {{…}}}}", "loss": f"  loss: {{plugin: {ref}, with: {{…}}}}",
                   "dataset": f"  data:\n    train: {{dataset: {ref}, with: {{…}}}}"}[d["kind"]])

@@ -22,7 +22,7 @@ class _Plugin:
     def descriptor(self):
         """Returns the descriptor as the runner reads it."""
         d = {"kind": self.kind, "name": self.name, "version": self.version, "protocol": PROTOCOL, "summary": self.summary,
-             "schema": self.schema, "versions": _describe.versions(_describe.home(), self.kind)}
+             "schema": self.schema, "versions": _describe.versions(_describe.home(), self.kind, _describe.script())}
         for key in ("relations", "files", "capabilities"):
             if getattr(self, key):
                 d[key] = getattr(self, key)

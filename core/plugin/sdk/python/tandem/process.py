@@ -13,7 +13,7 @@ def serve(plugin):
     """Serves a plugin; the last line of its script. Started by hand it prints what the plugin is."""
     if os.environ.get("RUNNER_PLUGIN") != "tandem":
         sys.exit(_by_hand(plugin, sys.argv[1:]))
-    keep = _take_stdout()
+    keep = claim_stdout()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: end_with_family())
     _end_with_runner()
@@ -31,7 +31,7 @@ def _by_hand(plugin, args):
     if not args or args[0] in ("--help", "-h", "help"):
         print(describe.usage(plugin.descriptor()))
     elif args == ["--describe"]:
-        print(json.dumps(plugin.descriptor(), indent=2, ensure_ascii=False))
+        print(json.dumps(plugin.descriptor(), indent=2, ensure_ascii=False), file=claim_stdout(), flush=True)
     elif args == ["--version"]:
         d = plugin.descriptor()
         print(f"{d['kind']} {d['name']} {d['version']} (protocol {d['protocol']})")
@@ -41,12 +41,22 @@ def _by_hand(plugin, args):
     return 0
 
 
-def _take_stdout():
-    """Returns the handshake's pipe, with stderr in its place: libraries print, and nobody reads the pipe."""
-    sys.stdout.flush()
-    keep = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return keep
+_stdout = None
+
+
+def claim_stdout():
+    """Returns stdout, with stderr in its place: what libraries print is neither a handshake nor a descriptor."""
+    global _stdout
+    if _stdout is None:
+        sys.stdout.flush()
+        _stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+    return _stdout
+
+
+def is_asked():
+    """Reports whether a runner reads what this process writes to stdout."""
+    return os.environ.get("RUNNER_PLUGIN") == "tandem" or sys.argv[1:] == ["--describe"]
 
 
 def _end_with_runner():
