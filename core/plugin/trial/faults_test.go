@@ -20,6 +20,8 @@ func TestMain(m *testing.M) {
 		sdk.ServeEncoder(faultyEncoder)
 	case faultyLoss.Name:
 		sdk.ServeLoss(faultyLoss)
+	case everything.Name:
+		sdk.ServeLoss(everything)
 	case faultyDataset.Name:
 		sdk.ServeDataset(faultyDataset)
 	}
