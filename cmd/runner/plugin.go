@@ -9,6 +9,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/plugin/catalog"
+	"tandem/core/plugin/manual"
 	"tandem/core/results/report"
 )
 
@@ -48,9 +49,15 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 	}
 	a.devFlag(c)
 	a.formatFlags(c, true)
+	markdown := c.Flags().Bool("markdown", false, "print a page of a manual")
+	c.MarkFlagsMutuallyExclusive("markdown", "json", "csv")
 	c.RunE = func(_ *cobra.Command, given []string) error {
 		d, b, err := a.findPlugin(given[0])
 		if err != nil {
+			return err
+		}
+		if *markdown {
+			_, err := say(a.stdout, "%s", manual.Page(d))
 			return err
 		}
 		if a.asJSON {

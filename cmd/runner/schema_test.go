@@ -51,6 +51,8 @@ func written(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	files, _ := filepath.Glob("../../experiments/*.yaml")
+	more, _ := filepath.Glob("../../experiments/*/*.yaml")
+	files = append(files, more...)
 	pages, _ := filepath.Glob("../../docs/*.md")
 	for _, file := range append(append(files, pages...), "../../README.md") {
 		text, err := os.ReadFile(file)
