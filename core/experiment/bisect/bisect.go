@@ -3,6 +3,7 @@
 package bisect
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -59,12 +60,17 @@ const minDigest = 6
 
 // Plan finds both versions and lists the trials. No process is started but to describe a plugin.
 func Plan(l lab.Lab, o Options) (*Comparison, error) {
-	c := &Comparison{}
-	var err error
-	if c.A, err = find(l.Catalog, o.A); err != nil {
+	plugins := assemble.NewCatalog(l.Catalog)
+	base, err := spec.Load(o.Spec, spec.Options{Set: o.Set, Env: os.Environ(), Catalog: plugins})
+	if err != nil {
 		return nil, err
 	}
-	if c.B, err = find(l.Catalog, o.B); err != nil {
+	c, found := &Comparison{}, *l.Catalog
+	found.Python = cmp.Or(base.Python, found.Python)
+	if c.A, err = find(&found, o.A); err != nil {
+		return nil, err
+	}
+	if c.B, err = find(&found, o.B); err != nil {
 		return nil, err
 	}
 	switch {
@@ -73,11 +79,6 @@ func Plan(l lab.Lab, o Options) (*Comparison, error) {
 			WithHint("an ablate block compares different plugins")
 	case c.A.SHA256 == c.B.SHA256:
 		return nil, fault.New(fault.Invalid, "%s and %s are the same program, sha256 %.12s: there is nothing to compare", o.A, o.B, c.A.SHA256)
-	}
-	plugins := assemble.NewCatalog(l.Catalog)
-	base, err := spec.Load(o.Spec, spec.Options{Set: o.Set, Env: os.Environ(), Catalog: plugins})
-	if err != nil {
-		return nil, err
 	}
 	keys, err := c.keys(base, plugins)
 	if err != nil {

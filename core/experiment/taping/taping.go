@@ -73,7 +73,7 @@ func Record(ctx context.Context, c lab.Lab, s *spec.Spec, o Options, stop <-chan
 		return nil, err
 	}
 	to, err := tape.Create(o.File, tape.Header{Kind: p.Descriptor.Kind, Plugin: p.Binary.Ref(), Version: p.Descriptor.Version,
-		SHA256: p.Binary.SHA256, Path: p.Binary.Path, Protocol: p.Descriptor.Protocol, Role: p.Role, Threads: assemble.Threads(s)[p.Role],
+		SHA256: p.Binary.SHA256, Path: p.Binary.Path, Protocol: p.Descriptor.Protocol, Role: p.Role, Threads: assemble.Threads(s)[p.Role], Python: s.Python,
 		Spec: s.YAML(false), Platform: lock.Platform(), Began: time.Now()})
 	if err != nil {
 		return nil, err

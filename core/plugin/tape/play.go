@@ -121,7 +121,7 @@ func start(ctx context.Context, s *process.Session, h Header, o Options) (*proce
 			return nil, fault.New(fault.NotFound, "%w", err)
 		}
 	}
-	with := process.StartOptions{Label: h.Role, Threads: h.Threads}
+	with := process.StartOptions{Label: h.Role, Threads: h.Threads, Python: h.Python}
 	var p *process.Process
 	var err error
 	switch h.Kind {

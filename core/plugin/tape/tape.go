@@ -55,6 +55,7 @@ type Header struct {
 	Protocol int       `json:"protocol"`
 	Role     string    `json:"role"`
 	Threads  int       `json:"threads"` // that it was given
+	Python   string    `json:"python"`  // the interpreter that its spec names; "": none
 	Spec     string    `json:"spec"`    // resolved
 	Platform string    `json:"platform"`
 	Began    time.Time `json:"began"`
