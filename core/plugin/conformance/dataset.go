@@ -18,10 +18,12 @@ type DatasetOptions struct {
 	With      string // the with block; "" for the defaults
 	ImageSize int    // 0: 24
 	// Splits holds with blocks of parts of the data that must have no sample in common; nil: none are known.
-	Splits  []string
-	Skip    []string      // names of rules that do not apply
-	Only    []string      // rules to check, with those that they need; nil: all
-	Observe func(Finding) // called after every rule, when not nil
+	Splits []string
+	// Capabilities are those of its descriptor. Those that have a rule are checked.
+	Capabilities []string
+	Skip         []string      // names of rules that do not apply
+	Only         []string      // rules to check, with those that they need; nil: all
+	Observe      func(Finding) // called after every rule, when not nil
 }
 
 // TestDataset checks the dataset that newDataset makes, one subtest for each rule.
@@ -64,6 +66,8 @@ var datasetRules = []rule[datasetCase]{
 	{"into", "With Into, the pictures are written there.", "fill all of the tensor that the request brings", readsRepeat, datasetCase.into},
 	{"without images", "Without pictures, captions, keys and labels are the same.", "choose captions in a way that does not depend on pictures", readsRepeat, datasetCase.withoutImages},
 	{"fixed", "What is called fixed does not change, and random crops are not called fixed.", "set fixed only when nothing is random", readsRepeat, datasetCase.fixed},
+	{"negatives", "When asked for, each sample has as many further texts as Configure said; all else is as without.", "draw from (seed, epoch, index) alone, and leave captions as they are without", readsRepeat, datasetCase.negatives},
+	{"second view", "When asked for, each sample has a second picture, and all else is as without.", "draw the second crop from a random stream of its own", readsRepeat, datasetCase.secondView},
 	{"several batches at once", "Batches that are asked for at the same time are those that come one by one.", "guard what calls share", readsRepeat, datasetCase.concurrent},
 	{"captions", "Captions lists every caption once, in a fixed order, at most as many as asked for.", "remember which texts were listed", reads, datasetCase.captions},
 	{"cancellation", "A cancelled call ends, and the next one works.", "look at the context between samples", reads, datasetCase.cancellation},

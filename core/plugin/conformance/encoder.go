@@ -22,7 +22,9 @@ type EncoderOptions struct {
 	Batch    int          // samples of a batch; 0: 5
 	Compute  clip.Compute // zero: host, one thread
 	Outputs  []string     // what it gives beside the embedding, as its descriptor names it
-	Captions []string     // for text encoders, samples and vocabulary; nil: a few of our own
+	// Capabilities are those of its descriptor. Those that have a rule are checked.
+	Capabilities []string
+	Captions     []string // for text encoders, samples and vocabulary; nil: a few of our own
 	// Tolerance bounds the relative error that the gradient may show against finite differences, which
 	// computation in f32 limits; 0: 0.02.
 	Tolerance float64
@@ -89,6 +91,8 @@ var encoderRules = []rule[encoderCase]{
 	{"token gradient", "BackwardTokens' gradient is that of finite differences; rows after a sample's tokens do not count.", "differentiate both outputs, the normalisation of the tokens included", append(repeats[:len(repeats):len(repeats)], "tokens"), encoderCase.tokenGradient},
 	{"gradients add up", "Backward adds to the gradients of earlier calls; several tickets may be open.", "add gradients instead of replacing them; keep activations for each ticket", embeds, encoderCase.accumulation},
 	{"step", "Step multiplies gradients by scale, moves the parameters and sets the gradients to zero.", "apply scale before the optimizer, and clear the gradients", repeats, encoderCase.step},
+	{"parameter groups", "A group's rate is that of its parameters, and a group that matches nothing is refused as invalid.", "multiply the learning rate by lr_scale; match names with globs", append(repeats[:len(repeats):len(repeats)], "step"), encoderCase.groups},
+	{"average", "The average is the weights after the first step, then decays towards them, and serves modes Eval and Raw alone.", "copy the weights at the first step; average ← decay·average + (1 − decay)·weights", append(repeats[:len(repeats):len(repeats)], "step"), encoderCase.average},
 	{"tickets", "A ticket serves for one Backward or Discard; afterwards it is refused as a conflict.", "forget the ticket in Backward and Discard; Discard ignores unknown tickets", embeds, encoderCase.tickets},
 	{"frozen", "Frozen as a whole, the encoder gives no ticket and no gradient and does not change.", "with freeze.all there is nothing to train: ticket 0, GradNorm 0", repeats, encoderCase.frozen},
 	{"bad shapes", "Inputs of another shape or kind are refused as invalid.", "check shape and dtype before you compute", embeds, encoderCase.badShapes},

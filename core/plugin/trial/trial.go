@@ -161,7 +161,8 @@ func (o *Options) check(ctx context.Context) error {
 		instances := prestart(func() (clip.Encoder, error) { return o.encoder(ctx, session) })
 		defer instances.stop()
 		conformance.ExamineEncoder(instances.next, conformance.EncoderOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch, Outputs: o.Descriptor.Outputs,
-			Compute: o.compute(), Skip: skip, Only: only, Observe: o.Observe})
+			Capabilities: o.Descriptor.Capabilities,
+			Compute:      o.compute(), Skip: skip, Only: only, Observe: o.Observe})
 	case clip.KindLoss:
 		instances := prestart(func() (clip.Loss, error) { return o.loss(ctx, session) })
 		defer instances.stop()
@@ -170,7 +171,7 @@ func (o *Options) check(ctx context.Context) error {
 	case clip.KindDataset:
 		instances := prestart(func() (clip.Dataset, error) { return o.dataset(ctx, session) })
 		defer instances.stop()
-		conformance.ExamineDataset(instances.next, conformance.DatasetOptions{With: string(o.With), ImageSize: o.ImageSize,
+		conformance.ExamineDataset(instances.next, conformance.DatasetOptions{With: string(o.With), ImageSize: o.ImageSize, Capabilities: o.Descriptor.Capabilities,
 			Splits: o.splits(), Skip: skip, Only: only, Observe: o.Observe})
 	default:
 		return fault.New(fault.Invalid, "there is no kit for the kind %q", o.Descriptor.Kind)

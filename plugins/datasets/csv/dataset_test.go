@@ -84,7 +84,7 @@ func TestPromises(t *testing.T) {
 	}
 	file, _ := json.Marshal(folder(t, table))
 	for _, mode := range []string{"merge", "group", "separate"} {
-		conformance.TestDataset(t, Plugin.New, conformance.DatasetOptions{
+		conformance.TestDataset(t, Plugin.New, conformance.DatasetOptions{Capabilities: Plugin.Capabilities,
 			With: `{"file": ` + string(file) + `, "label_column": "kind", "same_image": "` + mode + `"}`})
 	}
 }

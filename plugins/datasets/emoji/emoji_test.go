@@ -54,8 +54,8 @@ func everything(t *testing.T, d clip.Dataset, info clip.DatasetInfo, epoch int, 
 }
 
 func TestPromises(t *testing.T) {
-	for _, with := range []string{`{"jitter": 0.3}`, `{"split": "test"}`, `{"split": "test", "holdout": "emoji"}`} {
-		conformance.TestDataset(t, Plugin.New, conformance.DatasetOptions{With: with})
+	for _, with := range []string{`{"jitter": 0.3, "negatives": 2}`, `{"split": "test"}`, `{"split": "test", "holdout": "emoji"}`} {
+		conformance.TestDataset(t, Plugin.New, conformance.DatasetOptions{Capabilities: Plugin.Capabilities, With: with})
 	}
 }
 

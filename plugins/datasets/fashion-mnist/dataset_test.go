@@ -70,7 +70,7 @@ func TestPromises(t *testing.T) {
 		}
 		f["train-images-idx3-ubyte"], f["train-labels-idx1-ubyte"] = file(pixels, 40, 8, 8), file(labels, 40)
 	}))
-	conformance.TestDataset(t, Plugin.New, conformance.DatasetOptions{With: `{"root": ` + string(root) + `}`})
+	conformance.TestDataset(t, Plugin.New, conformance.DatasetOptions{Capabilities: Plugin.Capabilities, With: `{"root": ` + string(root) + `}`})
 }
 
 func TestReadsPlainAndGzippedFiles(t *testing.T) {

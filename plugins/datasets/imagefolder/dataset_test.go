@@ -78,7 +78,7 @@ func all(t *testing.T, root string, with map[string]any) (*clip.Batch, clip.Data
 
 func TestPromises(t *testing.T) {
 	root, _ := json.Marshal(folder(t, "a/1.png", "a/2.png", "b/1.png", "b/1.txt=one\ntwo", "b/2.png", "c/1.png", "c/2.png", "c/3.png"))
-	conformance.TestDataset(t, Plugin.New, conformance.DatasetOptions{With: `{"root": ` + string(root) + `}`})
+	conformance.TestDataset(t, Plugin.New, conformance.DatasetOptions{Capabilities: Plugin.Capabilities, With: `{"root": ` + string(root) + `}`})
 }
 
 func TestFoldersAreClasses(t *testing.T) {

@@ -192,5 +192,5 @@ func TestImpossibleOptions(t *testing.T) {
 }
 
 func TestKeepsThePromisesOfAnEncoder(t *testing.T) {
-	conformance.TestEncoder(t, Plugin.New, conformance.EncoderOptions{Outputs: Plugin.Outputs, With: `{` + small + `}`, Compute: towertest.CPU})
+	conformance.TestEncoder(t, Plugin.New, conformance.EncoderOptions{Outputs: Plugin.Outputs, Capabilities: Plugin.Capabilities, With: `{` + small + `}`, Compute: towertest.CPU})
 }

@@ -43,7 +43,7 @@ func BenchmarkSmall(b *testing.B) {
 }
 
 func TestKeepsThePromisesOfAnEncoder(t *testing.T) {
-	conformance.TestEncoder(t, Plugin.New, conformance.EncoderOptions{Outputs: Plugin.Outputs,
+	conformance.TestEncoder(t, Plugin.New, conformance.EncoderOptions{Outputs: Plugin.Outputs, Capabilities: Plugin.Capabilities,
 		With: `{` + small + `, "patch_dropout": 0.3}`, Compute: towertest.CPU,
 	})
 }
