@@ -33,7 +33,7 @@ elsewhere by --yes. That is:
   - with --failed-older-than: runs that failed longer ago, with all that is recorded of them
   - with --superseded: runs of which a newer one of the same spec, plugins and experiment is done
 
-Runs in progress are never touched, nor is anything that a spec's init.weights names. At the end the database
+Runs in progress are never touched, nor is anything that a spec names as weights. At the end the database
 gives back the space that holds nothing, bit by bit, while others write; one of before that was foreseen is written anew,
 unless a run is in progress. A gc that was killed is completed by the next.`,
 		Example: "  runner gc\n  runner gc --failed-older-than 30d --yes\n  runner gc --experiment pooling --superseded",

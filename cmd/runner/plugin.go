@@ -68,7 +68,16 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 			rows = append(rows, []any{f.Name, fieldType(f), fieldDefault(f), f.Help})
 		}
 		if !a.asCSV {
-			say(a.stdout, "%s %s — %s\n%s\nsha256 %s\n\n", b.Ref(), d.Version, d.Summary, b.Path, b.SHA256)
+			say(a.stdout, "%s %s — %s\n%s\nsha256 %s\n", b.Ref(), d.Version, d.Summary, b.Path, b.SHA256)
+			for _, list := range []struct {
+				what  string
+				names []string
+			}{{"takes", d.Inputs}, {"gives", d.Outputs}, {"can", d.Capabilities}} {
+				if len(list.names) > 0 {
+					say(a.stdout, "%s %s\n", list.what, strings.Join(list.names, ", "))
+				}
+			}
+			say(a.stdout, "\n")
 		}
 		if len(rows) == 0 {
 			_, err := fmt.Fprintln(a.stdout, "It has no settings.")

@@ -112,7 +112,9 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 // captions: its tokenizer comes with the settings or with the weights. The parameters are drawn at random until
 // some are loaded.
 func OpenTowers(ctx context.Context, c *catalog.Catalog, s *spec.Spec) (*Model, error) {
-	if err := CheckDevices(s); err != nil {
+	untaught := *s // teachers are not started
+	untaught.Teacher = nil
+	if err := CheckDevices(&untaught); err != nil {
 		return nil, err
 	}
 	starter, err := NewStarter(c, s)

@@ -33,8 +33,7 @@ func (m *Model) teacher(role string) *clip.Encoder {
 // that it keeps no gradients and no optimiser state; it is never trained in any case.
 func (m *Model) teacherConfig(role string) clip.EncoderConfig {
 	c := encoderConfig(m.Spec, role, m.threads)
-	c.EmbedDim = m.Spec.Teacher.EmbedDim
-	c.Optimizer.Groups, c.Optimizer.LayerDecay, c.Optimizer.EMADecay = nil, 0, 0
+	c.EmbedDim, c.Optimizer = m.Spec.Teacher.EmbedDim, m.Spec.Train.ClipOptimizer()
 	c.Freeze.All = hasCapability(m.Processes[role].Descriptor, clip.CapFreeze)
 	return c
 }

@@ -64,7 +64,8 @@ const folderAge = time.Hour
 //   - all checkpoints but the last of runs that are done, and half-written ones,
 //   - unused example sets.
 //
-// A run in progress has no garbage, and nothing that an init.weights of some run names is garbage.
+// A run in progress has no garbage, and nothing that some run names as weights of its
+// model or its teacher is garbage.
 func Find(ctx context.Context, l lab.Lab, o Options) ([]Item, error) {
 	entries, err := os.ReadDir(l.RunsDir) // before the database, which knows a run before its folder is there
 	if err != nil && !os.IsNotExist(err) {
@@ -82,9 +83,13 @@ func Find(ctx context.Context, l lab.Lab, o Options) ([]Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	weights, err := r.Settings(ctx, "init.weights")
-	if err != nil {
-		return nil, err
+	var weights []string
+	for _, key := range []string{"init.weights", "teacher.init.weights"} {
+		named, err := r.Settings(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		weights = append(weights, named...)
 	}
 	all, going, err := unneededRuns(ctx, l, r, o, weights)
 	if err != nil {
@@ -121,7 +126,7 @@ type finder struct {
 	reader    *store.Reader
 	states    map[string]clip.Status // of the runs in the database, by id
 	elsewhere map[string]bool        // the runs in other databases
-	weights   []string               // what specs name as init.weights
+	weights   []string               // what specs name as init.weights or teacher.init.weights
 }
 
 // inFolder lists the garbage in, or the garbage that is, the folder of that name in RunsDir.

@@ -213,8 +213,11 @@ func TestGarbageOfSupersededRuns(t *testing.T) {
 func TestWeightsThatASpecNamesAreKept(t *testing.T) {
 	l := newFixture(t)
 	done := l.run(l.db, "a", clip.StatusDone)
-	_, err := l.db.Begin(context.Background(), store.RunMeta{Experiment: "e", Params: map[string]any{"init.weights": filepath.Join("..", "there", done, "checkpoints", "step-00000001", "image.safetensors")}})
-	l.must(err)
+	taught := l.run(l.db, "b", clip.StatusDone)
+	for key, id := range map[string]string{"init.weights": done, "teacher.init.weights": taught} {
+		_, err := l.db.Begin(context.Background(), store.RunMeta{Experiment: "e", Params: map[string]any{key: filepath.Join("..", "there", id, "checkpoints", "step-00000001", "image.safetensors")}})
+		l.must(err)
+	}
 	l.want(Options{})
 }
 

@@ -85,3 +85,46 @@ func TestNextPicturesAreThoseOfTheNextForward(t *testing.T) {
 		}
 	}
 }
+
+// With a second view the order of pictures is that of a micro-batch's passes: its own, those of the second view, then
+// the next micro-batch's.
+func TestSecondViewsAreAnnouncedToo(t *testing.T) {
+	for _, micro := range []int{12, 4} {
+		cfg, p := config(""), richParts()
+		cfg.MicroBatchSize, cfg.Steps, p.Ahead = micro, 6, true
+		e := &announced{tokenTower: p.Image.(*tokenTower), t: t}
+		p.Image = e
+		run(t, cfg, p, newMemory(), train.Hooks{}, nil, "")
+		if e.kept < len(e.asked)/2 {
+			t.Errorf("micro_batch_size %d: %d of %d pictures were announced", micro, e.kept, len(e.asked))
+		}
+	}
+}
+
+// announced holds every request for pictures against what was announced before.
+type announced struct {
+	*tokenTower
+	t    *testing.T
+	next clip.ForwardRequest
+	kept int
+}
+
+func (e *announced) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	e.see(q)
+	return e.tokenTower.Forward(ctx, q)
+}
+
+func (e *announced) ForwardTokens(ctx context.Context, q clip.ForwardRequest) (clip.TokenOutput, clip.Ticket, error) {
+	e.see(q)
+	return e.tokenTower.ForwardTokens(ctx, q)
+}
+
+func (e *announced) see(q clip.ForwardRequest) {
+	if e.next.NextID != 0 {
+		e.kept++
+		if q.ID != e.next.NextID || &q.Images.Data[0] != &e.next.Next.Data[0] {
+			e.t.Errorf("pictures %d come where %d were announced", q.ID, e.next.NextID)
+		}
+	}
+	e.next = q
+}
