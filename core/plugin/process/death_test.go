@@ -58,10 +58,10 @@ func awaitFile(path string) {
 	}
 }
 
-// grandchild makes the plugin start a process and gives that one's id.
-func grandchild(t *testing.T, e clip.Encoder) int {
+// grandchild makes the plugin start a process and gives that one's id, which the plugin writes to a folder.
+func grandchild(t *testing.T, e clip.Encoder, dir string) int {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "pid")
+	file := filepath.Join(dir, "pid")
 	if err := forward(t, e, "child "+file); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func grandchild(t *testing.T, e clip.Encoder) int {
 func TestKilledPluginEndsThePendingCall(t *testing.T) {
 	s := session(t, process.SessionOptions{})
 	e, p := encoder(t, s)
-	pid := grandchild(t, e)
+	pid := grandchild(t, e, t.TempDir())
 	if err := forward(t, e, "garbage"); err != nil { // something for the tail
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestExitingPluginIsQuoted(t *testing.T) {
 func TestGrandchildrenEndWithTheSession(t *testing.T) {
 	s := session(t, process.SessionOptions{})
 	e, _ := encoder(t, s)
-	pid := grandchild(t, e)
+	pid := grandchild(t, e, t.TempDir())
 	s.Close()
 	waitDead(t, "grandchild", pid)
 }
