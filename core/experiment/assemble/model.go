@@ -8,6 +8,8 @@ package assemble
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -134,6 +136,23 @@ func OpenTowers(ctx context.Context, c *catalog.Catalog, s *spec.Spec) (*Model, 
 		return nil, err
 	}
 	return m, nil
+}
+
+// Attached says which plugins were started by hand (process.EnvReattach), as a clause; "" when none were.
+func (m *Model) Attached() string {
+	names := map[string]bool{}
+	add := func(p *process.Process) {
+		if p != nil && p.Attached() {
+			names[p.Name()+" was started by hand"] = true
+		}
+	}
+	for _, p := range m.Processes {
+		add(p)
+	}
+	for _, d := range m.data {
+		add(d.Process)
+	}
+	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
 }
 
 // Close ends the plugins. On a workbench it leaves the datasets for the next model.

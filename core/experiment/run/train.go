@@ -74,6 +74,11 @@ func (a Attempt) train(ctx context.Context, l lab.Lab, stop <-chan struct{}, w W
 			return none, err
 		}
 	}
+	if names := r.Attached(); names != "" {
+		if err := r.rec.Taint("plugin_attached", names); err != nil {
+			return none, err
+		}
+	}
 	closeFeatures, err := r.remember(ctx, t)
 	defer closeFeatures()
 	if err != nil {

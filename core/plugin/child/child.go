@@ -32,6 +32,8 @@ type Runner struct {
 	mu             sync.Mutex
 	running        bool
 	killed         bool // Kill was called, perhaps before the start
+	foreign        bool // see Foreign
+	foreignPID     int
 }
 
 var _ plugin.Runner = (*Runner)(nil)
@@ -42,6 +44,12 @@ func New(cmd *exec.Cmd, rest io.Writer) *Runner {
 	cmd.Env = append(cmd.Env, markerEnv+"="+c.marker)
 	cmd.SysProcAttr = processGroup()
 	return c
+}
+
+// Foreign stands for a process that somebody else started and ends; pid 0: not known which. Kill only lets go of it: the
+// channel of Exited is then closed.
+func Foreign(pid int) *Runner {
+	return &Runner{foreign: true, foreignPID: pid, exited: make(chan struct{})}
 }
 
 // Start starts the process from a thread that lives as long as the process, because the signal at the parent's
@@ -132,6 +140,9 @@ func (c *Runner) AddEnv(env ...string) { c.cmd.Env = append(c.cmd.Env, env...) }
 func (c *Runner) Kill(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.foreign && !c.killed {
+		close(c.exited)
+	}
 	c.killed = true
 	if c.running {
 		killGroup(c.cmd.Process.Pid)
@@ -143,6 +154,9 @@ func (c *Runner) Kill(context.Context) error {
 func (c *Runner) PID() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.foreign {
+		return c.foreignPID
+	}
 	if c.cmd.Process == nil {
 		return 0
 	}

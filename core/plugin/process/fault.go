@@ -59,6 +59,10 @@ func (p *Process) lostFault() error {
 	if why := p.why.Load(); why != nil {
 		return p.watchFault(why)
 	}
+	if p.attached {
+		return fault.New(fault.PluginDied, "the connection to the plugin that you attached to is lost").WithPlugin(p.Name()).
+			WithHint("has its process ended? start it again, and export what it prints")
+	}
 	select {
 	case <-p.child.Exited():
 		return p.exitFault()
@@ -92,6 +96,9 @@ func (p *Process) diedFault(format string, args ...any) *fault.Error {
 
 // lastWords returns the tail, once go-plugin has read stderr to its end.
 func (p *Process) lastWords() string {
+	if p.attached {
+		return "" // to the terminal where it was started
+	}
 	for deadline := time.Now().Add(child.DrainWait); !p.client.Exited() && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}

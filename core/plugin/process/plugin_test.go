@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
 
 	"tandem/core/clip"
 	"tandem/core/engine/weights"
@@ -51,6 +52,8 @@ func TestMain(m *testing.M) {
 		case "chatty":
 			fmt.Println("hello, I am no plugin")
 			time.Sleep(time.Minute)
+		case "bare":
+			serveBare()
 		case "mute":
 			time.Sleep(time.Minute)
 		}
@@ -59,6 +62,21 @@ func TestMain(m *testing.M) {
 		actAsRunner()
 	}
 	os.Exit(m.Run())
+}
+
+// serveBare serves an echo with the services of the protocol alone, as programs in other languages do.
+func serveBare() {
+	socket := filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "plugin")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		panic(err)
+	}
+	d := echo.Descriptor()
+	d.Name, d.Version, d.Protocol = "bare", "", 1
+	server := grpc.NewServer(wire.ServerOptions()...)
+	wire.NewServer(d, nil).Encoder(server, echo.New())
+	fmt.Printf("1|1|unix|%s|grpc|\n", socket)
+	panic(server.Serve(listener))
 }
 
 // shared sets the memory that all plugins of the session have; 0: none.

@@ -48,7 +48,9 @@ type Process struct {
 	log      *journal.Journal
 	exchange *exchange // of a strictly guarded plugin; nil: none
 	guard    Guard
-	parent   *os.File // our end of the pipe that tells the plugin that we live
+	attached bool         // somebody else started it
+	hangUp   func() error // of an attached one
+	parent   *os.File     // our end of the pipe that tells the plugin that we live
 	closer   func() error
 	stats    stats
 	stopped  chan struct{} // closed by Stop
@@ -72,6 +74,9 @@ func (p *Process) Tail() string { return p.tail.String() }
 
 // Err returns nil while the process runs and after Stop, else the fault.PluginDied that its callers got.
 func (p *Process) Err() error {
+	if p.attached {
+		return nil
+	}
 	select {
 	case <-p.child.Exited():
 	default:
@@ -181,12 +186,7 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binar
 	if p.exchange != nil {
 		cc = exchangeConn{cc, p.exchange}
 	}
-	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Protocol: p.client.NegotiatedVersion(), Arena: s.arena, Lost: p.lostFault, Watch: s.watch.begin(p), Words: p.recentWords, Shorten: p.shorten, Tap: s.tap(p.label), Observe: func(c wire.Call) {
-		p.stats.add(c)
-		if s.options.Observe != nil {
-			s.options.Observe(Call{p.label, c})
-		}
-	}})
+	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Protocol: p.client.NegotiatedVersion(), Arena: s.arena, Lost: p.lostFault, Watch: s.watch.begin(p), Words: p.recentWords, Shorten: p.shorten, Tap: s.tap(p.label), Observe: s.observe(p)})
 	if err := p.introduce(ctx); err != nil {
 		return nil, err
 	}
@@ -200,6 +200,16 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binar
 		return nil, p.changedFault()
 	}
 	return p, nil
+}
+
+// observe returns what is told of every call of a plugin.
+func (s *Session) observe(p *Process) func(wire.Call) {
+	return func(c wire.Call) {
+		p.stats.add(c)
+		if s.options.Observe != nil {
+			s.options.Observe(Call{p.label, c})
+		}
+	}
 }
 
 // introduce asks the process for its descriptor. A manifest only says what a binary was when it was built, and
@@ -342,6 +352,10 @@ func (p *Process) Stop() {
 			if p.child.PID() != 0 {
 				runWithin(killWait, func() { <-p.child.Exited() }) // a process that the kernel holds goes later
 			}
+		}
+		if p.hangUp != nil {
+			_ = p.hangUp()
+			_ = p.child.Kill(context.Background())
 		}
 		if p.parent != nil {
 			p.parent.Close()

@@ -73,6 +73,8 @@ type Session struct {
 	watch   *watch
 	leave   func() // ends what orphans the plugins left
 
+	attachments map[string]attachment // by name of the plugin or role
+
 	mu        sync.Mutex
 	closed    bool
 	processes []*Process
@@ -84,8 +86,11 @@ func NewSession(o SessionOptions) (*Session, error) {
 	if s.catalog == nil {
 		s.catalog = catalog.New()
 	}
-	sweepOnce.Do(func() { sweepSockets(socketRoot()) })
 	var err error
+	if s.attachments, err = reattachments(); err != nil {
+		return nil, err
+	}
+	sweepOnce.Do(func() { sweepSockets(socketRoot()) })
 	if s.dir, s.held, err = makeSocketDir(socketRoot()); err != nil {
 		return nil, fault.New(fault.Unavailable, "a folder for sockets: %w", err)
 	}
@@ -169,7 +174,12 @@ func start[T interface{ Close() error }](ctx context.Context, s *Session, kind c
 	if err != nil {
 		return none, nil, err
 	}
-	p, err := s.launch(ctx, d, b, o)
+	var p *Process
+	if at, ok := s.reattach(b, o.Label); ok {
+		p, err = s.attach(ctx, d, b, o, at)
+	} else {
+		p, err = s.launch(ctx, d, b, o)
+	}
 	if err != nil {
 		return none, nil, err
 	}

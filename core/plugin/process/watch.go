@@ -228,6 +228,9 @@ func (w *watch) pass(passed time.Duration) {
 		c.age += passed
 		kind, limit := w.limits.ofMethod(c.method)
 		p := c.process
+		if p.attached { // its author looks at it in a debugger
+			limit = 0
+		}
 		switch {
 		case c.verdict != nil:
 		case limit > 0 && c.age > limit:
@@ -240,7 +243,7 @@ func (w *watch) pass(passed time.Duration) {
 			doomed = append(doomed, c)
 		}
 		if c.age >= tellAfter && c.age-c.told >= tellEvery && c.verdict == nil {
-			s := Slow{Plugin: p.Name(), Label: p.label, Method: c.method, Age: c.age, Limit: limit, Tell: c.age >= c.lasting, Stopped: child.IsStopped(p.PID())}
+			s := Slow{Plugin: p.Name(), Label: p.label, Method: c.method, Age: c.age, Limit: limit, Tell: c.age >= c.lasting, Stopped: p.PID() != 0 && child.IsStopped(p.PID())}
 			for c.lasting <= c.age {
 				c.lasting *= 2
 			}
@@ -269,6 +272,9 @@ func (w *watch) pass(passed time.Duration) {
 func (w *watch) findScribbler(stray int64) (c *pending) {
 	most := int64(-1)
 	for p := range w.calls {
+		if p.process.attached { // without the shared memory
+			continue
+		}
 		if shared := child.MemoryOf(p.process.PID()).Shared; p.verdict == nil && shared > most {
 			c, most = p, shared
 		}

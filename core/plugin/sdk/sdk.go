@@ -27,7 +27,10 @@
 package sdk
 
 import (
+	"google.golang.org/grpc"
+
 	"tandem/core/clip"
+	"tandem/core/plugin/wire"
 )
 
 // Encoder describes an encoder plugin.
@@ -111,4 +114,16 @@ type instance struct {
 	encoder func() clip.Encoder
 	loss    func() clip.Loss
 	dataset func() clip.Dataset
+}
+
+// register puts a new instance on a server.
+func (i instance) register(server *wire.Server, r grpc.ServiceRegistrar) {
+	switch {
+	case i.encoder != nil:
+		server.Encoder(r, i.encoder())
+	case i.loss != nil:
+		server.Loss(r, i.loss())
+	case i.dataset != nil:
+		server.Dataset(r, i.dataset())
+	}
 }

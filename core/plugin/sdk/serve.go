@@ -17,7 +17,7 @@ import (
 // serve runs the main function of every plugin. It ends the process.
 func serve(d clip.Descriptor, i instance) {
 	if os.Getenv(wire.Handshake.MagicCookieKey) != wire.Handshake.MagicCookieValue {
-		os.Exit(byHand(os.Args[1:], d, os.Stdout, os.Stderr))
+		os.Exit(byHand(os.Args[1:], d, i, os.Stdout, os.Stderr))
 	}
 	if err := underRunner(d, i); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -27,7 +27,7 @@ func serve(d clip.Descriptor, i instance) {
 }
 
 // byHand answers a person, or a build that stores descriptors. It returns the exit status.
-func byHand(args []string, d clip.Descriptor, stdout, stderr io.Writer) int {
+func byHand(args []string, d clip.Descriptor, i instance, stdout, stderr io.Writer) int {
 	switch {
 	case len(args) == 0 || args[0] == "--help" || args[0] == "-h" || args[0] == "help":
 		usage(stdout, d)
@@ -46,11 +46,17 @@ func byHand(args []string, d clip.Descriptor, stdout, stderr io.Writer) int {
 			return 1
 		}
 		return 0
+	case len(args) == 1 && args[0] == "--serve":
+		if err := serveByHand(d, i, stdout); err != nil {
+			fmt.Fprintln(stderr, err)
+			return 1
+		}
+		return 0
 	case len(args) == 1 && args[0] == "--version":
 		fmt.Fprintf(stdout, "%s/%s %s (protocol %d)\n", d.Kind.Dir(), d.Name, d.Version, d.Protocol)
 		return 0
 	}
-	fmt.Fprintf(stderr, "%s: unknown argument %q\n  hint: --describe, --manifest, --version and --help are known\n", d.Name, args[0])
+	fmt.Fprintf(stderr, "%s: unknown argument %q\n  hint: --describe, --manifest, --serve, --version and --help are known\n", d.Name, args[0])
 	return 2
 }
 
@@ -88,17 +94,8 @@ func underRunner(d clip.Descriptor, i instance) error {
 	logger := hclog.New(&hclog.LoggerOptions{Name: d.Kind.Dir() + "/" + d.Name, Level: hclog.Warn,
 		Output: realStderr, JSONFormat: true})
 	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: wire.Handshake,
-		VersionedPlugins: wire.ServerPlugins(func(r grpc.ServiceRegistrar) {
-			switch d.Kind {
-			case clip.KindEncoder:
-				server.Encoder(r, i.encoder())
-			case clip.KindLoss:
-				server.Loss(r, i.loss())
-			case clip.KindDataset:
-				server.Dataset(r, i.dataset())
-			}
-		}),
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: wire.ServerPlugins(func(r grpc.ServiceRegistrar) { i.register(server, r) }),
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(wire.ServerOptions(append(options, restoreOutput(realStderr))...)...)
 		},

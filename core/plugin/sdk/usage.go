@@ -37,7 +37,7 @@ func usage(w io.Writer, d clip.Descriptor) {
 	}
 	fmt.Fprintf(w, "Commands:\n\n  runner run SPEC.yaml\n  runner plugin describe %s/%s\n\n", d.Kind.Dir(), d.Name)
 	fmt.Fprintln(w, "Flags: --describe prints the descriptor as JSON, --manifest the same with this binary's sha256,")
-	fmt.Fprintln(w, "--version the version.")
+	fmt.Fprintln(w, "--version the version; --serve waits for a runner, in a debugger for example (RUNNER_REATTACH).")
 }
 
 func example(d clip.Descriptor) string {

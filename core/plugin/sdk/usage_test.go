@@ -18,7 +18,7 @@ var vit = Encoder{
 func byHandOut(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	status = byHand(args, vit.Descriptor(), &out, &err)
+	status = byHand(args, vit.Descriptor(), instance{}, &out, &err)
 	return status, out.String(), err.String()
 }
 

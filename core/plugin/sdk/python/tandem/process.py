@@ -11,20 +11,47 @@ from . import describe
 
 def serve(plugin):
     """Serves a plugin; the last line of its script. Started by hand it prints what the plugin is."""
-    if os.environ.get("RUNNER_PLUGIN") != "tandem":
+    by_hand = sys.argv[1:] == ["--serve"]
+    if os.environ.get("RUNNER_PLUGIN") != "tandem" and not by_hand:
         sys.exit(_by_hand(plugin, sys.argv[1:]))
-    keep = claim_stdout()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: end_with_family())
-    _end_with_runner()
+    if by_hand:
+        keep = _Announcement(plugin)
+    else:
+        keep = claim_stdout()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: end_with_family())
+        _end_with_runner()
     try:
         from . import server
     except ImportError as e:
         print(f"{plugin.name}: the SDK needs grpcio, protobuf and numpy: {e}\n  hint: {sys.executable} -m pip install grpcio protobuf numpy", file=sys.stderr)
         sys.exit(1)
-    server.run(plugin, keep)
+    server.run(plugin, keep, once=by_hand)
     sys.stderr.flush()
     os._exit(0)  # also while a cancelled call still computes
+
+
+class _Announcement:
+    """Takes the handshake of a plugin that a developer started, in a debugger perhaps, and prints what a runner needs to
+    use it. It serves one run."""
+
+    def __init__(self, plugin):
+        self.plugin = plugin
+
+    def write(self, handshake):
+        if "|" not in handshake:
+            return
+        _, protocol, _, socket, *_ = handshake.split("|")
+        d = self.plugin.descriptor()
+        name = {"encoder": "encoders", "loss": "losses", "dataset": "datasets"}[d["kind"]] + "/" + d["name"]
+        value = json.dumps({name: {"socket": socket, "pid": os.getpid(), "protocol": int(protocol)}})
+        print(f"{name} {d['version']} waits for one run; Ctrl-C ends it. In another terminal:\n\n"
+              f"  export RUNNER_REATTACH='{value}'\n  runner run SPEC.yaml\n", flush=True)
+
+    def flush(self):
+        pass
+
+    close = flush
 
 
 def _by_hand(plugin, args):
@@ -36,7 +63,7 @@ def _by_hand(plugin, args):
         d = plugin.descriptor()
         print(f"{d['kind']} {d['name']} {d['version']} (protocol {d['protocol']})")
     else:
-        print(f"{plugin.name}: unknown argument {args[0]!r}\n  hint: --describe, --version and --help are known", file=sys.stderr)
+        print(f"{plugin.name}: unknown argument {args[0]!r}\n  hint: --describe, --serve, --version and --help are known", file=sys.stderr)
         return 2
     return 0
 
