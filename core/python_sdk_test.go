@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -82,6 +84,46 @@ func pythonPlugin(name string) string {
 	return path
 }
 
+// stopper ends the process of a plugin when the plugin is closed; a session would keep hundreds of them.
+type stopper struct {
+	process *process.Process
+	stopped bool
+}
+
+func (s *stopper) close(plugin func() error) error {
+	if s.stopped {
+		return nil
+	}
+	s.stopped = true
+	err := plugin()
+	if err == nil {
+		err = plugin() // the second call does nothing
+	}
+	s.process.Stop()
+	return err
+}
+
+type stoppedEncoder struct {
+	clip.Encoder
+	stopper
+}
+
+func (e *stoppedEncoder) Close() error { return e.close(e.Encoder.Close) }
+
+type stoppedLoss struct {
+	clip.Loss
+	stopper
+}
+
+func (l *stoppedLoss) Close() error { return l.close(l.Loss.Close) }
+
+type stoppedDataset struct {
+	clip.Dataset
+	stopper
+}
+
+func (d *stoppedDataset) Close() error { return d.close(d.Dataset.Close) }
+
 // conform reports the findings of the conformance kit.
 func conform(t *testing.T, findings []conformance.Finding) {
 	t.Helper()
@@ -110,48 +152,44 @@ func TestThePythonSDKHasTheMessagesOfThisProtocol(t *testing.T) {
 func TestALossInPythonKeepsThePromises(t *testing.T) {
 	session := startPython(t, findPython(t, "grpc, numpy"))
 	conform(t, conformance.CheckLoss(func() clip.Loss {
-		l, _, err := session.StartLoss(background, pythonPlugin("npclip"), process.StartOptions{})
+		l, p, err := session.StartLoss(background, pythonPlugin("npclip"), process.StartOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return l
+		return &stoppedLoss{l, stopper{process: p}}
 	}, conformance.LossOptions{}))
 }
 
 func TestADatasetInPythonKeepsThePromises(t *testing.T) {
 	session := startPython(t, findPython(t, "grpc, numpy, PIL"))
 	conform(t, conformance.CheckDataset(func() clip.Dataset {
-		d, _, err := session.StartDataset(background, pythonPlugin("squares"), process.StartOptions{})
+		d, p, err := session.StartDataset(background, pythonPlugin("squares"), process.StartOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return d
+		return &stoppedDataset{d, stopper{process: p}}
 	}, conformance.DatasetOptions{}))
 }
 
 func TestAnEncoderInPythonKeepsThePromises(t *testing.T) {
 	session := startPython(t, needTorch(t))
-	for _, with := range []string{`{"width": 2}`, `{"width": 2, "norm": true, "dropout": 0.2}`} {
-		t.Run(with, func(t *testing.T) {
-			conform(t, conformance.CheckEncoder(func() clip.Encoder {
-				e, _, err := session.StartEncoder(background, pythonPlugin("tinyconv"), process.StartOptions{Threads: 1})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return e
-			}, conformance.EncoderOptions{With: with, EmbedDim: 4}))
-		})
-	}
+	conform(t, conformance.CheckEncoder(func() clip.Encoder {
+		e, p, err := session.StartEncoder(background, pythonPlugin("tinyconv"), process.StartOptions{Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &stoppedEncoder{e, stopper{process: p}}
+	}, conformance.EncoderOptions{With: `{"width": 2, "norm": true, "dropout": 0.2}`, EmbedDim: 4}))
 }
 
 func TestALossInPyTorchKeepsThePromisesInPython(t *testing.T) {
 	session := startPython(t, needTorch(t))
 	conform(t, conformance.CheckLoss(func() clip.Loss {
-		l, _, err := session.StartLoss(background, pythonPlugin("torchclip"), process.StartOptions{Threads: 1})
+		l, p, err := session.StartLoss(background, pythonPlugin("torchclip"), process.StartOptions{Threads: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return l
+		return &stoppedLoss{l, stopper{process: p}}
 	}, conformance.LossOptions{}))
 }
 
@@ -293,5 +331,38 @@ func TestADescribedPythonPluginIsNotImportedAgain(t *testing.T) {
 	}
 	if ran, err := os.ReadFile(count); err != nil || len(ran) != 1 {
 		t.Errorf("the script ran %d times (%v), want once", len(ran), err)
+	}
+}
+
+// TestThePluginsOfThePythonManualSayWhatTheyAre describes the programs of the SDK's README, which are as short as it
+// promises.
+func TestThePluginsOfThePythonManualSayWhatTheyAre(t *testing.T) {
+	python := findPython(t, "grpc, numpy")
+	startPython(t, python) // the SDK of this tree
+	page, err := os.ReadFile(filepath.Join(pythonSDK, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs := regexp.MustCompile("(?s)```python\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	kinds := []struct {
+		kind  clip.Kind
+		lines int
+	}{{clip.KindEncoder, 30}, {clip.KindLoss, 15}, {clip.KindDataset, 20}}
+	if len(programs) != len(kinds) {
+		t.Fatalf("%d programs, want %d", len(programs), len(kinds))
+	}
+	c := &catalog.Catalog{Python: python}
+	for i, m := range programs {
+		script := filepath.Join(t.TempDir(), "plugin.py")
+		if err := os.WriteFile(script, []byte(m[1]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.Describe(kinds[i].kind, script); err != nil {
+			t.Error(err)
+		}
+		lines := slices.DeleteFunc(strings.Split(m[1], "\n"), func(s string) bool { return strings.TrimSpace(s) == "" })
+		if len(lines) > kinds[i].lines {
+			t.Errorf("the %s has %d lines, want at most %d", kinds[i].kind, len(lines), kinds[i].lines)
+		}
 	}
 }

@@ -55,8 +55,17 @@ def from_exception(e, home):
     parts = []
     if own:
         parts.append("in the plugin:\n" + "".join(traceback.format_list(own)).rstrip("\n"))
-    parts.append("".join(traceback.format_exception(e)).rstrip("\n"))
+    whole = traceback.TracebackException.from_exception(e)
+    _leave_out_sdk(whole)
+    parts.append("".join(whole.format()).rstrip("\n"))
     return Fault(kind, msg, hint=hint, detail="\n".join(parts), file=at.filename if at else "", line=at.lineno if at else 0)
+
+
+def _leave_out_sdk(t):
+    """Leaves the SDK's own frames out of a traceback, and of those of its causes."""
+    while t is not None:
+        t.stack = traceback.StackSummary.from_list([f for f in t.stack if not _is_below(f.filename, _SDK)])
+        t = t.__cause__ or t.__context__
 
 
 def _judge(e):

@@ -4,11 +4,9 @@ import json
 import logging
 import os
 import queue
-import sys
 import tempfile
 import threading
 import time
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -199,9 +197,6 @@ def _abort(context, error):
         faults.faults.append(pb.Fault(kind=e.kind, msg=_shorten(e.msg), path=e.path, hint=_shorten(e.hint), detail=_shorten(e.detail), file=e.file, line=e.line))
     code = _CODES[list_[0].kind]
     msg = _shorten("\n".join(e.msg for e in list_))
-    for e in list_:
-        if e.kind == "internal" and e.detail:
-            print(e.detail, file=sys.stderr, flush=True)
     any_ = _field(1, f"type.googleapis.com/{pb.package}.Faults".encode()) + _field(2, faults.SerializeToString())
     status = b"\x08" + _varint(code.value[0]) + _field(2, msg.encode()) + _field(3, any_)  # google.rpc.Status
     context.set_trailing_metadata((("grpc-status-details-bin", status),))
