@@ -34,11 +34,8 @@ func (i *Identifier) Identity(s *spec.Spec, used Plugins) (string, error) {
 	}
 	if s.Teacher != nil && s.Teacher.Init.Weights != "" {
 		sha, err := i.weightsDigest(s.Teacher.Init.Weights)
-		if f, ok := err.(*fault.Error); ok && f.Path == "init.weights" {
-			f.Path = "teacher.init.weights"
-		}
 		if err != nil {
-			return "", err
+			return "", ofTeacher(err)
 		}
 		digests["teacher.init"] = sha + " " + strings.Join(s.Teacher.Init.Towers, " ")
 	}

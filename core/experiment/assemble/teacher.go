@@ -91,7 +91,7 @@ func (m *Model) teach(ctx context.Context, w Watcher) error {
 	init := s.Teacher.Init
 	sha, err := WeightsDigest(init.Weights)
 	if err != nil {
-		return err
+		return ofTeacher(err)
 	}
 	m.teacherDigest = fmt.Sprintf("%s %v", sha, init.Towers)
 	w.Doing("loading " + init.Weights)
@@ -99,6 +99,14 @@ func (m *Model) teach(ctx context.Context, w Watcher) error {
 	remarks, err := pupil.initialise(ctx, init.Weights, init.Towers)
 	for _, r := range remarks {
 		m.Remarks = append(m.Remarks, "of the teacher: "+r)
+	}
+	return err
+}
+
+// ofTeacher names the teacher's key in a fault of reading weights.
+func ofTeacher(err error) error {
+	if f, ok := err.(*fault.Error); ok && f.Path == "init.weights" {
+		f.Path = "teacher.init.weights"
 	}
 	return err
 }
