@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,9 +16,9 @@ import (
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	c := &cobra.Command{Use: "plugin", Short: "list, describe, test, lock, compare and record plugins"}
-	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginTestCommand(), a.pluginLockCommand(), a.pluginVerifyCommand(), a.pluginBisectCommand(),
-		a.pluginRecordCommand(), a.pluginReplayCommand())
+	c := &cobra.Command{Use: "plugin", Short: "make, list, describe, test, lock, compare and record plugins"}
+	c.AddCommand(a.pluginNewCommand(), a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginTestCommand(), a.pluginLockCommand(), a.pluginVerifyCommand(),
+		a.pluginBisectCommand(), a.pluginRecordCommand(), a.pluginReplayCommand())
 	a.group(c)
 	return c
 }
@@ -90,6 +92,11 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 
 // findPlugin looks a plugin up among all kinds.
 func (a *app) findPlugin(ref string) (d clip.Descriptor, b catalog.Binary, err error) {
+	if ref == "." || ref == ".." { // the folder that one works in
+		if ref, err = filepath.Abs(ref); err != nil {
+			return d, b, fault.New(fault.Unavailable, "%w", err)
+		}
+	}
 	var first error
 	for _, kind := range catalog.Kinds {
 		if d, b, err = a.catalog.Describe(kind, ref); err == nil {
@@ -105,7 +112,13 @@ func (a *app) findPlugin(ref string) (d clip.Descriptor, b catalog.Binary, err e
 			all = append(all, kind.Dir()+"/"+name)
 		}
 	}
+	if filepath.IsAbs(ref) || strings.HasPrefix(ref, ".") { // the reason is better than a list of names
+		return d, b, first
+	}
 	if fault.KindOf(first) == fault.NotFound || fault.KindOf(first) == fault.Invalid {
+		if _, err := os.Stat(ref); err == nil {
+			return d, b, fault.New(fault.NotFound, "no plugin is named %q", ref).WithHint("for the file or folder here write ./%s", ref)
+		}
 		return d, b, fault.New(fault.NotFound, "no plugin %q", ref).WithHint("there are %s", strings.Join(all, ", "))
 	}
 	return d, b, first

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -64,47 +63,4 @@ func (l *lossTrial) endsSoon() error {
 		_, err := l.Compute(ctx, many.request(false))
 		return err
 	}, func() error { _, err := l.GradNorm(ctx); return err }, l.o.Batch)
-}
-
-// rewound runs trials that begin with an instance as it was configured: the same one each time, put back by Load, or
-// new ones when Load does not put it back. New processes cost time.
-type rewound[T trainable] struct {
-	open  func() (T, error)
-	probe func(T) (string, error) // the bits of what the instance gives
-	path  string
-	one   T
-	first string
-	fresh bool // Load does not put it back
-}
-
-// rewinding calls f with a function that runs trials.
-func rewinding[T trainable](open func() (T, error), probe func(T) (string, error), f func(func(func(T) error) error) error) error {
-	return savedIn(func(path string) error {
-		r := &rewound[T]{open: open, probe: probe, path: path}
-		var err error
-		if r.one, err = open(); err != nil {
-			return err
-		}
-		r.first, err = probe(r.one)
-		r.fresh = err != nil || r.one.Save(ctx, path) != nil
-		return errors.Join(f(r.run), r.one.Close())
-	})
-}
-
-func (r *rewound[T]) run(f func(T) error) error {
-	if !r.fresh {
-		r.fresh = r.one.Load(ctx, r.path) != nil
-	}
-	if !r.fresh {
-		again, err := r.probe(r.one)
-		r.fresh = err != nil || again != r.first
-	}
-	if !r.fresh {
-		return f(r.one)
-	}
-	one, err := r.open()
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(one), one.Close())
 }

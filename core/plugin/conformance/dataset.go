@@ -42,7 +42,13 @@ func ExamineDataset(start func() (clip.Dataset, error), o DatasetOptions) []Find
 	if o.ImageSize == 0 {
 		o.ImageSize = 24
 	}
-	return run(datasetCase{start, o}, datasetRules, selection{o.Skip, o.Only}, o.Observe)
+	c := datasetCase{start: start, o: o, shared: map[bool]*datasetTrial{}}
+	defer func() {
+		for _, d := range c.shared {
+			d.Close()
+		}
+	}()
+	return run(c, datasetRules, selection{o.Skip, o.Only}, o.Observe)
 }
 
 // Needs of rules of datasets.
@@ -75,8 +81,9 @@ var datasetRules = []rule[datasetCase]{
 }
 
 type datasetCase struct {
-	start func() (clip.Dataset, error)
-	o     DatasetOptions
+	shared map[bool]*datasetTrial // instances that rules share, with and without augmentation
+	start  func() (clip.Dataset, error)
+	o      DatasetOptions
 }
 
 // datasetTrial holds a configured dataset.
@@ -106,12 +113,27 @@ func (c datasetCase) open(a *clip.Augment) (*datasetTrial, error) {
 	return &datasetTrial{d, info, c.o.ImageSize}, nil
 }
 
+// with calls f with an instance that other rules used before: what it gives is a function of the request.
 func (c datasetCase) with(a *clip.Augment, f func(*datasetTrial) error) error {
+	d, there := c.shared[a != nil]
+	if !there {
+		var err error
+		if d, err = c.open(a); err != nil {
+			return err
+		}
+		c.shared[a != nil] = d
+	}
+	return f(d)
+}
+
+// alone calls f with an instance of its own.
+func (c datasetCase) alone(a *clip.Augment, f func(*datasetTrial) error) error {
 	d, err := c.open(a)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(d), d.Close())
+	defer d.Close() // its error belongs to the rule about Close
+	return f(d)
 }
 
 // someIndices returns a few indices across the dataset, unordered, the last one among them.
@@ -170,7 +192,7 @@ func differ(what string, a, b *clip.Batch) error {
 func (c datasetCase) info() error {
 	var first clip.DatasetInfo
 	for i := range 2 {
-		err := c.with(nil, func(d *datasetTrial) error {
+		err := c.alone(nil, func(d *datasetTrial) error {
 			if d.info.Len <= 0 || d.info.Digest == "" {
 				return fmt.Errorf("%d samples, digest %q", d.info.Len, d.info.Digest)
 			}
@@ -195,11 +217,7 @@ func (c datasetCase) info() error {
 }
 
 func (c datasetCase) configure() error {
-	one, err := c.open(nil)
-	if err == nil {
-		one.Close() // its error belongs to another rule
-	}
-	return err
+	return c.with(nil, func(*datasetTrial) error { return nil })
 }
 
 func (c datasetCase) unknownOption() error {
@@ -286,7 +304,7 @@ func (c datasetCase) labels() error {
 func (c datasetCase) determinism() error {
 	var first *clip.Batch
 	for range 2 {
-		err := c.with(augment, func(d *datasetTrial) error {
+		err := c.alone(augment, func(d *datasetTrial) error {
 			q := clip.BatchRequest{Indices: d.someIndices(), Epoch: 3, Train: true}
 			a, err1 := d.get(q)
 			b, err2 := d.get(q)

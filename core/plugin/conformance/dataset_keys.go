@@ -62,7 +62,7 @@ func (c datasetCase) splits() error {
 		} else if err == nil {
 			d.Close()
 		}
-		err := split.with(nil, func(d *datasetTrial) error {
+		err := split.alone(nil, func(d *datasetTrial) error {
 			return d.eachKey(func(key string, _ int) error {
 				if other, taken := owner[key]; taken && other != with {
 					return fmt.Errorf("the sample %q is in the splits of %s and of %s", key, json.RawMessage(other), json.RawMessage(with))

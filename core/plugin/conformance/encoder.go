@@ -65,7 +65,12 @@ func ExamineEncoder(start func() (clip.Encoder, error), o EncoderOptions) []Find
 	if o.Tolerance == 0 {
 		o.Tolerance = .02
 	}
-	return run(encoderCase{start, o}, encoderRules, selection{o.Skip, o.Only}, o.Observe)
+	return sharing(func(dir string) []Finding {
+		c := encoderCase{start: start, o: o}
+		c.plain = &shared[*trial]{open: func() (*trial, error) { return c.open(sgd, 1) }, bits: (*trial).bits, dir: dir}
+		defer c.plain.drop()
+		return run(c, encoderRules, selection{o.Skip, o.Only}, o.Observe)
+	})
 }
 
 // Needs of rules.
@@ -105,6 +110,7 @@ var encoderRules = []rule[encoderCase]{
 }
 
 type encoderCase struct {
+	plain *shared[*trial] // with plain SGD
 	start func() (clip.Encoder, error)
 	o     EncoderOptions
 }
@@ -136,6 +142,9 @@ func (c encoderCase) open(opt clip.Optimizer, seed uint64) (*trial, error) {
 
 // with calls f with a configured encoder.
 func (c encoderCase) with(opt clip.Optimizer, f func(*trial) error) error {
+	if opt.Name == sgd.Name {
+		return c.plain.use(f)
+	}
 	e, err := c.open(opt, 1)
 	if err != nil {
 		return err
@@ -221,11 +230,7 @@ func (c encoderCase) info() error {
 }
 
 func (c encoderCase) configure() error {
-	one, err := c.open(sgd, 1)
-	if err == nil {
-		one.Close() // its error belongs to another rule
-	}
-	return err
+	return c.with(sgd, func(*trial) error { return nil })
 }
 
 func (c encoderCase) unknownOption() error {

@@ -39,37 +39,34 @@ func (c encoderCase) gradient() error {
 	if !(g > 0) || !(h > 0) {
 		return fmt.Errorf("the squared gradient norms are %v and %v", g, h)
 	}
-	open := func() (*trial, error) { return c.open(sgd, 1) }
-	return rewinding(open, (*trial).bits, func(run func(func(*trial) error) error) error {
-		// value is f after a move of length s along the gradient of move.
-		value := func(move *tensor.Tensor, norm float64) func(float64) (float64, error) {
-			return func(s float64) (v float64, err error) {
-				err = run(func(e *trial) error {
-					if err := errors.Join(e.backward(move), e.Step(ctx, 1, s/math.Sqrt(norm), 1)); err != nil {
-						return err
-					}
-					out, ticket, err := e.forward(e.request(clip.Train))
-					if err != nil {
-						return err
-					}
-					v = dot(out.F32(), cot.F32())
-					return e.Discard(ctx, ticket)
-				})
-				return v, err
-			}
+	// value is f after a move of length s along the gradient of move.
+	value := func(move *tensor.Tensor, norm float64) func(float64) (float64, error) {
+		return func(s float64) (v float64, err error) {
+			err = c.with(sgd, func(e *trial) error {
+				if err := errors.Join(e.backward(move), e.Step(ctx, 1, s/math.Sqrt(norm), 1)); err != nil {
+					return err
+				}
+				out, ticket, err := e.forward(e.request(clip.Train))
+				if err != nil {
+					return err
+				}
+				v = dot(out.F32(), cot.F32())
+				return e.Discard(ctx, ticket)
+			})
+			return v, err
 		}
-		if err := slopes(value(cot, g), -math.Sqrt(g), 1, c.o.Tolerance); err != nil {
-			return fmt.Errorf("along the gradient: %w", err)
-		}
-		inner := (both - g - h) / 2
-		if math.Abs(inner) < .05*math.Sqrt(g*h) {
-			return nil // nearly orthogonal: rounding would be all that is compared
-		}
-		if err := slopes(value(other, h), -inner/math.Sqrt(h), 1, 2*c.o.Tolerance); err != nil {
-			return fmt.Errorf("along another gradient: %w", err)
-		}
-		return nil
-	})
+	}
+	if err := slopes(value(cot, g), -math.Sqrt(g), 1, c.o.Tolerance); err != nil {
+		return fmt.Errorf("along the gradient: %w", err)
+	}
+	inner := (both - g - h) / 2
+	if math.Abs(inner) < .05*math.Sqrt(g*h) {
+		return nil // nearly orthogonal: rounding would be all that is compared
+	}
+	if err := slopes(value(other, h), -inner/math.Sqrt(h), 1, 2*c.o.Tolerance); err != nil {
+		return fmt.Errorf("along another gradient: %w", err)
+	}
+	return nil
 }
 
 // bits returns the bits of the embeddings in mode Eval.
@@ -230,7 +227,7 @@ func (c encoderCase) saveLoad() error {
 }
 
 func (c encoderCase) loadRefuses() error {
-	return loadRefuses(func() (*trial, error) { return c.open(adamw, 1) }, (*trial).eval)
+	return c.with(sgd, func(e *trial) error { return loadRefuses(e, (*trial).eval) })
 }
 
 func (c encoderCase) cancellation() error {

@@ -52,7 +52,12 @@ func ExamineLoss(start func() (clip.Loss, error), o LossOptions) []Finding {
 	if o.Tolerance == 0 {
 		o.Tolerance = .02
 	}
-	return run(lossCase{start, o}, lossRules, selection{o.Skip, o.Only}, o.Observe)
+	return sharing(func(dir string) []Finding {
+		c := lossCase{start: start, o: o}
+		c.plain = &shared[*lossTrial]{open: func() (*lossTrial, error) { return c.open(sgd) }, bits: c.bits, dir: dir}
+		defer c.plain.drop()
+		return run(c, lossRules, selection{o.Skip, o.Only}, o.Observe)
+	})
 }
 
 // Needs of rules of losses.
@@ -85,6 +90,7 @@ var lossRules = []rule[lossCase]{
 }
 
 type lossCase struct {
+	plain *shared[*lossTrial] // with plain SGD
 	start func() (clip.Loss, error)
 	o     LossOptions
 }
@@ -117,6 +123,9 @@ func (c lossCase) open(opt clip.Optimizer) (*lossTrial, error) {
 }
 
 func (c lossCase) with(opt clip.Optimizer, f func(*lossTrial) error) error {
+	if opt.Name == sgd.Name {
+		return c.plain.use(f)
+	}
 	l, err := c.open(opt)
 	if err != nil {
 		return err
@@ -189,11 +198,7 @@ func (c lossCase) info() error {
 }
 
 func (c lossCase) configure() error {
-	one, err := c.open(sgd)
-	if err == nil {
-		one.Close() // its error belongs to another rule
-	}
-	return err
+	return c.with(sgd, func(*lossTrial) error { return nil })
 }
 
 func (c lossCase) unknownOption() error {
@@ -358,23 +363,20 @@ func (c lossCase) parameterGradient() error {
 	case !(norm > 0):
 		return fmt.Errorf("the squared gradient norm is %v with %d parameters", norm, parameters)
 	}
-	open := func() (*lossTrial, error) { return c.open(sgd) }
-	return rewinding(open, c.bits, func(run func(func(*lossTrial) error) error) error {
-		return slopes(func(s float64) (v float64, err error) {
-			err = run(func(l *lossTrial) error {
-				if _, err := l.compute(image, text, true); err != nil {
-					return err
-				}
-				if err := l.Step(ctx, 1, s/math.Sqrt(norm), 1); err != nil {
-					return err
-				}
-				r, err := l.compute(image, text, false)
-				if err == nil {
-					v = r.Value
-				}
+	return slopes(func(s float64) (v float64, err error) {
+		err = c.with(sgd, func(l *lossTrial) error {
+			if _, err := l.compute(image, text, true); err != nil {
 				return err
-			})
-			return v, err
-		}, -math.Sqrt(norm), 1, c.o.Tolerance)
-	})
+			}
+			if err := l.Step(ctx, 1, s/math.Sqrt(norm), 1); err != nil {
+				return err
+			}
+			r, err := l.compute(image, text, false)
+			if err == nil {
+				v = r.Value
+			}
+			return err
+		})
+		return v, err
+	}, -math.Sqrt(norm), 1, c.o.Tolerance)
 }

@@ -150,7 +150,7 @@ func (c lossCase) saveLoad() error {
 }
 
 func (c lossCase) loadRefuses() error {
-	return loadRefuses(func() (*lossTrial, error) { return c.open(adamw) }, c.probe)
+	return c.with(sgd, func(l *lossTrial) error { return loadRefuses(l, c.probe) })
 }
 
 func (c lossCase) cancellation() error {

@@ -26,7 +26,7 @@ var lossFaults = map[string]string{
 	"ignores scale":       "step",
 	"sums samples":        "per sample",
 	"batch of one":        "bad shapes",
-	"passes NaN on":       "non-finite",
+	"hides NaN":           "non-finite",
 	"too many parameters": "checkpoint file",
 	"saves rounded":       "save and load",
 	"loads damaged":       "load refuses",

@@ -1,0 +1,11 @@
+package main
+
+import (
+	"testing"
+
+	"tandem/core/plugin/conformance"
+)
+
+func TestThePluginKeepsTheRules(t *testing.T) {
+	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{})
+}
