@@ -65,6 +65,7 @@ func (a *app) trialFlags(c *cobra.Command, o *trial.Options, with *string) {
 	c.Flags().StringVar(&o.Device, "device", "cpu", "`device` that it computes on: cpu, host, cuda:N")
 	c.Flags().IntVar(&o.Threads, "threads", 1, "threads that it computes with")
 	c.Flags().IntVar(&o.EmbedDim, "embed-dim", 0, "width of the embeddings (8)")
+	c.Flags().StringVar((*string)(&o.Modality), "modality", "", "image or text, of an encoder that can be either (image)")
 	c.Flags().IntVar(&o.Batch, "batch", 0, "samples of a batch (5 or 6)")
 	c.Flags().IntVar(&o.ImageSize, "image-size", 0, "side of a dataset's pictures (24)")
 }

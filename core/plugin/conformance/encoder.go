@@ -17,9 +17,11 @@ import (
 
 // EncoderOptions says how to check an encoder.
 type EncoderOptions struct {
-	With     string       // the with block; "" for the defaults
-	EmbedDim int          // 0: 8
-	Batch    int          // samples of a batch; 0: 5
+	With     string // the with block; "" for the defaults
+	EmbedDim int    // 0: 8
+	Batch    int    // samples of a batch; 0: 5
+	// Modality tells an encoder that can be either tower which one to be.
+	Modality clip.Modality
 	Compute  clip.Compute // zero: host, one thread
 	Outputs  []string     // what it gives beside the embedding, as its descriptor names it
 	// Capabilities are those of its descriptor. Those that have a rule are checked.
@@ -123,7 +125,7 @@ type trial struct {
 }
 
 func (c encoderCase) config(opt clip.Optimizer, seed uint64) clip.EncoderConfig {
-	return clip.EncoderConfig{With: json.RawMessage(c.o.With), EmbedDim: c.o.EmbedDim, Seed: seed, Optimizer: opt,
+	return clip.EncoderConfig{With: json.RawMessage(c.o.With), EmbedDim: c.o.EmbedDim, Modality: c.o.Modality, Seed: seed, Optimizer: opt,
 		Compute: c.o.Compute, Captions: c.o.Captions}
 }
 

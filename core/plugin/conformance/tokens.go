@@ -148,21 +148,18 @@ func (c encoderCase) tokenGradient() error {
 	if !(g > 0) {
 		return fmt.Errorf("the squared gradient norm is %v", g)
 	}
-	open := func() (*trial, error) { return c.open(sgd, 1) }
-	return rewinding(open, (*trial).bits, func(run func(func(*trial) error) error) error {
-		return slopes(func(s float64) (v float64, err error) {
-			err = run(func(e *trial) error {
-				if err := errors.Join(pass(e), e.Step(ctx, 1, s/math.Sqrt(g), 1)); err != nil {
-					return err
-				}
-				out, ticket, err := e.forwardTokens(e.Encoder.(clip.TokenEncoder), clip.Train)
-				if err != nil {
-					return err
-				}
-				v = dot(out.Embedding.F32(), cot.F32()) + dot(out.Tokens.F32(), more.F32())
-				return e.Discard(ctx, ticket)
-			})
-			return v, err
-		}, -math.Sqrt(g), 1, c.o.Tolerance)
-	})
+	return slopes(func(s float64) (v float64, err error) {
+		err = c.with(sgd, func(e *trial) error {
+			if err := errors.Join(pass(e), e.Step(ctx, 1, s/math.Sqrt(g), 1)); err != nil {
+				return err
+			}
+			out, ticket, err := e.forwardTokens(e.Encoder.(clip.TokenEncoder), clip.Train)
+			if err != nil {
+				return err
+			}
+			v = dot(out.Embedding.F32(), cot.F32()) + dot(out.Tokens.F32(), more.F32())
+			return e.Discard(ctx, ticket)
+		})
+		return v, err
+	}, -math.Sqrt(g), 1, c.o.Tolerance)
 }

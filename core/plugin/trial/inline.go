@@ -71,7 +71,7 @@ func (o *Options) sampleEncoder(ctx context.Context, s *process.Session) ([]byte
 var texts = []string{"a photo of a dog", "rain over the sea", "two red birds on a wire", "x"}
 
 func (o *Options) encoderConfig() clip.EncoderConfig {
-	return clip.EncoderConfig{With: o.With, EmbedDim: max(8, o.EmbedDim), Seed: 1, Optimizer: clip.Optimizer{Name: "adamw", Beta1: .9, Beta2: .98, Eps: 1e-6},
+	return clip.EncoderConfig{With: o.With, EmbedDim: max(8, o.EmbedDim), Modality: o.Modality, Seed: 1, Optimizer: clip.Optimizer{Name: "adamw", Beta1: .9, Beta2: .98, Eps: 1e-6},
 		Compute: o.compute(), Captions: texts}
 }
 

@@ -51,7 +51,7 @@ func (o *Options) accepts(ctx context.Context, s *process.Session, with json.Raw
 		return false
 	}
 	defer e.Close()
-	_, err = e.Configure(ctx, clip.EncoderConfig{With: with, EmbedDim: 8, Seed: 1, Optimizer: clip.Optimizer{Name: "sgd"},
+	_, err = e.Configure(ctx, clip.EncoderConfig{With: with, EmbedDim: 8, Modality: o.Modality, Seed: 1, Optimizer: clip.Optimizer{Name: "sgd"},
 		Compute: o.compute(), Captions: []string{"a photo of a dog", "rain over the sea"}})
 	return err == nil
 }

@@ -3,6 +3,7 @@
 package trial
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,6 +28,7 @@ type Options struct {
 	Device                     string
 	Threads                    int
 	EmbedDim, Batch, ImageSize int
+	Modality                   clip.Modality             // of an encoder that can be either tower; "": image
 	Skip                       []string                  // rules to leave out
 	Only                       []string                  // rules to check, with those that they need; nil: all
 	Env                        []string                  // more of the processes' environment, as KEY=value
@@ -120,6 +122,9 @@ func (o *Options) complete(ctx context.Context) error {
 	if o.Threads == 0 {
 		o.Threads = 1
 	}
+	if o.Descriptor.Modality != "" || o.Modality == "" {
+		o.Modality = cmp.Or(o.Descriptor.Modality, clip.Image)
+	}
 	if o.With != nil {
 		return nil
 	}
@@ -160,7 +165,7 @@ func (o *Options) check(ctx context.Context) error {
 	case clip.KindEncoder:
 		instances := prestart(func() (clip.Encoder, error) { return o.encoder(ctx, session) })
 		defer instances.stop()
-		conformance.ExamineEncoder(instances.next, conformance.EncoderOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch, Outputs: o.Descriptor.Outputs,
+		conformance.ExamineEncoder(instances.next, conformance.EncoderOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch, Modality: o.Modality, Outputs: o.Descriptor.Outputs,
 			Capabilities: o.Descriptor.Capabilities,
 			Compute:      o.compute(), Skip: skip, Only: only, Observe: o.Observe})
 	case clip.KindLoss:
@@ -252,8 +257,8 @@ func (o *Options) checkDescriptor() {
 				return fmt.Errorf("it has no version")
 			case d.Summary == "":
 				return fmt.Errorf("it has no summary")
-			case d.Kind == clip.KindEncoder && d.Modality != clip.Image && d.Modality != clip.Text:
-				return fmt.Errorf("its modality is %q, want image or text", d.Modality)
+			case d.Kind == clip.KindEncoder && d.Modality != clip.Image && d.Modality != clip.Text && d.Modality != "":
+				return fmt.Errorf("its modality is %q, want image, text or nothing", d.Modality)
 			}
 			for _, f := range d.Schema {
 				if f.Help == "" {
