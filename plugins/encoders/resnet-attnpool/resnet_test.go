@@ -23,7 +23,7 @@ func TestKeepsThePromisesOfATower(t *testing.T) {
 func BenchmarkRN50(b *testing.B) { towertest.Benchmark(b, resnet, `{}`, 1024, 8) }
 
 func TestKeepsThePromisesOfAnEncoder(t *testing.T) {
-	conformance.TestEncoder(t, Plugin.New, conformance.EncoderOptions{
+	conformance.TestEncoder(t, Plugin.New, conformance.EncoderOptions{Capabilities: Plugin.Capabilities,
 		With: `{` + small + `}`, Compute: towertest.CPU, Skip: []string{"gradient"},
 	})
 }
