@@ -157,7 +157,8 @@ func (a *app) pluginsOf(specs, set []string) ([]lock.Plugin, error) {
 	if len(specs) == 0 {
 		for _, e := range a.catalog.List() {
 			if e.Err != nil {
-				return nil, e.Err
+				say(a.stderr, "%s is left out: %s\n", e.Binary.Ref(), fault.Format(e.Err))
+				continue
 			}
 			add(lock.PluginOf(e.Binary, e.Descriptor))
 		}
