@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -86,7 +87,7 @@ func runDescribe(command []string) (clip.Descriptor, error) {
 	defer cancel()
 	// What prints without end is ended: nothing of it is a descriptor.
 	stdout, stderr := &bounded{most: maxDescriptor, full: cancel}, &child.Tail{}
-	err := child.Run(ctx, stdout, stderr, command[0], append(command[1:], "--describe")...)
+	err := describeConfined(ctx, command, stdout, stderr)
 	notPlugin := func(why error) *fault.Error {
 		return fault.New(fault.Invalid, "%s is not a tandem plugin: %w", path, why).
 			WithDetail(stderr.String()).WithHint("a plugin answers --describe; see docs/plugins.md")
@@ -114,6 +115,19 @@ func runDescribe(command []string) (clip.Descriptor, error) {
 		return clip.Descriptor{}, notPlugin(err)
 	}
 	return d, nil
+}
+
+// describeConfined runs a plugin with --describe. A plugin that was only found must not do anything yet: it changes no
+// files and has no network, where the system can see to that.
+func describeConfined(ctx context.Context, command []string, stdout, stderr io.Writer) error {
+	command = append(command[:len(command):len(command)], "--describe")
+	temp, err := os.MkdirTemp("", "tandem-describe-")
+	if err != nil {
+		return child.Run(ctx, stdout, stderr, command[0], command[1:]...)
+	}
+	defer os.RemoveAll(temp)
+	limits := child.Confinement{Strict: len(child.Lacks()) == 0, Lenient: true, Read: []string{"/"}, Write: []string{temp}}
+	return child.RunConfined(ctx, limits, []string{"TMPDIR=" + temp}, stdout, stderr, command[0], command[1:]...)
 }
 
 // bounded keeps what is written up to a size, and calls full when there is more.

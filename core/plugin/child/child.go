@@ -187,9 +187,17 @@ func (c *Runner) HostToPlugin(network, address string) (string, string, error) {
 // Run runs a program until it ends or ctx does, and ends its descendants with it. Its environment is
 // Environment(0).
 func Run(ctx context.Context, stdout, stderr io.Writer, path string, args ...string) error {
+	return RunConfined(ctx, Confinement{}, nil, stdout, stderr, path, args...)
+}
+
+// RunConfined does what Run does, within limits and with more of an environment, as KEY=value.
+func RunConfined(ctx context.Context, limits Confinement, env []string, stdout, stderr io.Writer, path string, args ...string) error {
 	cmd := exec.CommandContext(ctx, path, args...)
 	marker := newMarker()
-	cmd.Env = append(Environment(0), markerEnv+"="+marker)
+	cmd.Env = append(append(Environment(0), env...), markerEnv+"="+marker)
+	if cmd.Err == nil && limits.applies() {
+		cmd.Path, cmd.Args, cmd.Env, cmd.ExtraFiles = orderOf(limits, cmd.Path, cmd.Args, cmd.Env, nil, nil)
+	}
 	cmd.SysProcAttr = processGroup()
 	cmd.Cancel = func() error { killGroup(cmd.Process.Pid); return cmd.Process.Kill() }
 	cmd.WaitDelay = time.Second

@@ -15,6 +15,8 @@ type Confinement struct {
 	Read   []string // files and folders to read and execute; those that are missing do not matter
 	Write  []string // likewise, to change too
 	Cores  []int    // processors to run on; nil: all
+	// Lenient lets the program run with fewer limits when the system refuses one, instead of failing.
+	Lenient bool
 }
 
 // applies reports whether anything is limited.
@@ -26,7 +28,7 @@ func (c Confinement) applies() bool { return c.Strict || len(c.Cores) > 0 }
 // confineEnv names the variable that holds the order.
 const confineEnv = "RUNNER_CONFINE"
 
-// confineFailed is the exit status of a process that could not be confined.
+// confineFailed is the exit status of a process that did not become a plugin.
 const confineFailed = 126
 
 // order tells the second process what to become.
@@ -53,7 +55,7 @@ func followOrder(text string) {
 		env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, confineEnv+"=") })
 		err = become(o, env)
 	}
-	os.Stderr.WriteString("the plugin cannot be confined: " + err.Error() + "\n")
+	os.Stderr.WriteString("the plugin does not start: " + err.Error() + "\n")
 	os.Exit(confineFailed)
 }
 

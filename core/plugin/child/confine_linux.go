@@ -82,8 +82,8 @@ func become(o order, env []string) error {
 		unix.Close(o.Code)
 	}
 	if o.Strict {
-		if err := restrict(o.Read, o.Write); err != nil {
-			return err
+		if err := restrict(o.Read, o.Write); err != nil && !o.Lenient {
+			return fmt.Errorf("it cannot be confined: %w", err)
 		}
 	}
 	return fmt.Errorf("%s: %w", o.Program, syscall.Exec(o.Program, o.Args, env))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tandem/core/clip"
@@ -137,6 +138,25 @@ func TestSharedMemoryDoesNotCountAsThePlugins(t *testing.T) {
 	for range 3 {
 		if _, err := l.Compute(t.Context(), clip.LossRequest{Image: a, Text: a}); err != nil {
 			t.Fatal(fault.Format(err))
+		}
+	}
+}
+
+// A plugin inherits no descriptor that is not meant for it, in the sandbox or not.
+func TestAPluginInheritsOnlyItsDescriptors(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := syscall.Open(file, syscall.O_RDONLY, 0) // as a library that knows nothing of children does
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	for _, strict := range []bool{false, true} {
+		e, _ := guarded(t, session(t, process.SessionOptions{}), process.StartOptions{Guard: process.Guard{Strict: strict}})
+		if err := forward(t, e, "descriptors"); err != nil {
+			t.Errorf("strict %v: %v", strict, err)
 		}
 	}
 }
