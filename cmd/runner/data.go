@@ -64,6 +64,7 @@ func (a *app) dataPeekCommand() *cobra.Command {
 		if a.asJSON {
 			return report.Value(a.stdout, p)
 		}
+		headings := []string{"index", "key", "caption", "all captions", "labels", "tokens", "unreadable"}
 		var rows [][]any
 		for _, s := range p.Samples {
 			var labels []string
@@ -74,12 +75,18 @@ func (a *app) dataPeekCommand() *cobra.Command {
 			}
 			rows = append(rows, []any{s.Index, s.Key, s.Caption, strings.Join(s.Captions, " | "), strings.Join(labels, ", "),
 				orBlank(s.Tokens), s.Unreadable})
+			if s.Negatives != nil {
+				rows[len(rows)-1] = append(rows[len(rows)-1], strings.Join(s.Negatives, " | "))
+			}
+		}
+		if len(rows) > 0 && len(rows[0]) > len(headings) {
+			headings = append(headings, "negatives")
 		}
 		if !a.asCSV {
 			say(a.stderr, "%s: %s samples of %d × %d pixels, targets %s\n%s\n\n", p.Plugin, report.Count(float64(p.Len)),
 				p.ImageSize, p.ImageSize, strings.Join(p.Targets, ", "), p.Note)
 		}
-		return report.Rows(a.stdout, a.format(), []string{"index", "key", "caption", "all captions", "labels", "tokens", "unreadable"}, rows)
+		return report.Rows(a.stdout, a.format(), headings, rows)
 	}
 	return c
 }

@@ -46,7 +46,7 @@ func (s Summary) Device() string {
 // Remarks lists what the encoders say of how they compute, each sentence once.
 func (s Summary) Remarks() []string {
 	var list []string
-	for _, r := range slices.Concat(s.Image.Remarks, s.Text.Remarks) {
+	for _, r := range slices.Concat(s.Image.Remarks, s.Text.Remarks, s.Teachers[RoleTeacherImage].Remarks, s.Teachers[RoleTeacherText].Remarks) {
 		if !slices.Contains(list, r) {
 			list = append(list, r)
 		}

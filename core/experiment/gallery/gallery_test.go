@@ -141,3 +141,12 @@ func TestADatabaseIsNotTrustedUnasked(t *testing.T) {
 		t.Errorf("trusted: %v", err)
 	}
 }
+
+func TestAPeekShowsNegatives(t *testing.T) {
+	l := labtest.New(t)
+	p, err := Peek(t.Context(), l.Catalog, labtest.Spec(t, l, "data.train.with.negatives=2"), 2)
+	labtest.Must(t, err)
+	if got := p.Samples[1].Negatives; !slices.Equal(got, []string{"dot 17", "dot 18"}) {
+		t.Errorf("negatives of %s: %q", p.Samples[1].Caption, got)
+	}
+}

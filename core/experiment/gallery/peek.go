@@ -21,13 +21,15 @@ import (
 
 // Sample holds one training sample as the towers get it.
 type Sample struct {
-	Index    int               `json:"index"`
-	Key      string            `json:"key"`
-	Caption  string            `json:"caption"`  // as drawn for training
-	Captions []string          `json:"captions"` // all there are
-	Labels   map[string]string `json:"labels"`
-	Group    int64             `json:"group"`
-	Tokens   int               `json:"tokens,omitempty"` // of Caption whole; 0: unknown
+	Index    int      `json:"index"`
+	Key      string   `json:"key"`
+	Caption  string   `json:"caption"`  // as drawn for training
+	Captions []string `json:"captions"` // all there are
+	// Negatives are texts that do not describe it, as drawn for training; nil where the data gives none.
+	Negatives []string          `json:"negatives,omitempty"`
+	Labels    map[string]string `json:"labels"`
+	Group     int64             `json:"group"`
+	Tokens    int               `json:"tokens,omitempty"` // of Caption whole; 0: unknown
 	// Unreadable says why there is no picture; its place on the sheet is black.
 	Unreadable string `json:"unreadable,omitempty"`
 }
@@ -77,7 +79,7 @@ func Peek(ctx context.Context, c *catalog.Catalog, s *spec.Spec, n int) (*Peeked
 	for i := range indices {
 		indices[i] = i * info.Len / n
 	}
-	drawn, err := d.Batch(ctx, clip.BatchRequest{Indices: indices, Train: true})
+	drawn, err := d.Batch(ctx, clip.BatchRequest{Indices: indices, Train: true, Negatives: info.Negatives > 0})
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +94,9 @@ func Peek(ctx context.Context, c *catalog.Catalog, s *spec.Spec, n int) (*Peeked
 	for i, index := range indices {
 		sample := Sample{Index: index, Key: drawn.Keys[i], Caption: drawn.Captions[i], Captions: plain.All[i], Group: drawn.Groups[i],
 			Labels: map[string]string{}}
+		if drawn.Negatives != nil {
+			sample.Negatives = drawn.Negatives[i]
+		}
 		for _, t := range info.Targets {
 			if label := drawn.Labels[t.Name]; label != nil && label[i] >= 0 {
 				sample.Labels[t.Name] = t.Classes[label[i]]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"slices"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
@@ -75,7 +76,8 @@ type lengths struct {
 // mostLengths limits what is remembered; captions beyond it are counted every time.
 const mostLengths = 1 << 20
 
-// countTokens counts the captions of a batch that are cut and those that are blank, where the encoder knows.
+// countTokens counts the captions of a batch that are cut and those that are blank, where the encoder knows. Negatives
+// count as captions.
 func (t *Trainer) countTokens(ctx context.Context, micros microBatches) error {
 	counter, ok := t.parts.Text.(clip.TokenCounter)
 	if !ok || t.uncounted {
@@ -101,7 +103,7 @@ func (t *Trainer) countTokens(ctx context.Context, micros microBatches) error {
 		}
 	}
 	for _, m := range micros {
-		for _, caption := range m.Captions {
+		for _, caption := range slices.Concat(m.Captions, slices.Concat(m.Negatives...)) {
 			if n, ok := t.lengths.tokens[maphash.String(t.lengths.seed, caption)]; ok {
 				add(caption, int(n))
 			} else {

@@ -469,3 +469,24 @@ func TestRememberedFeaturesServeFurtherInputsWhereTheyCan(t *testing.T) {
 		t.Errorf("%d pictures are remembered beside a second view", len(images.rows))
 	}
 }
+
+// wordy counts the words of texts as their tokens.
+type wordy struct{ *tokenTower }
+
+func (w wordy) CountTokens(_ context.Context, _ *clip.EncoderConfig, texts []string) (tokens []int, limit int, err error) {
+	for _, text := range texts {
+		tokens = append(tokens, len(strings.Fields(text))+2)
+	}
+	return tokens, 4, nil
+}
+
+// A negative that is cut is told like a caption that is.
+func TestNegativesAreCountedAsCaptions(t *testing.T) {
+	cfg, p := config(""), richParts()
+	cfg.Steps = 1
+	p.Text = wordy{p.Text.(*tokenTower)}
+	c := run(t, cfg, p, newMemory(), train.Hooks{}, nil, "").Counts
+	if c.Captions != 12*(1+negatives) || c.Cut != 12 || c.Longest != 6 { // "nor 13 in 0" of each sample
+		t.Errorf("counted %+v", c)
+	}
+}
