@@ -160,6 +160,26 @@ func TestALossInPythonKeepsThePromises(t *testing.T) {
 	}, conformance.LossOptions{}))
 }
 
+// Losses of further inputs: the kit compares the gradient of each with finite differences.
+func TestALossInPythonTakesNegativesViewsAndGroups(t *testing.T) {
+	inputs := []string{clip.InputTextNegatives, clip.InputImageView2, clip.InputGroups}
+	checkLossOf(t, startPython(t, findPython(t, "grpc, numpy")), "byhand", inputs)
+}
+
+func TestALossInPythonTakesEveryInput(t *testing.T) {
+	checkLossOf(t, startPython(t, needTorch(t)), "everything", clip.LossInputs)
+}
+
+func checkLossOf(t *testing.T, session *process.Session, name string, inputs []string) {
+	conform(t, conformance.CheckLoss(func() clip.Loss {
+		l, p, err := session.StartLoss(background, pythonPlugin(name), process.StartOptions{Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &stoppedLoss{l, stopper{process: p}}
+	}, conformance.LossOptions{Inputs: inputs}))
+}
+
 func TestADatasetInPythonKeepsThePromises(t *testing.T) {
 	session := startPython(t, findPython(t, "grpc, numpy, PIL"))
 	conform(t, conformance.CheckDataset(func() clip.Dataset {

@@ -52,8 +52,7 @@ class Service(Trainable):
                 x[i.name + "_lengths"] = array(i.lengths)
             outs[i.name] = i.out if i.HasField("out") else None
         for name in self.plugin.inputs:
-            if name not in x:
-                raise Fault("invalid", f"the request lacks the input {name}")
+            self._check_input(name, x)
         differentiable = ["image", "text", *(i for i in self.plugin.inputs if i in DIFFERENTIABLE)]
         value, gradients, parts, scalars = self.engine.compute(x, differentiable, q.train)
         if not math.isfinite(value):
@@ -81,6 +80,19 @@ class Service(Trainable):
         if q.grad_norm:
             r.sum_of_squares = self.trained.grad_norm()
         return r
+
+    def _check_input(self, name, x):
+        """Raises a Fault unless the request has an input in its shape."""
+        if name not in x:
+            raise Fault("invalid", f"the request lacks the input {name}")
+        (b, d), got = x["image"].shape, x[name]
+        want = {"text_negatives": (b * self.inputs.negatives, d), "image_view2": (b, d), "teacher_image": (b, self.inputs.teacher_image_dim),
+                "teacher_text": (b, self.inputs.teacher_text_dim), "groups": (b,)}.get(name, (b, got.shape[1] if got.ndim == 3 else 0, d))
+        lengths = x.get(name + "_lengths")
+        if got.shape != want or got.dtype != (np.int32 if name == "groups" else np.float32):
+            raise Fault("invalid", f"the input {name} is {got.dtype} {list(got.shape)}, want {list(want)}")
+        if name.endswith("_tokens") and (lengths is None or lengths.shape != (b,) or lengths.dtype != np.int32):
+            raise Fault("invalid", f"the input {name} lacks its lengths")
 
     def close(self, q, context):
         self.engine = self.trained = self.checkpoint = None
