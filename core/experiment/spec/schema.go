@@ -145,7 +145,7 @@ var Keys = []Key{
 	key("seed", clip.TypeInt, int64(0), "of every random stream").min(0).max(1 << 53),
 	section("timeouts", "how long calls of plugins may take before the plugin is ended and the run fails, to be gone on with by `--resume`: seconds, or `90 s`, `10 min`, `1 h`; 0: no limit",
 		key("start", typeTimeout, nil, "until a plugin can be called; left out: 1 min"),
-		key("configure", typeTimeout, nil, "Configure and Captions: opening the data, training a tokenizer; left out: 30 min"),
+		key("configure", typeTimeout, nil, "Configure, Captions, CountTokens: opening the data, training a tokenizer; left out: 30 min"),
 		key("batch", typeTimeout, nil, "a batch of a dataset; left out: 10 min"),
 		key("compute", typeTimeout, nil, "Forward, Backward, Compute, Step; left out: 30 min"),
 		key("file", typeTimeout, nil, "Save, Load; left out: 30 min"),

@@ -255,3 +255,20 @@ func (p *Process) watchMemory(arena *wire.Arena) {
 		}
 	}
 }
+
+// deniedFault explains an error of a plugin in the sandbox that the sandbox may have caused; nil for any other.
+func (p *Process) deniedFault(err error) error {
+	text := strings.ToLower(err.Error())
+	if !p.guard.Strict || !strings.Contains(text, "permission denied") && !strings.Contains(text, "not permitted") {
+		return nil
+	}
+	f, ok := wire.FromStatus(err).(*fault.Error)
+	if !ok {
+		return nil
+	}
+	const hint = "the plugin runs in the sandbox (plugins.sandbox: strict): plugins.read names what it may read, and it has no network"
+	if f.Hint != "" {
+		f.Hint += "; "
+	}
+	return f.WithPlugin(p.Name()).WithHint("%s%s", f.Hint, hint).WithDetail(strings.TrimSpace(p.shorten(f.Detail) + "\n" + p.recentWords()))
+}

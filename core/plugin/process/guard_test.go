@@ -69,6 +69,10 @@ func TestAGuardedPluginReachesOnlyWhatItNeeds(t *testing.T) {
 				t.Errorf("%q gives %v, want %q", word, err, want)
 			}
 		}
+		var f *fault.Error
+		if err := forward(t, e, "read "+secret); !errors.As(err, &f) || !strings.Contains(f.Hint, "plugins.read") {
+			t.Errorf("the sandbox is not named: %v", fault.Format(err))
+		}
 		path := filepath.Join(mine, "saved")
 		if err := errors.Join(e.Step(t.Context(), 9, 1e-3, 0.5), e.Save(t.Context(), path), e.Load(t.Context(), path)); err != nil {
 			t.Error(fault.Format(err))

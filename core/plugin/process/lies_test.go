@@ -12,11 +12,37 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/plugin/process"
 	"tandem/core/plugin/wire"
 )
+
+// Every call of the protocol has a limit of a kind that the spec sets.
+func TestEveryCallHasALimit(t *testing.T) {
+	methods := 0
+	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			service := file.Services().Get(i)
+			if !strings.HasPrefix(string(service.FullName()), "tandem.") {
+				continue
+			}
+			for k := range service.Methods().Len() {
+				methods++
+				if name := string(service.Methods().Get(k).Name()); process.Kinds[name] == "" {
+					t.Errorf("%s.%s has no kind of limit", service.Name(), name)
+				}
+			}
+		}
+		return true
+	})
+	if methods < 20 {
+		t.Errorf("only %d methods are known", methods)
+	}
+}
 
 // A call that takes longer than its limit ends with the plugin, which is named with the limit.
 func TestACallThatNeverEndsIsEndedAtItsLimit(t *testing.T) {

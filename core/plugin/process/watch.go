@@ -16,7 +16,7 @@ import (
 // plugin is ended, and the call returns fault.Exhausted.
 type Limits struct {
 	Start     time.Duration // until it can be called
-	Configure time.Duration // Configure, Captions
+	Configure time.Duration // Configure, Captions, CountTokens
 	Batch     time.Duration
 	Compute   time.Duration // Forward, Backward, Compute, Step, …
 	File      time.Duration // Save, Load
@@ -29,19 +29,29 @@ func DefaultLimits() Limits {
 		File: 30 * time.Minute, Ask: time.Minute}
 }
 
+// kinds names the limit of each method of the protocol, and of Start.
+var kinds = map[string]string{
+	"Start":     "start",
+	"Configure": "configure", "Captions": "configure", "CountTokens": "configure",
+	"Batch":   "batch",
+	"Forward": "compute", "Backward": "compute", "Discard": "compute", "Compute": "compute", "GradNorm": "compute", "Step": "compute", "Gradients": "compute", "Close": "compute",
+	"Save": "file", "Load": "file",
+	"Describe": "ask", "Plan": "ask", "Memory": "ask", "Profile": "ask", "Settle": "ask",
+}
+
 // ofMethod returns the limit of a method and the name of its kind.
 func (l Limits) ofMethod(method string) (kind string, limit time.Duration) {
-	switch method {
-	case "Start":
-		return "start", l.Start
-	case "Configure", "Captions", "CountTokens":
-		return "configure", l.Configure
-	case "Batch":
-		return "batch", l.Batch
-	case "Save", "Load":
-		return "file", l.File
-	case "Describe", "Plan", "Memory", "Profile":
-		return "ask", l.Ask
+	switch kind = kinds[method]; kind {
+	case "start":
+		return kind, l.Start
+	case "configure":
+		return kind, l.Configure
+	case "batch":
+		return kind, l.Batch
+	case "file":
+		return kind, l.File
+	case "ask":
+		return kind, l.Ask
 	}
 	return "compute", l.Compute
 }
@@ -205,8 +215,11 @@ func (w *watch) begin(p *Process) wire.Watch {
 				w.tell(Slow{Plugin: p.Name(), Label: p.label, Method: method, Over: true})
 			}
 			w.mu.Unlock()
-			if verdict == nil || err == nil {
+			switch {
+			case err == nil:
 				return nil
+			case verdict == nil:
+				return p.deniedFault(err)
 			}
 			return p.watchFault(verdict)
 		}
