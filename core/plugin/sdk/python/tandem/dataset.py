@@ -17,12 +17,16 @@ from .server import CLOSING, CONFIGURING, USING
 from .stream import Stream
 
 
+KEPT = 256 << 20  # datasets fit that are so small that decoding matters beside their training step
+
+
 class Service:
     """Serves a dataset. Batch may run several times at once."""
 
     def __init__(self, plugin, server):
         self.plugin, self.server = plugin, server
         self.bad = {}  # why a picture cannot be read, by index: a broken file is read once
+        self.kept, self.room = {}, KEPT  # decoded pictures by index, and the bytes that more of them may take
 
     def methods(self):
         m = self.server.method
@@ -170,7 +174,7 @@ class Service:
         if i in self.bad:
             return self._black(first, second, i)
         try:
-            image = self.vision.load(_sample(self.data[self.place[i]], i).image, self.plugin.background)
+            image = self._picture(i)
         except Exception as e:
             if self.plugin.on_error == "fail":
                 f = fault.from_exception(e, self.server.home)
@@ -182,6 +186,17 @@ class Service:
         if second is not None:
             self._transform(second, image, i, epoch, train, " 2")
         return None
+
+    def _picture(self, i):
+        """Returns the picture of a sample in RGB, and keeps it while there is room."""
+        image = self.kept.get(i)
+        if image is None:
+            image = self.vision.load(_sample(self.data[self.place[i]], i).image, self.plugin.background)
+            with self.lock:
+                size = 3 * image.width * image.height
+                if size <= self.room and i not in self.kept:
+                    self.kept[i], self.room = image, self.room - size
+        return image
 
     def _black(self, first, second, i):
         first[...] = 0
