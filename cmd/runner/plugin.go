@@ -16,8 +16,8 @@ import (
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	c := &cobra.Command{Use: "plugin", Short: "make, list, describe, test, lock, compare and record plugins"}
-	c.AddCommand(a.pluginNewCommand(), a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginTestCommand(), a.pluginLockCommand(), a.pluginVerifyCommand(),
+	c := &cobra.Command{Use: "plugin", Short: "make, list, describe, test, time, lock, compare and record plugins"}
+	c.AddCommand(a.pluginNewCommand(), a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginTestCommand(), a.pluginBenchCommand(), a.pluginLockCommand(), a.pluginVerifyCommand(),
 		a.pluginBisectCommand(), a.pluginRecordCommand(), a.pluginReplayCommand())
 	a.group(c)
 	return c
