@@ -137,6 +137,7 @@ func (c *checker) checkCapable(m map[string]any, p path, tree map[string]any) {
 	for _, tower := range towers {
 		section, _ := lookup(tree, path{tower}).(map[string]any)
 		if section["freeze"] == "all" {
+			c.checkUseful(m, p, tower)
 			continue
 		}
 		trained++
@@ -169,6 +170,20 @@ func (c *checker) checkCapable(m map[string]any, p path, tree map[string]any) {
 	}
 	if trained == 0 && m["ema"] != nil {
 		c.fault(p.with("ema"), "both towers are frozen, so that their average is what they are").WithHint("leave train.ema out")
+	}
+}
+
+// checkUseful reports rates that are given to a tower alone that is frozen whole.
+func (c *checker) checkUseful(m map[string]any, p path, tower string) {
+	useless := func(at path) { c.fault(at, "has no effect: the %s tower is frozen", tower).WithHint("leave it out") }
+	if lookup(m, path{"layer_decay", tower}) != nil {
+		useless(p.with("layer_decay").with(tower))
+	}
+	groups, _ := m["groups"].([]any)
+	for i := range groups {
+		if g, ok := groups[i].(map[string]any); ok && g["tower"] == tower {
+			useless(p.with("groups").with(strconv.Itoa(i)))
+		}
 	}
 }
 
