@@ -33,6 +33,8 @@ MODELS = {
     "vit-b32": ("vit-b32", 32, "f32", 3, 1.3, 1.15),
     "vit-b32-bf16": ("vit-b32", 32, "bf16", 3, 1.3, 1.15),
     "rn50": ("rn50", 16, "f32", 3, 1.2, 1.1),
+    # The plugin encoders/openclip: the same PyTorch behind the wire. It needs make python.
+    "vit-b32-openclip": ("vit-b32", 32, "f32", 3, 0.95, 0),
 }
 # On a GPU.
 GPU_MODELS = {
@@ -73,11 +75,13 @@ def models(device):
     return MODELS if device == "cpu" else GPU_MODELS
 
 
-def spec_file(folder, spec, batch, precision, captions):
+def spec_file(folder, name, spec, batch, precision, captions):
     """The experiment's spec with the row's settings, and with captions that fill the context if asked."""
     source = ROOT / "experiments" / f"{spec}.yaml"
     s = yaml.safe_load(source.read_text())
     s["train"].update(batch_size=batch, precision=precision)
+    if name.endswith("-openclip"):
+        s["image"] = s["text"] = {"encoder": "openclip", "with": {"model": "ViT-B-32", "image_size": 224}}
     if captions == "full":
         size = s["image"]["with"]["image_size"]
         rows = ["image,caption"]
@@ -123,7 +127,7 @@ def measure(name, rounds, threads, device):
         paths = {}
         for captions in ours:
             (pathlib.Path(folder) / captions).mkdir()
-            paths[captions] = spec_file(pathlib.Path(folder) / captions, spec, batch, precision, captions)
+            paths[captions] = spec_file(pathlib.Path(folder) / captions, name, spec, batch, precision, captions)
         if device == "cpu":
             peers = {mode: start(mode) for mode in times}
             for _ in range(rounds):
