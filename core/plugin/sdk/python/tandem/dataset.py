@@ -4,7 +4,7 @@ import hashlib
 import os
 import struct
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
@@ -136,7 +136,10 @@ class Service:
                 if context.is_active():
                     faults[at] = self._fill(first[at], None if second is None else second[at], q.indices[at], q.epoch, q.train)
 
-            list(self.pool.map(one, range(n)))
+            work = [self.pool.submit(one, at) for at in range(n)]
+            wait(work)  # all of it: after an error the memory is somebody else's
+            for w in work:
+                w.result()
             if not context.is_active():
                 raise Fault("canceled", "the call was cancelled")
             r.images.CopyFrom(q.out if q.HasField("out") and q.out.arena else pb.Tensor(dtype=3, shape=shape, inline=first.tobytes()))
