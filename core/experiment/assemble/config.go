@@ -55,8 +55,8 @@ func guardOf(s *spec.Spec) process.Guard {
 	return process.Guard{Strict: g.Strict(), Memory: memory, Cores: g.Cores, Log: g.LogLimit.Bytes}
 }
 
-// explainGuard says what the sandbox that a spec asks for cannot do on this machine.
-func explainGuard(s *spec.Spec) (remarks []string) {
+// Unguarded says what the sandbox that a spec asks for cannot do on this machine.
+func Unguarded(s *spec.Spec) (remarks []string) {
 	if s.Plugins.Strict() {
 		for _, lack := range process.Unconfined() {
 			remarks = append(remarks, "plugins.sandbox is strict, but a plugin "+lack)

@@ -59,7 +59,7 @@ type Options struct {
 // Open starts and configures all plugins of s, and loads init.weights.
 func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, err error) {
 	explainDevices(s, w)
-	unguarded := explainGuard(s)
+	unguarded := Unguarded(s)
 	for _, remark := range unguarded {
 		w.Event("warning", remark)
 	}

@@ -52,6 +52,7 @@ func Open(ctx context.Context, l lab.Lab, q Request) (*Album, error) {
 	if at < 0 {
 		return nil, fault.New(fault.NotFound, "run %s has no evaluation %q", q.Run.ID, q.Evaluation)
 	}
+	l.NoteUnguarded(s)
 	starter, err := assemble.NewStarter(l.Catalog, s)
 	if err != nil {
 		return nil, err

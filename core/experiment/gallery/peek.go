@@ -70,7 +70,7 @@ func Peek(ctx context.Context, c *catalog.Catalog, s *spec.Spec, n int) (*Peeked
 		return nil, err
 	}
 	info := d.Info
-	out := &Peeked{Plugin: d.Process.Name(), Len: info.Len, Skipped: info.Skipped, Note: info.Note, Digest: info.Digest, ImageSize: size}
+	out := &Peeked{Plugin: d.Process.Name(), Len: info.Len, Skipped: info.Skipped, Note: info.Note, Digest: info.Digest, ImageSize: size, Remarks: assemble.Unguarded(s)}
 	for _, t := range info.Targets {
 		out.Targets = append(out.Targets, t.Name)
 	}

@@ -119,6 +119,7 @@ func openModel(ctx context.Context, l lab.Lab, e Embedding) (*assemble.Model, lo
 	if e.Run != "" {
 		return restore(ctx, l, e.Run, e.Averaged)
 	}
+	l.NoteUnguarded(e.Spec)
 	m, err := assemble.OpenTowers(ctx, l.Catalog, e.Spec)
 	if err != nil {
 		return nil, logits{}, err

@@ -27,6 +27,7 @@ func restore(ctx context.Context, l lab.Lab, ref string, averaged bool) (*assemb
 	if averaged && !image && !text {
 		return nil, logits{}, fault.New(fault.Invalid, "run %s keeps no averaged weights", run.ID).WithHint("runs with train.ema do")
 	}
+	l.NoteUnguarded(s)
 	m, err := assemble.OpenTowers(ctx, l.Catalog, s)
 	if err != nil {
 		return nil, logits{}, err

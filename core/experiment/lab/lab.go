@@ -61,6 +61,16 @@ func (l Lab) Load(file string, set []string) (*spec.Spec, error) {
 	return spec.Load(file, spec.Options{Set: set, Env: os.Environ(), Catalog: assemble.NewCatalog(l.Catalog)})
 }
 
+// NoteUnguarded tells Note what the sandbox that a spec asks for cannot do on this machine.
+func (l Lab) NoteUnguarded(s *spec.Spec) {
+	if l.Note == nil {
+		return
+	}
+	for _, remark := range assemble.Unguarded(s) {
+		l.Note("warning: " + remark)
+	}
+}
+
 // Plugins finds the plugins of a spec as they are now.
 func (l Lab) Plugins(s *spec.Spec) (assemble.Plugins, error) {
 	return assemble.NewCatalog(l.Catalog).Plugins(s)

@@ -25,6 +25,7 @@ func Import(ctx context.Context, l lab.Lab, s *spec.Spec, file string, w assembl
 	if err != nil {
 		return "", err
 	}
+	l.NoteUnguarded(s)
 	m, err := assemble.OpenTowers(ctx, l.Catalog, s)
 	if err != nil {
 		return "", err
