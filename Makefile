@@ -66,7 +66,7 @@ python: ## make the virtual environment .venv/python for plugins in Python (PyTo
 	@sh tools/python.sh
 
 test-python: build python ## test the Python SDK and the plugins in Python with PyTorch
-	TANDEM_TEST_TORCH=1 TANDEM_PYTHON=$(CURDIR)/.venv/python/bin/python $(GO) test $(GOFLAGS_BUILD) -timeout 60m -run Python ./core ./cmd/runner
+	TANDEM_TEST_TORCH=1 TANDEM_PYTHON=$(CURDIR)/.venv/python/bin/python $(GO) test $(GOFLAGS_BUILD) -timeout 60m -run Python ./core ./core/plugin/trial ./cmd/runner
 
 test-isa: ## test the computing code with generic kernels and, on a processor that has more, limited to AVX2
 	@$(ISA_TEST)
