@@ -52,7 +52,7 @@ func guardOf(s *spec.Spec) process.Guard {
 	if g.Memory.Share > 0 {
 		memory = int64(g.Memory.Share * float64(process.TotalMemory()))
 	}
-	return process.Guard{Strict: g.Strict(), Memory: memory, Cores: g.Cores, Log: g.LogLimit.Bytes}
+	return process.Guard{Strict: g.Strict(), Memory: memory, Processes: g.Processes, Cores: g.Cores, Log: g.LogLimit.Bytes}
 }
 
 // Unguarded says what the sandbox that a spec asks for cannot do on this machine.

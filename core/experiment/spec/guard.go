@@ -6,7 +6,9 @@ type Guard struct {
 	Read    []string `json:"read"`    // absolute paths that plugins in the sandbox may read
 	// Memory limits the processes of each plugin together; the zero value means no limit.
 	Memory Memory `json:"memory"`
-	Cores  int    `json:"cores"` // 0: all
+	// Processes limits the processes of each plugin; 0 means 1000 in the sandbox, else no limit.
+	Processes int `json:"processes"`
+	Cores     int `json:"cores"` // 0: all
 	// LogLimit bounds the log of each plugin; the zero value: some MiB.
 	LogLimit Memory `json:"log_limit"`
 }

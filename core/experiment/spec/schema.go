@@ -154,6 +154,7 @@ var Keys = []Key{
 		key("sandbox", clip.TypeString, "off", "strict: a plugin reads only itself, the system's libraries, the paths of its settings and the weights, writes only its own temporary files and what it is told to save, and has no network (Linux 5.13 or later)").enum("off", "strict"),
 		key("read", clip.TypeList, []any{}, "further files and folders that plugins in the sandbox may read").of(clip.TypePath),
 		key("memory", typeMemory, nil, "what the processes of one plugin may take together of the machine's memory, beside what the runner shares with them: `8 GiB`, or `50%`; left out: no limit"),
+		key("processes", clip.TypeInt, int64(0), "how many processes one plugin may have at a time; 0: 1000 in the sandbox, else no limit").min(0).max(1<<20),
 		key("cores", clip.TypeInt, int64(0), "how many processors the processes of one plugin may use; 0: all").min(0).max(4096),
 		key("log_limit", typeMemory, nil, "how much of a plugin's log is kept, its beginning and its end; left out: 5 MiB")).optional(),
 	key("ablate", typeAblate, nil, "a sweep over variants of this spec: [Ablations](#ablations)"),

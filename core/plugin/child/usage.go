@@ -9,29 +9,39 @@ import (
 	"strings"
 )
 
-// Usage follows the memory of a plugin's processes.
+// Usage follows the number and the memory of a plugin's processes.
 type Usage struct {
 	runner *Runner
 	looks  int
-	strays []int // members of the family that are no descendants
+	strays []int        // members of the family that are no descendants
+	family map[int]bool // as Look found it
 }
 
-// Usage returns what follows the memory of the process and its family.
+// strayEvery sets how often, in looks, members are searched for among all processes: to read the environment of every
+// process takes time.
+const strayEvery = 100
+
+// Usage returns what follows the process and its family.
 func (c *Runner) Usage() *Usage { return &Usage{runner: c} }
 
-// Above returns how much memory the processes take together if that is more than limit, else 0. What they share among
-// each other counts once. shared is memory that they share with this process, of which they take at most half; it does
-// not count.
-func (u *Usage) Above(limit, shared int64) int64 {
-	pid := u.runner.PID()
-	if u.looks%10 == 0 { // reading the environment of every process takes time
+// Look finds the family, and returns how many processes it has.
+func (u *Usage) Look() int {
+	if u.looks%strayEvery == 0 {
 		u.strays = withMarker(func(m string) bool { return m == u.runner.marker })
 	}
 	u.looks++
-	family := descendants(pid)
+	u.family = descendants(u.runner.PID())
 	for _, stray := range u.strays {
-		family[stray] = true
+		u.family[stray] = true
 	}
+	return len(u.family)
+}
+
+// Above returns how much memory the processes of the last Look take together if that is more than limit, else 0. What they
+// share among each other counts once. shared is memory that they share with this process, of which they take at most half;
+// it does not count.
+func (u *Usage) Above(limit, shared int64) int64 {
+	family := u.family
 	sum := int64(0)
 	for member := range family {
 		sum += statusBytes(member, "RssAnon", "RssShmem", "VmSwap")

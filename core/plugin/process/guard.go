@@ -21,8 +21,10 @@ type Guard struct {
 	// of this the machine cannot do.
 	Strict bool
 	Memory int64 // bytes that its processes may take together; 0: no limit
-	Cores  int   // processors that its processes may use; 0: all
-	Log    int64 // bytes of its log that are kept; 0: some MiB
+	// Processes limits how many processes it may have at a time; 0: no limit, or when it is strict strictProcesses.
+	Processes int
+	Cores     int   // processors that its processes may use; 0: all
+	Log       int64 // bytes of its log that are kept; 0: some MiB
 }
 
 // Unconfined returns what Guard.Strict does not keep a plugin from on this machine: sentences without a subject.
@@ -224,13 +226,24 @@ func checkGuard(g Guard) error {
 	return nil
 }
 
+// strictProcesses limits the processes of a plugin in the sandbox where nothing else is said.
+const strictProcesses = 1000
+
+// processes returns how many processes the plugin may have; 0: no limit.
+func (g Guard) processes() int {
+	if g.Processes == 0 && g.Strict {
+		return strictProcesses
+	}
+	return g.Processes
+}
+
 // memoryEvery sets how often the memory of a plugin with a limit is looked at. In that time a program can take some
 // hundred MiB.
 const memoryEvery = 100 * time.Millisecond
 
-// watchMemory ends the plugin when its processes take more memory than the guard allows. It returns when the plugin has
-// ended.
-func (p *Process) watchMemory(arena *wire.Arena) {
+// watchUse ends the plugin when its processes take more memory than the guard allows, or become too many. It returns when
+// the plugin has ended.
+func (p *Process) watchUse(arena *wire.Arena) {
 	ticker := time.NewTicker(memoryEvery)
 	defer ticker.Stop()
 	for usage := p.child.Usage(); ; {
@@ -242,6 +255,14 @@ func (p *Process) watchMemory(arena *wire.Arena) {
 		case <-ticker.C:
 		}
 		if p.child.PID() == 0 {
+			continue
+		}
+		if n, most := usage.Look(), p.guard.processes(); most > 0 && n > most {
+			p.condemn(fault.New(fault.Exhausted, "it has %d processes, and %d are allowed; the plugin was ended", n, most).
+				WithPlugin(p.Name()).WithPath("plugins.processes").WithHint("plugins.processes of the spec sets the limit, for each plugin"))
+			return
+		}
+		if p.guard.Memory == 0 {
 			continue
 		}
 		shared := int64(0)

@@ -121,6 +121,30 @@ func TestAPluginKeepsToItsMemory(t *testing.T) {
 	}
 }
 
+// A plugin that starts process after process is ended, with all of them.
+func TestAPluginMayNotHaveTooManyProcesses(t *testing.T) {
+	s := session(t, process.SessionOptions{})
+	e, p := guarded(t, s, process.StartOptions{Guard: process.Guard{Strict: len(process.Unconfined()) == 0, Processes: 20}})
+	err := forward(t, e, "shell while :; do sleep 271 & done")
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Kind != fault.Exhausted || f.Plugin != "encoders/echo" || f.Path != "plugins.processes" || !strings.Contains(f.Msg, "20 are allowed") {
+		t.Errorf("got %v", fault.Format(err))
+	}
+	<-p.Done()
+	s.Close()
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range all {
+		if line, _ := os.ReadFile(name); strings.HasPrefix(string(line), "sleep\x00271\x00") && alive(pidOf(name)) {
+			t.Errorf("left behind: %s", name)
+		}
+	}
+}
+
+func pidOf(name string) int {
+	pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+	return pid
+}
+
 // What the runner shares with a plugin is not the plugin's memory.
 func TestSharedMemoryDoesNotCountAsThePlugins(t *testing.T) {
 	s := session(t, process.SessionOptions{})

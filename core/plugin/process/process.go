@@ -162,8 +162,8 @@ func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binar
 		return nil, err
 	}
 	defer cleanUp()
-	if o.Guard.Memory > 0 {
-		go p.watchMemory(s.arena)
+	if o.Guard.Memory > 0 || o.Guard.processes() > 0 {
+		go p.watchUse(s.arena)
 	}
 	watched, over := s.watch.begin(p)(ctx, "Start", nil)
 	defer over(nil)
