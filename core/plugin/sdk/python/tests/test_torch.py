@@ -258,6 +258,23 @@ class CheckpointTest(unittest.TestCase):
         self.assertEqual(sum(t.abs().sum().item() for t in b.trained.state["m"].values()), 0)
 
 
+class ProbeTest(unittest.TestCase):
+    def test_a_parameter_may_be_the_input_of_a_module(self):
+        """As the queries of SigLIP's attention pooling are."""
+
+        class Pool(nn.Module):
+            def __init__(self, dim):
+                super().__init__()
+                self.query, self.dense = nn.Parameter(torch.ones(1, 3)), nn.Linear(3, dim)
+
+            def forward(self, x):
+                return self.dense(self.query) + self.dense(x.mean((2, 3)))
+
+        t = tower(plugin=tandem.Encoder("pool", lambda config, dim: Pool(dim), config=Config, image_size=16))
+        self.assertGreater(t.flops, 0)
+        learn(t, 1)
+
+
 class ErrorsTest(unittest.TestCase):
     def test_a_network_of_another_width_is_reported_before_training(self):
         with self.assertRaises(tandem.Fault) as caught:
