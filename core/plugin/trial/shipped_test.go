@@ -14,35 +14,68 @@ import (
 	"tandem/core/plugin/trial"
 )
 
-// TestShippedPluginsKeepTheRules runs the kit on every plugin of bin/plugins, which make build fills, as a process.
+// TestShippedPluginsKeepTheRules runs the kit on every plugin in Go of bin/plugins, which make build fills, as a process.
 func TestShippedPluginsKeepTheRules(t *testing.T) {
-	root, err := filepath.Abs("../../../bin/plugins")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &catalog.Catalog{Roots: []string{root}}
-	list := c.List()
-	if len(list) == 0 {
-		t.Skip("there are no plugins in bin/plugins: make build builds them")
-	}
 	folder, table := pictures(t)
 	with := map[string]string{
 		"datasets/imagefolder":   fmt.Sprintf(`{"root": %q}`, folder),
 		"datasets/csv":           fmt.Sprintf(`{"file": %q}`, table),
 		"datasets/fashion-mnist": `{"split": "test", "limit": 64}`, // the smaller file
 	}
+	if _, err := os.Stat("/usr/share/datasets/fashion-mnist"); err != nil {
+		t.Log("datasets/fashion-mnist is left out: it is not installed")
+		with["datasets/fashion-mnist"] = leftOut
+	}
+	keepTheRules(t, &catalog.Catalog{}, func(e catalog.Entry) bool { return filepath.Ext(e.Binary.Path) != ".py" }, with)
+}
+
+// leftOut stands for the options of a plugin that is not tried.
+const leftOut = "left out"
+
+// TestShippedPythonPluginsKeepTheRules does the same for plugins in Python, with PyTorch. encoders/hf-text needs the folder
+// of a model, which the tests of cmd/runner make.
+func TestShippedPythonPluginsKeepTheRules(t *testing.T) {
+	python := os.Getenv(catalog.EnvPython)
+	if os.Getenv("TANDEM_TEST_TORCH") == "" || python == "" {
+		t.Skip("make test-python runs the tests with PyTorch")
+	}
+	sdk, err := filepath.Abs("../sdk/python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PYTHONPATH", sdk)
+	keepTheRules(t, &catalog.Catalog{Python: python}, func(e catalog.Entry) bool { return filepath.Ext(e.Binary.Path) == ".py" }, map[string]string{
+		"encoders/openclip": `{"model": "ViT-B-32", "image_size": 32, "vision": {"patch_size": "8", "layers": "2", "width": "64", "head_width": "32"}}`,
+		"encoders/timm":     `{"model": "vit_tiny_patch16_224", "image_size": 32}`,
+		"encoders/hf-text":  leftOut,
+	})
+}
+
+// keepTheRules runs the kit on the plugins of bin/plugins that are wanted, with options by name.
+func keepTheRules(t *testing.T, c *catalog.Catalog, wanted func(catalog.Entry) bool, with map[string]string) {
+	t.Helper()
+	root, err := filepath.Abs("../../../bin/plugins")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Roots = []string{root}
+	list := c.List()
+	if len(list) == 0 {
+		t.Skip("there are no plugins in bin/plugins: make build builds them")
+	}
 	for _, e := range list {
+		options := with[e.Binary.Ref()]
+		if !wanted(e) || options == leftOut {
+			continue
+		}
 		t.Run(e.Binary.Ref(), func(t *testing.T) {
 			t.Parallel()
 			if e.Err != nil {
 				t.Fatal(e.Err)
 			}
-			if _, err := os.Stat("/usr/share/datasets/fashion-mnist"); e.Binary.Name == "fashion-mnist" && err != nil {
-				t.Skip("Fashion-MNIST is not installed")
-			}
 			o := trial.Options{Catalog: c, Descriptor: e.Descriptor, Binary: e.Binary}
-			if text := with[e.Binary.Ref()]; text != "" {
-				o.With = json.RawMessage(text)
+			if options != "" {
+				o.With = json.RawMessage(options)
 			}
 			r, err := trial.Run(t.Context(), o)
 			if err != nil {
