@@ -141,7 +141,7 @@ class Tower:
         x = self.images(np.zeros((1, self.image_size, self.image_size, 3), np.uint8)) if self.modality == "image" else self.texts(["a"])
         counter = FlopCounterMode(display=False)
         seed_all(self.seed, "probe")
-        # The counter's hooks fail on a module that gets a parameter as its input while no gradients are computed.
+        # The counter's hooks fail on a module that gets a view of a parameter as its input while no gradients are computed.
         trained = [p for p in self.params.values() if p.requires_grad]
         for p in trained:
             p.requires_grad_(False)

@@ -259,7 +259,7 @@ class CheckpointTest(unittest.TestCase):
 
 
 class ProbeTest(unittest.TestCase):
-    def test_a_parameter_may_be_the_input_of_a_module(self):
+    def test_a_view_of_a_parameter_may_be_the_input_of_a_module(self):
         """As the queries of SigLIP's attention pooling are."""
 
         class Pool(nn.Module):
@@ -268,7 +268,7 @@ class ProbeTest(unittest.TestCase):
                 self.query, self.dense = nn.Parameter(torch.ones(1, 3)), nn.Linear(3, dim)
 
             def forward(self, x):
-                return self.dense(self.query) + self.dense(x.mean((2, 3)))
+                return self.dense(self.query.expand(len(x), -1)) + self.dense(x.mean((2, 3)))
 
         t = tower(plugin=tandem.Encoder("pool", lambda config, dim: Pool(dim), config=Config, image_size=16))
         self.assertGreater(t.flops, 0)
