@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import queue
+import shutil
 import tempfile
 import threading
 import time
@@ -38,6 +39,7 @@ class Server:
         self.state = threading.Lock()
         self.open, self.calls = {}, 0
         self.descriptor = None
+        self.folder = ""  # of the socket
         self.once = False  # a developer started it, for one run
 
     def method(self, phase, f):
@@ -72,7 +74,7 @@ class Server:
             if phase == CONFIGURING:
                 self.ready = True
             if phase == CLOSING and self.once:
-                threading.Timer(0.3, os._exit, (0,)).start()
+                threading.Timer(0.3, self.leave).start()
             if "kernel_nanos" in answer.DESCRIPTOR.fields_by_name:
                 answer.start_nanos, answer.kernel_nanos = start, time.monotonic_ns() - start
             return answer, None
@@ -91,6 +93,11 @@ class Server:
             raise fault.Fault("conflict", f"the {kind} is not configured yet")
         if phase == CLOSING:
             self.ended = True
+
+    def leave(self):
+        """Ends a process that a developer started."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os._exit(0)
 
     def _begin(self):
         with self.state:
@@ -161,6 +168,7 @@ def run(plugin, handshake, once=False):
         grpc.method_handlers_generic_handler("plugin.GRPCController", {
             "Shutdown": grpc.unary_unary_rpc_method_handler(shutdown, raw, raw)})))
     folder = os.environ.get("PLUGIN_UNIX_SOCKET_DIR") or tempfile.mkdtemp(prefix="tandem-plugin-")
+    server.folder = folder
     socket = os.path.join(folder, "plugin")
     rpc.add_insecure_port("unix:" + socket)
     rpc.start()
