@@ -34,6 +34,30 @@ func TestPluginsInGoBuildInAModuleOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestPluginsInPythonDescribeThemselves(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("there is no python3")
+	}
+	sdk, err := filepath.Abs("../sdk/python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent := t.TempDir()
+	for _, kind := range scaffold.Kinds {
+		w, err := scaffold.Write(scaffold.Plugin{Kind: kind, Name: "my-" + kind, Language: "python", Dir: filepath.Join(parent, kind)})
+		if err != nil {
+			t.Fatal(fault.Format(err))
+		}
+		describe := exec.Command(python, "plugin.py", "--describe")
+		describe.Dir, describe.Env = w.Dir, append(os.Environ(), "PYTHONPATH="+sdk)
+		out, err := describe.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), `"name": "my-`+kind+`"`) {
+			t.Errorf("%s describes itself as %s (%v)", kind, out, err)
+		}
+	}
+}
+
 func TestNewPluginsAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	good := scaffold.Plugin{Kind: "loss", Name: "mine", Language: "python", Dir: filepath.Join(dir, "new")}
