@@ -225,7 +225,7 @@ func (e *encoder) read(p *compiled, i *graph.Instance, req clip.ForwardRequest, 
 	}
 	if at >= 0 {
 		return out, nil, fault.New(fault.Numeric, "the %s %s of sample %d of %d is not finite", e.modality, what, at/width, p.Key.batch).
-			WithOp("forward").WithHint("a learning rate that is too high is the usual cause; lower optimizer.lr or clip gradients")
+			WithOp("forward").WithHint("a learning rate that is too high is the usual cause; lower train.lr or set train.max_grad_norm")
 	}
 	return out, spans, nil
 }

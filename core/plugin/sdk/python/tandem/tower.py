@@ -211,7 +211,7 @@ class Tower:
         if not np.isfinite(host).all():
             at = int(np.argwhere(~np.isfinite(host))[0][0])
             raise Fault("numeric", f"the {self.modality} embedding of sample {at} of {n} is not finite",
-                        hint="a learning rate that is too high is the usual cause; lower optimizer.lr or clip gradients")
+                        hint="a learning rate that is too high is the usual cause; lower train.lr or set train.max_grad_norm")
         self.work += self.flops * n
         ticket = 0
         if keep and z.requires_grad:
