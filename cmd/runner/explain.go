@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -69,11 +70,22 @@ func (a *app) printTrials(w io.Writer, s *sweep.Sweep) error {
 	for _, t := range s.Trials {
 		var overrides []string
 		for _, o := range t.Cells[0].Overrides {
-			overrides = append(overrides, fmt.Sprintf("%s=%v", o.Path, o.Value))
+			overrides = append(overrides, o.Path+"="+flow(o.Value))
 		}
 		rows = append(rows, []any{strings.Join(t.Variants(), " = "), t.Seed, t.ID, strings.Join(overrides, " ")})
 	}
 	return report.Rows(w, a.format(), []string{"variant", "seed", "id", "overrides"}, rows)
+}
+
+// flow returns a value on one line, as --set takes it.
+func flow(value any) string {
+	switch value.(type) {
+	case map[string]any, []any:
+		if text, err := json.Marshal(value); err == nil {
+			return string(text)
+		}
+	}
+	return fmt.Sprint(value)
 }
 
 // commentOut makes every line a comment of YAML.

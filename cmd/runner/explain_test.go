@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -136,15 +137,19 @@ func TestExperimentsAreValid(t *testing.T) {
 // A sweep's trials are listed with all their names, its faults found in every cell; bench and profile take the spec without its block.
 func TestExplainListsTheTrialsOfASweep(t *testing.T) {
 	dir := t.TempDir()
-	block := "ablate:\n  design: one-at-a-time\n  baseline: {lr: base, smooth: none}\n  factors:\n    lr: {base: {}, high: {train.lr: 0.01}}\n" +
+	block := "ablate:\n  design: one-at-a-time\n  baseline: {lr: base, smooth: none}\n  factors:\n    lr: {base: {}, high: {train.lr: 0.01, train.layer_decay: {image: 0.5}}}\n" +
 		"    smooth: {none: {}, zero: {loss.with.label_smoothing: %s}}\n  seeds: [0, 3]\n"
 	write(t, dir, "sweep.yaml", tiny+fmt.Sprintf(block, "0"))
 	write(t, dir, "bad.yaml", tiny+fmt.Sprintf(block, "none"))
 	out := must(t, dir, "explain", "sweep.yaml")
-	for _, want := range []string{"# 4 trials (one-at-a-time), compared by eval/", "baseline = smooth=zero", "lr=high", "train.lr=0.01"} {
+	for _, want := range []string{"# 4 trials (one-at-a-time), compared by eval/", "baseline = smooth=zero", "lr=high", "train.lr=0.01", `train.layer_decay={"image":0.5}`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
+	}
+	type override struct {
+		Key   string
+		Value any
 	}
 	var trials []struct {
 		ID    string
@@ -152,16 +157,13 @@ func TestExplainListsTheTrialsOfASweep(t *testing.T) {
 		Cells []struct {
 			Variant   string
 			Levels    map[string]string
-			Overrides []struct {
-				Key   string
-				Value any
-			}
+			Overrides []override
 		}
 	}
 	if err := json.Unmarshal([]byte(must(t, dir, "explain", "sweep.yaml", "--trials", "--json")), &trials); err != nil {
 		t.Fatal(err)
 	}
-	if len(trials) != 4 || trials[3].Seed != 3 || trials[3].Cells[0].Levels["lr"] != "high" || trials[3].Cells[0].Overrides[0].Value != 0.01 {
+	if len(trials) != 4 || trials[3].Seed != 3 || trials[3].Cells[0].Levels["lr"] != "high" || !slices.ContainsFunc(trials[3].Cells[0].Overrides, func(o override) bool { return o.Value == 0.01 }) {
 		t.Errorf("trials are %+v", trials)
 	}
 	if !strings.Contains(out, trials[0].ID) {
