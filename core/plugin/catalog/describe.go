@@ -86,7 +86,7 @@ func runDescribe(command []string) (clip.Descriptor, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), describeTimeout)
 	defer cancel()
 	// What prints without end is ended: nothing of it is a descriptor.
-	stdout, stderr := &bounded{most: maxDescriptor, full: cancel}, &child.Tail{}
+	stdout, stderr := &bounded{most: maxDescriptor, full: cancel}, &child.Tail{Home: filepath.Dir(path)}
 	err := describeConfined(ctx, command, stdout, stderr)
 	notPlugin := func(why error) *fault.Error {
 		return fault.New(fault.Invalid, "%s is not a tandem plugin: %w", path, why).

@@ -122,6 +122,20 @@ func TestSourcesAndVersionsAreAPythonPluginsIdentity(t *testing.T) {
 	}
 }
 
+// The author's line comes first already when a plugin is only described.
+func TestTheTraceOfADescriptionBeginsWithTheAuthorsLine(t *testing.T) {
+	clearPythons(t)
+	dir := t.TempDir()
+	script, python := filepath.Join(dir, "mine.py"), filepath.Join(dir, "venv", "bin", "python")
+	write(t, script, "import tandem\n", 0o644)
+	write(t, python, "#!/bin/sh\nprintf 'Traceback (most recent call last):\\n  File \"%s\", line 1, in <module>\\nNameError: x\\n' "+script+" >&2\nexit 1\n", 0o755)
+	_, _, err := (&catalog.Catalog{Python: python}).Describe(clip.KindLoss, script)
+	var e *fault.Error
+	if e, _ = err.(*fault.Error); e == nil || !strings.HasPrefix(e.Detail, "NameError: x\nin the plugin:\n") {
+		t.Errorf("%+v", err)
+	}
+}
+
 func TestAMissingModuleHasARemedy(t *testing.T) {
 	clearPythons(t)
 	dir := t.TempDir()

@@ -22,7 +22,7 @@ var ErrChanged = errors.New("")
 
 func (p *Process) changedFault() error {
 	return fault.New(fault.Conflict, "%s has changed since it was looked at%w", p.Binary.Path, ErrChanged).WithPlugin(p.Name()).
-		WithHint("it was built or edited while the run began; start again")
+		WithHint("it, or a package that it uses, was built or edited while the run began; start again")
 }
 
 // startFault explains go-plugin's error for a plugin that did not come up.
