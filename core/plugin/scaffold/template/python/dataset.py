@@ -35,6 +35,4 @@ class Squares:
         return tandem.Sample(picture, self.targets["kind"][kind], key=f"square/{n}", group=kind, labels={"kind": kind})
 
 
-plugin = tandem.Dataset("myplugin", Squares, config=Config, summary="squares in a colour at a place")
-if __name__ == "__main__":
-    tandem.serve(plugin)
+tandem.serve(tandem.Dataset("myplugin", Squares, config=Config, summary="squares in a colour at a place"))

@@ -23,7 +23,5 @@ def build(config, embed_dim):
         nn.Linear(8 * w, embed_dim))
 
 
-plugin = tandem.Encoder("myplugin", build, config=Config, image_size=lambda config: config.image_size,
-                        summary="two convolutions and a projection")
-if __name__ == "__main__":
-    tandem.serve(plugin)
+tandem.serve(tandem.Encoder("myplugin", build, config=Config, image_size=lambda config: config.image_size,
+                            summary="two convolutions and a projection"))

@@ -38,6 +38,4 @@ def build(config, embed_dim):
     return Words()
 
 
-plugin = tandem.Encoder("myplugin", build, config=Config, modality="text", summary="the mean of word embeddings")
-if __name__ == "__main__":
-    tandem.serve(plugin)
+tandem.serve(tandem.Encoder("myplugin", build, config=Config, modality="text", summary="the mean of word embeddings"))

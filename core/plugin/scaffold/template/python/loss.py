@@ -25,7 +25,5 @@ def compute(x, p, config):  # x.image and x.text are [B, D] with rows of norm 1
     return value, {"image_to_text": images, "text_to_image": texts}
 
 
-plugin = tandem.Loss("myplugin", compute, config=Config, params=lambda config: {"logit_scale": math.log(1 / config.temperature)},
-                     summary="contrastive loss with a weight for each direction")
-if __name__ == "__main__":
-    tandem.serve(plugin)
+tandem.serve(tandem.Loss("myplugin", compute, config=Config, params=lambda config: {"logit_scale": math.log(1 / config.temperature)},
+                         summary="contrastive loss with a weight for each direction"))

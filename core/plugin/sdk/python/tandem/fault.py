@@ -52,13 +52,20 @@ def from_exception(e, home):
     at = own[-1] if own else None
     name = type(e).__name__
     msg = f"{name}: {e}" if str(e) else name
+    whole = traceback.TracebackException.from_exception(e)
+    _leave_out_sdk(whole)
     parts = []
     if own:
         parts.append("in the plugin:\n" + "".join(traceback.format_list(own)).rstrip("\n"))
-    whole = traceback.TracebackException.from_exception(e)
-    _leave_out_sdk(whole)
+        whole.stack = _last_of_libraries(whole.stack, home)
     parts.append("".join(whole.format()).rstrip("\n"))
     return Fault(kind, msg, hint=hint, detail="\n".join(parts), file=at.filename if at else "", line=at.lineno if at else 0)
+
+
+def _last_of_libraries(stack, home):
+    """Returns the last four frames that are not the author's; None when there are none."""
+    frames = [f for f in stack if not _is_below(f.filename, home)][-4:]
+    return traceback.StackSummary.from_list(frames) if frames else None
 
 
 def _leave_out_sdk(t):

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -130,6 +132,8 @@ class FaultTest(unittest.TestCase):
             f = fault.from_exception(e, home)
         self.assertEqual((f.kind, f.file, f.line > 0), ("internal", os.path.abspath(__file__), True))
         self.assertTrue(f.detail.startswith("in the plugin:"))
+        self.assertEqual(f.detail.count(__file__), 1)  # and are not said again
+        self.assertIn("decoder.py", f.detail)
         self.assertIn("JSONDecodeError", f.msg)
 
     def test_a_missing_module_says_how_to_get_it(self):
@@ -139,6 +143,17 @@ class FaultTest(unittest.TestCase):
             f = fault.from_exception(e, "/")
         self.assertEqual(f.kind, "unavailable")
         self.assertIn("-m pip install no_such_module_xyz", f.hint)
+
+
+class ServeTest(unittest.TestCase):
+    def test_a_test_may_import_a_plugin(self):
+        folder = tempfile.mkdtemp()
+        with open(os.path.join(folder, "plugin.py"), "w") as f:
+            f.write("import tandem\ntandem.serve(tandem.Loss('mine', len))\n")
+        for args, want in ((["-c", "import plugin; print('tested')"], "tested"), (["plugin.py"], "losses/mine")):
+            out = subprocess.run([sys.executable, *args], cwd=folder, env=dict(os.environ, PYTHONPATH=os.pathsep.join([folder, *sys.path])),
+                                 capture_output=True, text=True)
+            self.assertIn(want, out.stdout, out.stderr)
 
 
 class DescribeTest(unittest.TestCase):
