@@ -87,7 +87,7 @@ Exit codes: 0 every answer is the same, 1 one differs or a call fails, 2 bad inp
 	}
 	a.devFlag(c)
 	a.formatFlags(c, false)
-	c.Flags().StringVar(&o.Plugin, "plugin", "", "the `plugin` to play to: a path or a name (default: the one that was recorded, by name)")
+	c.Flags().StringVar(&o.Plugin, "plugin", "", "the `plugin` to play to: a path or a name (default: the file that was recorded or, where it is gone, the plugin of its name)")
 	c.Flags().Float64Var(&o.Tolerance, "tolerance", 0, "how far numbers may be `apart`, times the larger of 1 and the recorded one; 0: equal bits")
 	c.RunE = func(c *cobra.Command, given []string) error {
 		if !(o.Tolerance >= 0) {

@@ -17,6 +17,12 @@ func TestCallsAreRecordedAndReplayed(t *testing.T) {
 	if out := must(t, dir, "plugin", "replay", "text.tape"); !strings.Contains(out, "calls are answered as on the tape") {
 		t.Errorf("replay says %s", out)
 	}
+	// A plugin that was named by its path is found there again.
+	_, other := otherClip(t, dir)
+	must(t, dir, "plugin", "record", "tiny.yaml", "--plugin", "loss", "-o", "loss.tape", "--steps", "1", "--no-progress", "--set", "loss.plugin="+other)
+	if out := must(t, dir, "plugin", "replay", "loss.tape"); !strings.Contains(out, other) {
+		t.Errorf("replay does not say %s: %s", other, out)
+	}
 	// The same calls to a text tower of another form part at once, with the tape's exit code.
 	if r := try(t, dir, "plugin", "replay", "text.tape", "--plugin", "vit"); r.code != 1 || !strings.Contains(r.stdout, "first difference: call 1, Configure 1") {
 		t.Errorf("replay to another encoder: %d, %s%s", r.code, r.stdout, r.stderr)

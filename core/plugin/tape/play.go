@@ -28,7 +28,7 @@ import (
 // Options says how a tape is played.
 type Options struct {
 	Catalog   *catalog.Catalog
-	Plugin    string // its path or name; "": the one that the tape is of, by name
+	Plugin    string // its path or name; "": the file that was recorded or, where it is gone, the plugin of its name
 	Tolerance float64
 	Played    func(calls int) // is told after every call; may be nil
 }
@@ -116,6 +116,9 @@ func Play(ctx context.Context, r *Reader, o Options) (*Result, error) {
 // start starts the plugin that a tape is played to.
 func start(ctx context.Context, s *process.Session, h Header, o Options) (*process.Process, error) {
 	ref := cmp.Or(o.Plugin, h.Plugin)
+	if _, ok := o.Catalog.Dev[h.Plugin]; o.Plugin == "" && !ok && isFile(h.Path) {
+		ref = h.Path
+	}
 	if _, err := os.Stat(ref); err == nil && o.Plugin != "" {
 		if ref, err = filepath.Abs(ref); err != nil {
 			return nil, fault.New(fault.NotFound, "%w", err)
@@ -135,6 +138,11 @@ func start(ctx context.Context, s *process.Session, h Header, o Options) (*proce
 		err = fault.New(fault.Corrupt, "the tape is of the kind %q, which is none", h.Kind)
 	}
 	return p, err
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // player plays a tape to one plugin.
