@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -189,7 +190,7 @@ func (o *Options) round(ctx context.Context, s *process.Session) (func() error, 
 			return nil, nil, err
 		}
 		if len(o.Descriptor.Inputs) > 0 {
-			return nil, nil, fault.New(fault.Unavailable, "%s takes the inputs %q, which the benchmark does not make", o.Binary.Ref(), o.Descriptor.Inputs).
+			return nil, nil, fault.New(fault.Unavailable, "%s takes %s, which the benchmark does not make", o.Binary.Ref(), strings.Join(o.Descriptor.Inputs, ", ")).
 				WithHint("runner bench SPEC times it in training")
 		}
 		if _, err := l.Configure(ctx, o.lossConfig(o.Batch)); err != nil {

@@ -2,6 +2,7 @@ package trial_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/plugin/catalog"
+	"tandem/core/plugin/conformance"
+	"tandem/core/plugin/process"
 	"tandem/core/plugin/sdk"
 	"tandem/core/plugin/trial"
 )
@@ -56,6 +59,35 @@ func TestEveryPlantedFaultInGoIsFound(t *testing.T) {
 		}
 	}
 	findsFaults(t, c, func(kind clip.Kind, name string) string { return name })
+}
+
+// A plugin that is built anew while it is tried is not blamed for the rules that follow.
+func TestAPluginThatChangesEndsTheTrial(t *testing.T) {
+	path := filepath.Join(t.TempDir(), faultyLoss.Name)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, path); err != nil {
+		t.Fatal(err)
+	}
+	c := &catalog.Catalog{}
+	d, b, err := c.Describe(clip.KindLoss, path)
+	if err != nil {
+		t.Fatal(fault.Format(err))
+	}
+	code, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := path + ".new"
+	if err := os.WriteFile(next, append(code, 0), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r, err := trial.Run(t.Context(), trial.Options{Catalog: c, Descriptor: d, Binary: b, Observe: func(conformance.Finding) { _ = os.Rename(next, path) }})
+	if !errors.Is(err, process.ErrChanged) || len(r.Rules) == 0 || r.Failed > 0 {
+		t.Errorf("%v, with %+v", err, r.Rules)
+	}
 }
 
 // findsFaults checks that the kit finds every fault of three plugins by its rule, and nothing in the same plugins

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -94,7 +95,17 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	report.With = o.With
 	observe := o.Observe
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var changed error // the plugin is another one by now: what the rules say is about neither
 	o.Observe = func(f conformance.Finding) {
+		if changed == nil && errors.Is(f.Err, process.ErrChanged) {
+			changed = f.Err
+			stop()
+		}
+		if changed != nil {
+			return
+		}
 		r := ResultOf(f)
 		report.Rules = append(report.Rules, r)
 		switch r.Outcome {
@@ -111,7 +122,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	err := o.check(ctx)
 	report.Seconds = time.Since(start).Seconds()
-	return report, err
+	return report, cmp.Or(changed, err)
 }
 
 // complete fills in what the caller left out.
