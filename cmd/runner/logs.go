@@ -134,6 +134,10 @@ func (a *app) showLogs(ctx context.Context, v *logView, id, dir string, follow b
 		}
 	}
 	delete(seen, "")
+	if len(seen) == 0 {
+		_, err := say(a.stderr, "the plugins of run %s wrote nothing\n", id)
+		return err
+	}
 	if v.plugin != "" && len(seen) > 0 && !slices.ContainsFunc(slices.Collect(maps.Keys(seen)), v.means) {
 		return fault.New(fault.NotFound, "no plugin %q wrote anything in run %s", v.plugin, id).
 			WithHint("these did: %s", strings.Join(slices.Sorted(maps.Keys(seen)), ", "))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -277,19 +278,18 @@ func (p *Process) watchUse(arena *wire.Arena) {
 	}
 }
 
+// denials lists what programs say of what the sandbox denies them, in small letters.
+var denials = []string{"permission denied", "not permitted", "name resolution", "name or service not known"}
+
 // deniedFault explains an error of a plugin in the sandbox that the sandbox may have caused; nil for any other.
 func (p *Process) deniedFault(err error) error {
 	text := strings.ToLower(err.Error())
-	if !p.guard.Strict || !strings.Contains(text, "permission denied") && !strings.Contains(text, "not permitted") {
+	if !p.guard.Strict || !slices.ContainsFunc(denials, func(d string) bool { return strings.Contains(text, d) }) {
 		return nil
 	}
 	f, ok := wire.FromStatus(err).(*fault.Error)
 	if !ok {
 		return nil
 	}
-	const hint = "the plugin runs in the sandbox (plugins.sandbox: strict): plugins.read names what it may read, and it has no network"
-	if f.Hint != "" {
-		f.Hint += "; "
-	}
-	return f.WithPlugin(p.Name()).WithHint("%s%s", f.Hint, hint).WithDetail(strings.TrimSpace(p.shorten(f.Detail) + "\n" + p.recentWords()))
+	return f.WithPlugin(p.Name()).WithHint("the plugin runs in the sandbox (plugins.sandbox: strict): plugins.read names what else it may read; it writes temporary files alone, and has no network").WithDetail(strings.TrimSpace(p.shorten(f.Detail) + "\n" + p.recentWords()))
 }
