@@ -25,6 +25,9 @@ func trapped(t *testing.T) (root, mark string) {
 		t.Fatalf("%d plugins (%v)", len(plugins), err)
 	}
 	for _, p := range plugins {
+		if exists(filepath.Join(p, "plugin.py")) {
+			continue // a script is described by starting it
+		}
 		out, err := exec.Command(p, "--manifest").Output()
 		if err != nil {
 			t.Fatal(err)
