@@ -80,7 +80,8 @@ func (p Plugin) module() (mod, sum string, err error) {
 		return "", "", fault.New(fault.Unavailable, "%w", err)
 	}
 	var b strings.Builder
-	b.WriteString("module " + p.Name + "\n\n" + goLine.FindString(string(text)) + "\n\n")
+	// With a prefix no name is that of a package of Go (fmt), of tandem's module or of a device of Windows (con).
+	b.WriteString("module tandem-" + p.Name + "\n\n" + goLine.FindString(string(text)) + "\n\n")
 	b.WriteString("require tandem v0.0.0\n\n// tandem's sources. Without this line, require a published version.\n")
 	b.WriteString("replace tandem => " + modPath(tandem) + "\n\nrequire (\n")
 	for _, m := range requirement.FindAllStringSubmatch(string(text), -1) {

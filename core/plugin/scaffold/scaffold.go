@@ -86,7 +86,25 @@ func (p Plugin) check() error {
 		return fault.New(fault.Invalid, "%q is no name for a plugin", p.Name).
 			WithHint("take lower-case letters, digits and single hyphens, beginning with a letter: my-loss")
 	}
+	if spec := p.template(p.specTemplate()); strings.Contains(spec, "\n      "+p.Name+": {}\n") {
+		return fault.New(fault.Invalid, "%q is the plugin of tandem's own that experiment.yaml compares the new one with", p.Name).
+			WithHint("take another name: my-%s", p.Name)
+	}
 	return nil
+}
+
+// template returns the text of a template.
+func (p Plugin) template(name string) string {
+	text, err := templates.ReadFile(path.Join("template", name))
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return string(text)
+}
+
+// specTemplate returns the template of experiment.yaml.
+func (p Plugin) specTemplate() string {
+	return "experiment/" + strings.ReplaceAll(p.Kind, "-", "") + ".yaml"
 }
 
 // Write makes the folder. A folder or file that exists is fault.Conflict and stays as it is.
@@ -158,14 +176,10 @@ type file struct {
 // files returns what the folder will hold.
 func (p Plugin) files(w Written) ([]file, error) {
 	read := func(name string) string {
-		text, err := templates.ReadFile(path.Join("template", name))
-		if err != nil {
-			panic(err) // it is embedded
-		}
-		return strings.ReplaceAll(string(text), placeholder, p.Name)
+		return strings.ReplaceAll(p.template(name), placeholder, p.Name)
 	}
 	short := strings.ReplaceAll(p.Kind, "-", "")
-	spec := file{"experiment.yaml", read("experiment/" + short + ".yaml"), 0o644}
+	spec := file{"experiment.yaml", read(p.specTemplate()), 0o644}
 	spec.text = strings.ReplaceAll(spec.text, "REF", p.refInSpec(w))
 	if p.Language == "python" {
 		return []file{

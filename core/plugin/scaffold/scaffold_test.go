@@ -58,6 +58,22 @@ func TestPluginsInPythonDescribeThemselves(t *testing.T) {
 	}
 }
 
+// Names that mean something to Go elsewhere are names of plugins like any other.
+func TestAnyNameIsThatOfAModule(t *testing.T) {
+	for _, name := range []string{"fmt", "tandem", "con"} {
+		dir := filepath.Join(t.TempDir(), name)
+		w, err := scaffold.Write(scaffold.Plugin{Kind: "loss", Name: name, Language: "go", Dir: dir})
+		if err != nil {
+			t.Fatal(fault.Format(err))
+		}
+		list := exec.Command("go", "list", "-deps", ".")
+		list.Dir, list.Env = w.Dir, append(os.Environ(), "GOFLAGS=-mod=readonly", "GOPROXY=off")
+		if out, err := list.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
 func TestNewPluginsAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	good := scaffold.Plugin{Kind: "loss", Name: "mine", Language: "python", Dir: filepath.Join(dir, "new")}
@@ -69,6 +85,7 @@ func TestNewPluginsAreRefused(t *testing.T) {
 		"kind":     {func(p *scaffold.Plugin) { p.Kind = "los" }, fault.Invalid, "did you mean loss?"},
 		"language": {func(p *scaffold.Plugin) { p.Language = "rust" }, fault.Invalid, "go, python"},
 		"name":     {func(p *scaffold.Plugin) { p.Name = "../x" }, fault.Invalid, "is no name"},
+		"baseline": {func(p *scaffold.Plugin) { p.Name = "clip" }, fault.Invalid, "my-clip"},
 		"folder":   {func(p *scaffold.Plugin) { p.Dir = dir }, fault.Conflict, "exists"},
 		"tandem":   {func(p *scaffold.Plugin) { p.Language, p.Tandem = "go", dir }, fault.NotFound, "--tandem"},
 		"tree":     {func(p *scaffold.Plugin) { p.Language, p.Dir = "go", "here" }, fault.Invalid, "plugins/losses/mine"},
