@@ -74,12 +74,25 @@ func TestPluginsAreFoundByNameKindAndPath(t *testing.T) {
 		{clip.KindEncoder, "", fault.NotFound, "is not the name of a plugin"},
 		{clip.KindEncoder, c.Roots[0], fault.NotFound, "has no program"},
 		{clip.KindEncoder, "/bin/true", fault.Invalid, "is not a tandem plugin"},
+		{clip.KindEncoder, "/bin/true", fault.Invalid, "it prints nothing"},
+		{clip.KindEncoder, chatty(t, want), fault.Invalid, `prints "hello {you}" before its descriptor`},
 	} {
 		_, _, err := c.Describe(bad.kind, bad.ref)
 		if fault.KindOf(err) != bad.err || !strings.Contains(fault.Format(err), bad.text) {
 			t.Errorf("%s %q gives %v, want %q", bad.kind, bad.ref, err, bad.text)
 		}
 	}
+}
+
+// chatty writes a program that says something before it describes itself as another does.
+func chatty(t *testing.T, other string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "chatty")
+	script := "#!/bin/sh\necho 'hello {you}'\nexec " + other + " --describe\n"
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestFirstRootWins(t *testing.T) {

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -109,12 +110,29 @@ func runDescribe(command []string) (clip.Descriptor, error) {
 	}
 	var d clip.Descriptor
 	if err := json.Unmarshal(stdout.text, &d); err != nil {
-		return clip.Descriptor{}, notPlugin(err)
+		return clip.Descriptor{}, explainDescriptor(path, stdout.text, notPlugin(err))
 	}
 	if err := CheckDescriptor(d); err != nil {
 		return clip.Descriptor{}, notPlugin(err)
 	}
 	return d, nil
+}
+
+// explainDescriptor says what usually stands behind a text that is no descriptor: a program that printed nothing, or that
+// printed something of its own beside the descriptor. Other texts give the error that is passed.
+func explainDescriptor(path string, printed []byte, other *fault.Error) *fault.Error {
+	if len(bytes.TrimSpace(printed)) == 0 {
+		return fault.New(fault.Invalid, "%s is not a tandem plugin: with --describe it prints nothing", path).
+			WithHint("a plugin ends with a call that serves it: tandem.serve(…) in Python, sdk.ServeLoss(…) in Go; see docs/plugins.md")
+	}
+	if first := bytes.Index(printed, []byte("\n{")) + 1; first > 0 {
+		var d clip.Descriptor
+		if json.NewDecoder(bytes.NewReader(printed[first:])).Decode(&d) == nil && d.Kind != "" {
+			return fault.New(fault.Invalid, "%s: with --describe it prints %.80q before its descriptor", path, bytes.TrimSpace(printed[:first])).
+				WithHint("print to stderr; in Python, import tandem first: from then on print writes to the log")
+		}
+	}
+	return other
 }
 
 // describeConfined runs a plugin with --describe. A plugin that was only found must not do anything yet: it changes no
