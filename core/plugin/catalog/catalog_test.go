@@ -75,7 +75,8 @@ func TestPluginsAreFoundByNameKindAndPath(t *testing.T) {
 		{clip.KindEncoder, c.Roots[0], fault.NotFound, "has no program"},
 		{clip.KindEncoder, "/bin/true", fault.Invalid, "is not a tandem plugin"},
 		{clip.KindEncoder, "/bin/true", fault.Invalid, "it prints nothing"},
-		{clip.KindEncoder, chatty(t, want), fault.Invalid, `prints "hello {you}" before its descriptor`},
+		{clip.KindEncoder, script(t, "echo 'hello {you}'\nexec "+want+" --describe"), fault.Invalid, `prints "hello {you}" before its descriptor`},
+		{clip.KindEncoder, script(t, "sleep 100 & exit 0"), fault.Invalid, "leaves a process behind"},
 	} {
 		_, _, err := c.Describe(bad.kind, bad.ref)
 		if fault.KindOf(err) != bad.err || !strings.Contains(fault.Format(err), bad.text) {
@@ -84,12 +85,11 @@ func TestPluginsAreFoundByNameKindAndPath(t *testing.T) {
 	}
 }
 
-// chatty writes a program that says something before it describes itself as another does.
-func chatty(t *testing.T, other string) string {
+// script writes a program in shell and returns its path.
+func script(t *testing.T, lines string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "chatty")
-	script := "#!/bin/sh\necho 'hello {you}'\nexec " + other + " --describe\n"
-	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+	path := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+lines+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path

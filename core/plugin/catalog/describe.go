@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -100,6 +101,8 @@ func runDescribe(command []string) (clip.Descriptor, error) {
 		return clip.Descriptor{}, notPlugin(fmt.Errorf("--describe printed more than %s", clip.FormatBytes(maxDescriptor)))
 	case ctx.Err() != nil:
 		return clip.Descriptor{}, notPlugin(fmt.Errorf("--describe did not end within %v", describeTimeout))
+	case errors.Is(err, exec.ErrWaitDelay):
+		return clip.Descriptor{}, notPlugin(errors.New("with --describe it leaves a process behind that holds its output"))
 	case err != nil && len(command) > 1:
 		if e := explainPython(path, command[0], stderr.String()); e != nil {
 			return clip.Descriptor{}, e
