@@ -97,6 +97,12 @@ func (a *app) findPlugin(ref string) (d clip.Descriptor, b catalog.Binary, err e
 			return d, b, fault.New(fault.Unavailable, "%w", err)
 		}
 	}
+	if filepath.IsAbs(ref) || strings.HasPrefix(ref, ".") { // what it says of itself tells its kind
+		if d, b, err = a.catalog.Describe(catalog.Kinds[0], ref); err != nil && d.Kind != "" && d.Kind != catalog.Kinds[0] {
+			d, b, err = a.catalog.Describe(d.Kind, ref)
+		}
+		return d, b, err
+	}
 	var first error
 	for _, kind := range catalog.Kinds {
 		if d, b, err = a.catalog.Describe(kind, ref); err == nil {
@@ -111,9 +117,6 @@ func (a *app) findPlugin(ref string) (d clip.Descriptor, b catalog.Binary, err e
 		for _, name := range a.catalog.Names(kind) {
 			all = append(all, kind.Dir()+"/"+name)
 		}
-	}
-	if filepath.IsAbs(ref) || strings.HasPrefix(ref, ".") { // the reason is better than a list of names
-		return d, b, first
 	}
 	if fault.KindOf(first) == fault.NotFound || fault.KindOf(first) == fault.Invalid {
 		if _, err := os.Stat(ref); err == nil {
