@@ -81,7 +81,8 @@ def spec_file(folder, name, spec, batch, precision, captions):
     s = yaml.safe_load(source.read_text())
     s["train"].update(batch_size=batch, precision=precision)
     if name.endswith("-openclip"):
-        s["image"] = s["text"] = {"encoder": "openclip", "with": {"model": "ViT-B-32", "image_size": 224}}
+        for tower in ("image", "text"):
+            s[tower] = {"encoder": "openclip", "with": {"model": "ViT-B-32", "image_size": 224}}
     if captions == "full":
         size = s["image"]["with"]["image_size"]
         rows = ["image,caption"]
