@@ -1,4 +1,4 @@
-// Command myplugin is a dataset: squares that it draws itself, in a colour at a place.
+// Package main serves myplugin, a dataset: squares that it draws itself, in a colour at a place.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command myplugin is an image encoder: a bag of patches through a small perceptron.
+// Package main serves myplugin, an image encoder: a bag of patches through a small perceptron.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command myplugin is a text encoder: the mean of token embeddings through a small perceptron.
+// Package main serves myplugin, a text encoder: the mean of token embeddings through a small perceptron.
 package main
 
 import (

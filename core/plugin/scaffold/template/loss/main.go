@@ -1,4 +1,4 @@
-// Command myplugin is a loss: each picture finds its caption among those of the batch, and each caption its picture.
+// Package main serves myplugin, a loss: each picture finds its caption among those of the batch, and each caption its picture.
 package main
 
 import (
