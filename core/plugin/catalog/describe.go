@@ -20,6 +20,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/files"
+	"tandem/core/files/leftover"
 	"tandem/core/plugin/child"
 	"tandem/core/plugin/wire"
 )
@@ -73,14 +74,10 @@ func writeManifest(path string, m wire.Manifest) {
 	if err != nil || os.MkdirAll(filepath.Dir(path), 0o755) != nil {
 		return
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return
-	}
-	_, writeErr := temp.Write(append(text, '\n'))
-	if errors.Join(writeErr, temp.Close(), os.Rename(temp.Name(), path)) != nil {
-		os.Remove(temp.Name())
-	}
+	_, _ = leftover.Replace(path, func(f *os.File) error {
+		_, err := f.Write(append(text, '\n'))
+		return err
+	})
 }
 
 func runDescribe(command []string) (clip.Descriptor, error) {
@@ -142,11 +139,11 @@ func explainDescriptor(path string, printed []byte, other *fault.Error) *fault.E
 // files and has no network, where the system can see to that.
 func describeConfined(ctx context.Context, command []string, stdout, stderr io.Writer) error {
 	command = append(command[:len(command):len(command)], "--describe")
-	temp, err := os.MkdirTemp("", "tandem-describe-")
+	temp, release, err := leftover.Dir("tandem-describe-")
 	if err != nil {
 		return child.Run(ctx, stdout, stderr, command[0], command[1:]...)
 	}
-	defer os.RemoveAll(temp)
+	defer release()
 	limits := child.Confinement{Strict: len(child.Lacks()) == 0, Lenient: true, Read: []string{"/"}, Write: []string{temp}}
 	return child.RunConfined(ctx, limits, []string{"TMPDIR=" + temp}, stdout, stderr, command[0], command[1:]...)
 }
