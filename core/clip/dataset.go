@@ -18,6 +18,38 @@ type Augment struct {
 	Ratio [2]float64 `json:"ratio"`
 	// HFlip gives the probability of a horizontal flip.
 	HFlip float64 `json:"hflip"`
+
+	// The fields below are for datasets with CapAugment alone. They apply to the picture after crop and flip:
+	// RandAugment, colour jitter, grey, blur, in this order.
+
+	// ColorJitter bounds the random changes of brightness, contrast, saturation and hue (torchvision's ColorJitter);
+	// ColorJitterProb is the probability that they are made.
+	ColorJitter     [4]float64 `json:"color_jitter,omitzero"`
+	ColorJitterProb float64    `json:"color_jitter_prob,omitzero"`
+	// Grayscale gives the probability that the picture becomes grey.
+	Grayscale float64 `json:"grayscale,omitzero"`
+	// Blur gives the probability of a Gaussian blur, and BlurSigma bounds its standard deviation in pixels.
+	Blur      float64    `json:"blur,omitzero"`
+	BlurSigma [2]float64 `json:"blur_sigma,omitzero"`
+	// RandAugmentOps is the number of operations of RandAugment (Cubuk et al. 2019), 0 for none, and
+	// RandAugmentMagnitude their magnitude, 0 … 30.
+	RandAugmentOps       int `json:"randaugment_ops,omitzero"`
+	RandAugmentMagnitude int `json:"randaugment_magnitude,omitzero"`
+}
+
+// NeedsCapability reports whether a asks for more than a crop and a flip, which takes CapAugment.
+func (a *Augment) NeedsCapability() bool {
+	if a == nil {
+		return false
+	}
+	plain := Augment{Name: a.Name, Scale: a.Scale, Ratio: a.Ratio, HFlip: a.HFlip}
+	return *a != plain
+}
+
+// PictureCache asks a dataset with CapCache to keep decoded and resized pictures in files of DatasetConfig.CacheDir.
+type PictureCache struct {
+	Format   string `json:"format"` // jpeg or raw
+	MaxBytes int64  `json:"max_bytes"`
 }
 
 // DatasetConfig configures a dataset.
@@ -28,6 +60,8 @@ type DatasetConfig struct {
 	Augment   *Augment
 	Threads   int    // most pictures decoded at a time; at least 1
 	CacheDir  string // a folder for the dataset to write to, shared by all runs; "" for none
+	// Cache is nil where no pictures are to be kept.
+	Cache *PictureCache `json:",omitzero"`
 }
 
 // Target labels the samples with classes, for zero-shot classification.
@@ -51,6 +85,19 @@ type DatasetInfo struct {
 	Fixed bool
 	// Negatives is K, the number of texts that a sample has as negatives (CapNegatives); 0 when it has none.
 	Negatives int
+	// Shards holds the numbers of samples that lie together and are read together, in the order of the indices: the
+	// first shard has the samples 0 … Shards[0]-1. They add up to Len. nil means that it does not matter in what
+	// order samples are read.
+	Shards []int
+	// Skips tells what Skipped is made of. Its counts add up to Skipped, or it is nil.
+	Skips []Skip
+}
+
+// Skip counts the records that were refused for one reason.
+type Skip struct {
+	Reason string // a few words that are the same for all of them: "no caption", "truncated picture" (fault.Error.Reason)
+	Count  int
+	First  string // the first of them: where it is and what is wrong with it
 }
 
 // BatchRequest asks for samples. Their content is a pure function of configuration, Epoch and index.
@@ -78,6 +125,8 @@ type SampleFault struct {
 	Index int    // in the dataset
 	Key   string // as in Batch.Keys
 	Msg   string
+	// Reason is as in Skip; "" where it is unknown.
+	Reason string
 }
 
 // Batch holds B = len(Indices) samples in the order of the request.

@@ -16,6 +16,10 @@ const (
 	CapNegatives = "negatives"
 	// CapView2 marks a dataset that obeys BatchRequest.View2.
 	CapView2 = "view2"
+	// CapAugment marks a dataset that obeys all of Augment. Without it only crop and flip may be asked for.
+	CapAugment = "augment"
+	// CapCache marks a dataset that obeys DatasetConfig.Cache.
+	CapCache = "cache"
 	// CapBuckets, CapRows and CapNCCL mark plugins that can take part in training on several machines. The protocol
 	// has their messages; no runner sends them yet.
 	CapBuckets = "buckets"
@@ -58,6 +62,9 @@ const (
 	TypeBool   FieldType = "bool"
 	TypeString FieldType = "string"
 	TypePath   FieldType = "path" // a file or folder that must exist; relative to the spec file
+	// TypeSource names data: a file or folder, relative to the spec file, a glob or brace range of files, or an address
+	// (https://, s3://). The dataset finds out what is there.
+	TypeSource FieldType = "source"
 	TypeList   FieldType = "list" // of elements of type Field.Elem
 	TypeMap    FieldType = "map"  // from strings to values of type Field.Elem
 )

@@ -41,7 +41,10 @@ type Error struct {
 	Msg    string // lower case, values included
 	Hint   string // the remedy, one sentence
 	Detail string // long material: a stderr tail, a stack
-	Err    error  // the cause; its text is part of Error() unless Msg already says it
+	// Reason names the failure in a few words that are the same for all of its kind, so that records refused for it can
+	// be counted together: "truncated picture". It is not part of the text. "" for failures that nobody counts.
+	Reason string
+	Err    error // the cause; its text is part of Error() unless Msg already says it
 }
 
 // New makes an error of a kind with a formatted message; %w in format keeps the cause reachable.
@@ -76,6 +79,19 @@ func (e *Error) WithFile(file string, line, column int) *Error {
 
 // WithDetail sets long material such as a stderr tail.
 func (e *Error) WithDetail(detail string) *Error { e.Detail = detail; return e }
+
+// WithReason sets the words under which failures of this kind are counted.
+func (e *Error) WithReason(reason string) *Error { e.Reason = reason; return e }
+
+// ReasonOf returns the reason of the first Error in err's chain that has one, otherwise the kind of err.
+func ReasonOf(err error) string {
+	for at := err; at != nil; at = errors.Unwrap(at) {
+		if e, ok := at.(*Error); ok && e.Reason != "" {
+			return e.Reason
+		}
+	}
+	return string(KindOf(err))
+}
 
 // Error returns the text on one line, without hint and detail: "file:line:col: op: plugin: path: msg".
 func (e *Error) Error() string {

@@ -151,6 +151,9 @@ func (c *checker) scalar(f clip.Field, value any, p path) any {
 	if f.Type == clip.TypePath && v != "" {
 		return c.file(f, v, o, p)
 	}
+	if f.Type == clip.TypeSource && v != "" && !strings.Contains(v, "://") {
+		return absolute(beside(v, o))
+	}
 	return v
 }
 
@@ -200,19 +203,8 @@ func (c *checker) inRange(f clip.Field, v float64, text string, p path) bool {
 
 // file returns the absolute path of a file or folder, which must exist.
 func (c *checker) file(f clip.Field, name string, o Origin, p path) any {
-	full := name
-	if rest, ok := strings.CutPrefix(name, "~/"); ok {
-		if home, err := os.UserHomeDir(); err == nil {
-			full = filepath.Join(home, rest)
-		}
-	}
-	if !filepath.IsAbs(full) {
-		full = filepath.Join(o.Dir, full)
-	}
-	abs, err := filepath.Abs(full)
-	if err != nil {
-		abs = full
-	}
+	full := beside(name, o)
+	abs := absolute(full)
 	if c.begun && (p.String() == "init.weights" || p.String() == "teacher.init.weights") {
 		return abs
 	}
@@ -222,6 +214,27 @@ func (c *checker) file(f clip.Field, name string, o Origin, p path) any {
 		return bad{}
 	}
 	return abs
+}
+
+// beside returns the path of a name that stands in a spec: relative to the spec file, ~/ being the home folder.
+func beside(name string, o Origin) string {
+	if rest, ok := strings.CutPrefix(name, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			name = filepath.Join(home, rest)
+		}
+	}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(o.Dir, name)
+	}
+	return name
+}
+
+// absolute returns a path without the working folder in it.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // helpSuffix returns ": " and a field's help, when it has any.

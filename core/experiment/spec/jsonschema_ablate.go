@@ -166,7 +166,7 @@ func (s *schemaWriter) places() places {
 // isScalar reports whether a type's values have nothing in them that a path could name.
 func isScalar(t clip.FieldType) bool {
 	switch t {
-	case clip.TypeInt, clip.TypeFloat, clip.TypeBool, clip.TypeString, clip.TypePath,
+	case clip.TypeInt, clip.TypeFloat, clip.TypeBool, clip.TypeString, clip.TypePath, clip.TypeSource,
 		typePlugin, typeInterval, typeTimeout, typeMemory, typeDevice, typeSection, typeSections:
 		return true
 	}

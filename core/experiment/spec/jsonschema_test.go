@@ -78,7 +78,7 @@ func TestTheSchemaOfATypeAgreesWithTheChecker(t *testing.T) {
 		for _, k := range keys {
 			if _, special := forms[k.Type]; special {
 				types[k.Type] = k
-			} else if !slices.Contains([]clip.FieldType{clip.TypeInt, clip.TypeFloat, clip.TypeBool, clip.TypeString, clip.TypePath, clip.TypeList,
+			} else if !slices.Contains([]clip.FieldType{clip.TypeInt, clip.TypeFloat, clip.TypeBool, clip.TypeString, clip.TypePath, clip.TypeSource, clip.TypeList,
 				clip.TypeMap, typeSection, typeSections, typeWith, typePlugin, typeAblate}, k.Type) {
 				t.Errorf("%s has type %q, which has no entry in forms (jsonschema_forms.go)", k.Name, k.Type)
 			}

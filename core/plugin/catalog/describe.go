@@ -192,7 +192,7 @@ func CheckDescriptor(d clip.Descriptor) error {
 		switch {
 		case !word(f.Name) || seen[f.Name]:
 			return fmt.Errorf("its option %.60q is no name, or is there twice", f.Name)
-		case !slices.Contains([]clip.FieldType{clip.TypeInt, clip.TypeFloat, clip.TypeBool, clip.TypeString, clip.TypePath, clip.TypeList, clip.TypeMap}, f.Type):
+		case !slices.Contains([]clip.FieldType{clip.TypeInt, clip.TypeFloat, clip.TypeBool, clip.TypeString, clip.TypePath, clip.TypeSource, clip.TypeList, clip.TypeMap}, f.Type):
 			return fmt.Errorf("its option %s has the unknown type %.60q", f.Name, f.Type)
 		case f.Len < 0 || len(f.Enum) > maxFields || !line(f.Help, 16*maxLine):
 			return fmt.Errorf("its option %s has a negative length, more than %d values or a help that is no line", f.Name, maxFields)

@@ -73,6 +73,9 @@ func pathsOf(d clip.Descriptor, with []byte) (paths []string) {
 		if !ok || !filepath.IsAbs(path) {
 			return
 		}
+		if glob := strings.IndexAny(path, "*?[{"); glob >= 0 && !isFile(path) { // of a source: the folder that all of its files are in
+			path = filepath.Dir(path[:glob] + "x")
+		}
 		for _, path := range []string{path, resolved(path)} {
 			paths = append(paths, path)
 			if isFile(path) {
@@ -81,7 +84,8 @@ func pathsOf(d clip.Descriptor, with []byte) (paths []string) {
 		}
 	}
 	for _, f := range d.Schema {
-		if f.Type != clip.TypePath && f.Elem != clip.TypePath {
+		names := func(t clip.FieldType) bool { return t == clip.TypePath || t == clip.TypeSource }
+		if !names(f.Type) && !names(f.Elem) {
 			continue
 		}
 		switch value := settings[f.Name].(type) {

@@ -146,7 +146,7 @@ func TestDatasetAcrossProcesses(t *testing.T) {
 			t.Fatal(fault.Format(err))
 		}
 		info, err := d.Configure(ctx, clip.DatasetConfig{ImageSize: 4, Augment: &clip.Augment{Name: "none", HFlip: 0.5, Scale: [2]float64{1, 2}}})
-		if err != nil || info.Len != 100 || info.Targets[0].Classes[1] != "odd" || info.Note != "&{none [1 2] [0 0] 0.5}" || info.Skipped != 2 {
+		if err != nil || info.Len != 100 || info.Targets[0].Classes[1] != "odd" || info.Note != "&{none [1 2] [0 0] 0.5 [0 0 0 0] 0 0 0 [0 0] 0 0}" || info.Skipped != 2 {
 			t.Errorf("info %+v, %v", info, err)
 		}
 		b, err := d.Batch(ctx, clip.BatchRequest{Indices: []int{3, 8}, Epoch: 6})

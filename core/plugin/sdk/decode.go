@@ -126,7 +126,7 @@ func (o option) scalar(path string, typ clip.FieldType, value any, to reflect.Va
 			return nil
 		}
 	case string:
-		if typ == clip.TypeString || typ == clip.TypePath {
+		if typ == clip.TypeString || typ == clip.TypePath || typ == clip.TypeSource {
 			if len(o.Enum) > 0 && !slices.Contains(o.Enum, v) {
 				hint := "one of " + strings.Join(o.Enum, ", ")
 				if near := fault.Nearest(v, o.Enum); near != "" {

@@ -17,7 +17,8 @@ import (
 //	min, max  inclusive bounds of a number, or of every number of a list
 //	enum      the strings allowed, separated by commas; of every string of a list
 //	required  "true": the key must be given
-//	type      "path": a string that names a file or folder, relative to the spec file
+//	type      "path": a string that names a file or folder that exists, relative to the spec file;
+//	          "source": one that may also be a glob, a brace range or an address (clip.TypeSource)
 //
 // Types are ints, floats, bool, string, slices and fixed arrays of them (lists) and maps from string
 // to them. Embedded structs count as if their fields stood here. A struct that breaks these rules is
@@ -93,8 +94,11 @@ func field(name string, f reflect.StructField, v reflect.Value) clip.Field {
 		case reflect.Bool:
 			return clip.TypeBool
 		case reflect.String:
-			if f.Tag.Get("type") == "path" {
+			switch f.Tag.Get("type") {
+			case "path":
 				return clip.TypePath
+			case "source":
+				return clip.TypeSource
 			}
 			return clip.TypeString
 		}

@@ -35,6 +35,25 @@ func (c *Conn) datasetInfo(r *pb.DatasetInfo) error {
 	k.count("len", r.Len, 1, maxCount)
 	k.count("skipped", r.Skipped, 0, maxCount)
 	k.count("negatives", r.Negatives, 0, maxNames)
+	if len(r.Shards) > 0 {
+		total := int64(0)
+		for _, n := range r.Shards {
+			k.count("the number of samples of a shard", n, 0, maxCount)
+			total += n
+		}
+		k.require(total == r.Len, "the shards have %d samples together, len is %d", total, r.Len)
+	}
+	if len(r.Skips) > 0 {
+		k.require(len(r.Skips) <= maxNames, "there are %d reasons of skipped records, want at most %d", len(r.Skips), maxNames)
+		total := int64(0)
+		for _, s := range r.Skips {
+			k.name("a reason of skipped records", s.Reason)
+			k.count("the count of skipped records", s.Count, 1, maxCount)
+			k.text("the first skipped record", s.First, maxText)
+			total += s.Count
+		}
+		k.require(k.err != nil || total == r.Skipped, "the counts of skips are %d together, skipped is %d", total, r.Skipped)
+	}
 	k.text("note", r.Note, maxText)
 	k.require(len(r.Remarks) <= maxNames, "there are %d remarks, want at most %d", len(r.Remarks), maxNames)
 	for _, remark := range r.Remarks {

@@ -97,7 +97,15 @@ func datasetConfigOut(c clip.DatasetConfig) *pb.DatasetConfig {
 		CacheDir: c.CacheDir}
 	if a := c.Augment; a != nil {
 		out.Augment = &pb.Augment{Name: a.Name, ScaleMin: a.Scale[0], ScaleMax: a.Scale[1],
-			RatioMin: a.Ratio[0], RatioMax: a.Ratio[1], Hflip: a.HFlip}
+			RatioMin: a.Ratio[0], RatioMax: a.Ratio[1], Hflip: a.HFlip,
+			ColorJitterProb: a.ColorJitterProb, Grayscale: a.Grayscale, Blur: a.Blur, BlurSigmaMin: a.BlurSigma[0], BlurSigmaMax: a.BlurSigma[1],
+			RandaugmentOps: int64(a.RandAugmentOps), RandaugmentMagnitude: int64(a.RandAugmentMagnitude)}
+		if a.ColorJitter != [4]float64{} {
+			out.Augment.ColorJitter = a.ColorJitter[:]
+		}
+	}
+	if c.Cache != nil {
+		out.Cache = &pb.PictureCache{Format: c.Cache.Format, MaxBytes: c.Cache.MaxBytes}
 	}
 	return out
 }
@@ -107,7 +115,13 @@ func datasetConfigIn(c *pb.DatasetConfig) clip.DatasetConfig {
 		CacheDir: c.CacheDir}
 	if a := c.Augment; a != nil {
 		out.Augment = &clip.Augment{Name: a.Name, Scale: [2]float64{a.ScaleMin, a.ScaleMax},
-			Ratio: [2]float64{a.RatioMin, a.RatioMax}, HFlip: a.Hflip}
+			Ratio: [2]float64{a.RatioMin, a.RatioMax}, HFlip: a.Hflip,
+			ColorJitterProb: a.ColorJitterProb, Grayscale: a.Grayscale, Blur: a.Blur, BlurSigma: [2]float64{a.BlurSigmaMin, a.BlurSigmaMax},
+			RandAugmentOps: int(a.RandaugmentOps), RandAugmentMagnitude: int(a.RandaugmentMagnitude)}
+		copy(out.Augment.ColorJitter[:], a.ColorJitter)
+	}
+	if c.Cache != nil {
+		out.Cache = &clip.PictureCache{Format: c.Cache.Format, MaxBytes: c.Cache.MaxBytes}
 	}
 	return out
 }
@@ -118,6 +132,12 @@ func datasetInfoOut(i clip.DatasetInfo) *pb.DatasetInfo {
 	for _, t := range i.Targets {
 		out.Targets = append(out.Targets, &pb.Target{Name: valid(t.Name), Classes: validAll(t.Classes)})
 	}
+	for _, n := range i.Shards {
+		out.Shards = append(out.Shards, int64(n))
+	}
+	for _, s := range i.Skips {
+		out.Skips = append(out.Skips, &pb.Skip{Reason: valid(s.Reason), Count: int64(s.Count), First: valid(s.First)})
+	}
 	return out
 }
 
@@ -126,6 +146,12 @@ func datasetInfoIn(i *pb.DatasetInfo) clip.DatasetInfo {
 		Remarks: i.Remarks, Negatives: int(i.Negatives)}
 	for _, t := range i.Targets {
 		out.Targets = append(out.Targets, clip.Target{Name: t.Name, Classes: t.Classes})
+	}
+	for _, n := range i.Shards {
+		out.Shards = append(out.Shards, int(n))
+	}
+	for _, s := range i.Skips {
+		out.Skips = append(out.Skips, clip.Skip{Reason: s.Reason, Count: int(s.Count), First: s.First})
 	}
 	return out
 }
@@ -145,7 +171,7 @@ func batchOut(b *clip.Batch) *pb.BatchResponse {
 		}
 	}
 	for _, f := range b.Faults {
-		out.Faults = append(out.Faults, &pb.SampleFault{Index: int64(f.Index), Key: valid(f.Key), Msg: valid(f.Msg)})
+		out.Faults = append(out.Faults, &pb.SampleFault{Index: int64(f.Index), Key: valid(f.Key), Msg: valid(f.Msg), Reason: valid(f.Reason)})
 	}
 	return out
 }
@@ -165,7 +191,7 @@ func batchIn(b *pb.BatchResponse) *clip.Batch {
 		}
 	}
 	for _, f := range b.Faults {
-		out.Faults = append(out.Faults, clip.SampleFault{Index: int(f.Index), Key: f.Key, Msg: f.Msg})
+		out.Faults = append(out.Faults, clip.SampleFault{Index: int(f.Index), Key: f.Key, Msg: f.Msg, Reason: f.Reason})
 	}
 	return out
 }

@@ -60,7 +60,7 @@ func ToStatus(err error) error {
 		faults.Faults = append(faults.Faults, &pb.Fault{
 			Kind: string(e.Kind), Op: valid(e.Op), Plugin: valid(e.Plugin), File: valid(e.File),
 			Line: int64(e.Line), Column: int64(e.Column), Path: valid(e.Path), Msg: valid(message(e)),
-			Hint: valid(e.Hint), Detail: valid(shorten(e.Detail)),
+			Hint: valid(e.Hint), Detail: valid(shorten(e.Detail)), Reason: valid(e.Reason),
 		})
 	}
 	kind := fault.KindOf(err)
@@ -94,7 +94,7 @@ func FromStatus(err error) error {
 		for i, f := range faults.Faults {
 			list[i] = &fault.Error{
 				Kind: fault.Kind(f.Kind), Op: f.Op, Plugin: f.Plugin, File: f.File, Line: int(f.Line),
-				Column: int(f.Column), Path: f.Path, Msg: f.Msg, Hint: f.Hint, Detail: f.Detail,
+				Column: int(f.Column), Path: f.Path, Msg: f.Msg, Hint: f.Hint, Detail: f.Detail, Reason: f.Reason,
 			}
 		}
 		if faults.List {

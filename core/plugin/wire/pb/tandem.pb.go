@@ -2858,15 +2858,27 @@ func (x *LossResponse) GetWork() float64 {
 }
 
 type Augment struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	ScaleMin      float64                `protobuf:"fixed64,2,opt,name=scale_min,json=scaleMin,proto3" json:"scale_min,omitempty"`
-	ScaleMax      float64                `protobuf:"fixed64,3,opt,name=scale_max,json=scaleMax,proto3" json:"scale_max,omitempty"`
-	RatioMin      float64                `protobuf:"fixed64,4,opt,name=ratio_min,json=ratioMin,proto3" json:"ratio_min,omitempty"`
-	RatioMax      float64                `protobuf:"fixed64,5,opt,name=ratio_max,json=ratioMax,proto3" json:"ratio_max,omitempty"`
-	Hflip         float64                `protobuf:"fixed64,6,opt,name=hflip,proto3" json:"hflip,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	ScaleMin float64                `protobuf:"fixed64,2,opt,name=scale_min,json=scaleMin,proto3" json:"scale_min,omitempty"`
+	ScaleMax float64                `protobuf:"fixed64,3,opt,name=scale_max,json=scaleMax,proto3" json:"scale_max,omitempty"`
+	RatioMin float64                `protobuf:"fixed64,4,opt,name=ratio_min,json=ratioMin,proto3" json:"ratio_min,omitempty"`
+	RatioMax float64                `protobuf:"fixed64,5,opt,name=ratio_max,json=ratioMax,proto3" json:"ratio_max,omitempty"`
+	Hflip    float64                `protobuf:"fixed64,6,opt,name=hflip,proto3" json:"hflip,omitempty"`
+	// (2) The rest is sent to datasets with the capability "augment" alone. After the crop and the flip: colour jitter with a
+	// probability, by the largest changes of brightness, contrast, saturation and hue (four numbers, or none); grey with a
+	// probability; Gaussian blur with a probability, its sigma drawn between two bounds in pixels; RandAugment's number of
+	// operations and magnitude, 0 … 30, before all of these.
+	ColorJitter          []float64 `protobuf:"fixed64,7,rep,packed,name=color_jitter,json=colorJitter,proto3" json:"color_jitter,omitempty"`
+	ColorJitterProb      float64   `protobuf:"fixed64,8,opt,name=color_jitter_prob,json=colorJitterProb,proto3" json:"color_jitter_prob,omitempty"`
+	Grayscale            float64   `protobuf:"fixed64,9,opt,name=grayscale,proto3" json:"grayscale,omitempty"`
+	Blur                 float64   `protobuf:"fixed64,10,opt,name=blur,proto3" json:"blur,omitempty"`
+	BlurSigmaMin         float64   `protobuf:"fixed64,11,opt,name=blur_sigma_min,json=blurSigmaMin,proto3" json:"blur_sigma_min,omitempty"`
+	BlurSigmaMax         float64   `protobuf:"fixed64,12,opt,name=blur_sigma_max,json=blurSigmaMax,proto3" json:"blur_sigma_max,omitempty"`
+	RandaugmentOps       int64     `protobuf:"varint,13,opt,name=randaugment_ops,json=randaugmentOps,proto3" json:"randaugment_ops,omitempty"`
+	RandaugmentMagnitude int64     `protobuf:"varint,14,opt,name=randaugment_magnitude,json=randaugmentMagnitude,proto3" json:"randaugment_magnitude,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Augment) Reset() {
@@ -2941,6 +2953,115 @@ func (x *Augment) GetHflip() float64 {
 	return 0
 }
 
+func (x *Augment) GetColorJitter() []float64 {
+	if x != nil {
+		return x.ColorJitter
+	}
+	return nil
+}
+
+func (x *Augment) GetColorJitterProb() float64 {
+	if x != nil {
+		return x.ColorJitterProb
+	}
+	return 0
+}
+
+func (x *Augment) GetGrayscale() float64 {
+	if x != nil {
+		return x.Grayscale
+	}
+	return 0
+}
+
+func (x *Augment) GetBlur() float64 {
+	if x != nil {
+		return x.Blur
+	}
+	return 0
+}
+
+func (x *Augment) GetBlurSigmaMin() float64 {
+	if x != nil {
+		return x.BlurSigmaMin
+	}
+	return 0
+}
+
+func (x *Augment) GetBlurSigmaMax() float64 {
+	if x != nil {
+		return x.BlurSigmaMax
+	}
+	return 0
+}
+
+func (x *Augment) GetRandaugmentOps() int64 {
+	if x != nil {
+		return x.RandaugmentOps
+	}
+	return 0
+}
+
+func (x *Augment) GetRandaugmentMagnitude() int64 {
+	if x != nil {
+		return x.RandaugmentMagnitude
+	}
+	return 0
+}
+
+// (2) PictureCache asks a dataset with the capability "cache" to keep decoded and resized pictures in cache_dir.
+type PictureCache struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Format        string                 `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"` // jpeg or raw
+	MaxBytes      int64                  `protobuf:"varint,2,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PictureCache) Reset() {
+	*x = PictureCache{}
+	mi := &file_tandem_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PictureCache) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PictureCache) ProtoMessage() {}
+
+func (x *PictureCache) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PictureCache.ProtoReflect.Descriptor instead.
+func (*PictureCache) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *PictureCache) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *PictureCache) GetMaxBytes() int64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
 type DatasetConfig struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	With          []byte                 `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"`
@@ -2949,13 +3070,14 @@ type DatasetConfig struct {
 	Augment       *Augment               `protobuf:"bytes,4,opt,name=augment,proto3" json:"augment,omitempty"` // absent: the evaluation transform
 	Threads       int64                  `protobuf:"varint,5,opt,name=threads,proto3" json:"threads,omitempty"`
 	CacheDir      string                 `protobuf:"bytes,6,opt,name=cache_dir,json=cacheDir,proto3" json:"cache_dir,omitempty"`
+	Cache         *PictureCache          `protobuf:"bytes,7,opt,name=cache,proto3" json:"cache,omitempty"` // (2) absent: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DatasetConfig) Reset() {
 	*x = DatasetConfig{}
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2967,7 +3089,7 @@ func (x *DatasetConfig) String() string {
 func (*DatasetConfig) ProtoMessage() {}
 
 func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2980,7 +3102,7 @@ func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetConfig.ProtoReflect.Descriptor instead.
 func (*DatasetConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{36}
+	return file_tandem_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DatasetConfig) GetWith() []byte {
@@ -3025,6 +3147,13 @@ func (x *DatasetConfig) GetCacheDir() string {
 	return ""
 }
 
+func (x *DatasetConfig) GetCache() *PictureCache {
+	if x != nil {
+		return x.Cache
+	}
+	return nil
+}
+
 type Target struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -3035,7 +3164,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3047,7 +3176,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3060,7 +3189,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{37}
+	return file_tandem_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Target) GetName() string {
@@ -3087,17 +3216,22 @@ type DatasetInfo struct {
 	Fixed   bool                   `protobuf:"varint,6,opt,name=fixed,proto3" json:"fixed,omitempty"` // training pictures are the same whatever epoch and seed
 	// remarks are what a person should know of the data, a sentence each: classes that become one, labels that
 	// contradict each other. Refused records are skipped's.
-	Remarks       []string `protobuf:"bytes,7,rep,name=remarks,proto3" json:"remarks,omitempty"`
-	Negatives     int64    `protobuf:"varint,8,opt,name=negatives,proto3" json:"negatives,omitempty"` // (2) texts that a sample has as negatives; 0: none
-	KernelNanos   int64    `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
-	StartNanos    int64    `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	Remarks   []string `protobuf:"bytes,7,rep,name=remarks,proto3" json:"remarks,omitempty"`
+	Negatives int64    `protobuf:"varint,8,opt,name=negatives,proto3" json:"negatives,omitempty"` // (2) texts that a sample has as negatives; 0: none
+	// (2) shards are the numbers of samples that lie together and are read together: those of the first shard have the
+	// indices 0 … shards[0]-1, and so on. They add up to len. None: samples are as near to each other as any.
+	Shards []int64 `protobuf:"varint,9,rep,packed,name=shards,proto3" json:"shards,omitempty"`
+	// (2) skips tells what skipped is made of. Its counts add up to skipped, or it is empty.
+	Skips         []*Skip `protobuf:"bytes,10,rep,name=skips,proto3" json:"skips,omitempty"`
+	KernelNanos   int64   `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64   `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DatasetInfo) Reset() {
 	*x = DatasetInfo{}
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3109,7 +3243,7 @@ func (x *DatasetInfo) String() string {
 func (*DatasetInfo) ProtoMessage() {}
 
 func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3122,7 +3256,7 @@ func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetInfo.ProtoReflect.Descriptor instead.
 func (*DatasetInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{38}
+	return file_tandem_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DatasetInfo) GetLen() int64 {
@@ -3181,6 +3315,20 @@ func (x *DatasetInfo) GetNegatives() int64 {
 	return 0
 }
 
+func (x *DatasetInfo) GetShards() []int64 {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+func (x *DatasetInfo) GetSkips() []*Skip {
+	if x != nil {
+		return x.Skips
+	}
+	return nil
+}
+
 func (x *DatasetInfo) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
@@ -3193,6 +3341,67 @@ func (x *DatasetInfo) GetStartNanos() int64 {
 		return x.StartNanos
 	}
 	return 0
+}
+
+// (2) Skip counts the records that were refused for one reason.
+type Skip struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"` // a few words that are the same for all of them: "no caption", "truncated picture"
+	Count         int64                  `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	First         string                 `protobuf:"bytes,3,opt,name=first,proto3" json:"first,omitempty"` // the first of them: where it is and what is wrong with it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Skip) Reset() {
+	*x = Skip{}
+	mi := &file_tandem_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Skip) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Skip) ProtoMessage() {}
+
+func (x *Skip) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Skip.ProtoReflect.Descriptor instead.
+func (*Skip) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Skip) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Skip) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Skip) GetFirst() string {
+	if x != nil {
+		return x.First
+	}
+	return ""
 }
 
 type BatchRequest struct {
@@ -3213,7 +3422,7 @@ type BatchRequest struct {
 
 func (x *BatchRequest) Reset() {
 	*x = BatchRequest{}
-	mi := &file_tandem_proto_msgTypes[39]
+	mi := &file_tandem_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3225,7 +3434,7 @@ func (x *BatchRequest) String() string {
 func (*BatchRequest) ProtoMessage() {}
 
 func (x *BatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[39]
+	mi := &file_tandem_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3238,7 +3447,7 @@ func (x *BatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchRequest.ProtoReflect.Descriptor instead.
 func (*BatchRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{39}
+	return file_tandem_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *BatchRequest) GetIndices() []int64 {
@@ -3302,13 +3511,14 @@ type SampleFault struct {
 	Index         int64                  `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Msg           string                 `protobuf:"bytes,3,opt,name=msg,proto3" json:"msg,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // (2) as in Skip; "": unknown
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SampleFault) Reset() {
 	*x = SampleFault{}
-	mi := &file_tandem_proto_msgTypes[40]
+	mi := &file_tandem_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3320,7 +3530,7 @@ func (x *SampleFault) String() string {
 func (*SampleFault) ProtoMessage() {}
 
 func (x *SampleFault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[40]
+	mi := &file_tandem_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3333,7 +3543,7 @@ func (x *SampleFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleFault.ProtoReflect.Descriptor instead.
 func (*SampleFault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{40}
+	return file_tandem_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SampleFault) GetIndex() int64 {
@@ -3357,6 +3567,13 @@ func (x *SampleFault) GetMsg() string {
 	return ""
 }
 
+func (x *SampleFault) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type Strings struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Values        []string               `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
@@ -3366,7 +3583,7 @@ type Strings struct {
 
 func (x *Strings) Reset() {
 	*x = Strings{}
-	mi := &file_tandem_proto_msgTypes[41]
+	mi := &file_tandem_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3378,7 +3595,7 @@ func (x *Strings) String() string {
 func (*Strings) ProtoMessage() {}
 
 func (x *Strings) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[41]
+	mi := &file_tandem_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3391,7 +3608,7 @@ func (x *Strings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Strings.ProtoReflect.Descriptor instead.
 func (*Strings) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{41}
+	return file_tandem_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Strings) GetValues() []string {
@@ -3410,7 +3627,7 @@ type Ints struct {
 
 func (x *Ints) Reset() {
 	*x = Ints{}
-	mi := &file_tandem_proto_msgTypes[42]
+	mi := &file_tandem_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3422,7 +3639,7 @@ func (x *Ints) String() string {
 func (*Ints) ProtoMessage() {}
 
 func (x *Ints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[42]
+	mi := &file_tandem_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3435,7 +3652,7 @@ func (x *Ints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ints.ProtoReflect.Descriptor instead.
 func (*Ints) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{42}
+	return file_tandem_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Ints) GetValues() []int32 {
@@ -3464,7 +3681,7 @@ type BatchResponse struct {
 
 func (x *BatchResponse) Reset() {
 	*x = BatchResponse{}
-	mi := &file_tandem_proto_msgTypes[43]
+	mi := &file_tandem_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +3693,7 @@ func (x *BatchResponse) String() string {
 func (*BatchResponse) ProtoMessage() {}
 
 func (x *BatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[43]
+	mi := &file_tandem_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +3706,7 @@ func (x *BatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchResponse.ProtoReflect.Descriptor instead.
 func (*BatchResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{43}
+	return file_tandem_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *BatchResponse) GetImages() *Tensor {
@@ -3578,7 +3795,7 @@ type CaptionsRequest struct {
 
 func (x *CaptionsRequest) Reset() {
 	*x = CaptionsRequest{}
-	mi := &file_tandem_proto_msgTypes[44]
+	mi := &file_tandem_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3590,7 +3807,7 @@ func (x *CaptionsRequest) String() string {
 func (*CaptionsRequest) ProtoMessage() {}
 
 func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[44]
+	mi := &file_tandem_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3603,7 +3820,7 @@ func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsRequest.ProtoReflect.Descriptor instead.
 func (*CaptionsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{44}
+	return file_tandem_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CaptionsRequest) GetLimit() int64 {
@@ -3624,7 +3841,7 @@ type CaptionsResponse struct {
 
 func (x *CaptionsResponse) Reset() {
 	*x = CaptionsResponse{}
-	mi := &file_tandem_proto_msgTypes[45]
+	mi := &file_tandem_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3636,7 +3853,7 @@ func (x *CaptionsResponse) String() string {
 func (*CaptionsResponse) ProtoMessage() {}
 
 func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[45]
+	mi := &file_tandem_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3649,7 +3866,7 @@ func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsResponse.ProtoReflect.Descriptor instead.
 func (*CaptionsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{45}
+	return file_tandem_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CaptionsResponse) GetCaptions() []string {
@@ -3686,7 +3903,7 @@ type Faults struct {
 
 func (x *Faults) Reset() {
 	*x = Faults{}
-	mi := &file_tandem_proto_msgTypes[46]
+	mi := &file_tandem_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3698,7 +3915,7 @@ func (x *Faults) String() string {
 func (*Faults) ProtoMessage() {}
 
 func (x *Faults) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[46]
+	mi := &file_tandem_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3711,7 +3928,7 @@ func (x *Faults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Faults.ProtoReflect.Descriptor instead.
 func (*Faults) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{46}
+	return file_tandem_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Faults) GetFaults() []*Fault {
@@ -3740,13 +3957,14 @@ type Fault struct {
 	Msg           string                 `protobuf:"bytes,8,opt,name=msg,proto3" json:"msg,omitempty"`
 	Hint          string                 `protobuf:"bytes,9,opt,name=hint,proto3" json:"hint,omitempty"`
 	Detail        string                 `protobuf:"bytes,10,opt,name=detail,proto3" json:"detail,omitempty"`
+	Reason        string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"` // (2)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tandem_proto_msgTypes[47]
+	mi := &file_tandem_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3758,7 +3976,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[47]
+	mi := &file_tandem_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3771,7 +3989,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{47}
+	return file_tandem_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Fault) GetKind() string {
@@ -3840,6 +4058,13 @@ func (x *Fault) GetHint() string {
 func (x *Fault) GetDetail() string {
 	if x != nil {
 		return x.Detail
+	}
+	return ""
+}
+
+func (x *Fault) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -4114,14 +4339,26 @@ const file_tandem_proto_rawDesc = "" +
 	"\x0eGradientsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12'\n" +
 	"\x05value\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x05value:\x028\x01B\x11\n" +
-	"\x0f_sum_of_squares\"\xa7\x01\n" +
+	"\x0f_sum_of_squares\"\xd2\x03\n" +
 	"\aAugment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tscale_min\x18\x02 \x01(\x01R\bscaleMin\x12\x1b\n" +
 	"\tscale_max\x18\x03 \x01(\x01R\bscaleMax\x12\x1b\n" +
 	"\tratio_min\x18\x04 \x01(\x01R\bratioMin\x12\x1b\n" +
 	"\tratio_max\x18\x05 \x01(\x01R\bratioMax\x12\x14\n" +
-	"\x05hflip\x18\x06 \x01(\x01R\x05hflip\"\xbb\x01\n" +
+	"\x05hflip\x18\x06 \x01(\x01R\x05hflip\x12!\n" +
+	"\fcolor_jitter\x18\a \x03(\x01R\vcolorJitter\x12*\n" +
+	"\x11color_jitter_prob\x18\b \x01(\x01R\x0fcolorJitterProb\x12\x1c\n" +
+	"\tgrayscale\x18\t \x01(\x01R\tgrayscale\x12\x12\n" +
+	"\x04blur\x18\n" +
+	" \x01(\x01R\x04blur\x12$\n" +
+	"\x0eblur_sigma_min\x18\v \x01(\x01R\fblurSigmaMin\x12$\n" +
+	"\x0eblur_sigma_max\x18\f \x01(\x01R\fblurSigmaMax\x12'\n" +
+	"\x0frandaugment_ops\x18\r \x01(\x03R\x0erandaugmentOps\x123\n" +
+	"\x15randaugment_magnitude\x18\x0e \x01(\x03R\x14randaugmentMagnitude\"C\n" +
+	"\fPictureCache\x12\x16\n" +
+	"\x06format\x18\x01 \x01(\tR\x06format\x12\x1b\n" +
+	"\tmax_bytes\x18\x02 \x01(\x03R\bmaxBytes\"\xea\x01\n" +
 	"\rDatasetConfig\x12\x12\n" +
 	"\x04with\x18\x01 \x01(\fR\x04with\x12\x1d\n" +
 	"\n" +
@@ -4129,10 +4366,11 @@ const file_tandem_proto_rawDesc = "" +
 	"\x04seed\x18\x03 \x01(\x04R\x04seed\x12,\n" +
 	"\aaugment\x18\x04 \x01(\v2\x12.tandem.v1.AugmentR\aaugment\x12\x18\n" +
 	"\athreads\x18\x05 \x01(\x03R\athreads\x12\x1b\n" +
-	"\tcache_dir\x18\x06 \x01(\tR\bcacheDir\"6\n" +
+	"\tcache_dir\x18\x06 \x01(\tR\bcacheDir\x12-\n" +
+	"\x05cache\x18\a \x01(\v2\x17.tandem.v1.PictureCacheR\x05cache\"6\n" +
 	"\x06Target\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aclasses\x18\x02 \x03(\tR\aclasses\"\xa4\x02\n" +
+	"\aclasses\x18\x02 \x03(\tR\aclasses\"\xe3\x02\n" +
 	"\vDatasetInfo\x12\x10\n" +
 	"\x03len\x18\x01 \x01(\x03R\x03len\x12+\n" +
 	"\atargets\x18\x02 \x03(\v2\x11.tandem.v1.TargetR\atargets\x12\x16\n" +
@@ -4141,10 +4379,17 @@ const file_tandem_proto_rawDesc = "" +
 	"\x04note\x18\x05 \x01(\tR\x04note\x12\x14\n" +
 	"\x05fixed\x18\x06 \x01(\bR\x05fixed\x12\x18\n" +
 	"\aremarks\x18\a \x03(\tR\aremarks\x12\x1c\n" +
-	"\tnegatives\x18\b \x01(\x03R\tnegatives\x12!\n" +
+	"\tnegatives\x18\b \x01(\x03R\tnegatives\x12\x16\n" +
+	"\x06shards\x18\t \x03(\x03R\x06shards\x12%\n" +
+	"\x05skips\x18\n" +
+	" \x03(\v2\x0f.tandem.v1.SkipR\x05skips\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
-	"startNanos\"\xf1\x01\n" +
+	"startNanos\"J\n" +
+	"\x04Skip\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x14\n" +
+	"\x05first\x18\x03 \x01(\tR\x05first\"\xf1\x01\n" +
 	"\fBatchRequest\x12\x18\n" +
 	"\aindices\x18\x01 \x03(\x03R\aindices\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x14\n" +
@@ -4153,11 +4398,12 @@ const file_tandem_proto_rawDesc = "" +
 	"\tno_images\x18\x05 \x01(\bR\bnoImages\x12\x1c\n" +
 	"\tnegatives\x18\x06 \x01(\bR\tnegatives\x12\x14\n" +
 	"\x05view2\x18\a \x01(\bR\x05view2\x12%\n" +
-	"\x04out2\x18\b \x01(\v2\x11.tandem.v1.TensorR\x04out2\"G\n" +
+	"\x04out2\x18\b \x01(\v2\x11.tandem.v1.TensorR\x04out2\"_\n" +
 	"\vSampleFault\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x03R\x05index\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x10\n" +
-	"\x03msg\x18\x03 \x01(\tR\x03msg\"!\n" +
+	"\x03msg\x18\x03 \x01(\tR\x03msg\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"!\n" +
 	"\aStrings\x12\x16\n" +
 	"\x06values\x18\x01 \x03(\tR\x06values\"\x1e\n" +
 	"\x04Ints\x12\x16\n" +
@@ -4187,7 +4433,7 @@ const file_tandem_proto_rawDesc = "" +
 	"startNanos\"F\n" +
 	"\x06Faults\x12(\n" +
 	"\x06faults\x18\x01 \x03(\v2\x10.tandem.v1.FaultR\x06faults\x12\x12\n" +
-	"\x04list\x18\x02 \x01(\bR\x04list\"\xd5\x01\n" +
+	"\x04list\x18\x02 \x01(\bR\x04list\"\xed\x01\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
@@ -4199,7 +4445,8 @@ const file_tandem_proto_rawDesc = "" +
 	"\x03msg\x18\b \x01(\tR\x03msg\x12\x12\n" +
 	"\x04hint\x18\t \x01(\tR\x04hint\x12\x16\n" +
 	"\x06detail\x18\n" +
-	" \x01(\tR\x06detail*B\n" +
+	" \x01(\tR\x06detail\x12\x16\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason*B\n" +
 	"\x05DType\x12\x15\n" +
 	"\x11DTYPE_UNSPECIFIED\x10\x00\x12\a\n" +
 	"\x03F32\x10\x01\x12\b\n" +
@@ -4259,7 +4506,7 @@ func file_tandem_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_tandem_proto_goTypes = []any{
 	(DType)(0),                  // 0: tandem.v1.DType
 	(Weights)(0),                // 1: tandem.v1.Weights
@@ -4300,23 +4547,25 @@ var file_tandem_proto_goTypes = []any{
 	(*Floats)(nil),              // 36: tandem.v1.Floats
 	(*LossResponse)(nil),        // 37: tandem.v1.LossResponse
 	(*Augment)(nil),             // 38: tandem.v1.Augment
-	(*DatasetConfig)(nil),       // 39: tandem.v1.DatasetConfig
-	(*Target)(nil),              // 40: tandem.v1.Target
-	(*DatasetInfo)(nil),         // 41: tandem.v1.DatasetInfo
-	(*BatchRequest)(nil),        // 42: tandem.v1.BatchRequest
-	(*SampleFault)(nil),         // 43: tandem.v1.SampleFault
-	(*Strings)(nil),             // 44: tandem.v1.Strings
-	(*Ints)(nil),                // 45: tandem.v1.Ints
-	(*BatchResponse)(nil),       // 46: tandem.v1.BatchResponse
-	(*CaptionsRequest)(nil),     // 47: tandem.v1.CaptionsRequest
-	(*CaptionsResponse)(nil),    // 48: tandem.v1.CaptionsResponse
-	(*Faults)(nil),              // 49: tandem.v1.Faults
-	(*Fault)(nil),               // 50: tandem.v1.Fault
-	nil,                         // 51: tandem.v1.LossResponse.PartsEntry
-	nil,                         // 52: tandem.v1.LossResponse.ScalarsEntry
-	nil,                         // 53: tandem.v1.LossResponse.PerSampleEntry
-	nil,                         // 54: tandem.v1.LossResponse.GradientsEntry
-	nil,                         // 55: tandem.v1.BatchResponse.LabelsEntry
+	(*PictureCache)(nil),        // 39: tandem.v1.PictureCache
+	(*DatasetConfig)(nil),       // 40: tandem.v1.DatasetConfig
+	(*Target)(nil),              // 41: tandem.v1.Target
+	(*DatasetInfo)(nil),         // 42: tandem.v1.DatasetInfo
+	(*Skip)(nil),                // 43: tandem.v1.Skip
+	(*BatchRequest)(nil),        // 44: tandem.v1.BatchRequest
+	(*SampleFault)(nil),         // 45: tandem.v1.SampleFault
+	(*Strings)(nil),             // 46: tandem.v1.Strings
+	(*Ints)(nil),                // 47: tandem.v1.Ints
+	(*BatchResponse)(nil),       // 48: tandem.v1.BatchResponse
+	(*CaptionsRequest)(nil),     // 49: tandem.v1.CaptionsRequest
+	(*CaptionsResponse)(nil),    // 50: tandem.v1.CaptionsResponse
+	(*Faults)(nil),              // 51: tandem.v1.Faults
+	(*Fault)(nil),               // 52: tandem.v1.Fault
+	nil,                         // 53: tandem.v1.LossResponse.PartsEntry
+	nil,                         // 54: tandem.v1.LossResponse.ScalarsEntry
+	nil,                         // 55: tandem.v1.LossResponse.PerSampleEntry
+	nil,                         // 56: tandem.v1.LossResponse.GradientsEntry
+	nil,                         // 57: tandem.v1.BatchResponse.LabelsEntry
 }
 var file_tandem_proto_depIdxs = []int32{
 	7,  // 0: tandem.v1.ProfileResponse.events:type_name -> tandem.v1.ProfileEvent
@@ -4358,83 +4607,85 @@ var file_tandem_proto_depIdxs = []int32{
 	12, // 36: tandem.v1.LossInput.out:type_name -> tandem.v1.Tensor
 	12, // 37: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
 	12, // 38: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
-	51, // 39: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
-	52, // 40: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
-	53, // 41: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
-	54, // 42: tandem.v1.LossResponse.gradients:type_name -> tandem.v1.LossResponse.GradientsEntry
+	53, // 39: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
+	54, // 40: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
+	55, // 41: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
+	56, // 42: tandem.v1.LossResponse.gradients:type_name -> tandem.v1.LossResponse.GradientsEntry
 	38, // 43: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
-	40, // 44: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
-	12, // 45: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
-	12, // 46: tandem.v1.BatchRequest.out2:type_name -> tandem.v1.Tensor
-	12, // 47: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
-	44, // 48: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
-	55, // 49: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
-	43, // 50: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
-	44, // 51: tandem.v1.BatchResponse.negatives:type_name -> tandem.v1.Strings
-	12, // 52: tandem.v1.BatchResponse.images2:type_name -> tandem.v1.Tensor
-	50, // 53: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
-	36, // 54: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
-	12, // 55: tandem.v1.LossResponse.GradientsEntry.value:type_name -> tandem.v1.Tensor
-	45, // 56: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
-	3,  // 57: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
-	3,  // 58: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
-	5,  // 59: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
-	3,  // 60: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
-	9,  // 61: tandem.v1.Plugin.Plan:input_type -> tandem.v1.PlanRequest
-	18, // 62: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
-	21, // 63: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
-	25, // 64: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
-	26, // 65: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
-	3,  // 66: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
-	28, // 67: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
-	31, // 68: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
-	31, // 69: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
-	23, // 70: tandem.v1.Encoder.CountTokens:input_type -> tandem.v1.CountTokensRequest
-	29, // 71: tandem.v1.Encoder.Gradients:input_type -> tandem.v1.GradientsRequest
-	3,  // 72: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
-	32, // 73: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
-	34, // 74: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
-	3,  // 75: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
-	28, // 76: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
-	31, // 77: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
-	31, // 78: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
-	3,  // 79: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
-	39, // 80: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
-	42, // 81: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
-	47, // 82: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
-	3,  // 83: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
-	13, // 84: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
-	3,  // 85: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
-	6,  // 86: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
-	8,  // 87: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
-	10, // 88: tandem.v1.Plugin.Plan:output_type -> tandem.v1.PlanResponse
-	20, // 89: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
-	22, // 90: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
-	4,  // 91: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
-	4,  // 92: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
-	27, // 93: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
-	4,  // 94: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
-	4,  // 95: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
-	4,  // 96: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
-	24, // 97: tandem.v1.Encoder.CountTokens:output_type -> tandem.v1.CountTokensResponse
-	30, // 98: tandem.v1.Encoder.Gradients:output_type -> tandem.v1.GradientsResponse
-	4,  // 99: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
-	33, // 100: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
-	37, // 101: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
-	27, // 102: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
-	4,  // 103: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
-	4,  // 104: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
-	4,  // 105: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
-	4,  // 106: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
-	41, // 107: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
-	46, // 108: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
-	48, // 109: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
-	4,  // 110: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
-	84, // [84:111] is the sub-list for method output_type
-	57, // [57:84] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	39, // 44: tandem.v1.DatasetConfig.cache:type_name -> tandem.v1.PictureCache
+	41, // 45: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
+	43, // 46: tandem.v1.DatasetInfo.skips:type_name -> tandem.v1.Skip
+	12, // 47: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
+	12, // 48: tandem.v1.BatchRequest.out2:type_name -> tandem.v1.Tensor
+	12, // 49: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
+	46, // 50: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
+	57, // 51: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
+	45, // 52: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
+	46, // 53: tandem.v1.BatchResponse.negatives:type_name -> tandem.v1.Strings
+	12, // 54: tandem.v1.BatchResponse.images2:type_name -> tandem.v1.Tensor
+	52, // 55: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
+	36, // 56: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
+	12, // 57: tandem.v1.LossResponse.GradientsEntry.value:type_name -> tandem.v1.Tensor
+	47, // 58: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
+	3,  // 59: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
+	3,  // 60: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
+	5,  // 61: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
+	3,  // 62: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
+	9,  // 63: tandem.v1.Plugin.Plan:input_type -> tandem.v1.PlanRequest
+	18, // 64: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
+	21, // 65: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
+	25, // 66: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
+	26, // 67: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
+	3,  // 68: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
+	28, // 69: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
+	31, // 70: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
+	31, // 71: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
+	23, // 72: tandem.v1.Encoder.CountTokens:input_type -> tandem.v1.CountTokensRequest
+	29, // 73: tandem.v1.Encoder.Gradients:input_type -> tandem.v1.GradientsRequest
+	3,  // 74: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
+	32, // 75: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
+	34, // 76: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
+	3,  // 77: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
+	28, // 78: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
+	31, // 79: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
+	31, // 80: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
+	3,  // 81: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
+	40, // 82: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
+	44, // 83: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
+	49, // 84: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
+	3,  // 85: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
+	13, // 86: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
+	3,  // 87: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
+	6,  // 88: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
+	8,  // 89: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
+	10, // 90: tandem.v1.Plugin.Plan:output_type -> tandem.v1.PlanResponse
+	20, // 91: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
+	22, // 92: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
+	4,  // 93: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
+	4,  // 94: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
+	27, // 95: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
+	4,  // 96: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
+	4,  // 97: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
+	4,  // 98: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
+	24, // 99: tandem.v1.Encoder.CountTokens:output_type -> tandem.v1.CountTokensResponse
+	30, // 100: tandem.v1.Encoder.Gradients:output_type -> tandem.v1.GradientsResponse
+	4,  // 101: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
+	33, // 102: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
+	37, // 103: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
+	27, // 104: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
+	4,  // 105: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
+	4,  // 106: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
+	4,  // 107: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
+	4,  // 108: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
+	42, // 109: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
+	48, // 110: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
+	50, // 111: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
+	4,  // 112: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
+	86, // [86:113] is the sub-list for method output_type
+	59, // [59:86] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_tandem_proto_init() }
@@ -4452,7 +4703,7 @@ func file_tandem_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_proto_rawDesc), len(file_tandem_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   53,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -1,0 +1,59 @@
+package object
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"tandem/core/fault"
+)
+
+func TestBracesCountAndList(t *testing.T) {
+	for pattern, want := range map[string][]string{
+		"a-{08..10}.tar":  {"a-08.tar", "a-09.tar", "a-10.tar"},
+		"{a,b}{0..1}":     {"a0", "a1", "b0", "b1"},
+		"plain.tar":       {"plain.tar"},
+		"x{}y{1,2}":       {"x{}y1", "x{}y2"},
+		"open{1..2":       {"open{1..2"},
+		"{3..1}":          {"{3..1}"},
+		"{0..99999999}":   {"{0..99999999}"},
+		"s3://b/{0..1}/k": {"s3://b/0/k", "s3://b/1/k"},
+	} {
+		if got := Braces(pattern); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", pattern, got, want)
+		}
+	}
+}
+
+func TestPatternsAreListedInOrder(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"b-1.tar", "a-1.tar", "a-0.tar"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := New(context.Background(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got, err := s.List(context.Background(), filepath.Join(dir, "{b,a}-*.tar"))
+	want := []string{filepath.Join(dir, "b-1.tar"), filepath.Join(dir, "a-0.tar"), filepath.Join(dir, "a-1.tar")}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := s.List(context.Background(), filepath.Join(dir, "c*")); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("no match: %v", err)
+	}
+	o, err := s.Open(context.Background(), got[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	piece := make([]byte, 3)
+	if _, err := o.ReadAt(piece, 4); err != nil || string(piece) != "tar" || o.Size() != 7 {
+		t.Errorf("%q of %d bytes, %v", piece, o.Size(), err)
+	}
+}
