@@ -27,7 +27,7 @@ func decodeBMP(data []byte, o Options) (Picture, error) {
 	}
 	stride := (f.w*f.bits + 31) / 32 * 4
 	if size := stride*(f.h-1) + (f.w*f.bits+7)/8; len(f.data) < size {
-		return Picture{}, fault.New(fault.Corrupt, "bmp: truncated: %d bytes of pixels, want %d", len(f.data), size)
+		return Picture{}, truncated("bmp: truncated: %d bytes of pixels, want %d", len(f.data), size)
 	}
 	p := NewPicture(f.w, f.h)
 	for y := range f.h {
@@ -44,7 +44,7 @@ func decodeBMP(data []byte, o Options) (Picture, error) {
 
 func parseBMP(data []byte) (f bmpFile, err error) {
 	if len(data) < 26 {
-		return f, fault.New(fault.Corrupt, "bmp: truncated: header")
+		return f, truncated("bmp: truncated: header")
 	}
 	u16, u32 := binary.LittleEndian.Uint16, binary.LittleEndian.Uint32
 	offset, size := int64(u32(data[10:])), int(u32(data[14:]))
@@ -92,7 +92,7 @@ func parseBMP(data []byte) (f bmpFile, err error) {
 		return f, errNotRead("bmp", "a pixel of %d bits", f.bits)
 	}
 	if offset > int64(len(data)) {
-		return f, fault.New(fault.Corrupt, "bmp: truncated: pixels begin at %d of %d bytes", offset, len(data))
+		return f, truncated("bmp: truncated: pixels begin at %d of %d bytes", offset, len(data))
 	}
 	f.data = data[offset:]
 	return f, nil

@@ -63,30 +63,59 @@ func sniff(data []byte) *format {
 	return nil
 }
 
+// The reasons why a picture is refused (fault.Error.Reason). Every error of Decode has one of them, except when memory runs out.
+const (
+	ReasonEmpty       = "empty picture"
+	ReasonTruncated   = "truncated picture"
+	ReasonCorrupt     = "corrupt picture"
+	ReasonUnsupported = "unsupported picture"
+	ReasonPixels      = "too many pixels"
+)
+
+// withReason gives an error of a decoder the reason that its kind stands for, unless it has one.
+func withReason(err error) error {
+	var e *fault.Error
+	if !errors.As(err, &e) || fault.ReasonOf(err) != string(e.Kind) {
+		return err
+	}
+	switch e.Kind {
+	case fault.Corrupt:
+		e.Reason = ReasonCorrupt
+	case fault.Unavailable:
+		e.Reason = ReasonUnsupported
+	}
+	return err
+}
+
+// truncated reports a file that ends too soon.
+func truncated(format string, args ...any) *fault.Error {
+	return fault.New(fault.Corrupt, format, args...).WithReason(ReasonTruncated)
+}
+
 // Decode reads a picture from a whole file's bytes, under the package's decoding rules. It checks the size in
 // the header before it takes memory for the pixels. A broken or truncated file, or one of no known format,
 // yields fault.Corrupt; too many pixels yield fault.Exhausted; a kind that is not read yields
 // fault.Unavailable. The caller adds the file name to errors.
 func Decode(data []byte, o Options) (p Picture, err error) {
 	if len(data) == 0 {
-		return p, fault.New(fault.Corrupt, "empty file")
+		return p, fault.New(fault.Corrupt, "empty file").WithReason(ReasonEmpty)
 	}
 	f := sniff(data)
 	if f == nil {
 		return p, fault.New(fault.Corrupt, "not a picture of a known format (starts with %q)", data[:min(8, len(data))]).
-			WithHint("PNG, JPEG, WebP, GIF, BMP, TIFF and PNM can be read")
+			WithHint("PNG, JPEG, WebP, GIF, BMP, TIFF and PNM can be read").WithReason(ReasonCorrupt)
 	}
 	if f.decode == nil {
-		return p, fault.New(fault.Unavailable, "%s is not read", f.name).WithHint("%s", f.refused)
+		return p, fault.New(fault.Unavailable, "%s is not read", f.name).WithHint("%s", f.refused).WithReason(ReasonUnsupported)
 	}
 	// Decoders have panicked on crafted files before; a bad file must cost one sample and not the process.
 	defer func() {
 		if r := recover(); r != nil {
-			p, err = Picture{}, fault.New(fault.Corrupt, "%s: decoder failed: %v", f.name, r)
+			p, err = Picture{}, fault.New(fault.Corrupt, "%s: decoder failed: %v", f.name, r).WithReason(ReasonCorrupt)
 		}
 	}()
 	if p, err = f.decode(data, o); err != nil {
-		return Picture{}, err
+		return Picture{}, withReason(err)
 	}
 	return p, nil
 }
@@ -112,7 +141,7 @@ func errNotRead(format, what string, args ...any) error {
 
 func corrupt(format string, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return fault.New(fault.Corrupt, "%s: truncated: %w", format, err)
+		return truncated("%s: truncated: %w", format, err)
 	}
 	return fault.New(fault.Corrupt, "%w", prefixFormat(format, err))
 }

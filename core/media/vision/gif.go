@@ -13,7 +13,7 @@ import (
 // not cover has the transparent colour where there is one, else colour 0.
 func decodeGIF(data []byte, o Options) (Picture, error) {
 	if len(data) < 13 {
-		return Picture{}, fault.New(fault.Corrupt, "gif: truncated: header of %d bytes", len(data))
+		return Picture{}, truncated("gif: truncated: header of %d bytes", len(data))
 	}
 	w, h := int(binary.LittleEndian.Uint16(data[6:])), int(binary.LittleEndian.Uint16(data[8:]))
 	palette, rest, err := gifPalette(data[10], data[13:])
@@ -23,7 +23,7 @@ func decodeGIF(data []byte, o Options) (Picture, error) {
 	transparent := -1
 	for {
 		if len(rest) < 2 {
-			return Picture{}, fault.New(fault.Corrupt, "gif: truncated: no frame")
+			return Picture{}, truncated("gif: truncated: no frame")
 		}
 		switch rest[0] {
 		case '!':
@@ -52,7 +52,7 @@ func gifPalette(flags byte, data []byte) (palette, rest []byte, err error) {
 	}
 	n := 3 << (flags&7 + 1)
 	if len(data) < n {
-		return nil, nil, fault.New(fault.Corrupt, "gif: truncated: palette")
+		return nil, nil, truncated("gif: truncated: palette")
 	}
 	return data[:n], data[n:], nil
 }
@@ -61,7 +61,7 @@ func gifPalette(flags byte, data []byte) (palette, rest []byte, err error) {
 func gifBlocks(data []byte, keep int) (body, rest []byte, err error) {
 	for {
 		if len(data) == 0 || len(data) < 1+int(data[0]) {
-			return body, nil, fault.New(fault.Corrupt, "gif: truncated: block")
+			return body, nil, truncated("gif: truncated: block")
 		}
 		n := int(data[0])
 		if n == 0 {
@@ -77,7 +77,7 @@ func gifBlocks(data []byte, keep int) (body, rest []byte, err error) {
 // gifFrame reads the frame whose descriptor is at the beginning of data.
 func gifFrame(data []byte, w, h int, palette []byte, transparent int, o Options) (Picture, error) {
 	if len(data) < 9 {
-		return Picture{}, fault.New(fault.Corrupt, "gif: truncated: frame")
+		return Picture{}, truncated("gif: truncated: frame")
 	}
 	at := func(i int) int { return int(binary.LittleEndian.Uint16(data[i:])) }
 	x, y, fw, fh, flags := at(0), at(2), at(4), at(6), data[8]

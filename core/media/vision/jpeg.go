@@ -2,6 +2,7 @@ package vision
 
 import (
 	"bytes"
+	"errors"
 	"image/jpeg"
 )
 
@@ -32,16 +33,24 @@ func decodeJPEG(data []byte, o Options) (Picture, error) {
 	}
 	c, err := jpeg.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
-		return Picture{}, corrupt("jpeg", err)
+		return Picture{}, jpegError(err)
 	}
 	if err := o.check(c.Width, c.Height); err != nil {
 		return Picture{}, err
 	}
 	img, err := jpeg.Decode(bytes.NewReader(data))
 	if err != nil {
-		return Picture{}, corrupt("jpeg", err)
+		return Picture{}, jpegError(err)
 	}
 	return flatten(img), nil
+}
+
+// jpegError tells what Go's decoder does not read from what nobody reads.
+func jpegError(err error) error {
+	if unsupported := jpeg.UnsupportedError(""); errors.As(err, &unsupported) {
+		return errNotRead("jpeg", "%s", string(unsupported))
+	}
+	return corrupt("jpeg", err)
 }
 
 func decodeTurbo(data []byte, o Options) (Picture, error) {

@@ -34,7 +34,7 @@ func decodePNG(data []byte, o Options) (Picture, error) {
 		return Picture{}, err
 	}
 	if most := int64(f.packed) * 1032; int64(f.w)*int64(f.h)*int64(f.depth*pngChannels[f.kind])/8 > most { // what deflate can pack
-		return Picture{}, fault.New(fault.Corrupt, "png: truncated: %d bytes cannot hold %d × %d pixels", f.packed, f.w, f.h)
+		return Picture{}, truncated("png: truncated: %d bytes cannot hold %d × %d pixels", f.packed, f.w, f.h)
 	}
 	z, err := zlib.NewReader(io.MultiReader(f.data...))
 	if err != nil {
@@ -60,11 +60,11 @@ func decodePNG(data []byte, o Options) (Picture, error) {
 func parsePNG(data []byte, o Options) (f pngFile, err error) {
 	for at := 8; ; {
 		if at+12 > len(data) {
-			return f, fault.New(fault.Corrupt, "png: truncated: no end")
+			return f, truncated("png: truncated: no end")
 		}
 		size, id := int64(binary.BigEndian.Uint32(data[at:])), string(data[at+4:at+8])
 		if size > int64(len(data)-at-12) {
-			return f, fault.New(fault.Corrupt, "png: truncated: chunk %q of %d bytes, %d are left", id, size, len(data)-at-12)
+			return f, truncated("png: truncated: chunk %q of %d bytes, %d are left", id, size, len(data)-at-12)
 		}
 		body := data[at+8 : at+8+int(size)]
 		switch id {

@@ -33,7 +33,7 @@ func (r *pnmReader) token() (string, error) {
 	}
 	r.data = nil
 	if len(word) == 0 {
-		return "", fault.New(fault.Corrupt, "pnm: truncated")
+		return "", truncated("pnm: truncated")
 	}
 	return string(word), nil
 }
@@ -67,7 +67,7 @@ func (r *pnmReader) digit() (int, error) {
 			return 0, fault.New(fault.Corrupt, "pnm: %q in a bitmap", c)
 		}
 	}
-	return 0, fault.New(fault.Corrupt, "pnm: truncated")
+	return 0, truncated("pnm: truncated")
 }
 
 // decodePNM reads PBM, PGM and PPM, plain and raw. Samples are scaled to 255 from the file's maximum,
@@ -145,7 +145,7 @@ func (r *pnmReader) checkLength(kind byte, w, h, channels, most int) error {
 		need = 2*need - 1
 	}
 	if len(r.data) < need {
-		return fault.New(fault.Corrupt, "pnm: truncated: %d bytes of at least %d", len(r.data), need)
+		return truncated("pnm: truncated: %d bytes of at least %d", len(r.data), need)
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func parseTIFF(data []byte) (f *tiffFile, err error) {
 	if data[0] == 'M' {
 		f.order = binary.BigEndian
 	}
-	short := func(what string) error { return fault.New(fault.Corrupt, "tiff: truncated: %s", what) }
+	short := func(what string) error { return truncated("tiff: truncated: %s", what) }
 	big := f.order.Uint16(data[2:]) == 43
 	word, entry, at := 4, 12, uint64(0)
 	switch {

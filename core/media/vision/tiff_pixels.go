@@ -60,13 +60,13 @@ func (f *tiffFile) pixels(o *Options) (Picture, error) {
 func (f *tiffFile) part(i int) ([]byte, error) {
 	at := f.at(f.offsets, i)
 	if at > uint64(len(f.data)) {
-		return nil, fault.New(fault.Corrupt, "tiff: truncated: part %d begins at byte %d of %d", i, at, len(f.data))
+		return nil, truncated("tiff: truncated: part %d begins at byte %d of %d", i, at, len(f.data))
 	}
 	raw := f.data[at:]
 	if i < f.sizes.count {
 		size := f.at(f.sizes, i)
 		if size > uint64(len(raw)) {
-			return nil, fault.New(fault.Corrupt, "tiff: truncated: part %d has %d bytes of %d", i, len(raw), size)
+			return nil, truncated("tiff: truncated: part %d has %d bytes of %d", i, len(raw), size)
 		}
 		raw = raw[:size]
 	}
@@ -92,7 +92,7 @@ func (f *tiffFile) unpack(i, width, rows, stride, channels int) ([]byte, error) 
 	switch f.packing {
 	case 1:
 		if len(raw) < size {
-			return nil, fault.New(fault.Corrupt, "tiff: truncated: part %d has %d bytes of %d", i, len(raw), size)
+			return nil, truncated("tiff: truncated: part %d has %d bytes of %d", i, len(raw), size)
 		}
 		return raw[:size], nil
 	case 3, 4:

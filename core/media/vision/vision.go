@@ -97,7 +97,8 @@ func (o Options) check(w, h int) error {
 	}
 	if int64(w)*int64(h) > int64(limit) {
 		return fault.New(fault.Exhausted, "picture is %d × %d = %d pixels, the limit is %d", w, h, int64(w)*int64(h), limit).
-			WithHint("scale the picture down, or raise max_pixels; a small file with a huge size in its header may be a decompression bomb")
+			WithHint("scale the picture down, or raise max_pixels; a small file with a huge size in its header may be a decompression bomb").
+			WithReason(ReasonPixels)
 	}
 	return nil
 }

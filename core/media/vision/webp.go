@@ -26,7 +26,7 @@ type webpFile struct {
 func parseWebP(data []byte) (f webpFile, err error) {
 	size := int64(binary.LittleEndian.Uint32(data[4:])) + 8
 	if size > int64(len(data)) {
-		return f, fault.New(fault.Corrupt, "webp: truncated: %d bytes of %d", len(data), size)
+		return f, truncated("webp: truncated: %d bytes of %d", len(data), size)
 	}
 	data = data[:size]
 	extended, animated := false, false
@@ -34,7 +34,7 @@ func parseWebP(data []byte) (f webpFile, err error) {
 		id, size := string(data[at:at+4]), int64(binary.LittleEndian.Uint32(data[at+4:]))
 		body := data[at+8:]
 		if size > int64(len(body)) {
-			return f, fault.New(fault.Corrupt, "webp: truncated: chunk %q of %d bytes, %d are left", id, size, len(body))
+			return f, truncated("webp: truncated: chunk %q of %d bytes, %d are left", id, size, len(body))
 		}
 		body = body[:size]
 		at += 8 + int(size+size&1)
@@ -224,7 +224,7 @@ func webpAlpha(chunk []byte, w, h int) ([]byte, error) {
 	switch chunk[0] & 3 {
 	case 0:
 		if copy(alpha, chunk[1:]) < len(alpha) {
-			return nil, fault.New(fault.Corrupt, "webp: truncated: alpha of %d bytes for %d pixels", len(chunk)-1, len(alpha))
+			return nil, truncated("webp: truncated: alpha of %d bytes for %d pixels", len(chunk)-1, len(alpha))
 		}
 	case 1:
 		size := uint32(w-1) | uint32(h-1)<<14

@@ -62,7 +62,7 @@ func problem(rc C.int, text string) error {
 		return fault.New(fault.Unavailable, "jpeg: this kind is not read: %s", text).
 			WithHint("convert it to an ordinary JPEG of 8 bits first, for instance with ImageMagick: convert FILE -depth 8 FILE.png")
 	case C.TD_JPEG_TRUNCATED:
-		return fault.New(fault.Corrupt, "jpeg: truncated: %s", text)
+		return fault.New(fault.Corrupt, "jpeg: truncated: %s", text).WithReason("truncated picture")
 	}
 	return fault.New(fault.Corrupt, "jpeg: %s", text)
 }

@@ -114,7 +114,7 @@ func TestUnreadableSamplesAreReportedAndTheirPlaceIsBlack(t *testing.T) {
 		if want := []string{"k2", "k4", "k1"}; !slices.Equal(b.Keys, want) || b.Captions[1] != "number 4" {
 			t.Errorf("keys %v, captions %v", b.Keys, b.Captions)
 		}
-		if want := []clip.SampleFault{{Index: 4, Key: "k4", Msg: "broken 4"}, {Index: 1, Key: "k1", Msg: "broken 1"}}; !slices.Equal(b.Faults, want) {
+		if want := []clip.SampleFault{{Index: 4, Key: "k4", Msg: "broken 4", Reason: "corrupt"}, {Index: 1, Key: "k1", Msg: "broken 1", Reason: "corrupt"}}; !slices.Equal(b.Faults, want) {
 			t.Errorf("faults %+v", b.Faults)
 		}
 		if pix := b.Images.U8(); pix[0] != 2 || !bytes.Equal(pix[48:], make([]byte, 96)) {

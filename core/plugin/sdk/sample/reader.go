@@ -111,7 +111,7 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 			}
 		}
 		if faults[at] != nil {
-			b.Faults = append(b.Faults, clip.SampleFault{Index: i, Key: x.Key, Msg: faults[at].Error()})
+			b.Faults = append(b.Faults, clip.SampleFault{Index: i, Key: x.Key, Msg: faults[at].Error(), Reason: fault.ReasonOf(faults[at])})
 		}
 	}
 	return b, nil
