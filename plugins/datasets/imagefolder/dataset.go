@@ -97,7 +97,7 @@ func (c Config) collect(ctx context.Context, set *sample.Set, pictures []string)
 		set.Targets = []clip.Target{{Name: "label", Classes: names}}
 	}
 	set.Remarks = append(set.Remarks, c.oneName(folders, names)...)
-	without, loose, elsewhere := 0, 0, 0
+	without, loose, elsewhere, unread := 0, 0, 0, 0
 	for _, f := range pictures {
 		if ctx.Err() != nil {
 			return nil, fault.New(fault.Canceled, "%w", ctx.Err())
@@ -126,7 +126,8 @@ func (c Config) collect(ctx context.Context, set *sample.Set, pictures []string)
 		case len(own) > 0:
 			x.Group = int64(len(folders) + len(set.Samples))
 		case err != nil: // a text file that cannot be read
-			set.Skipped++
+			set.SkipError(err)
+			unread++
 			continue
 		case c.Sidecar != "only" && class >= 0:
 			x.Captions = captions[class]
@@ -143,7 +144,7 @@ func (c Config) collect(ctx context.Context, set *sample.Set, pictures []string)
 	for _, part := range []struct {
 		n    int
 		what string
-	}{{elsewhere, "of the other split"}, {without, "left out: they have no text file"}, {set.Skipped, "refused: their text files cannot be read"}} {
+	}{{elsewhere, "of the other split"}, {without, "left out: they have no text file"}, {unread, "refused: their text files cannot be read"}} {
 		if part.n > 0 {
 			set.Note += fmt.Sprintf(", %d %s", part.n, part.what)
 		}
@@ -206,10 +207,10 @@ func (c Config) sidecar(picture string) ([]string, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}
-		return nil, err
+		return nil, fault.New(fault.KindOf(err), "%w", err).WithReason("unreadable text file")
 	}
 	if !utf8.Valid(text) {
-		return nil, fault.New(fault.Corrupt, "captions are not UTF-8").WithFile(path, 0, 0)
+		return nil, fault.New(fault.Corrupt, "captions are not UTF-8").WithReason("not UTF-8").WithFile(path, 0, 0)
 	}
 	var out sample.Distinct
 	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {

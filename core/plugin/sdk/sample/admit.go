@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/media/vision"
 	"tandem/core/random"
@@ -19,6 +20,13 @@ import (
 
 // folderPatience limits how long the opening of a set waits for a folder of pictures that is away.
 const folderPatience = 3 * time.Second
+
+// The reasons of what admit refuses.
+const (
+	reasonMissing    = "missing picture"
+	reasonNoCaption  = "no caption"
+	reasonNoNegative = "no negative"
+)
 
 // admit leaves out the samples that can never be used, and counts them as refused: those whose file is not
 // there or must not be read, and those without a caption, or without a negative where the set gives negatives. With
@@ -67,26 +75,29 @@ func (s *Set) admit(ctx context.Context) error {
 	if len(absent) > 0 {
 		if s.Fail {
 			return fault.New(fault.NotFound, "sample %d (%s): %w", first, s.Samples[first].Key, absent[first]).WithFile(s.Files[first], 0, 0).
+				WithReason(reasonMissing).
 				WithHint("%d of %d pictures cannot be opened; mend them, or set on_error: skip", len(absent), len(s.Samples))
 		}
 		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d pictures cannot be opened and their records are refused; the first: %s: %v",
 			len(absent), len(s.Samples), s.Files[first], absent[first]))
+		s.SkipAll(clip.Skip{Reason: reasonMissing, Count: len(absent), First: s.firstOf(first, absent[first].Error())})
 	}
 	if silent > 0 {
 		if s.Fail {
-			return fault.New(fault.Corrupt, "sample %d (%s) has no caption", quiet, s.Samples[quiet].Key).
+			return fault.New(fault.Corrupt, "sample %d (%s) has no caption", quiet, s.Samples[quiet].Key).WithReason(reasonNoCaption).
 				WithHint("give it one, or set on_error: skip")
 		}
 		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d samples have no caption and are refused; the first: %s", silent, len(s.Samples), s.Samples[quiet].Key))
+		s.SkipAll(clip.Skip{Reason: reasonNoCaption, Count: silent, First: s.firstOf(quiet)})
 	}
 	if fitting > 0 {
 		if s.Fail {
-			return fault.New(fault.Corrupt, "sample %d (%s) has no negative", friend, s.Samples[friend].Key).
+			return fault.New(fault.Corrupt, "sample %d (%s) has no negative", friend, s.Samples[friend].Key).WithReason(reasonNoNegative).
 				WithHint("give it a text that does not fit it, or set on_error: skip")
 		}
 		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d samples have no negative and are refused; the first: %s", fitting, len(s.Samples), s.Samples[friend].Key))
+		s.SkipAll(clip.Skip{Reason: reasonNoNegative, Count: fitting, First: s.firstOf(friend)})
 	}
-	s.Skipped += len(s.Samples) - len(keep)
 	s.keepOnly(keep)
 	return nil
 }
@@ -108,6 +119,7 @@ func (s *Set) keepOnly(indices []int) {
 			files[to] = s.Files[from]
 		}
 	}
+	s.shrinkShards(indices)
 	s.Samples = samples
 	if s.Files != nil {
 		s.Files = files

@@ -51,11 +51,14 @@ func (d *dataset) Configure(ctx context.Context, c clip.DatasetConfig) (clip.Dat
 	if err := checkCanceled(ctx); err != nil {
 		return none, err
 	}
+	if err := set.checkShards(); err != nil {
+		return none, err
+	}
 	if err := set.admit(ctx); err != nil {
 		return none, err
 	}
 	if len(set.Samples) == 0 {
-		err := fault.New(fault.NotFound, "the dataset has no samples (%d records refused)", set.Skipped)
+		err := fault.New(fault.NotFound, "the dataset has no samples (%d records refused)", set.refused())
 		if len(set.Remarks) > 0 {
 			err.WithDetail(strings.Join(set.Remarks, "\n"))
 		}

@@ -60,18 +60,22 @@ type Set struct {
 	// Fail makes an unreadable sample an error instead of replacing it.
 	Fail    bool
 	Pixels  string   // digest of where the pixels come from
-	Skipped int      // records refused while opening
+	Skipped int      // records refused while opening beside those that Skip counts, whose reasons nobody knows
 	Note    string   // one line for a person: source, licence
 	Remarks []string // what a person should know of the data, a sentence each
 	// Files lists the picture file of each sample, "" where there is none; nil when pictures are no files. A sample
 	// whose file cannot be opened when the set is handed over counts as refused.
 	Files []string
-	held  *files.Contents // of Files, for Missing
+	// Shards holds the numbers of samples that lie together and are read together (clip.DatasetInfo.Shards).
+	Shards []int
+	held   *files.Contents // of Files, for Missing
+	skips  []clip.Skip     // of Skip
 }
 
 // info describes the set under a training transform.
 func (s *Set) info(a *clip.Augment) clip.DatasetInfo {
-	return clip.DatasetInfo{Len: len(s.Samples), Targets: s.Targets, Digest: s.digest(), Skipped: s.Skipped, Note: s.Note,
+	return clip.DatasetInfo{Len: len(s.Samples), Targets: s.Targets, Digest: s.digest(), Skipped: s.refused(), Note: s.Note,
+		Shards: s.Shards, Skips: s.Skips(),
 		Remarks: append(slices.Clone(s.Remarks), s.jpegRemark(vision.JPEGIsExact())...), Fixed: cropParams(a) == nil && s.Alter == nil, Negatives: s.Negatives}
 }
 
