@@ -2,8 +2,12 @@ package sample
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,98 +36,116 @@ const (
 // there or must not be read, and those without a caption, or without a negative where the set gives negatives. With
 // Fail such a sample is an error.
 func (s *Set) admit(ctx context.Context) error {
-	if s.Files != nil && len(s.Files) != len(s.Samples) {
-		return fault.New(fault.Internal, "%d files for %d samples", len(s.Files), len(s.Samples))
-	}
 	absent, err := s.absent(ctx)
 	if err != nil {
 		return err
 	}
-	keep, silent, fitting := make([]int, 0, len(s.Samples)), 0, 0
-	said := map[*string][]string{}     // captions without the blank ones; shared lists stay shared
-	first, quiet, friend := -1, -1, -1 // of the samples that are absent, without a caption, without a negative
+	n := s.Len()
+	var silent, unopposed []int // samples without a caption, without a negative
+	drop := map[int]bool{}
+	for i := range absent {
+		drop[i] = true
+	}
+	said := map[*string][]string{} // captions without the blank ones; shared lists stay shared
 	for i := range s.Samples {
-		if absent[i] != nil {
-			if first < 0 {
-				first = i
-			}
+		if s.List != nil || drop[i] {
 			continue
 		}
 		x := &s.Samples[i]
 		if x.Captions = dropBlank(said, x.Captions); len(x.Captions) == 0 {
-			if quiet < 0 {
-				quiet = i
-			}
-			silent++
+			silent, drop[i] = append(silent, i), true
 			continue
 		}
 		if s.Negatives > 0 && s.Negative == nil {
-			x.Negatives = dropFitting(x.Negatives, x.Captions)
-			if len(x.Negatives) == 0 {
-				if friend < 0 {
-					friend = i
-				}
-				fitting++
-				continue
+			if x.Negatives = dropFitting(x.Negatives, x.Captions); len(x.Negatives) == 0 {
+				unopposed, drop[i] = append(unopposed, i), true
 			}
 		}
-		keep = append(keep, i)
 	}
-	if len(keep) == len(s.Samples) {
+	if len(drop) == 0 {
 		return nil
 	}
 	if len(absent) > 0 {
+		first := slices.Min(slices.Collect(maps.Keys(absent)))
 		if s.Fail {
-			return fault.New(fault.NotFound, "sample %d (%s): %w", first, s.Samples[first].Key, absent[first]).WithFile(s.Files[first], 0, 0).
+			return fault.New(fault.NotFound, "sample %d (%s): %w", first, s.At(first).Key, absent[first]).WithFile(s.File(first), 0, 0).
 				WithReason(reasonMissing).
-				WithHint("%d of %d pictures cannot be opened; mend them, or set on_error: skip", len(absent), len(s.Samples))
+				WithHint("%d of %d pictures cannot be opened; mend them, or set on_error: skip", len(absent), n)
 		}
 		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d pictures cannot be opened and their records are refused; the first: %s: %v",
-			len(absent), len(s.Samples), s.Files[first], absent[first]))
+			len(absent), n, s.File(first), absent[first]))
 		s.SkipAll(clip.Skip{Reason: reasonMissing, Count: len(absent), First: s.firstOf(first, absent[first].Error())})
 	}
-	if silent > 0 {
-		if s.Fail {
-			return fault.New(fault.Corrupt, "sample %d (%s) has no caption", quiet, s.Samples[quiet].Key).WithReason(reasonNoCaption).
-				WithHint("give it one, or set on_error: skip")
+	for _, lack := range []struct {
+		samples            []int
+		reason, what, mend string
+	}{{silent, reasonNoCaption, "caption", "give it one"}, {unopposed, reasonNoNegative, "negative", "give it a text that does not fit it"}} {
+		if len(lack.samples) == 0 {
+			continue
 		}
-		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d samples have no caption and are refused; the first: %s", silent, len(s.Samples), s.Samples[quiet].Key))
-		s.SkipAll(clip.Skip{Reason: reasonNoCaption, Count: silent, First: s.firstOf(quiet)})
-	}
-	if fitting > 0 {
+		first := s.At(lack.samples[0]).Key
 		if s.Fail {
-			return fault.New(fault.Corrupt, "sample %d (%s) has no negative", friend, s.Samples[friend].Key).WithReason(reasonNoNegative).
-				WithHint("give it a text that does not fit it, or set on_error: skip")
+			return fault.New(fault.Corrupt, "sample %d (%s) has no %s", lack.samples[0], first, lack.what).WithReason(lack.reason).
+				WithHint("%s, or set on_error: skip", lack.mend)
 		}
-		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d samples have no negative and are refused; the first: %s", fitting, len(s.Samples), s.Samples[friend].Key))
-		s.SkipAll(clip.Skip{Reason: reasonNoNegative, Count: fitting, First: s.firstOf(friend)})
+		s.Remarks = append(s.Remarks, fmt.Sprintf("%d of %d samples have no %s and are refused; the first: %s", len(lack.samples), n, lack.what, first))
+		s.SkipAll(clip.Skip{Reason: lack.reason, Count: len(lack.samples), First: s.firstOf(lack.samples[0])})
 	}
-	s.keepOnly(keep)
+	s.dropAll(drop)
 	return nil
 }
 
-// keepOnly keeps only the samples at indices.
-func (s *Set) keepOnly(indices []int) {
-	open, caption, negative := s.Open, s.Caption, s.Negative
-	s.Open = func(i int) (vision.Picture, error) { return open(indices[i]) }
-	if caption != nil {
-		s.Caption = func(i int, r *random.Stream) string { return caption(indices[i], r) }
-	}
-	if negative != nil {
-		s.Negative = func(i int, r *random.Stream) []string { return negative(indices[i], r) }
-	}
-	samples, files := make([]Sample, len(indices)), make([]string, len(indices))
-	for to, from := range indices {
-		samples[to] = s.Samples[from]
-		if s.Files != nil {
-			files[to] = s.Files[from]
+// dropAll takes samples out of the set.
+func (s *Set) dropAll(drop map[int]bool) {
+	keep := make([]int, 0, s.Len()-len(drop))
+	for i := range s.Len() {
+		if !drop[i] {
+			keep = append(keep, i)
 		}
 	}
-	s.shrinkShards(indices)
-	s.Samples = samples
-	if s.Files != nil {
-		s.Files = files
+	s.shrinkShards(keep)
+	open, caption, negative, file := s.Open, s.Caption, s.Negative, s.File
+	s.Open = func(i int) (vision.Picture, error) { return open(keep[i]) }
+	if caption != nil {
+		s.Caption = func(i int, r *random.Stream) string { return caption(keep[i], r) }
 	}
+	if negative != nil {
+		s.Negative = func(i int, r *random.Stream) []string { return negative(keep[i], r) }
+	}
+	if file != nil {
+		s.File = func(i int) string { return file(keep[i]) }
+	}
+	if s.List != nil {
+		s.List = part{s.List, keep}
+		if s.Digest != "" {
+			s.Digest = mixed(s.Digest, keep)
+		}
+		return
+	}
+	samples := make([]Sample, len(keep))
+	for to, from := range keep {
+		samples[to] = s.Samples[from]
+	}
+	s.Samples = samples
+}
+
+// part is some of a list's samples.
+type part struct {
+	of   List
+	kept []int
+}
+
+func (p part) Len() int        { return len(p.kept) }
+func (p part) At(i int) Sample { return p.of.At(p.kept[i]) }
+
+// mixed returns a digest of a digest and the samples that are left of what it stands for.
+func mixed(digest string, kept []int) string {
+	h := sha256.New()
+	frame(h, digest)
+	for _, i := range kept {
+		binary.Write(h, binary.LittleEndian, int64(i))
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // dropBlank returns a list without the captions that are blank, and the same list when it has none.
@@ -162,13 +184,16 @@ func dropFitting(texts, captions []string) []string {
 // is not there, because network file systems come and go.
 func (s *Set) absent(ctx context.Context) (map[int]error, error) {
 	out := map[int]error{}
-	for i, file := range s.Files {
+	if s.File == nil {
+		return out, nil
+	}
+	for i := range s.Len() {
 		if i%1024 == 0 {
 			if err := checkCanceled(ctx); err != nil {
 				return nil, err
 			}
 		}
-		if err := checkReadable(file); err != nil {
+		if err := checkReadable(s.File(i)); err != nil {
 			out[i] = err
 		}
 	}
@@ -178,7 +203,7 @@ func (s *Set) absent(ctx context.Context) (map[int]error, error) {
 			return nil, err
 		}
 		for i := range out {
-			if checkReadable(s.Files[i]) == nil {
+			if checkReadable(s.File(i)) == nil {
 				delete(out, i)
 			}
 		}
@@ -190,7 +215,7 @@ func (s *Set) absent(ctx context.Context) (map[int]error, error) {
 func (s *Set) folderAway(absent map[int]error) bool {
 	seen := map[string]bool{}
 	for i := range absent {
-		dir := filepath.Dir(s.Files[i])
+		dir := filepath.Dir(s.File(i))
 		if seen[dir] {
 			continue
 		}

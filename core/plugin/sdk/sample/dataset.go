@@ -57,7 +57,7 @@ func (d *dataset) Configure(ctx context.Context, c clip.DatasetConfig) (clip.Dat
 	if err := set.admit(ctx); err != nil {
 		return none, err
 	}
-	if len(set.Samples) == 0 {
+	if set.Len() == 0 {
 		err := fault.New(fault.NotFound, "the dataset has no samples (%d records refused)", set.refused())
 		if len(set.Remarks) > 0 {
 			err.WithDetail(strings.Join(set.Remarks, "\n"))

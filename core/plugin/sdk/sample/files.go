@@ -21,7 +21,7 @@ func ReadPicture(path string, o vision.Options) (vision.Picture, error) {
 	return vision.DecodeFile(path, data, o)
 }
 
-// FromFiles takes the pictures of the samples from files, paths[i] for Samples[i]. Samples must be complete. It
+// FromFiles takes the pictures of the samples from files, paths[i] for sample i. Samples must be complete. It
 // looks at all files, and Pixels becomes their digest. A file that has changed when it is opened later yields
 // fault.Conflict.
 func (s *Set) FromFiles(ctx context.Context, c clip.DatasetConfig, paths []string, o vision.Options) error {
@@ -33,11 +33,11 @@ func (s *Set) FromFiles(ctx context.Context, c clip.DatasetConfig, paths []strin
 	if err != nil {
 		return err
 	}
-	names := make([]string, len(s.Samples))
-	for i, x := range s.Samples {
-		names[i] = x.Key
+	names := make([]string, s.Len())
+	for i := range names {
+		names[i] = s.At(i).Key
 	}
-	s.Files, s.Pixels, s.held = paths, held.Digest(names), held
+	s.File, s.Pixels, s.held = func(i int) string { return paths[i] }, held.Digest(names), held
 	s.Open = func(i int) (vision.Picture, error) {
 		data, err := held.Read(i, vision.MaxFileBytes)
 		if err != nil {
@@ -70,7 +70,7 @@ func Key(name string) string {
 	return out.String()
 }
 
-// Missing returns why the picture file of Samples[i] could not be read when the set was opened (FromFiles); nil
+// Missing returns why the picture file of sample i could not be read when the set was opened (FromFiles); nil
 // when it could.
 func (s *Set) Missing(i int) error {
 	if s.held == nil {

@@ -3,6 +3,7 @@ package sample
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,10 +23,10 @@ import (
 func onDisk(t *testing.T, n int, absent ...int) *Set {
 	t.Helper()
 	dir, set := t.TempDir(), plain(n)
+	set.File = func(i int) string { return filepath.Join(dir, fmt.Sprint("k", i)) }
 	for i := range n {
-		set.Files = append(set.Files, filepath.Join(dir, set.Samples[i].Key))
 		if !slices.Contains(absent, i) {
-			if err := os.WriteFile(set.Files[i], nil, 0o644); err != nil {
+			if err := os.WriteFile(set.File(i), nil, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -46,7 +47,7 @@ func TestAFileThatIsAwayForAMomentIsReadAgain(t *testing.T) {
 		inner, tries := set.Open, 0
 		set.Open = func(i int) (vision.Picture, error) {
 			if tries++; tries < 4 {
-				return vision.Picture{}, files.Error(set.Files[i], &os.PathError{Op: "open", Path: set.Files[i], Err: errno})
+				return vision.Picture{}, files.Error(set.File(i), &os.PathError{Op: "open", Path: set.File(i), Err: errno})
 			}
 			return inner(i)
 		}
@@ -69,7 +70,7 @@ func TestAFileThatStaysAwayIsAnErrorAndNotRemembered(t *testing.T) {
 	away.Store(true)
 	set.Open = func(i int) (vision.Picture, error) {
 		if away.Load() {
-			return vision.Picture{}, files.Error(set.Files[i], syscall.EIO)
+			return vision.Picture{}, files.Error(set.File(i), syscall.EIO)
 		}
 		return inner(i)
 	}
@@ -93,7 +94,7 @@ func TestWaitingForAFileEndsWithTheCall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	set.Open = func(i int) (vision.Picture, error) {
 		cancel() // while it is tried again
-		return vision.Picture{}, files.Error(set.Files[i], syscall.ESTALE)
+		return vision.Picture{}, files.Error(set.File(i), syscall.ESTALE)
 	}
 	d, _, err := open(set, clip.DatasetConfig{})
 	if err != nil {

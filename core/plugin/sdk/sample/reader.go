@@ -36,7 +36,7 @@ type reader struct {
 
 func newReader(s *Set, c clip.DatasetConfig) *reader {
 	r := &reader{Set: s, size: c.ImageSize, seed: c.Seed, crop: cropParams(c.Augment),
-		tools: make(chan *vision.Resizer, max(1, c.Threads)), cache: make([]atomic.Pointer[vision.Picture], len(s.Samples)),
+		tools: make(chan *vision.Resizer, max(1, c.Threads)), cache: make([]atomic.Pointer[vision.Picture], s.Len()),
 		patience: filePatience}
 	if r.crop != nil {
 		r.flip = c.Augment.HFlip
@@ -53,8 +53,8 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 	}
 	n, each := len(q.Indices), 3*r.size*r.size
 	for _, i := range q.Indices {
-		if i < 0 || i >= len(r.Samples) {
-			return nil, outOfRange(i, len(r.Samples))
+		if i < 0 || i >= r.Len() {
+			return nil, outOfRange(i, r.Len())
 		}
 	}
 	var images, second *tensor.Tensor
@@ -94,7 +94,7 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 		b.All = make([][]string, n)
 	}
 	for at, i := range q.Indices {
-		x := &r.Samples[i]
+		x := r.At(i)
 		b.Keys[at], b.Groups[at] = x.Key, x.Group
 		if q.Negatives {
 			b.Negatives = append(b.Negatives, r.negatives(i, q.Epoch))
@@ -188,10 +188,10 @@ func (r *reader) fill(ctx context.Context, views [][]byte, i int, q clip.BatchRe
 	case fault.KindOf(err) == fault.Canceled:
 		return nil, err
 	case r.isTransient(err):
-		return nil, fault.New(fault.Unavailable, "sample %d (%s): %w (tried again for %v)", i, r.Samples[i].Key, err, r.patience).
+		return nil, fault.New(fault.Unavailable, "sample %d (%s): %w (tried again for %v)", i, r.At(i).Key, err, r.patience).
 			WithHint("the picture was there when the dataset was opened: mend the file system, then go on with run --resume")
 	case r.Fail:
-		return nil, fault.New(fault.KindOf(err), "sample %d (%s): %w", i, r.Samples[i].Key, err).
+		return nil, fault.New(fault.KindOf(err), "sample %d (%s): %w", i, r.At(i).Key, err).
 			WithHint("mend or remove the file, or set on_error: skip")
 	}
 	for _, dst := range views {
@@ -228,7 +228,7 @@ func (r *reader) caption(i, epoch int) string {
 	if r.Caption != nil {
 		return r.Caption(i, s)
 	}
-	all := r.Samples[i].Captions
+	all := r.At(i).Captions
 	return all[s.IntN(len(all))]
 }
 
@@ -239,7 +239,7 @@ func (r *reader) negatives(i, epoch int) []string {
 	if r.Negative != nil {
 		return r.Negative(i, s)
 	}
-	pool := r.Samples[i].Negatives
+	pool := r.At(i).Negatives
 	out := make([]string, r.Negatives)
 	if len(pool) > len(out) {
 		for k, at := range s.Perm(len(pool))[:len(out)] {

@@ -24,7 +24,7 @@ func (r *reader) open(ctx context.Context, i int) (vision.Picture, error) {
 		}
 		if waited == 0 {
 			if r.waiting.Add(1) == 1 { // one line for all workers, into the plugin's log
-				log.Printf("sample %d (%s) is tried again: %v", i, r.Samples[i].Key, err)
+				log.Printf("sample %d (%s) is tried again: %v", i, r.At(i).Key, err)
 			}
 			defer r.waiting.Add(-1)
 		}
@@ -39,7 +39,7 @@ func (r *reader) open(ctx context.Context, i int) (vision.Picture, error) {
 // nothing is known of the sample. A missing file counts only when the set named its files, since otherwise
 // nobody checked that it was there.
 func (r *reader) isTransient(err error) bool {
-	return isSystemError(err) && !(r.Files == nil && errors.Is(err, syscall.ENOENT))
+	return isSystemError(err) && !(r.File == nil && errors.Is(err, syscall.ENOENT))
 }
 
 // isSystemError reports whether an error comes from the operating system and not from the content of a file.

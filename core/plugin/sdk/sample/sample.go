@@ -36,9 +36,20 @@ type Sample struct {
 	Negatives []string
 }
 
+// List gives samples one at a time, from whatever takes little memory. Its methods may be called from several goroutines,
+// and each of its samples has a caption that is not blank, and a negative where the set gives any.
+type List interface {
+	Len() int
+	// At returns sample i, which nobody changes.
+	At(i int) Sample
+}
+
 // Set holds an opened dataset. Its fields do not change after it is handed over.
 type Set struct {
 	Samples []Sample
+	// List takes the place of Samples in sets of so many samples that a slice of them takes too much memory; nil for
+	// Samples.
+	List    List
 	Targets []clip.Target
 	// Open decodes the picture of Samples[i]. It is called from several goroutines. Any error makes
 	// the sample unreadable.
@@ -58,23 +69,41 @@ type Set struct {
 	// Texts lists further texts that Caption and Negative may draw, for the training of a tokenizer.
 	Texts []string
 	// Fail makes an unreadable sample an error instead of replacing it.
-	Fail    bool
-	Pixels  string   // digest of where the pixels come from
+	Fail   bool
+	Pixels string // digest of where the pixels come from
+	// Digest is a digest of all that batches are made of; "" has it made of samples, targets and Pixels.
+	Digest  string
 	Skipped int      // records refused while opening beside those that Skip counts, whose reasons nobody knows
 	Note    string   // one line for a person: source, licence
 	Remarks []string // what a person should know of the data, a sentence each
-	// Files lists the picture file of each sample, "" where there is none; nil when pictures are no files. A sample
-	// whose file cannot be opened when the set is handed over counts as refused.
-	Files []string
 	// Shards holds the numbers of samples that lie together and are read together (clip.DatasetInfo.Shards).
 	Shards []int
-	held   *files.Contents // of Files, for Missing
-	skips  []clip.Skip     // of Skip
+	// File returns the picture file of sample i, "" where there is none; nil when pictures are no files. A sample
+	// whose file cannot be opened when the set is handed over counts as refused.
+	File  func(i int) string
+	held  *files.Contents // of the files, for Missing
+	skips []clip.Skip     // of Skip
+}
+
+// Len returns the number of samples.
+func (s *Set) Len() int {
+	if s.List != nil {
+		return s.List.Len()
+	}
+	return len(s.Samples)
+}
+
+// At returns sample i. Its lists are not to be changed.
+func (s *Set) At(i int) Sample {
+	if s.List != nil {
+		return s.List.At(i)
+	}
+	return s.Samples[i]
 }
 
 // info describes the set under a training transform.
 func (s *Set) info(a *clip.Augment) clip.DatasetInfo {
-	return clip.DatasetInfo{Len: len(s.Samples), Targets: s.Targets, Digest: s.digest(), Skipped: s.refused(), Note: s.Note,
+	return clip.DatasetInfo{Len: s.Len(), Targets: s.Targets, Digest: s.digest(), Skipped: s.refused(), Note: s.Note,
 		Shards: s.Shards, Skips: s.Skips(),
 		Remarks: append(slices.Clone(s.Remarks), s.jpegRemark(vision.JPEGIsExact())...), Fixed: cropParams(a) == nil && s.Alter == nil, Negatives: s.Negatives}
 }
@@ -85,8 +114,8 @@ func (s *Set) jpegRemark(exact bool) []string {
 		return nil
 	}
 	n := 0
-	for _, sample := range s.Samples {
-		if ext := strings.ToLower(path.Ext(sample.Key)); ext == ".jpg" || ext == ".jpeg" {
+	for i := range s.Len() {
+		if ext := strings.ToLower(path.Ext(s.At(i).Key)); ext == ".jpg" || ext == ".jpeg" {
 			n++
 		}
 	}
@@ -98,6 +127,9 @@ func (s *Set) jpegRemark(exact bool) []string {
 
 // digest covers everything that a batch is made of. It includes the lengths, so that no two lists run together.
 func (s *Set) digest() string {
+	if s.Digest != "" {
+		return s.Digest
+	}
 	h := sha256.New()
 	number := func(n int64) { binary.Write(h, binary.LittleEndian, n) }
 	text := func(t string) { number(int64(len(t))); h.Write([]byte(t)) }
@@ -118,7 +150,8 @@ func (s *Set) digest() string {
 		number(int64(s.Negatives))
 	}
 	captions := map[*string]string{} // shared lists are hashed once
-	for _, x := range s.Samples {
+	for i := range s.Len() {
+		x := s.At(i)
 		text(x.Key)
 		number(x.Group)
 		text(memo(captions, x.Captions))
@@ -172,7 +205,8 @@ func (s *Set) captions(limit int) []string {
 		}
 		return true
 	}
-	for _, x := range s.Samples {
+	for i := range s.Len() {
+		x := s.At(i)
 		if len(x.Captions) > 0 && !lists[&x.Captions[0]] {
 			lists[&x.Captions[0]] = true
 			if !add(x.Captions) {

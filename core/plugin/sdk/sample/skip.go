@@ -38,8 +38,8 @@ func (s *Set) checkShards() error {
 	for _, n := range s.Shards {
 		total += n
 	}
-	if s.Shards != nil && total != len(s.Samples) {
-		return fault.New(fault.Internal, "%d samples in %d shards, want %d", total, len(s.Shards), len(s.Samples))
+	if s.Shards != nil && total != s.Len() {
+		return fault.New(fault.Internal, "%d samples in %d shards, want %d", total, len(s.Shards), s.Len())
 	}
 	return nil
 }
@@ -58,5 +58,5 @@ func (s *Set) shrinkShards(indices []int) {
 
 // firstOf says where the first of several refused samples is and what is wrong with it.
 func (s *Set) firstOf(i int, parts ...string) string {
-	return strings.Join(append([]string{s.Samples[i].Key}, parts...), ": ")
+	return strings.Join(append([]string{s.At(i).Key}, parts...), ": ")
 }
