@@ -125,7 +125,7 @@ func (e *encoder) loadPublishedTokenizer(saved string) error {
 		return nil
 	case saved == "" && t.tokenizer == nil:
 		return fault.New(fault.Invalid, "the weights come without a tokenizer").WithOp("load").WithPath("with.tokenizer").
-			WithHint("CLIP's is tokenizer: clip with merges: bpe_simple_vocab_16e6.txt.gz")
+			WithHint("CLIP's is tokenizer: clip")
 	case saved == "":
 		return nil
 	}

@@ -84,7 +84,7 @@ func (m learner) checkTokenizer(f *keymap.File, text map[string]any) *fault.Erro
 			keymap.CLIPVocabulary, rows[0]).WithPath(path).WithHint("token ids would mean other words; %s", alone)
 	case kind == "bpe":
 		return fault.New(fault.Invalid, "is bpe, learned from this spec's captions, but the weights come without a tokenizer: their ids mean other words").
-			WithPath(path).WithHint("CLIP's is tokenizer: clip with merges: bpe_simple_vocab_16e6.txt.gz; %s", alone)
+			WithPath(path).WithHint("CLIP's is tokenizer: clip; %s", alone)
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package token
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
+	_ "embed"
 	"io"
 	"strings"
 
@@ -13,6 +15,23 @@ import (
 // clipMerges counts the merges of the published vocabulary, which has 256 + 256 + 48894 + 2 = 49408 ids. The
 // published file has more merges after them.
 const clipMerges = 48894
+
+//go:embed merges.txt.gz
+var mergesGZ []byte
+
+// NewCLIP makes the tokenizer of the published CLIP models, from the merges that this package carries: the heading and
+// the 48,894 merges in use of the published bpe_simple_vocab_16e6.txt.
+func NewCLIP() *BPE {
+	r, err := gzip.NewReader(bytes.NewReader(mergesGZ))
+	if err != nil {
+		panic(err)
+	}
+	t, _, err := parseMerges(r)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
 
 // ReadMerges makes the CLIP tokenizer from a merges file, bpe_simple_vocab_16e6.txt as OpenAI and OpenCLIP
 // publish it, plain or gzip: a heading, then two symbols a line. The published file gives ids equal to theirs;

@@ -76,14 +76,7 @@ func TestIDsAreThoseOfOpenCLIP(t *testing.T) {
 }
 
 func TestIDsUnderThePublishedMerges(t *testing.T) {
-	path := os.Getenv("TANDEM_CLIP_MERGES")
-	if path == "" {
-		t.Skip("TANDEM_CLIP_MERGES does not name bpe_simple_vocab_16e6.txt[.gz]")
-	}
-	clip, err := ReadMerges(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	clip := NewCLIP()
 	if clip.VocabSize() != 49408 || clip.SOT() != 49406 || clip.EOT() != 49407 {
 		t.Errorf("vocabulary of %d, SOT %d, EOT %d", clip.VocabSize(), clip.SOT(), clip.EOT())
 	}

@@ -137,6 +137,9 @@ func (m *model) position(i int, c *nn.Call) int32 {
 func (m *model) Tokenizer(captions []string) (token.Tokenizer, error) {
 	switch m.cfg.Tokenizer {
 	case "clip":
+		if m.cfg.Merges == "" {
+			return token.NewCLIP(), nil
+		}
 		return token.ReadMerges(m.cfg.Merges)
 	case "byte":
 		return token.NewBytes(m.cfg.VocabSize)

@@ -20,7 +20,7 @@ type Config struct {
 	Causal        bool    `with:"causal" json:"causal" help:"tokens see only what precedes them"`
 	PoolType      string  `with:"pool_type" json:"pool_type" enum:"argmax,eos,first,last,mean" help:"the token whose feature stands for the caption: the largest id, the end of text, the first, the last of the context, or the mean of the caption's"`
 	Tokenizer     string  `with:"tokenizer" json:"tokenizer" enum:"bpe,clip,byte" help:"byte pairs learned from the training captions, CLIP's published vocabulary, or bytes"`
-	Merges        string  `with:"merges" json:"-" type:"path" help:"CLIP's bpe_simple_vocab_16e6.txt.gz, for tokenizer clip"`
+	Merges        string  `with:"merges" json:"-" type:"path" help:"another merges file for tokenizer clip, of the form of bpe_simple_vocab_16e6.txt; without it CLIP's own, which are built in"`
 }
 
 // Defaults describes CLIP's base models.
@@ -49,9 +49,6 @@ func (c Config) check() error {
 	case c.Tokenizer == "bpe" && c.VocabSize < 514:
 		return fault.New(fault.Invalid, "%d is too small for tokenizer bpe", c.VocabSize).WithPath("with.vocab_size").
 			WithHint("at least 514: every byte, within and at the end of a word, start and end; or tokenizer: byte")
-	case c.Tokenizer == "clip" && c.Merges == "":
-		return fault.New(fault.Invalid, "is required by tokenizer clip").WithPath("with.merges").
-			WithHint("the path of bpe_simple_vocab_16e6.txt.gz, which OpenAI and OpenCLIP publish")
 	case c.Tokenizer != "clip" && c.Merges != "":
 		return fault.New(fault.Invalid, "is of no use to tokenizer %s", c.Tokenizer).WithPath("with.merges").
 			WithHint("tokenizer: clip")

@@ -167,7 +167,7 @@ func TestTokensAreCountedBeyondTheContext(t *testing.T) {
 func TestImpossibleOptions(t *testing.T) {
 	for with, path := range map[string]string{
 		`"heads": 3`:                             "with.width",
-		`"tokenizer": "clip"`:                    "with.merges",
+		`"tokenizer": "clip", "vocab_size": 600`: "with.vocab_size",
 		`"merges": "x.gz"`:                       "with.merges",
 		`"tokenizer": "byte", "vocab_size": 200`: "with.vocab_size",
 		`"tokenizer": "bpe", "vocab_size": 300`:  "with.vocab_size",

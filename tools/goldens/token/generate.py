@@ -10,7 +10,7 @@ Run from the repository's root, in a throw-away environment:
 
 The tokenizer imports torch for its result tensor only, so that an empty module stands in for it.
 merges.txt is the first 2000 lines of bpe_simple_vocab_16e6.txt (MIT, Copyright (c) 2021 OpenAI); the
-whole file is read for the ids under "full", which tests compare when TANDEM_CLIP_MERGES names it.
+whole file is read for the ids under "full", which tests compare with the merges that core/media/token carries.
 """
 
 import gzip
