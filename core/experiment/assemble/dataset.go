@@ -36,6 +36,9 @@ func datasets(s *spec.Spec, threads map[string]int) []Dataset {
 	cache := dataCacheDir()
 	all := []Dataset{{role: RoleData, guard: s.Plugins, section: RoleData, ref: s.Data.Train.Dataset, config: clip.DatasetConfig{
 		With: s.Data.Train.With, Seed: s.Seed, Augment: s.Data.Train.Augment, Threads: threads[RoleData], CacheDir: cache}}}
+	if k := s.Data.Cache; k != nil {
+		all[0].config.Cache = &clip.PictureCache{Format: k.Format, MaxBytes: k.Max.Bytes}
+	}
 	for i, e := range s.Eval {
 		role := RoleEval + e.Name
 		all = append(all, Dataset{role: role, guard: s.Plugins, section: EvalSection(i), ref: e.Dataset, names: e.ZeroShot, config: clip.DatasetConfig{

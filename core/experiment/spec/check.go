@@ -241,33 +241,3 @@ func (c *checker) device(value any, p path) any {
 	}
 	return text
 }
-
-func (c *checker) augment(value any, p path) any {
-	names := augmentNames
-	if name, ok := value.(string); ok {
-		if !slices.Contains(names, name) {
-			c.fault(p, "unknown augmentation %q", name).WithHint("%s", acceptsHint("augment", name, names))
-			return bad{}
-		}
-		if name == "none" {
-			return "none"
-		}
-		value = map[string]any{name: map[string]any{}}
-	}
-	m, ok := value.(map[string]any)
-	if !ok {
-		return c.wrongType(p, "a name or a map", value)
-	}
-	before := len(c.faults)
-	c.section(m, []Key{section(names[1], "", augmentKeys...)}, p, "augment")
-	if len(c.faults) > before {
-		return bad{}
-	}
-	for _, name := range []string{"scale", "ratio"} {
-		here := p.with(names[1]).with(name)
-		if r := lookup(m, here[len(p):]).([]any); r[0].(float64) > r[1].(float64) {
-			c.fault(here, "%v is more than %v", r[0], r[1]).WithHint("the smaller first")
-		}
-	}
-	return m
-}

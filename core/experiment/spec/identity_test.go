@@ -3,9 +3,13 @@ package spec
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"tandem/core/clip"
 	"tandem/core/experiment/spec/spectest"
 	"tandem/core/fault"
 )
@@ -31,19 +35,25 @@ func TestIdentity(t *testing.T) {
 	base := loadGood(t).Identity(plugins)
 	for _, set := range []string{"name=other", "description=x", "variant=v", "train.keep_checkpoints=9", "data.workers=3", "train.feature_cache=off",
 		"text.with.merges=''", "eval.0.with.root=''",
-		"train.ema=0", "train.layer_decay=1", "train.layer_decay.text=1", "train.groups=[]"} {
+		"train.ema=0", "train.layer_decay=1", "train.layer_decay.text=1", "train.groups=[]",
+		"data.cache={format: raw}", "data.cache={format: raw, max: 1 GiB}", "data.train.augment={random_resized_crop: none, grayscale: 0}",
+		"data.train.augment={random_resized_crop: none, blur: {prob: 0}, randaugment: {ops: 0}, color_jitter: {prob: 0}}"} {
 		if loadGood(t, set).Identity(plugins) != base {
 			t.Errorf("%s changes the identity", set)
 		}
 	}
 	for _, set := range []string{"seed=1", "train.lr=1e-3", "image.with.width=192", "train.max_steps=5", "eval.0.retrieval=false", "data.train.shuffle=false", "device=host", "image.freeze=all", "text.freeze.blocks=0",
 		"loss.with.learnable=false", "image.with.patch_dropout=0.1",
-		"train.ema=0.99", "train.layer_decay=0.5", "train.layer_decay.text=0.5", "train.groups=[{params: ['*.bias'], lr_scale: 2}]"} {
+		"train.ema=0.99", "train.layer_decay=0.5", "train.layer_decay.text=0.5", "train.groups=[{params: ['*.bias'], lr_scale: 2}]",
+		"data.cache={format: jpeg}", "data.train.augment={random_resized_crop: none, grayscale: 0.1}", "data.train.augment={blur: {}}", "data.train.augment=random_resized_crop"} {
 		if loadGood(t, set).Identity(plugins) == base {
 			t.Errorf("%s does not change the identity", set)
 		}
 	}
 	plugins["losses/clip"] = "cc"
+	if small, large := "data.cache={format: jpeg, max: 1 GiB}", "data.cache={format: jpeg}"; loadGood(t, small).Identity(plugins) != loadGood(t, large).Identity(plugins) {
+		t.Error("how many pictures are kept changes the identity")
+	}
 	if loadGood(t).Identity(plugins) == base {
 		t.Error("another plugin binary does not change the identity")
 	}
@@ -68,6 +78,21 @@ func TestDecoded(t *testing.T) {
 	a := s.Data.Train.Augment
 	if a == nil || a.Name != "random_resized_crop" || a.Scale != [2]float64{0.9, 1} {
 		t.Errorf("augment is %+v", a)
+	}
+	if a != nil && a.NeedsCapability() {
+		t.Error("a crop needs a capability")
+	}
+	got := loadGood(t, "data.train.augment={random_resized_crop: {hflip: 0.5}, color_jitter: {brightness: 0.4, contrast: 0.3, hue: 0.1, prob: 0.8}, grayscale: 0.2, blur: {sigma: [0.1, 1]}, randaugment: {magnitude: 7}}").Data.Train.Augment
+	want := &clip.Augment{Name: "random_resized_crop", Scale: [2]float64{0.9, 1}, Ratio: [2]float64{3. / 4, 4. / 3}, HFlip: 0.5, ColorJitter: [4]float64{0.4, 0.3, 0, 0.1},
+		ColorJitterProb: 0.8, Grayscale: 0.2, Blur: 0.5, BlurSigma: [2]float64{0.1, 1}, RandAugmentOps: 2, RandAugmentMagnitude: 7}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("augment: %s", diff)
+	}
+	if got := loadGood(t, "data.train.augment={random_resized_crop: none, grayscale: 1}").Data.Train.Augment; !reflect.DeepEqual(got, &clip.Augment{Name: "none", Grayscale: 1}) {
+		t.Errorf("augment is %+v", got)
+	}
+	if k := loadGood(t, "data.cache={format: jpeg, max: 5 GB}").Data.Cache; k == nil || k.Format != "jpeg" || k.Max.Bytes != 5e9 {
+		t.Errorf("cache is %+v", k)
 	}
 	if n := s.Train.CheckpointEvery.In(7); n != 4 {
 		t.Errorf("half an epoch of 7 steps is %d steps", n)

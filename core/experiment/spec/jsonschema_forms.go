@@ -31,7 +31,7 @@ var forms = map[clip.FieldType]object{
 	}},
 	typeAugment: {"anyOf": []any{
 		object{"enum": augmentNames},
-		object{"type": "object", "properties": object{augmentNames[1]: plainMap(augmentKeys, object{})}, "additionalProperties": false},
+		augmentForm(),
 	}},
 	typeRetries: {"anyOf": []any{
 		bounded(object{"type": "integer"}, fieldOf("retries")),
@@ -49,6 +49,22 @@ var forms = map[clip.FieldType]object{
 
 // assignmentForm describes levels by factor. Names of levels may look like numbers.
 var assignmentForm = object{"type": "object", "additionalProperties": object{"type": []string{"string", "number", "boolean"}}}
+
+// augmentForm describes augmentations as a map.
+func augmentForm() object {
+	properties := object{augmentNames[1]: object{"anyOf": []any{object{"const": "none"}, plainMap(cropKeys, object{})}}}
+	for _, k := range alterKeys {
+		p := object{}
+		if k.Type == typeSection {
+			p = plainMap(k.Sub, object{})
+		} else {
+			p = fieldSchema(k.Field)
+		}
+		describeKey(p, k.Field)
+		properties[k.Name] = p
+	}
+	return object{"type": "object", "properties": properties, "additionalProperties": false}
+}
 
 // plainMap returns the schema of a map whose keys have types of clip's, with more rules.
 func plainMap(keys []Key, more object) object {

@@ -22,7 +22,7 @@ var beyondSchema = map[string][]string{
 		"bad-embed-dim", "bad-groups-plugin", "bad-groups-frozen", "bad-large-batch", "bad-patch", "bad-tf32", "bad-log-range", "bad-looks-end", "bad-noise-floor-baseline",
 		"bad-noise-floor-seed", "bad-range-bound-of-plugin", "bad-range-bounds", "bad-range-in-grid", "bad-stop-eta", "bad-stop-too-late",
 		"bad-metric", "bad-metric-of-a-level", "bad-stop-metric", "bad-stop-metric-of-a-level",
-		"bad-inputs-data", "bad-inputs-setting", "bad-inputs-tokens", "bad-inputs-unknown", "bad-teacher-empty", "bad-teacher-missing", "bad-teacher-unused",
+		"bad-inputs-data", "bad-inputs-setting", "bad-inputs-tokens", "bad-inputs-unknown", "bad-teacher-empty", "bad-teacher-missing", "bad-teacher-unused", "bad-augment-dataset", "bad-augment-order",
 	},
 	"names of levels are the file's own": {"bad-exclude-baseline", "bad-include", "bad-list-twice", "bad-part-baseline", "bad-unknown-level"},
 	"only the cells show it":             {"bad-many-trials", "bad-million", "bad-same-key", "bad-same-place", "bad-with-base"},
@@ -103,7 +103,9 @@ func TestTheSchemaOfATypeAgreesWithTheChecker(t *testing.T) {
 		{typeMemory, []string{`20 GiB`, `500MB`, `50%`, `1 kb`, `20`, `GiB`, `-1 GB`, `[]`, `7 parsecs`, `true`}},
 		{typeDevice, []string{`auto`, `cpu`, `host`, `cuda`, `"cuda:0"`, `"cuda:12"`, `gpu`, `"cuda:1234"`, `cuda1`, `0`}},
 		{typeFreeze, []string{`none`, `all`, `{blocks: 6}`, `{blocks: -1}`, `{params: [a]}`, `{blocks: 2, params: []}`, `{}`, `some`, `{block: 2}`, `{blocks: x}`, `{blocks: 20000}`, `3`, `[]`}},
-		{typeAugment, []string{`none`, `random_resized_crop`, `{random_resized_crop: {}}`, `{random_resized_crop: {scale: [0.5, 1]}}`, `{random_resized_crop: {scale: [0.5]}}`, `{random_resized_crop: {scales: [0.5, 1]}}`, `{random_resized_crop: {hflip: 2}}`, `{crop: {}}`, `flip`, `3`}},
+		{typeAugment, []string{`none`, `random_resized_crop`, `{random_resized_crop: {}}`, `{random_resized_crop: {scale: [0.5, 1]}}`, `{random_resized_crop: {scale: [0.5]}}`, `{random_resized_crop: {scales: [0.5, 1]}}`, `{random_resized_crop: {hflip: 2}}`, `{crop: {}}`, `flip`, `3`,
+			`{random_resized_crop: none}`, `{random_resized_crop: some}`, `{color_jitter: {brightness: 0.4, hue: 0.5}}`, `{color_jitter: {hue: 0.6}}`, `{color_jitter: 0.4}`, `{grayscale: 0.2}`, `{grayscale: {}}`,
+			`{blur: {}}`, `{blur: {sigma: [0.1, 2]}}`, `{blur: {sigma: 1}}`, `{blur: {sigma: [0, 1]}}`, `{randaugment: {ops: 2, magnitude: 30}}`, `{randaugment: {magnitude: 31}}`, `{randaugment: {bins: 31}}`, `{hflip: 0.5}`}},
 		{typeLines, []string{`[]`, `[a, b]`, `[1]`, `{}`, `{file: in.yaml}`, `{files: x}`, `a`}},
 	} {
 		k := types[c.of]

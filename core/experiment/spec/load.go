@@ -44,11 +44,15 @@ func (c *checker) relations(tree map[string]any, file string) {
 		if m, ok := lookup(tree, s.section).(map[string]any); ok {
 			d := c.plugin(m, c.keyOf(s.name), s.section)
 			c.checkFreezable(m, d, s.section)
+			if s.section.String() == "data.train" {
+				c.checkPictures(tree, m, d, s.section)
+			}
 			used[s.section.String()] = d
 		}
 	}
 	c.precision(tree)
 	c.logLimit(tree)
+	c.cache(tree)
 	c.inputs(tree, used)
 	n := 0
 	if with, ok := lookup(tree, path{"data", "train", "with"}).(map[string]any); ok {
@@ -232,13 +236,7 @@ func (c *checker) evals(list []any, tree map[string]any) {
 func decodableTree(tree map[string]any) map[string]any {
 	out := clone(tree).(map[string]any)
 	train := lookup(out, path{"data", "train"}).(map[string]any)
-	if m, ok := train["augment"].(map[string]any); ok {
-		crop := m["random_resized_crop"].(map[string]any)
-		crop["name"] = "random_resized_crop"
-		train["augment"] = crop
-	} else {
-		train["augment"] = nil
-	}
+	train["augment"] = decodableAugment(train["augment"])
 	for _, part := range []path{{"image"}, {"text"}, {"loss"}, {"teacher", "image"}, {"teacher", "text"}} {
 		m, ok := lookup(out, part).(map[string]any)
 		if !ok {

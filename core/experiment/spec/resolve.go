@@ -169,6 +169,7 @@ func (s *Spec) Identity(plugins map[string]string) string {
 			delete(m, p[len(p)-1])
 		}
 	}
+	neutralCache(tree)
 	delete(tree, "init")
 	if teacher, ok := tree["teacher"].(map[string]any); ok {
 		delete(teacher, "init")

@@ -92,8 +92,11 @@ var Keys = []Key{
 	section("data", "what is trained on",
 		section("train", "the training samples",
 			plugin("dataset", clip.KindDataset, "", "dataset plugin"), with,
-			key("augment", typeAugment, "none", "`none`, `random_resized_crop`, or `{random_resized_crop: {scale: [.9, 1], ratio: [.75, 1.3333], hflip: 0}}`"),
+			key("augment", typeAugment, "none", "`none`, `random_resized_crop`, or a map: `{random_resized_crop: {scale: [.9, 1], ratio: [.75, 1.3333], hflip: 0}, color_jitter: {…}, grayscale: .2, blur: {…}, randaugment: {…}}` ([below](#augmentation))"),
 			key("shuffle", clip.TypeBool, true, "a seeded permutation per epoch; false keeps the file's order")),
+		section("cache", "training pictures are kept decoded on disk, so that later epochs and runs need not decode them; left out: none are",
+			key("format", clip.TypeString, nil, "`raw`: as decoded, 3 bytes a pixel, for the same bits as without; `jpeg`: scaled down and packed, which loses a little").enum("raw", "jpeg").required(),
+			key("max", typeMemory, "20 GiB", "how much of the disk all kept pictures may take together")).optional(),
 		key("max_bad_share", clip.TypeFloat, 0.05, "share of the training samples that cannot be read, and of refused records, beyond which the run ends; up to it other samples take their place, counted and said").min(0).max(1),
 		key("workers", clip.TypeInt, int64(0), "threads that decode pictures; 0 chooses").min(0).max(1024),
 		key("prefetch", clip.TypeInt, int64(2), "batches prepared ahead of the step").min(0).max(64)),
@@ -170,16 +173,6 @@ var optimizerDefaults = map[string]map[string]float64{
 
 // towerWidth describes embed_dim in the with block of a tower.
 var towerWidth = clip.Field{Name: "embed_dim", Type: clip.TypeInt, Min: ptr(1)}
-
-// augmentNames lists the augmentations; the second has settings.
-var augmentNames = []string{"none", "random_resized_crop"}
-
-// augmentKeys lists the settings of random_resized_crop.
-var augmentKeys = []Key{
-	rangeKey("scale", 1e-6, 1, 0.9, 1.0, "range of the crop's area, as a share of the picture's"),
-	rangeKey("ratio", 1e-3, 1e3, 3.0/4, 4.0/3, "range of its aspect ratio"),
-	key("hflip", clip.TypeFloat, 0.0, "probability of a mirror image").min(0).max(1),
-}
 
 // rangeKey returns a key whose value is a list of two numbers.
 func rangeKey(name string, min, max, low, high float64, help string) Key {

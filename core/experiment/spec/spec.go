@@ -65,6 +65,13 @@ type Data struct {
 	Prefetch int       `json:"prefetch"`
 	// MaxBadShare limits the share of samples that cannot be read, and of records refused, 0 … 1.
 	MaxBadShare float64 `json:"max_bad_share"`
+	Cache       *Cache  `json:"cache"` // nil: no pictures are kept
+}
+
+// Cache says how training pictures are kept.
+type Cache struct {
+	Format string `json:"format"` // raw or jpeg
+	Max    Memory `json:"max"`
 }
 
 // TrainData names the training dataset and how it is read.
