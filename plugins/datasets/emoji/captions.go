@@ -15,21 +15,27 @@ import (
 func (c Config) describe(set *sample.Set, emoji []catalog.Emoji, pictures []picture) {
 	label, group, subgroup := classes{name: "label"}, classes{name: "group"}, classes{name: "subgroup"}
 	texts := map[string]bool{}
+	add := func(list []string) {
+		for _, t := range list {
+			if !texts[t] {
+				texts[t] = true
+				set.Texts = append(set.Texts, t)
+			}
+		}
+	}
 	for _, p := range pictures {
 		e := emoji[p.emoji]
 		set.Samples = append(set.Samples, sample.Sample{
 			Key: pictureKey(emoji, p), Group: int64(p.emoji), Captions: c.evalCaptions(e, pictureName(e, p)),
 			Labels: []int32{label.id(e.Label), group.id(e.Group), subgroup.id(e.Subgroup)},
 		})
+		if c.KindShare > 0 {
+			add(kinds(e))
+		}
 		if c.Captions == "tags" && len(e.Tags) > 0 {
 			continue
 		}
-		for _, t := range sample.FillAll(c.Templates, pictureName(e, p)) {
-			if !texts[t] {
-				texts[t] = true
-				set.Texts = append(set.Texts, t)
-			}
-		}
+		add(sample.FillAll(c.Templates, pictureName(e, p)))
 	}
 	set.Targets = []clip.Target{label.target(), group.target(), subgroup.target()}
 	set.Caption = func(i int, s *random.Stream) string {
@@ -58,8 +64,11 @@ func (c Config) evalCaptions(e catalog.Emoji, name string) []string {
 	return []string{name, tags}
 }
 
-// drawCaption draws a caption for training: a label in a template, or some tags in random order.
+// drawCaption draws a caption for training: a label in a template, some tags in random order, or its kind.
 func (c Config) drawCaption(e catalog.Emoji, name string, s *random.Stream) string {
+	if c.KindShare > 0 && s.Float64() < c.KindShare { // without a share no number is drawn
+		return sample.Choose(s, kinds(e))
+	}
 	if c.Captions == "label" || len(e.Tags) == 0 || c.Captions == "both" && s.Float64() < c.LabelShare {
 		return sample.Fill(sample.Choose(s, c.Templates), name)
 	}
@@ -69,6 +78,11 @@ func (c Config) drawCaption(e catalog.Emoji, name string, s *random.Stream) stri
 		tags[i] = e.Tags[at]
 	}
 	return strings.Join(tags, " ")
+}
+
+// kinds returns the texts that tell an emoji's kind.
+func kinds(e catalog.Emoji) []string {
+	return []string{e.Group, e.Subgroup, e.Group + ", " + e.Subgroup}
 }
 
 // classes numbers the distinct texts.

@@ -11,21 +11,23 @@ import (
 	"tandem/core/plugin/sdk"
 	"tandem/core/plugin/sdk/sample"
 	"tandem/core/random"
+	"tandem/plugins/datasets/emoji/catalog"
 )
 
 // Config has the keys of the with block.
 type Config struct {
 	Root         string   `with:"root" type:"path" help:"folder of the unpacked npm packages (runner data get emoji); empty: the 512 built-in emoji at 32 pixels"`
-	Styles       []string `with:"styles" enum:"google,twitter" help:"vendors whose pictures are used"`
+	Styles       []string `with:"styles" enum:"google,twitter,fluent" help:"vendors whose pictures are used; fluent with root only"`
 	Split        string   `with:"split" enum:"train,test,all" help:"part of the pictures"`
-	Holdout      string   `with:"holdout" enum:"emoji,style" help:"emoji: test emoji are never trained on; style: they are, but in the other styles only"`
-	HoldoutStyle string   `with:"holdout_style" enum:"google,twitter" help:"with holdout: style, the style of the test pictures"`
+	Holdout      string   `with:"holdout" enum:"emoji,style,both" help:"emoji: test emoji are never trained on; style: they are, but in the other styles only; both: neither they nor the style are, what mixes the two is in no split"`
+	HoldoutStyle string   `with:"holdout_style" enum:"google,twitter,fluent" help:"with holdout: style or both, the style of the test pictures"`
 	TestCount    int      `with:"test_count" min:"1" help:"number of test emoji"`
 	TestFraction float64  `with:"test_fraction" min:"0" max:"0.9" help:"share of test emoji; above 0 it replaces test_count"`
 	SplitSeed    uint64   `with:"split_seed" help:"chooses the test emoji, whatever the run's seed"`
 	Captions     string   `with:"captions" enum:"label,tags,both" help:"what training captions are made of"`
 	LabelShare   float64  `with:"label_share" min:"0" max:"1" help:"with captions: both, the share of captions that are labels"`
 	MaxTags      int      `with:"max_tags" min:"1" help:"tags in a training caption, 1 to this many, drawn anew each epoch"`
+	KindShare    float64  `with:"kind_share" min:"0" max:"1" help:"share of training captions that are the name of the emoji's group, subgroup, or both"`
 	Templates    []string `with:"templates" help:"sentences for labels, {} being the label; drawn anew each epoch"`
 	Negatives    int      `with:"negatives" min:"0" max:"64" help:"for losses that take negatives: captions of so many other emoji, of the same subgroup where there are enough, drawn anew each epoch"`
 	Jitter       float64  `with:"jitter" min:"0" max:"1" help:"strength of random brightness, contrast and saturation in training"`
@@ -42,7 +44,7 @@ var Defaults = Config{
 
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
-	Name: "emoji", Version: "1.0.0", Summary: "emoji of several vendors with names and tags; 512 are built in",
+	Name: "emoji", Version: "1.1.0", Summary: "emoji of several vendors with names and tags; 512 are built in",
 	Capabilities: []string{clip.CapNegatives, clip.CapView2},
 	Config:       Defaults, Sizes: sizes(), New: func() clip.Dataset { return sample.New(open) },
 }
@@ -77,6 +79,10 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 		return nil, err
 	}
 	set := &sample.Set{Fail: cfg.OnError == "fail", Direct: cfg.Root == "", Note: src.note}
+	all := len(pictures)
+	if pictures = slices.DeleteFunc(pictures, func(p picture) bool { return !src.has(p) }); len(pictures) < all {
+		set.Note += fmt.Sprintf("; %d pictures left out that the style %s lacks", all-len(pictures), catalog.Fluent)
+	}
 	cfg.describe(set, src.emoji, pictures)
 	if err := cfg.pickNegatives(set, src.emoji, pictures); err != nil {
 		return nil, err
@@ -115,12 +121,15 @@ func (c Config) check() error {
 			return bad("styles", "%s is given twice", s)
 		}
 	}
-	if c.Split != "all" && c.Holdout == "style" {
+	if c.Root == "" && slices.Contains(c.Styles, catalog.Fluent) {
+		return bad("styles", "the style %s is not built in", catalog.Fluent).WithHint("runner data get emoji, then root: the folder that it names")
+	}
+	if c.Split != "all" && c.Holdout != "emoji" {
 		if !slices.Contains(c.Styles, c.HoldoutStyle) {
 			return bad("holdout_style", "%s is not among the styles %v", c.HoldoutStyle, c.Styles)
 		}
 		if len(c.Styles) < 2 {
-			return bad("styles", "holdout: style needs another style than %s to train on", c.HoldoutStyle).
+			return bad("styles", "holdout: %s needs another style than %s to train on", c.Holdout, c.HoldoutStyle).
 				WithHint("add a style, or set holdout: emoji")
 		}
 	}

@@ -125,6 +125,33 @@ func TestHoldoutStyleShowsTestEmojiInTheOtherStyleOnly(t *testing.T) {
 	}
 }
 
+func TestHoldoutBothSharesNeitherEmojiNorStyle(t *testing.T) {
+	train, test := halves(t, map[string]any{"holdout": "both", "holdout_style": "google"})
+	if len(train) != 412 || len(hexes(train, "twitter")) != 412 || len(test) != 100 || len(hexes(test, "google")) != 100 {
+		t.Fatalf("%d training pictures, %d test pictures", len(train), len(test))
+	}
+	for hex := range hexes(test, "") {
+		if hexes(train, "")[hex] {
+			t.Errorf("%s is in both splits", hex)
+		}
+	}
+}
+
+func TestKindShareMakesCaptionsOfKinds(t *testing.T) {
+	d, info := configured(t, map[string]any{"kind_share": 1})
+	b := everything(t, d, info, 0, true)
+	texts, err := d.Captions(context.Background(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range b.Captions {
+		group, subgroup := info.Targets[1].Classes[b.Labels["group"][i]], info.Targets[2].Classes[b.Labels["subgroup"][i]]
+		if c != group && c != subgroup && c != group+", "+subgroup || !slices.Contains(texts, c) {
+			t.Fatalf("%q for %s, %s", c, group, subgroup)
+		}
+	}
+}
+
 func TestSplitDependsOnTheSplitSeedAlone(t *testing.T) {
 	keys := func(with map[string]any, seed uint64) []string {
 		with["split"] = "test"
@@ -299,6 +326,7 @@ func TestBadOptionsSayWhatToDo(t *testing.T) {
 		"too many":         {map[string]any{"test_count": 512}, "with.test_count"},
 		"tones":            {map[string]any{"skin_tones": true}, "with.skin_tones"},
 		"root not there":   {map[string]any{"root": "/nonexistent"}, "with.root"},
+		"not built in":     {map[string]any{"styles": []string{"google", "fluent"}}, "with.styles"},
 		"wrong vendor":     {map[string]any{"styles": []string{"apple"}}, "with.styles[0]"},
 		"fraction too big": {map[string]any{"test_fraction": 1}, "with.test_fraction"},
 	} {
@@ -338,6 +366,22 @@ func TestFullPackages(t *testing.T) {
 		at := slices.Index(full.Keys, k)
 		if at < 0 || !slices.Equal(cell(full.Images, at), cell(b.Images, i)) {
 			t.Fatalf("%s differs from the full set's", k)
+		}
+	}
+}
+
+func TestFluentPicturesAreOfTheSameEmoji(t *testing.T) {
+	with := map[string]any{"root": root(t), "split": "all", "styles": []string{"fluent", "google"}, "on_error": "fail"}
+	d, info := configured(t, with)
+	if b := everything(t, d, info, 0, false); len(hexes(b.Keys, "google")) != 1636 || len(hexes(b.Keys, "fluent")) < 1500 {
+		t.Errorf("%d of google, %d of fluent; %s", len(hexes(b.Keys, "google")), len(hexes(b.Keys, "fluent")), info.Note)
+	}
+	for _, split := range []string{"train", "test"} {
+		with["split"], with["holdout"], with["holdout_style"] = split, "both", "fluent"
+		d, info := configured(t, with)
+		other := map[string]string{"train": "fluent", "test": "google"}[split]
+		if b := everything(t, d, info, 0, false); len(hexes(b.Keys, other)) > 0 {
+			t.Errorf("%s has pictures of %s", split, other)
 		}
 	}
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"embed"
-	"encoding/hex"
+	hexcode "encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 
 	"tandem/core/fault"
@@ -38,7 +40,7 @@ type picture struct {
 type source struct {
 	emoji []catalog.Emoji
 	note  string
-	path  func(picture) string         // of its file; nil for what is built in
+	path  func(picture) string         // of its file, "" where the style lacks the emoji; nil for what is built in
 	open  func(picture) vision.Picture // what is built in
 	sum   string                       // digest of that
 }
@@ -55,14 +57,36 @@ func openSource(c Config) (*source, error) {
 		}
 		return nil, err
 	}
+	var fluent map[string]string
+	if slices.Contains(c.Styles, catalog.Fluent) {
+		if fluent, err = catalog.FluentPictures(c.Root); err != nil {
+			return nil, err
+		}
+	}
 	return &source{
 		emoji: emoji,
-		note:  fmt.Sprintf("%d emoji of emojibase-data (MIT), %s", len(emoji), licences),
-		path:  func(p picture) string { return catalog.PicturePath(c.Root, p.style, image(emoji, p)) },
+		note:  fmt.Sprintf("%d emoji of emojibase-data (MIT), pictures %s", len(emoji), licences(c.Styles)),
+		path: func(p picture) string {
+			if p.style == catalog.Fluent {
+				return fluent[catalog.WithoutSelectors(hex(emoji, p))]
+			}
+			return catalog.PicturePath(c.Root, p.style, image(emoji, p))
+		},
 	}, nil
 }
 
-const licences = "pictures google (Noto, Apache-2.0) and twitter (Twemoji, CC-BY 4.0)"
+// has reports whether the picture is there.
+func (s *source) has(p picture) bool { return s.path == nil || s.path(p) != "" }
+
+// licences names styles with their licences.
+func licences(styles []string) string {
+	var out []string
+	for _, s := range styles {
+		out = append(out, map[string]string{"google": "google (Noto, Apache-2.0)", "twitter": "twitter (Twemoji, CC-BY 4.0)",
+			catalog.Fluent: "fluent (Fluent Emoji, MIT)"}[s])
+	}
+	return strings.Join(out, ", ")
+}
 
 // builtIn returns the table and the decoded sheets, read once in a process.
 var builtIn = sync.OnceValues(readBuiltIn)
@@ -74,7 +98,7 @@ func readBuiltIn() (*source, error) {
 	}
 	h := sha256.New()
 	sheets := map[string]vision.Picture{}
-	for _, style := range []string{"google", "twitter"} {
+	for _, style := range catalog.Vendors {
 		file, err := data.ReadFile("data/" + style + ".png")
 		if err != nil {
 			return nil, fault.New(fault.Internal, "%w", err)
@@ -86,12 +110,12 @@ func readBuiltIn() (*source, error) {
 	}
 	return &source{
 		emoji: emoji,
-		note:  fmt.Sprintf("%d built-in emoji of emojibase-data 17.0.0 (MIT), %s", len(emoji), licences),
+		note:  fmt.Sprintf("%d built-in emoji of emojibase-data 17.0.0 (MIT), pictures %s", len(emoji), licences(catalog.Vendors)),
 		open: func(p picture) vision.Picture {
 			x, y := p.emoji%sheetColumns*cellSide, p.emoji/sheetColumns*cellSide
 			return sheets[p.style].Crop(x, y, cellSide, cellSide)
 		},
-		sum: hex.EncodeToString(h.Sum(nil)),
+		sum: hexcode.EncodeToString(h.Sum(nil)),
 	}, nil
 }
 
@@ -121,9 +145,12 @@ func image(emoji []catalog.Emoji, p picture) string {
 
 // pictureKey returns the stable name of a picture: "1f600/google".
 func pictureKey(emoji []catalog.Emoji, p picture) string {
-	hex := emoji[p.emoji].Hex
+	return hex(emoji, p) + "/" + p.style
+}
+
+func hex(emoji []catalog.Emoji, p picture) string {
 	if p.tone >= 0 {
-		hex = emoji[p.emoji].Tones[p.tone].Hex
+		return emoji[p.emoji].Tones[p.tone].Hex
 	}
-	return hex + "/" + p.style
+	return emoji[p.emoji].Hex
 }

@@ -18,8 +18,7 @@ func (c Config) split(emoji []catalog.Emoji) ([]picture, error) {
 	var out []picture
 	for i, e := range emoji {
 		for _, style := range c.Styles {
-			held := test[i] && (c.Holdout == "emoji" || style == c.HoldoutStyle)
-			if c.Split != "all" && held != (c.Split == "test") {
+			if c.Split != "all" && c.part(test[i], style == c.HoldoutStyle) != c.Split {
 				continue
 			}
 			out = append(out, picture{i, -1, style})
@@ -66,4 +65,19 @@ func (c Config) testEmoji(emoji []catalog.Emoji) (map[int]bool, error) {
 		}
 	}
 	return test, nil
+}
+
+// part returns the split that a picture belongs to: "train", "test" or "" for none.
+func (c Config) part(testEmoji, testStyle bool) string {
+	held := testEmoji
+	switch {
+	case c.Holdout == "style":
+		held = testEmoji && testStyle
+	case c.Holdout == "both" && testEmoji != testStyle:
+		return ""
+	}
+	if held {
+		return "test"
+	}
+	return "train"
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -32,8 +33,11 @@ type Tone struct {
 	Hex, Label, Image string
 }
 
-// Vendors lists the styles whose licences allow use here, by package name suffix.
+// Vendors lists the styles of the packages emoji-datasource-*, whose licences allow use here.
 var Vendors = []string{"google", "twitter"}
+
+// Fluent names the style of the package fluent-emoji-3d.
+const Fluent = "fluent"
 
 // hint tells how to get the packages.
 const hint = "fetch the packages with: runner data get emoji"
@@ -83,11 +87,11 @@ func Read(root string) ([]Emoji, error) {
 	images := map[string]string{}
 	for _, p := range pictures {
 		if p.Google && p.Twitter {
-			images[withoutSelectors(p.Unified)] = p.Image
+			images[WithoutSelectors(p.Unified)] = p.Image
 		}
 		for _, v := range p.Variations {
 			if v.Google && v.Twitter {
-				images[withoutSelectors(v.Unified)] = v.Image
+				images[WithoutSelectors(v.Unified)] = v.Image
 			}
 		}
 	}
@@ -97,7 +101,7 @@ func Read(root string) ([]Emoji, error) {
 	}
 	var out []Emoji
 	for _, n := range names {
-		image := images[withoutSelectors(n.Hexcode)]
+		image := images[WithoutSelectors(n.Hexcode)]
 		if n.Group == nil || n.Subgroup == nil || image == "" {
 			continue
 		}
@@ -109,7 +113,7 @@ func Read(root string) ([]Emoji, error) {
 			Subgroup: strings.ReplaceAll(hierarchy.Subgroups[fmt.Sprint(*n.Subgroup)], "-", " "),
 			Identity: Identity(n.Hexcode), Image: image, Version: n.Version}
 		for _, s := range n.Skins {
-			if image := images[withoutSelectors(s.Hexcode)]; image != "" {
+			if image := images[WithoutSelectors(s.Hexcode)]; image != "" {
 				e.Tones = append(e.Tones, Tone{Hex: strings.ToLower(s.Hexcode), Label: s.Label, Image: image})
 			}
 		}
@@ -124,6 +128,29 @@ func Read(root string) ([]Emoji, error) {
 // PicturePath returns where a vendor's 64-pixel picture lies below root.
 func PicturePath(root, vendor, image string) string {
 	return filepath.Join(root, "emoji-datasource-"+vendor, "img", vendor, "64", image)
+}
+
+// FluentPictures returns the files of the style fluent below root by hex sequence (WithoutSelectors). A folder that is
+// not there is fault.NotFound.
+func FluentPictures(root string) (map[string]string, error) {
+	dir := filepath.Join(root, "fluent-emoji-3d", "assets")
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fault.New(fault.NotFound, "no pictures of the style %s: no such folder: %s", Fluent, dir).WithHint(hint)
+	}
+	if err != nil {
+		return nil, files.Error(dir, err)
+	}
+	out := make(map[string]string, len(entries))
+	for _, e := range entries {
+		if hex, ok := strings.CutSuffix(e.Name(), ".webp"); ok {
+			out[WithoutSelectors(hex)] = filepath.Join(dir, e.Name())
+		}
+	}
+	if len(out) == 0 {
+		return nil, fault.New(fault.NotFound, "no .webp files in %s", dir).WithHint(hint)
+	}
+	return out, nil
 }
 
 func readJSON(path string, into any) error {
@@ -141,7 +168,7 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-// withoutSelectors returns a hex sequence without variation selectors, on which the packages disagree.
-func withoutSelectors(hex string) string {
+// WithoutSelectors returns a hex sequence without variation selectors, on which the packages disagree.
+func WithoutSelectors(hex string) string {
 	return strings.ReplaceAll(strings.ToUpper(hex), "-FE0F", "")
 }

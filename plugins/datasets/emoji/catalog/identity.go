@@ -46,7 +46,7 @@ func Identity(hex string) string {
 		kept = append(kept, c)
 	}
 	if len(kept) == 0 { // a component by itself is its own thing
-		return strings.ToLower(withoutSelectors(hex))
+		return strings.ToLower(WithoutSelectors(hex))
 	}
 	key := strings.Join(kept, "-")
 	key = strings.ReplaceAll(key, "2764-1F48B", "1F48B") // a kiss is written with a heart
