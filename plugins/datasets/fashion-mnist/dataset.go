@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 
 	"tandem/core/clip"
+	"tandem/core/data/idx"
 	"tandem/core/fault"
 	"tandem/core/media/vision"
 	"tandem/core/plugin/sdk"
@@ -56,73 +54,46 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err := sample.CheckTemplates(cfg.Templates); err != nil {
 		return nil, err
 	}
-	prefix := map[string]string{"train": "train", "test": "t10k"}[cfg.Split]
-	images, err := cfg.read(prefix+"-images", 3)
-	if err != nil {
-		return nil, err
+	root := cfg.Root
+	if root == "" {
+		root = defaultRoot
 	}
-	labels, err := cfg.read(prefix+"-labels", 1)
+	pictures, err := idx.Open(cfg.Split, root)
 	if err != nil {
-		return nil, err
-	}
-	n := images.shape[0]
-	if n != labels.shape[0] {
-		return nil, fault.New(fault.Corrupt, "%d labels for %d pictures", labels.shape[0], n).WithFile(labels.file, 0, 0)
+		return nil, cfg.withRemedy(err)
 	}
 	if cfg.Limit > 0 {
-		n = min(n, cfg.Limit)
+		pictures.First(cfg.Limit)
 	}
-	h, w := images.shape[1], images.shape[2]
+	if err := pictures.Check(len(cfg.Classes)); err != nil {
+		return nil, err
+	}
 	set := &sample.Set{
 		Targets: []clip.Target{{Name: "label", Classes: cfg.Classes}},
 		Direct:  true,
-		Pixels:  images.digest,
-		Note:    fmt.Sprintf("%d pictures of %d × %d from %s", n, w, h, filepath.Dir(images.file)),
-		Open:    func(i int) (vision.Picture, error) { return greyPicture(images.data[i*h*w:][:h*w], w, h), nil },
+		Pixels:  pictures.Digest,
+		Note:    fmt.Sprintf("%d pictures of %d × %d from %s", pictures.N, pictures.W, pictures.H, pictures.Root),
+		Open:    func(i int) (vision.Picture, error) { return pictures.Picture(i), nil },
 	}
 	captions := make([][]string, len(cfg.Classes)) // shared by the samples of a class
 	for i, name := range cfg.Classes {
 		captions[i] = sample.FillAll(cfg.Templates, name)
 	}
-	for i, label := range labels.data[:n] {
-		if int(label) >= len(cfg.Classes) {
-			return nil, fault.New(fault.Invalid, "picture %d has label %d, classes has %d names", i, label, len(cfg.Classes)).
-				WithPath("with.classes").WithFile(labels.file, 0, 0)
-		}
+	for i, label := range pictures.Labels {
 		set.Samples = append(set.Samples, sample.Sample{Key: fmt.Sprintf("%s/%05d", cfg.Split, i), Group: int64(label),
 			Captions: captions[label], Labels: []int32{int32(label)}})
 	}
 	return set, nil
 }
 
-// greyPicture returns a picture of one byte a pixel.
-func greyPicture(pix []byte, w, h int) vision.Picture {
-	p := vision.NewPicture(w, h)
-	for i, v := range pix {
-		p.Pix[3*i], p.Pix[3*i+1], p.Pix[3*i+2] = v, v, v
+// withRemedy tells where absent files come from.
+func (c Config) withRemedy(err error) error {
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Kind != fault.NotFound {
+		return err
 	}
-	return p
-}
-
-// read finds and reads an idx file: "train-images" is train-images-idx3-ubyte, perhaps with a dot for
-// the second dash and perhaps gzipped.
-func (c Config) read(stem string, axes int) (*idx, error) {
-	root := c.Root
-	if root == "" {
-		root = defaultRoot
-	}
-	name := fmt.Sprintf("%s-idx%d-ubyte", stem, axes)
-	names := []string{name, name + ".gz", fmt.Sprintf("%s.idx%d-ubyte", stem, axes), fmt.Sprintf("%s.idx%d-ubyte.gz", stem, axes)}
-	at := slices.IndexFunc(names, func(n string) bool { _, err := os.Stat(filepath.Join(root, n)); return err == nil })
-	if at >= 0 {
-		return readIdx(filepath.Join(root, names[at]), axes)
-	}
-	err := fault.New(fault.NotFound, "no %s or %s.gz in %s", name, name, root).WithPath("with.root")
 	if c.Root == "" {
-		return nil, err.WithHint("sudo apt install dataset-fashion-mnist, or give root: a folder with the four idx files")
+		return f.WithHint("sudo apt install dataset-fashion-mnist, or give root: a folder with the four idx files")
 	}
-	if _, statErr := os.Stat(root); errors.Is(statErr, os.ErrNotExist) {
-		err.Msg = "no such folder: " + root
-	}
-	return nil, err.WithHint("root is a folder with the four idx files of MNIST's format")
+	return f.WithHint("root is a folder with the four idx files of MNIST's format")
 }

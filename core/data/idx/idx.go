@@ -1,4 +1,5 @@
-package main
+// Package idx reads sets in MNIST's file format: two files of arrays of bytes, the pictures and their labels.
+package idx
 
 import (
 	"bufio"
@@ -15,21 +16,21 @@ import (
 	"tandem/core/files"
 )
 
-// idx holds an array of bytes in MNIST's format: two zeros, the type 8, the number of axes, the length of each
+// Array holds an array of bytes. Its file has two zeros, the type 8, the number of axes, the length of each
 // as a big-endian uint32, then the values row-major.
-type idx struct {
-	file   string
-	shape  []int
-	data   []byte
-	digest string // hex sha256 of header and data
+type Array struct {
+	File   string
+	Shape  []int
+	Data   []byte
+	Digest string // hex sha256 of header and data
 }
 
 // maxIdx bounds what a header may ask for, so that a broken one does not take all memory.
 const maxIdx = 4 << 30
 
-// readIdx reads a file, through gzip when its name ends in .gz. Data that is not whole, well-formed and of that
+// Read reads a file, through gzip when its name ends in .gz. Data that is not whole, well-formed and of that
 // many axes yields fault.Corrupt.
-func readIdx(path string, axes int) (*idx, error) {
+func Read(path string, axes int) (*Array, error) {
 	f, err := files.Open(path)
 	if err != nil {
 		return nil, err
@@ -51,28 +52,28 @@ func readIdx(path string, axes int) (*idx, error) {
 	if header[0] != 0 || header[1] != 0 || header[2] != 8 || int(header[3]) != axes {
 		return nil, bad("starts with % x, want 00 00 08 %02x (an idx file of bytes with %d axes)", header[:4], axes, axes)
 	}
-	x, size := &idx{file: path}, 1
+	x, size := &Array{File: path}, 1
 	for i := range axes {
 		n := int(binary.BigEndian.Uint32(header[4+4*i:]))
 		if n == 0 || n > math.MaxInt/size || size*n > maxIdx {
 			return nil, bad("axis %d has length %d", i, n)
 		}
 		size *= n
-		x.shape = append(x.shape, n)
+		x.Shape = append(x.Shape, n)
 	}
 	h := sha256.New()
 	h.Write(header)
-	if x.data, err = io.ReadAll(io.TeeReader(io.LimitReader(r, int64(size)), h)); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if x.Data, err = io.ReadAll(io.TeeReader(io.LimitReader(r, int64(size)), h)); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, bad("%w", err)
 	}
-	if len(x.data) < size {
-		return nil, bad("truncated: %d of %d values", len(x.data), size)
+	if len(x.Data) < size {
+		return nil, bad("truncated: %d of %d values", len(x.Data), size)
 	}
 	if n, err := io.Copy(io.Discard, io.LimitReader(r, 1)); n > 0 {
 		return nil, bad("more than the %d values of its header", size)
 	} else if err != nil { // gzip checks its sum at the end
 		return nil, bad("%w", err)
 	}
-	x.digest = hex.EncodeToString(h.Sum(nil))
+	x.Digest = hex.EncodeToString(h.Sum(nil))
 	return x, nil
 }
