@@ -1,5 +1,18 @@
 // Package object opens what data is read from: files of this machine and, by the same few methods, the objects of stores.
 // Readers of shards and tables use it, so that none of them knows where its bytes lie.
+//
+// A dataset embeds Settings in its config and opens its Store in one call:
+//
+//	type Config struct {
+//		Shards []string `with:"shards" type:"source" help:"…"`
+//		object.Settings
+//	}
+//	var Defaults = Config{Settings: object.DefaultSettings}
+//
+//	store, err := cfg.Settings.Open(c) // c is the clip.DatasetConfig; Close it with the dataset
+//	names, err := store.List(ctx, cfg.Shards[0])
+//	o, err := store.Open(ctx, names[0])
+//	n, err := object.ReadAt(ctx, o, piece, 512) // ends with ctx, unlike o.ReadAt, which ends with the Store alone
 package object
 
 import (
@@ -10,6 +23,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"tandem/core/fault"
 	"tandem/core/files"
@@ -34,6 +48,8 @@ type Options struct {
 	CacheDir string
 	// CacheBytes bounds it.
 	CacheBytes int64
+	// Patience bounds how long a store is waited for that does not answer; 0: 5 minutes.
+	Patience time.Duration
 }
 
 // Store opens objects by their names: paths, and addresses (https://, s3://).
@@ -41,11 +57,21 @@ type Store struct {
 	o Options
 }
 
-// New returns a Store. What it waits for ends with ctx.
+// New returns a Store. What it waits for ends with ctx: give it a context that lives as long as the Store.
 func New(ctx context.Context, o Options) (*Store, error) { return &Store{o: o}, nil }
 
-// Close frees what the Store holds. Objects are closed by themselves.
+// Close ends what the Store waits for and frees what it holds. Objects are closed by themselves.
 func (s *Store) Close() error { return nil }
+
+// ReadAt reads from an object as its ReadAt does. It ends with ctx.
+func ReadAt(ctx context.Context, o Object, p []byte, off int64) (int, error) {
+	if r, ok := o.(interface {
+		ReadAtContext(ctx context.Context, p []byte, off int64) (int, error)
+	}); ok {
+		return r.ReadAtContext(ctx, p, off)
+	}
+	return o.ReadAt(p, off)
+}
 
 // IsAddress reports whether a name is an address rather than a path.
 func IsAddress(name string) bool { return strings.Contains(name, "://") }

@@ -2,11 +2,14 @@ package object
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
+	"tandem/core/clip"
 	"tandem/core/fault"
 )
 
@@ -55,5 +58,26 @@ func TestPatternsAreListedInOrder(t *testing.T) {
 	piece := make([]byte, 3)
 	if _, err := o.ReadAt(piece, 4); err != nil || string(piece) != "tar" || o.Size() != 7 {
 		t.Errorf("%q of %d bytes, %v", piece, o.Size(), err)
+	}
+}
+
+func TestSettingsAreReadWithTheirUnits(t *testing.T) {
+	for text, want := range map[string]int64{"20 GiB": 20 << 30, "500MB": 500e6, "0": 0, "1.5 kb": 1500, "": -1, "GiB": -1, "-1 GB": -1, "5 parsecs": -1} {
+		if got, ok := parseBytes(text); ok != (want >= 0) || ok && got != want {
+			t.Errorf("%q: %d, %v", text, got, ok)
+		}
+	}
+	for text, want := range map[string]time.Duration{"5 min": 5 * time.Minute, "90s": 90 * time.Second, "1 h": time.Hour, "0 s": 0, "10": 0, "": 0} {
+		if got, ok := parseSpan(text); ok != (want > 0) || ok && got != want {
+			t.Errorf("%q: %s, %v", text, got, ok)
+		}
+	}
+	_, err := Settings{CacheSize: "much", Patience: "5 min"}.Open(clip.DatasetConfig{})
+	if f, ok := errors.AsType[*fault.Error](err); !ok || f.Kind != fault.Invalid || f.Path != "with.cache_size" {
+		t.Errorf("%v", err)
+	}
+	s, err := DefaultSettings.Open(clip.DatasetConfig{CacheDir: "/c"})
+	if err != nil || s.o != (Options{CacheDir: "/c/objects", CacheBytes: 20 << 30, Patience: 5 * time.Minute}) {
+		t.Errorf("%+v, %v", s, err)
 	}
 }
