@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+	"tandem/core/plugin/sdk"
+	"tandem/core/plugin/sdk/sample"
+	"tandem/core/random"
+)
+
+// defaultRoot names the folder where Debian's package tuxpaint-stamps-default puts the stamps.
+const defaultRoot = "/usr/share/tuxpaint"
+
+// Config has the keys of the with block.
+type Config struct {
+	Root      string   `with:"root" type:"path" help:"folder with the folder stamps; empty: /usr/share/tuxpaint, where Debian's tuxpaint-stamps-default puts it"`
+	Languages []string `with:"languages" help:"languages of the captions, by the codes of Tux Paint (en, de, pt_BR, …); all: every one; a stamp without any of them is left out"`
+	Kind      string   `with:"kind" enum:"all,photograph,drawing" help:"which stamps: a photograph is one where a quarter of the pixels have a colour of their own"`
+	Templates []string `with:"templates" help:"sentences for captions, {} being the caption; drawn anew each epoch"`
+	NameShare float64  `with:"name_share" min:"0" max:"1" help:"share of training captions that are the words of the stamp's file name and folder instead"`
+	sample.Options
+	sample.Frame
+}
+
+// Defaults holds the values of keys that are not given.
+var Defaults = Config{Languages: []string{english}, Kind: "all", Templates: []string{sample.Placeholder}, Options: sample.DefaultOptions,
+	Frame: sample.Frame{Pad: true}}
+
+// Plugin describes the plugin.
+var Plugin = sdk.Dataset{
+	Name: "tuxpaint", Version: "1.0.0", Summary: "Tux Paint's stamps, photographs and drawings, with captions in many languages",
+	Capabilities: []string{clip.CapView2},
+	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
+}
+
+// hint tells where the stamps come from.
+const hint = "sudo apt-get install tuxpaint-stamps-default; or, without being root: runner data get tuxpaint, which prints the root to give"
+
+func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
+	cfg := Defaults
+	if err := sdk.Decode(c.With, &cfg); err != nil {
+		return nil, err
+	}
+	for _, err := range []error{cfg.Check(), cfg.CheckFrame(c.ImageSize), sample.CheckTemplates(cfg.Templates)} {
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(cfg.Languages) == 0 {
+		return nil, fault.New(fault.Invalid, "no language").WithPath("with.languages")
+	}
+	root := cfg.Root
+	if root == "" {
+		root = defaultRoot
+	}
+	folder := filepath.Join(root, "stamps")
+	if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
+		return nil, fault.New(fault.NotFound, "no such folder: %s", folder).WithPath("with.root").WithHint(hint)
+	}
+	found, err := readStamps(folder)
+	if err != nil {
+		return nil, err
+	}
+	if len(found.stamps) == 0 {
+		return nil, fault.New(fault.NotFound, "no stamps in %s", folder).WithPath("with.root").WithHint(hint)
+	}
+	stamps, err := cfg.choose(ctx, found, c.Threads)
+	if err != nil {
+		return nil, err
+	}
+	set := &sample.Set{Fail: cfg.Fail(), Note: fmt.Sprintf("%d of %d stamps of Tux Paint (GPL-2) from %s%s", len(stamps), len(found.stamps), folder, found.leftOut())}
+	paths := cfg.describe(set, found, stamps)
+	for _, x := range found.broken {
+		if cfg.Fail() {
+			return nil, x
+		}
+		set.SkipError(x)
+	}
+	if err := set.FromFiles(ctx, c, paths, cfg.Vision()); err != nil {
+		return nil, err
+	}
+	set.Framed(cfg.Frame, cfg.Background)
+	return set, nil
+}
+
+// describe fills in samples, targets and captions of the stamps, and returns the paths of their pictures.
+func (c Config) describe(set *sample.Set, all *listing, stamps []stamp) (paths []string) {
+	folders, subfolders := all.classes()
+	group := map[string]int64{}
+	texts := sample.Distinct{}
+	for _, s := range stamps {
+		key := s.stem()
+		if _, ok := group[key]; !ok {
+			group[key] = int64(len(group))
+		}
+		set.Samples = append(set.Samples, sample.Sample{Key: s.file, Group: group[key], Captions: s.captions(c.Languages),
+			Labels: []int32{folders.id(s.folder()), subfolders.id(s.subfolder())}})
+		paths = append(paths, filepath.Join(all.root, filepath.FromSlash(s.file)))
+		for _, caption := range s.captions(c.Languages) {
+			for _, t := range sample.FillAll(c.Templates, caption) {
+				texts.Add(t)
+			}
+		}
+		if c.NameShare > 0 {
+			texts.Add(s.name())
+		}
+	}
+	set.Targets = []clip.Target{folders.target("folder"), subfolders.target("subfolder")}
+	set.Texts = texts.List
+	set.Caption = func(i int, r *random.Stream) string {
+		if c.NameShare > 0 && r.Float64() < c.NameShare {
+			return stamps[i].name()
+		}
+		return sample.Fill(sample.Choose(r, c.Templates), sample.Choose(r, set.Samples[i].Captions))
+	}
+	return paths
+}
+
+// choose returns the stamps of the split, of the languages and of the kind.
+func (c Config) choose(ctx context.Context, all *listing, threads int) ([]stamp, error) {
+	var out []stamp
+	for _, s := range all.stamps {
+		switch {
+		case len(s.captions(c.Languages)) == 0:
+			all.without++
+		case !c.Has(s.stem()):
+			all.elsewhere++
+		default:
+			out = append(out, s)
+		}
+	}
+	if c.Kind == "all" {
+		return out, nil
+	}
+	photographs, err := arePhotographs(ctx, all.root, out, c.Vision(), threads)
+	if err != nil {
+		return nil, err
+	}
+	var kept []stamp
+	for i, s := range out {
+		if photographs[i] == (c.Kind == "photograph") {
+			kept = append(kept, s)
+		}
+	}
+	all.otherKind = len(out) - len(kept)
+	return kept, nil
+}
+
+// classes numbers names in the order in which they are added.
+type classes struct {
+	names []string
+	ids   map[string]int32
+}
+
+func (c *classes) add(name string) {
+	if _, ok := c.ids[name]; !ok && name != "" {
+		if c.ids == nil {
+			c.ids = map[string]int32{}
+		}
+		c.ids[name] = int32(len(c.names))
+		c.names = append(c.names, name)
+	}
+}
+
+// id returns the number of a name, -1 for one that was not added.
+func (c *classes) id(name string) int32 {
+	if id, ok := c.ids[name]; ok {
+		return id
+	}
+	return -1
+}
+
+func (c *classes) target(name string) clip.Target {
+	texts := make([]string, len(c.names))
+	for i, n := range c.names {
+		texts[i] = n[strings.LastIndex(n, "/")+1:]
+	}
+	return clip.Target{Name: name, Classes: texts}
+}
