@@ -129,6 +129,72 @@ func (d *rich) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, err
 	return b, nil
 }
 
+// colourful makes the pictures of plain grey or changes their colour when asked to, and may break a rule.
+type colourful struct {
+	plain
+	fault string
+}
+
+func (d *colourful) Configure(ctx context.Context, c clip.DatasetConfig) (clip.DatasetInfo, error) {
+	if c.Augment != nil && c.Augment.Grayscale > 1 && d.fault != "takes any probability" {
+		return clip.DatasetInfo{}, fault.New(fault.Invalid, "no probability")
+	}
+	info, err := d.plain.Configure(ctx, c)
+	info.Fixed = info.Fixed || d.fault == "calls jitter fixed"
+	return info, err
+}
+
+func (d *colourful) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
+	b, err := d.plain.Batch(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if q.View2 {
+		b.Images2 = tensor.New(tensor.U8, b.Images.Shape...)
+		copy(b.Images2.Data, b.Images.Data)
+	}
+	a := d.c.Augment
+	if a == nil || !q.Train && d.fault != "changes evaluation" {
+		return b, nil
+	}
+	if a.Grayscale > 0 && d.fault == "grey of its own" {
+		for i := range b.Images.Data {
+			b.Images.Data[i] += 3
+		}
+	}
+	if a.ColorJitterProb > 0 {
+		for i := range b.Images.Data {
+			switch d.fault {
+			case "no jitter":
+				b.Images.Data[i] = byte(q.Indices[i/(len(b.Images.Data)/len(q.Indices))])
+			case "jitters once":
+				b.Images.Data[i] = 200
+			case "changes evaluation":
+				b.Images.Data[i]++
+			}
+			if q.View2 && d.fault != "one view" {
+				b.Images2.Data[i] = b.Images.Data[i] + 1
+			}
+		}
+	}
+	return b, nil
+}
+
+func TestTheRuleOfAugmentationsCanBeBroken(t *testing.T) {
+	breaks(t, func(fault string) []Finding {
+		return CheckDataset(func() clip.Dataset { return &colourful{fault: fault} },
+			DatasetOptions{Capabilities: []string{clip.CapAugment, clip.CapView2}, Only: []string{"augmentations"}})
+	}, map[string]string{
+		"takes any probability": "augmentations",
+		"calls jitter fixed":    "augmentations",
+		"changes evaluation":    "augmentations",
+		"grey of its own":       "augmentations",
+		"no jitter":             "augmentations",
+		"jitters once":          "augmentations",
+		"one view":              "augmentations",
+	})
+}
+
 func TestEveryRuleOfCapabilitiesOfDatasetsCanBeBroken(t *testing.T) {
 	breaks(t, func(fault string) []Finding {
 		return CheckDataset(func() clip.Dataset { return &rich{fault: fault} },

@@ -74,6 +74,7 @@ var datasetRules = []rule[datasetCase]{
 	{"fixed", "What is called fixed does not change, and random crops are not called fixed.", "set fixed only when nothing is random", readsRepeat, datasetCase.fixed},
 	{"negatives", "When asked for, each sample has as many further texts as Configure said; all else is as without.", "draw from (seed, epoch, index) alone, and leave captions as they are without", readsRepeat, datasetCase.negatives},
 	{"second view", "When asked for, each sample has a second picture, and all else is as without.", "draw the second crop from a random stream of its own", readsRepeat, datasetCase.secondView},
+	{"augmentations", "Grey is the luma of the picture without it, colours change at random, evaluation stays.", "apply what follows the crop in training only, each from a random stream of its own", readsRepeat, datasetCase.augmentations},
 	{"several batches at once", "Batches that are asked for at the same time are those that come one by one.", "guard what calls share", readsRepeat, datasetCase.concurrent},
 	{"captions", "Captions lists every caption once, in a fixed order, at most as many as asked for.", "remember which texts were listed", reads, datasetCase.captions},
 	{"cancellation", "A cancelled call ends, and the next one works.", "look at the context between samples", reads, datasetCase.cancellation},

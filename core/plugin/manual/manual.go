@@ -113,6 +113,8 @@ var meanings = map[string]string{
 	clip.CapEMA:        "keeps an average of its parameters (`train.ema`)",
 	clip.CapNegatives:  "gives negatives to losses that take them",
 	clip.CapView2:      "gives a second view of each picture to losses that take it",
+	clip.CapAugment:    "augments by colour jitter, grey, blur and RandAugment too (`data.train.augment`)",
+	clip.CapCache:      "keeps decoded pictures on disk (`data.cache`)",
 }
 
 func abilities(d clip.Descriptor) []string {

@@ -32,7 +32,7 @@ var Defaults = Config{ImageColumn: "image", CaptionColumns: []string{"caption"},
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "csv", Version: "1.0.0", Summary: "a CSV or TSV table of picture files and captions",
-	Capabilities: []string{clip.CapNegatives, clip.CapView2},
+	Capabilities: []string{clip.CapNegatives, clip.CapView2, clip.CapAugment},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/fault"
-	"tandem/core/media/vision"
 )
 
 // Open opens a dataset as configured. It decodes c.With itself (sdk.Decode) and reads no pixels unless it must.
@@ -116,25 +115,8 @@ func check(c clip.DatasetConfig) error {
 	if c.ImageSize < 1 {
 		return fault.New(fault.Invalid, "image size is %d", c.ImageSize)
 	}
-	if a := c.Augment; a != nil {
-		bad := func(path, format string, args ...any) error {
-			return fault.New(fault.Invalid, format, args...).WithPath("augment." + path)
-		}
-		switch a.Name {
-		case "none":
-		case "random_resized_crop":
-			if !(a.Scale[0] > 0 && a.Scale[0] <= a.Scale[1] && a.Scale[1] <= 1) {
-				return bad("scale", "%v, want 0 < low ≤ high ≤ 1", a.Scale)
-			}
-			if !(a.Ratio[0] > 0 && a.Ratio[0] <= a.Ratio[1]) {
-				return bad("ratio", "%v, want 0 < low ≤ high", a.Ratio)
-			}
-			if !(a.HFlip >= 0 && a.HFlip <= 1) {
-				return bad("hflip", "%v, want a probability", a.HFlip)
-			}
-		default:
-			return bad("name", "%q is not an augmentation", a.Name).(*fault.Error).WithHint("none or random_resized_crop")
-		}
+	if err := checkAugment(c.Augment); err != nil {
+		return err
 	}
 	return nil
 }
@@ -144,14 +126,6 @@ func checkCanceled(ctx context.Context) error {
 		return fault.New(fault.Canceled, "%w", err)
 	}
 	return nil
-}
-
-// cropParams returns the crop of a training configuration; nil for the evaluation transform.
-func cropParams(a *clip.Augment) *vision.CropParams {
-	if a == nil || a.Name != "random_resized_crop" {
-		return nil
-	}
-	return &vision.CropParams{Scale: a.Scale, Ratio: a.Ratio}
 }
 
 func outOfRange(i, n int) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/media/vision"
+	edit "tandem/core/media/vision/augment"
 	"tandem/core/random"
 	"tandem/core/tensor"
 )
@@ -82,6 +84,48 @@ func TestContentIsAFunctionOfEpochAndIndex(t *testing.T) {
 	other := configured(t, plain(20), clip.DatasetConfig{Augment: augment, Seed: 1})
 	if d := batch(t, other, clip.BatchRequest{Indices: []int{3, 7, 11}, Epoch: 5, Train: true}); bytes.Equal(a.Images.U8(), d.Images.U8()) {
 		t.Error("two seeds crop alike")
+	}
+}
+
+// TestEditsFollowTheCropAndAlter holds a batch against the parts made one after the other.
+func TestEditsFollowTheCropAndAlter(t *testing.T) {
+	a := *augment
+	a.ColorJitter, a.ColorJitterProb, a.Grayscale, a.RandAugmentOps, a.RandAugmentMagnitude = [4]float64{.4, .4, .4, .1}, .8, .2, 2, 9
+	a.Blur, a.BlurSigma = .5, [2]float64{.5, 2}
+	const size = 24
+	altered := func() *Set {
+		set := plain(20)
+		set.Alter = func(pix []byte, _ int, s *random.Stream) { pix[0] = byte(s.Uint64()) }
+		return set
+	}
+	q := clip.BatchRequest{Indices: []int{3, 7, 11, 15}, Epoch: 5, Train: true, View2: true}
+	want := batch(t, configured(t, altered(), clip.DatasetConfig{Augment: augment, Seed: 9, ImageSize: size}), q)
+	got := batch(t, configured(t, altered(), clip.DatasetConfig{Augment: &a, Seed: 9, ImageSize: size, Threads: 3}), q)
+	var e edit.Editor
+	for at, i := range q.Indices {
+		for view, pair := range [][2]*tensor.Tensor{{want.Images, got.Images}, {want.Images2, got.Images2}} {
+			suffix := []string{"", " 2"}[view]
+			pix := pair[0].U8()[at*3*size*size:][:3*size*size]
+			e.Augment(pix, size, size, edits(&a), func(name string) *random.Stream { return random.New(9, name+suffix, 5, i) })
+			if !bytes.Equal(pix, pair[1].U8()[at*3*size*size:][:3*size*size]) {
+				t.Errorf("sample %d, view %d", i, view+1)
+			}
+		}
+	}
+}
+
+func TestAugmentationsThatCannotBeAreRefused(t *testing.T) {
+	for path, a := range map[string]clip.Augment{
+		"name": {Name: "flip"}, "grayscale": {Name: "none", Grayscale: -1}, "blur": {Name: "none", Blur: math.NaN()},
+		"blur_sigma": {Name: "none", Blur: 1}, "color_jitter": {Name: "none", ColorJitter: [4]float64{0, 0, 0, .6}}, "color_jitter_prob": {Name: "none", ColorJitterProb: 2},
+		"randaugment_magnitude": {Name: "none", RandAugmentMagnitude: 31}, "randaugment_ops": {Name: "none", RandAugmentOps: -1}, "hflip": {Name: "none", HFlip: 2},
+	} {
+		d := New(func(context.Context, clip.DatasetConfig) (*Set, error) { return plain(2), nil })
+		_, err := d.Configure(context.Background(), clip.DatasetConfig{ImageSize: 4, Augment: &a})
+		var e *fault.Error
+		if !errors.As(err, &e) || e.Kind != fault.Invalid || e.Path != "augment."+path {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 

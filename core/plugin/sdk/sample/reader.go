@@ -10,6 +10,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/media/vision"
+	edit "tandem/core/media/vision/augment"
 	"tandem/core/random"
 	"tandem/core/tensor"
 )
@@ -25,7 +26,8 @@ type reader struct {
 	seed  uint64
 	crop  *vision.CropParams
 	flip  float64
-	tools chan *vision.Resizer // one per decoder that may run at a time
+	edits edit.Config
+	tools chan *tool // one per decoder that may run at a time
 	cache []atomic.Pointer[vision.Picture]
 	used  atomic.Int64
 	bad   sync.Map // index → error, so that a broken file is read once
@@ -34,15 +36,21 @@ type reader struct {
 	waiting  atomic.Int32 // workers that wait for a file
 }
 
+// tool holds what one worker uses at a time.
+type tool struct {
+	vision.Resizer
+	edit.Editor
+}
+
 func newReader(s *Set, c clip.DatasetConfig) *reader {
-	r := &reader{Set: s, size: c.ImageSize, seed: c.Seed, crop: cropParams(c.Augment),
-		tools: make(chan *vision.Resizer, max(1, c.Threads)), cache: make([]atomic.Pointer[vision.Picture], s.Len()),
+	r := &reader{Set: s, size: c.ImageSize, seed: c.Seed, crop: cropParams(c.Augment), edits: edits(c.Augment),
+		tools: make(chan *tool, max(1, c.Threads)), cache: make([]atomic.Pointer[vision.Picture], s.Len()),
 		patience: filePatience}
 	if r.crop != nil {
 		r.flip = c.Augment.HFlip
 	}
 	for range cap(r.tools) {
-		r.tools <- new(vision.Resizer)
+		r.tools <- new(tool)
 	}
 	return r
 }
@@ -71,7 +79,7 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 	}
 	faults := make([]error, n) // why a position could not be filled
 	if images != nil {
-		err := r.each(ctx, n, func(at int, tool *vision.Resizer) (err error) {
+		err := r.each(ctx, n, func(at int, tool *tool) (err error) {
 			views := [][]byte{images.U8()[at*each:][:each]}
 			if second != nil {
 				views = append(views, second.U8()[at*each:][:each])
@@ -130,11 +138,11 @@ func (r *reader) place(into *tensor.Tensor, n int) (*tensor.Tensor, error) {
 
 // each calls do for 0 … n-1 with as many tools as are free. Of several errors it returns the first by position,
 // so that the message does not depend on timing.
-func (r *reader) each(ctx context.Context, n int, do func(at int, tool *vision.Resizer) error) error {
+func (r *reader) each(ctx context.Context, n int, do func(at int, tool *tool) error) error {
 	var next atomic.Int64
 	var failed atomic.Bool
 	errs := make([]error, n)
-	work := func(tool *vision.Resizer) {
+	work := func(tool *tool) {
 		defer func() { r.tools <- tool }()
 		for !failed.Load() {
 			at := int(next.Add(1)) - 1
@@ -174,7 +182,7 @@ func (r *reader) each(ctx context.Context, n int, do func(at int, tool *vision.R
 
 // fill writes the picture of sample i to each of its views. The first error says that the picture cannot be read, and
 // all are black; the second error ends the batch.
-func (r *reader) fill(ctx context.Context, views [][]byte, i int, q clip.BatchRequest, tool *vision.Resizer) (unreadable, err error) {
+func (r *reader) fill(ctx context.Context, views [][]byte, i int, q clip.BatchRequest, tool *tool) (unreadable, err error) {
 	if err := checkCanceled(ctx); err != nil {
 		return nil, err
 	}
@@ -202,7 +210,7 @@ func (r *reader) fill(ctx context.Context, views [][]byte, i int, q clip.BatchRe
 
 // transform writes a view of a picture to dst. Each view has random numbers of its own, so that the first is the same
 // with a second and without.
-func (r *reader) transform(dst []byte, p vision.Picture, i, view int, q clip.BatchRequest, tool *vision.Resizer) {
+func (r *reader) transform(dst []byte, p vision.Picture, i, view int, q clip.BatchRequest, tool *tool) {
 	purpose := func(name string) string {
 		if view > 0 {
 			return fmt.Sprintf("%s %d", name, view+1)
@@ -216,11 +224,12 @@ func (r *reader) transform(dst []byte, p vision.Picture, i, view int, q clip.Bat
 	if r.crop == nil {
 		tool.Evaluate(dst, p, r.size)
 	} else {
-		tool.Augment(dst, p, r.size, random.New(r.seed, purpose("augment"), q.Epoch, i), *r.crop, r.flip)
+		tool.Resizer.Augment(dst, p, r.size, random.New(r.seed, purpose("augment"), q.Epoch, i), *r.crop, r.flip)
 	}
 	if r.Alter != nil {
 		r.Alter(dst, r.size, random.New(r.seed, purpose("alter"), q.Epoch, i))
 	}
+	tool.Editor.Augment(dst, r.size, r.size, r.edits, func(name string) *random.Stream { return random.New(r.seed, purpose(name), q.Epoch, i) })
 }
 
 func (r *reader) caption(i, epoch int) string {

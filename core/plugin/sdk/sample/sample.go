@@ -23,6 +23,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/files"
 	"tandem/core/media/vision"
+	edit "tandem/core/media/vision/augment"
 	"tandem/core/random"
 )
 
@@ -105,7 +106,7 @@ func (s *Set) At(i int) Sample {
 func (s *Set) info(a *clip.Augment) clip.DatasetInfo {
 	return clip.DatasetInfo{Len: s.Len(), Targets: s.Targets, Digest: s.digest(), Skipped: s.refused(), Note: s.Note,
 		Shards: s.Shards, Skips: s.Skips(),
-		Remarks: append(slices.Clone(s.Remarks), s.jpegRemark(vision.JPEGIsExact())...), Fixed: cropParams(a) == nil && s.Alter == nil, Negatives: s.Negatives}
+		Remarks: append(slices.Clone(s.Remarks), s.jpegRemark(vision.JPEGIsExact())...), Fixed: cropParams(a) == nil && edits(a) == edit.Config{} && s.Alter == nil, Negatives: s.Negatives}
 }
 
 // jpegRemark returns a remark when JPEG files are decoded to other pixels than OpenCLIP's.
