@@ -45,7 +45,7 @@ func build(dir string) error {
 	}
 	for target, source := range map[string][]string{
 		"":                  {"."},
-		"plugins/datasets/": {"../../plugins/datasets/emoji", "../../plugins/datasets/fashion-mnist", "../../plugins/datasets/csv", "../../plugins/datasets/imagefolder"},
+		"plugins/datasets/": {"../../plugins/datasets/..."},
 		"plugins/encoders/": {"../../plugins/encoders/vit", "../../plugins/encoders/resnet-attnpool", "../../plugins/encoders/transformer"},
 		"plugins/losses/":   {"../../plugins/losses/clip", "../../plugins/losses/siglip"},
 	} {

@@ -33,26 +33,7 @@ func (b *Bytes) Encode(text string, contextLength int) []int32 {
 	return wrap(ids, b.SOT(), b.EOT(), contextLength)
 }
 
-// Piece implements Tokenizer. Bytes that are no UTF-8 by themselves show as \xe2.
-func (b *Bytes) Piece(id int32) string {
-	switch {
-	case id == b.SOT():
-		return startText
-	case id == b.EOT():
-		return endText
-	case id < 0 || id > 255:
-		return ""
-	}
-	return showBytes(string([]byte{byte(id)}))
-}
-
-// Pad implements Tokenizer.
-func (b *Bytes) Pad() int32 { return 0 }
-
-// EndIsLargest implements Tokenizer.
-func (b *Bytes) EndIsLargest() bool { return true }
-
-// Decode returns the cleaned text that ids stand for, as BPE's does.
+// Decode implements Tokenizer.
 func (b *Bytes) Decode(ids []int32) string {
 	var text []byte
 	for _, id := range ids {
@@ -69,10 +50,10 @@ func (b *Bytes) Decode(ids []int32) string {
 // VocabSize implements Tokenizer.
 func (b *Bytes) VocabSize() int { return b.size }
 
-// SOT returns the id that begins every text, VocabSize()-2.
+// SOT implements Tokenizer.
 func (b *Bytes) SOT() int32 { return int32(b.size - 2) }
 
-// EOT returns the id that ends every text, VocabSize()-1.
+// EOT implements Tokenizer.
 func (b *Bytes) EOT() int32 { return int32(b.size - 1) }
 
 // Save implements Tokenizer.

@@ -12,16 +12,8 @@ import (
 	"tandem/core/fault"
 )
 
-// own is what the tokenizers have in common that do not come from a tokenizer.json.
-type own interface {
-	Tokenizer
-	SOT() int32
-	EOT() int32
-	Decode([]int32) string
-}
-
-// all returns one tokenizer of each sort but HF.
-func all(t *testing.T) map[string]own {
+// all returns one tokenizer of each sort.
+func all(t *testing.T) map[string]Tokenizer {
 	t.Helper()
 	clip, err := ReadMerges("testdata/merges.txt")
 	if err != nil {
@@ -35,7 +27,7 @@ func all(t *testing.T) map[string]own {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]own{"clip": clip, "trained": trained, "bytes": bytes}
+	return map[string]Tokenizer{"clip": clip, "trained": trained, "bytes": bytes}
 }
 
 func TestTooLongTextIsCutAndEndsInEOT(t *testing.T) {

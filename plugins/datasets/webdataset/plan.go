@@ -1,0 +1,285 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tandem/core/clip"
+	"tandem/core/data/object"
+	"tandem/core/data/shard"
+	"tandem/core/fault"
+	"tandem/core/plugin/sdk/sample"
+)
+
+// plan says which of the texts in an index are what.
+type plan struct {
+	wanted              shard.Wanted
+	captions, negatives choice
+	negativesCount      int
+	labelAt             choice
+}
+
+// choice lists entries of alternatives, numbers of sources in Wanted.Texts.
+type choice struct {
+	entries [][]int
+	lines   map[int]bool // sources whose lines are texts of their own
+}
+
+// of returns the texts of the first alternative of each entry that has any, each text once.
+func (c choice) of(texts [][]string) []string {
+	var out sample.Distinct
+	for _, entry := range c.entries {
+		for _, at := range entry {
+			if len(texts[at]) == 0 {
+				continue
+			}
+			for _, t := range texts[at] {
+				if !c.lines[at] {
+					out.Add(t)
+					continue
+				}
+				for line := range strings.Lines(t) {
+					if line = strings.TrimSpace(line); line != "" {
+						out.Add(line)
+					}
+				}
+			}
+			break
+		}
+	}
+	return out.List
+}
+
+// label returns the class that the texts name; "" for none.
+func (p *plan) label(texts [][]string) string {
+	if all := p.labelAt.of(texts); len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
+// plan checks the settings and says what is wanted of the shards.
+func (c Config) plan() (*plan, error) {
+	p := &plan{}
+	for _, ending := range c.Image {
+		ending = strings.ToLower(strings.TrimPrefix(strings.TrimSpace(ending), "."))
+		if ending == "" || strings.ContainsAny(ending, "/ ;:") {
+			return nil, fault.New(fault.Invalid, "%q is no ending of a member", ending).WithPath("with.image").WithHint("write image: [jpg, png]")
+		}
+		p.wanted.Pictures = append(p.wanted.Pictures, ending)
+	}
+	if len(p.wanted.Pictures) == 0 {
+		return nil, fault.New(fault.Invalid, "no endings").WithPath("with.image").WithHint("write image: [jpg, png]")
+	}
+	if len(c.Captions) == 0 {
+		return nil, fault.New(fault.Invalid, "no captions").WithPath("with.captions").WithHint("write captions: [txt], or [json:caption]")
+	}
+	var err error
+	if p.captions, err = p.choice("captions", c.Captions); err != nil {
+		return nil, err
+	}
+	if c.Lines {
+		p.captions.lines = map[int]bool{}
+		for i, s := range p.wanted.Texts {
+			p.captions.lines[i] = s.Field == ""
+		}
+	}
+	if p.negatives, err = p.choice("negatives", c.Negatives); err != nil {
+		return nil, err
+	}
+	if p.negativesCount = len(c.Negatives); c.NegativesCount > 0 && len(c.Negatives) > 0 {
+		p.negativesCount = c.NegativesCount
+	}
+	if c.Label != "" {
+		p.labelAt, err = p.choice("label", []string{c.Label})
+	} else if len(c.Classes) > 0 {
+		return nil, fault.New(fault.Invalid, "classes without label").WithPath("with.classes").WithHint("say where the numbers stand: label: cls")
+	}
+	return p, err
+}
+
+// choice parses entries such as txt;json:caption.
+func (p *plan) choice(key string, entries []string) (out choice, err error) {
+	for _, entry := range entries {
+		var at []int
+		for part := range strings.SplitSeq(entry, ";") {
+			source, err := shard.ParseSource(part)
+			if err != nil {
+				return out, withPath(err, "with."+key)
+			}
+			i := slices.Index(p.wanted.Texts, source)
+			if i < 0 {
+				i = len(p.wanted.Texts)
+				p.wanted.Texts = append(p.wanted.Texts, source)
+			}
+			at = append(at, i)
+		}
+		out.entries = append(out.entries, at)
+	}
+	return out, nil
+}
+
+// classes returns the number of each class by its label, whatever the split, and sets the target; nil without label.
+func (c Config) classes(set *sample.Set, shards *shard.Set, p *plan) (map[string]int32, error) {
+	if c.Label == "" {
+		return nil, nil
+	}
+	var labels []string
+	out := map[string]int32{}
+	for _, x := range shards.Shards {
+		for i := range x.Len() {
+			label := p.label(x.At(i).Texts)
+			if _, known := out[label]; label == "" || known {
+				continue
+			}
+			out[label] = 0
+			labels = append(labels, label)
+			if len(c.Classes) == 0 {
+				continue
+			}
+			n, err := strconv.Atoi(label)
+			if err != nil || n < 0 || n >= len(c.Classes) {
+				return nil, fault.New(fault.Invalid, "the label %q of %s is no number of the %d classes", label, sample.Key(x.At(i).Key), len(c.Classes)).
+					WithFile(x.Shard, 0, 0).WithPath("with.classes")
+			}
+			out[label] = int32(n)
+		}
+	}
+	if len(c.Classes) > 0 {
+		set.Targets = []clip.Target{{Name: "label", Classes: c.Classes}}
+		return out, nil
+	}
+	slices.SortFunc(labels, byNumber)
+	for i, label := range labels {
+		out[label] = int32(i)
+	}
+	set.Targets = []clip.Target{{Name: "label", Classes: labels}}
+	set.Remarks = append(set.Remarks, sample.Alike(labels)...)
+	return out, nil
+}
+
+// byNumber orders labels: numbers by their value, before all others.
+func byNumber(a, b string) int {
+	n, errA := strconv.Atoi(a)
+	m, errB := strconv.Atoi(b)
+	switch {
+	case errA == nil && errB == nil && n != m:
+		return cmp.Compare(n, m)
+	case errA == nil && errB != nil:
+		return -1
+	case errA != nil && errB == nil:
+		return 1
+	}
+	return cmp.Compare(a, b)
+}
+
+// endings lists the endings of shards.
+var endings = []string{".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2"}
+
+func isShard(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(endings, func(e string) bool { return strings.HasSuffix(name, e) })
+}
+
+// list returns the names of the shards, each once. Of a folder and of a glob, what has no shard's ending stays out of it when
+// something has one: img2dataset puts tables and statistics beside its shards.
+func (c Config) list(ctx context.Context, store *object.Store) (names, remarks []string, err error) {
+	seen := map[string]bool{}
+	var twice, beside tally
+	for _, pattern := range c.Shards {
+		if info, err := os.Stat(pattern); err == nil && info.IsDir() {
+			pattern = filepath.Join(strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, "{", `\{`).Replace(pattern), "*")
+		}
+		found, err := store.List(ctx, pattern)
+		if err != nil {
+			return nil, nil, withPath(err, "with.shards")
+		}
+		choosy := strings.ContainsAny(pattern, "*?[") && slices.ContainsFunc(found, isShard)
+		for _, name := range found {
+			switch {
+			case choosy && !isShard(name):
+				beside.add(name)
+			case seen[name]:
+				twice.add(name)
+			default:
+				seen[name] = true
+				names = append(names, name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil, fault.New(fault.Invalid, "no shards").WithPath("with.shards")
+	}
+	if twice.n > 0 {
+		remarks = append(remarks, fmt.Sprintf("shards names %d files twice, the first is %s: each is read once", twice.n, twice.first))
+	}
+	if beside.n > 0 {
+		remarks = append(remarks, fmt.Sprintf("%d files beside the shards have other endings and are passed over, the first is %s", beside.n, beside.first))
+	}
+	return names, remarks, nil
+}
+
+// withPath names the setting that an error comes from.
+func withPath(err error, path string) error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		f.Path = path
+	}
+	return err
+}
+
+// tally counts things of which the first is named.
+type tally struct {
+	n     int
+	first string
+}
+
+func (t *tally) add(what string) {
+	if t.n++; t.n == 1 {
+		t.first = what
+	}
+}
+
+// remarksOn returns what a person should know of the shards: what is said of many is said once.
+func remarksOn(shards *shard.Set) (out []string) {
+	var kinds []string
+	tallies := map[string]*tally{}
+	add := func(kind, text string) {
+		if tallies[kind] == nil {
+			tallies[kind] = &tally{}
+			kinds = append(kinds, kind)
+		}
+		tallies[kind].add(text)
+	}
+	var empty tally
+	for _, x := range shards.Shards {
+		for _, note := range x.Notes {
+			const same = 24 // letters by which notes are alike
+			add(note[:min(same, len(note))], x.Shard+" "+note)
+		}
+		if x.Len() == 0 && len(x.Flaws) == 0 {
+			empty.add(x.Shard)
+		}
+	}
+	for _, kind := range kinds {
+		if t := tallies[kind]; t.n == 1 {
+			out = append(out, t.first)
+		} else {
+			out = append(out, fmt.Sprintf("%s (and so %d other shards)", t.first, t.n-1))
+		}
+	}
+	if empty.n > 0 {
+		out = append(out, fmt.Sprintf("%d shards have no samples, the first is %s", empty.n, empty.first))
+	}
+	if n := len(shards.Stale); n > 0 {
+		out = append(out, fmt.Sprintf("%d indexes of shards were made anew: %s", n, shards.Stale[0]))
+	}
+	return out
+}
