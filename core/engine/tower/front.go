@@ -172,7 +172,7 @@ func (f *textFront) prepare(req clip.ForwardRequest, c *nn.Call) (int, int, erro
 	}
 	context, full := f.ContextLength(), f.FullContext()
 	f.ids = grow(f.ids, batch*context)
-	clear(f.ids)
+	fill(f.ids, f.tokenizer.Pad())
 	c.Lengths, c.Ends, c.Starts = grow(c.Lengths, batch), grow(c.Ends, batch), grow(c.Starts, batch+1)
 	at := 0
 	for i, text := range req.Texts {
@@ -190,6 +190,12 @@ func (f *textFront) prepare(req clip.ForwardRequest, c *nn.Call) (int, int, erro
 }
 
 func (f *textFront) feed(i *graph.Instance, _ *intake) { i.SetInput(inputName, f.ids) }
+
+func fill(ids []int32, with int32) {
+	for i := range ids {
+		ids[i] = with
+	}
+}
 
 // argmax returns the first position of the largest id.
 func argmax(ids []int32) int32 {

@@ -58,8 +58,8 @@ type TextModel interface {
 	// an error: there are no captions to learn from, a checkpoint has to bring the tokenizer.
 	Tokenizer(captions []string) (token.Tokenizer, error)
 	// Build adds the network of a batch to a graph → [batch, D], not normalised. With FullContext ids are
-	// i32 [batch, ContextLength], padded with token.Pad. Else they are i32 [N]: caption b is rows
-	// [Starts[b], Starts[b+1]) of nn.Call; what follows the last is token.Pad and belongs to none.
+	// i32 [batch, ContextLength], padded with the tokenizer's Pad. Else they are i32 [N]: caption b is rows
+	// [Starts[b], Starts[b+1]) of nn.Call; what follows the last is Pad too and belongs to none.
 	Build(g *nn.Graph, ids *graph.Node, batch int) *graph.Node
 }
 

@@ -5,17 +5,14 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 
 	"tandem/core/fault"
 )
 
 const (
-	base      = 512 // ids of single symbols: 256 bytes, then the same 256 at the end of a word
-	wordEnd   = 256 // added to a byte's id at the end of a word
-	maxWord   = 1 << 16
-	cacheText = 1 << 10 // longer texts are not cached, bytes
-	cacheIDs  = 8 << 20 // ids in the cache at most
+	base    = 512 // ids of single symbols: 256 bytes, then the same 256 at the end of a word
+	wordEnd = 256 // added to a byte's id at the end of a word
+	maxWord = 1 << 16
 )
 
 // byteID gives the id of each byte in CLIP's order: the printable ones of Latin-1 first, then the others.
@@ -60,9 +57,7 @@ type BPE struct {
 	made    []int32          // rank → id of the merged symbol
 	byText  map[symbol]int32 // inverse of symbols
 
-	mu     sync.RWMutex
-	cache  map[string][]int32 // ids of texts as given, without SOT and EOT
-	cached int                // ids in cache
+	memo memo // ids of texts as given, without SOT and EOT
 }
 
 // symbol holds the bytes of an id, and whether a word ends after them.
@@ -103,7 +98,7 @@ func newBPE(vocabSize int, merges []int32) (*BPE, error) {
 func emptyBPE(vocabSize int) *BPE {
 	t := &BPE{
 		size:  vocabSize,
-		ranks: map[uint64]int32{}, byText: map[symbol]int32{}, cache: map[string][]int32{},
+		ranks: map[uint64]int32{}, byText: map[symbol]int32{},
 	}
 	for _, end := range []bool{false, true} {
 		for _, b := range idByte {
@@ -135,29 +130,11 @@ func (t *BPE) addMerge(left, right int32) int32 {
 
 // Encode implements Tokenizer. Texts met before come from a bounded cache.
 func (t *BPE) Encode(text string, contextLength int) []int32 {
-	t.mu.RLock()
-	ids, ok := t.cache[text]
-	t.mu.RUnlock()
-	if !ok {
+	ids := t.memo.recall(text, func() (ids []int32) {
 		split(Clean(text), func(word string) { ids = t.encodeWord(ids, word) })
-		t.remember(text, ids)
-	}
+		return ids
+	})
 	return wrap(ids, t.SOT(), t.EOT(), contextLength)
-}
-
-func (t *BPE) remember(text string, ids []int32) {
-	if len(text) > cacheText {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.cached+len(ids) > cacheIDs {
-		return // a set of captions larger than the cache would only evict itself in every epoch
-	}
-	if _, raced := t.cache[text]; !raced {
-		t.cached += len(ids) + 1
-		t.cache[strings.Clone(text)] = ids
-	}
 }
 
 // encodeWord appends the ids of one match of the pattern. Merging takes time quadratic in the length, so words
@@ -231,7 +208,33 @@ func (t *BPE) merge(ids []int32) []int32 {
 	}
 }
 
-// Decode implements Tokenizer.
+// Piece implements Tokenizer, with </w> at the end of a word as in a merges file. Bytes that are no UTF-8 by themselves show as
+// \xe2.
+func (t *BPE) Piece(id int32) string {
+	switch {
+	case id == t.SOT():
+		return startText
+	case id == t.EOT():
+		return endText
+	case id < 0 || int(id) >= len(t.symbols):
+		return ""
+	}
+	s := t.symbols[id]
+	text := showBytes(s.text)
+	if s.end {
+		text += "</w>"
+	}
+	return text
+}
+
+// Pad implements Tokenizer.
+func (t *BPE) Pad() int32 { return 0 }
+
+// EndIsLargest implements Tokenizer.
+func (t *BPE) EndIsLargest() bool { return true }
+
+// Decode returns the cleaned text that ids stand for, without SOT, EOT and what follows the EOT. It leaves out ids out of
+// range; bytes that are not UTF-8 become U+FFFD.
 func (t *BPE) Decode(ids []int32) string {
 	var text strings.Builder
 	for _, id := range ids {
@@ -256,10 +259,10 @@ func (t *BPE) VocabSize() int { return t.size }
 // Used returns how many ids are in use: bytes, merges, SOT and EOT.
 func (t *BPE) Used() int { return len(t.symbols) + 2 }
 
-// SOT implements Tokenizer.
+// SOT returns the id that begins every text, VocabSize()-2.
 func (t *BPE) SOT() int32 { return int32(t.size - 2) }
 
-// EOT implements Tokenizer.
+// EOT returns the id that ends every text, VocabSize()-1.
 func (t *BPE) EOT() int32 { return int32(t.size - 1) }
 
 // Save implements Tokenizer.

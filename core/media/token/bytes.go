@@ -33,7 +33,26 @@ func (b *Bytes) Encode(text string, contextLength int) []int32 {
 	return wrap(ids, b.SOT(), b.EOT(), contextLength)
 }
 
-// Decode implements Tokenizer.
+// Piece implements Tokenizer. Bytes that are no UTF-8 by themselves show as \xe2.
+func (b *Bytes) Piece(id int32) string {
+	switch {
+	case id == b.SOT():
+		return startText
+	case id == b.EOT():
+		return endText
+	case id < 0 || id > 255:
+		return ""
+	}
+	return showBytes(string([]byte{byte(id)}))
+}
+
+// Pad implements Tokenizer.
+func (b *Bytes) Pad() int32 { return 0 }
+
+// EndIsLargest implements Tokenizer.
+func (b *Bytes) EndIsLargest() bool { return true }
+
+// Decode returns the cleaned text that ids stand for, as BPE's does.
 func (b *Bytes) Decode(ids []int32) string {
 	var text []byte
 	for _, id := range ids {
@@ -50,10 +69,10 @@ func (b *Bytes) Decode(ids []int32) string {
 // VocabSize implements Tokenizer.
 func (b *Bytes) VocabSize() int { return b.size }
 
-// SOT implements Tokenizer.
+// SOT returns the id that begins every text, VocabSize()-2.
 func (b *Bytes) SOT() int32 { return int32(b.size - 2) }
 
-// EOT implements Tokenizer.
+// EOT returns the id that ends every text, VocabSize()-1.
 func (b *Bytes) EOT() int32 { return int32(b.size - 1) }
 
 // Save implements Tokenizer.

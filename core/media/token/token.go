@@ -1,9 +1,9 @@
-// Package token turns captions into token ids: CLIP's byte-level BPE from its published merges file,
-// a BPE trained on the captions at hand, and plain bytes.
+// Package token turns captions into token ids: CLIP's byte-level BPE with its published vocabulary, a BPE trained on the
+// captions at hand, plain bytes, and whatever a tokenizer.json of Hugging Face describes.
 //
-// All tokenizers clean the text first (Clean), wrap it in a start (SOT) and an end (EOT) token and pad
-// with id 0. SOT and EOT are the two largest ids of the vocabulary, so that the position of the EOT is
-// the argmax of the ids, as text encoders of CLIP's kind rely on.
+// The first three clean the text first (Clean), wrap it in a start (SOT) and an end (EOT) token and are padded with id 0. SOT
+// and EOT are the two largest ids of the vocabulary, so that the position of the EOT is the argmax of the ids, as text
+// encoders of CLIP's kind rely on. A tokenizer.json brings its own rules for all of this.
 //
 // The package knows nothing of encoders, spec files or checkpoints; Save gives bytes to store and Load
 // takes them back.
@@ -17,17 +17,18 @@ import (
 
 // Tokenizer maps texts to ids in [0, VocabSize). Implementations are safe for concurrent use.
 type Tokenizer interface {
-	// Encode returns SOT, the ids of the text and EOT. When they are more than contextLength it cuts them
-	// there and makes the last id EOT; a contextLength under 1 means no limit. The caller owns the slice.
+	// Encode returns the ids of a text with those that stand around every text, at least one. When they are more than
+	// contextLength it cuts the text, so that its end stands last; a contextLength under 1 means no limit. The caller owns
+	// the slice.
 	Encode(text string, contextLength int) []int32
-	// Decode returns the cleaned text that ids stand for, without SOT, EOT and what follows the EOT. It
-	// leaves out ids out of range; bytes that are not UTF-8 become U+FFFD.
-	Decode(ids []int32) string
+	// Piece returns what an id stands for, for people; "" for one that stands for nothing.
+	Piece(id int32) string
 	// VocabSize returns the number of rows that a token embedding needs. Some ids may be unused.
 	VocabSize() int
-	// SOT and EOT return VocabSize()-2 and VocabSize()-1.
-	SOT() int32
-	EOT() int32
+	// Pad returns the id that short texts are filled up with.
+	Pad() int32
+	// EndIsLargest reports whether every text ends with the largest id.
+	EndIsLargest() bool
 	// Save returns the whole tokenizer as JSON, for Load.
 	Save() ([]byte, error)
 }
@@ -37,12 +38,18 @@ type savedTokenizer struct {
 	Format    string  `json:"format"`
 	VocabSize int     `json:"vocab_size"`
 	Merges    []int32 `json:"merges,omitempty"`
+	// The rest is of tokenizer.json: the file, and the ids that begin, end and fill up texts where there are such.
+	File json.RawMessage `json:"file,omitempty"`
+	SOT  *int32          `json:"sot,omitempty"`
+	EOT  *int32          `json:"eot,omitempty"`
+	Pad  int32           `json:"pad,omitempty"`
 }
 
 // The values of savedTokenizer.Format. The number changes when the same file would give other ids.
 const (
 	formatBPE   = "bpe/1"
 	formatBytes = "bytes/1"
+	formatHF    = "hf/1"
 )
 
 // Load makes the tokenizer that Save described. Data that Save did not write yields fault.Corrupt.
@@ -58,6 +65,8 @@ func Load(data []byte) (Tokenizer, error) {
 		t, err = newBPE(s.VocabSize, s.Merges)
 	case formatBytes:
 		t, err = NewBytes(s.VocabSize)
+	case formatHF:
+		t, err = newHF(s.File)
 	default:
 		return nil, fault.New(fault.Corrupt, "tokenizer: unknown format %q", s.Format)
 	}

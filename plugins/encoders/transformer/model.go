@@ -5,6 +5,7 @@ import (
 
 	"tandem/core/engine/graph"
 	"tandem/core/engine/nn"
+	"tandem/core/fault"
 	"tandem/core/media/token"
 )
 
@@ -141,6 +142,16 @@ func (m *model) Tokenizer(captions []string) (token.Tokenizer, error) {
 			return token.NewCLIP(), nil
 		}
 		return token.ReadMerges(m.cfg.Merges)
+	case "hf":
+		t, err := token.ReadHF(m.cfg.TokenizerFile)
+		if err != nil {
+			return nil, err
+		}
+		if m.cfg.PoolType == "argmax" && !t.EndIsLargest() {
+			return nil, fault.New(fault.Invalid, "argmax pools the largest id, which is not the end of a text in %s", m.cfg.TokenizerFile).
+				WithPath("with.pool_type").WithHint("pool_type: eos, or first for a tokenizer whose texts begin with [CLS]")
+		}
+		return t, nil
 	case "byte":
 		return token.NewBytes(m.cfg.VocabSize)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // Config holds the with block of a spec, under OpenCLIP's names where it has them. A checkpoint need not agree in the
-// path of the merges: it holds the tokenizer itself.
+// paths of the merges and of tokenizer.json: it holds the tokenizer itself.
 type Config struct {
 	ContextLength int     `with:"context_length" json:"context_length" min:"2" max:"1048576" help:"tokens of a caption, start and end included; longer ones are cut"`
 	VocabSize     int     `with:"vocab_size" json:"vocab_size" min:"258" max:"16777216" help:"rows of the token embedding; the largest vocabulary that tokenizer bpe may learn"`
@@ -19,7 +19,8 @@ type Config struct {
 	Act           string  `with:"act" json:"act" enum:"gelu,quick_gelu" help:"activation of the MLP; OpenAI's weights want quick_gelu"`
 	Causal        bool    `with:"causal" json:"causal" help:"tokens see only what precedes them"`
 	PoolType      string  `with:"pool_type" json:"pool_type" enum:"argmax,eos,first,last,mean" help:"the token whose feature stands for the caption: the largest id, the end of text, the first, the last of the context, or the mean of the caption's"`
-	Tokenizer     string  `with:"tokenizer" json:"tokenizer" enum:"bpe,clip,byte" help:"byte pairs learned from the training captions, CLIP's published vocabulary, or bytes"`
+	Tokenizer     string  `with:"tokenizer" json:"tokenizer" enum:"bpe,clip,byte,hf" help:"byte pairs learned from the training captions, CLIP's published vocabulary, bytes, or a tokenizer.json of Hugging Face"`
+	TokenizerFile string  `with:"tokenizer_file" json:"-" type:"path" help:"the tokenizer.json of tokenizer hf"`
 	Merges        string  `with:"merges" json:"-" type:"path" help:"another merges file for tokenizer clip, of the form of bpe_simple_vocab_16e6.txt; without it CLIP's own, which are built in"`
 }
 
@@ -49,6 +50,12 @@ func (c Config) check() error {
 	case c.Tokenizer == "bpe" && c.VocabSize < 514:
 		return fault.New(fault.Invalid, "%d is too small for tokenizer bpe", c.VocabSize).WithPath("with.vocab_size").
 			WithHint("at least 514: every byte, within and at the end of a word, start and end; or tokenizer: byte")
+	case c.Tokenizer == "hf" && c.TokenizerFile == "":
+		return fault.New(fault.Invalid, "is required by tokenizer hf").WithPath("with.tokenizer_file").
+			WithHint("the path of a tokenizer.json, as models of Hugging Face have")
+	case c.Tokenizer != "hf" && c.TokenizerFile != "":
+		return fault.New(fault.Invalid, "is of no use to tokenizer %s", c.Tokenizer).WithPath("with.tokenizer_file").
+			WithHint("tokenizer: hf")
 	case c.Tokenizer != "clip" && c.Merges != "":
 		return fault.New(fault.Invalid, "is of no use to tokenizer %s", c.Tokenizer).WithPath("with.merges").
 			WithHint("tokenizer: clip")

@@ -163,12 +163,44 @@ func TestTokensAreCountedBeyondTheContext(t *testing.T) {
 	}
 }
 
+// A tokenizer.json brings its ids, its padding and its ends; a checkpoint keeps it.
+func TestATokenizerFileOfHuggingFace(t *testing.T) {
+	const file = `, "vocab_size": 9000, "tokenizer": "hf", "tokenizer_file": "../../../core/media/token/hf/testdata/`
+	bert := configure(t, file+`wordpiece.json", "causal": false, "pool_type": "first"`, nil)
+	counts, _, err := bert.(clip.TokenCounter).CountTokens(t.Context(), nil, []string{"a cat", ""})
+	if err != nil || !slices.Equal(counts, []int{4, 2}) { // with [CLS] and [SEP]
+		t.Errorf("tokens %v, %v", counts, err)
+	}
+	want, _ := embed(t, bert, clip.Eval, "a cat")
+	path := filepath.Join(t.TempDir(), "text.safetensors")
+	if err := bert.Save(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	again := configure(t, file+`wordpiece.json", "causal": false, "pool_type": "first"`, nil)
+	if err := again.Load(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := embed(t, again, clip.Eval, "a cat"); !slices.Equal(got.F32(), want.F32()) {
+		t.Error("the loaded encoder embeds other tokens")
+	}
+	for with, want := range map[string]string{file + `gpt2.json"`: "with.pool_type", file[len(`, "vocab_size": 9000`):] + `gpt2.json", "pool_type": "eos"`: "with.vocab_size"} {
+		_, err := text().Configure(t.Context(), clip.EncoderConfig{With: json.RawMessage(`{` + small + with + `}`), EmbedDim: 6,
+			Optimizer: clip.Optimizer{Name: "sgd"}, Compute: towertest.CPU})
+		var f *fault.Error
+		if !errors.As(err, &f) || f.Path != want {
+			t.Errorf("%s: %v, want a fault at %s", with, err, want)
+		}
+	}
+}
+
 // What the schema cannot see is refused with the option's path.
 func TestImpossibleOptions(t *testing.T) {
 	for with, path := range map[string]string{
 		`"heads": 3`:                             "with.width",
 		`"tokenizer": "clip", "vocab_size": 600`: "with.vocab_size",
 		`"merges": "x.gz"`:                       "with.merges",
+		`"tokenizer": "hf"`:                      "with.tokenizer_file",
+		`"tokenizer_file": "x.json"`:             "with.tokenizer_file",
 		`"tokenizer": "byte", "vocab_size": 200`: "with.vocab_size",
 		`"tokenizer": "bpe", "vocab_size": 300`:  "with.vocab_size",
 		`"pool_type": "eot"`:                     "with.pool_type",

@@ -141,10 +141,20 @@ func (m Model) HF() ([]byte, error) {
 	}
 	end := t.VocabSize - 1 // of core/media/token, whose vocabularies end with start and end of text
 	var saved struct {
-		VocabSize int `json:"vocab_size"`
+		VocabSize int  `json:"vocab_size"`
+		SOT       *int `json:"sot"` // of a tokenizer.json, whose ends may be anywhere
+		EOT       *int `json:"eot"`
+		Pad       int  `json:"pad"`
 	}
 	if json.Unmarshal(m.Tokenizer, &saved) == nil && saved.VocabSize > 1 {
 		end = saved.VocabSize - 1
+	}
+	start := end - 1
+	if saved.EOT != nil {
+		end, start = *saved.EOT, *saved.EOT
+	}
+	if saved.SOT != nil {
+		start = *saved.SOT
 	}
 	return marshalIndented(map[string]any{
 		"architectures": []string{"CLIPModel"}, "model_type": "clip", "projection_dim": m.EmbedDim,
@@ -155,7 +165,7 @@ func (m Model) HF() ([]byte, error) {
 		"text_config": map[string]any{"model_type": "clip_text_model", "hidden_size": t.Width, "intermediate_size": int(float64(t.Width) * t.MLPRatio),
 			"num_hidden_layers": t.Layers, "num_attention_heads": t.Heads, "max_position_embeddings": t.ContextLength,
 			"vocab_size": t.VocabSize, "hidden_act": t.Act, "projection_dim": m.EmbedDim, "layer_norm_eps": 1e-5,
-			"bos_token_id": end - 1, "eos_token_id": end, "pad_token_id": 0},
+			"bos_token_id": start, "eos_token_id": end, "pad_token_id": saved.Pad},
 	})
 }
 
