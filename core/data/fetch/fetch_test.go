@@ -183,7 +183,7 @@ func TestPrivateAddressesAreRefusedWhateverNamesThem(t *testing.T) {
 func TestARedirectToAPrivateAddressIsRefused(t *testing.T) {
 	f := fetcher(t, Options{IgnoreRobots: true, IgnoreNoAI: true, Retries: -1})
 	inner := site(t, map[string]http.HandlerFunc{"/": text("secret")})
-	outer := site(t, map[string]http.HandlerFunc{"/": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, inner, 302) }})
+	outer := site(t, map[string]http.HandlerFunc{"/": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, inner, http.StatusFound) }})
 	allowed := outer[strings.LastIndex(outer, "/")+1:]
 	d := &net.Dialer{ControlContext: nil}
 	d.Control = refusePrivate

@@ -23,8 +23,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"tandem/core/data/object/block"
+	"tandem/core/data/object/remote"
 	"tandem/core/fault"
 	"tandem/core/files"
 )
@@ -52,16 +55,45 @@ type Options struct {
 	Patience time.Duration
 }
 
-// Store opens objects by their names: paths, and addresses (https://, s3://).
+// Store opens objects by their names: paths, and addresses (https://, http://, s3://).
 type Store struct {
-	o Options
+	o           Options
+	ctx         context.Context
+	cancel      context.CancelFunc
+	client      *remote.Client
+	cache       *block.Cache
+	ahead       chan struct{} // a token for each block that is fetched ahead
+	unversioned sync.Once
 }
 
 // New returns a Store. What it waits for ends with ctx: give it a context that lives as long as the Store.
-func New(ctx context.Context, o Options) (*Store, error) { return &Store{o: o}, nil }
+func New(ctx context.Context, o Options) (*Store, error) {
+	s := &Store{o: o, client: remote.New(remote.Options{Patience: o.Patience, Log: say}), ahead: make(chan struct{}, aheadMost)}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.cache = block.New(s.ctx, block.Options{Dir: o.CacheDir, Bytes: o.CacheBytes, Warn: say})
+	return s, nil
+}
 
 // Close ends what the Store waits for and frees what it holds. Objects are closed by themselves.
-func (s *Store) Close() error { return nil }
+func (s *Store) Close() error {
+	s.cancel()
+	err := s.cache.Close()
+	s.client.Close()
+	return err
+}
+
+// Fetched returns how many bytes came from other machines, and not from the cache.
+func (s *Store) Fetched() int64 { return s.cache.Fetched() }
+
+// say writes a line to the plugin's log.
+func say(text string) { fmt.Fprintln(os.Stderr, fault.PrintableLine(text)) }
+
+// join returns a context that ends with ctx and with the Store.
+func (s *Store) join(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
 
 // ReadAt reads from an object as its ReadAt does. It ends with ctx.
 func ReadAt(ctx context.Context, o Object, p []byte, off int64) (int, error) {
@@ -79,7 +111,7 @@ func IsAddress(name string) bool { return strings.Contains(name, "://") }
 // Open opens an object. What is not there yields fault.NotFound with the name.
 func (s *Store) Open(ctx context.Context, name string) (Object, error) {
 	if IsAddress(name) {
-		return nil, fault.New(fault.Unavailable, "%s: addresses are not read yet", name)
+		return s.openFar(ctx, name)
 	}
 	f, err := files.Open(name)
 	if err != nil {
@@ -94,12 +126,20 @@ func (s *Store) Open(ctx context.Context, name string) (Object, error) {
 }
 
 // List returns the names that a pattern stands for, in a fixed order: the brace ranges of {000..099} are expanded, then the
-// *, ? and [] of each, whose names are sorted. A path without any of them stands for itself, whether it is there or not. A
-// glob that matches nothing yields fault.NotFound.
+// *, ? and [] of each, whose names are sorted. A name without any of them stands for itself, whether it is there or not. A
+// glob that matches nothing yields fault.NotFound. Web servers list nothing: names of theirs may have ranges alone.
 func (s *Store) List(ctx context.Context, pattern string) ([]string, error) {
 	var out []string
 	for _, name := range Braces(pattern) {
-		if IsAddress(name) || !strings.ContainsAny(name, "*?[") {
+		if IsAddress(name) {
+			found, err := s.listFar(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, found...)
+			continue
+		}
+		if !strings.ContainsAny(name, "*?[") {
 			out = append(out, name)
 			continue
 		}

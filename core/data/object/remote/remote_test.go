@@ -1,0 +1,34 @@
+package remote
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+
+	"tandem/core/fault"
+)
+
+// refusing answers as a system does that lets the process make no sockets.
+type refusing struct{}
+
+func (refusing) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.EPERM}
+}
+
+func TestAClosedNetworkIsNamed(t *testing.T) {
+	c := New(Options{})
+	c.http.Transport, c.s3.transport = refusing{}, refusing{}
+	for _, name := range []string{"http://example.org/a.tar", "s3://bucket/a.tar"} {
+		u, err := Parse(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Stat(context.Background(), u)
+		if err == nil || !strings.Contains(fault.Format(err), "sandbox") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
