@@ -9,6 +9,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/experiment/assemble"
+	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
 	"tandem/core/results/metric"
@@ -96,13 +97,37 @@ func (p *progress) Began(b assemble.Summary) {
 	p.say(fmt.Sprintf("  image  %s, %s, %d px", b.Spec.Image.Encoder, parameters(b.Image), b.Image.ImageSize))
 	p.say(fmt.Sprintf("  text   %s, %s, %d tokens of %s", b.Spec.Text.Encoder, parameters(b.Text),
 		b.Text.ContextLength, report.Count(float64(b.Text.VocabSize))))
-	p.say(fmt.Sprintf("  data   %s, %s samples; %d steps of %d, %.1f epochs", b.Spec.Data.Train.Dataset, report.Count(float64(b.Data.Len)),
+	p.say(fmt.Sprintf("  data   %s, %s samples; %d steps of %d, %.1f epochs", trainingData(b.Spec), report.Count(float64(b.Data.Len)),
 		b.Steps, b.Spec.Train.BatchSize, float64(b.Steps)/float64(max(1, b.StepsPerEpoch))))
 	p.say(fmt.Sprintf("  on     %s", b.Image.Backend))
 	if b.FromStep > 0 {
 		p.say(fmt.Sprintf("  from   step %d", b.FromStep))
 	}
 	p.lastStep = time.Now()
+}
+
+// trainingData names the training data, of a mixture with the share of each source.
+func trainingData(s *spec.Spec) string {
+	sources := s.Data.Train
+	if len(sources) == 1 {
+		return sources[0].Dataset
+	}
+	sum := 0.0
+	for _, t := range sources {
+		sum += t.Weight
+	}
+	var parts []string
+	for _, t := range sources {
+		switch {
+		case t.Quota > 0:
+			parts = append(parts, fmt.Sprintf("%s (%d a batch)", t.Name, t.Quota))
+		case t.Weight > 0:
+			parts = append(parts, fmt.Sprintf("%s (weight %.3g)", t.Name, t.Weight/sum))
+		default:
+			parts = append(parts, t.Name)
+		}
+	}
+	return strings.Join(parts, " + ")
 }
 
 // parameters says how many a tower has and how many of them are trained.

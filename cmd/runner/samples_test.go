@@ -117,7 +117,7 @@ func TestTooManyBadSamplesEndARun(t *testing.T) {
 		broken, absent func(int) bool
 		set, want      string
 	}{
-		"absent":        {nil, func(i int) bool { return i%4 == 0 }, "name=a", "data.train: 10 of 40 records (25.0 %) are refused, and 0.05 is allowed"},
+		"absent":        {nil, func(i int) bool { return i%4 == 0 }, "name=a", "data.train: 10 of 40 records (25.0 %) are refused (10 missing picture), and 0.05 is allowed"},
 		"broken":        {func(i int) bool { return i%2 == 0 }, nil, "eval=[]", "and max_bad_share is 0.05"},
 		"of evaluation": {func(i int) bool { return i%3 != 0 }, nil, "data.max_bad_share=1", "eval[0].max_bad_share"},
 	} {

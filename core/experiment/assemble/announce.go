@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/spec"
 	"tandem/core/fault"
 )
 
@@ -12,15 +13,18 @@ import (
 // datasets remark, classes of the same name. More refused records than the spec allows are fault.Corrupt.
 func (m *Model) Announce(rec clip.Recorder) error {
 	var failure error
+	train := max(1, len(m.Spec.Data.Train))
 	for i, x := range m.data {
-		section, limit, key := "data.train", m.Spec.Data.MaxBadShare, "data.max_bad_share"
-		if i > 0 {
-			section, limit = EvalSection(i-1), m.Spec.Eval[i-1].MaxBadShare
+		e := i - train // the evaluation
+		limit, key := m.Spec.Data.MaxBadShare, "data.max_bad_share"
+		section := m.Spec.TrainSection(i)
+		if e >= 0 {
+			section, limit = EvalSection(e), m.Spec.Eval[e].MaxBadShare
 			key = section + ".max_bad_share"
 		}
 		refused := clip.Tally{Asked: x.Info.Len + x.Info.Skipped, Bad: x.Info.Skipped}
 		if refused.Bad > 0 {
-			message := fmt.Sprintf("%s: %s are refused", section, clip.CountOf(refused.Bad, refused.Asked, "records"))
+			message := fmt.Sprintf("%s: %s are refused%s", section, clip.CountOf(refused.Bad, refused.Asked, "records"), because(x.Info.Skips))
 			if err := rec.Event("warning", "samples_refused", message, x.Info.Note); err != nil {
 				return err
 			}
@@ -31,7 +35,7 @@ func (m *Model) Announce(rec clip.Recorder) error {
 			}
 		}
 		if failure == nil && refused.Exceeds(limit, refused.Asked, false) {
-			e := fault.New(fault.Corrupt, "%s: %s are refused, and %g is allowed", section, clip.CountOf(refused.Bad, refused.Asked, "records"), limit).
+			e := fault.New(fault.Corrupt, "%s: %s are refused%s, and %g is allowed", section, clip.CountOf(refused.Bad, refused.Asked, "records"), because(x.Info.Skips), limit).
 				WithPath(key).WithDetail(strings.Join(append([]string{x.Info.Note}, x.Info.Remarks...), "\n")).
 				WithHint("mend the data, or allow more: %s: %.2g", key, min(1, 1.2*refused.Share()))
 			if o := m.Spec.Locate(key); o.Line > 0 {
@@ -39,11 +43,17 @@ func (m *Model) Announce(rec clip.Recorder) error {
 			}
 			failure = e
 		}
-		if i == 0 || m.Spec.Eval[i-1].ZeroShot == nil {
+		if e < 0 {
+			if err := m.announceOrder(rec, i, x.Info); err != nil {
+				return err
+			}
+			continue
+		}
+		if m.Spec.Eval[e].ZeroShot == nil {
 			continue
 		}
 		for _, t := range x.Info.Targets {
-			if t.Name != m.Spec.Eval[i-1].ZeroShot.Classes {
+			if t.Name != m.Spec.Eval[e].ZeroShot.Classes {
 				continue
 			}
 			if text := SameNames(t.Classes); text != "" {
@@ -54,4 +64,25 @@ func (m *Model) Announce(rec clip.Recorder) error {
 		}
 	}
 	return failure
+}
+
+// because lists the reasons for which records are refused, as a clause; "" where nobody told them.
+func because(skips []clip.Skip) string {
+	if len(skips) == 0 {
+		return ""
+	}
+	return " (" + clip.SayReasons(skips) + ")"
+}
+
+// announceOrder tells that a source which is to be read shard by shard has none.
+func (m *Model) announceOrder(rec clip.Recorder, i int, info clip.DatasetInfo) error {
+	if i >= len(m.Spec.Data.Train) {
+		return nil
+	}
+	t := m.Spec.Data.Train[i]
+	if t.Shuffle != spec.ShuffleShards || len(info.Shards) > 0 {
+		return nil
+	}
+	return rec.Event("info", "data_remark", fmt.Sprintf("%s: the dataset has no shards, so that shuffle: shards shuffles each %d samples in the order of the file",
+		m.Spec.TrainSection(i), t.ShuffleWindow), "")
 }

@@ -28,7 +28,10 @@ func Threads(s *spec.Spec) map[string]int {
 	if workers == 0 {
 		workers = max(1, min(n/2, 8))
 	}
-	m := map[string]int{RoleData: workers}
+	m := map[string]int{}
+	for _, role := range DataRoles(s) {
+		m[role] = workers
+	}
 	for _, role := range Computing(s) {
 		m[role] = n
 	}
@@ -143,7 +146,7 @@ func (m *Model) TrainConfig() train.Config {
 	t, data := m.Spec.Train, m.Spec.Data
 	return train.Config{
 		Steps: m.Summary.Steps, BatchSize: t.BatchSize, MicroBatchSize: t.MicroBatchSize, Samples: m.Summary.Data.Len,
-		Seed: m.Spec.Seed, Teacher: m.teacherDigest, Shuffle: data.Train.Shuffle, MaxGradNorm: t.MaxGradNorm, Parallel: t.ParallelTowers,
+		Seed: m.Spec.Seed, Teacher: m.teacherDigest, Sources: m.plan(), MaxGradNorm: t.MaxGradNorm, Parallel: t.ParallelTowers,
 		LogEvery: t.LogEvery, Prefetch: data.Prefetch, MaxBadShare: data.MaxBadShare,
 	}
 }

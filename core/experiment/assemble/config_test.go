@@ -96,7 +96,7 @@ train: {max_steps: 1}
 }
 
 func TestDatasetsOfOneConfigurationAreTheSame(t *testing.T) {
-	s := &spec.Spec{Seed: 1, Data: spec.Data{Train: spec.TrainData{Dataset: "emoji", With: []byte(`{"split":"train"}`)}},
+	s := &spec.Spec{Seed: 1, Data: spec.Data{Train: []spec.TrainData{{Dataset: "emoji", With: []byte(`{"split":"train"}`)}}},
 		Eval: []spec.Eval{{Name: "e", Dataset: "emoji", With: []byte(`{"split":"train"}`)}, {Name: "f", Dataset: "csv"}}}
 	all := datasets(s, map[string]int{RoleData: 2, RoleEval + "e": 2, RoleEval + "f": 2})
 	if len(all) != 3 || all[1].section != "eval[0]" || all[2].role != "eval.f" {

@@ -31,13 +31,18 @@ type Dataset struct {
 	kept    bool             // taken over from the run before, configured
 }
 
-// datasets lists the training data and then the data of each evaluation, none of them started.
+// datasets lists the sources of the training data and then the data of each evaluation, none of them started.
 func datasets(s *spec.Spec, threads map[string]int) []Dataset {
 	cache := dataCacheDir()
-	all := []Dataset{{role: RoleData, guard: s.Plugins, section: RoleData, ref: s.Data.Train.Dataset, config: clip.DatasetConfig{
-		With: s.Data.Train.With, Seed: s.Seed, Augment: s.Data.Train.Augment, Threads: threads[RoleData], CacheDir: cache}}}
-	if k := s.Data.Cache; k != nil {
-		all[0].config.Cache = &clip.PictureCache{Format: k.Format, MaxBytes: k.Max.Bytes}
+	var all []Dataset
+	for i, role := range DataRoles(s) {
+		t := s.Data.Train[i]
+		d := Dataset{role: role, guard: s.Plugins, section: s.TrainSection(i), ref: t.Dataset, config: clip.DatasetConfig{
+			With: t.With, Seed: s.Seed, Augment: t.Augment, Threads: threads[role], CacheDir: cache}}
+		if k := s.Data.Cache; k != nil {
+			d.config.Cache = &clip.PictureCache{Format: k.Format, MaxBytes: k.Max.Bytes}
+		}
+		all = append(all, d)
 	}
 	for i, e := range s.Eval {
 		role := RoleEval + e.Name

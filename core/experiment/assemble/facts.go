@@ -21,7 +21,8 @@ type Summary struct {
 	Image, Text   clip.EncoderInfo
 	Loss          clip.LossInfo
 	Teachers      map[string]clip.EncoderInfo // by role
-	Data          clip.DatasetInfo
+	Data          clip.DatasetInfo            // of all sources together
+	Sources       []Source
 	Steps         int // in all
 	FromStep      int // steps done before, on a resume
 	StepsPerEpoch int

@@ -37,7 +37,7 @@ type Model struct {
 
 	told          sync.Mutex // guards Summary.Teachers while encoders are configured
 	teacherDigest string     // names the weights that the teachers have of the spec; "" for none
-	data          []Dataset  // the training data, then that of each evaluation
+	data          []Dataset  // the sources of the training data, then the data of each evaluation
 	bench         *Workbench // not nil: the session is its, and outlives the model
 }
 
@@ -105,7 +105,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	m.Frozen = [2]bool{s.Image.Freeze.Any() && m.Summary.Image.Frozen == m.Summary.Image.Parameters,
 		s.Text.Freeze.Any() && m.Summary.Text.Frozen == m.Summary.Text.Parameters}
 	m.Ahead = GPU(s, RoleImage) != "" && hasCapability(m.Processes[RoleImage].Descriptor, clip.CapPrefetch)
-	perEpoch := m.Summary.Data.Len / s.Train.BatchSize
+	perEpoch := stepsPerEpoch(s, m.Summary.Data.Len)
 	m.Summary.Spec, m.Summary.StepsPerEpoch, m.Summary.Steps = s, perEpoch, totalSteps(s.Train, perEpoch)
 	return m, nil
 }
@@ -312,12 +312,13 @@ func (m *Model) configureData(ctx context.Context) error {
 	}
 	for i, d := range m.data {
 		m.Processes[d.role] = d.Process
-		if i == 0 {
-			m.Data, m.Summary.Data = d.Dataset, d.Info
-		} else {
-			m.Evals[i-1].Data, m.Evals[i-1].Info = d.Dataset, d.Info
+		if e := i - len(m.Spec.Data.Train); e >= 0 {
+			m.Evals[e].Data, m.Evals[e].Info = d.Dataset, d.Info
 		}
 	}
+	own := m.data[:len(m.Spec.Data.Train)]
+	m.Data, m.Summary.Data = joined(m.Spec, own)
+	m.Summary.Sources = sources(m.Spec, own)
 	return nil
 }
 

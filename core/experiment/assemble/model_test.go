@@ -80,7 +80,7 @@ func TestWhatPluginsRefuseIsPlacedInTheSpec(t *testing.T) {
 		t.Error("a tower of another width is taken without data")
 	}
 	gone := labtest.Spec(t, l)
-	gone.Data.Train.With = []byte(`{"file": "/nowhere/at/all"}`)
+	gone.Data.Train[0].With = []byte(`{"file": "/nowhere/at/all"}`)
 	if _, err := assemble.Open(t.Context(), gone, assemble.Options{Catalog: l.Catalog}, &quiet{}); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("data that is gone: %v", err)
 	}

@@ -21,7 +21,7 @@ const (
 	RoleLoss         = "loss"
 	RoleTeacherImage = "teacher.image"
 	RoleTeacherText  = "teacher.text"
-	RoleData         = "data.train"
+	RoleData         = "data.train" // see DataRoles
 	RoleEval         = "eval."
 )
 
@@ -109,7 +109,9 @@ func (c *Catalog) Plugins(s *spec.Spec) (Plugins, error) {
 		}
 		out = append(out, Plugin{role, d.binary, d.descriptor})
 	}
-	add(RoleData, clip.KindDataset, s.Data.Train.Dataset)
+	for i, role := range DataRoles(s) {
+		add(role, clip.KindDataset, s.Data.Train[i].Dataset)
+	}
 	add(RoleImage, clip.KindEncoder, s.Image.Encoder)
 	add(RoleText, clip.KindEncoder, s.Text.Encoder)
 	add(RoleLoss, clip.KindLoss, s.Loss.Plugin)

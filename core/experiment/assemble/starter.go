@@ -60,25 +60,17 @@ func (x *Starter) startLoss(ctx context.Context) (clip.Loss, *process.Process, e
 	return x.session.StartLoss(ctx, x.Spec.Loss.Plugin, x.options(RoleLoss, x.Spec.Loss.With))
 }
 
-// TrainingData starts the training data and configures it for pictures of size × size pixels.
-func (x *Starter) TrainingData(ctx context.Context, size int) (*Dataset, error) {
-	return x.openData(ctx, 0, size)
-}
-
 // EvaluationData starts the data of evaluation i and configures it for pictures of size × size pixels.
 func (x *Starter) EvaluationData(ctx context.Context, i, size int) (*Dataset, error) {
-	return x.openData(ctx, i+1, size)
+	d := datasets(x.Spec, x.threads)[len(x.Spec.Data.Train)+i]
+	return &d, x.open(ctx, &d, size)
 }
 
-func (x *Starter) openData(ctx context.Context, at, size int) (*Dataset, error) {
-	d := datasets(x.Spec, x.threads)[at]
+func (x *Starter) open(ctx context.Context, d *Dataset, size int) error {
 	if err := d.start(ctx, x); err != nil {
-		return nil, err
+		return err
 	}
-	if err := d.configure(ctx, x, size); err != nil {
-		return nil, err
-	}
-	return &d, nil
+	return d.configure(ctx, x, size)
 }
 
 // CountTokens asks the text tower how many tokens each text has and how many fit its context, without

@@ -131,7 +131,7 @@ func plannedNegatives(s *spec.Spec) int {
 	var with struct {
 		Negatives any `json:"negatives"`
 	}
-	_ = json.Unmarshal(s.Data.Train.With, &with) // what cannot be read is not planned with
+	_ = json.Unmarshal(s.Data.Train[0].With, &with) // what cannot be read is not planned with
 	switch v := with.Negatives.(type) {
 	case float64:
 		return max(1, int(v))
@@ -158,10 +158,16 @@ func (m *Model) lossConfig(negatives int) clip.LossConfig {
 
 // checkInputs holds the data that was opened against what the loss takes of it.
 func (m *Model) checkInputs() error {
-	data, loss := m.Processes[RoleData].Name(), m.Processes[RoleLoss].Name()
+	data, loss := m.dataNames(), m.Processes[RoleLoss].Name()
 	m.Negatives = 0
 	if m.wants(clip.InputTextNegatives) {
 		if m.Negatives = m.Summary.Data.Negatives; m.Negatives < 1 {
+			for i, src := range m.Summary.Sources {
+				if n := m.Summary.Sources[0].Info.Negatives; src.Info.Negatives != n {
+					return locate(m.Spec, m.Spec.TrainSection(i)+".with", fault.New(fault.Invalid, "%s gives each sample %d negatives, and %s gives %d; %s takes as many of every sample",
+						src.Name, src.Info.Negatives, m.Summary.Sources[0].Name, n, loss).WithHint("give the sources settings with equal numbers of negatives"))
+				}
+			}
 			return locate(m.Spec, RoleData+".with", fault.New(fault.Invalid, "%s gives no negatives with these settings, and %s takes %s", data, loss, clip.InputTextNegatives).
 				WithHint("runner plugin describe %s lists its settings", data))
 		}

@@ -119,8 +119,8 @@ func (c *Comparison) keys(base *spec.Spec, plugins *assemble.Catalog) (keys []st
 			keys = append(keys, fmt.Sprintf("eval.%d.dataset", i))
 		case u.Role == assemble.RoleLoss:
 			keys = append(keys, "loss.plugin")
-		case u.Role == assemble.RoleData:
-			keys = append(keys, "data.train.dataset")
+		case assemble.IsTrainingData(u.Role):
+			keys = append(keys, base.TrainSection(slices.Index(assemble.DataRoles(base), u.Role))+".dataset")
 		default:
 			keys = append(keys, u.Role+".encoder")
 		}

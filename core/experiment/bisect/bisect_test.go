@@ -90,11 +90,11 @@ func TestSettingsOfThePluginAreKept(t *testing.T) {
 	labtest.Must(t, err)
 	for i, want := range []string{"dots", other} {
 		s := c.Sweep.Trials[i].Spec
-		if s.Data.Train.Dataset != want || s.Eval[0].Dataset != want {
-			t.Errorf("the data is %s and %s, want %s", s.Data.Train.Dataset, s.Eval[0].Dataset, want)
+		if s.Data.Train[0].Dataset != want || s.Eval[0].Dataset != want {
+			t.Errorf("the data is %s and %s, want %s", s.Data.Train[0].Dataset, s.Eval[0].Dataset, want)
 		}
 		if s.At("data.train.with.long") != true || s.At("eval.0.with.samples") != int64(8) {
-			t.Errorf("%s: with %s and %s", want, s.Data.Train.With, s.Eval[0].With)
+			t.Errorf("%s: with %s and %s", want, s.Data.Train[0].With, s.Eval[0].With)
 		}
 	}
 }

@@ -10,9 +10,11 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"slices"
 
 	"tandem/core/clip"
 	"tandem/core/experiment/assemble"
+	"tandem/core/experiment/mixture"
 	"tandem/core/experiment/spec"
 	"tandem/core/fault"
 	"tandem/core/plugin/catalog"
@@ -70,15 +72,13 @@ func Peek(ctx context.Context, c *catalog.Catalog, s *spec.Spec, n int) (*Peeked
 		return nil, err
 	}
 	info := d.Info
-	out := &Peeked{Plugin: d.Process.Name(), Len: info.Len, Skipped: info.Skipped, Note: info.Note, Digest: info.Digest, ImageSize: size, Remarks: assemble.Unguarded(s)}
+	out := &Peeked{Plugin: d.Name(), Len: info.Len, Skipped: info.Skipped, Note: info.Note, Digest: info.Digest, ImageSize: size, Remarks: assemble.Unguarded(s)}
 	for _, t := range info.Targets {
 		out.Targets = append(out.Targets, t.Name)
 	}
 	n = min(n, info.Len)
 	indices := make([]int, n)
-	for i := range indices {
-		indices[i] = i * info.Len / n
-	}
+	spread(indices, d, info.Len)
 	drawn, err := d.Batch(ctx, clip.BatchRequest{Indices: indices, Train: true, Negatives: info.Negatives > 0})
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func Peek(ctx context.Context, c *catalog.Catalog, s *spec.Spec, n int) (*Peeked
 		}
 	}
 	if info.Skipped > 0 {
-		out.Remarks = append(out.Remarks, clip.CountOf(info.Skipped, info.Skipped+info.Len, "records are refused"))
+		out.Remarks = append(out.Remarks, clip.CountOf(info.Skipped, info.Skipped+info.Len, "records are refused")+because(info.Skips))
 	}
 	out.Remarks = append(out.Remarks, info.Remarks...)
 	broken := 0
@@ -132,6 +132,31 @@ func Peek(ctx context.Context, c *catalog.Catalog, s *spec.Spec, n int) (*Peeked
 		out.Remarks = append(out.Remarks, "the captions' tokens are not counted: "+err.Error())
 	}
 	return out, nil
+}
+
+// spread chooses samples spread over a set, of every source of a mixture as many.
+func spread(indices []int, d *assemble.Dataset, n int) {
+	parts := []int{n}
+	if m, ok := d.Dataset.(*mixture.Dataset); ok {
+		parts = nil
+		for _, member := range m.Members() {
+			parts = append(parts, member.Info.Len)
+		}
+	}
+	first, at := 0, 0
+	for k, size := range parts {
+		part := min(len(indices)*(k+1)/len(parts)-at, size)
+		for i := range part {
+			indices[at+i] = first + i*size/part
+		}
+		first, at = first+size, at+part
+	}
+	for next := 0; at < len(indices); next++ { // of a source with fewer
+		if !slices.Contains(indices[:at], next) {
+			indices[at] = next
+			at++
+		}
+	}
 }
 
 // maxCounted limits the captions whose tokens a peek counts.
@@ -215,4 +240,12 @@ func (p *Peeked) Sheet(w io.Writer) error {
 		}
 	}
 	return png.Encode(w, sheet)
+}
+
+// because lists the reasons for which records are refused, as a clause; "" where nobody told them.
+func because(skips []clip.Skip) string {
+	if len(skips) == 0 {
+		return ""
+	}
+	return ": " + clip.SayReasons(skips)
 }

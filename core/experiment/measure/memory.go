@@ -30,7 +30,7 @@ type ProcessMemory struct {
 // pluginMemory asks every plugin of a model.
 func pluginMemory(ctx context.Context, m *assemble.Model) ([]ProcessMemory, error) {
 	var list []ProcessMemory
-	roles := append(assemble.Computing(m.Spec), assemble.RoleData)
+	roles := append(assemble.Computing(m.Spec), assemble.DataRoles(m.Spec)...)
 	for _, e := range m.Spec.Eval {
 		roles = append(roles, assemble.RoleEval+e.Name)
 	}

@@ -44,7 +44,7 @@ type measured struct {
 
 // observe notes when towers and loss computed.
 func (m *meter) observe(c process.Call) {
-	if c.Label == assemble.RoleData || c.Failed {
+	if assemble.IsTrainingData(c.Label) || c.Failed {
 		return
 	}
 	from := c.Inside
@@ -176,7 +176,12 @@ func (m *meter) costs(s *spec.Spec, peak float64) *StepCosts {
 	add("wire and trainer", false, func(x measured) time.Duration {
 		return x.overhead - x.phases[train.PhaseData] - x.phases[train.PhaseRecord]
 	})
-	add("data, in the background", true, func(x measured) time.Duration { return x.inside[assemble.RoleData+" Batch"] })
+	add("data, in the background", true, func(x measured) (sum time.Duration) {
+		for _, role := range assemble.DataRoles(s) {
+			sum += x.inside[role+" Batch"]
+		}
+		return sum
+	})
 	b.Breakdown[len(b.Breakdown)-1].Waiting = true
 	return b
 }

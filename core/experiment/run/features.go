@@ -35,6 +35,7 @@ type featureKey struct {
 	Threads   int             `json:"threads"`
 	Processor string          `json:"processor"`
 	Pictures  *pictureKey     `json:"pictures,omitempty"` // of the image tower
+	Sources   []pictureKey    `json:"sources,omitempty"`  // instead, of a mixture
 }
 
 // A pictureKey names what an image tower sees.
@@ -109,10 +110,17 @@ func (r *running) whyFeaturesChange(role string) string {
 	switch {
 	case !info.Fixed:
 		return fmt.Sprintf("it draws at random in training (set its patch_dropout to 0), or encoders/%s does not say that it does not", r.Processes[role].Binary.Name)
-	case role == assemble.RoleImage && !r.Summary.Data.Fixed && r.Spec.Data.Train.Augment != nil:
-		return "the pictures are augmented (data.train.augment: none)"
-	case role == assemble.RoleImage && !r.Summary.Data.Fixed:
-		return fmt.Sprintf("datasets/%s changes its pictures (a jitter in its settings?), or does not say that it does not", r.Processes[assemble.RoleData].Binary.Name)
+	case role == assemble.RoleText:
+		return ""
+	}
+	for i, src := range r.Summary.Sources {
+		switch {
+		case src.Info.Fixed:
+		case r.Spec.Data.Train[i].Augment != nil:
+			return fmt.Sprintf("the pictures are augmented (%s.augment: none)", r.Spec.TrainSection(i))
+		default:
+			return fmt.Sprintf("datasets/%s changes its pictures (a jitter in its settings?), or does not say that it does not", r.Processes[src.Role].Binary.Name)
+		}
 	}
 	return ""
 }
@@ -135,9 +143,14 @@ func (r *running) openFeatures(ctx context.Context, role string, warn func(strin
 	key := featureKey{Encoder: binary.Ref(), SHA256: binary.SHA256, With: tower.With, EmbedDim: info.EmbedDim, Weights: digest,
 		Precision: r.Spec.Train.Precision, Backend: info.Backend, Threads: assemble.Threads(r.Spec)[role], Processor: processor()}
 	if role == assemble.RoleImage {
-		data := r.Processes[assemble.RoleData].Binary
-		key.Pictures = &pictureKey{Dataset: data.Ref(), SHA256: data.SHA256, With: r.Spec.Data.Train.With,
-			Digest: r.Summary.Data.Digest, Size: info.ImageSize}
+		for i, src := range r.Summary.Sources {
+			data := r.Processes[src.Role].Binary
+			key.Sources = append(key.Sources, pictureKey{Dataset: data.Ref(), SHA256: data.SHA256, With: r.Spec.Data.Train[i].With,
+				Digest: src.Info.Digest, Size: info.ImageSize})
+		}
+		if len(key.Sources) == 1 {
+			key.Pictures, key.Sources = &key.Sources[0], nil
+		}
 	}
 	return feature.Open(root, key, info.EmbedDim, warn)
 }

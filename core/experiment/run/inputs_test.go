@@ -104,7 +104,7 @@ func TestWhatTheDataCannotGiveIsSaidBeforeTraining(t *testing.T) {
 		t.Errorf("views that do not differ: %v", err)
 	}
 	s, _ = taught(t, l)
-	s.Data.Train.With = []byte(`{"fade": true, "negatives": 0}`)
+	s.Data.Train[0].With = []byte(`{"fade": true, "negatives": 0}`)
 	if _, err := Start(t.Context(), l, s, nil, Quiet{}); err == nil || !strings.Contains(err.Error(), "gives no negatives") {
 		t.Errorf("no negatives: %v", err)
 	}

@@ -17,7 +17,7 @@ import (
 // A spec whose plugins are not there leaves no database.
 func TestNothingIsRecordedWithoutPlugins(t *testing.T) {
 	l := lab.Lab{DB: filepath.Join(t.TempDir(), "r.db"), RunsDir: t.TempDir(), Catalog: &catalog.Catalog{}}
-	_, err := Start(context.Background(), l, &spec.Spec{}, nil, Quiet{})
+	_, err := Start(context.Background(), l, &spec.Spec{Data: spec.Data{Train: []spec.TrainData{{Dataset: "none"}}}}, nil, Quiet{})
 	if fault.KindOf(err) != fault.NotFound && fault.KindOf(err) != fault.Invalid {
 		t.Errorf("error %v", err)
 	}

@@ -141,9 +141,30 @@ func chooseHint(what, word string, names []string) string {
 	return text
 }
 
-// parsePath reads image.with.pool, eval.0.name or eval[0].name.
+// parsePath reads image.with.pool, eval.0.name, eval[0].name or data.train[stamps].weight. What stands in brackets is one
+// element whatever is in it.
 func parsePath(text string) path {
-	return strings.Split(strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(text), "[", "."), "]", ""), ".")
+	var out path
+	text = strings.TrimSpace(text)
+	for {
+		end := strings.IndexAny(text, ".[")
+		if end < 0 {
+			return append(out, text)
+		}
+		if end > 0 || len(out) == 0 || text[0] == '.' {
+			out = append(out, text[:end])
+		}
+		if text[end] == '.' {
+			text = text[end+1:]
+			continue
+		}
+		inside, rest, closed := strings.Cut(text[end+1:], "]")
+		out = append(out, inside)
+		if text = rest; !closed || text == "" {
+			return out
+		}
+		text = strings.TrimPrefix(text, ".")
+	}
 }
 
 // overlaps reports overrides of which one would undo the other: they set the same place to another value, or a

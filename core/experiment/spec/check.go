@@ -70,7 +70,7 @@ func (c *checker) section(m map[string]any, keys []Key, p path, who string) {
 			continue
 		case k.Optional || k.Type == typeAblate || k.Type == typeWith:
 			continue // a with block is filled in by its plugin's schema
-		case k.Type == typeSection:
+		case k.Type == typeSection, k.Type == typeMixture:
 			value = map[string]any{}
 		case k.Type == typeSections:
 			value = []any{}
@@ -118,10 +118,10 @@ func (c *checker) elsewhereHint(m map[string]any, keys []Key, name string, p pat
 	var walk func(keys []Key, at string)
 	walk = func(keys []Key, at string) {
 		for _, k := range keys {
-			if k.Name == name && k.Type != typeSection && k.Type != typeWith && k.Type != typePlugin {
+			if k.Name == name && k.Type != typeSection && k.Type != typeMixture && k.Type != typeWith && k.Type != typePlugin {
 				found = append(found, at+name)
 			}
-			if k.Type == typeSection && k.Name != "teacher" { // who means a teacher writes so
+			if (k.Type == typeSection || k.Type == typeMixture) && k.Name != "teacher" { // who means a teacher writes so
 				walk(k.Sub, at+k.Name+".")
 			}
 		}
@@ -208,6 +208,10 @@ func (c *checker) value(k Key, value any, p path) any {
 		return c.device(value, p)
 	case typeMemory:
 		return c.memory(value, p)
+	case typeMixture:
+		return c.mixture(k, value, p)
+	case typeShuffle:
+		return c.shuffle(value, p)
 	case typeAugment:
 		return c.augment(value, p)
 	case typeFreeze:

@@ -54,7 +54,11 @@ func (d *Draft) Resolve(choice Choice) (*Spec, fault.List) {
 	m := d.merged.copy()
 	c := &checker{catalog: d.opts.Catalog, origins: m.origins, begun: d.opts.Begun}
 	c.origins[""] = Origin{Source: filepath.Clean(d.File), Line: 1, Column: 1, KeyLine: 1, KeyColumn: 1, Dir: filepath.Dir(d.File)}
-	c.overlaps(choice.Overrides)
+	byIndex := slices.Clone(choice.Overrides)
+	for i := range byIndex {
+		byIndex[i].p = m.byIndex(byIndex[i].p)
+	}
+	c.overlaps(byIndex)
 	if len(c.faults) == 0 {
 		c.faults = m.choose(choice)
 	}

@@ -75,20 +75,20 @@ func TestParams(t *testing.T) {
 // The decoded form carries what the tree says.
 func TestDecoded(t *testing.T) {
 	s := loadGood(t, "data.train.augment=random_resized_crop", "train.checkpoint_every=0.5 epochs")
-	a := s.Data.Train.Augment
+	a := s.Data.Train[0].Augment
 	if a == nil || a.Name != "random_resized_crop" || a.Scale != [2]float64{0.9, 1} {
 		t.Errorf("augment is %+v", a)
 	}
 	if a != nil && a.NeedsCapability() {
 		t.Error("a crop needs a capability")
 	}
-	got := loadGood(t, "data.train.augment={random_resized_crop: {hflip: 0.5}, color_jitter: {brightness: 0.4, contrast: 0.3, hue: 0.1, prob: 0.8}, grayscale: 0.2, blur: {sigma: [0.1, 1]}, randaugment: {magnitude: 7}}").Data.Train.Augment
+	got := loadGood(t, "data.train.augment={random_resized_crop: {hflip: 0.5}, color_jitter: {brightness: 0.4, contrast: 0.3, hue: 0.1, prob: 0.8}, grayscale: 0.2, blur: {sigma: [0.1, 1]}, randaugment: {magnitude: 7}}").Data.Train[0].Augment
 	want := &clip.Augment{Name: "random_resized_crop", Scale: [2]float64{0.9, 1}, Ratio: [2]float64{3. / 4, 4. / 3}, HFlip: 0.5, ColorJitter: [4]float64{0.4, 0.3, 0, 0.1},
 		ColorJitterProb: 0.8, Grayscale: 0.2, Blur: 0.5, BlurSigma: [2]float64{0.1, 1}, RandAugmentOps: 2, RandAugmentMagnitude: 7}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("augment: %s", diff)
 	}
-	if got := loadGood(t, "data.train.augment={random_resized_crop: none, grayscale: 1}").Data.Train.Augment; !reflect.DeepEqual(got, &clip.Augment{Name: "none", Grayscale: 1}) {
+	if got := loadGood(t, "data.train.augment={random_resized_crop: none, grayscale: 1}").Data.Train[0].Augment; !reflect.DeepEqual(got, &clip.Augment{Name: "none", Grayscale: 1}) {
 		t.Errorf("augment is %+v", got)
 	}
 	if k := loadGood(t, "data.cache={format: jpeg, max: 5 GB}").Data.Cache; k == nil || k.Format != "jpeg" || k.Max.Bytes != 5e9 {

@@ -23,11 +23,15 @@ func (c *checker) inputs(tree map[string]any, used map[string]clip.Descriptor) {
 		case clip.InputTeacherText:
 			c.needsTeacher(tree, who, input, clip.Text)
 		case clip.InputTextNegatives:
-			if c.needs(used, path{"data", "train", "dataset"}, who, input, clip.CapNegatives, capabilities) {
-				c.needsSetting(tree, used["data.train"], who)
+			for _, p := range trainSections(tree) {
+				if c.needs(used, p.with("dataset"), who, input, clip.CapNegatives, capabilities) {
+					c.needsSetting(tree, used[p.String()], p, who)
+				}
 			}
 		case clip.InputImageView2:
-			c.needs(used, path{"data", "train", "dataset"}, who, input, clip.CapView2, capabilities)
+			for _, p := range trainSections(tree) {
+				c.needs(used, p.with("dataset"), who, input, clip.CapView2, capabilities)
+			}
 		case clip.InputImageTokens:
 			c.needs(used, path{"image", "encoder"}, who, input, clip.OutputTokens, outputs)
 		case clip.InputTextTokens:
@@ -82,14 +86,14 @@ func (c *checker) needs(used map[string]clip.Descriptor, p path, who, input, wha
 
 // needsSetting reports a dataset that can give negatives and is set to give none. Datasets name that setting
 // negatives; of one that has no such setting only opening it tells.
-func (c *checker) needsSetting(tree map[string]any, d clip.Descriptor, who string) {
-	with, ok := lookup(tree, path{"data", "train", "with"}).(map[string]any)
+func (c *checker) needsSetting(tree map[string]any, d clip.Descriptor, p path, who string) {
+	with, ok := lookup(tree, p.with("with")).(map[string]any)
 	at := slices.IndexFunc(d.Schema, func(f clip.Field) bool { return f.Name == clip.CapNegatives })
 	if !ok || at < 0 {
 		return
 	}
 	if isZero(with[clip.CapNegatives]) {
-		c.fault(path{"data", "train", "with", clip.CapNegatives}, "%s takes %s, and datasets/%s is set to give none", who, clip.InputTextNegatives, d.Name).
+		c.fault(p.with("with").with(clip.CapNegatives), "%s takes %s, and datasets/%s is set to give none", who, clip.InputTextNegatives, d.Name).
 			WithHint("%s: %s", clip.CapNegatives, d.Schema[at].Help)
 	}
 }

@@ -91,6 +91,9 @@ func (s *schemaWriter) value(k Key, at string) object {
 	case typeSections:
 		items := s.section(k.Sub, at+"[].")
 		return object{"type": "array", "items": demand(items, s.required(k.Sub))}
+	case typeMixture:
+		return object{"anyOf": []any{s.section(sourceKeys, at+"."),
+			object{"type": "array", "minItems": 1, "items": demand(s.section(k.Sub, at+"[]."), s.required(k.Sub))}}}
 	case typeWith:
 		return object{"type": "object"}
 	case typePlugin:
@@ -179,6 +182,10 @@ func (s *schemaWriter) required(keys []Key) object {
 					names = append(names, k.Name)
 				}
 			}
+		}
+		if k.Type == typeMixture {
+			properties[k.Name] = object{"if": object{"type": "object"}, "then": s.required(sourceKeys)}
+			names = append(names, k.Name)
 		}
 		if k.Type == typePlugin {
 			if rules := s.withRequired(k); len(rules) > 0 {

@@ -112,8 +112,8 @@ func (all places) free() string {
 	return `^(` + strings.Join(inside, "|") + `)[.\[].+$`
 }
 
-// index matches an index into a list, as paths write it.
-const index = `(\.[0-9]+|\[[0-9]+\])`
+// index matches an index into a list, as paths write it, or the name of an element.
+const index = `(\.[0-9]+|\[[A-Za-z0-9._-]+\])`
 
 // places returns the places that a level can set, sections before what is in them.
 func (s *schemaWriter) places() places {
@@ -147,6 +147,12 @@ func (s *schemaWriter) places() places {
 				list := regexp.QuoteMeta(name+k.Name) + index
 				out = append(out, place{pattern: "^" + list + "$", values: []any{object{"$ref": here + "/items"}}})
 				walk(k.Sub, "", list+`\.`, here+"/items")
+			case typeMixture:
+				n, p := within(k)
+				walk(sourceKeys, n, p, here+"/anyOf/0")
+				list := regexp.QuoteMeta(name+k.Name) + index
+				out = append(out, place{pattern: "^" + list + "$", values: []any{object{"$ref": here + "/anyOf/1/items"}}})
+				walk(k.Sub, "", list+`\.`, here+"/anyOf/1/items")
 			case typeWith:
 				i := slices.IndexFunc(keys, func(k Key) bool { return k.Type == typePlugin })
 				if i < 0 {
@@ -167,7 +173,7 @@ func (s *schemaWriter) places() places {
 func isScalar(t clip.FieldType) bool {
 	switch t {
 	case clip.TypeInt, clip.TypeFloat, clip.TypeBool, clip.TypeString, clip.TypePath, clip.TypeSource,
-		typePlugin, typeInterval, typeTimeout, typeMemory, typeDevice, typeSection, typeSections:
+		typePlugin, typeInterval, typeTimeout, typeMemory, typeDevice, typeSection, typeSections, typeMixture, typeShuffle:
 		return true
 	}
 	return false

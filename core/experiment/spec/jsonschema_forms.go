@@ -17,6 +17,7 @@ var forms = map[clip.FieldType]object{
 	typeDevice: {
 		"type": "string", "anyOf": []any{object{"enum": knownDevices}, object{"pattern": cuda.String()}},
 	},
+	typeShuffle: {"enum": []any{true, false, ShuffleGlobal, ShuffleShards}},
 	typeLines: {"anyOf": []any{
 		object{"type": "array", "items": object{"type": "string"}},
 		object{"type": "object", "properties": object{"file": object{"type": "string", "description": "a text file, one a line"}}, "required": []string{"file"}, "additionalProperties": false},

@@ -22,9 +22,9 @@ var beyondSchema = map[string][]string{
 		"bad-embed-dim", "bad-groups-plugin", "bad-groups-frozen", "bad-large-batch", "bad-patch", "bad-tf32", "bad-log-range", "bad-looks-end", "bad-noise-floor-baseline",
 		"bad-noise-floor-seed", "bad-range-bound-of-plugin", "bad-range-bounds", "bad-range-in-grid", "bad-stop-eta", "bad-stop-too-late",
 		"bad-metric", "bad-metric-of-a-level", "bad-stop-metric", "bad-stop-metric-of-a-level",
-		"bad-inputs-data", "bad-inputs-setting", "bad-inputs-tokens", "bad-inputs-unknown", "bad-teacher-empty", "bad-teacher-missing", "bad-teacher-unused", "bad-augment-dataset", "bad-augment-order",
+		"bad-mixture-few", "bad-mixture-shares", "bad-inputs-data", "bad-inputs-setting", "bad-inputs-tokens", "bad-inputs-unknown", "bad-teacher-empty", "bad-teacher-missing", "bad-teacher-unused", "bad-augment-dataset", "bad-augment-order",
 	},
-	"names of levels are the file's own": {"bad-exclude-baseline", "bad-include", "bad-list-twice", "bad-part-baseline", "bad-unknown-level"},
+	"names of levels are the file's own": {"bad-exclude-baseline", "bad-include", "bad-list-twice", "bad-part-baseline", "bad-source-name", "bad-unknown-level"},
 	"only the cells show it":             {"bad-many-trials", "bad-million", "bad-same-key", "bad-same-place", "bad-with-base"},
 	"what is in a text or a list":        {"bad-template", "bad-no-seeds", "bad-seeds"},
 }
@@ -79,7 +79,7 @@ func TestTheSchemaOfATypeAgreesWithTheChecker(t *testing.T) {
 			if _, special := forms[k.Type]; special {
 				types[k.Type] = k
 			} else if !slices.Contains([]clip.FieldType{clip.TypeInt, clip.TypeFloat, clip.TypeBool, clip.TypeString, clip.TypePath, clip.TypeSource, clip.TypeList,
-				clip.TypeMap, typeSection, typeSections, typeWith, typePlugin, typeAblate}, k.Type) {
+				clip.TypeMap, typeSection, typeSections, typeMixture, typeWith, typePlugin, typeAblate}, k.Type) {
 				t.Errorf("%s has type %q, which has no entry in forms (jsonschema_forms.go)", k.Name, k.Type)
 			}
 			walk(k.Sub)

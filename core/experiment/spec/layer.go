@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -111,8 +112,7 @@ func (r *reader) overrides(m *merged, env, set []string) {
 			r.fault(o, nil, fault.Invalid, "no value").WithHint("write --set a.b=c, for example --set train.batch_size=64")
 			continue
 		}
-		key = strings.ReplaceAll(strings.ReplaceAll(key, "[", "."), "]", "")
-		r.override(m, o, strings.Split(strings.TrimSpace(key), "."), value)
+		r.override(m, o, parsePath(key), value)
 	}
 }
 
@@ -179,11 +179,11 @@ func (m *merged) set(list ...assignment) *fault.Error {
 		m.add(l)
 	}
 	for _, a := range elements {
+		a = m.indexed(a)
 		i := listPrefix(m.k.Raw(), a.p)
 		list := cloneList(lookup(m.k.Raw(), a.p[:i]).([]any))
 		if !setIn(list, a.p[i:], clone(a.value)) {
-			return fault.New(fault.Invalid, "the list %s is of length %d", a.p[:i], len(list)).WithPath(a.p.String()).
-				WithFile(a.origin.Source, a.origin.Line, a.origin.Column).WithHint("indices count from 0")
+			return noElement(list, a.p, i).WithFile(a.origin.Source, a.origin.Line, a.origin.Column)
 		}
 		// Only the element changes hands: the rest of the list keeps its origins.
 		_ = m.k.Load(confmap.Provider(nest(a.p[:i], list), ""), nil)
@@ -193,6 +193,19 @@ func (m *merged) set(list ...assignment) *fault.Error {
 		}
 	}
 	return nil
+}
+
+// noElement reports a path whose element i is no element of a list.
+func noElement(list []any, p path, i int) *fault.Error {
+	if _, err := strconv.Atoi(p[i]); err == nil {
+		return fault.New(fault.Invalid, "the list %s is of length %d", p[:i], len(list)).WithPath(p.String()).WithHint("indices count from 0")
+	}
+	var names []string
+	for k, e := range list {
+		names = append(names, orElse(nameOf(e), strconv.Itoa(k)))
+	}
+	return fault.New(fault.Invalid, "none or several of the list %s are called %q", p[:i], p[i]).WithPath(fmt.Sprintf("%s[%s]", p[:i], p[i])).
+		WithHint("its elements are %s; an index from 0 names one too", strings.Join(names, ", "))
 }
 
 // copy returns a copy of m that shares nothing with it.
@@ -220,8 +233,8 @@ func lookup(tree any, p path) any {
 		case map[string]any:
 			tree = t[elem]
 		case []any:
-			i, err := strconv.Atoi(elem)
-			if err != nil || i < 0 || i >= len(t) {
+			i := element(t, elem)
+			if i < 0 {
 				return nil
 			}
 			tree = t[i]
@@ -248,8 +261,8 @@ func setIn(in any, p path, value any) bool {
 		}
 		return setIn(t[p[0]], p[1:], value)
 	case []any:
-		i, err := strconv.Atoi(p[0])
-		if err != nil || i < 0 || i >= len(t) {
+		i := element(t, p[0])
+		if i < 0 {
 			return false
 		}
 		if len(p) == 1 {
@@ -259,6 +272,70 @@ func setIn(in any, p path, value any) bool {
 		return setIn(t[i], p[1:], value)
 	}
 	return false
+}
+
+// element returns the place in a list that an element of a path means: an index, or the name of the one map that has it,
+// or whose dataset has it where maps have no names. It returns -1 when there is none.
+func element(list []any, elem string) int {
+	if i, err := strconv.Atoi(elem); err == nil {
+		if i < 0 || i >= len(list) {
+			return -1
+		}
+		return i
+	}
+	found := -1
+	for i, e := range list {
+		if nameOf(e) != elem {
+			continue
+		}
+		if found >= 0 {
+			return -1
+		}
+		found = i
+	}
+	return found
+}
+
+// nameOf returns what a path calls an element of a list of maps; "" when it has no name.
+func nameOf(e any) string {
+	m, _ := e.(map[string]any)
+	name, ok := m["name"].(string)
+	if !ok {
+		name, _ = m["dataset"].(string)
+	}
+	return name
+}
+
+// byIndex returns p with the names of list elements replaced by their indices.
+func (m *merged) byIndex(p path) path {
+	tree := m.k.Raw()
+	for i := 1; i < len(p); i++ {
+		list, ok := lookup(tree, p[:i]).([]any)
+		if !ok {
+			continue
+		}
+		if at := element(list, p[i]); at >= 0 && p[i] != strconv.Itoa(at) {
+			p = slices.Clone(p)
+			p[i] = strconv.Itoa(at)
+		}
+	}
+	return p
+}
+
+// indexed returns an assignment with the names of list elements replaced by their indices.
+func (m *merged) indexed(a assignment) assignment {
+	p := m.byIndex(a.p)
+	if slices.Equal(p, a.p) {
+		return a
+	}
+	origins := map[string]Origin{}
+	for q, o := range a.origins {
+		if q == a.p.join() || strings.HasPrefix(q, a.p.join()+sep) {
+			q = p.join() + strings.TrimPrefix(q, a.p.join())
+		}
+		origins[q] = o
+	}
+	return assignment{p, a.value, a.origin, origins}
 }
 
 func nest(p path, value any) map[string]any {

@@ -40,13 +40,14 @@ func (c *checker) relations(tree map[string]any, file string) {
 	}
 	c.teacher(tree)
 	used := map[string]clip.Descriptor{} // by section
+	samples := c.sources(tree, used)
 	for _, s := range pluginSections {
+		if s.section.String() == "data.train" {
+			continue
+		}
 		if m, ok := lookup(tree, s.section).(map[string]any); ok {
 			d := c.plugin(m, c.keyOf(s.name), s.section)
 			c.checkFreezable(m, d, s.section)
-			if s.section.String() == "data.train" {
-				c.checkPictures(tree, m, d, s.section)
-			}
 			used[s.section.String()] = d
 		}
 	}
@@ -54,21 +55,18 @@ func (c *checker) relations(tree map[string]any, file string) {
 	c.logLimit(tree)
 	c.cache(tree)
 	c.inputs(tree, used)
-	n := 0
-	if with, ok := lookup(tree, path{"data", "train", "with"}).(map[string]any); ok {
-		n = samplesOf(used["data.train"], with)
-	}
 	if m, ok := tree["train"].(map[string]any); ok {
-		c.train(m, path{"train"}, n, tree)
+		c.train(m, path{"train"}, samples, tree)
 	}
 	if list, ok := tree["eval"].([]any); ok {
 		c.evals(list, tree)
 	}
 }
 
-// keyOf returns the schema entry at p.
+// keyOf returns the schema entry at p; indices do not count.
 func (c *checker) keyOf(p path) Key {
 	keys := Keys
+	p = slices.DeleteFunc(slices.Clone(p), func(elem string) bool { _, err := strconv.Atoi(elem); return err == nil })
 	for i, name := range p {
 		at := slices.IndexFunc(keys, func(k Key) bool { return k.Name == name })
 		if i == len(p)-1 {
@@ -235,8 +233,8 @@ func (c *checker) evals(list []any, tree map[string]any) {
 // decodableTree returns the tree in the form of Spec's JSON.
 func decodableTree(tree map[string]any) map[string]any {
 	out := clone(tree).(map[string]any)
-	train := lookup(out, path{"data", "train"}).(map[string]any)
-	train["augment"] = decodableAugment(train["augment"])
+	data := out["data"].(map[string]any)
+	data["train"] = decodableTrain(data["train"])
 	for _, part := range []path{{"image"}, {"text"}, {"loss"}, {"teacher", "image"}, {"teacher", "text"}} {
 		m, ok := lookup(out, part).(map[string]any)
 		if !ok {

@@ -26,6 +26,10 @@ func writeRows(b *strings.Builder, keys []Key, prefix string) {
 		case typeSections:
 			writeRows(b, k.Sub, name+"[].")
 			continue
+		case typeMixture:
+			writeRows(b, sourceKeys, name+".")
+			writeRows(b, shareKeys, name+"[].")
+			continue
 		}
 		help := k.Help
 		if len(k.Enum) > 0 {

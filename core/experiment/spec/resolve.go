@@ -177,6 +177,9 @@ func (s *Spec) Identity(plugins map[string]string) string {
 	for _, s := range pluginSections {
 		dropZeros(lookup(tree, s.section.with("with")))
 	}
+	for _, p := range trainSections(tree) {
+		dropZeros(lookup(tree, p.with("with")))
+	}
 	list, _ := tree["eval"].([]any)
 	for i := range list {
 		dropZeros(lookup(list, path{strconv.Itoa(i), "with"}))

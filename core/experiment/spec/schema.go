@@ -17,6 +17,8 @@ const (
 	typeTimeout  clip.FieldType = "a time"
 	typeByTower  clip.FieldType = "a number or {image, text}"
 	typeAblate   clip.FieldType = "ablations"
+	typeMixture  clip.FieldType = "map or list of maps"
+	typeShuffle  clip.FieldType = "true, false, global or shards"
 
 	// Of the block ablate.
 	typeFactors     clip.FieldType = "factors"
@@ -90,10 +92,8 @@ var Keys = []Key{
 	teacher,
 	key("embed_dim", clip.TypeInt, int64(512), "width of the shared space; a tower's `with.embed_dim` must agree").min(1).max(1 << 20),
 	section("data", "what is trained on",
-		section("train", "the training samples",
-			plugin("dataset", clip.KindDataset, "", "dataset plugin"), with,
-			key("augment", typeAugment, "none", "`none`, `random_resized_crop`, or a map: `{random_resized_crop: {scale: [.9, 1], ratio: [.75, 1.3333], hflip: 0}, color_jitter: {…}, grayscale: .2, blur: {…}, randaugment: {…}}` ([below](#augmentation))"),
-			key("shuffle", clip.TypeBool, true, "a seeded permutation per epoch; false keeps the file's order")),
+		trainKey,
+		key("epoch_samples", clip.TypeInt, nil, "samples that count as one epoch, for everything that is counted in epochs; left out: as many as the training data has, of all sources together").min(1).max(maxInt),
 		section("cache", "training pictures are kept decoded on disk, so that later epochs and runs need not decode them; left out: none are",
 			key("format", clip.TypeString, nil, "`raw`: as decoded, 3 bytes a pixel, for the same bits as without; `jpeg`: scaled down and packed, which loses a little").enum("raw", "jpeg").required(),
 			key("max", typeMemory, "20 GiB", "how much of the disk all kept pictures may take together")).optional(),

@@ -60,12 +60,14 @@ type Init struct {
 
 // Data says what the run trains on.
 type Data struct {
-	Train    TrainData `json:"train"`
-	Workers  int       `json:"workers"` // 0: the runner chooses
-	Prefetch int       `json:"prefetch"`
+	Train    []TrainData `json:"train"`   // the sources; at least one
+	Workers  int         `json:"workers"` // 0: the runner chooses
+	Prefetch int         `json:"prefetch"`
 	// MaxBadShare limits the share of samples that cannot be read, and of records refused, 0 … 1.
 	MaxBadShare float64 `json:"max_bad_share"`
 	Cache       *Cache  `json:"cache"` // nil: no pictures are kept
+	// EpochSamples is how many samples count as an epoch; 0: as many as there are.
+	EpochSamples int `json:"epoch_samples"`
 }
 
 // Cache says how training pictures are kept.
@@ -74,12 +76,19 @@ type Cache struct {
 	Max    Memory `json:"max"`
 }
 
-// TrainData names the training dataset and how it is read.
+// TrainData names a source of training samples and how it is read.
 type TrainData struct {
 	Dataset string          `json:"dataset"`
 	With    json.RawMessage `json:"with"`
 	Augment *clip.Augment   `json:"augment"` // nil: none
-	Shuffle bool            `json:"shuffle"`
+	Shuffle string          `json:"shuffle"` // ShuffleGlobal, ShuffleShards or ShuffleNone
+	// ShuffleWindow is how many samples ShuffleShards shuffles together.
+	ShuffleWindow int `json:"shuffle_window"`
+	// Name, Weight and Quota are those of a source among several; of one alone they are zero. A source has a weight or a
+	// quota; when none has either, each counts by its size.
+	Name   string  `json:"name"`
+	Weight float64 `json:"weight"`
+	Quota  int     `json:"quota"`
 }
 
 // Eval describes one evaluation.

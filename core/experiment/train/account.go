@@ -7,9 +7,18 @@ import (
 	"slices"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/mixture"
 	"tandem/core/fault"
 	"tandem/core/results/metric"
 )
+
+// SourceCounts tells what became of the samples of one source.
+type SourceCounts struct {
+	Samples  int `json:"asked"`
+	Replaced int `json:"replaced,omitempty"` // of Samples, those that could not be read
+	// Reasons counts Replaced by reason. A sample that is met again counts again.
+	Reasons []clip.Skip `json:"reasons,omitempty"`
+}
 
 // Counts tells what became of the samples and captions that a run has trained on, an interrupted part included.
 type Counts struct {
@@ -21,6 +30,37 @@ type Counts struct {
 	Longest  int  `json:"longest_caption,omitempty"`  // in tokens, with beginning and end
 	Context  int  `json:"context,omitempty"`          // the most tokens that are not cut
 	CutTold  bool `json:"cut_told,omitempty"`         // the warning has been given
+	// Sources tells it of each source, in their order. What an older version counted is missing.
+	Sources []SourceCounts `json:"sources,omitempty"`
+}
+
+// Reasons returns why samples were replaced, those of all sources together.
+func (c Counts) Reasons() (all []clip.Skip) {
+	for _, s := range c.Sources {
+		all = clip.AddSkips(all, s.Reasons...)
+	}
+	return all
+}
+
+// countSources counts what a batch has of each source. It reports whether there is a reason that was not there before.
+func (t *Trainer) countSources(micros microBatches) (news bool) {
+	c := &t.state.Counts
+	if len(c.Sources) != len(t.cfg.Sources) {
+		c.Sources = make([]SourceCounts, len(t.cfg.Sources))
+	}
+	for _, m := range micros {
+		for _, index := range m.indices {
+			c.Sources[t.plan.Find(index)].Samples++
+		}
+		for _, f := range m.lost {
+			s := &c.Sources[t.plan.Find(f.Index)]
+			s.Replaced++
+			before := len(s.Reasons)
+			s.Reasons = clip.AddSkips(s.Reasons, clip.Skip{Reason: f.Reason, Count: 1, First: fmt.Sprintf("sample %d (%s): %s", f.Index, f.Key, f.Msg)})
+			news = news || len(s.Reasons) > before
+		}
+	}
+	return news
 }
 
 // Tally returns the tally of the samples alone.
@@ -42,19 +82,31 @@ func (t *Trainer) account(ctx context.Context, micros microBatches) error {
 			newest = f
 		}
 	}
-	if isDue(before.Replaced, c.Replaced) {
-		message := fmt.Sprintf("%s could not be read and others stand in their place; sample %d (%s): %s",
-			clip.CountOf(c.Replaced, c.Samples, "samples so far"), newest.Index, newest.Key, newest.Msg)
+	news := t.countSources(micros)
+	if news && t.hooks.Counted != nil {
+		if err := t.hooks.Counted(*c); err != nil {
+			return err
+		}
+	}
+	if news || isDue(before.Replaced, c.Replaced) {
+		message := fmt.Sprintf("%s could not be read and others stand in their place: %s; sample %d (%s): %s",
+			clip.CountOf(c.Replaced, c.Samples, "samples so far"), clip.SayReasons(c.Reasons()), newest.Index, newest.Key, newest.Msg)
 		if err := t.rec.Event("warning", "samples_replaced", message, ""); err != nil {
 			return err
 		}
 	}
-	if c.Tally().Exceeds(t.cfg.MaxBadShare, t.stepsPerE*t.cfg.BatchSize, t.cfg.Shuffle) {
-		return fault.New(fault.Corrupt, "%s cannot be read, and max_bad_share is %g; sample %d (%s): %s",
-			clip.CountOf(c.Replaced, c.Samples, "samples so far"), t.cfg.MaxBadShare, newest.Index, newest.Key, newest.Msg).
+	if c.Tally().Exceeds(t.cfg.MaxBadShare, t.cfg.Samples/t.cfg.BatchSize*t.cfg.BatchSize, t.shuffled()) {
+		return fault.New(fault.Corrupt, "%s cannot be read (%s), and max_bad_share is %g; sample %d (%s): %s",
+			clip.CountOf(c.Replaced, c.Samples, "samples so far"), clip.SayReasons(c.Reasons()), t.cfg.MaxBadShare, newest.Index, newest.Key, newest.Msg).
 			WithPath("data.max_bad_share").WithHint("mend the data, or allow more: data.max_bad_share: %.2g", min(1, 1.2*c.Tally().Share()))
 	}
 	return t.countTokens(ctx, micros)
+}
+
+// shuffled reports whether the samples seen so far are a random part of the set: not of those that come as they lie, or
+// shard by shard.
+func (t *Trainer) shuffled() bool {
+	return !slices.ContainsFunc(t.cfg.Sources, func(s mixture.Source) bool { return s.Shuffle != mixture.Global })
 }
 
 // isDue reports whether a count has passed 1, 10, 100, … since it was told last.

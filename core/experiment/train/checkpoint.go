@@ -210,6 +210,11 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 	if t.cfg.Dir == "" || !t.dirty {
 		return nil
 	}
+	if t.hooks.Counted != nil {
+		if err := t.hooks.Counted(t.state.Counts); err != nil {
+			return err
+		}
+	}
 	dir := filepath.Join(t.cfg.Dir, folderName(t.state.Step))
 	if err := t.write(ctx, dir); err != nil {
 		return withOp(diskFault(err), fmt.Sprintf("checkpoint: step %d", t.state.Step))

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/mixture"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 )
@@ -56,7 +57,7 @@ func (t *Trainer) WhyComputed(tower int) string {
 type micro struct {
 	*clip.Batch
 	id, id2 uint64 // of its pictures and those of the second view, for clip.ForwardRequest
-	epoch   int
+	epochs  []int  // how often the source of each sample was gone through before
 	indices []int
 	lost    []clip.SampleFault // of samples that could not be read, whose places others have
 	// With features of pictures, Images is nil. shown are then the pictures of those samples whose
@@ -83,14 +84,28 @@ func (m *micro) free() {
 }
 
 // ask returns the request for all that training takes of samples.
-func (t *Trainer) ask(epoch int, indices []int) clip.BatchRequest {
-	return clip.BatchRequest{Indices: indices, Epoch: epoch, Train: true,
+func (t *Trainer) ask(indices []int) clip.BatchRequest {
+	return clip.BatchRequest{Indices: indices, Train: true,
 		Negatives: t.wants(clip.InputTextNegatives), View2: t.wants(clip.InputImageView2)}
 }
 
+// ofEpochs is implemented by data whose samples can be of several epochs in one batch.
+type ofEpochs interface {
+	BatchOf(ctx context.Context, q clip.BatchRequest, epochs []int) (*clip.Batch, error)
+}
+
+// data asks for samples of epochs.
+func (t *Trainer) data(ctx context.Context, q clip.BatchRequest, epochs []int) (*clip.Batch, error) {
+	if d, ok := t.parts.Data.(ofEpochs); ok {
+		return d.BatchOf(ctx, q, epochs)
+	}
+	q.Epoch = epochs[0] // one source: no batch goes on into another round
+	return t.parts.Data.Batch(ctx, q)
+}
+
 // batch asks the data and checks that the answer has what was asked for.
-func (t *Trainer) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
-	b, err := t.parts.Data.Batch(ctx, q)
+func (t *Trainer) batch(ctx context.Context, q clip.BatchRequest, epochs []int) (*clip.Batch, error) {
+	b, err := t.data(ctx, q, epochs)
 	if err != nil {
 		return nil, err
 	}
@@ -110,13 +125,17 @@ func (t *Trainer) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, 
 }
 
 // fetchMicro asks for samples, without pictures for those that will not need them.
-func (t *Trainer) fetchMicro(ctx context.Context, epoch int, indices []int, recent *recent) (*micro, error) {
-	m := &micro{id: pictures.Add(2), epoch: epoch, indices: indices}
+func (t *Trainer) fetchMicro(ctx context.Context, picks []mixture.Pick, recent *recent) (*micro, error) {
+	m := &micro{id: pictures.Add(2)}
 	m.id2 = m.id - 1
-	f, q := t.remember[0], t.ask(epoch, indices)
+	for _, x := range picks {
+		m.indices, m.epochs = append(m.indices, x.Index), append(m.epochs, x.Epoch)
+	}
+	indices := m.indices
+	f, q := t.remember[0], t.ask(indices)
 	var err error
 	if f == nil {
-		m.Batch, err = t.batch(ctx, q)
+		m.Batch, err = t.batch(ctx, q, m.epochs)
 		return m, err
 	}
 	var missing []int
@@ -126,7 +145,7 @@ func (t *Trainer) fetchMicro(ctx context.Context, epoch int, indices []int, rece
 		}
 	}
 	q.NoImages = len(missing) < len(indices)
-	if m.Batch, err = t.batch(ctx, q); err != nil {
+	if m.Batch, err = t.batch(ctx, q, m.epochs); err != nil {
 		return nil, err
 	}
 	images := m.Images
@@ -151,11 +170,11 @@ func (t *Trainer) show(ctx context.Context, m *micro, at []int) error {
 	if len(at) == 0 {
 		return nil
 	}
-	indices := make([]int, 0, len(m.indices))
+	var indices, epochs []int
 	for _, p := range padToPowerOfTwo(at, len(m.indices)) {
-		indices = append(indices, m.indices[p])
+		indices, epochs = append(indices, m.indices[p]), append(epochs, m.epochs[p])
 	}
-	b, err := t.parts.Data.Batch(ctx, clip.BatchRequest{Indices: indices, Epoch: m.epoch, Train: true})
+	b, err := t.data(ctx, clip.BatchRequest{Indices: indices, Train: true}, epochs)
 	if err != nil {
 		return err
 	}

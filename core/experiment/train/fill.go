@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
@@ -15,9 +16,9 @@ type place struct {
 	at int
 }
 
-// replaceUnreadable puts other samples of the set in the places of those that cannot be read. It draws them by seed and step
-// among the samples that the batch does not have, so that no pair is in the batch twice. They do not depend on
-// what was read before.
+// replaceUnreadable puts other samples in the places of those that cannot be read. It draws them by seed and step among the
+// samples of the same source that the batch does not have, so that no pair is in the batch twice; of the other sources
+// only where that one has no more. They do not depend on what was read before.
 func (t *Trainer) replaceUnreadable(ctx context.Context, step int, micros microBatches) error {
 	var open []place
 	for _, m := range micros {
@@ -32,13 +33,13 @@ func (t *Trainer) replaceUnreadable(ctx context.Context, step int, micros microB
 	}
 	draw := t.drawSpares(step, micros)
 	for len(open) > 0 {
-		indices := make([]int, 0, len(open))
-		for len(indices) < len(open) {
-			index, ok := draw()
+		indices, epochs := make([]int, 0, len(open)), make([]int, 0, len(open))
+		for _, p := range open {
+			index, ok := draw(t.plan.Find(p.indices[p.at]))
 			if !ok {
 				break
 			}
-			indices = append(indices, index)
+			indices, epochs = append(indices, index), append(epochs, p.epochs[p.at])
 		}
 		if len(indices) < len(open) && len(indices) == 0 {
 			f := open[0].Faults[0]
@@ -46,15 +47,17 @@ func (t *Trainer) replaceUnreadable(ctx context.Context, step int, micros microB
 				t.cfg.BatchSize, t.cfg.Samples, f.Index, f.Key, f.Msg).
 				WithHint("mend the data, or lower train.batch_size")
 		}
-		b, err := t.batch(ctx, t.ask(open[0].epoch, indices))
+		b, err := t.batch(ctx, t.ask(indices), epochs)
 		if err != nil {
 			return err
 		}
 		bad := faultsOf(b)
 		for i, index := range indices {
 			if _, isBad := bad[index]; !isBad {
-				open[0].take(b, i, index)
-				open = open[1:]
+				source := t.plan.Find(index)
+				to := max(0, slices.IndexFunc(open, func(p place) bool { return t.plan.Find(p.indices[p.at]) == source }))
+				open[to].take(b, i, index)
+				open = slices.Delete(open, to, to+1)
 			}
 		}
 		freeAll([]*tensor.Tensor{b.Images, b.Images2})
@@ -62,39 +65,50 @@ func (t *Trainer) replaceUnreadable(ctx context.Context, step int, micros microB
 	return nil
 }
 
-// drawSpares draws the samples that a step's batch does not have, in a random order. It returns false when there
-// are no more.
-func (t *Trainer) drawSpares(step int, micros microBatches) func() (int, bool) {
+// drawSpares draws the samples of a source that a step's batch does not have, in a random order, and when there are no
+// more those of other sources. It returns false when there are none at all.
+func (t *Trainer) drawSpares(step int, micros microBatches) func(source int) (int, bool) {
 	const purpose = 0x7370617265 // "spare": keeps this stream apart from others of the same seed
 	rng := rand.New(rand.NewPCG(t.cfg.Seed^purpose, uint64(step)))
-	used := map[int]bool{}
+	used, usedOf := map[int]bool{}, make([]int, len(t.cfg.Sources))
+	use := func(index int) {
+		if !used[index] {
+			used[index] = true
+			usedOf[t.plan.Find(index)]++
+		}
+	}
 	for _, m := range micros {
 		for _, index := range m.indices {
-			used[index] = true
+			use(index)
 		}
 	}
 	for _, m := range micros { // those that were replaced before in this step
 		for _, f := range m.lost {
-			used[f.Index] = true
+			use(f.Index)
 		}
 	}
-	n := t.cfg.Samples
-	return func() (int, bool) {
-		if len(used) >= n {
-			return 0, false
+	return func(source int) (int, bool) {
+		first, behind := t.plan.Range(source)
+		for other := 0; usedOf[source] >= behind-first; other++ {
+			if other == len(usedOf) {
+				return 0, false
+			}
+			source = other
+			first, behind = t.plan.Range(source)
 		}
-		index := rng.IntN(n)
+		n := behind - first
+		at := rng.IntN(n)
 		for range 64 {
-			if !used[index] {
+			if !used[first+at] {
 				break
 			}
-			index = rng.IntN(n)
+			at = rng.IntN(n)
 		}
-		for used[index] { // nearly all are: the next that is not
-			index = (index + 1) % n
+		for used[first+at] { // nearly all are: the next that is not
+			at = (at + 1) % n
 		}
-		used[index] = true
-		return index, true
+		use(first + at)
+		return first + at, true
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/mixture"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
 	"tandem/core/tensor"
@@ -49,7 +50,7 @@ func TestUnreadableSamplesAreReplacedByOthersOfTheSet(t *testing.T) {
 	replaced := 0
 	for step, captions := range text.batches {
 		epoch := step / (samples / cfg.BatchSize)
-		order := train.Order(samples, cfg.Seed, epoch, true)[step%(samples/cfg.BatchSize)*cfg.BatchSize:][:cfg.BatchSize]
+		order := mixture.Order(samples, cfg.Seed, epoch, true)[step%(samples/cfg.BatchSize)*cfg.BatchSize:][:cfg.BatchSize]
 		own := captionsOf(t, epoch, order...)
 		for i, caption := range captions {
 			if slices.Contains(captions[:i], caption) {
@@ -248,7 +249,7 @@ func TestCutCaptionsAreCountedAndToldOnce(t *testing.T) {
 		cut, longest := 0, 0
 		for step := range cfg.Steps {
 			epoch := step / (samples / cfg.BatchSize)
-			order := train.Order(samples, cfg.Seed, epoch, true)[step%(samples/cfg.BatchSize)*cfg.BatchSize:][:cfg.BatchSize]
+			order := mixture.Order(samples, cfg.Seed, epoch, true)[step%(samples/cfg.BatchSize)*cfg.BatchSize:][:cfg.BatchSize]
 			for _, caption := range captionsOf(t, epoch, order...) {
 				longest = max(longest, len(caption)+2)
 				if len(caption)+2 > limit {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/mixture"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
 	"tandem/core/tensor"
@@ -157,7 +158,7 @@ func TestReplacedSamplesAreReplacedInAllViews(t *testing.T) {
 	for step := range cfg.Steps {
 		epoch := step / (samples / cfg.BatchSize)
 		for at, caption := range text.asked[2*step].Texts {
-			index := slices.IndexFunc(captionsOf(t, epoch, train.Order(samples, 0, 0, false)...), func(c string) bool { return c == caption })
+			index := slices.IndexFunc(captionsOf(t, epoch, mixture.Order(samples, 0, 0, false)...), func(c string) bool { return c == caption })
 			if index%3 == 0 {
 				t.Fatalf("step %d trains on sample %d, which cannot be read", step+1, index)
 			}

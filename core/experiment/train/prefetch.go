@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"tandem/core/experiment/mixture"
 	"tandem/core/fault"
 )
 
@@ -36,12 +37,11 @@ func (t *Trainer) prefetch(ctx context.Context, step int) *prefetcher {
 	p := &prefetcher{out: make(chan fetched, waiting)}
 	go func() {
 		defer close(p.out)
-		order := orders{cfg: &t.cfg}
 		seen := &recent{keep: t.cfg.Prefetch + 2} // beside those ahead, one in hand and one that computes
 		for ; step < t.cfg.Steps; step++ {
-			epoch, indices := order.batch(step)
+			picks := t.plan.Step(step)
 			seen.next()
-			micros, err := t.fetch(ctx, step, epoch, slices.Clone(indices), seen)
+			micros, err := t.fetch(ctx, step, picks, seen)
 			select {
 			case p.out <- fetched{micros, err}:
 			case <-ctx.Done():
@@ -56,10 +56,10 @@ func (t *Trainer) prefetch(ctx context.Context, step int) *prefetcher {
 	return p
 }
 
-func (t *Trainer) fetch(ctx context.Context, step, epoch int, indices []int, seen *recent) (micros microBatches, err error) {
+func (t *Trainer) fetch(ctx context.Context, step int, picks []mixture.Pick, seen *recent) (micros microBatches, err error) {
 	defer fault.Catch(&err)
-	for part := range slices.Chunk(indices, t.cfg.MicroBatchSize) {
-		b, err := t.fetchMicro(ctx, epoch, part, seen)
+	for part := range slices.Chunk(picks, t.cfg.MicroBatchSize) {
+		b, err := t.fetchMicro(ctx, part, seen)
 		if err != nil {
 			micros.free()
 			return nil, err

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/mixture"
 	"tandem/core/fault"
 	"tandem/core/results/metric"
 )
@@ -27,8 +28,11 @@ type Config struct {
 	Samples        int // length of the training set
 	Seed           uint64
 	Shuffle        bool
-	LR             func(step int) float64 // learning rate of step 0, 1, …, Steps-1
-	MaxGradNorm    float64                // global norm over towers and loss; 0: no clipping
+	// Sources describes the training set where it is more than Samples samples, shuffled or not: several sources, or
+	// shards. Samples and Shuffle then mean nothing.
+	Sources     []mixture.Source
+	LR          func(step int) float64 // learning rate of step 0, 1, …, Steps-1
+	MaxGradNorm float64                // global norm over towers and loss; 0: no clipping
 	// Parallel drives both towers at once; otherwise one after the other, each with all threads.
 	Parallel        bool
 	LogEvery        int    // steps between records; ≥ 1
@@ -70,6 +74,8 @@ type Hooks struct {
 	Evaluate func(ctx context.Context, step int) error
 	// Checkpointed runs after a checkpoint was recorded.
 	Checkpointed func(step int, dir string)
+	// Counted is told what became of the samples: when something is new about it, and before each checkpoint.
+	Counted func(Counts) error
 	// Pruned runs after a checkpoint was removed because newer ones replace it.
 	Pruned func(step int)
 }
@@ -127,7 +133,7 @@ type Trainer struct {
 	hooks Hooks
 
 	state     State
-	stepsPerE int
+	plan      *mixture.Plan // its steps are the prefetcher's
 	ckptDir   string
 	kept      []int // steps of the checkpoints that are recorded, in order
 	dirty     bool  // steps were done since the last checkpoint
@@ -155,20 +161,27 @@ func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, err
 		return nil, fault.New(fault.Invalid, "steps is %d, want at least 1", cfg.Steps)
 	case cfg.BatchSize < 2:
 		return nil, fault.New(fault.Invalid, "batch_size is %d, want at least 2: a contrastive loss compares pairs", cfg.BatchSize)
-	case cfg.BatchSize > cfg.Samples:
-		return nil, fault.New(fault.Invalid, "batch_size is %d, but the training set has only %d samples", cfg.BatchSize, cfg.Samples).
-			WithPath("train.batch_size").WithHint("choose a batch_size of at most %d", cfg.Samples)
 	case cfg.MicroBatchSize < 1 || cfg.BatchSize%cfg.MicroBatchSize != 0:
 		return nil, fault.New(fault.Invalid, "micro_batch_size %d does not divide batch_size %d", cfg.MicroBatchSize, cfg.BatchSize).
 			WithPath("train.micro_batch_size")
 	}
-	t := &Trainer{
-		cfg: cfg, parts: parts, rec: rec, hooks: hooks,
-		stepsPerE: cfg.Samples / cfg.BatchSize,
-		micro:     cfg.BatchSize / cfg.MicroBatchSize,
-		lanes:     make([][]int, firstTeacher),
+	if cfg.Sources == nil {
+		cfg.Sources = []mixture.Source{{Len: cfg.Samples, Shuffle: mixture.None}}
+		if cfg.Shuffle {
+			cfg.Sources[0].Shuffle = mixture.Global
+		}
 	}
-	var err error
+	plan, err := mixture.New(cfg.Sources, cfg.BatchSize, cfg.Seed)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Samples = plan.Len()
+	t := &Trainer{
+		plan: plan,
+		cfg:  cfg, parts: parts, rec: rec, hooks: hooks,
+		micro: cfg.BatchSize / cfg.MicroBatchSize,
+		lanes: make([][]int, firstTeacher),
+	}
 	if t.passes, err = parts.passes(); err != nil {
 		return nil, err
 	}

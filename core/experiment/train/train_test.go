@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/mixture"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
 	"tandem/core/tensor"
@@ -224,19 +225,19 @@ func TestEvaluationComesBeforeTheCheckpointOfItsStep(t *testing.T) {
 
 func TestAnEpochVisitsEverySampleOnce(t *testing.T) {
 	for epoch := range 3 {
-		order := train.Order(samples, 7, epoch, true)
+		order := mixture.Order(samples, 7, epoch, true)
 		if slices.IsSorted(order) {
 			t.Errorf("epoch %d is not shuffled", epoch)
 		}
 		slices.Sort(order)
-		if !slices.Equal(order, train.Order(samples, 7, epoch, false)) {
+		if !slices.Equal(order, mixture.Order(samples, 7, epoch, false)) {
 			t.Errorf("epoch %d is no permutation", epoch)
 		}
 	}
-	if slices.Equal(train.Order(samples, 7, 0, true), train.Order(samples, 7, 1, true)) {
+	if slices.Equal(mixture.Order(samples, 7, 0, true), mixture.Order(samples, 7, 1, true)) {
 		t.Error("two epochs have the same order")
 	}
-	if slices.Equal(train.Order(samples, 7, 0, true), train.Order(samples, 8, 0, true)) {
+	if slices.Equal(mixture.Order(samples, 7, 0, true), mixture.Order(samples, 8, 0, true)) {
 		t.Error("two seeds have the same order")
 	}
 }
