@@ -25,73 +25,77 @@ import (
 // more would take longer than opening a dataset may, even once.
 var wholeBytes int64 = 4 << 30
 
+// wholeFiles limits how many files are read for that. Opening so many takes as long as reading the bytes.
+var wholeFiles = 200_000
+
 // settleTime says how long a file must be unchanged before its stamp stands for its contents. Within the
 // resolution of a file system's clock a file can be written twice with the same stamp.
 const settleTime = 2 * time.Second
 
+// folderPatience limits how long Look waits for a folder that is away.
+const folderPatience = 4 * time.Second
+
 // Contents holds what files contained when Look looked at them. Its methods may be called from several
 // goroutines.
 type Contents struct {
-	paths  []string // each once
-	at     []int    // by the caller's index, into the lists here
+	path   func(i int) string
 	stamps []Stamp
 	sums   [][sha256.Size]byte // nil when the files are told apart by their stamps
-	bad    map[int]error       // why a file could not be read
+	bad    map[int]error       // why a file could not be read, without its name where that can be
 }
 
-// Look looks at files, threads of them at a time. Files that cannot be read are no error here; Missing tells
-// them.
+// Look looks at n files, threads of them at a time; path gives their paths. Files that cannot be opened are no error here;
+// Missing tells them.
 //
-// When the files hold at most 4 GiB together, Look reads them, and their contents alone tell them apart. It
-// remembers what it read in the folder memory ("" for none) by path and stamp, and reads a file again only when
-// its stamp has changed. When they hold more, size, inode and times tell them apart.
-func Look(ctx context.Context, memory string, paths []string, threads int) (*Contents, error) {
-	c := &Contents{at: make([]int, len(paths)), bad: map[int]error{}}
-	known := map[string]int{}
-	for i, p := range paths {
-		at, ok := known[p]
-		if !ok {
-			at = len(c.paths)
-			known[p] = at
-			c.paths = append(c.paths, p)
-		}
-		c.at[i] = at
-	}
-	c.stamps = make([]Stamp, len(c.paths))
+// When the files are at most 200,000 and hold at most 4 GiB together, Look reads them, and their contents alone tell them
+// apart. It remembers what it read in the folder memory ("" for none) by path and stamp, and reads a file again only when
+// its stamp has changed. When they are or hold more, size, inode and times tell them apart.
+func Look(ctx context.Context, memory string, n int, path func(i int) string, threads int) (*Contents, error) {
+	c := &Contents{path: path, stamps: make([]Stamp, n), bad: map[int]error{}}
 	var mu sync.Mutex
+	again := false // some files are looked at for another time
 	stat := func(i int) {
-		info, err := retry(func() (fs.FileInfo, error) { return os.Stat(c.paths[i]) })
+		path := c.path(i)
+		info, err := retry(func() (fs.FileInfo, error) { return os.Stat(path) })
 		if err == nil {
-			err = regular(c.paths[i], info)
+			err = regular(path, info)
+		}
+		if err == nil {
+			err = readable(path, info)
+		}
+		if err == nil && !again {
+			c.stamps[i] = StampOf(info)
+			return
 		}
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
-			c.bad[i] = Error(c.paths[i], err)
+			c.bad[i] = bare(err)
 			return
 		}
 		delete(c.bad, i)
 		c.stamps[i] = StampOf(info)
 	}
-	if err := each(ctx, len(c.paths), threads, stat); err != nil {
+	if err := each(ctx, n, threads, stat); err != nil {
 		return nil, err
 	}
-	for wait := 50 * time.Millisecond; wait < time.Second && c.folderAway(); wait *= 2 {
+	for wait := 50 * time.Millisecond; wait < folderPatience/2 && c.folderAway(); wait *= 2 {
 		time.Sleep(wait)
-		again := slices.Sorted(maps.Keys(c.bad))
-		if err := each(ctx, len(again), threads, func(k int) { stat(again[k]) }); err != nil {
+		again = true
+		bad := slices.Sorted(maps.Keys(c.bad))
+		if err := each(ctx, len(bad), threads, func(k int) { stat(bad[k]) }); err != nil {
 			return nil, err
 		}
 	}
-	if c.Bytes() > wholeBytes {
+	if n > wholeFiles || c.Bytes() > wholeBytes {
 		return c, nil
 	}
-	c.sums = make([][sha256.Size]byte, len(c.paths))
+	c.sums = make([][sha256.Size]byte, n)
 	began := time.Now()
-	before := recall(memory, c.paths)
+	before := recall(memory, n, path)
 	var read atomic.Int64
 	absent := maps.Clone(c.bad)
-	err := each(ctx, len(c.paths), threads, func(i int) {
+	err := each(ctx, n, threads, func(i int) {
 		if absent[i] != nil {
 			return
 		}
@@ -99,11 +103,11 @@ func Look(ctx context.Context, memory string, paths []string, threads int) (*Con
 			c.sums[i] = before[i].sum
 			return
 		}
-		sum, stamp, err := digest(c.paths[i])
+		sum, stamp, err := digest(c.path(i))
 		if err != nil {
 			mu.Lock()
 			defer mu.Unlock()
-			c.bad[i] = err
+			c.bad[i] = bare(err)
 			return
 		}
 		c.sums[i], c.stamps[i] = sum, stamp
@@ -115,13 +119,22 @@ func Look(ctx context.Context, memory string, paths []string, threads int) (*Con
 	return c, err
 }
 
+// bare returns an error of the system without the names around it, so that a million of them take no memory.
+func bare(err error) error {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return number
+	}
+	return err
+}
+
 // folderAway reports whether a missing file's folder is missing too. Then a network file system may be away for
 // a moment.
 func (c *Contents) folderAway() bool {
 	seen := map[string]bool{}
 	for i, err := range c.bad {
-		dir := filepath.Dir(c.paths[i])
-		if fault.KindOf(err) != fault.NotFound || seen[dir] {
+		dir := filepath.Dir(c.path(i))
+		if fault.KindOf(Error("", err)) != fault.NotFound || seen[dir] {
 			continue
 		}
 		seen[dir] = true
@@ -216,14 +229,23 @@ func (c *Contents) Bytes() (n int64) {
 }
 
 // Missing returns the error of reading file i, or nil when it could be read.
-func (c *Contents) Missing(i int) error { return c.bad[c.at[i]] }
+func (c *Contents) Missing(i int) error {
+	if err := c.bad[i]; err != nil {
+		return Error(c.path(i), err)
+	}
+	return nil
+}
 
-// Digest returns a hex sha256 over names and contents of the files. names[i] is the name of file i. A file that
-// could not be read counts as absent.
-func (c *Contents) Digest(names []string) string {
+// Missings returns the files that could not be read, in order.
+func (c *Contents) Missings() []int { return slices.Sorted(maps.Keys(c.bad)) }
+
+// Digest returns a hex sha256 over names and contents of n files. name gives their names and file which they are, so that a
+// file may have several names. A file that could not be read counts as absent.
+func (c *Contents) Digest(n int, name func(i int) string, file func(i int) int) string {
 	h := sha256.New()
-	for i, at := range c.at {
-		hashText(h, names[i])
+	for i := range n {
+		at := file(i)
+		hashText(h, name(i))
 		s := c.stamps[at]
 		switch {
 		case c.bad[at] != nil:
@@ -249,8 +271,7 @@ func hashText(h hash.Hash, text string) {
 // Read reads file i, of at most limit bytes. A file that has changed since Look yields fault.Conflict, because
 // digests that stand for it would be wrong.
 func (c *Contents) Read(i int, limit int64) ([]byte, error) {
-	at := c.at[i]
-	path := c.paths[at]
+	path := c.path(i)
 	f, err := Open(path)
 	if err != nil {
 		return nil, err
@@ -264,10 +285,10 @@ func (c *Contents) Read(i int, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, Error(path, err)
 	}
-	if c.bad[at] == nil && StampOf(info) == c.stamps[at] {
+	if c.bad[i] == nil && StampOf(info) == c.stamps[i] {
 		return data, nil
 	}
-	if c.bad[at] == nil && c.sums != nil && sha256.Sum256(data) == c.sums[at] {
+	if c.bad[i] == nil && c.sums != nil && sha256.Sum256(data) == c.sums[i] {
 		return data, nil // moved, or touched
 	}
 	return nil, fault.New(fault.Conflict, "the file has changed since the dataset was opened").WithFile(path, 0, 0).

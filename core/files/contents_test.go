@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,9 +47,15 @@ func refill(t *testing.T, path string, b byte) {
 	}
 }
 
+func at(list []string) func(int) string { return func(i int) string { return list[i] } }
+
+func digested(names []string) (int, func(int) string, func(int) int) {
+	return len(names), at(names), func(i int) int { return i }
+}
+
 func look(t *testing.T, memory string, paths []string) *Contents {
 	t.Helper()
-	c, err := Look(context.Background(), memory, paths, 3)
+	c, err := Look(context.Background(), memory, len(paths), at(paths), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,9 +81,9 @@ func TestADigestChangesWithWhatIsInTheFiles(t *testing.T) {
 		if before.Whole() != whole {
 			t.Fatalf("whole: %v", before.Whole())
 		}
-		seen := map[string]string{before.Digest(paths): "nothing"}
+		seen := map[string]string{before.Digest(digested(paths)): "nothing"}
 		expect := func(what string) {
-			d := look(t, "", paths).Digest(paths)
+			d := look(t, "", paths).Digest(digested(paths))
 			if seen[d] != "" {
 				t.Errorf("whole %v: the digest after %s is that after %s", whole, what, seen[d])
 			}
@@ -115,10 +122,10 @@ func TestADigestOfContentsIsTheSameElsewhereAndLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := []string{"a", "b", "c", "d", "e"}
-	if a, b := look(t, "", paths).Digest(names), look(t, "", copies).Digest(names); a != b {
+	if a, b := look(t, "", paths).Digest(digested(names)), look(t, "", copies).Digest(digested(names)); a != b {
 		t.Errorf("%s for one set, %s for its copy", a, b)
 	}
-	if a, b := look(t, "", append(paths, paths[0])).Digest(append(names, "f")), look(t, "", append(paths, paths[1])).Digest(append(names, "f")); a == b {
+	if a, b := look(t, "", append(paths, paths[0])).Digest(digested(append(names, "f"))), look(t, "", append(paths, paths[1])).Digest(digested(append(names, "f"))); a == b {
 		t.Error("which file a name stands for does not count")
 	}
 }
@@ -156,7 +163,7 @@ func TestAFolderThatIsAwayIsToldFromAFileThatIsAbsent(t *testing.T) {
 	if err := os.Rename(dir, dir+".away"); err != nil {
 		t.Fatal(err)
 	}
-	c := &Contents{paths: paths, bad: map[int]error{1: Error(paths[1], os.ErrNotExist)}}
+	c := &Contents{path: at(paths), bad: map[int]error{1: syscall.ENOENT}}
 	if !c.folderAway() {
 		t.Error("the folder counts as there")
 	}
@@ -176,7 +183,7 @@ func TestWhatWasReadIsRememberedByItsStamp(t *testing.T) {
 	_, paths := writeNumbered(t, 3)
 	c := look(t, memory, paths)
 	recalled := func() (n int) {
-		for i, e := range recall(memory, c.paths) {
+		for i, e := range recall(memory, len(paths), at(paths)) {
 			if e.stamp == c.stamps[i] && e.sum == c.sums[i] {
 				n++
 			}
@@ -205,7 +212,7 @@ func TestWhatWasReadIsRememberedByItsStamp(t *testing.T) {
 		t.Error("a file of another stamp was not read again")
 	}
 	// Damage is noticed.
-	name := memoryFile(memory, c.paths)
+	name := memoryFile(memory, len(paths), at(paths))
 	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +221,7 @@ func TestWhatWasReadIsRememberedByItsStamp(t *testing.T) {
 	if err := os.WriteFile(name, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if recall(memory, c.paths) != nil {
+	if recall(memory, len(paths), at(paths)) != nil {
 		t.Error("damaged memory is believed")
 	}
 }

@@ -37,9 +37,10 @@ func putStamp(b []byte, s Stamp) {
 	}
 }
 
-func memoryFile(folder string, paths []string) string {
+func memoryFile(folder string, n int, path func(i int) string) string {
 	h := sha256.New()
-	for _, p := range paths {
+	for i := range n {
+		p := path(i)
 		if whole, err := filepath.Abs(p); err == nil {
 			p = whole
 		}
@@ -49,12 +50,12 @@ func memoryFile(folder string, paths []string) string {
 }
 
 // recall returns what was remembered of a list of files, or nil when that is nothing or is damaged.
-func recall(folder string, paths []string) []entry {
+func recall(folder string, n int, path func(i int) string) []entry {
 	if folder == "" {
 		return nil
 	}
-	name := memoryFile(folder, paths)
-	want := len(memoryMark) + len(paths)*entrySize + sha256.Size
+	name := memoryFile(folder, n, path)
+	want := len(memoryMark) + n*entrySize + sha256.Size
 	data, err := Read(name, int64(want))
 	if err != nil || len(data) != want || !bytes.HasPrefix(data, []byte(memoryMark)) {
 		return nil
@@ -63,7 +64,7 @@ func recall(folder string, paths []string) []entry {
 	if sum := sha256.Sum256(body); !bytes.Equal(sum[:], check) {
 		return nil
 	}
-	out := make([]entry, len(paths))
+	out := make([]entry, n)
 	for i := range out {
 		b := body[len(memoryMark)+i*entrySize:]
 		number := func(k int) uint64 { return binary.LittleEndian.Uint64(b[8*k:]) }
@@ -81,7 +82,7 @@ func remember(folder string, c *Contents, began time.Time) {
 	if folder == "" || os.MkdirAll(folder, 0o755) != nil {
 		return
 	}
-	data := append(make([]byte, 0, len(memoryMark)+len(c.paths)*entrySize+sha256.Size), memoryMark...)
+	data := append(make([]byte, 0, len(memoryMark)+len(c.stamps)*entrySize+sha256.Size), memoryMark...)
 	for i, s := range c.stamps {
 		var b [entrySize]byte
 		if _, bad := c.bad[i]; !bad && s.CTime != 0 && max(s.MTime, s.CTime) < began.Add(-settleTime).UnixNano() {
@@ -100,7 +101,7 @@ func remember(folder string, c *Contents, began time.Time) {
 		err = closeErr
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), memoryFile(folder, c.paths))
+		err = os.Rename(f.Name(), memoryFile(folder, len(c.stamps), c.path))
 	}
 	if err != nil {
 		_ = os.Remove(f.Name()) // nothing is lost

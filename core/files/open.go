@@ -9,6 +9,8 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"tandem/core/fault"
 )
 
@@ -82,6 +84,14 @@ func regular(path string, info fs.FileInfo) error {
 		return nil
 	}
 	return fault.New(fault.Invalid, "this is %s, want a regular file", describeMode(info.Mode())).WithFile(path, 0, 0)
+}
+
+// readable returns why a file must not be read; nil when it may.
+func readable(path string, info fs.FileInfo) error {
+	if info.Mode().Perm()&0o444 == 0o444 { // by everybody
+		return nil
+	}
+	return unix.Access(path, unix.R_OK)
 }
 
 // describeMode names the kind of a file that is not regular.

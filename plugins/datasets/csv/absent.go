@@ -17,29 +17,24 @@ import (
 const maxTries = 50
 
 // remarkOtherName says under which other name a missing picture exists, when one of the first missing ones does.
-func (c Config) remarkOtherName(set *sample.Set, p *parts) []string {
-	tries := 0
-	for i := range set.Samples {
-		if set.Missing(i) == nil {
-			continue
-		}
-		if tries++; tries > maxTries {
-			break
-		}
-		if found := c.correctPath(p.from[i].image); found != "" {
-			return []string{fmt.Sprintf("%s of line %d is not there: %s", p.from[i].image, p.from[i].line, found)}
+func remarkOtherName(set *sample.Set, r *rows) []string {
+	for _, i := range set.MissingFirst(maxTries) {
+		whole := r.whole(i)
+		image := r.names.Get(int(r.pictures[whole]))
+		if found := r.correctPath(image); found != "" {
+			return []string{fmt.Sprintf("%s of line %d is not there: %s", image, r.lines[whole], found)}
 		}
 	}
 	return nil
 }
 
 // correctPath returns how a missing picture's path has to be written to be found; "" when no such way is known.
-func (c Config) correctPath(image string) string {
+func (r *rows) correctPath(image string) string {
 	try := func(name, why string) string {
 		if name == image {
 			return ""
 		}
-		if info, err := os.Stat(c.path(name)); err == nil && info.Mode().IsRegular() {
+		if info, err := os.Stat(r.place(name)); err == nil && info.Mode().IsRegular() {
 			return fmt.Sprintf("%s is there (%s)", name, why)
 		}
 		return ""
@@ -54,7 +49,7 @@ func (c Config) correctPath(image string) string {
 	for _, other := range [][2]string{
 		{slashes, "folders are separated by /"},
 		{plain, "the table has it percent-encoded"},
-		{strings.TrimPrefix(plain, "file://"), "a path is wanted, not an address"},
+		{"/" + strings.TrimLeft(strings.TrimPrefix(plain, "file:"), "/"), "a path is wanted, not an address"},
 		{norm.NFC.String(image), "the same letters, composed: Unicode NFC"},
 		{norm.NFD.String(image), "the same letters, decomposed: Unicode NFD"},
 		{strings.TrimLeft(image, "/"), "without the slash the path is relative to the table's folder or root"},
@@ -62,7 +57,7 @@ func (c Config) correctPath(image string) string {
 		{stem + strings.ToLower(ending), "capitals count"}, {stem + strings.ToUpper(ending), "capitals count"},
 		{image + ".jpg", "the ending is part of the name"}, {image + ".png", "the ending is part of the name"},
 		{path.Base(slashes), "without the folder; see root"},
-		{path.Join(filepath.Base(c.path(".")), image), "see root"},
+		{path.Join(filepath.Base(r.place(".")), image), "see root"},
 	} {
 		if text := try(other[0], other[1]); text != "" {
 			return text

@@ -1,6 +1,6 @@
 """Tables in every dialect that datasets/csv reads, and what pandas makes of them, as OpenCLIP reads its tables:
 
-    python tools/goldens/tables/generate.py plugins/datasets/csv/testdata/pandas.json.gz      (pandas 3.1.1)
+    python tools/goldens/tables/generate.py core/data/table/testdata/pandas.json.gz      (pandas 3.1.1)
 
 Each table has the rows that are to be read and the lines that are to be refused. Of tables that are well-formed
 ("read") the rows are those of pandas. Of damaged ones ("refuse") they are those that were written, without the damaged;

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -187,6 +188,18 @@ func (s *Set) absent(ctx context.Context) (map[int]error, error) {
 	if s.File == nil {
 		return out, nil
 	}
+	if s.held != nil { // they have been looked at, and waited for
+		if len(s.held.Missings()) == 0 {
+			return out, nil
+		}
+		for i := range s.Len() {
+			var number syscall.Errno // the file is named beside it
+			if err := s.held.Missing(s.heldAt(i)); isLasting(err) && errors.As(err, &number) {
+				out[i] = number
+			}
+		}
+		return out, nil
+	}
 	for i := range s.Len() {
 		if i%1024 == 0 {
 			if err := checkCanceled(ctx); err != nil {
@@ -233,13 +246,20 @@ func checkReadable(file string) error {
 	if file == "" {
 		return nil
 	}
-	err := unix.Access(file, unix.R_OK)
-	for _, lasting := range []error{unix.ENOENT, unix.ENOTDIR, unix.EACCES, unix.ELOOP, unix.ENAMETOOLONG} {
-		if errors.Is(err, lasting) {
-			return err
-		}
+	if err := unix.Access(file, unix.R_OK); isLasting(err) {
+		return err
 	}
 	return nil
+}
+
+// isLasting reports whether an error of opening a file stays as long as nobody changes the file.
+func isLasting(err error) bool {
+	for _, lasting := range []error{unix.ENOENT, unix.ENOTDIR, unix.EACCES, unix.ELOOP, unix.ENAMETOOLONG} {
+		if errors.Is(err, lasting) {
+			return true
+		}
+	}
+	return false
 }
 
 // pause waits, or returns fault.Canceled.

@@ -81,9 +81,10 @@ type Set struct {
 	Shards []int
 	// File returns the picture file of sample i, "" where there is none; nil when pictures are no files. A sample
 	// whose file cannot be opened when the set is handed over counts as refused.
-	File  func(i int) string
-	held  *files.Contents // of the files, for Missing
-	skips []clip.Skip     // of Skip
+	File   func(i int) string
+	held   *files.Contents // of the files
+	heldAt func(i int) int // which of them is the file of sample i
+	skips  []clip.Skip     // of Skip
 }
 
 // Len returns the number of samples.
@@ -155,6 +156,9 @@ func (s *Set) digest() string {
 		x := s.At(i)
 		text(x.Key)
 		number(x.Group)
+		if s.List != nil { // whose lists are made anew for each sample
+			clear(captions)
+		}
 		text(memo(captions, x.Captions))
 		for _, l := range x.Labels {
 			number(int64(l))
@@ -209,7 +213,9 @@ func (s *Set) captions(limit int) []string {
 	for i := range s.Len() {
 		x := s.At(i)
 		if len(x.Captions) > 0 && !lists[&x.Captions[0]] {
-			lists[&x.Captions[0]] = true
+			if s.List == nil { // whose lists are made anew for each sample
+				lists[&x.Captions[0]] = true
+			}
 			if !add(x.Captions) {
 				return out
 			}

@@ -1,4 +1,4 @@
-package main
+package table
 
 import (
 	"bufio"
@@ -32,10 +32,10 @@ const (
 //     several lines has not the heading's number of cells.
 type records struct {
 	in    *bufio.Reader
-	comma byte
+	comma string
 	ahead []line // read and not used yet
 	next  int    // number of the line after these, from 1
-	// Of the heading, once that is known: how many cells a row has and which of them is the picture.
+	// Of the heading, once that is known: how many cells a row has and which of them is the picture, -1 for none.
 	width, image int
 	named, plain int // rows so far whose picture has a picture's ending, and others
 }
@@ -46,25 +46,18 @@ type line struct {
 	long      bool // cut: it is longer than maxLine
 }
 
-func newRecords(in *bufio.Reader, comma byte, before int) *records {
+func newRecords(in *bufio.Reader, comma string, before int) *records {
 	return &records{in: in, comma: comma, next: 1 + before}
 }
 
-// refusal says what is wrong with one row. Others can be read.
-type refusal struct{ reason string }
-
-func (r *refusal) Error() string { return r.reason }
-
-func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
-
 // read returns the cells of the next row that is not blank and the number of its first line. Its error is
-// io.EOF, a *refusal of that row, or one of reading the file.
+// io.EOF, a *Refusal of that row, or one of reading the file.
 func (r *records) read() (cells []string, number int, err error) {
 	for {
 		if err := r.readAhead(0); err != nil {
 			return nil, 0, err
 		}
-		if strings.TrimSpace(r.ahead[0].text) != "" || strings.IndexByte(r.ahead[0].text, r.comma) >= 0 {
+		if strings.TrimSpace(r.ahead[0].text) != "" || strings.Contains(r.ahead[0].text, r.comma) {
 			break
 		}
 		r.drop(1)
@@ -77,12 +70,12 @@ func (r *records) read() (cells []string, number int, err error) {
 	cells, used, err := r.split(maxLines)
 	if err == nil && used > 1 && r.width > 0 && !r.fits(cells) {
 		// The closing quote was the opening one of a later row.
-		if cells, used, err = r.split(0); err == nil && r.comma != '\t' {
+		if cells, used, err = r.split(0); err == nil && r.comma != "\t" {
 			err = refuse("a quote is not closed")
 		}
 	}
 	r.drop(used)
-	if err == nil && r.width > 0 && r.fits(cells) {
+	if err == nil && r.width > 0 && r.image >= 0 && r.fits(cells) {
 		if files.IsPicture(strings.TrimSpace(cells[r.image])) {
 			r.named++
 		} else {
@@ -116,12 +109,12 @@ func (r *records) split(further int) (cells []string, used int, err error) {
 				text = rest
 				continue
 			}
-			var unclosed *refusal
-			if r.comma != '\t' || !errors.As(err, &unclosed) {
+			var unclosed *Refusal
+			if r.comma != "\t" || !errors.As(err, &unclosed) {
 				return nil, 1, err
 			}
 		}
-		cell, rest, more := strings.Cut(text, string(rune(r.comma)))
+		cell, rest, more := strings.Cut(text, r.comma)
 		cells = append(cells, cell)
 		if !more {
 			return cells, used, nil
@@ -140,7 +133,7 @@ func (r *records) readQuoted(text string, from, further int) (cell, rest string,
 		at := closingQuote(body)
 		if at >= 0 {
 			after := strings.TrimLeft(body[at+1:], " ")
-			if after != "" && after[0] != r.comma {
+			if after != "" && !strings.HasPrefix(after, r.comma) {
 				if lines > 0 {
 					return "", "", false, 0, unclosed
 				}
@@ -148,7 +141,7 @@ func (r *records) readQuoted(text string, from, further int) (cell, rest string,
 			}
 			whole.WriteString(body[:at])
 			if after != "" {
-				rest, more = after[1:], true
+				rest, more = after[len(r.comma):], true
 			}
 			return strings.ReplaceAll(whole.String(), `""`, `"`), rest, more, lines, nil
 		}
@@ -188,13 +181,13 @@ func closingQuote(text string) int {
 // isRow reports whether a line within quotes looks like a row of its own: it has as many cells as the heading, and one that
 // names a picture. With tabs, which captions rarely have, it need not where pictures have no endings.
 func (r *records) isRow(text string) bool {
-	if r.width == 0 || strings.Count(text, string(rune(r.comma)))+1 != r.width {
+	if r.width == 0 || strings.Count(text, r.comma)+1 != r.width {
 		return false
 	}
-	if r.comma == '\t' && r.plain > r.named {
+	if r.image < 0 || r.comma == "\t" && r.plain > r.named {
 		return true
 	}
-	return files.IsPicture(strings.Trim(strings.Split(text, string(rune(r.comma)))[r.image], ` "`))
+	return files.IsPicture(strings.Trim(strings.Split(text, r.comma)[r.image], ` "`))
 }
 
 // readAhead reads ahead until line i is known.
