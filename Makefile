@@ -4,11 +4,12 @@ CGO_ENABLED = 1
 export CGO_ENABLED
 
 # Optional libraries, used if header and library are found: oneDNN is the fast CPU backend, libjpeg-turbo gives
-# Pillow's JPEG pixels. TAGS= builds without them.
+# Pillow's JPEG pixels, libavif reads AVIF. TAGS= builds without them.
 ONEDNN  := $(shell printf '\043include <dnnl.h>\nint main(void){return dnnl_version()==0;}' | $(or $(CC),cc) -x c - -ldnnl -o /dev/null 2>/dev/null && echo onednn)
 LIBJPEG := $(shell printf '\043include <stdio.h>\n\043include <jpeglib.h>\nint main(void){struct jpeg_error_mgr e;return LIBJPEG_TURBO_VERSION_NUMBER==0||!jpeg_std_error(&e);}' | $(or $(CC),cc) -x c - -ljpeg -o /dev/null 2>/dev/null && echo libjpeg)
 # make build CUDA=1 adds NVIDIA GPUs. It needs a cuda.h (of a toolkit, else downloaded), but neither GPU nor driver.
-TAGS    ?= $(ONEDNN) $(LIBJPEG) $(if $(CUDA),clipcuda)
+LIBAVIF := $(shell printf '\043include <avif/avif.h>\nint main(void){return AVIF_VERSION_MAJOR==0\046\046AVIF_VERSION_MINOR<11||!avifVersion();}' | $(or $(CC),cc) -x c - -lavif -o /dev/null 2>/dev/null && echo libavif)
+TAGS    ?= $(ONEDNN) $(LIBJPEG) $(LIBAVIF) $(if $(CUDA),clipcuda)
 comma   := ,
 tags     = $(addprefix -tags=,$(subst $() ,$(comma),$(strip $(1))))
 GOFLAGS_BUILD = $(call tags,$(TAGS))

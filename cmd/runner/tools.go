@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"strings"
@@ -211,15 +212,15 @@ func (a *app) versionCommand() *cobra.Command {
 		commit, dirty := assemble.Revision(".")
 		v := map[string]any{"version": version, "commit": commit, "modified": dirty, "go": runtime.Version(),
 			"protocol": clip.ProtocolVersion, "platform": runtime.GOOS + "/" + runtime.GOARCH,
-			"jpeg": vision.JPEGDecoder()}
+			"jpeg": vision.JPEGDecoder(), "avif": cmp.Or(vision.AVIFVersion(), "not read")}
 		if a.asJSON {
 			return report.Value(a.stdout, v)
 		}
 		if commit == "" {
 			commit = "unknown"
 		}
-		_, err := say(a.stdout, "runner %s (commit %.12s, %s, %s, plugin protocol %d)\nJPEG: %s\n",
-			version, commit, runtime.Version(), v["platform"], clip.ProtocolVersion, v["jpeg"])
+		_, err := say(a.stdout, "runner %s (commit %.12s, %s, %s, plugin protocol %d)\nJPEG: %s\nAVIF: %s\n",
+			version, commit, runtime.Version(), v["platform"], clip.ProtocolVersion, v["jpeg"], v["avif"])
 		return err
 	}
 	return c

@@ -30,7 +30,7 @@ var formats = []format{
 		"BM????\x00\x00\x00\x00"}, decode: decodeBMP},
 	{name: "tiff", magic: []string{"II\x2A\x00", "MM\x00\x2A", "II\x2B\x00", "MM\x00\x2B"}, decode: decodeTIFF},
 	{name: "pnm", magic: []string{"P1", "P2", "P3", "P4", "P5", "P6"}, decode: decodePNM},
-	{name: "AVIF", magic: []string{"????ftypavif", "????ftypavis"}, refused: toPNG},
+	{name: "avif", magic: []string{"????ftypavif", "????ftypavis"}, decode: decodeAVIF},
 	{name: "HEIC", magic: []string{"????ftyphei", "????ftyphev", "????ftypmif1", "????ftypmsf1"}, refused: toPNG},
 	{name: "JPEG XL", magic: []string{"\xff\x0a", "\x00\x00\x00\x0cJXL \r\n\x87\n"}, refused: toPNG},
 	{name: "JPEG 2000", magic: []string{"\x00\x00\x00\x0cjP  \r\n\x87\n", "\xff\x4f\xff\x51"}, refused: toPNG},
@@ -103,7 +103,7 @@ func Decode(data []byte, o Options) (p Picture, err error) {
 	f := sniff(data)
 	if f == nil {
 		return p, fault.New(fault.Corrupt, "not a picture of a known format (starts with %q)", data[:min(8, len(data))]).
-			WithHint("PNG, JPEG, WebP, GIF, BMP, TIFF and PNM can be read").WithReason(ReasonCorrupt)
+			WithHint("PNG, JPEG, WebP, GIF, BMP, TIFF, PNM and AVIF can be read").WithReason(ReasonCorrupt)
 	}
 	if f.decode == nil {
 		return p, fault.New(fault.Unavailable, "%s is not read", f.name).WithHint("%s", f.refused).WithReason(ReasonUnsupported)

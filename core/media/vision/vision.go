@@ -5,7 +5,7 @@
 //
 // # Decoding rules
 //
-//   - PNG, JPEG, WebP, GIF, BMP, TIFF and PNM; of several frames or pages the first. The format is found
+//   - PNG, JPEG, WebP, GIF, BMP, TIFF and PNM, and AVIF with the build tag libavif; of several frames or pages the first. The format is found
 //     in the bytes, never in the file name. The pixels are those of Pillow 13's convert("RGB") bit for
 //     bit, or the file is refused with the kind that is not read (docs/datasets.md has the table).
 //   - Alpha is composited over a background, white by default, like Pillow's paste with a mask;
