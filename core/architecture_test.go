@@ -165,7 +165,7 @@ func names(cell string) (found []string) {
 // listPackages lists the packages of both builds: with every optional library and without any. Building with clipcuda needs
 // another module file; listing does not.
 func listPackages(t *testing.T) (packages []pkg) {
-	for _, tags := range []string{"", "onednn,libjpeg,clipcuda"} {
+	for _, tags := range []string{"", "onednn,libjpeg,libavif,clipcuda"} {
 		out, err := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", "-tags", tags, "tandem/...").Output()
 		if err != nil {
 			t.Fatalf("go list -tags %s: %v", tags, err)

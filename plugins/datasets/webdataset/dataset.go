@@ -39,7 +39,7 @@ var Defaults = Config{Image: []string{"jpg", "jpeg", "png", "webp", "gif", "bmp"
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "webdataset", Version: "1.0.0", Summary: "tar shards of pictures, captions and labels, as webdataset and img2dataset write them",
-	Capabilities: []string{clip.CapNegatives, clip.CapView2},
+	Capabilities: []string{clip.CapNegatives, clip.CapView2, clip.CapAugment},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 
