@@ -22,7 +22,7 @@ func (a *app) complete(c *cobra.Command) {
 		switch {
 		case strings.HasPrefix(what, "RUN"):
 			c.ValidArgsFunction = a.completeRun
-		case strings.HasPrefix(what, "SPEC"):
+		case strings.HasPrefix(what, "SPEC"), strings.HasPrefix(what, "[SPEC]"):
 			c.ValidArgsFunction = firstOnly(a.completeSpec)
 		case strings.HasPrefix(what, "[SPEC…]"):
 			c.ValidArgsFunction = a.completeSpec
