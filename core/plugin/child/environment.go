@@ -20,19 +20,34 @@ var passEnv = []string{
 	"GODEBUG", "GOTRACEBACK", "GOMEMLIMIT", "GOGC", "GOCOVERDIR", "TANDEM_",
 }
 
-// Environment returns the environment of a plugin that may compute with threads at a time (0: not said). OpenMP
-// threads always wait passively: two processes whose idle threads spin take the cores from each other.
-func Environment(threads int) []string {
-	var env []string
+// storeEnv lists what a dataset needs beside that to read from stores: where they are, who asks, and the way there. Other plugins
+// see none of it, and neither do those in the sandbox, which have no network.
+var storeEnv = []string{
+	"AWS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+	"SSL_CERT_FILE", "SSL_CERT_DIR",
+}
+
+// StoreEnvironment returns what a dataset that may read from stores has in its environment beside Environment.
+func StoreEnvironment() []string { return passed(storeEnv) }
+
+// passed returns the variables of this process that a list names.
+func passed(names []string) (env []string) {
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
-		for _, pass := range passEnv {
+		for _, pass := range names {
 			if name == pass || strings.HasSuffix(pass, "_") && strings.HasPrefix(name, pass) {
 				env = append(env, kv)
 				break
 			}
 		}
 	}
+	return env
+}
+
+// Environment returns the environment of a plugin that may compute with threads at a time (0: not said). OpenMP
+// threads always wait passively: two processes whose idle threads spin take the cores from each other.
+func Environment(threads int) []string {
+	env := passed(passEnv)
 	env = append(env, "OMP_WAIT_POLICY=passive", "GOMP_SPINCOUNT=0", "OMP_PROC_BIND=false", "OMP_DYNAMIC=false",
 		"PYTHONUNBUFFERED=1") // what it prints arrives, also when it is killed
 	if threads > 0 {

@@ -268,6 +268,9 @@ func (p *Process) prepare(s *Session, code *catalog.Program, parent *os.File, o 
 		}
 	}()
 	cmd.Env = append(child.Environment(o.Threads), o.Env...)
+	if p.Descriptor.Kind == clip.KindDataset && !o.Guard.Strict {
+		cmd.Env = append(cmd.Env, child.StoreEnvironment()...)
+	}
 	if o.Guard.Strict {
 		if p.exchange, err = newExchange(s.dir, o.Files, p.label, o.Read); err != nil {
 			return nil, fault.New(fault.Unavailable, "folders for a guarded plugin: %w", err).WithPlugin(p.Name())
