@@ -100,6 +100,12 @@ type Skip struct {
 	First  string // the first of them: where it is and what is wrong with it
 }
 
+// Reasons of errors that say nothing against a sample. It is not skipped for them: the batch ends, and the run with it.
+const (
+	ReasonStore   = "store unavailable" // a store that keeps the sample does not give it
+	ReasonChanged = "data changed"      // it is no longer what was opened
+)
+
 // BatchRequest asks for samples. Their content is a pure function of configuration, Epoch and index.
 type BatchRequest struct {
 	Indices []int

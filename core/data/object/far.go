@@ -43,9 +43,13 @@ func (s *Store) openFar(ctx context.Context, name string) (Object, error) {
 	}
 	ctx, end := s.join(ctx)
 	defer end()
-	info, err := s.client.Stat(ctx, u)
-	if err != nil {
-		return nil, err
+	known, ok := s.known.Load(name)
+	info, _ := known.(remote.Info)
+	if !ok {
+		if info, err = s.client.Stat(ctx, u); err != nil {
+			return nil, err
+		}
+		s.known.Store(name, info)
 	}
 	o := &far{s: s, name: name, at: u, info: info, version: info.Version}
 	tag := info.Version

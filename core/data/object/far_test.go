@@ -336,7 +336,7 @@ func TestReadingEndsWithItsContextAndWithTheStore(t *testing.T) {
 	if _, err := ReadAt(ctx, o, make([]byte, 10), 0); fault.KindOf(err) != fault.Canceled {
 		t.Errorf("%v", err)
 	}
-	if _, err := s.Open(ctx, web.URL); fault.KindOf(err) != fault.Canceled {
+	if _, err := s.Open(ctx, web.URL+"/other"); fault.KindOf(err) != fault.Canceled {
 		t.Errorf("%v", err)
 	}
 	time.AfterFunc(20*time.Millisecond, func() { s.Close() })

@@ -64,6 +64,7 @@ type Store struct {
 	cache       *block.Cache
 	ahead       chan struct{} // a token for each block that is fetched ahead
 	unversioned sync.Once
+	known       sync.Map // address → remote.Info of what was opened
 }
 
 // New returns a Store. What it waits for ends with ctx: give it a context that lives as long as the Store.
@@ -108,7 +109,8 @@ func ReadAt(ctx context.Context, o Object, p []byte, off int64) (int, error) {
 // IsAddress reports whether a name is an address rather than a path.
 func IsAddress(name string) bool { return strings.Contains(name, "://") }
 
-// Open opens an object. What is not there yields fault.NotFound with the name.
+// Open opens an object. What is not there yields fault.NotFound with the name. An object of another machine that was opened
+// before is the same as then: that it has changed is found when it is read.
 func (s *Store) Open(ctx context.Context, name string) (Object, error) {
 	if IsAddress(name) {
 		return s.openFar(ctx, name)

@@ -176,8 +176,7 @@ func (c Config) collect(ctx context.Context, set *sample.Set, shards *shard.Set,
 	}
 	set.Pixels = digest
 	o := c.Vision()
-	lasting := context.WithoutCancel(ctx) // pictures are read when the call that opens the set has long ended
-	set.Open = func(i int) (vision.Picture, error) { return picture(lasting, shards, places[i], o) }
+	set.OpenContext = func(ctx context.Context, i int) (vision.Picture, error) { return picture(ctx, shards, places[i], o) }
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (p *patience) try(ctx context.Context, u *url.URL, f func(context.Context) 
 		}
 		waited := time.Since(began)
 		if waited >= limit {
-			explained.Msg += fmt.Sprintf("; it was tried for %s", waited.Round(time.Second))
+			explained.Msg += fmt.Sprintf("; it was tried for %s", span(waited))
 			return explained.WithHint("look whether the server runs and the network works, then resume the run; patience in the dataset's with block says how long it is waited for")
 		}
 		wait := min(pause/2+rand.N(pause), limit-waited)
@@ -139,7 +139,7 @@ func (p *patience) say(u *url.URL, err error, limit time.Duration) {
 		return
 	}
 	p.said, p.since = true, time.Now()
-	p.log(fmt.Sprintf("waiting up to %s for %v", limit, err))
+	p.log(fmt.Sprintf("waiting up to %s for %v", span(limit), err))
 }
 
 // answered notes that a server answers.
@@ -149,7 +149,7 @@ func (p *patience) answered(u *url.URL) {
 	p.reached = true
 	if p.said {
 		p.said = false
-		p.log(fmt.Sprintf("%s: the server answers again, after %s", Display(u), time.Since(p.since).Round(time.Second)))
+		p.log(fmt.Sprintf("%s: the server answers again, after %s", Display(u), span(time.Since(p.since))))
 	}
 }
 
@@ -180,4 +180,12 @@ func explain(u *url.URL, err error, reached bool) (mayPass bool, explained *faul
 			WithHint("for s3://, AWS_ENDPOINT_URL names the server and AWS_REGION its region")
 	}
 	return true, fail(fault.Unavailable)
+}
+
+// span returns a time for people: 5 min, 90 s.
+func span(d time.Duration) string {
+	if d = d.Round(time.Second); d >= time.Minute && d%time.Minute == 0 {
+		return fmt.Sprintf("%d min", d/time.Minute)
+	}
+	return fmt.Sprintf("%d s", d/time.Second)
 }

@@ -5,6 +5,7 @@ package remote
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"tandem/core/clip"
 	"tandem/core/fault"
 )
 
@@ -118,10 +120,10 @@ func (c *Client) Stat(ctx context.Context, u *url.URL) (at Info, err error) {
 }
 
 // Read writes the n bytes at off to w: of an object without Ranges all that it has, with off 0 and n -1. An object that is no
-// longer that of at yields fault.Conflict. What was written is not fetched again, unless w is not told apart.
+// longer that of at yields fault.Conflict. What was written is not fetched again, where the server gives parts.
 func (c *Client) Read(ctx context.Context, u *url.URL, at Info, off, n int64, w io.Writer) error {
 	var done int64
-	return c.patience.try(ctx, u, func(ctx context.Context) error {
+	err := c.patience.try(ctx, u, func(ctx context.Context) error {
 		from, rest := off+done, n-done
 		if !at.Ranges {
 			from, rest = 0, at.Size
@@ -150,6 +152,13 @@ func (c *Client) Read(ctx context.Context, u *url.URL, at Info, off, n int64, w 
 		}
 		return truncated(err)
 	}, &done)
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Kind != fault.Canceled {
+		f.Reason = clip.ReasonStore
+		if f.Kind == fault.Conflict {
+			f.Reason = clip.ReasonChanged
+		}
+	}
+	return err
 }
 
 func truncated(err error) error {

@@ -106,7 +106,12 @@ func (s *Set) dropAll(drop map[int]bool) {
 	}
 	s.shrinkShards(keep)
 	open, caption, negative, file := s.Open, s.Caption, s.Negative, s.File
-	s.Open = func(i int) (vision.Picture, error) { return open(keep[i]) }
+	if open != nil {
+		s.Open = func(i int) (vision.Picture, error) { return open(keep[i]) }
+	}
+	if wait := s.OpenContext; wait != nil {
+		s.OpenContext = func(ctx context.Context, i int) (vision.Picture, error) { return wait(ctx, keep[i]) }
+	}
 	if caption != nil {
 		s.Caption = func(i int, r *random.Stream) string { return caption(keep[i], r) }
 	}

@@ -195,6 +195,8 @@ func (r *reader) fill(ctx context.Context, views [][]byte, i int, q clip.BatchRe
 		return nil, nil
 	case fault.KindOf(err) == fault.Canceled:
 		return nil, err
+	case endsBatch(err):
+		return nil, fault.New(fault.KindOf(err), "sample %d (%s): %w", i, r.At(i).Key, err)
 	case r.isTransient(err):
 		return nil, fault.New(fault.Unavailable, "sample %d (%s): %w (tried again for %v)", i, r.At(i).Key, err, r.patience).
 			WithHint("the picture was there when the dataset was opened: mend the file system, then go on with run --resume")
@@ -272,7 +274,7 @@ func (r *reader) picture(ctx context.Context, i int) (vision.Picture, error) {
 		return vision.Picture{}, err.(error)
 	}
 	p, err := r.open(ctx, i)
-	if err != nil && fault.KindOf(err) != fault.Canceled && !isSystemError(err) {
+	if err != nil && fault.KindOf(err) != fault.Canceled && !isSystemError(err) && !endsBatch(err) {
 		r.bad.Store(i, err)
 	}
 	if err != nil || r.Direct {

@@ -11,6 +11,7 @@
 package sample
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -55,6 +56,9 @@ type Set struct {
 	// Open decodes the picture of Samples[i]. It is called from several goroutines. Any error makes
 	// the sample unreadable.
 	Open func(i int) (vision.Picture, error)
+	// OpenContext, when set, is called instead of Open, which is not needed then. It ends with ctx: for pictures that may have
+	// to be waited for.
+	OpenContext func(ctx context.Context, i int) (vision.Picture, error)
 	// Direct says that Open is as cheap as memory, so that its pictures need not be kept.
 	Direct bool
 	// Caption draws the caption of Samples[i] for training; nil takes one of its Captions.
