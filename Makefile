@@ -18,7 +18,7 @@ CUDA_GOFLAGS := $(strip $(GOFLAGS) -modfile=$(CURDIR)/bin/cuda/go.mod)
 CUDA_ENV      = GOFLAGS="$(CUDA_GOFLAGS)"
 
 # Packages with goroutines of their own.
-RACE = ./core/plugin/process/... ./core/plugin/child/... ./core/plugin/journal/... ./core/plugin/catalog/... ./core/plugin/wire/... ./core/plugin/sdk/... ./core/experiment/train/... ./core/results/store/... ./core/experiment/assemble/... ./core/experiment/run/... ./core/experiment/schedule/... ./core/media/token/... ./core/media/vision/...
+RACE = ./core/plugin/process/... ./core/plugin/child/... ./core/plugin/journal/... ./core/plugin/catalog/... ./core/plugin/wire/... ./core/plugin/sdk/... ./core/experiment/train/... ./core/results/store/... ./core/experiment/assemble/... ./core/experiment/run/... ./core/experiment/schedule/... ./core/media/token/... ./core/media/vision/... ./core/data/object/... ./core/data/fetch/...
 
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 PYTHON_PLUGINS := $(patsubst plugins/%/plugin.py,%,$(wildcard plugins/*/*/plugin.py))
@@ -28,7 +28,7 @@ PREFIX ?= /usr/local
 INTO    = $(DESTDIR)$(PREFIX)
 
 .DEFAULT_GOAL := help
-.PHONY: need python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
+.PHONY: need s3 python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ endif
 
 cuda: ## prepare bin/cuda, which builds with CUDA need (make build CUDA=1 does this itself)
 	@GOFLAGS= GO=$(GO) sh core/engine/device/cuda/trampoline/build.sh bin/cuda
+
+s3: ## build bin/versitygw, the S3 server that tests of stores start (some minutes); without it they are skipped
+	@test -x bin/versitygw || GOBIN='$(CURDIR)/bin' GOFLAGS= $(GO) install "$$(sed -n 's/^const Module = "\(.*\)"$$/\1/p' core/data/object/objecttest/s3.go)"
 
 test: build ## run every test (within ten minutes on two cores)
 	$(GO) test $(GOFLAGS_BUILD) -timeout 30m ./...
