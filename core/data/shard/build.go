@@ -24,13 +24,13 @@ const (
 
 // build looks through a shard. It returns its index, which it also keeps.
 func (b *builder) build(ctx context.Context, known *Index) (*Index, error) {
-	obj, err := b.store.Open(ctx, known.Shard)
+	obj, end, err := b.open(ctx, known)
 	if err != nil {
 		return nil, err
 	}
-	defer obj.Close()
-	x := &Index{about: about{Shard: known.Shard, Size: obj.Size(), Version: obj.Version(), Wanted: known.Wanted}}
-	far := object.IsAddress(x.Shard)
+	defer end()
+	x := &Index{name: known.name, far: known.far, about: about{Shard: known.Shard, Size: obj.Size(), Version: obj.Version(), Wanted: known.Wanted}}
+	far := object.IsAddress(x.name)
 	began := time.Now()
 	var tar io.ReaderAt = obj
 	size, window := obj.Size(), smallWindow
@@ -42,7 +42,7 @@ func (b *builder) build(ctx context.Context, known *Index) (*Index, error) {
 		sum = sha256.New()
 	}
 	head := make([]byte, min(block, size))
-	if _, err := obj.ReadAt(head, 0); err != nil && err != io.EOF {
+	if _, err := object.ReadAt(ctx, obj, head, 0); err != nil && err != io.EOF {
 		return nil, err
 	}
 	if x.Packed = packing(head); x.Packed != "" {
@@ -57,7 +57,7 @@ func (b *builder) build(ctx context.Context, known *Index) (*Index, error) {
 		}
 		tar, size, window, sum = copied, x.Unpacked, wholeWindow, nil // unpack has made the sum
 	}
-	c := newCursor(tar, size, window, sum)
+	c := newCursor(ending{ctx, tar}, size, window, sum)
 	if err := b.gather(ctx, x, c); err != nil {
 		return nil, err
 	}
@@ -68,16 +68,25 @@ func (b *builder) build(ctx context.Context, known *Index) (*Index, error) {
 		x.Sum = hex.EncodeToString(sum.Sum(nil))
 	}
 	x.seal(&b.Wanted)
-	if !b.unchanged(ctx, x) {
+	if !far && !b.unchanged(ctx, x) {
 		return nil, fault.New(fault.Conflict, "the shard is being written").WithFile(x.Shard, 0, 0).WithHint("start again when it is complete")
 	}
-	if b.Folder != "" && (far || isSettled(x.Shard, began)) {
-		if err := x.write(fileOf(b.Folder, x.Shard, x.Wanted, indexEnding)); err != nil {
+	if b.Folder != "" && (far || isSettled(x.name, began)) {
+		if err := x.write(fileOf(b.Folder, x.name, x.Wanted, indexEnding)); err != nil {
 			x.Notes = append(x.Notes, fmt.Sprintf("has an index that cannot be kept: %v", err))
 		}
 	}
 	return x, nil
 }
+
+// ending reads until ctx ends.
+type ending struct {
+	ctx  context.Context
+	from io.ReaderAt
+}
+
+// ReadAt implements io.ReaderAt.
+func (e ending) ReadAt(p []byte, offset int64) (int, error) { return readAt(e.ctx, e.from, p, offset) }
 
 // gather fills an index with the records of a tar file.
 func (b *builder) gather(ctx context.Context, x *Index, c *cursor) error {
@@ -103,7 +112,7 @@ func (b *builder) gather(ctx context.Context, x *Index, c *cursor) error {
 
 // unchanged reports whether the shard is the one that was opened.
 func (b *builder) unchanged(ctx context.Context, x *Index) bool {
-	obj, err := b.store.Open(ctx, x.Shard)
+	obj, err := b.store.Open(ctx, x.name)
 	if err != nil {
 		return true // what happens to it now is found when it is read
 	}

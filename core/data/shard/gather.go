@@ -52,8 +52,14 @@ type gatherer struct {
 	known   map[string]bool // the endings, of samples with many
 	rank    int             // of the picture, in Wanted.Pictures; -1 for none
 	picture member
-	texts   [][]string
-	flaw    *Flaw // why the sample is refused
+	texts   map[string]text // members with texts, by their endings
+	flaw    *Flaw           // why the sample is refused
+}
+
+// text is what a member with texts contains.
+type text struct {
+	name string
+	data []byte
 }
 
 // tally counts things of which the first is named.
@@ -69,9 +75,11 @@ func (t *tally) add(what string) {
 }
 
 func newGatherer(want *Wanted, index *Index, read func(m member) ([]byte, error)) *gatherer {
-	g := &gatherer{want: want, index: index, read: read, wanted: map[string]bool{}}
-	for _, t := range want.Texts {
-		g.wanted[t.Member] = true
+	g := &gatherer{want: want, index: index, read: read, wanted: map[string]bool{}, texts: map[string]text{}}
+	for _, sources := range want.Texts {
+		for _, s := range sources {
+			g.wanted[s.Member] = true
+		}
 	}
 	return g
 }
@@ -115,15 +123,23 @@ func (g *gatherer) add(m member) error {
 	if rank >= 0 && (g.rank < 0 || rank < g.rank) {
 		g.rank, g.picture = rank, m
 	}
-	if isText {
-		return g.text(m, ending)
+	switch {
+	case !isText:
+	case m.size > maxText:
+		g.refuse(reasonRecord, m.name, fmt.Sprintf("a text of %d bytes; at most %d are read", m.size, maxText))
+	default:
+		data, err := g.read(m)
+		if err != nil {
+			return err
+		}
+		g.texts[ending] = text{m.name, append(g.texts[ending].data[:0], data...)}
 	}
 	return nil
 }
 
 func (g *gatherer) begin(key string) {
 	g.open, g.key, g.endings, g.known, g.rank, g.flaw = true, key, g.endings[:0], nil, -1, nil
-	g.texts = make([][]string, len(g.want.Texts))
+	clear(g.texts)
 }
 
 func (g *gatherer) has(ending string) bool {
@@ -154,41 +170,34 @@ func (g *gatherer) refuse(reason, name, message string) {
 	}
 }
 
-// text takes what a member says.
-func (g *gatherer) text(m member, ending string) error {
-	if m.size > maxText {
-		g.refuse(reasonRecord, m.name, fmt.Sprintf("a text of %d bytes; at most %d are read", m.size, maxText))
-		return nil
-	}
-	data, err := g.read(m)
-	if err != nil {
-		return err
-	}
-	var parsed map[string]json.RawMessage
-	for i, s := range g.want.Texts {
-		if s.Member != ending {
-			continue
-		}
-		var bad *flaw
-		if s.Field == "" {
-			var text string
-			if text, bad = plain(data); text != "" {
-				g.texts[i] = []string{text}
+// choose returns the texts that are wanted of the sample. A member that is needed for them and cannot be read refuses it.
+func (g *gatherer) choose() [][]string {
+	out := make([][]string, len(g.want.Texts))
+	parsed := map[string]map[string]json.RawMessage{}
+	for i, sources := range g.want.Texts {
+		for _, s := range sources {
+			t, ok := g.texts[s.Member]
+			if !ok || len(out[i]) > 0 {
+				continue
 			}
-		} else {
-			if parsed == nil {
-				parsed, bad = parse(data)
+			var bad *flaw
+			if s.Field == "" {
+				out[i], bad = plain(t.data, s.Lines)
+			} else {
+				o, known := parsed[s.Member]
+				if !known {
+					o, bad = parse(t.data)
+					parsed[s.Member] = o
+				}
+				out[i] = field(o, s.Field)
 			}
-			if bad == nil {
-				g.texts[i] = field(parsed, s.Field)
+			if bad != nil {
+				g.refuse(bad.reason, t.name, bad.message)
+				return nil
 			}
 		}
-		if bad != nil {
-			g.refuse(bad.reason, m.name, bad.message)
-			return nil
-		}
 	}
-	return nil
+	return out
 }
 
 // finish adds the sample that was gathered to the index.
@@ -197,6 +206,10 @@ func (g *gatherer) finish() {
 		return
 	}
 	g.open = false
+	var texts [][]string
+	if g.flaw == nil && g.rank >= 0 && g.picture.size > 0 {
+		texts = g.choose()
+	}
 	switch {
 	case g.flaw != nil:
 		g.index.flaw(g.flaw.Reason, g.flaw.Member, g.flaw.Message)
@@ -206,6 +219,6 @@ func (g *gatherer) finish() {
 	case g.picture.size == 0:
 		g.index.flaw(reasonEmpty, g.picture.name, "has no bytes")
 	default:
-		g.index.add(Record{Key: g.key, Ending: g.want.Pictures[g.rank], Offset: g.picture.offset, Size: g.picture.size, Texts: g.texts}, g.rank)
+		g.index.add(Record{Key: g.key, Ending: g.want.Pictures[g.rank], Offset: g.picture.offset, Size: g.picture.size, Texts: texts}, g.rank)
 	}
 }

@@ -24,7 +24,7 @@ func wanted(t *testing.T, texts ...string) (w Wanted) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.Texts = append(w.Texts, s)
+		w.Texts = append(w.Texts, []Source{s})
 	}
 	return w
 }

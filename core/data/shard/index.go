@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"tandem/core/data/object"
 	"tandem/core/fault"
 	"tandem/core/files"
 	"tandem/core/files/leftover"
@@ -19,17 +20,19 @@ import (
 // Index has what is known of a shard: a record of each sample that has a picture, in the order of the shard.
 type Index struct {
 	about
+	name     string   // what the shard is opened by
 	pictures []string // endings
 	sources  int
-	records  string   // see add
-	places   []uint32 // where each record begins
-	body     []byte   // records, while they are added
-	copied   *os.File // the unpacked copy, where there is no folder for it
+	records  string        // see add
+	places   []uint32      // where each record begins
+	body     []byte        // records, while they are added
+	copied   *os.File      // the unpacked copy, where there is no folder for it
+	far      object.Object // the opened shard, where it is on another machine: that costs nothing to keep
 }
 
 // about is what the first line of the file of an index says.
 type about struct {
-	Shard   string `json:"shard"` // its name
+	Shard   string `json:"shard"` // its name, for people
 	Size    int64  `json:"size"`
 	Version string `json:"version"` // object.Object.Version
 	Wanted  string `json:"wanted"`  // digest of Wanted
@@ -41,6 +44,14 @@ type about struct {
 	Records  int      `json:"records"`
 	Flaws    []Flaw   `json:"flaws,omitempty"`
 	Notes    []string `json:"notes,omitempty"` // what a person should know of the shard, sentences without a subject
+}
+
+// display returns the name of a shard for people: of an address without its query, which may be a signature.
+func display(name string) string {
+	if at := strings.IndexByte(name, '?'); at >= 0 && object.IsAddress(name) {
+		return name[:at] + "?…"
+	}
+	return name
 }
 
 // Len returns the number of records.
@@ -150,12 +161,11 @@ func (x *Index) record(s *scanner, texts bool) (r Record) {
 // At returns record i.
 func (x *Index) At(i int) Record { return x.record(&scanner{text: x.records[x.places[i]:]}, true) }
 
-// Place returns the key of record i, and where its picture lies.
-func (x *Index) Place(i int) (key string, offset, size int64) {
+// Place returns the key of record i, and the ending of its picture and where that lies.
+func (x *Index) Place(i int) (key, ending string, offset, size int64) {
 	s := scanner{text: x.records[x.places[i]:]}
-	key = s.string()
-	s.number()
-	return key, s.number(), s.number()
+	key, ending = s.string(), x.pictures[s.number()]
+	return key, ending, s.number(), s.number()
 }
 
 // mark begins the file of an index. Then come a line of JSON (about), the records, and the sha256 of all that.
@@ -166,18 +176,23 @@ const maxIndex = 2 << 30
 
 // fileOf returns the path of a shard's index in a folder. ending tells apart what else is kept of it there.
 func fileOf(folder, shard, of, ending string) string {
-	if !strings.Contains(shard, "://") {
+	if !object.IsAddress(shard) {
 		if whole, err := filepath.Abs(shard); err == nil {
 			shard = whole
 		}
 	}
 	sum := sha256.Sum256([]byte(shard + "\x00" + of))
+	last := shard[strings.LastIndexByte(shard, '/')+1:]
+	if object.IsAddress(shard) {
+		whole, _, _ := strings.Cut(shard, "?")
+		last = whole[strings.LastIndexByte(whole, '/')+1:]
+	}
 	base := strings.Map(func(r rune) rune {
 		if r > ' ' && r < 0x7f && !strings.ContainsRune(`/\:*?"<>|%`, r) {
 			return r
 		}
 		return '_'
-	}, shard[strings.LastIndexByte(shard, '/')+1:])
+	}, last)
 	const longest = 80
 	return filepath.Join(folder, base[:min(len(base), longest)]+"-"+hex.EncodeToString(sum[:8])+ending)
 }

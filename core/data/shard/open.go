@@ -105,11 +105,11 @@ func Open(ctx context.Context, store *object.Store, names []string, o Options) (
 }
 
 // Digest returns a hex sha256 of what the shards contain, and whether it stands for their bytes; otherwise it stands for
-// sizes, times and places. Names are no part of it where bytes are.
+// sizes, inodes and times. Objects of stores have their ETag for that. Names are no part of it.
 func (s *Set) Digest() (sum string, whole bool) {
 	whole = true
 	for _, x := range s.Shards {
-		whole = whole && (x.Sum != "" || object.IsAddress(x.Shard) || x.missing())
+		whole = whole && (x.Sum != "" || object.IsAddress(x.name) || x.missing())
 	}
 	h := sha256.New()
 	for _, x := range s.Shards {
@@ -119,7 +119,7 @@ func (s *Set) Digest() (sum string, whole bool) {
 		case whole && x.Sum != "":
 			fmt.Fprintf(h, "%s\n", x.Sum)
 		default:
-			fmt.Fprintf(h, "%q %d %q\n", x.Shard, x.Size, x.Version)
+			fmt.Fprintf(h, "%d %q\n", x.Size, x.Version)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), whole
@@ -135,11 +135,15 @@ type builder struct {
 
 // about returns an Index with what is known of a shard without reading it.
 func (b *builder) about(ctx context.Context, name string) (*Index, error) {
-	x := &Index{about: about{Shard: name, Wanted: b.Wanted.digest()}}
+	x := &Index{name: name, about: about{Shard: display(name), Wanted: b.Wanted.digest()}}
 	obj, err := b.store.Open(ctx, name)
 	switch fault.KindOf(err) {
 	case "":
-		defer obj.Close()
+		if object.IsAddress(name) {
+			x.far = obj
+		} else {
+			defer obj.Close()
+		}
 		x.Size, x.Version = obj.Size(), obj.Version()
 		if x.Size == 0 {
 			x.flaw(reasonShard, "", "has no bytes")
@@ -154,6 +158,17 @@ func (b *builder) about(ctx context.Context, name string) (*Index, error) {
 	return x, nil
 }
 
+// open opens a shard. close must follow.
+func (b *builder) open(ctx context.Context, x *Index) (obj object.Object, close func(), err error) {
+	if x.far != nil {
+		return x.far, func() {}, nil
+	}
+	if obj, err = b.store.Open(ctx, x.name); err != nil {
+		return nil, nil, err
+	}
+	return obj, func() { obj.Close() }, nil
+}
+
 // missing reports whether the shard is not there.
 func (x *Index) missing() bool { return len(x.Flaws) > 0 && x.Flaws[0].Reason == reasonMissing }
 
@@ -163,7 +178,7 @@ func (b *builder) recall(x *Index) (index *Index, fresh bool, stale string) {
 	if b.Folder == "" {
 		return x, false, ""
 	}
-	path := fileOf(b.Folder, x.Shard, x.Wanted, indexEnding)
+	path := fileOf(b.Folder, x.name, x.Wanted, indexEnding)
 	kept, err := readIndex(path, &b.Wanted)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -174,11 +189,12 @@ func (b *builder) recall(x *Index) (index *Index, fresh bool, stale string) {
 		return x, false, fmt.Sprintf("%s is the index of %s", path, kept.Shard)
 	case kept.Size != x.Size || kept.Version != x.Version:
 		return x, false, fmt.Sprintf("%s has changed since it was indexed", x.Shard)
-	case kept.Sum == "" && b.whole && !object.IsAddress(x.Shard):
+	case kept.Sum == "" && b.whole && !object.IsAddress(x.name):
 		return x, false, "" // it was one of many
 	}
 	now := time.Now()
 	_ = os.Chtimes(path, now, now) // it is in use
+	kept.name, kept.far = x.name, x.far
 	return kept, true, ""
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/core/clip"
 	"tandem/core/data/object"
 	"tandem/core/fault"
 )
@@ -46,10 +47,12 @@ func newPool(store *object.Store, n int) *pool {
 
 // add tells the pool of a shard.
 func (p *pool) add(b *builder, i int, x *Index) {
-	h := handle{name: x.Shard, version: x.Version}
+	h := handle{name: x.name, version: x.Version}
 	switch {
 	case x.copied != nil:
-		h = handle{name: x.Shard, obj: x.copied, keep: true}
+		h = handle{name: x.name, obj: x.copied, keep: true}
+	case x.far != nil && x.Packed == "":
+		h = handle{name: x.name, obj: x.far, keep: true}
 	case x.Packed != "":
 		h.name, _ = b.copyOf(x)
 		h.version = ""
@@ -80,7 +83,7 @@ func (p *pool) acquire(ctx context.Context, i int) (opened, error) {
 		if h.version != "" && obj.Version() != h.version {
 			obj.Close()
 			return nil, fault.New(fault.Conflict, "the shard has changed since the dataset was opened").WithFile(h.name, 0, 0).
-				WithHint("leave the data alone while a run reads it, and start again")
+				WithReason(clip.ReasonChanged).WithHint("leave the data alone while a run reads it, and start again")
 		}
 		h.obj, h.checked = obj, time.Now()
 		p.open++
@@ -127,7 +130,7 @@ func (p *pool) close() {
 }
 
 // readAt reads from what the pool has open. It ends with ctx where that may take long.
-func readAt(ctx context.Context, from opened, p []byte, offset int64) (int, error) {
+func readAt(ctx context.Context, from io.ReaderAt, p []byte, offset int64) (int, error) {
 	if o, ok := from.(object.Object); ok {
 		return object.ReadAt(ctx, o, p, offset)
 	}

@@ -26,8 +26,8 @@ type Wanted struct {
 	// Pictures lists the endings of pictures, in lower case and without a dot. The first of them that a sample has is its
 	// picture.
 	Pictures []string
-	// Texts lists the texts to keep in the index.
-	Texts []Source
+	// Texts lists the texts to keep in the index, each by alternatives: the first that a sample has is kept.
+	Texts [][]Source
 }
 
 // Record describes a sample of a shard.
@@ -36,7 +36,7 @@ type Record struct {
 	// Ending is that of the picture's member, and Offset and Size tell where its bytes lie in the shard.
 	Ending       string
 	Offset, Size int64
-	// Texts holds the texts of each Source, none where the sample has none: no blank ones, trimmed, UTF-8.
+	// Texts holds what the sample has of each of Wanted.Texts: no blank texts, trimmed, UTF-8.
 	Texts [][]string
 }
 

@@ -16,6 +16,8 @@ type Source struct {
 	// Field is the field of the JSON member that has them, with dots between the names of nested ones; "" when the member
 	// itself is a text.
 	Field string
+	// Lines takes each line of a text for a text of its own.
+	Lines bool
 }
 
 // ParseSource reads a Source as users write it: txt, or json:caption.
@@ -28,30 +30,35 @@ func ParseSource(text string) (Source, error) {
 	return Source{Member: member, Field: field}, nil
 }
 
-// String returns the Source as ParseSource reads it.
-func (s Source) String() string {
-	if s.Field == "" {
-		return s.Member
-	}
-	return s.Member + ":" + s.Field
-}
-
 // maxText limits the bytes of a member with texts.
 const maxText = 16 << 20
 
 // flaw describes what is wrong with a member.
 type flaw struct{ reason, message string }
 
-// plain returns the text of a member; "" for a blank one.
-func plain(data []byte) (string, *flaw) {
+// plain returns the texts of a member: itself or its lines, none of them blank.
+func plain(data []byte, lines bool) ([]string, *flaw) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if !utf8.Valid(data) {
-		return "", &flaw{reasonUTF8, "this text is not UTF-8"}
+		return nil, &flaw{reasonUTF8, "this text is not UTF-8"}
 	}
 	if bytes.IndexByte(data, 0) >= 0 {
-		return "", &flaw{reasonRecord, "this text has a NUL byte"}
+		return nil, &flaw{reasonRecord, "this text has a NUL byte"}
 	}
-	return string(bytes.TrimSpace(data)), nil
+	text := strings.TrimSpace(string(data))
+	switch {
+	case text == "":
+		return nil, nil
+	case !lines:
+		return []string{text}, nil
+	}
+	var out []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out, nil
 }
 
 // parse parses a JSON member.

@@ -65,7 +65,7 @@ func unpacker(name string, r io.Reader) (io.Reader, func(), error) {
 // broken shard can be unpacked is in the copy. x gets the sum, the length and the flaw.
 func (b *builder) unpack(ctx context.Context, obj object.Object, x *Index) (*os.File, error) {
 	folder, prefix, temporary := b.Folder, "", b.Folder == ""
-	path := fileOf(b.Folder, x.Shard, x.Version, copyEnding)
+	path := fileOf(b.Folder, x.name, x.Version, copyEnding)
 	if temporary {
 		folder, prefix = os.TempDir(), "tandem-"
 	}
@@ -79,7 +79,7 @@ func (b *builder) unpack(ctx context.Context, obj object.Object, x *Index) (*os.
 		return nil, err
 	}
 	sum := sha256.New()
-	source := &source{ctx: ctx, r: bufio.NewReaderSize(io.NewSectionReader(obj, 0, obj.Size()), wholeWindow), sum: sum}
+	source := &source{ctx: ctx, r: bufio.NewReaderSize(io.NewSectionReader(ending{ctx, obj}, 0, obj.Size()), wholeWindow), sum: sum}
 	out := &bounded{w: f, left: &b.left}
 	r, release, err := unpacker(x.Packed, source)
 	if err == nil {
@@ -166,7 +166,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 
 // copyOf returns the path of the unpacked copy of a shard, and whether it is whole.
 func (b *builder) copyOf(x *Index) (path string, whole bool) {
-	path = fileOf(b.Folder, x.Shard, x.Version, copyEnding)
+	path = fileOf(b.Folder, x.name, x.Version, copyEnding)
 	info, err := os.Stat(path)
 	return path, err == nil && info.Mode().IsRegular() && info.Size() == x.Unpacked
 }
@@ -182,12 +182,12 @@ func (b *builder) mendCopy(ctx context.Context, x *Index) error {
 		_ = os.Chtimes(path, now, now) // it is in use
 		return nil
 	}
-	obj, err := b.store.Open(ctx, x.Shard)
+	obj, end, err := b.open(ctx, x)
 	if err != nil {
 		return err
 	}
-	defer obj.Close()
-	f, err := b.unpack(ctx, obj, &Index{about: about{Shard: x.Shard, Version: x.Version, Packed: x.Packed}})
+	defer end()
+	f, err := b.unpack(ctx, obj, &Index{name: x.name, about: about{Shard: x.Shard, Version: x.Version, Packed: x.Packed}})
 	if err != nil {
 		return err
 	}

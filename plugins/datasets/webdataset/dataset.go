@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"tandem/core/clip"
@@ -21,7 +20,7 @@ type Config struct {
 	Shards         []string `with:"shards" type:"source" required:"true" help:"tar files (.tar, .tar.gz, .tar.zst): paths, addresses, globs, brace ranges such as data/{00000..00099}.tar, or folders of them"`
 	Image          []string `with:"image" help:"endings of the picture's member; the first that a sample has is its picture"`
 	Captions       []string `with:"captions" help:"where captions stand: txt is a member, json:caption a field of a JSON member; of txt;json:caption the first that a sample has counts; several entries add up"`
-	Lines          bool     `with:"lines" help:"each line of a text member is a caption, rather than the whole text"`
+	Lines          bool     `with:"lines" help:"each line of a text member is a caption or a negative, rather than the whole text"`
 	Label          string   `with:"label" help:"where the class stands, as captions do: cls, or json:label; empty: none"`
 	Classes        []string `with:"classes" help:"names of the classes by the number in label, from 0; otherwise the labels are the names"`
 	Negatives      []string `with:"negatives" help:"where texts stand that do not fit the picture, as captions do, for losses that take negatives; samples without any are refused"`
@@ -59,30 +58,39 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, remarks, err := cfg.list(ctx, store)
+	set, err := cfg.read(ctx, c, store, plan)
 	if err != nil {
-		return nil, err
-	}
-	folder := cfg.IndexDir
-	if folder == "" && c.CacheDir != "" {
-		folder = filepath.Join(c.CacheDir, "shards")
-	}
-	shards, err := shard.Open(ctx, store, names, shard.Options{Wanted: plan.wanted, Folder: folder, Threads: c.Threads,
-		UnpackedBytes: int64(cfg.UnpackGiB * (1 << 30))})
-	if err != nil {
-		return nil, err
-	}
-	set := &sample.Set{Fail: cfg.Fail(), Remarks: append(remarks, remarksOn(shards)...), Negatives: plan.negativesCount}
-	if err := cfg.collect(ctx, set, shards, plan); err != nil {
-		shards.Close()
+		store.Close()
 		return nil, err
 	}
 	return set, nil
 }
 
-// place tells where the picture of a sample lies.
-type place struct {
-	shard, record int32
+// read opens the shards of a store as a set that closes it.
+func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.Store, p *plan) (*sample.Set, error) {
+	names, remarks, err := c.list(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	folder := c.IndexDir
+	if folder == "" && d.CacheDir != "" {
+		folder = filepath.Join(d.CacheDir, "shards")
+	}
+	shards, err := shard.Open(ctx, store, names, shard.Options{Wanted: p.wanted, Folder: folder, Threads: d.Threads,
+		UnpackedBytes: int64(c.UnpackGiB * (1 << 30))})
+	if err != nil {
+		return nil, err
+	}
+	set := &sample.Set{Fail: c.Fail(), Remarks: append(remarks, remarksOn(shards)...), Negatives: p.perSample}
+	set.Close = func() {
+		shards.Close()
+		store.Close()
+	}
+	if err := c.collect(ctx, set, shards, p); err != nil {
+		shards.Close()
+		return nil, err
+	}
+	return set, nil
 }
 
 // collect turns the records of the split into samples.
@@ -91,81 +99,63 @@ func (c Config) collect(ctx context.Context, set *sample.Set, shards *shard.Set,
 	if err != nil {
 		return err
 	}
-	var places []place
-	seen := map[string]bool{}
+	l := &list{shards: shards, plan: p, classes: classes, starts: []int{0}, again: map[int]bool{}}
+	seen := map[uint64]bool{} // hashes of keys
 	elsewhere, unlabelled := 0, 0
 	var again tally
-	for n, x := range shards.Shards {
+	for _, x := range shards.Shards {
 		if ctx.Err() != nil {
 			return fault.New(fault.Canceled, "%w", ctx.Err())
 		}
+		if c.Fail() && len(x.Flaws) > 0 {
+			return x.Flaws[0].Fault(x.Shard)
+		}
 		for _, f := range x.Flaws {
-			if c.Fail() {
-				return f.Fault(x.Shard)
-			}
 			set.SkipAll(f.Skip(x.Shard))
 		}
-		before := len(set.Samples)
+		chosen := make([]int32, 0, x.Len())
 		for i := range x.Len() {
 			r := x.At(i)
-			captions := p.captions.of(r.Texts)
-			refuse := func(reason, what string) error {
-				flaw := shard.Flaw{Reason: reason, Count: 1, Member: r.Key + "." + r.Ending, Message: what}
+			if flaw := c.lack(p, r); flaw != nil {
 				if c.Fail() {
 					return flaw.Fault(x.Shard)
 				}
 				set.SkipAll(flaw.Skip(x.Shard))
-				return nil
-			}
-			if len(captions) == 0 {
-				if err := refuse("no caption", fmt.Sprintf("its sample has none in %s", strings.Join(c.Captions, ", "))); err != nil {
-					return err
-				}
 				continue
-			}
-			var negatives []string
-			if set.Negatives > 0 {
-				negatives = slices.DeleteFunc(p.negatives.of(r.Texts), func(t string) bool { return slices.Contains(captions, t) })
-				if len(negatives) == 0 {
-					if err := refuse("no negative", fmt.Sprintf("its sample has none in %s", strings.Join(c.Negatives, ", "))); err != nil {
-						return err
-					}
-					continue
-				}
 			}
 			key := sample.Key(r.Key)
 			if !c.Has(key) {
 				elsewhere++
 				continue
 			}
-			if seen[key] {
+			h := hash(key)
+			if n := l.starts[len(l.starts)-1] + len(chosen); seen[h] {
 				again.add(key)
-				key = fmt.Sprintf("%s#%d.%d", key, n, i)
+				l.again[n] = true
 			}
-			seen[key] = true
-			s := sample.Sample{Key: key, Group: int64(len(set.Samples)), Captions: captions, Negatives: negatives}
-			if classes != nil {
-				class, ok := classes[p.label(r.Texts)]
-				if !ok {
-					class = -1
-					unlabelled++
-				}
-				s.Labels = []int32{class}
+			seen[h] = true
+			if classes != nil && p.labelOf(r.Texts) == "" {
+				unlabelled++
 			}
-			set.Samples = append(set.Samples, s)
-			places = append(places, place{int32(n), int32(i)})
+			chosen = append(chosen, int32(i))
 		}
-		set.Shards = append(set.Shards, len(set.Samples)-before)
+		l.starts = append(l.starts, l.starts[len(l.starts)-1]+len(chosen))
+		set.Shards = append(set.Shards, len(chosen))
+		if len(chosen) == x.Len() {
+			chosen = nil
+		}
+		l.chosen = append(l.chosen, chosen)
 	}
-	if len(set.Samples) == 0 {
+	if l.Len() == 0 {
 		return c.nothing(set, elsewhere)
 	}
-	set.Note = fmt.Sprintf("%s: %d samples of %d shards", strings.Join(c.Shards, ", "), len(set.Samples), len(shards.Shards))
+	set.List = l
+	set.Note = fmt.Sprintf("%s: %d samples of %d shards", strings.Join(c.Shards, ", "), l.Len(), len(shards.Shards))
 	if elsewhere > 0 {
 		set.Note += fmt.Sprintf(", %d of the other split", elsewhere)
 	}
 	if again.n > 0 {
-		set.Remarks = append(set.Remarks, fmt.Sprintf("%d samples have the key of an earlier one, the first is %s: numbers of shard and record are added to their keys", again.n, again.first))
+		set.Remarks = append(set.Remarks, fmt.Sprintf("%d samples have the key of an earlier one, the first is %s: the numbers of shard and record are added to their keys", again.n, again.first))
 	}
 	if unlabelled > 0 {
 		set.Remarks = append(set.Remarks, fmt.Sprintf("%d samples have no class in %s", unlabelled, c.Label))
@@ -176,7 +166,21 @@ func (c Config) collect(ctx context.Context, set *sample.Set, shards *shard.Set,
 	}
 	set.Pixels = digest
 	o := c.Vision()
-	set.OpenContext = func(ctx context.Context, i int) (vision.Picture, error) { return picture(ctx, shards, places[i], o) }
+	set.OpenContext = func(ctx context.Context, i int) (vision.Picture, error) { return l.picture(ctx, i, o) }
+	return nil
+}
+
+// lack says what a record lacks to be a sample; nil for nothing.
+func (c Config) lack(p *plan, r shard.Record) *shard.Flaw {
+	lack := func(reason string, in []string) *shard.Flaw {
+		return &shard.Flaw{Reason: reason, Count: 1, Member: r.Key + "." + r.Ending, Message: "its sample has none in " + strings.Join(in, ", ")}
+	}
+	switch {
+	case len(p.captionsOf(r.Texts)) == 0:
+		return lack("no caption", c.Captions)
+	case p.negatives > 0 && len(p.negativesOf(r.Texts)) == 0:
+		return lack("no negative", c.Negatives)
+	}
 	return nil
 }
 
@@ -192,20 +196,4 @@ func (c Config) nothing(set *sample.Set, elsewhere int) error {
 			WithHint("captions and image say which members are used; the members of a sample must lie together in the tar file (tar --sort=name)")
 	}
 	return err
-}
-
-// picture reads and decodes a picture. Its error names shard and member.
-func picture(ctx context.Context, shards *shard.Set, at place, o vision.Options) (vision.Picture, error) {
-	x := shards.Shards[at.shard]
-	r := x.At(int(at.record))
-	var none vision.Picture
-	name := x.Shard + ": member " + fault.PrintableLine(r.Key+"."+r.Ending)
-	if r.Size > vision.MaxFileBytes {
-		return none, fault.New(fault.Invalid, "%d bytes, at most %d are read", r.Size, vision.MaxFileBytes).WithFile(name, 0, 0).WithReason("too many pixels")
-	}
-	data, err := shards.Read(ctx, int(at.shard), r.Offset, r.Size)
-	if err != nil {
-		return none, err
-	}
-	return vision.DecodeFile(name, data, o)
 }

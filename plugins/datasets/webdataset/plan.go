@@ -18,51 +18,41 @@ import (
 	"tandem/core/plugin/sdk/sample"
 )
 
-// plan says which of the texts in an index are what.
+// plan says which of the texts of a record are what, in this order: captions, negatives, the label.
 type plan struct {
 	wanted              shard.Wanted
-	captions, negatives choice
-	negativesCount      int
-	labelAt             choice
+	captions, negatives int // how many texts of Wanted
+	perSample           int // negatives in a batch
 }
 
-// choice lists entries of alternatives, numbers of sources in Wanted.Texts.
-type choice struct {
-	entries [][]int
-	lines   map[int]bool // sources whose lines are texts of their own
+// captionsOf returns the captions of a record, each once.
+func (p *plan) captionsOf(texts [][]string) []string { return distinct(texts[:p.captions]) }
+
+// negativesOf returns the texts that do not fit a record, each once, without its captions.
+func (p *plan) negativesOf(texts [][]string) []string {
+	captions := p.captionsOf(texts)
+	return slices.DeleteFunc(distinct(texts[p.captions:p.captions+p.negatives]), func(t string) bool { return slices.Contains(captions, t) })
 }
 
-// of returns the texts of the first alternative of each entry that has any, each text once.
-func (c choice) of(texts [][]string) []string {
+// labelOf returns the class that a record names; "" for none.
+func (p *plan) labelOf(texts [][]string) string {
+	if at := p.captions + p.negatives; at < len(texts) && len(texts[at]) > 0 {
+		return texts[at][0]
+	}
+	return ""
+}
+
+func distinct(lists [][]string) []string {
+	if len(lists) == 1 && len(lists[0]) < 2 {
+		return lists[0]
+	}
 	var out sample.Distinct
-	for _, entry := range c.entries {
-		for _, at := range entry {
-			if len(texts[at]) == 0 {
-				continue
-			}
-			for _, t := range texts[at] {
-				if !c.lines[at] {
-					out.Add(t)
-					continue
-				}
-				for line := range strings.Lines(t) {
-					if line = strings.TrimSpace(line); line != "" {
-						out.Add(line)
-					}
-				}
-			}
-			break
+	for _, list := range lists {
+		for _, t := range list {
+			out.Add(t)
 		}
 	}
 	return out.List
-}
-
-// label returns the class that the texts name; "" for none.
-func (p *plan) label(texts [][]string) string {
-	if all := p.labelAt.of(texts); len(all) > 0 {
-		return all[0]
-	}
-	return ""
 }
 
 // plan checks the settings and says what is wanted of the shards.
@@ -81,49 +71,35 @@ func (c Config) plan() (*plan, error) {
 	if len(c.Captions) == 0 {
 		return nil, fault.New(fault.Invalid, "no captions").WithPath("with.captions").WithHint("write captions: [txt], or [json:caption]")
 	}
-	var err error
-	if p.captions, err = p.choice("captions", c.Captions); err != nil {
-		return nil, err
+	if p.captions, p.negatives, p.perSample = len(c.Captions), len(c.Negatives), len(c.Negatives); c.NegativesCount > 0 && p.negatives > 0 {
+		p.perSample = c.NegativesCount
 	}
-	if c.Lines {
-		p.captions.lines = map[int]bool{}
-		for i, s := range p.wanted.Texts {
-			p.captions.lines[i] = s.Field == ""
-		}
-	}
-	if p.negatives, err = p.choice("negatives", c.Negatives); err != nil {
-		return nil, err
-	}
-	if p.negativesCount = len(c.Negatives); c.NegativesCount > 0 && len(c.Negatives) > 0 {
-		p.negativesCount = c.NegativesCount
-	}
-	if c.Label != "" {
-		p.labelAt, err = p.choice("label", []string{c.Label})
-	} else if len(c.Classes) > 0 {
+	if c.Label == "" && len(c.Classes) > 0 {
 		return nil, fault.New(fault.Invalid, "classes without label").WithPath("with.classes").WithHint("say where the numbers stand: label: cls")
 	}
-	return p, err
-}
-
-// choice parses entries such as txt;json:caption.
-func (p *plan) choice(key string, entries []string) (out choice, err error) {
-	for _, entry := range entries {
-		var at []int
-		for part := range strings.SplitSeq(entry, ";") {
-			source, err := shard.ParseSource(part)
-			if err != nil {
-				return out, withPath(err, "with."+key)
-			}
-			i := slices.Index(p.wanted.Texts, source)
-			if i < 0 {
-				i = len(p.wanted.Texts)
-				p.wanted.Texts = append(p.wanted.Texts, source)
-			}
-			at = append(at, i)
-		}
-		out.entries = append(out.entries, at)
+	var labels []string
+	if c.Label != "" {
+		labels = []string{c.Label}
 	}
-	return out, nil
+	for _, of := range []struct {
+		key     string
+		entries []string
+		lines   bool
+	}{{"captions", c.Captions, c.Lines}, {"negatives", c.Negatives, c.Lines}, {"label", labels, false}} {
+		for _, entry := range of.entries {
+			var sources []shard.Source
+			for part := range strings.SplitSeq(entry, ";") {
+				s, err := shard.ParseSource(part)
+				if err != nil {
+					return nil, withPath(err, "with."+of.key)
+				}
+				s.Lines = of.lines && s.Field == ""
+				sources = append(sources, s)
+			}
+			p.wanted.Texts = append(p.wanted.Texts, sources)
+		}
+	}
+	return p, nil
 }
 
 // classes returns the number of each class by its label, whatever the split, and sets the target; nil without label.
@@ -135,7 +111,7 @@ func (c Config) classes(set *sample.Set, shards *shard.Set, p *plan) (map[string
 	out := map[string]int32{}
 	for _, x := range shards.Shards {
 		for i := range x.Len() {
-			label := p.label(x.At(i).Texts)
+			label := p.labelOf(x.At(i).Texts)
 			if _, known := out[label]; label == "" || known {
 				continue
 			}
@@ -228,9 +204,16 @@ func (c Config) list(ctx context.Context, store *object.Store) (names, remarks [
 
 // withPath names the setting that an error comes from.
 func withPath(err error, path string) error {
-	var f *fault.Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
 		f.Path = path
+	}
+	return err
+}
+
+// withFile names the file at fault.
+func withFile(err error, file string) error {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		f.File = file
 	}
 	return err
 }

@@ -97,6 +97,9 @@ func (d *dataset) Captions(ctx context.Context, limit int) ([]string, error) {
 func (d *dataset) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.set != nil && d.set.Close != nil {
+		d.set.Close()
+	}
 	d.closed, d.set = true, nil
 	return nil
 }

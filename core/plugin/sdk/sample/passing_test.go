@@ -142,3 +142,15 @@ func TestSamplesWithoutAWordAreRefused(t *testing.T) {
 		t.Errorf("captions %q, %v", b.All, err)
 	}
 }
+
+func TestClosingTheDatasetClosesTheSet(t *testing.T) {
+	set, closed := plain(3), 0
+	set.Close = func() { closed++ }
+	d, _, err := open(set, clip.DatasetConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Close(); d.Close() != nil || closed != 1 {
+		t.Errorf("closed %d times", closed)
+	}
+}

@@ -83,6 +83,8 @@ type Set struct {
 	Remarks []string // what a person should know of the data, a sentence each
 	// Shards holds the numbers of samples that lie together and are read together (clip.DatasetInfo.Shards).
 	Shards []int
+	// Close frees what Open reads from, when the dataset is closed; nil for nothing.
+	Close func()
 	// File returns the picture file of sample i, "" where there is none; nil when pictures are no files. A sample
 	// whose file cannot be opened when the set is handed over counts as refused.
 	File   func(i int) string
