@@ -6,6 +6,7 @@ package eval
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strings"
 
@@ -59,6 +60,7 @@ type Result struct {
 	Averaged   *Figures           // by averaged weights, named metric.Averaged(Name); nil unless Config.Average asks for them
 	Samples    clip.Tally         // Bad ones are left out of every figure
 	Unreadable []clip.SampleFault // the first few of them
+	Reasons    []clip.Skip        // why they cannot be read, all of them counted
 	Texts      Texts
 	// Alike lists the classes whose features equal those of an earlier class, so that no picture is ever theirs.
 	Alike []Twins
@@ -99,7 +101,7 @@ func Run(ctx context.Context, cfg Config, p Parts, progress func(done, total int
 	if err != nil {
 		return res, err
 	}
-	res.Samples, res.Unreadable = s.tally, s.unreadable
+	res.Samples, res.Unreadable, res.Reasons = s.tally, s.unreadable, s.reasons
 	if s.tally.Bad > 0 {
 		res.add(cfg.Name, []metric.Value{{Name: "n", Value: float64(len(s.keys))}, {Name: "left_out", Value: float64(s.tally.Bad)},
 			{Name: "left_out_share", Value: s.tally.Share()}})
@@ -182,6 +184,7 @@ type samples struct {
 
 	tally      clip.Tally
 	unreadable []clip.SampleFault // the first few
+	reasons    []clip.Skip
 }
 
 // mostTold limits the unreadable samples that a result names.
@@ -210,8 +213,8 @@ func encode(ctx context.Context, cfg Config, p Parts, progress func(done, total 
 		keep := s.readablePlaces(b, s.tally.Asked)
 		if f := s.unreadable; s.tally.Exceeds(cfg.MaxBadShare, n, false) && s.tally.Bad < n {
 			b.Images.Free()
-			return nil, fault.New(fault.Corrupt, "%s cannot be read, and max_bad_share is %g; sample %d (%s): %s",
-				clip.CountOf(s.tally.Bad, s.tally.Asked, "samples"), cfg.MaxBadShare, f[0].Index, f[0].Key, f[0].Msg).
+			return nil, fault.New(fault.Corrupt, "%s cannot be read (%s), and max_bad_share is %g; sample %d (%s): %s",
+				clip.CountOf(s.tally.Bad, s.tally.Asked, "samples"), clip.SayReasons(s.reasons), cfg.MaxBadShare, f[0].Index, f[0].Key, f[0].Msg).
 				WithPath("max_bad_share").WithHint("mend the data, or allow more with the evaluation's max_bad_share: %.2g", min(1, 1.2*s.tally.Share()))
 		}
 		if len(keep) == 0 {
@@ -245,6 +248,7 @@ func (s *samples) readablePlaces(b *clip.Batch, first int) []int {
 			continue
 		}
 		s.tally.Bad++
+		s.reasons = clip.AddSkips(s.reasons, clip.Skip{Reason: f.Reason, Count: 1, First: fmt.Sprintf("sample %d (%s): %s", f.Index, f.Key, f.Msg)})
 		if len(s.unreadable) < mostTold {
 			s.unreadable = append(s.unreadable, f)
 		}

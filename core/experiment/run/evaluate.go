@@ -11,6 +11,7 @@ import (
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
 	"tandem/core/results/metric"
+	"tandem/core/results/store"
 )
 
 // evaluate measures the model by every evaluation of the spec and records what it finds.
@@ -86,10 +87,13 @@ func (r *running) tellEvaluation(i int, found eval.Result) error {
 		r.told[key] = message
 		return r.rec.Event(level, kind, message, "")
 	}
+	if err := r.rec.SetSkips(assemble.RoleEval+e.Name, store.StageLeftOut, found.Reasons); err != nil {
+		return err
+	}
 	if n := found.Samples; n.Bad > 0 {
 		f := found.Unreadable[0]
-		if err := tell("warning", "samples_left_out", "%s cannot be read and are left out of the figures, n = %d; sample %d (%s): %s",
-			clip.CountOf(n.Bad, n.Asked, "samples"), n.Asked-n.Bad, f.Index, f.Key, f.Msg); err != nil {
+		if err := tell("warning", "samples_left_out", "%s cannot be read and are left out of the figures, n = %d: %s; sample %d (%s): %s",
+			clip.CountOf(n.Bad, n.Asked, "samples"), n.Asked-n.Bad, clip.SayReasons(found.Reasons), f.Index, f.Key, f.Msg); err != nil {
 			return err
 		}
 	}
@@ -139,17 +143,28 @@ func (r *running) tellTwins(i int, twins []eval.Twins, tell func(level, kind, fo
 	return tell("warning", "class_names", "classes have the same text features, and no picture is ever taken for the second of them: %s", assemble.FirstFew(pairs))
 }
 
+// because lists reasons, as a clause; "" where nobody told them.
+func because(skips []clip.Skip) string {
+	if len(skips) == 0 {
+		return ""
+	}
+	return ": " + clip.SayReasons(skips)
+}
+
 // settle records what became of the samples and captions of a run, and tells of it at the end when not all is well.
 func (r *running) settle(c train.Counts) error {
+	if err := r.recordCounts(c); err != nil {
+		return err
+	}
 	facts := map[string]any{"refused": int64(r.Summary.Data.Skipped), "replaced": int64(c.Replaced), "replaced_share": c.Tally().Share()}
 	var bad []string
 	if n := r.Summary.Data.Skipped; n > 0 {
 		all := n + r.Summary.Data.Len
 		facts["refused_share"] = float64(n) / float64(all)
-		bad = append(bad, clip.CountOf(n, all, "records were refused"))
+		bad = append(bad, clip.CountOf(n, all, "records were refused")+because(r.Summary.Data.Skips))
 	}
 	if c.Replaced > 0 {
-		bad = append(bad, clip.CountOf(c.Replaced, c.Samples, "samples could not be read and were replaced"))
+		bad = append(bad, clip.CountOf(c.Replaced, c.Samples, "samples could not be read and were replaced")+because(c.Reasons()))
 	}
 	if c.Captions > 0 {
 		facts["captions_cut"], facts["captions_cut_share"] = int64(c.Cut), float64(c.Cut)/float64(c.Captions)

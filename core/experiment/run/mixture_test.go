@@ -8,6 +8,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/experiment/lab/labtest"
+	"tandem/core/results/store"
 )
 
 // two asks for a mixture of dots, of which the fewer come round several times.
@@ -27,8 +28,15 @@ func TestAMixtureIsTrainedOn(t *testing.T) {
 	if len(counts.Sources) != 2 || counts.Sources[0].Samples != 48 || counts.Sources[1].Samples != 16 || counts.Sources[1].Replaced == 0 || counts.Sources[0].Replaced != 0 {
 		t.Errorf("counted %+v", counts)
 	}
+	d := detailOf(t, l, whole.ID)
+	if len(d.Sources) != 2 || d.Sources[1].Name != "few" || d.Sources[1].Seen != 16 || d.Sources[1].Replaced != counts.Sources[1].Replaced || d.Sources[0].Seen != 48 {
+		t.Errorf("sources %+v", d.Sources)
+	}
+	if len(d.Skips) != 1 || d.Skips[0] != (store.Skip{Role: "data.train.few", Stage: store.StageReplaced, Reason: "no picture", N: counts.Replaced, First: d.Skips[0].First}) {
+		t.Errorf("skips %+v", d.Skips)
+	}
 	var roles []string
-	for _, p := range detailOf(t, l, whole.ID).Plugins {
+	for _, p := range d.Plugins {
 		roles = append(roles, p.Role)
 	}
 	if !slices.Contains(roles, "data.train.dots") || !slices.Contains(roles, "data.train.few") {
@@ -46,6 +54,9 @@ func TestAMixtureIsTrainedOn(t *testing.T) {
 	labtest.Must(t, err)
 	if _, got := lossesOf(t, l, again.ID); again.Status != clip.StatusDone || !slices.Equal(got, want) {
 		t.Errorf("%s: losses %v, of the uninterrupted run %v", again.Status, got, want)
+	}
+	if e := detailOf(t, l, again.ID); !slices.Equal(e.Sources, d.Sources) || !slices.Equal(e.Skips, d.Skips) {
+		t.Errorf("recorded %+v and %+v, want %+v and %+v", e.Sources, e.Skips, d.Sources, d.Skips)
 	}
 	if fmt.Sprint(again.Result.Counts) != fmt.Sprint(counts) {
 		t.Errorf("counted %+v, want %+v", again.Result.Counts, counts)

@@ -113,6 +113,9 @@ func (r *running) prepare(ctx context.Context, from lab.Checkpoint, dir string) 
 	if err := r.checkData(ctx, from.Dir != ""); err != nil {
 		return nil, err
 	}
+	if err := r.recordData(from.Dir != ""); err != nil {
+		return nil, err
+	}
 	if err := r.Announce(r.rec); err != nil {
 		return nil, err
 	}
@@ -126,7 +129,7 @@ func (r *running) prepare(ctx context.Context, from lab.Checkpoint, dir string) 
 	}
 	r.Summary.FromStep = from.Step
 	r.watch.Doing("")
-	return t, nil
+	return t, r.recordCounts(t.Counts())
 }
 
 // begin records what the plugins said when they were configured, and tells that the run begins and what is odd
@@ -203,6 +206,7 @@ func (r *running) trainer(dir string) (*train.Trainer, error) {
 		Step:         r.watch.Step,
 		Evaluate:     r.evaluate,
 		Checkpointed: r.watch.Checkpointed,
+		Counted:      r.recordCounts,
 		Pruned:       func(step int) { _ = r.rec.DropCheckpoint(step) }, // a failure shows at the next record; readers look for the folder too
 	})
 }

@@ -34,6 +34,9 @@ type Counts struct {
 	Sources []SourceCounts `json:"sources,omitempty"`
 }
 
+// Counts returns what became of the samples so far: until Run, of those before the checkpoint that it goes on from.
+func (t *Trainer) Counts() Counts { return t.state.Counts }
+
 // Reasons returns why samples were replaced, those of all sources together.
 func (c Counts) Reasons() (all []clip.Skip) {
 	for _, s := range c.Sources {

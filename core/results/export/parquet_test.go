@@ -47,6 +47,8 @@ func study(t *testing.T) *store.DB {
 			must(t, run.Metrics(step, []clip.Metric{{Name: "train/loss", Value: v}, {Name: "train/nan", Value: math.NaN()}}))
 		}
 		must(t, run.Predictions(2, "e", "label", []clip.Prediction{{Key: "k", Label: 1, Top: []int32{1}}, {Key: "l", Label: 2}}))
+		must(t, run.SetSources([]store.Source{{Role: "data.train", Samples: 8, Seen: 20, Digest: "ab"}}))
+		must(t, run.SetSkips("data.train", store.StageRefused, []clip.Skip{{Reason: "no caption", Count: 2, First: "a.png"}}))
 		must(t, run.Event("info", "note", "a message", ""))
 		must(t, run.Finish(ctx, clip.StatusDone, nil))
 	}
@@ -230,7 +232,7 @@ func TestAnExportOfOneExperimentHasTheRunsOfItsCells(t *testing.T) {
 		rows[filepath.Base(f.Path)] = f.Rows
 	}
 	// Two runs of its own, and the one of the first experiment that fills its planned cell.
-	want := map[string]int64{"runs.parquet": 3, "metrics.parquet": 6, "final.parquet": 2, "params.parquet": 4, "facts.parquet": 3, "plugins.parquet": 1,
+	want := map[string]int64{"runs.parquet": 3, "metrics.parquet": 6, "final.parquet": 2, "params.parquet": 4, "facts.parquet": 3, "plugins.parquet": 1, "sources.parquet": 1, "skips.parquet": 1,
 		"events.parquet": 1, "failures.parquet": 1, "predictions.parquet": 1, "cells.parquet": 3, "seed_stats.parquet": 1, "deltas.parquet": 0}
 	if diff := cmp.Diff(want, rows); diff != "" {
 		t.Error(diff)

@@ -153,6 +153,7 @@ func Final(w io.Writer, d *store.RunDetail) error {
 	add("samples seen", optional(d.SamplesSeen, Count), "")
 	add("images/s", optional(d.ImagesPerS, rate), "mean over the steps")
 	add("step", optional(d.StepMS, func(ms float64) string { return Duration(ms / 1000) }), "")
+	add("data wait", dataWait(d), "mean of a step")
 	add("parameters", optional(d.Parameters, Count), "")
 	add("time", Duration(d.DurationS), d.Status)
 	return Table(w, []string{"run " + d.ID, "", ""}, cells, []bool{false, true, false})
@@ -184,7 +185,7 @@ func Show(w io.Writer, format Format, d *store.RunDetail) error {
 	if _, err := io.WriteString(w, b.String()+"\n"); err != nil {
 		return err
 	}
-	for _, part := range []func(io.Writer, *store.RunDetail) error{showMetrics, showFacts, showPlugins, showEvents} {
+	for _, part := range []func(io.Writer, *store.RunDetail) error{showMetrics, showSources, showSkips, showFacts, showPlugins, showEvents} {
 		if err := part(w, d); err != nil {
 			return err
 		}
@@ -223,6 +224,7 @@ func describe(d *store.RunDetail) [][2]string {
 		{"samples seen", optional(d.SamplesSeen, Count)},
 		{"images/s", optional(d.ImagesPerS, rate)},
 		{"step", optional(d.StepMS, func(ms float64) string { return Duration(ms / 1000) })},
+		{"data wait", dataWait(d)},
 		{"parameters", optional(d.Parameters, Count)},
 		{"device", d.Device},
 		{"host", fmt.Sprintf("%s, %d cores", d.Host, d.Cores)},

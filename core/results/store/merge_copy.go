@@ -16,7 +16,7 @@ const copiedRunColumns = `key, variant, seed, identity, status, started_ms, sess
 	tainted, taint, error_kind, error_plugin, error_message, error_hint, error_detail`
 
 // runTables lists the tables that hold the rest of a run, by run_id.
-var runTables = []string{"run_spec", "run_status", "run_fact", "run_plugin", "event", "artifact", "checkpoint", "param", "point", "run_summary", "prediction"}
+var runTables = []string{"run_spec", "run_status", "run_fact", "run_plugin", "run_source", "run_skip", "event", "artifact", "checkpoint", "param", "point", "run_summary", "prediction"}
 
 // copies take the rest of run ?1 of other as that of run ?2 here.
 var copies = []string{
@@ -26,6 +26,10 @@ var copies = []string{
 	`INSERT INTO main.run_fact (run_id, key, value) SELECT ?2, key, value FROM other.run_fact WHERE run_id = ?1`,
 	`INSERT INTO main.run_plugin (run_id, role, name, version, sha256)
 		SELECT ?2, role, name, version, sha256 FROM other.run_plugin WHERE run_id = ?1`,
+	`INSERT INTO main.run_source (run_id, position, role, name, digest, samples, weight, quota, seen, replaced)
+		SELECT ?2, position, role, name, digest, samples, weight, quota, seen, replaced FROM other.run_source WHERE run_id = ?1`,
+	`INSERT INTO main.run_skip (run_id, role, stage, reason, n, first)
+		SELECT ?2, role, stage, reason, n, first FROM other.run_skip WHERE run_id = ?1`,
 	`INSERT INTO main.event (run_id, at_ms, step, level, kind, message, detail)
 		SELECT ?2, at_ms, step, level, kind, message, detail FROM other.event WHERE run_id = ?1 ORDER BY id`,
 	`INSERT INTO main.artifact (run_id, path, kind, bytes, sha256, at_ms)

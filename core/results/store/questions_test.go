@@ -181,6 +181,8 @@ func TestViewsHaveTheirDocumentedColumns(t *testing.T) {
 		"v_deltas":       "experiment variant metric baseline n mean baseline_mean delta std ci_low ci_high",
 		"v_cells":        "experiment variant seed run_id status done planned levels position identity experiment_id run",
 		"v_plugins":      "run_id experiment role plugin version sha256",
+		"v_sources":      "run_id experiment variant seed position role source plugin samples weight quota seen epochs replaced digest",
+		"v_skips":        "run_id experiment variant seed role stage reason n first",
 		"v_failures":     "run_id experiment variant seed error_kind error_plugin plugin_version plugin_sha256 error_message error_hint error_detail ended_at",
 		"v_events":       "run_id event_id at step level kind message detail",
 		"v_facts":        "run_id key value",

@@ -134,6 +134,8 @@ type RunDetail struct {
 	Checkpoints   []Checkpoint      `json:"checkpoints"`
 	Artifacts     []Artifact        `json:"artifacts"`
 	Predictions   []PredictionInfo  `json:"predictions"`
+	Sources       []Source          `json:"sources"` // of the training data; none of runs of older programs
+	Skips         []Skip            `json:"skips"`
 	Events        []Event           `json:"events"`
 	History       []StatusChange    `json:"status_history"`
 	Spec          string            `json:"spec"`
@@ -213,6 +215,7 @@ func (r *Reader) Get(ctx context.Context, id string) (*RunDetail, error) {
 	}
 	return d, errors.Join(
 		r.details(ctx, d, row),
+		r.sources(ctx, d, row),
 		r.logs(ctx, d, row),
 	)
 }

@@ -71,6 +71,8 @@ func Views() []View {
 		{"params", mixed(viewColumns("run_id:text key:text type:text")), run},
 		{"facts", mixed(viewColumns("run_id:text key:text")), run},
 		{"plugins", viewColumns("run_id:text experiment:text role:text plugin:text version:text sha256:text"), run},
+		{"sources", viewColumns("run_id:text experiment:text variant:text seed:int position:int role:text source:text plugin:text? samples:int weight:float quota:int seen:int epochs:float replaced:int digest:text"), run},
+		{"skips", viewColumns("run_id:text experiment:text variant:text seed:int role:text stage:text reason:text n:int first:text"), run},
 		{"events", viewColumns("run_id:text event_id:int at:time step:int level:text kind:text message:text detail:text"), run},
 		{"failures", viewColumns("run_id:text experiment:text variant:text seed:int error_kind:text error_plugin:text plugin_version:text? plugin_sha256:text? error_message:text error_hint:text error_detail:text ended_at:time?"), run},
 		{"predictions", viewColumns("run_id:text step:int evaluation:text target:text n:int correct:int top1:float?"), run},

@@ -344,7 +344,7 @@ func (d *dots) Batch(_ context.Context, q clip.BatchRequest) (*clip.Batch, error
 			b.All = append(b.All, []string{d.caption(i), fmt.Sprintf("spot %d", i)})
 		}
 		if i == d.Broken {
-			b.Faults = append(b.Faults, clip.SampleFault{Index: i, Key: b.Keys[at], Msg: "no picture"})
+			b.Faults = append(b.Faults, clip.SampleFault{Index: i, Key: b.Keys[at], Msg: "no picture", Reason: "no picture"})
 		}
 	}
 	return b, nil

@@ -159,6 +159,12 @@ func (f *filler) run(ctx context.Context, e store.Experiment, c store.Cell, end 
 	if err := run.Predictions(10*f.size.Points, "emoji", "label", predictions(r, level)); err != nil {
 		return err
 	}
+	if err := run.SetSources([]store.Source{{Role: "data.train", Digest: sha('d'), Samples: 1000, Seen: 640 * f.size.Points, Replaced: 3}}); err != nil {
+		return err
+	}
+	if err := run.SetSkips("data.train", store.StageReplaced, []clip.Skip{{Reason: "truncated picture", Count: 3, First: "a.png"}}); err != nil {
+		return err
+	}
 	if err := run.Event("info", "trained", "the last step is done", ""); err != nil {
 		return err
 	}
