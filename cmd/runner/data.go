@@ -21,8 +21,8 @@ import (
 )
 
 func (a *app) dataCommand() *cobra.Command {
-	c := &cobra.Command{Use: "data", Short: "look at training data, fetch it"}
-	c.AddCommand(a.dataPeekCommand(), a.dataGetCommand())
+	c := &cobra.Command{Use: "data", Short: "look at training data, fetch it, build it from pages"}
+	c.AddCommand(a.dataPeekCommand(), a.dataGetCommand(), a.dataBuildCommand())
 	a.group(c)
 	return c
 }

@@ -16,6 +16,7 @@ import (
 	"tandem/core/experiment/lab/labtest"
 	"tandem/core/experiment/run"
 	"tandem/core/fault"
+	"tandem/core/media/vision"
 )
 
 // trained makes a run of one step.
@@ -230,5 +231,35 @@ func TestAveragedWeightsAreThoseOfRunsThatKeepThem(t *testing.T) {
 	_, err := Embed(t.Context(), l, Embedding{Run: id, Texts: []string{"x"}, Averaged: true}, "out", run.Quiet{})
 	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "keeps no averaged weights") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Captions are matched with pictures by the cosines that classification finds for the same texts.
+func TestMatchGivesTheCosinesOfPairs(t *testing.T) {
+	l, id := trained(t)
+	dir := t.TempDir()
+	files := []string{painted(t, dir, "red.png", color.RGBA{255, 0, 0, 255}), painted(t, dir, "blue.png", color.RGBA{0, 0, 255, 255})}
+	captions := []string{"even", "odd"}
+	m, err := NewMatcher(t.Context(), l, id)
+	labtest.Must(t, err)
+	defer m.Close()
+	var pictures []vision.Picture
+	for _, f := range files {
+		p, err := readPicture(f)
+		labtest.Must(t, err)
+		pictures = append(pictures, p)
+	}
+	got, err := m.Match(t.Context(), pictures, captions)
+	labtest.Must(t, err)
+	found, err := Classify(t.Context(), l, id, files, captions, []string{"{}"}, false, run.Quiet{})
+	labtest.Must(t, err)
+	for i, c := range captions {
+		at := slices.IndexFunc(found[i].Guesses, func(g Guess) bool { return g.Label == c })
+		if want := found[i].Guesses[at].Cosine; math.Abs(float64(got[i])-want) > 1e-5 {
+			t.Errorf("%s: %g, want %g", c, got[i], want)
+		}
+	}
+	if _, err := m.Match(t.Context(), pictures, captions[:1]); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a caption short: %v", err)
 	}
 }
