@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	lib "github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/format"
 
 	"tandem/core/data/object"
 	"tandem/core/fault"
@@ -35,6 +37,8 @@ type Leaf struct {
 	Path []string // "captions", "list", "element"
 	// Bytes says that its values are texts or bytes.
 	Bytes bool
+	// Text says that its bytes are texts.
+	Text bool
 	// Repeated says that a row may have several values.
 	Repeated bool
 
@@ -88,8 +92,14 @@ func Open(obj object.Object) (f *File, err error) {
 			return nil, bad("the column %s is not in the schema", strings.Join(path, "."))
 		}
 		kind := leaf.Node.Type().Kind()
+		converted := leaf.Node.Type().ConvertedType()
+		text := converted != nil && *converted == deprecated.UTF8
+		if logical := leaf.Node.Type().LogicalType(); logical != nil {
+			_, is := logical.Value.(*format.StringType)
+			text = text || is
+		}
 		f.leaves = append(f.leaves, Leaf{Path: path, Bytes: kind == lib.ByteArray || kind == lib.FixedLenByteArray,
-			Repeated: leaf.MaxRepetitionLevel > 0, column: leaf.ColumnIndex})
+			Text: text, Repeated: leaf.MaxRepetitionLevel > 0, column: leaf.ColumnIndex})
 	}
 	return f, nil
 }
@@ -114,6 +124,11 @@ func (f *File) Groups() []int64 {
 		out[i] = f.starts[i+1] - f.starts[i]
 	}
 	return out
+}
+
+// Nulls returns how many cells of a leaf are null in a row group, as the file says; 0 where it does not say.
+func (f *File) Nulls(leaf Leaf, group int) int64 {
+	return f.file.Metadata().RowGroups[group].Columns[leaf.column].MetaData.Statistics.NullCount
 }
 
 // Metadata returns what programs wrote under a key: Hugging Face's datasets writes "huggingface".

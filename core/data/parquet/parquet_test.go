@@ -144,11 +144,14 @@ func TestGroupsAndColumnsAreTold(t *testing.T) {
 	if !slices.Equal(f.Groups(), []int64{17, 17, 17, 9}) || !slices.Equal(f.Columns()[:3], []string{"blob", "image", "same"}) {
 		t.Errorf("%v, %v", f.Groups(), f.Columns())
 	}
-	if l := leaf(t, f, "list"); !l.Repeated || !l.Bytes || l.Path[0] != "list" {
+	if l := leaf(t, f, "list"); !l.Repeated || !l.Bytes || !l.Text || l.Path[0] != "list" {
 		t.Errorf("%+v", l)
 	}
 	if l := leaf(t, f, "number"); l.Repeated || l.Bytes {
 		t.Errorf("%+v", l)
+	}
+	if l := leaf(t, f, "blob"); l.Text || !l.Bytes || f.Nulls(l, 0) != 2 || f.Nulls(l, 1) != 3 {
+		t.Errorf("%+v, %d and %d nulls", l, f.Nulls(l, 0), f.Nulls(l, 1))
 	}
 	for column, want := range map[string]string{"txt": "did you mean text?", "image": "image.bytes, image.path", "records.sent": "raw, sentid"} {
 		if _, err := f.Texts(column); fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.Format(err), want) {
