@@ -61,8 +61,9 @@ func decodeTurbo(data []byte, o Options) (Picture, error) {
 	if err := o.check(w, h); err != nil {
 		return Picture{}, err
 	}
-	p := NewPicture(w, h)
+	p := take(w, h)
 	if err := turbo.decode(data, p.Pix, w, h); err != nil {
+		Recycle(p)
 		return Picture{}, err
 	}
 	return p, nil

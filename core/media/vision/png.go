@@ -40,7 +40,7 @@ func decodePNG(data []byte, o Options) (Picture, error) {
 	if err != nil {
 		return Picture{}, corrupt("png", err)
 	}
-	p := NewPicture(f.w, f.h)
+	p := take(f.w, f.h)
 	passes := []pngPass{{0, 0, 1, 1}}
 	if f.interlaced {
 		passes = adam7

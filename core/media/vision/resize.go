@@ -2,6 +2,7 @@ package vision
 
 import (
 	"math"
+	"slices"
 
 	"tandem/core/media/vision/resample"
 )
@@ -45,12 +46,30 @@ func (k *weights) cutSpan() (from, n int) {
 	return from, n
 }
 
+// reverse makes the first output the last.
+func (k *weights) reverse() {
+	slices.Reverse(k.first)
+	slices.Reverse(k.count)
+	for i, j := 0, len(k.first)-1; i < j; i, j = i+1, j-1 {
+		a, b := k.taps[i*k.size:][:k.size], k.taps[j*k.size:][:k.size]
+		for at := range a {
+			a[at], b[at] = b[at], a[at]
+		}
+	}
+}
+
 // Resize scales src to w × h and writes 3·w·h bytes to dst.
 func (r *Resizer) Resize(dst []byte, src Picture, w, h int) { r.Window(dst, src, w, h, 0, 0, w, h) }
 
 // Window writes to dst the 3·ww·wh bytes at (x, y) of src scaled to w × h, computing no other pixels.
 // It panics for an empty or outlying window or a dst too short.
 func (r *Resizer) Window(dst []byte, src Picture, w, h, x, y, ww, wh int) {
+	r.window(dst, src, w, h, x, y, ww, wh, false)
+}
+
+// window does what Window does, and mirrors the result left to right when flip is set: the pass along the rows writes its
+// outputs from the other end.
+func (r *Resizer) window(dst []byte, src Picture, w, h, x, y, ww, wh int, flip bool) {
 	if ww < 1 || wh < 1 || x < 0 || y < 0 || x+ww > w || y+wh > h {
 		panic("vision: window outside the scaled picture")
 	}
@@ -61,6 +80,9 @@ func (r *Resizer) Window(dst []byte, src Picture, w, h, x, y, ww, wh int) {
 	if across {
 		r.h.compute(src.W, w, x, ww)
 		left, cols = r.h.cutSpan()
+		if flip {
+			r.h.reverse()
+		}
 	}
 	if down {
 		r.v.compute(src.H, h, y, wh)
@@ -84,6 +106,9 @@ func (r *Resizer) Window(dst []byte, src Picture, w, h, x, y, ww, wh int) {
 		between := r.scratch(ww, rows)
 		r.h.horizontal(between, src)
 		r.vertical(out, between)
+	}
+	if flip && !across {
+		FlipH(dst, ww, wh)
 	}
 }
 

@@ -60,10 +60,7 @@ func DrawCrop(s *random.Stream, w, h int, p CropParams) (x, y, cw, ch int) {
 // bytes to dst. For the same crop it always takes the same number of draws from s.
 func (r *Resizer) Augment(dst []byte, src Picture, size int, s *random.Stream, p CropParams, flip float64) {
 	x, y, w, h := DrawCrop(s, src.W, src.H, p)
-	r.Resize(dst, src.Crop(x, y, w, h), size, size)
-	if s.Float64() < flip {
-		FlipH(dst, size, size)
-	}
+	r.window(dst, src.Crop(x, y, w, h), size, size, 0, 0, size, size, s.Float64() < flip)
 }
 
 // FlipH mirrors w × h pixels of packed RGB left to right, in place.

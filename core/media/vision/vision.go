@@ -42,6 +42,7 @@ type Picture struct {
 	W, H   int
 	Stride int // bytes from one row to the next, ≥ 3·W
 	Pix    []byte
+	spare  bool // whether Recycle may give the memory to another picture
 }
 
 // NewPicture returns a black picture.

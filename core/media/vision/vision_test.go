@@ -212,3 +212,53 @@ func TestVectorisedResamplingIsThePortableOne(t *testing.T) {
 		}
 	}
 }
+
+// TestAFlippedCropIsTheMirrorImage holds the flip within the scaling against one afterwards, with and without a pass along
+// the rows, for both orders of the passes and both kinds of code.
+func TestAFlippedCropIsTheMirrorImage(t *testing.T) {
+	src, err := Decode(read(t, "photos/cup-422.jpg"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func(v bool) { vectorised = v }(vectorised)
+	for _, v := range []bool{false, vectorised} {
+		vectorised = v
+		var r Resizer
+		for _, c := range [][4]int{{40, 40, 24, 24}, {24, 70, 24, 24}, {24, 24, 24, 24}, {25, 120, 24, 24}, {10, 10, 31, 17}, {90, 24, 7, 24}} {
+			part := src.Crop(3, 2, c[0], c[1])
+			want, got := make([]byte, 3*c[2]*c[3]), make([]byte, 3*c[2]*c[3])
+			r.Resize(want, part, c[2], c[3])
+			FlipH(want, c[2], c[3])
+			r.window(got, part, c[2], c[3], 0, 0, c[2], c[3], true)
+			if !bytes.Equal(got, want) {
+				t.Errorf("%v, AVX2 %v", c, v)
+			}
+		}
+	}
+}
+
+func TestRecycledMemoryShowsInNoPicture(t *testing.T) {
+	names := []string{"rgb.png", "rgb.jpg", "cmyk.jpg", "grey.jpg", "palette.png", "rgba.png", "square.png"}
+	var want [][]byte
+	for _, name := range names {
+		p, err := Decode(read(t, name), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, bytes.Clone(p.Pix))
+		for i := range p.Pix {
+			p.Pix[i] = 99
+		}
+		Recycle(p)
+	}
+	for range 3 {
+		for i, name := range names {
+			p, err := Decode(read(t, name), Options{})
+			if err != nil || !bytes.Equal(p.Pix, want[i]) {
+				t.Fatalf("%s: other pixels in memory that was used before (%v)", name, err)
+			}
+			Decode(read(t, name)[:len(read(t, name))/2], Options{})
+			Recycle(p)
+		}
+	}
+}

@@ -28,7 +28,7 @@ func Rows(dst, src []byte, stride, rows int, taps []int32, size int, first, coun
 	if rows < 1 || width < 1 {
 		return
 	}
-	last := 3 * (first[width-1] + count[width-1])
+	last := 3 * max(first[0]+count[0], first[width-1]+count[width-1]) // they may run backwards
 	_, _ = src[(rows-1)*stride+last+Slack-1], dst[3*width*rows-1]
 	C.td_resample_rows(bytes(src), C.int64_t(stride), C.int64_t(rows), bytes(dst), C.int64_t(width),
 		(*C.int32_t)(&taps[0]), C.int64_t(size), ints(first), ints(count))

@@ -186,11 +186,14 @@ func (r *reader) fill(ctx context.Context, views [][]byte, i int, q clip.BatchRe
 	if err := checkCanceled(ctx); err != nil {
 		return nil, err
 	}
-	p, err := r.picture(ctx, i)
+	p, held, err := r.picture(ctx, i)
 	switch {
 	case err == nil:
 		for view, dst := range views {
 			r.transform(dst, p, i, view, q, tool)
+		}
+		if !held {
+			vision.Recycle(p)
 		}
 		return nil, nil
 	case fault.KindOf(err) == fault.Canceled:
@@ -264,25 +267,26 @@ func (r *reader) negatives(i, epoch int) []string {
 	return out
 }
 
-// picture returns the decoded picture of sample i and keeps it while there is room. It remembers what is wrong
-// with a file's content, but not what kept the file from being read.
-func (r *reader) picture(ctx context.Context, i int) (vision.Picture, error) {
+// picture returns the decoded picture of sample i and holds it in memory while there is room; held says whether it, or the
+// set, does. It remembers what is wrong with a file's content, but not what kept the file from being read.
+func (r *reader) picture(ctx context.Context, i int) (p vision.Picture, held bool, err error) {
 	if p := r.cache[i].Load(); p != nil {
-		return *p, nil
+		return *p, true, nil
 	}
 	if err, ok := r.bad.Load(i); ok {
-		return vision.Picture{}, err.(error)
+		return p, false, err.(error)
 	}
-	p, err := r.open(ctx, i)
-	if err != nil && fault.KindOf(err) != fault.Canceled && !isSystemError(err) && !endsBatch(err) {
+	p, err = r.open(ctx, i)
+	if err != nil && fault.KindOf(err) != fault.Canceled && !isSystemError(err) {
 		r.bad.Store(i, err)
 	}
 	if err != nil || r.Direct {
-		return p, err
+		return p, true, err
 	}
 	size := int64(3 * p.W * p.H)
 	if r.used.Add(size) > cacheBytes || !r.cache[i].CompareAndSwap(nil, &p) {
 		r.used.Add(-size)
+		return p, false, nil
 	}
-	return p, nil
+	return p, true, nil
 }

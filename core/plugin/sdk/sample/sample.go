@@ -53,8 +53,8 @@ type Set struct {
 	// Samples.
 	List    List
 	Targets []clip.Target
-	// Open decodes the picture of Samples[i]. It is called from several goroutines. Any error makes
-	// the sample unreadable.
+	// Open decodes the picture of sample i. It is called from several goroutines. Any error makes
+	// the sample unreadable. Unless Direct is set, nobody else holds the picture, since its memory may serve the next one.
 	Open func(i int) (vision.Picture, error)
 	// OpenContext, when set, is called instead of Open, which is not needed then. It ends with ctx: for pictures that may have
 	// to be waited for.
