@@ -111,12 +111,6 @@ func (c Config) refuse(set *sample.Set, all []*drawing, lacking []string) error 
 func (c Config) describe(set *sample.Set, root string, drawings []*drawing) (paths []string) {
 	var folders, subfolders classes
 	var mine []*drawing
-	names := map[int]string{} // of groups: the first drawing stands for all
-	for _, d := range drawings {
-		if _, ok := names[d.group]; !ok {
-			names[d.group] = d.path
-		}
-	}
 	for _, d := range drawings {
 		folder, subfolder := d.classes()
 		folders.add(folder)
@@ -124,7 +118,7 @@ func (c Config) describe(set *sample.Set, root string, drawings []*drawing) (pat
 	}
 	var texts sample.Distinct
 	for _, d := range drawings {
-		if !c.Has(names[d.group]) {
+		if !c.Has(d.group) {
 			continue
 		}
 		folder, subfolder := d.classes()

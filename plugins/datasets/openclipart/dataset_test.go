@@ -190,6 +190,15 @@ func TestSplitsKeepDrawingsOfOneThingTogether(t *testing.T) {
 			}
 		}
 	}
+	// Nor does a rule that is turned off bring a picture of one side to the other.
+	all := []string{}
+	train, _, _ := opened(t, map[string]any{"root": root, "split": "train", "test_fraction": .5, "rules": all})
+	test, _, _ := opened(t, map[string]any{"root": root, "split": "test", "test_fraction": .5})
+	for _, key := range test.Keys {
+		if slices.Contains(train.Keys, key) || strings.Contains(key, "dog") && slices.Contains(train.Keys, "animals/birds/dog_01") {
+			t.Errorf("%s or a link to it is in both splits", key)
+		}
+	}
 	if len(sides) != 2 {
 		t.Errorf("the dogs are always in %v", sides)
 	}

@@ -27,9 +27,10 @@ type drawing struct {
 	name      string   // title, or the words of the file's name
 	keywords  []string // without what is no keyword, with the folders
 	duplicate bool     // a link, or the pixels of another
+	target    string   // the path of the drawing that a link leads to
 	blank     bool
-	unread    error // why the metadata cannot be read
-	group     int   // drawings of a group look alike or have one name
+	unread    error  // why the metadata cannot be read
+	group     string // drawings of a group look alike or have one name: the path of the first of all, whatever the rules
 }
 
 // crowd is the number of different pictures from which on an equal title is taken for that of a collection. The
@@ -53,7 +54,9 @@ func readDrawings(ctx context.Context, root string, threads int) (all []*drawing
 			lacking = append(lacking, x.path)
 			return nil
 		}
-		x.duplicate = !d.Type().IsRegular() || !info.Mode().IsRegular()
+		if x.duplicate = !d.Type().IsRegular() || !info.Mode().IsRegular(); x.duplicate {
+			x.target = linked(root, x.path)
+		}
 		all = append(all, x)
 		return nil
 	})
@@ -65,7 +68,7 @@ func readDrawings(ctx context.Context, root string, threads int) (all []*drawing
 	for range max(1, threads) {
 		wg.Go(func() {
 			for x := range work {
-				if !x.duplicate && !x.generated() { // they tell nothing that is needed
+				if !x.generated() { // their names are numbers
 					x.meta, x.unread = readMetadata(filepath.Join(svg, filepath.FromSlash(x.path)+".svg"))
 				}
 			}
@@ -84,6 +87,25 @@ func readDrawings(ctx context.Context, root string, threads int) (all []*drawing
 	}
 	together(all)
 	return all, lacking, nil
+}
+
+// linked returns the path of the drawing that a link leads to, be it the picture or the SVG file that is one; "" for none.
+func linked(root, name string) string {
+	for _, kind := range []string{"png", "svg"} {
+		file, err := filepath.EvalSymlinks(filepath.Join(root, kind, filepath.FromSlash(name)+"."+kind))
+		if err != nil {
+			continue
+		}
+		base, err := filepath.EvalSymlinks(filepath.Join(root, kind))
+		if err != nil {
+			continue
+		}
+		rel, err := filepath.Rel(base, strings.TrimSuffix(file, "."+kind))
+		if rel = filepath.ToSlash(rel); err == nil && rel != name {
+			return rel
+		}
+	}
+	return ""
 }
 
 // picture returns the path of the drawing's picture.
@@ -147,14 +169,14 @@ func together(all []*drawing) {
 	}
 	first := map[string]int{}
 	for i, d := range all {
+		if j, here := at[d.target]; here {
+			join(i, j)
+		}
 		d.name = title(d.meta.title)
 		if titles[strings.ToLower(d.meta.title)] >= crowd || !isWord(d.name) {
 			d.name = fileName(d.path+".svg", d.meta.creator)
 		}
 		d.keywords = keywords(d.meta, d.folders())
-		if d.duplicate {
-			continue
-		}
 		s := stem(d.name)
 		if d.generated() {
 			s = "shapes/stars"
@@ -166,6 +188,6 @@ func together(all []*drawing) {
 		}
 	}
 	for i, d := range all {
-		d.group = find(i)
+		d.group = all[find(i)].path
 	}
 }
