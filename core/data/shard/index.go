@@ -168,8 +168,8 @@ func (x *Index) Place(i int) (key, ending string, offset, size int64) {
 	return key, ending, s.number(), s.number()
 }
 
-// mark begins the file of an index. Then come a line of JSON (about), the records, and the sha256 of all that.
-const mark = "tandem shard index 1\n"
+// mark begins the file of an index; its number grows when records or flaws would become others. Then come a line of JSON (about), the records, and the sha256 of all that.
+const mark = "tandem shard index 2\n"
 
 // maxIndex limits the bytes of the file of an index.
 const maxIndex = 2 << 30

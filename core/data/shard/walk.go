@@ -48,7 +48,10 @@ func walk(ctx context.Context, c *cursor, visit func(member) error, broken func(
 			}
 			return []string{"has no mark at its end: it may have been cut off between two members"}, nil
 		case err == io.EOF:
-			if c.scan(expected) >= 0 {
+			switch at := c.scan(expected); {
+			case at == expected: // of PAX or GNU, and what it belongs to is not there
+				broken("", fmt.Sprintf("the shard ends in a header, at byte %d", c.size))
+			case at >= 0:
 				notes = []string{fmt.Sprintf("has further members behind its end, from byte %d on, which are not read, as webdataset does not read them", c.pos)}
 			}
 			return notes, c.err
