@@ -124,6 +124,8 @@ type BatchRequest struct {
 	// Into does for Images.
 	View2 bool
 	Into2 *tensor.Tensor
+	// Sizes asks for Batch.Sizes, which only some datasets know.
+	Sizes bool
 }
 
 // SampleFault reports a sample that could not be read.
@@ -150,6 +152,9 @@ type Batch struct {
 	Faults   []SampleFault
 	// Negatives holds, for each sample, exactly DatasetInfo.Negatives texts that do not describe it.
 	Negatives [][]string
+	// Sizes holds width and height of each picture before it was cropped and scaled, in pixels; 0 where they are unknown. It is
+	// nil when all are, and when nobody asked.
+	Sizes [][2]int
 	// Images2 holds u8 [B, S, S, 3]: each sample's picture, augmented by random numbers of their own, so that Images
 	// is the same with and without it.
 	Images2 *tensor.Tensor

@@ -245,6 +245,12 @@ func (d *Dataset) join(q clip.BatchRequest, parts []*part) *clip.Batch {
 			if b.All != nil {
 				b.All[at] = p.answer.All[i]
 			}
+			if i < len(p.answer.Sizes) {
+				if b.Sizes == nil {
+					b.Sizes = make([][2]int, n)
+				}
+				b.Sizes[at] = p.answer.Sizes[i]
+			}
 			if b.Negatives != nil {
 				b.Negatives[at] = p.answer.Negatives[i]
 			}

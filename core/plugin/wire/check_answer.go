@@ -53,6 +53,14 @@ func (c *Conn) checkBatch(r *pb.BatchResponse, q clip.BatchRequest, info clip.Da
 	if q.Negatives {
 		length("lists of negatives", len(r.Negatives))
 	}
+	if len(r.Widths) > 0 || len(r.Heights) > 0 {
+		k.require(q.Sizes, "there are sizes of pictures, which nobody asked for")
+		length("widths", len(r.Widths))
+		length("heights", len(r.Heights))
+	}
+	for i := range min(len(r.Widths), len(r.Heights)) {
+		k.require(r.Widths[i] >= 0 && r.Heights[i] >= 0, "sample %d has %d × %d pixels", at(q.Indices, i), r.Widths[i], r.Heights[i])
+	}
 	for i, texts := range r.Negatives {
 		k.require(q.Negatives, "there are negatives, which nobody asked for")
 		k.require(len(texts.GetValues()) == info.Negatives, "sample %d has %d negatives, and Configure said that there are %d", at(q.Indices, i), len(texts.GetValues()), info.Negatives)

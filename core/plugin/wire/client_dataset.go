@@ -73,7 +73,7 @@ func (d *datasetClient) batch(ctx context.Context, q clip.BatchRequest) (_ *clip
 	}
 	use := d.conn.lease()
 	request := &pb.BatchRequest{Epoch: int64(q.Epoch), Train: q.Train, NoImages: q.NoImages, Negatives: q.Negatives,
-		View2: q.View2 && !q.NoImages, Indices: make([]int64, len(q.Indices))}
+		View2: q.View2 && !q.NoImages, Sizes: q.Sizes, Indices: make([]int64, len(q.Indices))}
 	for i, index := range q.Indices {
 		request.Indices[i] = int64(index)
 	}

@@ -161,6 +161,9 @@ func batchOut(b *clip.Batch) *pb.BatchResponse {
 	for _, all := range b.All {
 		out.All = append(out.All, &pb.Strings{Values: validAll(all)})
 	}
+	for _, s := range b.Sizes {
+		out.Widths, out.Heights = append(out.Widths, int32(s[0])), append(out.Heights, int32(s[1]))
+	}
 	for _, texts := range b.Negatives {
 		out.Negatives = append(out.Negatives, &pb.Strings{Values: validAll(texts)})
 	}
@@ -180,6 +183,9 @@ func batchIn(b *pb.BatchResponse) *clip.Batch {
 	out := &clip.Batch{Captions: b.Captions, Keys: b.Keys, Groups: b.Groups}
 	for _, all := range b.All {
 		out.All = append(out.All, all.Values)
+	}
+	for i, w := range b.Widths {
+		out.Sizes = append(out.Sizes, [2]int{int(w), int(b.Heights[i])})
 	}
 	for _, texts := range b.Negatives {
 		out.Negatives = append(out.Negatives, texts.GetValues())

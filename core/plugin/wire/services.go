@@ -299,7 +299,7 @@ func (d *datasetServer) Batch(ctx context.Context, q *pb.BatchRequest) (*pb.Batc
 			return nil, err
 		}
 		request := clip.BatchRequest{Epoch: int(q.Epoch), Train: q.Train, Into: into, NoImages: q.NoImages,
-			Negatives: q.Negatives, View2: q.View2, Into2: into2, Indices: make([]int, len(q.Indices))}
+			Negatives: q.Negatives, View2: q.View2, Into2: into2, Sizes: q.Sizes, Indices: make([]int, len(q.Indices))}
 		for i, index := range q.Indices {
 			request.Indices[i] = int(index)
 		}

@@ -78,13 +78,14 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 		}
 	}
 	faults := make([]error, n) // why a position could not be filled
+	sizes := make([][2]int, n)
 	if images != nil {
 		err := r.each(ctx, n, func(at int, tool *tool) (err error) {
 			views := [][]byte{images.U8()[at*each:][:each]}
 			if second != nil {
 				views = append(views, second.U8()[at*each:][:each])
 			}
-			faults[at], err = r.fill(ctx, views, q.Indices[at], q, tool)
+			faults[at], err = r.fill(ctx, views, q.Indices[at], q, tool, &sizes[at])
 			return err
 		})
 		if err != nil {
@@ -100,6 +101,9 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 	}
 	if !q.Train {
 		b.All = make([][]string, n)
+	}
+	if q.Sizes && images != nil {
+		b.Sizes = sizes
 	}
 	for at, i := range q.Indices {
 		x := r.At(i)
@@ -182,13 +186,14 @@ func (r *reader) each(ctx context.Context, n int, do func(at int, tool *tool) er
 
 // fill writes the picture of sample i to each of its views. The first error says that the picture cannot be read, and
 // all are black; the second error ends the batch.
-func (r *reader) fill(ctx context.Context, views [][]byte, i int, q clip.BatchRequest, tool *tool) (unreadable, err error) {
+func (r *reader) fill(ctx context.Context, views [][]byte, i int, q clip.BatchRequest, tool *tool, size *[2]int) (unreadable, err error) {
 	if err := checkCanceled(ctx); err != nil {
 		return nil, err
 	}
 	p, held, err := r.picture(ctx, i)
 	switch {
 	case err == nil:
+		*size = [2]int{p.W, p.H}
 		for view, dst := range views {
 			r.transform(dst, p, i, view, q, tool)
 		}

@@ -3416,6 +3416,7 @@ type BatchRequest struct {
 	Negatives     bool    `protobuf:"varint,6,opt,name=negatives,proto3" json:"negatives,omitempty"` // (2) asks for negatives; capability "negatives"
 	View2         bool    `protobuf:"varint,7,opt,name=view2,proto3" json:"view2,omitempty"`         // (2) asks for a second augmented picture of each sample; capability "view2"
 	Out2          *Tensor `protobuf:"bytes,8,opt,name=out2,proto3" json:"out2,omitempty"`            // as out, for images2
+	Sizes         bool    `protobuf:"varint,9,opt,name=sizes,proto3" json:"sizes,omitempty"`         // (2) asks for widths and heights, of datasets that know them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3504,6 +3505,13 @@ func (x *BatchRequest) GetOut2() *Tensor {
 		return x.Out2
 	}
 	return nil
+}
+
+func (x *BatchRequest) GetSizes() bool {
+	if x != nil {
+		return x.Sizes
+	}
+	return false
 }
 
 type SampleFault struct {
@@ -3663,18 +3671,21 @@ func (x *Ints) GetValues() []int32 {
 }
 
 type BatchResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Images        *Tensor                `protobuf:"bytes,1,opt,name=images,proto3" json:"images,omitempty"` // u8 [B, S, S, 3], in out when that was given; absent after no_images
-	Captions      []string               `protobuf:"bytes,2,rep,name=captions,proto3" json:"captions,omitempty"`
-	All           []*Strings             `protobuf:"bytes,3,rep,name=all,proto3" json:"all,omitempty"`
-	Keys          []string               `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
-	Groups        []int64                `protobuf:"varint,5,rep,packed,name=groups,proto3" json:"groups,omitempty"`
-	Labels        map[string]*Ints       `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Faults        []*SampleFault         `protobuf:"bytes,7,rep,name=faults,proto3" json:"faults,omitempty"`
-	Negatives     []*Strings             `protobuf:"bytes,8,rep,name=negatives,proto3" json:"negatives,omitempty"` // (2) as many for each sample as DatasetInfo.negatives
-	Images2       *Tensor                `protobuf:"bytes,9,opt,name=images2,proto3" json:"images2,omitempty"`     // (2) u8 [B, S, S, 3]
-	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
-	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Images    *Tensor                `protobuf:"bytes,1,opt,name=images,proto3" json:"images,omitempty"` // u8 [B, S, S, 3], in out when that was given; absent after no_images
+	Captions  []string               `protobuf:"bytes,2,rep,name=captions,proto3" json:"captions,omitempty"`
+	All       []*Strings             `protobuf:"bytes,3,rep,name=all,proto3" json:"all,omitempty"`
+	Keys      []string               `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
+	Groups    []int64                `protobuf:"varint,5,rep,packed,name=groups,proto3" json:"groups,omitempty"`
+	Labels    map[string]*Ints       `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Faults    []*SampleFault         `protobuf:"bytes,7,rep,name=faults,proto3" json:"faults,omitempty"`
+	Negatives []*Strings             `protobuf:"bytes,8,rep,name=negatives,proto3" json:"negatives,omitempty"` // (2) as many for each sample as DatasetInfo.negatives
+	Images2   *Tensor                `protobuf:"bytes,9,opt,name=images2,proto3" json:"images2,omitempty"`     // (2) u8 [B, S, S, 3]
+	// (2) the size of each picture before it was cropped and scaled, in pixels; 0: unknown; both absent: all are.
+	Widths        []int32 `protobuf:"varint,10,rep,packed,name=widths,proto3" json:"widths,omitempty"`
+	Heights       []int32 `protobuf:"varint,11,rep,packed,name=heights,proto3" json:"heights,omitempty"`
+	KernelNanos   int64   `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	StartNanos    int64   `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3768,6 +3779,20 @@ func (x *BatchResponse) GetNegatives() []*Strings {
 func (x *BatchResponse) GetImages2() *Tensor {
 	if x != nil {
 		return x.Images2
+	}
+	return nil
+}
+
+func (x *BatchResponse) GetWidths() []int32 {
+	if x != nil {
+		return x.Widths
+	}
+	return nil
+}
+
+func (x *BatchResponse) GetHeights() []int32 {
+	if x != nil {
+		return x.Heights
 	}
 	return nil
 }
@@ -4389,7 +4414,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\x04Skip\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x14\n" +
-	"\x05first\x18\x03 \x01(\tR\x05first\"\xf1\x01\n" +
+	"\x05first\x18\x03 \x01(\tR\x05first\"\x87\x02\n" +
 	"\fBatchRequest\x12\x18\n" +
 	"\aindices\x18\x01 \x03(\x03R\aindices\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x14\n" +
@@ -4398,7 +4423,8 @@ const file_tandem_proto_rawDesc = "" +
 	"\tno_images\x18\x05 \x01(\bR\bnoImages\x12\x1c\n" +
 	"\tnegatives\x18\x06 \x01(\bR\tnegatives\x12\x14\n" +
 	"\x05view2\x18\a \x01(\bR\x05view2\x12%\n" +
-	"\x04out2\x18\b \x01(\v2\x11.tandem.v1.TensorR\x04out2\"_\n" +
+	"\x04out2\x18\b \x01(\v2\x11.tandem.v1.TensorR\x04out2\x12\x14\n" +
+	"\x05sizes\x18\t \x01(\bR\x05sizes\"_\n" +
 	"\vSampleFault\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x03R\x05index\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x10\n" +
@@ -4407,7 +4433,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\aStrings\x12\x16\n" +
 	"\x06values\x18\x01 \x03(\tR\x06values\"\x1e\n" +
 	"\x04Ints\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\x05R\x06values\"\x85\x04\n" +
+	"\x06values\x18\x01 \x03(\x05R\x06values\"\xb7\x04\n" +
 	"\rBatchResponse\x12)\n" +
 	"\x06images\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\x06images\x12\x1a\n" +
 	"\bcaptions\x18\x02 \x03(\tR\bcaptions\x12$\n" +
@@ -4417,7 +4443,10 @@ const file_tandem_proto_rawDesc = "" +
 	"\x06labels\x18\x06 \x03(\v2$.tandem.v1.BatchResponse.LabelsEntryR\x06labels\x12.\n" +
 	"\x06faults\x18\a \x03(\v2\x16.tandem.v1.SampleFaultR\x06faults\x120\n" +
 	"\tnegatives\x18\b \x03(\v2\x12.tandem.v1.StringsR\tnegatives\x12+\n" +
-	"\aimages2\x18\t \x01(\v2\x11.tandem.v1.TensorR\aimages2\x12!\n" +
+	"\aimages2\x18\t \x01(\v2\x11.tandem.v1.TensorR\aimages2\x12\x16\n" +
+	"\x06widths\x18\n" +
+	" \x03(\x05R\x06widths\x12\x18\n" +
+	"\aheights\x18\v \x03(\x05R\aheights\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\x1aJ\n" +
