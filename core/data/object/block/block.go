@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +27,7 @@ type Block struct {
 	size  int64
 	uses  atomic.Int32
 	close func() error
+	gone  func() bool // whether its file was taken from the folder; nil for none
 }
 
 // Size returns the length in bytes.
@@ -214,12 +216,17 @@ func (c *Cache) keep(key Key, b *Block) {
 	if c.o.Dir == "" {
 		most = openMemory
 	}
-	for len(c.recent) > most {
-		old := c.recent[0]
-		c.recent = c.recent[1:]
-		c.open[old].Release()
-		delete(c.open, old)
-	}
+	over := len(c.recent) - most
+	c.recent = slices.DeleteFunc(c.recent, func(k Key) bool {
+		old := c.open[k]
+		if over > 0 || old.gone != nil && old.gone() { // a file without a name takes room on the disk while it is open
+			over--
+			old.Release()
+			delete(c.open, k)
+			return true
+		}
+		return false
+	})
 }
 
 // use counts a use of an open block and moves it to the end of recent. c.mu is held.

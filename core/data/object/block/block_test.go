@@ -138,6 +138,9 @@ func TestTheFolderHoldsNoMoreThanItsBound(t *testing.T) {
 			t.Errorf("block %d, used last, is gone", i)
 		}
 	}
+	if n := len(one.open) + len(other.open); n > 40 {
+		t.Errorf("%d files are open, also those that were taken away", n)
+	}
 	if total, _ := held(t, dir); total < limit/2 {
 		t.Errorf("%d bytes of %d are used", total, limit)
 	}

@@ -94,7 +94,14 @@ func (c *Cache) openFile(key Key, path string, size int64) *Block {
 }
 
 func newBlock(f *os.File, size int64) *Block {
-	return &Block{ReaderAt: io.NewSectionReader(f, 0, size), size: size, close: f.Close}
+	return &Block{ReaderAt: io.NewSectionReader(f, 0, size), size: size, close: f.Close, gone: func() bool {
+		info, err := f.Stat()
+		if err != nil {
+			return true
+		}
+		s, ok := info.Sys().(*syscall.Stat_t)
+		return ok && s.Nlink == 0
+	}}
 }
 
 // isWhole compares a file with its checksum, once.
