@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -266,6 +267,18 @@ func hashText(h hash.Hash, text string) {
 	binary.LittleEndian.PutUint64(b[:], uint64(len(text)))
 	h.Write(b[:])
 	io.WriteString(h, text)
+}
+
+// ID returns a text that tells the content of file i from others: its sha256, or its stamp where contents are told apart by
+// stamps; "" for a file that could not be read.
+func (c *Contents) ID(i int) string {
+	switch {
+	case c.bad[i] != nil:
+		return ""
+	case c.sums != nil:
+		return hex.EncodeToString(c.sums[i][:])
+	}
+	return fmt.Sprintf("%s %v", c.path(i), c.stamps[i])
 }
 
 // Read reads file i, of at most limit bytes. A file that has changed since Look yields fault.Conflict, because

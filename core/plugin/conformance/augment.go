@@ -3,6 +3,7 @@ package conformance
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"tandem/core/clip"
@@ -83,4 +84,54 @@ func (c datasetCase) augmentations() error {
 	cfg := c.config(&clip.Augment{Name: "none", Grayscale: 2})
 	_, err = d.Configure(ctx, cfg)
 	return errors.Join(wantKind("grayscale of probability 2", err, fault.Invalid), d.Close())
+}
+
+// keptPictures checks that a cache of pictures changes nothing, whether it is empty, filled, or used by nobody before.
+func (c datasetCase) keptPictures() error {
+	if !slices.Contains(c.o.Capabilities, clip.CapCache) {
+		return notChecked("it keeps no pictures")
+	}
+	dir, err := os.MkdirTemp("", "kept-pictures-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	get := func(k *clip.PictureCache) (train, eval *clip.Batch, err error) {
+		d, err := c.start()
+		if err != nil {
+			return nil, nil, err
+		}
+		cfg := c.config(augment)
+		cfg.Cache, cfg.CacheDir = k, dir
+		info, err := d.Configure(ctx, cfg)
+		if err != nil {
+			return nil, nil, errors.Join(err, d.Close())
+		}
+		t := &datasetTrial{d, info, c.o.ImageSize}
+		q := clip.BatchRequest{Indices: t.someIndices(), Epoch: 1, Train: true}
+		train, err1 := t.get(q)
+		q.Train = false
+		eval, err2 := t.get(q)
+		return train, eval, errors.Join(err1, err2, d.Close())
+	}
+	for _, format := range []string{"raw", "jpeg"} {
+		k := &clip.PictureCache{Format: format, MaxBytes: 64 << 20}
+		if format == "raw" {
+			k = nil // what it is held against
+		}
+		train, eval, err := get(k)
+		if err != nil {
+			return err
+		}
+		for _, what := range []string{"an empty cache", "a filled cache"} {
+			t, e, err := get(&clip.PictureCache{Format: format, MaxBytes: 64 << 20})
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", format, what, err)
+			}
+			if err := errors.Join(differ(format+", training with "+what, train, t), differ(format+", evaluation with "+what, eval, e)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -3,6 +3,8 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -192,6 +194,42 @@ func TestTheRuleOfAugmentationsCanBeBroken(t *testing.T) {
 		"no jitter":             "augmentations",
 		"jitters once":          "augmentations",
 		"one view":              "augmentations",
+	})
+}
+
+// keeping keeps a number for each format in a file of the folder that is given, and may break a rule.
+type keeping struct {
+	plain
+	fault string
+}
+
+func (d *keeping) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
+	b, err := d.plain.Batch(ctx, q)
+	if err != nil || d.c.Cache == nil {
+		return b, err
+	}
+	file := filepath.Join(d.c.CacheDir, d.c.Cache.Format)
+	_, err = os.Stat(file)
+	found := err == nil
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		return nil, err
+	}
+	switch {
+	case d.c.Cache.Format == "jpeg" && d.fault != "packs what is found alone" || found && d.fault != "":
+		b.Images.Data[0]++
+	case d.fault == "raw is packed":
+		b.Images.Data[0]++
+	}
+	return b, nil
+}
+
+func TestTheRuleOfKeptPicturesCanBeBroken(t *testing.T) {
+	breaks(t, func(fault string) []Finding {
+		return CheckDataset(func() clip.Dataset { return &keeping{fault: fault} },
+			DatasetOptions{Capabilities: []string{clip.CapCache}, Only: []string{"kept pictures"}})
+	}, map[string]string{
+		"raw is packed":             "kept pictures",
+		"packs what is found alone": "kept pictures",
 	})
 }
 

@@ -75,6 +75,7 @@ var datasetRules = []rule[datasetCase]{
 	{"negatives", "When asked for, each sample has as many further texts as Configure said; all else is as without.", "draw from (seed, epoch, index) alone, and leave captions as they are without", readsRepeat, datasetCase.negatives},
 	{"second view", "When asked for, each sample has a second picture, and all else is as without.", "draw the second crop from a random stream of its own", readsRepeat, datasetCase.secondView},
 	{"augmentations", "Grey is the luma of the picture without it, colours change at random, evaluation stays.", "apply what follows the crop in training only, each from a random stream of its own", readsRepeat, datasetCase.augmentations},
+	{"kept pictures", "Kept pictures are the same as others when they are raw, and those found the same as those just made.", "keep what was decoded under a key of its content and of how it was decoded", readsRepeat, datasetCase.keptPictures},
 	{"several batches at once", "Batches that are asked for at the same time are those that come one by one.", "guard what calls share", readsRepeat, datasetCase.concurrent},
 	{"captions", "Captions lists every caption once, in a fixed order, at most as many as asked for.", "remember which texts were listed", reads, datasetCase.captions},
 	{"cancellation", "A cancelled call ends, and the next one works.", "look at the context between samples", reads, datasetCase.cancellation},

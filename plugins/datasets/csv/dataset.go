@@ -36,7 +36,7 @@ var Defaults = Config{Format: table.Auto, ImageColumn: "image", CaptionColumns: 
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "csv", Version: "1.1.0", Summary: "a CSV, TSV, JSON lines or Parquet table of picture files and captions",
-	Capabilities: []string{clip.CapNegatives, clip.CapView2, clip.CapAugment},
+	Capabilities: []string{clip.CapNegatives, clip.CapView2, clip.CapAugment, clip.CapCache},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 

@@ -45,7 +45,7 @@ var Defaults = Config{
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "emoji", Version: "1.1.0", Summary: "emoji of several vendors with names and tags; 512 are built in",
-	Capabilities: []string{clip.CapNegatives, clip.CapView2, clip.CapAugment},
+	Capabilities: []string{clip.CapNegatives, clip.CapView2, clip.CapAugment, clip.CapCache},
 	Config:       Defaults, Sizes: sizes(), New: func() clip.Dataset { return sample.New(open) },
 }
 

@@ -37,7 +37,7 @@ var Defaults = Config{
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "fashion-mnist", Version: "1.0.0", Summary: "Fashion-MNIST, or any set of idx files, captioned by class name",
-	Capabilities: []string{clip.CapView2, clip.CapAugment},
+	Capabilities: []string{clip.CapView2, clip.CapAugment, clip.CapCache},
 	Config:       Defaults,
 	Sizes: []clip.Size{
 		{N: 60000, When: map[string]any{"root": "", "split": "train", "limit": 0}},

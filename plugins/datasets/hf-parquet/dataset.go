@@ -47,7 +47,7 @@ var Defaults = Config{Split: "all", Background: sample.DefaultOptions.Background
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "hf-parquet", Version: "1.0.0", Summary: "Parquet files with pictures, captions and classes in them, as Hugging Face's datasets writes them",
-	Capabilities: []string{clip.CapNegatives, clip.CapView2, clip.CapAugment},
+	Capabilities: []string{clip.CapNegatives, clip.CapView2, clip.CapAugment, clip.CapCache},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 

@@ -395,6 +395,13 @@ func (r *rows) pictures(ctx context.Context, c clip.DatasetConfig) error {
 	if r.paths != nil {
 		r.set.File = r.path
 	}
+	how := sample.Decoding(o)
+	r.set.Content = func(i int) string {
+		if r.path(i) != "" {
+			return "" // its file is looked at when it is read
+		}
+		return fmt.Sprintf("%s row %d%s", digest, r.at[i], how)
+	}
 	r.set.Open = func(i int) (vision.Picture, error) {
 		if path := r.path(i); path != "" {
 			return sample.ReadPicture(path, o)

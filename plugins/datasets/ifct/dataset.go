@@ -32,7 +32,7 @@ var Defaults = Config{Languages: []string{"en"}, SameImage: "merge", Templates: 
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "ifct", Version: "1.0.0", Summary: "photographs of the foods of the Indian Food Composition Tables with names in many languages",
-	Capabilities: []string{clip.CapView2, clip.CapAugment},
+	Capabilities: []string{clip.CapView2, clip.CapAugment, clip.CapCache},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 

@@ -33,7 +33,7 @@ var Defaults = Config{Templates: []string{"a photo of a {}", "a {}", "a picture 
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "imagefolder", Version: "1.0.0", Summary: "a folder of pictures for each class, with captions from templates or text files",
-	Capabilities: []string{clip.CapView2, clip.CapAugment},
+	Capabilities: []string{clip.CapView2, clip.CapAugment, clip.CapCache},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 

@@ -33,7 +33,7 @@ var Defaults = Config{
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "mnist", Version: "1.0.0", Summary: "MNIST's handwritten digits, captioned by the words of the digits",
-	Capabilities: []string{clip.CapView2, clip.CapAugment},
+	Capabilities: []string{clip.CapView2, clip.CapAugment, clip.CapCache},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 

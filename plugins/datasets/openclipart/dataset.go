@@ -36,7 +36,7 @@ var Defaults = Config{Captions: "mixed", MaxKeywords: 3, Templates: []string{"{}
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "openclipart", Version: "1.0.0", Summary: "drawings of the Open Clip Art Library with titles and keywords",
-	Capabilities: []string{clip.CapView2, clip.CapAugment},
+	Capabilities: []string{clip.CapView2, clip.CapAugment, clip.CapCache},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 

@@ -44,7 +44,7 @@ var Defaults = Config{Samples: 10_000, Split: "all", Holdout: "scenes", TestFrac
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "synthetic", Version: "1.0.0", Summary: "scenes of coloured shapes with compositional captions, drawn when they are asked for",
-	Capabilities: []string{clip.CapView2, clip.CapNegatives, clip.CapAugment},
+	Capabilities: []string{clip.CapView2, clip.CapNegatives, clip.CapAugment, clip.CapCache},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 

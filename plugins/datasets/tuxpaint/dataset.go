@@ -36,7 +36,7 @@ var Defaults = Config{Languages: []string{english}, Kind: "all", Templates: []st
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "tuxpaint", Version: "1.0.0", Summary: "Tux Paint's stamps, photographs and drawings, with captions in many languages",
-	Capabilities: []string{clip.CapView2, clip.CapAugment},
+	Capabilities: []string{clip.CapView2, clip.CapAugment, clip.CapCache},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 

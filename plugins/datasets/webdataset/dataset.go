@@ -38,7 +38,7 @@ var Defaults = Config{Image: []string{"jpg", "jpeg", "png", "webp", "gif", "bmp"
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "webdataset", Version: "1.0.0", Summary: "tar shards of pictures, captions and labels, as webdataset and img2dataset write them",
-	Capabilities: []string{clip.CapNegatives, clip.CapView2, clip.CapAugment},
+	Capabilities: []string{clip.CapNegatives, clip.CapView2, clip.CapAugment, clip.CapCache},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 
@@ -166,6 +166,8 @@ func (c Config) collect(ctx context.Context, set *sample.Set, shards *shard.Set,
 	}
 	set.Pixels = digest
 	o := c.Vision()
+	how := sample.Decoding(o)
+	set.Content = func(i int) string { return l.content(i) + how }
 	set.OpenContext = func(ctx context.Context, i int) (vision.Picture, error) { return l.picture(ctx, i, o) }
 	return nil
 }

@@ -73,6 +73,18 @@ func (l *list) picture(ctx context.Context, i int, o vision.Options) (vision.Pic
 	return p, err
 }
 
+// content tells the picture of sample i from others: by what its shard contains and where it lies in it.
+func (l *list) content(i int) string {
+	n, record := l.place(i)
+	x := l.shards.Shards[n]
+	_, _, offset, size := x.Place(record)
+	shard := x.Sum
+	if shard == "" {
+		shard = fmt.Sprintf("%s %d %s", x.Shard, x.Size, x.Version)
+	}
+	return fmt.Sprintf("%s %d %d", shard, offset, size)
+}
+
 // hash returns a hash of a key (FNV-1a).
 func hash(key string) uint64 {
 	h := uint64(14695981039346656037)

@@ -118,6 +118,9 @@ func (s *Set) dropAll(drop map[int]bool) {
 	if negative != nil {
 		s.Negative = func(i int, r *random.Stream) []string { return negative(keep[i], r) }
 	}
+	if content := s.Content; content != nil {
+		s.Content = func(i int) string { return content(keep[i]) }
+	}
 	if file != nil {
 		s.File = func(i int) string { return file(keep[i]) }
 	}

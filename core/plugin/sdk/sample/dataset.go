@@ -2,6 +2,8 @@ package sample
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"sync"
@@ -64,7 +66,11 @@ func (d *dataset) Configure(ctx context.Context, c clip.DatasetConfig) (clip.Dat
 		return none, err
 	}
 	d.set = newReader(set, c)
-	return set.info(c.Augment), nil
+	info := set.info(c.Augment)
+	if c.Cache != nil && c.Cache.Format != "raw" && !set.Direct { // whose pictures are others
+		info.Digest = hashed(info.Digest, "kept as "+c.Cache.Format)
+	}
+	return info, nil
 }
 
 // Batch implements clip.Dataset.
@@ -97,6 +103,9 @@ func (d *dataset) Captions(ctx context.Context, limit int) ([]string, error) {
 func (d *dataset) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.set != nil {
+		d.set.disk.close()
+	}
 	if d.set != nil && d.set.Close != nil {
 		d.set.Close()
 	}
@@ -121,6 +130,9 @@ func check(c clip.DatasetConfig) error {
 	if err := checkAugment(c.Augment); err != nil {
 		return err
 	}
+	if k := c.Cache; k != nil && (k.Format != "raw" && k.Format != "jpeg" || k.MaxBytes < 1<<20) {
+		return fault.New(fault.Invalid, "%d bytes of pictures as %q, want raw or jpeg and 1 MiB at least", k.MaxBytes, k.Format).WithPath("cache")
+	}
 	return nil
 }
 
@@ -133,4 +145,13 @@ func checkCanceled(ctx context.Context) error {
 
 func outOfRange(i, n int) error {
 	return fault.New(fault.Invalid, "%s", fmt.Sprintf("index %d of a dataset of %d samples", i, n))
+}
+
+// hashed returns a digest of texts.
+func hashed(texts ...string) string {
+	h := sha256.New()
+	for _, t := range texts {
+		frame(h, t)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }

@@ -21,6 +21,15 @@ func ReadPicture(path string, o vision.Options) (vision.Picture, error) {
 	return vision.DecodeFile(path, data, o)
 }
 
+// Decoding returns a text for the end of a Content: how pictures are decoded.
+func Decoding(o vision.Options) string {
+	background := vision.White
+	if o.Background != nil {
+		background = *o.Background
+	}
+	return fmt.Sprintf(" on %v, alpha dropped %v, at most %d pixels", background, o.DropAlpha, o.MaxPixels)
+}
+
 // FromFiles takes the pictures of the samples from files, paths[i] for sample i. Samples must be complete. It
 // looks at all files, and Pixels becomes their digest. A file that has changed when it is opened later yields
 // fault.Conflict.
@@ -59,6 +68,8 @@ func (s *Set) FromList(ctx context.Context, c clip.DatasetConfig, n int, path fu
 		}
 		return vision.DecodeFile(path(file(i)), data, o)
 	}
+	how := Decoding(o)
+	s.Content = func(i int) string { return held.ID(file(i)) + how }
 	if !held.Whole() {
 		s.Note += fmt.Sprintf("; the digest stands for sizes and times of the files: %d of %d MiB are too many to be read at every start",
 			n, held.Bytes()>>20)

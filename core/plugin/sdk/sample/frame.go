@@ -21,6 +21,15 @@ func (s *Set) Framed(f Frame, background [3]int) {
 		return
 	}
 	s.Pixels = fmt.Sprintf("%s framed %v %d %v", s.Pixels, f.Pad, f.Shrink, background)
+	if content := s.Content; content != nil {
+		how := fmt.Sprintf(" framed %v %d %v", f.Pad, f.Shrink, background)
+		s.Content = func(i int) string {
+			if c := content(i); c != "" {
+				return c + how
+			}
+			return ""
+		}
+	}
 	open := s.Open
 	tools := sync.Pool{New: func() any { return new(vision.Resizer) }}
 	s.Open = func(i int) (vision.Picture, error) {

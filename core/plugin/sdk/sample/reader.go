@@ -1,6 +1,7 @@
 package sample
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -17,7 +18,7 @@ import (
 
 // cacheBytes limits the memory that decoded pictures may take in one process. Datasets fit that are so small
 // that decoding matters beside their training step.
-const cacheBytes = 256 << 20
+var cacheBytes int64 = 256 << 20
 
 // reader delivers the batches of a set.
 type reader struct {
@@ -31,6 +32,7 @@ type reader struct {
 	cache []atomic.Pointer[vision.Picture]
 	used  atomic.Int64
 	bad   sync.Map // index → error, so that a broken file is read once
+	disk  *keeper  // nil: no pictures are kept there
 	// patience is how long a file is waited for that was there when the set was opened.
 	patience time.Duration
 	waiting  atomic.Int32 // workers that wait for a file
@@ -40,6 +42,7 @@ type reader struct {
 type tool struct {
 	vision.Resizer
 	edit.Editor
+	blob []byte // a kept picture
 }
 
 func newReader(s *Set, c clip.DatasetConfig) *reader {
@@ -49,6 +52,9 @@ func newReader(s *Set, c clip.DatasetConfig) *reader {
 	if r.crop != nil {
 		r.flip = c.Augment.HFlip
 	}
+	var remarks []string
+	r.disk, remarks = newKeeper(s, c)
+	s.Remarks = append(s.Remarks, remarks...)
 	for range cap(r.tools) {
 		r.tools <- new(tool)
 	}
@@ -190,14 +196,14 @@ func (r *reader) fill(ctx context.Context, views [][]byte, i int, q clip.BatchRe
 	if err := checkCanceled(ctx); err != nil {
 		return nil, err
 	}
-	p, held, err := r.picture(ctx, i)
+	p, free, err := r.picture(ctx, i, tool)
 	switch {
 	case err == nil:
 		*size = [2]int{p.W, p.H}
 		for view, dst := range views {
 			r.transform(dst, p, i, view, q, tool)
 		}
-		if !held {
+		if free {
 			vision.Recycle(p)
 		}
 		return nil, nil
@@ -272,26 +278,43 @@ func (r *reader) negatives(i, epoch int) []string {
 	return out
 }
 
-// picture returns the decoded picture of sample i and holds it in memory while there is room; held says whether it, or the
-// set, does. It remembers what is wrong with a file's content, but not what kept the file from being read.
-func (r *reader) picture(ctx context.Context, i int) (p vision.Picture, held bool, err error) {
+// picture returns the picture of sample i, decoded or as it was kept, and holds it in memory while there is room. Otherwise
+// free says that nobody else holds it; until the tool's next picture it is the caller's. It remembers what is wrong with a
+// file's content, but not what kept the file from being read.
+func (r *reader) picture(ctx context.Context, i int, tool *tool) (p vision.Picture, free bool, err error) {
 	if p := r.cache[i].Load(); p != nil {
-		return *p, true, nil
+		return *p, false, nil
 	}
 	if err, ok := r.bad.Load(i); ok {
 		return p, false, err.(error)
 	}
-	p, err = r.open(ctx, i)
-	if err != nil && fault.KindOf(err) != fault.Canceled && !isSystemError(err) {
-		r.bad.Store(i, err)
+	found := false
+	if r.disk != nil {
+		p, found = r.disk.find(i, tool)
+	}
+	if !found {
+		p, err = r.open(ctx, i)
+		if err == nil && r.disk != nil {
+			p, err = r.disk.keep(i, p, tool)
+		}
+		if err != nil && fault.KindOf(err) != fault.Canceled && !isSystemError(err) {
+			r.bad.Store(i, err)
+		}
 	}
 	if err != nil || r.Direct {
-		return p, true, err
+		return p, false, err
 	}
 	size := int64(3 * p.W * p.H)
-	if r.used.Add(size) > cacheBytes || !r.cache[i].CompareAndSwap(nil, &p) {
+	if r.used.Add(size) > cacheBytes {
 		r.used.Add(-size)
-		return p, false, nil
+		return p, true, nil
 	}
-	return p, true, nil
+	if found {
+		p.Pix = bytes.Clone(p.Pix) // it may be the tool's
+	}
+	held := p
+	if !r.cache[i].CompareAndSwap(nil, &held) {
+		r.used.Add(-size)
+	}
+	return p, false, nil
 }

@@ -59,6 +59,10 @@ type Set struct {
 	// OpenContext, when set, is called instead of Open, which is not needed then. It ends with ctx: for pictures that may have
 	// to be waited for.
 	OpenContext func(ctx context.Context, i int) (vision.Picture, error)
+	// Content tells what Open decodes for sample i, in a text that changes when the picture would: a digest of its file or
+	// a stamp, and how it is decoded (Decoding). It is asked of pictures that are kept on disk; "" keeps none, and nil keeps
+	// none of the set.
+	Content func(i int) string
 	// Direct says that Open is as cheap as memory, so that its pictures need not be kept.
 	Direct bool
 	// Caption draws the caption of Samples[i] for training; nil takes one of its Captions.
