@@ -278,6 +278,35 @@ func samePixels(t *testing.T, session *process.Session, folder string) {
 	}
 }
 
+// TestADatasetInPythonCountsByReason holds what falls out of a dataset of the SDK against the words that all datasets use.
+func TestADatasetInPythonCountsByReason(t *testing.T) {
+	session := startPython(t, findPython(t, "grpc, numpy, PIL"))
+	d, p, err := session.StartDataset(background, pythonPlugin("broken"), process.StartOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := d.Configure(background, clip.DatasetConfig{With: fmt.Appendf(nil, `{"folder": %q}`, t.TempDir()), ImageSize: 8, Threads: 2})
+	if err != nil {
+		t.Fatal(err, p.Tail())
+	}
+	want := []clip.Skip{{Reason: "no picture", Count: 2, First: "line 7"}, {Reason: "corrupt record", Count: 1}, {Reason: "other", Count: 3}, {Reason: "no caption", Count: 2, First: "sample 7: 7"}}
+	if info.Len != 7 || info.Skipped != 8 || !slices.Equal(info.Skips, want) {
+		t.Errorf("%d samples, %d refused: %+v", info.Len, info.Skipped, info.Skips)
+	}
+	b, err := d.Batch(background, clip.BatchRequest{Indices: []int{0, 1, 2, 3, 4, 5, 6}})
+	if err != nil {
+		t.Fatal(err, p.Tail())
+	}
+	var reasons []string
+	for _, f := range b.Faults {
+		reasons = append(reasons, fmt.Sprint(f.Index, " ", f.Reason))
+	}
+	if want := []string{"1 truncated picture", "2 empty picture", "3 corrupt picture", "4 missing picture", "5 no picture", "6 corrupt record"}; !slices.Equal(reasons, want) {
+		t.Errorf("reasons %q, want %q: %+v", reasons, want, b.Faults)
+	}
+	b.Images.Free()
+}
+
 // picturesOf lists the pictures of a folder as tests/plugins/pictures does.
 func picturesOf(folder string) (*sample.Set, error) {
 	entries, err := os.ReadDir(folder)

@@ -14,6 +14,7 @@ from . import protocol as pb
 from .fault import Fault
 from .plugins import Sample
 from .server import CLOSING, CONFIGURING, USING
+from .skips import OTHER, Skips, reason
 from .stream import Stream
 
 
@@ -25,7 +26,7 @@ class Service:
 
     def __init__(self, plugin, server):
         self.plugin, self.server = plugin, server
-        self.bad = {}  # why a picture cannot be read, by index: a broken file is read once
+        self.bad = {}  # why a picture cannot be read, and the reason to count it by, by index: a broken file is read once
         self.kept, self.room = {}, KEPT  # decoded pictures by index, and the bytes that more of them may take
 
     def methods(self):
@@ -50,15 +51,20 @@ class Service:
         self.alter = getattr(self.data, "alter", None)
         self.pool = ThreadPoolExecutor(max(1, q.threads), thread_name_prefix="tandem-sample")
         self.lock = threading.Lock()
-        refused = self._admit()
+        skips = Skips()
+        skips.add_all(getattr(self.data, "skips", {}) or {})
+        skips.add(OTHER, int(getattr(self.data, "skipped", 0)))
+        refused = self._admit(skips)
         n = len(self.samples)
         if n < 1:
             raise Fault("not_found", f"the dataset has no samples ({len(refused)} refused)", detail="\n".join(refused[:5]))
         self._check_keys()
-        info = pb.DatasetInfo(len=n, digest=self._digest(), skipped=int(getattr(self.data, "skipped", 0)) + len(refused), note=str(getattr(self.data, "note", "")),
+        info = pb.DatasetInfo(len=n, digest=self._digest(), skipped=skips.total(), note=str(getattr(self.data, "note", "")),
                               fixed=self.crop is None and self.alter is None, negatives=self.negatives)
         for name, classes in self.targets.items():
             info.targets.add(name=name, classes=[str(c) for c in classes])
+        for why, count in skips.counts.items():
+            info.skips.add(reason=why, count=count, first=skips.first[why])
         info.remarks.extend(str(r) for r in getattr(self.data, "remarks", ()))
         if refused:
             info.remarks.append(f"{len(refused)} of {n + len(refused)} samples are refused; the first: {refused[0]}")
@@ -66,16 +72,17 @@ class Service:
             info.remarks.append("Pillow is older than 13: a few pixels differ by a level from those of tandem's own datasets")
         return info
 
-    def _admit(self):
-        """Describes all samples. It returns why some can never be used: they have no caption, or no negative."""
+    def _admit(self, skips):
+        """Describes all samples. It counts and returns why some can never be used: they have no caption, or no negative."""
         self.samples, self.place, refused = [], [], []
         for i in range(len(self.data)):
             s = self._describe(i)
             why = "no caption" if not s.captions else "no negative" if self.negatives and not s.negatives else ""
             if why and self.plugin.on_error == "fail":
-                raise Fault("corrupt", f"sample {i} has {why}", hint='give it one, or serve with on_error="skip"')
+                raise Fault("corrupt", f"sample {i} has {why}", hint='give it one, or serve with on_error="skip"', reason=why)
             if why:
                 refused.append(f"sample {i} has {why}")
+                skips.add(why, first=f"sample {i}: {s.key}")
                 continue
             self.samples.append(s)
             self.place.append(i)
@@ -160,7 +167,8 @@ class Service:
             if q.negatives:
                 r.negatives.add(values=self._negatives(s.negatives, q.epoch, i))
             if faults[at] is not None:
-                r.faults.add(index=i, key=s.key, msg=faults[at])
+                msg, why = faults[at]
+                r.faults.add(index=i, key=s.key, msg=msg, reason=why)
         for name, list_ in labels.items():
             r.labels[name].values.extend(list_)
         return r
@@ -182,8 +190,8 @@ class Service:
             if self.plugin.on_error == "fail":
                 f = fault.from_exception(e, self.server.home)
                 raise Fault("corrupt" if f.kind == "internal" else f.kind, f"sample {i} ({self.samples[i].key}): {f.msg}", detail=f.detail, file=f.file, line=f.line,
-                            hint="mend or remove it, or serve with on_error=\"skip\"") from e
-            self.bad[i] = f"{type(e).__name__}: {e}"[:2000]
+                            reason=reason(e), hint="mend or remove it, or serve with on_error=\"skip\"") from e
+            self.bad[i] = f"{type(e).__name__}: {e}"[:2000], reason(e)
             return self._black(first, second, i)
         self._transform(first, image, i, epoch, train, "")
         if second is not None:

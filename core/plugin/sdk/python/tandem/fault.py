@@ -12,15 +12,16 @@ class Fault(Exception):
 
     kind is one of KINDS: "invalid" for the user to correct, "not_found", "conflict" (the call does not fit the
     state), "unavailable" (this machine lacks something), "exhausted", "corrupt", "numeric" (a NaN or infinity),
-    "canceled", "internal" (a bug). path names the field of the spec, as in with.width. hint is the remedy.
+    "canceled", "internal" (a bug). path names the field of the spec, as in with.width. hint is the remedy. reason is a
+    few words under which samples that fall out are counted: "truncated picture".
     """
 
-    def __init__(self, kind, msg, *, path="", hint="", detail="", file="", line=0):
+    def __init__(self, kind, msg, *, path="", hint="", detail="", file="", line=0, reason=""):
         super().__init__(msg)
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is no kind of fault: {', '.join(KINDS)}")
         self.kind, self.msg, self.path, self.hint = kind, msg, path, hint
-        self.detail, self.file, self.line = detail, file, line
+        self.detail, self.file, self.line, self.reason = detail, file, line, reason
 
 
 class Faults(Exception):

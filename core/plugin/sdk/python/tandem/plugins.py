@@ -112,7 +112,7 @@ class Dataset(_Plugin):
     """A dataset of pictures and captions.
 
     open(config) returns an object with __len__ and __getitem__(i) → Sample (or a tuple image, captions). It may also
-    have targets = {name: [classes]}, negatives = K, note, remarks, skipped, describe(i) → Sample without its image (so
+    have targets = {name: [classes]}, negatives = K, note, remarks, skipped, skips, describe(i) → Sample without its image (so
     that captions are known without opening pictures), digest() and alter(pixels, random) → pixels.
     """
 

@@ -202,7 +202,7 @@ def _abort(context, error):
     list_ = error.faults if many else [error]
     faults = pb.Faults(list=many)
     for e in list_:
-        faults.faults.append(pb.Fault(kind=e.kind, msg=_shorten(e.msg), path=e.path, hint=_shorten(e.hint), detail=_shorten(e.detail), file=e.file, line=e.line))
+        faults.faults.append(pb.Fault(kind=e.kind, msg=_shorten(e.msg), path=e.path, hint=_shorten(e.hint), detail=_shorten(e.detail), file=e.file, line=e.line, reason=e.reason))
     code = _CODES[list_[0].kind]
     msg = _shorten("\n".join(e.msg for e in list_))
     any_ = _field(1, f"type.googleapis.com/{pb.package}.Faults".encode()) + _field(2, faults.SerializeToString())

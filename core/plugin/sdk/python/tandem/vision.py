@@ -6,6 +6,8 @@ import os
 import numpy as np
 from PIL import Image
 
+from .skips import PictureError
+
 MOST = 1 << 26  # pixels of a picture
 
 # Pillow 13 chooses the order of the passes as tandem does; before, a few pixels differ by a level.
@@ -16,7 +18,11 @@ def load(source, background):
     """Returns what an author gave as a picture in RGB, transparent pixels over a background."""
     if callable(source):
         source = source()
+    if source is None:
+        raise PictureError("there is no picture", "no picture")
     if isinstance(source, (str, os.PathLike)):
+        if os.path.getsize(source) == 0:
+            raise PictureError(f"{os.fspath(source)} has no bytes", "empty picture")
         with Image.open(source) as image:
             return _rgb(image, background)
     if isinstance(source, Image.Image):
@@ -32,7 +38,7 @@ def load(source, background):
 def _rgb(image, background):
     w, h = image.size
     if w < 1 or h < 1 or w * h > MOST:
-        raise ValueError(f"a picture has {w} × {h} pixels, want 1 to {MOST}")
+        raise PictureError(f"a picture has {w} × {h} pixels, want 1 to {MOST}", "too many pixels" if w * h > MOST else "corrupt picture")
     if image.mode == "RGB" and "transparency" not in image.info:
         image.load()
         return image.copy() if getattr(image, "filename", "") else image
