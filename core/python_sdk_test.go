@@ -188,7 +188,7 @@ func TestADatasetInPythonKeepsThePromises(t *testing.T) {
 			t.Fatal(err)
 		}
 		return &stoppedDataset{d, stopper{process: p}}
-	}, conformance.DatasetOptions{}))
+	}, conformance.DatasetOptions{Capabilities: []string{clip.CapView2, clip.CapAugment}}))
 }
 
 func TestAnEncoderInPythonKeepsThePromises(t *testing.T) {
@@ -237,7 +237,8 @@ func samePixels(t *testing.T, session *process.Session, folder string) {
 	}
 	ours := sample.New(func(context.Context, clip.DatasetConfig) (*sample.Set, error) { return picturesOf(folder) })
 	config := clip.DatasetConfig{With: fmt.Appendf(nil, `{"folder": %q}`, folder), ImageSize: 24, Seed: 1 << 40, Threads: 2,
-		Augment: &clip.Augment{Name: "random_resized_crop", Scale: [2]float64{.3, .9}, Ratio: [2]float64{.75, 4. / 3}, HFlip: .5}}
+		Augment: &clip.Augment{Name: "random_resized_crop", Scale: [2]float64{.3, .9}, Ratio: [2]float64{.75, 4. / 3}, HFlip: .5,
+			ColorJitter: [4]float64{.4, .4, .4, .1}, ColorJitterProb: .8, Grayscale: .2, Blur: .5, BlurSigma: [2]float64{.1, 2}, RandAugmentOps: 2, RandAugmentMagnitude: 9}}
 	info, err := theirs.Configure(background, config)
 	if err != nil {
 		t.Fatal(err, p.Tail())
@@ -340,6 +341,11 @@ func picturesOf(folder string) (*sample.Set, error) {
 // TestThePythonSDKsOwnTests runs those that need numpy alone.
 func TestThePythonSDKsOwnTests(t *testing.T) {
 	runPythonTests(t, findPython(t, "grpc, numpy"), "tests.test_plain")
+}
+
+// TestThePythonSDKAugmentsAsGoDoes runs those that need Pillow.
+func TestThePythonSDKAugmentsAsGoDoes(t *testing.T) {
+	runPythonTests(t, findPython(t, "grpc, numpy, PIL"), "tests.test_augment")
 }
 
 func TestThePythonSDKTrainsAsDocumented(t *testing.T) {

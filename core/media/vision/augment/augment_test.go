@@ -226,6 +226,30 @@ func TestWhatIsDrawnFollowsTheConfiguration(t *testing.T) {
 	}
 }
 
+// TestAPartIsTheSameEverywhere holds the results of 200 seeds. Those of the Python SDK (tests/test_augment.py) are the same.
+func TestAPartIsTheSameEverywhere(t *testing.T) {
+	for _, c := range []struct {
+		part, want string
+		config     Config
+	}{
+		{"randaugment", "f40ae88945d29675a7e7b715ca29c560", Config{Ops: 3, Magnitude: 13}},
+		{"color jitter", "7dee651b8673c6385332dcdeda96c390", Config{Jitter: [4]float64{.4, .3, .5, .2}, JitterProb: .9}},
+		{"grayscale", "19c4cf4acc5a6bd22b1b64b3171821e7", Config{Grayscale: .3}},
+		{"blur", "8863a092ca14ec2294c244f8944f43d2", Config{Blur: .7, Sigma: [2]float64{.1, 2}}},
+	} {
+		h := sha256.New()
+		var e Editor
+		for seed := range uint64(200) {
+			pix := picture("soft", 64, 64)
+			e.Augment(pix, 64, 64, c.config, streams(seed))
+			h.Write(pix)
+		}
+		if got := sum(h); got != c.want {
+			t.Errorf("%s: %s, want %s", c.part, got, c.want)
+		}
+	}
+}
+
 // TestJitterIsMadeInTheOrderDrawn holds the draws against a jitter made step by step.
 func TestJitterIsMadeInTheOrderDrawn(t *testing.T) {
 	strengths := [4]float64{.4, .3, .2, .1}

@@ -42,9 +42,10 @@ class Service:
             raise Fault("invalid", f"image size is {q.image_size}")
         self.size, self.seed = q.image_size, q.seed
         self.crop = _crop(q.augment) if q.HasField("augment") else None
-        from . import vision
+        from . import augment, vision
 
         self.vision = vision
+        self.edits = augment.Edits(q.augment) if q.HasField("augment") else None
         self.data = self.plugin.open(values)
         self.targets = dict(getattr(self.data, "targets", {}) or {})
         self.negatives = int(getattr(self.data, "negatives", 0) or 0)
@@ -60,7 +61,7 @@ class Service:
             raise Fault("not_found", f"the dataset has no samples ({len(refused)} refused)", detail="\n".join(refused[:5]))
         self._check_keys()
         info = pb.DatasetInfo(len=n, digest=self._digest(), skipped=skips.total(), note=str(getattr(self.data, "note", "")),
-                              fixed=self.crop is None and self.alter is None, negatives=self.negatives)
+                              fixed=self.crop is None and not self.edits and self.alter is None, negatives=self.negatives)
         for name, classes in self.targets.items():
             info.targets.add(name=name, classes=[str(c) for c in classes])
         for why, count in skips.counts.items():
@@ -224,6 +225,8 @@ class Service:
             pixels = np.asarray(self.alter(np.array(pixels), Stream(self.seed, "alter" + view, epoch, i)))
             if pixels.shape != out.shape or pixels.dtype != np.uint8:
                 raise Fault("internal", f"alter returned {pixels.dtype} {list(pixels.shape)}, want uint8 {list(out.shape)}", hint="this is a bug in the plugin")
+        if train and self.edits:
+            pixels = self.edits.apply(pixels, lambda purpose: Stream(self.seed, purpose + view, epoch, i))
         out[...] = pixels
 
     def captions(self, q, context):

@@ -123,7 +123,7 @@ class Dataset(_Plugin):
             raise ValueError(f"on_error is {on_error!r}, want skip or fail")
         super().__init__(name, **common)
         self.open, self.background, self.on_error, self.sizes = open, tuple(background), on_error, list(sizes)
-        self.capabilities += (["view2"] if view2 else []) + (["negatives"] if negatives else [])
+        self.capabilities += (["view2"] if view2 else []) + (["negatives"] if negatives else []) + ["augment"]
 
     def _more(self):
         return {"sizes": self.sizes} if self.sizes else {}
