@@ -126,7 +126,7 @@ func (r *records) split(further int) (cells []string, used int, err error) {
 // readQuoted reads the quoted cell that text begins with, which may go on in the lines from number from ahead on; lines
 // says in how many, at most further. rest is what follows its delimiter, if there is more.
 func (r *records) readQuoted(text string, from, further int) (cell, rest string, more bool, lines int, err error) {
-	unclosed := refuse("the quote before %s is not closed", excerpt(text[1:]))
+	unclosed := func() error { return refuse("the quote before %s is not closed", excerpt(text[1:])) }
 	var whole strings.Builder // of a cell over several lines
 	body := text[1:]
 	for {
@@ -135,7 +135,7 @@ func (r *records) readQuoted(text string, from, further int) (cell, rest string,
 			after := strings.TrimLeft(body[at+1:], " ")
 			if after != "" && !strings.HasPrefix(after, r.comma) {
 				if lines > 0 {
-					return "", "", false, 0, unclosed
+					return "", "", false, 0, unclosed()
 				}
 				return "", "", false, 0, refuse("there is text behind the quotes of %s: %s", excerpt(body[:at]), excerpt(after))
 			}
@@ -148,16 +148,16 @@ func (r *records) readQuoted(text string, from, further int) (cell, rest string,
 		whole.WriteString(body)
 		whole.WriteString(r.ahead[from+lines-1].end)
 		if lines >= further || whole.Len() > maxSpan {
-			return "", "", false, 0, unclosed
+			return "", "", false, 0, unclosed()
 		}
 		if err := r.readAhead(from + lines); errors.Is(err, io.EOF) {
-			return "", "", false, 0, unclosed
+			return "", "", false, 0, unclosed()
 		} else if err != nil {
 			return "", "", false, 0, err
 		}
 		body = r.ahead[from+lines].text
 		if r.ahead[from+lines].long || r.isRow(body) && (closingQuote(body) < 0 || r.isRow(r.ahead[0].text)) {
-			return "", "", false, 0, unclosed
+			return "", "", false, 0, unclosed()
 		}
 		lines++
 	}

@@ -125,7 +125,6 @@ func (r *rows) giveUp(f *file, err error) error {
 
 // add takes in a row, or counts why it is refused.
 func (r *rows) add(f *file, group int, cells [][]string) error {
-	key := r.key(f, r.total)
 	refuse := func(reason, format string, args ...any) error {
 		e := fault.New(fault.Corrupt, format, args...).WithFile(f.Name(), r.total-f.start+1, 0).WithReason(reason)
 		if r.set.Fail {
@@ -186,7 +185,7 @@ func (r *rows) add(f *file, group int, cells [][]string) error {
 	if f.columns.negatives > 0 && len(against) == 0 {
 		return refuse("no negative", "no negative")
 	}
-	if !r.has(key) {
+	if r.cfg.TestFraction > 0 && !r.has(r.key(f, r.total)) {
 		r.elsewhere++
 		return nil
 	}
@@ -218,11 +217,8 @@ func (r *rows) add(f *file, group int, cells [][]string) error {
 	return nil
 }
 
-// has reports whether a sample is in the split.
+// has reports whether a sample is in a split that is a random part.
 func (r *rows) has(key string) bool {
-	if r.cfg.TestFraction == 0 {
-		return true
-	}
 	return sample.Options{Split: r.cfg.Split, TestFraction: r.cfg.TestFraction, SplitSeed: r.cfg.SplitSeed}.Has(key)
 }
 
