@@ -22,7 +22,7 @@ import (
 
 func (a *app) dataCommand() *cobra.Command {
 	c := &cobra.Command{Use: "data", Short: "look at training data, fetch it, build it from pages"}
-	c.AddCommand(a.dataPeekCommand(), a.dataGetCommand(), a.dataBuildCommand())
+	c.AddCommand(a.dataPeekCommand(), a.dataDescribeCommand(), a.dataGetCommand(), a.dataBuildCommand())
 	a.group(c)
 	return c
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/abadojack/whatlanggo"
 )
 
 // The reasons for which texts are refused.
@@ -177,9 +175,8 @@ var DefaultLanguage = Language{Keep: []string{"en"}, Confidence: 0.5}
 
 // Refuse returns the reason to refuse a text.
 func (l Language) Refuse(text string) string {
-	guess := whatlanggo.Detect(text)
-	code := guess.Lang.Iso6391()
-	if code == "" || guess.Confidence < l.Confidence {
+	code, confidence := Guess(text)
+	if code == "" || confidence < l.Confidence {
 		return ""
 	}
 	for _, k := range l.Keep {
