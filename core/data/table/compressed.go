@@ -14,9 +14,9 @@ import (
 // maxWindow limits the memory that a compressed table may ask for.
 const maxWindow = 128 << 20
 
-// decompress returns the plain bytes of a table, whose first bytes tell how it is compressed, and what is to be closed behind
+// Decompress returns the plain bytes of a table, whose first bytes tell how it is compressed, and what is to be closed behind
 // them; nil for nothing.
-func decompress(name string, in io.Reader) (io.Reader, io.Closer, error) {
+func Decompress(name string, in io.Reader) (io.Reader, io.Closer, error) {
 	head := bufio.NewReaderSize(in, 1<<16)
 	mark, _ := head.Peek(6)
 	broken := func(err error) error {

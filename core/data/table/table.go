@@ -128,7 +128,7 @@ func (r *Reader) open(obj object.Object) error {
 		r.from, err = openParquet(f, r.o.Columns)
 		return err
 	}
-	plain, closer, err := decompress(r.Name, io.NewSectionReader(obj, 0, obj.Size()))
+	plain, closer, err := Decompress(r.Name, io.NewSectionReader(obj, 0, obj.Size()))
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func formatOf(name string, obj object.Object) string {
 	if format != "" && format != JSON {
 		return format
 	}
-	plain, closer, err := decompress(name, io.NewSectionReader(obj, 0, obj.Size()))
+	plain, closer, err := Decompress(name, io.NewSectionReader(obj, 0, obj.Size()))
 	if err != nil {
 		return CSV // whose reader says what is wrong
 	}
