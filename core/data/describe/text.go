@@ -69,7 +69,7 @@ func (s *Set) text(out *strings.Builder) {
 		row(out, "heights", "%s", s.Heights.text())
 		row(out, "aspect", "%s (width to height; %d distinct sizes)", list(s.Aspects, s.Widths.Count), s.Shapes)
 	} else {
-		row(out, "sizes", "unknown: the dataset does not tell them")
+		row(out, "sizes", "unknown: the dataset does not tell them, or draws pictures in the size that is asked for")
 	}
 	if s.Captions > 0 {
 		row(out, "captions", "%d, of them %s distinct; %.3g to %.3g a picture", s.Captions, share(s.Distinct, s.Captions), s.PerSample.Min, s.PerSample.Max)

@@ -47,6 +47,11 @@ func (w *world) captions(s scene) []string {
 	return []string{w.caption(s)}
 }
 
+// canonical returns one caption for all scenes that show the same: of two ways to say it the first by the alphabet.
+func (w *world) canonical(s scene) string {
+	return slices.Min(w.captions(s))
+}
+
 // negatives returns captions with one thing exchanged, which are wrong of the scene: between its two kinds or, where it has one,
 // for every other value. At least one comes back.
 func (w *world) negatives(s scene) []string {

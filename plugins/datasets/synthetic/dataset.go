@@ -102,7 +102,7 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if cfg.Holdout == "combinations" {
 		note += fmt.Sprintf(", %d combinations held out", len(w.held))
 	}
-	return &sample.Set{List: list, Targets: list.targets, Digest: hex.EncodeToString(sum[:]), Note: note, Direct: true, Negatives: cfg.Negatives,
+	return &sample.Set{List: list, Targets: list.targets, Digest: hex.EncodeToString(sum[:]), Note: note, Direct: true, Drawn: true, Negatives: cfg.Negatives,
 		Open: func(i int) (vision.Picture, error) { return w.draw(w.scene(int(kept[i])), c.ImageSize), nil }}, nil
 }
 
@@ -114,10 +114,10 @@ type scenes struct {
 	whole   map[string]int32 // class of target caption, by caption; nil when there is no such target
 }
 
-// maxCaptions limits the classes of the target caption.
+// maxCaptions limits the classes of the target caption, which are captions that say different things.
 const maxCaptions = 2000
 
-// makeTargets lists the classes. Each caption is a class too, in sets with few of them.
+// makeTargets lists the classes. What a scene shows is a class too, in sets with few of them.
 func (l *scenes) makeTargets() {
 	var objects, counts []string
 	for _, colour := range l.Colours {
@@ -133,7 +133,7 @@ func (l *scenes) makeTargets() {
 	l.whole = map[string]int32{}
 	var captions []string
 	for _, n := range l.kept {
-		text := l.caption(l.scene(int(n)))
+		text := l.canonical(l.scene(int(n)))
 		if _, ok := l.whole[text]; !ok {
 			l.whole[text] = 0
 			captions = append(captions, text)
@@ -159,14 +159,14 @@ func (l *scenes) At(i int) sample.Sample {
 	number := int(l.kept[i])
 	s := l.scene(number)
 	captions := l.captions(s)
-	x := sample.Sample{Key: fmt.Sprintf("%08d", number), Group: groupOf(captions[0]), Captions: captions, Labels: []int32{-1, -1, -1, -1, -1, -1}}
+	x := sample.Sample{Key: fmt.Sprintf("%08d", number), Group: groupOf(l.canonical(s)), Captions: captions, Labels: []int32{-1, -1, -1, -1, -1, -1}}
 	if k := s.kinds[0]; s.two {
 		x.Labels[5] = int32(s.relation)
 	} else {
 		x.Labels = []int32{int32(k.shape), int32(k.colour), int32(k.colour*len(l.Shapes) + k.shape), int32(k.count - 1), int32(k.size), -1}
 	}
 	if l.whole != nil {
-		x.Labels = append(x.Labels, l.whole[captions[0]])
+		x.Labels = append(x.Labels, l.whole[l.canonical(s)])
 	}
 	if l.Negatives > 0 {
 		x.Negatives = l.negatives(s)
@@ -174,7 +174,7 @@ func (l *scenes) At(i int) sample.Sample {
 	return x
 }
 
-// groupOf gives scenes of one caption one number: their pictures are positives of one another.
+// groupOf gives scenes that show the same one number: their pictures are positives of one another.
 func groupOf(caption string) int64 {
 	sum := sha256.Sum256([]byte(caption))
 	return int64(binary.LittleEndian.Uint64(sum[:]) >> 1)

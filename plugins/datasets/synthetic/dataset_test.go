@@ -151,17 +151,18 @@ func TestNegativesAreWrong(t *testing.T) {
 	}
 }
 
-// With few captions each is a class; two scenes of one caption are positives of each other.
+// With few captions what they say is a class, whichever way it is said; scenes that show the same are positives of each other.
 func TestCaptionsAreClassesWhereTheyAreFew(t *testing.T) {
 	b, info := all(t, `{"samples": 300, "groups": [2], "shapes": ["circle", "square"], "colours": ["red", "blue"], "sizes": ["large"], "max_count": 1}`, 8, false)
 	last := info.Targets[len(info.Targets)-1]
-	if last.Name != "caption" || len(last.Classes) != 16 {
+	if last.Name != "caption" || len(last.Classes) != 8 {
 		t.Fatalf("%s of %d classes", last.Name, len(last.Classes))
 	}
 	groups := map[string]int64{}
-	for i, c := range b.Captions {
-		if got := last.Classes[b.Labels["caption"][i]]; got != c {
-			t.Errorf("%q has the class %q", c, got)
+	for i := range b.Captions {
+		c := last.Classes[b.Labels["caption"][i]]
+		if !slices.Contains(b.All[i], c) || !strings.HasPrefix(c, "a blue") {
+			t.Errorf("%q have the class %q", b.All[i], c)
 		}
 		if g, ok := groups[c]; ok && g != b.Groups[i] {
 			t.Errorf("%q has the groups %d and %d", c, g, b.Groups[i])

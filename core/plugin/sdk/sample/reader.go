@@ -108,7 +108,7 @@ func (r *reader) batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, e
 	if !q.Train {
 		b.All = make([][]string, n)
 	}
-	if q.Sizes && images != nil {
+	if q.Sizes && images != nil && !r.Drawn {
 		b.Sizes = sizes
 	}
 	for at, i := range q.Indices {

@@ -25,4 +25,8 @@ func TestSizesAreThoseOfThePicturesAsTheyAre(t *testing.T) {
 	if b := batch(t, d, clip.BatchRequest{Indices: []int{0}}); b.Sizes != nil {
 		t.Error("there are sizes that nobody asked for")
 	}
+	s.Drawn = true
+	if b := batch(t, configured(t, s, clip.DatasetConfig{ImageSize: 4, Threads: 2}), clip.BatchRequest{Indices: []int{0}, Sizes: true}); b.Sizes != nil {
+		t.Error("pictures that are drawn to order have sizes")
+	}
 }

@@ -65,6 +65,8 @@ type Set struct {
 	Content func(i int) string
 	// Direct says that Open is as cheap as memory, so that its pictures need not be kept.
 	Direct bool
+	// Drawn says that Open makes pictures in the size that is asked for, so that they have no size of their own.
+	Drawn bool
 	// Caption draws the caption of Samples[i] for training; nil takes one of its Captions.
 	Caption func(i int, s *random.Stream) string
 	// Negatives is how many negatives each sample has in a batch; 0: none. A dataset that sets it declares
