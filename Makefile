@@ -28,7 +28,7 @@ PREFIX ?= /usr/local
 INTO    = $(DESTDIR)$(PREFIX)
 
 .DEFAULT_GOAL := help
-.PHONY: need s3 python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer demo ablations clean
+.PHONY: need s3 python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -124,6 +124,9 @@ bench: build ## benchmark engine kernels, pictures, the results database and the
 
 bench-peer: build ## time the same training steps beside OpenCLIP on PyTorch (half an hour or more)
 	@sh tools/bench-peer.sh
+
+bench-loader: plugins ## time how shards are read beside PyTorch's DataLoader and webdataset, and compare pixels (some minutes)
+	@sh tools/bench-loader.sh
 
 demo: ## train the quickstart and show its accuracy (a few minutes); DEVICE=cuda trains on a GPU
 	@GO='$(GO)' CC='$(CC)' sh tools/need.sh
