@@ -80,9 +80,11 @@ func BenchmarkJPEG256Decode(b *testing.B) {
 	file := photo256(b)
 	before := processorTime()
 	for b.Loop() {
-		if _, err := Decode(file, Options{}); err != nil {
+		p, err := Decode(file, Options{})
+		if err != nil {
 			b.Fatal(err)
 		}
+		Recycle(p)
 	}
 	b.ReportMetric(float64(b.N)/(processorTime()-before).Seconds(), "images/cpu-s")
 }

@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"hash/crc32"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -134,5 +135,21 @@ func TestJPEGOfManyScansIsRefusedByItsWork(t *testing.T) {
 	}
 	if _, err := Decode(manyScans(64, 300), Options{}); err != nil {
 		t.Errorf("300 scans over 64 × 64: %v", err)
+	}
+}
+
+// TestAPictureOf100MegapixelsIsReadWhenTheLimitAllows decodes a PNG and a JPEG of 10,000 × 10,000.
+func TestAPictureOf100MegapixelsIsReadWhenTheLimitAllows(t *testing.T) {
+	if os.Getenv("TANDEM_LONG") == "" {
+		t.Skip("takes 300 MB; TANDEM_LONG=1 runs it")
+	}
+	for name, file := range map[string][]byte{"png": flatPNG(10000, 10000, 1, 0, 0), "jpeg": manyScans(10000, 2)} {
+		if _, err := Decode(file, Options{}); fault.ReasonOf(err) != ReasonPixels {
+			t.Errorf("%s: %v", name, err)
+		}
+		p, err := Decode(file, Options{MaxPixels: 1e8})
+		if err != nil || p.W != 10000 || p.H != 10000 {
+			t.Errorf("%s: %d × %d, %v", name, p.W, p.H, err)
+		}
 	}
 }

@@ -143,6 +143,29 @@ func TestHueIsPillowsForColoursOfAllKinds(t *testing.T) {
 	}
 }
 
+// TestTheTablesOfHueAreTheConversions holds every colour of HSV against the conversions that the tables come from.
+func TestTheTablesOfHueAreTheConversions(t *testing.T) {
+	step := 3
+	if os.Getenv("TANDEM_LONG") != "" {
+		step = 1
+	}
+	pix := make([]byte, 3)
+	for r := 0; r < 256; r += step {
+		for g := 0; g < 256; g += step {
+			for b := 0; b < 256; b += step {
+				turn := byte(r*7 + g*13 + b*29)
+				h, s, v := hsv(byte(r), byte(g), byte(b))
+				x, y, z := rgb(h+turn, s, v)
+				pix[0], pix[1], pix[2] = byte(r), byte(g), byte(b)
+				turnHue(pix, float64(int8(turn))/255*(1+1e-12))
+				if pix[0] != x || pix[1] != y || pix[2] != z {
+					t.Fatalf("%d %d %d turned by %d: %v, want %d %d %d", r, g, b, turn, pix, x, y, z)
+				}
+			}
+		}
+	}
+}
+
 func TestHueIsPillowsForEveryColour(t *testing.T) {
 	if os.Getenv("TANDEM_LONG") == "" {
 		t.Skip("takes seconds; TANDEM_LONG=1 runs it")
@@ -178,6 +201,25 @@ func TestBlurIsTorchvisionsUpToARounding(t *testing.T) {
 	}
 	if kernelSize(224) != 23 || kernelSize(256) != 25 || kernelSize(32) != 3 || kernelSize(8) != 1 {
 		t.Error("kernel sizes")
+	}
+}
+
+func TestBothCodesOfTheBlurAgree(t *testing.T) {
+	if !vectorised {
+		t.Skip("there is one alone")
+	}
+	defer func() { vectorised = true }()
+	var e Editor
+	for _, c := range [][3]int{{31, 23, 3}, {64, 64, 7}, {224, 30, 23}, {9, 50, 5}, {11, 11, 9}, {3, 3, 3}, {12, 12, 23}, {1, 5, 3}, {300, 300, 31}} {
+		for _, sigma := range []float64{.1, .7, 2, 50} {
+			want, got := picture("noise", c[0], c[1]), picture("noise", c[0], c[1])
+			vectorised = false
+			e.blur(want, c[0], c[1], c[2], sigma)
+			vectorised = true
+			if e.blur(got, c[0], c[1], c[2], sigma); !bytes.Equal(got, want) {
+				t.Errorf("%v, sigma %v", c, sigma)
+			}
+		}
 	}
 }
 

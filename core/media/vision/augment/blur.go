@@ -19,6 +19,11 @@ func (e *Editor) blur(pix []byte, w, h, size int, sigma float64) {
 	taps := gaussian(size, sigma)
 	src := e.copyOf(pix[:3*w*h])
 	n := 3 * w
+	if vectorised && size <= mostTaps {
+		e.sum = grow(e.sum, 2*n+6*half)
+		blurAVX2(pix, src, w, h, taps, e.sum)
+		return
+	}
 	e.sum = grow(e.sum, n+6*half)
 	line := e.sum
 	for y := range h {

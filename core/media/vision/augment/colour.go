@@ -1,6 +1,9 @@
 package augment
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // grey returns a pixel's luma as Pillow's convert("L").
 func grey(p []byte) byte {
@@ -68,13 +71,98 @@ func grayscale(pix []byte) {
 
 // turnHue turns the colours by shift, from -.5 to .5 of the colour circle, as Pillow's conversions to HSV of 8 bits and back.
 func turnHue(pix []byte, shift float64) {
+	t := colours()
 	turn := byte(int32(shift * 255))
 	for i := 0; i+2 < len(pix); i += 3 {
 		p := pix[i:][:3]
-		h, s, v := hsv(p[0], p[1], p[2])
-		p[0], p[1], p[2] = rgb(h+turn, s, v)
+		r, g, b := p[0], p[1], p[2]
+		// The hue depends on the order of the three, their span, and where the middle one is between the others.
+		var high, mid, low, order byte
+		switch {
+		case r >= g && r >= b && g >= b:
+			high, mid, low, order = r, g, b, 0
+		case r >= g && r >= b:
+			high, mid, low, order = r, b, g, 1
+		case g >= b && r >= b:
+			high, mid, low, order = g, r, b, 2
+		case g >= b:
+			high, mid, low, order = g, b, r, 3
+		case r >= g:
+			high, mid, low, order = b, r, g, 4
+		default:
+			high, mid, low, order = b, g, r, 5
+		}
+		if high == low {
+			continue // grey stays
+		}
+		span := high - low
+		h := t.hue[int(order)<<16|int(span)<<8|int(high-mid)] + turn
+		s := t.saturation[int(span)<<8|int(high)]
+		if s == 0 {
+			p[0], p[1], p[2] = high, high, high
+			continue
+		}
+		least := t.least[int(s)<<8|int(high)]
+		// One of the three is the value, one the least, and the middle one lies between them.
+		fs, f := t.share[s], t.within[h]
+		between := float64(high) * (1 - float64(float32(fs*float32(f))))
+		if t.sector[h]&1 == 0 {
+			between = float64(high) * (1 - float64(float64(fs)*(1-f)))
+		}
+		m := byte(between + .5)
+		switch t.sector[h] {
+		case 0:
+			p[0], p[1], p[2] = high, m, least
+		case 1:
+			p[0], p[1], p[2] = m, high, least
+		case 2:
+			p[0], p[1], p[2] = least, high, m
+		case 3:
+			p[0], p[1], p[2] = least, m, high
+		case 4:
+			p[0], p[1], p[2] = m, least, high
+		default:
+			p[0], p[1], p[2] = high, least, m
+		}
 	}
 }
+
+// colourTables holds what hsv and rgb make of parts of a colour.
+type colourTables struct {
+	hue        []byte // by order of the channels, span, distance of the middle one from the highest
+	saturation []byte // by span and highest
+	least      []byte // by saturation and value
+	share      [256]float32
+	within     [256]float64 // a sector of the circle, by hue
+	sector     [256]byte
+}
+
+var colours = sync.OnceValue(func() *colourTables {
+	t := &colourTables{hue: make([]byte, 6<<16), saturation: make([]byte, 1<<16), least: make([]byte, 1<<16)}
+	for span := 1; span < 256; span++ {
+		for d := 0; d <= span; d++ {
+			high, mid, low := byte(255), byte(255-d), byte(255-span)
+			for order, c := range [6][3]byte{{high, mid, low}, {high, low, mid}, {mid, high, low}, {low, high, mid}, {mid, low, high}, {low, mid, high}} {
+				t.hue[order<<16|span<<8|d], _, _ = hsv(c[0], c[1], c[2])
+			}
+		}
+		for high := span; high < 256; high++ {
+			_, t.saturation[span<<8|high], _ = hsv(byte(high), byte(high-span), byte(high-span))
+		}
+	}
+	for s := range 256 {
+		t.share[s] = float32(float64(s) / 255)
+		for v := range 256 {
+			_, _, t.least[s<<8|v] = rgb(0, byte(s), byte(v))
+		}
+	}
+	for h := range 256 {
+		sector := math.Floor(float64(float32(h)) * 6 / 255)
+		t.within[h] = float64(float32(float64(h)*6/255 - float64(float32(sector))))
+		t.sector[h] = byte(int(sector) % 6)
+	}
+	return t
+})
 
 // hsv converts a colour, with Pillow's roundings. The conversions to float32 and float64 stand where its C has them.
 func hsv(r, g, b byte) (h, s, v byte) {
