@@ -41,7 +41,7 @@ var Defaults = Config{Split: "all", Restval: true, Label: "largest", Background:
 // Plugin describes the plugin.
 var Plugin = sdk.Dataset{
 	Name: "coco", Version: "1.0.0", Summary: "COCO's captions, and Karpathy's splits of COCO and Flickr30k, with several captions for each picture",
-	Capabilities: []string{clip.CapView2, clip.CapAugment},
+	Capabilities: []string{clip.CapView2, clip.CapAugment, clip.CapCache},
 	Config:       Defaults, New: func() clip.Dataset { return sample.New(open) },
 }
 
