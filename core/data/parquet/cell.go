@@ -40,7 +40,7 @@ func (f *File) Bytes(leaf Leaf, row int64, cache *Cache) (data []byte, ok bool, 
 		return nil, false, fault.New(fault.Invalid, "row %d of %d", row, f.Rows()).WithFile(f.Name(), 0, 0)
 	}
 	bad := func(err error) error {
-		return fault.New(fault.Corrupt, "row %d, column %s: %w", row, leaf.Name(), err).WithFile(f.Name(), 0, 0).WithReason(reasonRecord)
+		return broken(reasonRecord, f.Name(), "row %d, column %s: %w", row, leaf.Name(), err)
 	}
 	group := sort.Search(len(f.starts), func(i int) bool { return f.starts[i] > row }) - 1
 	within := row - f.starts[group]

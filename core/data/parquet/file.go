@@ -4,6 +4,7 @@ package parquet
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -52,14 +53,14 @@ func (l Leaf) Name() string { return strings.Join(l.Path, ".") }
 func Open(obj object.Object) (f *File, err error) {
 	defer recovered(obj.Name(), &err)
 	bad := func(format string, args ...any) error {
-		return fault.New(fault.Corrupt, format, args...).WithFile(obj.Name(), 0, 0).WithReason("corrupt shard")
+		return broken("corrupt shard", obj.Name(), format, args...)
 	}
 	var tail [8]byte
 	if obj.Size() < 12 {
 		return nil, bad("%d bytes are no Parquet file", obj.Size())
 	}
 	if n, err := obj.ReadAt(tail[:], obj.Size()-8); n < len(tail) {
-		return nil, fault.New(fault.Unavailable, "%w", err).WithFile(obj.Name(), 0, 0)
+		return nil, bad("%w", err)
 	}
 	if string(tail[4:]) == "PARE" {
 		return nil, fault.New(fault.Invalid, "the file is encrypted").WithFile(obj.Name(), 0, 0)
@@ -109,6 +110,17 @@ func recovered(name string, err *error) {
 	if p := recover(); p != nil {
 		*err = fault.New(fault.Corrupt, "the file contradicts itself: %v", p).WithFile(name, 0, 0).WithReason(reasonRecord)
 	}
+}
+
+// broken returns fault.Corrupt with a reason, or what a store said when it is the store that does not give the bytes.
+func broken(reason, name, format string, args ...any) error {
+	for _, a := range args {
+		var e *fault.Error
+		if err, ok := a.(error); ok && errors.As(err, &e) {
+			return e
+		}
+	}
+	return fault.New(fault.Corrupt, format, args...).WithFile(name, 0, 0).WithReason(reason)
 }
 
 // Name returns the name of the file.

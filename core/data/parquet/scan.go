@@ -6,8 +6,6 @@ import (
 	"strconv"
 
 	lib "github.com/parquet-go/parquet-go"
-
-	"tandem/core/fault"
 )
 
 // Scan reads leaves row by row, over all row groups.
@@ -51,8 +49,7 @@ func (s *Scan) Next(into [][]string) (err error) {
 			if err == io.EOF {
 				err = errors.New("fewer values than rows")
 			}
-			return fault.New(fault.Corrupt, "row group %d, column %s: %w", s.group, s.leaves[i].Name(), err).WithFile(s.f.Name(), 0, 0).
-				WithReason(reasonRecord)
+			return broken(reasonRecord, s.f.Name(), "row group %d, column %s: %w", s.group, s.leaves[i].Name(), err)
 		}
 	}
 	return nil

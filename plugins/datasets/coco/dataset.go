@@ -19,7 +19,7 @@ import (
 // Config has the keys of the with block.
 type Config struct {
 	Annotations  string  `with:"annotations" type:"source" required:"true" help:"captions_train2017.json and the like, or a file of Karpathy's splits: dataset_coco.json, dataset_flickr30k.json, dataset_flickr8k.json"`
-	Root         string  `with:"root" type:"path" help:"folder that picture files are relative to; empty: beside the annotations, as COCO is unpacked (annotations/, train2017/)"`
+	Root         string  `with:"root" type:"source" help:"folder or address that picture files are relative to; empty: beside the annotations, as COCO is unpacked (annotations/, train2017/)"`
 	Split        string  `with:"split" enum:"all,train,val,test,restval" help:"of a file of Karpathy's; with test_fraction train and test are random parts of the pictures"`
 	Restval      bool    `with:"restval" help:"split: train has the pictures of restval, too, as is usual for COCO"`
 	TestFraction float64 `with:"test_fraction" min:"0" max:"1" help:"share of pictures in the test split; 0: splits are those of the file"`
@@ -57,31 +57,41 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close()
-	set := &sample.Set{Fail: cfg.OnError == "fail"}
-	p := newPictures(cfg, set)
+	set, err := cfg.read(ctx, c, store)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	set.Close = func() { store.Close() }
+	return set, nil
+}
+
+// read makes a set of the files of annotations.
+func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.Store) (*sample.Set, error) {
+	set := &sample.Set{Fail: c.OnError == "fail"}
+	p := newPictures(c, set)
 	if err := p.read(ctx, store); err != nil {
 		return nil, err
 	}
-	if cfg.Instances != "" {
+	if c.Instances != "" {
 		if err := p.readInstances(ctx, store); err != nil {
 			return nil, err
 		}
 	}
 	set.List = p
-	set.Note = fmt.Sprintf("%s: %d pictures with %d captions", cfg.Annotations, p.Len(), p.spoken)
+	set.Note = fmt.Sprintf("%s: %d pictures with %d captions", c.Annotations, p.Len(), p.spoken)
 	if p.elsewhere > 0 {
 		set.Note += fmt.Sprintf(", %d of other splits", p.elsewhere)
 	}
 	if p.Len() == 0 {
 		return nil, p.nothing()
 	}
-	base, err := cfg.base(p)
+	base, err := c.base(p)
 	if err != nil {
 		return nil, err
 	}
-	o := sample.Options{Background: cfg.Background, Alpha: cfg.Alpha, MaxPixels: cfg.MaxPixels}.Vision()
-	return set, set.FromList(ctx, c, p.Len(), func(k int) string { return filepath.Join(base, filepath.FromSlash(p.name(k))) }, func(i int) int { return i }, o)
+	o := sample.Options{Background: c.Background, Alpha: c.Alpha, MaxPixels: c.MaxPixels}.Vision()
+	return set, set.FromNames(ctx, d, store, p.Len(), func(k int) string { return object.Join(base, p.name(k)) }, func(i int) int { return i }, o)
 }
 
 // base returns the folder of the pictures. COCO unpacks to annotations/captions_val2017.json and val2017/.
@@ -89,7 +99,7 @@ func (c Config) base(p *pictures) (string, error) {
 	if c.Root != "" {
 		return c.Root, nil
 	}
-	if object.IsAddress(c.Annotations) {
+	if object.IsAddress(c.Annotations) { // where trying costs
 		return "", fault.New(fault.Invalid, "is required with annotations that are an address").WithPath("with.root")
 	}
 	dir := filepath.Dir(c.Annotations)

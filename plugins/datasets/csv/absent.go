@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"tandem/core/data/object"
 	"tandem/core/plugin/sdk/sample"
 )
 
@@ -18,6 +19,9 @@ const maxTries = 50
 
 // remarkOtherName says under which other name a missing picture exists, when one of the first missing ones does.
 func remarkOtherName(set *sample.Set, r *rows) []string {
+	if object.IsAddress(r.base) {
+		return nil
+	}
 	for _, i := range set.MissingFirst(maxTries) {
 		whole := r.whole(i)
 		image := r.names.Get(int(r.pictures[whole]))

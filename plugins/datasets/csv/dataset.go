@@ -17,7 +17,7 @@ import (
 type Config struct {
 	File           string   `with:"file" type:"source" required:"true" help:"the table, compressed by gzip or zstd or not; several by a pattern: parts/*.csv, part-{000..007}.parquet"`
 	Format         string   `with:"format" enum:"auto,csv,jsonl,json,parquet" help:"of the table; auto goes by the ending of its name, then by its content"`
-	Root           string   `with:"root" type:"path" help:"folder that the picture paths are relative to; empty: the table's"`
+	Root           string   `with:"root" type:"source" help:"folder or address that the picture paths are relative to; empty: the table's"`
 	ImageColumn    string   `with:"image_column" help:"column of the picture paths (open_clip: --csv-img-key)"`
 	CaptionColumns []string `with:"caption_columns" help:"columns of captions, single or in lists; empty cells are passed over (open_clip: --csv-caption-key)"`
 	Captions       []string `with:"captions" help:"sentences with columns in braces: \"a photo of {name}, {colour}\"; one with an empty cell is passed over.; they take the place of caption_columns"`
@@ -52,17 +52,27 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close()
-	tables, err := store.List(ctx, cfg.File)
+	set, err := cfg.read(ctx, c, store)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	set.Close = func() { store.Close() }
+	return set, nil
+}
+
+// read makes a set of the tables.
+func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.Store) (*sample.Set, error) {
+	tables, err := store.List(ctx, c.File)
 	if err != nil {
 		return nil, at(err, "with.file")
 	}
-	sentences, err := cfg.sentences()
+	sentences, err := c.sentences()
 	if err != nil {
 		return nil, err
 	}
-	set := &sample.Set{Fail: cfg.Fail(), Negatives: len(cfg.Negatives)}
-	rows := newRows(cfg, set, tables, sentences)
+	set := &sample.Set{Fail: c.Fail(), Negatives: len(c.Negatives)}
+	rows := newRows(c, set, tables, sentences)
 	for i := range tables {
 		if err := rows.read(ctx, store, i); err != nil {
 			return nil, at(err, "with.file")
@@ -74,21 +84,21 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	}
 	rows.finish()
 	set.List = rows
-	set.Note = cfg.note(rows)
-	if cfg.LabelColumn != "" {
+	set.Note = c.note(rows)
+	if c.LabelColumn != "" {
 		set.Targets = []clip.Target{{Name: "label", Classes: rows.classes}}
 		set.Remarks = append(set.Remarks, sample.Alike(rows.classes)...)
 	}
 	if n := len(rows.unopposed); n > 0 {
 		first := rows.At0(rows.unopposed[0]).Key
-		if cfg.Fail() {
+		if c.Fail() {
 			return nil, fault.New(fault.Corrupt, "sample %d (%s) has no negative", rows.unopposed[0], first).WithReason("no negative").
 				WithHint("give it a text that does not fit it, or set on_error: skip")
 		}
 		set.Remarks = append(set.Remarks, fmt.Sprintf("%d of %d samples have no negative and are refused; the first: %s", n, n+rows.Len(), first))
 		set.SkipAll(clip.Skip{Reason: "no negative", Count: n, First: first})
 	}
-	if err := set.FromList(ctx, c, len(rows.files), rows.path, rows.fileOf, cfg.Vision()); err != nil {
+	if err := set.FromNames(ctx, d, store, len(rows.files), rows.path, rows.fileOf, c.Vision()); err != nil {
 		return nil, err
 	}
 	set.Remarks = append(set.Remarks, remarkOtherName(set, rows)...)

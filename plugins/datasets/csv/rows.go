@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -54,10 +53,10 @@ func newRows(c Config, set *sample.Set, tables []string, sentences []sentence) *
 	r := &rows{cfg: c, set: set, tables: tables, sentences: sentences, texts: texts, names: sample.NewNames(texts), captions: sample.NewLists(texts),
 		negatives: sample.NewLists(texts), base: c.Root, prefixes: make([]string, len(tables))}
 	if c.Root == "" {
-		r.base = common(tables)
+		r.base = object.Common(tables)
 		for i, t := range tables {
-			if rel, err := filepath.Rel(r.base, filepath.Dir(t)); err == nil && rel != "." {
-				r.prefixes[i] = filepath.ToSlash(rel)
+			if r.prefixes[i] = object.Dir(t); r.base != "." {
+				r.prefixes[i] = strings.TrimPrefix(strings.TrimPrefix(r.prefixes[i], r.base), "/")
 			}
 		}
 	}
@@ -89,21 +88,6 @@ func newRows(c Config, set *sample.Set, tables []string, sentences []sentence) *
 		r.columns = append(r.columns, table.Column{Name: c.LabelColumn, Setting: "with.label_column"})
 	}
 	return r
-}
-
-// common returns the folder that all tables lie in or below.
-func common(tables []string) string {
-	dir := filepath.Dir(tables[0])
-	for _, t := range tables[1:] {
-		for {
-			rel, err := filepath.Rel(dir, t)
-			if parent := filepath.Dir(dir); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") || parent == dir {
-				break
-			}
-			dir = filepath.Dir(dir)
-		}
-	}
-	return dir
 }
 
 // read reads table t.
@@ -158,7 +142,7 @@ func (r *rows) add(t int, row *table.Row, classes map[string]int32) *table.Refus
 		return refuse("no picture", "no picture")
 	case len(row.Cells[0]) > 1:
 		return refuse("corrupt record", "%d pictures, want one", len(row.Cells[0]))
-	case object.IsAddress(image):
+	case isWeb(image):
 		return refuse("missing picture", "the picture is an address, %s; download it first", excerpt(image))
 	}
 	said := 0
@@ -169,10 +153,13 @@ func (r *rows) add(t int, row *table.Row, classes map[string]int32) *table.Refus
 		return refuse("no caption", "no caption")
 	}
 	key := image
-	if !path.IsAbs(key) {
-		key = path.Join(r.prefixes[t], key)
+	if !object.IsAddress(key) {
+		if !path.IsAbs(key) {
+			key = path.Join(r.prefixes[t], key)
+		}
+		key = path.Clean(key)
 	}
-	p, known := r.names.Number(path.Clean(key))
+	p, known := r.names.Number(key)
 	if !known {
 		r.first = append(r.first, -2)
 		if r.cfg.LabelColumn != "" {
@@ -319,15 +306,18 @@ func (r *rows) path(k int) string { return r.place(r.names.Get(int(r.files[k])))
 
 // place returns where a picture lies.
 func (r *rows) place(image string) string {
-	path := filepath.FromSlash(image)
-	if filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(r.base, path)
+	return object.Join(r.base, image)
 }
 
 // fileOf returns the number of the file of sample i.
 func (r *rows) fileOf(i int) int { return int(r.file[r.pictures[r.whole(i)]]) }
+
+// isWeb reports whether a picture is named by an address that is not one of a store's: a table of such is the beginning of a set, not
+// one.
+func isWeb(image string) bool {
+	scheme, _, found := strings.Cut(image, "://")
+	return found && strings.ToLower(scheme) != "s3"
+}
 
 // excerpt returns the beginning of a text, quoted, for a message.
 func excerpt(text string) string {

@@ -31,7 +31,7 @@ type Config struct {
 	Classes        []string `with:"classes" help:"names of the classes by their number; empty: those that the files declare"`
 	Templates      []string `with:"templates" help:"further captions, {} being the class name: for sets without captions"`
 	Negatives      []string `with:"negatives" help:"columns of captions that do not fit the picture, for losses that take negatives: as many a sample as columns; rows without any are refused"`
-	Root           string   `with:"root" type:"path" help:"folder that picture paths are relative to; empty: the file's"`
+	Root           string   `with:"root" type:"source" help:"folder or address that picture paths are relative to; empty: the file's"`
 	Background     [3]int   `with:"background" min:"0" max:"255" help:"RGB under transparent pixels"`
 	Alpha          string   `with:"alpha" enum:"background,drop" help:"composite transparent pixels over the background, or take their colours as they are, as Pillow's convert(\"RGB\") does"`
 	MaxPixels      int      `with:"max_pixels" min:"1" max:"2147483647" help:"pictures of more pixels are refused; decoding takes 3 to 9 bytes a pixel"`
@@ -68,21 +68,38 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := cfg.list(ctx, store)
+	set, err := cfg.read(ctx, c, store)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	return set, nil
+}
+
+// read makes a set of the files.
+func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.Store) (*sample.Set, error) {
+	names, err := c.list(ctx, store)
 	if err != nil {
 		return nil, err
 	}
-	set := &sample.Set{Fail: cfg.OnError == "fail", Negatives: len(cfg.Negatives)}
-	r := newRows(cfg, set)
-	r.base = commonFolder(names)
+	set := &sample.Set{Fail: c.OnError == "fail", Negatives: len(c.Negatives)}
+	var opened []object.Object
+	set.Close = func() {
+		for _, obj := range opened {
+			obj.Close()
+		}
+		store.Close()
+	}
+	r := newRows(c, set)
+	r.base = object.Common(names)
 	for _, name := range names {
 		obj, err := store.Open(ctx, name)
 		if err != nil {
 			return nil, err
 		}
+		opened = append(opened, obj)
 		f, err := parquet.Open(obj)
 		if err != nil && !set.Fail && len(names) > 1 && fault.KindOf(err) == fault.Corrupt {
-			obj.Close()
 			set.SkipAll(clip.Skip{Reason: "corrupt shard", Count: 1, First: err.Error()})
 			set.Remarks = append(set.Remarks, fmt.Sprintf("a file is left out: %v", err))
 			continue
@@ -98,11 +115,11 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 		return nil, err
 	}
 	set.List = r
-	set.Note = fmt.Sprintf("%s: %d samples of %d rows in %d files", strings.Join(cfg.Files, ", "), r.Len(), r.total, len(names))
+	set.Note = fmt.Sprintf("%s: %d samples of %d rows in %d files", strings.Join(c.Files, ", "), r.Len(), r.total, len(names))
 	if r.elsewhere > 0 {
 		set.Note += fmt.Sprintf(", %d of the other split", r.elsewhere)
 	}
-	return set, r.pictures(ctx, c)
+	return set, r.pictures(ctx, d, store)
 }
 
 // vision returns the options for decoding.

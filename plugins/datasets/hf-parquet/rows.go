@@ -59,17 +59,6 @@ func newRows(c Config, set *sample.Set) *rows {
 		cache: parquet.NewCache(int64(c.PagesMiB) << 20)}
 }
 
-// commonFolder returns the folder that all files lie in or below; "" for addresses of several places.
-func commonFolder(names []string) string {
-	dir := filepath.ToSlash(filepath.Dir(names[0]))
-	for _, n := range names[1:] {
-		for dir != "." && dir != "/" && !strings.HasPrefix(filepath.ToSlash(n), dir+"/") {
-			dir = filepath.ToSlash(filepath.Dir(dir))
-		}
-	}
-	return dir
-}
-
 // read reads the texts of a file.
 func (r *rows) read(ctx context.Context, f *parquet.File, version string) error {
 	columns, err := r.cfg.columns(f)
@@ -160,7 +149,7 @@ func (r *rows) add(f *file, group int, cells [][]string) error {
 	switch {
 	case !inside && path == "":
 		return refuse("no picture", "no picture")
-	case !inside && object.IsAddress(path):
+	case !inside && isWeb(path):
 		return refuse("missing picture", "the picture is an address, %s; download it first", path)
 	}
 	class, err := r.class(f, cells)
@@ -354,19 +343,15 @@ func (r *rows) path(i int) string {
 	if i >= len(r.paths) || r.paths[i] == 0 {
 		return ""
 	}
-	path := filepath.FromSlash(r.texts.Get(r.paths[i]))
-	if filepath.IsAbs(path) {
-		return path
-	}
 	root := r.cfg.Root
 	if root == "" {
-		root = filepath.Dir(r.file(int(r.at[i])).Name())
+		root = object.Dir(r.file(int(r.at[i])).Name())
 	}
-	return filepath.Join(root, path)
+	return object.Join(root, r.texts.Get(r.paths[i]))
 }
 
 // pictures says where the pictures of the set come from.
-func (r *rows) pictures(ctx context.Context, c clip.DatasetConfig) error {
+func (r *rows) pictures(ctx context.Context, c clip.DatasetConfig, store *object.Store) error {
 	o := r.cfg.vision()
 	whole := len(r.paths) == len(r.at)
 	for i := range r.paths {
@@ -381,7 +366,7 @@ func (r *rows) pictures(ctx context.Context, c clip.DatasetConfig) error {
 		}
 		names.Done()
 		r.set.Shards = nil
-		return r.set.FromList(ctx, c, names.Len(), names.Get, func(i int) int { return int(of[i]) }, o)
+		return r.set.FromNames(ctx, c, store, names.Len(), names.Get, func(i int) int { return int(of[i]) }, o)
 	}
 	digest, err := r.digest(ctx, c)
 	if err != nil {
@@ -389,7 +374,12 @@ func (r *rows) pictures(ctx context.Context, c clip.DatasetConfig) error {
 	}
 	r.set.Pixels = digest
 	if r.paths != nil {
-		r.set.File = r.path
+		r.set.File = func(i int) string {
+			if path := r.path(i); !object.IsAddress(path) {
+				return path
+			}
+			return ""
+		}
 	}
 	how := sample.Decoding(o)
 	r.set.Content = func(i int) string {
@@ -398,9 +388,9 @@ func (r *rows) pictures(ctx context.Context, c clip.DatasetConfig) error {
 		}
 		return fmt.Sprintf("%s row %d%s", digest, r.at[i], how)
 	}
-	r.set.Open = func(i int) (vision.Picture, error) {
+	r.set.OpenContext = func(ctx context.Context, i int) (vision.Picture, error) {
 		if path := r.path(i); path != "" {
-			return sample.ReadPicture(path, o)
+			return sample.ReadPictureFrom(ctx, store, path, o)
 		}
 		row := int(r.at[i])
 		f := r.file(row)
@@ -419,6 +409,9 @@ func (r *rows) pictures(ctx context.Context, c clip.DatasetConfig) error {
 	}
 	return nil
 }
+
+// isWeb reports whether a picture is named by an address that is not one of a store's.
+func isWeb(path string) bool { return object.IsAddress(path) && !strings.HasPrefix(path, "s3://") }
 
 // named returns an error of decoding with the place of the picture.
 func named(err error, file string, row int) error {

@@ -297,7 +297,7 @@ func (r *reader) picture(ctx context.Context, i int, tool *tool) (p vision.Pictu
 		if err == nil && r.disk != nil {
 			p, err = r.disk.keep(i, p, tool)
 		}
-		if err != nil && fault.KindOf(err) != fault.Canceled && !isSystemError(err) {
+		if err != nil && fault.KindOf(err) != fault.Canceled && !isSystemError(err) && !endsBatch(err) {
 			r.bad.Store(i, err)
 		}
 	}
