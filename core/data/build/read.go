@@ -48,10 +48,14 @@ func (b *builder) readSource(ctx context.Context, s source, row ledger.Source) e
 		batch, began = batch[:0], time.Now()
 		return nil
 	}
+	begin := row
 	err := inOrder(ctx, b.threads, func(ctx context.Context, emit func(func() finding) error) error {
-		return s.read(ctx, row.Documents, emit)
+		return s.read(ctx, begin, emit)
 	}, func(f finding) error {
 		batch = append(batch, f)
+		if f.start > 0 {
+			row.Mark, row.Start = row.Documents, f.start
+		}
 		row.Documents++
 		b.watch.Progress("reading "+s.name(), f.at, s.size())
 		if len(batch) >= batchRows || time.Since(began) > batchTime {

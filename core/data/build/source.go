@@ -29,8 +29,8 @@ type source interface {
 	stamp() string
 	// size returns the length of the source, in the unit of finding.at.
 	size() int64
-	// read calls emit for each document from number from on, in order. What emit gets may be called from another goroutine.
-	read(ctx context.Context, from int, emit func(func() finding) error) error
+	// read calls emit for each document that is not read, in order. What emit gets may be called from another goroutine.
+	read(ctx context.Context, is ledger.Source, emit func(func() finding) error) error
 	// open returns the bytes of a picture at a place of this source.
 	open(ctx context.Context, at ledger.Place) ([]byte, error)
 	// find returns the place of a picture by its address; false when the source does not know such addresses.
@@ -41,6 +41,7 @@ type source interface {
 // finding is what one document gave.
 type finding struct {
 	at    int64 // how far into the source the document is
+	start int64 // where it begins, when reading may begin there; otherwise 0
 	page  *foundPage
 	body  *foundBody
 	skips []skip

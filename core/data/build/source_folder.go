@@ -109,12 +109,12 @@ func (f *folder) address(name string) string {
 	return f.base.JoinPath(strings.Split(name, "/")...).String()
 }
 
-func (f *folder) read(ctx context.Context, from int, emit func(func() finding) error) error {
+func (f *folder) read(ctx context.Context, is ledger.Source, emit func(func() finding) error) error {
 	for i, name := range f.pages {
 		if err := ctx.Err(); err != nil {
 			return fault.New(fault.Canceled, "%w", err)
 		}
-		if i < from {
+		if i < is.Documents {
 			continue
 		}
 		if err := emit(func() finding {

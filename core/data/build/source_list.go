@@ -78,7 +78,7 @@ func (l *list) open(ctx context.Context, at ledger.Place) ([]byte, error) {
 	return l.folder.open(ctx, at)
 }
 
-func (l *list) read(ctx context.Context, from int, emit func(func() finding) error) error {
+func (l *list) read(ctx context.Context, is ledger.Source, emit func(func() finding) error) error {
 	section := io.NewSectionReader(l.file, 0, l.file.Size())
 	count := &readCounter{r: section}
 	n := 0
@@ -86,7 +86,7 @@ func (l *list) read(ctx context.Context, from int, emit func(func() finding) err
 		if err := ctx.Err(); err != nil {
 			return fault.New(fault.Canceled, "%w", err)
 		}
-		if n++; n <= from {
+		if n++; n <= is.Documents {
 			return nil
 		}
 		f := finding{at: count.n}

@@ -38,9 +38,10 @@ func (a *archive) close() error  { return a.file.Close() }
 
 func (a *archive) find(string) (ledger.Place, bool, error) { return ledger.Place{}, false, nil }
 
-func (a *archive) read(ctx context.Context, from int, emit func(func() finding) error) error {
+func (a *archive) read(ctx context.Context, is ledger.Source, emit func(func() finding) error) error {
 	r := warc.NewReader(a.file, a.file.Size(), warc.Limits{})
-	for n := 0; ; n++ {
+	r.Seek(is.Start)
+	for n := is.Mark; ; n++ {
 		if err := ctx.Err(); err != nil {
 			return fault.New(fault.Canceled, "%w", err)
 		}
@@ -48,7 +49,7 @@ func (a *archive) read(ctx context.Context, from int, emit func(func() finding) 
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if n < from {
+		if n < is.Documents {
 			continue
 		}
 		f := finding{at: r.Offset()}
@@ -62,6 +63,9 @@ func (a *archive) read(ctx context.Context, from int, emit func(func() finding) 
 				return err
 			}
 			continue
+		}
+		if rec.Place.Skip == 0 {
+			f.start = rec.Place.Offset
 		}
 		job, err := a.document(rec, f)
 		if err != nil {
@@ -102,7 +106,7 @@ func (a *archive) document(rec *warc.Record, f finding) (func() finding, error) 
 		contentType := res.Header.Get("Content-Type")
 		return func() finding {
 			page := pageOf(res.Body, contentType, address, rights, a.respect)
-			page.at = f.at
+			page.at, page.start = f.at, f.start
 			return page
 		}, nil
 	case strings.HasPrefix(res.Type, "image/") || ending(res.Body) != "":

@@ -86,6 +86,9 @@ func NewReader(src io.ReaderAt, size int64, l Limits) *Reader {
 	return &Reader{src: src, size: size, limits: l.filled()}
 }
 
+// Seek has the next record be that which begins at an offset, as an earlier record's Place without Skip told it.
+func (r *Reader) Seek(offset int64) { r.pos, r.member, r.rest = offset, nil, nil }
+
 // Offset returns how far into the file the Reader is.
 func (r *Reader) Offset() int64 {
 	if r.member != nil {

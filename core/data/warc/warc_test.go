@@ -64,6 +64,12 @@ func TestRecordsAreReadInOrderAndAtTheirPlaces(t *testing.T) {
 		if _, err := r.Next(); !errors.Is(err, io.EOF) || r.Offset() != int64(len(data)) {
 			t.Errorf("%s: the end: %v at %d of %d", name, err, r.Offset(), len(data))
 		}
+		if places[1].Skip == 0 {
+			r.Seek(places[1].Offset)
+			if rec, err := r.Next(); err != nil || rec.URI != "b" {
+				t.Errorf("%s: from the second on: %+v, %v", name, rec, err)
+			}
+		}
 		for _, i := range []int{2, 0, 1} {
 			rec, err := r.At(places[i])
 			if err != nil {

@@ -130,14 +130,17 @@ type Source struct {
 	Name      string
 	Stamp     string // changes with the content
 	Documents int    // that are read
-	Done      bool
+	// Document Mark begins at Start, so that those before need not be read again.
+	Mark  int
+	Start int64
+	Done  bool
 }
 
 // Sources returns the sources by their numbers.
 func (l *Ledger) Sources() (out []Source, err error) {
-	err = l.each("select id, name, stamp, documents, done from source order by id", nil, func(r *sql.Rows) error {
+	err = l.each("select id, name, stamp, documents, mark, start, done from source order by id", nil, func(r *sql.Rows) error {
 		var s Source
-		if err := r.Scan(&s.ID, &s.Name, &s.Stamp, &s.Documents, &s.Done); err != nil {
+		if err := r.Scan(&s.ID, &s.Name, &s.Stamp, &s.Documents, &s.Mark, &s.Start, &s.Done); err != nil {
 			return err
 		}
 		out = append(out, s)
@@ -148,7 +151,7 @@ func (l *Ledger) Sources() (out []Source, err error) {
 
 // SetSource adds or changes a source.
 func (t *Tx) SetSource(s Source) {
-	t.exec("insert or replace into source values (?, ?, ?, ?, ?)", s.ID, s.Name, s.Stamp, s.Documents, s.Done)
+	t.exec("insert or replace into source values (?, ?, ?, ?, ?, ?, ?)", s.ID, s.Name, s.Stamp, s.Documents, s.Mark, s.Start, s.Done)
 }
 
 // AddPage adds a page and returns its number; false when it was there.

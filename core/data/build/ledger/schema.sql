@@ -3,7 +3,7 @@ create table meta (key text primary key, value text not null) without rowid;
 
 -- source has how far each source is read.
 create table source (id integer primary key, name text not null, stamp text not null, documents integer not null default 0,
-  done integer not null default 0);
+  mark integer not null default 0, start integer not null default 0, done integer not null default 0);
 
 -- page has each page that was read, once.
 create table page (id integer primary key, url text not null unique, source integer not null, title text not null);
