@@ -40,7 +40,7 @@ func (a *archive) find(string) (ledger.Place, bool, error) { return ledger.Place
 
 func (a *archive) read(ctx context.Context, is ledger.Source, emit func(func() finding) error) error {
 	r := warc.NewReader(a.file, a.file.Size(), warc.Limits{})
-	r.Seek(is.Start)
+	r.From(is.Start)
 	for n := is.Mark; ; n++ {
 		if err := ctx.Err(); err != nil {
 			return fault.New(fault.Canceled, "%w", err)

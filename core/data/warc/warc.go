@@ -2,7 +2,7 @@
 // bounded, damage is named, and reading goes on behind it.
 //
 // github.com/nlnwa/gowarc, which would have been the library for it, indexes before the beginning of the six bytes "WARC/\n",
-// reads a header line of any length into memory, and takes a negative Content-Length (ADR 0020).
+// reads a header line of any length into memory, and takes a negative Content-Length (ADR 0021).
 package warc
 
 import (
@@ -86,8 +86,8 @@ func NewReader(src io.ReaderAt, size int64, l Limits) *Reader {
 	return &Reader{src: src, size: size, limits: l.filled()}
 }
 
-// Seek has the next record be that which begins at an offset, as an earlier record's Place without Skip told it.
-func (r *Reader) Seek(offset int64) { r.pos, r.member, r.rest = offset, nil, nil }
+// From has the next record be that which begins at an offset, as an earlier record's Place without Skip told it.
+func (r *Reader) From(offset int64) { r.pos, r.member, r.rest = offset, nil, nil }
 
 // Offset returns how far into the file the Reader is.
 func (r *Reader) Offset() int64 {

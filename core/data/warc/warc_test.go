@@ -65,7 +65,7 @@ func TestRecordsAreReadInOrderAndAtTheirPlaces(t *testing.T) {
 			t.Errorf("%s: the end: %v at %d of %d", name, err, r.Offset(), len(data))
 		}
 		if places[1].Skip == 0 {
-			r.Seek(places[1].Offset)
+			r.From(places[1].Offset)
 			if rec, err := r.Next(); err != nil || rec.URI != "b" {
 				t.Errorf("%s: from the second on: %+v, %v", name, rec, err)
 			}
