@@ -118,6 +118,16 @@ func TestWhatAnS3StoreRefusesIsExplained(t *testing.T) {
 	if _, err := store(t, Options{}).List(context.Background(), "s3://nowhere/*"); fault.KindOf(err) != fault.NotFound || !strings.Contains(fault.Format(err), "there is no bucket nowhere") {
 		t.Error(fault.Format(err))
 	}
+	for _, name := range []string{"s3://b/*.tar", "s3://Under_Score/a.tar"} {
+		if names, err := store(t, Options{}).List(context.Background(), name); err == nil {
+			_, err = store(t, Options{}).Open(context.Background(), names[0])
+			if fault.KindOf(err) == "" || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s: %v", name, err)
+			}
+		} else if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "Bucket name") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong")
 	expect("s3://closed/a.tar", fault.Unavailable, "403", "AWS_SECRET_ACCESS_KEY", "TAND…")
 	if _, err := store(t, Options{}).List(context.Background(), "s3://closed/*"); !strings.Contains(fault.Format(err), "does not accept the key TAND…") {

@@ -159,6 +159,9 @@ func explain(u *url.URL, err error, reached bool) (mayPass bool, explained *faul
 		return s.explain(u)
 	}
 	if f, ok := errors.AsType[*fault.Error](err); ok {
+		if f.File == "" {
+			f.File = Display(u)
+		}
 		return false, f
 	}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
@@ -169,7 +172,7 @@ func explain(u *url.URL, err error, reached bool) (mayPass bool, explained *faul
 	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	name, noName := errors.AsType[*net.DNSError](err)
 	switch {
-	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES), strings.Contains(err.Error(), "not permitted"):
+	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES), noName && deniedName(name):
 		return false, fail(fault.Unavailable).WithHint("the network is closed to this process: datasets in the sandbox (plugins.sandbox: strict) read files alone. Copy the data here, or set plugins.sandbox to off")
 	case untrusted:
 		return false, fail(fault.Unavailable).WithHint("SSL_CERT_FILE names the certificates that are trusted beside the system's")
@@ -188,4 +191,9 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%d min", d/time.Minute)
 	}
 	return fmt.Sprintf("%d s", d/time.Second)
+}
+
+// deniedName reports whether a name was not resolved because no socket could be made, which the error tells in words alone.
+func deniedName(err *net.DNSError) bool {
+	return strings.Contains(err.Err, "not permitted") || strings.Contains(err.Err, "permission denied")
 }

@@ -2,8 +2,10 @@ package remote
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -112,11 +114,17 @@ func (s *s3) read(ctx context.Context, u *url.URL, at Info, off, n int64) (io.Re
 	return body, nil
 }
 
-// wrap makes a status of an error of S3.
+// wrap makes a status of an error of S3, and of what the client itself refuses a fault.
 func (s *s3) wrap(err error) error {
 	var answer minio.ErrorResponse
 	if !errors.As(err, &answer) || answer.StatusCode == 0 {
-		return err
+		_, sent := errors.AsType[*url.Error](err)
+		_, network := errors.AsType[net.Error](err)
+		_, cut := errors.AsType[*xml.SyntaxError](err) // an answer that ends too soon
+		if sent || network || cut || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled) {
+			return err
+		}
+		return fault.New(fault.Invalid, "%w", err)
 	}
 	st := &status{code: answer.StatusCode, s3: answer.Code, message: answer.Message, endpoint: s.core.EndpointURL().String()}
 	if strings.Contains(st.s3, " ") { // the status line, where the server gave no code
