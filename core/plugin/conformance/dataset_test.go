@@ -131,6 +131,26 @@ func (d *plain) Close() error {
 	return nil
 }
 
+// unreadable reports that the last picture cannot be read when pictures are asked for.
+type unreadable struct{ plain }
+
+func (d *unreadable) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
+	b, err := d.plain.Batch(ctx, q)
+	if err != nil || q.NoImages {
+		return b, err
+	}
+	for i, index := range q.Indices {
+		if index == 39 {
+			b.Faults = append(b.Faults, clip.SampleFault{Index: index, Key: b.Keys[i], Msg: "cut off", Reason: "truncated picture"})
+		}
+	}
+	return b, nil
+}
+
+func TestADatasetWithAPictureThatCannotBeReadKeepsThePromises(t *testing.T) {
+	TestDataset(t, func() clip.Dataset { return &unreadable{} }, DatasetOptions{})
+}
+
 func TestEveryDatasetRuleCanBeBroken(t *testing.T) {
 	breaks(t, func(broken string) []Finding {
 		return CheckDataset(func() clip.Dataset { return &plain{broken: broken} }, DatasetOptions{Splits: []string{`{"split":0}`, `{"split":1}`}})

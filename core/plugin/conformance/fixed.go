@@ -22,6 +22,7 @@ func (c datasetCase) withoutImages() error {
 			return fmt.Errorf("without pictures: %w", err)
 		}
 		got.Images = want.Images // they may have come all the same
+		want.Faults = nil        // of pictures that nobody asked for there are none
 		return differ("without pictures", want, got)
 	})
 }
