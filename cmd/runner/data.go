@@ -86,8 +86,12 @@ func (a *app) dataPeekCommand() *cobra.Command {
 			headings = append(headings, "negatives")
 		}
 		if !a.asCSV {
-			say(a.stderr, "%s: %s samples of %d × %d pixels, targets %s\n%s\n\n", p.Plugin, report.Count(float64(p.Len)),
-				p.ImageSize, p.ImageSize, strings.Join(p.Targets, ", "), p.Note)
+			targets := "no targets"
+			if len(p.Targets) > 0 {
+				targets = "targets " + strings.Join(p.Targets, ", ")
+			}
+			say(a.stderr, "%s: %s samples of %d × %d pixels, %s\n%s\n\n", p.Plugin, report.Count(float64(p.Len)),
+				p.ImageSize, p.ImageSize, targets, p.Note)
 		}
 		return report.Rows(a.stdout, a.format(), headings, rows)
 	}

@@ -120,7 +120,8 @@ func (c *Comparison) keys(base *spec.Spec, plugins *assemble.Catalog) (keys []st
 		case u.Role == assemble.RoleLoss:
 			keys = append(keys, "loss.plugin")
 		case assemble.IsTrainingData(u.Role):
-			keys = append(keys, base.TrainSection(slices.Index(assemble.DataRoles(base), u.Role))+".dataset")
+			at := base.TrainSection(slices.Index(assemble.DataRoles(base), u.Role))
+			keys = append(keys, strings.TrimSuffix(strings.ReplaceAll(at, "[", "."), "]")+".dataset")
 		default:
 			keys = append(keys, u.Role+".encoder")
 		}

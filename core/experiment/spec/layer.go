@@ -178,10 +178,19 @@ func (m *merged) set(list ...assignment) *fault.Error {
 	if len(l.tree) > 0 {
 		m.add(l)
 	}
+	for i := range elements {
+		elements[i] = m.indexed(elements[i])
+	}
+	slices.SortStableFunc(elements, func(a, b assignment) int { return len(a.p) - len(b.p) }) // a source's dataset before its settings
 	for _, a := range elements {
-		a = m.indexed(a)
 		i := listPrefix(m.k.Raw(), a.p)
 		list := cloneList(lookup(m.k.Raw(), a.p[:i]).([]any))
+		if source := a.p[:len(a.p)-1]; len(a.p) == 4 && slices.Equal(a.p[:2], path{"data", "train"}) && a.p[3] == "dataset" {
+			if of, ok := lookup(list, source[i:]).(map[string]any); ok && of["dataset"] != a.value {
+				delete(of, "with")
+				m.forget(source.with("with").join())
+			}
+		}
 		if !setIn(list, a.p[i:], clone(a.value)) {
 			return noElement(list, a.p, i).WithFile(a.origin.Source, a.origin.Line, a.origin.Column)
 		}
