@@ -134,9 +134,9 @@ func (k *keeper) say() {
 	if full, why := k.store.Full(); full {
 		k.said.Do(func() {
 			if why != nil {
-				log.Printf("warning: no more pictures are kept (data.cache): %v", why)
+				log.Printf("no more pictures are kept (data.cache): %v", why)
 			} else {
-				log.Printf("warning: kept pictures take all that they may (data.cache.max): further ones are decoded each time")
+				log.Printf("kept pictures take all that they may (data.cache.max): further ones are decoded each time")
 			}
 		})
 	}
