@@ -45,6 +45,7 @@ type pictureKey struct {
 	With    json.RawMessage `json:"with"`
 	Digest  string          `json:"digest"`
 	Size    int             `json:"image_size"`
+	Packed  bool            `json:"packed,omitempty"` // kept as JPEG (data.cache), which loses a little
 }
 
 // featureDir returns the folder in which features are kept.
@@ -146,7 +147,7 @@ func (r *running) openFeatures(ctx context.Context, role string, warn func(strin
 		for i, src := range r.Summary.Sources {
 			data := r.Processes[src.Role].Binary
 			key.Sources = append(key.Sources, pictureKey{Dataset: data.Ref(), SHA256: data.SHA256, With: r.Spec.Data.Train[i].With,
-				Digest: src.Info.Digest, Size: info.ImageSize})
+				Digest: src.Info.Digest, Size: info.ImageSize, Packed: r.Spec.Data.Cache != nil && r.Spec.Data.Cache.Format == "jpeg"})
 		}
 		if len(key.Sources) == 1 {
 			key.Pictures, key.Sources = &key.Sources[0], nil
