@@ -58,15 +58,19 @@ type picture struct {
 	key     string
 	exact   [32]byte
 	hash    uint64
-	flat    bool // too even for its hash to say anything
+	spread  float64 // standard deviation of the thumbnail's values about its colour
+	flat    bool    // too even for its hash to say anything
 	thumb   [thumb * thumb * 3]uint8
 	caption string
 }
 
 const (
 	thumb     = 16
-	flatBelow = 5.0  // standard deviation of a thumbnail's values about its colour
-	unlike    = 12.0 // root mean square difference of thumbnails from which pictures are not near, whatever their hashes
+	flatBelow = 5.0 // spread
+	// Pictures are not near, whatever their hashes, when the root mean square difference of their thumbnails is larger than either
+	// of these: a number of levels, and a part of the spread, so that two small things on one background are told apart.
+	unlike     = 12.0
+	unlikePart = .45
 )
 
 // New makes a collector for a set of a name, whose samples have labels for targets.
@@ -153,7 +157,8 @@ func (c *Collector) addPicture(s Sample) {
 	for i, v := range p.thumb {
 		spread += (float64(v) - mean[i%3]) * (float64(v) - mean[i%3]) / float64(len(p.thumb))
 	}
-	p.flat = math.Sqrt(spread) < flatBelow
+	p.spread = math.Sqrt(spread)
+	p.flat = p.spread < flatBelow
 	c.pictures = append(c.pictures, p)
 	var sum, squares float64
 	n := float64(s.Picture.W * s.Picture.H)

@@ -59,6 +59,32 @@ func TestPicturesThatAreThereTwiceAreFound(t *testing.T) {
 	}
 }
 
+// Small things in the middle of white have hashes and thumbnails that are near.
+func TestSmallThingsOnOneBackgroundAreToldApart(t *testing.T) {
+	thing := func(c [3]byte, draw func(x, y int) bool) vision.Picture {
+		p := vision.NewPicture(64, 64)
+		for i := range p.Pix {
+			p.Pix[i] = 255
+		}
+		for y := range 64 {
+			for x := range 64 {
+				if draw(x-32, y-32) {
+					copy(p.Row(y)[3*x:], c[:])
+				}
+			}
+		}
+		return p
+	}
+	disc := thing([3]byte{90, 80, 20}, func(x, y int) bool { return x*x+y*y < 40 })
+	bar := thing([3]byte{150, 90, 40}, func(x, y int) bool { return x*x < 80 && y*y < 12 })
+	if x := collect("set", disc, bar).Set(16).NearTwins; x.Groups != 0 {
+		t.Errorf("%+v", x)
+	}
+	if x := collect("set", disc, brighter(disc)).Set(4).NearTwins; x.Groups != 1 {
+		t.Errorf("a copy: %+v", x)
+	}
+}
+
 func TestWhatAnEvaluationSharesWithTrainingIsFound(t *testing.T) {
 	train := collect("train", blots(1), blots(2), blots(3), blots(4))
 	eval := collect("eval", blots(7), brighter(blots(2)), blots(3), blots(8), blots(9))

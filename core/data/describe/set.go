@@ -65,9 +65,10 @@ type Place struct {
 
 // Pair is two pictures that are the same or nearly.
 type Pair struct {
-	A    Place `json:"a"`
-	B    Place `json:"b"`
-	Bits int   `json:"bits"` // by which their perceptual hashes differ; -1: not hashed
+	A     Place `json:"a"`
+	B     Place `json:"b"`
+	Exact bool  `json:"exact"`
+	Bits  int   `json:"bits"` // by which their perceptual hashes differ
 }
 
 // Twins counts pictures that are there more than once.

@@ -120,9 +120,9 @@ func (t Twins) text(how string) string {
 
 func examples(out *strings.Builder, pairs []Pair) {
 	for _, p := range pairs {
-		what := "the same"
-		if p.Bits > 0 {
-			what = fmt.Sprintf("%d bits", p.Bits)
+		what := fmt.Sprintf("%d bits", p.Bits)
+		if p.Exact {
+			what = "the same"
 		}
 		row(out, "", "%s and %s (%s)", p.A.Key, p.B.Key, what)
 	}

@@ -23,7 +23,7 @@ func (p *picture) looksLike(o *picture, near int) bool {
 		d := float64(v) - float64(o.thumb[i])
 		sum += d * d
 	}
-	return math.Sqrt(sum/float64(len(p.thumb))) < unlike
+	return math.Sqrt(sum/float64(len(p.thumb))) < min(unlike, unlikePart*p.spread, unlikePart*o.spread)
 }
 
 // twins finds the pictures that are there more than once, exactly and nearly.
@@ -36,7 +36,7 @@ func (c *Collector) twins(near int) (exact, similar Twins) {
 		p := &c.pictures[i]
 		if at, ok := first[p.exact]; ok {
 			if same.join(at, i) && len(exact.Examples) < MostExamples {
-				exact.Examples = append(exact.Examples, Pair{c.place(at), c.place(i), 0})
+				exact.Examples = append(exact.Examples, Pair{c.place(at), c.place(i), true, 0})
 			}
 			continue // what it looks like is known
 		}
@@ -47,7 +47,7 @@ func (c *Collector) twins(near int) (exact, similar Twins) {
 		for _, at := range index.Near(p.hash, near) {
 			o := &c.pictures[at]
 			if o.looksLike(p, near) && like.join(at, i) && len(similar.Examples) < MostExamples {
-				similar.Examples = append(similar.Examples, Pair{c.place(at), c.place(i), alike.Distance(p.hash, o.hash)})
+				similar.Examples = append(similar.Examples, Pair{c.place(at), c.place(i), false, alike.Distance(p.hash, o.hash)})
 			}
 		}
 		index.Add(p.hash, i)
@@ -138,7 +138,7 @@ func Compare(train, eval *Collector, near int, same bool) *Leak {
 		}
 		if at, ok := exact[p.exact]; ok {
 			if l.Exact++; len(l.Examples) < MostExamples {
-				l.Examples = append(l.Examples, Pair{train.place(at), eval.place(i), 0})
+				l.Examples = append(l.Examples, Pair{train.place(at), eval.place(i), true, 0})
 			}
 			continue
 		}
@@ -148,7 +148,7 @@ func Compare(train, eval *Collector, near int, same bool) *Leak {
 		for _, at := range index.Near(p.hash, near) {
 			if o := &train.pictures[at]; o.looksLike(p, near) {
 				l.Near++
-				nearly = append(nearly, Pair{train.place(at), eval.place(i), alike.Distance(p.hash, o.hash)})
+				nearly = append(nearly, Pair{train.place(at), eval.place(i), false, alike.Distance(p.hash, o.hash)})
 				break
 			}
 		}
