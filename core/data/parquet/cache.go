@@ -38,6 +38,7 @@ type page struct {
 	data []byte
 	ends []uint32
 	null []bool
+	ids  []int32 // of a page whose values are in a dictionary, in place of all this: their numbers, -1 for null
 }
 
 func (p *page) cell(i int) (data []byte, ok bool, err error) {
@@ -73,7 +74,7 @@ func (c *Cache) page(k key, read func() (*page, error)) (*page, error) {
 		}
 		e.size = 256
 		if e.page != nil {
-			e.size += int64(cap(e.page.data) + 5*len(e.page.ends))
+			e.size += int64(cap(e.page.data) + 5*len(e.page.ends) + 4*len(e.page.ids))
 		}
 		if c.used += e.size; c.pages[k] != e {
 			c.used -= e.size

@@ -1,7 +1,6 @@
 package parquet
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -26,10 +25,26 @@ type index struct {
 
 // chunk is the part of a column that lies in one row group.
 type chunk struct {
-	once  sync.Once
-	err   error
 	of    *lib.FileColumnChunk
 	first []int64 // the first row of each page, from that of the row group
+	pages []int64 // where they begin in the file
+
+	mu   sync.Mutex
+	dict *dictionary // nil until it is needed
+}
+
+// dictionary returns the dictionary of the chunk, which open opens when it is needed first.
+func (c *chunk) dictionary(open func() (*dictionary, error)) (*dictionary, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dict != nil {
+		return c.dict, nil
+	}
+	d, err := open()
+	if err == nil {
+		c.dict = d
+	}
+	return d, err
 }
 
 // Bytes returns the bytes in a cell of a leaf that is not repeated, or ok false when the cell is null. The pages that it
@@ -52,19 +67,32 @@ func (f *File) Bytes(leaf Leaf, row int64, cache *Cache) (data []byte, ok bool, 
 	if n < 0 {
 		return nil, false, bad(errors.New("no page has it"))
 	}
-	p, err := cache.page(key{f, group, leaf.column, n}, func() (*page, error) { return f.readPage(c, c.first[n]) })
+	k := key{f, group, leaf.column, n}
+	p, err := cache.page(k, func() (*page, error) { return f.readPage(c, n, leaf, group) })
 	if err != nil {
 		return nil, false, bad(err)
 	}
-	if p == nil { // the page shares its values with others
-		data, ok, err = f.readCell(c, within)
-	} else {
-		data, ok, err = p.cell(int(within - c.first[n]))
+	at := int(within - c.first[n])
+	if p.ids == nil {
+		if data, ok, err = p.cell(at); err != nil {
+			return nil, false, bad(err)
+		}
+		return data, ok, nil
+	}
+	if at >= len(p.ids) {
+		return nil, false, bad(io.ErrUnexpectedEOF)
+	}
+	if p.ids[at] < 0 {
+		return nil, false, nil
+	}
+	d, err := c.dictionary(func() (*dictionary, error) { return f.openDictionary(group, leaf.column) })
+	if err == nil {
+		data, err = f.value(d, p.ids[at], cache, k)
 	}
 	if err != nil {
 		return nil, false, bad(err)
 	}
-	return data, ok, nil
+	return data, true, nil
 }
 
 // chunk returns a column chunk whose pages are known.
@@ -79,8 +107,14 @@ func (f *File) chunk(group, column int) (*chunk, error) {
 		f.index.chunks[[2]int{group, column}] = c
 	}
 	f.index.mu.Unlock()
-	c.once.Do(func() { c.err = f.find(c, group, column) })
-	return c, c.err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.first == nil { // an error may pass
+		if err := f.find(c, group, column); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // find finds the pages of a chunk: by the index in the file or, in files without one, by the headers of the pages. The
@@ -110,8 +144,9 @@ func (f *File) find(c *chunk, group, column int) (err error) {
 	} else if err != nil {
 		return err
 	}
+	c.first, c.pages = make([]int64, 0, pages.NumPages()), nil
 	for i := range pages.NumPages() {
-		c.first = append(c.first, pages.FirstRowIndex(i))
+		c.first, c.pages = append(c.first, pages.FirstRowIndex(i)), append(c.pages, pages.Offset(i))
 	}
 	return nil
 }
@@ -128,20 +163,13 @@ func (f *File) walk(group, column int) (*format.OffsetIndex, error) {
 		return nil, errors.New("its pages lie outside of the file")
 	}
 	out := &format.OffsetIndex{}
-	var protocol thrift.CompactProtocol
 	for row := int64(0); at < end && row < meta.NumValues; {
-		section := io.NewSectionReader(f.obj, at, end-at)
-		in := bufio.NewReaderSize(section, 512)
-		var header format.PageHeader
-		if err := thrift.NewDecoder(protocol.NewReader(in)).Decode(&header); err != nil {
-			return nil, err
-		}
-		read, err := section.Seek(0, io.SeekCurrent)
+		header, data, err := f.header(at)
 		if err != nil {
 			return nil, err
 		}
-		size := read - int64(in.Buffered()) + int64(header.CompressedPageSize)
-		if header.CompressedPageSize < 0 || header.UncompressedPageSize > maxPage || at+size > end {
+		size := data - at + int64(header.CompressedPageSize)
+		if at+size > end {
 			return nil, errors.New("a page that is larger than its column")
 		}
 		values := int64(0)
@@ -161,13 +189,23 @@ func (f *File) walk(group, column int) (*format.OffsetIndex, error) {
 	return out, nil
 }
 
-// readPage decodes a page whose first row is given. It returns nil when the page has a dictionary: then many of its values
-// may be one.
-func (f *File) readPage(c *chunk, first int64) (out *page, err error) {
+// readPage decodes page n of a chunk.
+func (f *File) readPage(c *chunk, n int, leaf Leaf, group int) (out *page, err error) {
 	defer recovered(f.Name(), &err)
+	h, data, err := f.header(c.pages[n])
+	if err != nil {
+		return nil, err
+	}
+	encoding := h.DataPageHeader.V.Encoding
+	if h.Type == format.DataPageV2 {
+		encoding = h.DataPageHeaderV2.V.Encoding
+	}
+	if encoding == format.PlainDictionary || encoding == format.RLEDictionary {
+		return f.readIDs(h, data, leaf, f.file.Metadata().RowGroups[group].Columns[leaf.column].MetaData.Codec)
+	}
 	pages := c.of.PagesFrom(f.obj)
 	defer pages.Close()
-	if err := pages.SeekToRow(first); err != nil {
+	if err := pages.SeekToRow(c.first[n]); err != nil {
 		return nil, err
 	}
 	p, err := pages.ReadPage()
@@ -175,16 +213,12 @@ func (f *File) readPage(c *chunk, first int64) (out *page, err error) {
 		return nil, err
 	}
 	defer lib.Release(p)
-	if p.Dictionary() != nil {
-		return nil, nil
-	}
 	out = &page{ends: make([]uint32, 0, p.NumValues()), null: make([]bool, 0, p.NumValues())}
-	err = each(p, func(v lib.Value) bool {
+	err = each(p, func(v lib.Value) {
 		if !v.IsNull() {
 			out.data = append(out.data, v.ByteArray()...)
 		}
 		out.ends, out.null = append(out.ends, uint32(len(out.data))), append(out.null, v.IsNull())
-		return true
 	})
 	if len(out.data) > maxPage {
 		return nil, errors.New("a page that is too large")
@@ -192,42 +226,14 @@ func (f *File) readPage(c *chunk, first int64) (out *page, err error) {
 	return out, err
 }
 
-// readCell decodes a page for one of its values.
-func (f *File) readCell(c *chunk, row int64) (data []byte, ok bool, err error) {
-	pages := c.of.PagesFrom(f.obj)
-	defer pages.Close()
-	if err := pages.SeekToRow(row); err != nil {
-		return nil, false, err
-	}
-	p, err := pages.ReadPage()
-	if err != nil {
-		return nil, false, err
-	}
-	defer lib.Release(p)
-	found := false
-	err = each(p, func(v lib.Value) bool {
-		found = true
-		if !v.IsNull() {
-			data, ok = bytes.Clone(v.ByteArray()), true
-		}
-		return false
-	})
-	if err == nil && !found {
-		err = io.ErrUnexpectedEOF
-	}
-	return data, ok, err
-}
-
-// each calls do with the values of a page, until it returns false.
-func each(p lib.Page, do func(lib.Value) bool) error {
+// each calls do with the values of a page.
+func each(p lib.Page, do func(lib.Value)) error {
 	values := p.Values()
 	var buf [64]lib.Value
 	for {
 		n, err := values.ReadValues(buf[:])
 		for _, v := range buf[:n] {
-			if !do(v) {
-				return nil
-			}
+			do(v)
 		}
 		if err == io.EOF {
 			return nil

@@ -43,7 +43,8 @@ type Leaf struct {
 	// Repeated says that a row may have several values.
 	Repeated bool
 
-	column int
+	column     int
+	definition uint8 // the level of values that are there
 }
 
 // Name returns the path of a leaf with dots.
@@ -100,7 +101,7 @@ func Open(obj object.Object) (f *File, err error) {
 			text = text || is
 		}
 		f.leaves = append(f.leaves, Leaf{Path: path, Bytes: kind == lib.ByteArray || kind == lib.FixedLenByteArray,
-			Text: text, Repeated: leaf.MaxRepetitionLevel > 0, column: leaf.ColumnIndex})
+			Text: text, Repeated: leaf.MaxRepetitionLevel > 0, column: leaf.ColumnIndex, definition: uint8(leaf.MaxDefinitionLevel)})
 	}
 	return f, nil
 }

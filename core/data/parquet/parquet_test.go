@@ -36,6 +36,7 @@ func want(t *testing.T) (g golden, files []string) {
 		t.Fatal(err)
 	}
 	files, _ = filepath.Glob("testdata/*.parquet")
+	files = slices.DeleteFunc(files, func(f string) bool { return f == "testdata/large.parquet" })
 	if len(files) < 9 || g.Rows != 60 {
 		t.Fatalf("%d files, %d rows", len(files), g.Rows)
 	}
@@ -173,7 +174,7 @@ func TestDamagedFilesAreFaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for try := range 150 {
+		for try := range 50 {
 			bad := bytes.Clone(data)
 			if try%10 == 0 {
 				bad = bad[:r.IntN(len(bad))]
@@ -199,8 +200,8 @@ func TestDamagedFilesAreFaults(t *testing.T) {
 			obj.Close()
 		}
 	}
-	if refused < 100 {
-		t.Errorf("%d of 600 damaged files are refused", refused)
+	if refused < 40 {
+		t.Errorf("%d of 200 damaged files are refused", refused)
 	}
 }
 

@@ -78,6 +78,13 @@ want = {
 }
 json.dump(want, open(f"{cells}/want.json", "w"), ensure_ascii=False, separators=(",", ":"))
 
+# Pictures of a row group in one dictionary of over 1 MiB when it is decoded, of which little is stored.
+r2 = random.Random(14)
+line = bytes(r2.randrange(256) for _ in range(2000))
+large = [bytes([i]) * (20 * i) + line[: 37 * i] * (1 + i % 5) + bytes(r2.randrange(256) for _ in range(i * 11 % 1500)) + bytes(5000) for i in range(50)]
+pq.write_table(pa.table({"blob": pa.array(large, pa.binary())}), f"{cells}/large.parquet")
+json.dump([told(b) for b in large], open(f"{cells}/large.json", "w"))
+
 # A set as datasets' push_to_hub and to_parquet write it.
 import datasets
 
