@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -164,12 +167,19 @@ func (c Config) collect(ctx context.Context, set *sample.Set, shards *shard.Set,
 	if !whole {
 		set.Note += "; the digest stands for sizes and times of the shards, which are too large to be read as a whole"
 	}
-	set.Pixels = digest
+	set.Digest = c.digest(digest, p)
 	o := c.Vision()
 	how := sample.Decoding(o)
 	set.Content = func(i int) string { return l.content(i) + how }
 	set.OpenContext = func(ctx context.Context, i int) (vision.Picture, error) { return l.picture(ctx, i, o) }
 	return nil
+}
+
+// digest returns a digest of all that batches are made of: what the shards contain, and how samples are made of it.
+func (c Config) digest(shards string, p *plan) string {
+	text, _ := json.Marshal([]any{shards, p.wanted, p.captions, p.negatives, p.perSample, c.Classes, c.Split, c.TestFraction, c.SplitSeed}) // of texts and numbers
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // lack says what a record lacks to be a sample; nil for nothing.

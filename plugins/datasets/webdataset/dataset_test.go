@@ -222,3 +222,38 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 		}
 	}
 }
+
+// What the samples are decides the digest, not where they are.
+func TestTheDigestStandsForTheSamples(t *testing.T) {
+	digest := func(with map[string]any) string {
+		if with["shards"] == nil {
+			with["shards"] = []string{shards(t, "written-*.tar")}
+		}
+		_, info := all(t, with)
+		return info.Digest
+	}
+	first := digest(map[string]any{})
+	dir := t.TempDir()
+	for i, name := range []string{"written-000000.tar", "written-000001.tar"} {
+		data, err := os.ReadFile(shards(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, string(rune('a'+i))+".tar"), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if digest(map[string]any{"shards": []string{dir}}) != first {
+		t.Error("a copy has another digest")
+	}
+	seen := map[string]int{first: -1}
+	for i, with := range []map[string]any{{"shards": []string{shards(t, "written-000001.tar")}}, {"captions": []string{"json:caption"}}, {"captions": []string{"txt", "json:caption"}},
+		{"label": "cls"}, {"label": "cls", "classes": []string{"a", "b", "c"}}, {"negatives": []string{"json:tags"}}, {"negatives": []string{"json:tags"}, "negatives_count": 2},
+		{"split": "train", "test_fraction": .5}, {"split": "test", "test_fraction": .5}, {"image": []string{"seg.png"}}, {"lines": true}} {
+		d := digest(with)
+		if before, ok := seen[d]; ok {
+			t.Errorf("%v has the digest of %d", with, before)
+		}
+		seen[d] = i
+	}
+}
