@@ -19,6 +19,11 @@ for name; do
 	metrics=
 	case $name in # tags are captions too, so retrieval is compared as well
 	captions) metrics=eval/emoji/top1,eval/emoji/text_to_image_R@5,eval/emoji/text_to_image_mean_rank ;;
+	openclipart | data-mixture | data-filters) # needs Debian's packages and runner data get ifct
+		metrics=eval/openclipart/image_to_text_R@10,eval/openclipart/text_to_image_R@10,eval/openclipart/top1
+		metrics=$metrics,eval/tuxpaint/image_to_text_R@10,eval/tuxpaint/text_to_image_R@10,eval/tuxpaint/top1,eval/food/top1,eval/emoji/top1
+		;;
+	emoji-styles) metrics=eval/unseen/top1,eval/unseen/image_to_text_R@10,eval/unseen/text_to_image_R@10 ;; # needs runner data get emoji
 	esac
 	"$runner" run "experiments/$name.yaml" --db "$db" --runs-dir "$runs"
 	"$runner" ablation "$name" --db "$db" ${metrics:+--metric "$metrics"} --format markdown >"$new"

@@ -23,6 +23,7 @@ type Config struct {
 	Root        string   `with:"root" type:"path" help:"folder with the folders png and svg; empty: /usr/share/openclipart, where Debian's openclipart-png and openclipart-svg put them"`
 	Captions    string   `with:"captions" enum:"title,keywords,both,mixed" help:"title; keywords: some of them in random order; both: the title, then keywords; mixed: one of these, drawn anew each epoch"`
 	MaxKeywords int      `with:"max_keywords" min:"1" help:"keywords in a training caption, 1 to this many, drawn anew each epoch"`
+	FolderShare float64  `with:"folder_share" min:"0" max:"1" help:"share of training captions that name the drawing's folder or subfolder instead, in a template"`
 	Templates   []string `with:"templates" help:"sentences for titles, {} being the title; drawn anew each epoch"`
 	Rules       []string `with:"rules" enum:"duplicate,generated,blank,foreign,unsorted,nameless" help:"what is left out; docs/datasets.md says what each rule means"`
 	sample.Options
@@ -130,6 +131,13 @@ func (c Config) describe(set *sample.Set, root string, drawings []*drawing) (pat
 			texts.Add(t)
 		}
 		texts.Add(strings.Join(d.keywords, ", "))
+		if c.FolderShare > 0 {
+			for _, name := range d.folderNames() {
+				for _, t := range sample.FillAll(c.Templates, name) {
+					texts.Add(t)
+				}
+			}
+		}
 	}
 	set.Targets = []clip.Target{folders.target("folder"), subfolders.target("subfolder")}
 	set.Texts = texts.List
@@ -153,6 +161,9 @@ func (c Config) captions(d *drawing) []string {
 
 // draw draws a caption for training.
 func (c Config) draw(d *drawing, s *random.Stream) string {
+	if names := d.folderNames(); c.FolderShare > 0 && len(names) > 0 && s.Float64() < c.FolderShare {
+		return sample.Fill(sample.Choose(s, c.Templates), sample.Choose(s, names))
+	}
 	kind := c.Captions
 	if kind == "mixed" {
 		kind = sample.Choose(s, []string{"title", "title", "both", "keywords"})
@@ -182,6 +193,17 @@ func (d *drawing) classes() (folder, subfolder string) {
 		subfolder = folder + "/" + plain(names[1])
 	}
 	return folder, subfolder
+}
+
+// folderNames returns the names of the drawing's first two folders, as one says them.
+func (d *drawing) folderNames() (names []string) {
+	folder, subfolder := d.classes()
+	for _, name := range []string{folder, subfolder[strings.LastIndex(subfolder, "/")+1:]} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // classes numbers names in the order in which they are added.

@@ -226,6 +226,14 @@ func TestCaptionsAreDrawnOfTitleAndKeywords(t *testing.T) {
 	}
 }
 
+func TestFoldersAreCaptionsWhereAsked(t *testing.T) {
+	_, info, d := opened(t, map[string]any{"root": library(t), "folder_share": 1, "templates": []string{"a {}"}})
+	b := batch(t, d, info, clip.BatchRequest{Train: true})
+	if c := b.Captions[slices.Index(b.Keys, "animals/mammals/dog_01")]; c != "a animals" && c != "a mammals" {
+		t.Errorf("%q", c)
+	}
+}
+
 func TestMetadataIsOfTheDrawingAlone(t *testing.T) {
 	m, err := parseMetadata([]byte(svg("A &quot;bat&quot;", "Someone", "en", "bat")))
 	if err != nil || m.title != `A "bat"` || m.creator != "Someone" || m.description != "drawn & shaded" || !slices.Equal(m.keywords, []string{"bat"}) {

@@ -20,11 +20,12 @@ const defaultRoot = "/usr/share/tuxpaint"
 
 // Config has the keys of the with block.
 type Config struct {
-	Root      string   `with:"root" type:"path" help:"folder with the folder stamps; empty: /usr/share/tuxpaint, where Debian's tuxpaint-stamps-default puts it"`
-	Languages []string `with:"languages" help:"languages of the captions, by the codes of Tux Paint (en, de, pt_BR, …); all: every one; a stamp without any of them is left out"`
-	Kind      string   `with:"kind" enum:"all,photograph,drawing" help:"which stamps: a photograph is one where a quarter of the pixels have a colour of their own"`
-	Templates []string `with:"templates" help:"sentences for captions, {} being the caption; drawn anew each epoch"`
-	NameShare float64  `with:"name_share" min:"0" max:"1" help:"share of training captions that are the words of the stamp's file name and folder instead"`
+	Root        string   `with:"root" type:"path" help:"folder with the folder stamps; empty: /usr/share/tuxpaint, where Debian's tuxpaint-stamps-default puts it"`
+	Languages   []string `with:"languages" help:"languages of the captions, by the codes of Tux Paint (en, de, pt_BR, …); all: every one; a stamp without any of them is left out"`
+	Kind        string   `with:"kind" enum:"all,photograph,drawing" help:"which stamps: a photograph is one where a quarter of the pixels have a colour of their own"`
+	Templates   []string `with:"templates" help:"sentences for captions, {} being the caption; drawn anew each epoch"`
+	NameShare   float64  `with:"name_share" min:"0" max:"1" help:"share of training captions that are the words of the stamp's file name and folder instead"`
+	FolderShare float64  `with:"folder_share" min:"0" max:"1" help:"share of training captions that are the name of the folder or the subfolder instead"`
 	sample.Options
 	sample.Frame
 }
@@ -111,10 +112,18 @@ func (c Config) describe(set *sample.Set, all *listing, stamps []stamp) (paths [
 		if c.NameShare > 0 {
 			texts.Add(s.name())
 		}
+		if c.FolderShare > 0 {
+			for _, name := range s.folderNames() {
+				texts.Add(name)
+			}
+		}
 	}
 	set.Targets = []clip.Target{folders.target("folder"), subfolders.target("subfolder")}
 	set.Texts = texts.List
 	set.Caption = func(i int, r *random.Stream) string {
+		if names := stamps[i].folderNames(); c.FolderShare > 0 && len(names) > 0 && r.Float64() < c.FolderShare {
+			return sample.Choose(r, names)
+		}
 		if c.NameShare > 0 && r.Float64() < c.NameShare {
 			return stamps[i].name()
 		}

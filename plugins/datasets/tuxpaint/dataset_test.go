@@ -208,6 +208,14 @@ func TestNamesAreCaptionsWhereAsked(t *testing.T) {
 	}
 }
 
+func TestFoldersAreCaptionsWhereAsked(t *testing.T) {
+	d, info := opened(t, map[string]any{"root": stampsRoot(t), "folder_share": 1})
+	b := everything(t, d, info, true)
+	if c := b.Captions; c[0] != "animals" && c[0] != "birds" || c[2] != "animals" {
+		t.Errorf("captions %q", c)
+	}
+}
+
 func TestAbsentStampsSayHowToGetThem(t *testing.T) {
 	raw, _ := json.Marshal(map[string]any{"root": t.TempDir()})
 	_, err := Plugin.New().Configure(context.Background(), clip.DatasetConfig{With: raw, ImageSize: 8, Threads: 1})

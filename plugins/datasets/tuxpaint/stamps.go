@@ -159,6 +159,17 @@ func (s stamp) subfolder() string {
 	return folderName(parts[0]) + "/" + folderName(parts[1])
 }
 
+// folderNames returns the names of the first two folders, as one says them.
+func (s stamp) folderNames() (names []string) {
+	subfolder := s.subfolder()
+	for _, name := range []string{s.folder(), subfolder[strings.LastIndex(subfolder, "/")+1:]} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // folderName returns a folder's name as people write it.
 func folderName(folder string) string {
 	switch folder {
