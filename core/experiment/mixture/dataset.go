@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -64,6 +65,7 @@ func Join(members []Member) *Dataset {
 		}
 		info.Targets = slices.DeleteFunc(slices.Clone(info.Targets), func(t clip.Target) bool { return !hasTarget(own, t) })
 	}
+	info.Remarks = append(info.Remarks, leftOut(members, info)...)
 	for _, m := range members {
 		if m.Info.Shards != nil {
 			info.Shards = d.shards()
@@ -83,6 +85,26 @@ func (d *Dataset) shards() (out []int) {
 		out = append(out, m.Info.Shards...)
 	}
 	return out
+}
+
+// leftOut says what sources have that the mixture has not.
+func leftOut(members []Member, all clip.DatasetInfo) (remarks []string) {
+	var targets, negatives []string
+	for _, m := range members {
+		for _, t := range m.Info.Targets {
+			if !hasTarget(all, t) {
+				targets = append(targets, fmt.Sprintf("%s of %s", t.Name, m.Name))
+			}
+		}
+		negatives = append(negatives, fmt.Sprintf("%d of %s", m.Info.Negatives, m.Name))
+	}
+	if targets != nil {
+		remarks = append(remarks, "labellings that are not the same in all sources are left out: "+strings.Join(targets, ", "))
+	}
+	if slices.ContainsFunc(members, func(m Member) bool { return m.Info.Negatives != all.Negatives }) {
+		remarks = append(remarks, "the sources have different numbers of negatives, which are left out: "+strings.Join(negatives, ", "))
+	}
+	return remarks
 }
 
 func hasTarget(info clip.DatasetInfo, t clip.Target) bool {

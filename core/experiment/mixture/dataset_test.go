@@ -81,6 +81,9 @@ func TestAMixtureDescribesItsSources(t *testing.T) {
 	if len(info.Targets) != 1 || info.Targets[0].Name != "kind" {
 		t.Errorf("targets %+v, want that which both have", info.Targets)
 	}
+	if !strings.Contains(info.Remarks[1], "owna of a, ownb of b") || len(info.Remarks) != 2 {
+		t.Errorf("remarks %q", info.Remarks)
+	}
 	captions, err := d.Captions(t.Context(), 0)
 	if want := []string{"shared", "a0", "a1", "a2", "b0", "b1", "b2", "b3", "b4"}; err != nil || !slices.Equal(captions, want) {
 		t.Errorf("captions %v, %v", captions, err)
