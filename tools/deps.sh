@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs oneDNN (fast CPU kernels) and libjpeg-turbo (JPEG pixels equal to Pillow's) if that needs no password or
-# question, and prints what it does. TANDEM_NO_INSTALL=1 leaves the machine as it is.
+# Installs oneDNN (fast CPU kernels), libjpeg-turbo (JPEG pixels equal to Pillow's) and libavif (AVIF) if that needs no
+# password or question, and prints what it does. TANDEM_NO_INSTALL=1 leaves the machine as it is.
 
 # has HEADER: whether the C compiler finds it. jpeglib.h needs stdio.h before it.
 has() {
@@ -32,4 +32,8 @@ fi
 if ! has jpeglib.h && ! install "libjpeg62-turbo-dev libjpeg-turbo8-dev libjpeg-dev" "libjpeg-turbo, JPEG pixels equal to Pillow's"; then
 	echo "building without libjpeg-turbo: Go decodes JPEG, more slowly and with pixels that differ from Pillow's by a few levels"
 	echo "  for the same pixels: apt-get install libjpeg-dev, then run make again"
+fi
+if ! has avif/avif.h && ! install libavif-dev "libavif, AVIF pictures"; then
+	echo "building without libavif: AVIF pictures are refused and counted"
+	echo "  to read them: apt-get install libavif-dev, then run make again"
 fi
