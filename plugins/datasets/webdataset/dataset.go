@@ -75,6 +75,8 @@ func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.St
 	if err != nil {
 		return nil, err
 	}
+	notes, incomplete := manifests(names)
+	remarks = append(remarks, incomplete...)
 	folder := c.IndexDir
 	if folder == "" && d.CacheDir != "" {
 		folder = filepath.Join(d.CacheDir, "shards")
@@ -92,6 +94,9 @@ func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.St
 	if err := c.collect(ctx, set, shards, p); err != nil {
 		shards.Close()
 		return nil, err
+	}
+	for _, n := range notes {
+		set.Note += "; " + n
 	}
 	return set, nil
 }

@@ -181,7 +181,9 @@ func (c Config) list(ctx context.Context, store *object.Store) (names, remarks [
 		for _, name := range found {
 			switch {
 			case choosy && !isShard(name):
-				beside.add(name)
+				if !madeBesides(name) {
+					beside.add(name)
+				}
 			case seen[name]:
 				twice.add(name)
 			default:
