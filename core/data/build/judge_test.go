@@ -178,7 +178,11 @@ func TestEachFilterGoesOffByItsName(t *testing.T) {
 		if err := c.SetFilter(name, false); err != nil {
 			t.Fatal(err)
 		}
-		_, was := func() (map[string]string, map[string]string) { d := Defaults(); d.SetFilter(name, true); return d.parts() }()
+		_, was := func() (map[string]string, map[string]string) {
+			d := Defaults()
+			d.SetFilter(name, true)
+			return d.parts()
+		}()
 		_, is := c.parts()
 		if name == "directives" {
 			continue // it decides what is collected
@@ -197,9 +201,9 @@ func TestConfigurationsAreCheckedWithTheirLine(t *testing.T) {
 	dir := t.TempDir()
 	for text, want := range map[string]string{
 		"out: a\nsources: [{html: x}]\nfilters: {size: {min_sid: 3}}\n": "build.yaml:3: field min_sid not found",
-		"outt: a\n":                                 "build.yaml:1: field outt not found",
-		"filters:\n  length: 3\n":                   "build.yaml:2: want off, on or the filter's numbers",
-		"out: [1\n":                                 "build.yaml",
+		"outt: a\n":               "build.yaml:1: field outt not found",
+		"filters:\n  length: 3\n": "build.yaml:2: want off, on or the filter's numbers",
+		"out: [1\n":               "build.yaml",
 		"filters: {size: {min_side: many}}\nout: 1": "build.yaml:1",
 	} {
 		_, err := Load(write(t, dir, "build.yaml", []byte(text)))
