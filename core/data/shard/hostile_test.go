@@ -12,6 +12,7 @@ import (
 
 	"tandem/core/data/object"
 	"tandem/core/fault"
+	"tandem/core/random"
 )
 
 // entry is a member to write; its header has the fields of change.
@@ -206,5 +207,49 @@ func TestAFolderIsNoShard(t *testing.T) {
 	cancel()
 	if _, err := Open(canceled, store, []string{"testdata/odd.tar"}, Options{Wanted: wanted(t, "txt"), Threads: 1}); fault.KindOf(err) != fault.Canceled {
 		t.Errorf("%v", err)
+	}
+}
+
+// Whatever bytes are changed, what is found lies within the shard.
+func TestAnyBytesAreBounded(t *testing.T) {
+	seeds := [][]byte{tarOf(t, pairs(3)...)}
+	for _, name := range []string{"odd.tar", "pax.tar", "img2dataset/00000.tar"} {
+		data, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seeds = append(seeds, data)
+	}
+	r := random.New(7, "changes")
+	b := &builder{Options: Options{Wanted: wanted(t, "txt", "json:caption")}}
+	found := 0
+	for n := range 1000 {
+		data := bytes.Clone(seeds[n%len(seeds)])
+		for range 1 + r.IntN(6) {
+			at := r.IntN(len(data))
+			if r.IntN(2) == 0 {
+				at = at / block * block // in a header more often
+				at = min(at+100+r.IntN(160), len(data)-1)
+			}
+			data[at] = byte(r.IntN(256))
+			if header := at / block * block; r.IntN(2) == 0 && header+block <= len(data) {
+				resum(data, header)
+			}
+		}
+		data = data[:len(data)-r.IntN(2)*r.IntN(len(data))]
+		x := &Index{about: about{Shard: "a.tar"}}
+		if err := b.gather(context.Background(), x, newCursor(bytes.NewReader(data), int64(len(data)), 700, nil)); err != nil {
+			t.Fatalf("change %d: %v", n, err)
+		}
+		x.seal(&b.Wanted)
+		for i := range x.Len() {
+			if r := x.At(i); r.Size < 1 || r.Offset < block || r.Offset+r.Size > int64(len(data)) {
+				t.Fatalf("change %d: %+v in %d bytes", n, r, len(data))
+			}
+			found++
+		}
+	}
+	if found < 1000 {
+		t.Errorf("only %d records in all", found)
 	}
 }
