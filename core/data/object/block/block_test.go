@@ -146,6 +146,17 @@ func TestTheFolderHoldsNoMoreThanItsBound(t *testing.T) {
 	}
 }
 
+func TestAFolderThatHoldsOneBlockKeepsOne(t *testing.T) {
+	dir := t.TempDir()
+	s := &source{}
+	for i := range 4 {
+		want(t, open(t, dir, 1000+2*footer), s, i) // by processes that know nothing of one another
+	}
+	if _, files := held(t, dir); len(files) != 1 {
+		t.Errorf("%q are there", files)
+	}
+}
+
 func TestAReaderLeavesAndTheOthersGetTheirBlock(t *testing.T) {
 	for _, dir := range []string{t.TempDir(), ""} {
 		c := open(t, dir, 1<<20)

@@ -19,8 +19,9 @@ import (
 // when a process was killed; it is counted again when it reaches the bound.
 const lockName = "size"
 
-// reserve makes room for n bytes more, and takes away what was not used for longest.
-func (c *Cache) reserve(ctx context.Context, n int64) error {
+// reserve makes room for n bytes more, and takes away what was not used for longest. grow makes a file so much longer, before
+// another counts the folder.
+func (c *Cache) reserve(ctx context.Context, n int64, grow func() error) error {
 	if n > c.o.Bytes {
 		return useless{fault.New(fault.Exhausted, "%d bytes are more than the %d that it may hold (cache_size)", n, c.o.Bytes)}
 	}
@@ -56,7 +57,9 @@ func (c *Cache) reserve(ctx context.Context, n int64) error {
 		return useless{fault.New(fault.Exhausted, "its %d bytes are all in use", c.o.Bytes)}
 	}
 	line := strconv.FormatInt(total+n, 10)
-	_, err = f.WriteAt([]byte(line+strings.Repeat(" ", len(text)-len(line))), 0)
+	if _, err = f.WriteAt([]byte(line+strings.Repeat(" ", len(text)-len(line))), 0); err == nil {
+		err = grow()
+	}
 	if err != nil {
 		return useless{err}
 	}

@@ -193,7 +193,7 @@ func isAt(f *os.File, name string) bool {
 
 // fetchInto fills the file of a block on its way and gives it its name. It stays open as the block's file.
 func (c *Cache) fetchInto(ctx context.Context, part *os.File, path string, size int64, fill Fill) (*Block, error) {
-	if err := part.Truncate(max(size, 0)); err != nil {
+	if err := part.Truncate(0); err != nil { // what a process left that was killed
 		return nil, useless{err}
 	}
 	w := &quota{c: c, ctx: ctx, f: part, sum: crc32.New(castagnoli)}
@@ -203,7 +203,11 @@ func (c *Cache) fetchInto(ctx context.Context, part *os.File, path string, size 
 	if err := fill(ctx, w); err != nil || w.err != nil {
 		return nil, cmp.Or(w.err, err)
 	}
-	if _, err := part.WriteAt(ending(w.sum), w.written); err != nil {
+	_, err := part.WriteAt(ending(w.sum), w.written)
+	if err == nil {
+		err = part.Truncate(w.written + footer)
+	}
+	if err != nil {
 		return nil, useless{err}
 	}
 	if err := os.Rename(part.Name(), path); err != nil {
@@ -227,7 +231,7 @@ type quota struct {
 const quotaStep = 8 << 20
 
 func (w *quota) reserve(n int64) error {
-	if err := w.c.reserve(w.ctx, n); err != nil {
+	if err := w.c.reserve(w.ctx, n, func() error { return w.f.Truncate(w.reserved + n) }); err != nil {
 		return err
 	}
 	w.reserved += n
