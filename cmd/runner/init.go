@@ -26,8 +26,10 @@ func (a *app) initCommand() *cobra.Command {
 into DIR (the working directory when left out) or FILE.yaml. The data is
 
   - a folder with a folder of pictures for each class, perhaps below train and val,
-  - a folder of pictures with a text file beside each (cat.txt beside cat.jpg), or
-  - a CSV or TSV whose first line names the columns, or a folder with one.
+  - a folder of pictures with a text file beside each (cat.txt beside cat.jpg),
+  - a table of picture files and captions, or a folder with one: CSV or TSV whose first line names the columns, JSON lines, Parquet,
+  - Parquet files with pictures in them, tar shards, or a folder of either, or
+  - the annotations of COCO or of Karpathy's splits, or COCO's folder.
 
 The JSON Schema with which editors complete specs is written to ` + schemaFile + ` beside it.`,
 		Args:    args(cobra.MaximumNArgs(1)),

@@ -26,6 +26,8 @@ type Data struct {
 	Name string // what the experiment is called
 	Table
 	IsTable  bool
+	Plugin   string // of a set with a form of its own: hf-parquet, webdataset, coco; "" for tables and folders
+	Split    string // of such a set, the part that Eval is
 	Train    Part
 	Eval     *Part    // what is kept apart already, such as a folder val beside train; nil: part of Train
 	Classes  []string // names of class folders, or of a table's labels; at most maxClasses are kept
@@ -36,6 +38,8 @@ type Data struct {
 	// PictureWidth and PictureHeight hold the medians of the pictures looked at; 0: none could be read.
 	PictureWidth, PictureHeight int
 	Remarks                     []string
+
+	looked int // captions so far
 }
 
 // maxClasses bounds the number of class names that are kept.
@@ -58,6 +62,9 @@ func Look(ctx context.Context, path string) (*Data, error) {
 		return nil, files.Error(path, err)
 	}
 	d := &Data{Name: nameOf(path)}
+	if is, err := d.set(ctx, path, info.IsDir()); is || err != nil {
+		return d, err
+	}
 	if !info.IsDir() {
 		return d, d.table(ctx, path)
 	}
@@ -100,7 +107,7 @@ func tablesIn(dir string) ([]string, error) {
 	var out []string
 	for _, e := range entries {
 		ext := strings.ToLower(filepath.Ext(e.Name()))
-		if !files.Hidden(e.Name()) && !e.IsDir() && (ext == ".csv" || ext == ".tsv") {
+		if !files.Hidden(e.Name()) && !e.IsDir() && slices.Contains([]string{".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}, ext) {
 			out = append(out, filepath.Join(dir, e.Name()))
 		}
 	}
@@ -151,7 +158,12 @@ func isNameRune(r rune) bool {
 func (d *Data) Found() []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	if d.IsTable {
+	if d.Plugin != "" {
+		say("a set for the plugin %s with %s", d.Plugin, count(d.Train.Pictures, "picture"))
+		if d.NClasses > 0 {
+			say("classes: %s", d.classList())
+		}
+	} else if d.IsTable {
 		say("a table of %s with captions in %s", count(d.Train.Pictures, "picture"), strings.Join(d.Table.Texts, ", "))
 		if d.Table.Label != "" {
 			say("classes in the column %s: %s", d.Table.Label, d.classList())
@@ -164,7 +176,7 @@ func (d *Data) Found() []string {
 	} else {
 		say("a folder of %s", count(d.Train.Pictures, "picture"))
 	}
-	if d.Captions && !d.IsTable {
+	if d.Captions && !d.IsTable && d.Plugin == "" {
 		say("captions in text files beside the pictures")
 	}
 	if d.Words > 0 {

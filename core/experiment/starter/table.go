@@ -43,10 +43,11 @@ func (d *Data) table(ctx context.Context, path string) error {
 		return err
 	}
 	defer f.Close()
-	rows, err := reader(f)
+	rows, end, err := rowsOf(ctx, f, path)
 	if err != nil {
 		return fault.New(fault.Invalid, "%w", err).WithFile(path, 0, 0)
 	}
+	defer end()
 	head, err := rows.Read()
 	if err != nil || len(head) < 2 {
 		return fault.New(fault.Invalid, "its first line does not name at least two columns").WithFile(path, 1, 0).

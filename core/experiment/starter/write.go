@@ -17,11 +17,11 @@ func (d *Data) Spec(file, schema string) []byte {
 	r := d.Recipe()
 	dir := filepath.Dir(file)
 	page := page{Data: d, Recipe: r, File: filepath.Base(file), Schema: schema}
-	page.TrainWith = d.with(d.Train, dir)
+	page.TrainWith = d.with(d.Train, dir, true)
 	page.EvalWith = page.TrainWith
 	switch {
 	case d.Eval != nil:
-		page.EvalWith = d.with(*d.Eval, dir)
+		page.EvalWith = d.with(*d.Eval, dir, false)
 	case r.TestShare > 0:
 		share := setting{"test_fraction", fmt.Sprint(r.TestShare), "this share is held out, chosen by a hash of each picture's path"}
 		page.TrainWith = append(page.TrainWith, setting{"split", "train", ""}, share)
@@ -47,14 +47,20 @@ type setting struct{ Key, Value, Comment string }
 
 // Dataset returns the plugin that reads the data.
 func (d *Data) Dataset() string {
+	if d.Plugin != "" {
+		return d.Plugin
+	}
 	if d.IsTable {
 		return "csv"
 	}
 	return "imagefolder"
 }
 
-// with returns the settings of the dataset plugin for a part, its paths relative to a folder.
-func (d *Data) with(p Part, dir string) []setting {
+// with returns the settings of the dataset plugin for a part, its paths relative to a folder. train says that it is the part to train on.
+func (d *Data) with(p Part, dir string, train bool) []setting {
+	if d.Plugin != "" {
+		return d.withSet(p, dir, train)
+	}
 	if !d.IsTable {
 		out := []setting{{"root", scalar(relative(dir, p.Path)), ""}}
 		if d.Captions && d.NClasses == 0 {
