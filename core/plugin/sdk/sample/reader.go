@@ -210,8 +210,12 @@ func (r *reader) fill(ctx context.Context, views [][]byte, i int, q clip.BatchRe
 	case fault.KindOf(err) == fault.Canceled:
 		return nil, err
 	case endsBatch(err):
-		return nil, fault.New(fault.KindOf(err), "sample %d (%s): %w", i, r.At(i).Key, err).
+		f := fault.New(fault.KindOf(err), "sample %d (%s): %w", i, r.At(i).Key, err).
 			WithHint("nothing is wrong with the sample: when the store gives it again, go on with run --resume")
+		if f.Kind == fault.Conflict {
+			f.WithHint("leave the data alone while a run reads it, and start again")
+		}
+		return nil, f
 	case r.isTransient(err):
 		return nil, fault.New(fault.Unavailable, "sample %d (%s): %w (tried again for %v)", i, r.At(i).Key, err, r.patience).
 			WithHint("the picture was there when the dataset was opened: mend the file system, then go on with run --resume")
