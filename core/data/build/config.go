@@ -63,6 +63,9 @@ type FetchSpec struct {
 // ShardSpec says how the set is written.
 type ShardSpec struct {
 	Samples int `yaml:"samples" json:"samples"` // in a shard
+	// Shuffle is the seed by which the pairs are shuffled, so that each shard is like the whole set; 0 keeps the order of the
+	// sources.
+	Shuffle int `yaml:"shuffle" json:"shuffle"`
 	// Side scales pictures down until their shorter side has as many pixels, and writes JPEG; 0 writes the files as they are.
 	Side    int `yaml:"side" json:"side"`
 	Quality int `yaml:"quality" json:"quality"` // of JPEG
@@ -326,6 +329,9 @@ func flatten(v any) map[string]string {
 	walk = func(path string, v any) {
 		switch v := v.(type) {
 		case map[string]any:
+			if len(v) == 0 {
+				out[path] = "on"
+			}
 			for k, x := range v {
 				walk(strings.TrimPrefix(path+"."+k, "."), x)
 			}
@@ -362,13 +368,21 @@ func difference(was, is map[string]string) string {
 	}
 	sort.Strings(all)
 	k := all[0]
-	show := func(v string) string {
-		if v == "" {
-			return "not set"
+	show := func(m map[string]string) string {
+		switch v, set := m[k]; {
+		case set && v == "false" && strings.HasPrefix(k, "filters."):
+			return "off"
+		case set:
+			return v
 		}
-		return v
+		for other := range m {
+			if strings.HasPrefix(other, k+".") {
+				return "on"
+			}
+		}
+		return "not set"
 	}
-	return fmt.Sprintf("%s was %s and is %s", k, show(was[k]), show(is[k]))
+	return fmt.Sprintf("%s was %s and is %s", k, show(was), show(is))
 }
 
 func digestOf(parts ...map[string]string) string {

@@ -171,6 +171,34 @@ func TestCaptionsOfDuplicatesAreMergedAndPicturesScaled(t *testing.T) {
 	}
 }
 
+// Shuffled pairs are those of the set in another order, in which those of a smaller set keep theirs.
+func TestPairsAreShuffledByASeed(t *testing.T) {
+	source := plainSite(t, 30)
+	read := func(seed int, skip bool) []string {
+		c := config(t, source)
+		c.Shards.Shuffle = seed
+		if skip {
+			c.Filters.Boilerplate.Value.Phrases = []string{"a pattern of squares, number 7", "a pattern of squares, number 11"}
+		}
+		build(t, c)
+		got, _ := captions(t, c.Out)
+		return got
+	}
+	plain, one, two, fewer := read(0, false), read(1, false), read(2, false), read(1, true)
+	if slices.Equal(plain, one) || slices.Equal(one, two) || !slices.Equal(one, read(1, false)) {
+		t.Errorf("%q, %q, %q", plain, one, two)
+	}
+	left := slices.DeleteFunc(slices.Clone(one), func(s string) bool { return strings.HasSuffix(s, " 7") || strings.HasSuffix(s, " 11") })
+	if !slices.Equal(fewer, left) {
+		t.Errorf("without two: %q, want %q", fewer, left)
+	}
+	slices.Sort(one)
+	slices.Sort(plain)
+	if !slices.Equal(plain, one) {
+		t.Error("not the same pairs")
+	}
+}
+
 // Each filter can be turned off by its name, alone.
 func TestEachFilterGoesOffByItsName(t *testing.T) {
 	for _, name := range FilterNames() {
@@ -187,7 +215,7 @@ func TestEachFilterGoesOffByItsName(t *testing.T) {
 		if name == "directives" {
 			continue // it decides what is collected
 		}
-		if d := difference(was, is); !strings.HasPrefix(d, "filters."+name) {
+		if d := difference(was, is); d != "filters."+name+" was on and is off" {
 			t.Errorf("%s: %q", name, d)
 		}
 	}

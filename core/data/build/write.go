@@ -3,11 +3,13 @@ package build
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"image/jpeg"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"tandem/core/data/build/ledger"
 	"tandem/core/data/shard"
@@ -48,24 +50,56 @@ func (b *builder) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	size := b.config.Shards.Samples
-	for n, after := 0, int64(0); ; n++ {
-		pairs, err := b.ledger.Pairs(after, ledger.Kept, ledger.Written, size)
+	size, n := b.config.Shards.Samples, 0
+	order, err := b.order()
+	if err != nil {
+		return err
+	}
+	for ids := range slices.Chunk(order, size) {
+		pairs, err := b.ledger.PairsOf(ids)
 		if err != nil {
 			return err
 		}
-		if len(pairs) == 0 {
-			return nil
-		}
-		after = pairs[len(pairs)-1].ID
 		path := filepath.Join(b.config.Out, shardName(n))
 		if info, err := os.Stat(path); err == nil && n < len(known) && info.Size() == known[n].Bytes && known[n].Samples == len(pairs) {
+			n++
 			continue
 		}
 		if err := b.writeShard(ctx, n, path, pairs, n*size, total); err != nil {
 			return err
 		}
+		n++
 	}
+	return nil
+}
+
+// order returns the numbers of the candidates that stay, in the order in which they are written.
+func (b *builder) order() (ids []int64, err error) {
+	places := map[int64][32]byte{}
+	seed := b.config.Shards.Shuffle
+	for after := int64(0); ; {
+		pairs, err := b.ledger.Pairs(after, ledger.Kept, ledger.Written, chunk)
+		if err != nil {
+			return nil, err
+		}
+		if len(pairs) == 0 {
+			break
+		}
+		for _, p := range pairs {
+			after = p.ID
+			ids = append(ids, p.ID)
+			if seed != 0 { // a pair has the same place among others, whichever they are
+				places[p.ID] = sha256.Sum256(fmt.Appendf(nil, "%d %s %s", seed, p.Image.Exact, p.Caption))
+			}
+		}
+	}
+	if seed != 0 {
+		slices.SortStableFunc(ids, func(x, y int64) int {
+			a, b := places[x], places[y]
+			return bytes.Compare(a[:], b[:])
+		})
+	}
+	return ids, nil
 }
 
 // sample is what is written of one pair.

@@ -230,6 +230,25 @@ func (l *Ledger) Pairs(after int64, state, or string, limit int) (out []Pair, er
 	return out, err
 }
 
+// PairsOf returns the candidates of these numbers with their pictures, in this order.
+func (l *Ledger) PairsOf(ids []int64) (out []Pair, err error) {
+	found := map[int64]Pair{}
+	err = l.each("select "+candidateColumns+", "+pictureColumns+` from candidate c join page p on p.id = c.page join picture i on i.id = c.picture
+		where c.id in (select value from json_each(?))`, []any{encode(ids)}, func(r *sql.Rows) error {
+		p, hash := &Picture{}, ""
+		c, err := scanCandidate(r, p.fields(&hash)...)
+		if err != nil {
+			return err
+		}
+		found[c.ID] = Pair{c, p}
+		return p.setHash(hash)
+	})
+	for _, id := range ids {
+		out = append(out, found[id])
+	}
+	return out, err
+}
+
 // AddBody notes where a source has a picture; the first place stays. refused names a directive of its owner against its use.
 func (t *Tx) AddBody(url string, at Place, refused string) {
 	t.exec("insert into body values (?, ?, ?, ?, ?, ?, ?) on conflict do nothing", url, at.Kind, at.Source, at.Path, at.Start, at.Skip, refused)
