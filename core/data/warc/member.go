@@ -48,7 +48,7 @@ func (r *Reader) begins(pos int64) (beginning, error) {
 
 // resync returns the next place from pos on where a record begins: a line "WARC/1.", or a compressed member that begins so.
 func (r *Reader) resync(pos int64) int64 {
-	buffer := make([]byte, 1<<20)
+	buffer := make([]byte, max(0, min(1<<20, r.size-pos)))
 	line := []byte("\nWARC/1.")
 	for pos < r.size {
 		n, _ := r.src.ReadAt(buffer[:min(int64(len(buffer)), r.size-pos)], pos)

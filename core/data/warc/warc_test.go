@@ -158,3 +158,26 @@ func TestABombTakesLittleMemoryAndIsLeft(t *testing.T) {
 		t.Errorf("behind it: %+v, %v", rec, err)
 	}
 }
+
+func FuzzNext(f *testing.F) {
+	f.Add(archive(true, "a", "b").Bytes())
+	f.Add(archive(false, "a", "b").Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := warc.NewReader(bytes.NewReader(data), int64(len(data)), warc.Limits{HeaderBytes: 4096, RecordBytes: 1 << 16})
+		for last, n := int64(-1), 0; ; n++ {
+			rec, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err == nil {
+				rec.Response(1 << 16)
+			} else if r.Offset() <= last {
+				t.Fatalf("an error at %d does not take it forward: %v", last, err)
+			}
+			last = max(last, r.Offset()-1)
+			if n > 1<<16 {
+				t.Fatal("no end")
+			}
+		}
+	})
+}
