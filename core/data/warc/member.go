@@ -48,7 +48,7 @@ func (r *Reader) begins(pos int64) (beginning, error) {
 
 // resync returns the next place from pos on where a record begins: a line "WARC/1.", or a compressed member that begins so.
 func (r *Reader) resync(pos int64) int64 {
-	buffer := make([]byte, max(0, min(1<<20, r.size-pos)))
+	buffer := make([]byte, 4<<10) // it grows with the way, so that many short ways cost little
 	line := []byte("\nWARC/1.")
 	for pos < r.size {
 		n, _ := r.src.ReadAt(buffer[:min(int64(len(buffer)), r.size-pos)], pos)
@@ -68,6 +68,9 @@ func (r *Reader) resync(pos int64) int64 {
 			break
 		}
 		pos += int64(n - len(line)) // what stands across two buffers
+		if len(buffer) < 1<<20 {
+			buffer = make([]byte, 2*len(buffer))
+		}
 	}
 	return r.size
 }
