@@ -2,6 +2,7 @@ package object
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -9,7 +10,7 @@ import (
 // maxNames bounds the names of one pattern.
 const maxNames = 1 << 20
 
-// Braces expands a pattern as a shell does: {000..099} counts, with the zeros in front, and {a,b} lists. Braces that are
+// Braces expands a pattern as a shell does: {000..099} counts, with the zeros in front, {3..0} counts down, and {a,b} lists. Braces that are
 // neither stay as they are.
 func Braces(pattern string) []string {
 	open := strings.IndexByte(pattern, '{')
@@ -54,12 +55,16 @@ func alternatives(inside string) []string {
 	if from, to, ok := strings.Cut(inside, ".."); ok {
 		a, errA := strconv.Atoi(from)
 		b, errB := strconv.Atoi(to)
-		if errA != nil || errB != nil || a < 0 || b < a || b-a >= maxNames {
+		if errA != nil || errB != nil || a < 0 || b < 0 || max(a, b)-min(a, b) >= maxNames {
 			return nil
 		}
-		out := make([]string, 0, b-a+1)
-		for i := a; i <= b; i++ {
+		low, high := min(a, b), max(a, b)
+		out := make([]string, 0, high-low+1)
+		for i := low; i <= high; i++ {
 			out = append(out, fmt.Sprintf("%0*d", len(from), i))
+		}
+		if b < a {
+			slices.Reverse(out)
 		}
 		return out
 	}

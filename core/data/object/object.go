@@ -150,7 +150,7 @@ func (s *Store) List(ctx context.Context, pattern string) ([]string, error) {
 			return nil, fault.New(fault.Invalid, "%q is no pattern: %w", name, err)
 		}
 		if len(found) == 0 {
-			return nil, fault.New(fault.NotFound, "no file matches %s", name)
+			return nil, fault.New(fault.NotFound, "no file matches %s", name).WithHint("check the path with ls; a pattern in a spec starts at the spec's folder")
 		}
 		slices.Sort(found)
 		out = append(out, found...)
