@@ -62,3 +62,18 @@ func SayReasons(list []Skip) string {
 	}
 	return strings.Join(out, ", ")
 }
+
+// SayFirst names the first record of the most frequent reason that has one: "the first no caption is a.tar: member 7.jpg: …".
+// It is empty where no dataset told any.
+func SayFirst(list []Skip) string {
+	var most Skip
+	for _, s := range list {
+		if s.First != "" && s.Count > most.Count {
+			most = s
+		}
+	}
+	if most.First == "" {
+		return ""
+	}
+	return fmt.Sprintf("the first with %s: %s", most.Reason, most.First)
+}

@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"tandem/core/clip"
@@ -25,6 +26,9 @@ func (m *Model) Announce(rec clip.Recorder) error {
 		refused := clip.Tally{Asked: x.Info.Len + x.Info.Skipped, Bad: x.Info.Skipped}
 		if refused.Bad > 0 {
 			message := fmt.Sprintf("%s: %s are refused%s", section, clip.CountOf(refused.Bad, refused.Asked, "records"), because(x.Info.Skips))
+			if first := clip.SayFirst(x.Info.Skips); first != "" {
+				message += "; " + first
+			}
 			if err := rec.Event("warning", "samples_refused", message, x.Info.Note); err != nil {
 				return err
 			}
@@ -36,7 +40,7 @@ func (m *Model) Announce(rec clip.Recorder) error {
 		}
 		if failure == nil && refused.Exceeds(limit, refused.Asked, false) {
 			e := fault.New(fault.Corrupt, "%s: %s are refused%s, and %g is allowed", section, clip.CountOf(refused.Bad, refused.Asked, "records"), because(x.Info.Skips), limit).
-				WithPath(key).WithDetail(strings.Join(append([]string{x.Info.Note}, x.Info.Remarks...), "\n")).
+				WithPath(key).WithDetail(strings.Join(slices.DeleteFunc(append([]string{clip.SayFirst(x.Info.Skips), x.Info.Note}, x.Info.Remarks...), func(s string) bool { return s == "" }), "\n")).
 				WithHint("mend the data, or allow more: %s: %.2g", key, min(1, 1.2*refused.Share()))
 			if o := m.Spec.Locate(key); o.Line > 0 {
 				e.WithFile(o.Source, o.Line, o.Column)

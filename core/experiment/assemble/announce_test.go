@@ -51,17 +51,17 @@ func TestWhatIsRecordedIsTold(t *testing.T) {
 
 func TestDataThatIsNotAsItShouldBeIsAnnounced(t *testing.T) {
 	s := &spec.Spec{Data: spec.Data{MaxBadShare: .05}, Eval: []spec.Eval{{Name: "e", MaxBadShare: .5, ZeroShot: &spec.ZeroShot{Classes: "label"}}}}
-	info := clip.DatasetInfo{Len: 8, Skipped: 2, Remarks: []string{"something odd"},
+	info := clip.DatasetInfo{Len: 8, Skipped: 2, Remarks: []string{"something odd"}, Skips: []clip.Skip{{Reason: "no caption", Count: 2, First: "line 7"}},
 		Targets: []clip.Target{{Name: "label", Classes: []string{"polar bear", "cat", "Polar  bear"}}}}
 	m := &Model{Starter: &Starter{Spec: s}, data: []Dataset{{Info: info}, {Info: info}}}
 	rec, l := telling(t)
 	err := m.Announce(rec)
 	f, ok := err.(*fault.Error)
-	if !ok || f.Kind != fault.Corrupt || f.Path != "data.max_bad_share" || !strings.Contains(f.Detail, "something odd") {
+	if !ok || f.Kind != fault.Corrupt || f.Path != "data.max_bad_share" || !strings.Contains(f.Detail, "something odd") || !strings.Contains(f.Detail, "line 7") {
 		t.Errorf("got %v", err)
 	}
 	all := strings.Join(l.told, "\n")
-	for _, want := range []string{"data.train: 2 of 10 records (20.0 %) are refused", "eval[0]: 2 of 10 records", "data.train: something odd", `"Polar  bear" (0 and 2)`} {
+	for _, want := range []string{"data.train: 2 of 10 records (20.0 %) are refused (2 no caption); the first with no caption: line 7", "eval[0]: 2 of 10 records", "data.train: something odd", `"Polar  bear" (0 and 2)`} {
 		if !strings.Contains(all, want) {
 			t.Errorf("not told %q:\n%s", want, all)
 		}

@@ -112,7 +112,11 @@ func Peek(ctx context.Context, c *catalog.Catalog, s *spec.Spec, n int) (*Peeked
 		}
 	}
 	if info.Skipped > 0 {
-		out.Remarks = append(out.Remarks, clip.CountOf(info.Skipped, info.Skipped+info.Len, "records are refused")+because(info.Skips))
+		remark := clip.CountOf(info.Skipped, info.Skipped+info.Len, "records are refused") + because(info.Skips)
+		if first := clip.SayFirst(info.Skips); first != "" {
+			remark += "; " + first
+		}
+		out.Remarks = append(out.Remarks, remark)
 	}
 	out.Remarks = append(out.Remarks, info.Remarks...)
 	broken := 0

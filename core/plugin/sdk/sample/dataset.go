@@ -59,9 +59,16 @@ func (d *dataset) Configure(ctx context.Context, c clip.DatasetConfig) (clip.Dat
 		return none, err
 	}
 	if set.Len() == 0 {
-		err := fault.New(fault.NotFound, "the dataset has no samples (%d records refused)", set.refused())
-		if len(set.Remarks) > 0 {
-			err.WithDetail(strings.Join(set.Remarks, "\n"))
+		err := fault.New(fault.NotFound, "the dataset has no samples (%d records refused)", set.refused()).WithHint("check the files and the settings; runner plugin describe NAME lists them")
+		told := set.Remarks
+		if set.Note != "" {
+			told = append([]string{set.Note}, told...)
+		}
+		if first := clip.SayFirst(set.Skips()); first != "" {
+			told = append(told, first)
+		}
+		if len(told) > 0 {
+			err.WithDetail(strings.Join(told, "\n"))
 		}
 		return none, err
 	}
