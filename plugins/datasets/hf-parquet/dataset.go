@@ -78,11 +78,11 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 
 // read makes a set of the files.
 func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.Store) (*sample.Set, error) {
-	names, err := c.list(ctx, store)
+	names, remarks, err := c.list(ctx, store)
 	if err != nil {
 		return nil, err
 	}
-	set := &sample.Set{Fail: c.OnError == "fail", Negatives: len(c.Negatives)}
+	set := &sample.Set{Fail: c.OnError == "fail", Negatives: len(c.Negatives), Remarks: remarks}
 	var opened []object.Object
 	set.Close = func() {
 		for _, obj := range opened {
@@ -127,27 +127,44 @@ func (c Config) vision() vision.Options {
 	return sample.Options{Background: c.Background, Alpha: c.Alpha, MaxPixels: c.MaxPixels}.Vision()
 }
 
-// list returns the files of the split.
-func (c Config) list(ctx context.Context, store *object.Store) ([]string, error) {
+// list returns the files of the split, each once, and remarks on them.
+func (c Config) list(ctx context.Context, store *object.Store) (names, remarks []string, err error) {
 	var all []string
+	seen := map[string]bool{}
+	twice, first := 0, ""
 	for _, pattern := range c.Files {
 		names, err := store.List(ctx, pattern)
 		if err != nil {
 			if e, ok := err.(*fault.Error); ok {
 				e.Path = "with.files"
 			}
-			return nil, err
+			return nil, nil, err
 		}
 		for _, name := range names {
 			below, err := c.below(name)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			all = append(all, below...)
+			for _, name := range below {
+				if seen[name] {
+					if twice++; twice == 1 {
+						first = name
+					}
+					continue
+				}
+				seen[name] = true
+				all = append(all, name)
+			}
 		}
 	}
+	if len(all) == 0 {
+		return nil, nil, fault.New(fault.Invalid, "no files").WithPath("with.files").WithHint("list files, folders or patterns: files: [\"data/*.parquet\"]")
+	}
+	if twice > 0 {
+		remarks = []string{fmt.Sprintf("files named twice are read once: %d, the first is %s", twice, first)}
+	}
 	if c.Split == "all" || c.TestFraction > 0 {
-		return all, nil
+		return all, remarks, nil
 	}
 	var out []string
 	splits := map[string]bool{}
@@ -158,10 +175,10 @@ func (c Config) list(ctx context.Context, store *object.Store) ([]string, error)
 		splits[splitOf(name)] = true
 	}
 	if len(out) == 0 {
-		return nil, fault.New(fault.NotFound, "none of %d files is called after the split %q", len(all), c.Split).WithPath("with.split").
+		return nil, nil, fault.New(fault.NotFound, "none of %d files is called after the split %q", len(all), c.Split).WithPath("with.split").
 			WithHint("the files are of %s; or give test_fraction for a random part", strings.Join(sortedKeys(splits), ", "))
 	}
-	return out, nil
+	return out, remarks, nil
 }
 
 // below returns a file itself, and of a folder the Parquet files below it.
