@@ -209,8 +209,15 @@ func (c Config) nothing(set *sample.Set, elsewhere int) error {
 		err.WithHint("all %d are of the other split", elsewhere)
 	case len(skips) > 0:
 		err = fault.New(fault.Corrupt, "no samples in %s: %d records are refused, the first: %s (%s)", strings.Join(c.Shards, ", "),
-			clip.CountSkips(skips), skips[0].First, skips[0].Reason).WithPath("with.shards").
-			WithHint("captions and image say which members are used; the members of a sample must lie together in the tar file (tar --sort=name)")
+			clip.CountSkips(skips), skips[0].First, skips[0].Reason).WithPath("with.shards")
+		switch skips[0].Reason {
+		case "missing shard":
+			err.WithHint("check the path; a range is {000..099}, in quotes")
+		case "corrupt shard":
+			err.WithHint("tar --list --file FILE says what is in a shard; get it anew")
+		default:
+			err.WithHint("captions and image say which members are used; the members of a sample must lie together in the tar file (tar --sort=name)")
+		}
 	}
 	return err
 }

@@ -212,6 +212,8 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 		"with.shards: no file matches":                {"shards": []string{"absent/*.tar"}},
 		"10 records are refused, the first: ":         {"captions": []string{"text"}},
 		"with.test_fraction":                          {"split": "test"},
+		"with.label: no sample has a class in nope":   {"label": "nope"},
+		"is not there (missing shard)":                {"shards": []string{"absent.tar"}},
 	} {
 		with := map[string]any{"shards": []string{shards(t, "written-*.tar")}}
 		for k, v := range edit {

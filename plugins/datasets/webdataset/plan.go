@@ -123,10 +123,14 @@ func (c Config) classes(set *sample.Set, shards *shard.Set, p *plan) (map[string
 			n, err := strconv.Atoi(label)
 			if err != nil || n < 0 || n >= len(c.Classes) {
 				return nil, fault.New(fault.Invalid, "the label %q of %s is no number of the %d classes", label, sample.Key(x.At(i).Key), len(c.Classes)).
-					WithFile(x.Shard, 0, 0).WithPath("with.classes")
+					WithFile(x.Shard, 0, 0).WithPath("with.classes").WithHint("numbers begin with 0; without classes the labels are the names")
 			}
 			out[label] = int32(n)
 		}
+	}
+	if len(labels) == 0 {
+		return nil, fault.New(fault.NotFound, "no sample has a class in %s", c.Label).WithPath("with.label").
+			WithHint("name the ending of a member, such as cls, or a field of a JSON member, such as json:label; leave label out for sets without classes")
 	}
 	if len(c.Classes) > 0 {
 		set.Targets = []clip.Target{{Name: "label", Classes: c.Classes}}
@@ -193,10 +197,10 @@ func (c Config) list(ctx context.Context, store *object.Store) (names, remarks [
 		}
 	}
 	if len(names) == 0 {
-		return nil, nil, fault.New(fault.Invalid, "no shards").WithPath("with.shards")
+		return nil, nil, fault.New(fault.Invalid, "no shards").WithPath("with.shards").WithHint("list files, folders or patterns: shards: [\"data/{000..099}.tar\"]")
 	}
 	if twice.n > 0 {
-		remarks = append(remarks, fmt.Sprintf("shards names %d files twice, the first is %s: each is read once", twice.n, twice.first))
+		remarks = append(remarks, fmt.Sprintf("files named twice in shards are read once: %d, the first is %s", twice.n, twice.first))
 	}
 	if beside.n > 0 {
 		remarks = append(remarks, fmt.Sprintf("%d files beside the shards have other endings and are passed over, the first is %s", beside.n, beside.first))
