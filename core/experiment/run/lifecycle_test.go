@@ -234,7 +234,7 @@ func TestWhatIsWrongWithTheDataIsTold(t *testing.T) {
 	all := strings.Join(w.events, "\n")
 	for want, n := range map[string]int{
 		"data.train: 4 of 36 records": 1,
-		"eval[0] (dots): 1 of 8 samples (12.5 %) cannot be read and are left out of the figures, n = 7; sample 3 (dot-3): no picture": 1,
+		"eval[0] (dots): 1 of 8 samples (12.5 %) cannot be read and are left out of the figures, n = 7: 1 no picture; sample 3 (dot-3): no picture": 1,
 		"4 of 36 records were refused":  1,
 		"captions were cut to 6 tokens": 1,
 	} {
