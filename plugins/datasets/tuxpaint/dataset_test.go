@@ -231,9 +231,8 @@ func TestTheWholeSet(t *testing.T) {
 	}
 	_, all := opened(t, map[string]any{})
 	_, photographs := opened(t, map[string]any{"kind": "photograph"})
-	_, drawings := opened(t, map[string]any{"kind": "drawing"})
-	if all.Len < 700 || photographs.Len+drawings.Len != all.Len || photographs.Len < 350 {
-		t.Errorf("%d stamps, %d photographs, %d drawings", all.Len, photographs.Len, drawings.Len)
+	if all.Len < 700 || photographs.Len < 350 || photographs.Len > all.Len-350 {
+		t.Errorf("%d stamps, %d photographs", all.Len, photographs.Len)
 	}
 	_, german := opened(t, map[string]any{"languages": []string{"de"}})
 	if german.Len < 500 {
