@@ -141,8 +141,12 @@ func (c *checker) datasetsWith(capability string) string {
 func (c *checker) cache(tree map[string]any) {
 	p := path{"data", "cache", "max"}
 	if text, ok := lookup(tree, p).(string); ok {
-		if m, err := ParseMemory(text); err == nil && m.Bytes == 0 {
+		switch m, err := ParseMemory(text); {
+		case err != nil: // told already
+		case m.Bytes == 0:
 			c.fault(p, "a share of what?").WithHint("write bytes: 20 GiB")
+		case m.Bytes < 1<<20:
+			c.fault(p, "%s is too little to keep pictures in", text).WithHint("write 20 GiB; at least 1 MiB")
 		}
 	}
 }

@@ -174,6 +174,10 @@ func (c *checker) sourceName(m map[string]any, d clip.Descriptor, p path, first 
 		return
 	}
 	c.nameForm(m, at, nameForm)
+	if _, err := strconv.Atoi(name); err == nil {
+		c.fault(at, "%q could be a place in the list too", name).WithHint("data.train[0] is the first source; give the name a letter")
+		return
+	}
 	if prev, taken := first[name]; taken {
 		if c.origin(at).Line == 0 {
 			at = p
