@@ -68,6 +68,9 @@ func skipMark(in *bufio.Reader, name string) (head []byte, err error) {
 		in.Discard(len(utf8Mark))
 		head = head[len(utf8Mark):]
 	}
+	if bytes.HasPrefix(head, []byte("PAR1")) {
+		return nil, fault.New(fault.Corrupt, "this is a Parquet file, no text").WithFile(name, 0, 0).WithHint("set format: parquet")
+	}
 	// UTF-16 without a mark has a zero byte beside every letter of the heading.
 	if bytes.Count(head[:min(len(head), 64)], []byte{0}) > 4 {
 		return nil, bad("utf-16le")

@@ -221,3 +221,11 @@ func TestFilesThatAreNotOfCOCOSaySo(t *testing.T) {
 		}
 	}
 }
+
+func TestInstancesWithoutCategoriesAreRefused(t *testing.T) {
+	dir := unpacked(t, map[string]string{"annotations/captions_val2017.json": captions})
+	file := dir + "/annotations/captions_val2017.json"
+	if _, _, err := configure(t, map[string]any{"annotations": file, "instances": file}); err == nil || !strings.Contains(fault.Format(err), "with.instances: "+file+" has no categories") {
+		t.Errorf("%v", err)
+	}
+}

@@ -218,6 +218,10 @@ func (p *pictures) readInstances(ctx context.Context, store *object.Store) error
 			p.label[at] = classes[best]
 		}
 	}
+	if len(names) == 0 {
+		return fault.New(fault.Invalid, "%s has no categories", file).WithPath("with.instances").
+			WithHint("name a file such as instances_val2017.json; that of the captions has none")
+	}
 	p.set.Targets = []clip.Target{{Name: "label", Classes: names}}
 	p.set.Remarks = append(p.set.Remarks, sample.Alike(names)...)
 	without := 0
@@ -237,6 +241,9 @@ func (p *pictures) nothing() error {
 	e := fault.New(fault.NotFound, "no samples in %s: %d pictures, %d of other splits", p.cfg.Annotations, p.total, p.elsewhere).WithPath("with.annotations")
 	if skips := p.set.Skips(); len(skips) > 0 {
 		return e.WithHint("%d records are refused, the first: %s", clip.CountSkips(skips), skips[0].First)
+	}
+	if p.elsewhere > 0 {
+		return e.WithHint("with test_fraction 0 or 1 one of train and test is empty; a small set needs a larger share")
 	}
 	return e.WithHint("want images and annotations with captions, or images with sentences")
 }

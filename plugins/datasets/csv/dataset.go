@@ -86,6 +86,10 @@ func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.St
 	set.List = rows
 	set.Note = c.note(rows)
 	if c.LabelColumn != "" {
+		if len(rows.classes) == 0 {
+			return nil, fault.New(fault.NotFound, "no row has a class in the column %q", c.LabelColumn).WithPath("with.label_column").
+				WithHint("name the column of the classes, or leave label_column out")
+		}
 		set.Targets = []clip.Target{{Name: "label", Classes: rows.classes}}
 		set.Remarks = append(set.Remarks, sample.Alike(rows.classes)...)
 	}

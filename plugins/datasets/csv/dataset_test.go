@@ -192,6 +192,8 @@ func TestBrokenTablesSayWhatToDo(t *testing.T) {
 		"utf-16":       {"\xff\xfei\x00", nil, "iconv -f utf-16"},
 		"utf-32":       {"\xff\xfe\x00\x00i\x00\x00\x00", nil, "iconv -f utf-32"},
 		"no mark":      {"i\x00m\x00a\x00g\x00e\x00,\x00c\x00", nil, "utf-16le"},
+		"parquet":      {"PAR1\x00\x00\x00\x00\x00\x00", nil, "this is a Parquet file"},
+		"no class":     {"image,caption,kind\na.png,x,\n", map[string]any{"label_column": "kind"}, `no row has a class in the column "kind"`},
 		"near":         {"Image,caption\na.png,x\n", nil, "did you mean Image?"},
 		"two columns":  {"image,caption,caption\na.png,x,y\n", nil, `two columns "caption"`},
 		"split":        {"image,caption\na.png,x\n", map[string]any{"split": "test"}, "with.test_fraction"},

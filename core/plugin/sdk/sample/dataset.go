@@ -72,6 +72,12 @@ func (d *dataset) Configure(ctx context.Context, c clip.DatasetConfig) (clip.Dat
 		}
 		return none, err
 	}
+	for _, t := range set.Targets {
+		if len(t.Classes) == 0 {
+			return none, fault.New(fault.NotFound, "no sample has a class of the labelling %q", t.Name).
+				WithHint("check the setting that says where the classes are, and leave it out for sets without classes")
+		}
+	}
 	d.set = newReader(set, c)
 	info := set.info(c.Augment)
 	if c.Cache != nil && c.Cache.Format != "raw" && !set.Direct { // whose pictures are others
