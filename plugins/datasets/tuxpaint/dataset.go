@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"tandem/core/clip"
@@ -72,6 +74,9 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if len(found.stamps) == 0 {
 		return nil, fault.New(fault.NotFound, "no stamps in %s", folder).WithPath("with.root").WithHint(hint)
 	}
+	if err := cfg.checkLanguages(found.stamps); err != nil {
+		return nil, err
+	}
 	stamps, err := cfg.choose(ctx, found, c.Threads)
 	if err != nil {
 		return nil, err
@@ -130,6 +135,23 @@ func (c Config) describe(set *sample.Set, all *listing, stamps []stamp) (paths [
 		return sample.Fill(sample.Choose(r, c.Templates), sample.Choose(r, set.Samples[i].Captions))
 	}
 	return paths
+}
+
+// checkLanguages refuses languages that no stamp has a caption in.
+func (c Config) checkLanguages(stamps []stamp) error {
+	known := map[string]bool{allLanguages: true}
+	for _, s := range stamps {
+		for _, t := range s.texts {
+			known[t.language] = true
+		}
+	}
+	for _, language := range c.Languages {
+		if !known[language] {
+			return fault.New(fault.Invalid, "no stamp has a caption in the language %q", language).WithPath("with.languages").
+				WithHint("the languages are %s", strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+	}
+	return nil
 }
 
 // choose returns the stamps of the split, of the languages and of the kind.

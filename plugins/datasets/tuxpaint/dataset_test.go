@@ -156,6 +156,10 @@ func TestLanguagesAreChosen(t *testing.T) {
 			t.Errorf("%v: %q, want %q", c.languages, got, c.want)
 		}
 	}
+	raw, _ := json.Marshal(map[string]any{"root": root, "languages": []string{"de", "dee"}})
+	if _, err := Plugin.New().Configure(context.Background(), clip.DatasetConfig{With: raw, ImageSize: 8, Threads: 2}); err == nil || !strings.Contains(fault.Format(err), `with.languages: no stamp has a caption in the language "dee"`) {
+		t.Errorf("an unknown language: %v", err)
+	}
 	d, info := opened(t, map[string]any{"root": root, "languages": []string{"all"}})
 	if b := everything(t, d, info, false); len(b.All[0]) != 3 {
 		t.Errorf("all languages: %q", b.All[0])
