@@ -52,7 +52,7 @@ func (s *Set) Close() { s.pool.close() }
 func Open(ctx context.Context, store *object.Store, names []string, o Options) (*Set, error) {
 	if o.Folder != "" {
 		if err := os.MkdirAll(o.Folder, 0o755); err != nil {
-			return nil, fault.New(fault.Unavailable, "%w", err).WithFile(o.Folder, 0, 0).WithHint("indexes of shards are kept there")
+			return nil, fault.New(fault.Unavailable, "%w", err).WithFile(o.Folder, 0, 0).WithHint("indexes of shards are kept there; index_dir names another folder")
 		}
 	}
 	b := &builder{Options: o, store: store}

@@ -71,7 +71,8 @@ func (b *builder) unpack(ctx context.Context, obj object.Object, x *Index) (*os.
 	}
 	f, err := leftover.File(folder, "."+prefix+filepath.Base(path)+"-", ".tmp")
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "%w", err).WithFile(folder, 0, 0)
+		return nil, fault.New(fault.Unavailable, "%w", err).WithFile(folder, 0, 0).
+			WithHint("copies of compressed shards are kept there; index_dir names another folder; or unpack the shards yourself")
 	}
 	fail := func(err error) (*os.File, error) {
 		os.Remove(f.Name())

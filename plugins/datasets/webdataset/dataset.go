@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -80,6 +81,10 @@ func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.St
 	folder := c.IndexDir
 	if folder == "" && d.CacheDir != "" {
 		folder = filepath.Join(d.CacheDir, "shards")
+		if err := os.MkdirAll(folder, 0o755); err != nil { // a cache folder that cannot be written costs time, not the run
+			remarks = append(remarks, fmt.Sprintf("indexes of shards are not kept, and shards are looked through each time: %v; index_dir names another folder", err))
+			folder = ""
+		}
 	}
 	shards, err := shard.Open(ctx, store, names, shard.Options{Wanted: p.wanted, Folder: folder, Threads: d.Threads,
 		UnpackedBytes: int64(c.UnpackGiB * (1 << 30))})

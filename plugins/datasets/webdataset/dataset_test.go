@@ -259,3 +259,23 @@ func TestTheDigestStandsForTheSamples(t *testing.T) {
 		seen[d] = i
 	}
 }
+
+// A cache folder that cannot be written costs time, and is told; a folder that the settings name must be writable.
+func TestACacheFolderThatCannotBeWrittenIsDoneWithout(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	with := map[string]any{"shards": []string{shards(t, "written-*.tar")}}
+	raw, _ := json.Marshal(with)
+	d := Plugin.New()
+	defer d.Close()
+	info, err := d.Configure(context.Background(), clip.DatasetConfig{With: raw, ImageSize: 8, Threads: 1, CacheDir: file})
+	if err != nil || info.Len != 10 || !strings.Contains(strings.Join(info.Remarks, "\n"), "indexes of shards are not kept") {
+		t.Errorf("%+v, %v", info, err)
+	}
+	with["index_dir"] = filepath.Join(file, "x")
+	if _, _, err := configure(with, 1); err == nil || !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("%v", err)
+	}
+}
