@@ -179,8 +179,13 @@ func (a *app) showBuilt(s *build.Summary) error {
 			say(a.stderr, "\nnever candidates: %s\n", strings.Join(parts, "; "))
 		}
 	}
+	page := filepath.Join(s.Folder, "report.html")
+	if s.Kept == 0 {
+		return fault.New(fault.NotFound, "no pair is left of %s candidates on %s pages", report.Count(float64(s.Candidates)), report.Count(float64(s.Pages))).
+			WithHint("the table says what refused them, and %s shows examples; name the folder that has the pictures too", page)
+	}
 	_, err := say(a.stderr, "\n%s pairs of %s pages in %d shards, %s\n%s\nlook at %s\n", report.Count(float64(s.Kept)), report.Count(float64(s.Pages)), s.Shards,
-		report.Bytes(s.Bytes), s.Digest, filepath.Join(s.Folder, "report.html"))
+		report.Bytes(s.Bytes), s.Digest, page)
 	return err
 }
 

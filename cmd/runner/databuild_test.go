@@ -82,3 +82,16 @@ func TestASetIsBuiltOfPagesAndTrainedOn(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 }
+
+// A set of which nothing is left is an error that says so, and no success.
+func TestASetWithoutAPairIsAnError(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "docs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "docs"), "index.html", "<img src=../pictures/a.png alt='A picture outside the folder'>")
+	r := try(t, dir, "data", "build", "--html", "docs", "-o", "set")
+	if r.code == 0 || !strings.Contains(r.stderr, "no pair is left") || !strings.Contains(r.stderr, "outside the folder") {
+		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+}
