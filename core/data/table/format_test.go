@@ -89,8 +89,8 @@ null
 		t.Fatal(err)
 	}
 	rows, refused, lines, err := rest(r)
-	if err != nil || fmt.Sprint(rows) != "[[a x] [f ] [g x\x00]]" || !slices.Equal(lines, []int{2, 3, 4, 5, 6, 7}) ||
-		!slices.Equal(refused, []string{reasonRecord, reasonRecord, reasonRecord, reasonRecord, reasonRecord, reasonUTF8}) {
+	if err != nil || fmt.Sprint(rows) != "[[a x] [f ]]" || !slices.Equal(lines, []int{2, 3, 4, 5, 6, 7, 9}) ||
+		!slices.Equal(refused, []string{reasonRecord, reasonRecord, reasonRecord, reasonRecord, reasonRecord, reasonUTF8, reasonRecord}) {
 		t.Errorf("%q, refused %q at %v, %v", rows, refused, lines, err)
 	}
 }

@@ -177,6 +177,9 @@ func (r *Reader) Next(ctx context.Context) (*Row, error) {
 			if !utf8.ValidString(text) {
 				return &r.row, &Refusal{reasonUTF8, fmt.Sprintf("%q is not UTF-8", r.o.Columns[i].Name)}
 			}
+			if strings.IndexByte(text, 0) >= 0 {
+				return &r.row, refuse("%q has a NUL byte", r.o.Columns[i].Name)
+			}
 			if len(text) > maxText {
 				return &r.row, refuse("%q has %d bytes, of %d at most", r.o.Columns[i].Name, len(text), maxText)
 			}

@@ -131,6 +131,9 @@ func (r *rows) add(f *file, group int, cells [][]string) error {
 			if !utf8.ValidString(text) {
 				return refuse("not UTF-8", "%q is not UTF-8", f.columns.texts[i].Name())
 			}
+			if strings.IndexByte(text, 0) >= 0 {
+				return refuse("corrupt record", "%q has a NUL byte", f.columns.texts[i].Name())
+			}
 			if len(text) > maxText {
 				return refuse("corrupt record", "%q has %d bytes, of %d at most", f.columns.texts[i].Name(), len(text), maxText)
 			}
