@@ -108,6 +108,9 @@ func New(sources []Source, batch int, seed uint64) (*Plan, error) {
 			if len(sources) == 1 {
 				where = fault.New(fault.Invalid, "batch_size is %d, but the training set has only %d samples", batch, s.Len).
 					WithPath("train.batch_size").WithHint("choose a batch_size of at most %d", s.Len)
+				if s.Len < 2 {
+					where.WithHint("a batch has 2 samples at least: give more data, or look at what was refused")
+				}
 			}
 			return nil, where
 		}

@@ -1,7 +1,6 @@
 package mixture
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -130,6 +129,7 @@ func TestStepsFollowFromSeedAndStep(t *testing.T) {
 func TestSharesThatCannotBe(t *testing.T) {
 	for want, sources := range map[string][]Source{
 		"the training set has only 5":             {{Name: "a", Len: 5}},
+		"a batch has 2 samples at least":          {{Name: "a", Len: 1}},
 		"20 samples of each batch are to be of a": {{Name: "a", Len: 19, Quota: 20}, {Name: "b", Len: 100, Weight: 1}},
 		"16 samples of each batch are to be of b": {{Name: "a", Len: 100, Weight: 1}, {Name: "b", Len: 15, Weight: 1}},
 		"the quotas are 40 together":              {{Name: "a", Len: 100, Quota: 20}, {Name: "b", Len: 100, Quota: 20}},
@@ -139,7 +139,7 @@ func TestSharesThatCannotBe(t *testing.T) {
 		"a has 0 samples":                         {{Name: "a"}, {Name: "b", Len: 100}},
 		"no sources":                              nil,
 	} {
-		if _, err := New(sources, 32, 0); fault.KindOf(err) != fault.Invalid || !strings.Contains(fmt.Sprint(err), want) {
+		if _, err := New(sources, 32, 0); fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.Format(err), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
