@@ -61,6 +61,17 @@ func unpacker(name string, r io.Reader) (io.Reader, func(), error) {
 	return nil, nil, fault.New(fault.Unavailable, "%s is not unpacked here: use .tar, .tar.gz or .tar.zst", name)
 }
 
+// copiesHint says what to do about a folder that takes no copies.
+const copiesHint = "copies of compressed shards are kept there: make room, name another folder in index_dir, or unpack the shards yourself"
+
+// withHint gives an error a hint.
+func withHint(err error, hint string) error {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		f.Hint = hint
+	}
+	return err
+}
+
 // unpack writes what a compressed shard holds to a copy, which it opens. Compressed data cannot be read at any place. What of a
 // broken shard can be unpacked is in the copy. x gets the sum, the length and the flaw.
 func (b *builder) unpack(ctx context.Context, obj object.Object, x *Index) (*os.File, error) {
@@ -72,7 +83,7 @@ func (b *builder) unpack(ctx context.Context, obj object.Object, x *Index) (*os.
 	f, err := leftover.File(folder, "."+prefix+filepath.Base(path)+"-", ".tmp")
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "%w", err).WithFile(folder, 0, 0).
-			WithHint("copies of compressed shards are kept there; index_dir names another folder; or unpack the shards yourself")
+			WithHint(copiesHint)
 	}
 	fail := func(err error) (*os.File, error) {
 		os.Remove(f.Name())
@@ -94,7 +105,7 @@ func (b *builder) unpack(ctx context.Context, obj object.Object, x *Index) (*os.
 		return fail(fault.New(fault.Exhausted, "unpacked copies of compressed shards take more than %d bytes", b.UnpackedBytes).WithFile(x.Shard, 0, 0).
 			WithPath("with.unpack_gib").WithHint("unpack the shards yourself, or raise the limit"))
 	case out.err != nil:
-		return fail(files.Error(f.Name(), out.err))
+		return fail(withHint(files.Error(f.Name(), out.err), copiesHint))
 	case fault.KindOf(err) == fault.Unavailable:
 		x.flaw(reasonShard, "", err.Error())
 	case err != nil:
