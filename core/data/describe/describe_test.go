@@ -135,3 +135,12 @@ func TestTheReportIsTextAndPage(t *testing.T) {
 		t.Errorf("%v: %d pictures", err, strings.Count(page.String(), "data:image/png"))
 	}
 }
+
+func TestSizesAreNotCalledUnknownWhereNoPictureCanBeRead(t *testing.T) {
+	c := New("set", nil)
+	c.Unreadable("truncated picture")
+	var text bytes.Buffer
+	if err := (&Report{Sets: []*Set{c.Set(4)}}).Text(&text); err != nil || !strings.Contains(text.String(), "truncated picture 1") || strings.Contains(text.String(), "unknown") {
+		t.Errorf("%v: %s", err, text.String())
+	}
+}

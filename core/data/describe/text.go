@@ -52,6 +52,14 @@ func list(counts []Count, of int) string {
 	return strings.Join(parts, ", ")
 }
 
+func total(counts []Count) int {
+	n := 0
+	for _, c := range counts {
+		n += c.Count
+	}
+	return n
+}
+
 func (s *Set) text(out *strings.Builder) {
 	fmt.Fprintf(out, "%s: %s\n", fault.PrintableLine(s.Name), fault.PrintableLine(s.Plugin))
 	row(out, "samples", "%d; looked at %s", s.Samples, share(s.Looked, s.Samples))
@@ -68,7 +76,7 @@ func (s *Set) text(out *strings.Builder) {
 		row(out, "widths", "%s", s.Widths.text())
 		row(out, "heights", "%s", s.Heights.text())
 		row(out, "aspect", "%s (width to height; %d distinct sizes)", list(s.Aspects, s.Widths.Count), s.Shapes)
-	} else {
+	} else if total(s.Unreadable) < s.Looked {
 		row(out, "sizes", "unknown: the dataset does not tell them, or draws pictures in the size that is asked for")
 	}
 	if s.Captions > 0 {

@@ -93,7 +93,10 @@ func Describe(ctx context.Context, c *catalog.Catalog, s *spec.Spec, o Options) 
 		if collectors[i], err = x.collect(ctx, o); err != nil {
 			return nil, err
 		}
-		remarks := x.info.Remarks
+		remarks := append([]string{}, x.info.Remarks...) // a list in JSON, not null
+		if first := clip.SayFirst(x.info.Skips); first != "" {
+			remarks = append(remarks, "of the refused records "+first)
+		}
 		if err := x.count(ctx, starter, all, collectors[i]); err != nil {
 			if fault.KindOf(err) == fault.Canceled {
 				return nil, err
@@ -103,6 +106,7 @@ func Describe(ctx context.Context, c *catalog.Catalog, s *spec.Spec, o Options) 
 		o.Progress("comparing the pictures of "+x.name, 0, 0)
 		d := collectors[i].Set(o.Near)
 		d.Plugin, d.Note, d.Digest, d.Samples, d.Remarks = x.plugin, x.info.Note, x.info.Digest, x.info.Len, remarks
+		d.Refused = []describe.Count{}
 		for _, k := range x.info.Skips {
 			d.Refused = append(d.Refused, describe.Count{What: k.Reason, Count: k.Count})
 		}
