@@ -83,7 +83,6 @@ type place struct {
 type segment struct {
 	file   *os.File
 	locked bool // against being taken away
-	bad    bool // a record of it was damaged
 }
 
 // Open opens the store in a folder, which it makes, for the blobs of one kind. max bounds the bytes of all kinds together.

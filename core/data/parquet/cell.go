@@ -200,6 +200,7 @@ func (f *File) readPage(c *chunk, n int, leaf Leaf, group int) (out *page, err e
 	if h.Type == format.DataPageV2 {
 		encoding = h.DataPageHeaderV2.V.Encoding
 	}
+	//lint:ignore SA1019 writers of version 1 name dictionaries so
 	if encoding == format.PlainDictionary || encoding == format.RLEDictionary {
 		return f.readIDs(h, data, leaf, f.file.Metadata().RowGroups[group].Columns[leaf.column].MetaData.Codec)
 	}

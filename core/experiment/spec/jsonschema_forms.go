@@ -55,11 +55,9 @@ var assignmentForm = object{"type": "object", "additionalProperties": object{"ty
 func augmentForm() object {
 	properties := object{augmentNames[1]: object{"anyOf": []any{object{"const": "none"}, plainMap(cropKeys, object{})}}}
 	for _, k := range alterKeys {
-		p := object{}
+		p := fieldSchema(k.Field)
 		if k.Type == typeSection {
 			p = plainMap(k.Sub, object{})
-		} else {
-			p = fieldSchema(k.Field)
 		}
 		describeKey(p, k.Field)
 		properties[k.Name] = p
