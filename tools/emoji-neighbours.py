@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""The nearest emoji of another style, by pixels and by what a run's image tower makes of them.
+"""The nearest emoji of another style, by pixels and by what a run's image tower makes of them; and zero-shot by subgroups.
 
 Usage: emoji-neighbours.py lists ROOT FROM TO OUT       writes OUT-FROM.txt and OUT-TO.txt, the pictures of the emoji that both
                                                         styles have (no flags, no components, no skin tones)
        emoji-neighbours.py split ROOT PEEK.json OUT.txt  writes the pictures of `runner data peek SPEC -n 100000 --json`
        emoji-neighbours.py identity FROM TO              is the picture of the same emoji the nearest?
        emoji-neighbours.py groups ROOT TRAIN TEST        are the nearest of the same group of the Unicode charts? Majority of k
+       emoji-neighbours.py prompts TRAIN.json OUT.txt    writes "GROUP, SUBGROUP" for every subgroup of the pictures of a peek
+       emoji-neighbours.py zeroshot TRAIN.json TEST.json FEATURES  the group whose subgroups' prompts are likeliest together
+                                                         (marginal over the subgroups; after Novack et al. 2023, CHiLS)
 
 ROOT is what `runner data get emoji` fills. FROM, TO, TRAIN and TEST are lists of pictures (.txt), which are compared by 16 x 16
 pixels of RGB, or what `runner embed --images LIST` wrote of them (.safetensors). The whole way of identity:
@@ -15,6 +18,13 @@ pixels of RGB, or what `runner embed --images LIST` wrote of them (.safetensors)
     runner embed --run RUN --images /tmp/id-fluent.txt --out /tmp/fluent.safetensors
     runner embed --run RUN --images /tmp/id-google.txt --out /tmp/google.safetensors
     tools/emoji-neighbours.py identity /tmp/fluent.safetensors /tmp/google.safetensors
+
+and of zero-shot, where TRAIN.json and TEST.json are of `runner data peek SPEC -n 10000 --json` of emoji alone:
+
+    tools/emoji-neighbours.py prompts TRAIN.json /tmp/prompts.txt
+    tools/emoji-neighbours.py split ROOT TEST.json /tmp/test.txt
+    runner embed --run RUN --images /tmp/test.txt --texts /tmp/prompts.txt --out /tmp/test.safetensors
+    tools/emoji-neighbours.py zeroshot TRAIN.json TEST.json /tmp/test.safetensors
 
 Needs numpy, and for pixels Pillow.
 """
@@ -59,7 +69,7 @@ class Emoji:
 def write(path, lines):
     with open(path, "w", encoding="utf-8") as f:
         f.writelines(line + "\n" for line in lines)
-    print(f"{path}: {len(lines)} pictures")
+    print(f"{path}: {len(lines)} lines")
 
 
 def lists(root, source, target, out):
@@ -75,6 +85,16 @@ def split(root, peek, out):
     write(out, [emoji.picture(plain(hexcode), style) for hexcode, style in (k.split("/")[-2:] for k in keys)])
 
 
+def kinds(peek):
+    """The subgroups of the pictures of a peek with their groups, in the order of the alphabet."""
+    labels = [x["labels"] for x in json.load(open(peek, encoding="utf-8"))["shown"]]
+    return sorted({(x["group"], x["subgroup"]) for x in labels})
+
+
+def prompts(peek, out):
+    write(out, [f"{group}, {subgroup}" for group, subgroup in kinds(peek)])
+
+
 def features(file):
     """The hex sequences of pictures, and a row of numbers for each."""
     if file.endswith(".txt"):
@@ -86,12 +106,20 @@ def features(file):
             small = Image.alpha_composite(white, picture).convert("RGB").resize((16, 16), Image.BOX)
             rows.append(np.asarray(small, np.float32).ravel() / 255)
         return list(map(plain, paths)), np.stack(rows)
+    return list(map(plain, json.loads(header(file)[0]["__metadata__"]["images"]))), tensor(file, "image_features")
+
+
+def header(file):
+    """The header of a .safetensors file, and what comes behind it."""
     data = open(file, "rb").read()
     size = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + size])
-    begin, end = header["image_features"]["data_offsets"]
-    rows = np.frombuffer(data[8 + size + begin:8 + size + end], np.float32).reshape(header["image_features"]["shape"])
-    return list(map(plain, json.loads(header["__metadata__"]["images"]))), rows
+    return json.loads(data[8:8 + size]), data[8 + size:]
+
+
+def tensor(file, name):
+    about, data = header(file)
+    begin, end = about[name]["data_offsets"]
+    return np.frombuffer(data[begin:end], np.float32).reshape(about[name]["shape"])
 
 
 def nearness(a, b):
@@ -125,8 +153,22 @@ def groups(root, train, test):
     print(f"{len(asked)} pictures, by the nearest k of {len(seen)}: {'  '.join(out)}  (largest group {100 * largest / len(asked):.1f} %)")
 
 
+def zeroshot(train, test, file):
+    of = [group for group, _ in kinds(train)]
+    groups = sorted(set(of))
+    truth = {plain(x["key"].split("/")[-2]): x["labels"]["group"] for x in json.load(open(test, encoding="utf-8"))["shown"]}
+    names, images = features(file)
+    texts, scale = tensor(file, "text_features"), float(tensor(file, "logit_scale").ravel()[0])
+    logits = scale * images @ texts.T
+    likely = np.exp(logits - logits.max(1, keepdims=True))
+    joint = np.stack([likely[:, [g == group for g in of]].sum(1) for group in groups], 1)
+    right = [groups[k] == truth[n] for n, k in zip(names, joint.argmax(1))]
+    print(f"{len(names)} pictures, {len(of)} subgroups of {len(groups)} groups: {100 * np.mean(right):.1f} %")
+
+
 def main():
-    commands = {"lists": (lists, 4), "split": (split, 3), "identity": (identity, 2), "groups": (groups, 3)}
+    commands = {"lists": (lists, 4), "split": (split, 3), "identity": (identity, 2), "groups": (groups, 3),
+                "prompts": (prompts, 2), "zeroshot": (zeroshot, 3)}
     command, n = commands.get(sys.argv[1] if len(sys.argv) > 1 else "", (None, 0))
     if command is None or len(sys.argv) != 2 + n:
         sys.exit(__doc__)
