@@ -114,8 +114,10 @@ func TestBadSpecsStartNothing(t *testing.T) {
 // The shipped experiments fit the shipped plugins' settings.
 func TestExperimentsAreValid(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, ".local/share/tandem/emoji"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, set := range []string{"emoji", "ifct"} {
+		if err := os.MkdirAll(filepath.Join(dir, ".local/share/tandem", set), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	files, err := filepath.Glob("../../experiments/*.yaml")
 	if err != nil || len(files) < 5 {
@@ -131,7 +133,7 @@ func TestExperimentsAreValid(t *testing.T) {
 			args = append(args, "--set", "data.train.with.root="+dir, "--set", "eval.0.with.root="+dir)
 		}
 		out := must(t, dir, args...)
-		if !strings.Contains(out, "# 1 trial, identity ") && !strings.Contains(out, "), compared by eval/emoji/top1") {
+		if !strings.Contains(out, "# 1 trial, identity ") && !strings.Contains(out, "), compared by eval/") {
 			t.Errorf("%s: %s", file, out)
 		}
 	}

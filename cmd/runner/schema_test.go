@@ -91,7 +91,7 @@ func whole(t *testing.T, fragment string) string {
 	case m["augment"] != nil:
 		fragment = within("data:\n    train:")
 	}
-	if m["image"] == nil || m["data"] == nil {
+	if m["extends"] == nil && (m["image"] == nil || m["data"] == nil) {
 		fragment = "extends: [base.yaml]\n" + fragment
 	}
 	return fragment

@@ -21,10 +21,18 @@ func TestShippedPluginsKeepTheRules(t *testing.T) {
 		"datasets/imagefolder":   fmt.Sprintf(`{"root": %q}`, folder),
 		"datasets/csv":           fmt.Sprintf(`{"file": %q}`, table),
 		"datasets/fashion-mnist": `{"split": "test", "limit": 64}`, // the smaller file
+		"datasets/webdataset":    fmt.Sprintf(`{"shards": [%q]}`, absolute(t, "../../data/shard/testdata/pictures.tar")),
+		"datasets/hf-parquet":    fmt.Sprintf(`{"files": [%q]}`, absolute(t, "../../../plugins/datasets/hf-parquet/testdata/bytes.parquet")),
+		"datasets/coco":          fmt.Sprintf(`{"annotations": %q, "root": %q}`, annotations(t, folder), folder),
+		"datasets/mnist":         leftOut, // their tests run the kit on files that they make
+		"datasets/ifct":          leftOut,
 	}
-	if _, err := os.Stat("/usr/share/datasets/fashion-mnist"); err != nil {
-		t.Log("datasets/fashion-mnist is left out: it is not installed")
-		with["datasets/fashion-mnist"] = leftOut
+	for name, folder := range map[string]string{"datasets/fashion-mnist": "/usr/share/datasets/fashion-mnist",
+		"datasets/openclipart": "/usr/share/openclipart/png", "datasets/tuxpaint": "/usr/share/tuxpaint/stamps"} {
+		if _, err := os.Stat(folder); err != nil {
+			t.Logf("%s is left out: it is not installed", name)
+			with[name] = leftOut
+		}
 	}
 	keepTheRules(t, &catalog.Catalog{}, func(e catalog.Entry) bool { return filepath.Ext(e.Binary.Path) != ".py" }, with)
 }
@@ -125,4 +133,39 @@ func pictures(t *testing.T) (folder, table string) {
 		t.Fatal(err)
 	}
 	return folder, table
+}
+
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return abs
+}
+
+// annotations writes COCO's captions for the pictures of a folder.
+func annotations(t *testing.T, folder string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*", "*.png"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d pictures, %v", len(files), err)
+	}
+	type object = map[string]any
+	var images, captions []object
+	for i, file := range files {
+		images = append(images, object{"id": i, "file_name": filepath.Join(filepath.Base(filepath.Dir(file)), filepath.Base(file))})
+		for k := range 2 {
+			captions = append(captions, object{"id": 2*i + k, "image_id": i, "caption": fmt.Sprintf("caption %d of picture %d", k, i)})
+		}
+	}
+	text, err := json.Marshal(object{"images": images, "annotations": captions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "captions.json")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
