@@ -46,54 +46,49 @@ func (b *builder) judge(ctx context.Context) error {
 		near    alike.Index
 	)
 	total, done := b.total(), 0
-	for after := int64(0); ; {
-		pairs, err := b.ledger.Pairs(after, ledger.Wanted, ledger.Fetched, chunk)
+	for p, err := range b.ledger.Pairs(ctx, ledger.Wanted, ledger.Fetched) {
 		if err != nil {
 			return err
 		}
-		if len(pairs) == 0 {
-			break
+		if done++; done%chunk == 0 {
+			b.watch.Progress("judging", int64(done), int64(total))
 		}
-		for _, p := range pairs {
-			after = p.ID
-			decided = append(decided, p.Candidate)
-			p.State = ledger.Refused
-			if p.Image.State != ledger.Fetched {
-				p.Filter, p.Reason = "picture", p.Image.Reason
-				if p.Image.Place.Kind == "web" {
-					p.Filter = "fetch"
-				}
-				continue
+		decided = append(decided, p.Candidate)
+		p.State = ledger.Refused
+		if p.Image.State != ledger.Fetched {
+			p.Filter, p.Reason = "picture", p.Image.Reason
+			if p.Image.Place.Kind == "web" {
+				p.Filter = "fetch"
 			}
-			if p.Filter, p.Reason = f.judgePicture(p.Image); p.Reason != "" {
-				continue
-			}
-			twin := func(i int, name, reason string) {
-				p.Twin, p.Filter, p.Reason = kept[i].ID, name, reason
-				merge(kept[i].Candidate, p.Candidate)
-			}
-			if i, ok := exact[p.Image.Exact]; ok && f.Exact.On {
-				twin(i, "exact", "same picture")
-				continue
-			}
-			if f.Perceptual.On {
-				if like := near.Near(p.Image.Alike, f.Perceptual.Value.Distance); len(like) > 0 {
-					twin(like[0], "perceptual", "looks the same")
-					continue
-				}
-			}
-			if f.Leakage.On && leaks.has(p.Image, f.Leakage.Value.Distance) {
-				p.Filter, p.Reason = "leakage", "in an evaluation set"
-				continue
-			}
-			p.State = ledger.Kept
-			exact[p.Image.Exact] = len(kept)
-			near.Add(p.Image.Alike, len(kept))
-			kept = append(kept, p)
+			continue
 		}
-		done += len(pairs)
-		b.watch.Progress("judging", int64(done), int64(total))
+		if p.Filter, p.Reason = f.judgePicture(p.Image); p.Reason != "" {
+			continue
+		}
+		twin := func(i int, name, reason string) {
+			p.Twin, p.Filter, p.Reason = kept[i].ID, name, reason
+			merge(kept[i].Candidate, p.Candidate)
+		}
+		if i, ok := exact[p.Image.Exact]; ok && f.Exact.On {
+			twin(i, "exact", "same picture")
+			continue
+		}
+		if f.Perceptual.On {
+			if like := near.Near(p.Image.Alike, f.Perceptual.Value.Distance); len(like) > 0 {
+				twin(like[0], "perceptual", "looks the same")
+				continue
+			}
+		}
+		if f.Leakage.On && leaks.has(p.Image, f.Leakage.Value.Distance) {
+			p.Filter, p.Reason = "leakage", "in an evaluation set"
+			continue
+		}
+		p.State = ledger.Kept
+		exact[p.Image.Exact] = len(kept)
+		near.Add(p.Image.Alike, len(kept))
+		kept = append(kept, p)
 	}
+	b.watch.Progress("judging", int64(done), int64(total))
 	if f.Similarity.On {
 		if err := b.similar(ctx, kept); err != nil {
 			return err

@@ -132,7 +132,7 @@ func (b *builder) report(ctx context.Context) error {
 		g.Name, g.Count = r.Filter+": "+r.Reason, r.Count
 		d.Refused = append(d.Refused, g)
 	}
-	if err := b.histograms(&d); err != nil {
+	if err := b.histograms(ctx, &d); err != nil {
 		return err
 	}
 	var page bytes.Buffer
@@ -246,26 +246,19 @@ func (b *builder) thumb(ctx context.Context, p *ledger.Picture) template.URL {
 }
 
 // histograms counts the shorter sides and the words of what was kept.
-func (b *builder) histograms(d *reportData) error {
+func (b *builder) histograms(ctx context.Context, d *reportData) error {
 	sides, words := []int{64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 1 << 30}, []int{2, 4, 6, 8, 12, 16, 24, 32, 48, 1 << 30}
 	bySide, byWords := make([]int, len(sides)), make([]int, len(words))
 	put := func(counts, edges []int, v int) {
 		at := slices.IndexFunc(edges, func(e int) bool { return v <= e })
 		counts[at]++
 	}
-	for after := int64(0); ; {
-		pairs, err := b.ledger.Pairs(after, ledger.Kept, ledger.Written, chunk)
+	for p, err := range b.ledger.Pairs(ctx, ledger.Kept, ledger.Written) {
 		if err != nil {
 			return err
 		}
-		if len(pairs) == 0 {
-			break
-		}
-		for _, p := range pairs {
-			after = p.ID
-			put(bySide, sides, min(p.Image.W, p.Image.H))
-			put(byWords, words, filter.Words(p.Caption))
-		}
+		put(bySide, sides, min(p.Image.W, p.Image.H))
+		put(byWords, words, filter.Words(p.Caption))
 	}
 	d.Sides, d.Words = bars(bySide, sides), bars(byWords, words)
 	for _, k := range d.Summary.Kinds {

@@ -51,7 +51,7 @@ func (b *builder) write(ctx context.Context) error {
 		return err
 	}
 	size, n := b.config.Shards.Samples, 0
-	order, err := b.order()
+	order, err := b.order(ctx)
 	if err != nil {
 		return err
 	}
@@ -74,23 +74,16 @@ func (b *builder) write(ctx context.Context) error {
 }
 
 // order returns the numbers of the candidates that stay, in the order in which they are written.
-func (b *builder) order() (ids []int64, err error) {
+func (b *builder) order(ctx context.Context) (ids []int64, err error) {
 	places := map[int64][32]byte{}
 	seed := b.config.Shards.Shuffle
-	for after := int64(0); ; {
-		pairs, err := b.ledger.Pairs(after, ledger.Kept, ledger.Written, chunk)
+	for p, err := range b.ledger.Pairs(ctx, ledger.Kept, ledger.Written) {
 		if err != nil {
 			return nil, err
 		}
-		if len(pairs) == 0 {
-			break
-		}
-		for _, p := range pairs {
-			after = p.ID
-			ids = append(ids, p.ID)
-			if seed != 0 { // a pair has the same place among others, whichever they are
-				places[p.ID] = sha256.Sum256(fmt.Appendf(nil, "%d %s %s", seed, p.Image.Exact, p.Caption))
-			}
+		ids = append(ids, p.ID)
+		if seed != 0 { // a pair has the same place among others, whichever they are
+			places[p.ID] = sha256.Sum256(fmt.Appendf(nil, "%d %s %s", seed, p.Image.Exact, p.Caption))
 		}
 	}
 	if seed != 0 {

@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"strconv"
 )
 
@@ -215,8 +217,35 @@ func (t *Tx) SetScore(id int64, score float64) {
 	t.exec("update candidate set score = ? where id = ?", score, id)
 }
 
-// Pairs returns candidates behind a number that have a picture, in one of two states, in their order, no more than limit.
-func (l *Ledger) Pairs(after int64, state, or string, limit int) (out []Pair, err error) {
+// Pairs yields the candidates that have a picture, in one of two states, in their order. It reads them some at a time, so that
+// the ledger may be changed meanwhile. An error, of ctx too, is the last that it yields.
+func (l *Ledger) Pairs(ctx context.Context, state, or string) iter.Seq2[Pair, error] {
+	const limit = 2000
+	return func(yield func(Pair, error) bool) {
+		for after := int64(0); ; {
+			pairs, err := l.pairs(after, state, or, limit)
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(Pair{}, err)
+				return
+			}
+			for _, p := range pairs {
+				if !yield(p, nil) {
+					return
+				}
+				after = p.ID
+			}
+			if len(pairs) < limit {
+				return
+			}
+		}
+	}
+}
+
+// pairs returns those of Pairs behind a number, no more than limit.
+func (l *Ledger) pairs(after int64, state, or string, limit int) (out []Pair, err error) {
 	err = l.each("select "+candidateColumns+", "+pictureColumns+` from candidate c join page p on p.id = c.page join picture i on i.id = c.picture
 		where c.id > ? and c.state in (?, ?) order by c.id limit ?`, []any{after, state, or, limit}, func(r *sql.Rows) error {
 		p, hash := &Picture{}, ""
