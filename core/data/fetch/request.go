@@ -13,11 +13,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"tandem/core/data/answer"
 	"tandem/core/fault"
 )
 
@@ -71,21 +71,21 @@ func (f *Fetcher) once(ctx context.Context, h *host, u *url.URL, w wants) (r *Re
 	}
 	q.Header.Set("User-Agent", f.o.UserAgent)
 	q.Header.Set("Accept", strings.Join(append(w.accept[:len(w.accept):len(w.accept)], "*/*;q=0.1"), ", "))
-	answer, err := f.client.Do(q)
+	reply, err := f.client.Do(q)
 	if err != nil {
 		err := f.explain(ctx, u, err)
 		h.note(err.Reason != ServerUnreachable)
 		return nil, "", 0, err
 	}
-	defer answer.Body.Close()
+	defer reply.Body.Close()
 	h.note(true)
-	if err := checkStatus(answer, u); err != nil {
-		return nil, "", retryAfter(answer.Header), err
+	if err := checkStatus(reply, u); err != nil {
+		return nil, "", answer.RetryAfter(reply.Header), err
 	}
-	if answer.StatusCode >= 300 {
-		return nil, answer.Header.Get("Location"), 0, nil
+	if reply.StatusCode >= 300 {
+		return nil, reply.Header.Get("Location"), 0, nil
 	}
-	r, err = f.receive(ctx, u, answer, w)
+	r, err = f.receive(ctx, u, reply, w)
 	return r, "", 0, err
 }
 
@@ -113,18 +113,6 @@ func checkStatus(a *http.Response, u *url.URL) error {
 		return fail(fault.Unavailable, ServerError)
 	}
 	return fail(fault.Unavailable, BadReply)
-}
-
-// retryAfter returns how long a server asks to be left alone; 0 when it does not.
-func retryAfter(h http.Header) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.ParseInt(text, 10, 32); err == nil {
-		return max(0, time.Duration(n)*time.Second)
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
 }
 
 // receive reads the body, once its header says that it is wanted.

@@ -5,9 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
-	"time"
 
 	"tandem/core/fault"
 )
@@ -86,18 +84,6 @@ func shorten(key string) string {
 func changed(u *url.URL) *fault.Error {
 	return fault.New(fault.Conflict, "the object has changed since it was opened").WithFile(Display(u), 0, 0).
 		WithHint("leave the data alone while a run reads it, and start again")
-}
-
-// retryAfter returns the pause that a header asks for; 0 for none.
-func retryAfter(h http.Header) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.ParseInt(text, 10, 32); err == nil {
-		return max(0, time.Duration(n)*time.Second)
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
 }
 
 // firstEnv returns the first variable of the environment that is set.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tandem/core/data/answer"
 	"tandem/core/fault"
 )
 
@@ -34,7 +35,7 @@ func (w web) get(ctx context.Context, u *url.URL, from, to int64) (*http.Respons
 		return a, nil
 	}
 	a.Body.Close()
-	return nil, later{&status{code: a.StatusCode}, retryAfter(a.Header)}
+	return nil, later{&status{code: a.StatusCode}, answer.RetryAfter(a.Header)}
 }
 
 func (w web) stat(ctx context.Context, u *url.URL) (Info, error) {
