@@ -15,6 +15,24 @@ func Printable(text string) string { return printable(text, true) }
 // line.
 func PrintableLine(text string) string { return printable(text, false) }
 
+// ValidUTF8 returns text with bytes that are not UTF-8 written as \xff, and everything else as it is.
+func ValidUTF8(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		r, n := utf8.DecodeRuneInString(text)
+		if r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&b, `\x%02x`, text[0])
+		} else {
+			b.WriteString(text[:n])
+		}
+		text = text[n:]
+	}
+	return b.String()
+}
+
 func printable(text string, lines bool) string {
 	from := 0 // what is before it is in b
 	var b strings.Builder

@@ -109,6 +109,13 @@ func ReadAt(ctx context.Context, o Object, p []byte, off int64) (int, error) {
 // IsAddress reports whether a name is an address rather than a path.
 func IsAddress(name string) bool { return strings.Contains(name, "://") }
 
+// IsWeb reports whether a name is an address that is not one of a store's. A table of pictures by such addresses is the beginning of a
+// set, not one: runner data build makes one of it.
+func IsWeb(name string) bool {
+	scheme, _, found := strings.Cut(name, "://")
+	return found && strings.ToLower(scheme) != "s3"
+}
+
 // Open opens an object. What is not there yields fault.NotFound with the name. An object of another machine that was opened
 // before is the same as then: that it has changed is found when it is read.
 func (s *Store) Open(ctx context.Context, name string) (Object, error) {

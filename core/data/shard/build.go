@@ -104,8 +104,8 @@ func (b *builder) gather(ctx context.Context, x *Index, c *cursor) error {
 	}
 	g.finish()
 	x.Notes = append(x.Notes, notes...)
-	if g.pass.n > 0 {
-		x.Notes = append(x.Notes, fmt.Sprintf("has members that are no files and are passed over: %d, the first: %s", g.pass.n, fault.PrintableLine(g.pass.first)))
+	if g.pass.N > 0 {
+		x.Notes = append(x.Notes, fmt.Sprintf("has members that are no files and are passed over: %d, the first: %s", g.pass.N, fault.PrintableLine(g.pass.First)))
 	}
 	return nil
 }

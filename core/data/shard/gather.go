@@ -45,7 +45,7 @@ type gatherer struct {
 	read    func(m member) ([]byte, error) // what a member contains, until the next call
 	index   *Index
 	wanted  map[string]bool // endings of members with texts
-	pass    tally           // members that are no files
+	pass    Tally           // members that are no files
 	open    bool            // there is a sample to finish
 	key     string
 	endings []string
@@ -62,15 +62,16 @@ type text struct {
 	data []byte
 }
 
-// tally counts things of which the first is named.
-type tally struct {
-	n     int
-	first string
+// Tally counts things of which the first is named.
+type Tally struct {
+	N     int
+	First string
 }
 
-func (t *tally) add(what string) {
-	if t.n++; t.n == 1 {
-		t.first = what
+// Add counts a thing.
+func (t *Tally) Add(what string) {
+	if t.N++; t.N == 1 {
+		t.First = what
 	}
 }
 
@@ -91,7 +92,7 @@ func (g *gatherer) add(m member) error {
 	case m.kind == "a folder" || m.kind == "a header for all" || isMeta(m.name):
 		return nil
 	case m.kind != "":
-		g.pass.add(m.name + " is " + m.kind)
+		g.pass.Add(m.name + " is " + m.kind)
 		return nil
 	}
 	if isHidden(m.name) {

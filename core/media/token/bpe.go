@@ -220,7 +220,7 @@ func (t *BPE) Piece(id int32) string {
 		return ""
 	}
 	s := t.symbols[id]
-	text := showBytes(s.text)
+	text := fault.ValidUTF8(s.text)
 	if s.end {
 		text += "</w>"
 	}

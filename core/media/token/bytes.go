@@ -43,7 +43,7 @@ func (b *Bytes) Piece(id int32) string {
 	case id < 0 || id > 255:
 		return ""
 	}
-	return showBytes(string([]byte{byte(id)}))
+	return fault.ValidUTF8(string([]byte{byte(id)}))
 }
 
 // Pad implements Tokenizer.

@@ -1,10 +1,8 @@
 package token
 
 import (
-	"fmt"
 	"strings"
 	"sync"
-	"unicode/utf8"
 )
 
 const (
@@ -44,22 +42,4 @@ func (m *memo) recall(text string, encode func() []int32) []int32 {
 		m.ids[strings.Clone(text)] = ids
 	}
 	return ids
-}
-
-// showBytes writes bytes that are not UTF-8 as \xe2.
-func showBytes(text string) string {
-	if utf8.ValidString(text) {
-		return text
-	}
-	var out strings.Builder
-	for len(text) > 0 {
-		r, n := utf8.DecodeRuneInString(text)
-		if r == utf8.RuneError && n == 1 {
-			fmt.Fprintf(&out, "\\x%02x", text[0])
-		} else {
-			out.WriteString(text[:n])
-		}
-		text = text[n:]
-	}
-	return out.String()
 }

@@ -53,17 +53,7 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if cfg.TestFraction > 0 && cfg.Split != "all" && cfg.Split != "train" && cfg.Split != "test" {
 		return nil, fault.New(fault.Invalid, "%q with test_fraction, want all, train or test", cfg.Split).WithPath("with.split")
 	}
-	store, err := cfg.Settings.Open(c)
-	if err != nil {
-		return nil, err
-	}
-	set, err := cfg.read(ctx, c, store)
-	if err != nil {
-		store.Close()
-		return nil, err
-	}
-	set.Close = func() { store.Close() }
-	return set, nil
+	return sample.FromStore(c, cfg.Settings, func(store *object.Store) (*sample.Set, error) { return cfg.read(ctx, c, store) })
 }
 
 // read makes a set of the files of annotations.

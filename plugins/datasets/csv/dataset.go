@@ -48,17 +48,7 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := cfg.Settings.Open(c)
-	if err != nil {
-		return nil, err
-	}
-	set, err := cfg.read(ctx, c, store)
-	if err != nil {
-		store.Close()
-		return nil, err
-	}
-	set.Close = func() { store.Close() }
-	return set, nil
+	return sample.FromStore(c, cfg.Settings, func(store *object.Store) (*sample.Set, error) { return cfg.read(ctx, c, store) })
 }
 
 // read makes a set of the tables.

@@ -142,7 +142,7 @@ func (r *rows) add(t int, row *table.Row, classes map[string]int32) *table.Refus
 		return refuse("no picture", "no picture")
 	case len(row.Cells[0]) > 1:
 		return refuse("corrupt record", "%d pictures, want one", len(row.Cells[0]))
-	case isWeb(image):
+	case object.IsWeb(image):
 		return refuse("missing picture", "the picture is an address, %s; download it first", excerpt(image))
 	}
 	said := 0
@@ -311,13 +311,6 @@ func (r *rows) place(image string) string {
 
 // fileOf returns the number of the file of sample i.
 func (r *rows) fileOf(i int) int { return int(r.file[r.pictures[r.whole(i)]]) }
-
-// isWeb reports whether a picture is named by an address that is not one of a store's: a table of such is the beginning of a set, not
-// one.
-func isWeb(image string) bool {
-	scheme, _, found := strings.Cut(image, "://")
-	return found && strings.ToLower(scheme) != "s3"
-}
 
 // excerpt returns the beginning of a text, quoted, for a message.
 func excerpt(text string) string {

@@ -64,20 +64,11 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 			return nil, err
 		}
 	}
-	store, err := cfg.Settings.Open(c)
-	if err != nil {
-		return nil, err
-	}
-	set, err := cfg.read(ctx, c, store)
-	if err != nil {
-		store.Close()
-		return nil, err
-	}
-	return set, nil
+	return sample.FromStore(c, cfg.Settings, func(store *object.Store) (*sample.Set, error) { return cfg.read(ctx, c, store) })
 }
 
 // read makes a set of the files.
-func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.Store) (*sample.Set, error) {
+func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.Store) (_ *sample.Set, err error) {
 	names, remarks, err := c.list(ctx, store)
 	if err != nil {
 		return nil, err
@@ -88,8 +79,12 @@ func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.St
 		for _, obj := range opened {
 			obj.Close()
 		}
-		store.Close()
 	}
+	defer func() {
+		if err != nil {
+			set.Close()
+		}
+	}()
 	r := newRows(c, set)
 	r.base = object.Common(names)
 	for _, name := range names {

@@ -58,19 +58,10 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := cfg.Settings.Open(c)
-	if err != nil {
-		return nil, err
-	}
-	set, err := cfg.read(ctx, c, store, plan)
-	if err != nil {
-		store.Close()
-		return nil, err
-	}
-	return set, nil
+	return sample.FromStore(c, cfg.Settings, func(store *object.Store) (*sample.Set, error) { return cfg.read(ctx, c, store, plan) })
 }
 
-// read opens the shards of a store as a set that closes it.
+// read opens the shards of a store as a set.
 func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.Store, p *plan) (*sample.Set, error) {
 	names, remarks, err := c.list(ctx, store)
 	if err != nil {
@@ -92,10 +83,7 @@ func (c Config) read(ctx context.Context, d clip.DatasetConfig, store *object.St
 		return nil, err
 	}
 	set := &sample.Set{Fail: c.Fail(), Remarks: append(remarks, remarksOn(shards)...), Negatives: p.perSample}
-	set.Close = func() {
-		shards.Close()
-		store.Close()
-	}
+	set.Close = func() { shards.Close() }
 	if err := c.collect(ctx, set, shards, p); err != nil {
 		shards.Close()
 		return nil, err
@@ -115,7 +103,7 @@ func (c Config) collect(ctx context.Context, set *sample.Set, shards *shard.Set,
 	l := &list{shards: shards, plan: p, classes: classes, starts: []int{0}, again: map[int]bool{}}
 	seen := map[uint64]bool{} // hashes of keys
 	elsewhere, unlabelled := 0, 0
-	var again tally
+	var again shard.Tally
 	for _, x := range shards.Shards {
 		if ctx.Err() != nil {
 			return fault.New(fault.Canceled, "%w", ctx.Err())
@@ -143,7 +131,7 @@ func (c Config) collect(ctx context.Context, set *sample.Set, shards *shard.Set,
 			}
 			h := hash(key)
 			if n := l.starts[len(l.starts)-1] + len(chosen); seen[h] {
-				again.add(key)
+				again.Add(key)
 				l.again[n] = true
 			}
 			seen[h] = true
@@ -167,8 +155,8 @@ func (c Config) collect(ctx context.Context, set *sample.Set, shards *shard.Set,
 	if elsewhere > 0 {
 		set.Note += fmt.Sprintf(", %d of the other split", elsewhere)
 	}
-	if again.n > 0 {
-		set.Remarks = append(set.Remarks, fmt.Sprintf("%d samples have the key of an earlier one, the first is %s: the numbers of shard and record are added to their keys", again.n, again.first))
+	if again.N > 0 {
+		set.Remarks = append(set.Remarks, fmt.Sprintf("%d samples have the key of an earlier one, the first is %s: the numbers of shard and record are added to their keys", again.N, again.First))
 	}
 	if unlabelled > 0 {
 		set.Remarks = append(set.Remarks, fmt.Sprintf("%d samples have no class in %s", unlabelled, c.Label))

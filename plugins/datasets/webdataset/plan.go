@@ -172,7 +172,7 @@ func isShard(name string) bool {
 // something has one: img2dataset puts tables and statistics beside its shards.
 func (c Config) list(ctx context.Context, store *object.Store) (names, remarks []string, err error) {
 	seen := map[string]bool{}
-	var twice, beside tally
+	var twice, beside shard.Tally
 	for _, pattern := range c.Shards {
 		if info, err := os.Stat(pattern); err == nil && info.IsDir() {
 			pattern = filepath.Join(strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, "{", `\{`).Replace(pattern), "*")
@@ -186,10 +186,10 @@ func (c Config) list(ctx context.Context, store *object.Store) (names, remarks [
 			switch {
 			case choosy && !isShard(name):
 				if !madeBesides(name) {
-					beside.add(name)
+					beside.Add(name)
 				}
 			case seen[name]:
-				twice.add(name)
+				twice.Add(name)
 			default:
 				seen[name] = true
 				names = append(names, name)
@@ -199,11 +199,11 @@ func (c Config) list(ctx context.Context, store *object.Store) (names, remarks [
 	if len(names) == 0 {
 		return nil, nil, fault.New(fault.Invalid, "no shards").WithPath("with.shards").WithHint("list files, folders or patterns: shards: [\"data/{000..099}.tar\"]")
 	}
-	if twice.n > 0 {
-		remarks = append(remarks, fmt.Sprintf("files named twice in shards are read once: %d, the first is %s", twice.n, twice.first))
+	if twice.N > 0 {
+		remarks = append(remarks, fmt.Sprintf("files named twice in shards are read once: %d, the first is %s", twice.N, twice.First))
 	}
-	if beside.n > 0 {
-		remarks = append(remarks, fmt.Sprintf("%d files beside the shards have other endings and are passed over, the first is %s", beside.n, beside.first))
+	if beside.N > 0 {
+		remarks = append(remarks, fmt.Sprintf("%d files beside the shards have other endings and are passed over, the first is %s", beside.N, beside.First))
 	}
 	return names, remarks, nil
 }
@@ -224,48 +224,36 @@ func withFile(err error, file string) error {
 	return err
 }
 
-// tally counts things of which the first is named.
-type tally struct {
-	n     int
-	first string
-}
-
-func (t *tally) add(what string) {
-	if t.n++; t.n == 1 {
-		t.first = what
-	}
-}
-
 // remarksOn returns what a person should know of the shards: what is said of many is said once.
 func remarksOn(shards *shard.Set) (out []string) {
 	var kinds []string
-	tallies := map[string]*tally{}
+	tallies := map[string]*shard.Tally{}
 	add := func(kind, text string) {
 		if tallies[kind] == nil {
-			tallies[kind] = &tally{}
+			tallies[kind] = &shard.Tally{}
 			kinds = append(kinds, kind)
 		}
-		tallies[kind].add(text)
+		tallies[kind].Add(text)
 	}
-	var empty tally
+	var empty shard.Tally
 	for _, x := range shards.Shards {
 		for _, note := range x.Notes {
 			const same = 24 // letters by which notes are alike
 			add(note[:min(same, len(note))], x.Shard+" "+note)
 		}
 		if x.Len() == 0 && len(x.Flaws) == 0 {
-			empty.add(x.Shard)
+			empty.Add(x.Shard)
 		}
 	}
 	for _, kind := range kinds {
-		if t := tallies[kind]; t.n == 1 {
-			out = append(out, t.first)
+		if t := tallies[kind]; t.N == 1 {
+			out = append(out, t.First)
 		} else {
-			out = append(out, fmt.Sprintf("%s (and so %d other shards)", t.first, t.n-1))
+			out = append(out, fmt.Sprintf("%s (and so %d other shards)", t.First, t.N-1))
 		}
 	}
-	if empty.n > 0 {
-		out = append(out, fmt.Sprintf("%d shards have no samples, the first is %s", empty.n, empty.first))
+	if empty.N > 0 {
+		out = append(out, fmt.Sprintf("%d shards have no samples, the first is %s", empty.N, empty.First))
 	}
 	if n := len(shards.Stale); n > 0 {
 		out = append(out, fmt.Sprintf("%d indexes of shards were made anew: %s", n, shards.Stale[0]))

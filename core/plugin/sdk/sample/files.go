@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strings"
-	"unicode/utf8"
 
 	"tandem/core/clip"
+	"tandem/core/fault"
 	"tandem/core/files"
 	"tandem/core/media/vision"
 )
@@ -78,22 +77,7 @@ func (s *Set) FromList(ctx context.Context, c clip.DatasetConfig, n int, path fu
 }
 
 // Key returns a file's name as the key of its sample. Bytes that are not UTF-8 become \xff and the like.
-func Key(name string) string {
-	if utf8.ValidString(name) {
-		return name
-	}
-	var out strings.Builder
-	for len(name) > 0 {
-		r, n := utf8.DecodeRuneInString(name)
-		if r == utf8.RuneError && n == 1 {
-			fmt.Fprintf(&out, `\x%02x`, name[0])
-		} else {
-			out.WriteString(name[:n])
-		}
-		name = name[n:]
-	}
-	return out.String()
-}
+func Key(name string) string { return fault.ValidUTF8(name) }
 
 // MissingFirst returns the first samples, so many at most, whose picture file could not be opened when the set was opened
 // (FromFiles, FromList).
