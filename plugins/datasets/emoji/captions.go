@@ -1,7 +1,6 @@
 package main
 
 import (
-	"slices"
 	"strings"
 
 	"tandem/core/clip"
@@ -13,7 +12,7 @@ import (
 // describe fills in samples, targets and captions of the pictures. Classes are those that occur among
 // them, in the order of the table.
 func (c Config) describe(set *sample.Set, emoji []catalog.Emoji, pictures []picture) {
-	label, group, subgroup := classes{name: "label"}, classes{name: "group"}, classes{name: "subgroup"}
+	var label, group, subgroup sample.Classes
 	texts := map[string]bool{}
 	add := func(list []string) {
 		for _, t := range list {
@@ -27,7 +26,7 @@ func (c Config) describe(set *sample.Set, emoji []catalog.Emoji, pictures []pict
 		e := emoji[p.emoji]
 		set.Samples = append(set.Samples, sample.Sample{
 			Key: pictureKey(emoji, p), Group: int64(p.emoji), Captions: c.evalCaptions(e, pictureName(e, p)),
-			Labels: []int32{label.id(e.Label), group.id(e.Group), subgroup.id(e.Subgroup)},
+			Labels: []int32{label.Add(e.Label), group.Add(e.Group), subgroup.Add(e.Subgroup)},
 		})
 		if c.KindShare > 0 {
 			add(kinds(e))
@@ -37,7 +36,7 @@ func (c Config) describe(set *sample.Set, emoji []catalog.Emoji, pictures []pict
 		}
 		add(sample.FillAll(c.Templates, pictureName(e, p)))
 	}
-	set.Targets = []clip.Target{label.target(), group.target(), subgroup.target()}
+	set.Targets = []clip.Target{label.Target("label"), group.Target("group"), subgroup.Target("subgroup")}
 	set.Caption = func(i int, s *random.Stream) string {
 		p := pictures[i]
 		return c.drawCaption(emoji[p.emoji], pictureName(emoji[p.emoji], p), s)
@@ -84,20 +83,3 @@ func (c Config) drawCaption(e catalog.Emoji, name string, s *random.Stream) stri
 func kinds(e catalog.Emoji) []string {
 	return []string{e.Group, e.Subgroup, e.Group + ", " + e.Subgroup}
 }
-
-// classes numbers the distinct texts.
-type classes struct {
-	name  string
-	texts []string
-}
-
-func (c *classes) id(text string) int32 {
-	i := slices.Index(c.texts, text)
-	if i < 0 {
-		i = len(c.texts)
-		c.texts = append(c.texts, text)
-	}
-	return int32(i)
-}
-
-func (c *classes) target() clip.Target { return clip.Target{Name: c.name, Classes: c.texts} }

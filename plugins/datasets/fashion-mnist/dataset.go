@@ -68,22 +68,14 @@ func open(ctx context.Context, c clip.DatasetConfig) (*sample.Set, error) {
 	if err := pictures.Check(len(cfg.Classes)); err != nil {
 		return nil, err
 	}
-	set := &sample.Set{
+	return &sample.Set{
+		Samples: sample.ByClass(cfg.Split, pictures.Labels, cfg.Classes, cfg.Templates),
 		Targets: []clip.Target{{Name: "label", Classes: cfg.Classes}},
 		Direct:  true,
 		Pixels:  pictures.Digest,
 		Note:    fmt.Sprintf("%d pictures of %d × %d from %s", pictures.N, pictures.W, pictures.H, pictures.Root),
 		Open:    func(i int) (vision.Picture, error) { return pictures.Picture(i), nil },
-	}
-	captions := make([][]string, len(cfg.Classes)) // shared by the samples of a class
-	for i, name := range cfg.Classes {
-		captions[i] = sample.FillAll(cfg.Templates, name)
-	}
-	for i, label := range pictures.Labels {
-		set.Samples = append(set.Samples, sample.Sample{Key: fmt.Sprintf("%s/%05d", cfg.Split, i), Group: int64(label),
-			Captions: captions[label], Labels: []int32{int32(label)}})
-	}
-	return set, nil
+	}, nil
 }
 
 // withRemedy tells where absent files come from.

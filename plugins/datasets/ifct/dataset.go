@@ -113,10 +113,10 @@ func (c Config) photographs(set *sample.Set, foods []food) ([]shown, error) {
 // describe fills in the samples of the split, targets and captions, and returns the paths of their photographs. A
 // photograph of foods of several groups has no group.
 func (c Config) describe(set *sample.Set, foods []food, photographs []shown) (paths []string) {
-	var groups, kinds classes
+	var groups, kinds sample.Classes
 	for _, f := range foods {
-		groups.add(strings.ToLower(f.group))
-		kinds.add(f.kind())
+		groups.Add(strings.ToLower(f.group))
+		kinds.Add(f.kind())
 	}
 	var texts sample.Distinct
 	without, elsewhere := 0, 0
@@ -140,10 +140,10 @@ func (c Config) describe(set *sample.Set, foods []food, photographs []shown) (pa
 			continue
 		}
 		if oneGroup {
-			x.Labels[0] = groups.id(strings.ToLower(p.foods[0].group))
+			x.Labels[0] = groups.ID(strings.ToLower(p.foods[0].group))
 		}
 		if oneKind {
-			x.Labels[1] = kinds.id(p.foods[0].kind())
+			x.Labels[1] = kinds.ID(p.foods[0].kind())
 		}
 		set.Samples = append(set.Samples, x)
 		paths = append(paths, p.path)
@@ -160,28 +160,10 @@ func (c Config) describe(set *sample.Set, foods []food, photographs []shown) (pa
 	if without > 0 {
 		set.Note += fmt.Sprintf(", %d without a name in the languages", without)
 	}
-	set.Targets = []clip.Target{{Name: "group", Classes: groups.names}, {Name: "kind", Classes: kinds.names}}
+	set.Targets = []clip.Target{groups.Target("group"), kinds.Target("kind")}
 	set.Texts = texts.List
 	set.Caption = func(i int, s *random.Stream) string {
 		return sample.Fill(sample.Choose(s, c.Templates), sample.Choose(s, set.Samples[i].Captions))
 	}
 	return paths
 }
-
-// classes numbers names in the order in which they are added.
-type classes struct {
-	names []string
-	ids   map[string]int32
-}
-
-func (c *classes) add(name string) {
-	if c.ids == nil {
-		c.ids = map[string]int32{}
-	}
-	if _, ok := c.ids[name]; !ok {
-		c.ids[name] = int32(len(c.names))
-		c.names = append(c.names, name)
-	}
-}
-
-func (c *classes) id(name string) int32 { return c.ids[name] }

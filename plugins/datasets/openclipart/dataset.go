@@ -110,12 +110,12 @@ func (c Config) refuse(set *sample.Set, all []*drawing, lacking []string) error 
 // describe fills in the samples of the split, targets and captions, and returns the paths of their pictures. Classes
 // are those of all drawings, whatever the split.
 func (c Config) describe(set *sample.Set, root string, drawings []*drawing) (paths []string) {
-	var folders, subfolders classes
+	var folders, subfolders sample.Classes
 	var mine []*drawing
 	for _, d := range drawings {
 		folder, subfolder := d.classes()
-		folders.add(folder)
-		subfolders.add(subfolder)
+		folders.Add(folder)
+		subfolders.Add(subfolder)
 	}
 	var texts sample.Distinct
 	for _, d := range drawings {
@@ -124,7 +124,7 @@ func (c Config) describe(set *sample.Set, root string, drawings []*drawing) (pat
 		}
 		folder, subfolder := d.classes()
 		set.Samples = append(set.Samples, sample.Sample{Key: d.path, Group: int64(len(mine)), Captions: c.captions(d),
-			Labels: []int32{folders.id(folder), subfolders.id(subfolder)}})
+			Labels: []int32{folders.ID(folder), subfolders.ID(subfolder)}})
 		mine = append(mine, d)
 		paths = append(paths, d.picture(root))
 		for _, t := range sample.FillAll(c.Templates, d.name) {
@@ -139,7 +139,7 @@ func (c Config) describe(set *sample.Set, root string, drawings []*drawing) (pat
 			}
 		}
 	}
-	set.Targets = []clip.Target{folders.target("folder"), subfolders.target("subfolder")}
+	set.Targets = []clip.Target{folders.FolderTarget("folder", true), subfolders.FolderTarget("subfolder", true)}
 	set.Texts = texts.List
 	set.Caption = func(i int, s *random.Stream) string { return c.draw(mine[i], s) }
 	return paths
@@ -204,44 +204,4 @@ func (d *drawing) folderNames() (names []string) {
 		}
 	}
 	return names
-}
-
-// classes numbers names in the order in which they are added.
-type classes struct {
-	names []string
-	ids   map[string]int32
-}
-
-func (c *classes) add(name string) {
-	if _, ok := c.ids[name]; !ok && name != "" {
-		if c.ids == nil {
-			c.ids = map[string]int32{}
-		}
-		c.ids[name] = int32(len(c.names))
-		c.names = append(c.names, name)
-	}
-}
-
-// id returns the number of a name, -1 for one that was not added.
-func (c *classes) id(name string) int32 {
-	if id, ok := c.ids[name]; ok {
-		return id
-	}
-	return -1
-}
-
-// target returns the classes by the last part of their names, or all of it where two end alike: "computer games".
-func (c *classes) target(name string) clip.Target {
-	last := func(n string) string { return n[strings.LastIndex(n, "/")+1:] }
-	ends := map[string]int{}
-	for _, n := range c.names {
-		ends[last(n)]++
-	}
-	texts := make([]string, len(c.names))
-	for i, n := range c.names {
-		if texts[i] = last(n); ends[texts[i]] > 1 {
-			texts[i] = strings.ReplaceAll(n, "/", " ")
-		}
-	}
-	return clip.Target{Name: name, Classes: texts}
 }

@@ -107,7 +107,7 @@ func (c Config) describe(set *sample.Set, all *listing, stamps []stamp) (paths [
 			group[key] = int64(len(group))
 		}
 		set.Samples = append(set.Samples, sample.Sample{Key: s.file, Group: group[key], Captions: s.captions(c.Languages),
-			Labels: []int32{folders.id(s.folder()), subfolders.id(s.subfolder())}})
+			Labels: []int32{folders.ID(s.folder()), subfolders.ID(s.subfolder())}})
 		paths = append(paths, filepath.Join(all.root, filepath.FromSlash(s.file)))
 		for _, caption := range s.captions(c.Languages) {
 			for _, t := range sample.FillAll(c.Templates, caption) {
@@ -123,7 +123,7 @@ func (c Config) describe(set *sample.Set, all *listing, stamps []stamp) (paths [
 			}
 		}
 	}
-	set.Targets = []clip.Target{folders.target("folder"), subfolders.target("subfolder")}
+	set.Targets = []clip.Target{folders.FolderTarget("folder", false), subfolders.FolderTarget("subfolder", false)}
 	set.Texts = texts.List
 	set.Caption = func(i int, r *random.Stream) string {
 		if names := stamps[i].folderNames(); c.FolderShare > 0 && len(names) > 0 && r.Float64() < c.FolderShare {
@@ -182,36 +182,4 @@ func (c Config) choose(ctx context.Context, all *listing, threads int) ([]stamp,
 	}
 	all.otherKind = len(out) - len(kept)
 	return kept, nil
-}
-
-// classes numbers names in the order in which they are added.
-type classes struct {
-	names []string
-	ids   map[string]int32
-}
-
-func (c *classes) add(name string) {
-	if _, ok := c.ids[name]; !ok && name != "" {
-		if c.ids == nil {
-			c.ids = map[string]int32{}
-		}
-		c.ids[name] = int32(len(c.names))
-		c.names = append(c.names, name)
-	}
-}
-
-// id returns the number of a name, -1 for one that was not added.
-func (c *classes) id(name string) int32 {
-	if id, ok := c.ids[name]; ok {
-		return id
-	}
-	return -1
-}
-
-func (c *classes) target(name string) clip.Target {
-	texts := make([]string, len(c.names))
-	for i, n := range c.names {
-		texts[i] = n[strings.LastIndex(n, "/")+1:]
-	}
-	return clip.Target{Name: name, Classes: texts}
 }

@@ -182,11 +182,11 @@ func folderName(folder string) string {
 }
 
 // classes returns the folders and the subfolders of all stamps, so that ids do not depend on the split.
-func (l *listing) classes() (folders, subfolders *classes) {
-	folders, subfolders = &classes{}, &classes{}
+func (l *listing) classes() (folders, subfolders *sample.Classes) {
+	folders, subfolders = &sample.Classes{}, &sample.Classes{}
 	for _, s := range l.stamps {
-		folders.add(s.folder())
-		subfolders.add(s.subfolder())
+		folders.Add(s.folder())
+		subfolders.Add(s.subfolder())
 	}
 	return folders, subfolders
 }
