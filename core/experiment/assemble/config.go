@@ -145,7 +145,7 @@ func totalSteps(t spec.Train, perEpoch int) int {
 func (m *Model) TrainConfig() train.Config {
 	t, data := m.Spec.Train, m.Spec.Data
 	return train.Config{
-		Steps: m.Summary.Steps, BatchSize: t.BatchSize, MicroBatchSize: t.MicroBatchSize, Samples: m.Summary.Data.Len,
+		Steps: m.Summary.Steps, BatchSize: t.BatchSize, MicroBatchSize: t.MicroBatchSize,
 		Seed: m.Spec.Seed, Teacher: m.teacherDigest, Sources: m.plan(), MaxGradNorm: t.MaxGradNorm, Parallel: t.ParallelTowers,
 		LogEvery: t.LogEvery, Prefetch: data.Prefetch, MaxBadShare: data.MaxBadShare,
 	}

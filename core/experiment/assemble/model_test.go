@@ -57,7 +57,7 @@ func TestAModelHasAllItsParts(t *testing.T) {
 		t.Errorf("the data is configured for pictures of %v", got)
 	}
 	c := m.TrainConfig()
-	if c.Steps != 6 || c.BatchSize != 8 || c.Samples != 32 || c.LogEvery != 1 || c.EvalEvery != 0 || c.Dir != "" {
+	if c.Steps != 6 || c.BatchSize != 8 || len(c.Sources) != 1 || c.Sources[0].Len != 32 || c.LogEvery != 1 || c.EvalEvery != 0 || c.Dir != "" {
 		t.Errorf("step loop %+v", c)
 	}
 }

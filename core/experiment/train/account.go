@@ -98,7 +98,7 @@ func (t *Trainer) account(ctx context.Context, micros microBatches) error {
 			return err
 		}
 	}
-	if c.Tally().Exceeds(t.cfg.MaxBadShare, t.cfg.Samples/t.cfg.BatchSize*t.cfg.BatchSize, t.shuffled()) {
+	if c.Tally().Exceeds(t.cfg.MaxBadShare, t.plan.Len()/t.cfg.BatchSize*t.cfg.BatchSize, t.shuffled()) {
 		return fault.New(fault.Corrupt, "%s cannot be read (%s), and max_bad_share is %g; sample %d (%s): %s",
 			clip.CountOf(c.Replaced, c.Samples, "samples so far"), clip.SayReasons(c.Reasons()), t.cfg.MaxBadShare, newest.Index, newest.Key, newest.Msg).
 			WithPath("data.max_bad_share").WithHint("mend the data, or allow more: data.max_bad_share: %.2g", min(1, 1.2*c.Tally().Share()))

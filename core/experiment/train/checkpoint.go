@@ -152,9 +152,9 @@ func (t *Trainer) Resume(ctx context.Context, dir string, known ...int) error {
 	if err != nil {
 		return err
 	}
-	if s.BatchSize != t.cfg.BatchSize || s.Samples != t.cfg.Samples || s.Seed != t.cfg.Seed {
+	if s.BatchSize != t.cfg.BatchSize || s.Samples != t.plan.Len() || s.Seed != t.cfg.Seed {
 		return fault.New(fault.Invalid, "checkpoint has batch_size %d, %d samples, seed %d; the run has %d, %d, %d",
-			s.BatchSize, s.Samples, s.Seed, t.cfg.BatchSize, t.cfg.Samples, t.cfg.Seed).WithFile(dir, 0, 0)
+			s.BatchSize, s.Samples, s.Seed, t.cfg.BatchSize, t.plan.Len(), t.cfg.Seed).WithFile(dir, 0, 0)
 	}
 	if s.Teacher != t.cfg.Teacher {
 		return fault.New(fault.Conflict, "the weights of the teacher are not those that the checkpoint was trained with").
@@ -239,7 +239,7 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 
 func (t *Trainer) write(ctx context.Context, dir string) error {
 	s := t.state
-	s.BatchSize, s.Samples, s.Seed, s.Run, s.Teacher = t.cfg.BatchSize, t.cfg.Samples, t.cfg.Seed, t.cfg.Run, t.cfg.Teacher
+	s.BatchSize, s.Samples, s.Seed, s.Run, s.Teacher = t.cfg.BatchSize, t.plan.Len(), t.cfg.Seed, t.cfg.Run, t.cfg.Teacher
 	return writeCheckpoint(ctx, dir, t.parts, s)
 }
 

@@ -44,7 +44,7 @@ func (t *Trainer) replaceUnreadable(ctx context.Context, step int, micros microB
 		if len(indices) < len(open) && len(indices) == 0 {
 			f := open[0].Faults[0]
 			return fault.New(fault.Corrupt, "a batch of %d samples cannot be filled: too few of the %d can be read; sample %d (%s): %s",
-				t.cfg.BatchSize, t.cfg.Samples, f.Index, f.Key, f.Msg).
+				t.cfg.BatchSize, t.plan.Len(), f.Index, f.Key, f.Msg).
 				WithHint("mend the data, or lower train.batch_size")
 		}
 		b, err := t.batch(ctx, t.ask(indices), epochs)

@@ -14,6 +14,7 @@ import (
 	"tandem/core/engine/optim"
 	"tandem/core/engine/tower/towertest"
 	"tandem/core/engine/weights"
+	"tandem/core/experiment/mixture"
 	"tandem/core/experiment/train"
 	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
@@ -105,7 +106,7 @@ func (g training) follow(t *testing.T, want *weights.File, plugins, device strin
 	schedule := optim.Schedule{Kind: "cosine", Base: g.LR, WarmupSteps: g.Warmup, TotalSteps: len(g.Losses)}
 	var losses []float64
 	trainer, err := train.New(train.Config{
-		Steps: len(g.Losses), BatchSize: g.Batch, Samples: len(g.Captions), LR: schedule.At,
+		Steps: len(g.Losses), BatchSize: g.Batch, Sources: []mixture.Source{{Len: len(g.Captions), Shuffle: mixture.None}}, LR: schedule.At,
 		MaxGradNorm: g.MaxGradNorm, Parallel: true, CheckpointEvery: g.Snapshot, Dir: dir,
 	}, parts, silent{}, train.Hooks{Step: func(r train.StepReport) { losses = append(losses, r.Loss) }})
 	if err != nil {

@@ -25,11 +25,8 @@ type Config struct {
 	Steps          int // total, > 0
 	BatchSize      int // pairs contrasted at a time, ≥ 2
 	MicroBatchSize int // pairs forwarded at a time; divides BatchSize; 0: BatchSize
-	Samples        int // length of the training set
 	Seed           uint64
-	Shuffle        bool
-	// Sources describes the training set where it is more than Samples samples, shuffled or not: several sources, or
-	// shards. Samples and Shuffle then mean nothing.
+	// Sources describes the training set, whose samples are those of all of them together.
 	Sources     []mixture.Source
 	LR          func(step int) float64 // learning rate of step 0, 1, …, Steps-1
 	MaxGradNorm float64                // global norm over towers and loss; 0: no clipping
@@ -165,17 +162,10 @@ func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, err
 		return nil, fault.New(fault.Invalid, "micro_batch_size %d does not divide batch_size %d", cfg.MicroBatchSize, cfg.BatchSize).
 			WithPath("train.micro_batch_size")
 	}
-	if cfg.Sources == nil {
-		cfg.Sources = []mixture.Source{{Len: cfg.Samples, Shuffle: mixture.None}}
-		if cfg.Shuffle {
-			cfg.Sources[0].Shuffle = mixture.Global
-		}
-	}
 	plan, err := mixture.New(cfg.Sources, cfg.BatchSize, cfg.Seed)
 	if err != nil {
 		return nil, err
 	}
-	cfg.Samples = plan.Len()
 	t := &Trainer{
 		plan: plan,
 		cfg:  cfg, parts: parts, rec: rec, hooks: hooks,

@@ -21,7 +21,7 @@ const samples = 50
 
 func config(dir string) train.Config {
 	return train.Config{
-		Steps: 30, BatchSize: 12, Samples: samples, Seed: 7, Shuffle: true, MaxGradNorm: 1,
+		Steps: 30, BatchSize: 12, Sources: []mixture.Source{{Len: samples, Shuffle: mixture.Global}}, Seed: 7, MaxGradNorm: 1,
 		LR: func(step int) float64 { return 0.5 / (1 + 0.01*float64(step)) }, CheckpointEvery: 10, Dir: dir, MaxBadShare: 1,
 	}
 }
