@@ -115,6 +115,10 @@ type ParamGroup struct {
 	Params      []string `json:"params"`                 // globs of parameter names (path.Match)
 	LRScale     *float64 `json:"lr_scale,omitempty"`     // multiplies the learning rate, LayerDecay's factor included; nil: 1
 	WeightDecay *float64 `json:"weight_decay,omitempty"` // nil: the optimiser's, with its exceptions; else for all that match
+	// Start leaves the parameters as they are for so many steps; step Start+1 is the first that updates them, and counts
+	// as their first (linear probing, then fine-tuning: Kumar et al. 2022, arXiv 2202.10054). Only for encoders with
+	// CapStart.
+	Start int `json:"start,omitempty"`
 }
 
 // Compute configures the device that a plugin computes on, and how.
@@ -174,6 +178,19 @@ type Freeze struct {
 // Any reports whether anything is frozen.
 func (f Freeze) Any() bool { return f.All || f.Blocks != nil || len(f.Params) > 0 }
 
+// LoRA adds to each chosen matrix W the product (Alpha/Rank)·B·A of two trained matrices of rank Rank (Hu et al. 2022,
+// arXiv 2106.09685, §4.1). A begins random and B zero, so that training begins at W.
+type LoRA struct {
+	Rank  int     `json:"rank"`  // at least 1
+	Alpha float64 `json:"alpha"` // over 0
+	// Targets are globs of parameter names (path.Match) that choose the matrices; each must match one. None means the
+	// encoder's choice: the matrices of its attention.
+	Targets []string `json:"targets,omitempty"`
+	Dropout float64  `json:"dropout,omitempty"` // of A's input in training, 0 … 1
+	// Train are globs of parameters that are trained beside the new ones. Everything else is frozen.
+	Train []string `json:"train,omitempty"`
+}
+
 // EncoderConfig configures an encoder.
 type EncoderConfig struct {
 	With     json.RawMessage // the with block of the spec: a JSON object that passed the schema
@@ -186,6 +203,9 @@ type EncoderConfig struct {
 	// Freeze may be set for encoders with CapFreeze only. A selection that does not fit the network yields
 	// fault.Invalid with the path freeze.blocks or freeze.params.
 	Freeze Freeze
+	// LoRA is nil for none. It may be set for encoders with CapLoRA only. A choice that does not fit the network yields
+	// fault.Invalid with the path lora.targets, lora.rank or lora.train.
+	LoRA *LoRA
 	// Captions holds captions of the training data, on which a text encoder with CapVocabulary trains its
 	// tokenizer. Without captions such an encoder cannot be used until Load.
 	Captions []string
@@ -274,6 +294,16 @@ type Encoder interface {
 	Discard(context.Context, Ticket) error
 	// Close frees everything that the encoder holds.
 	Close() error
+}
+
+// FormatONNX names the format of Exporter that ONNX Runtime reads (https://onnx.ai).
+const FormatONNX = "onnx"
+
+// Exporter is implemented by encoders with CapONNX.
+type Exporter interface {
+	// Export writes the forward pass of mode Eval, with the parameters as they are now, to path as a file that programs
+	// of others run. An unknown format yields fault.Invalid.
+	Export(ctx context.Context, format, path string) error
 }
 
 // TokenOutput holds the two outputs of a TokenEncoder. T = EncoderInfo.TokenCount.

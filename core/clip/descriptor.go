@@ -12,6 +12,12 @@ const (
 	CapGroups = "groups"
 	// CapEMA marks an encoder that obeys Optimizer.EMADecay and ForwardRequest.EMA.
 	CapEMA = "ema"
+	// CapStart marks an encoder that obeys ParamGroup.Start.
+	CapStart = "start"
+	// CapLoRA marks an encoder that obeys EncoderConfig.LoRA.
+	CapLoRA = "lora"
+	// CapONNX marks an encoder that is an Exporter for FormatONNX.
+	CapONNX = "onnx"
 	// CapNegatives marks a dataset that obeys BatchRequest.Negatives.
 	CapNegatives = "negatives"
 	// CapView2 marks a dataset that obeys BatchRequest.View2.

@@ -18,7 +18,7 @@ import (
 )
 
 // exchange has the folders through which a strictly confined plugin gives and takes files. A plugin's rights are fixed
-// when it starts, and the paths of Save and Load come later: it saves into out, from where the runner moves the file, and
+// when it starts, and the paths of Save, Load and Export come later: it saves into out, from where the runner moves the file, and
 // loads what it may not read anyway from in.
 type exchange struct {
 	in, out, temp string
@@ -129,7 +129,7 @@ func (c exchangeConn) Invoke(ctx context.Context, method string, request, answer
 		proto.Message
 		GetPath() string
 	})
-	if !ok || name != "Save" && name != "Load" {
+	if !ok || name != "Save" && name != "Load" && name != "Export" {
 		return c.ClientConnInterface.Invoke(ctx, method, request, answer, o...)
 	}
 	file, use, done := m.GetPath(), c.exchange.savesTo(m.GetPath()), func() {}

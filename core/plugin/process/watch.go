@@ -19,7 +19,7 @@ type Limits struct {
 	Configure time.Duration // Configure, Captions, CountTokens
 	Batch     time.Duration
 	Compute   time.Duration // Forward, Backward, Compute, Step, …
-	File      time.Duration // Save, Load
+	File      time.Duration // Save, Load, Export
 	Ask       time.Duration // Describe, Plan, Memory, Profile
 }
 
@@ -35,7 +35,7 @@ var kinds = map[string]string{
 	"Configure": "configure", "Captions": "configure", "CountTokens": "configure",
 	"Batch":   "batch",
 	"Forward": "compute", "Backward": "compute", "Discard": "compute", "Compute": "compute", "GradNorm": "compute", "Step": "compute", "Gradients": "compute", "Close": "compute",
-	"Save": "file", "Load": "file",
+	"Save": "file", "Load": "file", "Export": "file",
 	"Describe": "ask", "Plan": "ask", "Memory": "ask", "Profile": "ask", "Settle": "ask",
 }
 
@@ -106,7 +106,7 @@ func (s Slow) String() string {
 type pending struct {
 	process *Process
 	method  string
-	path    string // of a Save
+	path    string // of a Save or Export
 	age     time.Duration
 	told    time.Duration // age when it was told of last; 0: never
 	lasting time.Duration // age at which it is told of in a lasting line
@@ -197,7 +197,7 @@ func (w *watch) begin(p *Process) wire.Watch {
 	return func(ctx context.Context, method string, request any) (context.Context, func(error) error) {
 		watched, cancel := context.WithCancel(ctx)
 		c := &pending{process: p, method: method, cancel: cancel, lasting: tellAfter}
-		if f, ok := request.(interface{ GetPath() string }); ok && method == "Save" {
+		if f, ok := request.(interface{ GetPath() string }); ok && (method == "Save" || method == "Export") {
 			c.path = p.exchange.savesTo(f.GetPath())
 		}
 		w.mu.Lock()
@@ -320,7 +320,7 @@ func (w *watch) tell(s Slow) {
 	}
 }
 
-// isStuck reports whether a call shows no progress. Only a Save shows any: its file grows.
+// isStuck reports whether a call shows no progress. Only a Save or Export shows any: its file grows.
 func (c *pending) isStuck(passed time.Duration) bool {
 	if c.path == "" {
 		return true

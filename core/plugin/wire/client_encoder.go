@@ -27,8 +27,8 @@ type encoderClient struct {
 }
 
 func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (clip.EncoderInfo, error) {
-	if o := cfg.Optimizer; len(o.Groups) > 0 || o.LayerDecay != 0 || o.EMADecay != 0 {
-		if err := e.conn.needVersion2("parameter groups, layer decay and averaged weights"); err != nil {
+	if o := cfg.Optimizer; len(o.Groups) > 0 || o.LayerDecay != 0 || o.EMADecay != 0 || cfg.LoRA != nil {
+		if err := e.conn.needVersion2("parameter groups, layer decay, averaged weights and LoRA"); err != nil {
 			return clip.EncoderInfo{}, err
 		}
 	}

@@ -9,7 +9,7 @@ func optimizerOut(o clip.Optimizer) *pb.Optimizer {
 	out := &pb.Optimizer{Name: o.Name, WeightDecay: o.WeightDecay, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps,
 		Momentum: o.Momentum, DecayEmbeddings: o.DecayEmbeddings, LayerDecay: o.LayerDecay, EmaDecay: o.EMADecay}
 	for _, g := range o.Groups {
-		out.Groups = append(out.Groups, &pb.ParamGroup{Params: validAll(g.Params), LrScale: g.LRScale, WeightDecay: g.WeightDecay})
+		out.Groups = append(out.Groups, &pb.ParamGroup{Params: validAll(g.Params), LrScale: g.LRScale, WeightDecay: g.WeightDecay, Start: int64(g.Start)})
 	}
 	return out
 }
@@ -19,7 +19,7 @@ func optimizerIn(o *pb.Optimizer) clip.Optimizer {
 		Eps: o.GetEps(), Momentum: o.GetMomentum(), DecayEmbeddings: o.GetDecayEmbeddings(), LayerDecay: o.GetLayerDecay(),
 		EMADecay: o.GetEmaDecay()}
 	for _, g := range o.GetGroups() {
-		out.Groups = append(out.Groups, clip.ParamGroup{Params: g.Params, LRScale: g.LrScale, WeightDecay: g.WeightDecay})
+		out.Groups = append(out.Groups, clip.ParamGroup{Params: g.Params, LRScale: g.LrScale, WeightDecay: g.WeightDecay, Start: int(g.Start)})
 	}
 	return out
 }
@@ -37,7 +37,21 @@ func computeIn(c *pb.Compute) clip.Compute {
 func encoderConfigOut(c clip.EncoderConfig) *pb.EncoderConfig {
 	return &pb.EncoderConfig{With: c.With, EmbedDim: int64(c.EmbedDim), Seed: c.Seed, Optimizer: optimizerOut(c.Optimizer),
 		Compute: computeOut(c.Compute), Captions: validAll(c.Captions), Freeze: freezeOut(c.Freeze),
-		Modality: string(c.Modality)}
+		Modality: string(c.Modality), Lora: loraOut(c.LoRA)}
+}
+
+func loraOut(l *clip.LoRA) *pb.LoRA {
+	if l == nil {
+		return nil
+	}
+	return &pb.LoRA{Rank: int64(l.Rank), Alpha: l.Alpha, Targets: validAll(l.Targets), Dropout: l.Dropout, Train: validAll(l.Train)}
+}
+
+func loraIn(l *pb.LoRA) *clip.LoRA {
+	if l == nil {
+		return nil
+	}
+	return &clip.LoRA{Rank: int(l.Rank), Alpha: l.Alpha, Targets: l.Targets, Dropout: l.Dropout, Train: l.Train}
 }
 
 func freezeOut(f clip.Freeze) *pb.Freeze {
@@ -64,7 +78,7 @@ func freezeIn(f *pb.Freeze) clip.Freeze {
 func encoderConfigIn(c *pb.EncoderConfig) clip.EncoderConfig {
 	return clip.EncoderConfig{With: c.With, EmbedDim: int(c.EmbedDim), Seed: c.Seed, Optimizer: optimizerIn(c.Optimizer),
 		Compute: computeIn(c.Compute), Captions: c.Captions, Freeze: freezeIn(c.Freeze),
-		Modality: clip.Modality(c.Modality)}
+		Modality: clip.Modality(c.Modality), LoRA: loraIn(c.Lora)}
 }
 
 func encoderInfoOut(i clip.EncoderInfo) *pb.EncoderInfo {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +26,8 @@ import (
 type wide struct {
 	optimizer clip.Optimizer
 	forward   clip.ForwardRequest
+	lora      *clip.LoRA
+	lazy      bool // an Export that writes nothing
 	tokenGrad []float32
 	loss      clip.LossConfig
 	compute   clip.LossRequest
@@ -35,8 +40,15 @@ type wideEncoder struct {
 }
 
 func (e wideEncoder) Configure(_ context.Context, c clip.EncoderConfig) (clip.EncoderInfo, error) {
-	e.wide.optimizer = c.Optimizer
+	e.wide.optimizer, e.wide.lora = c.Optimizer, c.LoRA
 	return clip.EncoderInfo{EmbedDim: 2, Parameters: 1, TokenCount: 3}, nil
+}
+
+func (e wideEncoder) Export(_ context.Context, format, path string) error {
+	if e.wide.lazy {
+		return nil
+	}
+	return os.WriteFile(path, []byte(format), 0o600)
 }
 
 func (e wideEncoder) ForwardTokens(_ context.Context, q clip.ForwardRequest) (clip.TokenOutput, clip.Ticket, error) {
@@ -194,6 +206,30 @@ func TestTokensGroupsAndAveragesCrossTheBorder(t *testing.T) {
 	})
 }
 
+func TestFineTuningAndExportCrossTheBorder(t *testing.T) {
+	w := &wide{}
+	e := EncoderClient(serveWide(t, clip.KindEncoder, w, nil, 2))
+	lora := &clip.LoRA{Rank: 4, Alpha: 8, Targets: []string{"*.attn.*"}, Dropout: .1, Train: []string{"proj"}}
+	optimizer := clip.Optimizer{Name: "adamw", Groups: []clip.ParamGroup{{Params: []string{"*"}, Start: 20}}}
+	if _, err := e.Configure(t.Context(), clip.EncoderConfig{EmbedDim: 2, Optimizer: optimizer, LoRA: lora}); err != nil {
+		t.Fatal(err)
+	}
+	if w.optimizer.Groups[0].Start != 20 || !reflect.DeepEqual(w.lora, lora) {
+		t.Errorf("%+v, %+v", w.optimizer, w.lora)
+	}
+	path := filepath.Join(t.TempDir(), "tower.onnx")
+	if err := e.(clip.Exporter).Export(t.Context(), clip.FormatONNX, path); err != nil {
+		t.Fatal(err)
+	}
+	if written, err := os.ReadFile(path); string(written) != clip.FormatONNX {
+		t.Errorf("%q, %v", written, err)
+	}
+	w.lazy = true
+	if err := e.(clip.Exporter).Export(t.Context(), clip.FormatONNX, path+"2"); err == nil || !strings.Contains(err.Error(), "wrote no") {
+		t.Errorf("an export that wrote nothing: %v", err)
+	}
+}
+
 func TestFurtherInputsOfALossCrossTheBorder(t *testing.T) {
 	bothWays(t, func(t *testing.T, arena *Arena) {
 		w := &wide{}
@@ -262,10 +298,12 @@ func TestVersion1IsNotAskedForWhatItLacks(t *testing.T) {
 	l := LossClient(serveWide(t, clip.KindLoss, &wide{}, nil, 1))
 	_, configured := l.Configure(t.Context(), clip.LossConfig{Negatives: 1})
 	x := tensor.New(tensor.F32, 2, 2)
+	_, adapted := e.Configure(t.Context(), clip.EncoderConfig{EmbedDim: 2, LoRA: &clip.LoRA{Rank: 1, Alpha: 1}})
+	exported := e.(clip.Exporter).Export(t.Context(), clip.FormatONNX, filepath.Join(t.TempDir(), "x"))
 	_, computed := l.Compute(t.Context(), clip.LossRequest{Image: x, Text: x, Inputs: map[string]clip.LossInput{clip.InputGroups: {Value: x}}})
 	d := DatasetClient(serveWide(t, clip.KindDataset, &wide{}, nil, 1))
 	_, batch := d.Batch(t.Context(), clip.BatchRequest{Indices: []int{0}, Negatives: true})
-	for what, err := range map[string]error{"groups": grouped, "averages": averaged, "negatives of a loss": configured, "inputs": computed, "negatives": batch} {
+	for what, err := range map[string]error{"groups": grouped, "averages": averaged, "negatives of a loss": configured, "inputs": computed, "negatives": batch, "LoRA": adapted, "export": exported} {
 		if fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.Format(err), "protocol 1") || !strings.Contains(fault.Format(err), "protocol 2") {
 			t.Errorf("%s: %v", what, fault.Format(err))
 		}

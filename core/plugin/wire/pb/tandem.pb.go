@@ -1023,6 +1023,7 @@ type ParamGroup struct {
 	Params        []string               `protobuf:"bytes,1,rep,name=params,proto3" json:"params,omitempty"`                                      // globs of parameter names
 	LrScale       *float64               `protobuf:"fixed64,2,opt,name=lr_scale,json=lrScale,proto3,oneof" json:"lr_scale,omitempty"`             // multiplies the learning rate; absent: 1
 	WeightDecay   *float64               `protobuf:"fixed64,3,opt,name=weight_decay,json=weightDecay,proto3,oneof" json:"weight_decay,omitempty"` // absent: the optimizer's
+	Start         int64                  `protobuf:"varint,4,opt,name=start,proto3" json:"start,omitempty"`                                       // the group's parameters are updated from the step after so many on (capability "start")
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1074,6 +1075,13 @@ func (x *ParamGroup) GetLrScale() float64 {
 func (x *ParamGroup) GetWeightDecay() float64 {
 	if x != nil && x.WeightDecay != nil {
 		return *x.WeightDecay
+	}
+	return 0
+}
+
+func (x *ParamGroup) GetStart() int64 {
+	if x != nil {
+		return x.Start
 	}
 	return 0
 }
@@ -1236,7 +1244,9 @@ type EncoderConfig struct {
 	// freeze is absent for nothing; it is sent to encoders with the capability "freeze" alone.
 	Freeze *Freeze `protobuf:"bytes,7,opt,name=freeze,proto3" json:"freeze,omitempty"`
 	// (2) modality is image or text: which tower an encoder whose descriptor has no modality is to be.
-	Modality      string `protobuf:"bytes,8,opt,name=modality,proto3" json:"modality,omitempty"`
+	Modality string `protobuf:"bytes,8,opt,name=modality,proto3" json:"modality,omitempty"`
+	// (2) lora is absent for none; it is sent to encoders with the capability "lora" alone.
+	Lora          *LoRA `protobuf:"bytes,9,opt,name=lora,proto3" json:"lora,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1327,6 +1337,90 @@ func (x *EncoderConfig) GetModality() string {
 	return ""
 }
 
+func (x *EncoderConfig) GetLora() *LoRA {
+	if x != nil {
+		return x.Lora
+	}
+	return nil
+}
+
+// (2) LoRA adds a trained product of two low-rank matrices to frozen matrices (clip.LoRA).
+type LoRA struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rank          int64                  `protobuf:"varint,1,opt,name=rank,proto3" json:"rank,omitempty"`
+	Alpha         float64                `protobuf:"fixed64,2,opt,name=alpha,proto3" json:"alpha,omitempty"`
+	Targets       []string               `protobuf:"bytes,3,rep,name=targets,proto3" json:"targets,omitempty"` // globs of parameter names; none: the encoder's choice
+	Dropout       float64                `protobuf:"fixed64,4,opt,name=dropout,proto3" json:"dropout,omitempty"`
+	Train         []string               `protobuf:"bytes,5,rep,name=train,proto3" json:"train,omitempty"` // globs of further parameters that are trained
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoRA) Reset() {
+	*x = LoRA{}
+	mi := &file_tandem_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoRA) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoRA) ProtoMessage() {}
+
+func (x *LoRA) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoRA.ProtoReflect.Descriptor instead.
+func (*LoRA) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *LoRA) GetRank() int64 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
+func (x *LoRA) GetAlpha() float64 {
+	if x != nil {
+		return x.Alpha
+	}
+	return 0
+}
+
+func (x *LoRA) GetTargets() []string {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+func (x *LoRA) GetDropout() float64 {
+	if x != nil {
+		return x.Dropout
+	}
+	return 0
+}
+
+func (x *LoRA) GetTrain() []string {
+	if x != nil {
+		return x.Train
+	}
+	return nil
+}
+
 // Freeze says which parameters are not trained; what its fields name adds up.
 type Freeze struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1339,7 +1433,7 @@ type Freeze struct {
 
 func (x *Freeze) Reset() {
 	*x = Freeze{}
-	mi := &file_tandem_proto_msgTypes[16]
+	mi := &file_tandem_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1445,7 @@ func (x *Freeze) String() string {
 func (*Freeze) ProtoMessage() {}
 
 func (x *Freeze) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[16]
+	mi := &file_tandem_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1458,7 @@ func (x *Freeze) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freeze.ProtoReflect.Descriptor instead.
 func (*Freeze) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{16}
+	return file_tandem_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Freeze) GetAll() bool {
@@ -1417,7 +1511,7 @@ type EncoderInfo struct {
 
 func (x *EncoderInfo) Reset() {
 	*x = EncoderInfo{}
-	mi := &file_tandem_proto_msgTypes[17]
+	mi := &file_tandem_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1523,7 @@ func (x *EncoderInfo) String() string {
 func (*EncoderInfo) ProtoMessage() {}
 
 func (x *EncoderInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[17]
+	mi := &file_tandem_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1536,7 @@ func (x *EncoderInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderInfo.ProtoReflect.Descriptor instead.
 func (*EncoderInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{17}
+	return file_tandem_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EncoderInfo) GetModality() string {
@@ -1583,7 +1677,7 @@ type ForwardRequest struct {
 
 func (x *ForwardRequest) Reset() {
 	*x = ForwardRequest{}
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1689,7 @@ func (x *ForwardRequest) String() string {
 func (*ForwardRequest) ProtoMessage() {}
 
 func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1702,7 @@ func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardRequest.ProtoReflect.Descriptor instead.
 func (*ForwardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{18}
+	return file_tandem_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ForwardRequest) GetImages() *Tensor {
@@ -1717,7 +1811,7 @@ type ForwardResponse struct {
 
 func (x *ForwardResponse) Reset() {
 	*x = ForwardResponse{}
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +1823,7 @@ func (x *ForwardResponse) String() string {
 func (*ForwardResponse) ProtoMessage() {}
 
 func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +1836,7 @@ func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardResponse.ProtoReflect.Descriptor instead.
 func (*ForwardResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{19}
+	return file_tandem_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ForwardResponse) GetEmbedding() *Tensor {
@@ -1805,7 +1899,7 @@ type CountTokensRequest struct {
 
 func (x *CountTokensRequest) Reset() {
 	*x = CountTokensRequest{}
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1911,7 @@ func (x *CountTokensRequest) String() string {
 func (*CountTokensRequest) ProtoMessage() {}
 
 func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1924,7 @@ func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
 func (*CountTokensRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{20}
+	return file_tandem_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CountTokensRequest) GetTexts() []string {
@@ -1859,7 +1953,7 @@ type CountTokensResponse struct {
 
 func (x *CountTokensResponse) Reset() {
 	*x = CountTokensResponse{}
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +1965,7 @@ func (x *CountTokensResponse) String() string {
 func (*CountTokensResponse) ProtoMessage() {}
 
 func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +1978,7 @@ func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
 func (*CountTokensResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{21}
+	return file_tandem_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CountTokensResponse) GetTokens() []int64 {
@@ -1928,7 +2022,7 @@ type BackwardRequest struct {
 
 func (x *BackwardRequest) Reset() {
 	*x = BackwardRequest{}
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1940,7 +2034,7 @@ func (x *BackwardRequest) String() string {
 func (*BackwardRequest) ProtoMessage() {}
 
 func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1953,7 +2047,7 @@ func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackwardRequest.ProtoReflect.Descriptor instead.
 func (*BackwardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{22}
+	return file_tandem_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BackwardRequest) GetTicket() uint64 {
@@ -1984,6 +2078,59 @@ func (x *BackwardRequest) GetGradTokens() *Tensor {
 	return nil
 }
 
+// (2)
+type ExportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Format        string                 `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"` // onnx
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRequest) Reset() {
+	*x = ExportRequest{}
+	mi := &file_tandem_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRequest) ProtoMessage() {}
+
+func (x *ExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
+func (*ExportRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ExportRequest) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
 type DiscardRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ticket        uint64                 `protobuf:"varint,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
@@ -1993,7 +2140,7 @@ type DiscardRequest struct {
 
 func (x *DiscardRequest) Reset() {
 	*x = DiscardRequest{}
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2005,7 +2152,7 @@ func (x *DiscardRequest) String() string {
 func (*DiscardRequest) ProtoMessage() {}
 
 func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2018,7 +2165,7 @@ func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRequest.ProtoReflect.Descriptor instead.
 func (*DiscardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{23}
+	return file_tandem_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DiscardRequest) GetTicket() uint64 {
@@ -2039,7 +2186,7 @@ type GradNormResponse struct {
 
 func (x *GradNormResponse) Reset() {
 	*x = GradNormResponse{}
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2198,7 @@ func (x *GradNormResponse) String() string {
 func (*GradNormResponse) ProtoMessage() {}
 
 func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2211,7 @@ func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradNormResponse.ProtoReflect.Descriptor instead.
 func (*GradNormResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{24}
+	return file_tandem_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GradNormResponse) GetSumOfSquares() float64 {
@@ -2101,7 +2248,7 @@ type StepRequest struct {
 
 func (x *StepRequest) Reset() {
 	*x = StepRequest{}
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2260,7 @@ func (x *StepRequest) String() string {
 func (*StepRequest) ProtoMessage() {}
 
 func (x *StepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2273,7 @@ func (x *StepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepRequest.ProtoReflect.Descriptor instead.
 func (*StepRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{25}
+	return file_tandem_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StepRequest) GetStep() int64 {
@@ -2168,7 +2315,7 @@ type GradientsRequest struct {
 
 func (x *GradientsRequest) Reset() {
 	*x = GradientsRequest{}
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2180,7 +2327,7 @@ func (x *GradientsRequest) String() string {
 func (*GradientsRequest) ProtoMessage() {}
 
 func (x *GradientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2193,7 +2340,7 @@ func (x *GradientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientsRequest.ProtoReflect.Descriptor instead.
 func (*GradientsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{26}
+	return file_tandem_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GradientsRequest) GetBucket() int64 {
@@ -2222,7 +2369,7 @@ type GradientsResponse struct {
 
 func (x *GradientsResponse) Reset() {
 	*x = GradientsResponse{}
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2381,7 @@ func (x *GradientsResponse) String() string {
 func (*GradientsResponse) ProtoMessage() {}
 
 func (x *GradientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2394,7 @@ func (x *GradientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientsResponse.ProtoReflect.Descriptor instead.
 func (*GradientsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{27}
+	return file_tandem_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GradientsResponse) GetGradients() *Tensor {
@@ -2280,7 +2427,7 @@ type FileRequest struct {
 
 func (x *FileRequest) Reset() {
 	*x = FileRequest{}
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2439,7 @@ func (x *FileRequest) String() string {
 func (*FileRequest) ProtoMessage() {}
 
 func (x *FileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2452,7 @@ func (x *FileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRequest.ProtoReflect.Descriptor instead.
 func (*FileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{28}
+	return file_tandem_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FileRequest) GetPath() string {
@@ -2333,7 +2480,7 @@ type LossConfig struct {
 
 func (x *LossConfig) Reset() {
 	*x = LossConfig{}
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2492,7 @@ func (x *LossConfig) String() string {
 func (*LossConfig) ProtoMessage() {}
 
 func (x *LossConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2505,7 @@ func (x *LossConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossConfig.ProtoReflect.Descriptor instead.
 func (*LossConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{29}
+	return file_tandem_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LossConfig) GetWith() []byte {
@@ -2437,7 +2584,7 @@ type LossInfo struct {
 
 func (x *LossInfo) Reset() {
 	*x = LossInfo{}
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2449,7 +2596,7 @@ func (x *LossInfo) String() string {
 func (*LossInfo) ProtoMessage() {}
 
 func (x *LossInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,7 +2609,7 @@ func (x *LossInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossInfo.ProtoReflect.Descriptor instead.
 func (*LossInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{30}
+	return file_tandem_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LossInfo) GetParameters() int64 {
@@ -2522,7 +2669,7 @@ type LossRequest struct {
 
 func (x *LossRequest) Reset() {
 	*x = LossRequest{}
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2534,7 +2681,7 @@ func (x *LossRequest) String() string {
 func (*LossRequest) ProtoMessage() {}
 
 func (x *LossRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2547,7 +2694,7 @@ func (x *LossRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossRequest.ProtoReflect.Descriptor instead.
 func (*LossRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{31}
+	return file_tandem_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LossRequest) GetImage() *Tensor {
@@ -2633,7 +2780,7 @@ type LossInput struct {
 
 func (x *LossInput) Reset() {
 	*x = LossInput{}
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2645,7 +2792,7 @@ func (x *LossInput) String() string {
 func (*LossInput) ProtoMessage() {}
 
 func (x *LossInput) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2658,7 +2805,7 @@ func (x *LossInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossInput.ProtoReflect.Descriptor instead.
 func (*LossInput) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{32}
+	return file_tandem_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LossInput) GetName() string {
@@ -2698,7 +2845,7 @@ type Floats struct {
 
 func (x *Floats) Reset() {
 	*x = Floats{}
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +2857,7 @@ func (x *Floats) String() string {
 func (*Floats) ProtoMessage() {}
 
 func (x *Floats) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +2870,7 @@ func (x *Floats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Floats.ProtoReflect.Descriptor instead.
 func (*Floats) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{33}
+	return file_tandem_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Floats) GetValues() []float32 {
@@ -2752,7 +2899,7 @@ type LossResponse struct {
 
 func (x *LossResponse) Reset() {
 	*x = LossResponse{}
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2764,7 +2911,7 @@ func (x *LossResponse) String() string {
 func (*LossResponse) ProtoMessage() {}
 
 func (x *LossResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2777,7 +2924,7 @@ func (x *LossResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossResponse.ProtoReflect.Descriptor instead.
 func (*LossResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{34}
+	return file_tandem_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LossResponse) GetValue() float64 {
@@ -2883,7 +3030,7 @@ type Augment struct {
 
 func (x *Augment) Reset() {
 	*x = Augment{}
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2895,7 +3042,7 @@ func (x *Augment) String() string {
 func (*Augment) ProtoMessage() {}
 
 func (x *Augment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2908,7 +3055,7 @@ func (x *Augment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Augment.ProtoReflect.Descriptor instead.
 func (*Augment) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{35}
+	return file_tandem_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Augment) GetName() string {
@@ -3020,7 +3167,7 @@ type PictureCache struct {
 
 func (x *PictureCache) Reset() {
 	*x = PictureCache{}
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3032,7 +3179,7 @@ func (x *PictureCache) String() string {
 func (*PictureCache) ProtoMessage() {}
 
 func (x *PictureCache) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3045,7 +3192,7 @@ func (x *PictureCache) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PictureCache.ProtoReflect.Descriptor instead.
 func (*PictureCache) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{36}
+	return file_tandem_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PictureCache) GetFormat() string {
@@ -3077,7 +3224,7 @@ type DatasetConfig struct {
 
 func (x *DatasetConfig) Reset() {
 	*x = DatasetConfig{}
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3089,7 +3236,7 @@ func (x *DatasetConfig) String() string {
 func (*DatasetConfig) ProtoMessage() {}
 
 func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3102,7 +3249,7 @@ func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetConfig.ProtoReflect.Descriptor instead.
 func (*DatasetConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{37}
+	return file_tandem_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DatasetConfig) GetWith() []byte {
@@ -3164,7 +3311,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3176,7 +3323,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3189,7 +3336,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{38}
+	return file_tandem_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Target) GetName() string {
@@ -3231,7 +3378,7 @@ type DatasetInfo struct {
 
 func (x *DatasetInfo) Reset() {
 	*x = DatasetInfo{}
-	mi := &file_tandem_proto_msgTypes[39]
+	mi := &file_tandem_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3243,7 +3390,7 @@ func (x *DatasetInfo) String() string {
 func (*DatasetInfo) ProtoMessage() {}
 
 func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[39]
+	mi := &file_tandem_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3256,7 +3403,7 @@ func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetInfo.ProtoReflect.Descriptor instead.
 func (*DatasetInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{39}
+	return file_tandem_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DatasetInfo) GetLen() int64 {
@@ -3355,7 +3502,7 @@ type Skip struct {
 
 func (x *Skip) Reset() {
 	*x = Skip{}
-	mi := &file_tandem_proto_msgTypes[40]
+	mi := &file_tandem_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3367,7 +3514,7 @@ func (x *Skip) String() string {
 func (*Skip) ProtoMessage() {}
 
 func (x *Skip) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[40]
+	mi := &file_tandem_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3380,7 +3527,7 @@ func (x *Skip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Skip.ProtoReflect.Descriptor instead.
 func (*Skip) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{40}
+	return file_tandem_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Skip) GetReason() string {
@@ -3423,7 +3570,7 @@ type BatchRequest struct {
 
 func (x *BatchRequest) Reset() {
 	*x = BatchRequest{}
-	mi := &file_tandem_proto_msgTypes[41]
+	mi := &file_tandem_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3435,7 +3582,7 @@ func (x *BatchRequest) String() string {
 func (*BatchRequest) ProtoMessage() {}
 
 func (x *BatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[41]
+	mi := &file_tandem_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3448,7 +3595,7 @@ func (x *BatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchRequest.ProtoReflect.Descriptor instead.
 func (*BatchRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{41}
+	return file_tandem_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *BatchRequest) GetIndices() []int64 {
@@ -3526,7 +3673,7 @@ type SampleFault struct {
 
 func (x *SampleFault) Reset() {
 	*x = SampleFault{}
-	mi := &file_tandem_proto_msgTypes[42]
+	mi := &file_tandem_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3538,7 +3685,7 @@ func (x *SampleFault) String() string {
 func (*SampleFault) ProtoMessage() {}
 
 func (x *SampleFault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[42]
+	mi := &file_tandem_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3551,7 +3698,7 @@ func (x *SampleFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleFault.ProtoReflect.Descriptor instead.
 func (*SampleFault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{42}
+	return file_tandem_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SampleFault) GetIndex() int64 {
@@ -3591,7 +3738,7 @@ type Strings struct {
 
 func (x *Strings) Reset() {
 	*x = Strings{}
-	mi := &file_tandem_proto_msgTypes[43]
+	mi := &file_tandem_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3603,7 +3750,7 @@ func (x *Strings) String() string {
 func (*Strings) ProtoMessage() {}
 
 func (x *Strings) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[43]
+	mi := &file_tandem_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3616,7 +3763,7 @@ func (x *Strings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Strings.ProtoReflect.Descriptor instead.
 func (*Strings) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{43}
+	return file_tandem_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Strings) GetValues() []string {
@@ -3635,7 +3782,7 @@ type Ints struct {
 
 func (x *Ints) Reset() {
 	*x = Ints{}
-	mi := &file_tandem_proto_msgTypes[44]
+	mi := &file_tandem_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3647,7 +3794,7 @@ func (x *Ints) String() string {
 func (*Ints) ProtoMessage() {}
 
 func (x *Ints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[44]
+	mi := &file_tandem_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3660,7 +3807,7 @@ func (x *Ints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ints.ProtoReflect.Descriptor instead.
 func (*Ints) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{44}
+	return file_tandem_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Ints) GetValues() []int32 {
@@ -3692,7 +3839,7 @@ type BatchResponse struct {
 
 func (x *BatchResponse) Reset() {
 	*x = BatchResponse{}
-	mi := &file_tandem_proto_msgTypes[45]
+	mi := &file_tandem_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3704,7 +3851,7 @@ func (x *BatchResponse) String() string {
 func (*BatchResponse) ProtoMessage() {}
 
 func (x *BatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[45]
+	mi := &file_tandem_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3717,7 +3864,7 @@ func (x *BatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchResponse.ProtoReflect.Descriptor instead.
 func (*BatchResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{45}
+	return file_tandem_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *BatchResponse) GetImages() *Tensor {
@@ -3820,7 +3967,7 @@ type CaptionsRequest struct {
 
 func (x *CaptionsRequest) Reset() {
 	*x = CaptionsRequest{}
-	mi := &file_tandem_proto_msgTypes[46]
+	mi := &file_tandem_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3832,7 +3979,7 @@ func (x *CaptionsRequest) String() string {
 func (*CaptionsRequest) ProtoMessage() {}
 
 func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[46]
+	mi := &file_tandem_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3845,7 +3992,7 @@ func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsRequest.ProtoReflect.Descriptor instead.
 func (*CaptionsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{46}
+	return file_tandem_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CaptionsRequest) GetLimit() int64 {
@@ -3866,7 +4013,7 @@ type CaptionsResponse struct {
 
 func (x *CaptionsResponse) Reset() {
 	*x = CaptionsResponse{}
-	mi := &file_tandem_proto_msgTypes[47]
+	mi := &file_tandem_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3878,7 +4025,7 @@ func (x *CaptionsResponse) String() string {
 func (*CaptionsResponse) ProtoMessage() {}
 
 func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[47]
+	mi := &file_tandem_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3891,7 +4038,7 @@ func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsResponse.ProtoReflect.Descriptor instead.
 func (*CaptionsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{47}
+	return file_tandem_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CaptionsResponse) GetCaptions() []string {
@@ -3928,7 +4075,7 @@ type Faults struct {
 
 func (x *Faults) Reset() {
 	*x = Faults{}
-	mi := &file_tandem_proto_msgTypes[48]
+	mi := &file_tandem_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3940,7 +4087,7 @@ func (x *Faults) String() string {
 func (*Faults) ProtoMessage() {}
 
 func (x *Faults) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[48]
+	mi := &file_tandem_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3953,7 +4100,7 @@ func (x *Faults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Faults.ProtoReflect.Descriptor instead.
 func (*Faults) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{48}
+	return file_tandem_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Faults) GetFaults() []*Fault {
@@ -3989,7 +4136,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tandem_proto_msgTypes[49]
+	mi := &file_tandem_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4001,7 +4148,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[49]
+	mi := &file_tandem_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4014,7 +4161,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{49}
+	return file_tandem_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Fault) GetKind() string {
@@ -4175,12 +4322,13 @@ const file_tandem_proto_rawDesc = "" +
 	"\vlayer_decay\x18\t \x01(\x01R\n" +
 	"layerDecay\x12\x1b\n" +
 	"\tema_decay\x18\n" +
-	" \x01(\x01R\bemaDecay\"\x8a\x01\n" +
+	" \x01(\x01R\bemaDecay\"\xa0\x01\n" +
 	"\n" +
 	"ParamGroup\x12\x16\n" +
 	"\x06params\x18\x01 \x03(\tR\x06params\x12\x1e\n" +
 	"\blr_scale\x18\x02 \x01(\x01H\x00R\alrScale\x88\x01\x01\x12&\n" +
-	"\fweight_decay\x18\x03 \x01(\x01H\x01R\vweightDecay\x88\x01\x01B\v\n" +
+	"\fweight_decay\x18\x03 \x01(\x01H\x01R\vweightDecay\x88\x01\x01\x12\x14\n" +
+	"\x05start\x18\x04 \x01(\x03R\x05startB\v\n" +
 	"\t_lr_scaleB\x0f\n" +
 	"\r_weight_decay\"F\n" +
 	"\fCommunicator\x12\x0e\n" +
@@ -4193,7 +4341,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\tprecision\x18\x03 \x01(\tR\tprecision\x12$\n" +
 	"\rcheckpointing\x18\x04 \x01(\bR\rcheckpointing\x12!\n" +
 	"\fmemory_limit\x18\x05 \x01(\x03R\vmemoryLimit\x12;\n" +
-	"\fcommunicator\x18\x06 \x01(\v2\x17.tandem.v1.CommunicatorR\fcommunicator\"\x99\x02\n" +
+	"\fcommunicator\x18\x06 \x01(\v2\x17.tandem.v1.CommunicatorR\fcommunicator\"\xbe\x02\n" +
 	"\rEncoderConfig\x12\x12\n" +
 	"\x04with\x18\x01 \x01(\fR\x04with\x12\x1b\n" +
 	"\tembed_dim\x18\x02 \x01(\x03R\bembedDim\x12\x12\n" +
@@ -4202,7 +4350,14 @@ const file_tandem_proto_rawDesc = "" +
 	"\acompute\x18\x05 \x01(\v2\x12.tandem.v1.ComputeR\acompute\x12\x1a\n" +
 	"\bcaptions\x18\x06 \x03(\tR\bcaptions\x12)\n" +
 	"\x06freeze\x18\a \x01(\v2\x11.tandem.v1.FreezeR\x06freeze\x12\x1a\n" +
-	"\bmodality\x18\b \x01(\tR\bmodality\"Z\n" +
+	"\bmodality\x18\b \x01(\tR\bmodality\x12#\n" +
+	"\x04lora\x18\t \x01(\v2\x0f.tandem.v1.LoRAR\x04lora\"z\n" +
+	"\x04LoRA\x12\x12\n" +
+	"\x04rank\x18\x01 \x01(\x03R\x04rank\x12\x14\n" +
+	"\x05alpha\x18\x02 \x01(\x01R\x05alpha\x12\x18\n" +
+	"\atargets\x18\x03 \x03(\tR\atargets\x12\x18\n" +
+	"\adropout\x18\x04 \x01(\x01R\adropout\x12\x14\n" +
+	"\x05train\x18\x05 \x03(\tR\x05train\"Z\n" +
 	"\x06Freeze\x12\x10\n" +
 	"\x03all\x18\x01 \x01(\bR\x03all\x12\x1b\n" +
 	"\x06blocks\x18\x02 \x01(\x03H\x00R\x06blocks\x88\x01\x01\x12\x16\n" +
@@ -4272,7 +4427,10 @@ const file_tandem_proto_rawDesc = "" +
 	"\x04grad\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x04grad\x12\x1b\n" +
 	"\tgrad_norm\x18\x03 \x01(\bR\bgradNorm\x122\n" +
 	"\vgrad_tokens\x18\x04 \x01(\v2\x11.tandem.v1.TensorR\n" +
-	"gradTokens\"(\n" +
+	"gradTokens\";\n" +
+	"\rExportRequest\x12\x16\n" +
+	"\x06format\x18\x01 \x01(\tR\x06format\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"(\n" +
 	"\x0eDiscardRequest\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\x04R\x06ticket\"|\n" +
 	"\x10GradNormResponse\x12$\n" +
@@ -4495,7 +4653,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\x06Settle\x12\x10.tandem.v1.Empty\x1a\x10.tandem.v1.Empty\x12@\n" +
 	"\aProfile\x12\x19.tandem.v1.ProfileRequest\x1a\x1a.tandem.v1.ProfileResponse\x125\n" +
 	"\x06Memory\x12\x10.tandem.v1.Empty\x1a\x19.tandem.v1.MemoryResponse\x127\n" +
-	"\x04Plan\x12\x16.tandem.v1.PlanRequest\x1a\x17.tandem.v1.PlanResponse2\x8a\x05\n" +
+	"\x04Plan\x12\x16.tandem.v1.PlanRequest\x1a\x17.tandem.v1.PlanResponse2\xbf\x05\n" +
 	"\aEncoder\x12=\n" +
 	"\tConfigure\x12\x18.tandem.v1.EncoderConfig\x1a\x16.tandem.v1.EncoderInfo\x12@\n" +
 	"\aForward\x12\x19.tandem.v1.ForwardRequest\x1a\x1a.tandem.v1.ForwardResponse\x127\n" +
@@ -4506,7 +4664,8 @@ const file_tandem_proto_rawDesc = "" +
 	"\x04Save\x12\x16.tandem.v1.FileRequest\x1a\x0f.tandem.v1.Done\x12/\n" +
 	"\x04Load\x12\x16.tandem.v1.FileRequest\x1a\x0f.tandem.v1.Done\x12L\n" +
 	"\vCountTokens\x12\x1d.tandem.v1.CountTokensRequest\x1a\x1e.tandem.v1.CountTokensResponse\x12F\n" +
-	"\tGradients\x12\x1b.tandem.v1.GradientsRequest\x1a\x1c.tandem.v1.GradientsResponse\x12*\n" +
+	"\tGradients\x12\x1b.tandem.v1.GradientsRequest\x1a\x1c.tandem.v1.GradientsResponse\x123\n" +
+	"\x06Export\x12\x18.tandem.v1.ExportRequest\x1a\x0f.tandem.v1.Done\x12*\n" +
 	"\x05Close\x12\x10.tandem.v1.Empty\x1a\x0f.tandem.v1.Done2\xf5\x02\n" +
 	"\x04Loss\x127\n" +
 	"\tConfigure\x12\x15.tandem.v1.LossConfig\x1a\x13.tandem.v1.LossInfo\x12:\n" +
@@ -4535,7 +4694,7 @@ func file_tandem_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_tandem_proto_goTypes = []any{
 	(DType)(0),                  // 0: tandem.v1.DType
 	(Weights)(0),                // 1: tandem.v1.Weights
@@ -4556,165 +4715,170 @@ var file_tandem_proto_goTypes = []any{
 	(*Communicator)(nil),        // 16: tandem.v1.Communicator
 	(*Compute)(nil),             // 17: tandem.v1.Compute
 	(*EncoderConfig)(nil),       // 18: tandem.v1.EncoderConfig
-	(*Freeze)(nil),              // 19: tandem.v1.Freeze
-	(*EncoderInfo)(nil),         // 20: tandem.v1.EncoderInfo
-	(*ForwardRequest)(nil),      // 21: tandem.v1.ForwardRequest
-	(*ForwardResponse)(nil),     // 22: tandem.v1.ForwardResponse
-	(*CountTokensRequest)(nil),  // 23: tandem.v1.CountTokensRequest
-	(*CountTokensResponse)(nil), // 24: tandem.v1.CountTokensResponse
-	(*BackwardRequest)(nil),     // 25: tandem.v1.BackwardRequest
-	(*DiscardRequest)(nil),      // 26: tandem.v1.DiscardRequest
-	(*GradNormResponse)(nil),    // 27: tandem.v1.GradNormResponse
-	(*StepRequest)(nil),         // 28: tandem.v1.StepRequest
-	(*GradientsRequest)(nil),    // 29: tandem.v1.GradientsRequest
-	(*GradientsResponse)(nil),   // 30: tandem.v1.GradientsResponse
-	(*FileRequest)(nil),         // 31: tandem.v1.FileRequest
-	(*LossConfig)(nil),          // 32: tandem.v1.LossConfig
-	(*LossInfo)(nil),            // 33: tandem.v1.LossInfo
-	(*LossRequest)(nil),         // 34: tandem.v1.LossRequest
-	(*LossInput)(nil),           // 35: tandem.v1.LossInput
-	(*Floats)(nil),              // 36: tandem.v1.Floats
-	(*LossResponse)(nil),        // 37: tandem.v1.LossResponse
-	(*Augment)(nil),             // 38: tandem.v1.Augment
-	(*PictureCache)(nil),        // 39: tandem.v1.PictureCache
-	(*DatasetConfig)(nil),       // 40: tandem.v1.DatasetConfig
-	(*Target)(nil),              // 41: tandem.v1.Target
-	(*DatasetInfo)(nil),         // 42: tandem.v1.DatasetInfo
-	(*Skip)(nil),                // 43: tandem.v1.Skip
-	(*BatchRequest)(nil),        // 44: tandem.v1.BatchRequest
-	(*SampleFault)(nil),         // 45: tandem.v1.SampleFault
-	(*Strings)(nil),             // 46: tandem.v1.Strings
-	(*Ints)(nil),                // 47: tandem.v1.Ints
-	(*BatchResponse)(nil),       // 48: tandem.v1.BatchResponse
-	(*CaptionsRequest)(nil),     // 49: tandem.v1.CaptionsRequest
-	(*CaptionsResponse)(nil),    // 50: tandem.v1.CaptionsResponse
-	(*Faults)(nil),              // 51: tandem.v1.Faults
-	(*Fault)(nil),               // 52: tandem.v1.Fault
-	nil,                         // 53: tandem.v1.LossResponse.PartsEntry
-	nil,                         // 54: tandem.v1.LossResponse.ScalarsEntry
-	nil,                         // 55: tandem.v1.LossResponse.PerSampleEntry
-	nil,                         // 56: tandem.v1.LossResponse.GradientsEntry
-	nil,                         // 57: tandem.v1.BatchResponse.LabelsEntry
+	(*LoRA)(nil),                // 19: tandem.v1.LoRA
+	(*Freeze)(nil),              // 20: tandem.v1.Freeze
+	(*EncoderInfo)(nil),         // 21: tandem.v1.EncoderInfo
+	(*ForwardRequest)(nil),      // 22: tandem.v1.ForwardRequest
+	(*ForwardResponse)(nil),     // 23: tandem.v1.ForwardResponse
+	(*CountTokensRequest)(nil),  // 24: tandem.v1.CountTokensRequest
+	(*CountTokensResponse)(nil), // 25: tandem.v1.CountTokensResponse
+	(*BackwardRequest)(nil),     // 26: tandem.v1.BackwardRequest
+	(*ExportRequest)(nil),       // 27: tandem.v1.ExportRequest
+	(*DiscardRequest)(nil),      // 28: tandem.v1.DiscardRequest
+	(*GradNormResponse)(nil),    // 29: tandem.v1.GradNormResponse
+	(*StepRequest)(nil),         // 30: tandem.v1.StepRequest
+	(*GradientsRequest)(nil),    // 31: tandem.v1.GradientsRequest
+	(*GradientsResponse)(nil),   // 32: tandem.v1.GradientsResponse
+	(*FileRequest)(nil),         // 33: tandem.v1.FileRequest
+	(*LossConfig)(nil),          // 34: tandem.v1.LossConfig
+	(*LossInfo)(nil),            // 35: tandem.v1.LossInfo
+	(*LossRequest)(nil),         // 36: tandem.v1.LossRequest
+	(*LossInput)(nil),           // 37: tandem.v1.LossInput
+	(*Floats)(nil),              // 38: tandem.v1.Floats
+	(*LossResponse)(nil),        // 39: tandem.v1.LossResponse
+	(*Augment)(nil),             // 40: tandem.v1.Augment
+	(*PictureCache)(nil),        // 41: tandem.v1.PictureCache
+	(*DatasetConfig)(nil),       // 42: tandem.v1.DatasetConfig
+	(*Target)(nil),              // 43: tandem.v1.Target
+	(*DatasetInfo)(nil),         // 44: tandem.v1.DatasetInfo
+	(*Skip)(nil),                // 45: tandem.v1.Skip
+	(*BatchRequest)(nil),        // 46: tandem.v1.BatchRequest
+	(*SampleFault)(nil),         // 47: tandem.v1.SampleFault
+	(*Strings)(nil),             // 48: tandem.v1.Strings
+	(*Ints)(nil),                // 49: tandem.v1.Ints
+	(*BatchResponse)(nil),       // 50: tandem.v1.BatchResponse
+	(*CaptionsRequest)(nil),     // 51: tandem.v1.CaptionsRequest
+	(*CaptionsResponse)(nil),    // 52: tandem.v1.CaptionsResponse
+	(*Faults)(nil),              // 53: tandem.v1.Faults
+	(*Fault)(nil),               // 54: tandem.v1.Fault
+	nil,                         // 55: tandem.v1.LossResponse.PartsEntry
+	nil,                         // 56: tandem.v1.LossResponse.ScalarsEntry
+	nil,                         // 57: tandem.v1.LossResponse.PerSampleEntry
+	nil,                         // 58: tandem.v1.LossResponse.GradientsEntry
+	nil,                         // 59: tandem.v1.BatchResponse.LabelsEntry
 }
 var file_tandem_proto_depIdxs = []int32{
 	7,  // 0: tandem.v1.ProfileResponse.events:type_name -> tandem.v1.ProfileEvent
 	11, // 1: tandem.v1.MemoryResponse.parts:type_name -> tandem.v1.MemoryPart
 	18, // 2: tandem.v1.PlanRequest.encoder:type_name -> tandem.v1.EncoderConfig
-	32, // 3: tandem.v1.PlanRequest.loss:type_name -> tandem.v1.LossConfig
+	34, // 3: tandem.v1.PlanRequest.loss:type_name -> tandem.v1.LossConfig
 	11, // 4: tandem.v1.PlanResponse.parts:type_name -> tandem.v1.MemoryPart
 	0,  // 5: tandem.v1.Tensor.dtype:type_name -> tandem.v1.DType
 	15, // 6: tandem.v1.Optimizer.groups:type_name -> tandem.v1.ParamGroup
 	16, // 7: tandem.v1.Compute.communicator:type_name -> tandem.v1.Communicator
 	14, // 8: tandem.v1.EncoderConfig.optimizer:type_name -> tandem.v1.Optimizer
 	17, // 9: tandem.v1.EncoderConfig.compute:type_name -> tandem.v1.Compute
-	19, // 10: tandem.v1.EncoderConfig.freeze:type_name -> tandem.v1.Freeze
-	12, // 11: tandem.v1.ForwardRequest.images:type_name -> tandem.v1.Tensor
-	2,  // 12: tandem.v1.ForwardRequest.mode:type_name -> tandem.v1.Mode
-	12, // 13: tandem.v1.ForwardRequest.out:type_name -> tandem.v1.Tensor
-	12, // 14: tandem.v1.ForwardRequest.next:type_name -> tandem.v1.Tensor
-	1,  // 15: tandem.v1.ForwardRequest.weights:type_name -> tandem.v1.Weights
-	12, // 16: tandem.v1.ForwardRequest.out_tokens:type_name -> tandem.v1.Tensor
-	12, // 17: tandem.v1.ForwardRequest.out_lengths:type_name -> tandem.v1.Tensor
-	12, // 18: tandem.v1.ForwardResponse.embedding:type_name -> tandem.v1.Tensor
-	12, // 19: tandem.v1.ForwardResponse.tokens:type_name -> tandem.v1.Tensor
-	12, // 20: tandem.v1.ForwardResponse.lengths:type_name -> tandem.v1.Tensor
-	18, // 21: tandem.v1.CountTokensRequest.config:type_name -> tandem.v1.EncoderConfig
-	12, // 22: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
-	12, // 23: tandem.v1.BackwardRequest.grad_tokens:type_name -> tandem.v1.Tensor
-	12, // 24: tandem.v1.StepRequest.gradients:type_name -> tandem.v1.Tensor
-	12, // 25: tandem.v1.GradientsRequest.out:type_name -> tandem.v1.Tensor
-	12, // 26: tandem.v1.GradientsResponse.gradients:type_name -> tandem.v1.Tensor
-	14, // 27: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
-	17, // 28: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
-	12, // 29: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
-	12, // 30: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
-	12, // 31: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
-	12, // 32: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
-	35, // 33: tandem.v1.LossRequest.inputs:type_name -> tandem.v1.LossInput
-	12, // 34: tandem.v1.LossInput.value:type_name -> tandem.v1.Tensor
-	12, // 35: tandem.v1.LossInput.lengths:type_name -> tandem.v1.Tensor
-	12, // 36: tandem.v1.LossInput.out:type_name -> tandem.v1.Tensor
-	12, // 37: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
-	12, // 38: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
-	53, // 39: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
-	54, // 40: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
-	55, // 41: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
-	56, // 42: tandem.v1.LossResponse.gradients:type_name -> tandem.v1.LossResponse.GradientsEntry
-	38, // 43: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
-	39, // 44: tandem.v1.DatasetConfig.cache:type_name -> tandem.v1.PictureCache
-	41, // 45: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
-	43, // 46: tandem.v1.DatasetInfo.skips:type_name -> tandem.v1.Skip
-	12, // 47: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
-	12, // 48: tandem.v1.BatchRequest.out2:type_name -> tandem.v1.Tensor
-	12, // 49: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
-	46, // 50: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
-	57, // 51: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
-	45, // 52: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
-	46, // 53: tandem.v1.BatchResponse.negatives:type_name -> tandem.v1.Strings
-	12, // 54: tandem.v1.BatchResponse.images2:type_name -> tandem.v1.Tensor
-	52, // 55: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
-	36, // 56: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
-	12, // 57: tandem.v1.LossResponse.GradientsEntry.value:type_name -> tandem.v1.Tensor
-	47, // 58: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
-	3,  // 59: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
-	3,  // 60: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
-	5,  // 61: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
-	3,  // 62: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
-	9,  // 63: tandem.v1.Plugin.Plan:input_type -> tandem.v1.PlanRequest
-	18, // 64: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
-	21, // 65: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
-	25, // 66: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
-	26, // 67: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
-	3,  // 68: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
-	28, // 69: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
-	31, // 70: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
-	31, // 71: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
-	23, // 72: tandem.v1.Encoder.CountTokens:input_type -> tandem.v1.CountTokensRequest
-	29, // 73: tandem.v1.Encoder.Gradients:input_type -> tandem.v1.GradientsRequest
-	3,  // 74: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
-	32, // 75: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
-	34, // 76: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
-	3,  // 77: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
-	28, // 78: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
-	31, // 79: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
-	31, // 80: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
-	3,  // 81: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
-	40, // 82: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
-	44, // 83: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
-	49, // 84: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
-	3,  // 85: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
-	13, // 86: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
-	3,  // 87: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
-	6,  // 88: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
-	8,  // 89: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
-	10, // 90: tandem.v1.Plugin.Plan:output_type -> tandem.v1.PlanResponse
-	20, // 91: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
-	22, // 92: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
-	4,  // 93: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
-	4,  // 94: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
-	27, // 95: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
-	4,  // 96: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
-	4,  // 97: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
-	4,  // 98: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
-	24, // 99: tandem.v1.Encoder.CountTokens:output_type -> tandem.v1.CountTokensResponse
-	30, // 100: tandem.v1.Encoder.Gradients:output_type -> tandem.v1.GradientsResponse
-	4,  // 101: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
-	33, // 102: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
-	37, // 103: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
-	27, // 104: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
-	4,  // 105: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
-	4,  // 106: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
-	4,  // 107: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
-	4,  // 108: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
-	42, // 109: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
-	48, // 110: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
-	50, // 111: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
-	4,  // 112: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
-	86, // [86:113] is the sub-list for method output_type
-	59, // [59:86] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	20, // 10: tandem.v1.EncoderConfig.freeze:type_name -> tandem.v1.Freeze
+	19, // 11: tandem.v1.EncoderConfig.lora:type_name -> tandem.v1.LoRA
+	12, // 12: tandem.v1.ForwardRequest.images:type_name -> tandem.v1.Tensor
+	2,  // 13: tandem.v1.ForwardRequest.mode:type_name -> tandem.v1.Mode
+	12, // 14: tandem.v1.ForwardRequest.out:type_name -> tandem.v1.Tensor
+	12, // 15: tandem.v1.ForwardRequest.next:type_name -> tandem.v1.Tensor
+	1,  // 16: tandem.v1.ForwardRequest.weights:type_name -> tandem.v1.Weights
+	12, // 17: tandem.v1.ForwardRequest.out_tokens:type_name -> tandem.v1.Tensor
+	12, // 18: tandem.v1.ForwardRequest.out_lengths:type_name -> tandem.v1.Tensor
+	12, // 19: tandem.v1.ForwardResponse.embedding:type_name -> tandem.v1.Tensor
+	12, // 20: tandem.v1.ForwardResponse.tokens:type_name -> tandem.v1.Tensor
+	12, // 21: tandem.v1.ForwardResponse.lengths:type_name -> tandem.v1.Tensor
+	18, // 22: tandem.v1.CountTokensRequest.config:type_name -> tandem.v1.EncoderConfig
+	12, // 23: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
+	12, // 24: tandem.v1.BackwardRequest.grad_tokens:type_name -> tandem.v1.Tensor
+	12, // 25: tandem.v1.StepRequest.gradients:type_name -> tandem.v1.Tensor
+	12, // 26: tandem.v1.GradientsRequest.out:type_name -> tandem.v1.Tensor
+	12, // 27: tandem.v1.GradientsResponse.gradients:type_name -> tandem.v1.Tensor
+	14, // 28: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
+	17, // 29: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
+	12, // 30: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
+	12, // 31: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
+	12, // 32: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
+	12, // 33: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
+	37, // 34: tandem.v1.LossRequest.inputs:type_name -> tandem.v1.LossInput
+	12, // 35: tandem.v1.LossInput.value:type_name -> tandem.v1.Tensor
+	12, // 36: tandem.v1.LossInput.lengths:type_name -> tandem.v1.Tensor
+	12, // 37: tandem.v1.LossInput.out:type_name -> tandem.v1.Tensor
+	12, // 38: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
+	12, // 39: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
+	55, // 40: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
+	56, // 41: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
+	57, // 42: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
+	58, // 43: tandem.v1.LossResponse.gradients:type_name -> tandem.v1.LossResponse.GradientsEntry
+	40, // 44: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
+	41, // 45: tandem.v1.DatasetConfig.cache:type_name -> tandem.v1.PictureCache
+	43, // 46: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
+	45, // 47: tandem.v1.DatasetInfo.skips:type_name -> tandem.v1.Skip
+	12, // 48: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
+	12, // 49: tandem.v1.BatchRequest.out2:type_name -> tandem.v1.Tensor
+	12, // 50: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
+	48, // 51: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
+	59, // 52: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
+	47, // 53: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
+	48, // 54: tandem.v1.BatchResponse.negatives:type_name -> tandem.v1.Strings
+	12, // 55: tandem.v1.BatchResponse.images2:type_name -> tandem.v1.Tensor
+	54, // 56: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
+	38, // 57: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
+	12, // 58: tandem.v1.LossResponse.GradientsEntry.value:type_name -> tandem.v1.Tensor
+	49, // 59: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
+	3,  // 60: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
+	3,  // 61: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
+	5,  // 62: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
+	3,  // 63: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
+	9,  // 64: tandem.v1.Plugin.Plan:input_type -> tandem.v1.PlanRequest
+	18, // 65: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
+	22, // 66: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
+	26, // 67: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
+	28, // 68: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
+	3,  // 69: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
+	30, // 70: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
+	33, // 71: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
+	33, // 72: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
+	24, // 73: tandem.v1.Encoder.CountTokens:input_type -> tandem.v1.CountTokensRequest
+	31, // 74: tandem.v1.Encoder.Gradients:input_type -> tandem.v1.GradientsRequest
+	27, // 75: tandem.v1.Encoder.Export:input_type -> tandem.v1.ExportRequest
+	3,  // 76: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
+	34, // 77: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
+	36, // 78: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
+	3,  // 79: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
+	30, // 80: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
+	33, // 81: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
+	33, // 82: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
+	3,  // 83: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
+	42, // 84: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
+	46, // 85: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
+	51, // 86: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
+	3,  // 87: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
+	13, // 88: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
+	3,  // 89: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
+	6,  // 90: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
+	8,  // 91: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
+	10, // 92: tandem.v1.Plugin.Plan:output_type -> tandem.v1.PlanResponse
+	21, // 93: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
+	23, // 94: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
+	4,  // 95: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
+	4,  // 96: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
+	29, // 97: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
+	4,  // 98: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
+	4,  // 99: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
+	4,  // 100: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
+	25, // 101: tandem.v1.Encoder.CountTokens:output_type -> tandem.v1.CountTokensResponse
+	32, // 102: tandem.v1.Encoder.Gradients:output_type -> tandem.v1.GradientsResponse
+	4,  // 103: tandem.v1.Encoder.Export:output_type -> tandem.v1.Done
+	4,  // 104: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
+	35, // 105: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
+	39, // 106: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
+	29, // 107: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
+	4,  // 108: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
+	4,  // 109: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
+	4,  // 110: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
+	4,  // 111: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
+	44, // 112: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
+	50, // 113: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
+	52, // 114: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
+	4,  // 115: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
+	88, // [88:116] is the sub-list for method output_type
+	60, // [60:88] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_tandem_proto_init() }
@@ -4724,15 +4888,15 @@ func file_tandem_proto_init() {
 	}
 	file_tandem_proto_msgTypes[1].OneofWrappers = []any{}
 	file_tandem_proto_msgTypes[12].OneofWrappers = []any{}
-	file_tandem_proto_msgTypes[16].OneofWrappers = []any{}
-	file_tandem_proto_msgTypes[34].OneofWrappers = []any{}
+	file_tandem_proto_msgTypes[17].OneofWrappers = []any{}
+	file_tandem_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_proto_rawDesc), len(file_tandem_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   55,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -312,6 +312,7 @@ const (
 	Encoder_Load_FullMethodName        = "/tandem.v1.Encoder/Load"
 	Encoder_CountTokens_FullMethodName = "/tandem.v1.Encoder/CountTokens"
 	Encoder_Gradients_FullMethodName   = "/tandem.v1.Encoder/Gradients"
+	Encoder_Export_FullMethodName      = "/tandem.v1.Encoder/Export"
 	Encoder_Close_FullMethodName       = "/tandem.v1.Encoder/Close"
 )
 
@@ -333,6 +334,8 @@ type EncoderClient interface {
 	// (2) Gradients gives the accumulated gradients of one bucket, for training on several machines (capability
 	// "buckets"). No runner calls it yet.
 	Gradients(ctx context.Context, in *GradientsRequest, opts ...grpc.CallOption) (*GradientsResponse, error)
+	// (2) Export writes the encoder's Eval forward pass in a format of others (capability "onnx" for the format onnx).
+	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (*Done, error)
 	Close(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Done, error)
 }
 
@@ -444,6 +447,16 @@ func (c *encoderClient) Gradients(ctx context.Context, in *GradientsRequest, opt
 	return out, nil
 }
 
+func (c *encoderClient) Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (*Done, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Done)
+	err := c.cc.Invoke(ctx, Encoder_Export_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *encoderClient) Close(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Done, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Done)
@@ -472,6 +485,8 @@ type EncoderServer interface {
 	// (2) Gradients gives the accumulated gradients of one bucket, for training on several machines (capability
 	// "buckets"). No runner calls it yet.
 	Gradients(context.Context, *GradientsRequest) (*GradientsResponse, error)
+	// (2) Export writes the encoder's Eval forward pass in a format of others (capability "onnx" for the format onnx).
+	Export(context.Context, *ExportRequest) (*Done, error)
 	Close(context.Context, *Empty) (*Done, error)
 	mustEmbedUnimplementedEncoderServer()
 }
@@ -512,6 +527,9 @@ func (UnimplementedEncoderServer) CountTokens(context.Context, *CountTokensReque
 }
 func (UnimplementedEncoderServer) Gradients(context.Context, *GradientsRequest) (*GradientsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Gradients not implemented")
+}
+func (UnimplementedEncoderServer) Export(context.Context, *ExportRequest) (*Done, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Export not implemented")
 }
 func (UnimplementedEncoderServer) Close(context.Context, *Empty) (*Done, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Close not implemented")
@@ -717,6 +735,24 @@ func _Encoder_Gradients_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Encoder_Export_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EncoderServer).Export(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Encoder_Export_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EncoderServer).Export(ctx, req.(*ExportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Encoder_Close_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(Empty)
 	if err := dec(in); err != nil {
@@ -781,6 +817,10 @@ var Encoder_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Gradients",
 			Handler:    _Encoder_Gradients_Handler,
+		},
+		{
+			MethodName: "Export",
+			Handler:    _Encoder_Export_Handler,
 		},
 		{
 			MethodName: "Close",
