@@ -14,14 +14,11 @@ import (
 // datasets remark, classes of the same name. More refused records than the spec allows are fault.Corrupt.
 func (m *Model) Announce(rec clip.Recorder) error {
 	var failure error
-	train := max(1, len(m.Spec.Data.Train))
 	for i, x := range m.data {
-		e := i - train // the evaluation
-		limit, key := m.Spec.Data.MaxBadShare, "data.max_bad_share"
-		section := m.Spec.TrainSection(i)
+		e := x.entry
+		limit, key, section := m.Spec.Data.MaxBadShare, "data.max_bad_share", x.section
 		if e >= 0 {
-			section, limit = EvalSection(e), m.Spec.Eval[e].MaxBadShare
-			key = section + ".max_bad_share"
+			limit, key = m.Spec.Eval[e].MaxBadShare, EvalSection(e)+".max_bad_share"
 		}
 		refused := clip.Tally{Asked: x.Info.Len + x.Info.Skipped, Bad: x.Info.Skipped}
 		if refused.Bad > 0 {
@@ -53,7 +50,7 @@ func (m *Model) Announce(rec clip.Recorder) error {
 			}
 			continue
 		}
-		if m.Spec.Eval[e].ZeroShot == nil {
+		if m.Spec.Eval[e].ZeroShot == nil || x.learned {
 			continue
 		}
 		for _, t := range x.Info.Targets {

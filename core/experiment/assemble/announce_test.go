@@ -53,7 +53,7 @@ func TestDataThatIsNotAsItShouldBeIsAnnounced(t *testing.T) {
 	s := &spec.Spec{Data: spec.Data{MaxBadShare: .05}, Eval: []spec.Eval{{Name: "e", MaxBadShare: .5, ZeroShot: &spec.ZeroShot{Classes: "label"}}}}
 	info := clip.DatasetInfo{Len: 8, Skipped: 2, Remarks: []string{"something odd"}, Skips: []clip.Skip{{Reason: "no caption", Count: 2, First: "line 7"}},
 		Targets: []clip.Target{{Name: "label", Classes: []string{"polar bear", "cat", "Polar  bear"}}}}
-	m := &Model{Starter: &Starter{Spec: s}, data: []Dataset{{Info: info}, {Info: info}}}
+	m := &Model{Starter: &Starter{Spec: s}, data: []Dataset{{Info: info, section: "data.train", entry: -1}, {Info: info, section: "eval[0]"}}}
 	rec, l := telling(t)
 	err := m.Announce(rec)
 	f, ok := err.(*fault.Error)

@@ -36,7 +36,7 @@ func Threads(s *spec.Spec) map[string]int {
 		m[role] = n
 	}
 	for _, e := range s.Eval {
-		m[RoleEval+e.Name] = workers
+		m[RoleEval+e.Name], m[RoleEvalTrain+e.Name] = workers, workers
 	}
 	return m
 }
@@ -173,6 +173,18 @@ func placeOptimizer(s *spec.Spec, f *fault.Error, tower string) {
 		return
 	}
 	f.Path = "train." + key
+}
+
+// PlaceEval does as Place does for a fault of evaluation i, whose path may begin at one of the evaluation's own keys.
+func PlaceEval(s *spec.Spec, err error, i int) error {
+	if f, ok := err.(*fault.Error); ok && f != nil && f.File == "" && f.Path != "" && !strings.HasPrefix(f.Path, "with") {
+		f.Path = EvalSection(i) + "." + f.Path
+		if o := s.Locate(f.Path); o.Line > 0 {
+			f.WithFile(o.Source, o.Line, o.Column)
+		}
+		return err
+	}
+	return Place(s, err, EvalSection(i))
 }
 
 // Place turns the path of a plugin's fault, which begins at its with or freeze block or its optimiser, into a path of

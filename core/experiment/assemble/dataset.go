@@ -23,6 +23,8 @@ type Dataset struct {
 
 	role    string
 	section string // of the spec
+	entry   int    // the evaluation that it belongs to; -1: to the training of the towers
+	learned bool   // the evaluation's measures learn from it
 	ref     string
 	names   *spec.ZeroShot     // names the classes anew; nil: the dataset names them
 	config  clip.DatasetConfig // ImageSize is 0 before it is configured
@@ -37,7 +39,7 @@ func datasets(s *spec.Spec, threads map[string]int) []Dataset {
 	var all []Dataset
 	for i, role := range DataRoles(s) {
 		t := s.Data.Train[i]
-		d := Dataset{role: role, guard: s.Plugins, section: s.TrainSection(i), ref: t.Dataset, config: clip.DatasetConfig{
+		d := Dataset{role: role, entry: -1, guard: s.Plugins, section: s.TrainSection(i), ref: t.Dataset, config: clip.DatasetConfig{
 			With: t.With, Seed: s.Seed, Augment: t.Augment, Threads: threads[role], CacheDir: cache}}
 		if k := s.Data.Cache; k != nil {
 			d.config.Cache = &clip.PictureCache{Format: k.Format, MaxBytes: k.Max.Bytes}
@@ -46,10 +48,26 @@ func datasets(s *spec.Spec, threads map[string]int) []Dataset {
 	}
 	for i, e := range s.Eval {
 		role := RoleEval + e.Name
-		all = append(all, Dataset{role: role, guard: s.Plugins, section: EvalSection(i), ref: e.Dataset, names: e.ZeroShot, config: clip.DatasetConfig{
+		all = append(all, Dataset{role: role, entry: i, guard: s.Plugins, section: EvalSection(i), ref: e.Dataset, names: e.ZeroShot, config: clip.DatasetConfig{
 			With: e.With, Seed: s.Seed, Threads: threads[role], CacheDir: cache}})
 	}
+	for i, e := range s.Eval {
+		if t, role := e.Train, RoleEvalTrain+e.Name; t != nil {
+			all = append(all, Dataset{role: role, entry: i, learned: true, guard: s.Plugins, section: EvalSection(i) + ".train", ref: t.Dataset,
+				names: e.ZeroShot, config: clip.DatasetConfig{With: t.With, Seed: s.Seed, Threads: threads[role], CacheDir: cache}})
+		}
+	}
 	return all
+}
+
+// key tells what the samples of a configured dataset are. Class names do not count.
+func (d Dataset) key() string {
+	d.config.Threads = 0
+	config, err := json.Marshal(d.config)
+	if err != nil {
+		return "" // like no other
+	}
+	return d.Process.Binary.SHA256 + "\n" + string(config)
 }
 
 // sameAs reports whether d, configured for pictures of a size, would be o.

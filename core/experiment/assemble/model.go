@@ -310,10 +310,18 @@ func (m *Model) configureData(ctx context.Context) error {
 	if err := atOnce(ctx, calls...); err != nil {
 		return err
 	}
-	for i, d := range m.data {
+	for _, d := range m.data {
 		m.Processes[d.role] = d.Process
-		if e := i - len(m.Spec.Data.Train); e >= 0 {
-			m.Evals[e].Data, m.Evals[e].Info = d.Dataset, d.Info
+		if d.entry < 0 {
+			continue
+		}
+		switch e, source := d.entry, (eval.Source{Data: d.Dataset, Info: d.Info, Key: d.key()}); {
+		case d.learned:
+			source.MaxSamples = m.Spec.Eval[e].Train.MaxSamples
+			m.Evals[e].Train = &source
+		default:
+			source.MaxSamples = m.Spec.Eval[e].MaxSamples
+			m.Evals[e].Source = source
 		}
 	}
 	own := m.data[:len(m.Spec.Data.Train)]

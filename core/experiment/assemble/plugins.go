@@ -23,6 +23,7 @@ const (
 	RoleTeacherText  = "teacher.text"
 	RoleData         = "data.train" // see DataRoles
 	RoleEval         = "eval."
+	RoleEvalTrain    = "eval-train." // likewise, of the samples that its measures learn from
 )
 
 // Catalog looks every plugin up once and remembers the answer, also a failure. It implements spec.Catalog
@@ -94,7 +95,7 @@ type Plugin struct {
 }
 
 // Plugins lists the plugins of a spec in a stable order: training data, image tower, text tower, loss, teachers,
-// then the data of each evaluation.
+// the data of each evaluation, then what evaluations learn from.
 type Plugins []Plugin
 
 // Plugins finds the plugins of a spec. The error names every one that is not found or cannot be described.
@@ -120,6 +121,11 @@ func (c *Catalog) Plugins(s *spec.Spec) (Plugins, error) {
 	}
 	for _, e := range s.Eval {
 		add(RoleEval+e.Name, clip.KindDataset, e.Dataset)
+	}
+	for _, e := range s.Eval {
+		if e.Train != nil {
+			add(RoleEvalTrain+e.Name, clip.KindDataset, e.Train.Dataset)
+		}
 	}
 	return out, faults.Err()
 }

@@ -113,10 +113,16 @@ func (c *Comparison) keys(base *spec.Spec, plugins *assemble.Catalog) (keys []st
 			continue
 		}
 		c.Roles = append(c.Roles, u.Role)
-		switch name, eval := strings.CutPrefix(u.Role, assemble.RoleEval); {
-		case eval:
+		name, eval := strings.CutPrefix(u.Role, assemble.RoleEval)
+		learned, evalTrain := strings.CutPrefix(u.Role, assemble.RoleEvalTrain)
+		switch {
+		case eval, evalTrain:
+			key := "dataset"
+			if evalTrain {
+				name, key = learned, "train.dataset"
+			}
 			i := slices.IndexFunc(base.Eval, func(e spec.Eval) bool { return e.Name == name })
-			keys = append(keys, fmt.Sprintf("eval.%d.dataset", i))
+			keys = append(keys, fmt.Sprintf("eval.%d.%s", i, key))
 		case u.Role == assemble.RoleLoss:
 			keys = append(keys, "loss.plugin")
 		case assemble.IsTrainingData(u.Role):

@@ -12,7 +12,7 @@ import (
 func Cosines(ctx context.Context, image, text clip.Encoder, pictures *tensor.Tensor, classes, templates []string) ([][]float32, Texts, error) {
 	const batch = 256
 	count := &counter{encoder: text}
-	features, err := classFeatures(ctx, text, classes, templates, batch, count)
+	all, err := encodeTexts(ctx, text, prompts(classes, templates), batch, count)
 	if err != nil {
 		return nil, Texts{}, err
 	}
@@ -21,9 +21,9 @@ func Cosines(ctx context.Context, image, text clip.Encoder, pictures *tensor.Ten
 		return nil, Texts{}, err
 	}
 	defer emb.Free()
-	var images matrix
+	var images Matrix
 	images.append(emb)
-	out := make([][]float32, images.rows)
-	similarities(&images, features, func(i int, row []float32) { out[i] = append([]float32(nil), row...) })
+	out := make([][]float32, images.Rows)
+	Similarities(&images, ensembles(all, len(classes), len(templates)), func(i int, row []float32) { out[i] = append([]float32(nil), row...) })
 	return out, count.Texts, nil
 }

@@ -78,6 +78,7 @@ type paints struct {
 	clip.Dataset
 	colour, said []string
 	groups       []int64
+	limit        int   // the first so many samples only; 0: all
 	broken       []int // are white, and reported
 }
 
@@ -108,7 +109,7 @@ func evaluate(t *testing.T, cfg eval.Config, p *paints) (eval.Result, map[string
 	t.Helper()
 	image := &tower{}
 	cfg.MaxBadShare = 1
-	res, err := eval.Run(t.Context(), cfg, eval.Parts{Data: p, Info: p.info(), Image: image, Text: &tower{}}, nil)
+	res, err := eval.Run(t.Context(), cfg, eval.Parts{Source: eval.Source{Data: p, Info: p.info(), MaxSamples: p.limit}, Image: image, Text: &tower{}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,13 +120,27 @@ func evaluate(t *testing.T, cfg eval.Config, p *paints) (eval.Result, map[string
 	return res, values, image
 }
 
+func zeroShot(templates ...string) eval.Measure {
+	return eval.ZeroShot{Target: "label", Templates: templates}
+}
+
+// predictions returns the outcomes of the classification by prompts.
+func predictions(f eval.Figures) []clip.Prediction {
+	for _, o := range f.Outcomes {
+		if o.Of == "" {
+			return o.Predictions
+		}
+	}
+	return nil
+}
+
 func TestZeroShotCountsRightClasses(t *testing.T) {
 	p := &paints{
 		colour: []string{"red", "green", "blue", "red"},
 		said:   []string{"red", "green", "red", "red"}, // the third caption is wrong
 		groups: []int64{0, 1, 2, 0},
 	}
-	cfg := eval.Config{Name: "paint", BatchSize: 3, ZeroShot: &eval.ZeroShot{Target: "label", Templates: []string{"{}", "a picture of {}"}}}
+	cfg := eval.Config{Name: "paint", BatchSize: 3, Measures: []eval.Measure{zeroShot("{}", "a picture of {}")}}
 	res, got, image := evaluate(t, cfg, p)
 	if got["eval/paint/top1"] != 0.75 || got["eval/paint/top5"] != 1 {
 		t.Errorf("metrics %v, want top1 .75 and top5 1", got)
@@ -136,7 +151,7 @@ func TestZeroShotCountsRightClasses(t *testing.T) {
 	if !slices.Equal(image.batches, []int{3, 1}) {
 		t.Errorf("batches %v, want a shorter last one", image.batches)
 	}
-	if third := res.Predictions[2]; third.Key != "2" || third.Label != 0 || third.Top[0] != 2 || third.Score < 0.999 {
+	if third := predictions(res.Figures)[2]; third.Key != "2" || third.Label != 0 || third.Top[0] != 2 || third.Score < 0.999 {
 		t.Errorf("prediction %+v, want blue for a sample labelled red", third)
 	}
 }
@@ -144,11 +159,11 @@ func TestZeroShotCountsRightClasses(t *testing.T) {
 func TestAnEnsembleAveragesItsPrompts(t *testing.T) {
 	// "{} red" pulls every class towards red; with the plain prompt beside it, yellow stays nearest.
 	p := &paints{colour: []string{"yellow"}, said: []string{"yellow"}, groups: []int64{0}}
-	cfg := eval.Config{Name: "paint", BatchSize: 1, ZeroShot: &eval.ZeroShot{Target: "label", Templates: []string{"{}", "{} red"}}}
+	cfg := eval.Config{Name: "paint", BatchSize: 1, Measures: []eval.Measure{zeroShot("{}", "{} red")}}
 	res, _, _ := evaluate(t, cfg, p)
 	// cos of (1,1,0)/√2 with the mean of (1,1,0)/√2 and (2,1,0)/√5, normalised
-	if got, want := res.Predictions[0].Score, float32(0.98709); res.Predictions[0].Top[0] != 3 || got < want-1e-4 || got > want+1e-4 {
-		t.Errorf("prediction %+v, want class 3 with cosine %v", res.Predictions[0], want)
+	if got, want := predictions(res.Figures)[0].Score, float32(0.98709); predictions(res.Figures)[0].Top[0] != 3 || got < want-1e-4 || got > want+1e-4 {
+		t.Errorf("prediction %+v, want class 3 with cosine %v", predictions(res.Figures)[0], want)
 	}
 }
 
@@ -158,7 +173,7 @@ func TestRetrievalTakesAnyPositiveOfTheGroup(t *testing.T) {
 		said:   []string{"red", "red", "green", "white"},
 		groups: []int64{0, 0, 1, 2},
 	}
-	_, got, _ := evaluate(t, eval.Config{Name: "paint", BatchSize: 8, Retrieval: true}, p)
+	_, got, _ := evaluate(t, eval.Config{Name: "paint", BatchSize: 8, Measures: []eval.Measure{eval.Retrieval{}}}, p)
 	// "white" is as near to any picture: it is the only positive of blue, behind nothing but itself.
 	for name, want := range map[string]float64{"image_to_text_R@1": 1, "text_to_image_R@1": 2.0 / 3} {
 		if v := got["eval/paint/"+name]; math.Abs(v-want) > 1e-9 {
@@ -168,17 +183,17 @@ func TestRetrievalTakesAnyPositiveOfTheGroup(t *testing.T) {
 }
 
 func TestMaxSamplesEvaluatesTheFirstOnly(t *testing.T) {
-	p := &paints{colour: []string{"red", "green", "blue"}, said: []string{"red", "red", "red"}, groups: []int64{0, 1, 2}}
-	cfg := eval.Config{Name: "paint", BatchSize: 2, MaxSamples: 1, ZeroShot: &eval.ZeroShot{Target: "label", Templates: []string{"{}"}}}
-	if res, got, _ := evaluate(t, cfg, p); got["eval/paint/top1"] != 1 || len(res.Predictions) != 1 {
-		t.Errorf("metrics %v over %d samples, want one right", got, len(res.Predictions))
+	p := &paints{colour: []string{"red", "green", "blue"}, said: []string{"red", "red", "red"}, groups: []int64{0, 1, 2}, limit: 1}
+	cfg := eval.Config{Name: "paint", BatchSize: 2, Measures: []eval.Measure{zeroShot("{}")}}
+	if res, got, _ := evaluate(t, cfg, p); got["eval/paint/top1"] != 1 || len(predictions(res.Figures)) != 1 {
+		t.Errorf("metrics %v over %d samples, want one right", got, len(predictions(res.Figures)))
 	}
 }
 
 func TestAnUnknownTargetIsInvalidAndNamesTheTargets(t *testing.T) {
 	p := &paints{}
-	cfg := eval.Config{Name: "paint", BatchSize: 2, ZeroShot: &eval.ZeroShot{Target: "lable", Templates: []string{"{}"}}}
-	_, err := eval.Run(t.Context(), cfg, eval.Parts{Data: p, Info: p.info(), Image: &tower{}, Text: &tower{}}, nil)
+	cfg := eval.Config{Name: "paint", BatchSize: 2, Measures: []eval.Measure{eval.ZeroShot{Target: "lable", Templates: []string{"{}"}}}}
+	_, err := eval.Run(t.Context(), cfg, eval.Parts{Source: eval.Source{Data: p, Info: p.info()}, Image: &tower{}, Text: &tower{}}, nil)
 	if fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.Format(err), "label") {
 		t.Errorf("error %v", err)
 	}
@@ -191,7 +206,7 @@ func TestUnreadableSamplesAreLeftOut(t *testing.T) {
 		said:   []string{"red", "green", "red", "red", "yellow"},
 		groups: []int64{0, 1, 2, 3, 4}, broken: []int{1, 4},
 	}
-	cfg := eval.Config{Name: "paint", BatchSize: 2, Retrieval: true, ZeroShot: &eval.ZeroShot{Target: "label", Templates: []string{"{}"}}}
+	cfg := eval.Config{Name: "paint", BatchSize: 2, Measures: []eval.Measure{zeroShot("{}"), eval.Retrieval{}}}
 	res, got, image := evaluate(t, cfg, p)
 	if want := 2.0 / 3; math.Abs(got["eval/paint/top1"]-want) > 1e-9 {
 		t.Errorf("top1 %v, want %v", got["eval/paint/top1"], want)
@@ -202,7 +217,7 @@ func TestUnreadableSamplesAreLeftOut(t *testing.T) {
 		}
 	}
 	var keys []string
-	for _, x := range res.Predictions {
+	for _, x := range predictions(res.Figures) {
 		keys = append(keys, x.Key)
 	}
 	if !slices.Equal(keys, []string{"0", "2", "3"}) || res.Samples != (clip.Tally{Asked: 5, Bad: 2}) || len(res.Unreadable) != 2 {
@@ -222,8 +237,8 @@ func TestUnreadableSamplesAreLeftOut(t *testing.T) {
 func TestAnEvaluationOfTooLittleFails(t *testing.T) {
 	p := &paints{colour: []string{"red", "green", "blue"}, said: []string{"red", "green", "red"}, groups: []int64{0, 1, 2}, broken: []int{1, 2}}
 	try := func(limit float64) error {
-		_, err := eval.Run(t.Context(), eval.Config{Name: "paint", BatchSize: 2, MaxBadShare: limit, Retrieval: true},
-			eval.Parts{Data: p, Info: p.info(), Image: &tower{}, Text: &tower{}}, nil)
+		_, err := eval.Run(t.Context(), eval.Config{Name: "paint", BatchSize: 2, MaxBadShare: limit, Measures: []eval.Measure{eval.Retrieval{}}},
+			eval.Parts{Source: eval.Source{Data: p, Info: p.info()}, Image: &tower{}, Text: &tower{}}, nil)
 		return err
 	}
 	if err := try(0.5); fault.KindOf(err) != fault.Corrupt || !strings.Contains(fault.Format(err), "2 of 3 samples (66.7 %)") || !strings.Contains(fault.Format(err), "max_bad_share") {
@@ -242,12 +257,12 @@ func TestAnEvaluationOfTooLittleFails(t *testing.T) {
 // said in any case.
 func TestEqualCaptionsCountAsPositivesWhereAsked(t *testing.T) {
 	p := &paints{colour: []string{"red", "yellow", "blue"}, said: []string{"red", "red", "blue"}, groups: []int64{0, 1, 2}}
-	cfg := eval.Config{Name: "paint", BatchSize: 8, Retrieval: true}
+	cfg := eval.Config{Name: "paint", BatchSize: 8, Measures: []eval.Measure{eval.Retrieval{}}}
 	res, apart, _ := evaluate(t, cfg, p)
 	if res.Texts.Equal != 2 || res.Texts.Captions != 3 {
 		t.Errorf("equal captions: %+v", res.Texts)
 	}
-	cfg.EqualCaptions = true
+	cfg.Measures = []eval.Measure{eval.Retrieval{EqualCaptions: true}}
 	res, together, _ := evaluate(t, cfg, p)
 	if res.Texts.Equal != 2 || res.Texts.Captions != 3 {
 		t.Errorf("equal captions, counted as one: %+v", res.Texts)
@@ -264,8 +279,8 @@ func TestEqualCaptionsCountAsPositivesWhereAsked(t *testing.T) {
 func TestClassesThatLookAlikeAreNamed(t *testing.T) {
 	p := &paints{colour: []string{"red"}, said: []string{"red"}, groups: []int64{0}}
 	info := clip.DatasetInfo{Len: 1, Targets: []clip.Target{{Name: "label", Classes: []string{"red", "green", "red  red", "green"}}}}
-	res, err := eval.Run(t.Context(), eval.Config{Name: "paint", BatchSize: 4, ZeroShot: &eval.ZeroShot{Target: "label", Templates: []string{"{}"}}},
-		eval.Parts{Data: p, Info: info, Image: &tower{}, Text: &tower{}}, nil)
+	res, err := eval.Run(t.Context(), eval.Config{Name: "paint", BatchSize: 4, Measures: []eval.Measure{zeroShot("{}")}},
+		eval.Parts{Source: eval.Source{Data: p, Info: info}, Image: &tower{}, Text: &tower{}}, nil)
 	if err != nil || !slices.Equal(res.Alike, []eval.Twins{{0, 2}, {1, 3}}) {
 		t.Errorf("alike %v (%v)", res.Alike, err)
 	}
@@ -274,7 +289,7 @@ func TestClassesThatLookAlikeAreNamed(t *testing.T) {
 // Averaged weights give figures of their own beside those of the live ones, which stay what they are.
 func TestAveragedWeightsAreMeasuredToo(t *testing.T) {
 	p := &paints{colour: []string{"red", "green", "blue", "blue"}, said: []string{"red", "green", "blue", "red"}, groups: []int64{0, 1, 2, 3}}
-	cfg := eval.Config{Name: "paint", BatchSize: 3, Retrieval: true, ZeroShot: &eval.ZeroShot{Target: "label", Templates: []string{"{}"}}}
+	cfg := eval.Config{Name: "paint", BatchSize: 3, Measures: []eval.Measure{zeroShot("{}"), eval.Retrieval{}}}
 	plain, live, _ := evaluate(t, cfg, p)
 	if plain.Averaged != nil {
 		t.Errorf("averages that nobody asked for: %+v", plain.Averaged)
@@ -285,15 +300,115 @@ func TestAveragedWeightsAreMeasuredToo(t *testing.T) {
 	}{{true, false, .25}, {false, true, .25}, {true, true, .75}} {
 		cfg.Average.Image, cfg.Average.Text = c.image, c.text
 		res, got, _ := evaluate(t, cfg, p)
-		if !maps.Equal(got, live) || !reflect.DeepEqual(res.Predictions, plain.Predictions) || res.Texts != plain.Texts {
+		if !maps.Equal(got, live) || !reflect.DeepEqual(predictions(res.Figures), predictions(plain.Figures)) || res.Texts != plain.Texts {
 			t.Errorf("%+v: the live figures are %v, without averages %v", c, got, live)
 		}
 		found := map[string]float64{}
 		for _, m := range res.Averaged.Metrics {
 			found[m.Name] = m.Value
 		}
-		if found["eval/paint@ema/top1"] != c.top1 || len(found) != len(live) || len(res.Averaged.Predictions) != len(p.colour) {
+		if found["eval/paint@ema/top1"] != c.top1 || len(found) != len(live) || len(predictions(*res.Averaged)) != len(p.colour) {
 			t.Errorf("%+v: %v, want top1 %g", c, found, c.top1)
 		}
+	}
+}
+
+// reader counts how often each sample is read.
+type reader struct {
+	*paints
+	reads, negatives int
+}
+
+func (r *reader) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, error) {
+	r.reads += len(q.Indices)
+	b, err := r.paints.Batch(ctx, q)
+	if err == nil && q.Negatives {
+		r.negatives += len(q.Indices)
+		for range q.Indices {
+			b.Negatives = append(b.Negatives, []string{"white"})
+		}
+	}
+	return b, err
+}
+
+// learns is a measure that looks at everything that a measure may.
+type learns struct {
+	t    *testing.T
+	seen *eval.Features
+	dark *eval.Matrix
+}
+
+func (*learns) Needs() eval.Needs { return eval.Needs{Negatives: true, Train: true} }
+func (*learns) Check(_ clip.DatasetInfo, train *clip.DatasetInfo) error {
+	if train == nil {
+		return fault.New(fault.Invalid, "needs samples to learn from").WithPath("train")
+	}
+	return nil
+}
+func (l *learns) Measure(ctx context.Context, f *eval.Features) (eval.Findings, error) {
+	l.seen = f
+	dark, err := f.Changed(ctx, func(i int, pixels []byte, side int) {
+		for d := range pixels {
+			pixels[d] = byte(i) // every picture a grey of its own: all point the same way
+		}
+		pixels[0] = 255
+	})
+	l.dark = dark
+	return eval.Findings{}, err
+}
+
+// Evaluations that read the same share it, and give what each gives alone.
+func TestEvaluationsOfTheSameSamplesEmbedThemOnce(t *testing.T) {
+	p := &reader{paints: &paints{colour: []string{"red", "green", "blue"}, said: []string{"red", "green", "red"}, groups: []int64{0, 1, 2}}}
+	image := &tower{}
+	job := func(name, key string, limit int, m ...eval.Measure) eval.Job {
+		return eval.Job{Config: eval.Config{Name: name, BatchSize: 2, MaxBadShare: 1, Measures: m},
+			Parts: eval.Parts{Source: eval.Source{Data: p, Info: p.info(), Key: key, MaxSamples: limit}, Image: image, Text: &tower{}}}
+	}
+	plan := eval.NewPlan([]eval.Job{job("a", "k", 0, zeroShot("{}")), job("b", "k", 0, eval.Retrieval{}), job("c", "k", 2, zeroShot("{}")),
+		job("d", "", 0, zeroShot("{}")), job("e", "k", 0, zeroShot("{}"), eval.Retrieval{})})
+	want := []int{3, 3, 5, 8, 8} // samples read until then: c has another limit, d shares with nobody
+	for i, n := range want {
+		got, err := plan.Run(t.Context(), i, nil)
+		if err != nil || p.reads != n {
+			t.Fatalf("evaluation %d: %d samples read, want %d (%v)", i, p.reads, n, err)
+		}
+		if i == 4 {
+			alone, err := eval.Run(t.Context(), job("e", "", 0, zeroShot("{}"), eval.Retrieval{}).Config, job("e", "", 0).Parts, nil)
+			if err != nil || !reflect.DeepEqual(got, alone) {
+				t.Errorf("shared %+v, alone %+v (%v)", got, alone, err)
+			}
+		}
+	}
+}
+
+// A measure has the samples that it learns from, embedded by the same weights, texts that do not fit, and the pictures once
+// more, changed.
+func TestAMeasureFindsWhatItNeeds(t *testing.T) {
+	test := &reader{paints: &paints{colour: []string{"red", "green", "blue"}, said: []string{"red", "green", "blue"}, groups: []int64{0, 1, 2}, broken: []int{1}}}
+	train := &reader{paints: &paints{colour: []string{"green", "red"}, said: []string{"green", "red"}, groups: []int64{0, 1}}}
+	m := &learns{t: t}
+	cfg := eval.Config{Name: "paint", BatchSize: 2, MaxBadShare: 1, Measures: []eval.Measure{m}}
+	parts := eval.Parts{Source: eval.Source{Data: test, Info: test.info()}, Image: &tower{}, Text: &tower{}}
+	if _, err := eval.Run(t.Context(), cfg, parts, nil); fault.KindOf(err) != fault.Invalid || test.reads > 0 {
+		t.Errorf("without samples to learn from: %v, %d read", err, test.reads)
+	}
+	parts.Train = &eval.Source{Data: train, Info: train.info()}
+	if _, err := eval.Run(t.Context(), cfg, parts, nil); err != nil {
+		t.Fatal(err)
+	}
+	f := m.seen
+	if !slices.Equal(f.Keys, []string{"0", "2"}) || f.Images.Rows != 2 || f.Images.Row(1)[2] < .99 || len(f.Negatives) != 2 {
+		t.Errorf("features %+v of %v", f.Images, f.Keys)
+	}
+	if f.Train.Images.Rows != 2 || f.Train.Images.Row(0)[1] < .99 || !slices.Equal(f.Train.Labels["label"], []int32{1, 0}) {
+		t.Errorf("training features %+v", f.Train.Images)
+	}
+	if m.dark.Rows != 2 || m.dark.Row(0)[0] < .99 || m.dark.Row(1)[1] < .003 || m.dark.Row(1)[1] > .005 {
+		t.Errorf("changed pictures %+v", m.dark)
+	}
+	cfg.Average.Image = true
+	if _, err := eval.Run(t.Context(), cfg, parts, nil); err != nil || m.seen.Train.Images.Row(0)[0] < .99 {
+		t.Errorf("averaged training features %+v (%v)", m.seen.Train.Images, err)
 	}
 }

@@ -2,13 +2,23 @@ package eval
 
 import (
 	"context"
-	"fmt"
-	"slices"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/results/metric"
 )
+
+// Retrieval ranks captions against pictures, both ways (Radford et al. 2021, §3.1.4; recall as in Karpathy and Fei-Fei 2015).
+type Retrieval struct {
+	// EqualCaptions makes pictures with an equal caption positives of each other.
+	EqualCaptions bool
+}
+
+// Needs implements Measure.
+func (Retrieval) Needs() Needs { return Needs{} }
+
+// Check implements Measure.
+func (Retrieval) Check(clip.DatasetInfo, *clip.DatasetInfo) error { return nil }
 
 // captionList lists the captions that pictures are searched for by, and found with.
 type captionList struct {
@@ -19,7 +29,7 @@ type captionList struct {
 }
 
 // listCaptions returns every distinct caption of every group, or with once every distinct caption.
-func (s *samples) listCaptions(once bool) captionList {
+func (s *Samples) listCaptions(once bool) captionList {
 	type pair struct {
 		group   int64
 		caption string
@@ -27,9 +37,9 @@ func (s *samples) listCaptions(once bool) captionList {
 	var list captionList
 	seen, place := map[pair]bool{}, map[string]int{}
 	sharing := map[string]int{} // groups by caption
-	for i, all := range s.captions {
+	for i, all := range s.Captions {
 		for _, c := range all {
-			k := pair{s.groups[i], c}
+			k := pair{s.Groups[i], c}
 			if seen[k] {
 				continue
 			}
@@ -38,11 +48,11 @@ func (s *samples) listCaptions(once bool) captionList {
 			list.all++
 			at, known := place[c]
 			if once && known {
-				list.groups[at] = append(list.groups[at], s.groups[i])
+				list.groups[at] = append(list.groups[at], s.Groups[i])
 				continue
 			}
 			place[c] = len(list.texts)
-			list.texts, list.groups = append(list.texts, c), append(list.groups, []int64{s.groups[i]})
+			list.texts, list.groups = append(list.texts, c), append(list.groups, []int64{s.Groups[i]})
 		}
 	}
 	for _, n := range sharing {
@@ -53,81 +63,34 @@ func (s *samples) listCaptions(once bool) captionList {
 	return list
 }
 
-// retrieve ranks the captions against the pictures, both ways.
-func (s *samples) retrieve(ctx context.Context, images *matrix, text clip.Encoder, cfg Config, count *counter) ([]metric.Value, error) {
-	list := s.listCaptions(cfg.EqualCaptions)
+// Measure implements Measure.
+func (r Retrieval) Measure(ctx context.Context, f *Features) (Findings, error) {
+	list := f.listCaptions(r.EqualCaptions)
 	if len(list.texts) == 0 {
-		return nil, fault.New(fault.Invalid, "retrieval needs captions, and the dataset gave none")
+		return Findings{}, fault.New(fault.Invalid, "retrieval needs captions, and the dataset gave none")
 	}
-	count.Equal, count.Captions = list.equal, list.all
-	texts, err := encodeTexts(ctx, text, list.texts, cfg.BatchSize, count)
+	if f.count != nil {
+		f.count.Equal, f.count.Captions = list.equal, list.all
+	}
+	texts, err := f.EmbedTexts(ctx, list.texts)
 	if err != nil {
-		return nil, err
+		return Findings{}, err
 	}
-	pictures := metric.Alone(s.groups)
-	var out []metric.Value
+	pictures := metric.Alone(f.Groups)
+	var out Findings
 	for _, direction := range []struct {
 		name       string
-		from, to   *matrix
+		from, to   *Matrix
 		mine, them [][]int64
 	}{
-		{metric.ImageToText, images, texts, pictures, list.groups},
-		{metric.TextToImage, texts, images, list.groups, pictures},
+		{metric.ImageToText, f.Images, texts, pictures, list.groups},
+		{metric.TextToImage, texts, f.Images, list.groups, pictures},
 	} {
 		acc := metric.NewRetrieval(direction.them)
-		similarities(direction.from, direction.to, func(i int, row []float32) { acc.Add(row, direction.mine[i]...) })
+		Similarities(direction.from, direction.to, func(i int, row []float32) { acc.Add(row, direction.mine[i]...) })
 		for _, v := range acc.Metrics() {
-			out = append(out, metric.Value{Name: metric.Directed(direction.name, v.Name), Value: v.Value})
+			out.Values = append(out.Values, metric.Value{Name: metric.Directed(direction.name, v.Name), Value: v.Value})
 		}
 	}
 	return out, nil
-}
-
-// equalRows returns the rows that equal an earlier one.
-func (m *matrix) equalRows() []Twins {
-	var out []Twins
-	first := map[string]int{}
-	for i := range m.rows {
-		key := fmt.Sprint(m.row(i)[:min(8, m.cols)]) // enough to tell most apart; the rest is compared
-		if j, ok := first[key]; !ok {
-			first[key] = i
-		} else if slices.Equal(m.row(i), m.row(j)) {
-			out = append(out, Twins{j, i})
-		}
-	}
-	return out
-}
-
-// counter counts the tokens of texts, where the encoder knows.
-type counter struct {
-	Texts
-	encoder clip.Encoder
-	mute    bool
-}
-
-func (c *counter) add(ctx context.Context, texts []string) error {
-	e, ok := c.encoder.(clip.TokenCounter)
-	if !ok || c.mute {
-		return nil
-	}
-	tokens, limit, err := e.CountTokens(ctx, nil, texts)
-	if fault.KindOf(err) == fault.Unavailable {
-		c.mute = true
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	c.Context = limit
-	for _, n := range tokens {
-		c.N++
-		c.Longest = max(c.Longest, n)
-		if limit > 0 && n > limit {
-			c.Cut++
-		}
-		if n <= 2 {
-			c.Blank++
-		}
-	}
-	return nil
 }

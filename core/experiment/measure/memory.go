@@ -33,6 +33,9 @@ func pluginMemory(ctx context.Context, m *assemble.Model) ([]ProcessMemory, erro
 	roles := append(assemble.Computing(m.Spec), assemble.DataRoles(m.Spec)...)
 	for _, e := range m.Spec.Eval {
 		roles = append(roles, assemble.RoleEval+e.Name)
+		if e.Train != nil {
+			roles = append(roles, assemble.RoleEvalTrain+e.Name)
+		}
 	}
 	for _, role := range roles {
 		p := m.Processes[role]

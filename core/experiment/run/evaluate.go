@@ -9,39 +9,30 @@ import (
 	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/eval"
 	"tandem/core/experiment/train"
-	"tandem/core/fault"
 	"tandem/core/results/metric"
 	"tandem/core/results/store"
 )
 
 // evaluate measures the model by every evaluation of the spec and records what it finds.
 func (r *running) evaluate(ctx context.Context, step int) error {
+	plan := r.EvalPlan()
 	for i, e := range r.Spec.Eval {
 		r.watch.Doing("evaluating " + e.Name)
-		cfg := eval.Config{Name: e.Name, BatchSize: e.BatchSize, MaxSamples: e.MaxSamples, Retrieval: e.Retrieval,
-			EqualCaptions: e.EqualCaptions, MaxBadShare: e.MaxBadShare}
-		if e.ZeroShot != nil {
-			cfg.ZeroShot = &eval.ZeroShot{Target: e.ZeroShot.Classes, Templates: e.ZeroShot.Templates}
-		}
-		cfg.Average.Image, cfg.Average.Text = r.Spec.Averages(assemble.RoleImage), r.Spec.Averages(assemble.RoleText)
-		result, err := eval.Run(ctx, cfg, r.Evals[i], func(done, total int) {
+		result, err := plan.Run(ctx, i, func(done, total int) {
 			r.watch.Doing(fmt.Sprintf("evaluating %s %d/%d", e.Name, done, total))
 		})
 		r.watch.Doing("")
 		if err != nil {
-			if f, ok := err.(*fault.Error); ok && f.Path == "max_bad_share" {
-				f.Path = assemble.EvalSection(i) + "." + f.Path
-			}
-			return assemble.Place(r.Spec, err, assemble.EvalSection(i))
+			return assemble.PlaceEval(r.Spec, err, i)
 		}
 		if err := r.tellEvaluation(i, result); err != nil {
 			return err
 		}
-		if err := r.recordFigures(step, i, e.Name, result.Figures); err != nil {
+		if err := r.recordFigures(step, e.Name, result.Figures); err != nil {
 			return err
 		}
 		if result.Averaged != nil {
-			if err := r.recordFigures(step, i, metric.Averaged(e.Name), *result.Averaged); err != nil {
+			if err := r.recordFigures(step, metric.Averaged(e.Name), *result.Averaged); err != nil {
 				return err
 			}
 		}
@@ -49,13 +40,16 @@ func (r *running) evaluate(ctx context.Context, step int) error {
 	return nil
 }
 
-// recordFigures records and tells what evaluation i found by one set of weights, under a name.
-func (r *running) recordFigures(step, i int, name string, f eval.Figures) error {
+// recordFigures records and tells what an evaluation found by one set of weights, under a name.
+func (r *running) recordFigures(step int, name string, f eval.Figures) error {
 	if err := r.rec.Metrics(step, f.Metrics); err != nil {
 		return err
 	}
-	if len(f.Predictions) > 0 {
-		if err := r.rec.Predictions(step, name, r.Spec.Eval[i].ZeroShot.Classes, f.Predictions); err != nil {
+	for _, o := range f.Outcomes {
+		if o.Of != "" {
+			o.Of = "/" + o.Of
+		}
+		if err := r.rec.Predictions(step, name+o.Of, o.Target, o.Predictions); err != nil {
 			return err
 		}
 	}
@@ -115,6 +109,11 @@ func (r *running) tellEvaluation(i int, found eval.Result) error {
 			how = "and count as positives of each other"
 		}
 		if err := tell("info", "equal_captions", "%s are those of another picture too, %s", clip.CountOf(t.Equal, t.Captions, "captions"), how); err != nil {
+			return err
+		}
+	}
+	for _, n := range found.Notes {
+		if err := tell(n.Level, n.Kind, "%s", n.Text); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,11 @@ func (r *running) recordData(goesOn bool) error {
 		if err := r.rec.SetSkips(assemble.RoleEval+e.Name, store.StageRefused, refused(r.Evals[i].Info)); err != nil {
 			return err
 		}
+		if t := r.Evals[i].Train; t != nil {
+			if err := r.rec.SetSkips(assemble.RoleEvalTrain+e.Name, store.StageRefused, refused(t.Info)); err != nil {
+				return err
+			}
+		}
 	}
 	if goesOn {
 		return nil

@@ -174,6 +174,9 @@ func (r *running) checkData(ctx context.Context, goesOn bool) error {
 	digests := map[string]string{store.DataRole: r.Summary.Data.Digest}
 	for i, e := range r.Spec.Eval {
 		digests[assemble.RoleEval+e.Name] = r.Evals[i].Info.Digest
+		if t := r.Evals[i].Train; t != nil {
+			digests[assemble.RoleEvalTrain+e.Name] = t.Info.Digest
+		}
 	}
 	changed, err := r.rec.SetDatasets(ctx, digests, goesOn)
 	if err != nil || len(changed) == 0 {

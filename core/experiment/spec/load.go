@@ -175,61 +175,6 @@ func (c *checker) train(m map[string]any, p path, samples int, tree map[string]a
 	}
 }
 
-func (c *checker) evals(list []any, tree map[string]any) {
-	first := map[string]path{}
-	k := c.keyOf(path{"eval", "dataset"})
-	for i := range list {
-		m, ok := list[i].(map[string]any)
-		if !ok {
-			continue
-		}
-		p := path{"eval", strconv.Itoa(i)}
-		d := c.plugin(m, k, p)
-		if _, ok := m["name"]; !ok {
-			if name, ok := m["dataset"].(string); ok {
-				if d.Name != "" {
-					name = d.Name
-				}
-				c.setDefault(m, p.with("name"), filepath.Base(name), "default")
-			}
-		}
-		if name, ok := m["name"].(string); ok {
-			c.nameForm(m, p.with("name"), nameForm)
-			if prev, taken := first[name]; taken {
-				at := p.with("name")
-				if c.origin(at).Line == 0 {
-					at = p
-				}
-				c.fault(at, "%q is the name of %s too", name, prev).WithHint("give each evaluation a name of its own: metrics are called eval/NAME/…")
-			} else {
-				first[name] = p
-			}
-		}
-		_, badRetrieval := m["retrieval"].(bad)
-		_, hasZeroShot := m["zero_shot"]
-		if m["retrieval"] == false && !hasZeroShot && !badRetrieval {
-			c.fault(p, "measures nothing").WithHint("add zero_shot: {classes: …} or retrieval: true")
-		}
-		if m["batch_size"] == int64(0) {
-			if n, ok := lookup(tree, path{"train", "batch_size"}).(int64); ok {
-				m["batch_size"] = n
-			}
-		}
-		if templates, ok := lookup(m, path{"zero_shot", "templates"}).([]any); ok {
-			at := p.with("zero_shot").with("templates")
-			if len(templates) == 0 {
-				c.fault(at, "no templates").WithHint("at least one; \"{}\" alone is the bare class name")
-			}
-			for j, t := range templates {
-				if n := strings.Count(t.(string), "{}"); n != 1 {
-					c.fault(at.with(strconv.Itoa(j)), "%q has %d places for the class name, want 1", t, n).
-						WithHint("write {} once: \"a photo of a {}.\"")
-				}
-			}
-		}
-	}
-}
-
 // decodableTree returns the tree in the form of Spec's JSON.
 func decodableTree(tree map[string]any) map[string]any {
 	out := clone(tree).(map[string]any)

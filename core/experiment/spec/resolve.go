@@ -183,6 +183,7 @@ func (s *Spec) Identity(plugins map[string]string) string {
 	list, _ := tree["eval"].([]any)
 	for i := range list {
 		dropZeros(lookup(list, path{strconv.Itoa(i), "with"}))
+		dropZeros(lookup(list, path{strconv.Itoa(i), "train", "with"}))
 		if m, ok := list[i].(map[string]any); ok {
 			delete(m, "max_bad_share")
 			if m["equal_captions"] == false {

@@ -91,28 +91,6 @@ type TrainData struct {
 	Quota  int     `json:"quota"`
 }
 
-// Eval describes one evaluation.
-type Eval struct {
-	Dataset    string          `json:"dataset"`
-	With       json.RawMessage `json:"with"`
-	Name       string          `json:"name"` // unique among the evaluations
-	ZeroShot   *ZeroShot       `json:"zero_shot"`
-	Retrieval  bool            `json:"retrieval"`
-	BatchSize  int             `json:"batch_size"`  // filled in
-	MaxSamples int             `json:"max_samples"` // 0: all
-	// EqualCaptions makes pictures with an equal caption positives of each other in retrieval.
-	EqualCaptions bool    `json:"equal_captions"`
-	MaxBadShare   float64 `json:"max_bad_share"` // as in Data
-}
-
-// ZeroShot configures classification by prompts.
-type ZeroShot struct {
-	Classes string `json:"classes"` // a target of the dataset
-	// ClassNames holds texts for its classes in the order of their ids; nil: the dataset's.
-	ClassNames []string `json:"class_names"`
-	Templates  []string `json:"templates"` // each with one {}
-}
-
 // Train holds the recipe.
 type Train struct {
 	BatchSize       int      `json:"batch_size"`

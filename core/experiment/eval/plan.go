@@ -1,0 +1,159 @@
+package eval
+
+import (
+	"context"
+	"fmt"
+
+	"tandem/core/clip"
+	"tandem/core/results/metric"
+)
+
+// Job is one evaluation of a Plan.
+type Job struct {
+	Config
+	Parts
+}
+
+// Plan runs evaluations of the same towers, with the same parameters, one after another. What several of them read is
+// embedded once, and forgotten after the last of them.
+type Plan struct {
+	jobs []Job
+	sets map[string]*set
+	uses map[string]int // evaluations that are still to come, by the set that they use
+}
+
+// NewPlan plans evaluations.
+func NewPlan(jobs []Job) *Plan {
+	p := &Plan{jobs: jobs, sets: map[string]*set{}, uses: map[string]int{}}
+	for i := range jobs {
+		for _, r := range p.reads(i) {
+			p.uses[r.key]++
+		}
+	}
+	return p
+}
+
+// reading is a source as an evaluation reads it.
+type reading struct {
+	key    string
+	source Source
+}
+
+// reads lists what evaluation i reads: the samples that it measures, then those that its measures learn from, if any does.
+func (p *Plan) reads(i int) []reading {
+	j := p.jobs[i]
+	name := func(what string, s Source) reading {
+		if s.Key == "" {
+			return reading{fmt.Sprintf("%d %s", i, what), s}
+		}
+		return reading{fmt.Sprintf("%s\n%d %d %g %v", s.Key, s.MaxSamples, j.BatchSize, j.MaxBadShare, j.Average), s}
+	}
+	out := []reading{name("test", j.Source)}
+	if j.Train != nil && j.needs().Train {
+		out = append(out, name("train", *j.Train))
+	}
+	return out
+}
+
+// needs returns what any measure of an evaluation needs.
+func (j Job) needs() Needs {
+	var all Needs
+	for _, m := range j.Measures {
+		n := m.Needs()
+		all.Negatives, all.Train = all.Negatives || n.Negatives, all.Train || n.Train
+	}
+	return all
+}
+
+// Run makes evaluation i of the plan, at most once. It leaves the towers of a training run as they were, because it uses
+// mode Eval only. A dataset that lacks what a measure needs yields fault.Invalid. progress, when not nil, is told the
+// number of samples done of those that are to be embedded.
+func (p *Plan) Run(ctx context.Context, i int, progress func(done, total int)) (Result, error) {
+	var res Result
+	j := p.jobs[i]
+	var trainInfo *clip.DatasetInfo
+	if j.Train != nil {
+		trainInfo = &j.Train.Info
+	}
+	for _, m := range j.Measures {
+		if err := m.Check(j.Info, trainInfo); err != nil {
+			return res, err
+		}
+	}
+	reads := p.reads(i)
+	sets := make([]*set, len(reads))
+	defer func() {
+		for _, r := range reads {
+			if p.uses[r.key]--; p.uses[r.key] <= 0 {
+				delete(p.sets, r.key)
+			}
+		}
+	}()
+	for k, r := range reads {
+		var err error
+		if sets[k], err = p.set(ctx, i, r, progress); err != nil {
+			return res, err
+		}
+	}
+	s := sets[0]
+	res.Samples, res.Unreadable, res.Reasons = s.tally, s.unreadable, s.reasons
+	if s.tally.Bad > 0 {
+		res.add(j.Name, []metric.Value{{Name: "n", Value: float64(len(s.Keys))}, {Name: "left_out", Value: float64(s.tally.Bad)},
+			{Name: "left_out_share", Value: s.tally.Share()}})
+	}
+	counted := &Texts{}
+	found, err := measure(ctx, j, sets, false, counted, &res.Figures)
+	if err != nil {
+		return res, err
+	}
+	for _, f := range found {
+		res.Alike, res.Notes = append(res.Alike, f.Alike...), append(res.Notes, f.Notes...)
+	}
+	if res.Texts = *counted; res.Texts.Cut > 0 {
+		n := res.Texts.Cut
+		res.add(j.Name, []metric.Value{{Name: "captions_cut", Value: float64(n)}, {Name: "captions_cut_share", Value: float64(n) / float64(res.Texts.N)}})
+	}
+	if j.Average.Image || j.Average.Text {
+		j.Name, res.Averaged = metric.Averaged(j.Name), &Figures{}
+		_, err = measure(ctx, j, sets, true, nil, res.Averaged)
+	}
+	return res, err
+}
+
+// set returns what a source was embedded to; it embeds it when nothing has.
+func (p *Plan) set(ctx context.Context, i int, r reading, progress func(done, total int)) (*set, error) {
+	if s := p.sets[r.key]; s != nil {
+		return s, nil
+	}
+	needs := Needs{}
+	for k := range p.jobs { // whoever shares the set finds in it what it needs
+		for _, other := range p.reads(k) {
+			needs.Negatives = needs.Negatives || other.key == r.key && p.jobs[k].needs().Negatives
+		}
+	}
+	s, err := embedAll(ctx, p.jobs[i], r.source, needs, progress)
+	if err == nil {
+		p.sets[r.key] = s
+	}
+	return s, err
+}
+
+// measure takes the figures of an evaluation by its live weights, or with averaged by its averaged ones. count, when not
+// nil, is told of the texts.
+func measure(ctx context.Context, j Job, sets []*set, averaged bool, count *Texts, f *Figures) ([]Findings, error) {
+	features := sets[0].features(j, j.Source, averaged, count)
+	if len(sets) > 1 {
+		features.Train = sets[1].features(j, *j.Train, averaged, nil)
+	}
+	all := make([]Findings, len(j.Measures))
+	for i, m := range j.Measures {
+		found, err := m.Measure(ctx, features)
+		if err != nil {
+			return nil, err
+		}
+		f.add(j.Name, found.Values)
+		f.Outcomes = append(f.Outcomes, found.Outcomes...)
+		all[i] = found
+	}
+	return all, nil
+}

@@ -1,0 +1,152 @@
+package eval
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"tandem/core/clip"
+	"tandem/core/fault"
+)
+
+// Texts tells what became of prompts and captions.
+type Texts struct {
+	N       int // counted; 0: the encoder does not count tokens
+	Cut     int // longer than Context tokens
+	Blank   int // without a token of their own
+	Longest int // in tokens
+	Context int
+	// Equal counts those of the Captions of retrieval that another group has too.
+	Equal, Captions int
+}
+
+// add adds the counts of other texts.
+func (t *Texts) add(o Texts) {
+	t.N, t.Cut, t.Blank = t.N+o.N, t.Cut+o.Cut, t.Blank+o.Blank
+	t.Longest, t.Context = max(t.Longest, o.Longest), max(t.Context, o.Context)
+}
+
+// embedded holds the features of a list of texts.
+type embedded struct {
+	*Matrix
+	count Texts
+}
+
+// EmbedTexts returns the features of texts, [len(texts), D], unit rows. The same list is embedded once. Nobody writes to
+// the rows.
+func (f *Features) EmbedTexts(ctx context.Context, texts []string) (*Matrix, error) {
+	averaged := f.averaged && f.job.Average.Text
+	text := f.job.Text
+	if averaged {
+		text = WithAverage(text)
+	}
+	list, err := json.Marshal(texts)
+	if err != nil {
+		panic("eval: texts do not encode: " + err.Error()) // strings always do
+	}
+	key := fmt.Sprintf("%v %x", averaged, sha256.Sum256(list))
+	e := f.set.texts[key]
+	if e == nil {
+		count := &counter{encoder: text, mute: averaged}
+		m, err := encodeTexts(ctx, text, texts, f.job.BatchSize, count)
+		if err != nil {
+			return nil, err
+		}
+		e = &embedded{m, count.Texts}
+		f.set.texts[key] = e
+	}
+	if f.count != nil && !f.counted[key] {
+		f.counted[key] = true
+		f.count.add(e.count)
+	}
+	return e.Matrix, nil
+}
+
+// EmbedClasses returns the unit text features of classes, [len(classes), D]: every template filled with the
+// class name, forwarded, averaged over the templates and normalised again.
+func (f *Features) EmbedClasses(ctx context.Context, classes, templates []string) (*Matrix, error) {
+	all, err := f.EmbedTexts(ctx, prompts(classes, templates))
+	if err != nil {
+		return nil, err
+	}
+	return ensembles(all, len(classes), len(templates)), nil
+}
+
+// prompts fills every template with every class: those of one class stand together.
+func prompts(classes, templates []string) []string {
+	out := make([]string, 0, len(classes)*len(templates))
+	for _, c := range classes {
+		for _, t := range templates {
+			out = append(out, strings.ReplaceAll(t, "{}", c))
+		}
+	}
+	return out
+}
+
+// ensembles returns the mean of the features of each class's prompts, normalised.
+func ensembles(all *Matrix, classes, templates int) *Matrix {
+	out := &Matrix{Rows: classes, Cols: all.Cols, Data: make([]float32, classes*all.Cols)}
+	for c := range classes {
+		mean := out.Row(c)
+		for t := range templates {
+			for d, v := range all.Row(c*templates + t) {
+				mean[d] += v
+			}
+		}
+		normalize(mean)
+	}
+	return out
+}
+
+func encodeTexts(ctx context.Context, text clip.Encoder, texts []string, batchSize int, count *counter) (*Matrix, error) {
+	m := &Matrix{}
+	for at := 0; at < len(texts); at += batchSize {
+		part := texts[at:min(at+batchSize, len(texts))]
+		if err := count.add(ctx, part); err != nil {
+			return nil, err
+		}
+		emb, _, err := text.Forward(ctx, clip.ForwardRequest{Texts: part, Mode: clip.Eval})
+		if err != nil {
+			return nil, err
+		}
+		m.append(emb)
+		emb.Free()
+	}
+	return m, nil
+}
+
+// counter counts the tokens of texts, where the encoder knows.
+type counter struct {
+	Texts
+	encoder clip.Encoder
+	mute    bool
+}
+
+func (c *counter) add(ctx context.Context, texts []string) error {
+	e, ok := c.encoder.(clip.TokenCounter)
+	if !ok || c.mute {
+		return nil
+	}
+	tokens, limit, err := e.CountTokens(ctx, nil, texts)
+	if fault.KindOf(err) == fault.Unavailable {
+		c.mute = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.Context = limit
+	for _, n := range tokens {
+		c.N++
+		c.Longest = max(c.Longest, n)
+		if limit > 0 && n > limit {
+			c.Cut++
+		}
+		if n <= 2 {
+			c.Blank++
+		}
+	}
+	return nil
+}
