@@ -9,10 +9,11 @@ const (
 	ReLU                 // max(x, 0)
 	GELU                 // x·Φ(x), the exact one with erf
 	QuickGELU            // x·σ(1.702x)
+	TanhGELU             // ½x·(1 + tanh(√(2/π)·(x + 0.044715x³))) (Hendrycks & Gimpel 2016)
 )
 
 func (d *describer) activation(a Activation) {
-	d.require(a <= QuickGELU, "unknown activation %d", a)
+	d.require(a <= TanhGELU, "unknown activation %d", a)
 }
 
 // Act computes out = act(x). Args: x [N] → out [N]. In place allowed.

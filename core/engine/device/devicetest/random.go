@@ -37,7 +37,7 @@ func (d draw) size(limit int) int {
 }
 
 func (d draw) one() bool               { return d.IntN(2) == 0 }
-func (d draw) act() device.Activation  { return device.Activation(d.IntN(int(device.QuickGELU) + 1)) }
+func (d draw) act() device.Activation  { return device.Activation(d.IntN(int(device.TanhGELU) + 1)) }
 func (d draw) relu() device.Activation { return device.Activation(d.IntN(int(device.ReLU) + 1)) }
 
 func (d draw) pick(tol float64, kernels ...device.Kernel) Trial {

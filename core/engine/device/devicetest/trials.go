@@ -25,7 +25,7 @@ func Trials() []Trial {
 			add(2e-6, device.MatMul{Batch: 1, M: m, N: n, K: k, TransA: bits&1 != 0, TransB: bits&2 != 0, Weights: bits == 2})
 			add(2e-6, device.MatMul{Batch: 3, M: m, N: n, K: k, TransA: bits&1 != 0, TransB: bits&2 != 0, Bias: bits == 1})
 		}
-		for act := device.Identity; act <= device.QuickGELU; act++ {
+		for act := device.Identity; act <= device.TanhGELU; act++ {
 			add(2e-6, device.MatMul{Batch: 1, M: m, N: n, K: k, TransB: true, Bias: true, Act: act, Weights: true})
 			add(2e-6, device.MatMul{Batch: 1, M: m, N: n, K: k, TransB: true, Bias: true, Residual: true, Act: act})
 			add(1e-5, device.MatMul{Batch: 1, M: m, N: n, K: k, Gate: true, Act: act, Slope: true, Weights: true})
@@ -36,7 +36,7 @@ func Trials() []Trial {
 		}
 	}
 	for _, n := range []int{1, 15, 1000, 70001} {
-		for act := device.Identity; act <= device.QuickGELU; act++ {
+		for act := device.Identity; act <= device.TanhGELU; act++ {
 			add(1e-6, device.Act{N: n, Act: act})
 			add(1e-6, device.ActBack{N: n, Act: act})
 		}

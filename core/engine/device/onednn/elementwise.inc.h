@@ -1,6 +1,6 @@
 // Elementwise kernels and optimisers; part of kernels.inc.h.
 
-enum { IDENTITY, RELU, GELU, QUICKGELU };
+enum { IDENTITY, RELU, GELU, QUICKGELU, TANHGELU };
 
 // ACTS writes a loop once for each activation, so that the choice is outside of it.
 #define ACTS(which, loop) \
@@ -9,6 +9,7 @@ enum { IDENTITY, RELU, GELU, QUICKGELU };
 	case RELU: loop(frelu, frelu_back) break; \
 	case GELU: loop(fgelu, fgelu_back) break; \
 	case QUICKGELU: loop(fquick, fquick_back) break; \
+	case TANHGELU: loop(ftanhgelu, ftanhgelu_back) break; \
 	}
 
 static inline float fidentity(float x) { return x; }

@@ -83,6 +83,10 @@ static inline float frelu(float x) { return x < 0.f ? 0.f : x; }
 static inline float fgelu(float x) { return x * fcdf(x, fpdf(x)); }
 static inline float fquick(float x) { return x / (1.f + fexp(-1.702f * x)); }
 
+// ftanhslope computes a + b·x², where x·ftanhslope(x) is u = 2√(2/π)·(x + 0.044715x³); tanh's GELU is x·σ(u).
+static inline float ftanhslope(float x) { return 1.5957691216f + 0.0713548163f * x * x; }
+static inline float ftanhgelu(float x) { return x / (1.f + fexp(-x * ftanhslope(x))); }
+
 static inline float frelu_back(float x) { return x > 0.f ? 1.f : 0.f; }
 static inline float fgelu_back(float x) {
 	float pdf = fpdf(x);
@@ -91,6 +95,12 @@ static inline float fgelu_back(float x) {
 static inline float fquick_back(float x) {
 	float s = fsigmoid(1.702f * x);
 	return s + 1.702f * x * s * (1.f - s);
+}
+
+static inline float ftanhgelu_back(float x) {
+	float s = fsigmoid(x * ftanhslope(x)), d = s * (1.f - s);
+	// Where d is 0, x² may be infinite.
+	return s + (d == 0.f ? 0.f : x * d * (1.5957691216f + 0.2140644488f * x * x));
 }
 
 static inline float fsoftplus(float x) {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { BATCH, M, N, K, TA, TB, BIAS, COMBINE, ACT, SLOPE, WEIGHTS, HALF };
-enum { IDENTITY, RELU, GELU, QUICKGELU };
+enum { IDENTITY, RELU, GELU, QUICKGELU, TANHGELU };
 enum { ALONE, ADDED, GATE }; // what COMBINE does with a further operand
 
 // Where B has at most so many elements, the second cache of a core holds it, and the kernel of
@@ -62,7 +62,7 @@ static int build(td_backend *be, dn *d, const long *n, int kind, int bias, int a
 	dnnl_post_ops_create(&ops);
 	int count = 0;
 	float alpha = act == QUICKGELU ? 1.702f : 0;
-	dnnl_alg_kind_t kinds[] = {0, dnnl_eltwise_relu, dnnl_eltwise_gelu_erf, dnnl_eltwise_swish};
+	dnnl_alg_kind_t kinds[] = {0, dnnl_eltwise_relu, dnnl_eltwise_gelu_erf, dnnl_eltwise_swish, dnnl_eltwise_gelu_tanh};
 	if (act) {
 #if DNNL_VERSION_MAJOR >= 3
 		dnnl_post_ops_append_eltwise(ops, kinds[act], alpha, 0);

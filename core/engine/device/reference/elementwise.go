@@ -8,10 +8,11 @@ import (
 
 // activation returns a function and its derivative.
 func activation[T Float](a device.Activation) (f, derivative func(T) T) {
-	// float32 has shorter ways to the two with transcendental functions.
+	// float32 has shorter ways to those with transcendental functions.
 	fast := map[device.Activation][2]func(float32) float32{
 		device.GELU:      {gelu32, geluBack32},
 		device.QuickGELU: {quick32, quickBack32},
+		device.TanhGELU:  {tanhGELU32, tanhGELUBack32},
 	}
 	if f, ok := any(fast[a][0]).(func(T) T); ok && f != nil {
 		return f, any(fast[a][1]).(func(T) T)
@@ -42,6 +43,19 @@ func activation[T Float](a device.Activation) (f, derivative func(T) T) {
 				v := 1.702 * float64(x)
 				s := sigmoid(v)
 				return T(s + v*s*(1-s))
+			}
+	case device.TanhGELU: // x·σ(u) with u = 2√(2/π)·(x + 0.044715x³)
+		const a, b = 2 * math.Sqrt2 / 1.7724538509055159, .044715
+		return func(x T) T {
+				v := float64(x)
+				return T(v * sigmoid(a*(v+b*v*v*v)))
+			}, func(x T) T {
+				v := float64(x)
+				s := sigmoid(a * (v + b*v*v*v))
+				if s == 0 || s == 1 { // where x³ overflows, its product with 0 would be none
+					return T(s)
+				}
+				return T(s + v*s*(1-s)*a*(1+3*b*v*v))
 			}
 	}
 	return func(x T) T { return x }, func(T) T { return 1 }

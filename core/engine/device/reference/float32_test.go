@@ -23,7 +23,7 @@ func TestFloat32MatchesFloat64(t *testing.T) {
 	c := device.Conv2D{B: 3, H: 9, W: 8, InC: 5, OutC: 7, KH: 3, KW: 3, Stride: 2, Pad: 1}
 	kernels = append(kernels, a, device.AttentionBack(a), device.ConvForward{Conv2D: c}, device.ConvBackData{Conv2D: c},
 		device.ConvBackWeights{Conv2D: c})
-	for act := device.Identity; act <= device.QuickGELU; act++ {
+	for act := device.Identity; act <= device.TanhGELU; act++ {
 		kernels = append(kernels, device.Act{N: 999, Act: act}, device.ActBack{N: 999, Act: act})
 	}
 	for _, k := range kernels {
@@ -82,7 +82,7 @@ func outputs(t *testing.T, b device.Backend, k device.Kernel, want []device.Arg,
 func TestFloat32ActivationsAtExtremes(t *testing.T) {
 	for _, x := range []float32{0, 1e-30, -1e-30, 1e-8, 3, -3, 5.5, -5.5, -9, 12, 50, -50, 88, -88, 1e4, -1e4, 1e30, -1e30,
 		float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())} {
-		for act := device.Identity; act <= device.QuickGELU; act++ {
+		for act := device.Identity; act <= device.TanhGELU; act++ {
 			f32, d32 := activation[float32](act)
 			f64, d64 := activation[float64](act)
 			for name, pair := range map[string][2]float64{

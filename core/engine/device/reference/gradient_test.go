@@ -81,7 +81,7 @@ func TestBackwardKernelsMatchFiniteDifferences(t *testing.T) {
 		}
 	}
 	var cases []gradient
-	for _, act := range []device.Activation{device.Identity, device.ReLU, device.GELU, device.QuickGELU} {
+	for _, act := range []device.Activation{device.Identity, device.ReLU, device.GELU, device.QuickGELU, device.TanhGELU} {
 		cases = append(cases, gradient{name: fmt.Sprint("activation ", act), forward: device.Act{N: 40, Act: act},
 			inputs: []any{n(40)}, wrt: []int{0}, analytic: back(device.ActBack{N: 40, Act: act})})
 	}

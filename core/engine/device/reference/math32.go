@@ -67,3 +67,16 @@ func quickBack32(x float32) float32 {
 	s := 1 / (1 + exp32(-1.702*x))
 	return s + 1.702*x*s*(1-s)
 }
+
+// The factors of u = a·x + b·x³ = 2√(2/π)·(x + 0.044715x³); tanh's GELU is x·σ(u).
+const tanhA, tanhB = 1.5957691216, 0.0713548162726
+
+func tanhGELU32(x float32) float32 { return x / (1 + exp32(-x*(tanhA+tanhB*x*x))) }
+
+func tanhGELUBack32(x float32) float32 {
+	s := 1 / (1 + exp32(-x*(tanhA+tanhB*x*x)))
+	if s == 0 || s == 1 {
+		return s
+	}
+	return s + x*s*(1-s)*(tanhA+3*tanhB*x*x)
+}

@@ -230,7 +230,7 @@ func TestPrepareRefusesImpossibleKernels(t *testing.T) {
 func TestNaNReachesTheOutput(t *testing.T) {
 	nan := math.NaN()
 	l := lab{t, New[float64](1)}
-	for _, act := range []device.Activation{device.Identity, device.ReLU, device.GELU, device.QuickGELU} {
+	for _, act := range []device.Activation{device.Identity, device.ReLU, device.GELU, device.QuickGELU, device.TanhGELU} {
 		if got := l.run(device.Act{N: 1, Act: act}, []any{[]float64{nan}})[0][0]; !math.IsNaN(got) {
 			t.Errorf("activation %d of NaN is %v", act, got)
 		}

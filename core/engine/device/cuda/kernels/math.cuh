@@ -4,7 +4,7 @@
 #include "common.cuh"
 
 // The numbers of device.Activation.
-enum { identity, relu, gelu, quick_gelu };
+enum { identity, relu, gelu, quick_gelu, tanh_gelu };
 
 // reciprocal is 1/x within 1 ulp, in one instruction.
 DEVICE float reciprocal(float x) {
@@ -55,6 +55,10 @@ template <int act> DEVICE float activate(float x, float &slope) {
 		const float s = sigmoid(1.702f * x);
 		slope = s + 1.702f * x * s * (1 - s);
 		return x * s;
+	} else if constexpr (act == tanh_gelu) { // x·σ(u), u = 2√(2/π)·(x + 0.044715x³)
+		const float s = sigmoid(x * (1.5957691216f + 0.0713548163f * x * x)), d = s * (1 - s);
+		slope = s + (d == 0 ? 0 : x * d * (1.5957691216f + 0.2140644488f * x * x)); // where d is 0, x² may be infinite
+		return x * s;
 	} else {
 		slope = 1;
 		return x;
@@ -72,5 +76,6 @@ template <class F> DEVICE void with_activation(i64 act, F f) {
 	case relu: f(number<relu>{}); break;
 	case gelu: f(number<gelu>{}); break;
 	case quick_gelu: f(number<quick_gelu>{}); break;
+	case tanh_gelu: f(number<tanh_gelu>{}); break;
 	}
 }
