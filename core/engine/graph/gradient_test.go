@@ -62,6 +62,7 @@ func TestGradients(t *testing.T) {
 		{name: "scale by", shapes: sh(is(3, 4), is(1)), build: func(_ *Graph, p []*Node) *Node { return ScaleBy(p[0], p[1]) }},
 		{name: "gelu", shapes: sh(is(12)), build: func(_ *Graph, p []*Node) *Node { return Act(p[0], device.GELU) }},
 		{name: "quickgelu", shapes: sh(is(12)), build: func(_ *Graph, p []*Node) *Node { return Act(p[0], device.QuickGELU) }},
+		{name: "tanh gelu", shapes: sh(is(12)), build: func(_ *Graph, p []*Node) *Node { return Act(p[0], device.TanhGELU) }},
 		{name: "relu", shapes: sh(is(12)), build: func(_ *Graph, p []*Node) *Node { return Act(p[0], device.ReLU) }},
 		{name: "softplus", shapes: sh(is(12)), build: func(_ *Graph, p []*Node) *Node { return Softplus(p[0]) }},
 		{name: "max cols", shapes: sh(is(3, 5)), build: func(_ *Graph, p []*Node) *Node { return MaxCols(p[0]) }},

@@ -11,9 +11,10 @@ const (
 	ReLU      = device.ReLU
 	GELU      = device.GELU      // x·Φ(x), the exact one with erf
 	QuickGELU = device.QuickGELU // x·σ(1.702x), that of OpenAI's models
+	TanhGELU  = device.TanhGELU  // GELU's approximation by tanh, that of SigLIP 2
 )
 
-// ActivationOf returns the activation that a with block names: gelu or quick_gelu. It panics for others, which the
+// ActivationOf returns the activation that a with block names: gelu, quick_gelu or gelu_tanh. It panics for others, which the
 // schema refuses.
 func ActivationOf(name string) Activation {
 	switch name {
@@ -21,6 +22,8 @@ func ActivationOf(name string) Activation {
 		return GELU
 	case "quick_gelu":
 		return QuickGELU
+	case "gelu_tanh":
+		return TanhGELU
 	}
 	panic("nn: no activation " + name)
 }

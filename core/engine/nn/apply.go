@@ -20,7 +20,7 @@ func Project(g *Graph, x *graph.Node, p *Param) *graph.Node {
 
 // Apply normalises the last axis of x.
 func (l *LayerNorm) Apply(g *Graph, x *graph.Node) *graph.Node {
-	return graph.LayerNorm(x, g.P(l.Gain), g.P(l.Shift), Eps)
+	return graph.LayerNorm(x, g.P(l.Gain), g.P(l.Shift), l.Eps)
 }
 
 // apply maps x [B, T, W] or, with spans, [N, W] to the same shape. The block is a segment of checkpointing.
@@ -153,6 +153,17 @@ func (a *AttentionPool) Apply(g *Graph, x *graph.Node) *graph.Node {
 	g.FLOPs += 4 * float64(b*a.tokens) * float64(a.Width)
 	out := graph.CrossAttention(q, k, v, a.Heads, false)
 	return a.c.Apply(g, graph.Reshape(out, b, a.Width), Identity)
+}
+
+// Apply maps tokens [B, T, width] to [B, width].
+func (a *LatentPool) Apply(g *Graph, x *graph.Node) *graph.Node {
+	defer g.Scope("attn_pool")()
+	b, w := x.Dim(0), a.width
+	q := graph.Broadcast(a.q.Apply(g, g.P(a.latent), Identity), b) // [B, 1, W]: the same for every picture
+	k, v := a.k.Apply(g, x, Identity), a.v.Apply(g, x, Identity)
+	g.FLOPs += 4 * float64(x.Elements())
+	x = a.proj.Apply(g, graph.Reshape(graph.CrossAttention(q, k, v, a.heads, false), b, w), Identity)
+	return graph.Add(a.output.Apply(g, a.hidden.Apply(g, a.norm.Apply(g, x), a.act), Identity), x)
 }
 
 // count adds the work of a product of x [..., In] with a matrix of out columns.

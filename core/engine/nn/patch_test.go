@@ -10,7 +10,7 @@ func TestChooseTokens(t *testing.T) {
 	const b, n, keep = 3, 40, 10
 	draw := func(step, micro int) []int32 {
 		dst := make([]int32, b*(1+keep))
-		chooseTokens(dst, b, n, keep, Stream(1, "patch dropout", step, micro))
+		chooseTokens(dst, b, 1, n, keep, Stream(1, "patch dropout", step, micro))
 		return dst
 	}
 	rows := draw(1, 0)
@@ -40,7 +40,7 @@ func TestChooseTokensIsUniform(t *testing.T) {
 	const n, keep, draws = 8, 3, 4000
 	counts := make([]int, n)
 	dst := make([]int32, draws*(1+keep))
-	chooseTokens(dst, draws, n, keep, Stream(1, "patch dropout", 0, 0))
+	chooseTokens(dst, draws, 1, n, keep, Stream(1, "patch dropout", 0, 0))
 	for s := range draws {
 		for _, r := range dst[s*(1+keep)+1 : (s+1)*(1+keep)] {
 			counts[int(r)-s*(1+n)-1]++

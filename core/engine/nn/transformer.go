@@ -4,7 +4,7 @@ import (
 	"fmt"
 )
 
-// Eps keeps layer and batch normalisation from dividing by zero, in every CLIP model.
+// Eps keeps layer and batch normalisation from dividing by zero, in every model of OpenAI's and in OpenCLIP's own.
 const Eps = 1e-5
 
 // Linear computes y = act(x·Wᵀ + b) over the last axis, W [out, in].
@@ -26,16 +26,25 @@ func NewLinear(s *Set, name string, in, out int, weight, bias Init) *Linear {
 // LayerNorm normalises the last axis (Ba et al. 2016).
 type LayerNorm struct {
 	Width       int
+	Eps         float64
 	Gain, Shift *Param
 }
 
 // NewLayerNorm registers name.weight and name.bias [width].
 func NewLayerNorm(s *Set, name string, width int) *LayerNorm {
 	return &LayerNorm{
-		Width: width,
+		Width: width, Eps: Eps,
 		Gain:  s.Param(name+".weight", Ones, width),
 		Shift: s.Param(name+".bias", Zeros, width),
 	}
+}
+
+// WithEps gives the norm another eps than Eps, and returns it; 0 leaves it as it is.
+func (l *LayerNorm) WithEps(eps float64) *LayerNorm {
+	if eps != 0 {
+		l.Eps = eps
+	}
+	return l
 }
 
 // BlockConfig configures residual attention blocks. Zero initialisers do not mean a default: set all four.
@@ -44,6 +53,7 @@ type BlockConfig struct {
 	Hidden       int // width of the MLP
 	Act          Activation
 	Causal       bool
+	Eps          float64 // of the layer norms; 0: Eps
 	// Initialisers of the weights of the packed query, key and value projection, of the attention's
 	// output projection and of the MLP's two layers. Attention biases start at 0, the MLP's at
 	// PyTorch's default.
@@ -63,14 +73,14 @@ type Block struct {
 func NewBlock(s *Set, name string, cfg BlockConfig) *Block {
 	w := cfg.Width
 	b := &Block{cfg: cfg}
-	b.ln1 = NewLayerNorm(s, name+".ln_1", w)
+	b.ln1 = NewLayerNorm(s, name+".ln_1", w).WithEps(cfg.Eps)
 	b.qkv = &Linear{
 		In: w, Out: 3 * w,
 		Weight: s.Param(name+".attn.in_proj_weight", cfg.InProj, 3*w, w),
 		Bias:   s.Param(name+".attn.in_proj_bias", Zeros, 3*w),
 	}
 	b.out = NewLinear(s, name+".attn.out_proj", w, w, cfg.OutProj, Zeros)
-	b.ln2 = NewLayerNorm(s, name+".ln_2", w)
+	b.ln2 = NewLayerNorm(s, name+".ln_2", w).WithEps(cfg.Eps)
 	b.hidden = NewLinear(s, name+".mlp.c_fc", w, cfg.Hidden, cfg.FC, BiasOf(w))
 	b.output = NewLinear(s, name+".mlp.c_proj", cfg.Hidden, w, cfg.Proj, BiasOf(cfg.Hidden))
 	return b

@@ -20,6 +20,7 @@ type model struct {
 	blocks    *nn.Transformer
 	lnFinal   *nn.LayerNorm
 	proj      *nn.Param // [W, D]
+	projBias  *nn.Param // [D], nil for none
 }
 
 // newModel registers the parameters, under the names and with the initialisers of OpenCLIP.
@@ -31,15 +32,18 @@ func newModel(cfg Config, embedDim int) *model {
 	m.positions = m.set.Embedding("positional_embedding", nn.Normal(.01), cfg.ContextLength, cfg.Width)
 	m.set.Enter(nn.Head)
 	m.proj = m.set.Param("text_projection", nn.Normal(attn), cfg.Width, embedDim)
+	if cfg.ProjBias {
+		m.projBias = m.set.Param("text_projection.bias", nn.Zeros, embedDim)
+	}
 	m.blocks = nn.NewTransformer(&m.set, "transformer", cfg.Layers, nn.BlockConfig{
-		Width: cfg.Width, Heads: cfg.Heads, Hidden: int(w * cfg.MLPRatio), Act: nn.ActivationOf(cfg.Act), Causal: cfg.Causal,
+		Width: cfg.Width, Heads: cfg.Heads, Hidden: int(w * cfg.MLPRatio), Act: nn.ActivationOf(cfg.Act), Causal: cfg.Causal, Eps: cfg.NormEps,
 		InProj: nn.Normal(attn), OutProj: nn.Normal(residual),
 		FC: nn.Normal(1 / math.Sqrt(2*w)), Proj: nn.Normal(residual),
 	})
 	m.set.Enter(nn.Stem)
 	m.tokens = m.set.Param("token_embedding.weight", nn.Normal(.02), cfg.VocabSize, cfg.Width)
 	m.set.Enter(nn.Head)
-	m.lnFinal = nn.NewLayerNorm(&m.set, "ln_final", cfg.Width)
+	m.lnFinal = nn.NewLayerNorm(&m.set, "ln_final", cfg.Width).WithEps(cfg.NormEps)
 	return m
 }
 
@@ -66,10 +70,10 @@ func (m *model) Build(g *nn.Graph, ids *graph.Node, batch int) *graph.Node {
 	x, spans := m.stem(g, ids, batch)
 	if m.cfg.PoolType == "mean" {
 		x = m.lnFinal.Apply(g, m.blocks.Apply(g, x))
-		return nn.Project(g, graph.MeanTokens(x, m.lengths(g, batch)), m.proj)
+		return m.project(g, graph.MeanTokens(x, m.lengths(g, batch)))
 	}
 	x = m.blocks.ApplyAt(g, x, m.pooled(g, batch), spans)
-	return nn.Project(g, m.lnFinal.Apply(g, x), m.proj) // a layer norm of the pooled token alone
+	return m.project(g, m.lnFinal.Apply(g, x)) // a layer norm of the pooled token alone
 }
 
 // BuildTokens implements tower.TextTokenModel. The tokens are normalised and projected as the embedding is.
@@ -81,11 +85,20 @@ func (m *model) BuildTokens(g *nn.Graph, ids *graph.Node, batch int) (embedding,
 		x = m.blocks.Apply(g, x)
 	}
 	x = m.lnFinal.Apply(g, x)
-	tokens = nn.Project(g, x, m.proj) // [N, D] or [B, T, D]
+	tokens = m.project(g, x) // [N, D] or [B, T, D]
 	if m.cfg.PoolType == "mean" {
-		return nn.Project(g, graph.MeanTokens(x, m.lengths(g, batch)), m.proj), tokens
+		return m.project(g, graph.MeanTokens(x, m.lengths(g, batch))), tokens
 	}
 	return graph.SelectRows(tokens, m.pooled(g, batch)), tokens
+}
+
+// project maps [..., W] to [..., D].
+func (m *model) project(g *nn.Graph, x *graph.Node) *graph.Node {
+	x = nn.Project(g, x, m.proj)
+	if m.projBias != nil {
+		x = graph.Add(x, g.P(m.projBias))
+	}
+	return x
 }
 
 // stem adds the embeddings of tokens and of their positions: ids i32 [N] → [N, W] with the spans of the captions, or,

@@ -16,9 +16,11 @@ type Config struct {
 	Heads         int     `with:"heads" json:"heads" min:"1" help:"attention heads"`
 	Layers        int     `with:"layers" json:"layers" min:"0" max:"1024" help:"residual attention blocks"`
 	MLPRatio      float64 `with:"mlp_ratio" json:"mlp_ratio" min:"0.125" max:"1024" help:"hidden width of the MLP over width"`
-	Act           string  `with:"act" json:"act" enum:"gelu,quick_gelu" help:"activation of the MLP; OpenAI's weights want quick_gelu"`
+	Act           string  `with:"act" json:"act" enum:"gelu,quick_gelu,gelu_tanh" help:"activation of the MLP; OpenAI's weights want quick_gelu, SigLIP 2's gelu_tanh"`
 	Causal        bool    `with:"causal" json:"causal" help:"tokens see only what precedes them"`
 	PoolType      string  `with:"pool_type" json:"pool_type" enum:"argmax,eos,first,last,mean" help:"the token whose feature stands for the caption: the largest id, the end of text, the first, the last of the context, or the mean of the caption's"`
+	ProjBias      bool    `with:"proj_bias" json:"proj_bias,omitempty" help:"a bias in the projection, as SigLIP has it"`
+	NormEps       float64 `with:"norm_eps" json:"norm_eps,omitempty" min:"0" max:"1" help:"eps of the layer norms; 0: 1e-5; SigLIP's is 1e-6"`
 	Tokenizer     string  `with:"tokenizer" json:"tokenizer" enum:"bpe,clip,byte,hf" help:"byte pairs learned from the training captions, CLIP's published vocabulary, bytes, or a tokenizer.json of Hugging Face"`
 	TokenizerFile string  `with:"tokenizer_file" json:"-" type:"path" help:"the tokenizer.json of tokenizer hf"`
 	Merges        string  `with:"merges" json:"-" type:"path" help:"another merges file for tokenizer clip, of the form of bpe_simple_vocab_16e6.txt; without it CLIP's own, which are built in"`
@@ -33,7 +35,7 @@ var Defaults = Config{
 // Plugin describes the encoder to the runner.
 var Plugin = sdk.Encoder{
 	Name: "transformer", Version: "1.0.0", Modality: clip.Text,
-	Summary:      "CLIP's text transformer",
+	Summary:      "text transformer of CLIP and SigLIP",
 	Capabilities: []string{clip.CapVocabulary, clip.CapFreeze, clip.CapGroups, clip.CapEMA},
 	Outputs:      []string{clip.OutputTokens},
 	Config:       Defaults,

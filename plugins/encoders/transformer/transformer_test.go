@@ -38,6 +38,7 @@ func TestSwitches(t *testing.T) {
 		"mean":          `"pool_type": "mean"`,
 		"mean, all see": `"pool_type": "mean", "causal": false`,
 		"quick gelu":    `"act": "quick_gelu", "mlp_ratio": 2`,
+		"siglip":        `"act": "gelu_tanh", "pool_type": "last", "causal": false, "proj_bias": true, "norm_eps": 1e-6`,
 	} {
 		t.Run(name, towertest.Case{New: text, With: `{` + small + `, ` + with + `}`}.Gradient)
 	}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
 	"tandem/core/clip"
 	"tandem/core/engine/tower"
 	"tandem/core/engine/tower/towertest"
+	"tandem/core/fault"
 	"tandem/core/plugin/conformance"
 	"tandem/core/tensor"
 )
@@ -31,6 +33,9 @@ func TestSwitches(t *testing.T) {
 		"dropout":       `"patch_dropout": 0.5, "pool_type": "avg"`,
 		"heads":         `"heads": 4`,
 		"normalisation": `"mean": [0, 0, 0], "std": [1, 1, 1]`,
+		"registers":     `"registers": 2, "patch_dropout": 0.5`,
+		"siglip":        `"width": 6, "heads": 2, "pool_type": "map", "no_class_token": true, "no_ln_pre": true, "no_proj": true, "patch_bias": true, "norm_eps": 1e-6`,
+		"siglip 2":      `"act": "gelu_tanh", "pool_type": "map", "registers": 1, "patch_dropout": 0.5`,
 	} {
 		t.Run(name, towertest.Case{New: vit, With: `{` + small + `, ` + with + `}`}.Gradient)
 	}
@@ -81,6 +86,22 @@ func TestFrozenBlocksKeepNoActivations(t *testing.T) {
 		}
 		if activations[0] != activations[1] || activations[0] == 0 || backward[0] != backward[1] || backward[0] == 0 {
 			t.Errorf("checkpointing %v: 1 and 5 frozen blocks: %v bytes of activations, %v operations in the backward pass", checkpointing, activations, backward)
+		}
+	}
+}
+
+// What the schema cannot see is refused with the option's path.
+func TestImpossibleOptions(t *testing.T) {
+	for with, path := range map[string]string{
+		`"no_class_token": true`: "with.pool_type",
+		`"no_proj": true`:        "with.width",
+		`"patch_size": 5`:        "with.image_size",
+	} {
+		_, err := vit().Configure(t.Context(), clip.EncoderConfig{With: []byte(`{` + small + `, ` + with + `}`), EmbedDim: 6,
+			Optimizer: towertest.PlainSGD, Compute: towertest.CPU})
+		var f *fault.Error
+		if !errors.As(err, &f) || f.Kind != fault.Invalid || f.Path != path {
+			t.Errorf("%s: %v, want fault.Invalid at %s", with, err, path)
 		}
 	}
 }

@@ -133,17 +133,18 @@ class Variant(nn.Module):
         return self.proj(x.mean(dim=(2, 3))) if hasattr(self, "proj") else self.attnpool(x)
 
 
-torch.set_num_threads(1)
-vit("gelu-tok")
-vit("gelu-avg", pool="avg")
-vit("quick-gelu-tok", "quick_gelu")
-vit("quick-gelu-avg", "quick_gelu", "avg", 2.0)
-text("argmax")
-text("argmax-quick-gelu", "quick_gelu")
-text("first-quick-gelu", "quick_gelu", "first")
-text("last", pool="last")
-text("bidirectional", causal=False)
-resnet("clip")
-resnet("average-pool", pool="average")
-resnet("plain-stem", stem="plain", pool="average")  # whose pool has few parameters
-resnet("strides", downsample="stride", pool="average")
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    vit("gelu-tok")
+    vit("gelu-avg", pool="avg")
+    vit("quick-gelu-tok", "quick_gelu")
+    vit("quick-gelu-avg", "quick_gelu", "avg", 2.0)
+    text("argmax")
+    text("argmax-quick-gelu", "quick_gelu")
+    text("first-quick-gelu", "quick_gelu", "first")
+    text("last", pool="last")
+    text("bidirectional", causal=False)
+    resnet("clip")
+    resnet("average-pool", pool="average")
+    resnet("plain-stem", stem="plain", pool="average")  # whose pool has few parameters
+    resnet("strides", downsample="stride", pool="average")
