@@ -8,12 +8,18 @@ import (
 	"tandem/core/fault"
 )
 
-// meaning says what a tensor of transformers' CLIPModel is in OpenCLIP's terms.
+// meaning says what a tensor of transformers' CLIPModel or SiglipModel, or of timm, is in OpenCLIP's terms.
 type meaning struct {
 	name      string
 	part      int // 0, 1, 2: query, key, value of a packed projection; -1: all of it
 	transpose bool
+	// block of so many equal blocks of rows is what is meant; of all when blocks is 0.
+	block, blocks int
+	axes          int // how many of the shape's axes count, the others being 1 and in front; 0: all
 }
+
+// whole gives the meaning of a tensor that is another's as it is.
+func whole(name string) meaning { return meaning{name: name, part: -1} }
 
 // parts returns how many tensors make up the one that is meant.
 func (m meaning) parts() int {
@@ -23,17 +29,23 @@ func (m meaning) parts() int {
 	return 1
 }
 
-// hfWhole pairs names that stand for a tensor as it is: transformers' (CLIPModel, modeling_clip.py) and OpenCLIP's.
+// hfWhole pairs names that stand for a tensor as it is: transformers' (CLIPModel, SiglipModel) and OpenCLIP's.
 var hfWhole = [][2]string{
 	{"text_model.embeddings.token_embedding.weight", "token_embedding.weight"},
 	{"text_model.embeddings.position_embedding.weight", "positional_embedding"},
 	{"vision_model.embeddings.class_embedding", "visual.class_embedding"},
 	{"vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight"},
+	{"vision_model.embeddings.patch_embedding.bias", "visual.conv1.bias"},
 	{"vision_model.embeddings.position_embedding.weight", "visual.positional_embedding"},
+	{"text_model.head.bias", "text_projection.bias"},
 }
 
 // hfTransposed pairs the final projections, [D, W] there and [W, D] here.
-var hfTransposed = [][2]string{{"text_projection.weight", "text_projection"}, {"visual_projection.weight", "visual.proj"}}
+var hfTransposed = [][2]string{{"text_projection.weight", "text_projection"}, {"visual_projection.weight", "visual.proj"},
+	{"text_model.head.weight", "text_projection"}}
+
+// hfPool pairs names of SiglipModel's attention pool after vision_model.head. and visual.attn_pool.
+var hfPool = [][2]string{{"attention.out_proj.", "proj."}, {"layernorm.", "norm."}, {"mlp.", "mlp."}}
 
 // hfPrefixes pairs beginnings of names. The missing e is transformers' own; the second spelling is only read.
 var hfPrefixes = [][2]string{
@@ -55,12 +67,32 @@ var (
 
 const packed = "attn.in_proj_"
 
+// fromSiglip translates a name of SiglipModel's attention pool.
+func fromSiglip(name string) ([]meaning, bool) {
+	rest, ok := strings.CutPrefix(name, "vision_model.head.")
+	if !ok {
+		return nil, false
+	}
+	if rest == "probe" {
+		return []meaning{{name: latent, part: -1, axes: 2}}, true // [1, 1, W] there
+	}
+	if end, ok := strings.CutPrefix(rest, "attention.in_proj_"); ok {
+		return blocksOf("q."+end, "k."+end, "v."+end), true
+	}
+	for _, p := range hfPool {
+		if end, ok := strings.CutPrefix(rest, p[0]); ok {
+			return []meaning{whole("visual.attn_pool." + p[1] + end)}, true
+		}
+	}
+	return nil, false
+}
+
 // fromHF translates a name; an unknown one is its own meaning.
 func fromHF(name string) meaning {
-	same := meaning{name: name, part: -1}
+	same := whole(name)
 	for _, w := range hfWhole {
 		if name == w[0] {
-			return meaning{name: w[1], part: -1}
+			return whole(w[1])
 		}
 	}
 	for _, w := range hfTransposed {
@@ -70,7 +102,7 @@ func fromHF(name string) meaning {
 	}
 	for _, p := range hfPrefixes {
 		if rest, ok := strings.CutPrefix(name, p[0]); ok {
-			return meaning{name: p[1] + rest, part: -1}
+			return whole(p[1] + rest)
 		}
 	}
 	for _, tower := range hfTowers {
@@ -84,7 +116,7 @@ func fromHF(name string) meaning {
 		}
 		for _, b := range hfBlock {
 			if end, ok := strings.CutPrefix(rest, b[0]); ok {
-				return meaning{name: tower[1] + number + "." + b[1] + end, part: -1}
+				return whole(tower[1] + number + "." + b[1] + end)
 			}
 		}
 		for i, q := range hfQKV {
@@ -99,6 +131,9 @@ func fromHF(name string) meaning {
 // toHF translates an OpenCLIP name to that of transformers; "" when CLIPModel has no such tensor. A packed projection
 // gets the name of its query; see HF.
 func toHF(name string) (hf string, transpose bool) {
+	if name == "visual.conv1.bias" || name == "text_projection.bias" { // SiglipModel's
+		return "", false
+	}
 	for _, w := range hfWhole {
 		if name == w[1] {
 			return w[0], false
@@ -177,15 +212,20 @@ func HF(tensors []weights.Tensor) ([]weights.Tensor, error) {
 // derive makes a tensor whose bytes follow from another's when they are written.
 func derive(t weights.Tensor, name string, shape []int, change func([]byte) []byte) weights.Tensor {
 	return weights.Tensor{Name: name, DType: t.DType, Shape: shape, Load: func() ([]byte, error) {
-		data := t.Data
-		if data == nil && t.Load != nil {
-			var err error
-			if data, err = t.Load(); err != nil {
-				return nil, err
-			}
+		data, err := bytesOf(t)
+		if err != nil {
+			return nil, err
 		}
 		return change(data), nil
 	}}
+}
+
+// bytesOf returns a tensor's bytes.
+func bytesOf(t weights.Tensor) ([]byte, error) {
+	if t.Data == nil && t.Load != nil {
+		return t.Load()
+	}
+	return t.Data, nil
 }
 
 // floats copies little-endian float32 out of bytes of any alignment.

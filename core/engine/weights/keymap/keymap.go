@@ -7,13 +7,15 @@
 //	visual.class_embedding, visual.positional_embedding, visual.proj [W, D], visual.conv1.weight, visual.ln_pre.*,
 //	visual.ln_post.*, visual.transformer.resblocks.N.*          (ViT)
 //	visual.conv1.weight …, visual.layer1.0.*, visual.attnpool.*  (ResNet)
+//	visual.conv1.bias, visual.attn_pool.{latent,q,k,v,proj,norm,mlp}.*, text_projection.bias  (SigLIP)
 //
 // Open also understands
 //
 //   - the path of the model in another ("model.", "clip_model.", "student."), the wrappers "module", "_orig_mod" and their
 //     like anywhere in a name, and "text." of OpenCLIP's CustomTextCLIP,
-//   - the names of transformers' CLIPModel (text_model.…, vision_model.…), whose query, key and value
+//   - the names of transformers' CLIPModel and SiglipModel (text_model.…, vision_model.…), whose query, key and value
 //     projections are apart and whose final projections are transposed,
+//   - the names of timm in OpenCLIP's SigLIP models (visual.trunk.…), whose attention pool has k and v in one,
 //   - F16 and BF16, which are widened.
 //
 // It leaves out what is no parameter: input_resolution, context_length, vocab_size, attention masks,
@@ -48,16 +50,17 @@ type File struct {
 	f       *weights.File
 	path    string
 	hf      bool
+	timm    bool // SigLIP's image tower in OpenCLIP
 	entries map[string]*entry
 	left    []string // names of no part of a CLIP model
 	remarks []string
 }
 
-// An entry makes a tensor of one in the file, or of three below each other.
+// An entry makes a tensor of one in the file, of a block of its rows, or of three below each other.
 type entry struct {
-	parts     []string // names in the file
-	transpose bool
-	shape     []int
+	meaning
+	files []string // names in the file
+	shape []int
 }
 
 // Open opens a safetensors file. Its faults are those of weights.Open; two tensors of one meaning are
@@ -91,6 +94,7 @@ func (k *File) index() error {
 	}
 	for bare := range names {
 		k.hf = k.hf || strings.HasPrefix(bare, "text_model.") || strings.HasPrefix(bare, "vision_model.")
+		k.timm = k.timm || bare == trunk+"attn_pool.latent"
 	}
 	for _, bare := range slices.Sorted(maps.Keys(names)) {
 		if err := k.addTensor(bare, names[bare]); err != nil {
@@ -105,53 +109,68 @@ func (k *File) index() error {
 	return nil
 }
 
-// addTensor files a tensor under its OpenCLIP name.
+// addTensor files a tensor under its OpenCLIP names.
 func (k *File) addTensor(bare, name string) error {
-	to := meaning{name: bare, part: -1}
-	switch {
+	all := []meaning{whole(bare)}
+	switch pool, isPool := fromSiglip(bare); {
+	case k.hf && isPool:
+		all = pool
 	case k.hf:
-		to = fromHF(bare)
+		all[0] = fromHF(bare)
+	case k.timm && strings.HasPrefix(bare, trunk):
+		all = fromTimm(bare)
 	case bare == "text_projection.weight": // OpenCLIP's proj_bias: a linear layer
-		to = meaning{name: "text_projection", part: -1, transpose: true}
+		all[0] = meaning{name: "text_projection", part: -1, transpose: true}
 	}
-	e := k.entries[to.name]
-	if e == nil {
-		e = &entry{transpose: to.transpose, parts: make([]string, to.parts())}
-		k.entries[to.name] = e
+	for _, to := range all {
+		e := k.entries[to.name]
+		if e == nil {
+			e = &entry{meaning: to, files: make([]string, to.parts())}
+			k.entries[to.name] = e
+		}
+		at := max(to.part, 0)
+		if at >= len(e.files) || e.files[at] != "" {
+			return k.invalid("%q is %s a second time", name, to.name)
+		}
+		e.files[at] = name
 	}
-	at := max(to.part, 0)
-	if at >= len(e.parts) || e.parts[at] != "" {
-		return k.invalid("%q is %s a second time", name, to.name)
-	}
-	e.parts[at] = name
 	return nil
 }
 
 // measure finds the shape of an entry.
 func (k *File) measure(name string, e *entry) error {
 	rows := 0
-	for i, part := range e.parts {
+	for i, part := range e.files {
 		info, ok := k.f.Info(part)
 		if !ok {
 			return k.invalid("%s lacks its %s projection", name, [...]string{"query", "key", "value"}[i])
 		}
 		if i > 0 && (len(info.Shape) == 0 || !slices.Equal(info.Shape[1:], e.shape[1:])) {
-			return k.invalid("%q is %v, of another shape than %q", part, info.Shape, e.parts[0])
+			return k.invalid("%q is %v, of another shape than %q", part, info.Shape, e.files[0])
 		}
-		e.shape = info.Shape
-		if len(e.parts) > 1 && len(info.Shape) > 0 {
+		e.shape = slices.Clone(info.Shape)
+		if len(e.files) > 1 && len(info.Shape) > 0 {
 			rows += info.Shape[0]
 		}
 	}
-	if len(e.parts) > 1 {
+	switch {
+	case len(e.files) > 1:
 		if len(e.shape) == 0 {
-			return k.invalid("%q is a scalar", e.parts[0])
+			return k.invalid("%q is a scalar", e.files[0])
 		}
-		e.shape = append([]int{rows}, e.shape[1:]...)
+		e.shape[0] = rows
+	case e.blocks > 0:
+		if len(e.shape) == 0 || e.shape[0]%e.blocks != 0 {
+			return k.invalid("%q is %v, want %d equal parts", e.files[0], e.shape, e.blocks)
+		}
+		e.shape[0] /= e.blocks
+	}
+	for e.axes > 0 && len(e.shape) > e.axes && e.shape[0] == 1 {
+		e.shape = e.shape[1:]
 	}
 	if e.transpose {
 		if len(e.shape) != 2 {
-			return k.invalid("%q is %v, want two axes", e.parts[0], e.shape)
+			return k.invalid("%q is %v, want two axes", e.files[0], e.shape)
 		}
 		e.shape = []int{e.shape[1], e.shape[0]}
 	}
@@ -204,7 +223,7 @@ func (k *File) Check(name string, shape ...int) error {
 		}
 		return k.invalid("tensor %q is missing", name)
 	}
-	for _, part := range e.parts {
+	for _, part := range e.files {
 		info, _ := k.f.Info(part)
 		if info.DType != weights.F32 && info.DType != weights.F16 && info.DType != weights.BF16 {
 			return k.invalid("tensor %q is %s, want F32, F16 or BF16", part, info.DType).WithHint("convert the weights with PyTorch: {k: v.float() for k, v in …}")
@@ -230,16 +249,20 @@ func (k *File) F32(name string, shape ...int) ([]float32, error) {
 	}
 	e := k.entries[name]
 	var values []float32
-	for _, part := range e.parts {
+	for _, part := range e.files {
 		v, err := k.f.F32(part)
 		if err != nil {
 			return nil, err
 		}
-		if len(e.parts) == 1 {
+		if len(e.files) == 1 {
 			values = v
 		} else {
 			values = append(values, v...)
 		}
+	}
+	if e.blocks > 0 {
+		n := len(values) / e.blocks
+		values = values[e.block*n : (e.block+1)*n]
 	}
 	if e.transpose {
 		values = transposeMatrix(values, e.shape[1], e.shape[0])

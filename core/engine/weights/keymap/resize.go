@@ -2,6 +2,7 @@ package keymap
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"tandem/core/fault"
@@ -19,11 +20,12 @@ func resizer(name string, from, to []int) (func([]float32) []float32, error) {
 	if !strings.HasPrefix(name, "visual.") {
 		return func(x []float32) []float32 { return resample(x, 1, from[0], to[0], width, linear(from[0], to[0])) }, nil
 	}
-	a, b := squareSide(from[0]-1), squareSide(to[0]-1)
-	if a < 1 || b < 1 {
-		return nil, invalid
+	for class := range 2 { // positions of the grid alone (SigLIP), or after that of the class token
+		if a, b := squareSide(from[0]-class), squareSide(to[0]-class); a > 0 && b > 0 {
+			return func(x []float32) []float32 { return resizeGrid(x, class, a, b, width) }, nil
+		}
 	}
-	return func(x []float32) []float32 { return resizeGrid(x, a, b, width) }, nil
+	return nil, invalid
 }
 
 // squareSide returns the side of a square of n positions, 0 when n is no square.
@@ -35,14 +37,14 @@ func squareSide(n int) int {
 	return s
 }
 
-// resizeGrid resamples positions x [1 + a², width] to [1 + b², width]: the class token as it is, the
+// resizeGrid resamples positions x [class + a², width] to [class + b², width]: the class token as it is, the
 // grid by PyTorch's antialiased bicubic interpolation, which is Pillow's (a = -1/2, support widened by
 // the scale when shrinking), first along rows, then along columns.
-func resizeGrid(x []float32, a, b, width int) []float32 {
+func resizeGrid(x []float32, class, a, b, width int) []float32 {
 	taps := bicubic(a, b)
-	rows := resample(x[width:], a, a, b, width, taps)         // [a, b, width]
-	grid := resample(rows, 1, a, b, b*width, taps)            // [b, b, width]
-	return append(append([]float32{}, x[:width]...), grid...) // [1 + b², width]
+	rows := resample(x[class*width:], a, a, b, width, taps) // [a, b, width]
+	grid := resample(rows, 1, a, b, b*width, taps)          // [b, b, width]
+	return slices.Concat(x[:class*width], grid)             // [class + b², width]
 }
 
 // taps holds the weights of one output: inputs first … first+len(w)-1.
