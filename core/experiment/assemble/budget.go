@@ -38,11 +38,11 @@ func (m *Model) budgets(ctx context.Context) (map[string]int64, error) {
 			continue
 		}
 		q := clip.PlanRequest{Batch: s.Train.MicroBatchSize, EvalBatch: evalBatch, Accumulate: s.Train.MicroBatchSize < s.Train.BatchSize}
-		switch role {
-		case RoleLoss:
-			c := m.lossConfig(plannedNegatives(s))
+		switch {
+		case IsLoss(role):
+			c := m.lossConfig(role, plannedNegatives(s))
 			q.Loss = &c
-		case RoleTeacherImage, RoleTeacherText:
+		case role == RoleTeacherImage || role == RoleTeacherText:
 			c := m.teacherConfig(role)
 			q.Encoder, q.EvalBatch, q.Accumulate = &c, q.Batch, false
 		default:
@@ -55,7 +55,7 @@ func (m *Model) budgets(ctx context.Context) (map[string]int64, error) {
 		g.Go(fault.Safely(func() error {
 			f, err := p.Plan(ctx, q)
 			if err != nil || f == nil || f.Total == 0 {
-				return Place(s, err, role)
+				return Place(s, err, section(s, role))
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -131,7 +131,7 @@ func tooLarge(s *spec.Spec, device string, roles []string, needs map[string]clip
 		f := needs[role]
 		plan.WriteString(clip.FormatMemory(fmt.Sprintf("%s, at least %s of", role, clip.FormatBytes(f.Least)), f.Parts))
 	}
-	key := s.DeviceKey(roles[0])
+	key := s.DeviceKey(section(s, roles[0]))
 	limited := ""
 	if s.DeviceMemory != (spec.Memory{}) {
 		key, limited = "device_memory", fmt.Sprintf(", of which %s may be taken", clip.FormatBytes(budget))

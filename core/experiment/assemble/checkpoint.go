@@ -7,8 +7,10 @@ import (
 	"strconv"
 	"strings"
 
+	"tandem/core/clip"
 	"tandem/core/engine/weights"
 	"tandem/core/engine/weights/keymap"
+	"tandem/core/experiment/objective"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
 )
@@ -25,10 +27,47 @@ func isCheckpoint(path string) bool {
 
 // LoadCheckpoint loads both towers and the loss from a checkpoint folder.
 func (m *Model) LoadCheckpoint(ctx context.Context, dir string) error {
-	return atOnce(ctx,
-		func(ctx context.Context) error { return m.Image.Load(ctx, filepath.Join(dir, train.ImageFile)) },
-		func(ctx context.Context) error { return m.Text.Load(ctx, filepath.Join(dir, train.TextFile)) },
-		func(ctx context.Context) error { return m.Loss.Load(ctx, filepath.Join(dir, train.LossFile)) })
+	load := func(part clip.Trainable, file string) func(context.Context) error {
+		return func(ctx context.Context) error { return part.Load(ctx, filepath.Join(dir, file)) }
+	}
+	calls := []func(context.Context) error{load(m.Image, train.ImageFile), load(m.Text, train.TextFile)}
+	files := m.LossFiles()
+	for i, member := range objective.Members(m.Loss) {
+		calls = append(calls, load(member.Loss, files[i]))
+	}
+	return atOnce(ctx, calls...)
+}
+
+// lossFiles lists the files of the losses in a checkpoint folder.
+func lossFiles(dir string) []string {
+	s, err := train.ReadState(dir)
+	if err != nil {
+		return []string{train.LossFile} // of a folder without a state; who opens the file says what is wrong
+	}
+	return s.LossFiles()
+}
+
+// scaledLoss returns the file, of those of the losses in a checkpoint folder, whose parameters stand for the model's: the
+// first that has a logit_scale, else the first.
+func scaledLoss(dir string) string {
+	files := lossFiles(dir)
+	for _, name := range files {
+		if len(files) > 1 && hasTensor(filepath.Join(dir, name), keymap.LogitScale) {
+			return name
+		}
+	}
+	return files[0]
+}
+
+// hasTensor reports whether a file has a tensor.
+func hasTensor(path, name string) bool {
+	f, err := weights.Open(path)
+	if err != nil {
+		return false // who reads it says why
+	}
+	defer f.Close()
+	_, has := f.Info(name)
+	return has
 }
 
 // Parameters holds a checkpoint folder as one model's parameters under OpenCLIP's names, without optimiser
@@ -59,7 +98,7 @@ func OpenCheckpoint(dir string, averaged bool) (_ *Parameters, err error) {
 			p.Close()
 		}
 	}()
-	for _, part := range []struct{ file, meta string }{{train.ImageFile, keymap.MetaImage}, {train.TextFile, keymap.MetaText}, {train.LossFile, ""}} {
+	for _, part := range []struct{ file, meta string }{{train.ImageFile, keymap.MetaImage}, {train.TextFile, keymap.MetaText}, {scaledLoss(dir), ""}} {
 		path := filepath.Join(dir, part.file)
 		f, err := weights.Open(path)
 		if err != nil {

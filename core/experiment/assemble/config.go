@@ -73,10 +73,10 @@ func Unguarded(s *spec.Spec) (remarks []string) {
 func computeFor(s *spec.Spec, role string, threads map[string]int) clip.Compute {
 	c := clip.Compute{Device: deviceOf(s, role), Threads: threads[role], Precision: s.Train.Precision,
 		Checkpointing: s.Train.ActivationCheckpointing}
-	switch role {
-	case RoleLoss:
+	switch {
+	case IsLoss(role):
 		c.Precision, c.Checkpointing = "f32", false
-	case RoleTeacherImage, RoleTeacherText:
+	case role == RoleTeacherImage || role == RoleTeacherText:
 		c.Checkpointing = false // nothing is kept anyway
 	}
 	return c
@@ -110,12 +110,6 @@ func encoderConfig(s *spec.Spec, role string, threads map[string]int) clip.Encod
 	t := towerOf(s, role)
 	return clip.EncoderConfig{With: t.With, EmbedDim: s.EmbedDim, Modality: modalityOf(role), Seed: s.Seed, Optimizer: s.TowerOptimizer(role),
 		Compute: computeFor(s, role, threads), Freeze: t.Freeze}
-}
-
-// lossConfig returns the configuration of the loss.
-func lossConfig(s *spec.Spec, threads map[string]int) clip.LossConfig {
-	return clip.LossConfig{With: s.Loss.With, EmbedDim: s.EmbedDim, BatchSize: s.Train.BatchSize, Seed: s.Seed,
-		Optimizer: s.Train.ClipOptimizer(), Compute: computeFor(s, RoleLoss, threads)}
 }
 
 // dataCacheDir returns the folder where datasets keep what they computed of files; "" when the user has no

@@ -47,7 +47,7 @@ func TestAnEncoderThatIsNotAsAskedIsRefused(t *testing.T) {
 
 // The precision is the towers': losses stay in float32. So is checkpointing. Each part has its device.
 func TestPrecisionIsTheTowers(t *testing.T) {
-	s := &spec.Spec{Image: spec.Tower{Device: "cuda:1"}, Loss: spec.Loss{Device: "cpu"}, Train: spec.Train{Precision: "bf16", ActivationCheckpointing: true}}
+	s := &spec.Spec{Image: spec.Tower{Device: "cuda:1"}, Losses: []spec.Loss{{Device: "cpu"}}, Train: spec.Train{Precision: "bf16", ActivationCheckpointing: true}}
 	limits := map[string]int{RoleImage: 3, RoleLoss: 2}
 	if got, want := computeFor(s, RoleImage, limits), (clip.Compute{Device: "cuda:1", Threads: 3, Precision: "bf16", Checkpointing: true}); got != want {
 		t.Errorf("image tower: %+v, want %+v", got, want)

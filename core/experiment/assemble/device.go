@@ -3,6 +3,7 @@ package assemble
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"tandem/core/engine/device/devices"
@@ -12,13 +13,13 @@ import (
 
 // Computing lists the roles of the plugins of a spec that compute on a device.
 func Computing(s *spec.Spec) []string {
-	return append([]string{RoleImage, RoleText, RoleLoss}, teachers(s)...)
+	return slices.Concat([]string{RoleImage, RoleText}, LossRoles(s), teachers(s))
 }
 
 // deviceOf returns where the plugin of a role computes, as the spec says.
 func deviceOf(s *spec.Spec, role string) string {
-	if role == RoleLoss {
-		return s.Loss.Device
+	if IsLoss(role) {
+		return lossOf(s, role).Device
 	}
 	return towerOf(s, role).Device
 }
@@ -41,7 +42,7 @@ func CheckDevices(s *spec.Spec) error {
 		if err == nil {
 			continue
 		}
-		key := s.DeviceKey(role)
+		key := s.DeviceKey(section(s, role))
 		if devices.Check(name, "") == nil {
 			key = "train.precision"
 		}

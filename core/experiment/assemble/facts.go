@@ -19,7 +19,8 @@ type Summary struct {
 	ID            string // of the run; "" when nothing is recorded
 	Spec          *spec.Spec
 	Image, Text   clip.EncoderInfo
-	Loss          clip.LossInfo
+	Loss          clip.LossInfo               // of all losses together
+	Losses        map[string]clip.LossInfo    // by role, of a sum
 	Teachers      map[string]clip.EncoderInfo // by role
 	Data          clip.DatasetInfo            // of all sources together
 	Sources       []Source
@@ -75,6 +76,9 @@ func (s Summary) facts() map[string]any {
 		"backend.image": s.Image.Backend, "backend.text": s.Text.Backend, "backend.loss": s.Loss.Backend,
 		"image_size": int64(s.Image.ImageSize), "context_length": int64(s.Text.ContextLength), "vocab_size": int64(s.Text.VocabSize),
 		"data.samples": int64(s.Data.Len), "data.note": s.Data.Note, "steps.total": int64(s.Steps), "steps.epoch": int64(s.StepsPerEpoch),
+	}
+	for role, info := range s.Losses {
+		facts["parameters."+role], facts["backend."+role] = info.Parameters, info.Backend
 	}
 	for role, info := range s.Teachers {
 		facts["parameters."+role], facts["backend."+role] = info.Parameters, info.Backend

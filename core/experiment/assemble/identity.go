@@ -63,7 +63,7 @@ func WeightsDigest(path string) (string, error) {
 		return publishedDigest(path)
 	}
 	h := sha256.New()
-	for _, name := range []string{train.ImageFile, train.TextFile, train.LossFile} {
+	for _, name := range append([]string{train.ImageFile, train.TextFile}, lossFiles(path)...) {
 		sha, err := files.Digest(filepath.Join(path, name))
 		if err != nil {
 			return "", err

@@ -36,6 +36,7 @@ type Model struct {
 	Remarks   []string                    // what was found while the parameters were initialised
 
 	told          sync.Mutex // guards Summary.Teachers while encoders are configured
+	losses        []lossProcess
 	teacherDigest string     // names the weights that the teachers have of the spec; "" for none
 	data          []Dataset  // the sources of the training data, then the data of each evaluation
 	bench         *Workbench // not nil: the session is its, and outlives the model
@@ -129,7 +130,9 @@ func OpenTowers(ctx context.Context, c *catalog.Catalog, s *spec.Spec) (*Model, 
 		if m.Negatives = 0; m.wants(clip.InputTextNegatives) {
 			m.Negatives = plannedNegatives(s)
 		}
-		err = atOnce(ctx, m.configureImage(0), m.configureText(0, nil), m.configureLoss(0))
+		early, late := m.configureLosses(nil)
+		err = atOnce(ctx, slices.Concat(early, late, []func(context.Context) error{m.configureImage(0), m.configureText(0, nil)})...)
+		m.describeLosses()
 	}
 	if err != nil {
 		_ = m.Close() // the first error counts
@@ -188,11 +191,16 @@ func atOnce(ctx context.Context, calls ...func(context.Context) error) error {
 // start starts every process, all at once: of the teachers those with the roles given. Datasets that the workbench
 // kept run already.
 func (m *Model) start(ctx context.Context, teachers []string) error {
-	var image, text, loss *process.Process
+	var image, text *process.Process
 	calls := []func(context.Context) error{
 		func(ctx context.Context) (err error) { m.Image, image, err = m.startTower(ctx, RoleImage); return err },
 		func(ctx context.Context) (err error) { m.Text, text, err = m.startTower(ctx, RoleText); return err },
-		func(ctx context.Context) (err error) { m.Loss, loss, err = m.startLoss(ctx); return err },
+	}
+	m.losses = make([]lossProcess, len(LossRoles(m.Spec)))
+	for i, role := range LossRoles(m.Spec) {
+		l := &m.losses[i]
+		l.role = role
+		calls = append(calls, func(ctx context.Context) (err error) { l.loss, l.process, err = m.startLoss(ctx, role); return err })
 	}
 	taught := make([]*process.Process, len(teachers))
 	for i, role := range teachers {
@@ -210,11 +218,11 @@ func (m *Model) start(ctx context.Context, teachers []string) error {
 	if err := atOnce(ctx, calls...); err != nil {
 		return err
 	}
-	m.Processes[RoleImage], m.Processes[RoleText], m.Processes[RoleLoss] = image, text, loss
+	m.Processes[RoleImage], m.Processes[RoleText] = image, text
 	for i, role := range teachers {
 		m.Processes[role] = taught[i]
 	}
-	m.Inputs = loss.Descriptor.Inputs
+	m.joinLosses()
 	return nil
 }
 
@@ -228,13 +236,8 @@ func (m *Model) configure(ctx context.Context, withCaptions bool, w Watcher) (er
 		return err
 	}
 	w.Doing("configuring the image encoder")
-	early, late := []func(context.Context) error{m.configureImage(memory[RoleImage])}, []func(context.Context) error{}
-	if loss := m.configureLoss(memory[RoleLoss]); m.wants(clip.InputTextNegatives) {
-		late = append(late, loss)
-	} else {
-		early = append(early, loss)
-	}
-	if err := atOnce(ctx, early...); err != nil {
+	early, late := m.configureLosses(memory)
+	if err := atOnce(ctx, append(early, m.configureImage(memory[RoleImage]))...); err != nil {
 		return err
 	}
 	w.Doing("opening the data")
@@ -258,6 +261,7 @@ func (m *Model) configure(ctx context.Context, withCaptions bool, w Watcher) (er
 	if err := atOnce(ctx, late...); err != nil {
 		return err
 	}
+	m.describeLosses()
 	for i := range m.Evals {
 		m.Evals[i].Image, m.Evals[i].Text = m.Image, m.Text
 	}
@@ -286,16 +290,6 @@ func (m *Model) configureText(memory int64, captions []string) func(context.Cont
 			return Place(m.Spec, err, RoleText)
 		}
 		return checkTower(RoleText, m.Summary.Text, clip.Text, m.Spec.EmbedDim)
-	}
-}
-
-// configureLoss returns the call that configures the loss.
-func (m *Model) configureLoss(memory int64) func(context.Context) error {
-	return func(ctx context.Context) (err error) {
-		c := m.lossConfig(m.Negatives)
-		c.Compute.MemoryLimit = memory
-		m.Summary.Loss, err = m.Loss.Configure(ctx, c)
-		return Place(m.Spec, err, RoleLoss)
 	}
 }
 

@@ -172,7 +172,7 @@ func TestPluginsThatChangedAreNamed(t *testing.T) {
 func TestEveryMissingPluginIsNamed(t *testing.T) {
 	l := labtest.New(t)
 	s := labtest.Spec(t, l)
-	s.Image.Encoder, s.Loss.Plugin = "nosuch", "neither"
+	s.Image.Encoder, s.Losses[0].Plugin = "nosuch", "neither"
 	_, err := l.Plugins(s)
 	if err == nil || !strings.Contains(err.Error(), "image: ") || !strings.Contains(err.Error(), "loss: ") {
 		t.Errorf("got %v", err)

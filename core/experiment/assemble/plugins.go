@@ -18,7 +18,7 @@ import (
 const (
 	RoleImage        = "image"
 	RoleText         = "text"
-	RoleLoss         = "loss"
+	RoleLoss         = "loss" // see LossRoles
 	RoleTeacherImage = "teacher.image"
 	RoleTeacherText  = "teacher.text"
 	RoleData         = "data.train" // see DataRoles
@@ -115,7 +115,9 @@ func (c *Catalog) Plugins(s *spec.Spec) (Plugins, error) {
 	}
 	add(RoleImage, clip.KindEncoder, s.Image.Encoder)
 	add(RoleText, clip.KindEncoder, s.Text.Encoder)
-	add(RoleLoss, clip.KindLoss, s.Loss.Plugin)
+	for _, role := range LossRoles(s) {
+		add(role, clip.KindLoss, lossOf(s, role).Plugin)
+	}
 	for _, role := range teachers(s) {
 		add(role, clip.KindEncoder, towerOf(s, role).Encoder)
 	}

@@ -56,8 +56,9 @@ func (x *Starter) startTower(ctx context.Context, role string) (clip.Encoder, *p
 	return x.session.StartEncoder(ctx, towerOf(x.Spec, role).Encoder, x.options(role, towerOf(x.Spec, role).With))
 }
 
-func (x *Starter) startLoss(ctx context.Context) (clip.Loss, *process.Process, error) {
-	return x.session.StartLoss(ctx, x.Spec.Loss.Plugin, x.options(RoleLoss, x.Spec.Loss.With))
+func (x *Starter) startLoss(ctx context.Context, role string) (clip.Loss, *process.Process, error) {
+	l := lossOf(x.Spec, role)
+	return x.session.StartLoss(ctx, l.Plugin, x.options(role, l.With))
 }
 
 // EvaluationData starts the data of evaluation i and configures it for pictures of size × size pixels.

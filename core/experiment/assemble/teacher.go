@@ -141,39 +141,24 @@ func plannedNegatives(s *spec.Spec) int {
 	return 1
 }
 
-// lossConfig returns the configuration of the loss, with so many negatives where it takes any.
-func (m *Model) lossConfig(negatives int) clip.LossConfig {
-	c := lossConfig(m.Spec, m.threads)
-	if m.wants(clip.InputTextNegatives) {
-		c.Negatives = negatives
-	}
-	if t := m.Spec.Teacher; t != nil && m.wants(clip.InputTeacherImage) {
-		c.TeacherImageDim = t.EmbedDim
-	}
-	if t := m.Spec.Teacher; t != nil && m.wants(clip.InputTeacherText) {
-		c.TeacherTextDim = t.EmbedDim
-	}
-	return c
-}
-
 // checkInputs holds the data that was opened against what the loss takes of it.
 func (m *Model) checkInputs() error {
-	data, loss := m.dataNames(), m.Processes[RoleLoss].Name()
+	data := m.dataNames()
 	m.Negatives = 0
 	if m.wants(clip.InputTextNegatives) {
 		if m.Negatives = m.Summary.Data.Negatives; m.Negatives < 1 {
 			for i, src := range m.Summary.Sources {
 				if n := m.Summary.Sources[0].Info.Negatives; src.Info.Negatives != n {
 					return locate(m.Spec, m.Spec.TrainSection(i)+".with", fault.New(fault.Invalid, "%s gives each sample %d negatives, and %s gives %d; %s takes as many of every sample",
-						src.Name, src.Info.Negatives, m.Summary.Sources[0].Name, n, loss).WithHint("give the sources settings with equal numbers of negatives"))
+						src.Name, src.Info.Negatives, m.Summary.Sources[0].Name, n, m.takers(clip.InputTextNegatives)).WithHint("give the sources settings with equal numbers of negatives"))
 				}
 			}
-			return locate(m.Spec, RoleData+".with", fault.New(fault.Invalid, "%s gives no negatives with these settings, and %s takes %s", data, loss, clip.InputTextNegatives).
+			return locate(m.Spec, RoleData+".with", fault.New(fault.Invalid, "%s gives no negatives with these settings, and %s takes %s", data, m.takers(clip.InputTextNegatives), clip.InputTextNegatives).
 				WithHint("runner plugin describe %s lists its settings", data))
 		}
 	}
 	if m.wants(clip.InputImageView2) && m.Summary.Data.Fixed {
-		return locate(m.Spec, RoleData+".augment", fault.New(fault.Invalid, "%s takes %s, and with this every view of a picture is the same", loss, clip.InputImageView2).
+		return locate(m.Spec, RoleData+".augment", fault.New(fault.Invalid, "%s takes %s, and with this every view of a picture is the same", m.takers(clip.InputImageView2), clip.InputImageView2).
 			WithHint("augment: random_resized_crop, or a random setting of %s", data))
 	}
 	return nil

@@ -123,8 +123,9 @@ func (c *Comparison) keys(base *spec.Spec, plugins *assemble.Catalog) (keys []st
 			}
 			i := slices.IndexFunc(base.Eval, func(e spec.Eval) bool { return e.Name == name })
 			keys = append(keys, fmt.Sprintf("eval.%d.%s", i, key))
-		case u.Role == assemble.RoleLoss:
-			keys = append(keys, "loss.plugin")
+		case assemble.IsLoss(u.Role):
+			at := base.LossSection(slices.Index(assemble.LossRoles(base), u.Role))
+			keys = append(keys, strings.TrimSuffix(strings.ReplaceAll(at, "[", "."), "]")+".plugin")
 		case assemble.IsTrainingData(u.Role):
 			at := base.TrainSection(slices.Index(assemble.DataRoles(base), u.Role))
 			keys = append(keys, strings.TrimSuffix(strings.ReplaceAll(at, "[", "."), "]")+".dataset")

@@ -7,6 +7,7 @@ import (
 	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/eval"
 	"tandem/core/experiment/lab"
+	"tandem/core/experiment/objective"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 )
@@ -62,16 +63,27 @@ func logitsOf(ctx context.Context, m *assemble.Model) (logits, error) {
 	pairs := tensor.New(tensor.F32, 2, m.Spec.EmbedDim)
 	values := pairs.F32()
 	values[0], values[m.Spec.EmbedDim] = 1, 1 // unit rows
+	out := logits{scale: 1}
 	r, err := m.Loss.Compute(ctx, clip.LossRequest{Image: pairs, Text: pairs, Inputs: standIns(m, pairs)})
 	if err != nil {
-		return logits{}, err
+		return out, err
 	}
-	out := logits{scale: 1}
-	if scale, ok := r.Scalars["logit_scale"]; ok {
-		out.scale = scale
-	}
-	if bias, ok := r.Scalars["logit_bias"]; ok {
-		out.bias = &bias
+	for _, of := range objective.Members(m.Loss) { // of a sum the first that has a scale
+		prefix := ""
+		if of.Name != "" {
+			prefix = of.Name + "/"
+		}
+		scale, scaled := r.Scalars[prefix+"logit_scale"]
+		bias, biased := r.Scalars[prefix+"logit_bias"]
+		if scaled {
+			out.scale = scale
+		}
+		if biased {
+			out.bias = &bias
+		}
+		if scaled || biased {
+			break
+		}
 	}
 	return out, nil
 }

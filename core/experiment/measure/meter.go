@@ -162,10 +162,13 @@ func (m *meter) costs(s *spec.Spec, peak float64) *StepCosts {
 		})
 		add(role+" step", true, func(x measured) time.Duration { return x.inside[role+" Step"] })
 	}
-	add("loss", true, func(x measured) time.Duration {
-		return x.inside[assemble.RoleLoss+" Compute"] + x.inside[assemble.RoleLoss+" GradNorm"] + x.inside[assemble.RoleLoss+" Step"]
-	})
-	for _, role := range assemble.Computing(s)[3:] {
+	losses := assemble.LossRoles(s)
+	for _, role := range losses {
+		add(role, true, func(x measured) time.Duration {
+			return x.inside[role+" Compute"] + x.inside[role+" GradNorm"] + x.inside[role+" Step"]
+		})
+	}
+	for _, role := range assemble.Computing(s)[2+len(losses):] {
 		add(role+" forward", true, func(x measured) time.Duration { return x.inside[role+" Forward"] })
 	}
 	if overlap := median(func(x measured) time.Duration { return x.overlap }); overlap > 0 {

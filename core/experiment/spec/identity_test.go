@@ -100,8 +100,8 @@ func TestDecoded(t *testing.T) {
 	if s.Eval[0].ZeroShot == nil || s.Eval[0].ZeroShot.Classes != "label" || s.Eval[0].BatchSize != 128 {
 		t.Errorf("eval is %+v", s.Eval[0])
 	}
-	if string(s.Loss.With) != `{"label_smoothing":0,"learnable":true,"temperature":0.07}` {
-		t.Errorf("loss.with is %s", s.Loss.With)
+	if string(s.Losses[0].With) != `{"label_smoothing":0,"learnable":true,"temperature":0.07}` {
+		t.Errorf("loss.with is %s", s.Losses[0].With)
 	}
 }
 

@@ -7,54 +7,66 @@ import (
 	"tandem/core/clip"
 )
 
-// inputs reports inputs of the loss that nothing in the spec gives, and teachers that the loss does not take. used
-// holds the descriptors by section.
+// inputs reports inputs of the losses that nothing in the spec gives, and teachers that no loss takes. used holds the
+// descriptors by section.
 func (c *checker) inputs(tree map[string]any, used map[string]clip.Descriptor) {
-	loss := used["loss"]
-	if loss.Name == "" {
-		return // there is a fault already, or nobody knows
-	}
-	who := "losses/" + loss.Name
-	for _, input := range loss.Inputs {
-		switch input {
-		case clip.InputGroups: // every dataset has them
-		case clip.InputTeacherImage:
-			c.needsTeacher(tree, who, input, clip.Image)
-		case clip.InputTeacherText:
-			c.needsTeacher(tree, who, input, clip.Text)
-		case clip.InputTextNegatives:
-			for _, p := range trainSections(tree) {
-				if c.needs(used, p.with("dataset"), who, input, clip.CapNegatives, capabilities) {
-					c.needsSetting(tree, used[p.String()], p, who)
-				}
-			}
-		case clip.InputImageView2:
-			for _, p := range trainSections(tree) {
-				c.needs(used, p.with("dataset"), who, input, clip.CapView2, capabilities)
-			}
-		case clip.InputImageTokens:
-			c.needs(used, path{"image", "encoder"}, who, input, clip.OutputTokens, outputs)
-		case clip.InputTextTokens:
-			c.needs(used, path{"text", "encoder"}, who, input, clip.OutputTokens, outputs)
-		default:
-			c.fault(path{"loss", "plugin"}, "%s takes the input %q, which this runner does not know", who, input).
-				WithHint("it knows %s; a newer runner may know more", strings.Join(clip.LossInputs, ", "))
+	var taken, who []string
+	for _, p := range lossSections(tree) {
+		loss := used[p.String()]
+		if loss.Name == "" {
+			return // there is a fault already, or nobody knows
 		}
+		taken, who = append(taken, loss.Inputs...), append(who, "losses/"+loss.Name)
+		for _, input := range loss.Inputs {
+			c.input(tree, used, p.with("plugin"), "losses/"+loss.Name, input)
+		}
+	}
+	do := "does"
+	if len(who) > 1 {
+		do = "do"
 	}
 	for _, t := range []struct{ tower, input string }{{"image", clip.InputTeacherImage}, {"text", clip.InputTeacherText}} {
 		p := path{"teacher", t.tower}
-		if lookup(tree, p) == nil || slices.Contains(loss.Inputs, t.input) {
+		if lookup(tree, p) == nil || slices.Contains(taken, t.input) {
 			continue
 		}
-		c.faultAt(c.origin(p).key(), p, "nothing uses it: %s does not take %s", who, t.input).
+		c.faultAt(c.origin(p).key(), p, "nothing uses it: %s %s not take %s", strings.Join(who, ", "), do, t.input).
 			WithHint("leave it out, or name a loss that takes %s; in an ablation a teacher belongs to the level whose loss takes it", t.input)
 	}
 }
 
+// input reports an input of the loss named at p, who, that nothing in the spec gives.
+func (c *checker) input(tree map[string]any, used map[string]clip.Descriptor, p path, who, input string) {
+	switch input {
+	case clip.InputGroups: // every dataset has them
+	case clip.InputTeacherImage:
+		c.needsTeacher(tree, p, who, input, clip.Image)
+	case clip.InputTeacherText:
+		c.needsTeacher(tree, p, who, input, clip.Text)
+	case clip.InputTextNegatives:
+		for _, p := range trainSections(tree) {
+			if c.needs(used, p.with("dataset"), who, input, clip.CapNegatives, capabilities) {
+				c.needsSetting(tree, used[p.String()], p, who)
+			}
+		}
+	case clip.InputImageView2:
+		for _, p := range trainSections(tree) {
+			c.needs(used, p.with("dataset"), who, input, clip.CapView2, capabilities)
+		}
+	case clip.InputImageTokens:
+		c.needs(used, path{"image", "encoder"}, who, input, clip.OutputTokens, outputs)
+	case clip.InputTextTokens:
+		c.needs(used, path{"text", "encoder"}, who, input, clip.OutputTokens, outputs)
+	default:
+		c.fault(p, "%s takes the input %q, which this runner does not know", who, input).
+			WithHint("it knows %s; a newer runner may know more", strings.Join(clip.LossInputs, ", "))
+	}
+}
+
 // needsTeacher reports that the spec has no teacher of a modality.
-func (c *checker) needsTeacher(tree map[string]any, who, input string, m clip.Modality) {
+func (c *checker) needsTeacher(tree map[string]any, p path, who, input string, m clip.Modality) {
 	if lookup(tree, path{"teacher", string(m)}) == nil {
-		c.fault(path{"loss", "plugin"}, "%s takes %s, and there is no teacher.%s", who, input, m).
+		c.fault(p, "%s takes %s, and there is no teacher.%s", who, input, m).
 			WithHint("add teacher: {%s: {encoder: NAME, with: {…}}, init: {weights: PATH}}", m)
 	}
 }

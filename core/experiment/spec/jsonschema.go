@@ -92,7 +92,7 @@ func (s *schemaWriter) value(k Key, at string) object {
 		items := s.section(k.Sub, at+"[].")
 		return object{"type": "array", "items": demand(items, s.required(k.Sub))}
 	case typeMixture:
-		return object{"anyOf": []any{s.section(sourceKeys, at+"."),
+		return object{"anyOf": []any{s.section(k.Alone, at+"."),
 			object{"type": "array", "minItems": 1, "items": demand(s.section(k.Sub, at+"[]."), s.required(k.Sub))}}}
 	case typeWith:
 		return object{"type": "object"}
@@ -184,7 +184,7 @@ func (s *schemaWriter) required(keys []Key) object {
 			}
 		}
 		if k.Type == typeMixture {
-			properties[k.Name] = object{"if": object{"type": "object"}, "then": s.required(sourceKeys)}
+			properties[k.Name] = object{"if": object{"type": "object"}, "then": s.required(k.Alone)}
 			names = append(names, k.Name)
 		}
 		if k.Type == typePlugin {

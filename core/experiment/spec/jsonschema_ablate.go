@@ -149,7 +149,7 @@ func (s *schemaWriter) places() places {
 				walk(k.Sub, "", list+`\.`, here+"/items")
 			case typeMixture:
 				n, p := within(k)
-				walk(sourceKeys, n, p, here+"/anyOf/0")
+				walk(k.Alone, n, p, here+"/anyOf/0")
 				list := regexp.QuoteMeta(name+k.Name) + index
 				out = append(out, place{pattern: "^" + list + "$", values: []any{object{"$ref": here + "/anyOf/1/items"}}})
 				walk(k.Sub, "", list+`\.`, here+"/anyOf/1/items")

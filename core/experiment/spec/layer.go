@@ -185,10 +185,11 @@ func (m *merged) set(list ...assignment) *fault.Error {
 	for _, a := range elements {
 		i := listPrefix(m.k.Raw(), a.p)
 		list := cloneList(lookup(m.k.Raw(), a.p[:i]).([]any))
-		if source := a.p[:len(a.p)-1]; len(a.p) == 4 && slices.Equal(a.p[:2], path{"data", "train"}) && a.p[3] == "dataset" {
-			if of, ok := lookup(list, source[i:]).(map[string]any); ok && of["dataset"] != a.value {
+		if isMember(a.p, "dataset", "data", "train") || isMember(a.p, "plugin", "loss") {
+			member, names := a.p[:len(a.p)-1], a.p[len(a.p)-1]
+			if of, ok := lookup(list, member[i:]).(map[string]any); ok && of[names] != a.value {
 				delete(of, "with")
-				m.forget(source.with("with").join())
+				m.forget(member.with("with").join())
 			}
 		}
 		if !setIn(list, a.p[i:], clone(a.value)) {
@@ -284,7 +285,7 @@ func setIn(in any, p path, value any) bool {
 }
 
 // element returns the place in a list that an element of a path means: an index, or the name of the one map that has it,
-// or whose dataset has it where maps have no names. It returns -1 when there is none.
+// or whose plugin has it where maps have no names. It returns -1 when there is none.
 func element(list []any, elem string) int {
 	if i, err := strconv.Atoi(elem); err == nil {
 		if i < 0 || i >= len(list) {
@@ -308,11 +309,12 @@ func element(list []any, elem string) int {
 // nameOf returns what a path calls an element of a list of maps; "" when it has no name.
 func nameOf(e any) string {
 	m, _ := e.(map[string]any)
-	name, ok := m["name"].(string)
-	if !ok {
-		name, _ = m["dataset"].(string)
+	for _, key := range []string{"name", "dataset", "plugin"} {
+		if name, ok := m[key].(string); ok {
+			return name
+		}
 	}
-	return name
+	return ""
 }
 
 // byIndex returns p with the names of list elements replaced by their indices.

@@ -42,7 +42,7 @@ func (c *checker) relations(tree map[string]any, file string) {
 	used := map[string]clip.Descriptor{} // by section
 	samples := c.sources(tree, used)
 	for _, s := range pluginSections {
-		if s.section.String() == "data.train" {
+		if at := s.section.String(); at == "data.train" || at == "loss" {
 			continue
 		}
 		if m, ok := lookup(tree, s.section).(map[string]any); ok {
@@ -51,6 +51,7 @@ func (c *checker) relations(tree map[string]any, file string) {
 			used[s.section.String()] = d
 		}
 	}
+	c.losses(tree, used)
 	c.precision(tree)
 	c.logLimit(tree)
 	c.cache(tree)
@@ -180,7 +181,8 @@ func decodableTree(tree map[string]any) map[string]any {
 	out := clone(tree).(map[string]any)
 	data := out["data"].(map[string]any)
 	data["train"] = decodableTrain(data["train"])
-	for _, part := range []path{{"image"}, {"text"}, {"loss"}, {"teacher", "image"}, {"teacher", "text"}} {
+	out["loss"] = decodableLoss(out["loss"], out["device"])
+	for _, part := range []path{{"image"}, {"text"}, {"teacher", "image"}, {"teacher", "text"}} {
 		m, ok := lookup(out, part).(map[string]any)
 		if !ok {
 			continue // no such teacher

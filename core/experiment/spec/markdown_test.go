@@ -27,8 +27,8 @@ func writeRows(b *strings.Builder, keys []Key, prefix string) {
 			writeRows(b, k.Sub, name+"[].")
 			continue
 		case typeMixture:
-			writeRows(b, sourceKeys, name+".")
-			writeRows(b, shareKeys, name+"[].")
+			writeRows(b, k.Alone, name+".")
+			writeRows(b, k.Sub[len(k.Alone):], name+"[].")
 			continue
 		}
 		help := k.Help

@@ -177,7 +177,7 @@ func (s *Spec) Identity(plugins map[string]string) string {
 	for _, s := range pluginSections {
 		dropZeros(lookup(tree, s.section.with("with")))
 	}
-	for _, p := range trainSections(tree) {
+	for _, p := range append(trainSections(tree), lossSections(tree)...) {
 		dropZeros(lookup(tree, p.with("with")))
 	}
 	list, _ := tree["eval"].([]any)

@@ -32,8 +32,9 @@ const (
 // docs/spec.md.
 type Key struct {
 	clip.Field
-	// Sub lists the keys of a map, or of each element of a list of maps.
-	Sub []Key
+	// Sub lists the keys of a map, or of each element of a list of maps. Of a key that may be either, Alone lists those of
+	// the map.
+	Sub, Alone []Key
 	// Kind and Modality say which plugins a key of type plugin names.
 	Kind     clip.Kind
 	Modality clip.Modality
@@ -84,8 +85,7 @@ var Keys = []Key{
 		plugin("encoder", clip.KindEncoder, clip.Image, "image encoder plugin: `vit`, `encoders/vit` or a path"), with, freeze, where),
 	section("text", "the text tower",
 		plugin("encoder", clip.KindEncoder, clip.Text, "text encoder plugin"), with, freeze, where),
-	section("loss", "the objective",
-		plugin("plugin", clip.KindLoss, "", "loss plugin"), with, where),
+	lossKey,
 	section("init", "where the parameters start",
 		key("weights", clip.TypePath, "", "published weights (.safetensors: OpenCLIP's, OpenAI's or transformers' names) or a checkpoint folder; empty: random, by the seed"),
 		key("towers", clip.TypeList, []any{"image", "text"}, "which towers take them; the loss does when both do").of(clip.TypeString).enum("image", "text")),

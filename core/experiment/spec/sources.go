@@ -34,28 +34,34 @@ var shareKeys = []Key{
 	key("quota", clip.TypeInt, nil, "in a list: exactly so many samples of each batch, instead of a weight").min(1).max(1 << 20),
 }
 
-var trainKey = Key{Field: clip.Field{Name: "train", Type: typeMixture, Help: "the training samples: a map, or a list of them to mix"}, Sub: append(slices.Clone(sourceKeys), shareKeys...)}
+var trainKey = mixed("train", "the training samples: a map, or a list of them to mix", sourceKeys, shareKeys)
 
-// mixture checks data.train: a map, or a list of them. A list of one is the same as the map.
+// mixed returns a key whose value is a map or a list of maps, which have more keys.
+func mixed(name, help string, alone, more []Key) Key {
+	return Key{Field: clip.Field{Name: name, Type: typeMixture, Help: help}, Alone: alone, Sub: slices.Concat(alone, more)}
+}
+
+// mixture checks data.train or loss: a map, or a list of them. A list of one is the same as the map.
 func (c *checker) mixture(k Key, value any, p path) any {
+	shares, names, noun := k.Sub[len(k.Alone):], k.Alone[0].Name, k.Alone[0].Kind
 	switch v := value.(type) {
 	case map[string]any:
-		for _, share := range shareKeys {
+		for _, share := range shares {
 			if _, given := v[share.Name]; given {
-				c.faultAt(c.origin(p.with(share.Name)).key(), p.with(share.Name), "has no effect: there is one source").
-					WithHint("leave it out, or write data.train as a list: [{dataset: …, weight: 1}, …]")
+				c.faultAt(c.origin(p.with(share.Name)).key(), p.with(share.Name), "has no effect: there is one %s", noun).
+					WithHint("leave it out, or write %s as a list: [{%s: …, weight: 1}, …]", p, names)
 				delete(v, share.Name)
 			}
 		}
-		c.section(v, sourceKeys, p, "train")
+		c.section(v, k.Alone, p, k.Name)
 		return v
 	case []any:
 		if len(v) == 0 {
-			c.fault(p, "no sources").WithHint("write [{dataset: …}, …]")
+			c.fault(p, "names no %s", noun).WithHint("write [{%s: …}, …]", names)
 			return bad{}
 		}
 		for i := range v {
-			v[i] = c.value(section("train entry", "", k.Sub...), v[i], p.with(strconv.Itoa(i)))
+			v[i] = c.value(section(k.Name+" entry", "", k.Sub...), v[i], p.with(strconv.Itoa(i)))
 		}
 		m, ok := v[0].(map[string]any)
 		if len(v) > 1 || !ok {
@@ -64,7 +70,10 @@ func (c *checker) mixture(k Key, value any, p path) any {
 		if _, given := m["quota"]; given {
 			c.fault(p.with("0").with("quota"), "has no effect: a source alone fills every batch").WithHint("leave it out")
 		}
-		for _, share := range shareKeys {
+		if w, given := m["weight"]; given && k.Name == lossKey.Name && w != 1.0 {
+			c.fault(p.with("0").with("weight"), "%s, and a loss alone counts whole", show(w)).WithHint("leave it out; train.lr says how large steps are")
+		}
+		for _, share := range shares {
 			delete(m, share.Name)
 		}
 		c.moveOrigins(p.with("0"), p)
@@ -98,8 +107,10 @@ func (c *checker) shuffle(value any, p path) any {
 }
 
 // trainSections returns the places of the sources of data.train.
-func trainSections(tree map[string]any) []path {
-	p := path{"data", "train"}
+func trainSections(tree map[string]any) []path { return mixedSections(tree, path{"data", "train"}) }
+
+// mixedSections returns the place of a map, or of each one of a list of them.
+func mixedSections(tree map[string]any, p path) []path {
 	list, ok := lookup(tree, p).([]any)
 	if !ok {
 		return []path{p}
@@ -109,6 +120,12 @@ func trainSections(tree map[string]any) []path {
 		out[i] = p.with(strconv.Itoa(i))
 	}
 	return out
+}
+
+// isMember reports whether p is the key of an element of the list at list.
+func isMember(p path, key string, list ...string) bool {
+	n := len(list)
+	return len(p) == n+2 && slices.Equal(p[:n], path(list)) && p[n+1] == key
 }
 
 // sources checks the plugins of data.train and what its sources say of each other. It returns how many samples they have
@@ -134,7 +151,7 @@ func (c *checker) sources(tree map[string]any, used map[string]clip.Descriptor) 
 		if len(sections) == 1 {
 			continue
 		}
-		c.sourceName(m, d, p, first)
+		c.memberName(m, "dataset", d, p, first)
 		if quota, ok := m["quota"].(int64); ok && n > 0 && quota > int64(n) {
 			c.fault(p.with("quota"), "%d is more than the source's %d samples", quota, n).WithHint("at most %d: no sample is in a batch twice", n)
 		}
@@ -161,11 +178,12 @@ func (c *checker) window(m map[string]any, p path) {
 	}
 }
 
-// sourceName fills in the name of a source and checks it.
-func (c *checker) sourceName(m map[string]any, d clip.Descriptor, p path, first map[string]path) {
+// memberName fills in the name of one of several maps of a list, that of its plugin, and checks it. names is the key that
+// names the plugin; first remembers who has which name.
+func (c *checker) memberName(m map[string]any, names string, d clip.Descriptor, p path, first map[string]path) {
 	at := p.with("name")
 	if _, ok := m["name"]; !ok {
-		if name, ok := m["dataset"].(string); ok {
+		if name, ok := m[names].(string); ok {
 			c.setDefault(m, at, filepath.Base(orElse(d.Name, name)), "default")
 		}
 	}
@@ -175,14 +193,14 @@ func (c *checker) sourceName(m map[string]any, d clip.Descriptor, p path, first 
 	}
 	c.nameForm(m, at, nameForm)
 	if _, err := strconv.Atoi(name); err == nil {
-		c.fault(at, "%q could be a place in the list too", name).WithHint("data.train[0] is the first source; give the name a letter")
+		c.fault(at, "%q could be a place in the list too", name).WithHint("%s[0] is the first; give the name a letter", p[:len(p)-1])
 		return
 	}
 	if prev, taken := first[name]; taken {
 		if c.origin(at).Line == 0 {
 			at = p
 		}
-		c.fault(at, "%q is the name of %s too", name, prev).WithHint("give each source a name of its own")
+		c.fault(at, "%q is the name of %s too", name, prev).WithHint("give each a name of its own")
 		return
 	}
 	first[name] = p

@@ -13,7 +13,7 @@ type Spec struct {
 	Variant     string `json:"variant"`
 	Image       Tower  `json:"image"`
 	Text        Tower  `json:"text"`
-	Loss        Loss   `json:"loss"`
+	Losses      []Loss `json:"loss"` // at least one; the objective is the sum of all
 	Init        Init   `json:"init"`
 	// Teacher is nil when the spec has none.
 	Teacher  *Teacher `json:"teacher"`
@@ -43,13 +43,6 @@ type Tower struct {
 	With    json.RawMessage `json:"with"`    // defaults of the plugin's schema filled in
 	Freeze  clip.Freeze     `json:"freeze"`
 	Device  string          `json:"device"` // filled in
-}
-
-// Loss names a loss plugin and its settings.
-type Loss struct {
-	Plugin string          `json:"plugin"`
-	With   json.RawMessage `json:"with"`
-	Device string          `json:"device"` // filled in
 }
 
 // Init says where the parameters start.

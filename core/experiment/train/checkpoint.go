@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/objective"
 	"tandem/core/fault"
 )
 
@@ -41,6 +42,8 @@ type State struct {
 	Alarmed      bool    `json:"alarmed"`
 	Counts
 	Teacher string `json:"teacher,omitempty"` // names the content of the teachers' weights
+	// Losses names the members of a sum of losses, in order; none of a loss alone.
+	Losses []string `json:"losses,omitempty"`
 	// Unevaluated says that the evaluation due after Step was not finished.
 	Unevaluated bool `json:"unevaluated,omitempty"`
 
@@ -75,6 +78,21 @@ func ReadState(dir string) (State, error) {
 	return s, nil
 }
 
+// LossFiles lists the files of the losses: LossFile alone, or one for each member of a sum, in order.
+func (s State) LossFiles() []string {
+	if len(s.Losses) == 0 {
+		return []string{LossFile}
+	}
+	names := make([]string, len(s.Losses))
+	for i, name := range s.Losses {
+		names[i] = lossFileOf(name)
+	}
+	return names
+}
+
+// lossFileOf names the file of a member of a sum of losses.
+func lossFileOf(member string) string { return "loss." + member + ".safetensors" }
+
 // digest returns a digest of everything else in a state.
 func (s State) digest() string {
 	s.Digest = ""
@@ -98,7 +116,7 @@ func Check(dir, run string, step int) error {
 	case s.Run != "" && run != "" && s.Run != run:
 		return fault.New(fault.Corrupt, "checkpoint: it is of run %s, want %s", s.Run, run).WithFile(dir, 0, 0)
 	}
-	for _, name := range []string{ImageFile, TextFile, LossFile} {
+	for _, name := range append([]string{ImageFile, TextFile}, s.LossFiles()...) {
 		path := filepath.Join(dir, name)
 		info, err := os.Stat(path)
 		if err != nil {
@@ -160,6 +178,9 @@ func (t *Trainer) Resume(ctx context.Context, dir string, known ...int) error {
 		return fault.New(fault.Conflict, "the weights of the teacher are not those that the checkpoint was trained with").
 			WithPath("teacher.init.weights").WithFile(dir, 0, 0).WithHint("put them back as they were, or begin a new run")
 	}
+	if own := t.parts.losses(); !slices.Equal(s.Losses, own) {
+		return fault.New(fault.Invalid, "checkpoint has the losses %q, the run %q", s.Losses, own).WithFile(dir, 0, 0)
+	}
 	for _, f := range t.files() {
 		if err := f.part.Load(ctx, filepath.Join(dir, f.name)); err != nil {
 			return withOp(err, "resume")
@@ -201,7 +222,25 @@ type partFile struct {
 func (t *Trainer) files() []partFile { return t.parts.files() }
 
 func (p Parts) files() []partFile {
-	return []partFile{{ImageFile, p.Image}, {TextFile, p.Text}, {LossFile, p.Loss}}
+	list := []partFile{{ImageFile, p.Image}, {TextFile, p.Text}}
+	losses := p.LossFiles()
+	for i, m := range objective.Members(p.Loss) {
+		list = append(list, partFile{losses[i], m.Loss})
+	}
+	return list
+}
+
+// LossFiles lists the files of the losses in a checkpoint of these parts, in the order of objective.Members.
+func (p Parts) LossFiles() []string { return State{Losses: p.losses()}.LossFiles() }
+
+// losses names the members of a sum of losses; none of a loss alone.
+func (p Parts) losses() (names []string) {
+	if _, isSum := p.Loss.(*objective.Sum); isSum {
+		for _, m := range objective.Members(p.Loss) {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 // checkpoint writes the state after the newest step, unless there is one already: into a temporary
@@ -266,7 +305,7 @@ func writeCheckpoint(ctx context.Context, dir string, parts Parts, s State) (err
 			os.RemoveAll(tmp)
 		}
 	}()
-	s.Files = map[string]File{}
+	s.Files, s.Losses = map[string]File{}, parts.losses()
 	for _, f := range parts.files() {
 		path := filepath.Join(tmp, f.name)
 		if err := f.part.Save(ctx, path); err != nil {

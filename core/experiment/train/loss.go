@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/objective"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 )
@@ -37,7 +38,7 @@ func (t *Trainer) loss(ctx context.Context, micros microBatches, outs []output, 
 		copy(groups.I32(), numberGroups(micros))
 		give(clip.InputGroups, clip.LossInput{Value: groups})
 	}
-	r, sum, err := t.computeNorm(ctx, q)
+	r, sum, err := objective.ComputeNorm(ctx, t.parts.Loss, q)
 	squares[2] = sum
 	if err != nil {
 		return nil, err
@@ -54,22 +55,6 @@ func (t *Trainer) loss(ctx context.Context, micros microBatches, outs []output, 
 		}
 	}
 	return r, nil
-}
-
-func (t *Trainer) computeNorm(ctx context.Context, q clip.LossRequest) (*clip.LossResult, float64, error) {
-	if n, ok := t.parts.Loss.(clip.ComputeNormer); ok {
-		return n.ComputeNorm(ctx, q)
-	}
-	r, err := t.parts.Loss.Compute(ctx, q)
-	if err != nil {
-		return nil, 0, err
-	}
-	sum, err := t.parts.Loss.GradNorm(ctx)
-	if err != nil {
-		r.Free()
-		return nil, 0, err
-	}
-	return r, sum, nil
 }
 
 // gradients returns the gradient of each pass. The tensors stay the result's.

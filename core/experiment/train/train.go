@@ -341,7 +341,7 @@ func (t *Trainer) watchCollapse(r StepReport) error {
 	}
 	t.state.SmoothLoss = decay*t.state.SmoothLoss + (1-decay)*r.Loss
 	least := chanceLoss(t.cfg.BatchSize, r.Scalars)
-	if len(t.parts.Inputs) > 0 { // of these losses nobody knows the value of chance
+	if len(t.parts.Inputs) > 0 || len(t.parts.losses()) > 0 { // of these losses nobody knows the value of chance
 		return nil
 	}
 	if t.state.Alarmed || r.Step < patience || t.state.SmoothLoss < margin*least {

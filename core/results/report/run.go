@@ -146,8 +146,10 @@ func Final(w io.Writer, d *store.RunDetail) error {
 	if s, ok := d.Metrics[metric.TrainLoss]; ok {
 		add(metric.TrainLoss, Number(float64(s.Last)), "from "+Number(float64(s.First)))
 	}
-	if s, ok := d.Metrics[metric.LogitScale]; ok {
-		add(metric.LogitScale, Number(float64(s.Last)), "from "+Number(float64(s.First)))
+	for _, name := range metric.Names(d.Metrics) {
+		if s := d.Metrics[name]; metric.IsTraining(name) && metric.Measure(name) == metric.Measure(metric.LogitScale) { // of each loss of a sum
+			add(name, Number(float64(s.Last)), "from "+Number(float64(s.First)))
+		}
 	}
 	add("steps", optional(d.Steps, Count), "")
 	add("samples seen", optional(d.SamplesSeen, Count), "")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"testing"
 
 	"tandem/core/clip"
 	"tandem/core/engine/weights"
@@ -361,3 +362,9 @@ func (d *dots) Captions(_ context.Context, limit int) (list []string, err error)
 }
 
 func (d *dots) Close() error { return nil }
+
+// SetScale replaces the scale in a file that Pull saved.
+func SetScale(t testing.TB, path string, scale float64) {
+	t.Helper()
+	Must(t, weights.Write(path, []weights.Tensor{weights.FromF32("logit_scale", []float32{float32(math.Log(scale))}, 1)}, nil))
+}
