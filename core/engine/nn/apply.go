@@ -9,13 +9,20 @@ import (
 // Apply gives act(x·Wᵀ + b) for x [..., In] → [..., Out].
 func (l *Linear) Apply(g *Graph, x *graph.Node, act Activation) *graph.Node {
 	g.count(x, l.Out)
-	return graph.Linear(x, g.P(l.Weight), g.P(l.Bias), act)
+	if g.layer(l.Weight) == nil {
+		return graph.Linear(x, g.P(l.Weight), g.P(l.Bias), act)
+	}
+	y := g.adapt(graph.Linear(x, g.P(l.Weight), g.P(l.Bias), Identity), x, l.Weight)
+	if act == Identity {
+		return y
+	}
+	return graph.Act(y, act)
 }
 
 // Project gives x·p for x [..., In] and a parameter [In, Out]: CLIP's projections, which have no bias.
 func Project(g *Graph, x *graph.Node, p *Param) *graph.Node {
 	g.count(x, p.Shape[1])
-	return graph.MatMul(x, g.P(p), false, false)
+	return g.adaptProjection(graph.MatMul(x, g.P(p), false, false), x, p)
 }
 
 // Apply normalises the last axis of x.
@@ -104,12 +111,16 @@ func (t *Transformer) apply(g *Graph, x *graph.Node, spans *graph.Spans, n int) 
 func (c *Conv2D) Apply(g *Graph, x *graph.Node) *graph.Node {
 	y := graph.Conv2D(x, g.P(c.Weight), c.Stride, c.Pad)
 	g.FLOPs += 2 * float64(y.Elements()) * float64(c.In*c.Size*c.Size)
-	return y
+	return g.lowRank(y, x, c.Weight, func(x, a *graph.Node) *graph.Node {
+		h := graph.Conv2D(x, a, c.Stride, c.Pad)
+		g.FLOPs += 2 * float64(h.Elements()) * float64(c.In*c.Size*c.Size)
+		return h
+	})
 }
 
 // Apply gives act of x [B, H, W, C] normalised; act is Identity or ReLU.
 func (b *BatchNorm) Apply(g *Graph, x *graph.Node, act Activation) *graph.Node {
-	training := g.Training() && !(b.Gain.Frozen && b.Shift.Frozen)
+	training := g.Training() && (b.Gain.Trained(g.Step) || b.Shift.Trained(g.Step))
 	return graph.BatchNorm(x, g.P(b.Gain), g.P(b.Shift), g.S(b.Mean), g.S(b.Variance), bnMomentum, Eps, act, training)
 }
 

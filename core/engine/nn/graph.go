@@ -13,11 +13,14 @@ type Graph struct {
 	FLOPs float64
 	// Random says that a layer applied so far draws at random in each pass: patch dropout.
 	Random bool
+	// Step is the number, from 0, of a step that the graph is for: parameters that start later count as frozen.
+	Step int
 
 	set    *Set
 	params map[*Param]*graph.Node
 	stats  map[*Stat]*graph.Node
 	fills  []Indices
+	layers []*Param // see Layers
 }
 
 // Indices describes an int32 input that the host computes before each forward pass.

@@ -37,9 +37,15 @@ type Param struct {
 	// LRScale multiplies the learning rate, 1 at first.
 	LRScale float64
 	// Decay replaces the optimiser's weight decay; nil leaves it at that where Decayed says so, and at 0 elsewhere.
-	Decay   *float64
-	grouped bool // by Set.Group
+	Decay *float64
+	// Start is how many steps leave it as it is, as if it were frozen, before one trains it.
+	Start   int
+	grouped bool     // by Set.Group
+	adapter *adapter // by Set.Adapt; nil: none
 }
+
+// Trained reports whether a step trains it, step counting from 0.
+func (p *Param) Trained(step int) bool { return !p.Frozen && step >= p.Start }
 
 // Len returns the number of scalars.
 func (p *Param) Len() int { return elements(p.Shape) }

@@ -31,7 +31,8 @@ func NewBiasedPatchEmbedding(s *Set, name string, size, width int) *PatchEmbeddi
 func (p *PatchEmbedding) Apply(g *Graph, x *graph.Node) *graph.Node {
 	g.count(x, p.Width)
 	w := graph.Reshape(g.P(p.Weight), p.Width, 3*p.Size*p.Size)
-	return graph.Linear(graph.Patchify(x, p.Size), w, g.P(p.Bias), Identity)
+	x = graph.Patchify(x, p.Size)
+	return g.adapt(graph.Linear(x, w, g.P(p.Bias), Identity), x, p.Weight)
 }
 
 // PatchDropout leaves out a share of the tokens of x [B, P + N, W] in graphs for training, never the

@@ -7,9 +7,9 @@ import (
 )
 
 // Group gives the parameters whose names match one of the globs (path.Match, where * stands for dots too) a scale of
-// the learning rate, a weight decay or both; nil leaves either as it is. A parameter belongs to the first group that it
-// matches. A malformed glob or one that matches nothing is fault.Invalid.
-func (s *Set) Group(globs []string, lrScale, decay *float64) error {
+// the learning rate, a weight decay or both, nil leaving either as it is, and the number of steps before they start. A
+// parameter belongs to the first group that it matches. A malformed glob or one that matches nothing is fault.Invalid.
+func (s *Set) Group(globs []string, lrScale, decay *float64, start int) error {
 	var members []*Param
 	for _, glob := range globs {
 		found, err := s.match(glob)
@@ -26,7 +26,7 @@ func (s *Set) Group(globs []string, lrScale, decay *float64) error {
 		if lrScale != nil {
 			p.LRScale *= *lrScale
 		}
-		p.Decay = decay
+		p.Decay, p.Start = decay, start
 	}
 	return nil
 }

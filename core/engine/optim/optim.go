@@ -54,11 +54,12 @@ type Segment struct {
 	Off, N  int
 	LRScale float64 // multiplies the learning rate; above 0
 	Decay   float64 // decoupled for adamw and lion: p ← p − lr·decay·p; part of the gradient for sgd
+	Start   int     // steps that touch neither it nor its state; the one after them counts as its first
 }
 
 // alike reports whether one pass may step both segments.
 func (s Segment) alike(other Segment) bool {
-	return s.LRScale == other.LRScale && s.Decay == other.Decay
+	return s.LRScale == other.LRScale && s.Decay == other.Decay && s.Start == other.Start
 }
 
 // check says what is wrong with the rates of a segment: fault.Invalid with the field's path, or nil.
@@ -66,6 +67,8 @@ func (s Segment) check() error {
 	switch {
 	case !(s.Decay >= 0) || math.IsInf(s.Decay, 0):
 		return fault.New(fault.Invalid, "%v, want 0 or more", s.Decay).WithPath("weight_decay")
+	case s.Start < 0:
+		return fault.New(fault.Invalid, "%d, want 0 or more", s.Start).WithPath("start")
 	case !(s.LRScale > 0) || math.IsInf(s.LRScale, 0):
 		return fault.New(fault.Invalid, "%v, want more than 0", s.LRScale).WithPath("lr_scale").WithHint("freeze what is not to be trained")
 	}
@@ -96,6 +99,7 @@ type State struct {
 // A span joins neighbouring segments of equal rates.
 type span struct {
 	lrScale, decay float64
+	start          int
 	exec           device.Exec
 	args           []device.Buffer
 }
@@ -160,7 +164,7 @@ func (o *Optimizer) prepare(cfg Config, segments []Segment) (err error) {
 		return err
 	}
 	for _, s := range segments {
-		sp := span{lrScale: s.LRScale, decay: s.Decay, args: []device.Buffer{o.backend.View(o.grads, s.Off, s.N), o.backend.View(o.params, s.Off, s.N)}}
+		sp := span{lrScale: s.LRScale, decay: s.Decay, start: s.Start, args: []device.Buffer{o.backend.View(o.grads, s.Off, s.N), o.backend.View(o.params, s.Off, s.N)}}
 		for _, st := range o.state {
 			sp.args = append(sp.args, o.backend.View(st.Buffer, s.Off, s.N))
 		}
@@ -193,8 +197,11 @@ func (c Config) kernel(n int) device.Kernel {
 // Gradients stay as they are.
 func (o *Optimizer) Step(step int, lr, gradScale float64) {
 	for _, s := range o.spans {
+		if step <= s.start {
+			continue
+		}
 		if o.adam {
-			s.exec.Run(s.args, s.lrScale*lr, s.decay, gradScale, float64(step))
+			s.exec.Run(s.args, s.lrScale*lr, s.decay, gradScale, float64(step-s.start))
 		} else {
 			s.exec.Run(s.args, s.lrScale*lr, s.decay, gradScale)
 		}

@@ -105,11 +105,11 @@ func TestSegmentsHaveRatesOfTheirOwn(t *testing.T) {
 }
 
 func TestAdjacentSegmentsOfEqualRatesAreOnePass(t *testing.T) {
-	merged, err := merge([]Segment{{0, 10, 1, .1}, {16, 5, 1, .1}, {32, 16, 1, 0}, {48, 1, 1, 0}, {64, 2, .5, 0}, {80, 4, .5, .1}, {112, 4, .5, .1}}, 128)
+	merged, err := merge([]Segment{{Off: 0, N: 10, LRScale: 1, Decay: .1}, {Off: 16, N: 5, LRScale: 1, Decay: .1}, {Off: 32, N: 16, LRScale: 1, Decay: 0}, {Off: 48, N: 1, LRScale: 1, Decay: 0}, {Off: 64, N: 2, LRScale: .5, Decay: 0}, {Off: 80, N: 4, LRScale: .5, Decay: .1}, {Off: 112, N: 4, LRScale: .5, Decay: .1}}, 128)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Segment{{0, 21, 1, .1}, {32, 17, 1, 0}, {64, 2, .5, 0}, {80, 4, .5, .1}, {112, 4, .5, .1}}
+	want := []Segment{{Off: 0, N: 21, LRScale: 1, Decay: .1}, {Off: 32, N: 17, LRScale: 1, Decay: 0}, {Off: 64, N: 2, LRScale: .5, Decay: 0}, {Off: 80, N: 4, LRScale: .5, Decay: .1}, {Off: 112, N: 4, LRScale: .5, Decay: .1}}
 	if len(merged) != len(want) {
 		t.Fatalf("merged to %v, want %v", merged, want)
 	}
@@ -121,7 +121,7 @@ func TestAdjacentSegmentsOfEqualRatesAreOnePass(t *testing.T) {
 }
 
 func TestBadSegmentsAreInvalid(t *testing.T) {
-	for _, bad := range [][]Segment{{{0, 4, 1, 0}, {2, 4, 1, 0}}, {{14, 4, 1, 0}}, {{0, 0, 1, 0}}, {{0, 4, 0, 0}}, {{0, 4, 1, -1}}, {{0, 4, math.NaN(), 0}}} {
+	for _, bad := range [][]Segment{{{Off: 0, N: 4, LRScale: 1, Decay: 0}, {Off: 2, N: 4, LRScale: 1, Decay: 0}}, {{Off: 14, N: 4, LRScale: 1, Decay: 0}}, {{Off: 0, N: 0, LRScale: 1, Decay: 0}}, {{Off: 0, N: 4, LRScale: 0, Decay: 0}}, {{Off: 0, N: 4, LRScale: 1, Decay: -1}}, {{Off: 0, N: 4, LRScale: math.NaN()}}} {
 		if _, err := merge(bad, 16); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%v: %v, want an invalid fault", bad, err)
 		}

@@ -54,6 +54,15 @@ func (t *Trained) Mode() graph.Mode {
 	return graph.Overwrite
 }
 
+// ClearGradient sets the gradients to zero where the next backward pass would overwrite them and leave those of what
+// it does not train, so that it adds to nothing but zeros.
+func (t *Trained) ClearGradient() {
+	if t.optimizer != nil && !t.accumulated {
+		t.optimizer.ZeroGrad()
+		t.accumulated = true
+	}
+}
+
 // Accumulated notes that a backward pass has added gradients.
 func (t *Trained) Accumulated() { t.accumulated = true }
 

@@ -20,7 +20,7 @@ import (
 
 // A tower's checkpoint (core/engine/checkpoint) has the tokenizer of texts beside the parameters, and in its
 // metadata modality, embed_dim and config, the JSON of the network's config, which must agree; and seed, that of
-// the random streams, which Load takes over.
+// the random streams, which Load takes over. With adapters it has lora too (weights.LoRA), which must agree.
 
 // arrays lists what a checkpoint holds of device memory, but for the average.
 func (e *encoder) arrays() []checkpoint.Array {
@@ -47,10 +47,18 @@ func (e *encoder) metadata() (map[string]string, error) {
 	if err != nil {
 		return nil, fault.New(fault.Internal, "config: %w", err)
 	}
-	return map[string]string{
+	meta := map[string]string{
 		"format": weights.EncoderFormat, "modality": string(e.modality),
 		"embed_dim": fmt.Sprint(e.dim), "config": string(config), "seed": fmt.Sprint(e.call.Seed),
-	}, nil
+	}
+	if e.lora != nil {
+		text, err := json.Marshal(e.lora)
+		if err != nil {
+			return nil, fault.New(fault.Internal, "lora: %w", err)
+		}
+		meta[weights.MetaLoRA] = string(text)
+	}
+	return meta, nil
 }
 
 // Save implements clip.Encoder.
@@ -154,7 +162,7 @@ func (e *encoder) checkMetadata(got map[string]string) *fault.Error {
 	if err != nil {
 		return fault.New(fault.Internal, "%w", err)
 	}
-	if err := checkpoint.CheckMetadata(got, want, "format", "modality", "embed_dim"); err != nil {
+	if err := checkpoint.CheckMetadata(got, want, "format", "modality", "embed_dim", weights.MetaLoRA); err != nil {
 		return err
 	}
 	return sameConfig(got["config"], want["config"])

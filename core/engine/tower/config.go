@@ -72,15 +72,12 @@ func setRates(set *nn.Set, o clip.Optimizer) error {
 		if d := g.WeightDecay; d != nil && (!(*d >= 0) || math.IsInf(*d, 0)) {
 			return outside(path+".weight_decay", *d, "0 or more")
 		}
-		if err := set.Group(g.Params, g.LRScale, g.WeightDecay); err != nil {
+		if g.Start < 0 {
+			return outside(path+".start", float64(g.Start), "0 or more")
+		}
+		if err := set.Group(g.Params, g.LRScale, g.WeightDecay, g.Start); err != nil {
 			return at(path+".params", err)
 		}
 	}
 	return nil
-}
-
-// isFrozen reports whether a parameter is not trained.
-func (p *params) isFrozen(name string) bool {
-	_, trained := p.trained.Find(name)
-	return !trained
 }

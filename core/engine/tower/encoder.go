@@ -12,6 +12,7 @@ import (
 	"tandem/core/engine/nn"
 	"tandem/core/engine/profile"
 	"tandem/core/engine/program"
+	"tandem/core/engine/weights"
 	"tandem/core/fault"
 	"tandem/core/tensor"
 )
@@ -32,6 +33,7 @@ type encoder struct {
 	programs *programs
 	trained  program.Trained
 	call     nn.Call
+	lora     *weights.LoRA // nil: no adapters
 
 	tickets map[clip.Ticket]flight
 	last    clip.Ticket
@@ -77,6 +79,9 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 		return info, profile.Exhausted(err, backend, nil, wanted, remedy)
 	}
 	e.front, e.dim = front, c.EmbedDim
+	if l := c.LoRA; l != nil {
+		e.lora = &weights.LoRA{Rank: l.Rank, Alpha: l.Alpha}
+	}
 	e.programs = newPrograms(backend, e.params, front, c.Compute)
 	e.session.Use(backend, e.programs)
 	e.intake = &intake{session: e.session}
@@ -102,6 +107,9 @@ func (e *encoder) newFront(c clip.EncoderConfig) (front, error) {
 		return nil, err
 	}
 	if err := freeze(f.Params(), c.Freeze); err != nil {
+		return nil, err
+	}
+	if err := adapt(f, c); err != nil {
 		return nil, err
 	}
 	return f, setRates(f.Params(), c.Optimizer)
@@ -169,8 +177,12 @@ func (e *encoder) forward(ctx context.Context, req clip.ForwardRequest, second b
 	if err != nil {
 		return out, 0, err
 	}
-	p, err := e.programs.Get(programKey{training: mode == clip.Train || mode == clip.Embed, raw: mode == clip.Raw,
-		ema: req.EMA && e.params.average != nil, second: second, batch: batch, tokens: tokens})
+	key := programKey{training: mode == clip.Train || mode == clip.Embed, raw: mode == clip.Raw,
+		ema: req.EMA && e.params.average != nil, second: second, batch: batch, tokens: tokens}
+	if key.training {
+		key.phase = e.params.phase(req.Step)
+	}
+	p, err := e.programs.Get(key)
 	if err != nil {
 		return out, 0, e.explainExhausted(err, nil)
 	}
@@ -269,6 +281,14 @@ func (e *encoder) backward(ctx context.Context, t clip.Ticket, grad, tokens *ten
 		if err := checkGradient("gradient of the tokens", tokens, batch, e.front.tokenCount(), e.dim); err != nil {
 			return err
 		}
+	}
+	phase := f.program.Key.phase
+	if len(e.params.trainedAt(phase)) == 0 { // nothing has started
+		e.release(t)
+		return nil
+	}
+	if e.params.waits(phase) {
+		e.trained.ClearGradient()
 	}
 	e.session.Share(grad)
 	f.instance.SetGrad(0, grad.F32())

@@ -41,7 +41,7 @@ func layouts(set *nn.Set, o clip.Optimizer) *params {
 		for _, q := range set.Params() {
 			if !q.Frozen && rateOf(q, o) == r {
 				e := layout.Add(q.Name, q.Shape...)
-				p.segments = append(p.segments, optim.Segment{Off: e.Off, N: e.N, LRScale: r.lrScale, Decay: r.decay})
+				p.segments = append(p.segments, optim.Segment{Off: e.Off, N: e.N, LRScale: r.lrScale, Decay: r.decay, Start: r.start})
 			}
 		}
 	}
@@ -61,10 +61,11 @@ func layouts(set *nn.Set, o clip.Optimizer) *params {
 type rate struct {
 	decayed        bool
 	lrScale, decay float64
+	start          int
 }
 
 func rateOf(p *nn.Param, o clip.Optimizer) rate {
-	r := rate{decayed: p.Decayed(o.DecayEmbeddings), lrScale: p.LRScale}
+	r := rate{decayed: p.Decayed(o.DecayEmbeddings), lrScale: p.LRScale, start: p.Start}
 	switch {
 	case p.Decay != nil:
 		r.decay = *p.Decay

@@ -17,6 +17,7 @@ type programKey struct {
 	// training programs serve Train and Embed, so that both give the same bits: a program without a
 	// backward pass may fuse more, which rounds differently.
 	training bool
+	phase    int  // of training: see params.phase
 	raw      bool // the embeddings are not normalised
 	ema      bool // the parameters are the averaged ones
 	second   bool // tokens are an output too
@@ -45,14 +46,15 @@ const normEps = 1e-12
 func newPrograms(b device.Backend, p *params, f front, o clip.Compute) *programs {
 	return program.NewCache(b, maxPrograms, func(k programKey) (source, error) {
 		g := nn.NewGraph(p.set, graph.Options{Training: k.training, BF16: o.Precision == "bf16", Checkpointing: o.Checkpointing})
+		g.Step = k.phase
 		outputs, rows := outputs(g, f, k)
 		store := p.store
 		if k.ema {
 			store.Values = p.average.Values()
 		}
 		options := graph.CompileOptions{Outputs: outputs, Params: store, States: p.states}
-		if k.training && len(p.trained.Entries) > 0 {
-			options.Backward, options.Frozen = options.Outputs, p.isFrozen
+		if trained := p.trainedAt(k.phase); k.training && len(trained) > 0 {
+			options.Backward, options.Frozen = options.Outputs, func(name string) bool { return !trained[name] }
 		}
 		return source{Graph: g.Graph, Options: options, Extra: &inputs{indices: g.Filled(), second: rows}}, g.Err()
 	})

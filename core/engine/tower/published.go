@@ -2,10 +2,12 @@ package tower
 
 import (
 	"context"
+	"strings"
 
 	"tandem/core/clip"
 	"tandem/core/engine/checkpoint"
 	"tandem/core/engine/program"
+	"tandem/core/engine/weights"
 	"tandem/core/engine/weights/keymap"
 	"tandem/core/fault"
 	"tandem/core/media/token"
@@ -13,7 +15,7 @@ import (
 
 // loadPublished loads weights that no tower saved, under OpenCLIP's, OpenAI's or transformers' names
 // (core/engine/weights/keymap), with positions resampled to this network's. It takes parameters and running statistics
-// only; the optimiser's state starts anew. A tokenizer and the network's config count when the file has them, as those
+// only; the optimiser's state and adapters start anew. A tokenizer and the network's config count when the file has them, as those
 // that tandem exports do. It checks everything before it changes anything.
 func (e *encoder) loadPublished(ctx context.Context, path string) error {
 	f, err := keymap.Open(path)
@@ -21,7 +23,7 @@ func (e *encoder) loadPublished(ctx context.Context, path string) error {
 		return err
 	}
 	defer f.Close()
-	arrays := e.values()
+	arrays := withoutAdapters(e.values())
 	if err := e.checkPublished(f, arrays); err != nil {
 		return err.WithOp("load").WithFile(path, 0, 0)
 	}
@@ -42,6 +44,11 @@ func (e *encoder) loadPublished(ctx context.Context, path string) error {
 			return err
 		}
 		e.session.Backend.Write(a.Buffer, values)
+	}
+	for _, a := range e.values() {
+		if strings.HasSuffix(a.Name, weights.SuffixB) {
+			e.session.Backend.Zero(a.Buffer) // the network begins as the weights are
+		}
 	}
 	if e.params.average != nil {
 		e.params.average.Restart()

@@ -8,11 +8,13 @@ const (
 	LossFormat    = "tandem loss 1"
 )
 
-// Names of tensors in tandem's checkpoints that are no parameters.
+// Names of tensors in tandem's checkpoints that published weights do not have.
 const (
 	SlotPrefix      = "optim."    // of the optimiser's state: optim.m.visual.proj
 	AveragePrefix   = "ema."      // of the averaged parameters: ema.visual.proj
 	TokenizerTensor = "tokenizer" // the bytes of the tokenizer's JSON
+	SuffixA         = ".lora_A"   // of the matrices of an adapter: visual.proj.lora_A
+	SuffixB         = ".lora_B"
 )
 
 // IsCheckpoint reports whether a file's metadata "format" is one of tandem's.

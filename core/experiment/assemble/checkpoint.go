@@ -126,8 +126,13 @@ func OpenCheckpoint(dir string, averaged bool) (_ *Parameters, err error) {
 	return p, nil
 }
 
-// add takes a file's parameters; of a loss it takes those that published models have.
+// add takes a file's parameters, matrices together with what their adapters add; of a loss it takes those that published
+// models have.
 func (p *Parameters) add(f *weights.File, loss, averaged bool) error {
+	lora, err := f.LoRA()
+	if err != nil {
+		return err
+	}
 	for _, name := range f.Names() {
 		if name == weights.TokenizerTensor && !loss {
 			data, err := f.U8(name)
@@ -137,19 +142,28 @@ func (p *Parameters) add(f *weights.File, loss, averaged bool) error {
 			p.Meta[keymap.MetaTokenizer] = string(data)
 			continue
 		}
-		if strings.HasPrefix(name, weights.SlotPrefix) || strings.HasPrefix(name, weights.AveragePrefix) || loss && keymap.Modality(name) != "loss" {
+		if strings.HasPrefix(name, weights.SlotPrefix) || strings.HasPrefix(name, weights.AveragePrefix) || weights.IsAdapter(name) || loss && keymap.Modality(name) != "loss" {
 			continue
 		}
 		info, _ := f.Info(name)
-		source := name
-		if _, kept := f.Info(weights.AveragePrefix + name); kept && averaged {
-			source, p.Averaged = weights.AveragePrefix+name, true
+		source := func(name string) string {
+			if _, kept := f.Info(weights.AveragePrefix + name); kept && averaged {
+				p.Averaged = true
+				return weights.AveragePrefix + name
+			}
+			return name
+		}
+		from := source(name)
+		read := func() (weights.Tensor, error) { return f.Read(from) }
+		if _, adapted := f.Info(name + weights.SuffixA); adapted && lora != nil {
+			a, b := source(name+weights.SuffixA), source(name+weights.SuffixB)
+			read = func() (weights.Tensor, error) { return lora.Merge(f, name, a, b) }
 		}
 		if loss {
 			info.Shape = nil // published as scalars
 		}
 		p.Tensors = append(p.Tensors, weights.Tensor{Name: name, DType: info.DType, Shape: info.Shape, Load: func() ([]byte, error) {
-			t, err := f.Read(source)
+			t, err := read()
 			return t.Data, err
 		}})
 	}

@@ -23,3 +23,6 @@ func TestTokensAgreeWithOpenCLIP(t *testing.T) { towertest.GoldenTokens(t, text)
 
 // Learning rates and weight decays are those of open_clip's trainer.
 func TestRatesAreOpenCLIPs(t *testing.T) { towertest.GoldenRates(t, "testdata/rates.json", text) }
+
+// Adapters train as peft's do.
+func TestAdaptersArePEFTs(t *testing.T) { towertest.GoldenLoRA(t, "testdata/lora/*.safetensors", text) }

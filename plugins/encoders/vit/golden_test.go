@@ -28,3 +28,6 @@ func TestRatesAreOpenCLIPs(t *testing.T) { towertest.GoldenRates(t, "testdata/ra
 func TestAveragesAreTorchs(t *testing.T) {
 	towertest.GoldenAverage(t, "testdata/ema/vit.safetensors", vit)
 }
+
+// Adapters train as peft's do.
+func TestAdaptersArePEFTs(t *testing.T) { towertest.GoldenLoRA(t, "testdata/lora/*.safetensors", vit) }

@@ -138,6 +138,7 @@ func (c Case) checkAverageIsRefused(t *testing.T, s, plain *session) {
 	_, _, err = plain.Forward(s.ctx, req)
 	wants(t, fault.Invalid, err)
 	// Of what does not change, the average is what it is.
+	c.lora = nil
 	frozen := c.config(adamw)
 	frozen.Freeze, frozen.Optimizer.EMADecay = clip.Freeze{All: true}, .9
 	f := c.open(t, frozen)

@@ -28,6 +28,8 @@ type Case struct {
 	// Rough says that the network has kinks (ReLU) everywhere, which finite differences cannot cross:
 	// its gradient needs golden files.
 	Rough bool
+
+	lora *clip.LoRA // of what is checked
 }
 
 // embedDim sets the width of the shared space in checks.
@@ -57,6 +59,8 @@ func (c Case) Check(t *testing.T) {
 	}
 	t.Run("all frozen", c.checkAllFrozen)
 	t.Run("bad freezes", c.checkBadFreezes)
+	t.Run("adapters", c.checkAdapters)
+	t.Run("start", c.checkStart)
 	t.Run("groups", c.checkGroups)
 	t.Run("average", c.checkAverage)
 	t.Run("bad requests", c.checkBadRequests)
@@ -75,7 +79,7 @@ type session struct {
 }
 
 func (c Case) config(o clip.Optimizer) clip.EncoderConfig {
-	return clip.EncoderConfig{With: json.RawMessage(c.With), EmbedDim: embedDim, Seed: 3, Optimizer: o, Compute: CPU, Captions: captions}
+	return clip.EncoderConfig{With: json.RawMessage(c.With), EmbedDim: embedDim, Seed: 3, Optimizer: o, Compute: CPU, Captions: captions, LoRA: c.lora}
 }
 
 func (c Case) open(t *testing.T, cfg clip.EncoderConfig, options ...tower.Option) *session {
