@@ -109,7 +109,7 @@ func modalityOf(role string) clip.Modality {
 func encoderConfig(s *spec.Spec, role string, threads map[string]int) clip.EncoderConfig {
 	t := towerOf(s, role)
 	return clip.EncoderConfig{With: t.With, EmbedDim: s.EmbedDim, Modality: modalityOf(role), Seed: s.Seed, Optimizer: s.TowerOptimizer(role),
-		Compute: computeFor(s, role, threads), Freeze: t.Freeze}
+		Compute: computeFor(s, role, threads), Freeze: t.Freeze, LoRA: t.LoRA}
 }
 
 // dataCacheDir returns the folder where datasets keep what they computed of files; "" when the user has no
@@ -181,7 +181,7 @@ func PlaceEval(s *spec.Spec, err error, i int) error {
 	return Place(s, err, EvalSection(i))
 }
 
-// Place turns the path of a plugin's fault, which begins at its with or freeze block or its optimiser, into a path of
+// Place turns the path of a plugin's fault, which begins at its with, freeze or lora block or its optimiser, into a path of
 // the spec, and adds where in the file that is. section names the plugin's part of the spec. It returns any other error
 // as it is.
 func Place(s *spec.Spec, err error, section string) error {
@@ -189,7 +189,7 @@ func Place(s *spec.Spec, err error, section string) error {
 	switch {
 	case !ok || f == nil:
 		return err
-	case f.Path == "with", strings.HasPrefix(f.Path, "with."), strings.HasPrefix(f.Path, "freeze."):
+	case f.Path == "with", strings.HasPrefix(f.Path, "with."), strings.HasPrefix(f.Path, "freeze."), f.Path == "lora", strings.HasPrefix(f.Path, "lora."):
 		f.Path = section + "." + f.Path
 	case strings.HasPrefix(f.Path, "optimizer."):
 		placeOptimizer(s, f, section)

@@ -19,7 +19,7 @@ var beyondSchema = map[string][]string{
 	"files are not opened":       {"bad-absent-base", "bad-circular", "bad-absent-root"},
 	"editors find it themselves": {"bad-duplicate", "bad-duplicate-level"},
 	"one key decides about another": {
-		"bad-embed-dim", "bad-groups-plugin", "bad-groups-frozen", "bad-large-batch", "bad-patch", "bad-tf32", "bad-log-range", "bad-looks-end", "bad-noise-floor-baseline",
+		"bad-embed-dim", "bad-groups-plugin", "bad-groups-frozen", "bad-lora-plugin", "bad-large-batch", "bad-patch", "bad-tf32", "bad-log-range", "bad-looks-end", "bad-noise-floor-baseline",
 		"bad-noise-floor-seed", "bad-range-bound-of-plugin", "bad-range-bounds", "bad-range-in-grid", "bad-stop-eta", "bad-stop-too-late",
 		"bad-metric", "bad-metric-of-a-level", "bad-stop-metric", "bad-stop-metric-of-a-level",
 		"bad-mixture-few", "bad-mixture-shares", "bad-losses-inputs", "bad-losses-one-weight", "bad-inputs-data", "bad-inputs-setting", "bad-inputs-tokens", "bad-inputs-unknown", "bad-teacher-empty", "bad-teacher-missing", "bad-teacher-unused", "bad-augment-dataset", "bad-augment-order",

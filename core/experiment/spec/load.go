@@ -48,6 +48,7 @@ func (c *checker) relations(tree map[string]any, file string) {
 		if m, ok := lookup(tree, s.section).(map[string]any); ok {
 			d := c.plugin(m, c.keyOf(s.name), s.section)
 			c.checkFreezable(m, d, s.section)
+			c.lora(m, d, s.section)
 			used[s.section.String()] = d
 		}
 	}

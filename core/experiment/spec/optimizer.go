@@ -10,11 +10,12 @@ import (
 	"tandem/core/clip"
 )
 
-// Group gives parameters a learning rate or a weight decay of their own.
+// Group gives parameters a learning rate, a weight decay or a start of their own.
 type Group struct {
 	Params      []string `json:"params"`       // globs of parameter names
 	LRScale     *float64 `json:"lr_scale"`     // nil: 1
 	WeightDecay *float64 `json:"weight_decay"` // nil: train.weight_decay, with its exceptions
+	Start       int      `json:"start"`        // steps that leave them as they are
 	Tower       string   `json:"tower"`        // image or text; "": both
 }
 
@@ -48,6 +49,7 @@ var groupKeys = []Key{
 	key("params", clip.TypeList, nil, "globs of parameter names, each of which must match; the first group that a parameter matches counts").of(clip.TypeString).required(),
 	key("lr_scale", clip.TypeFloat, nil, "multiplies the learning rate, beside `train.layer_decay`; left out: 1").max(1e6),
 	key("weight_decay", clip.TypeFloat, nil, "of all that match; left out: `train.weight_decay`, with its exceptions").min(0).max(1e3),
+	key("start", clip.TypeInt, nil, "steps that leave them as they are, as if they were frozen; the next is their first, and counts as it for the optimiser; left out: 0").min(0).max(maxInt),
 	key("tower", clip.TypeString, nil, "the tower that is meant; left out: both").enum(towers...),
 }
 
@@ -101,7 +103,12 @@ func (c *checker) optimizer(m map[string]any, p path, tree map[string]any) {
 	}
 	for i := range groups {
 		if g, ok := groups[i].(map[string]any); ok {
-			c.group(g, p.with("groups").with(strconv.Itoa(i)))
+			at := p.with("groups").with(strconv.Itoa(i))
+			c.group(g, at)
+			start, _ := g["start"].(int64)
+			if steps, _ := m["max_steps"].(int64); steps > 0 && start >= steps {
+				c.fault(at.with("start"), "%d, but the run ends after %d steps", start, steps).WithHint("freeze: {params: [a glob]} leaves parameters as they are")
+			}
 		}
 	}
 	c.checkCapable(m, p, tree)
@@ -122,8 +129,9 @@ func (c *checker) group(g map[string]any, p path) {
 	if x, ok := scale.(float64); ok && !(x > 0) {
 		c.fault(p.with("lr_scale"), "%s, want more than 0", show(x)).WithHint("freeze: {params: [a glob]} leaves parameters as they are")
 	}
-	if _, decayed := g["weight_decay"]; !scaled && !decayed {
-		c.fault(p, "changes nothing").WithHint("give it lr_scale, weight_decay or both")
+	_, decayed := g["weight_decay"]
+	if _, starts := g["start"]; !scaled && !decayed && !starts {
+		c.fault(p, "changes nothing").WithHint("give it lr_scale, weight_decay or start; start: 0 keeps what it names out of the groups that follow")
 	}
 }
 
@@ -167,9 +175,27 @@ func (c *checker) checkCapable(m map[string]any, p path, tree map[string]any) {
 				break
 			}
 		}
+		c.checkStart(m, p, tower, d)
 	}
 	if trained == 0 && m["ema"] != nil {
 		c.fault(p.with("ema"), "both towers are frozen, so that their average is what they are").WithHint("leave train.ema out")
+	}
+}
+
+// checkStart reports groups that start late where the encoder has no such thing.
+func (c *checker) checkStart(m map[string]any, p path, tower string, d clip.Descriptor) {
+	groups, _ := m["groups"].([]any)
+	for i := range groups {
+		g, ok := groups[i].(map[string]any)
+		start, later := g["start"].(int64)
+		if !ok || !later || start == 0 || g["tower"] != nil && g["tower"] != tower {
+			continue
+		}
+		at := p.with("groups").with(strconv.Itoa(i)).with("start")
+		if !slices.Contains(d.Capabilities, clip.CapStart) {
+			c.fault(at, "encoders/%s trains all its parameters from the first step on", d.Name).
+				WithHint("leave start out, or give the group to the other tower; plugins made with core/engine/tower can once they declare the capability %q", clip.CapStart)
+		}
 	}
 }
 
@@ -197,7 +223,7 @@ func (s *Spec) TowerOptimizer(tower string) clip.Optimizer {
 	o.LayerDecay, o.EMADecay = s.Train.LayerDecay.of(tower), s.Train.EMA
 	for _, i := range s.groupsOf(tower) {
 		g := s.Train.Groups[i]
-		o.Groups = append(o.Groups, clip.ParamGroup{Params: g.Params, LRScale: g.LRScale, WeightDecay: g.WeightDecay})
+		o.Groups = append(o.Groups, clip.ParamGroup{Params: g.Params, LRScale: g.LRScale, WeightDecay: g.WeightDecay, Start: g.Start})
 	}
 	return o
 }

@@ -42,6 +42,7 @@ type Tower struct {
 	Encoder string          `json:"encoder"` // a bare name or an absolute path
 	With    json.RawMessage `json:"with"`    // defaults of the plugin's schema filled in
 	Freeze  clip.Freeze     `json:"freeze"`
+	LoRA    *clip.LoRA      `json:"lora"`   // nil: none
 	Device  string          `json:"device"` // filled in
 }
 

@@ -12,12 +12,11 @@ import (
 	"tandem/core/tensor"
 )
 
-// The sizes of further inputs in checks. They differ, so that one in place of another shows, but for those of a teacher,
-// which a spec gives one width.
+// The sizes of further inputs in checks. They differ, so that one in place of another shows.
 const (
 	negatives       = 2
 	teacherImageDim = 5
-	teacherTextDim  = teacherImageDim
+	teacherTextDim  = 7
 	imageTokens     = 3
 	textTokens      = 4
 )
