@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"tandem/core/engine/weights"
+	"tandem/core/engine/weights/keymap"
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
@@ -82,14 +82,12 @@ func publishedDigest(path string) (string, error) {
 	}
 	h := sha256.New()
 	for _, file := range found {
-		f, err := weights.Open(file)
-		if err != nil {
+		if err := keymap.Check(file); err != nil {
 			if own, ok := err.(*fault.Error); ok && own.Path == "" {
 				own.Path = "init.weights"
 			}
 			return "", err
 		}
-		f.Close()
 		sha, err := files.Digest(file)
 		if err != nil || len(found) == 1 {
 			return sha, err

@@ -11,8 +11,8 @@ import (
 	"tandem/core/fault"
 )
 
-// published finds the weights that path means and returns them as one .safetensors file; several parts are joined in
-// dir. It holds what lies beside them, and their tokenizer, against the spec.
+// published finds the weights that path means and returns them as one .safetensors file; several parts are joined, and files of
+// PyTorch converted, in dir. It holds what lies beside them, and their tokenizer, against the spec.
 func (m learner) published(path, dir string, towers []string) (file string, remarks []string, err error) {
 	found, err := locateWeights(path, m.section+"init.weights")
 	if err != nil {
@@ -29,7 +29,7 @@ func (m learner) published(path, dir string, towers []string) (file string, rema
 		}
 		remarks = append(remarks, fmt.Sprintf("the weights are %s", strings.Join(names, ", ")))
 	}
-	if file = found[0]; len(found) > 1 {
+	if file = found[0]; keymap.NeedsJoin(found) {
 		file = filepath.Join(dir, "joined.safetensors")
 		if err := keymap.Join(found, file); err != nil {
 			return "", nil, err

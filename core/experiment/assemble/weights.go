@@ -51,6 +51,7 @@ func (m learner) initialise(ctx context.Context, path string, towers []string) (
 	}
 	defer release()
 	checkpoint := ""
+	named := path
 	if isCheckpoint(path) {
 		checkpoint = path
 		p, err := OpenCheckpoint(path, false)
@@ -76,7 +77,9 @@ func (m learner) initialise(ctx context.Context, path string, towers []string) (
 	var calls []func(context.Context) error
 	for tower, e := range map[string]clip.Encoder{RoleImage: m.image, RoleText: m.text} {
 		if slices.Contains(towers, tower) {
-			calls = append(calls, func(ctx context.Context) error { return Place(m.spec, e.Load(ctx, path), m.section+tower) })
+			calls = append(calls, func(ctx context.Context) error {
+				return Place(m.spec, asNamed(e.Load(ctx, path), path, named), m.section+tower)
+			})
 		}
 	}
 	if err := atOnce(ctx, calls...); err != nil {
@@ -155,6 +158,14 @@ func scalarsOf(file, to string) (string, error) {
 		return "", nil
 	}
 	return to, weights.Write(to, tensors, map[string]string{"format": "pt"})
+}
+
+// asNamed makes a fault of a file that was joined or converted one of the file that the user named.
+func asNamed(err error, joined, named string) error {
+	if f, ok := err.(*fault.Error); ok && f.File == joined {
+		f.File = named
+	}
+	return err
 }
 
 // lossWeights writes the scalars that published weights have for a loss to a file of their own; "" when

@@ -219,3 +219,28 @@ func TestTheSettingsThatWeightsAreHeldAgainst(t *testing.T) {
 		t.Errorf("of the text tower alone: %+v", w)
 	}
 }
+
+// A file of PyTorch gives what the same tensors give as safetensors, and a fault names the file that the user named.
+func TestFilesOfPyTorchAreConverted(t *testing.T) {
+	const path = "../../engine/weights/torchfile/testdata/state_dict.pt"
+	m := learner{spec: &spec.Spec{}}
+	dir := t.TempDir()
+	converted, _, err := m.published(path, dir, nil)
+	must(t, err)
+	f, err := weights.Open(converted)
+	must(t, err)
+	defer f.Close()
+	if info, ok := f.Info("visual.proj"); !ok || !slices.Equal(info.Shape, []int{2, 4}) {
+		t.Errorf("%v, %+v", f.Names(), info)
+	}
+	if sha, err := WeightsDigest(path); err != nil || len(sha) != 64 {
+		t.Errorf("%s, %v", sha, err)
+	}
+	err = asNamed(fault.New(fault.Invalid, "x").WithFile(converted, 0, 0), converted, path)
+	if err.(*fault.Error).File != path {
+		t.Error(err)
+	}
+	if _, err := WeightsDigest("../../engine/weights/torchfile/testdata/hostile_system.pt"); err == nil || !strings.Contains(fault.Format(err), "posix.system") {
+		t.Errorf("a hostile file: %v", err)
+	}
+}

@@ -87,7 +87,7 @@ var Keys = []Key{
 		plugin("encoder", clip.KindEncoder, clip.Text, "text encoder plugin"), with, freeze, lora, where),
 	lossKey,
 	section("init", "where the parameters start",
-		key("weights", clip.TypePath, "", "published weights (.safetensors: OpenCLIP's, OpenAI's or transformers' names) or a checkpoint folder; empty: random, by the seed"),
+		key("weights", clip.TypePath, "", "published weights (.safetensors, or PyTorch's .pt and .bin: OpenCLIP's, OpenAI's or transformers' names) or a checkpoint folder; empty: random, by the seed"),
 		key("towers", clip.TypeList, []any{"image", "text"}, "which towers take them; the loss does when both do").of(clip.TypeString).enum("image", "text")),
 	teacher,
 	key("embed_dim", clip.TypeInt, int64(512), "width of the shared space; a tower's `with.embed_dim` must agree").min(1).max(1 << 20),

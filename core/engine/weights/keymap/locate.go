@@ -18,14 +18,17 @@ import (
 // published lists the names that libraries give the weights of a model in its folder, the best first.
 var published = []string{"open_clip_model.safetensors", "model.safetensors"}
 
+// publishedTorch lists the names of PyTorch's files in such a folder, which count where there is no .safetensors file.
+var publishedTorch = []string{"open_clip_pytorch_model.bin", "pytorch_model.bin", "*.pt", "*.pth", "*.bin"}
+
 // indexEnd ends the name of the index of a model in several files.
 const indexEnd = ".safetensors.index.json"
 
 // convertible lists patterns of weights that have to be converted first.
-var convertible = []string{"*.pt", "*.pth", "*.bin", "*.ckpt", "*.npz", "*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.pkl"}
+var convertible = []string{"*.ckpt", "*.npz", "*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.pkl"}
 
 // Locate returns the files of the weights that path means: a file stands for itself, the folder of a downloaded model
-// for the .safetensors file in it, and an index for the parts that it lists, sorted. The error for weights that are
+// for the .safetensors file in it, else for PyTorch's, and an index for the parts that it lists, sorted. The error for weights that are
 // missing, or of another format, names the remedy.
 func Locate(path string) ([]string, error) {
 	stat, err := os.Stat(path)
@@ -62,6 +65,16 @@ func Locate(path string) ([]string, error) {
 	case len(found) > 1:
 		return nil, fault.New(fault.Invalid, "a folder with %d .safetensors files", len(found)).WithFile(path, 0, 0).
 			WithHint("name one of them: %s", baseNames(found))
+	}
+	for _, pattern := range publishedTorch {
+		found, _ = filepath.Glob(filepath.Join(escapePath(path), pattern))
+		if len(found) > 1 {
+			return nil, fault.New(fault.Invalid, "a folder with %d files %s", len(found), pattern).WithFile(path, 0, 0).
+				WithHint("name one of them: %s", baseNames(found))
+		}
+		if len(found) == 1 {
+			return found, nil
+		}
 	}
 	for _, pattern := range convertible {
 		if found, _ = filepath.Glob(filepath.Join(escapePath(path), pattern)); len(found) > 0 {
@@ -135,33 +148,4 @@ func parts(index string) ([]string, error) {
 		found = append(found, file)
 	}
 	return found, nil
-}
-
-// Join writes the parts of a model as one file.
-func Join(files []string, out string) error {
-	var all []weights.Tensor
-	var meta map[string]string
-	from := map[string]string{}
-	for _, path := range files {
-		f, err := weights.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if meta == nil {
-			meta = f.Metadata()
-		}
-		for _, name := range f.Names() {
-			if twin, twice := from[name]; twice {
-				return fault.New(fault.Invalid, "tensor %q is in %s too", name, filepath.Base(twin)).WithFile(path, 0, 0)
-			}
-			from[name] = path
-			info, _ := f.Info(name)
-			all = append(all, weights.Tensor{Name: name, DType: info.DType, Shape: info.Shape, Load: func() ([]byte, error) {
-				t, err := f.Read(name)
-				return t.Data, err
-			}})
-		}
-	}
-	return weights.Write(out, all, meta)
 }

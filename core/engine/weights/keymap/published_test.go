@@ -179,8 +179,11 @@ func TestFoldersOfDownloadedModels(t *testing.T) {
 		t.Errorf("an empty folder: %v", err)
 	}
 	touch(dir, "pytorch_model.bin", "PK\x03\x04....archive/data.pkl")
-	if _, err := Locate(dir); err == nil || !strings.Contains(err.Error(), "pytorch_model.bin: a PyTorch file") {
-		t.Errorf("a folder with PyTorch's file: %v", err)
+	if got, err := Locate(dir); err != nil || filepath.Base(got[0]) != "pytorch_model.bin" {
+		t.Errorf("a folder with PyTorch's file: %v %v", got, err)
+	}
+	if err := Check(filepath.Join(dir, "pytorch_model.bin")); err == nil || !strings.Contains(fault.Format(err), "cut short") {
+		t.Errorf("a file of PyTorch that is cut short: %v", err)
 	}
 	touch(dir, "a.safetensors", "")
 	if got, err := Locate(dir); err != nil || filepath.Base(got[0]) != "a.safetensors" {
