@@ -30,7 +30,7 @@ func TestPluginsOfTheManualWork(t *testing.T) {
 	}
 	defer session.Close()
 	t.Run("losses/vse", func(t *testing.T) { useLoss(t, session, dir+"vse") })
-	t.Run("losses/negclip", func(t *testing.T) { useLossWithInputs(t, session, dir+"negclip") })
+	t.Run("losses/hardgroups", func(t *testing.T) { useLossWithInputs(t, session, dir+"hardgroups") })
 	t.Run("encoders/patchmlp", func(t *testing.T) { useEncoder(t, session, dir+"patchmlp") })
 	t.Run("datasets/squares", func(t *testing.T) { useDataset(t, session, dir+"squares") })
 }

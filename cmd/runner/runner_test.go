@@ -47,7 +47,7 @@ func build(dir string) error {
 		"":                  {"."},
 		"plugins/datasets/": {"../../plugins/datasets/..."},
 		"plugins/encoders/": {"../../plugins/encoders/vit", "../../plugins/encoders/resnet-attnpool", "../../plugins/encoders/transformer"},
-		"plugins/losses/":   {"../../plugins/losses/clip", "../../plugins/losses/siglip"},
+		"plugins/losses/":   {"../../plugins/losses/..."},
 	} {
 		if err := os.MkdirAll(filepath.Join(dir, target), 0o755); err != nil {
 			return err

@@ -119,6 +119,12 @@ func TestGradients(t *testing.T) {
 		{name: "cross entropy", shapes: sh(is(3, 4)), ids: []int32{2, 0, 3}, build: func(g *Graph, p []*Node) *Node {
 			return CrossEntropy(p[0], g.Input("ids", device.I32, 3), 0.1)
 		}},
+		{name: "softmax", shapes: sh(is(3, 4)), ids: []int32{2, 0, 3}, build: func(g *Graph, p []*Node) *Node {
+			return Softmax(p[0], g.Input("ids", device.I32, 3))
+		}},
+		{name: "softmax of one row", shapes: sh(is(1, 5)), ids: []int32{4}, build: func(g *Graph, p []*Node) *Node {
+			return Softmax(p[0], g.Input("ids", device.I32, 1))
+		}},
 		{name: "constant", shapes: sh(is(3)), build: func(g *Graph, p []*Node) *Node {
 			return Mul(p[0], g.Const([]float32{1, -2, 3}, 3))
 		}},

@@ -106,3 +106,34 @@ func CrossEntropy(x, targets *Node, smooth float64) *Node {
 				kernel: device.CrossEntropyBack(k)}, in[0], in[1], dy), nil}
 		}}, x, targets)
 }
+
+// Softmax computes exp(x[i, j])/Σk exp(x[i, k]) for each row: x [R, C], targets i32 [R] in [0, C) → [R, C]. The value does
+// not depend on targets: it is the gradient of CrossEntropy with all of the target spread, 1/C for each column, and 1/C
+// more, so that no backend needs a kernel for it.
+func Softmax(x, targets *Node) *Node {
+	g := x.g
+	if g.unusable(x, targets) {
+		return &Node{g: g}
+	}
+	if x.Dims() != 2 || targets.dtype != device.I32 || targets.Elements() != x.Dim(0) {
+		return g.fail("softmax", "x is %v, targets %s %v; want x [R, C] and targets i32 [R]", x, targets.dtype, targets)
+	}
+	rows, cols := x.Dim(0), x.Dim(1)
+	share, ones := 1/float64(cols), make([]float32, rows)
+	for i := range ones {
+		ones[i] = 1
+	}
+	less := g.apply(op{name: "softmax", shape: x.shape, part: noPart, wrt: []bool{true, false, false},
+		kernel: device.CrossEntropyBack{Rows: rows, Cols: cols, Smooth: 1},
+		diff: func(_ []*Node, out, dy *Node) []*Node { // p·(dy − Σk p[k]·dy[k])
+			p := Scale(out, 1, share)
+			weighed := Mul(p, dy)
+			sums := SumCols(weighed)
+			spread := broadcastRows(sums, cols, rows, []int{cols, rows})
+			if rows > 1 {
+				spread = Transpose(spread)
+			}
+			return []*Node{Sub(weighed, Mul(p, view(spread, x.shape))), nil, nil}
+		}}, x, targets, g.Const(ones, rows))
+	return Scale(less, 1, share)
+}

@@ -22,19 +22,51 @@ func (b Batch) Whole() bool { return b.block() == b.Size }
 // of n rows [n, D] whose partners are i32 [n]. In the backward pass each block is computed again, so that
 // one block's logits at a time are in memory.
 func (b Batch) Blocks(rows *graph.Node, f func(rows, partners *graph.Node) *graph.Node) *graph.Node {
-	var losses *graph.Node // [1, rows so far, 1]
+	losses := b.rowBlocks(rows, func(rows, partners *graph.Node) *graph.Node {
+		return graph.Reshape(f(rows, partners), partners.Elements(), 1)
+	})
+	return graph.Reshape(losses, b.Size)
+}
+
+// Each gives the losses [Size] of rows [Size, D], or W numbers for each, [Size, W]: in Blocks, or at once for a batch that
+// is Whole.
+func (b Batch) Each(rows *graph.Node, f func(rows, partners *graph.Node) *graph.Node) *graph.Node {
+	if b.Whole() {
+		return f(rows, b.Partners(0, b.Size))
+	}
+	var axes int
+	out := b.rowBlocks(rows, func(rows, partners *graph.Node) *graph.Node {
+		values := f(rows, partners)
+		axes = values.Dims()
+		return graph.Reshape(values, partners.Elements(), -1)
+	})
+	if axes == 1 {
+		return graph.Reshape(out, b.Size)
+	}
+	return out
+}
+
+// rowBlocks gives [Size, W], in blocks of n rows of which f gives [n, W].
+func (b Batch) rowBlocks(rows *graph.Node, f func(rows, partners *graph.Node) *graph.Node) *graph.Node {
+	var values *graph.Node // [1, rows so far, W]
 	dim := rows.Dim(-1)
 	for from := 0; from < b.Size; from += b.block() {
 		n := min(b.block(), b.Size-from)
 		end := b.Graph.Segment()
 		part := graph.Reshape(graph.SliceTokens(graph.Reshape(rows, 1, b.Size, dim), from, n), n, dim)
-		block := graph.Reshape(f(part, b.Partners(from, n)), 1, n, 1)
+		block := graph.Reshape(f(part, b.Partners(from, n)), 1, n, -1)
 		end()
-		if losses == nil {
-			losses = block
+		if values == nil {
+			values = block
 		} else {
-			losses = graph.ConcatTokens(losses, block)
+			values = graph.ConcatTokens(values, block)
 		}
 	}
-	return graph.Reshape(losses, b.Size)
+	return graph.Reshape(values, b.Size, -1)
+}
+
+// Wide returns the batch of a loss that has so many logits for each pair of samples: its blocks are the smaller.
+func (b Batch) Wide(logits int) Batch {
+	b.limit /= max(logits, 1)
+	return b
 }

@@ -134,12 +134,15 @@ func (in inputs) addTo(b *Batch, t *terms, k programKey) {
 	}
 	b.Input = func(name string) *graph.Node { return find(nodes, name) }
 	b.Lengths = func(name string) *graph.Node { return find(lengths, name) }
-	b.Mask = func(name string) *graph.Node {
-		find(lengths, name)
-		return t.onHost(g, name+".mask", func(dst []float32, req clip.LossRequest) {
-			fillMask(dst, req.Inputs[name].Lengths.I32())
-		}, k.batch, k.tokens(name))
+	masks := func(kind string, share bool) func(string) *graph.Node {
+		return func(name string) *graph.Node {
+			find(lengths, name)
+			return t.onHost(g, name+kind, func(dst []float32, req clip.LossRequest) {
+				fillMask(dst, req.Inputs[name].Lengths.I32(), share)
+			}, k.batch, k.tokens(name))
+		}
 	}
+	b.Mask, b.TokenShares = masks(".mask", false), masks(".shares", true)
 	groups := func(name string, share bool) func() *graph.Node {
 		return func() *graph.Node {
 			if !slices.Contains(in.names, clip.InputGroups) {
@@ -153,13 +156,17 @@ func (in inputs) addTo(b *Batch, t *terms, k programKey) {
 	b.SameGroup, b.GroupTargets = groups("groups.same", false), groups("groups.targets", true)
 }
 
-// fillMask writes [B, T]: 1 for a sample's own tokens, 0 after them.
-func fillMask(dst []float32, lengths []int32) {
+// fillMask writes [B, T]: 1, or with share 1 divided by their number, for a sample's own tokens, 0 after them.
+func fillMask(dst []float32, lengths []int32, share bool) {
 	clear(dst)
 	width := len(dst) / len(lengths)
 	for i, n := range lengths {
+		one := float32(1)
+		if share {
+			one = 1 / float32(n)
+		}
 		for k := range n {
-			dst[i*width+int(k)] = 1
+			dst[i*width+int(k)] = one
 		}
 	}
 }

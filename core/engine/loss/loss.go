@@ -58,7 +58,7 @@ type Batch struct {
 	Eye func() *graph.Node
 
 	// Input gives one of Definition.Inputs in its shape (clip.InputTextNegatives, …), with Size for B; groups have other
-	// forms. The last three functions work on the host, before each forward pass. All panic for what is not among
+	// forms. The last four functions work on the host, before each forward pass. All panic for what is not among
 	// Definition.Inputs.
 	Input func(name string) *graph.Node
 	// Negatives is K of clip.InputTextNegatives.
@@ -67,11 +67,14 @@ type Batch struct {
 	Lengths func(name string) *graph.Node
 	// Mask gives 1 for the tokens that a sample has and 0 for what follows them, [Size, T].
 	Mask func(name string) *graph.Node
+	// TokenShares divides each row of Mask by the sample's number of tokens, so that it adds up to 1.
+	TokenShares func(name string) *graph.Node
 	// SameGroup gives 1 where two samples are of one group and 0 elsewhere, [Size, Size]; GroupTargets divides each row
 	// by the size of its sample's group, so that it adds up to 1.
 	SameGroup, GroupTargets func() *graph.Node
 
 	limit int // logits above which the batch is not Whole
+	rows  *rowNumbers
 }
 
 // Part holds a term: the loss of each of the batch's rows. The value of the batch is the sum over parts of Weight

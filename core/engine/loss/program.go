@@ -1,8 +1,6 @@
 package loss
 
 import (
-	"fmt"
-
 	"tandem/core/clip"
 	"tandem/core/engine/device"
 	"tandem/core/engine/graph"
@@ -30,11 +28,11 @@ func (k programKey) tokens(name string) int {
 
 // terms holds the parts of a batch's loss, and the inputs of their program that do not change.
 type terms struct {
-	parts    []Part
-	losses   []float32          // [B], scratch
-	partners map[string][]int32 // by input
-	eye      []float32          // [B, B]; nil when the loss does not use it
-	weights  [][]float32        // of each part [B]: d value / d loss of a row
+	parts   []Part
+	losses  []float32   // [B], scratch
+	rows    *rowNumbers // that Build asks for
+	eye     []float32   // [B, B]; nil when the loss does not use it
+	weights [][]float32 // of each part [B]: d value / d loss of a row
 
 	inputs     []string // beside image and text
 	computed   []*hostInput
@@ -53,7 +51,7 @@ type (
 func newPrograms(backend device.Backend, def Definition, in inputs, params graph.Store, block int) *programs {
 	return program.NewCache(backend, maxPrograms, func(k programKey) (source, error) {
 		g := graph.New(graph.Options{Training: k.training, Checkpointing: true}) // of Blocks
-		t := &terms{losses: make([]float32, k.batch), partners: map[string][]int32{}}
+		t := &terms{losses: make([]float32, k.batch), rows: newRowNumbers()}
 		b := t.batch(g, k, def.Scalars, block)
 		t.candidates = []candidate{{"image", b.Image}, {"text", b.Text}}
 		in.addTo(&b, t, k)
@@ -83,22 +81,14 @@ func newPrograms(backend device.Backend, def Definition, in inputs, params graph
 
 // batch makes what Build works with, and notes the inputs that it asks for.
 func (t *terms) batch(g *graph.Graph, k programKey, scalars []Scalar, block int) Batch {
-	b := Batch{Graph: g, Size: k.batch, limit: block, Scalars: map[string]*graph.Node{},
+	b := Batch{Graph: g, Size: k.batch, limit: block, rows: t.rows, Scalars: map[string]*graph.Node{},
 		Image: g.Input("image", device.Real, k.batch, k.dim),
 		Text:  g.Input("text", device.Real, k.batch, k.dim),
 	}
 	for _, s := range scalars {
 		b.Scalars[s.Name] = g.Param(s.Name, 1)
 	}
-	b.Partners = func(from, n int) *graph.Node {
-		name := fmt.Sprintf("partners.%d", len(t.partners))
-		rows := make([]int32, n)
-		for i := range rows {
-			rows[i] = int32(from + i)
-		}
-		t.partners[name] = rows
-		return g.Input(name, device.I32, n)
-	}
+	b.Partners = func(from, n int) *graph.Node { return t.rows.partners(g, from, n) }
 	var eye *graph.Node
 	b.Eye = func() *graph.Node {
 		if eye == nil {
@@ -118,8 +108,8 @@ func (t *terms) feed(i *graph.Instance, req clip.LossRequest) {
 	i.SetInput("image", req.Image.F32())
 	i.SetInput("text", req.Text.F32())
 	t.feedInputs(i, req)
-	for name, rows := range t.partners {
-		i.SetInput(name, rows)
+	for name, ids := range t.rows.ids {
+		i.SetInput(name, ids)
 	}
 	if t.eye != nil {
 		i.SetInput("eye", t.eye)

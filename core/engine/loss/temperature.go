@@ -10,14 +10,16 @@ import (
 const NotGiven = -1
 
 // A Temperature holds the options of contrastive losses that divide logits by a temperature, learned or not. A
-// plugin declares them in its Config as init_temperature, init_logit_scale, learnable and max_logit_scale, with
-// defaults and help texts of its own.
+// plugin embeds it in its Config, with defaults of its own.
 type Temperature struct {
-	InitTemperature float64 // at the start
-	InitLogitScale  float64 // ln(1/temperature) at the start, in place of InitTemperature, or NotGiven
-	Learnable       bool
-	MaxLogitScale   float64 // the logit scale is clamped to [0, this] after each step
+	InitTemperature float64 `with:"init_temperature" min:"1e-6" max:"1e6" help:"temperature at the start; logits are cosines divided by it"`
+	InitLogitScale  float64 `with:"init_logit_scale" min:"-1" max:"50" help:"ln(1/temperature) at the start, in place of init_temperature; -1: not given"`
+	Learnable       bool    `with:"learnable" help:"train the logit scale; false keeps the temperature fixed"`
+	MaxLogitScale   float64 `with:"max_logit_scale" min:"0" max:"50" help:"the logit scale is clamped to [0, this] after each step; ln 100 is the published value"`
 }
+
+// PublishedTemperature holds CLIP's settings (Radford et al. 2021, §2.5).
+var PublishedTemperature = Temperature{InitTemperature: .07, InitLogitScale: NotGiven, Learnable: true, MaxLogitScale: math.Log(100)}
 
 // Start returns the logit scale at the start, ln(1/temperature).
 func (t Temperature) Start() float64 {

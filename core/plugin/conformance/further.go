@@ -12,11 +12,12 @@ import (
 	"tandem/core/tensor"
 )
 
-// The sizes of further inputs in checks. They differ, so that one in place of another shows.
+// The sizes of further inputs in checks. They differ, so that one in place of another shows, but for those of a teacher,
+// which a spec gives one width.
 const (
 	negatives       = 2
 	teacherImageDim = 5
-	teacherTextDim  = 7
+	teacherTextDim  = teacherImageDim
 	imageTokens     = 3
 	textTokens      = 4
 )

@@ -1,31 +1,26 @@
 package main
 
 import (
-	"math"
-
 	"tandem/core/clip"
 	"tandem/core/engine/loss"
+	"tandem/core/fault"
 	"tandem/core/plugin/sdk"
 )
 
 // Config holds the with block of a spec.
 type Config struct {
-	InitTemperature float64 `with:"init_temperature" min:"1e-6" max:"1e6" help:"temperature at the start; logits are cosines divided by it"`
-	InitLogitScale  float64 `with:"init_logit_scale" min:"-1" max:"50" help:"ln(1/temperature) at the start, in place of init_temperature; -1: not given"`
-	Learnable       bool    `with:"learnable" help:"train the logit scale; false keeps the temperature fixed"`
-	MaxLogitScale   float64 `with:"max_logit_scale" min:"0" max:"50" help:"the logit scale is clamped to [0, this] after each step; ln 100 is the published value"`
-	LabelSmoothing  float64 `with:"label_smoothing" min:"0" max:"0.999" help:"share of the target spread evenly over the batch"`
-	Direction       string  `with:"direction" enum:"both,image,text" help:"image: each image finds its text; text: each text its image; both: the mean"`
+	loss.Temperature
+	LabelSmoothing float64 `with:"label_smoothing" min:"0" max:"0.999" help:"share of the target spread evenly over the batch"`
+	Direction      string  `with:"direction" enum:"both,image,text" help:"image: each image finds its text; text: each text its image; both: the mean"`
+	HardNegatives  float64 `with:"hard_negatives" min:"0" max:"10" help:"β of Robinson et al. 2021: negatives count in proportion to exp(β·logit), 1 on average; 0: all alike"`
 }
 
 // Defaults holds the published settings.
-var Defaults = Config{
-	InitTemperature: 0.07, InitLogitScale: loss.NotGiven, Learnable: true, MaxLogitScale: math.Log(100), Direction: "both",
-}
+var Defaults = Config{Temperature: loss.PublishedTemperature, Direction: "both"}
 
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
-	Name: "clip", Version: "1.0.0", Summary: "symmetric contrastive loss with a learned temperature (CLIP)",
+	Name: "clip", Version: "1.1.0", Summary: "symmetric contrastive loss with a learned temperature (CLIP)",
 	Config: Defaults,
 	New:    func() clip.Loss { return newLoss() },
 }
@@ -36,11 +31,9 @@ func decode(raw []byte) (Config, error) {
 	if err := sdk.Decode(raw, &cfg); err != nil {
 		return cfg, err
 	}
-	return cfg, cfg.temperature().Check(Defaults.InitTemperature)
-}
-
-func (c Config) temperature() loss.Temperature {
-	return loss.Temperature{
-		InitTemperature: c.InitTemperature, InitLogitScale: c.InitLogitScale, Learnable: c.Learnable, MaxLogitScale: c.MaxLogitScale,
+	if cfg.HardNegatives > 0 && cfg.LabelSmoothing > 0 {
+		return cfg, fault.New(fault.Invalid, "given together with label_smoothing").
+			WithPath("with.hard_negatives").WithHint("weights of negatives have no meaning where negatives are targets: give one of the two")
 	}
+	return cfg, cfg.Check(Defaults.InitTemperature)
 }

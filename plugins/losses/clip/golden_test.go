@@ -12,3 +12,6 @@ func TestAgreesWithOpenCLIP(t *testing.T) {
 		return map[string]any{"init_logit_scale": scale}
 	})
 }
+
+// Further options are those of a formula in PyTorch.
+func TestAgreesWithTheFormula(t *testing.T) { losstest.Trial(t, "testdata/formula.json", define) }

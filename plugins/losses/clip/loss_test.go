@@ -89,14 +89,14 @@ func workedExample(t *testing.T, l clip.Loss) {
 		tensor.FromF32([]float32{.9, .1, .1, .9, .9, -.1}, 3, 2),
 		tensor.FromF32([]float32{.8, .2, .2, .8, 1, 0}, 3, 2))
 	for name, want := range map[string][]float64{
-		imageToText: {1.026864, .763641, .818925}, textToImage: {.947624, .763641, .895814},
+		loss.ImageToText: {1.026864, .763641, .818925}, loss.TextToImage: {.947624, .763641, .895814},
 	} {
 		for i, w := range want {
 			near(t, fmt.Sprintf("%s[%d]", name, i), float64(r.PerSample[name][i]), w, 1e-6)
 		}
 	}
-	near(t, imageToText, r.Parts[imageToText], .869810, 1e-6)
-	near(t, textToImage, r.Parts[textToImage], .869026, 1e-6)
+	near(t, loss.ImageToText, r.Parts[loss.ImageToText], .869810, 1e-6)
+	near(t, loss.TextToImage, r.Parts[loss.TextToImage], .869026, 1e-6)
 	near(t, "value", r.Value, .869418, 1e-6)
 	near(t, "logit_scale", r.Scalars["logit_scale"], 1, 1e-6)
 	near(t, "temperature", r.Scalars["temperature"], 1, 1e-6)
@@ -204,7 +204,7 @@ func TestGradientsAreThoseOfFiniteDifferences(t *testing.T) {
 			at := fmt.Sprintf(`{"init_logit_scale": %v, `, s) + with[1:]
 			return value(configured(t, config(strings.Replace(at, ", }", "}", 1), 4), true))
 		}
-		s := Defaults.temperature().Start()
+		s := Defaults.Temperature.Start()
 		squared, err := l.GradNorm(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -235,7 +235,7 @@ func TestPermutedPairsGiveThePermutedResult(t *testing.T) {
 		near(t, "dText", float64(b.DText.F32()[i]), float64(want), 1e-6)
 	}
 	for to, from := range order {
-		near(t, "row", float64(b.PerSample[imageToText][to]), float64(a.PerSample[imageToText][from]), 1e-5)
+		near(t, "row", float64(b.PerSample[loss.ImageToText][to]), float64(a.PerSample[loss.ImageToText][from]), 1e-5)
 	}
 }
 
@@ -247,8 +247,8 @@ func TestDirectionsAndTheirMean(t *testing.T) {
 	if len(both.Parts) != 2 || len(one.Parts) != 1 || len(two.Parts) != 1 {
 		t.Fatalf("parts %v, %v, %v", both.Parts, one.Parts, two.Parts)
 	}
-	near(t, "image to text", one.Value, both.Parts[imageToText], 1e-6)
-	near(t, "text to image", two.Value, both.Parts[textToImage], 1e-6)
+	near(t, "image to text", one.Value, both.Parts[loss.ImageToText], 1e-6)
+	near(t, "text to image", two.Value, both.Parts[loss.TextToImage], 1e-6)
 	near(t, "both", both.Value, (one.Value+two.Value)/2, 1e-6)
 	for i := range both.DImage.F32() {
 		near(t, "dImage", float64(both.DImage.F32()[i]), float64(one.DImage.F32()[i]+two.DImage.F32()[i])/2, 1e-6)
