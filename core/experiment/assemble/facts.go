@@ -112,10 +112,10 @@ func Revision(dir string) (commit string, dirty bool) {
 	if commit != "" {
 		return commit, dirty
 	}
-	git := func(args ...string) (string, error) {
+	git := func(args ...string) (string, error) { // without the lock of an index refreshed on the way, which would outlast the time-out
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
-		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
+		out, err := exec.CommandContext(ctx, "git", append([]string{"--no-optional-locks", "-C", dir}, args...)...).Output()
 		return strings.TrimSpace(string(out)), err
 	}
 	commit, err := git("rev-parse", "HEAD")
