@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -55,10 +56,52 @@ Every trial is checked; nothing is started.
 		if err := a.printTrials(&table, s); err != nil {
 			return err
 		}
-		_, err = say(a.stdout, "# %d trials (%s), compared by %s\n%s", len(s.Trials), s.Design, s.Metric, commentOut(table.String()))
+		title := fmt.Sprintf("%d trials (%s), compared by %s", len(s.Trials), s.Design, s.Metric)
+		if s.Impossible > 0 {
+			title += fmt.Sprintf("; %d combinations are left out where a factor does not apply", s.Impossible)
+		}
+		if s.Search != nil {
+			title = searchLine(s)
+			var space bytes.Buffer
+			if err := printSpace(&space, s.Search); err != nil {
+				return err
+			}
+			title += "\n" + strings.TrimRight(commentOut(space.String()), "\n") + "\n# known before it begins: the baseline, to be compared with the winner"
+		}
+		_, err = say(a.stdout, "# %s\n%s", title, commentOut(table.String()))
 		return err
 	}
 	return c
+}
+
+// searchLine says in a line what a search does.
+func searchLine(s *sweep.Sweep) string {
+	x := s.Search
+	var budget []string
+	if x.Budget.Trials > 0 {
+		budget = append(budget, fmt.Sprintf("%d points", x.Budget.Trials))
+	}
+	if x.Budget.Hours > 0 {
+		budget = append(budget, fmt.Sprintf("%g hours of trials", x.Budget.Hours))
+	}
+	tried, fresh := x.Seeds()
+	text := fmt.Sprintf("%s: a search of %s by %s", s.Base.Name, strings.Join(budget, " or "), cmp.Or(s.Choose, s.Metric))
+	if len(tried) > 1 {
+		text += fmt.Sprintf(", each under %d seeds", len(tried))
+	}
+	if len(fresh) > 0 {
+		text += fmt.Sprintf("; then the winner and the baseline under %d fresh seeds", len(fresh))
+	}
+	return text
+}
+
+// printSpace prints a row for each factor of a search.
+func printSpace(w io.Writer, s *sweep.Search) error {
+	var rows [][]any
+	for _, f := range s.Describe() {
+		rows = append(rows, []any{f.Name, f.Keys, f.Values, f.When})
+	}
+	return report.Rows(w, report.Text, []string{"factor", "keys", "values", "only when"}, rows)
 }
 
 // printTrials prints a row for each trial. JSON has levels and overrides in full.

@@ -144,8 +144,8 @@ func (a *app) pluginsOf(specs, set []string) ([]lock.Plugin, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, t := range s.Trials {
-			used, err := l.Plugins(t.Spec)
+		for _, one := range s.Specs() {
+			used, err := l.Plugins(one)
 			if err != nil {
 				return nil, err
 			}

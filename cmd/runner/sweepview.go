@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,8 +27,10 @@ type sweepView struct {
 	on      bool
 	started time.Time
 	sweep   *sweep.Sweep
+	trials  []sweep.Trial // beside rows; a search adds some
 	rows    []trialRow
-	drawn   int // lines of the table on the screen
+	best    string // of a search: its best point so far and what that reached
+	drawn   int    // lines of the table on the screen
 	done    chan struct{}
 }
 
@@ -79,14 +82,40 @@ func (v *sweepView) Close() {
 func (v *sweepView) Planned(s *sweep.Sweep, states []schedule.State) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.sweep = s
+	v.sweep, v.trials = s, slices.Clone(s.Trials)
 	for _, st := range states {
 		v.rows = append(v.rows, trialRow{State: st})
 	}
 	design := s.Design
-	if n := len(s.Trials); n > 0 {
+	if s.Impossible > 0 {
+		design += fmt.Sprintf(", %d combinations left out where a factor does not apply", s.Impossible)
+	}
+	if s.Search != nil {
+		v.say(searchLine(s))
+	} else if n := len(s.Trials); n > 0 {
 		v.say(fmt.Sprintf("%s: %d trials (%s), compared by %s", s.Base.Name, n, design, s.Metric))
 	}
+}
+
+// Added implements schedule.Watcher.
+func (v *sweepView) Added(t sweep.Trial, now schedule.State) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.trials, v.rows = append(v.trials, t), append(v.rows, trialRow{State: now})
+	if v.on && !v.live && now.Status != schedule.Waiting {
+		v.say(v.line(len(v.rows)-1, false))
+	}
+}
+
+// Best implements schedule.Watcher.
+func (v *sweepView) Best(variant, name string, value float64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	best := fmt.Sprintf("best so far %s, %s %s", variant, metric.Measure(name), report.Metric(name, value))
+	if best != v.best && v.on && !v.live {
+		v.say(v.sweep.Base.Name + ": " + best)
+	}
+	v.best = best
 }
 
 // Changed implements schedule.Watcher.
@@ -198,7 +227,7 @@ func (v *sweepView) table(room int) []string {
 
 // line writes a trial on one line: with live a row of the table, else a line that stands alone.
 func (v *sweepView) line(i int, live bool) string {
-	r, t := v.rows[i], v.sweep.Trials[i]
+	r, t := v.rows[i], v.trials[i]
 	var b strings.Builder
 	if live {
 		fmt.Fprintf(&b, "%-*s  seed %-*d  ", v.nameWidth(), t.Cells[0].Variant, v.seedWidth(), t.Seed)
@@ -248,8 +277,23 @@ func (v *sweepView) line(i int, live bool) string {
 
 // place names a trial in a line of its own.
 func (v *sweepView) place(i int) string {
-	t := v.sweep.Trials[i]
-	return fmt.Sprintf("[%d/%d] %s, seed %d: ", i+1, len(v.rows), t.Cells[0].Variant, t.Seed)
+	t := v.trials[i]
+	return fmt.Sprintf("[%d/%d] %s, seed %d: ", i+1, v.expected(), t.Cells[0].Variant, t.Seed)
+}
+
+// trial returns a trial to those who do not hold the lock.
+func (v *sweepView) trial(i int) sweep.Trial {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.trials[i]
+}
+
+// expected returns how many trials there will be, as far as is known.
+func (v *sweepView) expected() int {
+	if v.sweep.Search == nil {
+		return len(v.rows)
+	}
+	return max(len(v.rows), v.sweep.Search.Expected())
 }
 
 func oneLine(err error) string {
@@ -258,14 +302,14 @@ func oneLine(err error) string {
 }
 
 func (v *sweepView) nameWidth() (n int) {
-	for _, t := range v.sweep.Trials {
+	for _, t := range v.trials {
 		n = max(n, len([]rune(t.Cells[0].Variant)))
 	}
 	return min(n, 40)
 }
 
 func (v *sweepView) seedWidth() (n int) {
-	for _, t := range v.sweep.Trials {
+	for _, t := range v.trials {
 		n = max(n, len(fmt.Sprint(t.Seed)))
 	}
 	return n
@@ -291,12 +335,17 @@ func (v *sweepView) headline() string {
 			left += 1 - part
 		}
 	}
-	full := int(barWidth * all / float64(max(1, len(v.rows))))
+	expected := v.expected()
+	left += float64(expected - len(v.rows)) // what a search will add
+	full := int(barWidth * all / float64(max(1, expected)))
 	text := strings.Repeat("━", full) + strings.Repeat("╌", barWidth-full)
 	for _, s := range []schedule.Status{schedule.Done, schedule.Running, schedule.Elsewhere, schedule.Waiting, schedule.Stopped, schedule.Failed, schedule.Interrupted} {
 		if counts[s] > 0 {
 			text += fmt.Sprintf("  %d %s", counts[s], s)
 		}
+	}
+	if v.best != "" {
+		text += "  " + v.best
 	}
 	elapsed := time.Since(v.started).Seconds()
 	text += "  " + report.Duration(elapsed)
@@ -339,6 +388,6 @@ func (w *trialWatcher) Evaluated(step int, name string, values []clip.Metric) {
 
 // Event implements run.Watcher.
 func (w *trialWatcher) Event(level, message string) {
-	t := w.v.sweep.Trials[w.i]
+	t := w.v.trial(w.i)
 	w.v.Note(fmt.Sprintf("%s, seed %d: %s: %s", t.Cells[0].Variant, t.Seed, level, message))
 }

@@ -5,11 +5,18 @@ package results
 import "sort"
 
 // Factor names what an experiment varies, with its levels in the order of the spec. A factor that is drawn from a range has no
-// levels.
+// levels. One that is Conditional applies in some cells only; the others have no level of it.
 type Factor struct {
-	Name   string   `json:"name"`
-	Levels []string `json:"levels"`
+	Name        string   `json:"name"`
+	Levels      []string `json:"levels"`
+	Conditional bool     `json:"conditional,omitempty"`
 }
+
+// The phases of a search.
+const (
+	Searched   = "search"  // a point that it tried
+	Confirming = "confirm" // its winner or the baseline, under fresh seeds
+)
 
 // Cell holds a variant of an experiment under a seed, with the run that fills it or is meant to.
 type Cell struct {
@@ -21,6 +28,7 @@ type Cell struct {
 	RunID   string            `json:"run_id,omitempty"` // "": never run
 	Status  string            `json:"status,omitempty"` // of the run; "" when there is none
 	Note    string            `json:"note,omitempty"`   // why it failed, was stopped or is tainted
+	Phase   string            `json:"phase,omitempty"`  // of a search: Searched or Confirming
 }
 
 // Point holds a metric's value at a step; NaN where it was that.

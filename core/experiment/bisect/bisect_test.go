@@ -26,6 +26,8 @@ type quiet struct{}
 
 func (quiet) Planned(*sweep.Sweep, []schedule.State) {}
 func (quiet) Changed(int, schedule.State)            {}
+func (quiet) Added(sweep.Trial, schedule.State)      {}
+func (quiet) Best(string, string, float64)           {}
 func (quiet) Trial(int) run.Watcher                  { return run.Quiet{} }
 func (quiet) Note(string)                            {}
 

@@ -72,6 +72,10 @@ type Watcher interface {
 	Trial(trial int) run.Watcher
 	// Note is something worth saying about the sweep.
 	Note(message string)
+	// Added is called when a search adds a trial, behind those there are.
+	Added(t sweep.Trial, now State)
+	// Best is called with the best point of a search so far and its value of a metric, after every trial.
+	Best(variant, metric string, value float64)
 }
 
 // Outcome tells how a sweep ended. An interrupted sweep goes on when it is run again.
@@ -112,14 +116,18 @@ func Load(l lab.Lab, file string, set []string) (*sweep.Sweep, error) {
 //
 // The error is one of the sweep itself; failed trials have theirs in the outcome.
 func Run(ctx context.Context, l lab.Lab, s *sweep.Sweep, o Options, stop <-chan struct{}, w Watcher) (Outcome, error) {
-	for _, t := range s.Trials {
-		if err := assemble.CheckDevices(t.Spec); err != nil {
+	for _, one := range s.Specs() {
+		if err := assemble.CheckDevices(one); err != nil {
 			return Outcome{}, err
 		}
 	}
 	if s.Stop != nil && metric.DirectionIn(s.Directions, s.Stop.Metric) == metric.None {
 		return Outcome{}, fault.New(fault.Invalid, "%s is good neither way, as far as is declared: nothing can be stopped by it", s.Stop.Metric).
 			WithPath("ablate.stop.metric").WithHint("say which way it is good, in the ablate block: directions: {%s: down}", s.Stop.Metric)
+	}
+	if s.Search != nil && metric.DirectionIn(s.Directions, objective(s)) == metric.None {
+		return Outcome{}, fault.New(fault.Invalid, "%s is good neither way, as far as is declared: nothing can be searched by it", objective(s)).
+			WithPath("ablate.metric").WithHint("say which way it is good, in the ablate block: directions: {%s: up}", objective(s))
 	}
 	db, err := l.Database()
 	if err != nil {
@@ -129,29 +137,46 @@ func Run(ctx context.Context, l lab.Lab, s *sweep.Sweep, o Options, stop <-chan 
 	if _, err := db.MarkDead(ctx); err != nil {
 		return Outcome{}, err
 	}
-	if err := plan(ctx, db, s); err != nil {
-		return Outcome{}, err
-	}
 	reader, err := store.OpenReader(l.DB)
 	if err != nil {
 		return Outcome{}, err
 	}
 	defer reader.Close()
+	goesOn := false
+	if s.Search != nil && !o.Rerun {
+		if goesOn, err = restore(ctx, reader, s, w); err != nil {
+			return Outcome{}, err
+		}
+	}
+	if err := plan(ctx, db, s, goesOn); err != nil {
+		return Outcome{}, err
+	}
 	c := &scheduler{lab: l, sweep: s, options: o, db: db, reader: reader, catalog: assemble.NewCatalog(l.Catalog), w: w, now: time.Now,
-		states: make([]State, len(s.Trials)), order: bySeed(s.Trials), ended: make(chan end)}
+		states: make([]State, len(s.Trials)), order: bySeed(s.Trials), finished: make(chan end), values: map[string]float64{}}
+	if s.Search != nil { // what confirms waits for the end of the search
+		c.order = nil
+		for i, t := range s.Trials {
+			if t.Cells[0].Phase == results.Searched {
+				c.order = append(c.order, i)
+			}
+		}
+	}
 	c.options.Jobs = max(1, o.Jobs)
 	if o.Rerun {
 		c.since = c.now()
 	}
-	for _, t := range s.Trials { // as they are now, to be held against what there is when a trial starts
-		if _, err := c.catalog.Plugins(t.Spec); err != nil {
+	for _, one := range s.Specs() { // as they are now, to be held against what there is when a trial starts
+		if _, err := c.catalog.Plugins(one); err != nil {
 			return Outcome{}, err
 		}
 	}
-	if err := c.lookUp(ctx); err != nil {
+	if err := c.lookUp(ctx, 0); err != nil {
 		return Outcome{}, err
 	}
 	w.Planned(s, append([]State(nil), c.states...))
+	if err := c.tellBest(ctx); err != nil {
+		return Outcome{}, err
+	}
 	err = c.run(ctx, stop)
 	out := Outcome{States: c.states}
 	for _, t := range c.states {
@@ -160,8 +185,9 @@ func Run(ctx context.Context, l lab.Lab, s *sweep.Sweep, o Options, stop <-chan 
 	return out, err
 }
 
-// plan records what the sweep means to fill: every cell of every trial, by identity.
-func plan(ctx context.Context, db *store.DB, s *sweep.Sweep) error {
+// plan records what the sweep means to fill: every cell of every trial, by identity. Points of a search that goes on stay planned, those
+// too that another runner suggests just now.
+func plan(ctx context.Context, db *store.DB, s *sweep.Sweep, goesOn bool) error {
 	e := store.Experiment{Name: s.Base.Name, Description: s.Base.Description, Metric: s.Metric, Design: s.Design, Noise: s.Noise}
 	e.Settings = store.Settings{Looks: s.Looks, Analysis: s.Analysis, Directions: s.Directions, Choose: s.Choose}
 	if s.Stop != nil {
@@ -169,20 +195,23 @@ func plan(ctx context.Context, db *store.DB, s *sweep.Sweep) error {
 		e.Settings.StopSteps, e.Settings.StopEpochs = s.Stop.Grace.Steps, s.Stop.Grace.Epochs
 	}
 	e.Factors = s.Factors
-	var cells []store.Cell
-	for _, t := range s.Trials {
-		for _, c := range t.Cells {
-			if c.Variant == sweep.Baseline {
-				e.Baseline = sweep.Baseline
-			}
-			cells = append(cells, store.Cell{Variant: c.Variant, Seed: int64(t.Seed), Identity: t.Identity, Levels: c.Levels})
+	if x := s.Search; x != nil {
+		e.Settings.Search = &store.Search{Seed: x.Seed, Trials: x.Budget.Trials, Hours: x.Budget.Hours, Confirm: x.Confirm}
+	}
+	cells := cellsOf(s.Trials)
+	for _, c := range cells {
+		if c.Variant == sweep.Baseline {
+			e.Baseline = sweep.Baseline
 		}
+	}
+	if goesOn {
+		return db.Replan(ctx, e, cells)
 	}
 	return db.Plan(ctx, e, cells)
 }
 
-// lookUp sets the states of the trials that are over already.
-func (c *scheduler) lookUp(ctx context.Context) error {
+// lookUp sets the states of the trials that are over already, from one on.
+func (c *scheduler) lookUp(ctx context.Context, from int) error {
 	cells, err := c.reader.Cells(ctx, c.sweep.Base.Name)
 	if err != nil {
 		return err
@@ -195,7 +224,12 @@ func (c *scheduler) lookUp(ctx context.Context) error {
 	for _, x := range cells {
 		known[key{x.Variant, x.Seed}] = x
 	}
-	for i, t := range c.sweep.Trials {
+	for i := from; i < len(c.sweep.Trials); i++ {
+		t := c.sweep.Trials[i]
+		if t.Identity == sweep.Invalid {
+			c.states[i] = State{Status: Failed, Err: c.sweep.Search.Check(t.Cells[0])}
+			continue
+		}
 		c.states[i].Status = Waiting
 		x := known[key{t.Cells[0].Variant, int64(t.Seed)}]
 		if c.options.Rerun {
@@ -234,7 +268,10 @@ func (o Outcome) Failure(s *sweep.Sweep) error {
 		if n := len(alike[text]) - 1; n > 0 {
 			where += fmt.Sprintf(" and %d more", n)
 		}
-		e := fault.New(fault.KindOf(t.Err), "%w", t.Err).WithOp(where).WithHint("runner show %s tells more", t.RunID)
+		e := fault.New(fault.KindOf(t.Err), "%w", t.Err).WithOp(where)
+		if t.RunID != "" {
+			e.WithHint("runner show %s tells more", t.RunID)
+		}
 		var cause *fault.Error
 		if errors.As(t.Err, &cause) {
 			e.Detail = cause.Detail

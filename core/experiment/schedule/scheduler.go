@@ -27,7 +27,7 @@ const (
 )
 
 // A scheduler runs the trials of a sweep. One goroutine owns it; the trials have one each, and report to
-// ended.
+// finished.
 type scheduler struct {
 	lab     lab.Lab
 	sweep   *sweep.Sweep
@@ -46,7 +46,13 @@ type scheduler struct {
 	running    int
 	most       int64 // bytes that a trial was seen to take
 	tight      bool  // the lack of memory has been told
-	ended      chan end
+	finished   chan end
+
+	// Of a search:
+	values map[string]float64 // of its metric, by run
+	spent  bool               // no point is left
+	ended  bool               // no further point is to be tried
+	chosen bool               // the best is known, and what confirms it is planned
 }
 
 // An end tells how an attempt at a trial ended.
@@ -78,8 +84,20 @@ func (c *scheduler) run(ctx context.Context, stop <-chan struct{}) error {
 	for {
 		for !stopping && c.running < c.options.Jobs {
 			i := c.next(c.now())
-			if i < 0 || c.running > 0 && !c.hasRoom() {
+			if i < 0 && !c.mayGrow() || c.running > 0 && !c.hasRoom() {
 				break
+			}
+			if i < 0 {
+				if err := c.grow(ctx); err != nil {
+					failure = err
+					halt()
+				}
+				if i = c.next(c.now()); i < 0 && !c.mayGrow() {
+					break
+				}
+			}
+			if i < 0 {
+				continue
 			}
 			if err := c.start(ctx, i, own); err != nil {
 				failure = err
@@ -90,16 +108,20 @@ func (c *scheduler) run(ctx context.Context, stop <-chan struct{}) error {
 			return failure
 		}
 		select {
-		case e := <-c.ended:
+		case e := <-c.finished:
 			c.running--
 			c.finish(e, stopping)
+			if err := c.tellBest(ctx); err != nil && failure == nil && !stopping {
+				failure = err
+				halt()
+			}
 		case <-stop:
 			stop = nil
 			halt()
 		case <-ctx.Done():
 			halt()
 			if c.running > 0 {
-				e := <-c.ended
+				e := <-c.finished
 				c.running--
 				c.finish(e, true)
 			}
@@ -147,8 +169,11 @@ func (c *scheduler) idle(now time.Time) time.Duration {
 	return wait
 }
 
-// over reports whether all trials are over.
+// over reports whether all trials are over, and none is to be added.
 func (c *scheduler) over() bool {
+	if c.sweep.Search != nil && !c.chosen {
+		return false
+	}
 	for _, t := range c.states {
 		if !t.over() {
 			return false
@@ -222,7 +247,7 @@ func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) erro
 		if err != nil { // whatever is left of it, the next trial begins afresh
 			bench.Close()
 		}
-		c.ended <- end{i, bench, outcome, judge.stopped(), err}
+		c.finished <- end{i, bench, outcome, judge.stopped(), err}
 	}()
 	return nil
 }
@@ -266,7 +291,7 @@ func (c *scheduler) current(ctx context.Context, i int) (assemble.Plugins, error
 	t.Identity = now
 	c.w.Note(fmt.Sprintf("%s, seed %d: plugins changed since the sweep began: %s; trials before and after are not alike, and running the sweep again makes the former anew",
 		t.Cells[0].Variant, t.Seed, changed))
-	return used, plan(ctx, c.db, c.sweep)
+	return used, plan(ctx, c.db, c.sweep, c.sweep.Search != nil)
 }
 
 // finish takes note of how an attempt ended, and says when a failed trial is tried again.

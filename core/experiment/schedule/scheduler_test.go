@@ -21,6 +21,8 @@ type log struct {
 	changes []State
 	trials  []int
 	notes   []string
+	added   []string
+	best    []string
 }
 
 func (l *log) Planned(*sweep.Sweep, []State) {}
@@ -29,6 +31,10 @@ func (l *log) Changed(trial int, now State) {
 }
 func (l *log) Trial(int) run.Watcher { return run.Quiet{} }
 func (l *log) Note(message string)   { l.notes = append(l.notes, message) }
+func (l *log) Added(t sweep.Trial, _ State) {
+	l.added = append(l.added, t.Cells[0].Variant)
+}
+func (l *log) Best(variant, _ string, _ float64) { l.best = append(l.best, variant) }
 
 // trials makes trials of these variants, the seeds of a variant side by side.
 func trials(seeds int, variants ...string) (list []sweep.Trial) {

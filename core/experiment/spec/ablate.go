@@ -16,6 +16,7 @@ const (
 	Grid       = "grid"          // every combination of levels
 	List       = "list"          // the combinations listed
 	Random     = "random"        // combinations drawn
+	Search     = "search"        // combinations chosen one after another, by the results of those before
 )
 
 // The directions say which way a metric is good.
@@ -31,18 +32,20 @@ const (
 	Pooled = "pooled" // from all variants
 )
 
-var designs = []string{OneAtATime, Grid, List, Random}
+var designs = []string{OneAtATime, Grid, List, Random, Search}
 
 // Ablate holds the ablate block of a spec, well formed: every factor and level that it names exists.
 type Ablate struct {
 	Design   string
 	Factors  []Factor    // in file order, names unique
-	Baseline *Assignment // nil with Random only: there is none
+	Baseline *Assignment // nil with Random and Search only: none is named
 	Exclude  []Assignment
 	Include  []Assignment
 	List     []Assignment
-	Trials   int // of Random, for each seed
-	// RandomSeed seeds what Random draws, not the trials.
+	Trials   int    // of Random, for each seed
+	Budget   Budget // of Search
+	Confirm  int    // of Search: fresh seeds that the winner and the baseline are run again with
+	// RandomSeed seeds what Random draws and Search suggests, not the trials.
 	RandomSeed uint64
 	Seeds      []Seed            // empty: the spec's own
 	Metric     string            // "": the spec's DecidingMetric
@@ -56,14 +59,16 @@ type Ablate struct {
 
 	Origin  Origin // of the key
 	Places  map[string]Origin
+	order   []int // of Factors: what one depends on comes before it
 	lastRow int
 }
 
-// Factor describes what varies: between named levels, or over a range that Random draws from.
+// Factor describes what varies: between named levels, or over a range that Random and Search take values from.
 type Factor struct {
 	Name   string
 	Levels []Level // in file order, names unique; none with a Draw
 	Draw   *Draw
+	When   []Condition // all of which must hold where the factor is to apply
 	Origin Origin
 }
 
@@ -139,21 +144,23 @@ type blockKey struct {
 
 // blockKeys lists the keys of the block in the order of its documentation.
 var blockKeys = []blockKey{
-	{key("design", clip.TypeString, nil, "`one-at-a-time`: the baseline, and each other level of each factor beside the baseline's levels. `grid`: every combination. `list`: the baseline and the combinations of `list`. `random`: combinations drawn at random").enum(designs...).required(), nil, nil},
+	{key("design", clip.TypeString, nil, "`one-at-a-time`: the baseline, and each other level of each factor beside the baseline's levels. `grid`: every combination. `list`: the baseline and the combinations of `list`. `random`: combinations drawn at random. `search`: combinations chosen one after another, by the results of those before ([below](#search))").enum(designs...).required(), nil, nil},
 	{key("factors", typeFactors, nil, "the factors by name, in the order of the tables").required(), nil, nil},
-	{key("baseline", typeLevels, nil, "a level of every factor; the other variants are compared with it. With `random` it may be left out, and need not name every factor: the others stay as in the spec"), nil, []string{OneAtATime, Grid, List}},
+	{key("baseline", typeLevels, nil, "a level of every factor; the other variants are compared with it. With `random` and `search` it may be left out, and need not name every factor: the others stay as in the spec"), nil, []string{OneAtATime, Grid, List}},
 	{key("exclude", typeAssignments, nil, "combinations to leave out: `[{pool: average, loss: siglip}]` leaves out every cell with these two levels"), []string{Grid}, nil},
 	{key("include", typeAssignments, nil, "combinations to add, after `exclude`; factors not named have the baseline's level"), []string{OneAtATime, Grid}, nil},
 	{key("list", typeAssignments, nil, "the combinations; factors not named have the baseline's level"), []string{List}, []string{List}},
 	{key("trials", clip.TypeInt, nil, "the number of combinations to draw").min(1), []string{Random}, []string{Random}},
-	{key("random_seed", clip.TypeInt, nil, "the seed of the draws, not of the trials; 0 when left out").min(0).max(1 << 53), []string{Random}, nil},
+	{section("budget", "when the search ends: after so many `trials`, after so many `hours`, or after whichever comes first", budgetKeys...).optional(), []string{Search}, []string{Search}},
+	{section("confirm", "the winner and the baseline are run again under fresh seeds", confirmKeys...).optional(), []string{Search}, nil},
+	{key("random_seed", clip.TypeInt, nil, "the seed of the draws and of the search, not of the trials; 0 when left out").min(0).max(1 << 53), []string{Random, Search}, nil},
 	{key("seeds", clip.TypeList, nil, "each cell runs with each of these; the spec's `seed` when left out").of(clip.TypeInt).min(0).max(1 << 53), nil, nil},
 	{key("metric", clip.TypeString, nil, "the metric that decides; when left out, the first figure of the first evaluation"), nil, nil},
-	{key("choose", clip.TypeString, nil, "the metric that ranks when nothing is compared (`random`). Take one of a validation split, so that the deciding examples do not also choose. `metric` when left out"), nil, nil},
+	{key("choose", clip.TypeString, nil, "the metric that ranks when nothing is compared (`random`), and that a `search` goes by. Take one of a validation split, so that the deciding examples do not also choose. `metric` when left out"), nil, nil},
 	{key("directions", clip.TypeMap, nil, "which way metrics are good, if that is not [declared](results.md#values) or you mean otherwise: `{eval/test/regret: down}`; `up`, `down` or `none`").of(clip.TypeString).enum(Up, Down, None), nil, nil},
 	{key("looks", clip.TypeList, nil, "the numbers of seeds at which you look at the table, such as `[3, 5, 8]`. The looks share the 5 % of false verdicts. A table in between shows the look before. The last look is all seeds").of(clip.TypeInt).min(minLookSeeds), []string{OneAtATime, Grid, List}, nil},
 	{key("analysis", clip.TypeString, nil, "`paired`: the noise of a difference is estimated from its own pairs of seeds. `pooled`: from all variants, which finds more if seeds spread all variants alike. When left out: pooled for a whole grid, else paired").enum(Paired, Pooled), []string{OneAtATime, Grid, List}, nil},
-	{key("noise_floor", clip.TypeBool, nil, "`true` runs the baseline again, as `baseline-again`, with as many other seeds (the smallest that are not in `seeds`). The distance between the two is noise. Needs two seeds"), nil, nil},
+	{key("noise_floor", clip.TypeBool, nil, "`true` runs the baseline again, as `baseline-again`, with as many other seeds (the smallest that are not in `seeds`). The distance between the two is noise. Needs two seeds"), []string{OneAtATime, Grid, List, Random}, nil},
 	{key("retries", typeRetries, nil, "how often a failed trial is tried again: 1 when left out, at most 10. A number applies to `plugin_died`, `exhausted`, `unavailable` and `internal`; `{plugin_died: 3, numeric: 1}` sets kinds one by one. An interrupted trial is resumed instead").min(0).max(maxRetries), nil, nil},
 	{key("backoff", typeBackoff, nil, "the wait before the first retry, doubled each time up to a minute: `2s`"), nil, nil},
 	{section("stop", "ends weak trials early; off when left out. `stop.rule` is `median` or `asha`", stopKeys...).optional(), nil, nil},
@@ -171,8 +178,9 @@ func fieldOf(name string) clip.Field {
 type ablater struct {
 	converter
 	checker
-	a    *Ablate
-	keys map[string]pair
+	a     *Ablate
+	keys  map[string]pair
+	whens map[string]pair // by factor
 }
 
 // ablate reads a block. It returns nil after a fault.
@@ -182,6 +190,7 @@ func (r *reader) ablate(b *block) *Ablate {
 		converter: converter{reader: r, file: b.file, layer: layer{origins: map[string]Origin{}}},
 		a:         &Ablate{Origin: b.origin, Places: map[string]Origin{}, lastRow: lastRow(b.node)},
 		keys:      map[string]pair{},
+		whens:     map[string]pair{},
 	}
 	x.checker.origins = x.layer.origins
 	at := path{"ablate"}
@@ -233,12 +242,14 @@ func (x *ablater) block(node *yaml.Node, at path) {
 	}
 	x.design(at)
 	x.factors(at)
+	x.conditions()
 	x.baseline(at)
 	x.a.Exclude, x.a.Include, x.a.List = x.assignments("exclude"), x.assignments("include"), x.assignments("list")
 	if x.lacks("list") {
 		x.reportMissing(at.with("list"), "write list: [{a factor: its level}]")
 	}
 	x.numbers(at)
+	x.search(at)
 	x.analysis()
 	x.trials()
 }

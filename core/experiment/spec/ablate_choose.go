@@ -11,7 +11,7 @@ import (
 )
 
 // baseline reads the levels that the others are compared with. It names a level of every factor, except with
-// Random, where factors left out stay as the spec says.
+// Random and Search, where factors left out stay as the spec says, and where a factor has conditions.
 func (x *ablater) baseline(at path) {
 	e, given := x.keys["baseline"]
 	if !given {
@@ -25,11 +25,12 @@ func (x *ablater) baseline(at path) {
 		return
 	}
 	x.a.Baseline = &b
-	if x.a.Design == Random {
+	if x.a.Design == Random || x.a.Design == Search {
 		return
 	}
 	for _, f := range x.a.Factors {
-		if _, named := b.Levels[f.Name]; !named && len(f.Levels) > 0 && !x.hasFault(e.p.with(f.Name)) {
+		_, conditional := x.whens[f.Name]
+		if _, named := b.Levels[f.Name]; !named && len(f.Levels) > 0 && !conditional && !x.hasFault(e.p.with(f.Name)) {
 			x.say(e.o.key(), e.p, "no level of factor %s", f.Name).WithHint("%s", acceptsHint(f.Name, "", levelNames(f)))
 		}
 	}

@@ -58,6 +58,14 @@ func (x *ablater) factor(e pair) Factor {
 		return f
 	}
 	children := x.pairs(e.node, e.p)
+	if i := slices.IndexFunc(children, func(c pair) bool { return c.key == whenKey }); i >= 0 {
+		x.whens[f.Name] = children[i]
+		children = slices.Delete(children, i, i+1)
+	}
+	if len(children) == 0 {
+		x.say(e.o, e.p, "no levels").WithHint("write {a level: {a key: its value}, when: {…}}")
+		return f
+	}
 	if slices.ContainsFunc(children, func(c pair) bool { return slices.Contains(shortKeys, c.key) && c.node.Kind != yaml.MappingNode }) {
 		x.shortForm(&f, e, children)
 		return f
@@ -107,7 +115,7 @@ func (x *ablater) shortForm(f *Factor, e pair, children []pair) {
 	given := map[string]pair{}
 	for _, c := range children {
 		if !slices.Contains(shortKeys, c.key) {
-			x.say(c.o.key(), c.p, "unknown key").WithHint("%s", acceptsHint("a factor of one key", c.key, shortKeys))
+			x.say(c.o.key(), c.p, "unknown key").WithHint("%s", acceptsHint("a factor of one key", c.key, append(slices.Clone(shortKeys), whenKey)))
 			continue
 		}
 		given[c.key] = c
@@ -158,8 +166,8 @@ func (x *ablater) choices(f *Factor, key string, e pair) {
 }
 
 func (x *ablater) draw(f *Factor, key string, e pair, log bool) {
-	if x.a.Design != Random && x.a.Design != "" {
-		x.say(e.o.key(), e.p, "has no effect with design %s", x.a.Design).WithHint("design: random draws from ranges; others need choices or named levels")
+	if x.a.Design != Random && x.a.Design != Search && x.a.Design != "" {
+		x.say(e.o.key(), e.p, "has no effect with design %s", x.a.Design).WithHint("design: random and design: search take values from ranges; others need choices or named levels")
 		return
 	}
 	raw := x.converter.value(e.keyed, e.node, e.p)

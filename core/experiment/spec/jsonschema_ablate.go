@@ -47,18 +47,29 @@ func (s *schemaWriter) factor() object {
 		"type": "object", "additionalProperties": false, "required": []string{"key"},
 		"properties": object{
 			"key":       object{"description": "the key that varies", "anyOf": []any{object{"enum": s.places().names()}, object{"pattern": s.places().free()}}},
+			whenKey:     when(),
 			"choices":   object{"description": "its values, which name the levels", "type": "array", "minItems": 1, "items": object{"type": []string{"string", "number", "boolean"}}},
-			"range":     rangeForm("its smallest and largest value; for design random"),
+			"range":     rangeForm("its smallest and largest value; for design random and search"),
 			"log_range": rangeForm("as range, uniform in the logarithm"),
 		},
 		"oneOf": []any{object{"required": []string{"choices"}}, object{"required": []string{"range"}}, object{"required": []string{"log_range"}}},
 	}
-	levels := object{"additionalProperties": ref("level"), "propertyNames": object{"pattern": levelForm.String()}}
+	levels := object{"properties": object{whenKey: when()}, "additionalProperties": ref("level"), "propertyNames": object{"pattern": levelForm.String()}}
 	var isShort []any
 	for _, k := range shortKeys {
 		isShort = append(isShort, object{"required": []string{k}, "properties": object{k: object{"not": object{"type": "object"}}}})
 	}
 	return object{"type": "object", "minProperties": 1, "if": object{"anyOf": isShort}, "then": short, "else": levels}
+}
+
+// when returns the schema of the conditions of a factor.
+func when() object {
+	scalar := object{"type": []string{"string", "number", "boolean"}}
+	return object{
+		"description": "the factor is part of a cell only where this holds: another factor has this level or one of these, or a key of the spec has this value or one of these",
+		"type":        "object", "minProperties": 1,
+		"additionalProperties": object{"anyOf": []any{scalar, object{"type": "array", "minItems": 1, "items": scalar}}},
+	}
 }
 
 func rangeForm(help string) object {

@@ -24,8 +24,8 @@ var beyondSchema = map[string][]string{
 		"bad-metric", "bad-metric-of-a-level", "bad-stop-metric", "bad-stop-metric-of-a-level",
 		"bad-mixture-few", "bad-mixture-shares", "bad-losses-inputs", "bad-losses-one-weight", "bad-inputs-data", "bad-inputs-setting", "bad-inputs-tokens", "bad-inputs-unknown", "bad-teacher-empty", "bad-teacher-missing", "bad-teacher-unused", "bad-augment-dataset", "bad-augment-order",
 	},
-	"names of levels are the file's own": {"bad-exclude-baseline", "bad-include", "bad-list-twice", "bad-part-baseline", "bad-loss-name", "bad-source-name", "bad-unknown-level"},
-	"only the cells show it":             {"bad-many-trials", "bad-million", "bad-same-key", "bad-same-place", "bad-with-base"},
+	"names of levels are the file's own": {"bad-exclude-baseline", "bad-include", "bad-list-twice", "bad-part-baseline", "bad-loss-name", "bad-source-name", "bad-unknown-level", "bad-when-baseline", "bad-when-cycle", "bad-when-key"},
+	"only the cells show it":             {"bad-many-trials", "bad-million", "bad-same-key", "bad-same-place", "bad-search-point", "bad-with-base"},
 	"what is in a text or a list":        {"bad-template", "bad-no-seeds", "bad-seeds"},
 }
 

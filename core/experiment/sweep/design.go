@@ -11,16 +11,21 @@ import (
 	"tandem/core/fault"
 )
 
-// design lists the cells of a block, the baseline first. base is nil when the spec has faults.
-func design(a *spec.Ablate, base *spec.Spec) ([]Cell, fault.List) {
-	if e := tooMany(a); e != nil {
-		return nil, fault.List{e}
+// design lists the cells of a block, the baseline first, and says how many combinations of a grid are left out, since a factor
+// does not apply. base is nil when the spec has faults.
+func design(a *spec.Ablate, base *spec.Spec) (cells []Cell, impossible int, faults fault.List) {
+	d := &designer{picker: picker{a, base}, names: map[string]string{}}
+	if d.faults = d.checkConditions(); len(d.faults) > 0 {
+		return nil, 0, d.faults
 	}
-	d := &designer{a: a, base: base, names: map[string]string{}}
+	if e := d.tooMany(); e != nil {
+		return nil, 0, fault.List{e}
+	}
 	if a.Baseline != nil {
+		d.checkBaseline()
 		d.add(d.withBaseline(nil), a.Baseline.Path)
 		if a.NoiseFloor {
-			d.cells = append(d.cells, Cell{Again, d.withBaseline(nil), overridesOf(a, a.Baseline.Levels)})
+			d.cells = append(d.cells, Cell{Variant: Again, Levels: d.withBaseline(nil), Overrides: overridesOf(a, d.withBaseline(nil))})
 		}
 	}
 	switch a.Design {
@@ -34,20 +39,25 @@ func design(a *spec.Ablate, base *spec.Spec) ([]Cell, fault.List) {
 		}
 	case spec.Random:
 		d.random()
+	case spec.Search:
+		d.wholeRanges()
+		if a.Baseline == nil {
+			d.cells = append(d.cells, Cell{Variant: Baseline, Levels: map[string]string{}, Overrides: []spec.Override{}})
+		}
 	}
 	for _, i := range a.Include {
 		d.once(i, "the cell is part of the design, by %s")
 	}
-	return d.cells, d.faults
+	return d.cells, d.impossible, d.faults
 }
 
 // designer collects cells.
 type designer struct {
-	a      *spec.Ablate
-	base   *spec.Spec
-	cells  []Cell
-	names  map[string]string // by variant: what gave the cell
-	faults fault.List
+	picker
+	cells      []Cell
+	names      map[string]string // by variant: what gave the cell
+	impossible int               // combinations of a grid that are left out
+	faults     fault.List
 }
 
 func (d *designer) refuse(at spec.Assignment, format string, args ...any) *fault.Error {
@@ -56,26 +66,43 @@ func (d *designer) refuse(at spec.Assignment, format string, args ...any) *fault
 	return e
 }
 
-// withBaseline returns the baseline with some levels changed: a level of every factor.
+// withBaseline returns the baseline with some levels changed: a level of every factor that then applies.
 func (d *designer) withBaseline(levels map[string]string) map[string]string {
 	all := map[string]string{}
 	if d.a.Baseline != nil {
 		maps.Copy(all, d.a.Baseline.Levels)
 	}
 	maps.Copy(all, levels)
-	return all
+	return d.named(all)
+}
+
+// checkBaseline asks for a level of every factor with conditions that applies in the baseline. Of the others it may name one: that
+// is the level which they have where they do apply.
+func (d *designer) checkBaseline() {
+	b, free := d.withBaseline(nil), d.a.Design == spec.Random || d.a.Design == spec.Search
+	for _, f := range d.a.Factors {
+		if _, has := b[f.Name]; !has && !free && f.Applies(b, d.valueOf(b, ofLevels(d.a, b))) {
+			d.refuse(*d.a.Baseline, "no level of factor %s, which applies here", f.Name).WithHint("its levels are %s", strings.Join(levelNames(f), ", "))
+		}
+	}
 }
 
 // add appends the cell of these levels. by says what asked for it.
 func (d *designer) add(levels map[string]string, by string) {
 	name := d.variantName(levels)
 	d.names[name] = by
-	d.cells = append(d.cells, Cell{name, levels, overridesOf(d.a, levels)})
+	d.cells = append(d.cells, Cell{Variant: name, Levels: levels, Overrides: overridesOf(d.a, levels)})
 }
 
 // once adds a cell that must not be there already.
 func (d *designer) once(at spec.Assignment, format string) {
 	levels := d.withBaseline(at.Levels)
+	for _, f := range slices.Sorted(maps.Keys(at.Levels)) {
+		if _, has := levels[f]; !has {
+			d.refuse(at, "factor %s does not apply with these levels", f).WithHint("leave it out, or choose levels under which its conditions hold")
+			return
+		}
+	}
 	if by, taken := d.names[d.variantName(levels)]; taken {
 		d.refuse(at, format, by).WithHint("remove it: it adds nothing")
 		return
@@ -108,29 +135,50 @@ func overridesOf(a *spec.Ablate, levels map[string]string) []spec.Override {
 	return out
 }
 
+// oneAtATime adds the levels of each factor beside the baseline's. Those of a factor that does not apply there stand beside the
+// levels that make it apply.
 func (d *designer) oneAtATime() {
 	for _, f := range d.a.Factors {
-		for _, l := range f.Levels {
-			if l.Name != d.a.Baseline.Levels[f.Name] {
-				d.add(d.withBaseline(map[string]string{f.Name: l.Name}), "factor "+f.Name)
+		for _, way := range d.beside(d.a.Baseline.Levels, f) {
+			for _, l := range f.Levels {
+				levels := d.withBaseline(merged(way, map[string]string{f.Name: l.Name}))
+				if d.names[d.variantName(levels)] == "" {
+					d.add(levels, "factor "+f.Name)
+				}
 			}
 		}
 	}
 }
 
+// combinations calls do for every combination of levels that is possible, the last factor varying fastest, until it returns false.
+func (d *designer) combinations(do func(levels map[string]string) bool) {
+	var walk func(levels map[string]string, rest []spec.Factor) bool
+	walk = func(levels map[string]string, rest []spec.Factor) bool {
+		if len(rest) == 0 {
+			return do(levels)
+		}
+		if f := rest[0]; f.Applies(levels, d.valueOf(levels, ofLevels(d.a, levels))) {
+			for _, l := range f.Levels {
+				if !walk(merged(levels, map[string]string{f.Name: l.Name}), rest[1:]) {
+					return false
+				}
+			}
+			return true
+		}
+		return walk(levels, rest[1:])
+	}
+	walk(map[string]string{}, d.a.InOrder())
+}
+
 // grid adds every combination that no exclude matches, the last factor varying fastest.
 func (d *designer) grid() {
 	hits := make([]int, len(d.a.Exclude))
-	var walk func(levels map[string]string, rest []spec.Factor)
-	walk = func(levels map[string]string, rest []spec.Factor) {
-		if len(rest) > 0 {
-			for _, l := range rest[0].Levels {
-				next := maps.Clone(levels)
-				next[rest[0].Name] = l.Name
-				walk(next, rest[1:])
-			}
-			return
-		}
+	possible, all := 0, 1
+	for _, f := range d.a.Factors {
+		all *= max(1, len(f.Levels))
+	}
+	d.combinations(func(levels map[string]string) bool {
+		possible++
 		excluded := false
 		for i, x := range d.a.Exclude {
 			if matches(levels, x.Levels) && !excluded {
@@ -144,8 +192,9 @@ func (d *designer) grid() {
 		if !excluded && d.variantName(levels) != Baseline {
 			d.add(levels, "the grid")
 		}
-	}
-	walk(map[string]string{}, d.a.Factors)
+		return true
+	})
+	d.impossible = all - possible
 	for i, x := range d.a.Exclude {
 		if hits[i] == 0 {
 			d.refuse(x, "matches no cell that is left").WithHint("remove it: those before it leave out the same cells")
@@ -163,7 +212,8 @@ func matches(levels, want map[string]string) bool {
 }
 
 // tooMany refuses a design of more than MaxTrials trials, from its numbers alone.
-func tooMany(a *spec.Ablate) *fault.Error {
+func (d *designer) tooMany() *fault.Error {
+	a := d.a
 	cells, how := new(big.Int), ""
 	switch a.Design {
 	case spec.OneAtATime:
@@ -180,6 +230,12 @@ func tooMany(a *spec.Ablate) *fault.Error {
 			sizes = append(sizes, strconv.Itoa(len(f.Levels)))
 		}
 		how = " (" + strings.Join(sizes, " × ") + ")"
+		if a.Conditional() {
+			n := int64(0)
+			d.combinations(func(map[string]string) bool { n++; return n <= MaxTrials })
+			cells.SetInt64(n)
+			how += " where they apply"
+		}
 	case spec.List:
 		cells.SetInt64(int64(1 + len(a.List)))
 	case spec.Random:
@@ -187,6 +243,8 @@ func tooMany(a *spec.Ablate) *fault.Error {
 		if a.Baseline != nil {
 			cells.Add(cells, big.NewInt(1))
 		}
+	case spec.Search:
+		cells.SetInt64(int64(a.Budget.Trials))
 	}
 	cells.Add(cells, big.NewInt(int64(len(a.Include))))
 	if a.NoiseFloor {
@@ -198,6 +256,9 @@ func tooMany(a *spec.Ablate) *fault.Error {
 		return nil
 	}
 	e := refuse(a, "design", "%d cells%s × %d seeds are %d trials, more than %d", cells, how, seeds, trials, MaxTrials)
+	if a.Design == spec.Search {
+		return refuse(a, "budget", "%s", e.Msg).WithHint("try fewer: budget: {trials: %d}", max(1, MaxTrials/seeds))
+	}
 	if a.Design == spec.Random {
 		return e.WithHint("draw fewer: trials: %d", max(1, MaxTrials/seeds-(cells.Int64()-int64(a.Trials))))
 	}

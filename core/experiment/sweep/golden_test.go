@@ -46,6 +46,16 @@ func table(s *Sweep) string {
 	if s.Stop != nil {
 		fmt.Fprintf(&b, "%s by %s from %s on, eta %d, %d others\n", s.Stop.Rule, s.Stop.Metric, s.Stop.Grace, s.Stop.Eta, s.Stop.MinTrials)
 	}
+	if s.Impossible > 0 {
+		fmt.Fprintf(&b, "%d combinations left out\n", s.Impossible)
+	}
+	if s.Search != nil {
+		tried, fresh := s.Search.Seeds()
+		fmt.Fprintf(&b, "%d points, %g hours, seed %d, trials under %v, confirmed under %v\n", s.Search.Budget.Trials, s.Search.Budget.Hours, s.Search.Seed, tried, fresh)
+		for _, f := range s.Search.Describe() {
+			fmt.Fprintf(&b, "%s: %s from %s; %s\n", f.Name, f.Keys, f.Values, f.When)
+		}
+	}
 	for _, t := range s.Trials {
 		if s.MayStop(t) {
 			b.WriteString("may stop: ")

@@ -14,6 +14,36 @@ import (
 // random draws cells. What cell n gets of a factor depends on the random seed, the factor's name and n alone:
 // more trials, other factors or another order of the file do not change it.
 func (d *designer) random() {
+	if d.wholeRanges(); len(d.faults) > 0 {
+		return
+	}
+	for n := 1; n <= d.a.Trials; n++ {
+		drawn, levels := map[string][]spec.Override{}, map[string]string{}
+		for _, f := range d.a.Factors {
+			s := random.New(d.a.RandomSeed, "sweep "+f.Name, n)
+			if f.Draw == nil {
+				names := levelNames(f)
+				slices.Sort(names)
+				l := f.Level(names[s.IntN(len(names))])
+				levels[f.Name], drawn[f.Name] = l.Name, l.Overrides
+				continue
+			}
+			v := drawValue(f.Draw, isWhole(f.Draw, d.base), s)
+			levels[f.Name], drawn[f.Name] = fmt.Sprint(v), []spec.Override{f.Draw.Override(v)}
+		}
+		c := Cell{Variant: fmt.Sprintf("random-%d", n), Overrides: []spec.Override{}}
+		c.Levels = d.applying(levels, func(factor string) []spec.Override { return drawn[factor] })
+		for _, f := range d.a.Factors {
+			if _, has := c.Levels[f.Name]; has {
+				c.Overrides = append(c.Overrides, drawn[f.Name]...)
+			}
+		}
+		d.cells = append(d.cells, c)
+	}
+}
+
+// wholeRanges refuses ranges with fractions as bounds of keys that are whole numbers.
+func (d *designer) wholeRanges() {
 	for _, f := range d.a.Factors {
 		if f.Draw == nil || d.base == nil || f.Draw.Whole {
 			continue
@@ -22,27 +52,6 @@ func (d *designer) random() {
 			d.refuse(spec.Assignment{Path: f.Draw.Path, Origin: f.Draw.Origin}, "%s is a whole number, the bounds are not", f.Draw.Key).
 				WithHint("write [%.0f, %.0f]", f.Draw.Low, f.Draw.High)
 		}
-	}
-	if len(d.faults) > 0 {
-		return
-	}
-	for n := 1; n <= d.a.Trials; n++ {
-		c := Cell{Variant: fmt.Sprintf("random-%d", n), Levels: map[string]string{}, Overrides: []spec.Override{}}
-		for _, f := range d.a.Factors {
-			s := random.New(d.a.RandomSeed, "sweep "+f.Name, n)
-			if f.Draw == nil {
-				names := levelNames(f)
-				slices.Sort(names)
-				l := f.Level(names[s.IntN(len(names))])
-				c.Levels[f.Name] = l.Name
-				c.Overrides = append(c.Overrides, l.Overrides...)
-				continue
-			}
-			v := drawValue(f.Draw, isWhole(f.Draw, d.base), s)
-			c.Levels[f.Name] = fmt.Sprint(v)
-			c.Overrides = append(c.Overrides, f.Draw.Override(v))
-		}
-		d.cells = append(d.cells, c)
 	}
 }
 
@@ -81,16 +90,26 @@ func drawValue(d *spec.Draw, whole bool, s *random.Stream) any {
 // checkBounds returns the faults of the ends of every range, which may not be drawn, where known has none.
 func checkBounds(d *spec.Draft, base *spec.Spec, known fault.List) fault.List {
 	var faults fault.List
+	p := picker{d.Ablate, base}
+	levels := map[string]string{}
+	if d.Ablate.Baseline != nil {
+		levels = d.Ablate.Baseline.Levels
+	}
 	for _, f := range d.Ablate.Factors {
 		if f.Draw == nil {
 			continue
 		}
+		ways := p.beside(levels, f)
+		if len(ways) == 0 {
+			continue // it never applies, which is another fault
+		}
+		around := overridesOf(d.Ablate, p.named(merged(levels, ways[0])))
 		for _, v := range []float64{f.Draw.Low, f.Draw.High} {
 			var value any = v
 			if isWhole(f.Draw, base) {
 				value = int64(v)
 			}
-			_, more := d.Resolve(spec.Choice{Variant: Baseline, Overrides: []spec.Override{f.Draw.Override(value)}})
+			_, more := d.Resolve(spec.Choice{Variant: Baseline, Overrides: append(around[:len(around):len(around)], f.Draw.Override(value))})
 			for _, e := range more {
 				if at(f.Draw, e) && !isDrawn(d.Ablate, known, e) {
 					faults = append(faults, e)

@@ -43,7 +43,21 @@ type Sweep struct {
 	Analysis   string            // spec.Paired, spec.Pooled or ""
 	Retries    spec.Retries
 	Stop       *spec.Stop // with its metric; nil: every trial runs to its end
+	Impossible int        // combinations of a grid that are left out, since a factor does not apply
+	Search     *Search    // of design search, which adds to Trials as it goes; else nil
 	Trials     []Trial    // the baseline first, then by design; the seeds of a cell side by side
+}
+
+// Specs returns the specs of all trials, and some of those that a search may add.
+func (s *Sweep) Specs() []*spec.Spec {
+	var list []*spec.Spec
+	for _, t := range s.Trials {
+		list = append(list, t.Spec)
+	}
+	if s.Search != nil {
+		list = append(list, s.Search.Probes...)
+	}
+	return list
 }
 
 // Trial describes one run to make.
@@ -65,9 +79,11 @@ func (t Trial) Variants() []string {
 }
 
 // MayStop reports whether t may be stopped early. The baseline and its repetition may not, because the others
-// are compared with them.
+// are compared with them; nor may what confirms the winner of a search.
 func (s *Sweep) MayStop(t Trial) bool {
-	return s.Stop != nil && !slices.ContainsFunc(t.Cells, func(c Cell) bool { return c.Variant == Baseline || c.Variant == Again })
+	return s.Stop != nil && !slices.ContainsFunc(t.Cells, func(c Cell) bool {
+		return c.Variant == Baseline || c.Variant == Again || c.Phase == results.Confirming
+	})
 }
 
 // Cell describes a combination of levels.
@@ -75,6 +91,7 @@ type Cell struct {
 	Variant   string            `json:"variant"`
 	Levels    map[string]string `json:"levels"` // by factor; a drawn value is a level too
 	Overrides []spec.Override   `json:"overrides"`
+	Phase     string            `json:"phase,omitempty"` // of a search: results.Searched or results.Confirming
 }
 
 // Identify returns the identity of a run; see spec.Spec.Identity.
@@ -85,9 +102,10 @@ type Identify func(*spec.Spec) (string, error)
 func Plan(d *spec.Draft, identify Identify) (*Sweep, error) {
 	base, faults := d.Resolve(spec.Choice{})
 	var cells []Cell
+	impossible := 0
 	if d.Ablate != nil {
 		var refused fault.List
-		cells, refused = design(d.Ablate, base)
+		cells, impossible, refused = design(d.Ablate, base)
 		faults = append(faults, refused...)
 		faults = append(faults, checkBounds(d, base, faults)...)
 	}
@@ -106,10 +124,16 @@ func Plan(d *spec.Draft, identify Identify) (*Sweep, error) {
 		more = slices.DeleteFunc(more, func(e *fault.Error) bool { return isDrawn(d.Ablate, faults, e) })
 		faults = append(faults, more...)
 	}
+	var search *Search
+	if base != nil && d.Ablate != nil && d.Ablate.Design == spec.Search && len(faults) == 0 {
+		var more fault.List
+		search, more = newSearch(d, base, identify)
+		faults = append(faults, more...)
+	}
 	if err := d.Err(faults...); err != nil {
 		return nil, err
 	}
-	s := &Sweep{Base: base, Metric: base.DecidingMetric()}
+	s := &Sweep{Base: base, Metric: base.DecidingMetric(), Impossible: impossible, Search: search}
 	if d.Ablate == nil {
 		cells, resolved = []Cell{{Variant: base.Variant}}, []*spec.Spec{base}
 	} else {
@@ -136,7 +160,7 @@ func (s *Sweep) settings(a *spec.Ablate) {
 		s.Stop = &stop
 	}
 	for _, f := range a.Factors {
-		s.Factors = append(s.Factors, results.Factor{Name: f.Name, Levels: levelNames(f)})
+		s.Factors = append(s.Factors, results.Factor{Name: f.Name, Levels: levelNames(f), Conditional: len(f.When) > 0})
 	}
 }
 
@@ -149,26 +173,20 @@ func levelNames(f spec.Factor) []string {
 	return names
 }
 
-// otherSeeds returns as many seeds as the block has: the smallest that it does not have.
-func otherSeeds(a *spec.Ablate) []spec.Seed {
-	var out []spec.Seed
-	for n := uint64(0); len(out) < len(a.Seeds); n++ {
-		if !slices.ContainsFunc(a.Seeds, func(s spec.Seed) bool { return s.Value == n }) {
-			out = append(out, spec.Seed{Value: n, Origin: a.Places["noise_floor"]})
-		}
-	}
-	return out
-}
-
 // fill makes the trials. Trials that are the same run become one.
 func (s *Sweep) fill(a *spec.Ablate, cells []Cell, resolved []*spec.Spec, identify Identify) error {
 	at := map[string]int{}
 	for i, c := range cells {
 		specs := []*spec.Spec{resolved[i]}
-		if a != nil && len(a.Seeds) > 0 {
+		if s.Search != nil { // what there is before it begins: the baseline, to be confirmed
+			specs, c.Phase = nil, results.Confirming
+			for _, seed := range s.Search.fresh {
+				specs = append(specs, resolved[i].WithSeed(seed))
+			}
+		} else if a != nil && len(a.Seeds) > 0 {
 			seeds := a.Seeds
 			if c.Variant == Again {
-				seeds = otherSeeds(a)
+				seeds = freshSeeds(a.Seeds, len(a.Seeds), a.Places["noise_floor"])
 			}
 			specs = specs[:0]
 			for _, seed := range seeds {

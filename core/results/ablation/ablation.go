@@ -17,7 +17,7 @@ import (
 // Experiment holds what is analysed.
 type Experiment struct {
 	Name, Description string
-	Design            string           // one-at-a-time, grid, list, random; "": runs without a plan
+	Design            string           // one-at-a-time, grid, list, random, search; "": runs without a plan
 	Baseline          string           // the variant that the others are compared with, where it has cells
 	Noise             string           // the variant that is the baseline once more under other seeds; "": none
 	Factors           []results.Factor // a factor drawn from a range has no levels
@@ -31,8 +31,9 @@ type Experiment struct {
 	// is over all pairs of All variants.
 	Chosen    bool
 	All       int
-	Choose    string // the metric that ranks, where it is among Metrics; else the first does
-	Predicted string // what Cell.Right is of: "emoji/label"; "": no predictions
+	Choose    string  // the metric that ranks, where it is among Metrics; else the first does
+	Predicted string  // what Cell.Right is of: "emoji/label"; "": no predictions
+	Search    *Search // of design search: its Of, Hours and Over; else nil
 }
 
 // Metric asks for a column of the table.
@@ -84,6 +85,8 @@ type Table struct {
 	Noise                     *Noise
 	Check                     *Check // nil where no rule stops trials, or its first check is not known
 	Predicted                 *Predicted
+	Factors                   []results.Factor
+	Search                    *Search  // nil: another design
 	Notes                     []string // what the table cannot say and why, in sentences
 }
 
@@ -94,6 +97,7 @@ type Role string
 const (
 	IsBaseline Role = "baseline"
 	IsVariant  Role = "variant"
+	IsTrial    Role = "trial"  // a point of a search: ranked among its like, compared with nothing
 	IsRepeat   Role = "repeat" // the baseline under other seeds: for the noise floor, compared with nothing
 )
 

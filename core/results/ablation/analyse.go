@@ -27,7 +27,7 @@ func Analyse(e Experiment, level float64) (*Table, error) {
 	}
 	t := &Table{
 		Name: e.Name, Description: e.Description, Design: e.Design, Baseline: e.Baseline,
-		Level: level, Alpha: math.Round((1-level)*1e12) / 1e12, Metrics: slices.Clone(e.Metrics),
+		Level: level, Alpha: math.Round((1-level)*1e12) / 1e12, Metrics: slices.Clone(e.Metrics), Factors: e.Factors,
 	}
 	t.Metrics[0].Compared = true
 	a := analysis{Table: t, e: e, cells: map[string][]Cell{}}
@@ -39,6 +39,7 @@ func Analyse(e Experiment, level float64) (*Table, error) {
 	a.effects()
 	a.compare()
 	a.best()
+	a.search()
 	a.predictions()
 	a.effectsOfRows()
 	return t, nil
@@ -139,8 +140,7 @@ func (a *analysis) rows() {
 		}
 		a.Rows = append(a.Rows, r)
 	}
-	order := map[Role]int{IsBaseline: 0, IsVariant: 1, IsRepeat: 2}
-	slices.SortStableFunc(a.Rows, func(x, y Row) int { return order[x.Role] - order[y.Role] })
+	a.byPhase()
 }
 
 // runsOf names a set of runs: the same for variants that are filled by the same ones.
@@ -212,17 +212,26 @@ func (a *analysis) best() {
 	if ranks > 0 {
 		a.Choose = a.e.Choose
 	}
+	a.rank(ranks, func(r Role) bool { return r == IsBaseline || r == IsVariant })
+	a.rank(ranks, func(r Role) bool { return r == IsTrial })
+	if !a.HasBaseline {
+		slices.SortStableFunc(a.Rows, func(x, y Row) int { return cmp.Compare(rankLast(x.Rank), rankLast(y.Rank)) })
+	}
+}
+
+// rank marks the best mean of each column among the rows of some roles, and ranks them by column ranks.
+func (a *analysis) rank(ranks int, among func(Role) bool) {
 	for j, m := range a.Metrics {
 		var means []float64
 		for _, r := range a.Rows {
-			if mean := r.Columns[j].Summary.Mean; r.Role != IsRepeat && !math.IsNaN(mean) {
+			if mean := r.Columns[j].Summary.Mean; among(r.Role) && !r.partial() && !math.IsNaN(mean) {
 				means = append(means, mean)
 			}
 		}
 		sortBestFirst(means, m.Direction)
 		for i := range a.Rows {
 			r := &a.Rows[i]
-			if r.Role == IsRepeat {
+			if !among(r.Role) || r.partial() {
 				continue
 			}
 			at := slices.Index(means, r.Columns[j].Summary.Mean) // -1 for NaN
@@ -232,10 +241,10 @@ func (a *analysis) best() {
 			}
 		}
 	}
-	if !a.HasBaseline {
-		slices.SortStableFunc(a.Rows, func(x, y Row) int { return cmp.Compare(rankLast(x.Rank), rankLast(y.Rank)) })
-	}
 }
+
+// partial reports whether some seeds of a point are missing, which then is bad to the search whatever the others reached.
+func (r Row) partial() bool { return r.Role == IsTrial && r.Lost+r.Waiting > 0 }
 
 // rankLast puts rank 0, none, behind all others.
 func rankLast(rank int) int {

@@ -74,7 +74,8 @@ func (a *analysis) compare() {
 	}
 	questions := a.questions(all)
 	// Which variants keep all seeds under such a rule depends on their luck, and no width of an interval makes up for that.
-	a.NoIntervals = a.e.Stops || a.Gone[Stopped] > 0
+	// A search stops its points only, and these are not compared.
+	a.NoIntervals = a.e.Search == nil && (a.e.Stops || a.Gone[Stopped] > 0)
 	baseline := a.Rows[0]
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))

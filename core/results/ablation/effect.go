@@ -72,6 +72,9 @@ func (a *analysis) effects() {
 	switch {
 	case len(a.e.Factors) == 0:
 		return
+	case a.e.Search != nil:
+		a.Effects.Why = "a search chose the levels by the results, so no two points differ in one factor alone"
+		return
 	case drawn || a.Design == "random":
 		a.Effects.Why = "the levels are drawn, so no two cells differ in one factor alone"
 		return
@@ -115,7 +118,7 @@ func (a *analysis) withoutIdle(factors []results.Factor) (reduced []results.Fact
 			a.noteReason(fmt.Sprintf("%s changes nothing between levels that are the same runs: %s", f.Name, strings.Join(idle, ", ")))
 		}
 		if len(levels) > 1 {
-			reduced = append(reduced, results.Factor{Name: f.Name, Levels: levels})
+			reduced = append(reduced, results.Factor{Name: f.Name, Levels: levels, Conditional: f.Conditional})
 		}
 	}
 	return reduced
@@ -137,10 +140,12 @@ func (a *analysis) sameRuns(factor, level, other string) bool {
 	return found
 }
 
-// leveled returns the rows that have a level of every factor.
+// leveled returns the rows that have a level of every factor, conditional ones excepted.
 func (a *analysis) leveled() (rows []*Row) {
 	for i := range a.Rows {
-		if r := &a.Rows[i]; r.Role != IsRepeat && len(r.Levels) >= len(a.e.Factors) {
+		r := &a.Rows[i]
+		lacks := func(f results.Factor) bool { _, has := r.Levels[f.Name]; return !has && !f.Conditional }
+		if r.Role != IsRepeat && len(r.Levels) > 0 && !slices.ContainsFunc(a.e.Factors, lacks) {
 			rows = append(rows, r)
 		}
 	}
@@ -193,6 +198,9 @@ func (a *analysis) whyBroken(factors []results.Factor) string {
 		runs[key] = true
 	}
 	if combinations(factors) != len(rows) {
+		if slices.ContainsFunc(factors, func(f results.Factor) bool { return f.Conditional }) {
+			return "some factors apply in some cells only"
+		}
 		return "the grid is not whole"
 	}
 	return ""

@@ -53,7 +53,7 @@ func joinFormats(formats []Format) string {
 
 // sheet holds a part of an ablation's report, before it has a format.
 type sheet struct {
-	Class   string // main, check, predictions, effects or absent
+	Class   string // main, check, points, predictions, effects or absent
 	Title   string
 	Columns []column
 	Rows    []line
@@ -96,7 +96,7 @@ func figure(text string) entry { return entry{Text: text, Number: true} }
 // sheets makes the parts of a table. The first is never empty.
 func sheets(t *ablation.Table) []sheet {
 	all := mainSheets(t)
-	for _, s := range []sheet{checkSheet(t), predictionSheet(t), effectSheet(t), absentSheet(t)} {
+	for _, s := range []sheet{checkSheet(t), pointSheet(t), predictionSheet(t), effectSheet(t), absentSheet(t)} {
 		if len(s.Rows)+len(s.Notes) > 0 {
 			all = append(all, s)
 		}
@@ -106,6 +106,16 @@ func sheets(t *ablation.Table) []sheet {
 
 // headline says in a sentence what the table is of.
 func headline(t *ablation.Table) string {
+	if s := t.Search; s != nil {
+		parts := []string{fmt.Sprintf("search: %s tried, %s decides", plural(s.Tried, "point"), t.Metrics[0].Name)}
+		if s.Winner != "" && t.HasBaseline {
+			parts = append(parts, fmt.Sprintf("%s (%s) compared with %s under fresh seeds", s.Winner, s.Best, t.Baseline))
+		}
+		if lost := LostCells(t); lost != "" {
+			parts = append(parts, lost)
+		}
+		return strings.Join(parts, "; ")
+	}
 	variants := 0
 	for _, r := range t.Rows {
 		if r.Role != ablation.IsRepeat {

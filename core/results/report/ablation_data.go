@@ -17,6 +17,10 @@ func ablationCSV(w io.Writer, t *ablation.Table) error {
 		"pairs", "delta", "delta_std", "ci_low", "ci_high", "level", "method", "test", "p", "p_holm", "tests", "verdict", "noise_floor",
 		"lost", "waiting", "direction", "delta_unpaired", "df", "seed_correlation",
 		"check_n", "check_mean", "check_pairs", "check_delta", "check_ci_low", "check_ci_high", "check_p_holm", "check_verdict"}
+	for _, f := range t.Factors {
+		columns = append(columns, "level_"+f.Name)
+	}
+	plain := len(columns) - len(t.Factors)
 	var rows [][]any
 	for _, r := range t.Rows {
 		for j, c := range r.Columns {
@@ -41,7 +45,12 @@ func ablationCSV(w io.Writer, t *ablation.Table) error {
 					row = append(row, d.N, finiteOrNil(d.Delta), finiteOrNil(d.Interval.Low), finiteOrNil(d.Interval.High), finiteOrNil(at.Judgement.P), at.Judgement.Verdict)
 				}
 			}
-			rows = append(rows, append(row, make([]any, len(columns)-len(row))...))
+			row = append(row, make([]any, plain-len(row))...)
+			for _, f := range t.Factors {
+				level, has := r.Levels[f.Name]
+				row = append(row, optionalName(level, has))
+			}
+			rows = append(rows, row)
 		}
 	}
 	return Rows(w, CSV, columns, rows)
@@ -104,7 +113,22 @@ type jsonAblation struct {
 	Noise       *jsonNoise             `json:"noise"`
 	Check       *jsonCheck             `json:"check"` // null where no rule stops trials
 	Predicted   *jsonPredicted         `json:"predicted"`
+	Search      *jsonSearch            `json:"search"` // null: another design
 	Notes       []string               `json:"notes"`
+}
+
+type jsonSearch struct {
+	Tried   int      `json:"tried"`
+	Of      int      `json:"of"`    // 0: no limit
+	Hours   float64  `json:"hours"` // 0: no limit
+	Over    bool     `json:"over"`
+	Lost    int      `json:"lost"`
+	Best    string   `json:"best"`
+	Reached *float64 `json:"reached"`
+	Winner  string   `json:"winner"`
+	Fresh   *float64 `json:"fresh_mean"`
+	Seeds   int      `json:"fresh_seeds"`
+	Shrunk  *float64 `json:"shrunk"`
 }
 
 type jsonCheck struct {
@@ -273,6 +297,9 @@ func ablationJSON(w io.Writer, t *ablation.Table) error {
 	}
 	if n := t.Noise; n != nil {
 		o.Noise = &jsonNoise{n.Variant, n.First.N, n.Second.N, finiteOrNil(n.Delta), finiteOrNil(n.Std), finiteOrNil(n.P), finiteOrNil(n.Floor)}
+	}
+	if q := t.Search; q != nil {
+		o.Search = &jsonSearch{q.Tried, q.Of, q.Hours, q.Over, q.Lost, q.Best, finiteOrNil(q.Reached), q.Winner, finiteOrNil(q.Fresh.Mean), q.Fresh.N, finiteOrNil(q.Shrunk)}
 	}
 	if c := t.Check; c != nil {
 		o.Check = &jsonCheck{After: c.After, From: c.From, To: c.To}

@@ -16,6 +16,7 @@ const otherMetrics = 10000
 // mainSheets have a row for each variant: its metrics, and what lies between it and the baseline. The first has the
 // metrics that are not compared too, and each further metric that is compared a sheet of its own.
 func mainSheets(t *ablation.Table) (all []sheet) {
+	t = confirming(t)
 	for j, m := range t.Metrics {
 		if j > 0 && (!m.Compared || !hasVariants(t)) {
 			continue
@@ -194,7 +195,7 @@ func mainNotes(t *ablation.Table) (notes []string) {
 		add(used.within, "%s within the noise floor: the means lie no further apart than that. A difference paired by seed may be shown even so.", within)
 	}
 	add(used.flattered, "%s some seeds are lost: the mean is of those that came through, which flatters it.", flattered)
-	return append(append(notes, noteReasons(t)...), t.Notes...)
+	return slices.Concat(searchNotes(t), notes, noteReasons(t), t.Notes)
 }
 
 func seeCheck(t *ablation.Table) string {

@@ -99,7 +99,7 @@ func TestAPlannedCellIsFilledByARunOfItsIdentity(t *testing.T) {
 	db := open(t)
 	e := Experiment{Name: "e", Baseline: "baseline", Metric: "eval/x/top1", Design: "grid", Noise: "again",
 		Factors: []results.Factor{{Name: "pool", Levels: []string{"attention", "average"}}}}
-	cells := []Cell{{"baseline", 1, "id-1", map[string]string{"pool": "attention"}}, {"pool=same", 1, "id-1", nil}, {"pool=average", 1, "id-2", nil}}
+	cells := []Cell{{Variant: "baseline", Seed: 1, Identity: "id-1", Levels: map[string]string{"pool": "attention"}}, {Variant: "pool=same", Seed: 1, Identity: "id-1"}, {Variant: "pool=average", Seed: 1, Identity: "id-2"}}
 	must(t, db.Plan(ctx, Experiment{Name: "e"}, []Cell{{Variant: "retired"}}))
 	must(t, db.Plan(ctx, e, cells))
 	// Of another experiment, and under another name.

@@ -16,7 +16,7 @@ type Experiment struct {
 	Description string           `json:"description"`
 	Baseline    string           `json:"baseline"` // the variant that the others are compared with
 	Metric      string           `json:"metric"`   // the metric that decides
-	Design      string           `json:"design"`   // one-at-a-time, grid, list or random; "": no sweep was planned
+	Design      string           `json:"design"`   // one-at-a-time, grid, list, random or search; "": no sweep was planned
 	Factors     []results.Factor `json:"factors"`
 	Noise       string           `json:"noise"` // the variant that is the baseline once more, under other seeds
 	Settings    Settings         `json:"settings"`
@@ -32,6 +32,15 @@ type Settings struct {
 	StopSteps  int               `json:"stop_steps,omitempty"`  // how many steps trials come before it; 0: it counts epochs
 	StopEpochs float64           `json:"stop_epochs,omitempty"` // how many epochs trials come before it; 0: it counts steps
 	Choose     string            `json:"choose,omitempty"`      // the metric that chooses among variants; "": the one that decides
+	Search     *Search           `json:"search,omitempty"`      // nil: another design
+}
+
+// Search holds what a spec says of a search.
+type Search struct {
+	Seed    uint64  `json:"seed"`
+	Trials  int     `json:"trials,omitempty"` // points to try; 0: no such limit
+	Hours   float64 `json:"hours,omitempty"`  // that its trials may take together; 0: no such limit
+	Confirm int     `json:"confirm"`          // fresh seeds of the winner and the baseline
 }
 
 // Cell plans a cell of an ablation: a variant under a seed.
@@ -40,11 +49,21 @@ type Cell struct {
 	Seed     int64
 	Identity string            // of the run that fills it; "": any run of this experiment, variant and seed
 	Levels   map[string]string // by factor
+	Phase    string            // results.Searched, results.Confirming or ""
 }
 
 // Plan records an experiment and the cells that it means to fill, in their order. It replaces what was planned
 // before; empty fields of the experiment stay as they are stored.
 func (db *DB) Plan(ctx context.Context, e Experiment, cells []Cell) error {
+	return db.plan(ctx, e, cells, "DELETE FROM trial WHERE experiment_id = ?")
+}
+
+// Replan does as Plan, but leaves the points of a search that are planned: another runner may add to them.
+func (db *DB) Replan(ctx context.Context, e Experiment, cells []Cell) error {
+	return db.plan(ctx, e, cells, "DELETE FROM trial WHERE experiment_id = ? AND phase <> '"+results.Searched+"'")
+}
+
+func (db *DB) plan(ctx context.Context, e Experiment, cells []Cell, forget string) error {
 	factors := "[]"
 	if len(e.Factors) > 0 {
 		text, err := json.Marshal(e.Factors)
@@ -68,17 +87,70 @@ func (db *DB) Plan(ctx context.Context, e Experiment, cells []Cell) error {
 		if _, err := b.exec("UPDATE experiment SET design = ?, factors = ?, noise = ?, settings = ? WHERE id = ?", e.Design, factors, e.Noise, string(settings), id); err != nil {
 			return err
 		}
-		if _, err := b.exec("DELETE FROM trial WHERE experiment_id = ?", id); err != nil {
+		if _, err := b.exec(forget, id); err != nil {
 			return err
 		}
 		for i, c := range cells {
-			if _, err := b.exec("INSERT OR REPLACE INTO trial (experiment_id, variant, seed, identity, levels, position) VALUES (?,?,?,?,?,?)",
-				id, c.Variant, c.Seed, c.Identity, jsonText(c.Levels), i); err != nil {
+			if err := b.addCell(id, i, c); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// PlanMore adds cells to what is planned of an experiment, behind all others. It adds none and returns false when one of them is
+// planned already: another runner was faster.
+func (db *DB) PlanMore(ctx context.Context, experiment string, cells []Cell) (added bool, err error) {
+	err = db.w.task(ctx, func(b *batch) error {
+		added = false
+		id, err := b.experimentID(experiment)
+		if err != nil {
+			return err
+		}
+		for _, c := range cells {
+			taken := false
+			if err := b.each(func(*sql.Rows) error { taken = true; return nil }, "SELECT 1 FROM trial WHERE experiment_id = ? AND variant = ? AND seed = ?", id, c.Variant, c.Seed); err != nil || taken {
+				return err
+			}
+		}
+		next := 0
+		if err := b.each(func(rows *sql.Rows) error { return rows.Scan(&next) }, "SELECT coalesce(max(position) + 1, 0) FROM trial WHERE experiment_id = ?", id); err != nil {
+			return err
+		}
+		for i, c := range cells {
+			if err := b.addCell(id, next+i, c); err != nil {
+				return err
+			}
+		}
+		added = true
+		return nil
+	})
+	return added, err
+}
+
+func (b *batch) addCell(experiment int64, position int, c Cell) error {
+	_, err := b.exec("INSERT OR REPLACE INTO trial (experiment_id, variant, seed, identity, levels, position, phase) VALUES (?,?,?,?,?,?,?)",
+		experiment, c.Variant, c.Seed, c.Identity, jsonText(c.Levels), position, c.Phase)
+	return err
+}
+
+// Planned returns the cells of an experiment that are planned, in the order of the design; none where there is no such experiment.
+func (r *Reader) Planned(ctx context.Context, experiment string) ([]Cell, error) {
+	return collect(ctx, r, func(rows *sql.Rows) (c Cell, err error) {
+		var levels string
+		if err = rows.Scan(&c.Variant, &c.Seed, &c.Identity, &levels, &c.Phase); err == nil {
+			err = json.Unmarshal([]byte(levels), &c.Levels)
+		}
+		return c, err
+	}, `SELECT t.variant, t.seed, t.identity, t.levels, t.phase FROM trial t JOIN experiment e ON e.id = t.experiment_id
+		WHERE e.name = ? ORDER BY t.position`, experiment)
+}
+
+// Seconds returns how long a run took so far, over all its processes.
+func (r *Reader) Seconds(ctx context.Context, run string) (seconds float64, err error) {
+	err = r.db.QueryRowContext(ctx, "SELECT coalesce(duration_s, 0) FROM v_runs WHERE run_id = ?", run).Scan(&seconds)
+	return seconds, diskFault(r.path, err)
 }
 
 // describe stores what is said of an experiment; empty values stay as they are.
@@ -135,11 +207,11 @@ func (r *Reader) Experiment(ctx context.Context, name string) (*Experiment, erro
 func (r *Reader) Cells(ctx context.Context, experiment string) ([]results.Cell, error) {
 	return collect(ctx, r, func(rows *sql.Rows) (c results.Cell, err error) {
 		var levels string
-		if err = rows.Scan(&c.Variant, &c.Seed, &levels, &c.Planned, &c.Done, &c.RunID, &c.Status, &c.Note); err == nil {
+		if err = rows.Scan(&c.Variant, &c.Seed, &levels, &c.Planned, &c.Done, &c.RunID, &c.Status, &c.Note, &c.Phase); err == nil {
 			err = json.Unmarshal([]byte(levels), &c.Levels)
 		}
 		return c, err
-	}, `SELECT c.variant, c.seed, c.levels, c.planned, c.done, coalesce(c.run_id, ''), coalesce(c.status, ''), CASE WHEN r.tainted AND r.status = 'done' THEN r.taint ELSE coalesce(r.error_message, '') END
+	}, `SELECT c.variant, c.seed, c.levels, c.planned, c.done, coalesce(c.run_id, ''), coalesce(c.status, ''), CASE WHEN r.tainted AND r.status = 'done' THEN r.taint ELSE coalesce(r.error_message, '') END, c.phase
 		FROM v_cells c LEFT JOIN run r ON r.id = c.run
 		WHERE c.experiment = ? ORDER BY c.position, c.variant, c.seed`, experiment)
 }

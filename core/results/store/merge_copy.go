@@ -186,8 +186,8 @@ func (m *merger) experiments(ctx context.Context) error {
 			`UPDATE main.experiment AS e SET design = o.design, factors = o.factors, noise = o.noise, settings = o.settings FROM other.experiment o
 				WHERE o.name = e.name AND NOT EXISTS (SELECT 1 FROM main.trial x WHERE x.experiment_id = e.id)
 				AND EXISTS (SELECT 1 FROM other.trial x WHERE x.experiment_id = o.id)`,
-			`INSERT INTO main.trial (experiment_id, variant, seed, identity, levels, position)
-				SELECT e.id, t.variant, t.seed, t.identity, t.levels,
+			`INSERT INTO main.trial (experiment_id, variant, seed, identity, levels, phase, position)
+				SELECT e.id, t.variant, t.seed, t.identity, t.levels, t.phase,
 				t.position + coalesce((SELECT max(x.position) + 1 FROM main.trial x WHERE x.experiment_id = e.id), 0) ` + missingCells,
 		} {
 			if _, err := m.conn.ExecContext(ctx, query); err != nil {

@@ -65,7 +65,7 @@ func laboratory(t *testing.T, path string, seed int64) {
 	factors := []results.Factor{{Name: "pool", Levels: []string{"attention", "average"}}}
 	var cells []Cell
 	for _, v := range []string{"attention", "average"} {
-		cells = append(cells, Cell{v, seed, fmt.Sprint(v, seed), map[string]string{"pool": v}})
+		cells = append(cells, Cell{Variant: v, Seed: seed, Identity: fmt.Sprint(v, seed), Levels: map[string]string{"pool": v}})
 	}
 	must(t, db.Plan(ctx, Experiment{Name: "pooling", Baseline: "attention", Design: "grid", Factors: factors}, cells))
 	for i, c := range cells {
@@ -377,7 +377,7 @@ func TestMergeKnowsEveryColumn(t *testing.T) {
 	table, err := db.Query(ctx, `SELECT s.name, c.name FROM sqlite_schema s, pragma_table_info(s.name) c WHERE s.type = 'table' AND s.name NOT LIKE 'sqlite_%'`)
 	must(t, err)
 	copied := map[string]string{"run": copiedRunColumns, "experiment": "name description baseline metric created_ms design factors noise settings",
-		"trial": "experiment_id variant seed identity levels position", "student_t": "df t975"}
+		"trial": "experiment_id variant seed identity levels position phase", "student_t": "df t975"}
 	for _, query := range copies {
 		m := regexp.MustCompile(`INSERT INTO main\.(\w+) \(([^)]*)\)`).FindStringSubmatch(query)
 		copied[m[1]] = m[2]

@@ -179,7 +179,7 @@ func TestViewsHaveTheirDocumentedColumns(t *testing.T) {
 		"v_params":       "run_id key value type",
 		"v_seed_stats":   "experiment variant metric n mean std min max",
 		"v_deltas":       "experiment variant metric baseline n mean baseline_mean delta std ci_low ci_high",
-		"v_cells":        "experiment variant seed run_id status done planned levels position identity experiment_id run",
+		"v_cells":        "experiment variant seed run_id status done planned levels position identity experiment_id run phase",
 		"v_plugins":      "run_id experiment role plugin version sha256",
 		"v_sources":      "run_id experiment variant seed position role source plugin samples weight quota seen epochs replaced digest",
 		"v_skips":        "run_id experiment variant seed role stage reason n first",

@@ -23,6 +23,9 @@ func noteSelection(e *store.Experiment, deciding string) (notes []string) {
 	if e.Design == "random" && (e.Settings.Choose == "" || selects(e.Settings.Choose)) && metric.IsEvaluation(deciding) {
 		notes = append(notes, fmt.Sprintf("%s also chooses the best of these variants, so that its own figure flatters it. %s: choose.", evaluation, remedy))
 	}
+	if e.Design == "search" && (e.Settings.Choose == "" || selects(e.Settings.Choose)) && metric.IsEvaluation(deciding) {
+		notes = append(notes, fmt.Sprintf("%s also guided the search: fresh seeds do not undo that the winner was chosen on these examples. %s: choose.", evaluation, remedy))
+	}
 	if c := e.Settings.Choose; c != "" && !selects(c) {
 		notes = append(notes, fmt.Sprintf("Variants are chosen by %s, and judged by %s.", c, deciding))
 	}

@@ -47,6 +47,9 @@ func Table(ctx context.Context, src Source, name string, o Options) (*ablation.T
 	}
 	x := ablation.Experiment{Name: e.Name, Description: e.Description, Design: e.Design, Baseline: e.Baseline, Noise: e.Noise, Factors: e.Factors,
 		Looks: e.Settings.Looks, Stops: e.Settings.Stop != "", Choose: e.Settings.Choose, Analysis: cmp.Or(o.Analysis, ablation.Analysis(e.Settings.Analysis))}
+	if q := e.Settings.Search; q != nil {
+		x.Search = &ablation.Search{Of: q.Trials, Hours: q.Hours}
+	}
 	unplanned, err := addCells(ctx, src, &x)
 	if err != nil {
 		return nil, err
