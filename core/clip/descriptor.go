@@ -18,6 +18,9 @@ const (
 	CapLoRA = "lora"
 	// CapONNX marks an encoder that is an Exporter for FormatONNX.
 	CapONNX = "onnx"
+	// CapPretrained marks an encoder whose settings of type path name a published model that it begins with: their content
+	// counts in the identity of a run, not the path.
+	CapPretrained = "pretrained"
 	// CapNegatives marks a dataset that obeys BatchRequest.Negatives.
 	CapNegatives = "negatives"
 	// CapView2 marks a dataset that obeys BatchRequest.View2.

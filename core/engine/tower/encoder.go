@@ -69,7 +69,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	if err != nil {
 		return info, err
 	}
-	if err := e.allocate(backend, front, c); err != nil {
+	if err := e.allocate(ctx, backend, front, c); err != nil {
 		defer backend.Close()
 		var f *fault.Error
 		if errors.As(err, &f) && f.Hint != "" {
@@ -116,11 +116,14 @@ func (e *encoder) newFront(c clip.EncoderConfig) (front, error) {
 }
 
 // allocate makes the parameters and their optimiser.
-func (e *encoder) allocate(b device.Backend, f front, c clip.EncoderConfig) (err error) {
+func (e *encoder) allocate(ctx context.Context, b device.Backend, f front, c clip.EncoderConfig) (err error) {
 	if err := e.checkMachine(b, layouts(f.Params(), c.Optimizer), c); err != nil {
 		return err
 	}
 	if e.params, err = newParams(b, f.Params(), c.Seed, c.Optimizer, c.Compute.Threads); err != nil {
+		return err
+	}
+	if err := e.begin(ctx, b, f); err != nil {
 		return err
 	}
 	if e.trained, err = newTrained(b, e.params, c.Optimizer); err != nil {

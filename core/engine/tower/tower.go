@@ -82,6 +82,15 @@ type TextTokenModel interface {
 	BuildTokens(g *nn.Graph, ids *graph.Node, batch int) (embedding, tokens *graph.Node)
 }
 
+// Pretrained is implemented by networks that may begin with published weights rather than at random.
+type Pretrained interface {
+	Model
+	// Weights returns a .safetensors file, or a folder with one, as transformers writes it; "" to begin at random. All
+	// parameters whose names begin with within must be in it; the others begin at random, like a projection to a space that
+	// the published model does not know.
+	Weights() (path, within string)
+}
+
 // Option changes how a tower works.
 type Option func(*encoder)
 

@@ -31,7 +31,7 @@ var families = []family{
 	{"image", regexp.MustCompile(`^visual\.attn_pool\.(query|attn|ln_)`), "an image tower with OpenCLIP's attentional pool (CoCa)", ""},
 	{"text", regexp.MustCompile(`^(text_decoder\.|cls_emb$)`), "CoCa's text tower, with a class token of its own and a decoder", ""},
 	{"text", regexp.MustCompile(`^(transformer\.shared|transformer\.encoder\.block|encoder\.block)\.`), "a T5 text tower (transformers)", ""},
-	{"text", regexp.MustCompile(`^(transformer\.|bert\.|roberta\.|text_model\.)?(roberta\.)?embeddings\.(word_embeddings|token_type_embeddings)\b`), "a BERT or RoBERTa text tower (transformers)", ""},
+	{"text", regexp.MustCompile(`^(transformer\.|bert\.|roberta\.|text_model\.)?(roberta\.)?embeddings\.(word_embeddings|token_type_embeddings)\b`), "a BERT or RoBERTa text tower (transformers)", "encoder: bert is such a tower"},
 	{"text", regexp.MustCompile(`^transformer\.(encoder\.layer|layers|h)\.\d`), "a text tower of transformers", ""},
 	{"image", regexp.MustCompile(`^visual\.attn_pool\.latent$`), "SigLIP's image tower, which pools by attention and has no class token", siglip},
 	{"text", regexp.MustCompile(`^text_projection\.bias$`), "SigLIP's text tower, which is not causal and has a projection with bias", siglip},
@@ -75,7 +75,7 @@ func expressible(modality string) string {
 	if modality == "image" {
 		return "tandem's image encoders are CLIP's ViT and ResNet and SigLIP's ViT; another one is a plugin of your own (docs/plugins.md), and init.towers: [text] takes the other tower alone"
 	}
-	return "tandem's text encoder is CLIP's and SigLIP's transformer; another one is a plugin of your own (docs/plugins.md), and init.towers: [image] takes the other tower alone"
+	return "tandem's text encoders are CLIP's and SigLIP's transformer and bert (BERT, MiniLM, RoBERTa); another one is a plugin of your own (docs/plugins.md), and init.towers: [image] takes the other tower alone"
 }
 
 func (k *File) has(name string) bool { _, ok := k.entries[name]; return ok }

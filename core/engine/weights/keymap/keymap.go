@@ -16,6 +16,7 @@
 //   - the names of transformers' CLIPModel and SiglipModel (text_model.…, vision_model.…), whose query, key and value
 //     projections are apart and whose final projections are transposed,
 //   - the names of timm in OpenCLIP's SigLIP models (visual.trunk.…), whose attention pool has k and v in one,
+//   - those of transformers' BertModel and RobertaModel, alone, in a model with a head or as OpenCLIP's HFTextEncoder,
 //   - F16 and BF16, which are widened.
 //
 // It leaves out what is no parameter: input_resolution, context_length, vocab_size, attention masks,
@@ -51,6 +52,7 @@ type File struct {
 	path    string
 	hf      bool
 	timm    bool // SigLIP's image tower in OpenCLIP
+	bert    bool // the text tower is of BERT's family
 	entries map[string]*entry
 	left    []string // names of no part of a CLIP model
 	remarks []string
@@ -95,6 +97,7 @@ func (k *File) index() error {
 	for bare := range names {
 		k.hf = k.hf || strings.HasPrefix(bare, "text_model.") || strings.HasPrefix(bare, "vision_model.")
 		k.timm = k.timm || bare == trunk+"attn_pool.latent"
+		k.bert = k.bert || bare == bertMark || strings.HasSuffix(bare, "."+bertMark)
 	}
 	for _, bare := range slices.Sorted(maps.Keys(names)) {
 		if err := k.addTensor(bare, names[bare]); err != nil {
@@ -112,7 +115,10 @@ func (k *File) index() error {
 // addTensor files a tensor under its OpenCLIP names.
 func (k *File) addTensor(bare, name string) error {
 	all := []meaning{whole(bare)}
+	own, isBERT := fromBERT(bare)
 	switch pool, isPool := fromSiglip(bare); {
+	case k.bert && isBERT:
+		all[0] = own
 	case k.hf && isPool:
 		all = pool
 	case k.hf:
