@@ -3,9 +3,12 @@ package assemble
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 
+	"tandem/core/clip"
 	"tandem/core/engine/weights/keymap"
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
@@ -39,14 +42,80 @@ func (i *Identifier) Identity(s *spec.Spec, used Plugins) (string, error) {
 		}
 		digests["teacher.init"] = sha + " " + strings.Join(s.Teacher.Init.Towers, " ")
 	}
+	if err := i.addModels(digests, s, used); err != nil {
+		return "", err
+	}
 	return s.Identity(digests), nil
 }
 
-func (i *Identifier) weightsDigest(path string) (string, error) {
+// addModels adds the digests of the published models that encoders begin with (clip.CapPretrained), by their keys in the spec.
+func (i *Identifier) addModels(digests map[string]string, s *spec.Spec, used Plugins) error {
+	for _, p := range used {
+		if !hasCapability(p.Descriptor, clip.CapPretrained) {
+			continue
+		}
+		var with map[string]any
+		if err := json.Unmarshal(towerOf(s, p.Role).With, &with); err != nil {
+			return fault.New(fault.Internal, "%s: %w", p.Role, err)
+		}
+		for _, f := range p.Descriptor.Schema {
+			path, _ := with[f.Name].(string)
+			if f.Type != clip.TypePath || path == "" {
+				continue
+			}
+			sha, err := i.digest(path, modelDigest)
+			if err != nil {
+				return fault.New(fault.KindOf(err), "%w", err).WithPath(p.Role + ".with." + f.Name)
+			}
+			digests[p.Role+".with."+f.Name] = sha
+		}
+	}
+	return nil
+}
+
+// besideWeights lists the files of a published model that tell what it computes, beside its weights.
+var besideWeights = []string{"config.json", "tokenizer.json", "sentence_bert_config.json", "1_Pooling/config.json"}
+
+// modelDigest returns the hex sha256 of a file, or of what counts in the folder of a published model: weights, sizes,
+// tokenizer and pooling, as far as they are there.
+func modelDigest(path string) (string, error) {
+	if stat, err := os.Stat(path); err == nil && !stat.IsDir() {
+		return files.Digest(path)
+	}
+	var list []string
+	for _, name := range besideWeights {
+		if file := filepath.Join(path, name); isFile(file) {
+			list = append(list, file)
+		}
+	}
+	if found, err := keymap.Locate(path); err == nil {
+		list = append(list, found...)
+	}
+	h := sha256.New()
+	for _, file := range list {
+		sha, err := files.Digest(file)
+		if err != nil {
+			return "", err
+		}
+		name, _ := filepath.Rel(path, file)
+		h.Write([]byte(name + " " + sha + "\n"))
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func isFile(path string) bool {
+	stat, err := os.Stat(path)
+	return err == nil && stat.Mode().IsRegular()
+}
+
+func (i *Identifier) weightsDigest(path string) (string, error) { return i.digest(path, WeightsDigest) }
+
+// digest remembers what of returns for a path.
+func (i *Identifier) digest(path string, of func(string) (string, error)) (string, error) {
 	if sha, ok := i.digests[path]; ok {
 		return sha, nil
 	}
-	sha, err := WeightsDigest(path)
+	sha, err := of(path)
 	if err != nil {
 		return "", err
 	}

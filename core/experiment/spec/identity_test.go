@@ -50,6 +50,12 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("%s does not change the identity", set)
 		}
 	}
+	pinned := map[string]string{"text.with.merges": "dd"}
+	if id := loadGood(t, "text.with.merges=testdata").Identity(pinned); id != loadGood(t, "text.with.merges=.").Identity(pinned) || id == base {
+		t.Error("the path of what has a digest changes the identity")
+	} else if pinned["text.with.merges"] = "ee"; loadGood(t, "text.with.merges=.").Identity(pinned) == id {
+		t.Error("the digest of a setting does not change the identity")
+	}
 	plugins["losses/clip"] = "cc"
 	if small, large := "data.cache={format: jpeg, max: 1 GiB}", "data.cache={format: jpeg}"; loadGood(t, small).Identity(plugins) != loadGood(t, large).Identity(plugins) {
 		t.Error("how many pictures are kept changes the identity")

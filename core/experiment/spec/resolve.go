@@ -161,7 +161,8 @@ var neutralKeys = []path{
 // Identity returns the hex sha256 of what determines a run's numbers: the resolved values, except those that
 // only change what is shown or kept, the sha256 of each plugin binary under a stable name ("encoders/vit"), and
 // those of init.weights and teacher.init.weights under "init" and "teacher.init". Paths of data count as the absolute
-// paths they resolve to; those of weights do not count.
+// paths they resolve to; those of weights do not count, nor does a setting whose content has a digest under its key
+// ("text.with.folder").
 func (s *Spec) Identity(plugins map[string]string) string {
 	tree := clone(s.tree).(map[string]any)
 	for _, p := range neutralKeys {
@@ -173,6 +174,13 @@ func (s *Spec) Identity(plugins map[string]string) string {
 	delete(tree, "init")
 	if teacher, ok := tree["teacher"].(map[string]any); ok {
 		delete(teacher, "init")
+	}
+	for key := range plugins {
+		if section, name, ok := strings.Cut(key, ".with."); ok {
+			if m, ok := lookup(tree, append(path(strings.Split(section, ".")), "with")).(map[string]any); ok {
+				delete(m, name)
+			}
+		}
 	}
 	for _, s := range pluginSections {
 		dropZeros(lookup(tree, s.section.with("with")))
