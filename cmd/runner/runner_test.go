@@ -46,7 +46,7 @@ func build(dir string) error {
 	for target, source := range map[string][]string{
 		"":                  {"."},
 		"plugins/datasets/": {"../../plugins/datasets/..."},
-		"plugins/encoders/": {"../../plugins/encoders/vit", "../../plugins/encoders/resnet-attnpool", "../../plugins/encoders/transformer"},
+		"plugins/encoders/": {"../../plugins/encoders/vit", "../../plugins/encoders/resnet-attnpool", "../../plugins/encoders/transformer", "../../plugins/encoders/bert"},
 		"plugins/losses/":   {"../../plugins/losses/..."},
 	} {
 		if err := os.MkdirAll(filepath.Join(dir, target), 0o755); err != nil {
