@@ -49,8 +49,8 @@ func (e *encoder) begin(ctx context.Context, b device.Backend, f front) error {
 	}
 	defer file.Close()
 	var arrays []checkpoint.Array
-	for _, a := range append(checkpoint.Arrays(b, e.params.store.Layout, e.params.store.Values),
-		checkpoint.Arrays(b, e.params.states.Layout, e.params.states.Values)...) {
+	for _, a := range withoutAdapters(append(checkpoint.Arrays(b, e.params.store.Layout, e.params.store.Values),
+		checkpoint.Arrays(b, e.params.states.Layout, e.params.states.Values)...)) {
 		_, there := file.Shape(a.Name)
 		if !strings.HasPrefix(a.Name, within) && !there {
 			continue

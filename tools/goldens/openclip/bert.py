@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Writes the golden files of encoders/bert from OpenCLIP's HFTextEncoder around transformers' BertModel and RobertaModel without
-dropout, in double precision: embeddings, the gradient of every parameter, token outputs and their gradients.
+dropout, in double precision: embeddings, the gradient of every parameter, token outputs and their gradients; and folders of small random
+models as transformers writes them, with ids and embeddings.
 
 The parameters have tandem's names: query, key and value are one array. Made with transformers 5.24.0 and open_clip_torch 3.3.0.
 
 Usage, at the root of the repository, where they are installed: bert.py
 """
+import json
 import pathlib
 
 import torch
 from open_clip.hf_model import HFTextEncoder
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torch.nn import functional as F
-from transformers import BertConfig, RobertaConfig
+from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
 from common import ids, safetensors, uniform, value
 
@@ -96,3 +99,48 @@ golden("bert-mean-linear", bert(), "mean_pooler", "linear", pool="mean", proj="l
 golden("bert-pooler-mlp", bert(), "cls_pooler", "mlp", pool="pooler", proj="mlp")
 roberta = RobertaConfig(**SIZES, max_position_embeddings=34, type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1)
 golden("roberta-cls-linear", roberta, "cls_last_hidden_state_pooler", "linear", pool="cls", proj="linear", position_offset=2)
+
+
+# Folders as transformers writes them, with what it makes of some texts: ids, and the normalised mean or first of the last hidden states.
+TEXTS = ["a photo of a dog", "Two cats, on a WIRE!", "", "naïve café 東京", "dog " * 40]
+
+
+def folder(name, model, tokenizer, pool, most=24):
+    torch.manual_seed(1)
+    for p in model.parameters():
+        p.data = torch.randn_like(p) * 0.3 + (1 if p.ndim == 1 and p.mean() > 0.5 else 0)
+    at = OUT / name
+    model.eval().save_pretrained(at)
+    first, last = ("[CLS]", "[SEP]") if model.config.model_type == "bert" else ("<s>", "</s>")
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{first} $A {last}", special_tokens=[(t, tokenizer.token_to_id(t)) for t in (first, last)])
+    tokenizer.save(str(at / "tokenizer.json"))
+    tokenizer.enable_truncation(most)
+    ids, out = [], []
+    for text in TEXTS:
+        ids.append(tokenizer.encode(text).ids)
+        x = model(torch.tensor([ids[-1]])).last_hidden_state[0]
+        out.append(F.normalize(x.mean(0) if pool == "mean" else x[0], dim=-1).tolist())
+    (at / "want.json").write_text(json.dumps({"pool": pool, "context_length": most, "texts": TEXTS, "ids": ids, "embeddings": out}, ensure_ascii=False))
+
+
+def wordpiece():
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz,!", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz"), "photo", "dog", "##gs"]
+    t = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    t.normalizer, t.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    return t
+
+
+def bytelevel():
+    t = Tokenizer(models.BPE())
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    t.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=280, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"], show_progress=False,
+                                                     initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    return t
+
+
+small = dict(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12)
+t = wordpiece()
+folder("bert-folder", BertModel(BertConfig(**small, vocab_size=t.get_vocab_size(), max_position_embeddings=32)), t, "mean")
+t = bytelevel()
+folder("roberta-folder", RobertaModel(RobertaConfig(**small, vocab_size=t.get_vocab_size(), max_position_embeddings=34, type_vocab_size=1,
+                                                    layer_norm_eps=1e-5)), t, "cls")
