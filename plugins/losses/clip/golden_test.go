@@ -15,3 +15,7 @@ func TestAgreesWithOpenCLIP(t *testing.T) {
 
 // Further options are those of a formula in PyTorch.
 func TestAgreesWithTheFormula(t *testing.T) { losstest.Trial(t, "testdata/formula.json", define) }
+
+func TestMemoryGrowsWithTheBatch(t *testing.T) {
+	losstest.MemoryGrowsWithTheBatch(t, "testdata/formula.json", define)
+}

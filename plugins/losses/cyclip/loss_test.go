@@ -12,3 +12,7 @@ func TestAgreesWithTheFormula(t *testing.T) { losstest.Trial(t, "testdata/formul
 func TestPromises(t *testing.T) {
 	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{Inputs: Plugin.Inputs})
 }
+
+func TestMemoryGrowsWithTheBatch(t *testing.T) {
+	losstest.MemoryGrowsWithTheBatch(t, "testdata/formula.json", define)
+}

@@ -10,15 +10,15 @@ import (
 // Config holds the with block of a spec.
 type Config struct {
 	Margin    float64 `with:"margin" min:"0" max:"2" help:"by how much a pair's cosine shall be above those with its negatives"`
-	Negatives string  `with:"negatives" enum:"hardest,sum" help:"hardest: the negative that is most like it counts alone (VSE++); sum: all do"`
+	Negatives string  `with:"negatives" enum:"sum,hardest" help:"sum: every negative counts; hardest: that alone which is most like the pair (VSE++), for towers that know something: others collapse to one point, where the loss is twice the margin"`
 }
 
-// Defaults holds the published settings.
-var Defaults = Config{Margin: .2, Negatives: "hardest"}
+// Defaults holds the published margin, and all negatives: the hardest alone train no tower from nothing.
+var Defaults = Config{Margin: .2, Negatives: "sum"}
 
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
-	Name: "triplet", Version: "1.0.0", Summary: "hinge loss on the hardest negative of a batch (VSE++)",
+	Name: "triplet", Version: "1.0.0", Summary: "hinge loss on the negatives of a batch, or on the hardest (VSE++)",
 	Config: Defaults,
 	New:    func() clip.Loss { return loss.New(define) },
 }
@@ -27,7 +27,7 @@ var Plugin = sdk.Loss{
 // the embeddings are of unit length:
 //
 //	S       = v tᵀ                                          [B, B] for v, t [B, D]
-//	L(S, i) = max_{j≠i} [α + S_ij − S_ii]₊                  or the sum over j≠i
+//	L(S, i) = Σ_{j≠i} [α + S_ij − S_ii]₊                    or the largest of these, in VSE++
 //	value   = mean_i L(S, i) + mean_j L(Sᵀ, j)
 //
 // It has no parameters.

@@ -100,7 +100,7 @@ def triplet(x, p, o):
     def hinges(s):
         h = (o.get("margin", 0.2) + s - s.diagonal()[:, None]).clamp(min=0)
         h = h.masked_fill(torch.eye(len(s), dtype=bool), 0)
-        return h.sum(1) if o.get("negatives") == "sum" else h.max(1).values
+        return h.max(1).values if o.get("negatives") == "hardest" else h.sum(1)
 
     s = x["image"] @ x["text"].T
     return {"image_to_text": (1, hinges(s)), "text_to_image": (1, hinges(s.T))}
@@ -150,7 +150,7 @@ LOSSES = {
     "cloob": (cloob, [], [{}, {"beta": 2, "learnable": True}, {"beta": 14, "init_temperature": 0.5, "learnable": True}]),
     "negclip": (negclip, ["text_negatives"], [{}, {"init_temperature": 0.5}]),
     "slip": (slip, ["image_view2"], [{}, {"clip": False, "learnable": False}, {"view_weight": 0.3, "view_temperature": 0.5}]),
-    "triplet": (triplet, [], [{}, {"margin": 0.6}, {"margin": 0.3, "negatives": "sum"}]),
+    "triplet": (triplet, [], [{}, {"margin": 0.6, "negatives": "hardest"}, {"margin": 0.3, "negatives": "hardest"}]),
     "unicl": (unicl, ["groups"], [{}, {"init_temperature": 0.5}]),
     "distill": (distill, ["teacher_image", "teacher_text"], [
         {"teacher_temperature": 0.2}, {"clip": 0, "teacher_temperature": 1.0, "relations": 2},
