@@ -2,9 +2,7 @@ package losstest
 
 import (
 	"context"
-	"encoding/json"
 	"math"
-	"os"
 	"testing"
 
 	"tandem/core/clip"
@@ -16,15 +14,7 @@ import (
 // take little more than twice the memory, where all logits of a batch would take four times as much.
 func MemoryGrowsWithTheBatch(t *testing.T, file string, define loss.Define) {
 	t.Helper()
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var cases []batch
-	if err := json.Unmarshal(raw, &cases); err != nil || len(cases) == 0 {
-		t.Fatalf("%d cases (%v)", len(cases), err)
-	}
-	for _, c := range cases {
+	for _, c := range read(t, file) {
 		taken := func(pairs int) (sum float64) {
 			large := c.repeated(pairs)
 			l := large.open(t, define, "host", loss.WithBlocks(24*pairs))

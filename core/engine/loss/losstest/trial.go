@@ -40,14 +40,7 @@ type array struct {
 // of a sign, planted anywhere, is found.
 func Trial(t *testing.T, file string, define loss.Define) {
 	t.Helper()
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var cases []batch
-	if err := json.Unmarshal(raw, &cases); err != nil || len(cases) == 0 {
-		t.Fatalf("%d cases (%v)", len(cases), err)
-	}
+	cases := read(t, file)
 	for i, c := range cases {
 		t.Run(fmt.Sprintf("%d double", i), func(t *testing.T) { c.agrees(t, c.open(t, define, "host", Double), 1e-7) })
 		for _, d := range devices.List() {
@@ -62,6 +55,19 @@ func Trial(t *testing.T, file string, define loss.Define) {
 		})
 	}
 	t.Run("planted errors", func(t *testing.T) { planted(t, cases, define) })
+}
+
+// read reads the cases of a file.
+func read(t *testing.T, file string) (cases []batch) {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &cases); err != nil || len(cases) == 0 {
+		t.Fatalf("%d cases (%v)", len(cases), err)
+	}
+	return cases
 }
 
 // open configures a loss for the batch.
