@@ -1,6 +1,10 @@
 package assemble
 
 import (
+	"context"
+	"fmt"
+
+	"tandem/core/clip"
 	"tandem/core/experiment/eval"
 	"tandem/core/experiment/spec"
 )
@@ -17,13 +21,111 @@ func Measures(e spec.Eval) []eval.Measure {
 	return all
 }
 
+// placeEvals tells every evaluation its data.
+func (m *Model) placeEvals() {
+	for _, d := range m.data {
+		if d.entry < 0 {
+			continue
+		}
+		e, source := d.entry, eval.Source{Data: d.Dataset, Info: d.Info, Key: d.key()}
+		if d.learned {
+			source.MaxSamples = m.Spec.Eval[e].Train.MaxSamples
+			m.Evals[e].Train = &source
+			continue
+		}
+		source.MaxSamples = m.Spec.Eval[e].MaxSamples
+		m.Evals[e].Source = source
+	}
+}
+
+// OpenEvaluations starts the data of the spec's evaluations for a model that OpenTowers made.
+func (m *Model) OpenEvaluations(ctx context.Context) error {
+	for _, d := range datasets(m.Spec, m.threads) {
+		if d.entry >= 0 {
+			m.data = append(m.data, d)
+		}
+	}
+	calls := make([]func(context.Context) error, len(m.data))
+	for i := range m.data {
+		calls[i] = func(ctx context.Context) error {
+			return m.open(ctx, &m.data[i], m.Summary.Image.ImageSize)
+		}
+	}
+	if err := atOnce(ctx, calls...); err != nil {
+		return err
+	}
+	m.Evals = make([]eval.Parts, len(m.Spec.Eval))
+	for i := range m.Evals {
+		m.Evals[i].Image, m.Evals[i].Text = m.Image, m.Text
+	}
+	m.placeEvals()
+	return nil
+}
+
+// EvalJob returns evaluation i of the model's spec, by the weights that training evaluates.
+func (m *Model) EvalJob(i int) eval.Job {
+	e := m.Spec.Eval[i]
+	cfg := eval.Config{Name: e.Name, BatchSize: e.BatchSize, Measures: Measures(e), MaxBadShare: e.MaxBadShare}
+	cfg.Average.Image, cfg.Average.Text = m.Spec.Averages(RoleImage), m.Spec.Averages(RoleText)
+	return eval.Job{Config: cfg, Parts: m.Evals[i]}
+}
+
 // EvalPlan plans the evaluations of the model's spec for its parameters as they are.
 func (m *Model) EvalPlan() *eval.Plan {
 	jobs := make([]eval.Job, len(m.Spec.Eval))
-	for i, e := range m.Spec.Eval {
-		cfg := eval.Config{Name: e.Name, BatchSize: e.BatchSize, Measures: Measures(e), MaxBadShare: e.MaxBadShare}
-		cfg.Average.Image, cfg.Average.Text = m.Spec.Averages(RoleImage), m.Spec.Averages(RoleText)
-		jobs[i] = eval.Job{Config: cfg, Parts: m.Evals[i]}
+	for i := range jobs {
+		jobs[i] = m.EvalJob(i)
 	}
 	return eval.NewPlan(jobs)
+}
+
+// EvalRemarks returns what is to be told of an evaluation: what it left out, what was wrong with its texts. info describes its
+// dataset.
+func EvalRemarks(e spec.Eval, info clip.DatasetInfo, found eval.Result) []eval.Note {
+	var notes []eval.Note
+	tell := func(level, kind, format string, args ...any) {
+		notes = append(notes, eval.Note{Level: level, Kind: kind, Text: fmt.Sprintf(format, args...)})
+	}
+	if n := found.Samples; n.Bad > 0 {
+		f := found.Unreadable[0]
+		tell("warning", "samples_left_out", "%s cannot be read and are left out of the figures, n = %d: %s; sample %d (%s): %s",
+			clip.CountOf(n.Bad, n.Asked, "samples"), n.Asked-n.Bad, clip.SayReasons(found.Reasons), f.Index, f.Key, f.Msg)
+	}
+	if t := found.Texts; t.Cut > 0 {
+		tell("warning", "captions_cut", "%s are longer than the context of %d tokens and are cut; the longest has %d",
+			clip.CountOf(t.Cut, t.N, "prompts and captions"), t.Context, t.Longest)
+	}
+	if t := found.Texts; t.Blank > 0 {
+		tell("warning", "captions_empty", "%s say nothing to the text encoder: no token is left of them",
+			clip.CountOf(t.Blank, t.N, "prompts and captions"))
+	}
+	if t := found.Texts; t.Equal > 0 {
+		how := "and each counts for its own picture alone (equal_captions: true counts them as positives of each other)"
+		if e.EqualCaptions {
+			how = "and count as positives of each other"
+		}
+		tell("info", "equal_captions", "%s are those of another picture too, %s", clip.CountOf(t.Equal, t.Captions, "captions"), how)
+	}
+	notes = append(notes, found.Notes...)
+	if pairs := twinNames(e, info, found.Alike); pairs != nil {
+		tell("warning", "class_names", "classes have the same text features, and no picture is ever taken for the second of them: %s", FirstFew(pairs))
+	}
+	return notes
+}
+
+// twinNames names classes that have other names, and the same features all the same.
+func twinNames(e spec.Eval, info clip.DatasetInfo, twins []eval.Twins) (pairs []string) {
+	var classes []string
+	for _, t := range info.Targets {
+		if e.ZeroShot != nil && t.Name == e.ZeroShot.Classes {
+			classes = t.Classes
+		}
+	}
+	for _, x := range twins {
+		a, b := classes[x.First], classes[x.Second]
+		if SameNames([]string{a, b}) == "" {
+			pairs = append(pairs, fmt.Sprintf("%q and %q", a, b))
+		}
+	}
+	return pairs
 }

@@ -306,18 +306,8 @@ func (m *Model) configureData(ctx context.Context) error {
 	}
 	for _, d := range m.data {
 		m.Processes[d.role] = d.Process
-		if d.entry < 0 {
-			continue
-		}
-		switch e, source := d.entry, (eval.Source{Data: d.Dataset, Info: d.Info, Key: d.key()}); {
-		case d.learned:
-			source.MaxSamples = m.Spec.Eval[e].Train.MaxSamples
-			m.Evals[e].Train = &source
-		default:
-			source.MaxSamples = m.Spec.Eval[e].MaxSamples
-			m.Evals[e].Source = source
-		}
 	}
+	m.placeEvals()
 	own := m.data[:len(m.Spec.Data.Train)]
 	m.Data, m.Summary.Data = joined(m.Spec, own)
 	m.Summary.Sources = sources(m.Spec, own)

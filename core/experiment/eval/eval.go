@@ -65,6 +65,7 @@ type Config struct {
 	Measures  []Measure
 	// MaxBadShare limits the share of samples that cannot be read, 0 … 1; with more there is no result.
 	MaxBadShare float64
+	Keep        bool // Result.Embedded
 	// Average measures by averaged weights too: those of the image tower, of the text tower or of both. The other tower's are
 	// the live ones.
 	Average struct{ Image, Text bool }
@@ -102,6 +103,17 @@ type Result struct {
 	Texts      Texts
 	Alike      []Twins // see Findings
 	Notes      []Note
+	Embedded   *Embedded // nil unless Config.Keep asks for it
+}
+
+// Embedded holds what the live weights made of an evaluation's samples and texts.
+type Embedded struct {
+	*Samples
+	Images       *Matrix  // [N, D]
+	Texts        []string // prompts and captions, each once, in the order in which they were embedded
+	TextFeatures *Matrix  // [len(Texts), D]
+	// Ranks holds, of retrieval by direction, the place of the first positive of each query that has one, from 1.
+	Ranks map[string][]int
 }
 
 // Run evaluates once, alone (see Plan.Run).

@@ -31,6 +31,8 @@ type Features struct {
 	averaged bool
 	count    *Texts          // nil: nobody wants to know
 	counted  map[string]bool // lists of texts that are in count
+	kept     Embedded
+	known    map[string]bool // the texts in kept
 }
 
 // Target returns a labelling of the dataset by its name; fault.Invalid, with the path given, when there is none.
@@ -56,10 +58,11 @@ const mostTold = 3
 // features returns what an evaluation measures.
 func (s *set) features(j Job, source Source, averaged bool, count *Texts) *Features {
 	f := &Features{Samples: &s.Samples, Info: source.Info, Images: &s.images, job: j, set: s, source: source, averaged: averaged, count: count,
-		counted: map[string]bool{}}
+		counted: map[string]bool{}, known: map[string]bool{}}
 	if averaged && j.Average.Image {
 		f.Images = &s.averaged
 	}
+	f.kept = Embedded{Samples: &s.Samples, Images: f.Images, TextFeatures: &Matrix{}, Ranks: map[string][]int{}}
 	return f
 }
 

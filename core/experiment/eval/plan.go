@@ -22,6 +22,20 @@ type Plan struct {
 	uses map[string]int // evaluations that are still to come, by the set that they use
 }
 
+// Left returns how many samples are still to be embedded.
+func (p *Plan) Left() int {
+	n, seen := 0, map[string]bool{}
+	for i := range p.jobs {
+		for _, r := range p.reads(i) {
+			if p.uses[r.key] > 0 && p.sets[r.key] == nil && !seen[r.key] {
+				seen[r.key] = true
+				n += r.source.size()
+			}
+		}
+	}
+	return n
+}
+
 // NewPlan plans evaluations.
 func NewPlan(jobs []Job) *Plan {
 	p := &Plan{jobs: jobs, sets: map[string]*set{}, uses: map[string]int{}}
@@ -102,9 +116,12 @@ func (p *Plan) Run(ctx context.Context, i int, progress func(done, total int)) (
 			{Name: "left_out_share", Value: s.tally.Share()}})
 	}
 	counted := &Texts{}
-	found, err := measure(ctx, j, sets, false, counted, &res.Figures)
+	found, kept, err := measure(ctx, j, sets, false, counted, &res.Figures)
 	if err != nil {
 		return res, err
+	}
+	if j.Keep {
+		res.Embedded = kept
 	}
 	for _, f := range found {
 		res.Alike, res.Notes = append(res.Alike, f.Alike...), append(res.Notes, f.Notes...)
@@ -115,7 +132,7 @@ func (p *Plan) Run(ctx context.Context, i int, progress func(done, total int)) (
 	}
 	if j.Average.Image || j.Average.Text {
 		j.Name, res.Averaged = metric.Averaged(j.Name), &Figures{}
-		_, err = measure(ctx, j, sets, true, nil, res.Averaged)
+		_, _, err = measure(ctx, j, sets, true, nil, res.Averaged)
 	}
 	return res, err
 }
@@ -140,7 +157,7 @@ func (p *Plan) set(ctx context.Context, i int, r reading, progress func(done, to
 
 // measure takes the figures of an evaluation by its live weights, or with averaged by its averaged ones. count, when not
 // nil, is told of the texts.
-func measure(ctx context.Context, j Job, sets []*set, averaged bool, count *Texts, f *Figures) ([]Findings, error) {
+func measure(ctx context.Context, j Job, sets []*set, averaged bool, count *Texts, f *Figures) ([]Findings, *Embedded, error) {
 	features := sets[0].features(j, j.Source, averaged, count)
 	if len(sets) > 1 {
 		features.Train = sets[1].features(j, *j.Train, averaged, nil)
@@ -149,11 +166,11 @@ func measure(ctx context.Context, j Job, sets []*set, averaged bool, count *Text
 	for i, m := range j.Measures {
 		found, err := m.Measure(ctx, features)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		f.add(j.Name, found.Values)
 		f.Outcomes = append(f.Outcomes, found.Outcomes...)
 		all[i] = found
 	}
-	return all, nil
+	return all, &features.kept, nil
 }

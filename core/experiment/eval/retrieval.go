@@ -88,6 +88,7 @@ func (r Retrieval) Measure(ctx context.Context, f *Features) (Findings, error) {
 	} {
 		acc := metric.NewRetrieval(direction.them)
 		Similarities(direction.from, direction.to, func(i int, row []float32) { acc.Add(row, direction.mine[i]...) })
+		f.kept.Ranks[direction.name] = acc.Ranks()
 		for _, v := range acc.Metrics() {
 			out.Values = append(out.Values, metric.Value{Name: metric.Directed(direction.name, v.Name), Value: v.Value})
 		}

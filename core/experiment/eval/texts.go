@@ -61,7 +61,23 @@ func (f *Features) EmbedTexts(ctx context.Context, texts []string) (*Matrix, err
 		f.counted[key] = true
 		f.count.add(e.count)
 	}
+	if f.job.Keep {
+		f.keep(texts, e.Matrix)
+	}
 	return e.Matrix, nil
+}
+
+// keep takes texts that are new into what is kept.
+func (f *Features) keep(texts []string, m *Matrix) {
+	for i, t := range texts {
+		if f.known[t] {
+			continue
+		}
+		f.known[t] = true
+		f.kept.Texts = append(f.kept.Texts, t)
+		to := f.kept.TextFeatures
+		to.Rows, to.Cols, to.Data = to.Rows+1, m.Cols, append(to.Data, m.Row(i)...)
+	}
 }
 
 // EmbedClasses returns the unit text features of classes, [len(classes), D]: every template filled with the

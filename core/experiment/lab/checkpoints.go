@@ -57,6 +57,19 @@ func (l Lab) FindCheckpoint(id string, recorded []store.Checkpoint, check Checke
 		WithHint("nothing was changed; when results were moved, --runs-dir names the folder that holds %s", id)
 }
 
+// Checkpoints returns those of a run's recorded checkpoints that check finds whole, as they come, and why the others are passed over.
+func (l Lab) Checkpoints(id string, recorded []store.Checkpoint, check Checker) (whole []Checkpoint, skipped []string) {
+	for _, c := range recorded {
+		dir, err := l.locate(id, c, check)
+		if err != nil {
+			skipped = append(skipped, fmt.Sprintf("the checkpoint of step %d is passed over: %v", c.Step, err))
+			continue
+		}
+		whole = append(whole, Checkpoint{Step: c.Step, Dir: dir, Moved: dir != c.Dir})
+	}
+	return whole, skipped
+}
+
 // locate returns the folder in which a checkpoint lies and is whole. Of the errors at the places that it could
 // be at, it returns the first that says more than that nothing is there.
 func (l Lab) locate(id string, c store.Checkpoint, check Checker) (string, error) {

@@ -72,74 +72,20 @@ func (r *running) tellEvaluation(i int, found eval.Result) error {
 	if err := r.rec.SetFacts(map[string]any{"eval": map[string]any{e.Name: facts}}); err != nil {
 		return err
 	}
-	tell := func(level, kind, format string, args ...any) error {
-		message := section + ": " + fmt.Sprintf(format, args...)
-		key := section + kind
-		if r.told[key] == message {
-			return nil
-		}
-		r.told[key] = message
-		return r.rec.Event(level, kind, message, "")
-	}
 	if err := r.rec.SetSkips(assemble.RoleEval+e.Name, store.StageLeftOut, found.Reasons); err != nil {
 		return err
 	}
-	if n := found.Samples; n.Bad > 0 {
-		f := found.Unreadable[0]
-		if err := tell("warning", "samples_left_out", "%s cannot be read and are left out of the figures, n = %d: %s; sample %d (%s): %s",
-			clip.CountOf(n.Bad, n.Asked, "samples"), n.Asked-n.Bad, clip.SayReasons(found.Reasons), f.Index, f.Key, f.Msg); err != nil {
+	for _, n := range assemble.EvalRemarks(e, r.Evals[i].Info, found) {
+		message, key := section+": "+n.Text, section+n.Kind
+		if r.told[key] == message {
+			continue
+		}
+		r.told[key] = message
+		if err := r.rec.Event(n.Level, n.Kind, message, ""); err != nil {
 			return err
 		}
 	}
-	if t := found.Texts; t.Cut > 0 {
-		if err := tell("warning", "captions_cut", "%s are longer than the context of %d tokens and are cut; the longest has %d",
-			clip.CountOf(t.Cut, t.N, "prompts and captions"), t.Context, t.Longest); err != nil {
-			return err
-		}
-	}
-	if t := found.Texts; t.Blank > 0 {
-		if err := tell("warning", "captions_empty", "%s say nothing to the text encoder: no token is left of them",
-			clip.CountOf(t.Blank, t.N, "prompts and captions")); err != nil {
-			return err
-		}
-	}
-	if t := found.Texts; t.Equal > 0 {
-		how := "and each counts for its own picture alone (equal_captions: true counts them as positives of each other)"
-		if e.EqualCaptions {
-			how = "and count as positives of each other"
-		}
-		if err := tell("info", "equal_captions", "%s are those of another picture too, %s", clip.CountOf(t.Equal, t.Captions, "captions"), how); err != nil {
-			return err
-		}
-	}
-	for _, n := range found.Notes {
-		if err := tell(n.Level, n.Kind, "%s", n.Text); err != nil {
-			return err
-		}
-	}
-	return r.tellTwins(i, found.Alike, tell)
-}
-
-// tellTwins tells of classes that have other names, and the same features all the same.
-func (r *running) tellTwins(i int, twins []eval.Twins, tell func(level, kind, format string, args ...any) error) error {
-	z := r.Spec.Eval[i].ZeroShot
-	var classes []string
-	for _, t := range r.Evals[i].Info.Targets {
-		if z != nil && t.Name == z.Classes {
-			classes = t.Classes
-		}
-	}
-	var pairs []string
-	for _, x := range twins {
-		a, b := classes[x.First], classes[x.Second]
-		if assemble.SameNames([]string{a, b}) == "" {
-			pairs = append(pairs, fmt.Sprintf("%q and %q", a, b))
-		}
-	}
-	if pairs == nil {
-		return nil
-	}
-	return tell("warning", "class_names", "classes have the same text features, and no picture is ever taken for the second of them: %s", assemble.FirstFew(pairs))
+	return nil
 }
 
 // because lists reasons, as a clause; "" where nobody told them.

@@ -51,6 +51,7 @@ func study(t *testing.T) *store.DB {
 		must(t, run.SetSkips("data.train", store.StageRefused, []clip.Skip{{Reason: "no caption", Count: 2, First: "a.png"}}))
 		must(t, run.Event("info", "note", "a message", ""))
 		must(t, run.Finish(ctx, clip.StatusDone, nil))
+		must(t, db.RecordEvaluation(ctx, run.ID(), store.Evaluation{Name: "late", Step: 2, Suite: "s", Samples: 2}, nil, nil))
 	}
 	run, err := db.Begin(ctx, store.RunMeta{Experiment: "second", Variant: "other"})
 	must(t, err)
@@ -233,7 +234,7 @@ func TestAnExportOfOneExperimentHasTheRunsOfItsCells(t *testing.T) {
 	}
 	// Two runs of its own, and the one of the first experiment that fills its planned cell.
 	want := map[string]int64{"runs.parquet": 3, "metrics.parquet": 6, "final.parquet": 2, "params.parquet": 4, "facts.parquet": 3, "plugins.parquet": 1, "sources.parquet": 1, "skips.parquet": 1,
-		"events.parquet": 1, "failures.parquet": 1, "predictions.parquet": 1, "cells.parquet": 3, "seed_stats.parquet": 1, "deltas.parquet": 0}
+		"events.parquet": 1, "failures.parquet": 1, "predictions.parquet": 1, "evaluations.parquet": 1, "cells.parquet": 3, "seed_stats.parquet": 1, "deltas.parquet": 0}
 	if diff := cmp.Diff(want, rows); diff != "" {
 		t.Error(diff)
 	}

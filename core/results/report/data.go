@@ -36,6 +36,22 @@ func showSources(w io.Writer, d *store.RunDetail) error {
 	return section(w, []string{"source", "share", "samples", "seen", "of all", "epochs", "replaced"}, cells, []bool{false, false, true, true, true, true, true})
 }
 
+// showEvaluations tells what was measured of the run's checkpoints after the fact.
+func showEvaluations(w io.Writer, d *store.RunDetail) error {
+	if len(d.Evaluations) == 0 {
+		return nil
+	}
+	cells := make([][]string, len(d.Evaluations))
+	for i, e := range d.Evaluations {
+		suite := e.Suite
+		if suite == "" {
+			suite = "the run's own"
+		}
+		cells[i] = []string{e.Name, suite, fmt.Sprint(e.Step), minute(e.At), fmt.Sprint(e.Samples), fmt.Sprint(e.LeftOut)}
+	}
+	return section(w, []string{"evaluated later", "suite", "step", "when", "samples", "left out"}, cells, []bool{false, false, true, false, true, true})
+}
+
 // showSkips shows what fell out of the data, by reason.
 func showSkips(w io.Writer, d *store.RunDetail) error {
 	if len(d.Skips) == 0 {

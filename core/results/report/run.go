@@ -187,7 +187,7 @@ func Show(w io.Writer, format Format, d *store.RunDetail) error {
 	if _, err := io.WriteString(w, b.String()+"\n"); err != nil {
 		return err
 	}
-	for _, part := range []func(io.Writer, *store.RunDetail) error{showMetrics, showSources, showSkips, showFacts, showPlugins, showEvents} {
+	for _, part := range []func(io.Writer, *store.RunDetail) error{showMetrics, showEvaluations, showSources, showSkips, showFacts, showPlugins, showEvents} {
 		if err := part(w, d); err != nil {
 			return err
 		}

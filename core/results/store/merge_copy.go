@@ -16,7 +16,7 @@ const copiedRunColumns = `key, variant, seed, identity, status, started_ms, sess
 	tainted, taint, error_kind, error_plugin, error_message, error_hint, error_detail`
 
 // runTables lists the tables that hold the rest of a run, by run_id.
-var runTables = []string{"run_spec", "run_status", "run_fact", "run_plugin", "run_source", "run_skip", "event", "artifact", "checkpoint", "param", "point", "run_summary", "prediction"}
+var runTables = []string{"run_spec", "run_status", "run_fact", "run_plugin", "run_source", "run_skip", "event", "artifact", "checkpoint", "param", "point", "run_summary", "prediction", "evaluation"}
 
 // copies take the rest of run ?1 of other as that of run ?2 here.
 var copies = []string{
@@ -58,6 +58,8 @@ var copies = []string{
 		SELECT ?2, p.step, p.evaluation, p.target, p.n, p.correct, s.id, p.data
 		FROM other.prediction p JOIN other.example_set o ON o.id = p.example_set_id
 		JOIN main.example_set s ON s.sha256 = o.sha256 WHERE p.run_id = ?1 ORDER BY p.id`,
+	`INSERT INTO main.evaluation (run_id, name, step, sha256, suite, suite_sha256, version, dataset, samples, left_out, at_ms)
+		SELECT ?2, name, step, sha256, suite, suite_sha256, version, dataset, samples, left_out, at_ms FROM other.evaluation WHERE run_id = ?1`,
 }
 
 // copyRun copies a run in place of ours, or as a new one when ours is nil.

@@ -183,6 +183,7 @@ func TestViewsHaveTheirDocumentedColumns(t *testing.T) {
 		"v_plugins":      "run_id experiment role plugin version sha256",
 		"v_sources":      "run_id experiment variant seed position role source plugin samples weight quota seen epochs replaced digest",
 		"v_skips":        "run_id experiment variant seed role stage reason n first",
+		"v_evaluations":  "run_id experiment variant seed evaluation step suite measured_at version samples left_out dataset sha256 suite_sha256",
 		"v_failures":     "run_id experiment variant seed error_kind error_plugin plugin_version plugin_sha256 error_message error_hint error_detail ended_at",
 		"v_events":       "run_id event_id at step level kind message detail",
 		"v_facts":        "run_id key value",

@@ -134,7 +134,8 @@ type RunDetail struct {
 	Checkpoints   []Checkpoint      `json:"checkpoints"`
 	Artifacts     []Artifact        `json:"artifacts"`
 	Predictions   []PredictionInfo  `json:"predictions"`
-	Sources       []Source          `json:"sources"` // of the training data; none of runs of older programs
+	Evaluations   []Evaluation      `json:"evaluations"` // of its checkpoints, after the fact
+	Sources       []Source          `json:"sources"`     // of the training data; none of runs of older programs
 	Skips         []Skip            `json:"skips"`
 	Events        []Event           `json:"events"`
 	History       []StatusChange    `json:"status_history"`
@@ -293,6 +294,9 @@ func (r *Reader) logs(ctx context.Context, d *RunDetail, row int64) (err error) 
 		err = rows.Scan(&p.Step, &p.Evaluation, &p.Target, &p.N, &p.Correct)
 		return p, err
 	}, "SELECT step, evaluation, target, n, correct FROM prediction WHERE run_id = ? ORDER BY id", row); err != nil {
+		return err
+	}
+	if d.Evaluations, err = r.Evaluations(ctx, d.ID); err != nil {
 		return err
 	}
 	d.History, err = collect(ctx, r, func(rows *sql.Rows) (s StatusChange, err error) {

@@ -87,6 +87,7 @@ func (b *batch) truncate(run *runState, step int) error {
 	for _, query := range []string{
 		"DELETE FROM point WHERE run_id = ? AND step > ?",
 		"DELETE FROM prediction WHERE run_id = ? AND step > ?",
+		"DELETE FROM evaluation WHERE run_id = ? AND step > ?",
 		"DELETE FROM checkpoint WHERE run_id = ? AND step > ?",
 		"DELETE FROM event WHERE run_id = ? AND step > ? AND level <> 'error'",
 	} {

@@ -140,19 +140,10 @@ func (r *Run) Metrics(step int, values []clip.Metric) error {
 // Predictions records the outcome of every example of an evaluation, replacing that of the same
 // step.
 func (r *Run) Predictions(step int, evaluation, target string, p []clip.Prediction) error {
-	examples, outcomes, correct := packExamples(p), packOutcomes(p), countCorrect(p)
-	digest := digestOf(examples)
-	return r.queue(1+(len(examples)+len(outcomes))/64, func(b *batch) error {
+	kept := packed(p)
+	return r.queue(1+(len(kept.examples)+len(kept.outcomes))/64, func(b *batch) error {
 		b.beat(r.state, step)
-		if _, err := b.exec("INSERT INTO example_set (sha256, n, data) VALUES (?,?,?) ON CONFLICT DO NOTHING",
-			digest, len(p), examples); err != nil {
-			return err
-		}
-		_, err := b.exec(`INSERT OR REPLACE INTO prediction
-			(run_id, step, evaluation, target, n, correct, example_set_id, data)
-			VALUES (?,?,?,?,?,?,(SELECT id FROM example_set WHERE sha256 = ?),?)`,
-			r.state.id, step, evaluation, target, len(p), correct, digest, outcomes)
-		return err
+		return b.predictions(r.state.id, step, evaluation, target, kept)
 	})
 }
 

@@ -76,6 +76,7 @@ func Views() []View {
 		{"events", viewColumns("run_id:text event_id:int at:time step:int level:text kind:text message:text detail:text"), run},
 		{"failures", viewColumns("run_id:text experiment:text variant:text seed:int error_kind:text error_plugin:text plugin_version:text? plugin_sha256:text? error_message:text error_hint:text error_detail:text ended_at:time?"), run},
 		{"predictions", viewColumns("run_id:text step:int evaluation:text target:text n:int correct:int top1:float?"), run},
+		{"evaluations", viewColumns("run_id:text experiment:text variant:text seed:int evaluation:text step:int suite:text measured_at:time version:text samples:int left_out:int dataset:text sha256:text suite_sha256:text"), run},
 		{"cells", viewColumns("experiment:text variant:text seed:int run_id:text? status:text? done:bool planned:bool levels:text position:int identity:text phase:text"), ""},
 		{"seed_stats", viewColumns("experiment:text variant:text metric:text n:int mean:float std:float? min:float max:float"), ""},
 		{"deltas", viewColumns("experiment:text variant:text metric:text baseline:text n:int mean:float baseline_mean:float delta:float std:float? ci_low:float? ci_high:float?"), ""},
