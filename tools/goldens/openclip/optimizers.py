@@ -5,10 +5,13 @@
   open_clip's own trainer, whose rule is taken from its source; and of the Vision Transformer the learning rate (of 1) of
   every parameter by timm's param_groups_layer_decay;
 - vit/testdata/ema/vit.safetensors: parameters and their averages by torch.optim.swa_utils after a hundred steps of
-  AdamW, in double precision.
+  AdamW, in double precision;
+- vit/testdata/tuned/vit.safetensors: parameters after twenty steps of AdamW with timm's layer decay, groups with rates and a
+  weight decay of their own and one that torch is given after eight steps, and their averages by timm's ModelEmaV3.
 
 Usage, at the root of the repository, where open_clip_torch and timm are installed: optimizers.py
 """
+import fnmatch
 import json
 import pathlib
 import re
@@ -17,6 +20,7 @@ import torch
 from open_clip import modified_resnet, transformer
 from timm.models import VisionTransformer
 from timm.optim import param_groups_layer_decay
+from timm.utils import ModelEmaV3
 from torch import optim
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -96,6 +100,43 @@ def averages():
                                "steps": steps, "lr": lr, "beta1": betas[0], "beta2": betas[1], "eps": eps, "weight_decay": WD, "ema_decay": decay})
 
 
+def tuned():
+    m = transformer.VisionTransformer(image_size=16, patch_size=8, width=16, layers=2, heads=2, mlp_ratio=2, output_dim=DIM).double()
+    config = dict(image_size=16, patch_size=8, width=16, layers=2, head_width=8, mlp_ratio=2.0)
+    params = {"visual." + n: p for n, p in m.named_parameters()}
+    for name, p in params.items():
+        p.data = value(name, tuple(p.shape)).double()
+    groups = [{"params": ["*.ln_1.*", "visual.proj"], "lr_scale": 0.5, "weight_decay": 0.05}, {"params": ["*.mlp.*"], "start": 8}]
+    layers = layer_decay(2) | {f"visual.ln_pre.{x}": LAYER_DECAY**3 for x in ("weight", "bias")} | {f"visual.ln_post.{x}": 1.0 for x in ("weight", "bias")}
+    x = pictures("pictures", 16, 3)
+    steps, lr, eps, betas, decay = 20, 1e-2, 1e-6, (0.9, 0.98), 0.9
+    cotangent = torch.from_numpy(uniform("cotangent", len(x) * DIM)).reshape(len(x), DIM)
+    by_start = {}
+    for name, p in params.items():
+        g = next((g for g in groups if any(fnmatch.fnmatchcase(name, glob) for glob in g["params"])), {})
+        wd = g.get("weight_decay", 0.0 if exclude(name, p) else WD)
+        by_start.setdefault(g.get("start", 0), []).append({"params": [p], "lr": lr * layers[name] * g.get("lr_scale", 1), "weight_decay": wd})
+        p.requires_grad_("start" not in g)
+    o, average = optim.AdamW(by_start[0], betas=betas, eps=eps), ModelEmaV3(m, decay=decay)
+    for step in range(steps):
+        for g in by_start.get(step, []) if step else []:
+            g["params"][0].requires_grad_(True)
+            o.add_param_group(g)
+        o.zero_grad()
+        (F.normalize(m(x), dim=-1) * (cotangent / 100).float().double()).sum().backward()
+        o.step()
+        average.update(m)
+        if step == 0:
+            first = {"first." + n: p.detach().clone() for n, p in params.items()}
+    arrays = first | {"after." + n: p.detach() for n, p in params.items()}
+    arrays |= {"timm.visual." + n: p.detach() for n, p in average.module.named_parameters()}
+    path = OUT / "vit/testdata/tuned/vit.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    safetensors(path, arrays, {"with": config, "embed_dim": DIM, "batch": len(x), "parameters": sum(p.numel() for p in params.values()),
+                               "steps": steps, "lr": lr, "beta1": betas[0], "beta2": betas[1], "eps": eps, "weight_decay": WD,
+                               "groups": groups, "layer_decay": LAYER_DECAY, "ema_decay": decay})
+
+
 torch.set_num_threads(1)
 vit = transformer.VisionTransformer(image_size=16, patch_size=4, width=16, layers=2, heads=2, mlp_ratio=4.0, output_dim=DIM)
 write("vit", dict(image_size=16, patch_size=4, width=16, layers=2, head_width=8), open_clip=open_clip(vit, "visual."),
@@ -105,3 +146,4 @@ write("transformer", dict(context_length=24, vocab_size=258, width=16, heads=2, 
 resnet = modified_resnet.ModifiedResNet(layers=[1, 1, 1, 1], output_dim=DIM, heads=2, image_size=32, width=4)
 write("resnet-attnpool", dict(layers=[1, 1, 1, 1], heads=2, image_size=32, width=4), open_clip=open_clip(resnet, "visual."))
 averages()
+tuned()
