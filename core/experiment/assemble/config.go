@@ -134,6 +134,23 @@ func totalSteps(t spec.Train, perEpoch int) int {
 	return n
 }
 
+// checkStarts reports a group that starts when a run of so many steps is over.
+func checkStarts(s *spec.Spec, steps int) error {
+	for i, g := range s.Train.Groups {
+		if g.Start == 0 || g.Start < steps {
+			continue
+		}
+		at := fmt.Sprintf("train.groups[%d].start", i)
+		f := fault.New(fault.Invalid, "%d, but the run ends after %d steps", g.Start, steps).WithPath(at).
+			WithHint("freeze: {params: [a glob]} leaves parameters as they are")
+		if o := s.Locate(at); o.Line > 0 {
+			f.WithFile(o.Source, o.Line, o.Column)
+		}
+		return f
+	}
+	return nil
+}
+
 // TrainConfig returns the settings of the step loop that every use of the model shares. Its caller adds the
 // learning rate and, to keep anything, when to evaluate and where to write checkpoints.
 func (m *Model) TrainConfig() train.Config {

@@ -153,3 +153,15 @@ func TestTheSummaryOfARun(t *testing.T) {
 		t.Errorf("facts %v", facts)
 	}
 }
+
+// A group that would start when the run is over is refused where it stands: epochs are counted in steps only here.
+func TestGroupsStartBeforeTheEnd(t *testing.T) {
+	s := &spec.Spec{Train: spec.Train{Groups: []spec.Group{{Start: 9}, {Start: 10}}}}
+	if err := checkStarts(s, 11); err != nil {
+		t.Error(err)
+	}
+	err := checkStarts(s, 10)
+	if f, ok := err.(*fault.Error); !ok || f.Kind != fault.Invalid || f.Path != "train.groups[1].start" {
+		t.Errorf("a start at the end: %v", err)
+	}
+}

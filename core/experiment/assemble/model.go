@@ -108,6 +108,12 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	m.Ahead = GPU(s, RoleImage) != "" && hasCapability(m.Processes[RoleImage].Descriptor, clip.CapPrefetch)
 	perEpoch := stepsPerEpoch(s, m.Summary.Data.Len)
 	m.Summary.Spec, m.Summary.StepsPerEpoch, m.Summary.Steps = s, perEpoch, totalSteps(s.Train, perEpoch)
+	if o.Bench != nil { // its steps are not the run's
+		return m, nil
+	}
+	if err = checkStarts(s, m.Summary.Steps); err != nil {
+		return nil, err
+	}
 	return m, nil
 }
 

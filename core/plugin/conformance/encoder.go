@@ -94,11 +94,15 @@ func (c encoderCase) config(opt clip.Optimizer, seed uint64) clip.EncoderConfig 
 }
 
 func (c encoderCase) open(opt clip.Optimizer, seed uint64) (*trial, error) {
+	return c.openWith(c.config(opt, seed))
+}
+
+func (c encoderCase) openWith(cfg clip.EncoderConfig) (*trial, error) {
 	e, err := c.start()
 	if err != nil {
 		return nil, err
 	}
-	info, err := e.Configure(ctx, c.config(opt, seed))
+	info, err := e.Configure(ctx, cfg)
 	if err != nil {
 		e.Close()
 		return nil, fmt.Errorf("configure: %w", err)
