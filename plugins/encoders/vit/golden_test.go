@@ -33,4 +33,6 @@ func TestAveragesAreTorchs(t *testing.T) {
 func TestAdaptersArePEFTs(t *testing.T) { towertest.GoldenLoRA(t, "testdata/lora/*.safetensors", vit) }
 
 // Layer decay, groups, a late start and averages together are those of torch and timm.
-func TestTuningIsTorchs(t *testing.T) { towertest.GoldenTuned(t, "testdata/tuned/vit.safetensors", vit) }
+func TestTuningIsTorchs(t *testing.T) {
+	towertest.GoldenTuned(t, "testdata/tuned/vit.safetensors", vit)
+}
