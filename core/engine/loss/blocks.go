@@ -22,7 +22,7 @@ func (b Batch) Whole() bool { return b.block() == b.Size }
 // of n rows [n, D] whose partners are i32 [n]. In the backward pass each block is computed again, so that
 // one block's logits at a time are in memory.
 func (b Batch) Blocks(rows *graph.Node, f func(rows, partners *graph.Node) *graph.Node) *graph.Node {
-	losses := b.rowBlocks(rows, func(rows, partners *graph.Node) *graph.Node {
+	losses := b.rowBlocks(rows, b.block(), func(rows, partners *graph.Node) *graph.Node {
 		return graph.Reshape(f(rows, partners), partners.Elements(), 1)
 	})
 	return graph.Reshape(losses, b.Size)
@@ -35,7 +35,7 @@ func (b Batch) Each(rows *graph.Node, f func(rows, partners *graph.Node) *graph.
 		return f(rows, b.Partners(0, b.Size))
 	}
 	var axes int
-	out := b.rowBlocks(rows, func(rows, partners *graph.Node) *graph.Node {
+	out := b.rowBlocks(rows, b.block(), func(rows, partners *graph.Node) *graph.Node {
 		values := f(rows, partners)
 		axes = values.Dims()
 		return graph.Reshape(values, partners.Elements(), -1)
@@ -46,13 +46,33 @@ func (b Batch) Each(rows *graph.Node, f func(rows, partners *graph.Node) *graph.
 	return out
 }
 
-// rowBlocks gives [Size, W], in blocks of n rows of which f gives [n, W].
-func (b Batch) rowBlocks(rows *graph.Node, f func(rows, partners *graph.Node) *graph.Node) *graph.Node {
+// pieceElements limits the logits of a piece: batches of up to 1024 pairs are one piece, 4 MiB of logits.
+const pieceElements = 1 << 20
+
+// WithPieces replaces the number of logits of a piece, for tests.
+func WithPieces(elements int) Option { return func(l *Loss) { l.piece = elements } }
+
+// Pieces gives W numbers for each of rows [Size, D], [Size, W], as Each does, in pieces whose size depends on the batch's
+// alone: f gives those of n rows [n, D]. A batch that is not Whole computes each piece again in the backward pass, so that
+// one piece's logits at a time are in memory; one that is Whole keeps them. Both add up the same numbers in the same
+// order, so that they have the same bits.
+func (b Batch) Pieces(rows *graph.Node, f func(rows, partners *graph.Node) *graph.Node) *graph.Node {
+	return b.rowBlocks(rows, min(b.Size, max(b.pieces/b.Size, (b.Size+maxBlocks-1)/maxBlocks)), f)
+}
+
+// rowBlocks gives [Size, W], in blocks of so many rows, or fewer at the end: f gives [n, W] of n rows.
+func (b Batch) rowBlocks(rows *graph.Node, size int, f func(rows, partners *graph.Node) *graph.Node) *graph.Node {
+	if size == b.Size && b.Whole() {
+		return f(rows, b.Partners(0, b.Size))
+	}
 	var values *graph.Node // [1, rows so far, W]
 	dim := rows.Dim(-1)
-	for from := 0; from < b.Size; from += b.block() {
-		n := min(b.block(), b.Size-from)
-		end := b.Graph.Segment()
+	for from := 0; from < b.Size; from += size {
+		n := min(size, b.Size-from)
+		end := func() {}
+		if !b.Whole() {
+			end = b.Graph.Segment()
+		}
 		part := graph.Reshape(graph.SliceTokens(graph.Reshape(rows, 1, b.Size, dim), from, n), n, dim)
 		block := graph.Reshape(f(part, b.Partners(from, n)), 1, n, -1)
 		end()

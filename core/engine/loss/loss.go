@@ -73,8 +73,9 @@ type Batch struct {
 	// by the size of its sample's group, so that it adds up to 1.
 	SameGroup, GroupTargets func() *graph.Node
 
-	limit int // logits above which the batch is not Whole
-	rows  *rowNumbers
+	limit  int // logits above which the batch is not Whole
+	pieces int // logits of a piece
+	rows   *rowNumbers
 }
 
 // Part holds a term: the loss of each of the batch's rows. The value of the batch is the sum over parts of Weight
@@ -98,7 +99,7 @@ func WithBackend(open func(clip.Compute) (device.Backend, error)) Option {
 
 // New returns an unconfigured loss.
 func New(define Define, options ...Option) *Loss {
-	l := &Loss{define: define, block: blockElements,
+	l := &Loss{define: define, block: blockElements, piece: pieceElements,
 		open: func(c clip.Compute) (device.Backend, error) {
 			c.Precision = "" // losses compute in float32
 			return program.OpenDevice(c)
@@ -115,6 +116,7 @@ type Loss struct {
 	define   Define
 	open     func(clip.Compute) (device.Backend, error)
 	block    int // logits above which a batch is not Whole
+	piece    int // logits of a piece
 	session  *program.Session
 	def      Definition
 	inputs   inputs
@@ -144,7 +146,7 @@ func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.Loss
 		return info, profile.Exhausted(err, backend, nil, nil, remedy)
 	}
 	l.def, l.inputs, l.dim, l.params = def, in, c.EmbedDim, params
-	l.programs = newPrograms(backend, def, in, params.store, l.block)
+	l.programs = newPrograms(backend, def, in, params.store, l.block, l.piece)
 	l.session.Use(backend, l.programs)
 	info.Backend = backend.Name()
 	info.Pins = l.session.Pins()

@@ -29,7 +29,7 @@ func (l *Loss) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, error) 
 		return out, err
 	}
 	store := graph.Store{Layout: layout(def)}
-	plan, err := newPrograms(nil, def, in, store, l.block).Plan(nil, in.planned(c)) // losses keep float32
+	plan, err := newPrograms(nil, def, in, store, l.block, l.piece).Plan(nil, in.planned(c)) // losses keep float32
 	if err != nil {
 		return out, err
 	}

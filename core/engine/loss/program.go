@@ -48,11 +48,12 @@ type (
 
 // newPrograms makes the cache of a loss's programs. Batches of more than block logits are computed in blocks. The
 // backend may be nil when the programs are only planned.
-func newPrograms(backend device.Backend, def Definition, in inputs, params graph.Store, block int) *programs {
+func newPrograms(backend device.Backend, def Definition, in inputs, params graph.Store, block, piece int) *programs {
 	return program.NewCache(backend, maxPrograms, func(k programKey) (source, error) {
 		g := graph.New(graph.Options{Training: k.training, Checkpointing: true}) // of Blocks
 		t := &terms{losses: make([]float32, k.batch), rows: newRowNumbers()}
 		b := t.batch(g, k, def.Scalars, block)
+		b.pieces = piece
 		t.candidates = []candidate{{"image", b.Image}, {"text", b.Text}}
 		in.addTo(&b, t, k)
 		t.parts = def.Build(b)

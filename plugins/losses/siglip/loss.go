@@ -50,13 +50,18 @@ func define(c clip.LossConfig) (loss.Definition, error) {
 // build makes both parts. It masks the matrix of logits rather than picking from it, so that a small part is not the
 // difference of two large ones.
 func build(b loss.Batch) []loss.Part {
-	logits := graph.ScaleByExp(graph.MatMul(b.Image, b.Text, false, true), b.Scalars[loss.LogitScale])
-	logits = graph.Add(logits, b.Scalars[loss.LogitBias])                // z [B, B]
-	own := b.Eye()                                                       // 1 for a pair of its own
-	losses := graph.Softplus(graph.Mul(logits, graph.Scale(own, -2, 1))) // softplus(−y·z)
-	others := graph.Scale(own, -1, 1)                                    // 1 − own
-	return []loss.Part{
-		{Name: positive, Weight: 1, Losses: graph.SumCols(graph.Mul(losses, own))},
-		{Name: negative, Weight: 1, Losses: graph.SumCols(graph.Mul(losses, others))},
+	both := b.Pieces(b.Image, func(rows, partners *graph.Node) *graph.Node {
+		logits := graph.ScaleByExp(graph.MatMul(rows, b.Text, false, true), b.Scalars[loss.LogitScale])
+		logits = graph.Add(logits, b.Scalars[loss.LogitBias])                // z [n, B]
+		own := b.Own(partners)                                               // 1 for a pair of its own
+		losses := graph.Softplus(graph.Mul(logits, graph.Scale(own, -2, 1))) // softplus(−y·z)
+		others := graph.Scale(own, -1, 1)                                    // 1 − own
+		sum := func(of *graph.Node) *graph.Node { return graph.Reshape(graph.SumCols(graph.Mul(losses, of)), -1, 1) }
+		return loss.Columns(sum(own), sum(others)) // [n, 2]
+	})
+	part := func(name string, column int) loss.Part {
+		losses := graph.SliceTokens(graph.Reshape(both, b.Size, 2, 1), column, 1)
+		return loss.Part{Name: name, Weight: 1, Losses: graph.Reshape(losses, b.Size)}
 	}
+	return []loss.Part{part(positive, 0), part(negative, 1)}
 }
