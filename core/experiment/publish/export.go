@@ -55,6 +55,7 @@ func Export(ctx context.Context, l lab.Lab, ref, format, out string, averaged bo
 				p.Tensors = append(p.Tensors, weights.FromI64(name+".num_batches_tracked", []int64{0}))
 			}
 		}
+		p.Tensors = keymap.OpenCLIP(p.Tensors)
 	case "hf":
 		path = filepath.Join(filepath.Dir(out), "config.json")
 		if old, readErr := os.ReadFile(path); readErr == nil && !strings.Contains(string(old), "CLIPModel") {

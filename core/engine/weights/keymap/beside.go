@@ -127,10 +127,19 @@ func (d *description) readOpenCLIP(c map[string]any) {
 	d.text = map[string]any{"context_length": t["context_length"], "vocab_size": t["vocab_size"], "width": t["width"], "heads": t["heads"],
 		"layers": t["layers"], "mlp_ratio": t["mlp_ratio"], "act": act, "causal": !isTruthy(t["no_causal_mask"]), "pool_type": t["pool_type"]}
 	if name, _ := v["timm_model_name"].(string); name != "" {
-		d.unableImage = append(d.unableImage, "timm's image tower "+name)
+		if tower, ok := ofTrunk(name); ok && v["timm_pool"] == "map" && v["timm_proj"] == "none" {
+			d.image = map[string]any{}
+			data, _ := json.Marshal(tower)
+			_ = json.Unmarshal(data, &d.image)
+			delete(d.image, "head_width")
+			d.image["image_size"] = v["image_size"]
+			v = map[string]any{}
+		} else {
+			d.unableImage = append(d.unableImage, "timm's image tower "+name)
+		}
 	}
-	for _, key := range []string{"ls_init_value", "attentional_pool", "no_ln_pre", "final_ln_after_pool", "qk_norm", "scaled_cosine_attn", "scale_heads",
-		"scale_attn_inner", "scale_attn", "scale_fc", "act_kwargs"} {
+	for _, key := range []string{"ls_init_value", "attentional_pool", "final_ln_after_pool", "qk_norm", "scaled_cosine_attn", "scale_heads",
+		"scale_attn_inner", "scale_attn", "scale_fc"} {
 		if isTruthy(v[key]) {
 			d.unableImage = append(d.unableImage, fmt.Sprintf("%s: %v", key, v[key]))
 		}
@@ -142,12 +151,23 @@ func (d *description) readOpenCLIP(c map[string]any) {
 		d.unableText = append(d.unableText, "proj_type: "+kind)
 	}
 	for _, key := range []string{"ls_init_value", "embed_cls", "final_ln_after_pool", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner",
-		"scale_attn", "scale_fc", "act_kwargs", "proj_bias"} {
+		"scale_attn", "scale_fc"} {
 		if isTruthy(t[key]) {
 			d.unableText = append(d.unableText, fmt.Sprintf("%s: %v", key, t[key]))
 		}
 	}
-	d.unableImage, d.unableText = append(d.unableImage, unusualEps(v["norm_kwargs"])...), append(d.unableText, unusualEps(t["norm_kwargs"])...)
+	for _, tower := range []struct{ config, settings map[string]any }{{v, d.image}, {t, d.text}} {
+		if k, _ := tower.config["act_kwargs"].(map[string]any); k["approximate"] == "tanh" {
+			tower.settings["act"] = "gelu_tanh"
+		}
+		if k, _ := tower.config["norm_kwargs"].(map[string]any); k["eps"] != nil {
+			tower.settings["norm_eps"] = k["eps"]
+		}
+	}
+	if v["no_ln_pre"] != nil {
+		d.image["no_ln_pre"] = isTruthy(v["no_ln_pre"])
+	}
+	d.text["proj_bias"] = isTruthy(t["proj_bias"])
 	if c["multimodal_cfg"] != nil {
 		d.unableText = append(d.unableText, "CoCa's decoder (multimodal_cfg)")
 	}
@@ -159,56 +179,6 @@ func (d *description) readOpenCLIP(c map[string]any) {
 	}
 	if k, _ := t["tokenizer_kwargs"].(map[string]any); len(k) > 0 && d.tokenizer == "" {
 		d.tokenizer = fmt.Sprintf("with the options %v", k)
-	}
-}
-
-// unusualEps names a layer norm's epsilon that is not 1e-5.
-func unusualEps(v any) []string {
-	k, _ := v.(map[string]any)
-	if e, ok := k["eps"].(float64); ok && e != 1e-5 {
-		return []string{fmt.Sprintf("layer norms with eps %g", e)}
-	}
-	return nil
-}
-
-// readTransformers reads a config.json.
-func (d *description) readTransformers(c map[string]any) {
-	kind, _ := c["model_type"].(string)
-	if kind != "clip" && kind != "clip_vision_model" && kind != "clip_text_model" {
-		what := fmt.Sprintf("transformers' %s", kind)
-		if kind == "metaclip_2" {
-			what += " (a worldwide MetaCLIP, with a tokenizer of its own)"
-		}
-		d.unableImage, d.unableText = []string{what}, []string{what}
-		return
-	}
-	v, t := any(c), any(c)
-	if kind == "clip" {
-		v, t = c["vision_config"], c["text_config"]
-		if m, ok := c["vision_config_dict"].(map[string]any); ok {
-			v = section(m, section(v, nil))
-		}
-		if m, ok := c["text_config_dict"].(map[string]any); ok {
-			t = section(m, section(t, nil))
-		}
-	}
-	given := func(v any) bool { m, _ := v.(map[string]any); return len(m) > 0 } // of a stub nothing follows
-	if kind != "clip_text_model" && given(v) {
-		v := section(v, map[string]any{"hidden_size": 768., "intermediate_size": 3072., "num_hidden_layers": 12., "num_attention_heads": 12., "image_size": 224.,
-			"patch_size": 32., "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5})
-		d.image = map[string]any{"image_size": v["image_size"], "patch_size": v["patch_size"], "width": v["hidden_size"], "layers": v["num_hidden_layers"],
-			"heads": v["num_attention_heads"], "mlp_ratio": ratio(v["intermediate_size"], v["hidden_size"]), "act": v["hidden_act"], "pool_type": "tok"}
-		d.unableImage = unusualEps(map[string]any{"eps": v["layer_norm_eps"]})
-	}
-	if kind != "clip_vision_model" && given(t) {
-		t := section(t, map[string]any{"vocab_size": float64(CLIPVocabulary), "hidden_size": 512., "intermediate_size": 2048., "num_hidden_layers": 12.,
-			"num_attention_heads": 8., "max_position_embeddings": 77., "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5})
-		d.text = map[string]any{"context_length": t["max_position_embeddings"], "vocab_size": t["vocab_size"], "width": t["hidden_size"], "heads": t["num_attention_heads"],
-			"layers": t["num_hidden_layers"], "mlp_ratio": ratio(t["intermediate_size"], t["hidden_size"]), "act": t["hidden_act"], "causal": true, "pool_type": "argmax"}
-		d.unableText = unusualEps(map[string]any{"eps": t["layer_norm_eps"]})
-		if t["vocab_size"] != float64(CLIPVocabulary) {
-			d.tokenizer = fmt.Sprintf("of %v tokens", t["vocab_size"])
-		}
 	}
 }
 
@@ -251,7 +221,8 @@ func (d *description) compare(want Wanted) (faults fault.List, remarks []string)
 				WithFile(d.file, 0, 0).WithHint("%s", expressible(tower.role)))
 			continue
 		}
-		for _, key := range []string{"image_size", "patch_size", "width", "layers", "heads", "mlp_ratio", "act", "pool_type", "mean", "std", "context_length", "vocab_size", "causal"} {
+		for _, key := range []string{"image_size", "patch_size", "width", "layers", "heads", "mlp_ratio", "act", "pool_type", "mean", "std", "context_length", "vocab_size", "causal",
+			"no_class_token", "no_ln_pre", "no_proj", "patch_bias", "proj_bias", "norm_eps"} {
 			theirs, ours := tower.theirs[key], value(tower.ours, key)
 			if theirs == nil || ours == nil || sameValue(key, theirs, ours) {
 				continue
@@ -280,10 +251,19 @@ func (d *description) compare(want Wanted) (faults fault.List, remarks []string)
 	return faults, remarks
 }
 
-// value returns a setting of the spec; heads may follow from another.
+// value returns a setting of the spec; heads may follow from another, and some may be left out.
 func value(with map[string]any, key string) any {
-	if key != "heads" {
-		return with[key]
+	switch v := with[key]; key {
+	case "heads":
+	case "norm_eps":
+		if v == nil || v == 0. {
+			return 1e-5
+		}
+		return v
+	case "no_class_token", "no_ln_pre", "no_proj", "patch_bias", "proj_bias":
+		return isTruthy(v)
+	default:
+		return v
 	}
 	heads, _ := with["heads"].(float64)
 	width, _ := with["width"].(float64)
@@ -313,7 +293,11 @@ func sameValue(key string, a, b any) bool {
 	switch x := a.(type) {
 	case float64:
 		y, ok := b.(float64)
-		return ok && math.Abs(x-y) <= 1e-6*math.Abs(x)
+		tol := 1e-6
+		if key == "mlp_ratio" { // hidden widths are whole numbers: 4304 / 1152 is SO400M's 3.7362
+			tol = 1e-4
+		}
+		return ok && math.Abs(x-y) <= tol*math.Abs(x)
 	case []any:
 		y, ok := b.([]any)
 		if !ok || len(x) != len(y) {
@@ -346,7 +330,11 @@ func (k *File) Resampled(want Wanted) (remarks []string) {
 		}
 	}
 	if side, patch := number(want.Image, "image_size"), number(want.Image, "patch_size"); patch > 0 {
-		note("visual.positional_embedding", side/patch*(side/patch)+1)
+		class := 1
+		if want.Image["no_class_token"] == true {
+			class = 0
+		}
+		note("visual.positional_embedding", side/patch*(side/patch)+class)
 	}
 	note("positional_embedding", number(want.Text, "context_length"))
 	return remarks

@@ -30,6 +30,13 @@ type image struct {
 	Stem       string          `json:"stem"`
 	Downsample string          `json:"downsample"`
 	Pool       string          `json:"pool"`
+
+	NoClassToken bool    `json:"no_class_token"`
+	NoLnPre      bool    `json:"no_ln_pre"`
+	NoProj       bool    `json:"no_proj"`
+	PatchBias    bool    `json:"patch_bias"`
+	Registers    int     `json:"registers"`
+	NormEps      float64 `json:"norm_eps"` // 0: 1e-5
 }
 
 // text holds those of transformer.
@@ -43,6 +50,8 @@ type text struct {
 	Act           string  `json:"act"`
 	Causal        bool    `json:"causal"`
 	PoolType      string  `json:"pool_type"`
+	ProjBias      bool    `json:"proj_bias"`
+	NormEps       float64 `json:"norm_eps"` // 0: 1e-5
 }
 
 func cannotExpress(who, format string, args ...any) *fault.Error {
@@ -71,26 +80,20 @@ func (m Model) OpenCLIP() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	vision := map[string]any{"image_size": v.ImageSize, "layers": v.Layers, "width": v.Width}
+	vision, err := v.openCLIP()
+	if err != nil {
+		return nil, err
+	}
 	quick := t.Act == "quick_gelu"
-	if v.resnet() {
-		if v.Stem != "clip" || v.Downsample != "avgpool" || v.Pool != "attention" {
-			return nil, cannotExpress(who, "ResNet with stem %s, downsample %s and pool %s", v.Stem, v.Downsample, v.Pool)
-		}
-		vision["patch_size"] = nil
-		vision["head_width"] = 64
-		if v.Heads > 0 {
-			vision["head_width"] = 32 * v.Width / v.Heads
-		}
-	} else {
-		if (v.Act == "quick_gelu") != quick {
-			return nil, cannotExpress(who, "model with %s in one tower and %s in the other", v.Act, t.Act)
-		}
-		vision["patch_size"], vision["mlp_ratio"], vision["pool_type"] = v.PatchSize, v.MLPRatio, v.PoolType
-		vision["head_width"] = v.Width / v.heads()
+	if !v.resnet() && (v.Act == "quick_gelu") != quick {
+		return nil, cannotExpress(who, "model with %s in one tower and %s in the other", v.Act, t.Act)
 	}
 	words := map[string]any{"context_length": t.ContextLength, "vocab_size": t.VocabSize, "width": t.Width, "heads": t.Heads,
 		"layers": t.Layers, "mlp_ratio": t.MLPRatio}
+	addNorms(words, t.NormEps, t.Act)
+	if t.ProjBias {
+		words["proj_bias"] = true
+	}
 	if !t.Causal {
 		words["no_causal_mask"] = true
 	}
@@ -106,10 +109,55 @@ func (m Model) OpenCLIP() ([]byte, error) {
 	if quick {
 		config["quick_gelu"] = true
 	}
+	if v.PoolType == "map" {
+		config["custom_text"] = true
+	}
 	if m.LogitBias {
 		config["init_logit_bias"] = 0
 	}
 	return marshalIndented(config)
+}
+
+// openCLIP returns the vision_cfg of OpenCLIP's config.
+func (v image) openCLIP() (map[string]any, error) {
+	const who = "OpenCLIP"
+	switch {
+	case v.resnet():
+		if v.Stem != "clip" || v.Downsample != "avgpool" || v.Pool != "attention" {
+			return nil, cannotExpress(who, "ResNet with stem %s, downsample %s and pool %s", v.Stem, v.Downsample, v.Pool)
+		}
+		heads := 64
+		if v.Heads > 0 {
+			heads = 32 * v.Width / v.Heads
+		}
+		return map[string]any{"image_size": v.ImageSize, "layers": v.Layers, "width": v.Width, "patch_size": nil, "head_width": heads}, nil
+	case v.PoolType == "map":
+		name := v.trunk()
+		if name == "" {
+			return nil, cannotExpress(who, "ViT with pooling map of this shape").
+				WithHint("it has SigLIP's as timm names them, %s and the like: with no_class_token, no_ln_pre, no_proj, patch_bias and norm_eps 1e-6", exactTrunks[0])
+		}
+		return map[string]any{"image_size": v.ImageSize, "timm_model_name": name, "timm_model_pretrained": false, "timm_pool": "map", "timm_proj": "none"}, nil
+	case v.NoClassToken || v.NoProj || v.PatchBias || v.Registers > 0:
+		return nil, cannotExpress(who, "ViT with no_class_token, no_proj, patch_bias or registers").WithHint("as SigLIP's with pool_type: map it has the first three")
+	}
+	vision := map[string]any{"image_size": v.ImageSize, "layers": v.Layers, "width": v.Width, "patch_size": v.PatchSize, "mlp_ratio": v.MLPRatio,
+		"pool_type": v.PoolType, "head_width": v.Width / v.heads()}
+	addNorms(vision, v.NormEps, v.Act)
+	if v.NoLnPre {
+		vision["no_ln_pre"] = true
+	}
+	return vision, nil
+}
+
+// addNorms adds the options of layer norms and activations to a config of OpenCLIP, where they are not its defaults.
+func addNorms(config map[string]any, eps float64, act string) {
+	if eps != 0 && eps != 1e-5 {
+		config["norm_kwargs"] = map[string]any{"eps": eps}
+	}
+	if act == "gelu_tanh" {
+		config["act_kwargs"] = map[string]any{"approximate": "tanh"}
+	}
 }
 
 func (v image) heads() int {
@@ -128,6 +176,8 @@ func (m Model) HF() ([]byte, error) {
 		return nil, err
 	case v.resnet():
 		return nil, cannotExpress(who, "ResNet").WithHint("--format open_clip")
+	case v.NoClassToken || v.NoLnPre || v.NoProj || v.PatchBias || v.Registers > 0 || t.ProjBias || v.NormEps+t.NormEps != 0 || v.Act == "gelu_tanh" || t.Act == "gelu_tanh":
+		return nil, cannotExpress(who, "towers of SigLIP, registers or a norm_eps of its own").WithHint("--format open_clip")
 	case v.PoolType != "tok":
 		return nil, cannotExpress(who, "pooling %s of pictures", v.PoolType).WithHint("--format open_clip")
 	case !t.Causal || t.PoolType != "argmax" && t.PoolType != "eos":
