@@ -156,7 +156,7 @@ func (a *app) root() *cobra.Command {
 		a.listCommand(), a.leaderboardCommand(), a.showCommand(), a.logsCommand(), a.compareCommand(), a.ablationCommand(), a.reportCommand(), a.queryCommand(),
 		a.zeroshotCommand(), a.evalCommand(), a.embedCommand(), a.importCommand(), a.exportCommand(), a.benchCommand(), a.profileCommand(),
 		a.mergeCommand(), a.gcCommand(),
-		a.dataCommand(), a.tokenizeCommand(), a.pluginCommand(), a.devicesCommand(), a.versionCommand(),
+		a.dataCommand(), a.modelsCommand(), a.tokenizeCommand(), a.pluginCommand(), a.devicesCommand(), a.versionCommand(),
 	)
 	a.group(root)
 	a.complete(root)

@@ -66,6 +66,7 @@ func (d *Draft) Resolve(choice Choice) (*Spec, fault.List) {
 		return nil, c.faults
 	}
 	tree := m.k.Raw()
+	c.model(tree)
 	c.section(tree, Keys[1:], nil, "a spec") // extends is used up
 	c.relations(tree, d.File)
 	if len(c.faults) > 0 || len(d.reader.faults) > 0 { // a value that could not be read has no other fault

@@ -81,6 +81,7 @@ var Keys = []Key{
 	key("description", clip.TypeString, "", "for people; not part of the run's identity"),
 	key("variant", clip.TypeString, "", "the cell of a comparison that this run belongs to"),
 	key("python", clip.TypePath, nil, "the interpreter of plugins in Python; left out: [the nearest](plugins.md#in-python)"),
+	key("model", clip.TypeString, nil, "a published model, as `runner models` names them: ViT-B-32, ViT-B-16-SigLIP. It gives image, text, loss and embed_dim what the spec leaves out of them; a section that names another plugin is left alone"),
 	section("image", "the image tower",
 		plugin("encoder", clip.KindEncoder, clip.Image, "image encoder plugin: `vit`, `encoders/vit` or a path"), with, freeze, lora, where),
 	section("text", "the text tower",

@@ -11,6 +11,7 @@ type Spec struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
 	Variant     string `json:"variant"`
+	Model       string `json:"model"` // the published model that the towers and the loss begin with; "": none
 	Image       Tower  `json:"image"`
 	Text        Tower  `json:"text"`
 	Losses      []Loss `json:"loss"` // at least one; the objective is the sum of all
