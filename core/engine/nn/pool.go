@@ -46,7 +46,7 @@ func NewLatentPool(s *Set, name string, cfg BlockConfig) *LatentPool {
 	}
 	return &LatentPool{
 		width: w, heads: cfg.Heads, act: cfg.Act,
-		latent: s.Embedding(name+".latent", Normal(1/math.Sqrt(float64(w))), 1, w),
+		latent: s.Param(name+".latent", Normal(1/math.Sqrt(float64(w))), 1, w),
 		q:      linear("q", w, w), k: linear("k", w, w), v: linear("v", w, w), proj: linear("proj", w, w),
 		norm:   NewLayerNorm(s, name+".norm", w).WithEps(cfg.Eps),
 		hidden: linear("mlp.fc1", w, cfg.Hidden), output: linear("mlp.fc2", cfg.Hidden, w),

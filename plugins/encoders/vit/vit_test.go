@@ -23,6 +23,9 @@ func TestKeepsThePromisesOfATower(t *testing.T) {
 	t.Run("with patch dropout", towertest.Case{
 		New: vit, PerBatch: true, With: `{` + small + `, "patch_dropout": 0.3}`, Other: other,
 	}.Check)
+	t.Run("as SigLIP's", towertest.Case{
+		New: vit, With: `{` + small + `, "pool_type": "map", "no_class_token": true, "no_ln_pre": true, "patch_bias": true, "act": "gelu_tanh"}`, Other: other,
+	}.Check)
 }
 
 // Every switch has its own path through the graph; each has the right gradient.
