@@ -64,7 +64,11 @@ pandas, polars, DuckDB and the like.`,
 		if a.asJSON {
 			return report.Value(a.stdout, e)
 		}
-		_, err = say(a.stdout, "run %s, step %d: %d tensors in %s, config in %s\n", e.Run, e.Step, e.Tensors, e.Weights, e.Config)
+		of := ""
+		if e.Tower != "" {
+			of = ", of the " + e.Tower + " tower alone"
+		}
+		_, err = say(a.stdout, "run %s, step %d: %d tensors in %s, config in %s%s\n", e.Run, e.Step, e.Tensors, e.Weights, e.Config, of)
 		return err
 	}
 	return c

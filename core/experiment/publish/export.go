@@ -23,13 +23,17 @@ type Exported struct {
 	Weights string `json:"weights"`
 	Config  string `json:"config"`
 	Tensors int    `json:"tensors"`
+	// Tower is text when the weights are of the text tower alone: one of BERT's family, which transformers keeps as a model of its own.
+	Tower string `json:"tower,omitempty"`
 	// Averaged says that the weights are those that train.ema averages.
 	Averaged bool `json:"averaged,omitempty"`
 }
 
 // Export writes the newest checkpoint of the run that ref names as one safetensors file for OpenCLIP
 // (format open_clip) or for transformers' CLIPModel (hf), and the model's config beside it: FILE.json
-// for OpenCLIP, config.json for transformers. With averaged it writes the averaged weights (train.ema). A model that they do not have is fault.Invalid.
+// for OpenCLIP, config.json for transformers. Of a text tower of BERT's family hf writes the tower alone, as transformers' BertModel or
+// RobertaModel, with its tokenizer.json. With averaged it writes the averaged weights (train.ema). A model that they do not have is
+// fault.Invalid.
 func Export(ctx context.Context, l lab.Lab, ref, format, out string, averaged bool) (Exported, error) {
 	run, checkpoint, err := l.Trained(ctx, ref)
 	if err != nil {
@@ -45,7 +49,8 @@ func Export(ctx context.Context, l lab.Lab, ref, format, out string, averaged bo
 	}
 	model := keymap.Model{EmbedDim: p.EmbedDim, Image: json.RawMessage(p.Meta[keymap.MetaImage]), Text: json.RawMessage(p.Meta[keymap.MetaText]),
 		Tokenizer: []byte(p.Meta[keymap.MetaTokenizer]), LogitBias: p.Has(keymap.LogitBias)}
-	var config []byte
+	tower := ""
+	var config, tokenizer []byte
 	path := strings.TrimSuffix(out, filepath.Ext(out)) + ".json"
 	switch format {
 	case "open_clip":
@@ -58,12 +63,20 @@ func Export(ctx context.Context, l lab.Lab, ref, format, out string, averaged bo
 		p.Tensors = keymap.OpenCLIP(p.Tensors)
 	case "hf":
 		path = filepath.Join(filepath.Dir(out), "config.json")
-		if old, readErr := os.ReadFile(path); readErr == nil && !strings.Contains(string(old), "CLIPModel") {
+		rename, replaceable := keymap.HF, "CLIPModel"
+		if model.HasBERT() {
+			tower, rename = assemble.RoleText, keymap.BERT
+			config, tokenizer, err = model.BERT()
+			replaceable = string(config)
+		} else {
+			config, err = model.HF()
+		}
+		if old, readErr := os.ReadFile(path); readErr == nil && err == nil && !strings.Contains(string(old), replaceable) {
 			return Exported{}, fault.New(fault.Conflict, "there is a config.json of something else").WithFile(path, 0, 0).
 				WithHint("transformers wants a folder per model: -o some/folder/model.safetensors")
 		}
-		if config, err = model.HF(); err == nil {
-			p.Tensors, err = keymap.HF(p.Tensors)
+		if err == nil {
+			p.Tensors, err = rename(p.Tensors)
 		}
 	default:
 		err = fault.New(fault.Invalid, "unknown format %q", format).WithHint("open_clip or hf")
@@ -77,8 +90,14 @@ func Export(ctx context.Context, l lab.Lab, ref, format, out string, averaged bo
 	if err := weights.WriteSync(out, p.Tensors, p.Meta); err != nil {
 		return Exported{}, err
 	}
-	if err := os.WriteFile(path, config, 0o644); err != nil {
-		return Exported{}, fault.New(fault.Exhausted, "%w", err)
+	written := map[string][]byte{path: config}
+	if len(tokenizer) > 0 {
+		written[filepath.Join(filepath.Dir(out), "tokenizer.json")] = tokenizer
 	}
-	return Exported{Run: run.ID, Step: checkpoint.Step, Weights: out, Config: path, Tensors: len(p.Tensors), Averaged: averaged}, nil
+	for file, data := range written {
+		if err := os.WriteFile(file, data, 0o644); err != nil {
+			return Exported{}, fault.New(fault.Exhausted, "%w", err)
+		}
+	}
+	return Exported{Run: run.ID, Step: checkpoint.Step, Weights: out, Config: path, Tensors: len(p.Tensors), Tower: tower, Averaged: averaged}, nil
 }

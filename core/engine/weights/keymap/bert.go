@@ -1,6 +1,7 @@
 package keymap
 
 import (
+	"encoding/json"
 	"regexp"
 	"slices"
 	"strings"
@@ -54,10 +55,14 @@ func fromBERT(name string) (meaning, bool) {
 func (k *File) IsBERT() bool { return k.bert }
 
 // BERT renames float32 tensors of a text tower under tandem's names to those of transformers' BertModel and RobertaModel, query,
-// key and value taken apart. Loaders are kept lazy. Tensors of other names keep theirs.
+// key and value taken apart. Loaders are kept lazy. The projection's keep theirs, which AutoModel leaves out and encoders/bert
+// takes; those of other towers are left out.
 func BERT(tensors []weights.Tensor) ([]weights.Tensor, error) {
 	var out []weights.Tensor
 	for _, t := range tensors {
+		if !strings.HasPrefix(t.Name, BERTPrefix) && !strings.HasPrefix(t.Name, "proj.") {
+			continue
+		}
 		name := strings.TrimPrefix(t.Name, BERTPrefix)
 		start, end, packed := strings.Cut(name, bertQKV)
 		if !packed {
@@ -78,4 +83,57 @@ func BERT(tensors []weights.Tensor) ([]weights.Tensor, error) {
 		}
 	}
 	return out, nil
+}
+
+// bert holds the settings of encoders/bert.
+type bert struct {
+	Kind      string  `json:"model_type"`
+	VocabSize int     `json:"vocab_size"`
+	Width     int     `json:"width"`
+	Heads     int     `json:"heads"`
+	Layers    int     `json:"layers"`
+	Hidden    int     `json:"hidden"`
+	Positions int     `json:"positions"`
+	Types     int     `json:"types"`
+	Offset    int     `json:"position_offset"`
+	Eps       float64 `json:"eps"`
+	Act       string  `json:"act"`
+}
+
+// bert reads the text tower's settings; false when it is none of BERT's family.
+func (m Model) bert() (b bert, ok bool) {
+	return b, json.Unmarshal(m.Text, &b) == nil && b.Kind != ""
+}
+
+// HasBERT reports whether the text tower is of BERT's family. Transformers keeps it as a model of its own, without an image tower.
+func (m Model) HasBERT() bool { _, ok := m.bert(); return ok }
+
+// BERT returns the config.json of transformers' BertModel or RobertaModel for the text tower, and its tokenizer.json; nil when the
+// tower has a tokenizer of another kind.
+func (m Model) BERT() (config, tokenizer []byte, err error) {
+	b, ok := m.bert()
+	if !ok {
+		return nil, nil, cannotExpress("transformers' BertModel", "text encoder with the settings %s", m.Text)
+	}
+	var saved struct {
+		Pad  int             `json:"pad"`
+		File json.RawMessage `json:"file"`
+	}
+	if len(m.Tokenizer) > 0 {
+		if err := json.Unmarshal(m.Tokenizer, &saved); err != nil {
+			return nil, nil, fault.New(fault.Corrupt, "tokenizer: %w", err)
+		}
+	}
+	class := "BertModel"
+	if b.Offset > 0 { // positions begin after the padding's id
+		class, saved.Pad = "RobertaModel", b.Offset-1
+		if b.Kind == "bert" {
+			b.Kind = "roberta"
+		}
+	}
+	config, err = marshalIndented(map[string]any{
+		"architectures": []string{class}, "model_type": b.Kind, "torch_dtype": "float32", "vocab_size": b.VocabSize, "hidden_size": b.Width,
+		"num_hidden_layers": b.Layers, "num_attention_heads": b.Heads, "intermediate_size": b.Hidden, "hidden_act": b.Act, "layer_norm_eps": b.Eps,
+		"max_position_embeddings": b.Positions, "type_vocab_size": b.Types, "pad_token_id": saved.Pad, "position_embedding_type": "absolute"})
+	return config, saved.File, err
 }

@@ -60,6 +60,10 @@ func cannotExpress(who, format string, args ...any) *fault.Error {
 
 // parse reads the configs. Networks that are neither of these are fault.Invalid.
 func (m Model) parse(who string) (v image, t text, err error) {
+	if m.HasBERT() {
+		return v, t, cannotExpress(who, "place for this text encoder, of BERT's family").
+			WithHint("--format hf writes it alone, as transformers' BertModel or RobertaModel")
+	}
 	if json.Unmarshal(m.Image, &v) != nil || v.ImageSize == 0 || v.Width == 0 || len(v.Layers) == 0 {
 		return v, t, cannotExpress(who, "image encoder with the settings %s", m.Image)
 	}
