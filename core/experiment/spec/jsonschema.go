@@ -28,8 +28,8 @@ func JSONSchema(c Catalog) ([]byte, fault.List) {
 	root["$schema"] = "http://json-schema.org/draft-07/schema#"
 	root["title"] = SchemaTitle
 	root["description"] = "An experiment of tandem: two towers, a loss, data, evaluations and the recipe. `runner explain FILE` checks it."
-	// A file that extends others may leave to them what is required.
-	root["if"] = object{"required": []string{"extends"}}
+	// A file that extends others may leave to them what is required, and one that names a model the towers and the loss.
+	root["if"] = object{"anyOf": []object{{"required": []string{"extends"}}, {"required": []string{"model"}}}}
 	root["then"] = true
 	root["else"] = s.required(Keys)
 	root["definitions"] = s.definitions

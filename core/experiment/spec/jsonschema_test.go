@@ -153,3 +153,15 @@ func TestAPluginThatCannotBeDescribedIsTakenWithAnySettings(t *testing.T) {
 		t.Error("a plugin that is not there is taken")
 	}
 }
+
+func TestASpecWithAModelNeedsNoTowers(t *testing.T) {
+	schema, _ := JSONSchema(spectest.Plugins(t))
+	valid := spectest.Validator(t, schema)
+	const rest = "data: {train: {dataset: csv}}\ntrain: {max_steps: 1}\n"
+	if err := valid([]byte("model: ViT-B-32\n" + rest)); err != nil {
+		t.Error(err)
+	}
+	if valid([]byte(rest)) == nil {
+		t.Error("a spec without towers and model is taken")
+	}
+}
