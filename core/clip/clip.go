@@ -257,8 +257,9 @@ type ForwardRequest struct {
 	Images *tensor.Tensor // u8 [B, S, S, 3], RGB, S = EncoderInfo.ImageSize; the encoder normalises the pixels
 	Texts  []string       // B captions; the tokenizer cuts those that are too long
 	Mode   Mode
-	// Step and Micro (the index of the micro-batch) select the random numbers, such as those of patch
-	// dropout: the same pair gives the same bits.
+	// Step counts the steps taken so far. It and Micro (the index of the micro-batch) select the random numbers, such as
+	// those of patch dropout: the same pair gives the same bits. Step also says which parameters have started
+	// (ParamGroup.Start).
 	Step, Micro int
 	// ID names the content of Images: requests with the same ID have the same pictures. 0 means no name.
 	//
