@@ -1,8 +1,6 @@
 package towertest
 
 import (
-	"context"
-	"encoding/json"
 	"math"
 	"path/filepath"
 	"slices"
@@ -11,7 +9,6 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/engine/tower"
-	"tandem/core/engine/weights"
 	"tandem/core/fault"
 )
 
@@ -157,32 +154,16 @@ func GoldenAverage(t *testing.T, file string, open func(...tower.Option) clip.En
 	var more struct {
 		EMADecay float64 `json:"ema_decay"`
 	}
-	f, err := weights.Open(file)
-	if err == nil {
-		err = json.Unmarshal([]byte(f.Metadata()["golden"]), &more)
-		f.Close()
-	}
-	if err != nil || g.Steps != 100 {
-		t.Fatalf("%v, %d steps", err, g.Steps)
+	if g.more(t, &more); g.Steps != 100 {
+		t.Fatalf("%d steps", g.Steps)
 	}
 	run := func(t *testing.T, e clip.Encoder, device string) (largest, relative float64) {
 		defer e.Close()
 		o := clip.Optimizer{Name: "adamw", Beta1: g.Beta1, Beta2: g.Beta2, Eps: g.Eps, WeightDecay: g.WeightDecay,
 			DecayEmbeddings: true, EMADecay: more.EMADecay}
 		req := g.configure(t, e, clip.Compute{Device: device, Threads: 2, Precision: "f32"}, o)
-		req.Mode = clip.Train
-		ctx := context.Background()
 		for step := 1; step <= g.Steps; step++ {
-			_, ticket, err := e.Forward(ctx, req)
-			if err == nil {
-				err = e.Backward(ctx, ticket, g.cotangent(.01))
-			}
-			if err == nil {
-				err = e.Step(ctx, step, g.LR, 1)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			g.step(t, e, req, step, .01)
 		}
 		values, parameters := Values(t, e), 0.
 		var got, want []float64

@@ -41,6 +41,34 @@ type golden struct {
 	WeightDecay float64 `json:"weight_decay"`
 
 	arrays map[string][]float64
+	text   string // the JSON of all this
+}
+
+// more reads what a golden file has beside what all of them have.
+func (g golden) more(t *testing.T, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(g.text), v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// step takes step n, counted from 1, on the golden batch with a gradient of scale times the cotangent, and gives the
+// embeddings.
+func (g golden) step(t *testing.T, e clip.Encoder, req clip.ForwardRequest, n int, scale float64) []float32 {
+	t.Helper()
+	ctx := context.Background()
+	req.Mode, req.Step = clip.Train, n-1
+	out, ticket, err := e.Forward(ctx, req)
+	if err == nil {
+		err = e.Backward(ctx, ticket, g.cotangent(scale))
+	}
+	if err == nil {
+		err = e.Step(ctx, n, g.LR, 1)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.F32()
 }
 
 // bounds limits ‖a − b‖/‖b‖, b being OpenCLIP's results in double precision, for embeddings and running statistics,
@@ -85,9 +113,8 @@ func load(t *testing.T, file string) (g golden) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := json.Unmarshal([]byte(f.Metadata()["golden"]), &g); err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
+	g.text = f.Metadata()["golden"]
+	g.more(t, &g)
 	g.arrays = map[string][]float64{}
 	for _, name := range f.Names() {
 		v, err := f.F32(name)
@@ -158,21 +185,10 @@ func (g golden) heldGradients(t *testing.T, p pass, bound bounds) (worst float64
 // learn takes the file's steps of AdamW and compares all arrays.
 func (g golden) learn(t *testing.T, e clip.Encoder, compute clip.Compute, bound bounds) {
 	t.Helper()
-	ctx := context.Background()
 	req := g.configure(t, e, compute, clip.Optimizer{Name: "adamw", Beta1: g.Beta1, Beta2: g.Beta2, Eps: g.Eps,
 		WeightDecay: g.WeightDecay, DecayEmbeddings: true})
-	req.Mode = clip.Train
 	for step := 1; step <= g.Steps; step++ {
-		_, ticket, err := e.Forward(ctx, req)
-		if err == nil {
-			err = e.Backward(ctx, ticket, g.cotangent(.01))
-		}
-		if err == nil {
-			err = e.Step(ctx, step, g.LR, 1)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		g.step(t, e, req, step, .01)
 	}
 	after, worst, seen := Values(t, e), 0., 0
 	for name, want := range g.arrays {

@@ -1,7 +1,6 @@
 package towertest
 
 import (
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -57,19 +56,8 @@ func (c Case) checkMerged(t *testing.T, plain Case) {
 	for n := 1; n <= 3; n++ {
 		s.train(n, 0, 4)
 	}
-	path, count := filepath.Join(t.TempDir(), "adapted.safetensors"), 0
-	if err := s.Save(s.ctx, path); err != nil {
-		t.Fatal(err)
-	}
-	f, err := weights.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	l, err := f.LoRA()
-	if err != nil || l == nil {
-		t.Fatalf("adapters of the file: %v (%v)", l, err)
-	}
+	f, l := savedAdapters(t, s)
+	count := 0
 	merged := map[string][]float32{}
 	for name, was := range before {
 		v, err := f.F32(name)
@@ -102,10 +90,21 @@ func (c Case) checkMerged(t *testing.T, plain Case) {
 	}
 	Rewrite(t, without, func(name string, _ []int, i int) float32 { return merged[name][i] })
 	apart("embeddings of the merged network")
-	wants(t, fault.Invalid, without.Load(s.ctx, path))
+	wants(t, fault.Invalid, without.Load(s.ctx, f.Path()))
 	other := c
 	other.lora = &clip.LoRA{Rank: 2, Alpha: 7, Targets: []string{"*"}}
-	wants(t, fault.Invalid, other.open(t, other.config(adamw)).Load(s.ctx, path))
+	wants(t, fault.Invalid, other.open(t, other.config(adamw)).Load(s.ctx, f.Path()))
+}
+
+// savedAdapters saves an encoder with adapters and opens the file.
+func savedAdapters(t *testing.T, e clip.Encoder) (*weights.File, *weights.LoRA) {
+	t.Helper()
+	f := saved(t, e)
+	l, err := f.LoRA()
+	if err != nil || l == nil {
+		t.Fatalf("a checkpoint without adapters: %v", err)
+	}
+	return f, l
 }
 
 // checkBadAdapters asks for adapters that no network can have.

@@ -2,7 +2,6 @@ package towertest
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 	"path/filepath"
 	"strings"
@@ -32,16 +31,12 @@ func GoldenLoRA(t *testing.T, pattern string, open func(...tower.Option) clip.En
 	}
 	for _, file := range files {
 		g := goldenLoRA{golden: load(t, file)}
-		f, err := weights.Open(file)
-		if err == nil {
-			err = json.Unmarshal([]byte(f.Metadata()["golden"]), &struct {
-				LoRA *clip.LoRA `json:"lora"`
-				Zero *bool      `json:"zero"`
-			}{&g.LoRA, &g.Zero})
-			f.Close()
-		}
-		if err != nil || g.Steps != 20 || len(g.arrays["losses"]) != g.Steps {
-			t.Fatalf("%s: %v, %d steps", file, err, g.Steps)
+		g.more(t, &struct {
+			LoRA *clip.LoRA `json:"lora"`
+			Zero *bool      `json:"zero"`
+		}{&g.LoRA, &g.Zero})
+		if g.Steps != 20 || len(g.arrays["losses"]) != g.Steps {
+			t.Fatalf("%s: %d steps", file, g.Steps)
 		}
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Run("double", func(t *testing.T) { g.train(t, open(Double), "host", 1e-6) })
@@ -69,23 +64,13 @@ func (g goldenLoRA) train(t *testing.T, e clip.Encoder, device string, bound flo
 		return Value(name, shape, i)
 	}
 	before := Rewrite(t, e, begin)
-	req := clip.ForwardRequest{Texts: g.Captions, Mode: clip.Train}
+	req := clip.ForwardRequest{Texts: g.Captions}
 	if info.Modality == clip.Image {
 		req.Images = pictures(g.Batch, info.ImageSize)
 	}
 	var losses []float64
 	for step := 1; step <= g.Steps; step++ {
-		out, ticket, err := e.Forward(ctx, req)
-		if err == nil {
-			losses = append(losses, inner(out.F32(), g.cotangent(1)))
-			err = e.Backward(ctx, ticket, g.cotangent(1))
-		}
-		if err == nil {
-			err = e.Step(ctx, step, g.LR, 1)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		losses = append(losses, inner(g.step(t, e, req, step, 1), g.cotangent(1)))
 	}
 	for i, want := range g.arrays["losses"] {
 		if d := math.Abs(losses[i] - want); !(d <= bound*(1+math.Abs(want))) {
@@ -104,19 +89,7 @@ func (g goldenLoRA) train(t *testing.T, e clip.Encoder, device string, bound flo
 // compare holds the parameters against the file: what it has after the steps, and everything else as it was before.
 func (g goldenLoRA) compare(t *testing.T, e clip.Encoder, before map[string][]float32, bound float64) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "trained.safetensors")
-	if err := e.Save(context.Background(), path); err != nil {
-		t.Fatal(err)
-	}
-	f, err := weights.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	l, err := f.LoRA()
-	if err != nil || l == nil {
-		t.Fatalf("a checkpoint without adapters: %v", err)
-	}
+	f, l := savedAdapters(t, e)
 	var trained, wanted []float64
 	for name, b := range before {
 		v, err := f.F32(name)

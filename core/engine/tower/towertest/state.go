@@ -63,8 +63,8 @@ func Values(t *testing.T, e clip.Encoder) map[string][]float32 {
 	return values
 }
 
-// read saves an encoder and reads the file.
-func read(t *testing.T, e clip.Encoder) ([]weights.Tensor, map[string]string) {
+// saved saves an encoder and opens the file, until the test ends.
+func saved(t *testing.T, e clip.Encoder) *weights.File {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "saved.safetensors")
 	if err := e.Save(context.Background(), path); err != nil {
@@ -74,6 +74,14 @@ func read(t *testing.T, e clip.Encoder) ([]weights.Tensor, map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// read saves an encoder and reads the file.
+func read(t *testing.T, e clip.Encoder) ([]weights.Tensor, map[string]string) {
+	t.Helper()
+	f := saved(t, e)
 	defer f.Close()
 	var tensors []weights.Tensor
 	for _, name := range f.Names() {
