@@ -3,10 +3,12 @@ package assemble
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"tandem/core/clip"
 	"tandem/core/experiment/eval"
 	"tandem/core/experiment/spec"
+	"tandem/core/plugin/catalog"
 )
 
 // Measures returns what an evaluation of a spec measures, in the order of its figures.
@@ -36,6 +38,31 @@ func (m *Model) placeEvals() {
 		source.MaxSamples = m.Spec.Eval[e].MaxSamples
 		m.Evals[e].Source = source
 	}
+}
+
+// EvalSpec returns the spec of the processes that evaluate while training goes on (train.eval_device).
+func EvalSpec(s *spec.Spec) *spec.Spec {
+	out := *s
+	if d := s.Train.EvalDevice; d != "auto" && d != "" {
+		out.Device, out.Image.Device, out.Text.Device, out.Losses = d, d, d, slices.Clone(s.Losses)
+		for i := range out.Losses {
+			out.Losses[i].Device = d
+		}
+	}
+	return &out
+}
+
+// OpenEvaluator starts towers and losses of s, and the data of its evaluations, of the binaries given.
+func OpenEvaluator(ctx context.Context, c *catalog.Catalog, s *spec.Spec, plugins Plugins) (*Model, error) {
+	m, err := openTowers(ctx, c, s, plugins)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.OpenEvaluations(ctx); err != nil {
+		_ = m.Close() // the first error counts
+		return nil, err
+	}
+	return m, nil
 }
 
 // OpenEvaluations starts the data of the spec's evaluations for a model that OpenTowers made.

@@ -121,6 +121,11 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 // captions: its tokenizer comes with the settings or with the weights. The parameters are drawn at random until
 // some are loaded.
 func OpenTowers(ctx context.Context, c *catalog.Catalog, s *spec.Spec) (*Model, error) {
+	return openTowers(ctx, c, s, nil)
+}
+
+// openTowers does as OpenTowers, with the binaries given; nil: whatever the catalog finds.
+func openTowers(ctx context.Context, c *catalog.Catalog, s *spec.Spec, plugins Plugins) (*Model, error) {
 	untaught := *s // teachers are not started
 	untaught.Teacher = nil
 	if err := CheckDevices(&untaught); err != nil {
@@ -130,6 +135,7 @@ func OpenTowers(ctx context.Context, c *catalog.Catalog, s *spec.Spec) (*Model, 
 	if err != nil {
 		return nil, err
 	}
+	starter.plugins = plugins
 	m := &Model{Starter: starter, Summary: Summary{Spec: s}, Processes: map[string]*process.Process{}}
 	err = m.start(ctx, nil)
 	if err == nil {

@@ -74,7 +74,7 @@ func looksLikeRun(dir string) bool {
 		case name == lab.SpecFile && !e.IsDir():
 			spec = true
 		case (name == lab.LogsDir || name == lab.HandoverDir) && e.IsDir(), strings.HasPrefix(name, "step-") && e.IsDir(), name == goingFile:
-		case name == lab.CheckpointsDir && e.IsDir() && onlyCheckpoints(filepath.Join(dir, name)):
+		case (name == lab.CheckpointsDir || name == lab.EvaluationsDir) && e.IsDir() && onlyCheckpoints(filepath.Join(dir, name)):
 		default:
 			return false
 		}

@@ -32,6 +32,7 @@ const (
 	SpecFile       = "spec.yaml"
 	LogsDir        = "logs"
 	CheckpointsDir = "checkpoints"
+	EvaluationsDir = "evaluations"        // parameters that wait to be evaluated (train.eval_device)
 	HandoverDir    = assemble.HandoverDir // while plugins run in the sandbox, or after their runner was killed
 
 	specLimit = 16 << 20 // bytes of a spec

@@ -15,6 +15,9 @@ import (
 
 // evaluate measures the model by every evaluation of the spec and records what it finds.
 func (r *running) evaluate(ctx context.Context, step int) error {
+	if r.beside != nil {
+		return r.beside.evaluate(ctx, step)
+	}
 	plan := r.EvalPlan()
 	for i, e := range r.Spec.Eval {
 		r.watch.Doing("evaluating " + e.Name)
@@ -25,19 +28,23 @@ func (r *running) evaluate(ctx context.Context, step int) error {
 		if err != nil {
 			return assemble.PlaceEval(r.Spec, err, i)
 		}
-		if err := r.tellEvaluation(i, result); err != nil {
+		if err := r.recordEvaluation(step, i, result); err != nil {
 			return err
-		}
-		if err := r.recordFigures(step, e.Name, result.Figures); err != nil {
-			return err
-		}
-		if result.Averaged != nil {
-			if err := r.recordFigures(step, metric.Averaged(e.Name), *result.Averaged); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
+}
+
+// recordEvaluation records and tells what evaluation i found at a step.
+func (r *running) recordEvaluation(step, i int, found eval.Result) error {
+	name := r.Spec.Eval[i].Name
+	if err := r.tellEvaluation(i, found); err != nil {
+		return err
+	}
+	if err := r.recordFigures(step, name, found.Figures); err != nil || found.Averaged == nil {
+		return err
+	}
+	return r.recordFigures(step, metric.Averaged(name), *found.Averaged)
 }
 
 // recordFigures records and tells what an evaluation found by one set of weights, under a name.

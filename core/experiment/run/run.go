@@ -8,6 +8,8 @@ package run
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"time"
 
 	"tandem/core/clip"
@@ -214,6 +216,7 @@ func (a Attempt) Do(ctx context.Context, l lab.Lab, stop <-chan struct{}, w Watc
 		if a.GivenUp != nil && runErr == nil && a.GivenUp() != "" {
 			out.Status, cause = clip.StatusStopped, fault.New(fault.Canceled, "%s", a.GivenUp())
 			_ = rec.Event("info", "stopped", a.GivenUp(), "") // the run's status says it too
+			_ = os.RemoveAll(filepath.Join(l.Dir(rec.ID()), lab.EvaluationsDir))
 		}
 	}
 	// The run's own context may be over; its end must be recorded all the same, also when another process keeps

@@ -18,9 +18,10 @@ import (
 // running holds a run whose plugins are started.
 type running struct {
 	*assemble.Model
-	rec   *assemble.Recorder
-	watch Watcher
-	told  map[string]string // what was last said of each evaluation, by section and kind
+	rec    *assemble.Recorder
+	watch  Watcher
+	beside *beside           // evaluates while training goes on; nil: training waits
+	told   map[string]string // what was last said of each evaluation, by section and kind
 }
 
 // train starts the plugins, goes on from the checkpoint if there is one, and trains.
@@ -84,8 +85,19 @@ func (a Attempt) train(ctx context.Context, l lab.Lab, stop <-chan struct{}, w W
 	if err != nil {
 		return none, err
 	}
+	if r.Spec.Train.EvalDevice != "" && len(r.Spec.Eval) > 0 {
+		if r.beside, err = r.evaluateBeside(ctx, a, l, filepath.Join(dir, lab.EvaluationsDir)); err != nil {
+			return none, err
+		}
+		defer r.beside.end()
+	}
 	close(training)
 	result, err := t.Run(ctx, stop)
+	if r.beside != nil && err == nil {
+		var waiting bool
+		waiting, err = r.beside.finish(stop)
+		result.Stopped = result.Stopped || waiting
+	}
 	if settled := r.settle(result.Counts); err == nil {
 		err = settled
 	}

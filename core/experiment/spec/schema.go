@@ -129,6 +129,7 @@ var Keys = []Key{
 		key("feature_cache", clip.TypeString, "auto", "features of wholly frozen towers are kept on disk across epochs and runs where nothing changes them; off: computed every time").enum("auto", "off"),
 		key("log_every", clip.TypeInt, int64(1), "steps between the training metrics that are recorded").min(1).max(maxInt),
 		key("eval_every", typeInterval, int64(0), "`200` steps or `1 epoch`; 0: at the end only"),
+		key("eval_device", typeDevice, nil, "evaluates while training goes on, in processes of their own on this device (`auto`: where the towers compute), with the same figures; left out: training waits for its evaluations"),
 		key("checkpoint_every", typeInterval, int64(500), "likewise; 0: at the end and on Ctrl-C only"),
 		key("keep_checkpoints", clip.TypeInt, int64(1), "how many of the newest stay on disk").min(1).max(maxInt)),
 	key("device", typeDevice, "auto", "`auto` (a GPU when one can be used, else cpu), `cpu`, `host` (the pure Go reference) or `cuda:N`"),

@@ -113,6 +113,7 @@ type Train struct {
 	FeatureCache    string   `json:"feature_cache"` // auto or off
 	LogEvery        int      `json:"log_every"`
 	EvalEvery       Interval `json:"eval_every"`
+	EvalDevice      string   `json:"eval_device"` // "": training waits for its evaluations
 	CheckpointEvery Interval `json:"checkpoint_every"`
 	KeepCheckpoints int      `json:"keep_checkpoints"`
 	// ActivationCheckpointing computes blocks again in the backward pass instead of keeping them.

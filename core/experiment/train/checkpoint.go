@@ -282,6 +282,9 @@ func (t *Trainer) write(ctx context.Context, dir string) error {
 	return writeCheckpoint(ctx, dir, t.parts, s)
 }
 
+// CheckpointIn returns the folder of a step's checkpoint below the folder dir.
+func CheckpointIn(dir string, step int) string { return filepath.Join(dir, folderName(step)) }
+
 // WriteCheckpoint writes towers and loss as a checkpoint below the folder dir, whole and durable or not at all,
 // and returns its path. It does not use the data of parts.
 func WriteCheckpoint(ctx context.Context, dir string, parts Parts, s State) (string, error) {
