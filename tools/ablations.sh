@@ -23,6 +23,9 @@ for name; do
 		metrics=eval/openclipart/image_to_text_R@10,eval/openclipart/text_to_image_R@10,eval/openclipart/top1
 		metrics=$metrics,eval/tuxpaint/image_to_text_R@10,eval/tuxpaint/text_to_image_R@10,eval/tuxpaint/top1,eval/food/top1,eval/emoji/top1
 		;;
+	losses) # needs the teacher of experiments/losses.yaml
+		metrics=eval/emoji/top1,eval/emoji/image_to_text_R@1,eval/emoji/text_to_image_R@1
+		;;
 	builder-filters) metrics=eval/documentation/image_to_text_R@10,eval/documentation/text_to_image_R@10 ;; # needs tools/docs-warc/sets.sh
 	emoji-styles) metrics=eval/unseen/top1,eval/unseen/image_to_text_R@10,eval/unseen/text_to_image_R@10 ;; # needs runner data get emoji
 	esac
