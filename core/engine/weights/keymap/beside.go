@@ -162,6 +162,8 @@ func (d *description) readOpenCLIP(c map[string]any) {
 		}
 		if k, _ := tower.config["norm_kwargs"].(map[string]any); k["eps"] != nil {
 			tower.settings["norm_eps"] = k["eps"]
+		} else if tower.settings["norm_eps"] == nil {
+			tower.settings["norm_eps"] = 1e-5
 		}
 	}
 	if v["no_ln_pre"] != nil {

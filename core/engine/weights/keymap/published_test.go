@@ -134,6 +134,8 @@ func TestConfigsBesideWeightsAreHeldAgainstTheSpec(t *testing.T) {
 		{"open_clip_config.json", `{"model_cfg": ` + open(`, "quick_gelu": true`, "", "") + `}`, "image.with.act: is gelu, but the weights' model has quick_gelu", ""},
 		{"w.json", open("", `, "head_width": 32`, ""), "image.with.heads: is 12, but the weights' model has 24", ""},
 		{"open_clip_config.json", open("", `, "pool_type": "avg"`, ""), "image.with.pool_type", ""},
+		{"open_clip_config.json", open("", `, "norm_kwargs": {"eps": 1e-6}`, ""), "image.with.norm_eps: is 0.00001, but the weights' model has 0.000001", ""},
+		{"open_clip_config.json", open("", `, "no_ln_pre": true`, ""), "image.with.no_ln_pre: is false", ""},
 		{"open_clip_config.json", open("", `, "ls_init_value": 1e-4`, ""), "cannot express: ls_init_value", ""},
 		{"open_clip_config.json", open("", `, "timm_model_name": "convnext_base"`, ""), "convnext_base", ""},
 		{"open_clip_config.json", open("", "", `, "no_causal_mask": true`), "text.with.causal", ""},

@@ -197,6 +197,12 @@ func TestSigLIPsConfig(t *testing.T) {
 			t.Errorf("%v, want %q", err, c.want)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "w.json"), []byte(`{"vision_cfg": {"patch_size": 32}, "text_cfg": {"context_length": 77}}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := beside(strings.Replace(vitB32, `"quick_gelu"`, `"gelu", "norm_eps": 1e-6`, 1), base); err == nil || !strings.Contains(err.Error(), "image.with.norm_eps: is 0.000001, but the weights' model has 0.00001") {
+		t.Errorf("an epsilon that the weights' model does not have: %v", err)
+	}
 	for want, image := range map[string]string{
 		"pooling map of this shape": strings.Replace(siglipB16, `"layers": 12`, `"layers": 2`, 1),
 		"registers":                 strings.Replace(vitB32, `"heads"`, `"registers": 4, "heads"`, 1),
