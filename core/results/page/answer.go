@@ -40,7 +40,7 @@ func answer(p *Page) Answer {
 	var ranked []ablation.Row
 	verdicts := map[stat.Verdict][]ablation.Row{}
 	for _, r := range t.Rows {
-		if r.Role == ablation.IsRepeat || r.HasSame || r.Rank == 0 {
+		if r.Role == ablation.IsRepeat || r.HasSame || r.Rank == 0 || isPoint(t, r) {
 			continue
 		}
 		ranked = append(ranked, r)
@@ -55,6 +55,8 @@ func answer(p *Page) Answer {
 		})
 	}
 	switch better, worse := verdicts[stat.Better], verdicts[stat.Worse]; {
+	case len(ranked) == 0 && t.Search != nil && t.Search.Best != "":
+		a.Headline = fmt.Sprintf("%s is the best of %s, with %s %s; until fresh seeds confirm it, this figure flatters it.", t.Search.Best, countOf(t.Search.Tried, "1 point", "%d points"), metric.Short(name), report.Metric(name, t.Search.Reached))
 	case len(ranked) == 0:
 		a.Headline = "No run is finished yet: there is nothing to compare."
 	case !t.HasBaseline && t.Choose != "":
@@ -81,6 +83,9 @@ func answer(p *Page) Answer {
 		a.Headline = "Seeds are lost in every variant: nothing can be judged."
 	default:
 		a.Headline = "Not enough seeds to tell."
+	}
+	if s := t.Search; s != nil && s.Winner != "" && !math.IsNaN(s.Shrunk) {
+		a.Headline += fmt.Sprintf(" %s is %s: there, the best of %s, it had %s; only fresh seeds count here.", named(s.Winner), s.Best, countOf(s.Tried, "1 point", "%d points"), report.Metric(name, s.Reached))
 	}
 	if lost := report.LostCells(t); lost != "" {
 		a.Headline += " " + lost + "."

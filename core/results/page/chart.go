@@ -34,6 +34,14 @@ type charts struct {
 	Left     int            `json:"left"` // variants that have no room
 	Curves   []chartCurve   `json:"curves"`
 	Runs     []chartRun     `json:"runs"`
+	Points   []chartPoint   `json:"points"` // of a search, in the order tried
+}
+
+type chartPoint struct {
+	Name   string            `json:"name"`
+	Levels map[string]string `json:"levels"`
+	Value  num               `json:"value"` // null: it has none, which counted as bad
+	Best   num               `json:"best"`  // so far
 }
 
 type chartMetric struct {
@@ -103,6 +111,7 @@ func newCharts(p *Page) charts {
 		c.Variants = append(c.Variants, newVariant(r, colour(colours, r.Variant), t.Level))
 	}
 	c.Left = rowsWithMeans(t) - len(c.Variants)
+	c.Points = points(t)
 	for _, curve := range p.Curves {
 		way := metric.DirectionOf(curve.Metric)
 		if i := slices.IndexFunc(t.Metrics, func(m ablation.Metric) bool { return m.Name == curve.Metric }); i >= 0 {
@@ -120,6 +129,22 @@ func newCharts(p *Page) charts {
 		}
 	}
 	return c
+}
+
+// points returns the points of a search.
+func points(t *ablation.Table) []chartPoint {
+	list := []chartPoint{}
+	if t.Search == nil {
+		return list
+	}
+	levels := map[string]map[string]string{}
+	for _, r := range t.Rows {
+		levels[r.Variant] = r.Levels
+	}
+	for _, p := range t.Search.Points {
+		list = append(list, chartPoint{p.Variant, levels[p.Variant], num(p.Value), num(p.BestNow)})
+	}
+	return list
 }
 
 // HasFloor reports whether the noise floor is known.
@@ -154,16 +179,19 @@ func colour(colours map[string]int, variant string) int {
 func barRows(t *ablation.Table) []ablation.Row {
 	var rows []ablation.Row
 	for _, r := range t.Rows {
-		if r.Columns[0].Summary.N > 0 && (r.Role != ablation.IsVariant || r.Rank <= mostBars) && len(rows) < mostBars+2 {
+		if r.Columns[0].Summary.N > 0 && !isPoint(t, r) && (r.Role != ablation.IsVariant || r.Rank <= mostBars) && len(rows) < mostBars+2 {
 			rows = append(rows, r)
 		}
 	}
 	return rows
 }
 
+// isPoint reports whether a row is a point of a search, which has a chart of its own.
+func isPoint(t *ablation.Table, r ablation.Row) bool { return t.Search != nil && r.Role == ablation.IsTrial }
+
 func rowsWithMeans(t *ablation.Table) (n int) {
 	for _, r := range t.Rows {
-		if r.Columns[0].Summary.N > 0 {
+		if r.Columns[0].Summary.N > 0 && !isPoint(t, r) {
 			n++
 		}
 	}

@@ -106,6 +106,23 @@
     });
   }
 
+  function search(width) {
+    const m = data.metric, f = value(m), points = data.points.map((p, i) => ({ ...p, n: i + 1 }));
+    const known = points.filter(p => p.value != null), best = points.filter(p => p.best != null);
+    const levels = p => Object.entries(p.levels || {}).map(([name, level]) => `${name} ${level}`).join("\n");
+    return Plot.plot({
+      ...base(width), height: Math.max(220, Math.min(340, width * 0.5)), marginLeft: 52, marginRight: 12, marginBottom: 36, marginTop: 12,
+      x: { label: "point", ticks: width / 90, tickFormat: plain }, y: { label: null, grid: true, nice: true, tickFormat: tick(m), ticks: 5 },
+      ariaLabel: `${short(m)} of each point of the search`, ariaDescription: best.length ? `best ${f(best[best.length - 1].best)}` : "",
+      marks: [
+        Plot.lineY(best, { x: "n", y: "best", curve: "step-after", stroke: "var(--c1)", strokeWidth: 2 }),
+        Plot.dot(known, { x: "n", y: "value", r: 4, fill: "var(--c1)", fillOpacity: 0.5 }),
+        Plot.dot(points.filter(p => p.value == null), { x: "n", frameAnchor: "bottom", symbol: "times", r: 4, stroke: "var(--bad)" }),
+        Plot.tip(known, Plot.pointer({ x: "n", y: "value", title: p => `${p.name}: ${f(p.value)}\n${levels(p)}`, ...tipStyle })),
+      ],
+    });
+  }
+
   const longest = d3.max(data.runs, r => r.seconds) || 0;
   const unit = longest > 5 * 3600 ? { name: "h", of: 3600 } : longest > 300 ? { name: "min", of: 60 } : { name: "s", of: 1 };
   const costs = [
@@ -135,7 +152,7 @@
     });
   }
 
-  const draw = { means, deltas, curve, cost: costChart };
+  const draw = { means, deltas, curve, search, cost: costChart };
   const plots = [...document.querySelectorAll("[data-chart]")];
   function render(element) {
     const width = Math.floor(element.clientWidth);
