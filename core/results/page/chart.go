@@ -187,7 +187,9 @@ func barRows(t *ablation.Table) []ablation.Row {
 }
 
 // isPoint reports whether a row is a point of a search, which has a chart of its own.
-func isPoint(t *ablation.Table, r ablation.Row) bool { return t.Search != nil && r.Role == ablation.IsTrial }
+func isPoint(t *ablation.Table, r ablation.Row) bool {
+	return t.Search != nil && r.Role == ablation.IsTrial
+}
 
 func rowsWithMeans(t *ablation.Table) (n int) {
 	for _, r := range t.Rows {
