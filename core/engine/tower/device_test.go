@@ -137,6 +137,22 @@ func (m meanTokens) BuildTokens(g *nn.Graph, x *graph.Node) (embedding, tokens *
 	return graph.MeanTokens(x, nil), x
 }
 
+// What starts late needs its memory in the end.
+func TestPlanCountsWhatStartsLate(t *testing.T) {
+	plan := func(start int) clip.Plan {
+		e, _, c := onGPU(1 << 20)
+		c.Optimizer.Groups = []clip.ParamGroup{{Params: []string{"*"}, Start: start}}
+		f, err := e.Plan(context.Background(), clip.PlanRequest{Encoder: &c, Batch: 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	if at, late := plan(0), plan(7); at.Least != late.Least || at.Needed() != late.Needed() {
+		t.Errorf("%+v, %+v with a late start", at, late)
+	}
+}
+
 func TestPlanIsWhatTrainingTakes(t *testing.T) {
 	for _, tokens := range []bool{false, true} {
 		t.Run(fmt.Sprint("tokens ", tokens), func(t *testing.T) {

@@ -285,12 +285,11 @@ func (e *encoder) backward(ctx context.Context, t clip.Ticket, grad, tokens *ten
 			return err
 		}
 	}
-	phase := f.program.Key.phase
-	if len(e.params.trainedAt(phase)) == 0 { // nothing has started
+	if !f.program.Extra.trains { // nothing has started
 		e.release(t)
 		return nil
 	}
-	if e.params.waits(phase) {
+	if f.program.Extra.waits {
 		e.trained.ClearGradient()
 	}
 	e.session.Share(grad)

@@ -2,6 +2,7 @@ package tower
 
 import (
 	"context"
+	"math"
 
 	"tandem/core/clip"
 	"tandem/core/engine/graph"
@@ -33,12 +34,12 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, erro
 	p := layouts(front.Params(), c.Optimizer)
 	programs := newPrograms(nil, p, front, c.Compute)
 	fixed := append(e.fixedParts(p, c), clip.MemoryPart{Name: "libraries", Bytes: libraries})
-	second := q.Tokens && front.tokenCount() > 0
-	most, err := programs.Plan(backend, programKey{training: true, second: second, batch: q.Batch, tokens: front.maxTokens(q.Batch)})
+	second, all := q.Tokens && front.tokenCount() > 0, p.phase(math.MaxInt) // all parameters have started
+	most, err := programs.Plan(backend, programKey{training: true, phase: all, second: second, batch: q.Batch, tokens: front.maxTokens(q.Batch)})
 	if err != nil {
 		return out, err
 	}
-	least, err := programs.Plan(backend, programKey{training: true, second: second, batch: q.Batch, tokens: front.minTokens(q.Batch)})
+	least, err := programs.Plan(backend, programKey{training: true, phase: all, second: second, batch: q.Batch, tokens: front.minTokens(q.Batch)})
 	if err != nil {
 		return out, err
 	}

@@ -26,11 +26,13 @@ type programKey struct {
 }
 
 // inputs fills a program's inputs that depend on the batch: rows to pick, lengths. It knows the rows of its second
-// output.
+// output, and what its backward pass is for.
 type inputs struct {
 	indices []nn.Indices
 	scratch []int32
 	second  tokenRows
+	trains  bool // it has a backward pass
+	waits   bool // some of what is trained starts later
 }
 
 type (
@@ -56,7 +58,8 @@ func newPrograms(b device.Backend, p *params, f front, o clip.Compute) *programs
 		if trained := p.trainedAt(k.phase); k.training && len(trained) > 0 {
 			options.Backward, options.Frozen = options.Outputs, func(name string) bool { return !trained[name] }
 		}
-		return source{Graph: g.Graph, Options: options, Extra: &inputs{indices: g.Filled(), second: rows}}, g.Err()
+		extra := &inputs{indices: g.Filled(), second: rows, trains: len(options.Backward) > 0, waits: p.waits(k.phase)}
+		return source{Graph: g.Graph, Options: options, Extra: extra}, g.Err()
 	})
 }
 
