@@ -84,11 +84,11 @@ func searchNotes(t *ablation.Table) (notes []string) {
 	text := fmt.Sprintf("%s is the best of %s, with %s. The best of many is partly lucky:", s.Best, plural(s.Tried, "point"), withUnit(sc, s.Reached))
 	switch {
 	case !math.IsNaN(s.Shrunk) && s.Fresh.N > 0:
-		change := fmt.Sprintf("shrank by %s", withUnit(sc, s.Shrunk))
+		change := withUnit(sc, s.Shrunk) + " worse"
 		if s.Shrunk < 0 {
-			change = fmt.Sprintf("grew by %s", withUnit(sc, -s.Shrunk))
+			change = withUnit(sc, -s.Shrunk) + " better"
 		}
-		text += fmt.Sprintf(" under %s it has %s, so it %s. Only the fresh seeds are compared with the baseline.", plural(s.Fresh.N, "fresh seed"), withUnit(sc, s.Fresh.Mean), change)
+		text += fmt.Sprintf(" under %s it has %s, which is %s. Only the fresh seeds are compared with the baseline.", plural(s.Fresh.N, "fresh seed"), withUnit(sc, s.Fresh.Mean), change)
 	default:
 		text += " until fresh seeds confirm it, this figure flatters it."
 	}
