@@ -129,6 +129,7 @@ func TestBadConfigsNameTheOption(t *testing.T) {
 		`{"init_logit_scale": -0.5}`:                         "with.init_logit_scale",
 		`{"label_smoothing": 1}`:                             "with.label_smoothing",
 		`{"direction": "up"}`:                                "with.direction",
+		`{"hard_negatives": 0.1, "label_smoothing": 0.1}`:    "with.hard_negatives",
 		`{"learnable": 1}`:                                   "with.learnable",
 	} {
 		l := newLoss()

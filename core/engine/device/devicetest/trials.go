@@ -72,7 +72,7 @@ func Trials() []Trial {
 		add(1e-6, device.L2Norm{Rows: r, Cols: c, Eps: 1e3})
 		add(2e-6, device.L2NormBack{Rows: r, Cols: c, Eps: 1e-12})
 		add(2e-6, device.L2NormBack{Rows: r, Cols: c, Eps: 1e3})
-		for _, smooth := range []float64{0, .1} {
+		for _, smooth := range []float64{0, .1, 1} {
 			add(1e-6, device.CrossEntropy{Rows: r, Cols: c, Smooth: smooth})
 			add(1e-6, device.CrossEntropyBack{Rows: r, Cols: c, Smooth: smooth})
 		}
