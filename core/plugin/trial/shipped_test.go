@@ -18,6 +18,7 @@ import (
 func TestShippedPluginsKeepTheRules(t *testing.T) {
 	folder, table := pictures(t)
 	with := map[string]string{
+		"encoders/bert":          `{"vocab_size": 600, "width": 16, "heads": 2, "layers": 2, "positions": 32}`, // else MiniLM's sizes
 		"datasets/imagefolder":   fmt.Sprintf(`{"root": %q}`, folder),
 		"datasets/csv":           fmt.Sprintf(`{"file": %q}`, table),
 		"datasets/fashion-mnist": `{"split": "test", "limit": 64}`, // the smaller file
