@@ -7,18 +7,44 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/experiment/eval"
+	"tandem/core/experiment/probe"
 	"tandem/core/experiment/spec"
 	"tandem/core/plugin/catalog"
 )
 
-// Measures returns what an evaluation of a spec measures, in the order of its figures.
-func Measures(e spec.Eval) []eval.Measure {
+// Measures returns what an evaluation of a spec measures, in the order of its figures. seed draws the samples that measures hold
+// out and the random numbers of spoilt pictures.
+func Measures(e spec.Eval, seed uint64) []eval.Measure {
 	var all []eval.Measure
+	var prompts eval.ZeroShot
 	if z := e.ZeroShot; z != nil {
-		all = append(all, eval.ZeroShot{Target: z.Classes, Templates: z.Templates})
+		prompts = eval.ZeroShot{Target: z.Classes, Templates: z.Templates}
+		all = append(all, prompts)
 	}
 	if e.Retrieval {
 		all = append(all, eval.Retrieval{EqualCaptions: e.EqualCaptions})
+	}
+	if m := e.LinearProbe; m != nil {
+		all = append(all, eval.LinearProbe{Target: m.Classes, HeldOut: m.HeldOut, Seed: seed})
+	}
+	if m := e.KNN; m != nil {
+		all = append(all, eval.Nearest{Target: m.Classes, Nearest: probe.Nearest{K: m.K, Temperature: m.Temperature}})
+	}
+	if m := e.FewShot; m != nil {
+		few := eval.FewShot{Target: m.Classes, Shots: m.Shots, Draws: m.Draws, Seed: seed}
+		if m.Classifier == spec.LinearClassifier {
+			few.C = m.C
+		}
+		all = append(all, few)
+	}
+	if e.Choices {
+		all = append(all, eval.Choices{})
+	}
+	if e.Calibration {
+		all = append(all, eval.Calibration{ZeroShot: prompts, Seed: seed})
+	}
+	if m := e.Robustness; m != nil {
+		all = append(all, eval.Robustness{ZeroShot: prompts, Kinds: m.Corruptions, Severities: m.Severities, Seed: seed})
 	}
 	return all
 }
@@ -89,12 +115,20 @@ func (m *Model) OpenEvaluations(ctx context.Context) error {
 	return nil
 }
 
+// evalSeed draws what measures draw. It is the same for runs of other seeds, so that they are judged by the same samples.
+const evalSeed = 0
+
 // EvalJob returns evaluation i of the model's spec, by the weights that training evaluates.
 func (m *Model) EvalJob(i int) eval.Job {
 	e := m.Spec.Eval[i]
-	cfg := eval.Config{Name: e.Name, BatchSize: e.BatchSize, Measures: Measures(e), MaxBadShare: e.MaxBadShare}
+	cfg := eval.Config{Name: e.Name, BatchSize: e.BatchSize, Measures: Measures(e, evalSeed), MaxBadShare: e.MaxBadShare}
 	cfg.Average.Image, cfg.Average.Text = m.Spec.Averages(RoleImage), m.Spec.Averages(RoleText)
-	return eval.Job{Config: cfg, Parts: m.Evals[i]}
+	j := eval.Job{Config: cfg, Parts: m.Evals[i]}
+	j.LogitScale = func(ctx context.Context) (float64, error) {
+		l, err := m.Logits(ctx)
+		return l.Scale, err
+	}
+	return j
 }
 
 // EvalPlan plans the evaluations of the model's spec for its parameters as they are.

@@ -40,6 +40,7 @@ type Findings struct {
 	Notes    []Note
 	// Alike lists the classes whose features equal those of an earlier class, so that no picture is ever theirs.
 	Alike []Twins
+	Facts map[string]any // what else is worth keeping of the newest evaluation: text, numbers, lists of them
 }
 
 // Outcomes holds what became of every sample, in the dataset's order.
@@ -85,6 +86,8 @@ type Parts struct {
 	Source              // of the samples that are measured
 	Train       *Source // of those that measures learn from; nil: none
 	Image, Text clip.Encoder
+	// LogitScale returns what the model's loss multiplies cosines by; 1 where it has no such scale. nil: nobody knows.
+	LogitScale func(context.Context) (float64, error)
 }
 
 // Figures holds what was measured by one set of weights.
@@ -103,7 +106,8 @@ type Result struct {
 	Texts      Texts
 	Alike      []Twins // see Findings
 	Notes      []Note
-	Embedded   *Embedded // nil unless Config.Keep asks for it
+	Facts      map[string]any // see Findings
+	Embedded   *Embedded      // nil unless Config.Keep asks for it
 }
 
 // Embedded holds what the live weights made of an evaluation's samples and texts.

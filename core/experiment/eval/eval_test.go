@@ -80,12 +80,17 @@ type paints struct {
 	groups       []int64
 	limit        int   // the first so many samples only; 0: all
 	broken       []int // are white, and reported
+	negatives    [][]string
 }
 
 var classNames = []string{"red", "green", "blue", "yellow", "white"}
 
 func (p *paints) info() clip.DatasetInfo {
-	return clip.DatasetInfo{Len: len(p.colour), Targets: []clip.Target{{Name: "label", Classes: classNames}}}
+	info := clip.DatasetInfo{Len: len(p.colour), Targets: []clip.Target{{Name: "label", Classes: classNames}}}
+	if p.negatives != nil {
+		info.Negatives = len(p.negatives[0])
+	}
+	return info
 }
 
 func (p *paints) Batch(_ context.Context, r clip.BatchRequest) (*clip.Batch, error) {
@@ -97,6 +102,9 @@ func (p *paints) Batch(_ context.Context, r clip.BatchRequest) (*clip.Batch, err
 			b.Faults = append(b.Faults, clip.SampleFault{Index: index, Key: fmt.Sprint(index), Msg: "broken"})
 		}
 		copy(b.Images.U8()[3*i:], c[:])
+		if r.Negatives && p.negatives != nil {
+			b.Negatives = append(b.Negatives, p.negatives[index])
+		}
 		b.Keys = append(b.Keys, fmt.Sprint(index))
 		b.Groups = append(b.Groups, p.groups[index])
 		b.All = append(b.All, []string{p.said[index]})

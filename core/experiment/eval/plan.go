@@ -3,6 +3,7 @@ package eval
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"tandem/core/clip"
 	"tandem/core/results/metric"
@@ -125,6 +126,10 @@ func (p *Plan) Run(ctx context.Context, i int, progress func(done, total int)) (
 	}
 	for _, f := range found {
 		res.Alike, res.Notes = append(res.Alike, f.Alike...), append(res.Notes, f.Notes...)
+		if f.Facts != nil && res.Facts == nil {
+			res.Facts = map[string]any{}
+		}
+		maps.Copy(res.Facts, f.Facts)
 	}
 	if res.Texts = *counted; res.Texts.Cut > 0 {
 		n := res.Texts.Cut

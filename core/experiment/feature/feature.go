@@ -57,6 +57,15 @@ type Store struct {
 	files   files
 }
 
+// Root returns the folder in which runs keep features, in the user's cache folder.
+func Root() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fault.New(fault.Unavailable, "the user's cache folder: %w", err)
+	}
+	return filepath.Join(dir, "tandem", "features"), nil
+}
+
 // Open opens the set of features that determined identifies, below the folder root, and reads which features there
 // are. determined holds all that a feature depends on beside its name; its JSON is also left in the folder for people.
 // dim is D. warn is told of files that are left out and of a disk that takes no more; any method may call it. A folder

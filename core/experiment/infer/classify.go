@@ -18,7 +18,7 @@ import (
 // Guess rates one class of a picture.
 type Guess struct {
 	Label       string  `json:"label"`
-	Probability float64 `json:"probability"` // see logits
+	Probability float64 `json:"probability"` // see assemble.Logits
 	Cosine      float64 `json:"cosine"`
 }
 
@@ -70,7 +70,7 @@ func Classify(ctx context.Context, l lab.Lab, ref string, files, labels, templat
 	}
 	out := make([]Classified, len(files))
 	for i, row := range cosines {
-		out[i] = Classified{Image: files[i], Guesses: logits.guesses(row, labels)}
+		out[i] = Classified{Image: files[i], Guesses: guesses(logits, row, labels)}
 	}
 	return out, nil
 }
@@ -85,17 +85,8 @@ func specTemplates(s *spec.Spec) []string {
 	return []string{"a photo of a {}."}
 }
 
-// logits say how the loss that a model was trained with turns cosines into probabilities.
-type logits struct {
-	scale float64
-	// bias is nil for losses that compare the labels with one another: the probabilities are then the
-	// softmax over the labels of scale times cosine. A loss with a bias (SigLIP) judges each label on
-	// its own, σ(scale·cosine + bias): none of the labels may fit, or several.
-	bias *float64
-}
-
 // guesses returns the labels with their probabilities, the likeliest first.
-func (l logits) guesses(cosines []float32, labels []string) []Guess {
+func guesses(l assemble.Logits, cosines []float32, labels []string) []Guess {
 	out := make([]Guess, len(labels))
 	best := math.Inf(-1)
 	for _, c := range cosines {
@@ -103,14 +94,14 @@ func (l logits) guesses(cosines []float32, labels []string) []Guess {
 	}
 	sum := 0.0
 	for j, c := range cosines {
-		p := math.Exp(l.scale * (float64(c) - best))
-		if l.bias != nil {
-			p = 1 / (1 + math.Exp(-l.scale*float64(c)-*l.bias))
+		p := math.Exp(l.Scale * (float64(c) - best))
+		if l.Bias != nil {
+			p = 1 / (1 + math.Exp(-l.Scale*float64(c)-*l.Bias))
 		}
 		out[j] = Guess{Label: labels[j], Probability: p, Cosine: float64(c)}
 		sum += p
 	}
-	if l.bias == nil {
+	if l.Bias == nil {
 		for j := range out {
 			out[j].Probability /= sum
 		}

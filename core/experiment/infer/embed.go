@@ -76,13 +76,16 @@ func Embed(ctx context.Context, l lab.Lab, e Embedding, out string, w assemble.W
 		mode = clip.Raw
 	}
 	dim := m.Spec.EmbedDim
-	done = Embedded{File: out, Images: len(e.Images), Texts: len(e.Texts), EmbedDim: dim, LogitScale: found.scale}
-	tensors := []weights.Tensor{weights.FromF32("logit_scale", []float32{float32(found.scale)})}
+	done = Embedded{File: out, Images: len(e.Images), Texts: len(e.Texts), EmbedDim: dim, LogitScale: found.Scale}
+	tensors := []weights.Tensor{weights.FromF32("logit_scale", []float32{float32(found.Scale)})}
 	meta := map[string]string{"normalized": fmt.Sprint(!e.Raw)}
 	if len(e.Images) > 0 {
-		features, files, err := embedImages(ctx, m, e, mode, w)
+		features, files, unreadable, err := embedImages(ctx, m, e, mode, w)
 		if err != nil {
 			return done, err
+		}
+		if len(files) == 0 {
+			return done, fault.New(fault.Invalid, "none of the %d pictures can be read; the first: %w", len(e.Images), unreadable)
 		}
 		done.Images, done.LeftOut = len(files), len(e.Images)-len(files)
 		tensors = append(tensors, weights.FromF32("image_features", features, len(files), dim))
@@ -115,14 +118,14 @@ func jsonList(texts []string) string {
 }
 
 // openModel starts the model that is to embed. The caller closes it.
-func openModel(ctx context.Context, l lab.Lab, e Embedding) (*assemble.Model, logits, error) {
+func openModel(ctx context.Context, l lab.Lab, e Embedding) (*assemble.Model, assemble.Logits, error) {
 	if e.Run != "" {
 		return restore(ctx, l, e.Run, e.Averaged)
 	}
 	l.NoteUnguarded(e.Spec)
 	m, err := assemble.OpenTowers(ctx, l.Catalog, e.Spec)
 	if err != nil {
-		return nil, logits{}, err
+		return nil, assemble.Logits{}, err
 	}
 	m.Remarks, err = m.LoadWeights(ctx, e.Weights)
 	return withLogits(ctx, m, err)
@@ -139,13 +142,12 @@ func embed(ctx context.Context, e clip.Encoder, q clip.ForwardRequest, features 
 }
 
 // embedImages returns the features of the pictures that can be read, and which they are: all, unless the others are to
-// be left out.
-func embedImages(ctx context.Context, m *assemble.Model, e Embedding, mode clip.Mode, w assemble.Watcher) (features []float32, files []string, err error) {
+// be left out. unreadable says why the first of these is.
+func embedImages(ctx context.Context, m *assemble.Model, e Embedding, mode clip.Mode, w assemble.Watcher) (features []float32, files []string, unreadable, err error) {
 	side := m.Summary.Image.ImageSize
 	features = make([]float32, 0, len(e.Images)*m.Spec.EmbedDim)
 	n := 3 * side * side
 	var r vision.Resizer
-	var unreadable error
 	for part := range slices.Chunk(e.Images, embedBatch) {
 		w.Doing(fmt.Sprintf("embedding pictures %d/%d", len(files), len(e.Images)))
 		batch, read := tensor.New(tensor.U8, len(part), side, side, 3), 0
@@ -161,7 +163,7 @@ func embedImages(ctx context.Context, m *assemble.Model, e Embedding, mode clip.
 				f.WithHint("%s", strings.TrimPrefix(f.Hint+"; --skip-unreadable leaves such pictures out", "; "))
 			}
 			if err != nil {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 			r.Evaluate(batch.Data[read*n:(read+1)*n], p, side)
 			files = append(files, file)
@@ -172,16 +174,13 @@ func embedImages(ctx context.Context, m *assemble.Model, e Embedding, mode clip.
 		}
 		batch.Shape[0], batch.Data = read, batch.Data[:read*n]
 		if features, err = embed(ctx, m.Image, clip.ForwardRequest{Images: batch, Mode: mode}, features); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	if bad := len(e.Images) - len(files); bad > 0 {
 		w.Event("warning", fmt.Sprintf("%s cannot be read and are left out; the first: %v", clip.CountOf(bad, len(e.Images), "pictures"), unreadable))
 	}
-	if len(files) == 0 {
-		return nil, nil, fault.New(fault.Invalid, "none of the %d pictures can be read; the first: %w", len(e.Images), unreadable)
-	}
-	return features, files, nil
+	return features, files, unreadable, nil
 }
 
 // countTexts returns how many texts are longer than the encoder's context, and tells of them and of those that say

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 
 	"tandem/core/clip"
@@ -76,6 +77,7 @@ func (r *running) tellEvaluation(i int, found eval.Result) error {
 	if e.Retrieval {
 		facts["captions"], facts["captions_equal"] = int64(found.Texts.Captions), int64(found.Texts.Equal)
 	}
+	maps.Copy(facts, found.Facts)
 	if err := r.rec.SetFacts(map[string]any{"eval": map[string]any{e.Name: facts}}); err != nil {
 		return err
 	}

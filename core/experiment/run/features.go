@@ -48,15 +48,6 @@ type pictureKey struct {
 	Packed  bool            `json:"packed,omitempty"` // kept as JPEG (data.cache), which loses a little
 }
 
-// featureDir returns the folder in which features are kept.
-func featureDir() (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fault.New(fault.Unavailable, "the user's cache folder: %w", err)
-	}
-	return filepath.Join(dir, "tandem", "features"), nil
-}
-
 // remember opens the kept features of frozen towers for a trainer. It comes after weights are loaded, because the
 // features depend on them. Why features cannot be kept is told and is no error. close writes what is new.
 func (r *running) remember(ctx context.Context, t *train.Trainer) (close func(), err error) {
@@ -132,7 +123,7 @@ func (r *running) openFeatures(ctx context.Context, role string, warn func(strin
 	if role == assemble.RoleText {
 		tower, info, encoder = r.Spec.Text, r.Summary.Text, r.Text
 	}
-	root, err := featureDir()
+	root, err := feature.Root()
 	if err != nil {
 		return nil, err
 	}

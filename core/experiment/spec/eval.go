@@ -25,6 +25,13 @@ type Eval struct {
 	MaxBadShare   float64 `json:"max_bad_share"` // as in Data
 	// Train is what measures learn from; nil: nothing.
 	Train *EvalTrain `json:"train"`
+
+	LinearProbe *LinearProbe `json:"linear_probe"`
+	KNN         *Nearest     `json:"knn"`
+	FewShot     *FewShot     `json:"few_shot"`
+	Robustness  *Robustness  `json:"robustness"`
+	Calibration bool         `json:"calibration"`
+	Choices     bool         `json:"choices"`
 }
 
 // EvalTrain names the samples that the measures of an evaluation learn from.
@@ -43,14 +50,14 @@ type ZeroShot struct {
 }
 
 // evalKeys lists the keys of an evaluation.
-var evalKeys = []Key{
+var evalKeys = slices.Concat([]Key{
 	plugin("dataset", clip.KindDataset, "", "dataset plugin"), with,
 	key("name", clip.TypeString, nil, "names the metrics eval/NAME/…; the dataset's name when left out"),
 	section("zero_shot", "classification by prompts; left out: none",
 		key("classes", clip.TypeString, nil, "the dataset's labelling to predict (its target)").required(),
 		key("class_names", typeLines, nil, "texts for the classes instead of the dataset's own, in the order of their ids: a list, or `{file: names.txt}` with one a line"),
 		key("templates", typeLines, []any{"a photo of a {}."}, "prompts with one `{}` each; their text features are averaged per class; a list, or `{file: prompts.txt}` with one a line")).optional(),
-	key("retrieval", clip.TypeBool, false, "recall at 1, 5 and 10 from image to text and from text to image"),
+	key("retrieval", clip.TypeBool, false, "recall at 1, 5 and 10 from image to text and from text to image, and precision where there are several positives"),
 	key("equal_captions", clip.TypeBool, false, "in retrieval, pictures with an equal caption are positives of each other"),
 	key("max_bad_share", clip.TypeFloat, 0.5, "share of samples that cannot be read and of refused records beyond which the evaluation fails; up to it they are left out, counted and said").min(0).max(1),
 	key("batch_size", clip.TypeInt, int64(0), "samples per forward pass; 0: the training batch").min(0).max(1 << 20),
@@ -59,10 +66,16 @@ var evalKeys = []Key{
 		Key{Field: clip.Field{Name: "dataset", Type: typePlugin, Help: "dataset plugin; the evaluation's own when left out"}, Kind: clip.KindDataset},
 		key("with", typeWith, nil, "its settings; of the evaluation's own dataset those that are left out are the evaluation's"),
 		key("max_samples", clip.TypeInt, int64(0), "only the first N samples; 0: all").min(0).max(maxInt)).optional(),
-}
+}, learningMeasures, promptMeasures, []Key{choiceKey})
 
 // measureKeys lists the keys of an evaluation that ask for a measure: a map, or true.
-var measureKeys = []string{"zero_shot", "retrieval"}
+var measureKeys = func() []string {
+	names := []string{"zero_shot", "retrieval", choiceKey.Name}
+	for _, k := range slices.Concat(learningMeasures, promptMeasures) {
+		names = append(names, k.Name)
+	}
+	return names
+}()
 
 // asks reports whether the value of a measure's key asks for it. What is wrong was reported.
 func asks(v any) bool { return v != nil && v != false }
@@ -101,6 +114,7 @@ func (c *checker) evals(list []any, tree map[string]any) {
 		if !slices.ContainsFunc(measureKeys, func(name string) bool { return asks(m[name]) }) {
 			c.fault(p, "measures nothing").WithHint("add zero_shot: {classes: …} or retrieval: true")
 		}
+		c.checkMeasures(m, p)
 		if m["batch_size"] == int64(0) {
 			if n, ok := lookup(tree, path{"train", "batch_size"}).(int64); ok {
 				m["batch_size"] = n

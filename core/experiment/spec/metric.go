@@ -16,18 +16,11 @@ func (s *Spec) DecidingMetric() string {
 }
 
 // EvalMetrics returns the metrics that the spec's evaluations give, those by averaged weights after the others. A run has top5 only from five classes on,
-// and recall at K only with enough candidates.
+// recall at K only with enough candidates, and averages of precision only where a query has several positives.
 func (s *Spec) EvalMetrics() []string {
 	var names, averaged []string
 	for _, e := range s.Eval {
-		var measures []string
-		if e.ZeroShot != nil {
-			measures = append(measures, metric.ClassificationMeasures()...)
-		}
-		if e.Retrieval {
-			measures = append(measures, metric.RetrievalMeasures()...)
-		}
-		for _, measure := range measures {
+		for _, measure := range e.measures() {
 			names = append(names, metric.Evaluated(e.Name, measure))
 			averaged = append(averaged, metric.Evaluated(metric.Averaged(e.Name), measure))
 		}

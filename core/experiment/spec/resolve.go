@@ -197,8 +197,10 @@ func (s *Spec) Identity(plugins map[string]string) string {
 		dropZeros(lookup(list, path{strconv.Itoa(i), "train", "with"}))
 		if m, ok := list[i].(map[string]any); ok {
 			delete(m, "max_bad_share")
-			if m["equal_captions"] == false {
-				delete(m, "equal_captions")
+			for _, key := range []string{"equal_captions", "calibration", "choices"} {
+				if m[key] == false {
+					delete(m, key)
+				}
 			}
 		}
 	}

@@ -22,7 +22,7 @@ var directions = func() map[string]Direction {
 	for d, words := range map[Direction]string{
 		Up: "top1 top3 top5 top10 accuracy acc recall precision f1 auc auroc auprc map ap mrr ndcg r2 bleu cider",
 		Down: "loss nll ece mce brier error errors err eer perplexity ppl rank latency ms mse mae rmse wer cer regret " +
-			"fpr fpr80 fpr90 fpr95 fnr",
+			"fpr fpr80 fpr90 fpr95 fnr drop",
 	} {
 		for _, w := range strings.Fields(words) {
 			all[w] = d
@@ -32,7 +32,7 @@ var directions = func() map[string]Direction {
 }()
 
 // DirectionOf returns the direction of a metric by its name: Down for train/loss and its parts, …_rank and …_ms; Up for top1,
-// …R@k and …_per_s. Learning rates, norms, scales, counts, distances and whatever is not listed have None.
+// …R@k, …mAP@k and …_per_s. Learning rates, norms, scales, counts, distances and whatever is not listed have None.
 func DirectionOf(name string) Direction {
 	parts := strings.Split(strings.ToLower(name), "/")
 	last := parts[len(parts)-1]
@@ -41,7 +41,7 @@ func DirectionOf(name string) Direction {
 		return Down
 	case strings.HasPrefix(name, GradNorm+"/"): // its last part names a part of the model: that of the loss is no loss
 		return None
-	case strings.HasSuffix(last, "_per_s"), strings.Contains(last, "r@"):
+	case strings.HasSuffix(last, "_per_s"), strings.Contains(last, "r@"), strings.Contains(last, "map@"):
 		return Up
 	}
 	words := strings.FieldsFunc(last, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })

@@ -105,7 +105,8 @@ func TestRetrievalCountsAnyPositive(t *testing.T) {
 	if r.Skipped() != 1 {
 		t.Errorf("skipped %d, want 1", r.Skipped())
 	}
-	want := []Value{{"R@1", 0.2}, {"R@5", 1}, {"mean_rank", 2.8}, {"median_rank", 2}}
+	want := []Value{{"R@1", 0.2}, {"R@5", 1}, {"mean_rank", 2.8}, {"median_rank", 2},
+		{"mAP@10", .43}, {"R-precision", .1}, {"MRR", .49}} // of the first query 7/10 and 1/2
 	if diff := cmp.Diff(want, r.Metrics(), cmpopts.EquateApprox(0, 1e-12)); diff != "" {
 		t.Error(diff)
 	}

@@ -69,14 +69,17 @@ func Directed(way, measure string) string { return way + "_" + measure }
 // ClassificationMeasures lists what Classification gives of many classes, the deciding one first.
 func ClassificationMeasures() []string { return []string{top1, top5, meanPerClassRecall} }
 
-// RetrievalMeasures lists what an evaluation of retrieval gives of many candidates, both ways, the deciding one first.
+// RetrievalMeasures lists what an evaluation of retrieval gives of many candidates and several positives, both ways, the deciding
+// one first.
 func RetrievalMeasures() []string {
 	var all []string
 	for _, way := range []string{ImageToText, TextToImage} {
 		for _, k := range recallAt {
 			all = append(all, Directed(way, recallName(k)))
 		}
-		all = append(all, Directed(way, meanRank), Directed(way, medianRank))
+		for _, measure := range []string{meanRank, medianRank, meanAveragePrecision, rPrecision, reciprocalRank} {
+			all = append(all, Directed(way, measure))
+		}
 	}
 	return all
 }

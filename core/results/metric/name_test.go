@@ -41,7 +41,7 @@ func TestNamesHaveParts(t *testing.T) {
 
 func TestMeasuresAreThoseThatScoresGive(t *testing.T) {
 	classes, candidates := NewClassification(5), NewRetrieval(make([][]int64, 10))
-	candidates.groups[0], candidates.present[0] = []int64{0}, true
+	candidates.groups[0], candidates.groups[1], candidates.present[0] = []int64{0}, []int64{0}, true
 	classes.Add(make([]float32, 5), 0)
 	candidates.Add(make([]float32, 10), 0)
 	names := func(values []Value) (names []string) {
@@ -73,6 +73,8 @@ func TestMeasuresAreThoseThatScoresGive(t *testing.T) {
 func TestUnits(t *testing.T) {
 	for name, want := range map[string]Unit{
 		"eval/e/top1": Share, "eval/e/top5": Share, "eval/e/text_to_image_R@10": Share, "eval/e/mean_per_class_recall": Share, "eval/e/accuracy": Share,
+		"eval/e/linear_probe_top1": Share, "eval/e/few_shot_4_top1_std": Share, "eval/e/text_to_image_mAP@10": Share, "eval/e/calibration_ece": Share,
+		"eval/e/robust_drop": Share, "eval/e/calibration_nll": Plain, "eval/e/linear_probe_C": Plain,
 		"eval/e/mean_rank": Plain, "train/loss": Plain, "train/top1/loss": Plain, DataWaitMS: Milliseconds, SamplesPerS: PerSecond,
 	} {
 		if got := UnitOf(name); got != want {

@@ -1,8 +1,11 @@
 package metric
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
+	"sort"
 )
 
 // The measures of Retrieval: recall among the first k of recallAt, then ranks.
@@ -10,7 +13,14 @@ const (
 	recall     = "R@"
 	meanRank   = "mean_rank"
 	medianRank = "median_rank"
+	// Of queries with several positives:
+	meanAveragePrecision = "mAP@10"
+	rPrecision           = "R-precision"
+	reciprocalRank       = "MRR"
 )
+
+// precisionDepth is the k of mAP@k.
+const precisionDepth = 10
 
 var recallAt = []int{1, 5, 10}
 
@@ -28,6 +38,11 @@ type Retrieval struct {
 	present map[int64]bool
 	ranks   []int
 	skipped int
+
+	several          bool      // a query has more than one positive
+	average, atCount []float64 // by query: average precision among the first precisionDepth; precision among as many as it has positives
+	found            []float32 // scores of a query's positives, greatest first
+	ahead            []int     // by positive: candidates of other groups that rank before it, and not before those above
 }
 
 // Alone gives every candidate a group list of its own: candidate i has the one group groups[i].
@@ -67,20 +82,44 @@ func (r *Retrieval) Add(scores []float32, groups ...int64) {
 		}
 		return slices.ContainsFunc(r.groups[i], func(g int64) bool { return slices.Contains(groups, g) })
 	}
-	var best float32
-	found := false
+	r.found = r.found[:0]
 	for i, s := range scores {
-		if s == s && (!found || s > best) && positive(i) {
-			best, found = s, true
+		if positive(i) {
+			if s != s {
+				s = float32(math.Inf(-1)) // it loses to every number, and ties count against it
+			}
+			r.found = append(r.found, s)
 		}
 	}
-	rank := 1
+	slices.SortFunc(r.found, func(a, b float32) int { return cmp.Compare(b, a) })
+	n := len(r.found)
+	r.ahead = append(r.ahead[:0], make([]int, n)...)
 	for i, s := range scores {
-		if (!found || s >= best) && !positive(i) {
-			rank++
+		if (s >= r.found[n-1] || math.IsInf(float64(r.found[n-1]), -1)) && !positive(i) {
+			at := sort.Search(n, func(k int) bool { return s >= r.found[k] || math.IsInf(float64(r.found[k]), -1) })
+			r.ahead[at]++
 		}
 	}
-	r.ranks = append(r.ranks, rank)
+	r.rank(n)
+}
+
+// rank counts a query whose n positives have r.ahead.
+func (r *Retrieval) rank(n int) {
+	r.several = r.several || n > 1
+	r.ranks = append(r.ranks, 1+r.ahead[0])
+	wrong, average, within := 0, 0.0, 0
+	for k, ahead := range r.ahead {
+		wrong += ahead
+		place := wrong + k + 1
+		if place <= precisionDepth {
+			average += float64(k+1) / float64(place)
+		}
+		if place <= n {
+			within++
+		}
+	}
+	r.average = append(r.average, average/float64(min(n, precisionDepth)))
+	r.atCount = append(r.atCount, float64(within)/float64(n))
 }
 
 // Ranks returns the ranks of the queries in the order of Add, without those skipped.
@@ -90,7 +129,10 @@ func (r *Retrieval) Ranks() []int { return r.ranks }
 func (r *Retrieval) Skipped() int { return r.skipped }
 
 // Metrics returns R@1, R@5 and R@10, then mean_rank and median_rank. R@k is the share of queries with a positive among the first
-// k candidates; it is left out where there are fewer than k. Metrics returns nothing without queries.
+// k candidates; it is left out where there are fewer than k. Where a query has several positives, three more follow, of all
+// queries: mAP@10, the mean of Σ_{k ≤ 10, k-th is a positive} (positives among the first k)/k over min(P, 10), P being a query's
+// positives (Manning et al. 2008, §8.4, cut off at 10); R-precision, the mean share of positives among the first P; and MRR, the mean
+// of 1/rank. Candidates of other groups with the same score rank before positives here too. Metrics returns nothing without queries.
 func (r *Retrieval) Metrics() []Value {
 	n := len(r.ranks)
 	if n == 0 {
@@ -116,5 +158,21 @@ func (r *Retrieval) Metrics() []Value {
 		sum += float64(rank)
 	}
 	median := float64(sorted[(n-1)/2]+sorted[n/2]) / 2
-	return append(values, Value{meanRank, sum / float64(n)}, Value{medianRank, median})
+	values = append(values, Value{meanRank, sum / float64(n)}, Value{medianRank, median})
+	if !r.several {
+		return values
+	}
+	reciprocal := 0.0
+	for _, rank := range sorted {
+		reciprocal += 1 / float64(rank)
+	}
+	return append(values, Value{meanAveragePrecision, mean(r.average)}, Value{rPrecision, mean(r.atCount)}, Value{reciprocalRank, reciprocal / float64(n)})
+}
+
+func mean(values []float64) float64 {
+	sum := 0.0
+	for _, v := range values {
+		sum += v
+	}
+	return sum / float64(len(values))
 }

@@ -16,11 +16,17 @@ const (
 	PerSecond                // a rate
 )
 
-// UnitOf returns the unit of a metric, by the last part of its name: top1, top5, …R@k, …recall and …accuracy are shares,
-// …_ms times, …_per_s rates.
+// shares lists the endings of measures that are fractions of 1.
+var shares = []string{top1, top5, "recall", "accuracy", rPrecision, reciprocalRank, ece, chance, "_drop", "_top1_std"}
+
+// UnitOf returns the unit of a metric, by the last part of its name: …top1, …top5, …R@k, …mAP@k, …recall, …accuracy, …ece and
+// others are shares, …_ms times, …_per_s rates.
 func UnitOf(name string) Unit {
-	switch last := Measure(name); {
-	case last == top1, last == top5, strings.Contains(last, recall), strings.HasSuffix(last, "recall"), strings.HasSuffix(last, "accuracy"):
+	last := Measure(name)
+	isShare := strings.Contains(last, recall) || strings.Contains(last, "mAP@") ||
+		slices.ContainsFunc(shares, func(ending string) bool { return strings.HasSuffix(last, ending) })
+	switch {
+	case isShare:
 		return Share
 	case strings.HasSuffix(last, "_per_s"):
 		return PerSecond
