@@ -119,7 +119,11 @@ func TestExperimentsAreValid(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(t, dir, ".local/share/tandem/quickstart.safetensors", "") // the teacher of losses.yaml
+	teacher, err := os.ReadFile("../../core/experiment/train/testdata/openclip-vit.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, ".local/share/tandem/quickstart.safetensors", string(teacher)) // of losses.yaml
 	files, err := filepath.Glob("../../experiments/*.yaml")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("%d experiments (%v)", len(files), err)
