@@ -91,21 +91,34 @@ func OpenEvaluator(ctx context.Context, c *catalog.Catalog, s *spec.Spec, plugin
 	return m, nil
 }
 
-// OpenEvaluations starts the data of the spec's evaluations for a model that OpenTowers made.
+// OpenEvaluations starts the data of the spec's evaluations for a model that OpenTowers made. Evaluations that ask for the same
+// share one plugin.
 func (m *Model) OpenEvaluations(ctx context.Context) error {
 	for _, d := range datasets(m.Spec, m.threads) {
 		if d.entry >= 0 {
 			m.data = append(m.data, d)
 		}
 	}
-	calls := make([]func(context.Context) error, len(m.data))
+	var calls []func(context.Context) error
+	first := make([]int, len(m.data)) // that asks for the same
 	for i := range m.data {
-		calls[i] = func(ctx context.Context) error {
-			return m.open(ctx, &m.data[i], m.Summary.Image.ImageSize)
+		first[i] = slices.IndexFunc(m.data, func(o Dataset) bool { return m.data[i].sameAs(o, 0) })
+		if first[i] == i {
+			calls = append(calls, func(ctx context.Context) error { return m.open(ctx, &m.data[i], m.Summary.Image.ImageSize) })
 		}
 	}
 	if err := atOnce(ctx, calls...); err != nil {
 		return err
+	}
+	for i, f := range first {
+		if f == i {
+			continue
+		}
+		d, o := &m.data[i], m.data[f]
+		d.Dataset, d.Process, d.config, d.own, d.kept = o.Dataset, o.Process, o.config, o.own, true
+		if err := d.configure(ctx, m.Starter, m.Summary.Image.ImageSize); err != nil {
+			return err
+		}
 	}
 	m.Evals = make([]eval.Parts, len(m.Spec.Eval))
 	for i := range m.Evals {

@@ -252,6 +252,11 @@ func TestFilesForOthers(t *testing.T) {
 	if _, has := b.Metrics["acc5"]; !has || b.Metrics["acc5"] != nil {
 		t.Errorf("acc5 of two classes: %s", data)
 	}
+	probe := results[0]
+	probe.Metrics = []clip.Metric{{Name: "eval/parity/linear_probe_top1", Value: .5}}
+	if b := Benchmarks(probe); len(b) != 1 || b[0].Task != "linear_probe" || *b[0].Metrics["lp_acc1"] != .5 {
+		t.Errorf("of a probe: %+v", b)
+	}
 	paths, err = WriteFeatures(dir, results)
 	labtest.Must(t, err)
 	if len(paths) != 2 || filepath.Base(paths[0]) != "parity_"+id+"-step-8.safetensors" {

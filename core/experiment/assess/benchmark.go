@@ -16,6 +16,7 @@ import (
 const (
 	taskClassification = "zeroshot_classification"
 	taskRetrieval      = "zeroshot_retrieval"
+	taskProbe          = "linear_probe"
 )
 
 // benchmarked says which figures CLIP_benchmark 1.6 calls how.
@@ -29,6 +30,9 @@ var benchmarked = []struct{ task, measure, theirs string }{
 	{taskRetrieval, metric.Directed(metric.ImageToText, "R@5"), "text_retrieval_recall@5"},
 	{taskRetrieval, metric.Directed(metric.TextToImage, "R@10"), "image_retrieval_recall@10"},
 	{taskRetrieval, metric.Directed(metric.ImageToText, "R@10"), "text_retrieval_recall@10"},
+	{taskProbe, "linear_probe_top1", "lp_acc1"},
+	{taskProbe, "linear_probe_top5", "lp_acc5"},
+	{taskProbe, "linear_probe_mean_per_class_recall", "lp_mean_per_class_recall"},
 }
 
 // Benchmark is a file as CLIP_benchmark (github.com/LAION-AI/CLIP_benchmark) writes it.
@@ -44,7 +48,7 @@ type Benchmark struct {
 // Benchmarks returns a result as CLIP_benchmark's files, one for each of its tasks.
 func Benchmarks(r Result) []Benchmark {
 	var out []Benchmark
-	for _, task := range []string{taskClassification, taskRetrieval} {
+	for _, task := range []string{taskClassification, taskRetrieval, taskProbe} {
 		b := Benchmark{Dataset: r.Evaluation, Task: task, Language: "en", Metrics: map[string]*float64{},
 			Model: r.Spec.Image.Encoder + "+" + r.Spec.Text.Encoder, Pretrained: fmt.Sprintf("%s-step-%d", r.Run, r.Step)}
 		for _, x := range benchmarked {
