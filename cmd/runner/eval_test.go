@@ -13,7 +13,7 @@ import (
 // beside the live ones.
 func TestASuiteOverAnOldStudy(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, "tiny.yaml", tiny+"ablate: {factors: {lr: {base: {}, high: {train.lr: 0.01}}}, baseline: {lr: base}, seeds: [0, 1]}\n")
+	write(t, dir, "tiny.yaml", tiny+"ablate: {design: grid, factors: {lr: {base: {}, high: {train.lr: 0.01}}}, baseline: {lr: base}, seeds: [0, 1]}\n")
 	write(t, dir, "suite.yaml", "name: late\neval:\n"+
 		"  - {name: groups, dataset: emoji, with: {split: test}, max_samples: 40, zero_shot: {classes: group}}\n"+
 		"  - {name: found, dataset: emoji, with: {split: test}, max_samples: 40, retrieval: true}\n")

@@ -309,7 +309,7 @@ func (a *assessment) jobs(todo []want) []eval.Job {
 		j.Keep = a.Keep
 		j.Average.Image, j.Average.Text = image && x.averaged, text && x.averaged
 		if !x.live { // by averaged weights alone
-			j.Name, j.Average.Image, j.Average.Text = metric.Averaged(j.Name), false, false
+			j.Name, j.Plain, j.Average.Image, j.Average.Text = metric.Averaged(j.Name), true, false, false
 			j.Key = averagedKey(j.Key)
 			if j.Train != nil {
 				train := *j.Train

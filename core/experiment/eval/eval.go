@@ -67,6 +67,7 @@ type Config struct {
 	// MaxBadShare limits the share of samples that cannot be read, 0 … 1; with more there is no result.
 	MaxBadShare float64
 	Keep        bool // Result.Embedded
+	Plain       bool // no figures of what was left out and cut, as averaged weights have none
 	// Average measures by averaged weights too: those of the image tower, of the text tower or of both. The other tower's are
 	// the live ones.
 	Average struct{ Image, Text bool }

@@ -112,7 +112,7 @@ func (p *Plan) Run(ctx context.Context, i int, progress func(done, total int)) (
 	}
 	s := sets[0]
 	res.Samples, res.Unreadable, res.Reasons = s.tally, s.unreadable, s.reasons
-	if s.tally.Bad > 0 {
+	if s.tally.Bad > 0 && !j.Plain {
 		res.add(j.Name, []metric.Value{{Name: "n", Value: float64(len(s.Keys))}, {Name: "left_out", Value: float64(s.tally.Bad)},
 			{Name: "left_out_share", Value: s.tally.Share()}})
 	}
@@ -131,7 +131,7 @@ func (p *Plan) Run(ctx context.Context, i int, progress func(done, total int)) (
 		}
 		maps.Copy(res.Facts, f.Facts)
 	}
-	if res.Texts = *counted; res.Texts.Cut > 0 {
+	if res.Texts = *counted; res.Texts.Cut > 0 && !j.Plain {
 		n := res.Texts.Cut
 		res.add(j.Name, []metric.Value{{Name: "captions_cut", Value: float64(n)}, {Name: "captions_cut_share", Value: float64(n) / float64(res.Texts.N)}})
 	}
