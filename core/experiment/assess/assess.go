@@ -5,7 +5,6 @@ package assess
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"tandem/core/clip"
@@ -72,6 +71,10 @@ type assessment struct {
 	known map[place]store.Evaluation
 	watch Watcher
 	out   []Result
+
+	// Of a model that is made (Made): what it is called, and what gives the towers its parameters.
+	title string
+	give  func(context.Context, *assemble.Model) error
 }
 
 // place names what was evaluated.
@@ -136,7 +139,7 @@ func (a *assessment) find(ctx context.Context, id string) error {
 		return fault.New(fault.Invalid, "the spec of run %s has no evaluations", a.run.ID).WithHint("--suite FILE names some; experiments/suites has suites")
 	case a.Weights != Live && !averages:
 		return fault.New(fault.Invalid, "run %s keeps no averaged weights", a.run.ID).WithHint("runs with train.ema do")
-	case a.Suite == nil && a.run.Status == string(clip.StatusRunning):
+	case a.Suite == nil && a.give == nil && a.run.Status == string(clip.StatusRunning):
 		return fault.New(fault.Conflict, "run %s is in progress, and records its own evaluations", a.run.ID).
 			WithHint("wait for it; a suite (--suite) can be evaluated meanwhile")
 	}
@@ -218,7 +221,9 @@ func (a *assessment) checkpoint(ctx context.Context, c lab.Checkpoint, nth, of i
 	for k, x := range todo {
 		before := plan.Left()
 		what := fmt.Sprintf("step %d: %s", c.Step, a.spec.Eval[x.entry].Name)
-		if of > 1 {
+		if a.title != "" {
+			what = fmt.Sprintf("%s: %s", a.title, a.spec.Eval[x.entry].Name)
+		} else if of > 1 {
 			what = fmt.Sprintf("checkpoint %d of %d, %s", nth+1, of, what)
 		}
 		a.watch.Doing("evaluating " + what)
@@ -276,28 +281,6 @@ func (a *assessment) recorded(ctx context.Context, i int, name string, step int)
 		return nil, err
 	}
 	return found, err
-}
-
-// load starts the model when nobody has, and gives it the parameters of a checkpoint.
-func (a *assessment) load(ctx context.Context, c lab.Checkpoint) error {
-	if a.model == nil {
-		a.watch.Doing("starting plugins")
-		a.lab.NoteUnguarded(a.spec)
-		m, err := assemble.OpenTowers(ctx, a.lab.Catalog, a.spec)
-		if err != nil {
-			return err
-		}
-		a.model = m
-		a.watch.Doing("opening the data")
-		if err := m.OpenEvaluations(ctx); err != nil {
-			return err
-		}
-		if err := m.Announce(listener{a.watch}); err != nil {
-			return err
-		}
-	}
-	a.watch.Doing(fmt.Sprintf("loading the checkpoint of step %d", c.Step))
-	return a.model.LoadCheckpoint(ctx, c.Dir)
 }
 
 // jobs plans the evaluations that are to be made.
@@ -402,16 +385,4 @@ func (a *assessment) tell(i int, name string, step int, f eval.Figures, embedded
 	}
 	a.out = append(a.out, r)
 	a.watch.Measured(r)
-}
-
-// listener passes events on to a watcher, and records nothing.
-type listener struct{ w Watcher }
-
-func (listener) Metrics(int, []clip.Metric) error                         { return nil }
-func (listener) Predictions(int, string, string, []clip.Prediction) error { return nil }
-func (listener) Checkpoint(int, string) error                             { return nil }
-func (listener) Flush(context.Context) error                              { return nil }
-func (l listener) Event(level, _, message, detail string) error {
-	l.w.Event(level, strings.TrimSuffix(message+"; "+detail, "; "))
-	return nil
 }

@@ -44,6 +44,14 @@ func Export(ctx context.Context, l lab.Lab, ref, format, out string, averaged bo
 		return Exported{}, err
 	}
 	defer p.Close()
+	e, err := Write(p, format, out)
+	e.Run, e.Step, e.Averaged = run.ID, checkpoint.Step, averaged
+	return e, err
+}
+
+// Write does what Export does with parameters that are open, which it may rename. Of what it returns Run, Step and Averaged are the
+// caller's to fill in.
+func Write(p *assemble.Parameters, format, out string) (e Exported, err error) {
 	if !p.Has(keymap.LogitScale) { // a loss without one multiplies by 1
 		p.Tensors = append(p.Tensors, weights.FromF32(keymap.LogitScale, []float32{0}))
 	}
@@ -99,5 +107,5 @@ func Export(ctx context.Context, l lab.Lab, ref, format, out string, averaged bo
 			return Exported{}, fault.New(fault.Exhausted, "%w", err)
 		}
 	}
-	return Exported{Run: run.ID, Step: checkpoint.Step, Weights: out, Config: path, Tensors: len(p.Tensors), Tower: tower, Averaged: averaged}, nil
+	return Exported{Weights: out, Config: path, Tensors: len(p.Tensors), Tower: tower}, nil
 }

@@ -1,0 +1,56 @@
+package assess
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"tandem/core/clip"
+	"tandem/core/experiment/assemble"
+	"tandem/core/experiment/lab"
+	"tandem/core/experiment/spec"
+)
+
+// load starts the model when nobody has, and gives it the parameters of a checkpoint.
+func (a *assessment) load(ctx context.Context, c lab.Checkpoint) error {
+	if a.model == nil {
+		m, err := startTowers(ctx, a.lab, a.spec, a.watch)
+		if err != nil {
+			return err
+		}
+		a.model = m
+	}
+	if a.model.Evals == nil {
+		a.watch.Doing("opening the data")
+		if err := a.model.OpenEvaluations(ctx); err != nil {
+			return err
+		}
+		if err := a.model.Announce(listener{a.watch}); err != nil {
+			return err
+		}
+	}
+	if a.give != nil {
+		return a.give(ctx, a.model)
+	}
+	a.watch.Doing(fmt.Sprintf("loading the checkpoint of step %d", c.Step))
+	return a.model.LoadCheckpoint(ctx, c.Dir)
+}
+
+// startTowers starts the towers and the loss of s.
+func startTowers(ctx context.Context, l lab.Lab, s *spec.Spec, w Watcher) (*assemble.Model, error) {
+	w.Doing("starting plugins")
+	l.NoteUnguarded(s)
+	return assemble.OpenTowers(ctx, l.Catalog, s)
+}
+
+// listener passes events on to a watcher, and records nothing.
+type listener struct{ w Watcher }
+
+func (listener) Metrics(int, []clip.Metric) error                         { return nil }
+func (listener) Predictions(int, string, string, []clip.Prediction) error { return nil }
+func (listener) Checkpoint(int, string) error                             { return nil }
+func (listener) Flush(context.Context) error                              { return nil }
+func (l listener) Event(level, _, message, detail string) error {
+	l.w.Event(level, strings.TrimSuffix(message+"; "+detail, "; "))
+	return nil
+}
