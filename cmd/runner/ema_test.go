@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,6 +53,22 @@ func TestAveragedWeights(t *testing.T) {
 	}
 	if all := len(exported["last"]); differ < all/2 || len(exported["ema"]) != all {
 		t.Errorf("%d of %d tensors differ, %d averages", differ, all, len(exported["ema"]))
+	}
+
+	towers := map[string]string{}
+	for name, flags := range map[string][]string{"last": nil, "ema": {"--ema"}} {
+		folder := filepath.Join(dir, "onnx-"+name)
+		must(t, dir, append([]string{"export", id, "--format", "onnx", "-o", folder}, flags...)...)
+		for _, file := range []string{"image.onnx", "text.onnx"} {
+			data, err := os.ReadFile(filepath.Join(folder, file))
+			if err != nil || !strings.Contains(string(data), "logit_scale") {
+				t.Errorf("%s of %s: %d bytes, %v", file, name, len(data), err)
+			}
+			towers[name+file] = string(data)
+		}
+	}
+	if towers["lastimage.onnx"] == towers["emaimage.onnx"] || towers["lasttext.onnx"] == towers["ematext.onnx"] {
+		t.Error("the averages are the last weights")
 	}
 
 	write(t, dir, "captions.txt", "a cat\na dog\n")

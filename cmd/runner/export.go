@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"tandem/core/clip"
+	"tandem/core/experiment/infer"
 	"tandem/core/experiment/publish"
 	"tandem/core/fault"
 	"tandem/core/results/export"
@@ -16,24 +21,27 @@ func (a *app) exportCommand() *cobra.Command {
 	var format, out, parquet, experiment string
 	var ema bool
 	c := &cobra.Command{
-		Use:   "export RUN --format open_clip|hf -o FILE | --parquet DIR",
-		Short: "write a run's weights for OpenCLIP or transformers, or results as Parquet",
+		Use:   "export RUN --format open_clip|hf|onnx -o FILE | --parquet DIR",
+		Short: "write a run's weights for OpenCLIP, transformers or ONNX, or results as Parquet",
 		Long: `With RUN, write its newest checkpoint as one .safetensors file with the model's config beside it:
 FILE's name with .json for OpenCLIP (a model config), config.json for transformers (CLIPModel). --ema writes the averaged
 weights of a run with train.ema.
 
+--format onnx writes the towers into a folder, image.onnx (pixel_values → image_embeds) and text.onnx (input_ids →
+text_embeds), whose metadata say what pictures are normalised by, the tokenizer and the logit scale.
+
 With --parquet, write the views of the results database (docs/results.md) into a folder, a .parquet file each, for
 pandas, polars, DuckDB and the like.`,
 		Example: "  runner export latest --format open_clip -o emoji.safetensors\n  runner export latest --format hf -o emoji-hf/model.safetensors\n" +
-			"  runner export --parquet results/parquet --experiment pooling",
+			"  runner export latest --format onnx -o emoji-onnx\n  runner export --parquet results/parquet --experiment pooling",
 		Args: args(cobra.MaximumNArgs(1)),
 	}
 	a.pluginFlags(c)
 	a.dbFlag(c)
 	a.runsDirFlag(c)
 	a.formatFlags(c, false)
-	c.Flags().StringVar(&format, "format", "open_clip", "whose `names`: open_clip or hf")
-	c.Flags().StringVarP(&out, "output", "o", "", "the .safetensors `file` to write")
+	c.Flags().StringVar(&format, "format", "open_clip", "whose `names`: open_clip, hf or onnx")
+	c.Flags().StringVarP(&out, "output", "o", "", "the .safetensors `file` to write; the folder of ONNX")
 	c.Flags().BoolVar(&ema, "ema", false, "the averaged weights (train.ema) instead of the last ones")
 	c.Flags().StringVar(&parquet, "parquet", "", "the `folder` to write results into")
 	c.Flags().StringVar(&experiment, "experiment", "", "with --parquet: only this experiment")
@@ -57,6 +65,9 @@ pandas, polars, DuckDB and the like.`,
 		}
 		ctx, end := canceled()
 		defer end()
+		if format == clip.FormatONNX {
+			return a.exportONNX(ctx, given[0], out, ema)
+		}
 		e, err := publish.Export(ctx, a.lab(), given[0], format, out, ema)
 		if err != nil {
 			return err
@@ -72,6 +83,22 @@ pandas, polars, DuckDB and the like.`,
 		return err
 	}
 	return c
+}
+
+// exportONNX writes the towers of a run into a folder.
+func (a *app) exportONNX(ctx context.Context, run, dir string, ema bool) error {
+	if ext := filepath.Ext(dir); ext == ".onnx" || ext == ".safetensors" {
+		return usage{fault.New(fault.Invalid, "ONNX is two files, which go into a folder, not %s", dir).WithHint("-o %s", strings.TrimSuffix(dir, ext))}
+	}
+	e, err := infer.ExportONNX(ctx, a.lab(), run, dir, ema)
+	if err != nil {
+		return err
+	}
+	if a.asJSON {
+		return report.Value(a.stdout, e)
+	}
+	_, err = say(a.stdout, "run %s, step %d: %s; cosines count %.4g times\n", e.Run, e.Step, strings.Join(e.Files, ", "), e.LogitScale)
+	return err
 }
 
 func (a *app) exportParquet(c *cobra.Command, dir, experiment string) error {

@@ -87,7 +87,7 @@ func Write(p *assemble.Parameters, format, out string) (e Exported, err error) {
 			p.Tensors, err = rename(p.Tensors)
 		}
 	default:
-		err = fault.New(fault.Invalid, "unknown format %q", format).WithHint("open_clip or hf")
+		err = fault.New(fault.Invalid, "unknown format %q", format).WithHint("open_clip, hf or onnx")
 	}
 	if err != nil {
 		return Exported{}, err
