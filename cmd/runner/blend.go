@@ -70,8 +70,8 @@ and --suite nothing is evaluated then.`,
 	_ = c.RegisterFlagCompletionFunc("suite", a.completeSpec)
 	_ = c.RegisterFlagCompletionFunc("weights", cobra.FixedCompletions([]string{assess.Live, assess.EMA}, cobra.ShellCompDirectiveNoFileComp))
 	c.RunE = func(c *cobra.Command, given []string) (err error) {
-		given0 := func(flag string) bool { return c.Flags().Changed(flag) }
-		points, written, err := blended(alpha, at, uniform, len(given), out != "", given0)
+		set := func(flag string) bool { return c.Flags().Changed(flag) }
+		points, written, err := blended(alpha, at, uniform, len(given), out != "", set)
 		switch {
 		case err != nil:
 			return usage{err}
@@ -89,7 +89,7 @@ and --suite nothing is evaluated then.`,
 				return err
 			}
 		}
-		if out != "" && !given0("alpha") && suite == "" {
+		if out != "" && !set("alpha") && suite == "" {
 			points = nil
 		}
 		return a.blend(o, points, written, out)
@@ -158,7 +158,7 @@ func (a *app) blend(o blend.Options, points []blend.Point, written blend.Point, 
 	defer end()
 	w := newProgress(a.stderr, true)
 	defer w.Close()
-	b, err := blend.Open(ctx, a.lab(), o, blendWatcher{w})
+	b, err := blend.Open(ctx, a.lab(), o, blendWatcher{w, map[string]bool{}})
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,18 @@ func (a *app) blend(o blend.Options, points []blend.Point, written blend.Point, 
 }
 
 // blendWatcher shows how evaluations of mixtures go.
-type blendWatcher struct{ *progress }
+type blendWatcher struct {
+	*progress
+	told map[string]bool
+}
+
+// Event implements assemble.Watcher. What is true of every mixture is told once.
+func (w blendWatcher) Event(level, message string) {
+	if !w.told[message] {
+		w.told[message] = true
+		w.progress.Event(level, message)
+	}
+}
 
 // Measured implements assess.Watcher.
 func (w blendWatcher) Measured(r assess.Result) {

@@ -139,7 +139,7 @@ func (a *assessment) find(ctx context.Context, id string) error {
 		return fault.New(fault.Invalid, "the spec of run %s has no evaluations", a.run.ID).WithHint("--suite FILE names some; experiments/suites has suites")
 	case a.Weights != Live && !averages:
 		return fault.New(fault.Invalid, "run %s keeps no averaged weights", a.run.ID).WithHint("runs with train.ema do")
-	case a.Suite == nil && a.give == nil && a.run.Status == string(clip.StatusRunning):
+	case a.Suite == nil && a.run.Status == string(clip.StatusRunning):
 		return fault.New(fault.Conflict, "run %s is in progress, and records its own evaluations", a.run.ID).
 			WithHint("wait for it; a suite (--suite) can be evaluated meanwhile")
 	}

@@ -4,7 +4,9 @@ package blend
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -41,7 +43,6 @@ type Blend struct {
 	watch   assess.Watcher
 	dir     string // of parameters that are on their way into towers
 	release func()
-	told    map[string]bool
 }
 
 // Point is one mixture.
@@ -51,7 +52,7 @@ type Point struct {
 	Name   string    // alpha=0.3 or uniform
 }
 
-// Found is what is known of a point. Its run is done when all its evaluations are recorded.
+// Found is what is known of a point.
 type Found struct {
 	Point
 	Run     string
@@ -76,7 +77,7 @@ func Uniform(n int) Point {
 // towers, the same tokenizer. What keeps them from it is fault.Invalid. The towers are started for weights files alone, which say
 // less than a checkpoint.
 func Open(ctx context.Context, l lab.Lab, o Options, w assess.Watcher) (_ *Blend, err error) {
-	b := &Blend{lab: l, options: o, watch: w, told: map[string]bool{}}
+	b := &Blend{lab: l, options: o, watch: w}
 	defer w.Doing("")
 	defer func() {
 		if err != nil {
@@ -155,48 +156,27 @@ func (b *Blend) Evaluate(ctx context.Context, points []Point) (found []Found, er
 // evaluate evaluates point number nth of so many.
 func (b *Blend) evaluate(ctx context.Context, db *store.DB, p Point, nth, of int) (f Found, err error) {
 	f.Point = p
-	claim, err := b.claim(ctx, db, p)
-	if run := claim.Run; run != nil {
-		defer func() {
-			status := clip.StatusDone
-			switch {
-			case fault.KindOf(err) == fault.Canceled:
-				status = clip.StatusInterrupted
-			case err != nil:
-				status = clip.StatusFailed
-			}
-			if ended := run.Finish(context.WithoutCancel(ctx), status, err); err == nil {
-				err = ended
-			}
-		}()
-	}
-	if err != nil {
+	if f.Run, err = b.run(ctx, db, p); err != nil {
 		return f, err
 	}
-	f.Run = claim.ID
 	title := p.Name
 	if of > 1 {
 		title = fmt.Sprintf("model %d of %d, %s", nth+1, of, p.Name)
 	}
-	f.Results, err = b.made.Evaluate(ctx, f.Run, title, nth, of, func(ctx context.Context, m *assemble.Model) error {
-		if err := b.load(ctx, m, p); err != nil || claim.Run == nil {
-			return err
-		}
-		return m.Summary.Record(claim.Run)
-	})
+	f.Results, err = b.made.Evaluate(ctx, f.Run, title, nth, of, func(ctx context.Context, m *assemble.Model) error { return b.load(ctx, m, p) })
 	return f, err
 }
 
-// claim finds the run of a point or begins it. The run of another process is fault.Conflict.
-func (b *Blend) claim(ctx context.Context, db *store.DB, p Point) (store.Claim, error) {
+// run returns the id of a point's run. Where there is none it records one that is done, as imported weights are.
+func (b *Blend) run(ctx context.Context, db *store.DB, p Point) (id string, err error) {
 	s, err := spec.Parse(b.spec.File, []byte(b.spec.YAML(false)), spec.Options{Catalog: assemble.NewCatalog(b.lab.Catalog), Begun: true,
 		Set: []string{"name=" + b.Experiment(), "variant=" + b.variant(p)}})
 	if err != nil {
-		return store.Claim{}, err
+		return "", err
 	}
 	used, err := b.lab.Plugins(s)
 	if err != nil {
-		return store.Claim{}, err
+		return "", err
 	}
 	digests, params, terms := used.Digests(), map[string]any{}, make([]string, len(b.Models))
 	for i, m := range b.Models {
@@ -209,23 +189,32 @@ func (b *Blend) claim(ctx context.Context, db *store.DB, p Point) (store.Claim, 
 	if b.options.Averaged {
 		digests["blend"] = "averaged"
 	}
-	meta := assemble.Meta(s, used, s.Identity(digests))
-	for key, v := range params {
-		meta.Params[key] = v
+	identity := s.Identity(digests)
+	r, err := store.OpenReader(b.lab.DB)
+	if err != nil {
+		return "", err
 	}
-	claim, err := db.Claim(context.WithoutCancel(ctx), meta, store.ClaimOptions{Newest: func(string, []store.Checkpoint) (int, error) { return 0, nil }})
-	switch {
-	case err != nil:
-		return claim, err
-	case claim.Status == clip.StatusRunning:
-		return claim, fault.New(fault.Conflict, "%s of this blend is being evaluated by %s", p.Name, claim.Owner).WithHint("wait for it")
-	case claim.Run == nil || claim.Resumed:
-		return claim, nil
+	defer r.Close()
+	if id, err = r.FindDone(ctx, identity); err != nil || id != "" {
+		return id, err
 	}
-	if _, err := b.lab.MakeDir(claim.ID, s); err != nil {
-		return claim, err
+	towers, err := b.made.Towers(ctx) // they say how large they are, and an error leaves no run behind
+	if err != nil {
+		return "", err
 	}
-	return claim, claim.Run.Event("info", "blended", strings.Join(terms, " + "), "")
+	meta := assemble.Meta(s, used, identity)
+	maps.Copy(meta.Params, params)
+	rec, err := db.Begin(ctx, meta)
+	if err != nil {
+		return "", err
+	}
+	_, err = b.lab.MakeDir(rec.ID(), s)
+	err = errors.Join(err, rec.Event("info", "blended", strings.Join(terms, " + "), ""), towers.Summary.Record(rec))
+	status := clip.StatusDone
+	if err != nil {
+		status = clip.StatusFailed
+	}
+	return rec.ID(), errors.Join(err, rec.Finish(context.WithoutCancel(ctx), status, err))
 }
 
 // variant names a point among all blends of the experiment: what the run that gave the spec is a variant of, the other models, and
@@ -259,12 +248,8 @@ func (b *Blend) load(ctx context.Context, m *assemble.Model, p Point) error {
 	return err
 }
 
-// remark tells remarks that were not told before.
 func (b *Blend) remark(remarks []string) {
 	for _, r := range remarks {
-		if !b.told[r] {
-			b.told[r] = true
-			b.watch.Event("info", r)
-		}
+		b.watch.Event("info", r)
 	}
 }

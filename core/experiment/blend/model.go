@@ -46,11 +46,11 @@ func (m Model) Name() string {
 var notOfNames = regexp.MustCompile(`[^A-Za-z0-9._+-]+`)
 
 // label returns what the model is called in the name of a variant: the run's experiment and variant, its seed unless it is that one,
-// and the step; the name of a file.
+// and the step; the name of a file and the beginning of its digest.
 func (m Model) label(seed int64) string {
 	if m.run == nil {
 		base := filepath.Base(m.Path)
-		return notOfNames.ReplaceAllString(strings.TrimSuffix(base, ".safetensors"), "-")
+		return notOfNames.ReplaceAllString(strings.TrimSuffix(base, ".safetensors"), "-") + "-" + m.digest[:6]
 	}
 	parts := []string{m.run.Experiment}
 	if m.run.Variant != "" {
@@ -129,7 +129,7 @@ func (b *Blend) findRun(ctx context.Context, m *Model) error {
 		for _, c := range m.run.Checkpoints {
 			steps = append(steps, strconv.Itoa(c.Step))
 		}
-		f := fault.New(fault.NotFound, "run %s has no checkpoint", id)
+		f := fault.New(fault.NotFound, "run %s has no checkpoint", id).WithHint("a run that is a blend keeps no weights: blend -o FILE writes them")
 		if steps != nil {
 			f = fault.New(fault.NotFound, "run %s has no checkpoint of step %d", id, step).WithHint("it has those of steps %s", strings.Join(steps, ", "))
 		}
@@ -178,10 +178,7 @@ func alike(a, b Model) error {
 	if a.parameters.EmbedDim != b.parameters.EmbedDim {
 		settings = append(settings, fmt.Sprintf("embed_dim is %d and %d", a.parameters.EmbedDim, b.parameters.EmbedDim))
 	}
-	because := ""
-	if len(settings) > 0 {
-		because = strings.Join(settings, ", ")
-	}
+	because := strings.Join(settings, ", ")
 	x, y := shapes(a), shapes(b)
 	all := maps.Clone(x)
 	maps.Copy(all, y)

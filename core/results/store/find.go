@@ -93,6 +93,11 @@ func (r *Reader) FindResumable(ctx context.Context, identity string) (string, er
 		WHERE status IN ('interrupted', 'failed')`, identity)
 }
 
+// FindDone returns the id of the newest run of an identity that is done and not tainted; "" when there is none.
+func (r *Reader) FindDone(ctx context.Context, identity string) (string, error) {
+	return r.oneID(ctx, "SELECT key FROM run WHERE identity = ? AND status = 'done' AND NOT tainted ORDER BY started_ms DESC, id DESC LIMIT 1", identity)
+}
+
 func (r *Reader) oneID(ctx context.Context, query, arg string) (string, error) {
 	var id string
 	err := r.db.QueryRowContext(ctx, query, arg).Scan(&id)
