@@ -84,9 +84,13 @@ func whole(t *testing.T, fragment string) string {
 	within := func(text string) string {
 		return text + strings.ReplaceAll("\n"+strings.TrimSpace(fragment), "\n", "\n      ") + "\n"
 	}
-	factor, _ := m["lr"].(map[string]any)
+	factors := false
+	for _, v := range m {
+		factor, _ := v.(map[string]any)
+		factors = factors || factor["key"] != nil
+	}
 	switch {
-	case factor["key"] != nil:
+	case factors:
 		fragment = within("ablate:\n    design: random\n    trials: 3\n    factors:")
 	case m["augment"] != nil:
 		fragment = within("data:\n    train:")
