@@ -174,7 +174,7 @@ func (a *app) blend(o blend.Options, points []blend.Point, written blend.Point, 
 	}
 	if len(points) == 0 {
 		if a.asJSON {
-			return a.sayCurve(b, nil, exported)
+			return a.sayCurve(b, nil, exported, true)
 		}
 		return nil
 	}
@@ -192,7 +192,7 @@ func (a *app) blend(o blend.Options, points []blend.Point, written blend.Point, 
 		w.Say("%d of %d evaluations are recorded already and were not computed again (--again does)", known, all)
 	}
 	if len(found) > 0 {
-		if said := a.sayCurve(b, found, exported); err == nil {
+		if said := a.sayCurve(b, found, exported, err == nil); err == nil {
 			err = said
 		}
 	}
@@ -267,9 +267,9 @@ func bestPoints(found []blend.Found) (all []bestPoint) {
 	return all
 }
 
-// sayCurve prints the points and which are best, or JSON.
-func (a *app) sayCurve(b *blend.Blend, found []blend.Found, written *publish.Exported) error {
-	line := len(found) > 1
+// sayCurve prints the points, and which are best of a line that is whole; or JSON.
+func (a *app) sayCurve(b *blend.Blend, found []blend.Found, written *publish.Exported, whole bool) error {
+	line := whole && len(found) > 1
 	var best []bestPoint
 	if line {
 		best = bestPoints(found)

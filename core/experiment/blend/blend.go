@@ -139,12 +139,12 @@ func (b *Blend) Evaluate(ctx context.Context, points []Point) (found []Found, er
 	}
 	defer db.Close()
 	for i, p := range points {
-		if ctx.Err() != nil {
-			return found, fault.New(fault.Canceled, "%w", ctx.Err())
-		}
 		f, err := b.evaluate(ctx, db, p, i, len(points))
 		if len(f.Results) > 0 {
 			found = append(found, f)
+		}
+		if ctx.Err() != nil && err != nil { // whatever could not be done then
+			err = fault.New(fault.Canceled, "interrupted; what is complete is recorded, and the same command goes on")
 		}
 		if err != nil {
 			return found, err
