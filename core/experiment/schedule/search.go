@@ -175,7 +175,10 @@ func (c *scheduler) grow(ctx context.Context) error {
 		return c.confirm(ctx, fates)
 	}
 	trials, err := s.Suggest(fates)
-	if len(trials) == 0 && err == nil {
+	if len(trials) == 0 && err != nil { // what it would begin with cannot be read: it has no identity to be planned under
+		return err
+	}
+	if len(trials) == 0 {
 		c.spent = true
 		c.w.Note(fmt.Sprintf("the search ends after %d points: no other is left", len(s.Points)))
 		return nil

@@ -2,6 +2,8 @@ package schedule
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -189,5 +191,21 @@ func TestAPointIsAsBadAsItsWorstSeed(t *testing.T) {
 	}
 	if !slices.Equal(states, []propose.State{propose.Finished, propose.Pending, propose.Stopped, propose.Pending}) || fates[0].Cost != -.5 || sweep.Best(fates) != 0 {
 		t.Errorf("fates %+v", fates)
+	}
+}
+
+func TestAPointWhoseWeightsCannotBeReadEndsTheSearch(t *testing.T) {
+	l := labtest.New(t)
+	file := filepath.Join(t.TempDir(), "broken.safetensors")
+	labtest.Must(t, os.WriteFile(file, []byte("no weights"), 0o644))
+	_, err := Run(t.Context(), l, loadSearch(t, l, labtest.Text+`ablate:
+  design: search
+  budget: {trials: 2}
+  metric: eval/dots/top1
+  factors:
+    begin: {broken: {init.weights: `+file+`}}
+`), Options{}, nil, &log{})
+	if err == nil || fault.KindOf(err) == fault.Internal {
+		t.Errorf("%v, want what is wrong with the file", err)
 	}
 }
