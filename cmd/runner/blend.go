@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -158,7 +159,7 @@ func (a *app) blend(o blend.Options, points []blend.Point, written blend.Point, 
 	defer end()
 	w := newProgress(a.stderr, true)
 	defer w.Close()
-	b, err := blend.Open(ctx, a.lab(), o, blendWatcher{w, map[string]bool{}})
+	b, err := blend.Open(ctx, a.lab(), o, &blendWatcher{progress: w})
 	if err != nil {
 		return err
 	}
@@ -202,19 +203,18 @@ func (a *app) blend(o blend.Options, points []blend.Point, written blend.Point, 
 // blendWatcher shows how evaluations of mixtures go.
 type blendWatcher struct {
 	*progress
-	told map[string]bool
+	told sync.Map // messages
 }
 
 // Event implements assemble.Watcher. What is true of every mixture is told once.
-func (w blendWatcher) Event(level, message string) {
-	if !w.told[message] {
-		w.told[message] = true
+func (w *blendWatcher) Event(level, message string) {
+	if _, known := w.told.LoadOrStore(message, true); !known {
 		w.progress.Event(level, message)
 	}
 }
 
 // Measured implements assess.Watcher.
-func (w blendWatcher) Measured(r assess.Result) {
+func (w *blendWatcher) Measured(r assess.Result) {
 	if r.Known {
 		return
 	}

@@ -125,10 +125,11 @@ func writeSheet(file, end, run string, found infer.Found) error {
 			rows[i].Cells = append(rows[i].Cells, cell)
 		}
 	}
-	data, err := sheet.PNG(rows)
+	write := sheet.PNG
 	if end == ".html" {
-		data, err = sheet.HTML("nearest pictures of run "+run, rows)
+		write = func(rows []sheet.Row) ([]byte, error) { return sheet.HTML("nearest pictures of run "+run, rows) }
 	}
+	data, err := write(rows)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type sweepView struct {
 	started time.Time
 	sweep   *sweep.Sweep
 	trials  []sweep.Trial // beside rows; a search adds some
+	total   int           // trials of a search in the end, as far as is known
 	rows    []trialRow
 	best    string // of a search: its best point so far and what that reached
 	drawn   int    // lines of the table on the screen
@@ -91,6 +92,7 @@ func (v *sweepView) Planned(s *sweep.Sweep, states []schedule.State) {
 		design += fmt.Sprintf(", %d combinations left out where a factor does not apply", s.Impossible)
 	}
 	if s.Search != nil {
+		v.total = s.Search.Expected()
 		v.say(searchLine(s))
 	} else if n := len(s.Trials); n > 0 {
 		v.say(fmt.Sprintf("%s: %d trials (%s), compared by %s", s.Base.Name, n, design, s.Metric))
@@ -102,6 +104,7 @@ func (v *sweepView) Added(t sweep.Trial, now schedule.State) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.trials, v.rows = append(v.trials, t), append(v.rows, trialRow{State: now})
+	v.total = v.sweep.Search.Expected() // here, as only its own goroutine may look at a search
 	if v.on && !v.live && now.Status != schedule.Waiting {
 		v.say(v.line(len(v.rows)-1, false))
 	}
@@ -289,12 +292,7 @@ func (v *sweepView) trial(i int) sweep.Trial {
 }
 
 // expected returns how many trials there will be, as far as is known.
-func (v *sweepView) expected() int {
-	if v.sweep.Search == nil {
-		return len(v.rows)
-	}
-	return max(len(v.rows), v.sweep.Search.Expected())
-}
+func (v *sweepView) expected() int { return max(len(v.rows), v.total) }
 
 func oneLine(err error) string {
 	text, _, _ := strings.Cut(fault.Format(err), "\n")

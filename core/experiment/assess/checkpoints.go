@@ -2,6 +2,7 @@ package assess
 
 import (
 	"context"
+	"math"
 	"strconv"
 
 	"tandem/core/experiment/lab"
@@ -96,7 +97,7 @@ func (a *assessment) best(ctx context.Context) (store.Checkpoint, error) {
 			return best, err
 		}
 		for _, p := range points {
-			if p.Name == name && (!found || (p.Value-value)*way >= 0) {
+			if p.Name == name && !math.IsNaN(p.Value) && (!found || (p.Value-value)*way >= 0) {
 				best, value, found = c, p.Value, true
 			}
 		}
