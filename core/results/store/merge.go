@@ -62,7 +62,7 @@ const (
 // is never changed: one of an older schema is read from a temporary copy.
 //
 // A run is known by its id. One that is not here is added; one that is here is replaced when it is further along
-// there, which is: done or stopped there and not here, or else written to later. A run that a live process makes,
+// there, which is: done or stopped there and not here, or else written to later, or evaluated after the fact by more. A run that a live process makes,
 // there or here, is left out; one whose process is gone becomes interrupted. Experiments and metrics are matched by name,
 // settings by value, example sets by digest. Planned cells that are missing here are added when both databases
 // know the same factors of the experiment. Where the folder of a checkpoint is gone and the run's folder lies in
@@ -171,11 +171,13 @@ func makeOrMigrate(path string, options ...Option) error {
 // mergeRun holds what the decision on a run goes by.
 type mergeRun struct {
 	MergedRun
-	identity string
+	identity    string
+	evaluations []string // after the fact: name, step, settings and time of each
 	owned
 }
 
-const mergeRunQuery = `SELECT r.id, r.key, e.name, r.variant, r.seed, r.identity, r.status, r.host, r.pid, r.process, r.heartbeat_ms
+const mergeRunQuery = `SELECT r.id, r.key, e.name, r.variant, r.seed, r.identity, r.status, r.host, r.pid, r.process, r.heartbeat_ms,
+	coalesce((SELECT group_concat(concat_ws(' ', v.name, v.step, v.sha256, v.at_ms), char(10)) FROM %[1]s.evaluation v WHERE v.run_id = r.id), '')
 	FROM %[1]s.run r JOIN %[1]s.experiment e ON e.id = r.experiment_id %[2]s ORDER BY r.started_ms, r.id`
 
 func (m *merger) runs(ctx context.Context, schema, where string, args ...any) ([]mergeRun, error) {
@@ -188,10 +190,12 @@ func (m *merger) runs(ctx context.Context, schema, where string, args ...any) ([
 	now := time.Now().UnixMilli()
 	for rows.Next() {
 		var r mergeRun
+		var evaluations string
 		if err := rows.Scan(&r.row, &r.ID, &r.Experiment, &r.Variant, &r.Seed, &r.identity, &r.owned.status,
-			&r.process.host, &r.pid, &r.token, &r.heartbeat); err != nil {
+			&r.process.host, &r.pid, &r.token, &r.heartbeat, &evaluations); err != nil {
 			return nil, err
 		}
+		r.evaluations = strings.FieldsFunc(evaluations, func(c rune) bool { return c == '\n' })
 		r.alive = r.owned.status == clip.StatusRunning && r.process.alive(m.host, now)
 		if r.owned.status == clip.StatusRunning && !r.alive {
 			r.owned.status = clip.StatusInterrupted
@@ -222,8 +226,26 @@ func decide(ours, theirs *mergeRun) (string, error) {
 		return mergeUnchanged, nil
 	case theirs.heartbeat > ours.heartbeat:
 		return mergeUpdated, nil
+	case theirs.heartbeat == ours.heartbeat && theirs.hasMore(ours) && !ours.hasMore(theirs): // evaluated there since
+		return mergeUpdated, nil
 	}
 	return mergeUnchanged, nil
+}
+
+// hasMore reports whether r was evaluated after the fact in a way that other was not.
+func (r *mergeRun) hasMore(other *mergeRun) bool {
+	return slices.ContainsFunc(r.evaluations, func(e string) bool { return !slices.Contains(other.evaluations, e) })
+}
+
+// noteEvaluations tells of evaluations that are left out, or that go with the state of a run that is replaced.
+func (m *merger) noteEvaluations(ours, theirs *mergeRun, action string) {
+	switch {
+	case ours == nil:
+	case action == mergeUnchanged && theirs.hasMore(ours):
+		m.result.Notes = append(m.result.Notes, fmt.Sprintf("run %s was evaluated otherwise there; those evaluations are left out: runner eval makes them here", ours.ID))
+	case action == mergeUpdated && ours.hasMore(theirs):
+		m.result.Notes = append(m.result.Notes, fmt.Sprintf("run %s is further along there; evaluations that were made of it here are gone: runner eval makes them again", ours.ID))
+	}
 }
 
 // ended reports whether nothing is left to do on a run.
@@ -264,6 +286,7 @@ func (m *merger) merge(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		m.noteEvaluations(ours[r.ID], r, action)
 		m.count(r, action)
 		if m.options.Progress != nil {
 			m.options.Progress(i+1, len(theirs))

@@ -37,6 +37,7 @@ var dumpQueries = []string{
 	"SELECT r.key, m.name, s.first, s.last, s.last_step, s.min, s.max, s.best, s.best_step, s.n, s.n_finite, s.sum FROM run_summary s JOIN run r ON r.id = s.run_id JOIN metric m ON m.id = s.metric_id ORDER BY 1, 2",
 	"SELECT sha256, n, hex(data) FROM example_set ORDER BY 1",
 	"SELECT r.key, p.evaluation, p.target, p.step, p.n, p.correct, s.sha256, hex(p.data) FROM prediction p JOIN run r ON r.id = p.run_id JOIN example_set s ON s.id = p.example_set_id ORDER BY 1, 2, 3, 4",
+	"SELECT * FROM v_evaluations ORDER BY run_id, evaluation, step",
 }
 
 func dump(t *testing.T, path string) string {
@@ -206,6 +207,38 @@ func TestMergeReplacesARunThatIsFurtherAlongThere(t *testing.T) {
 	}))
 	if m, err = Merge(ctx, a, b, MergeOptions{}); err != nil || m.Unchanged != 2 {
 		t.Errorf("merge of less: %+v, %v", m, err)
+	}
+}
+
+func TestMergeTakesEvaluationsAfterTheFact(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a.db"), filepath.Join(dir, "b.db")
+	laboratory(t, a, 0)
+	_, err := Merge(ctx, b, a, MergeOptions{})
+	must(t, err)
+	record := func(path, name string) {
+		t.Helper()
+		db, err := Open(path)
+		must(t, err)
+		defer db.Close()
+		runs, err := db.Runs(ctx, Filter{Status: "done"})
+		must(t, err)
+		must(t, db.RecordEvaluation(ctx, runs[0].ID, Evaluation{Name: name, Step: 2, SHA256: "sha", Suite: "suite"}, []clip.Metric{{Name: "eval/" + name + "/top1", Value: .5}}, nil))
+	}
+	record(b, "later")
+	m, err := Merge(ctx, a, b, MergeOptions{})
+	must(t, err)
+	if m.Updated != 1 || len(m.Notes) != 0 || dump(t, a) != dump(t, b) {
+		t.Errorf("merge of an evaluated run: %+v\n%s", m, cmp.Diff(dump(t, a), dump(t, b)))
+	}
+	record(a, "here")
+	if m, err = Merge(ctx, a, b, MergeOptions{}); err != nil || m.Unchanged != 2 || len(m.Notes) != 0 {
+		t.Errorf("merge of less: %+v, %v", m, err)
+	}
+	record(b, "there")
+	before := dump(t, a)
+	if m, err = Merge(ctx, a, b, MergeOptions{}); err != nil || m.Unchanged != 2 || len(m.Notes) != 1 || dump(t, a) != before {
+		t.Errorf("merge of a run that both evaluated: %+v, %v", m, err)
 	}
 }
 
