@@ -147,7 +147,11 @@ func readTable(t *testing.T) (rows []row) {
 		if len(cells) != 7 || !strings.HasPrefix(strings.TrimSpace(cells[1]), "`") {
 			continue
 		}
-		rows = append(rows, row{pattern: strings.Trim(cells[1], " `"), imports: names(cells[4]), alone: names(cells[5])})
+		r := row{pattern: strings.Trim(cells[1], " `"), imports: names(cells[4]), alone: names(cells[5])}
+		if slices.ContainsFunc(rows, func(other row) bool { return other.pattern == r.pattern }) {
+			t.Errorf("the table has two rows for %s", r.pattern)
+		}
+		rows = append(rows, r)
 	}
 	if len(rows) < 20 {
 		t.Fatalf("read only %d rows of the table", len(rows))
