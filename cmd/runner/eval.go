@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -59,6 +60,13 @@ unless --again asks for it. Ctrl-C keeps every evaluation that is complete.`,
 		runs, err := a.runsOf(ctx, given[0])
 		if err != nil {
 			return err
+		}
+		for _, dir := range []string{benchmark, features} {
+			if dir != "" {
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					return fault.New(fault.Unavailable, "%w", err).WithHint("name a folder that can be written into")
+				}
+			}
 		}
 		results, err := a.evaluate(ctx, runs, o)
 		if benchmark != "" && len(results) > 0 {

@@ -15,8 +15,8 @@ func (a *app) importCommand() *cobra.Command {
 		Use:   "import WEIGHTS --as SPEC",
 		Short: "record published weights as a run",
 		Long: `Record published weights as a run that is done at step 0, so that zeroshot, embed, export and show
-work on it. WEIGHTS is a .safetensors file with OpenCLIP's, OpenAI's or transformers' names, or a
-checkpoint folder. The towers' settings in SPEC have to be those of the weights, act (gelu or
+work on it. WEIGHTS is a .safetensors file or one of PyTorch (.pt, .bin) with OpenCLIP's, OpenAI's or
+transformers' names, the folder of a downloaded model, or a checkpoint folder. The towers' settings in SPEC have to be those of the weights, act (gelu or
 quick_gelu) included: names and shapes do not tell it. To train from weights, set init.weights instead.`,
 		Example: "  runner import open_clip_model.safetensors --as experiments/vit-b32.yaml -o laion2b",
 		Args:    args(cobra.ExactArgs(1)),

@@ -32,12 +32,12 @@ func (m learner) published(path, dir string, towers []string) (file string, rema
 	if file = found[0]; keymap.NeedsJoin(found) {
 		file = filepath.Join(dir, "joined.safetensors")
 		if err := keymap.Join(found, file); err != nil {
-			return "", nil, err
+			return "", nil, asNamed(err, file, path)
 		}
 	}
 	f, err := keymap.Open(file)
 	if err != nil {
-		return "", nil, err
+		return "", nil, asNamed(err, file, path)
 	}
 	defer f.Close()
 	if err := m.checkTokenizer(f, want.Text); err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"tandem/core/engine/weights"
@@ -59,6 +60,7 @@ func Write(p *assemble.Parameters, format, out string) (e Exported, err error) {
 		Tokenizer: []byte(p.Meta[keymap.MetaTokenizer]), LogitBias: p.Has(keymap.LogitBias)}
 	tower := ""
 	var config, tokenizer []byte
+	out = filepath.Clean(out)
 	path := strings.TrimSuffix(out, filepath.Ext(out)) + ".json"
 	switch format {
 	case "open_clip":
@@ -91,6 +93,13 @@ func Write(p *assemble.Parameters, format, out string) (e Exported, err error) {
 	}
 	if err != nil {
 		return Exported{}, err
+	}
+	if info, err := os.Stat(out); err == nil && info.IsDir() {
+		return Exported{}, fault.New(fault.Invalid, "%s is a folder", out).WithHint("-o %s", filepath.Join(out, "model.safetensors"))
+	}
+	if written := []string{path, filepath.Join(filepath.Dir(out), "tokenizer.json")}; slices.Contains(written, out) {
+		return Exported{}, fault.New(fault.Invalid, "%s is the file of the model's config or tokenizer, and cannot be that of its weights", out).
+			WithHint("-o %s.safetensors", strings.TrimSuffix(out, filepath.Ext(out)))
 	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return Exported{}, fault.New(fault.Unavailable, "%w", err)

@@ -128,6 +128,11 @@ func TestExportRefusesWhatOthersDoNotHave(t *testing.T) {
 	if _, err := Export(t.Context(), l, id, "hf", filepath.Join(dir, "m.safetensors"), false); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("over another model's config: %v", err)
 	}
+	for _, out := range []string{"m.json", "tokenizer.json", "."} {
+		if _, err := Export(t.Context(), l, id, "open_clip", filepath.Join(dir, out), false); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("weights into %s: %v", out, err)
+		}
+	}
 	odd, id := trained(t, `{"width": 3}`, keymap.LogitScale)
 	if _, err := Export(t.Context(), odd, id, "open_clip", filepath.Join(dir, "odd.safetensors"), false); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("an encoder that OpenCLIP does not have: %v", err)

@@ -49,6 +49,10 @@ func (c *checker) losses(tree map[string]any, used map[string]clip.Descriptor) {
 			continue
 		}
 		c.memberName(m, "plugin", d, p, first)
+		// The metrics of a loss are train/loss/NAME and train/NAME/…: those of a loss of such a name would be others' too.
+		if name := m["name"]; name == "loss" || name == "grad_norm" {
+			c.fault(p.with("name"), "%q is what metrics of all losses are called", name).WithHint("give it another name: its metrics are called train/loss/NAME and train/NAME/…")
+		}
 		if m["weight"] == 0.0 {
 			idle++
 		}

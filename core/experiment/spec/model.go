@@ -3,6 +3,7 @@ package spec
 import (
 	"strings"
 
+	"tandem/core/clip"
 	"tandem/core/experiment/preset"
 	"tandem/core/fault"
 )
@@ -10,8 +11,15 @@ import (
 // model fills in what the published model that the spec names says of towers, loss and embed_dim, where no layer says it. A
 // section that names another plugin than the model's keeps to itself.
 func (c *checker) model(tree map[string]any) {
+	given, is := tree["model"]
+	if !is {
+		return
+	}
+	if _, isBad := given.(bad); !isBad { // --set model=3 is a name too
+		tree["model"] = c.field(clip.Field{Name: "model", Type: clip.TypeString}, given, path{"model"})
+	}
 	name, ok := tree["model"].(string)
-	if !ok { // none, or a fault of its type
+	if !ok {
 		return
 	}
 	m, err := preset.Find(name)

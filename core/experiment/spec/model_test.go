@@ -68,4 +68,8 @@ func TestUnknownModelsAreRefused(t *testing.T) {
 	if text := fault.Format(err); !strings.Contains(text, `m.yaml:1:8`) || !strings.Contains(text, `no published model "ViT-B-31"`) || !strings.Contains(text, "did you mean ViT-B-32?") {
 		t.Error(text)
 	}
+	_, err = parseModel("seed: 1", "model=3")
+	if text := fault.Format(err); !strings.Contains(text, `no published model "3"`) {
+		t.Error(text)
+	}
 }

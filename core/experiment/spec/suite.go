@@ -57,6 +57,9 @@ func LoadSuite(file string, opts Options) (*Suite, error) {
 	c.nameForm(tree, path{"name"}, nameForm)
 	list, _ := tree["eval"].([]any)
 	if _, isBad := tree["eval"].(bad); len(list) == 0 && !isBad {
+		if c.origin(path{"eval"}).Line == 0 {
+			c.origins["eval"] = c.origins[""]
+		}
 		c.fault(path{"eval"}, "a suite without evaluations").WithHint("eval: [{dataset: …, zero_shot: {…}}]")
 	}
 	c.evals(list, tree)

@@ -79,7 +79,7 @@ func TestWhatASuiteMeasuresHasADigest(t *testing.T) {
 
 func TestFaultsOfASuiteHavePlaces(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                   "without evaluations",
+		"":                                   "mine.yaml:1:1: eval: a suite without evaluations",
 		"eval: []\n":                         "without evaluations",
 		"eval:\n  - {dataset: emoji}\n":      "mine.yaml:2:5: eval[0]: measures nothing",
 		"loss: {plugin: clip}\n" + twoEvals:  "mine.yaml:1:1: loss: unknown key",

@@ -83,6 +83,19 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+func TestAnEvaluationOfAnyMeasureHasAHeadline(t *testing.T) {
+	for _, measures := range [][]string{ClassificationMeasures(), LinearProbeMeasures(), NearestMeasures(), FewShotMeasures([]int{4}), RobustnessMeasures([]string{"jpeg"}, []int{1}), CalibrationMeasures(), ChoiceMeasures()} {
+		if !IsHeadline(Evaluated("e", measures[0])) {
+			t.Errorf("%s is none", measures[0])
+		}
+	}
+	for _, other := range []string{"few_shot_4_top1_std", "robust_jpeg_top1", "linear_probe_C", "mean_rank"} {
+		if IsHeadline(Evaluated("e", other)) {
+			t.Errorf("%s is one", other)
+		}
+	}
+}
+
 func TestAWordMeansTheOnlyMetricThatEndsWithIt(t *testing.T) {
 	names := []string{"eval/a/top1", "eval/a/top5", "eval/b/top5"}
 	for word, want := range map[string]string{"top1": "eval/a/top1", "b/top5": "eval/b/top5", "eval/a/top5": "eval/a/top5", "loss": "loss", "": ""} {

@@ -47,13 +47,15 @@ func HasBest(name string) bool {
 
 // IsHeadline reports whether the line that a terminal shows of an evaluation has this metric.
 func IsHeadline(name string) bool {
-	switch Measure(name) {
+	measure := Measure(name)
+	switch measure {
 	case top1, top5,
 		Directed(ImageToText, recallName(1)), Directed(TextToImage, recallName(1)),
-		Directed(ImageToText, recallName(5)), Directed(TextToImage, recallName(5)):
+		Directed(ImageToText, recallName(5)), Directed(TextToImage, recallName(5)),
+		Of(LinearProbe, top1), Of(Nearest, top1), Of(Robustness, top1), Of(Calibrated, ece), Of(Choices, Accuracy):
 		return true
 	}
-	return false
+	return strings.HasPrefix(measure, FewShot) && strings.HasSuffix(measure, top1)
 }
 
 // IsTelling reports whether the metric's curve is drawn before those of other metrics, where there is not room for all.

@@ -4,6 +4,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/engine/graph"
 	"tandem/core/engine/loss"
+	"tandem/core/fault"
 	"tandem/core/plugin/sdk"
 )
 
@@ -43,6 +44,10 @@ func define(c clip.LossConfig) (loss.Definition, error) {
 	cfg := Defaults
 	if err := sdk.Decode(c.With, &cfg); err != nil {
 		return loss.Definition{}, err
+	}
+	if !cfg.Clip && cfg.ViewWeight == 0 {
+		return loss.Definition{}, fault.New(fault.Invalid, "0, and clip is false: nothing would be trained").WithPath("with.view_weight").
+			WithHint("raise it, or set clip: true")
 	}
 	d := loss.Definition{Inputs: inputs, Report: func(func(string) float64) map[string]float64 { return nil }}
 	if cfg.Clip {
