@@ -170,7 +170,7 @@ func (s *Spec) Identity(plugins map[string]string) string {
 			delete(m, p[len(p)-1])
 		}
 	}
-	if device := lookup(tree, path{"train", "eval_device"}); device == "auto" || device == tree["device"] { // the same bits
+	if device := lookup(tree, path{"train", "eval_device"}); device != nil && (device == "auto" || device == tree["device"]) { // the same bits
 		delete(tree["train"].(map[string]any), "eval_device")
 	}
 	neutralCache(tree)
