@@ -75,22 +75,15 @@ func (b *batch) forgetEvaluation(run *runState, e Evaluation) error {
 			return err
 		}
 	}
-	rows, err := b.w.conn.QueryContext(context.Background(), `SELECT m.id, m.better * m.directed FROM metric m JOIN run_summary s ON s.metric_id = m.id
-		WHERE s.run_id = ?1 AND substr(m.name, 1, length(?2)) = ?2`, run.id, prefix)
-	if err != nil {
-		return err
-	}
 	found := map[int64]*summary{}
-	for rows.Next() {
+	if err := b.each(func(rows *sql.Rows) error {
 		var id int64
 		s := &summary{}
-		if err := rows.Scan(&id, &s.better); err != nil {
-			rows.Close()
-			return err
-		}
+		err := rows.Scan(&id, &s.better)
 		found[id] = s
-	}
-	if err := rows.Close(); err != nil {
+		return err
+	}, `SELECT m.id, m.better * m.directed FROM metric m JOIN run_summary s ON s.metric_id = m.id
+		WHERE s.run_id = ?1 AND substr(m.name, 1, length(?2)) = ?2`, run.id, prefix); err != nil {
 		return err
 	}
 	for id, s := range found {

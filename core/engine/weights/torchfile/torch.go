@@ -227,7 +227,7 @@ type named struct {
 
 // flatten lists the tensors of a value, named by the keys on the way to them: state_dict.visual.proj.
 func flatten(v any) (found []named, err error) {
-	open, visited := map[any]bool{}, 0
+	open, visited, names := map[any]bool{}, 0, 0
 	var walk func(path []string, v any) error
 	walk = func(path []string, v any) error {
 		if visited++; visited > maxValues {
@@ -255,7 +255,11 @@ func flatten(v any) (found []named, err error) {
 		}
 		switch v := v.(type) {
 		case *tensor:
-			found = append(found, named{strings.Join(path, "."), v})
+			name := strings.Join(path, ".")
+			if names += len(name); names > maxNames { // a key may stand in the names of many
+				return fault.New(fault.Corrupt, "names of more than %d bytes together", maxNames)
+			}
+			found = append(found, named{name, v})
 		case *object:
 			return walk(path, v.state)
 		case tuple:

@@ -27,6 +27,8 @@ const (
 	maxPickle = 256 << 20
 	// maxTensors bounds the tensors of a file, as those of a safetensors file.
 	maxTensors = 1 << 20
+	// maxNames bounds the bytes of all their names together.
+	maxNames = 64 << 20
 	// maxShare bounds the bytes of all tensors together, in multiples of the file's: tensors may share a storage.
 	maxShare = 4
 )
@@ -246,7 +248,8 @@ func (f *File) readLegacy() (any, error) {
 		}
 	}
 	if v, ok := parts[0].(*big.Int); !ok || v.Text(16) != "1950a86a20f9469cfc6c" || parts[1] != int64(1001) {
-		return nil, fault.New(fault.Corrupt, "a PyTorch file of version %v, want 1001", parts[1])
+		n, _ := parts[1].(int64)
+		return nil, fault.New(fault.Corrupt, "a PyTorch file of version %d, want 1001", n)
 	}
 	if d, ok := parts[2].(*dict); ok {
 		for i, key := range d.keys {

@@ -90,6 +90,23 @@ func TestHostileFilesAreRefusedByName(t *testing.T) {
 	}
 }
 
+// A long key above many references to one tensor is short in a pickle, and would be in the name of each.
+func TestNamesThatAddUpAreRefused(t *testing.T) {
+	x, many := &tensor{}, &list{}
+	for range 65 {
+		many.items = append(many.items, x)
+	}
+	root := &dict{}
+	root.set(strings.Repeat("a", 1<<20), many)
+	if _, err := flatten(root); fault.KindOf(err) != fault.Corrupt {
+		t.Errorf("%v, want fault.Corrupt", err)
+	}
+	root.keys[0] = "a"
+	if found, err := flatten(root); err != nil || len(found) != 65 {
+		t.Errorf("%d tensors, %v", len(found), err)
+	}
+}
+
 // Every prefix of a file is refused: a download that was cut short never passes for a model.
 func TestFilesCutShortAreRefused(t *testing.T) {
 	for _, name := range []string{"state_dict.pt", "legacy.bin"} {
