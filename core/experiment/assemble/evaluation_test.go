@@ -1,11 +1,20 @@
 package assemble_test
 
 import (
+	"slices"
 	"testing"
 
 	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/lab/labtest"
+	"tandem/core/experiment/spec"
+	"tandem/core/media/vision/corrupt"
 )
+
+func TestASpecKnowsEveryCorruption(t *testing.T) {
+	if !slices.Equal(spec.Corruptions, corrupt.Kinds()) {
+		t.Errorf("a spec knows %q, and there are %q", spec.Corruptions, corrupt.Kinds())
+	}
+}
 
 // Evaluations that ask for the same data share one plugin, and what it gives; each has its own class names. What differs is another's.
 func TestEvaluationsShareTheirData(t *testing.T) {

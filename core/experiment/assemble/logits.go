@@ -8,7 +8,7 @@ import (
 	"tandem/core/tensor"
 )
 
-// Logits say how the loss that a model was trained with turns cosines into probabilities.
+// Logits says how the loss that a model was trained with turns cosines into probabilities.
 type Logits struct {
 	Scale float64
 	// Bias is nil for losses that compare the labels with one another: the probabilities are then the
