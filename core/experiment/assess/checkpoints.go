@@ -3,8 +3,10 @@ package assess
 import (
 	"context"
 	"math"
+	"slices"
 	"strconv"
 
+	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/lab"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
@@ -52,7 +54,7 @@ func (a *assessment) checkpoints(ctx context.Context) ([]lab.Checkpoint, error) 
 		steps = append(steps, strconv.Itoa(c.Step))
 	}
 	return nil, fault.New(fault.NotFound, "run %s has no checkpoint of step %d", a.run.ID, step).
-		WithHint("it has those of steps %s; train.keep_checkpoints says how many stay", list(steps))
+		WithHint("it has those of steps %s; train.keep_checkpoints says how many stay", assemble.FirstFew(steps))
 }
 
 // whole returns checkpoints, which come newest first, oldest first. It tells of those that are not whole; it is an error when none is.
@@ -63,9 +65,7 @@ func (a *assessment) whole(recorded []store.Checkpoint) ([]lab.Checkpoint, error
 		return nil, err
 	}
 	a.skipped(skipped)
-	for i, j := 0, len(found)-1; i < j; i, j = i+1, j-1 {
-		found[i], found[j] = found[j], found[i]
-	}
+	slices.Reverse(found)
 	return found, nil
 }
 
@@ -107,20 +107,4 @@ func (a *assessment) best(ctx context.Context) (store.Checkpoint, error) {
 			WithHint("--checkpoint all evaluates those that are there; train.eval_every and train.checkpoint_every say when a run does what")
 	}
 	return best, nil
-}
-
-// list joins a few words.
-func list(words []string) string {
-	const most = 10
-	text := ""
-	for i, w := range words {
-		switch {
-		case i == most:
-			return text + ", …"
-		case i > 0:
-			text += ", "
-		}
-		text += w
-	}
-	return text
 }
