@@ -30,7 +30,7 @@ func (m LinearProbe) Check(test clip.DatasetInfo, train *clip.DatasetInfo) error
 }
 
 // Measure implements Measure.
-func (m LinearProbe) Measure(_ context.Context, f *Features) (Findings, error) {
+func (m LinearProbe) Measure(ctx context.Context, f *Features) (Findings, error) {
 	train, notes, err := examples(f.Train, m.Target, metric.LinearProbe)
 	if err != nil {
 		return Findings{}, err
@@ -40,7 +40,12 @@ func (m LinearProbe) Measure(_ context.Context, f *Features) (Findings, error) {
 		return Findings{}, fault.New(fault.Invalid, "no class has two training samples: none can be held out to choose the penalty by").
 			WithPath(metric.LinearProbe + ".classes").WithHint("more training samples, or few_shot")
 	}
-	found := probe.Sweep(train, rest, held, probe.DefaultStop)
+	stop := probe.DefaultStop
+	stop.Done = ctx.Done()
+	found := probe.Sweep(train, rest, held, stop)
+	if err := ctx.Err(); err != nil {
+		return Findings{}, err
+	}
 	scores := make([]float32, train.Classes)
 	out := f.outcomes(metric.LinearProbe, m.Target, train.Classes, func(each func(i int, scores []float32)) {
 		for i := range f.Images.Rows {

@@ -20,6 +20,7 @@ type Linear struct {
 type Stop struct {
 	Gradient   float64 // at this largest component of the gradient, per example
 	Iterations int
+	Done       <-chan struct{} // once it is closed; nil: never
 }
 
 // DefaultStop has the 1,000 iterations of Radford et al. 2021, §A.3. The gradient is a hundredth of scikit-learn's default, 1e-4, at which
@@ -75,6 +76,14 @@ func (f *fit) run(c float64, from *Linear, stop Stop) Fitted {
 	problem := optimize.Problem{
 		Func: func(p []float64) float64 { f.evaluate(p); return f.value },
 		Grad: func(into, p []float64) { f.evaluate(p); copy(into, f.slope) },
+		Status: func() (optimize.Status, error) {
+			select {
+			case <-stop.Done:
+				return optimize.RuntimeLimit, nil
+			default:
+				return optimize.NotTerminated, nil
+			}
+		},
 	}
 	// An error tells that no better point was found on a line, at the end of precision: what was found so far counts.
 	found, _ := optimize.Minimize(problem, start, &optimize.Settings{GradientThreshold: stop.Gradient, MajorIterations: stop.Iterations,

@@ -81,6 +81,15 @@ func TestFitFromElsewhereEndsAtTheSameMinimum(t *testing.T) {
 	}
 }
 
+func TestAFitEndsWhenItIsGivenUp(t *testing.T) {
+	_, train, _ := loadGolden(t)
+	done := make(chan struct{})
+	close(done)
+	if got := Fit(train, 10, nil, Stop{Gradient: 1e-9, Iterations: 5000, Done: done}); got.Iterations > 1 || got.Converged || len(got.W) != train.Classes*train.Dim {
+		t.Errorf("%d iterations, converged %v, %d weights", got.Iterations, got.Converged, len(got.W))
+	}
+}
+
 func TestSweepChoosesByWhatIsHeldOut(t *testing.T) {
 	// Two informative columns among many of noise: a weak penalty learns the noise by heart.
 	s := random.New(3, "test")
