@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,6 +63,13 @@ search of the same run embeds only what is new. --sheet writes the hits as a con
 		defer stop()
 		if s.Pool, s.Remarks, err = infer.Pictures(ctx, images); err != nil {
 			return err
+		}
+		if old, err := os.Stat(sheetFile); err == nil { // a sheet may be written over, a picture not
+			for _, name := range slices.Concat(s.Pool, s.Pictures) {
+				if other, err := os.Stat(name); err == nil && os.SameFile(old, other) {
+					return usage{fault.New(fault.Conflict, "--sheet %s is one of the pictures", sheetFile).WithHint("name another file")}
+				}
+			}
 		}
 		if !*anew {
 			if s.KeepIn, err = feature.Root(); err != nil {

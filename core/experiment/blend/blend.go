@@ -61,7 +61,7 @@ type Found struct {
 
 // Along returns the point (1 − alpha)·A + alpha·B, alpha in [0, 1].
 func Along(alpha float64) Point {
-	return Point{Alpha: alpha, Shares: []float64{1 - alpha, alpha}, Name: "alpha=" + strconv.FormatFloat(alpha, 'f', -1, 64)}
+	return Point{Alpha: alpha, Shares: []float64{1 - alpha, alpha}, Name: "alpha=" + strconv.FormatFloat(alpha, 'g', -1, 64)}
 }
 
 // Uniform returns the mean of n models.
