@@ -225,6 +225,30 @@ func TestCheckpointsAreChosen(t *testing.T) {
 	}
 }
 
+// Who measures a run with another build of an encoder hears of it.
+func TestOtherBuildsOfEncodersAreTold(t *testing.T) {
+	l, id := trained(t)
+	d := detail(t, l, id)
+	own, err := l.RecordedSpec(d)
+	labtest.Must(t, err)
+	var told []int
+	for _, role := range []string{"", assemble.RoleImage, assemble.RoleText, assemble.RoleLoss} {
+		h := &heard{}
+		other := *d
+		other.Plugins = slices.Clone(d.Plugins)
+		for i := range other.Plugins {
+			if other.Plugins[i].Role == role {
+				other.Plugins[i].SHA256 = strings.Repeat("0", 64)
+			}
+		}
+		(&assessment{lab: l, watch: h, own: own, run: &other}).tellOfOtherBuilds()
+		told = append(told, len(h.events))
+	}
+	if !slices.Equal(told, []int{0, 1, 1, 0}) {
+		t.Errorf("told %v times: nothing, the image tower, the text tower, the loss are others", told)
+	}
+}
+
 func TestWeightsThatARunDoesNotKeepAreRefused(t *testing.T) {
 	l, id := trained(t)
 	if _, err := Evaluate(t.Context(), l, id, Options{Weights: EMA}, &heard{}); fault.KindOf(err) != fault.Invalid {

@@ -19,6 +19,9 @@ func (a *assessment) load(ctx context.Context, c lab.Checkpoint) error {
 			return err
 		}
 		a.model = m
+		if a.give == nil {
+			a.tellOfOtherBuilds()
+		}
 	}
 	if a.model.Evals == nil {
 		a.watch.Doing("opening the data")
@@ -34,6 +37,19 @@ func (a *assessment) load(ctx context.Context, c lab.Checkpoint) error {
 	}
 	a.watch.Doing(fmt.Sprintf("loading the checkpoint of step %d", c.Step))
 	return a.model.LoadCheckpoint(ctx, c.Dir)
+}
+
+// tellOfOtherBuilds tells of encoders that are not the ones which made the run: its figures may then differ from those of training.
+func (a *assessment) tellOfOtherBuilds() {
+	now, _ := a.lab.Plugins(a.own) // what else is not found is not needed
+	for _, then := range a.run.Plugins {
+		for _, p := range now {
+			if p.Role == then.Role && (p.Role == assemble.RoleImage || p.Role == assemble.RoleText) && p.Binary.SHA256 != "" && p.Binary.SHA256 != then.SHA256 {
+				a.watch.Event("warning", fmt.Sprintf("run %s was made by another build of the plugin %s (%s, sha256 %.12s…; now %s, %.12s…): figures may differ in more than their last bits",
+					a.run.ID, then.Name, then.Version, then.SHA256, p.Descriptor.Version, p.Binary.SHA256))
+			}
+		}
+	}
 }
 
 // startTowers starts the towers and the loss of s.
