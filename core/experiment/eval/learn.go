@@ -85,6 +85,9 @@ func (m Nearest) Measure(_ context.Context, f *Features) (Findings, error) {
 		m.Scores(train, f.Images.Data, each)
 	})
 	out.Notes = notes
+	if m.K > train.Len() {
+		out.Notes = append(out.Notes, Note{"info", "knn_k", fmt.Sprintf("k is %d, and there are %d training samples: knn lets all of them vote", m.K, train.Len())})
+	}
 	return out, nil
 }
 
