@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"tandem/core/clip"
 	"tandem/core/engine/weights"
@@ -204,9 +205,9 @@ func (b *Blend) run(ctx context.Context, db *store.DB, p Point) (id string, err 
 	}
 	meta := assemble.Meta(s, used, identity)
 	maps.Copy(meta.Params, params)
-	rec, err := db.Begin(ctx, meta)
-	if err != nil {
-		return "", err
+	rec, id, err := claim(ctx, db, meta)
+	if rec == nil {
+		return id, err
 	}
 	_, err = b.lab.MakeDir(rec.ID(), s)
 	err = errors.Join(err, rec.Event("info", "blended", strings.Join(terms, " + "), ""), towers.Summary.Record(rec))
@@ -215,6 +216,21 @@ func (b *Blend) run(ctx context.Context, db *store.DB, p Point) (id string, err 
 		status = clip.StatusFailed
 	}
 	return rec.ID(), errors.Join(err, rec.Finish(context.WithoutCancel(ctx), status, err))
+}
+
+// claim begins the run of a point. It returns no run when another process has recorded it meanwhile, and waits for one that is about to.
+func claim(ctx context.Context, db *store.DB, meta store.RunMeta) (*store.Run, string, error) {
+	for {
+		c, err := db.Claim(ctx, meta, store.ClaimOptions{Newest: func(string, []store.Checkpoint) (int, error) { return -1, nil }})
+		if err != nil || c.Run != nil || c.Status != clip.StatusRunning {
+			return c.Run, c.ID, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, "", ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // variant names a point among all blends of the experiment: what the run that gave the spec is a variant of, the other models, and
