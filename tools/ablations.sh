@@ -23,6 +23,10 @@ for name; do
 		metrics=eval/openclipart/image_to_text_R@10,eval/openclipart/text_to_image_R@10,eval/openclipart/top1
 		metrics=$metrics,eval/tuxpaint/image_to_text_R@10,eval/tuxpaint/text_to_image_R@10,eval/tuxpaint/top1,eval/food/top1,eval/emoji/top1
 		;;
+	text-tower) # needs Debian's packages, runner data get ifct and make minilm
+		metrics=eval/openclipart/image_to_text_R@10,eval/openclipart/text_to_image_R@10,eval/tuxpaint/image_to_text_R@10,eval/tuxpaint/text_to_image_R@10
+		metrics=$metrics,eval/openclipart/top1,eval/tuxpaint/top1,eval/food/top1,eval/emoji/top1
+		;;
 	losses) # needs the teacher of experiments/losses.yaml
 		metrics=eval/emoji/top1,eval/emoji/image_to_text_R@1,eval/emoji/text_to_image_R@1
 		;;
