@@ -27,8 +27,8 @@ const finest = .125
 
 // Sweep chooses c by the examples at held, with fits to those at rest, and fits to all of them. It searches as Radford et al. 2021
 // did (§A.3): λ = 1/c over 10⁻⁶, 10⁻⁴, …, 10⁶ and then between the neighbours of the best, halving the step down to 8 a
-// decade. Of strengths with the same accuracy the smallest is taken, as scikit-learn's LogisticRegressionCV does. Each
-// fit begins where the nearest stronger penalty that was tried ended.
+// decade. The best is that with the least loss, where they took the greatest accuracy: that of a few hundred examples is a
+// noisy judge, between whose peaks many strengths lie, and the loss has one valley. Each fit begins where the nearest stronger penalty that was tried ended.
 func Sweep(e Examples, rest, held []int, stop Stop) Chosen {
 	train, judged := e.At(rest), e.At(held)
 	x, mean := train.wide()
@@ -54,8 +54,8 @@ func Sweep(e Examples, rest, held []int, stop Stop) Chosen {
 		tried = append(tried, exponent)
 		slices.Sort(tried)
 	}
-	best := func() float64 { // the first of the greatest, as tried is in order
-		return slices.MaxFunc(tried, func(a, b float64) int { return cmp.Compare(results[a].Accuracy, results[b].Accuracy) })
+	best := func() float64 { // the first of the least, as tried is in order
+		return slices.MinFunc(tried, func(a, b float64) int { return cmp.Compare(results[a].Loss, results[b].Loss) })
 	}
 	for exponent := -6.0; exponent <= 6; exponent += 2 {
 		try(exponent)
