@@ -247,7 +247,7 @@ func (t *translator) visit(v, other graph.Visited) (err error) {
 		t.names[v.ID] = name
 		return nil
 	}
-	if k, ok := v.Kernel.(device.Normalize); ok && !t.source.Text && k.N > 0 {
+	if _, ok := v.Kernel.(device.Normalize); ok {
 		t.names[v.ID] = t.add("Transpose", []string{t.input}, Attribute{"perm", []int64{0, 2, 3, 1}})
 		return nil
 	}
@@ -278,11 +278,7 @@ func (t *translator) fromInput(name string, shape axes) (string, error) {
 	defer func() { t.scope = outer }()
 	t.scope = name
 	if index.Within {
-		places := make([]int, t.source.Size)
-		for i := range places {
-			places[i] = i
-		}
-		all := t.add("Expand", []string{t.ints(places...), t.add("Concat", []string{t.batch(), t.ints(t.source.Size)}, Attribute{"axis", int64(0)})})
+		all := t.add("Expand", []string{t.places(t.source.Size), t.add("Concat", []string{t.batch(), t.ints(t.source.Size)}, Attribute{"axis", int64(0)})})
 		return t.add("Reshape", []string{all, t.ints(-1)}), nil
 	}
 	var sum string
@@ -313,8 +309,8 @@ func (t *translator) fromInput(name string, shape axes) (string, error) {
 // numbers returns 0, 1, …, i64 [batch].
 func (t *translator) numbers() string {
 	return t.once("numbers", func() string {
-		scalar := func(name string, v string) string { return t.add("Squeeze", []string{v}) }
-		return t.add("Range", []string{scalar("from", t.ints(0)), scalar("to", t.batch()), scalar("step", t.ints(1))})
+		scalar := func(v string) string { return t.add("Squeeze", []string{v}) }
+		return t.add("Range", []string{scalar(t.ints(0)), scalar(t.batch()), scalar(t.ints(1))})
 	})
 }
 
@@ -332,18 +328,25 @@ func (t *translator) lengths() string {
 			return t.add("Add", []string{t.ends(), t.ints(1)})
 		}
 		padding := t.add("Equal", []string{t.input, t.ints(t.source.Pad)})
-		there := t.add("Cast", []string{t.add("Not", []string{padding})}, Attribute{"to", int64(Int64)})
+		there := t.cast(t.add("Not", []string{padding}), Int64)
 		return t.add("ReduceSum", []string{there, t.ints(1)}, Attribute{"keepdims", int64(0)})
 	})
 }
 
-// present returns 1 for tokens that a text has and 0 for what follows them, bool [batch, T].
-func (t *translator) present() string {
-	return t.once("present", func() string {
-		places := make([]int, t.source.Size)
-		for i := range places {
-			places[i] = i
-		}
-		return t.add("Less", []string{t.ints(places...), t.add("Unsqueeze", []string{t.lengths(), t.ints(1)})})
-	})
+// places returns 0, …, n−1, i64 [n].
+func (t *translator) places(n int) string {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i
+	}
+	return t.ints(list...)
+}
+
+// present returns 1 for tokens that a text has and 0 for what follows them, f32 [batch, n]; lengths are i64 [batch].
+func (t *translator) present(lengths string, n int) string {
+	return t.cast(t.add("Less", []string{t.places(n), t.add("Unsqueeze", []string{lengths, t.ints(1)})}), Float)
+}
+
+func (t *translator) cast(x string, to Type) string {
+	return t.add("Cast", []string{x}, Attribute{"to", int64(to)})
 }

@@ -181,15 +181,9 @@ func (t *translator) mean(k device.MeanTokens, in []string) string {
 	if !k.Lengths {
 		return t.add("ReduceMean", in[:1], Attribute{"axes", []int64{1}}, Attribute{"keepdims", int64(0)})
 	}
-	places := make([]int, k.T)
-	for i := range places {
-		places[i] = i
-	}
-	float := func(x string) string { return t.add("Cast", []string{x}, Attribute{"to", int64(Float)}) }
-	there := float(t.add("Less", []string{t.ints(places...), t.add("Unsqueeze", []string{in[1], t.ints(1)})}))
-	x := t.add("Mul", []string{in[0], t.add("Unsqueeze", []string{there, t.ints(2)})})
+	x := t.add("Mul", []string{in[0], t.add("Unsqueeze", []string{t.present(in[1], k.T), t.ints(2)})})
 	sum := t.add("ReduceSum", []string{x, t.ints(1)}, Attribute{"keepdims", int64(0)})
-	return t.add("Div", []string{sum, t.add("Unsqueeze", []string{float(in[1]), t.ints(1)})})
+	return t.add("Div", []string{sum, t.add("Unsqueeze", []string{t.cast(in[1], Float), t.ints(1)})})
 }
 
 // concat joins two arrays along the middle of three axes; the first may repeat for every sample.
@@ -279,8 +273,7 @@ func (t *translator) attend(q, k, v string, tq, tk, heads, dim int, causal, padd
 	}
 	if padded {
 		name := t.once("padding mask", func() string {
-			there := t.add("Cast", []string{t.present()}, Attribute{"to", int64(Float)})
-			return t.add("Unsqueeze", []string{t.scale(there, -least, least), t.ints(1, 2)})
+			return t.add("Unsqueeze", []string{t.scale(t.present(t.lengths(), tk), -least, least), t.ints(1, 2)})
 		})
 		scores = t.add("Add", []string{scores, name})
 	}

@@ -6,17 +6,17 @@ import (
 )
 
 // compute applies an operator as https://onnx.ai/onnx/operators defines it for version 17, as far as models here use it.
-func compute(op string, in []array, at_ map[string]any) array {
+func compute(op string, in []array, attributes map[string]any) array {
 	x := in[0]
 	if f := unary[op]; f != nil {
 		return fill(x.dims, func(i []int) float64 { return f(x.data[at(i, x.dims)]) })
 	}
-	if f := binary2[op]; f != nil {
+	if f := pairwise[op]; f != nil {
 		y := in[1]
 		return fill(broadcast(x.dims, y.dims), func(i []int) float64 { return f(x.data[at(i, x.dims)], y.data[at(i, y.dims)]) })
 	}
 	axis := func(key string) int {
-		n, _ := at_[key].(int)
+		n, _ := attributes[key].(int)
 		return (n + len(x.dims)) % max(len(x.dims), 1)
 	}
 	switch op {
@@ -49,7 +49,7 @@ func compute(op string, in []array, at_ map[string]any) array {
 	case "Range":
 		return fill([]int{int(in[1].data[0] - x.data[0])}, func(i []int) float64 { return x.data[0] + float64(i[0]) })
 	case "Transpose":
-		perm := at_["perm"].([]int)
+		perm := attributes["perm"].([]int)
 		dims := make([]int, len(perm))
 		for i, p := range perm {
 			dims[i] = x.dims[p]
@@ -110,11 +110,11 @@ func compute(op string, in []array, at_ map[string]any) array {
 	case "ArgMax":
 		return reduce(x, []int{axis("axis")}, false, func(row []float64) float64 { return float64(slices.Index(row, slices.Max(row))) })
 	case "ReduceSum":
-		return reduce(x, integers(in[1]), at_["keepdims"] != 0, sum)
+		return reduce(x, integers(in[1]), attributes["keepdims"] != 0, sum)
 	case "ReduceMean":
-		return reduce(x, at_["axes"].([]int), at_["keepdims"] != 0, func(row []float64) float64 { return sum(row) / float64(len(row)) })
+		return reduce(x, attributes["axes"].([]int), attributes["keepdims"] != 0, func(row []float64) float64 { return sum(row) / float64(len(row)) })
 	case "ReduceL2":
-		return reduce(x, at_["axes"].([]int), at_["keepdims"] != 0, func(row []float64) float64 {
+		return reduce(x, attributes["axes"].([]int), attributes["keepdims"] != 0, func(row []float64) float64 {
 			s := 0.0
 			for _, v := range row {
 				s += v * v
@@ -142,12 +142,12 @@ func compute(op string, in []array, at_ map[string]any) array {
 				variance += (v - mean) * (v - mean) / float64(n)
 			}
 			for i := range row {
-				row[i] = (row[i]-mean)/math.Sqrt(variance+at_["epsilon"].(float64))*in[1].data[i] + in[2].data[i]
+				row[i] = (row[i]-mean)/math.Sqrt(variance+attributes["epsilon"].(float64))*in[1].data[i] + in[2].data[i]
 			}
 		}
 		return out
 	case "Conv", "AveragePool", "MaxPool":
-		return window(op, in, at_)
+		return window(op, in, attributes)
 	}
 	panic("operator " + op)
 }

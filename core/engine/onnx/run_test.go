@@ -152,7 +152,7 @@ var unary = map[string]func(float64) float64{
 	"Cast": func(x float64) float64 { return x },
 }
 
-var binary2 = map[string]func(a, b float64) float64{
+var pairwise = map[string]func(a, b float64) float64{
 	"Add": func(a, b float64) float64 { return a + b }, "Sub": func(a, b float64) float64 { return a - b }, "Mul": func(a, b float64) float64 { return a * b },
 	"Div": func(a, b float64) float64 { return a / b }, "Max": math.Max, "Less": func(a, b float64) float64 { return truth(a < b) },
 	"Equal": func(a, b float64) float64 { return truth(a == b) },
