@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"tandem/core/engine/weights"
 	"tandem/core/fault"
 )
 
@@ -29,7 +30,7 @@ type (
 	}
 	global  struct{ module, name string }
 	storage struct {
-		dtype weightsType
+		dtype weights.DType
 		key   string
 		size  int // in elements
 	}
@@ -53,14 +54,14 @@ type machine struct {
 	at     int
 	stack  []any
 	memo   map[int]any
-	script bool                   // classes of TorchScript are allowed
-	dtypes map[string]weightsType // of the storages that were named, by key
+	script bool                     // classes of TorchScript are allowed
+	dtypes map[string]weights.DType // of the storages that were named, by key
 	steps  int
 }
 
 // newMachine returns a machine for the pickle at the beginning of data.
 func newMachine(data []byte) *machine {
-	return &machine{data: data, memo: map[int]any{}, dtypes: map[string]weightsType{}}
+	return &machine{data: data, memo: map[int]any{}, dtypes: map[string]weights.DType{}}
 }
 
 // run returns the value of the pickle. m.at is then its length.

@@ -9,9 +9,6 @@ import (
 	"tandem/core/fault"
 )
 
-// weightsType is an element type, by the name of its storage class in torch.
-type weightsType = weights.DType
-
 // dtypes maps torch's classes of storage and its dtypes to element types.
 var dtypes = map[string]weights.DType{
 	"FloatStorage": weights.F32, "HalfStorage": weights.F16, "BFloat16Storage": weights.BF16, "DoubleStorage": "F64",
