@@ -54,7 +54,7 @@ func ExportONNX(ctx context.Context, l lab.Lab, ref, dir string, averaged bool) 
 				WithHint("encoders that core/engine/tower makes can; a model of PyTorch is exported with torch.onnx")
 		}
 	}
-	m, found, err := restore(ctx, l, run.ID, false)
+	m, found, err := load(ctx, l, s, checkpoint.Dir)
 	if err != nil {
 		return ONNX{}, err
 	}

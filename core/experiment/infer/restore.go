@@ -6,6 +6,7 @@ import (
 	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/eval"
 	"tandem/core/experiment/lab"
+	"tandem/core/experiment/spec"
 	"tandem/core/fault"
 )
 
@@ -25,13 +26,7 @@ func restore(ctx context.Context, l lab.Lab, ref string, averaged bool) (*assemb
 	if averaged && !image && !text {
 		return nil, assemble.Logits{}, fault.New(fault.Invalid, "run %s keeps no averaged weights", run.ID).WithHint("runs with train.ema do")
 	}
-	l.NoteUnguarded(s)
-	m, err := assemble.OpenTowers(ctx, l.Catalog, s)
-	if err != nil {
-		return nil, assemble.Logits{}, err
-	}
-	found := assemble.Logits{}
-	m, found, err = withLogits(ctx, m, m.LoadCheckpoint(ctx, checkpoint.Dir))
+	m, found, err := load(ctx, l, s, checkpoint.Dir)
 	if err == nil && averaged && image {
 		m.Image = eval.WithAverage(m.Image)
 	}
@@ -39,6 +34,16 @@ func restore(ctx context.Context, l lab.Lab, ref string, averaged bool) (*assemb
 		m.Text = eval.WithAverage(m.Text)
 	}
 	return m, found, err
+}
+
+// load starts the towers and the loss of s, gives them a checkpoint and asks the loss for its logits.
+func load(ctx context.Context, l lab.Lab, s *spec.Spec, dir string) (*assemble.Model, assemble.Logits, error) {
+	l.NoteUnguarded(s)
+	m, err := assemble.OpenTowers(ctx, l.Catalog, s)
+	if err != nil {
+		return nil, assemble.Logits{}, err
+	}
+	return withLogits(ctx, m, m.LoadCheckpoint(ctx, dir))
 }
 
 // withLogits asks the loss of a model that was just loaded for its logits. After an error, also that of loading,
