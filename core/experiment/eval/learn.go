@@ -46,13 +46,7 @@ func (m LinearProbe) Measure(ctx context.Context, f *Features) (Findings, error)
 	if err := ctx.Err(); err != nil {
 		return Findings{}, err
 	}
-	scores := make([]float32, train.Classes)
-	out := f.outcomes(metric.LinearProbe, m.Target, train.Classes, func(each func(i int, scores []float32)) {
-		for i := range f.Images.Rows {
-			found.Scores(f.Images.Row(i), scores)
-			each(i, scores)
-		}
-	})
+	out := f.outcomes(metric.LinearProbe, m.Target, train.Classes, f.scores(found.Linear, train.Classes))
 	out.Values = append(out.Values, metric.Value{Name: metric.Of(metric.LinearProbe, metric.Strength), Value: found.C})
 	out.Notes = append(out.Notes, notes...)
 	if found.AtBorder {
@@ -117,7 +111,6 @@ func (m FewShot) Measure(ctx context.Context, f *Features) (Findings, error) {
 		return Findings{}, err
 	}
 	var out Findings
-	scores := make([]float32, train.Classes)
 	for _, n := range m.Shots {
 		var found []float64
 		most := 0
@@ -132,17 +125,7 @@ func (m FewShot) Measure(ctx context.Context, f *Features) (Findings, error) {
 			if m.C > 0 {
 				classifier = probe.Fit(few, m.C, nil, probe.DefaultStop).Linear
 			}
-			right, all := 0, 0
-			for i, label := range f.Labels[m.Target] {
-				if label >= 0 {
-					classifier.Scores(f.Images.Row(i), scores)
-					all++
-					if metric.Rank(scores, int(label)) == 1 {
-						right++
-					}
-				}
-			}
-			found = append(found, float64(right)/float64(max(all, 1)))
+			found = append(found, top1(f.Labels[m.Target], f.scores(classifier, train.Classes)))
 		}
 		mean, std := spread(found)
 		out.Values = append(out.Values, metric.Value{Name: metric.Shots(n), Value: mean})
@@ -155,6 +138,31 @@ func (m FewShot) Measure(ctx context.Context, f *Features) (Findings, error) {
 		}
 	}
 	return out, nil
+}
+
+// scores returns a function that gives the scores of every sample by a classifier, in order.
+func (f *Features) scores(by probe.Linear, classes int) func(each func(i int, scores []float32)) {
+	return func(each func(i int, scores []float32)) {
+		scores := make([]float32, classes)
+		for i := range f.Images.Rows {
+			by.Scores(f.Images.Row(i), scores)
+			each(i, scores)
+		}
+	}
+}
+
+// top1 returns the share of the samples with a label whose class has the best of the scores that run gives.
+func top1(labels []int32, run func(each func(i int, scores []float32))) float64 {
+	right, all := 0, 0
+	run(func(i int, scores []float32) {
+		if labels[i] >= 0 {
+			all++
+			if metric.Rank(scores, int(labels[i])) == 1 {
+				right++
+			}
+		}
+	})
+	return float64(right) / float64(max(all, 1))
 }
 
 // spread returns the mean and the standard deviation, of a sample.

@@ -27,18 +27,8 @@ func (m Robustness) Measure(ctx context.Context, f *Features) (Findings, error) 
 	if err != nil {
 		return Findings{}, err
 	}
-	labels := f.Labels[m.Target]
-	top1 := func(images *Matrix) float64 {
-		right, all := 0, 0
-		Similarities(images, classes, func(i int, scores []float32) {
-			if labels[i] >= 0 {
-				all++
-				if metric.Rank(scores, int(labels[i])) == 1 {
-					right++
-				}
-			}
-		})
-		return float64(right) / float64(max(all, 1))
+	accuracy := func(images *Matrix) float64 {
+		return top1(f.Labels[m.Target], func(each func(i int, scores []float32)) { Similarities(images, classes, each) })
 	}
 	var values []metric.Value
 	mean := 0.0
@@ -52,7 +42,7 @@ func (m Robustness) Measure(ctx context.Context, f *Features) (Findings, error) 
 			if err != nil {
 				return Findings{}, err
 			}
-			got := top1(images)
+			got := accuracy(images)
 			of += got / float64(len(m.Severities))
 			each = append(each, metric.Value{Name: metric.Corrupted(kind, severity), Value: got})
 		}
@@ -60,7 +50,7 @@ func (m Robustness) Measure(ctx context.Context, f *Features) (Findings, error) 
 		mean += of / float64(len(m.Kinds))
 	}
 	out := []metric.Value{{Name: metric.Of(metric.Robustness, metric.Top1), Value: mean}}
-	if clean := top1(f.Images); clean > 0 {
+	if clean := accuracy(f.Images); clean > 0 {
 		out = append(out, metric.Value{Name: metric.Of(metric.Robustness, metric.Drop), Value: 1 - mean/clean})
 	}
 	return Findings{Values: append(out, values...)}, nil
