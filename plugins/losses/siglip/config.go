@@ -11,17 +11,15 @@ import (
 
 // Config holds the with block of a spec.
 type Config struct {
-	InitTemperature float64 `with:"init_temperature" min:"1e-6" max:"1e6" help:"temperature at the start; logits are cosines divided by it, plus the bias"`
-	InitLogitScale  float64 `with:"init_logit_scale" min:"-1" max:"50" help:"ln(1/temperature) at the start, in place of init_temperature; -1: not given"`
-	InitBias        float64 `with:"init_bias" min:"-1e4" max:"1e4" help:"logit bias at the start"`
-	AutoBias        bool    `with:"auto_bias" help:"start the logit bias at ln(p/(1-p)), p = 1/batch size, in place of init_bias: the better start of a small batch"`
-	Learnable       bool    `with:"learnable" help:"train the logit scale and bias; false keeps both fixed"`
-	MaxLogitScale   float64 `with:"max_logit_scale" min:"0" max:"50" help:"the logit scale is clamped to [0, this] after each step"`
+	loss.Temperature
+	InitBias float64 `with:"init_bias" min:"-1e4" max:"1e4" help:"logit bias at the start, which is added to the scaled cosines; learnable trains or fixes it too"`
+	AutoBias bool    `with:"auto_bias" help:"start the logit bias at ln(p/(1-p)), p = 1/batch size, in place of init_bias: the better start of a small batch"`
 }
 
 // Defaults holds the published settings; the clamp is OpenCLIP's.
 var Defaults = Config{
-	InitTemperature: 0.1, InitLogitScale: loss.NotGiven, InitBias: -10, Learnable: true, MaxLogitScale: math.Log(100),
+	Temperature: loss.Temperature{InitTemperature: .1, InitLogitScale: loss.NotGiven, Learnable: true, MaxLogitScale: math.Log(100)},
+	InitBias:    -10,
 }
 
 // Plugin describes the loss that main serves.
@@ -41,13 +39,7 @@ func decode(raw []byte) (Config, error) {
 		return cfg, fault.New(fault.Invalid, "given together with init_bias").
 			WithPath("with.auto_bias").WithHint("auto_bias computes the bias from the batch size: give one of the two")
 	}
-	return cfg, cfg.temperature().Check(Defaults.InitTemperature)
-}
-
-func (c Config) temperature() loss.Temperature {
-	return loss.Temperature{
-		InitTemperature: c.InitTemperature, InitLogitScale: c.InitLogitScale, Learnable: c.Learnable, MaxLogitScale: c.MaxLogitScale,
-	}
+	return cfg, cfg.Check(Defaults.InitTemperature)
 }
 
 // bias returns the logit bias at the start. With auto_bias it is the log-odds of a pair's being a match:

@@ -34,7 +34,7 @@ func define(c clip.LossConfig) (loss.Definition, error) {
 	unbounded := math.MaxFloat32
 	return loss.Definition{
 		Scalars: []loss.Scalar{
-			cfg.temperature().Scalar(),
+			cfg.Scalar(),
 			{Name: loss.LogitBias, Init: bias, Min: -unbounded, Max: unbounded},
 		},
 		Learn: cfg.Learnable,
