@@ -133,6 +133,8 @@ type Compute struct {
 	// instead of keeping them (Chen et al. 2016, arXiv 1604.06174). The results are the same bits. An
 	// encoder that cannot do so may ignore it.
 	Checkpointing bool `json:"checkpointing"`
+	// Communicator is nil for one rank. It may be set for encoders with CapNCCL only.
+	Communicator *Communicator `json:"communicator,omitempty"`
 }
 
 // Trainable holds parameters and their optimiser. Encoders and losses are Trainable.
@@ -174,6 +176,9 @@ type EncoderConfig struct {
 	// LoRA is nil for none. It may be set for encoders with CapLoRA only. A choice that does not fit the network yields
 	// fault.Invalid with the path lora.targets, lora.rank or lora.train.
 	LoRA *LoRA
+	// SyncNorm asks batch normalisation for the statistics of all ranks' samples together, in place of those of
+	// its own. It may be set for encoders with CapExchange only.
+	SyncNorm bool
 	// Captions holds captions of the training data, on which a text encoder with CapVocabulary trains its
 	// tokenizer. Without captions such an encoder cannot be used until Load.
 	Captions []string
@@ -198,6 +203,8 @@ type EncoderInfo struct {
 	// Pins announces that hardware reads and writes the memory of tensors by itself, at any time. Shared
 	// memory must then stay where it is (tensor.Tensor.Pages).
 	Pins bool
+	// BucketSizes are the numbers of gradients in each bucket (Bucketed).
+	BucketSizes []int
 }
 
 // Mode says what a Forward is for.
@@ -332,6 +339,8 @@ type LossInfo struct {
 	Parameters int64  // number of scalars that are trained: 1 for a learnable logit scale
 	Backend    string // for people, as in EncoderInfo
 	Pins       bool   // as in EncoderInfo
+	// BucketSizes are the numbers of gradients in each bucket (Bucketed).
+	BucketSizes []int
 }
 
 // LossRequest holds the input of a loss.
@@ -347,6 +356,11 @@ type LossRequest struct {
 	IntoImage, IntoText *tensor.Tensor
 	// Inputs holds what Descriptor.Inputs names, and nothing else.
 	Inputs map[string]LossInput
+	// Rows > 0 asks for the share of these rows in the whole: rows RowOffset … RowOffset+Rows-1 of Image and of Text, each scored
+	// against all of the other. Value, Parts and all gradients are those shares, gradients in the shape of the
+	// whole, so that the sum over disjoint rows is the answer to a request without Rows. PerSample has Rows values. It may be
+	// set for losses with CapRows only.
+	RowOffset, Rows int
 }
 
 // LossResult holds the output of a loss.

@@ -29,11 +29,14 @@ const (
 	CapAugment = "augment"
 	// CapCache marks a dataset that obeys DatasetConfig.Cache.
 	CapCache = "cache"
-	// CapBuckets, CapRows and CapNCCL mark plugins that can take part in training on several machines. The protocol
-	// has their messages; no runner sends them yet.
+	// CapBuckets marks an encoder or a loss that is Bucketed, so that several ranks can train it together.
 	CapBuckets = "buckets"
-	CapRows    = "rows"
-	CapNCCL    = "nccl"
+	// CapRows marks a loss that obeys LossRequest.Rows.
+	CapRows = "rows"
+	// CapExchange marks an encoder that is an Exchanger: its forward and backward pass may need sums over all ranks.
+	CapExchange = "exchange"
+	// CapNCCL marks an encoder that reduces gradients on its GPU by itself (Compute.Communicator).
+	CapNCCL = "nccl"
 )
 
 // OutputTokens names the output of a TokenEncoder in Descriptor.Outputs.

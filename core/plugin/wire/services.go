@@ -3,9 +3,6 @@ package wire
 import (
 	"context"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"tandem/core/clip"
 	"tandem/core/fault"
 	"tandem/core/plugin/wire/pb"
@@ -138,11 +135,6 @@ func (e *encoderServer) backward(ctx context.Context, t clip.Ticket, grad, token
 		return err
 	}
 	return impl.BackwardTokens(ctx, t, grad, tokens)
-}
-
-// Gradients implements the service for plugins without CapBuckets, of which no runner asks it.
-func (e *encoderServer) Gradients(context.Context, *pb.GradientsRequest) (*pb.GradientsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "this encoder gives no buckets of gradients")
 }
 
 func (e *encoderServer) Discard(ctx context.Context, q *pb.DiscardRequest) (*pb.Done, error) {

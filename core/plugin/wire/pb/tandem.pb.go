@@ -1086,8 +1086,7 @@ func (x *ParamGroup) GetStart() int64 {
 	return 0
 }
 
-// (2) Communicator names a group of GPU processes that reduce gradients among themselves (capability "nccl"). No
-// runner sends it yet.
+// (2) Communicator names a group of GPU processes that reduce gradients among themselves (capability "nccl").
 type Communicator struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1247,6 +1246,7 @@ type EncoderConfig struct {
 	Modality string `protobuf:"bytes,8,opt,name=modality,proto3" json:"modality,omitempty"`
 	// (2) lora is absent for none; it is sent to encoders with the capability "lora" alone.
 	Lora          *LoRA `protobuf:"bytes,9,opt,name=lora,proto3" json:"lora,omitempty"`
+	SyncNorm      bool  `protobuf:"varint,10,opt,name=sync_norm,json=syncNorm,proto3" json:"sync_norm,omitempty"` // (2) batch normalisation over all ranks, by Exchange (capability "exchange")
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1342,6 +1342,13 @@ func (x *EncoderConfig) GetLora() *LoRA {
 		return x.Lora
 	}
 	return nil
+}
+
+func (x *EncoderConfig) GetSyncNorm() bool {
+	if x != nil {
+		return x.SyncNorm
+	}
+	return false
 }
 
 // (2) LoRA adds a trained product of two low-rank matrices to frozen matrices (clip.LoRA).
@@ -2016,6 +2023,7 @@ type BackwardRequest struct {
 	// grad_norm says that this is the last gradient before a Step: the answer may bring sum_of_squares.
 	GradNorm      bool    `protobuf:"varint,3,opt,name=grad_norm,json=gradNorm,proto3" json:"grad_norm,omitempty"`
 	GradTokens    *Tensor `protobuf:"bytes,4,opt,name=grad_tokens,json=gradTokens,proto3" json:"grad_tokens,omitempty"` // (2) f32 [B, T, D], when the Forward had tokens
+	Last          bool    `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`                              // (2) no Backward comes before the next Step: buckets may be asked for meanwhile (capability "buckets")
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2076,6 +2084,13 @@ func (x *BackwardRequest) GetGradTokens() *Tensor {
 		return x.GradTokens
 	}
 	return nil
+}
+
+func (x *BackwardRequest) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
 }
 
 // (2)
@@ -2304,6 +2319,51 @@ func (x *StepRequest) GetGradients() []*Tensor {
 	return nil
 }
 
+// (2) ExchangeValues are what is to be added up, and the sums in the answer. From the encoder the first message is empty.
+type ExchangeValues struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Values        []float64              `protobuf:"fixed64,1,rep,packed,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeValues) Reset() {
+	*x = ExchangeValues{}
+	mi := &file_tandem_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeValues) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeValues) ProtoMessage() {}
+
+func (x *ExchangeValues) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeValues.ProtoReflect.Descriptor instead.
+func (*ExchangeValues) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ExchangeValues) GetValues() []float64 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
 // (2)
 type GradientsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2315,7 +2375,7 @@ type GradientsRequest struct {
 
 func (x *GradientsRequest) Reset() {
 	*x = GradientsRequest{}
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2327,7 +2387,7 @@ func (x *GradientsRequest) String() string {
 func (*GradientsRequest) ProtoMessage() {}
 
 func (x *GradientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2340,7 +2400,7 @@ func (x *GradientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientsRequest.ProtoReflect.Descriptor instead.
 func (*GradientsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{28}
+	return file_tandem_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GradientsRequest) GetBucket() int64 {
@@ -2369,7 +2429,7 @@ type GradientsResponse struct {
 
 func (x *GradientsResponse) Reset() {
 	*x = GradientsResponse{}
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2441,7 @@ func (x *GradientsResponse) String() string {
 func (*GradientsResponse) ProtoMessage() {}
 
 func (x *GradientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2454,7 @@ func (x *GradientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientsResponse.ProtoReflect.Descriptor instead.
 func (*GradientsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{29}
+	return file_tandem_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GradientsResponse) GetGradients() *Tensor {
@@ -2427,7 +2487,7 @@ type FileRequest struct {
 
 func (x *FileRequest) Reset() {
 	*x = FileRequest{}
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +2499,7 @@ func (x *FileRequest) String() string {
 func (*FileRequest) ProtoMessage() {}
 
 func (x *FileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2452,7 +2512,7 @@ func (x *FileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRequest.ProtoReflect.Descriptor instead.
 func (*FileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{30}
+	return file_tandem_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FileRequest) GetPath() string {
@@ -2480,7 +2540,7 @@ type LossConfig struct {
 
 func (x *LossConfig) Reset() {
 	*x = LossConfig{}
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2552,7 @@ func (x *LossConfig) String() string {
 func (*LossConfig) ProtoMessage() {}
 
 func (x *LossConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2565,7 @@ func (x *LossConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossConfig.ProtoReflect.Descriptor instead.
 func (*LossConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{31}
+	return file_tandem_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LossConfig) GetWith() []byte {
@@ -2575,7 +2635,8 @@ type LossInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Parameters    int64                  `protobuf:"varint,1,opt,name=parameters,proto3" json:"parameters,omitempty"`
 	Backend       string                 `protobuf:"bytes,2,opt,name=backend,proto3" json:"backend,omitempty"`
-	Pins          bool                   `protobuf:"varint,3,opt,name=pins,proto3" json:"pins,omitempty"` // as in EncoderInfo
+	Pins          bool                   `protobuf:"varint,3,opt,name=pins,proto3" json:"pins,omitempty"`                                         // as in EncoderInfo
+	BucketSizes   []int64                `protobuf:"varint,4,rep,packed,name=bucket_sizes,json=bucketSizes,proto3" json:"bucket_sizes,omitempty"` // (2) as in EncoderInfo
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
 	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2584,7 +2645,7 @@ type LossInfo struct {
 
 func (x *LossInfo) Reset() {
 	*x = LossInfo{}
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2596,7 +2657,7 @@ func (x *LossInfo) String() string {
 func (*LossInfo) ProtoMessage() {}
 
 func (x *LossInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2609,7 +2670,7 @@ func (x *LossInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossInfo.ProtoReflect.Descriptor instead.
 func (*LossInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{32}
+	return file_tandem_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LossInfo) GetParameters() int64 {
@@ -2631,6 +2692,13 @@ func (x *LossInfo) GetPins() bool {
 		return x.Pins
 	}
 	return false
+}
+
+func (x *LossInfo) GetBucketSizes() []int64 {
+	if x != nil {
+		return x.BucketSizes
+	}
+	return nil
 }
 
 func (x *LossInfo) GetKernelNanos() int64 {
@@ -2660,7 +2728,7 @@ type LossRequest struct {
 	// (2) inputs are what the descriptor's "inputs" name, each once.
 	Inputs []*LossInput `protobuf:"bytes,8,rep,name=inputs,proto3" json:"inputs,omitempty"`
 	// (2) rows of image and text that are scored, from row_offset, against all the others (capability "rows"); 0: all.
-	// No runner sends it yet.
+	// The answer is their share in the whole, gradients in the shape of the whole.
 	RowOffset     int64 `protobuf:"varint,9,opt,name=row_offset,json=rowOffset,proto3" json:"row_offset,omitempty"`
 	Rows          int64 `protobuf:"varint,10,opt,name=rows,proto3" json:"rows,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2669,7 +2737,7 @@ type LossRequest struct {
 
 func (x *LossRequest) Reset() {
 	*x = LossRequest{}
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2749,7 @@ func (x *LossRequest) String() string {
 func (*LossRequest) ProtoMessage() {}
 
 func (x *LossRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2762,7 @@ func (x *LossRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossRequest.ProtoReflect.Descriptor instead.
 func (*LossRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{33}
+	return file_tandem_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LossRequest) GetImage() *Tensor {
@@ -2780,7 +2848,7 @@ type LossInput struct {
 
 func (x *LossInput) Reset() {
 	*x = LossInput{}
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2792,7 +2860,7 @@ func (x *LossInput) String() string {
 func (*LossInput) ProtoMessage() {}
 
 func (x *LossInput) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2805,7 +2873,7 @@ func (x *LossInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossInput.ProtoReflect.Descriptor instead.
 func (*LossInput) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{34}
+	return file_tandem_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LossInput) GetName() string {
@@ -2845,7 +2913,7 @@ type Floats struct {
 
 func (x *Floats) Reset() {
 	*x = Floats{}
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2857,7 +2925,7 @@ func (x *Floats) String() string {
 func (*Floats) ProtoMessage() {}
 
 func (x *Floats) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2870,7 +2938,7 @@ func (x *Floats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Floats.ProtoReflect.Descriptor instead.
 func (*Floats) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{35}
+	return file_tandem_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Floats) GetValues() []float32 {
@@ -2899,7 +2967,7 @@ type LossResponse struct {
 
 func (x *LossResponse) Reset() {
 	*x = LossResponse{}
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2911,7 +2979,7 @@ func (x *LossResponse) String() string {
 func (*LossResponse) ProtoMessage() {}
 
 func (x *LossResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2924,7 +2992,7 @@ func (x *LossResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossResponse.ProtoReflect.Descriptor instead.
 func (*LossResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{36}
+	return file_tandem_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LossResponse) GetValue() float64 {
@@ -3030,7 +3098,7 @@ type Augment struct {
 
 func (x *Augment) Reset() {
 	*x = Augment{}
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3042,7 +3110,7 @@ func (x *Augment) String() string {
 func (*Augment) ProtoMessage() {}
 
 func (x *Augment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3055,7 +3123,7 @@ func (x *Augment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Augment.ProtoReflect.Descriptor instead.
 func (*Augment) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{37}
+	return file_tandem_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Augment) GetName() string {
@@ -3167,7 +3235,7 @@ type PictureCache struct {
 
 func (x *PictureCache) Reset() {
 	*x = PictureCache{}
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3247,7 @@ func (x *PictureCache) String() string {
 func (*PictureCache) ProtoMessage() {}
 
 func (x *PictureCache) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3260,7 @@ func (x *PictureCache) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PictureCache.ProtoReflect.Descriptor instead.
 func (*PictureCache) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{38}
+	return file_tandem_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PictureCache) GetFormat() string {
@@ -3224,7 +3292,7 @@ type DatasetConfig struct {
 
 func (x *DatasetConfig) Reset() {
 	*x = DatasetConfig{}
-	mi := &file_tandem_proto_msgTypes[39]
+	mi := &file_tandem_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3236,7 +3304,7 @@ func (x *DatasetConfig) String() string {
 func (*DatasetConfig) ProtoMessage() {}
 
 func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[39]
+	mi := &file_tandem_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3249,7 +3317,7 @@ func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetConfig.ProtoReflect.Descriptor instead.
 func (*DatasetConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{39}
+	return file_tandem_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DatasetConfig) GetWith() []byte {
@@ -3311,7 +3379,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_tandem_proto_msgTypes[40]
+	mi := &file_tandem_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3323,7 +3391,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[40]
+	mi := &file_tandem_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3336,7 +3404,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{40}
+	return file_tandem_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Target) GetName() string {
@@ -3378,7 +3446,7 @@ type DatasetInfo struct {
 
 func (x *DatasetInfo) Reset() {
 	*x = DatasetInfo{}
-	mi := &file_tandem_proto_msgTypes[41]
+	mi := &file_tandem_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3390,7 +3458,7 @@ func (x *DatasetInfo) String() string {
 func (*DatasetInfo) ProtoMessage() {}
 
 func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[41]
+	mi := &file_tandem_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3403,7 +3471,7 @@ func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetInfo.ProtoReflect.Descriptor instead.
 func (*DatasetInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{41}
+	return file_tandem_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DatasetInfo) GetLen() int64 {
@@ -3502,7 +3570,7 @@ type Skip struct {
 
 func (x *Skip) Reset() {
 	*x = Skip{}
-	mi := &file_tandem_proto_msgTypes[42]
+	mi := &file_tandem_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3514,7 +3582,7 @@ func (x *Skip) String() string {
 func (*Skip) ProtoMessage() {}
 
 func (x *Skip) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[42]
+	mi := &file_tandem_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3527,7 +3595,7 @@ func (x *Skip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Skip.ProtoReflect.Descriptor instead.
 func (*Skip) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{42}
+	return file_tandem_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Skip) GetReason() string {
@@ -3570,7 +3638,7 @@ type BatchRequest struct {
 
 func (x *BatchRequest) Reset() {
 	*x = BatchRequest{}
-	mi := &file_tandem_proto_msgTypes[43]
+	mi := &file_tandem_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3582,7 +3650,7 @@ func (x *BatchRequest) String() string {
 func (*BatchRequest) ProtoMessage() {}
 
 func (x *BatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[43]
+	mi := &file_tandem_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3595,7 +3663,7 @@ func (x *BatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchRequest.ProtoReflect.Descriptor instead.
 func (*BatchRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{43}
+	return file_tandem_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *BatchRequest) GetIndices() []int64 {
@@ -3673,7 +3741,7 @@ type SampleFault struct {
 
 func (x *SampleFault) Reset() {
 	*x = SampleFault{}
-	mi := &file_tandem_proto_msgTypes[44]
+	mi := &file_tandem_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3685,7 +3753,7 @@ func (x *SampleFault) String() string {
 func (*SampleFault) ProtoMessage() {}
 
 func (x *SampleFault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[44]
+	mi := &file_tandem_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3698,7 +3766,7 @@ func (x *SampleFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleFault.ProtoReflect.Descriptor instead.
 func (*SampleFault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{44}
+	return file_tandem_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SampleFault) GetIndex() int64 {
@@ -3738,7 +3806,7 @@ type Strings struct {
 
 func (x *Strings) Reset() {
 	*x = Strings{}
-	mi := &file_tandem_proto_msgTypes[45]
+	mi := &file_tandem_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3750,7 +3818,7 @@ func (x *Strings) String() string {
 func (*Strings) ProtoMessage() {}
 
 func (x *Strings) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[45]
+	mi := &file_tandem_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3763,7 +3831,7 @@ func (x *Strings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Strings.ProtoReflect.Descriptor instead.
 func (*Strings) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{45}
+	return file_tandem_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Strings) GetValues() []string {
@@ -3782,7 +3850,7 @@ type Ints struct {
 
 func (x *Ints) Reset() {
 	*x = Ints{}
-	mi := &file_tandem_proto_msgTypes[46]
+	mi := &file_tandem_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3794,7 +3862,7 @@ func (x *Ints) String() string {
 func (*Ints) ProtoMessage() {}
 
 func (x *Ints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[46]
+	mi := &file_tandem_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3807,7 +3875,7 @@ func (x *Ints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ints.ProtoReflect.Descriptor instead.
 func (*Ints) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{46}
+	return file_tandem_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Ints) GetValues() []int32 {
@@ -3839,7 +3907,7 @@ type BatchResponse struct {
 
 func (x *BatchResponse) Reset() {
 	*x = BatchResponse{}
-	mi := &file_tandem_proto_msgTypes[47]
+	mi := &file_tandem_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3851,7 +3919,7 @@ func (x *BatchResponse) String() string {
 func (*BatchResponse) ProtoMessage() {}
 
 func (x *BatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[47]
+	mi := &file_tandem_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3864,7 +3932,7 @@ func (x *BatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchResponse.ProtoReflect.Descriptor instead.
 func (*BatchResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{47}
+	return file_tandem_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *BatchResponse) GetImages() *Tensor {
@@ -3967,7 +4035,7 @@ type CaptionsRequest struct {
 
 func (x *CaptionsRequest) Reset() {
 	*x = CaptionsRequest{}
-	mi := &file_tandem_proto_msgTypes[48]
+	mi := &file_tandem_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3979,7 +4047,7 @@ func (x *CaptionsRequest) String() string {
 func (*CaptionsRequest) ProtoMessage() {}
 
 func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[48]
+	mi := &file_tandem_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3992,7 +4060,7 @@ func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsRequest.ProtoReflect.Descriptor instead.
 func (*CaptionsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{48}
+	return file_tandem_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CaptionsRequest) GetLimit() int64 {
@@ -4013,7 +4081,7 @@ type CaptionsResponse struct {
 
 func (x *CaptionsResponse) Reset() {
 	*x = CaptionsResponse{}
-	mi := &file_tandem_proto_msgTypes[49]
+	mi := &file_tandem_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4025,7 +4093,7 @@ func (x *CaptionsResponse) String() string {
 func (*CaptionsResponse) ProtoMessage() {}
 
 func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[49]
+	mi := &file_tandem_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4038,7 +4106,7 @@ func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsResponse.ProtoReflect.Descriptor instead.
 func (*CaptionsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{49}
+	return file_tandem_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CaptionsResponse) GetCaptions() []string {
@@ -4075,7 +4143,7 @@ type Faults struct {
 
 func (x *Faults) Reset() {
 	*x = Faults{}
-	mi := &file_tandem_proto_msgTypes[50]
+	mi := &file_tandem_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4087,7 +4155,7 @@ func (x *Faults) String() string {
 func (*Faults) ProtoMessage() {}
 
 func (x *Faults) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[50]
+	mi := &file_tandem_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4100,7 +4168,7 @@ func (x *Faults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Faults.ProtoReflect.Descriptor instead.
 func (*Faults) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{50}
+	return file_tandem_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Faults) GetFaults() []*Fault {
@@ -4136,7 +4204,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tandem_proto_msgTypes[51]
+	mi := &file_tandem_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4148,7 +4216,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[51]
+	mi := &file_tandem_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4161,7 +4229,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{51}
+	return file_tandem_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Fault) GetKind() string {
@@ -4341,7 +4409,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\tprecision\x18\x03 \x01(\tR\tprecision\x12$\n" +
 	"\rcheckpointing\x18\x04 \x01(\bR\rcheckpointing\x12!\n" +
 	"\fmemory_limit\x18\x05 \x01(\x03R\vmemoryLimit\x12;\n" +
-	"\fcommunicator\x18\x06 \x01(\v2\x17.tandem.v1.CommunicatorR\fcommunicator\"\xbe\x02\n" +
+	"\fcommunicator\x18\x06 \x01(\v2\x17.tandem.v1.CommunicatorR\fcommunicator\"\xdb\x02\n" +
 	"\rEncoderConfig\x12\x12\n" +
 	"\x04with\x18\x01 \x01(\fR\x04with\x12\x1b\n" +
 	"\tembed_dim\x18\x02 \x01(\x03R\bembedDim\x12\x12\n" +
@@ -4351,7 +4419,9 @@ const file_tandem_proto_rawDesc = "" +
 	"\bcaptions\x18\x06 \x03(\tR\bcaptions\x12)\n" +
 	"\x06freeze\x18\a \x01(\v2\x11.tandem.v1.FreezeR\x06freeze\x12\x1a\n" +
 	"\bmodality\x18\b \x01(\tR\bmodality\x12#\n" +
-	"\x04lora\x18\t \x01(\v2\x0f.tandem.v1.LoRAR\x04lora\"z\n" +
+	"\x04lora\x18\t \x01(\v2\x0f.tandem.v1.LoRAR\x04lora\x12\x1b\n" +
+	"\tsync_norm\x18\n" +
+	" \x01(\bR\bsyncNorm\"z\n" +
 	"\x04LoRA\x12\x12\n" +
 	"\x04rank\x18\x01 \x01(\x03R\x04rank\x12\x14\n" +
 	"\x05alpha\x18\x02 \x01(\x01R\x05alpha\x12\x18\n" +
@@ -4421,13 +4491,14 @@ const file_tandem_proto_rawDesc = "" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
-	"startNanos\"\xa1\x01\n" +
+	"startNanos\"\xb5\x01\n" +
 	"\x0fBackwardRequest\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\x04R\x06ticket\x12%\n" +
 	"\x04grad\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x04grad\x12\x1b\n" +
 	"\tgrad_norm\x18\x03 \x01(\bR\bgradNorm\x122\n" +
 	"\vgrad_tokens\x18\x04 \x01(\v2\x11.tandem.v1.TensorR\n" +
-	"gradTokens\";\n" +
+	"gradTokens\x12\x12\n" +
+	"\x04last\x18\x05 \x01(\bR\x04last\";\n" +
 	"\rExportRequest\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\tR\x06format\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\"(\n" +
@@ -4442,7 +4513,9 @@ const file_tandem_proto_rawDesc = "" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x0e\n" +
 	"\x02lr\x18\x02 \x01(\x01R\x02lr\x12\x14\n" +
 	"\x05scale\x18\x03 \x01(\x01R\x05scale\x12/\n" +
-	"\tgradients\x18\x04 \x03(\v2\x11.tandem.v1.TensorR\tgradients\"O\n" +
+	"\tgradients\x18\x04 \x03(\v2\x11.tandem.v1.TensorR\tgradients\"(\n" +
+	"\x0eExchangeValues\x12\x16\n" +
+	"\x06values\x18\x01 \x03(\x01R\x06values\"O\n" +
 	"\x10GradientsRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\x03R\x06bucket\x12#\n" +
 	"\x03out\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x03out\"\x88\x01\n" +
@@ -4464,13 +4537,14 @@ const file_tandem_proto_rawDesc = "" +
 	"\acompute\x18\x06 \x01(\v2\x12.tandem.v1.ComputeR\acompute\x12\x1c\n" +
 	"\tnegatives\x18\a \x01(\x03R\tnegatives\x12*\n" +
 	"\x11teacher_image_dim\x18\b \x01(\x03R\x0fteacherImageDim\x12(\n" +
-	"\x10teacher_text_dim\x18\t \x01(\x03R\x0eteacherTextDim\"\x9c\x01\n" +
+	"\x10teacher_text_dim\x18\t \x01(\x03R\x0eteacherTextDim\"\xbf\x01\n" +
 	"\bLossInfo\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\x01 \x01(\x03R\n" +
 	"parameters\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12\x12\n" +
 	"\x04pins\x18\x03 \x01(\bR\x04pins\x12!\n" +
+	"\fbucket_sizes\x18\x04 \x03(\x03R\vbucketSizes\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\"\xee\x02\n" +
@@ -4653,7 +4727,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\x06Settle\x12\x10.tandem.v1.Empty\x1a\x10.tandem.v1.Empty\x12@\n" +
 	"\aProfile\x12\x19.tandem.v1.ProfileRequest\x1a\x1a.tandem.v1.ProfileResponse\x125\n" +
 	"\x06Memory\x12\x10.tandem.v1.Empty\x1a\x19.tandem.v1.MemoryResponse\x127\n" +
-	"\x04Plan\x12\x16.tandem.v1.PlanRequest\x1a\x17.tandem.v1.PlanResponse2\xbf\x05\n" +
+	"\x04Plan\x12\x16.tandem.v1.PlanRequest\x1a\x17.tandem.v1.PlanResponse2\x85\x06\n" +
 	"\aEncoder\x12=\n" +
 	"\tConfigure\x12\x18.tandem.v1.EncoderConfig\x1a\x16.tandem.v1.EncoderInfo\x12@\n" +
 	"\aForward\x12\x19.tandem.v1.ForwardRequest\x1a\x1a.tandem.v1.ForwardResponse\x127\n" +
@@ -4664,16 +4738,18 @@ const file_tandem_proto_rawDesc = "" +
 	"\x04Save\x12\x16.tandem.v1.FileRequest\x1a\x0f.tandem.v1.Done\x12/\n" +
 	"\x04Load\x12\x16.tandem.v1.FileRequest\x1a\x0f.tandem.v1.Done\x12L\n" +
 	"\vCountTokens\x12\x1d.tandem.v1.CountTokensRequest\x1a\x1e.tandem.v1.CountTokensResponse\x12F\n" +
-	"\tGradients\x12\x1b.tandem.v1.GradientsRequest\x1a\x1c.tandem.v1.GradientsResponse\x123\n" +
+	"\tGradients\x12\x1b.tandem.v1.GradientsRequest\x1a\x1c.tandem.v1.GradientsResponse\x12D\n" +
+	"\bExchange\x12\x19.tandem.v1.ExchangeValues\x1a\x19.tandem.v1.ExchangeValues(\x010\x01\x123\n" +
 	"\x06Export\x12\x18.tandem.v1.ExportRequest\x1a\x0f.tandem.v1.Done\x12*\n" +
-	"\x05Close\x12\x10.tandem.v1.Empty\x1a\x0f.tandem.v1.Done2\xf5\x02\n" +
+	"\x05Close\x12\x10.tandem.v1.Empty\x1a\x0f.tandem.v1.Done2\xbd\x03\n" +
 	"\x04Loss\x127\n" +
 	"\tConfigure\x12\x15.tandem.v1.LossConfig\x1a\x13.tandem.v1.LossInfo\x12:\n" +
 	"\aCompute\x12\x16.tandem.v1.LossRequest\x1a\x17.tandem.v1.LossResponse\x129\n" +
 	"\bGradNorm\x12\x10.tandem.v1.Empty\x1a\x1b.tandem.v1.GradNormResponse\x12/\n" +
 	"\x04Step\x12\x16.tandem.v1.StepRequest\x1a\x0f.tandem.v1.Done\x12/\n" +
 	"\x04Save\x12\x16.tandem.v1.FileRequest\x1a\x0f.tandem.v1.Done\x12/\n" +
-	"\x04Load\x12\x16.tandem.v1.FileRequest\x1a\x0f.tandem.v1.Done\x12*\n" +
+	"\x04Load\x12\x16.tandem.v1.FileRequest\x1a\x0f.tandem.v1.Done\x12F\n" +
+	"\tGradients\x12\x1b.tandem.v1.GradientsRequest\x1a\x1c.tandem.v1.GradientsResponse\x12*\n" +
 	"\x05Close\x12\x10.tandem.v1.Empty\x1a\x0f.tandem.v1.Done2\xf5\x01\n" +
 	"\aDataset\x12=\n" +
 	"\tConfigure\x12\x18.tandem.v1.DatasetConfig\x1a\x16.tandem.v1.DatasetInfo\x12:\n" +
@@ -4694,7 +4770,7 @@ func file_tandem_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_tandem_proto_goTypes = []any{
 	(DType)(0),                  // 0: tandem.v1.DType
 	(Weights)(0),                // 1: tandem.v1.Weights
@@ -4727,41 +4803,42 @@ var file_tandem_proto_goTypes = []any{
 	(*DiscardRequest)(nil),      // 28: tandem.v1.DiscardRequest
 	(*GradNormResponse)(nil),    // 29: tandem.v1.GradNormResponse
 	(*StepRequest)(nil),         // 30: tandem.v1.StepRequest
-	(*GradientsRequest)(nil),    // 31: tandem.v1.GradientsRequest
-	(*GradientsResponse)(nil),   // 32: tandem.v1.GradientsResponse
-	(*FileRequest)(nil),         // 33: tandem.v1.FileRequest
-	(*LossConfig)(nil),          // 34: tandem.v1.LossConfig
-	(*LossInfo)(nil),            // 35: tandem.v1.LossInfo
-	(*LossRequest)(nil),         // 36: tandem.v1.LossRequest
-	(*LossInput)(nil),           // 37: tandem.v1.LossInput
-	(*Floats)(nil),              // 38: tandem.v1.Floats
-	(*LossResponse)(nil),        // 39: tandem.v1.LossResponse
-	(*Augment)(nil),             // 40: tandem.v1.Augment
-	(*PictureCache)(nil),        // 41: tandem.v1.PictureCache
-	(*DatasetConfig)(nil),       // 42: tandem.v1.DatasetConfig
-	(*Target)(nil),              // 43: tandem.v1.Target
-	(*DatasetInfo)(nil),         // 44: tandem.v1.DatasetInfo
-	(*Skip)(nil),                // 45: tandem.v1.Skip
-	(*BatchRequest)(nil),        // 46: tandem.v1.BatchRequest
-	(*SampleFault)(nil),         // 47: tandem.v1.SampleFault
-	(*Strings)(nil),             // 48: tandem.v1.Strings
-	(*Ints)(nil),                // 49: tandem.v1.Ints
-	(*BatchResponse)(nil),       // 50: tandem.v1.BatchResponse
-	(*CaptionsRequest)(nil),     // 51: tandem.v1.CaptionsRequest
-	(*CaptionsResponse)(nil),    // 52: tandem.v1.CaptionsResponse
-	(*Faults)(nil),              // 53: tandem.v1.Faults
-	(*Fault)(nil),               // 54: tandem.v1.Fault
-	nil,                         // 55: tandem.v1.LossResponse.PartsEntry
-	nil,                         // 56: tandem.v1.LossResponse.ScalarsEntry
-	nil,                         // 57: tandem.v1.LossResponse.PerSampleEntry
-	nil,                         // 58: tandem.v1.LossResponse.GradientsEntry
-	nil,                         // 59: tandem.v1.BatchResponse.LabelsEntry
+	(*ExchangeValues)(nil),      // 31: tandem.v1.ExchangeValues
+	(*GradientsRequest)(nil),    // 32: tandem.v1.GradientsRequest
+	(*GradientsResponse)(nil),   // 33: tandem.v1.GradientsResponse
+	(*FileRequest)(nil),         // 34: tandem.v1.FileRequest
+	(*LossConfig)(nil),          // 35: tandem.v1.LossConfig
+	(*LossInfo)(nil),            // 36: tandem.v1.LossInfo
+	(*LossRequest)(nil),         // 37: tandem.v1.LossRequest
+	(*LossInput)(nil),           // 38: tandem.v1.LossInput
+	(*Floats)(nil),              // 39: tandem.v1.Floats
+	(*LossResponse)(nil),        // 40: tandem.v1.LossResponse
+	(*Augment)(nil),             // 41: tandem.v1.Augment
+	(*PictureCache)(nil),        // 42: tandem.v1.PictureCache
+	(*DatasetConfig)(nil),       // 43: tandem.v1.DatasetConfig
+	(*Target)(nil),              // 44: tandem.v1.Target
+	(*DatasetInfo)(nil),         // 45: tandem.v1.DatasetInfo
+	(*Skip)(nil),                // 46: tandem.v1.Skip
+	(*BatchRequest)(nil),        // 47: tandem.v1.BatchRequest
+	(*SampleFault)(nil),         // 48: tandem.v1.SampleFault
+	(*Strings)(nil),             // 49: tandem.v1.Strings
+	(*Ints)(nil),                // 50: tandem.v1.Ints
+	(*BatchResponse)(nil),       // 51: tandem.v1.BatchResponse
+	(*CaptionsRequest)(nil),     // 52: tandem.v1.CaptionsRequest
+	(*CaptionsResponse)(nil),    // 53: tandem.v1.CaptionsResponse
+	(*Faults)(nil),              // 54: tandem.v1.Faults
+	(*Fault)(nil),               // 55: tandem.v1.Fault
+	nil,                         // 56: tandem.v1.LossResponse.PartsEntry
+	nil,                         // 57: tandem.v1.LossResponse.ScalarsEntry
+	nil,                         // 58: tandem.v1.LossResponse.PerSampleEntry
+	nil,                         // 59: tandem.v1.LossResponse.GradientsEntry
+	nil,                         // 60: tandem.v1.BatchResponse.LabelsEntry
 }
 var file_tandem_proto_depIdxs = []int32{
 	7,  // 0: tandem.v1.ProfileResponse.events:type_name -> tandem.v1.ProfileEvent
 	11, // 1: tandem.v1.MemoryResponse.parts:type_name -> tandem.v1.MemoryPart
 	18, // 2: tandem.v1.PlanRequest.encoder:type_name -> tandem.v1.EncoderConfig
-	34, // 3: tandem.v1.PlanRequest.loss:type_name -> tandem.v1.LossConfig
+	35, // 3: tandem.v1.PlanRequest.loss:type_name -> tandem.v1.LossConfig
 	11, // 4: tandem.v1.PlanResponse.parts:type_name -> tandem.v1.MemoryPart
 	0,  // 5: tandem.v1.Tensor.dtype:type_name -> tandem.v1.DType
 	15, // 6: tandem.v1.Optimizer.groups:type_name -> tandem.v1.ParamGroup
@@ -4792,32 +4869,32 @@ var file_tandem_proto_depIdxs = []int32{
 	12, // 31: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
 	12, // 32: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
 	12, // 33: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
-	37, // 34: tandem.v1.LossRequest.inputs:type_name -> tandem.v1.LossInput
+	38, // 34: tandem.v1.LossRequest.inputs:type_name -> tandem.v1.LossInput
 	12, // 35: tandem.v1.LossInput.value:type_name -> tandem.v1.Tensor
 	12, // 36: tandem.v1.LossInput.lengths:type_name -> tandem.v1.Tensor
 	12, // 37: tandem.v1.LossInput.out:type_name -> tandem.v1.Tensor
 	12, // 38: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
 	12, // 39: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
-	55, // 40: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
-	56, // 41: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
-	57, // 42: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
-	58, // 43: tandem.v1.LossResponse.gradients:type_name -> tandem.v1.LossResponse.GradientsEntry
-	40, // 44: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
-	41, // 45: tandem.v1.DatasetConfig.cache:type_name -> tandem.v1.PictureCache
-	43, // 46: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
-	45, // 47: tandem.v1.DatasetInfo.skips:type_name -> tandem.v1.Skip
+	56, // 40: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
+	57, // 41: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
+	58, // 42: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
+	59, // 43: tandem.v1.LossResponse.gradients:type_name -> tandem.v1.LossResponse.GradientsEntry
+	41, // 44: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
+	42, // 45: tandem.v1.DatasetConfig.cache:type_name -> tandem.v1.PictureCache
+	44, // 46: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
+	46, // 47: tandem.v1.DatasetInfo.skips:type_name -> tandem.v1.Skip
 	12, // 48: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
 	12, // 49: tandem.v1.BatchRequest.out2:type_name -> tandem.v1.Tensor
 	12, // 50: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
-	48, // 51: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
-	59, // 52: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
-	47, // 53: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
-	48, // 54: tandem.v1.BatchResponse.negatives:type_name -> tandem.v1.Strings
+	49, // 51: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
+	60, // 52: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
+	48, // 53: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
+	49, // 54: tandem.v1.BatchResponse.negatives:type_name -> tandem.v1.Strings
 	12, // 55: tandem.v1.BatchResponse.images2:type_name -> tandem.v1.Tensor
-	54, // 56: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
-	38, // 57: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
+	55, // 56: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
+	39, // 57: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
 	12, // 58: tandem.v1.LossResponse.GradientsEntry.value:type_name -> tandem.v1.Tensor
-	49, // 59: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
+	50, // 59: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
 	3,  // 60: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
 	3,  // 61: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
 	5,  // 62: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
@@ -4829,53 +4906,57 @@ var file_tandem_proto_depIdxs = []int32{
 	28, // 68: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
 	3,  // 69: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
 	30, // 70: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
-	33, // 71: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
-	33, // 72: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
+	34, // 71: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
+	34, // 72: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
 	24, // 73: tandem.v1.Encoder.CountTokens:input_type -> tandem.v1.CountTokensRequest
-	31, // 74: tandem.v1.Encoder.Gradients:input_type -> tandem.v1.GradientsRequest
-	27, // 75: tandem.v1.Encoder.Export:input_type -> tandem.v1.ExportRequest
-	3,  // 76: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
-	34, // 77: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
-	36, // 78: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
-	3,  // 79: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
-	30, // 80: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
-	33, // 81: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
-	33, // 82: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
-	3,  // 83: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
-	42, // 84: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
-	46, // 85: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
-	51, // 86: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
-	3,  // 87: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
-	13, // 88: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
-	3,  // 89: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
-	6,  // 90: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
-	8,  // 91: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
-	10, // 92: tandem.v1.Plugin.Plan:output_type -> tandem.v1.PlanResponse
-	21, // 93: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
-	23, // 94: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
-	4,  // 95: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
-	4,  // 96: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
-	29, // 97: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
-	4,  // 98: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
-	4,  // 99: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
-	4,  // 100: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
-	25, // 101: tandem.v1.Encoder.CountTokens:output_type -> tandem.v1.CountTokensResponse
-	32, // 102: tandem.v1.Encoder.Gradients:output_type -> tandem.v1.GradientsResponse
-	4,  // 103: tandem.v1.Encoder.Export:output_type -> tandem.v1.Done
-	4,  // 104: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
-	35, // 105: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
-	39, // 106: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
-	29, // 107: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
-	4,  // 108: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
-	4,  // 109: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
-	4,  // 110: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
-	4,  // 111: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
-	44, // 112: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
-	50, // 113: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
-	52, // 114: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
-	4,  // 115: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
-	88, // [88:116] is the sub-list for method output_type
-	60, // [60:88] is the sub-list for method input_type
+	32, // 74: tandem.v1.Encoder.Gradients:input_type -> tandem.v1.GradientsRequest
+	31, // 75: tandem.v1.Encoder.Exchange:input_type -> tandem.v1.ExchangeValues
+	27, // 76: tandem.v1.Encoder.Export:input_type -> tandem.v1.ExportRequest
+	3,  // 77: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
+	35, // 78: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
+	37, // 79: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
+	3,  // 80: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
+	30, // 81: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
+	34, // 82: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
+	34, // 83: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
+	32, // 84: tandem.v1.Loss.Gradients:input_type -> tandem.v1.GradientsRequest
+	3,  // 85: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
+	43, // 86: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
+	47, // 87: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
+	52, // 88: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
+	3,  // 89: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
+	13, // 90: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
+	3,  // 91: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
+	6,  // 92: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
+	8,  // 93: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
+	10, // 94: tandem.v1.Plugin.Plan:output_type -> tandem.v1.PlanResponse
+	21, // 95: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
+	23, // 96: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
+	4,  // 97: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
+	4,  // 98: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
+	29, // 99: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
+	4,  // 100: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
+	4,  // 101: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
+	4,  // 102: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
+	25, // 103: tandem.v1.Encoder.CountTokens:output_type -> tandem.v1.CountTokensResponse
+	33, // 104: tandem.v1.Encoder.Gradients:output_type -> tandem.v1.GradientsResponse
+	31, // 105: tandem.v1.Encoder.Exchange:output_type -> tandem.v1.ExchangeValues
+	4,  // 106: tandem.v1.Encoder.Export:output_type -> tandem.v1.Done
+	4,  // 107: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
+	36, // 108: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
+	40, // 109: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
+	29, // 110: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
+	4,  // 111: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
+	4,  // 112: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
+	4,  // 113: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
+	33, // 114: tandem.v1.Loss.Gradients:output_type -> tandem.v1.GradientsResponse
+	4,  // 115: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
+	45, // 116: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
+	51, // 117: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
+	53, // 118: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
+	4,  // 119: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
+	90, // [90:120] is the sub-list for method output_type
+	60, // [60:90] is the sub-list for method input_type
 	60, // [60:60] is the sub-list for extension type_name
 	60, // [60:60] is the sub-list for extension extendee
 	0,  // [0:60] is the sub-list for field type_name
@@ -4889,14 +4970,14 @@ func file_tandem_proto_init() {
 	file_tandem_proto_msgTypes[1].OneofWrappers = []any{}
 	file_tandem_proto_msgTypes[12].OneofWrappers = []any{}
 	file_tandem_proto_msgTypes[17].OneofWrappers = []any{}
-	file_tandem_proto_msgTypes[36].OneofWrappers = []any{}
+	file_tandem_proto_msgTypes[37].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_proto_rawDesc), len(file_tandem_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   57,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -312,6 +312,7 @@ const (
 	Encoder_Load_FullMethodName        = "/tandem.v1.Encoder/Load"
 	Encoder_CountTokens_FullMethodName = "/tandem.v1.Encoder/CountTokens"
 	Encoder_Gradients_FullMethodName   = "/tandem.v1.Encoder/Gradients"
+	Encoder_Exchange_FullMethodName    = "/tandem.v1.Encoder/Exchange"
 	Encoder_Export_FullMethodName      = "/tandem.v1.Encoder/Export"
 	Encoder_Close_FullMethodName       = "/tandem.v1.Encoder/Close"
 )
@@ -331,9 +332,12 @@ type EncoderClient interface {
 	// CountTokens says how long texts are for the encoder's tokenizer (clip.TokenCounter). A plugin without it
 	// answers UNIMPLEMENTED, which is no error.
 	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
-	// (2) Gradients gives the accumulated gradients of one bucket, for training on several machines (capability
-	// "buckets"). No runner calls it yet.
+	// (2) Gradients gives the accumulated gradients of one bucket, for training on several ranks (capability "buckets").
+	// It alone may be called while a Backward with last runs.
 	Gradients(ctx context.Context, in *GradientsRequest, opts ...grpc.CallOption) (*GradientsResponse, error)
+	// (2) Exchange stays open from Configure to Close: the encoder asks the runner for sums over all ranks in the middle of a
+	// Forward or Backward (capability "exchange").
+	Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExchangeValues, ExchangeValues], error)
 	// (2) Export writes the encoder's Eval forward pass in a format of others (capability "onnx" for the format onnx).
 	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (*Done, error)
 	Close(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Done, error)
@@ -447,6 +451,19 @@ func (c *encoderClient) Gradients(ctx context.Context, in *GradientsRequest, opt
 	return out, nil
 }
 
+func (c *encoderClient) Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExchangeValues, ExchangeValues], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Encoder_ServiceDesc.Streams[0], Encoder_Exchange_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExchangeValues, ExchangeValues]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Encoder_ExchangeClient = grpc.BidiStreamingClient[ExchangeValues, ExchangeValues]
+
 func (c *encoderClient) Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (*Done, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Done)
@@ -482,9 +499,12 @@ type EncoderServer interface {
 	// CountTokens says how long texts are for the encoder's tokenizer (clip.TokenCounter). A plugin without it
 	// answers UNIMPLEMENTED, which is no error.
 	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
-	// (2) Gradients gives the accumulated gradients of one bucket, for training on several machines (capability
-	// "buckets"). No runner calls it yet.
+	// (2) Gradients gives the accumulated gradients of one bucket, for training on several ranks (capability "buckets").
+	// It alone may be called while a Backward with last runs.
 	Gradients(context.Context, *GradientsRequest) (*GradientsResponse, error)
+	// (2) Exchange stays open from Configure to Close: the encoder asks the runner for sums over all ranks in the middle of a
+	// Forward or Backward (capability "exchange").
+	Exchange(grpc.BidiStreamingServer[ExchangeValues, ExchangeValues]) error
 	// (2) Export writes the encoder's Eval forward pass in a format of others (capability "onnx" for the format onnx).
 	Export(context.Context, *ExportRequest) (*Done, error)
 	Close(context.Context, *Empty) (*Done, error)
@@ -527,6 +547,9 @@ func (UnimplementedEncoderServer) CountTokens(context.Context, *CountTokensReque
 }
 func (UnimplementedEncoderServer) Gradients(context.Context, *GradientsRequest) (*GradientsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Gradients not implemented")
+}
+func (UnimplementedEncoderServer) Exchange(grpc.BidiStreamingServer[ExchangeValues, ExchangeValues]) error {
+	return status.Errorf(codes.Unimplemented, "method Exchange not implemented")
 }
 func (UnimplementedEncoderServer) Export(context.Context, *ExportRequest) (*Done, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Export not implemented")
@@ -735,6 +758,13 @@ func _Encoder_Gradients_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Encoder_Exchange_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(EncoderServer).Exchange(&grpc.GenericServerStream[ExchangeValues, ExchangeValues]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Encoder_ExchangeServer = grpc.BidiStreamingServer[ExchangeValues, ExchangeValues]
+
 func _Encoder_Export_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExportRequest)
 	if err := dec(in); err != nil {
@@ -827,7 +857,14 @@ var Encoder_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Encoder_Close_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Exchange",
+			Handler:       _Encoder_Exchange_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "tandem.proto",
 }
 
@@ -838,6 +875,7 @@ const (
 	Loss_Step_FullMethodName      = "/tandem.v1.Loss/Step"
 	Loss_Save_FullMethodName      = "/tandem.v1.Loss/Save"
 	Loss_Load_FullMethodName      = "/tandem.v1.Loss/Load"
+	Loss_Gradients_FullMethodName = "/tandem.v1.Loss/Gradients"
 	Loss_Close_FullMethodName     = "/tandem.v1.Loss/Close"
 )
 
@@ -851,6 +889,7 @@ type LossClient interface {
 	Step(ctx context.Context, in *StepRequest, opts ...grpc.CallOption) (*Done, error)
 	Save(ctx context.Context, in *FileRequest, opts ...grpc.CallOption) (*Done, error)
 	Load(ctx context.Context, in *FileRequest, opts ...grpc.CallOption) (*Done, error)
+	Gradients(ctx context.Context, in *GradientsRequest, opts ...grpc.CallOption) (*GradientsResponse, error)
 	Close(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Done, error)
 }
 
@@ -922,6 +961,16 @@ func (c *lossClient) Load(ctx context.Context, in *FileRequest, opts ...grpc.Cal
 	return out, nil
 }
 
+func (c *lossClient) Gradients(ctx context.Context, in *GradientsRequest, opts ...grpc.CallOption) (*GradientsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GradientsResponse)
+	err := c.cc.Invoke(ctx, Loss_Gradients_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *lossClient) Close(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Done, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Done)
@@ -942,6 +991,7 @@ type LossServer interface {
 	Step(context.Context, *StepRequest) (*Done, error)
 	Save(context.Context, *FileRequest) (*Done, error)
 	Load(context.Context, *FileRequest) (*Done, error)
+	Gradients(context.Context, *GradientsRequest) (*GradientsResponse, error)
 	Close(context.Context, *Empty) (*Done, error)
 	mustEmbedUnimplementedLossServer()
 }
@@ -970,6 +1020,9 @@ func (UnimplementedLossServer) Save(context.Context, *FileRequest) (*Done, error
 }
 func (UnimplementedLossServer) Load(context.Context, *FileRequest) (*Done, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Load not implemented")
+}
+func (UnimplementedLossServer) Gradients(context.Context, *GradientsRequest) (*GradientsResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Gradients not implemented")
 }
 func (UnimplementedLossServer) Close(context.Context, *Empty) (*Done, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Close not implemented")
@@ -1103,6 +1156,24 @@ func _Loss_Load_Handler(srv interface{}, ctx context.Context, dec func(interface
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Loss_Gradients_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GradientsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LossServer).Gradients(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Loss_Gradients_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LossServer).Gradients(ctx, req.(*GradientsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Loss_Close_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(Empty)
 	if err := dec(in); err != nil {
@@ -1151,6 +1222,10 @@ var Loss_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Load",
 			Handler:    _Loss_Load_Handler,
+		},
+		{
+			MethodName: "Gradients",
+			Handler:    _Loss_Gradients_Handler,
 		},
 		{
 			MethodName: "Close",

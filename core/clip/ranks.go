@@ -1,0 +1,43 @@
+package clip
+
+import (
+	"context"
+
+	"tandem/core/tensor"
+)
+
+// Bucketed is implemented by encoders and losses with CapBuckets. Several ranks, each with a process of its own, train
+// equal copies of them: the runner adds the gradients of all ranks up, bucket by bucket, and every copy takes the same step.
+type Bucketed interface {
+	// Gradients returns the accumulated gradients of one bucket, f32 [BucketSizes[bucket]] (EncoderInfo, LossInfo), in into
+	// where that fits. The buckets hold every gradient that is trained, once, those that a backward pass finishes first in
+	// front. It is the one method that may be called while BackwardLast runs: it then answers as soon as
+	// that pass adds no more to the bucket.
+	Gradients(ctx context.Context, bucket int, into *tensor.Tensor) (*tensor.Tensor, error)
+	// StepWith does what Step does with gradients, a tensor for each bucket, in the place of those accumulated.
+	StepWith(ctx context.Context, step int, lr, scale float64, gradients []*tensor.Tensor) error
+}
+
+// BucketedEncoder is an encoder that is Bucketed.
+type BucketedEncoder interface {
+	Encoder
+	Bucketed
+	// BackwardLast does what Backward does, or BackwardTokens when tokens is not nil. No other backward pass comes before the
+	// next step, so that a bucket is finished when this pass adds no more to it.
+	BackwardLast(ctx context.Context, t Ticket, grad, tokens *tensor.Tensor) error
+}
+
+// Exchanger is implemented by encoders with CapExchange.
+type Exchanger interface {
+	// Exchange gives the encoder a function that adds values up over all ranks, element by element, in place; every rank gets
+	// the same bits. It is called once, after Configure, where EncoderConfig.SyncNorm is set. Until Close the encoder calls sum only
+	// within Forward in mode Train or Embed and within Backward, equally often and with equally many values on every
+	// rank.
+	Exchange(ctx context.Context, sum func(ctx context.Context, values []float64) error) error
+}
+
+// Communicator names a group of GPU processes that reduce gradients among themselves.
+type Communicator struct {
+	ID         []byte // of ncclGetUniqueId, the same on all ranks
+	Rank, Size int
+}
