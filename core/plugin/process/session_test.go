@@ -113,7 +113,7 @@ func TestLossAcrossProcesses(t *testing.T) {
 		if err != nil {
 			t.Fatal(fault.Format(err))
 		}
-		if info, err := l.Configure(ctx, clip.LossConfig{BatchSize: 2}); err != nil || info != (clip.LossInfo{Parameters: 2, Backend: "plain"}) {
+		if info, err := l.Configure(ctx, clip.LossConfig{BatchSize: 2}); err != nil || !reflect.DeepEqual(info, clip.LossInfo{Parameters: 2, Backend: "plain"}) {
 			t.Errorf("info %+v, %v", info, err)
 		}
 		image := tensor.FromF32([]float32{1, 2, 3, 4}, 2, 2)
