@@ -145,6 +145,9 @@ func readTable(t *testing.T) (rows []row) {
 	for lines.Scan() {
 		cells := strings.Split(lines.Text(), "|")
 		if len(cells) != 7 || !strings.HasPrefix(strings.TrimSpace(cells[1]), "`") {
+			if len(rows) > 0 && lines.Text() != "" {
+				t.Errorf("no row of the table: %s", lines.Text())
+			}
 			continue
 		}
 		r := row{pattern: strings.Trim(cells[1], " `"), imports: names(cells[4]), alone: names(cells[5])}
