@@ -105,6 +105,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	}
 	m.Frozen = [2]bool{s.Image.Freeze.Any() && m.Summary.Image.Frozen == m.Summary.Image.Parameters,
 		s.Text.Freeze.Any() && m.Summary.Text.Frozen == m.Summary.Text.Parameters}
+	m.Buckets = [2][]int{m.Summary.Image.BucketSizes, m.Summary.Text.BucketSizes}
 	m.Ahead = GPU(s, RoleImage) != "" && hasCapability(m.Processes[RoleImage].Descriptor, clip.CapPrefetch)
 	perEpoch := stepsPerEpoch(s, m.Summary.Data.Len)
 	m.Summary.Spec, m.Summary.StepsPerEpoch, m.Summary.Steps = s, perEpoch, totalSteps(s.Train, perEpoch)

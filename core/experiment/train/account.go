@@ -3,7 +3,6 @@ package train
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"slices"
 
 	"tandem/core/clip"
@@ -99,11 +98,15 @@ func (t *Trainer) account(ctx context.Context, micros microBatches) error {
 		}
 	}
 	if c.Tally().Exceeds(t.cfg.MaxBadShare, t.plan.Len()/t.cfg.BatchSize*t.cfg.BatchSize, t.shuffled()) {
-		return fault.New(fault.Corrupt, "%s cannot be read (%s), and max_bad_share is %g; sample %d (%s): %s",
+		return t.alike(fault.New(fault.Corrupt, "%s cannot be read (%s), and max_bad_share is %g; sample %d (%s): %s",
 			clip.CountOf(c.Replaced, c.Samples, "samples so far"), clip.SayReasons(c.Reasons()), t.cfg.MaxBadShare, newest.Index, newest.Key, newest.Msg).
-			WithPath("data.max_bad_share").WithHint("mend the data, or allow more: data.max_bad_share: %.2g", min(1, 1.2*c.Tally().Share()))
+			WithPath("data.max_bad_share").WithHint("mend the data, or allow more: data.max_bad_share: %.2g", min(1, 1.2*c.Tally().Share())))
 	}
-	return t.countTokens(ctx, micros)
+	tokens, err := t.tokensOf(ctx, micros)
+	if err != nil || tokens == nil {
+		return err
+	}
+	return t.addTokens(*tokens)
 }
 
 // shuffled reports whether the samples seen so far are a random part of the set: not of those that come as they lie, or
@@ -120,84 +123,6 @@ func isDue(before, now int) bool {
 		}
 	}
 	return false
-}
-
-// lengths remembers how many tokens captions have.
-type lengths struct {
-	seed   maphash.Seed
-	tokens map[uint64]int32
-}
-
-// mostLengths limits what is remembered; captions beyond it are counted every time.
-const mostLengths = 1 << 20
-
-// countTokens counts the captions of a batch that are cut and those that are blank, where the encoder knows. Negatives
-// count as captions.
-func (t *Trainer) countTokens(ctx context.Context, micros microBatches) error {
-	counter, ok := t.parts.Text.(clip.TokenCounter)
-	if !ok || t.uncounted {
-		return nil
-	}
-	if t.lengths.tokens == nil {
-		t.lengths = lengths{maphash.MakeSeed(), map[uint64]int32{}}
-	}
-	c := &t.state.Counts
-	before := *c
-	var unknown []string
-	var longest string
-	add := func(caption string, n int) {
-		c.Captions++
-		if n > c.Context {
-			c.Cut++
-		}
-		if n <= 2 {
-			c.Blank++
-		}
-		if n > c.Longest {
-			c.Longest, longest = n, caption
-		}
-	}
-	for _, m := range micros {
-		for _, caption := range slices.Concat(m.Captions, slices.Concat(m.Negatives...)) {
-			if n, ok := t.lengths.tokens[maphash.String(t.lengths.seed, caption)]; ok {
-				add(caption, int(n))
-			} else {
-				unknown = append(unknown, caption)
-			}
-		}
-	}
-	if len(unknown) > 0 {
-		tokens, limit, err := counter.CountTokens(ctx, nil, unknown)
-		if fault.KindOf(err) == fault.Unavailable {
-			t.uncounted, *c = true, before
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if limit <= 0 {
-			limit = int(^uint(0) >> 1)
-		}
-		c.Context = limit
-		for i, caption := range unknown {
-			add(caption, tokens[i])
-			if len(t.lengths.tokens) < mostLengths {
-				t.lengths.tokens[maphash.String(t.lengths.seed, caption)] = int32(tokens[i])
-			}
-		}
-	}
-	if isDue(before.Blank, c.Blank) {
-		message := fmt.Sprintf("%s say nothing to the text encoder: no token is left of them", clip.CountOf(c.Blank, c.Captions, "captions so far"))
-		if err := t.rec.Event("warning", "captions_empty", message, ""); err != nil {
-			return err
-		}
-	}
-	if c.CutTold || c.Cut == 0 || float64(c.Cut) <= fewCut*float64(c.Captions) {
-		return nil
-	}
-	c.CutTold = true
-	return t.rec.Event("warning", "captions_cut", fmt.Sprintf("%s are longer than the context of %d tokens and are cut; the longest has %d (raise text.with.context_length, or shorten them)",
-		clip.CountOf(c.Cut, c.Captions, "captions so far"), c.Context, c.Longest), longest)
 }
 
 // metrics returns the counts that are not zero.

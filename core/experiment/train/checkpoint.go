@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
 	"tandem/core/clip"
@@ -162,55 +161,6 @@ func fileOf(path string) (File, error) {
 	return File{n, fmt.Sprintf("%x", h.Sum(nil))}, err
 }
 
-// Resume loads a checkpoint folder, which Verify has checked; Run then continues after its step. A checkpoint
-// of another data order (batch size, length or seed) yields fault.Invalid. known lists the steps of the run's
-// other checkpoints, which the trainer may remove once it has newer ones.
-func (t *Trainer) Resume(ctx context.Context, dir string, known ...int) error {
-	s, err := ReadState(dir)
-	if err != nil {
-		return err
-	}
-	if s.BatchSize != t.cfg.BatchSize || s.Samples != t.plan.Len() || s.Seed != t.cfg.Seed {
-		return fault.New(fault.Invalid, "checkpoint has batch_size %d, %d samples, seed %d; the run has %d, %d, %d",
-			s.BatchSize, s.Samples, s.Seed, t.cfg.BatchSize, t.plan.Len(), t.cfg.Seed).WithFile(dir, 0, 0)
-	}
-	if s.Teacher != t.cfg.Teacher {
-		return fault.New(fault.Conflict, "the weights of the teacher are not those that the checkpoint was trained with").
-			WithPath("teacher.init.weights").WithFile(dir, 0, 0).WithHint("put them back as they were, or begin a new run")
-	}
-	if own := t.parts.losses(); !slices.Equal(s.Losses, own) {
-		return fault.New(fault.Invalid, "checkpoint has the losses %q, the run %q", s.Losses, own).WithFile(dir, 0, 0)
-	}
-	for _, f := range t.files() {
-		if err := f.part.Load(ctx, filepath.Join(dir, f.name)); err != nil {
-			return withOp(err, "resume")
-		}
-	}
-	t.state, t.ckptDir = s, dir
-	t.kept = slices.Compact(slices.Sorted(slices.Values(append(known, s.Step))))
-	return t.removeHalf()
-}
-
-// removeHalf removes the checkpoints that a killed run was writing. Complete ones that it did not record stay;
-// the run writes over them when it comes to their steps.
-func (t *Trainer) removeHalf() error {
-	half, err := filepath.Glob(filepath.Join(globQuote(t.cfg.Dir), checkpointPrefix+"*.tmp"))
-	if err != nil {
-		return err
-	}
-	for _, dir := range half {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// globQuote quotes a folder's name so that Glob takes it as it is.
-func globQuote(dir string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
-}
-
 // folderName pads the step with zeros, so that names sort by step.
 func folderName(step int) string { return fmt.Sprintf("%s%08d", checkpointPrefix, step) }
 
@@ -246,6 +196,13 @@ func (p Parts) losses() (names []string) {
 // checkpoint writes the state after the newest step, unless there is one already: into a temporary
 // folder, synced, renamed, then recorded after all metrics up to it are durable.
 func (t *Trainer) checkpoint(ctx context.Context) error {
+	if !t.ranks.many() {
+		return t.checkpointAlone(ctx)
+	}
+	return t.checkpointTogether(ctx)
+}
+
+func (t *Trainer) checkpointAlone(ctx context.Context) error {
 	if t.cfg.Dir == "" || !t.dirty {
 		return nil
 	}

@@ -64,6 +64,9 @@ type micro struct {
 	// features were not known, and known is f32 [B, D], in which the rows of these are missing.
 	shown []shown
 	known *tensor.Tensor
+	// elsewhere says that another rank has the samples. Only what all ranks know of them is here: indices, epochs, Faults,
+	// lost, and Captions and Groups where the loss asks for groups.
+	elsewhere bool
 }
 
 // pictures counts the batches of pictures of this process.

@@ -136,6 +136,9 @@ func (p place) take(b *clip.Batch, i, index int) {
 	}
 	m.Faults = kept
 	m.indices[at] = index
+	if m.elsewhere {
+		return
+	}
 	m.Captions[at], m.Keys[at] = b.Captions[i], b.Keys[i]
 	if at < len(m.Groups) && i < len(b.Groups) {
 		m.Groups[at] = b.Groups[i]

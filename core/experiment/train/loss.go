@@ -34,6 +34,9 @@ func (t *Trainer) loss(ctx context.Context, micros microBatches, outs []output, 
 		}
 	}
 	if t.wants(clip.InputGroups) {
+		if err := t.tellCaptions(ctx, micros); err != nil {
+			return nil, err
+		}
 		groups := tensor.New(tensor.I32, t.cfg.BatchSize)
 		copy(groups.I32(), numberGroups(micros))
 		give(clip.InputGroups, clip.LossInput{Value: groups})

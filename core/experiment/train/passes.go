@@ -185,6 +185,9 @@ func (m *micro) announce(q *clip.ForwardRequest, passes []pass, left []int, next
 // backward gives the towers their gradients, one for each pass. With squares they are the last of the step, and it
 // fills in the norms.
 func (t *Trainer) backward(ctx context.Context, outs, grads []output, squares *norms) error {
+	if squares != nil && t.ranks.many() {
+		return t.backwardTogether(ctx, outs, grads, squares)
+	}
 	return t.each(ctx, firstTeacher, func(ctx context.Context, i int) (err error) {
 		if t.frozen(i) {
 			return nil

@@ -59,12 +59,19 @@ func (t *Trainer) prefetch(ctx context.Context, step int) *prefetcher {
 func (t *Trainer) fetch(ctx context.Context, step int, picks []mixture.Pick, seen *recent) (micros microBatches, err error) {
 	defer fault.Catch(&err)
 	for part := range slices.Chunk(picks, t.cfg.MicroBatchSize) {
+		if !t.ranks.has(len(micros)) {
+			micros = append(micros, newElsewhere(part))
+			continue
+		}
 		b, err := t.fetchMicro(ctx, part, seen)
 		if err != nil {
 			micros.free()
 			return nil, err
 		}
 		micros = append(micros, b)
+	}
+	if t.ranks.many() {
+		return micros, nil // what others cannot read is not known yet
 	}
 	if err := t.replaceUnreadable(ctx, step, micros); err != nil {
 		micros.free()
@@ -75,6 +82,11 @@ func (t *Trainer) fetch(ctx context.Context, step int, picks []mixture.Pick, see
 
 // next waits for the next step's batch, or for a stop.
 func (p *prefetcher) next(ctx context.Context, stop <-chan struct{}) (microBatches, error) {
+	select {
+	case <-stop:
+		return nil, errStopped
+	default:
+	}
 	if f := p.ahead; f != nil {
 		p.ahead = nil
 		return f.micros, f.err

@@ -13,6 +13,23 @@ import (
 	"tandem/core/tensor"
 )
 
+// takeBatch waits for the step's batch and puts other samples in the places of those that cannot be read.
+func (t *Trainer) takeBatch(ctx context.Context, batches *prefetcher, stop <-chan struct{}) (microBatches, error) {
+	micros, err := batches.next(ctx, stop)
+	for _, b := range t.ranks.own(micros) {
+		if err == nil {
+			err = t.recall(ctx, b)
+		}
+	}
+	if t.ranks.many() {
+		return micros, t.completeBatch(ctx, micros, err)
+	}
+	if err == nil {
+		err = t.replaceUnreadable(ctx, t.state.Step, micros) // what was found out by recall
+	}
+	return micros, err
+}
+
 // step runs one optimiser step.
 func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan struct{}) (StepReport, error) {
 	r := StepReport{Step: t.state.Step + 1, Steps: t.cfg.Steps, Samples: t.cfg.BatchSize, LR: t.cfg.LR(t.state.Step)}
@@ -24,17 +41,11 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 		mark = now
 	}
 
-	micros, err := batches.next(ctx, stop)
-	if err != nil {
-		return r, err
-	}
+	sent := t.cfg.Group.Sent()
+
+	micros, err := t.takeBatch(ctx, batches, stop)
 	defer micros.free()
-	for _, b := range micros {
-		if err := t.recall(ctx, b); err != nil {
-			return r, err
-		}
-	}
-	if err := t.replaceUnreadable(ctx, t.state.Step, micros); err != nil { // what was found out by recall
+	if err != nil {
 		return r, err
 	}
 	lap(PhaseData)
@@ -42,13 +53,8 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 		return r, err
 	}
 
-	var loss *clip.LossResult
 	var squares norms
-	if t.micro == 1 {
-		loss, err = t.stepWhole(ctx, micros, batches, &squares, lap)
-	} else {
-		loss, err = t.stepAccumulated(ctx, micros, batches, &squares, lap)
-	}
+	loss, err := t.compute(ctx, micros, batches, &squares, lap)
 	if err != nil {
 		return r, err
 	}
@@ -61,9 +67,9 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 	}
 	r.GradNorm = math.Sqrt(total)
 	if math.IsNaN(r.GradNorm) || math.IsInf(r.GradNorm, 0) {
-		return r, fault.New(fault.Numeric, "the gradient is not finite (norms: image %g, text %g, loss %g) at learning rate %g",
+		return r, t.alike(fault.New(fault.Numeric, "the gradient is not finite (norms: image %g, text %g, loss %g) at learning rate %g",
 			r.TowerNorms[0], r.TowerNorms[1], r.TowerNorms[2], r.LR).
-			WithHint("lower train.lr, raise train.warmup_steps or set train.max_grad_norm: 1")
+			WithHint("lower train.lr, raise train.warmup_steps or set train.max_grad_norm: 1"))
 	}
 	scale := clipScale(r.GradNorm, t.cfg.MaxGradNorm)
 	trainables := []clip.Trainable{t.parts.Image, t.parts.Text, t.parts.Loss}
@@ -71,9 +77,14 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 		if t.frozen(i) {
 			return nil
 		}
+		if i < firstTeacher && t.ranks.many() {
+			return t.stepWithSums(ctx, i, r, scale)
+		}
 		return trainables[i].Step(ctx, r.Step, r.LR, scale)
 	})
 	lap(PhaseStep)
+	t.ranks.note(squares, loss.Value)
+	r.Sent = t.cfg.Group.Sent() - sent
 	r.Duration = time.Since(start)
 	return r, err
 }
@@ -92,61 +103,51 @@ func clipScale(norm, maxNorm float64) float64 {
 // norms holds the sums of squares of the gradients of image tower, text tower and loss.
 type norms [3]float64
 
-// stepWhole runs a step's forward, loss and backward when the batch is one micro-batch.
-func (t *Trainer) stepWhole(ctx context.Context, micros microBatches, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
-	outs, err := t.forward(ctx, micros[0], t.nextMicro(nil, 0, batches), clip.Train, 0, false)
-	if err != nil {
+// compute runs a step's forward, loss and backward over this rank's micro-batches. A batch of a single micro-batch is forwarded
+// once. Of several, the gradient of the whole batch takes two passes (GradCache, Gao et al. 2021): embed all, one
+// loss, then forward and backward each.
+func (t *Trainer) compute(ctx context.Context, micros microBatches, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
+	own := t.ranks.own(micros)
+	outs, err := t.embed(ctx, own, batches)
+	if err := t.agree(ctx, err); err != nil {
+		freeOutputs(outs)
 		return nil, err
 	}
 	defer freeOutputs(outs)
-	lap(PhaseForward)
-	loss, err := t.loss(ctx, micros, outs, squares)
+	whole, err := t.gather(ctx, outs)
 	if err != nil {
 		return nil, err
-	}
-	defer loss.Free()
-	lap(PhaseLoss)
-	err = t.backward(ctx, outs, t.gradients(loss), squares)
-	lap(PhaseBackward)
-	return loss, err
-}
-
-// stepAccumulated does the same in micro-batches, with the gradient of the whole batch (GradCache, Gao et al.
-// 2021): embed all, one loss, then forward and backward each.
-func (t *Trainer) stepAccumulated(ctx context.Context, micros microBatches, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
-	whole := make([]output, len(t.passes))
-	for i, b := range micros {
-		next := micros[(i+1)%len(micros)] // after the last the first comes again
-		outs, err := t.forward(ctx, b, next, clip.Embed, i, false)
-		if err != nil {
-			return nil, err
-		}
-		for k, o := range outs {
-			whole[k].put(o, i, len(micros))
-		}
-		freeOutputs(outs)
 	}
 	lap(PhaseForward)
 	loss, err := t.loss(ctx, micros, whole, squares)
-	if err != nil {
+	if loss != nil {
+		defer loss.Free()
+	}
+	if err := t.agree(ctx, err); err != nil {
 		return nil, err
 	}
-	defer loss.Free()
 	lap(PhaseLoss)
 	grads := t.gradients(loss)
-	for i, b := range micros {
-		outs, err := t.forward(ctx, b, t.nextMicro(micros, i, batches), clip.Train, i, true)
-		if err != nil {
-			return nil, err
+	for i, b := range own {
+		number := t.ranks.first + i
+		if len(own) > 1 {
+			again, err := t.forward(ctx, b, t.nextMicro(own, i, batches), clip.Train, number, true)
+			if err != nil {
+				return nil, err
+			}
+			freeOutputs(again)
+			outs = again
+			lap(PhaseForward)
 		}
-		freeOutputs(outs)
-		lap(PhaseForward)
-		part := make([]output, len(grads))
-		for k, g := range grads {
-			part[k] = g.part(i, len(micros))
+		part := grads
+		if t.micro > 1 {
+			part = make([]output, len(grads))
+			for k, g := range grads {
+				part[k] = g.part(number, t.micro)
+			}
 		}
 		var last *norms
-		if i == len(micros)-1 {
+		if i == len(own)-1 {
 			last = squares
 		}
 		if err := t.backward(ctx, outs, part, last); err != nil {
@@ -155,6 +156,26 @@ func (t *Trainer) stepAccumulated(ctx context.Context, micros microBatches, batc
 		lap(PhaseBackward)
 	}
 	return loss, nil
+}
+
+// embed returns the embeddings of micro-batches together; of a single one with the tickets of its backward pass.
+func (t *Trainer) embed(ctx context.Context, own microBatches, batches *prefetcher) ([]output, error) {
+	if len(own) == 1 {
+		return t.forward(ctx, own[0], t.nextMicro(nil, 0, batches), clip.Train, t.ranks.first, false)
+	}
+	whole := make([]output, len(t.passes))
+	for i, b := range own {
+		next := own[(i+1)%len(own)] // after the last the first comes again
+		outs, err := t.forward(ctx, b, next, clip.Embed, t.ranks.first+i, false)
+		if err != nil {
+			return nil, err
+		}
+		for k, o := range outs {
+			whole[k].put(o, i, len(own))
+		}
+		freeOutputs(outs)
+	}
+	return whole, nil
 }
 
 // put copies the rows of part i of n into o, which gets the memory for all n.

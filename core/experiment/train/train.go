@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/collective"
 	"tandem/core/experiment/mixture"
 	"tandem/core/fault"
 	"tandem/core/results/metric"
@@ -24,7 +25,7 @@ import (
 type Config struct {
 	Steps          int // total, > 0
 	BatchSize      int // pairs contrasted at a time, ≥ 2
-	MicroBatchSize int // pairs forwarded at a time; divides BatchSize; 0: BatchSize
+	MicroBatchSize int // pairs forwarded at a time; divides BatchSize; 0: BatchSize, of several ranks the share of one (MicroBatch)
 	Seed           uint64
 	// Sources describes the training set, whose samples are those of all of them together.
 	Sources     []mixture.Source
@@ -43,6 +44,13 @@ type Config struct {
 	Teacher string
 	// MaxBadShare limits the share of samples that cannot be read, 0 … 1; beyond it the run ends.
 	MaxBadShare float64
+	// Group is the ranks that train together, each with a Trainer and plugins of its own, of equal Config and Parts but
+	// for Dir, which need be a folder that all can read only to resume. nil: this one alone.
+	//
+	// Every rank forwards its share of the micro-batches, with their numbers in the whole; the loss is computed of the
+	// whole batch on every rank; gradients are added up, so that all take the same step. Rank 0 alone records, calls the
+	// hooks Counted, Checkpointed and Pruned, and writes checkpoints.
+	Group collective.Group
 }
 
 // Parts holds the plugins of a run, configured.
@@ -58,6 +66,8 @@ type Parts struct {
 	// They only run forward, in mode Eval.
 	Teachers  [2]clip.Encoder
 	Negatives int // texts that the data gives each sample as negatives
+	// Buckets holds clip.EncoderInfo.BucketSizes of both towers. Several ranks train encoders with clip.CapBuckets only.
+	Buckets [2][]int
 	// Ahead says that the image tower makes use of the next pictures while it computes: it has
 	// clip.CapPrefetch and computes on hardware of its own.
 	Ahead bool
@@ -67,7 +77,8 @@ type Parts struct {
 type Hooks struct {
 	// Step runs after every step.
 	Step func(StepReport)
-	// Evaluate measures the model after a step and records what it finds.
+	// Evaluate measures the model after a step and records what it finds. All ranks have it or none, and all are called
+	// after the same steps. A stop cancels ctx where there is one rank; several have to agree on it (StopOf).
 	Evaluate func(ctx context.Context, step int) error
 	// Checkpointed runs after a checkpoint was recorded.
 	Checkpointed func(step int, dir string)
@@ -109,6 +120,7 @@ type StepReport struct {
 	Samples    int
 	Duration   time.Duration
 	Phases     [Phases]time.Duration
+	Sent       int64 // bytes that this rank gave to others in the step
 }
 
 // Result tells the outcome of Run.
@@ -140,12 +152,13 @@ type Trainer struct {
 	remember  [2]Features
 	lengths   lengths
 	uncounted bool // the text encoder does not count tokens
+	ranks     ranks
 }
 
 // New checks a config. Every fault in it yields fault.Invalid.
 func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, error) {
-	if cfg.MicroBatchSize == 0 {
-		cfg.MicroBatchSize = cfg.BatchSize
+	if cfg.Group == nil {
+		cfg.Group = collective.Single{}
 	}
 	if cfg.Prefetch == 0 {
 		cfg.Prefetch = 2
@@ -158,9 +171,10 @@ func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, err
 		return nil, fault.New(fault.Invalid, "steps is %d, want at least 1", cfg.Steps)
 	case cfg.BatchSize < 2:
 		return nil, fault.New(fault.Invalid, "batch_size is %d, want at least 2: a contrastive loss compares pairs", cfg.BatchSize)
-	case cfg.MicroBatchSize < 1 || cfg.BatchSize%cfg.MicroBatchSize != 0:
-		return nil, fault.New(fault.Invalid, "micro_batch_size %d does not divide batch_size %d", cfg.MicroBatchSize, cfg.BatchSize).
-			WithPath("train.micro_batch_size")
+	}
+	var err error
+	if cfg.MicroBatchSize, _, err = MicroBatch(cfg.BatchSize, cfg.MicroBatchSize, cfg.Group.Size()); err != nil {
+		return nil, err
 	}
 	plan, err := mixture.New(cfg.Sources, cfg.BatchSize, cfg.Seed)
 	if err != nil {
@@ -175,6 +189,9 @@ func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, err
 	if t.passes, err = parts.passes(); err != nil {
 		return nil, err
 	}
+	if err := t.join(cfg.Group); err != nil {
+		return nil, err
+	}
 	for k, p := range t.passes {
 		for len(t.lanes) <= p.encoder {
 			t.lanes = append(t.lanes, nil)
@@ -187,7 +204,17 @@ func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, err
 // Run trains to the end, or until stop is closed: then it finishes the step, writes a checkpoint and returns
 // with Result.Stopped. A cancelled ctx ends it at once with fault.Canceled and no checkpoint. A non-finite loss
 // or gradient yields fault.Numeric.
+//
+// Several ranks end after the same step, whichever of them is stopped. When a rank fails, all do; one that is gone
+// yields fault.Unavailable.
 func (t *Trainer) Run(ctx context.Context, stop <-chan struct{}) (Result, error) {
+	if t.ranks.many() {
+		return t.runTogether(ctx, stop)
+	}
+	return t.runSteps(ctx, stop)
+}
+
+func (t *Trainer) runSteps(ctx context.Context, stop <-chan struct{}) (Result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	batches := t.prefetch(ctx, t.state.Step)
@@ -199,12 +226,6 @@ func (t *Trainer) Run(ctx context.Context, stop <-chan struct{}) (Result, error)
 		}
 	}
 	for t.state.Step < t.cfg.Steps {
-		select {
-		case <-stop:
-			err := t.checkpoint(ctx)
-			return t.result(true), err
-		default:
-		}
 		report, err := t.step(ctx, batches, stop)
 		if errors.Is(err, errStopped) {
 			err := t.checkpoint(ctx)
@@ -257,6 +278,9 @@ func (t *Trainer) evaluate(ctx context.Context, stop <-chan struct{}) (stopped b
 		t.state.Unevaluated = false
 		return false, nil
 	}
+	if t.ranks.many() {
+		return t.evaluateTogether(ctx, stop)
+	}
 	during, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -289,7 +313,8 @@ func (t *Trainer) result(stopped bool) Result {
 // withOp names what was being done, keeping a fault's own fields.
 func withOp(err error, op string) error {
 	if f, ok := err.(*fault.Error); ok && f.Op == "" {
-		return f.WithOp(op)
+		told := *f // others may hold it too
+		return told.WithOp(op)
 	}
 	return fmt.Errorf("%s: %w", op, err)
 }

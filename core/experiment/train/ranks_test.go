@@ -1,0 +1,503 @@
+package train_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"tandem/core/clip"
+	"tandem/core/experiment/collective"
+	"tandem/core/experiment/train"
+	"tandem/core/fault"
+	"tandem/core/tensor"
+)
+
+// inBuckets gives the gradients of a linear tower in two buckets, the last row first, as encoders with CapBuckets do.
+type inBuckets struct {
+	clip.Encoder
+	*linear
+	mu     sync.Mutex
+	passed chan struct{} // closed when the last backward pass of the step is done
+}
+
+func bucketSizes(l *linear) []int { return []int{feats, len(l.w) - feats} }
+
+func newInBuckets(e clip.Encoder, l *linear) *inBuckets {
+	return &inBuckets{Encoder: e, linear: l, passed: make(chan struct{})}
+}
+
+func (b *inBuckets) Configure(ctx context.Context, c clip.EncoderConfig) (clip.EncoderInfo, error) {
+	return b.Encoder.Configure(ctx, c)
+}
+
+func (b *inBuckets) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	return b.Encoder.Forward(ctx, q)
+}
+
+func (b *inBuckets) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tensor) error {
+	return b.Encoder.Backward(ctx, t, grad)
+}
+
+func (b *inBuckets) Discard(context.Context, clip.Ticket) error { return nil }
+func (b *inBuckets) Close() error                               { return nil }
+func (b *inBuckets) GradNorm(context.Context) (float64, error) {
+	return 0, errors.New("asked for the norm of a part")
+}
+func (b *inBuckets) Save(ctx context.Context, path string) error { return b.linear.Save(ctx, path) }
+func (b *inBuckets) Load(ctx context.Context, path string) error { return b.linear.Load(ctx, path) }
+func (b *inBuckets) Step(context.Context, int, float64, float64) error {
+	return errors.New("stepped without sums")
+}
+
+func (b *inBuckets) ForwardTokens(ctx context.Context, q clip.ForwardRequest) (clip.TokenOutput, clip.Ticket, error) {
+	return b.Encoder.(clip.TokenEncoder).ForwardTokens(ctx, q)
+}
+
+func (b *inBuckets) BackwardTokens(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
+	return b.Encoder.(clip.TokenEncoder).BackwardTokens(ctx, t, grad, tokens)
+}
+
+func (b *inBuckets) CountTokens(ctx context.Context, c *clip.EncoderConfig, texts []string) ([]int, int, error) {
+	if counter, ok := b.Encoder.(clip.TokenCounter); ok {
+		return counter.CountTokens(ctx, c, texts)
+	}
+	return nil, 0, fault.New(fault.Unavailable, "it has no tokens")
+}
+
+func (b *inBuckets) BackwardLast(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) (err error) {
+	if tokens != nil {
+		err = b.BackwardTokens(ctx, t, grad, tokens)
+	} else {
+		err = b.Backward(ctx, t, grad)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.passed)
+	return err
+}
+
+func (b *inBuckets) Gradients(ctx context.Context, bucket int, into *tensor.Tensor) (*tensor.Tensor, error) {
+	b.mu.Lock()
+	passed := b.passed
+	b.mu.Unlock()
+	select {
+	case <-passed:
+	case <-ctx.Done():
+		return nil, fault.New(fault.Canceled, "%w", ctx.Err())
+	}
+	from := b.g[len(b.g)-feats:]
+	if bucket == 1 {
+		from = b.g[:len(b.g)-feats]
+	}
+	if into == nil {
+		into = tensor.New(tensor.F32, len(from))
+	}
+	for i, v := range from {
+		into.F32()[i] = float32(v)
+	}
+	return into, nil
+}
+
+func (b *inBuckets) StepWith(_ context.Context, _ int, lr, scale float64, sums []*tensor.Tensor) error {
+	all := slices.Concat(sums[1].F32(), sums[0].F32())
+	for i, v := range all {
+		b.g[i] = float64(v)
+	}
+	descend(b.w, b.g, lr*scale)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.passed = make(chan struct{})
+	return nil
+}
+
+// bucketed puts the towers of parts into buckets.
+func bucketed(p train.Parts) train.Parts {
+	linearOf := func(e clip.Encoder) *linear {
+		switch e := e.(type) {
+		case *tokenTower:
+			return e.linear
+		case *seen:
+			return e.linear
+		case *counting:
+			return e.linear
+		}
+		return e.(*linear)
+	}
+	image, text := linearOf(p.Image), linearOf(p.Text)
+	p.Image, p.Text = newInBuckets(p.Image, image), newInBuckets(p.Text, text)
+	p.Buckets = [2][]int{bucketSizes(image), bucketSizes(text)}
+	return p
+}
+
+// rank is one of the ranks of a training.
+type rank struct {
+	cfg    train.Config
+	parts  train.Parts
+	rec    *memory
+	hooks  train.Hooks
+	stop   chan struct{}
+	resume string
+	res    train.Result
+	err    error
+}
+
+// together runs a training on several ranks, each as prepare leaves it.
+func together(t *testing.T, size int, cfg train.Config, parts func() train.Parts, prepare func(int, *rank)) []*rank {
+	t.Helper()
+	groups, ranks := collective.Local(size), make([]*rank, size)
+	var all sync.WaitGroup
+	for i := range ranks {
+		r := &rank{cfg: cfg, parts: bucketed(parts()), rec: newMemory(), stop: make(chan struct{})}
+		ranks[i], r.cfg.Group = r, groups[i]
+		if prepare != nil {
+			prepare(i, r)
+		}
+		all.Go(func() {
+			trainer, err := train.New(r.cfg, r.parts, r.rec, r.hooks)
+			if err == nil && r.resume != "" {
+				err = trainer.Resume(t.Context(), r.resume)
+			}
+			if r.err = err; err == nil {
+				r.res, r.err = trainer.Run(t.Context(), r.stop)
+			}
+		})
+	}
+	all.Wait()
+	return ranks
+}
+
+func noErrors(t *testing.T, ranks []*rank) {
+	t.Helper()
+	for i, r := range ranks {
+		if r.err != nil {
+			t.Fatalf("rank %d: %v", i, r.err)
+		}
+	}
+}
+
+func (r *rank) weights() []float64 {
+	loss := r.parts.Loss.(interface{ scale() []float64 }).scale()
+	return slices.Concat(r.parts.Image.(*inBuckets).w, r.parts.Text.(*inBuckets).w, loss)
+}
+
+func (c *clipLoss) scale() []float64 { return c.s }
+
+// nearly compares values, as sums of float32 in another order do.
+func nearly(t *testing.T, what string, got, want []float64, limit float64) {
+	t.Helper()
+	if len(got) != len(want) || len(got) == 0 {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	for i, w := range want {
+		if math.Abs(got[i]-w) > limit*math.Max(1, math.Abs(w)) {
+			t.Errorf("%s: value %d is %v, want %v", what, i, got[i], w)
+			return
+		}
+	}
+}
+
+func series(m map[int]float64) (list []float64) {
+	for _, step := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, m[step])
+	}
+	return list
+}
+
+func TestRanksTrainAsOneDoes(t *testing.T) {
+	for _, c := range []struct{ ranks, micro int }{{2, 6}, {2, 3}, {3, 4}, {4, 1}} {
+		for _, inputs := range []func() train.Parts{parts, richParts} {
+			for _, parallel := range []bool{false, true} {
+				cfg := config("")
+				cfg.Steps = 12
+				cfg.MicroBatchSize, cfg.Parallel = c.micro, parallel
+				one, rec := inputs(), newMemory()
+				run(t, cfg, one, rec, train.Hooks{}, nil, "")
+				all := together(t, c.ranks, cfg, inputs, nil)
+				noErrors(t, all)
+				for i, r := range all {
+					if !slices.Equal(r.weights(), all[0].weights()) {
+						t.Errorf("%+v: rank %d has other weights than rank 0", c, i)
+					}
+					if i > 0 && len(r.rec.metrics) > 0 {
+						t.Errorf("%+v: rank %d records", c, i)
+					}
+				}
+				nearly(t, "loss", series(all[0].rec.metrics["train/loss"]), series(rec.metrics["train/loss"]), 1e-6)
+				nearly(t, "norm", series(all[0].rec.metrics["train/grad_norm"]), series(rec.metrics["train/grad_norm"]), 1e-6)
+				want := &rank{parts: bucketed(one)}
+				nearly(t, "weights", all[0].weights(), want.weights(), 1e-6)
+			}
+		}
+	}
+}
+
+// A frozen tower needs no buckets, and runs forward only.
+func TestRanksLeaveAFrozenTowerAlone(t *testing.T) {
+	cfg := config("")
+	cfg.MicroBatchSize = 3
+	frozen := func() train.Parts {
+		p := parts()
+		p.Frozen = [2]bool{true, false}
+		return p
+	}
+	one := frozen()
+	run(t, cfg, one, newMemory(), train.Hooks{}, nil, "")
+	all := together(t, 2, cfg, frozen, func(_ int, r *rank) {
+		r.parts.Image = locked{r.parts.Image.(*inBuckets).linear, t}
+		r.parts.Buckets[0] = nil
+	})
+	noErrors(t, all)
+	nearly(t, "text", all[1].parts.Text.(*inBuckets).w, one.Text.(*linear).w, 1e-6)
+}
+
+// What a rank cannot read is replaced by what one rank would draw, and counted once.
+func TestRanksReplaceUnreadableSamplesAsOneDoes(t *testing.T) {
+	for _, broken := range []int{4, 13} {
+		cfg := config("")
+		cfg.MicroBatchSize = 3
+		inputs := func() train.Parts {
+			p := parts()
+			p.Data = &gallery{patterns: patterns{samples}, broken: broken}
+			p.Text = &counting{linear: p.Text.(*linear), limit: 21}
+			return p
+		}
+		one, rec := inputs(), newMemory()
+		want := run(t, cfg, one, rec, train.Hooks{}, nil, "")
+		all := together(t, 4, cfg, inputs, nil)
+		noErrors(t, all)
+		nearly(t, "loss", series(all[0].rec.metrics["train/loss"]), series(rec.metrics["train/loss"]), 1e-6)
+		for _, name := range []string{"train/samples_replaced", "train/captions_cut", "train/captions_cut_share"} {
+			if !maps.Equal(all[0].rec.metrics[name], rec.metrics[name]) || len(rec.metrics[name]) == 0 {
+				t.Errorf("%s is %v, of one rank %v", name, all[0].rec.metrics[name], rec.metrics[name])
+			}
+		}
+		if !slices.Equal(all[0].rec.events, rec.events) {
+			t.Errorf("events %v, of one rank %v", all[0].rec.events, rec.events)
+		}
+		for i, r := range all {
+			if got := r.res.Counts; got.Replaced != want.Counts.Replaced || got.Captions != want.Counts.Captions || got.Longest != want.Counts.Longest {
+				t.Errorf("rank %d counts %+v, want %+v", i, got, want.Counts)
+			}
+		}
+	}
+}
+
+func TestAllRanksEndWhenTooManySamplesCannotBeRead(t *testing.T) {
+	all := together(t, 2, config(""), func() train.Parts {
+		p := parts()
+		p.Data = &gallery{patterns: patterns{samples}, broken: 1}
+		return p
+	}, nil)
+	for i, r := range all {
+		if fault.KindOf(r.err) != fault.Corrupt || !strings.Contains(r.err.Error(), "too few") {
+			t.Errorf("rank %d: %v", i, r.err)
+		}
+	}
+}
+
+// A stop of any rank stops all after the same step; what goes on has the bits of a run that was not stopped, on as many
+// ranks, and its values on another number.
+func TestRanksStopTogetherAndGoOn(t *testing.T) {
+	cfg := config(t.TempDir())
+	cfg.MicroBatchSize = 3
+	whole := together(t, 2, cfg, richParts, nil)
+	noErrors(t, whole)
+	for stopper := range 2 {
+		cfg.Dir = t.TempDir()
+		first := together(t, 2, cfg, richParts, func(i int, r *rank) {
+			if i == stopper {
+				r.hooks.Step = func(s train.StepReport) {
+					if s.Step == 17 {
+						close(r.stop)
+					}
+				}
+			}
+		})
+		noErrors(t, first)
+		for i, r := range first {
+			if !r.res.Stopped || r.res.Steps != 17 || train.Verify(r.res.CheckpointDir, "", 17) != nil {
+				t.Errorf("stopped on rank %d: rank %d ends with %+v", stopper, i, r.res)
+			}
+		}
+		for _, ranks := range []int{2, 4} {
+			goOn := cfg
+			goOn.Dir = t.TempDir()
+			second := together(t, ranks, goOn, richParts, func(_ int, r *rank) { r.resume = first[0].res.CheckpointDir })
+			noErrors(t, second)
+			for i, r := range second {
+				if ranks == 2 && !slices.Equal(r.weights(), whole[0].weights()) {
+					t.Errorf("stopped on rank %d and resumed: rank %d has other weights", stopper, i)
+				}
+				nearly(t, "weights", r.weights(), whole[0].weights(), 1e-6)
+			}
+			for step, v := range second[0].rec.metrics["train/loss"] {
+				if want := whole[0].rec.metrics["train/loss"][step]; ranks == 2 && v != want || math.Abs(v-want) > 1e-6 {
+					t.Errorf("resumed on %d ranks: the loss of step %d is %v, want %v", ranks, step, v, want)
+				}
+			}
+		}
+		alone := richParts()
+		cfg.Dir = ""
+		run(t, cfg, alone, newMemory(), train.Hooks{}, nil, first[0].res.CheckpointDir)
+		nearly(t, "weights of one rank", (&rank{parts: bucketed(alone)}).weights(), whole[0].weights(), 1e-6)
+	}
+}
+
+// While it waits for a batch a rank obeys a stop, and so do the others.
+func TestARankThatWaitsForABatchCanBeStopped(t *testing.T) {
+	all := together(t, 2, config(t.TempDir()), parts, func(i int, r *rank) {
+		if i == 1 {
+			data := &stuck{patterns: patterns{samples}, waiting: make(chan struct{})}
+			r.parts.Data, r.stop = data, data.waiting
+		}
+	})
+	noErrors(t, all)
+	if a, b := all[0].res, all[1].res; !a.Stopped || !b.Stopped || a.Steps != b.Steps || a.Steps > 2 {
+		t.Errorf("%+v and %+v", a, b)
+	}
+}
+
+// broken fails in a method.
+type brokenTower struct {
+	*inBuckets
+	forward, backward error
+}
+
+func (b brokenTower) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	if q.Step == 3 && b.forward != nil {
+		return nil, 0, b.forward
+	}
+	return b.inBuckets.Forward(ctx, q)
+}
+
+func (b brokenTower) BackwardLast(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
+	if b.backward != nil {
+		return b.backward
+	}
+	return b.inBuckets.BackwardLast(ctx, t, grad, tokens)
+}
+
+func TestAFailureOfOneRankIsOneOfAll(t *testing.T) {
+	numeric := fault.New(fault.Numeric, "the embedding of sample 3 is not finite")
+	all := together(t, 3, config(""), parts, func(i int, r *rank) {
+		if i == 1 {
+			r.parts.Image = brokenTower{inBuckets: r.parts.Image.(*inBuckets), forward: numeric}
+		}
+	})
+	for i, r := range all {
+		if fault.KindOf(r.err) != fault.Numeric || !strings.Contains(r.err.Error(), "sample 3") || i != 1 != strings.Contains(r.err.Error(), "rank 1") {
+			t.Errorf("rank %d: %v", i, r.err)
+		}
+		if r.cfg.Group.Cause() != nil {
+			t.Errorf("the group of rank %d cannot be used any more: %v", i, r.cfg.Group.Cause())
+		}
+	}
+	all = together(t, 3, config(""), parts, func(i int, r *rank) {
+		if i == 1 {
+			r.parts.Text = brokenTower{inBuckets: r.parts.Text.(*inBuckets), backward: errors.New("its plugin died")}
+		}
+	})
+	for i, r := range all {
+		if r.err == nil || i != 1 && fault.KindOf(r.err) != fault.Unavailable || !strings.Contains(r.err.Error(), "its plugin died") {
+			t.Errorf("rank %d: %v", i, r.err)
+		}
+	}
+}
+
+func TestRanksThatDriftApartAreFoundOut(t *testing.T) {
+	all := together(t, 2, config(""), parts, func(i int, r *rank) {
+		if i == 1 {
+			r.parts.Loss.(*clipLoss).s[0] = math.Nextafter(1, 2)
+		}
+	})
+	for i, r := range all {
+		if fault.KindOf(r.err) != fault.Internal || !strings.Contains(r.err.Error(), "drifted apart at step 1") {
+			t.Errorf("rank %d: %v", i, r.err)
+		}
+	}
+}
+
+// full implements a loss that cannot be saved.
+type full struct{ *clipLoss }
+
+func (full) Save(context.Context, string) error { return fault.New(fault.Exhausted, "no space left") }
+
+func TestACheckpointThatCannotBeWrittenEndsAllRanks(t *testing.T) {
+	cfg := config(t.TempDir())
+	all := together(t, 2, cfg, parts, func(i int, r *rank) {
+		if i == 0 {
+			r.parts.Loss = full{r.parts.Loss.(*clipLoss)}
+		}
+	})
+	for i, r := range all {
+		if fault.KindOf(r.err) != fault.Exhausted || r.res.Steps != cfg.CheckpointEvery {
+			t.Errorf("rank %d: %v after %d steps", i, r.err, r.res.Steps)
+		}
+	}
+}
+
+// All ranks evaluate after the same steps; what they break off together is done first by the run that goes on.
+func TestRanksEvaluateAndBreakOffTogether(t *testing.T) {
+	cfg := config(t.TempDir())
+	cfg.EvalEvery = 8
+	var mu sync.Mutex
+	evaluated := map[int][]int{}
+	note := func(i, step int) {
+		mu.Lock()
+		defer mu.Unlock()
+		evaluated[i] = append(evaluated[i], step)
+	}
+	first := together(t, 2, cfg, parts, func(i int, r *rank) {
+		r.hooks.Evaluate = func(ctx context.Context, step int) error {
+			if i == 0 && step == 16 {
+				close(r.stop)
+				<-train.StopOf(ctx)
+			}
+			stops, err := collective.GatherValues(ctx, r.cfg.Group, i == 0 && step == 16)
+			if err == nil && stops[0] {
+				return fault.New(fault.Canceled, "in the middle")
+			}
+			note(i, step)
+			return err
+		}
+	})
+	noErrors(t, first)
+	second := together(t, 2, cfg, parts, func(i int, r *rank) {
+		r.resume = first[0].res.CheckpointDir
+		r.hooks.Evaluate = func(_ context.Context, step int) error { note(i, step); return nil }
+	})
+	noErrors(t, second)
+	for i := range 2 {
+		if !first[i].res.Stopped || first[i].res.Steps != 16 || !slices.Equal(evaluated[i], []int{8, 16, 24, 30}) {
+			t.Errorf("rank %d: stopped with %+v, evaluated after %v", i, first[i].res, evaluated[i])
+		}
+	}
+}
+
+func TestBatchesThatRanksCannotShareAreInvalid(t *testing.T) {
+	for _, c := range []struct {
+		batch, micro, ranks, size int
+		path                      string
+		remark                    bool
+	}{
+		{128, 64, 2, 64, "", false}, {128, 0, 1, 128, "", false}, {128, 0, 2, 64, "", true}, {128, 128, 4, 32, "", true},
+		{128, 16, 4, 16, "", false}, {12, 4, 2, 0, "train.micro_batch_size", false}, {10, 5, 4, 0, "train.batch_size", false},
+		{12, 5, 2, 0, "train.micro_batch_size", false}, {12, -1, 1, 0, "train.micro_batch_size", false},
+	} {
+		size, remark, err := train.MicroBatch(c.batch, c.micro, c.ranks)
+		f := new(fault.Error)
+		if size != c.size || (remark != "") != c.remark || (err != nil) != (c.path != "") || err != nil && (!errors.As(err, &f) || f.Kind != fault.Invalid || f.Path != c.path) {
+			t.Errorf("%+v: %d, %q, %v", c, size, remark, err)
+		}
+	}
+	cfg := config("")
+	cfg.Group = collective.Local(2)[1]
+	if _, err := train.New(cfg, parts(), newMemory(), train.Hooks{}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "buckets") {
+		t.Errorf("encoders without buckets: %v", err)
+	}
+}
