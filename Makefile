@@ -20,6 +20,9 @@ CUDA_ENV      = GOFLAGS="$(CUDA_GOFLAGS)"
 # Packages with goroutines of their own.
 RACE = ./core/plugin/process/... ./core/plugin/child/... ./core/plugin/journal/... ./core/plugin/catalog/... ./core/plugin/wire/... ./core/plugin/sdk/... ./core/experiment/objective/... ./core/experiment/collective/... ./core/experiment/train/... ./core/results/store/... ./core/experiment/assemble/... ./core/experiment/run/... ./core/experiment/schedule/... ./core/media/token/... ./core/media/vision/... ./core/data/object/... ./core/data/fetch/... ./core/data/kept/... ./core/data/shard/...
 
+# The compiler of the MPI library that ranks are to use.
+MPICC ?= mpicc
+
 PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/*/main.go))
 PYTHON_PLUGINS := $(patsubst plugins/%/plugin.py,%,$(wildcard plugins/*/*/plugin.py))
 
@@ -28,7 +31,7 @@ PREFIX ?= /usr/local
 INTO    = $(DESTDIR)$(PREFIX)
 
 .DEFAULT_GOAL := help
-.PHONY: need s3 minilm python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
+.PHONY: need mpi s3 minilm python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -37,8 +40,19 @@ help: ## list the targets
 need:
 	@GO='$(GO)' CC='$(CC)' sh tools/need.sh
 
-build: need plugins ## build bin/runner and every plugin
+build: need plugins $(if $(shell command -v $(MPICC)),bin/libtandem-mpi.so) ## build bin/runner and every plugin
 	$(GO) build $(GOFLAGS_BUILD) -o bin/runner ./cmd/runner
+
+# What the runner opens when it is one of several ranks. It belongs to the MPI library of the compiler.
+MPI_SHIM = core/experiment/collective/mpi/shim/tandem-mpi.c
+bin/libtandem-mpi.so: $(MPI_SHIM)
+	@mkdir -p bin
+	@$(MPICC) -O3 -shared -fPIC -o $@ $< || echo "$(MPICC) failed: without $@, the runner trains on one rank only"
+
+mpi: ## build bin/libtandem-mpi.so with mpicc, for training on several ranks (make build does so where mpicc is)
+	@command -v $(MPICC) >/dev/null || { echo "There is no $(MPICC). Install MPI with: apt-get install -y openmpi-bin libopenmpi-dev, or load your cluster's module; MPICC=PATH names another compiler" >&2; exit 1; }
+	@rm -f bin/libtandem-mpi.so
+	@$(MAKE) --no-print-directory bin/libtandem-mpi.so && test -f bin/libtandem-mpi.so
 
 # Compiles everything first, in one go, so that SQLite's single C file keeps one core busy while the others compile Go; then
 # links the plugins of each kind at the same time. The go command decides what is stale.
@@ -150,6 +164,7 @@ install: build ## install the runner, its plugins and completions below PREFIX (
 	@cp -R bin/plugins '$(INTO)/lib/tandem/plugins'
 	@rm -rf '$(INTO)/lib/tandem/sdk' && mkdir -p '$(INTO)/lib/tandem/sdk/python' && cp -R core/plugin/sdk/python/README.md core/plugin/sdk/python/pyproject.toml core/plugin/sdk/python/tandem '$(INTO)/lib/tandem/sdk/python' && rm -rf '$(INTO)/lib/tandem/sdk/python/tandem/__pycache__'
 	@rm -f '$(INTO)/bin/runner' && cp bin/runner '$(INTO)/bin/runner'
+	@rm -f '$(INTO)/lib/tandem/libtandem-mpi.so' && if test -f bin/libtandem-mpi.so; then cp bin/libtandem-mpi.so '$(INTO)/lib/tandem/libtandem-mpi.so'; fi
 	@bin/runner completion bash > '$(INTO)/share/bash-completion/completions/runner'
 	@bin/runner completion zsh > '$(INTO)/share/zsh/site-functions/_runner'
 	@bin/runner completion fish > '$(INTO)/share/fish/vendor_completions.d/runner.fish'
