@@ -12,16 +12,19 @@ import (
 
 // backwardTogether runs the last backward pass of a step in the towers of this rank and adds up the gradients of all ranks,
 // each bucket as soon as the pass adds no more to it. The sums come in one order on all ranks: the image tower's buckets, then the text
-// tower's. It fills in the norms.
+// tower's. They wait for the passes of towers that exchange themselves. It fills in the norms.
 func (t *Trainer) backwardTogether(ctx context.Context, outs, grads []output, squares *norms) error {
 	all, ctx := errgroup.WithContext(ctx)
 	var ready [firstTeacher]chan *tensor.Tensor
+	var passed [firstTeacher]chan struct{}
 	for i := range ready {
 		ready[i] = make(chan *tensor.Tensor, len(t.ranks.sums[i])) // nobody waits to put one in
+		passed[i] = make(chan struct{})
 	}
 	all.Go(fault.Safely(func() error {
 		return t.each(ctx, firstTeacher, func(ctx context.Context, i int) error {
 			if t.frozen(i) {
+				close(passed[i])
 				return nil
 			}
 			lane := t.lanes[i]
@@ -31,17 +34,23 @@ func (t *Trainer) backwardTogether(ctx context.Context, outs, grads []output, sq
 				}
 			}
 			k := lane[len(lane)-1]
-			return t.backwardInBuckets(ctx, i, outs[k].ticket, grads[k], ready[i])
+			return t.backwardInBuckets(ctx, i, outs[k].ticket, grads[k], ready[i], passed[i])
 		})
 	}))
 	all.Go(fault.Safely(func() error {
+		for i, exchanges := range t.parts.Exchanges {
+			if !exchanges {
+				continue
+			}
+			if _, err := receive(ctx, passed[i]); err != nil {
+				return err
+			}
+		}
 		for i, buckets := range ready {
 			for range cap(buckets) {
-				var sum *tensor.Tensor
-				select {
-				case sum = <-buckets:
-				case <-ctx.Done():
-					return fault.New(fault.Canceled, "%w", context.Cause(ctx))
+				sum, err := receive(ctx, buckets)
+				if err != nil {
+					return err
 				}
 				square, err := t.cfg.Group.Sum(ctx, sum.F32())
 				if err != nil {
@@ -55,11 +64,28 @@ func (t *Trainer) backwardTogether(ctx context.Context, outs, grads []output, sq
 	return all.Wait()
 }
 
-// backwardInBuckets runs a tower's last backward pass and hands its buckets over, in their order, while it goes on.
-func (t *Trainer) backwardInBuckets(ctx context.Context, tower int, ticket clip.Ticket, grad output, ready chan<- *tensor.Tensor) error {
+// receive waits for a value of a channel, or for the end of ctx.
+func receive[T any](ctx context.Context, from <-chan T) (value T, err error) {
+	select {
+	case value = <-from:
+		return value, nil
+	case <-ctx.Done():
+		return value, fault.New(fault.Canceled, "%w", context.Cause(ctx))
+	}
+}
+
+// backwardInBuckets runs a tower's last backward pass and hands its buckets over, in their order, while it goes on. It closes
+// passed after the pass.
+func (t *Trainer) backwardInBuckets(ctx context.Context, tower int, ticket clip.Ticket, grad output, ready chan<- *tensor.Tensor, passed chan<- struct{}) error {
 	e := t.encoders()[tower].(clip.BucketedEncoder)
 	both, ctx := errgroup.WithContext(ctx)
-	both.Go(fault.Safely(func() error { return e.BackwardLast(ctx, ticket, grad.embedding, grad.tokens) }))
+	both.Go(fault.Safely(func() error {
+		err := e.BackwardLast(ctx, ticket, grad.embedding, grad.tokens)
+		if err == nil {
+			close(passed)
+		}
+		return err
+	}))
 	both.Go(fault.Safely(func() error {
 		for b, before := range t.ranks.sums[tower] {
 			own, err := e.Gradients(ctx, b, before)

@@ -66,6 +66,9 @@ func (t *Trainer) join(g collective.Group) error {
 		t.rec = unrecorded{}
 		t.hooks.Counted, t.hooks.Checkpointed, t.hooks.Pruned = nil, nil, nil
 	}
+	if t.parts.Exchanges == [2]bool{true, true} {
+		t.cfg.Parallel = false
+	}
 	for i, name := range towerNames {
 		_, ok := t.encoders()[i].(clip.BucketedEncoder)
 		if !t.frozen(i) && (!ok || len(t.parts.Buckets[i]) == 0) {

@@ -17,176 +17,6 @@ import (
 	"tandem/core/tensor"
 )
 
-// inBuckets gives the gradients of a linear tower in two buckets, the last row first, as encoders with CapBuckets do.
-type inBuckets struct {
-	clip.Encoder
-	*linear
-	mu     sync.Mutex
-	passed chan struct{} // closed when the last backward pass of the step is done
-}
-
-func bucketSizes(l *linear) []int { return []int{feats, len(l.w) - feats} }
-
-func newInBuckets(e clip.Encoder, l *linear) *inBuckets {
-	return &inBuckets{Encoder: e, linear: l, passed: make(chan struct{})}
-}
-
-func (b *inBuckets) Configure(ctx context.Context, c clip.EncoderConfig) (clip.EncoderInfo, error) {
-	return b.Encoder.Configure(ctx, c)
-}
-
-func (b *inBuckets) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
-	return b.Encoder.Forward(ctx, q)
-}
-
-func (b *inBuckets) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tensor) error {
-	return b.Encoder.Backward(ctx, t, grad)
-}
-
-func (b *inBuckets) Discard(context.Context, clip.Ticket) error { return nil }
-func (b *inBuckets) Close() error                               { return nil }
-func (b *inBuckets) GradNorm(context.Context) (float64, error) {
-	return 0, errors.New("asked for the norm of a part")
-}
-func (b *inBuckets) Save(ctx context.Context, path string) error { return b.linear.Save(ctx, path) }
-func (b *inBuckets) Load(ctx context.Context, path string) error { return b.linear.Load(ctx, path) }
-func (b *inBuckets) Step(context.Context, int, float64, float64) error {
-	return errors.New("stepped without sums")
-}
-
-func (b *inBuckets) ForwardTokens(ctx context.Context, q clip.ForwardRequest) (clip.TokenOutput, clip.Ticket, error) {
-	return b.Encoder.(clip.TokenEncoder).ForwardTokens(ctx, q)
-}
-
-func (b *inBuckets) BackwardTokens(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
-	return b.Encoder.(clip.TokenEncoder).BackwardTokens(ctx, t, grad, tokens)
-}
-
-func (b *inBuckets) CountTokens(ctx context.Context, c *clip.EncoderConfig, texts []string) ([]int, int, error) {
-	if counter, ok := b.Encoder.(clip.TokenCounter); ok {
-		return counter.CountTokens(ctx, c, texts)
-	}
-	return nil, 0, fault.New(fault.Unavailable, "it has no tokens")
-}
-
-func (b *inBuckets) BackwardLast(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) (err error) {
-	if tokens != nil {
-		err = b.BackwardTokens(ctx, t, grad, tokens)
-	} else {
-		err = b.Backward(ctx, t, grad)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	close(b.passed)
-	return err
-}
-
-func (b *inBuckets) Gradients(ctx context.Context, bucket int, into *tensor.Tensor) (*tensor.Tensor, error) {
-	b.mu.Lock()
-	passed := b.passed
-	b.mu.Unlock()
-	select {
-	case <-passed:
-	case <-ctx.Done():
-		return nil, fault.New(fault.Canceled, "%w", ctx.Err())
-	}
-	from := b.g[len(b.g)-feats:]
-	if bucket == 1 {
-		from = b.g[:len(b.g)-feats]
-	}
-	if into == nil {
-		into = tensor.New(tensor.F32, len(from))
-	}
-	for i, v := range from {
-		into.F32()[i] = float32(v)
-	}
-	return into, nil
-}
-
-func (b *inBuckets) StepWith(_ context.Context, _ int, lr, scale float64, sums []*tensor.Tensor) error {
-	all := slices.Concat(sums[1].F32(), sums[0].F32())
-	for i, v := range all {
-		b.g[i] = float64(v)
-	}
-	descend(b.w, b.g, lr*scale)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.passed = make(chan struct{})
-	return nil
-}
-
-// bucketed puts the towers of parts into buckets.
-func bucketed(p train.Parts) train.Parts {
-	linearOf := func(e clip.Encoder) *linear {
-		switch e := e.(type) {
-		case *tokenTower:
-			return e.linear
-		case *seen:
-			return e.linear
-		case *counting:
-			return e.linear
-		}
-		return e.(*linear)
-	}
-	image, text := linearOf(p.Image), linearOf(p.Text)
-	p.Image, p.Text = newInBuckets(p.Image, image), newInBuckets(p.Text, text)
-	p.Buckets = [2][]int{bucketSizes(image), bucketSizes(text)}
-	return p
-}
-
-// rank is one of the ranks of a training.
-type rank struct {
-	cfg    train.Config
-	parts  train.Parts
-	rec    *memory
-	hooks  train.Hooks
-	stop   chan struct{}
-	resume string
-	res    train.Result
-	err    error
-}
-
-// together runs a training on several ranks, each as prepare leaves it.
-func together(t *testing.T, size int, cfg train.Config, parts func() train.Parts, prepare func(int, *rank)) []*rank {
-	t.Helper()
-	groups, ranks := collective.Local(size), make([]*rank, size)
-	var all sync.WaitGroup
-	for i := range ranks {
-		r := &rank{cfg: cfg, parts: bucketed(parts()), rec: newMemory(), stop: make(chan struct{})}
-		ranks[i], r.cfg.Group = r, groups[i]
-		if prepare != nil {
-			prepare(i, r)
-		}
-		all.Go(func() {
-			trainer, err := train.New(r.cfg, r.parts, r.rec, r.hooks)
-			if err == nil && r.resume != "" {
-				err = trainer.Resume(t.Context(), r.resume)
-			}
-			if r.err = err; err == nil {
-				r.res, r.err = trainer.Run(t.Context(), r.stop)
-			}
-		})
-	}
-	all.Wait()
-	return ranks
-}
-
-func noErrors(t *testing.T, ranks []*rank) {
-	t.Helper()
-	for i, r := range ranks {
-		if r.err != nil {
-			t.Fatalf("rank %d: %v", i, r.err)
-		}
-	}
-}
-
-func (r *rank) weights() []float64 {
-	loss := r.parts.Loss.(interface{ scale() []float64 }).scale()
-	return slices.Concat(r.parts.Image.(*inBuckets).w, r.parts.Text.(*inBuckets).w, loss)
-}
-
-func (c *clipLoss) scale() []float64 { return c.s }
-
 // nearly compares values, as sums of float32 in another order do.
 func nearly(t *testing.T, what string, got, want []float64, limit float64) {
 	t.Helper()
@@ -231,6 +61,56 @@ func TestRanksTrainAsOneDoes(t *testing.T) {
 				nearly(t, "norm", series(all[0].rec.metrics["train/grad_norm"]), series(rec.metrics["train/grad_norm"]), 1e-6)
 				want := &rank{parts: bucketed(one)}
 				nearly(t, "weights", all[0].weights(), want.weights(), 1e-6)
+			}
+		}
+	}
+}
+
+// exchanging implements a tower that adds something up over the ranks in every pass.
+type exchanging struct {
+	*inBuckets
+	group collective.Group
+	sums  []float64
+}
+
+func (e *exchanging) sum(ctx context.Context) error {
+	one := []float64{float64(e.group.Rank() + 1)}
+	err := e.group.SumDoubles(ctx, one)
+	e.sums = append(e.sums, one...)
+	return err
+}
+
+func (e *exchanging) Forward(ctx context.Context, q clip.ForwardRequest) (*tensor.Tensor, clip.Ticket, error) {
+	if err := e.sum(ctx); err != nil {
+		return nil, 0, err
+	}
+	return e.inBuckets.Forward(ctx, q)
+}
+
+func (e *exchanging) BackwardLast(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
+	if err := e.inBuckets.BackwardLast(ctx, t, grad, tokens); err != nil { // its buckets are ready
+		return err
+	}
+	return e.sum(ctx)
+}
+
+// While a tower exchanges, nothing else is exchanged.
+func TestTowersExchangeInTheMiddleOfAPass(t *testing.T) {
+	for _, both := range []bool{false, true} {
+		cfg := config("")
+		cfg.MicroBatchSize, cfg.Parallel = 6, true
+		all := together(t, 2, cfg, parts, func(_ int, r *rank) {
+			r.parts.Exchanges = [2]bool{true, both}
+			r.parts.Image = &exchanging{inBuckets: r.parts.Image.(*inBuckets), group: r.cfg.Group}
+			if both {
+				r.parts.Text = &exchanging{inBuckets: r.parts.Text.(*inBuckets), group: r.cfg.Group}
+			}
+		})
+		noErrors(t, all)
+		for i, r := range all {
+			sums := r.parts.Image.(*exchanging).sums
+			if len(sums) != 2*cfg.Steps || slices.ContainsFunc(sums, func(v float64) bool { return v != 3 }) {
+				t.Errorf("rank %d has sums %v", i, sums)
 			}
 		}
 	}

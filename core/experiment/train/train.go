@@ -68,6 +68,9 @@ type Parts struct {
 	Negatives int // texts that the data gives each sample as negatives
 	// Buckets holds clip.EncoderInfo.BucketSizes of both towers. Several ranks train encoders with clip.CapBuckets only.
 	Buckets [2][]int
+	// Exchanges says of both towers whether they exchange with other ranks while they compute (clip.Exchanger), by means of
+	// Config.Group. Nothing else is exchanged then, and two such towers compute one after the other.
+	Exchanges [2]bool
 	// Ahead says that the image tower makes use of the next pictures while it computes: it has
 	// clip.CapPrefetch and computes on hardware of its own.
 	Ahead bool
