@@ -24,53 +24,74 @@ type Identifier struct {
 
 // Identity returns the identity of a run of s with these plugins: equal for runs that compute the same.
 func (i *Identifier) Identity(s *spec.Spec, used Plugins) (string, error) {
-	digests := used.Digests()
-	if s.Init.Weights != "" {
-		sha, err := i.weightsDigest(s.Init.Weights)
-		if err != nil {
-			return "", err
-		}
-		digests["init"] = sha
-		if !bothTowers(s.Init.Towers) {
-			digests["init"] += " " + s.Init.Towers[0]
-		}
-	}
-	if s.Teacher != nil && s.Teacher.Init.Weights != "" {
-		sha, err := i.weightsDigest(s.Teacher.Init.Weights)
-		if err != nil {
-			return "", ofTeacher(err)
-		}
-		digests["teacher.init"] = sha + " " + strings.Join(s.Teacher.Init.Towers, " ")
-	}
-	if err := i.addModels(digests, s, used); err != nil {
+	contents, err := i.Contents(s, used)
+	if err != nil {
 		return "", err
+	}
+	digests := used.Digests()
+	for _, c := range contents {
+		switch c.Key {
+		case "init.weights":
+			digests["init"] = c.SHA256
+			if !bothTowers(s.Init.Towers) {
+				digests["init"] += " " + s.Init.Towers[0]
+			}
+		case "teacher.init.weights":
+			digests["teacher.init"] = c.SHA256 + " " + strings.Join(s.Teacher.Init.Towers, " ")
+		default:
+			digests[c.Key] = c.SHA256
+		}
 	}
 	return s.Identity(digests), nil
 }
 
-// addModels adds the digests of the published models that encoders begin with (clip.CapPretrained), by their keys in the spec.
-func (i *Identifier) addModels(digests map[string]string, s *spec.Spec, used Plugins) error {
+// Content describes a file or folder that a run reads, and that counts in its identity by what it holds.
+type Content struct {
+	Key    string // of the spec: init.weights, text.with.folder
+	Path   string
+	SHA256 string
+}
+
+// Contents returns the weights that a run of s with these plugins begins with: those of the model, of its teachers, and the published
+// models that encoders begin with (clip.CapPretrained).
+func (i *Identifier) Contents(s *spec.Spec, used Plugins) (all []Content, err error) {
+	add := func(key, path string, of func(string) (string, error)) error {
+		sha, err := i.digest(path, of)
+		if err == nil {
+			all = append(all, Content{key, path, sha})
+		}
+		return err
+	}
+	if s.Init.Weights != "" {
+		if err := add("init.weights", s.Init.Weights, WeightsDigest); err != nil {
+			return nil, err
+		}
+	}
+	if s.Teacher != nil && s.Teacher.Init.Weights != "" {
+		if err := add("teacher.init.weights", s.Teacher.Init.Weights, WeightsDigest); err != nil {
+			return nil, ofTeacher(err)
+		}
+	}
 	for _, p := range used {
 		if !hasCapability(p.Descriptor, clip.CapPretrained) {
 			continue
 		}
 		var with map[string]any
 		if err := json.Unmarshal(towerOf(s, p.Role).With, &with); err != nil {
-			return fault.New(fault.Internal, "%s: %w", p.Role, err)
+			return nil, fault.New(fault.Internal, "%s: %w", p.Role, err)
 		}
 		for _, f := range p.Descriptor.Schema {
 			path, _ := with[f.Name].(string)
 			if f.Type != clip.TypePath || path == "" {
 				continue
 			}
-			sha, err := i.digest(path, modelDigest)
-			if err != nil {
-				return fault.New(fault.KindOf(err), "%w", err).WithPath(p.Role + ".with." + f.Name)
+			key := p.Role + ".with." + f.Name
+			if err := add(key, path, modelDigest); err != nil {
+				return nil, fault.New(fault.KindOf(err), "%w", err).WithPath(key)
 			}
-			digests[p.Role+".with."+f.Name] = sha
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // besideWeights lists the files of a published model that tell what it computes, beside its weights.
@@ -107,8 +128,6 @@ func isFile(path string) bool {
 	stat, err := os.Stat(path)
 	return err == nil && stat.Mode().IsRegular()
 }
-
-func (i *Identifier) weightsDigest(path string) (string, error) { return i.digest(path, WeightsDigest) }
 
 // digest remembers what of returns for a path.
 func (i *Identifier) digest(path string, of func(string) (string, error)) (string, error) {

@@ -152,7 +152,7 @@ func Run(ctx context.Context, l lab.Lab, s *sweep.Sweep, o Options, stop <-chan 
 		return Outcome{}, err
 	}
 	c := &scheduler{lab: l, sweep: s, options: o, db: db, reader: reader, catalog: assemble.NewCatalog(l.Catalog), w: w, now: time.Now,
-		states: make([]State, len(s.Trials)), order: bySeed(s.Trials), finished: make(chan end), values: map[string]float64{}}
+		states: make([]State, len(s.Trials)), order: BySeed(s.Trials), finished: make(chan end), values: map[string]float64{}}
 	if s.Search != nil { // what confirms waits for the end of the search
 		c.order = nil
 		for i, t := range s.Trials {
@@ -188,6 +188,15 @@ func Run(ctx context.Context, l lab.Lab, s *sweep.Sweep, o Options, stop <-chan 
 // plan records what the sweep means to fill: every cell of every trial, by identity. Points of a search that goes on stay planned, those
 // too that another runner suggests just now.
 func plan(ctx context.Context, db *store.DB, s *sweep.Sweep, goesOn bool) error {
+	e, cells := Planned(s)
+	if goesOn {
+		return db.Replan(ctx, e, cells)
+	}
+	return db.Plan(ctx, e, cells)
+}
+
+// Planned returns a sweep as the database keeps it: the experiment, and every cell of every trial, by identity.
+func Planned(s *sweep.Sweep) (store.Experiment, []store.Cell) {
 	e := store.Experiment{Name: s.Base.Name, Description: s.Base.Description, Metric: s.Metric, Design: s.Design, Noise: s.Noise}
 	e.Settings = store.Settings{Looks: s.Looks, Analysis: s.Analysis, Directions: s.Directions, Choose: s.Choose}
 	if s.Stop != nil {
@@ -204,10 +213,7 @@ func plan(ctx context.Context, db *store.DB, s *sweep.Sweep, goesOn bool) error 
 			e.Baseline = sweep.Baseline
 		}
 	}
-	if goesOn {
-		return db.Replan(ctx, e, cells)
-	}
-	return db.Plan(ctx, e, cells)
+	return e, cells
 }
 
 // lookUp sets the states of the trials that are over already, from one on.

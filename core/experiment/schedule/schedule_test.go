@@ -58,8 +58,8 @@ func TestASweepMakesWhatIsMissing(t *testing.T) {
 			begun = append(begun, w.trials[i])
 		}
 	}
-	if !slices.Equal(begun, bySeed(s.Trials)) {
-		t.Errorf("begun in the order %v, want %v", begun, bySeed(s.Trials))
+	if !slices.Equal(begun, BySeed(s.Trials)) {
+		t.Errorf("begun in the order %v, want %v", begun, BySeed(s.Trials))
 	}
 	again, err := Run(t.Context(), l, load(t, l, "train.max_steps=2"), Options{}, nil, &log{})
 	labtest.Must(t, err)

@@ -130,9 +130,9 @@ func (c *scheduler) run(ctx context.Context, stop <-chan struct{}) error {
 	}
 }
 
-// bySeed orders trials by the place of their seed among those of their variant: early on there is something of every
+// BySeed orders trials by the place of their seed among those of their variant: early on there is something of every
 // variant to see, and trials side by side read the same data.
-func bySeed(trials []sweep.Trial) []int {
+func BySeed(trials []sweep.Trial) []int {
 	place, seen := make([]int, len(trials)), map[string]int{}
 	order := make([]int, len(trials))
 	for i, t := range trials {
@@ -195,12 +195,7 @@ func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) erro
 		return err
 	}
 	t, was := c.sweep.Trials[i], c.states[i]
-	m := assemble.Meta(t.Spec, used, t.Identity)
-	m.Metric, m.Baseline = c.sweep.Metric, ""
-	claim, err := c.db.Claim(ctx, m, store.ClaimOptions{Since: c.since, Newest: func(id string, all []store.Checkpoint) (int, error) {
-		from, err := c.lab.FindCheckpoint(id, all, train.Check) // no file is read while others wait for the database
-		return from.Step, err
-	}})
+	claim, err := claim(ctx, c.lab, c.db, t, used, c.sweep.Metric, c.since)
 	if k := fault.KindOf(err); err != nil && (k == fault.Corrupt || k == fault.NotFound) && ctx.Err() == nil {
 		// That trial's checkpoints are all damaged or gone, and it stays as it is; the others go on.
 		c.set(i, State{Status: Failed, RunID: was.RunID, Attempt: was.Attempt + 1, Err: err})
@@ -250,6 +245,36 @@ func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) erro
 		c.finished <- end{i, bench, outcome, judge.stopped(), err}
 	}()
 	return nil
+}
+
+// claim takes a trial, whose plugins are used, for this process. Runs begun before since do not count.
+func claim(ctx context.Context, l lab.Lab, db *store.DB, t sweep.Trial, used assemble.Plugins, metric string, since time.Time) (store.Claim, error) {
+	m := assemble.Meta(t.Spec, used, t.Identity)
+	m.Metric, m.Baseline = metric, ""
+	return db.Claim(ctx, m, store.ClaimOptions{Since: since, Newest: func(id string, all []store.Checkpoint) (int, error) {
+		from, err := l.FindCheckpoint(id, all, train.Check) // no file is read while others wait for the database
+		return from.Step, err
+	}})
+}
+
+// One makes an attempt at a trial, whose plugins are used, in a database of its own: it goes on with what the database has of it. What is
+// done or stopped there already is left as it is. metric is that by which trials are compared.
+func One(ctx context.Context, l lab.Lab, db *store.DB, t sweep.Trial, used assemble.Plugins, metric string, stop <-chan struct{}, w run.Watcher) (run.Outcome, error) {
+	if err := assemble.CheckDevices(t.Spec); err != nil {
+		return run.Outcome{}, err
+	}
+	c, err := claim(ctx, l, db, t, used, metric, time.Time{})
+	if err != nil {
+		return run.Outcome{}, err
+	}
+	if c.Run == nil {
+		return run.Outcome{ID: c.ID, Status: c.Status}, nil
+	}
+	from, err := verify(ctx, l, c)
+	if err != nil {
+		return run.Outcome{ID: c.ID, Status: clip.StatusFailed}, err
+	}
+	return run.Attempt{Spec: t.Spec, Record: c.Run, From: from, Plugins: used}.Do(ctx, l, stop, w)
 }
 
 // verify reads the checkpoint that a claimed run goes on from. When it is damaged, the run goes back to one that is

@@ -50,7 +50,7 @@ func trials(seeds int, variants ...string) (list []sweep.Trial) {
 func idleScheduler() (*scheduler, *log) {
 	w, noon := &log{}, time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	s := &sweep.Sweep{Trials: trials(2, "a", "b"), Retries: spec.Retries{Of: map[fault.Kind]int{fault.Unavailable: 2}, Backoff: 10 * time.Second}}
-	c := &scheduler{sweep: s, options: Options{Jobs: 2}, w: w, now: func() time.Time { return noon }, order: bySeed(s.Trials), states: make([]State, 4)}
+	c := &scheduler{sweep: s, options: Options{Jobs: 2}, w: w, now: func() time.Time { return noon }, order: BySeed(s.Trials), states: make([]State, 4)}
 	for i := range c.states {
 		c.states[i].Status = Waiting
 	}
@@ -58,14 +58,14 @@ func idleScheduler() (*scheduler, *log) {
 }
 
 func TestEveryVariantComesUnderItsFirstSeedFirst(t *testing.T) {
-	if got := bySeed(trials(3, "a", "b")); !slices.Equal(got, []int{0, 3, 1, 4, 2, 5}) {
+	if got := BySeed(trials(3, "a", "b")); !slices.Equal(got, []int{0, 3, 1, 4, 2, 5}) {
 		t.Errorf("two variants under three seeds: %v", got)
 	}
 	uneven := append(trials(3, "baseline"), trials(1, "x", "y")...)
-	if got := bySeed(uneven); !slices.Equal(got, []int{0, 3, 4, 1, 2}) {
+	if got := BySeed(uneven); !slices.Equal(got, []int{0, 3, 4, 1, 2}) {
 		t.Errorf("a baseline under more seeds: %v", got)
 	}
-	if got := bySeed(nil); len(got) != 0 {
+	if got := BySeed(nil); len(got) != 0 {
 		t.Errorf("no trials: %v", got)
 	}
 }

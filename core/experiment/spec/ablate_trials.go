@@ -94,14 +94,20 @@ func (x *ablater) trials() {
 	}
 }
 
-func (x *ablater) retries() {
+// DefaultRetries returns how often a trial is tried again when its spec says nothing of it.
+func DefaultRetries() Retries { return transientRetries(1) }
+
+// transientRetries returns n retries for each kind of failure that another attempt may not meet.
+func transientRetries(n int) Retries {
 	r := Retries{Of: map[fault.Kind]int{}, Backoff: 2 * time.Second}
-	all := func(n int) {
-		for _, k := range transient {
-			r.Of[k] = n
-		}
+	for _, k := range transient {
+		r.Of[k] = n
 	}
-	all(1)
+	return r
+}
+
+func (x *ablater) retries() {
+	r := DefaultRetries()
 	if e, given := x.keys["retries"]; given && e.node.Kind == yaml.MappingNode {
 		m := x.converter.mapping(e.node, e.p)
 		x.checker.section(m, retryKeys, e.p, e.key)
@@ -114,7 +120,7 @@ func (x *ablater) retries() {
 		f := fieldOf(e.key)
 		f.Type = clip.TypeInt
 		if n, ok := x.scalarOf(e, f).(int64); ok {
-			all(int(n))
+			r = transientRetries(int(n))
 		}
 	}
 	if e, given := x.keys["backoff"]; given {

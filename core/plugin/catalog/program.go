@@ -115,6 +115,27 @@ func (p *Program) Digest(names []string, versions map[string]string) (string, er
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
+// Files returns the files that a plugin consists of, relative to the folder of its program, which comes first.
+func Files(b Binary, d clip.Descriptor) ([]string, error) {
+	p, err := OpenProgram(b.Path)
+	if err != nil {
+		return nil, err
+	}
+	p.File.Close()
+	names := []string{filepath.Base(b.Path)}
+	if !p.Script {
+		return names, nil
+	}
+	dir := filepath.Dir(b.Path)
+	var more []string
+	if len(d.Files) > 0 {
+		more, err = matchFiles(dir, d.Files)
+	} else {
+		more, err = findCode(dir, names[0])
+	}
+	return append(names, more...), err
+}
+
 // matchFiles returns the files that a descriptor names, relative to its folder. Each pattern is a glob that
 // must match something.
 func matchFiles(dir string, patterns []string) ([]string, error) {

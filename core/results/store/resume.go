@@ -145,6 +145,17 @@ const markDeadQuery = `UPDATE run SET status = 'interrupted', ended_ms = heartbe
 // MarkDead sets runs that are recorded as running, but whose process on this host is gone, to
 // interrupted, and gives their ids. Call it before listing runs or choosing one to resume.
 func (db *DB) MarkDead(ctx context.Context) ([]string, error) {
+	return db.interrupt(ctx, func(o owned) bool { return !o.alive }, "process gone")
+}
+
+// Seize sets all runs that are recorded as running to interrupted, whatever their processes do, and gives their ids. It is for the copy of
+// a database whose owner is known to be gone by other means.
+func (db *DB) Seize(ctx context.Context) ([]string, error) {
+	return db.interrupt(ctx, func(owned) bool { return true }, "taken over")
+}
+
+// interrupt ends the runs recorded as running that a condition chooses.
+func (db *DB) interrupt(ctx context.Context, chosen func(owned) bool, note string) ([]string, error) {
 	var dead []string
 	err := db.w.task(ctx, func(b *batch) error {
 		dead = nil
@@ -153,14 +164,14 @@ func (db *DB) MarkDead(ctx context.Context) ([]string, error) {
 			return err
 		}
 		for _, o := range running {
-			if o.alive {
+			if !chosen(o) {
 				continue
 			}
 			dead = append(dead, o.key)
 			if _, err := b.exec(markDeadQuery, o.row); err != nil {
 				return err
 			}
-			if err := b.status(o.row, clip.StatusInterrupted, "process gone"); err != nil {
+			if err := b.status(o.row, clip.StatusInterrupted, note); err != nil {
 				return err
 			}
 		}
