@@ -210,6 +210,9 @@ func TestRanksStopTogetherAndGoOn(t *testing.T) {
 			second := together(t, ranks, goOn, richParts, func(_ int, r *rank) { r.resume = first[0].res.CheckpointDir })
 			noErrors(t, second)
 			for i, r := range second {
+				if told := slices.Contains(r.rec.events, "ranks_changed"); told != (ranks != 2 && i == 0) {
+					t.Errorf("resumed on %d ranks: rank %d tells %v", ranks, i, r.rec.events)
+				}
 				if ranks == 2 && !slices.Equal(r.weights(), whole[0].weights()) {
 					t.Errorf("stopped on rank %d and resumed: rank %d has other weights", stopper, i)
 				}

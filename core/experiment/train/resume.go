@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,6 +46,13 @@ func (t *Trainer) load(ctx context.Context, dir string, known []int) error {
 	t.kept = slices.Compact(slices.Sorted(slices.Values(append(known, s.Step))))
 	if t.ranks.rank > 0 {
 		return nil
+	}
+	if before := max(1, s.Ranks); before != t.ranks.size {
+		message := fmt.Sprintf("%d ranks go on from step %d of %d: sums have another order, and losses may differ in their last bits",
+			t.ranks.size, s.Step, before)
+		if err := t.rec.Event("warning", "ranks_changed", message, ""); err != nil {
+			return err
+		}
 	}
 	return t.removeHalf()
 }
