@@ -1,0 +1,5 @@
+//go:build !linux
+
+package collective
+
+func cpus() []int { return anyCPUs() }
