@@ -11,8 +11,7 @@ import (
 // classification: [N][len(classes)]. Texts counts the prompts.
 func Cosines(ctx context.Context, image, text clip.Encoder, pictures *tensor.Tensor, classes, templates []string) ([][]float32, Texts, error) {
 	const batch = 256
-	count := &counter{encoder: text}
-	all, err := encodeTexts(ctx, text, prompts(classes, templates), batch, count)
+	all, err := encodeTexts(ctx, text, prompts(classes, templates), batch, false, nil)
 	if err != nil {
 		return nil, Texts{}, err
 	}
@@ -24,6 +23,6 @@ func Cosines(ctx context.Context, image, text clip.Encoder, pictures *tensor.Ten
 	var images Matrix
 	images.append(emb)
 	out := make([][]float32, images.Rows)
-	Similarities(&images, ensembles(all, len(classes), len(templates)), func(i int, row []float32) { out[i] = append([]float32(nil), row...) })
-	return out, count.Texts, nil
+	Similarities(&images, ensembles(&all.Features, len(classes), len(templates)), func(i int, row []float32) { out[i] = append([]float32(nil), row...) })
+	return out, all.Count, nil
 }

@@ -26,6 +26,13 @@ func (m *Matrix) append(t *tensor.Tensor) {
 	m.Data = append(m.Data, t.F32()...)
 }
 
+// join appends the rows of another matrix.
+func (m *Matrix) join(o *Matrix) {
+	if o.Rows > 0 {
+		m.Rows, m.Cols, m.Data = m.Rows+o.Rows, o.Cols, append(m.Data, o.Data...)
+	}
+}
+
 // pick appends rows of a tensor.
 func (m *Matrix) pick(t *tensor.Tensor, places []int) {
 	d, rows := t.Shape[1], t.F32()

@@ -20,7 +20,9 @@ type Job struct {
 type Plan struct {
 	jobs []Job
 	sets map[string]*set
-	uses map[string]int // evaluations that are still to come, by the set that they use
+	// Ranks, when not nil, make the evaluations together: each runs the plan for the same model and data. All but rank 0 get empty results.
+	Ranks *Ranks
+	uses  map[string]int // evaluations that are still to come, by the set that they use
 }
 
 // Left returns how many samples are still to be embedded.
@@ -110,14 +112,24 @@ func (p *Plan) Run(ctx context.Context, i int, progress func(done, total int)) (
 			return res, err
 		}
 	}
-	s := sets[0]
+	if p.Ranks != nil && p.Ranks.Group.Rank() > 0 {
+		return res, p.Ranks.serve(ctx, func(at place) *Features { return p.features(sets, at, nil) })
+	}
+	res, err := p.figures(ctx, i, sets)
+	return res, p.Ranks.settle(err)
+}
+
+// figures takes the figures of evaluation i of what its sources were embedded to.
+func (p *Plan) figures(ctx context.Context, i int, sets []*set) (Result, error) {
+	var res Result
+	j, s := p.jobs[i], sets[0]
 	res.Samples, res.Unreadable, res.Reasons = s.tally, s.unreadable, s.reasons
 	if s.tally.Bad > 0 && !j.Plain {
 		res.add(j.Name, []metric.Value{{Name: "n", Value: float64(len(s.Keys))}, {Name: "left_out", Value: float64(s.tally.Bad)},
 			{Name: "left_out_share", Value: s.tally.Share()}})
 	}
 	counted := &Texts{}
-	found, kept, err := measure(ctx, j, sets, false, counted, &res.Figures)
+	found, kept, err := p.measure(ctx, j, sets, place{Evaluation: i}, counted, &res.Figures)
 	if err != nil {
 		return res, err
 	}
@@ -137,7 +149,7 @@ func (p *Plan) Run(ctx context.Context, i int, progress func(done, total int)) (
 	}
 	if j.Average.Image || j.Average.Text {
 		j.Name, res.Averaged = metric.Averaged(j.Name), &Figures{}
-		_, _, err = measure(ctx, j, sets, true, nil, res.Averaged)
+		_, _, err = p.measure(ctx, j, sets, place{Evaluation: i, Averaged: true}, nil, res.Averaged)
 	}
 	return res, err
 }
@@ -153,19 +165,27 @@ func (p *Plan) set(ctx context.Context, i int, r reading, progress func(done, to
 			needs.Negatives = needs.Negatives || other.key == r.key && p.jobs[k].needs().Negatives
 		}
 	}
-	s, err := embedAll(ctx, p.jobs[i], r.source, needs, progress)
+	s, err := embedAll(ctx, p.jobs[i], r.source, needs, p.Ranks, progress)
 	if err == nil {
 		p.sets[r.key] = s
 	}
 	return s, err
 }
 
-// measure takes the figures of an evaluation by its live weights, or with averaged by its averaged ones. count, when not
-// nil, is told of the texts.
-func measure(ctx context.Context, j Job, sets []*set, averaged bool, count *Texts, f *Figures) ([]Findings, *Embedded, error) {
-	features := sets[0].features(j, j.Source, averaged, count)
+// features returns the features at a place, of what the sources of the evaluation were embedded to.
+func (p *Plan) features(sets []*set, at place, count *Texts) *Features {
+	if at.Train {
+		return sets[1].features(p.jobs[at.Evaluation], p.Ranks, at, count)
+	}
+	return sets[0].features(p.jobs[at.Evaluation], p.Ranks, at, count)
+}
+
+// measure takes the figures of a job at a place, by its live weights or by its averaged ones. count, when not nil, is told of the texts.
+func (p *Plan) measure(ctx context.Context, j Job, sets []*set, at place, count *Texts, f *Figures) ([]Findings, *Embedded, error) {
+	features := p.features(sets, at, count)
 	if len(sets) > 1 {
-		features.Train = sets[1].features(j, *j.Train, averaged, nil)
+		at.Train = true
+		features.Train = p.features(sets, at, nil)
 	}
 	all := make([]Findings, len(j.Measures))
 	for i, m := range j.Measures {

@@ -45,14 +45,19 @@ func (*learns) Check(_ clip.DatasetInfo, train *clip.DatasetInfo) error {
 }
 func (l *learns) Measure(ctx context.Context, f *eval.Features) (eval.Findings, error) {
 	l.seen = f
-	dark, err := f.Changed(ctx, func(i int, pixels []byte, side int) {
-		for d := range pixels {
-			pixels[d] = byte(i) // every picture a grey of its own: all point the same way
-		}
-		pixels[0] = 255
-	})
+	dark, err := f.Changed(ctx, greyed{})
 	l.dark = dark
 	return eval.Findings{}, err
+}
+
+// greyed makes every picture a grey of its own: all point the same way.
+type greyed struct{}
+
+func (greyed) Apply(i int, _ string, pixels []byte, _ int) {
+	for d := range pixels {
+		pixels[d] = byte(i)
+	}
+	pixels[0] = 255
 }
 
 // Evaluations that read the same share it, and give what each gives alone.

@@ -36,9 +36,7 @@ func (m Robustness) Measure(ctx context.Context, f *Features) (Findings, error) 
 		of := 0.0
 		var each []metric.Value
 		for _, severity := range m.Severities {
-			images, err := f.Changed(ctx, func(i int, pixels []byte, side int) {
-				corrupt.Apply(kind, severity, pixels, side, m.Seed, f.Keys[i])
-			})
+			images, err := f.Changed(ctx, Spoilt{kind, severity, m.Seed})
 			if err != nil {
 				return Findings{}, err
 			}
@@ -54,4 +52,16 @@ func (m Robustness) Measure(ctx context.Context, f *Features) (Findings, error) 
 		out = append(out, metric.Value{Name: metric.Of(metric.Robustness, metric.Drop), Value: 1 - mean/clean})
 	}
 	return Findings{Values: append(out, values...)}, nil
+}
+
+// Spoilt is the Change of package corrupt.
+type Spoilt struct {
+	Kind     string // see corrupt.Kinds
+	Severity int
+	Seed     uint64
+}
+
+// Apply implements Change.
+func (s Spoilt) Apply(_ int, key string, pixels []byte, side int) {
+	corrupt.Apply(s.Kind, s.Severity, pixels, side, s.Seed, key)
 }

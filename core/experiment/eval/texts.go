@@ -30,41 +30,46 @@ func (t *Texts) add(o Texts) {
 
 // embedded holds the features of a list of texts.
 type embedded struct {
-	*Matrix
-	count Texts
+	Features Matrix
+	Count    Texts
 }
 
 // EmbedTexts returns the features of texts, [len(texts), D], unit rows. The same list is embedded once. Nobody writes to
 // the rows.
 func (f *Features) EmbedTexts(ctx context.Context, texts []string) (*Matrix, error) {
-	averaged := f.averaged && f.job.Average.Text
-	text := f.job.Text
-	if averaged {
-		text = WithAverage(text)
-	}
 	list, err := json.Marshal(texts)
 	if err != nil {
 		panic("eval: texts do not encode: " + err.Error()) // strings always do
 	}
-	key := fmt.Sprintf("%v %x", averaged, sha256.Sum256(list))
+	key := fmt.Sprintf("%v %x", f.averaged && f.job.Average.Text, sha256.Sum256(list))
 	e := f.set.texts[key]
 	if e == nil {
-		count := &counter{encoder: text, mute: averaged}
-		m, err := encodeTexts(ctx, text, texts, f.job.BatchSize, count)
-		if err != nil {
+		if err := f.ranks.ask(request{Of: f.place, Texts: texts}); err != nil {
 			return nil, err
 		}
-		e = &embedded{m, count.Texts}
+		if e, err = f.embedTexts(ctx, texts); err != nil {
+			return nil, err
+		}
 		f.set.texts[key] = e
 	}
 	if f.count != nil && !f.counted[key] {
 		f.counted[key] = true
-		f.count.add(e.count)
+		f.count.add(e.Count)
 	}
 	if f.job.Keep {
-		f.keep(texts, e.Matrix)
+		f.keep(texts, &e.Features)
 	}
-	return e.Matrix, nil
+	return &e.Features, nil
+}
+
+// embedTexts embeds this rank's share of texts, and returns all of them.
+func (f *Features) embedTexts(ctx context.Context, texts []string) (*embedded, error) {
+	text := f.job.Text
+	averaged := f.averaged && f.job.Average.Text
+	if averaged {
+		text = WithAverage(text)
+	}
+	return encodeTexts(ctx, text, texts, f.job.BatchSize, averaged, f.ranks)
 }
 
 // keep takes texts that are new into what is kept.
@@ -116,42 +121,47 @@ func ensembles(all *Matrix, classes, templates int) *Matrix {
 	return out
 }
 
-func encodeTexts(ctx context.Context, text clip.Encoder, texts []string, batchSize int, count *counter) (*Matrix, error) {
-	m := &Matrix{}
-	for at := 0; at < len(texts); at += batchSize {
-		part := texts[at:min(at+batchSize, len(texts))]
-		if err := count.add(ctx, part); err != nil {
-			return nil, err
+// encodeTexts embeds texts, so many at a time, and counts their tokens unless that is mute. Several ranks share the work.
+func encodeTexts(ctx context.Context, text clip.Encoder, texts []string, size int, mute bool, ranks *Ranks) (*embedded, error) {
+	out := &embedded{}
+	err := shared(ranks, batchesOf(len(texts), size), func(numbers []int, done func(embedded) error) error {
+		for _, number := range numbers {
+			part := texts[number*size : min((number+1)*size, len(texts))]
+			var e embedded
+			if !mute {
+				var err error
+				if e.Count, mute, err = countTokens(ctx, text, part); err != nil {
+					return err
+				}
+			}
+			emb, _, err := text.Forward(ctx, clip.ForwardRequest{Texts: part, Mode: clip.Eval})
+			if err != nil {
+				return err
+			}
+			e.Features.append(emb)
+			emb.Free()
+			if err := done(e); err != nil {
+				return err
+			}
 		}
-		emb, _, err := text.Forward(ctx, clip.ForwardRequest{Texts: part, Mode: clip.Eval})
-		if err != nil {
-			return nil, err
-		}
-		m.append(emb)
-		emb.Free()
-	}
-	return m, nil
-}
-
-// counter counts the tokens of texts, where the encoder knows.
-type counter struct {
-	Texts
-	encoder clip.Encoder
-	mute    bool
-}
-
-func (c *counter) add(ctx context.Context, texts []string) error {
-	e, ok := c.encoder.(clip.TokenCounter)
-	if !ok || c.mute {
 		return nil
+	}, func(e embedded) error {
+		out.Features.join(&e.Features)
+		out.Count.add(e.Count)
+		return nil
+	})
+	return out, err
+}
+
+// countTokens counts the tokens of texts; mute says that the encoder does not know.
+func countTokens(ctx context.Context, text clip.Encoder, texts []string) (c Texts, mute bool, err error) {
+	e, ok := text.(clip.TokenCounter)
+	if !ok {
+		return c, true, nil
 	}
 	tokens, limit, err := e.CountTokens(ctx, nil, texts)
 	if fault.KindOf(err) == fault.Unavailable {
-		c.mute = true
-		return nil
-	}
-	if err != nil {
-		return err
+		return c, true, nil
 	}
 	c.Context = limit
 	for _, n := range tokens {
@@ -164,5 +174,5 @@ func (c *counter) add(ctx context.Context, texts []string) error {
 			c.Blank++
 		}
 	}
-	return nil
+	return c, false, err
 }
