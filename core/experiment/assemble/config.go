@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -18,12 +19,9 @@ import (
 
 // Threads returns the compute threads of each plugin by role. Towers and loss may each use all: the threads
 // wait passively, so two busy towers share the cores without spinning against each other. Decoders get half,
-// since they work beside them.
-func Threads(s *spec.Spec) map[string]int {
-	n := s.Threads
-	if n == 0 {
-		n = runtime.NumCPU()
-	}
+// since they work beside them. cores says how many there are for a spec that says nothing of threads; 0: all of this machine.
+func Threads(s *spec.Spec, cores int) map[string]int {
+	n := cmp.Or(s.Threads, cores, runtime.NumCPU())
 	workers := s.Data.Workers
 	if workers == 0 {
 		workers = max(1, min(n/2, 8))

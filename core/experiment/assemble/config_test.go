@@ -22,12 +22,12 @@ func TestStepsEndAtWhateverIsReachedFirst(t *testing.T) {
 
 func TestThreadsAreSharedOut(t *testing.T) {
 	s := &spec.Spec{Threads: 6, Eval: []spec.Eval{{Name: "x"}}}
-	got := Threads(s)
+	got := Threads(s, 0)
 	if got[RoleImage] != 6 || got[RoleText] != 6 || got[RoleData] != 3 || got[RoleEval+"x"] != 3 {
 		t.Errorf("%v", got)
 	}
 	s.Data.Workers = 5
-	if Threads(s)[RoleData] != 5 {
+	if Threads(s, 0)[RoleData] != 5 {
 		t.Error("data.workers does not count")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"tandem/core/experiment/probe"
 	"tandem/core/experiment/spec"
 	"tandem/core/plugin/catalog"
+	"tandem/core/results/store"
 )
 
 // Measures returns what an evaluation of a spec measures, in the order of its figures. seed draws the samples that measures hold
@@ -151,6 +152,18 @@ func (m *Model) EvalPlan() *eval.Plan {
 		jobs[i] = m.EvalJob(i)
 	}
 	return eval.NewPlan(jobs)
+}
+
+// DataDigests returns the digests of the data that the model is trained and evaluated with, by role.
+func (m *Model) DataDigests() map[string]string {
+	digests := map[string]string{store.DataRole: m.Summary.Data.Digest}
+	for i, e := range m.Spec.Eval {
+		digests[RoleEval+e.Name] = m.Evals[i].Info.Digest
+		if t := m.Evals[i].Train; t != nil {
+			digests[RoleEvalTrain+e.Name] = t.Info.Digest
+		}
+	}
+	return digests
 }
 
 // EvalRemarks returns what is to be told of an evaluation: what it left out, what was wrong with its texts. info describes its

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/collective"
 	"tandem/core/experiment/spec"
 	"tandem/core/results/store"
 )
@@ -27,6 +28,8 @@ type Summary struct {
 	Steps         int // in all
 	FromStep      int // steps done before, on a resume
 	StepsPerEpoch int
+	Ranks         []collective.Place // nil: one
+	Cores         int                // see Threads
 }
 
 // Parameters counts the scalars of all parameters, frozen ones and the loss's included.
@@ -86,13 +89,13 @@ func (s Summary) facts() map[string]any {
 	return facts
 }
 
-// Meta returns what the store is told when a run begins.
-func Meta(s *spec.Spec, used Plugins, identity string) store.RunMeta {
+// Meta returns what the store is told when a run begins. cores is that of Threads.
+func Meta(s *spec.Spec, used Plugins, identity string, cores int) store.RunMeta {
 	commit, dirty := Revision(filepath.Dir(s.File))
 	return store.RunMeta{
 		Experiment: s.Name, Description: s.Description, Variant: s.Variant, Seed: int64(s.Seed),
 		Metric: s.DecidingMetric(), Identity: identity, Spec: s.YAML(false), Params: s.Params(),
-		Plugins: used.Rows(), Device: s.Device, Threads: Threads(s), GitCommit: commit, GitDirty: dirty,
+		Plugins: used.Rows(), Device: s.Device, Threads: Threads(s, cores), GitCommit: commit, GitDirty: dirty,
 	}
 }
 

@@ -48,6 +48,7 @@ type Options struct {
 	Plugins Plugins            // the binaries, which must not have changed; nil: whatever the catalog finds
 	LogDir  string             // of the plugins' logs; "": none are kept
 	Bench   *Workbench         // of a sweep's trials; nil: the model has a session of its own
+	Cores   int                // see Threads
 	Observe func(process.Call) // is told of every call, from the goroutine that made it; may be nil
 	Slow    func(process.Slow) // is told of calls that take long; may be nil
 	// Tap returns who is told of every call of the plugin of a role, whole; nil, as Tap may be: nobody. Not with a Bench.
@@ -66,7 +67,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	}
 	w.Doing("starting plugins")
 	defer w.Doing("")
-	m = &Model{Starter: &Starter{Spec: s, threads: Threads(s), logDir: o.LogDir, plugins: o.Plugins}, Unguarded: unguarded,
+	m = &Model{Starter: &Starter{Spec: s, threads: Threads(s, o.Cores), logDir: o.LogDir, plugins: o.Plugins}, Unguarded: unguarded,
 		bench: o.Bench, Evals: make([]eval.Parts, len(s.Eval)), Processes: map[string]*process.Process{}}
 	m.data = datasets(s, m.threads)
 	if o.Bench != nil && o.Bench.session != nil {

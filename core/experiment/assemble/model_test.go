@@ -217,7 +217,7 @@ func TestTheMetaOfARunSaysHowItIsComputed(t *testing.T) {
 	s := labtest.Spec(t, l, "seed=5")
 	used, err := l.Plugins(s)
 	labtest.Must(t, err)
-	m := assemble.Meta(s, used, "identity")
+	m := assemble.Meta(s, used, "identity", 0)
 	if m.Experiment != "tiny" || m.Seed != 5 || m.Identity != "identity" || m.Device != "cpu" || len(m.Plugins) != 5 || m.Threads["image"] != 1 || !strings.Contains(m.Spec, "dots") {
 		t.Errorf("%+v", m)
 	}

@@ -29,8 +29,11 @@ func NewStarter(c *catalog.Catalog, s *spec.Spec) (*Starter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Starter{Spec: s, session: session, threads: Threads(s)}, nil
+	return &Starter{Spec: s, session: session, threads: Threads(s, 0)}, nil
 }
+
+// Threads returns how many threads the plugin of a role computes with.
+func (x *Starter) Threads(role string) int { return x.threads[role] }
 
 // Close ends the plugins.
 func (x *Starter) Close() error { return x.session.Close() }

@@ -203,7 +203,7 @@ func (b *Blend) run(ctx context.Context, db *store.DB, p Point) (id string, err 
 	if err != nil {
 		return "", err
 	}
-	meta := assemble.Meta(s, used, identity)
+	meta := assemble.Meta(s, used, identity, 0)
 	maps.Copy(meta.Params, params)
 	rec, id, err := claim(ctx, db, meta)
 	if rec == nil {

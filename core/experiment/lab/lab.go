@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"tandem/core/experiment/assemble"
+	"tandem/core/experiment/collective"
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
@@ -25,6 +26,34 @@ type Lab struct {
 	RunsDir string // a folder per run: checkpoints, logs
 	Catalog *catalog.Catalog
 	Note    func(message string) // is told what is waited for; nil: nobody is
+	Ranks
+}
+
+// Ranks says with whom runs are made. The zero value is this process alone.
+type Ranks struct {
+	Group  collective.Group   // nil: this process alone
+	Places []collective.Place // where each runs
+	Cores  int                // that each computes with unless its spec says; 0: all
+}
+
+// Gather finds out where the ranks of a group run. Every rank calls it.
+func Gather(ctx context.Context, g collective.Group) (Ranks, error) {
+	if g.Size() == 1 {
+		return Ranks{}, nil
+	}
+	places, err := collective.Places(ctx, g)
+	return Ranks{g, places, collective.Cores(places)}, err
+}
+
+// Several reports whether there are others.
+func (r Ranks) Several() bool { return r.Group != nil }
+
+// Lost is closed when another rank is gone; it is nil where there is none.
+func (r Ranks) Lost() <-chan struct{} {
+	if r.Group == nil {
+		return nil
+	}
+	return r.Group.Lost()
 }
 
 // What lies in a run's folder.
@@ -107,7 +136,7 @@ func (l Lab) MakeDir(id string, s *spec.Spec) (string, error) {
 
 // RecordedSpec returns the spec that a run was recorded with, as the database has it.
 func (l Lab) RecordedSpec(run *store.RunDetail) (*spec.Spec, error) {
-	return l.parse(filepath.Join(l.Dir(run.ID), SpecFile), []byte(run.Spec))
+	return l.Parse(filepath.Join(l.Dir(run.ID), SpecFile), []byte(run.Spec))
 }
 
 // OwnSpec returns the spec of a run as it lies in the run's folder: what that names is one's own, while a
@@ -119,10 +148,11 @@ func (l Lab) OwnSpec(run *store.RunDetail) (*spec.Spec, error) {
 		return nil, fault.New(fault.Unavailable, "run %s was not made here: its spec is not in --runs-dir %s", run.ID, l.RunsDir).
 			WithHint("--thumbnails takes pictures from the datasets that the database names")
 	}
-	return l.parse(path, text)
+	return l.Parse(path, text)
 }
 
-func (l Lab) parse(name string, text []byte) (*spec.Spec, error) {
+// Parse reads a spec as a run was recorded with it.
+func (l Lab) Parse(name string, text []byte) (*spec.Spec, error) {
 	return spec.Parse(name, text, spec.Options{Catalog: assemble.NewCatalog(l.Catalog), Begun: true})
 }
 

@@ -131,7 +131,7 @@ func (m *meter) costs(s *spec.Spec, peak float64) *StepCosts {
 		return sum
 	}
 	b := &StepCosts{
-		Experiment: s.Name, Device: m.Summary.Device(), Threads: assemble.Threads(s)[assemble.RoleImage], Steps: len(m.steps),
+		Experiment: s.Name, Device: m.Summary.Device(), Threads: assemble.Threads(s, 0)[assemble.RoleImage], Steps: len(m.steps),
 		BatchSize: s.Train.BatchSize, Parameters: m.Summary.Parameters(), PeakGFLOPS: peak,
 		StepMS:     median(func(x measured) time.Duration { return x.wall }),
 		OverheadMS: median(func(x measured) time.Duration { return x.overhead }),

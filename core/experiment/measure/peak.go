@@ -19,7 +19,7 @@ type peak struct {
 }
 
 func openPeak(s *spec.Spec) *peak {
-	b, err := devices.OpenWith(s.Image.Device, devices.Options{Threads: assemble.Threads(s)[assemble.RoleImage], Precision: s.Train.Precision})
+	b, err := devices.OpenWith(s.Image.Device, devices.Options{Threads: assemble.Threads(s, 0)[assemble.RoleImage], Precision: s.Train.Precision})
 	if err != nil {
 		return &peak{}
 	}
@@ -65,7 +65,7 @@ func (p *peak) Close() error {
 func peakGBs(s *spec.Spec, w Watcher) float64 {
 	w.Doing("measuring the memory")
 	defer w.Doing("")
-	b, err := devices.Open(s.Image.Device, assemble.Threads(s)[assemble.RoleImage])
+	b, err := devices.Open(s.Image.Device, assemble.Threads(s, 0)[assemble.RoleImage])
 	if err != nil {
 		return 0
 	}

@@ -60,7 +60,7 @@ func (r rehearsal) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer db.Close()
-	run, err := db.Begin(ctx, assemble.Meta(s, used, s.Identity(used.Digests())))
+	run, err := db.Begin(ctx, assemble.Meta(s, used, s.Identity(used.Digests()), 0))
 	if err != nil {
 		return err
 	}

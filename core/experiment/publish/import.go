@@ -41,7 +41,7 @@ func Import(ctx context.Context, l lab.Lab, s *spec.Spec, file string, w assembl
 	defer db.Close()
 	digests := used.Digests()
 	digests["init"] = sha
-	run, err := db.Begin(ctx, assemble.Meta(s, used, s.Identity(digests)))
+	run, err := db.Begin(ctx, assemble.Meta(s, used, s.Identity(digests), 0))
 	if err != nil {
 		return "", err
 	}

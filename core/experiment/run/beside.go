@@ -11,7 +11,6 @@ import (
 
 	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/eval"
-	"tandem/core/experiment/lab"
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
@@ -22,7 +21,6 @@ import (
 // then waits too.
 type beside struct {
 	r       *running
-	lab     lab.Lab
 	plugins assemble.Plugins
 	spec    *spec.Spec
 	dir     string
@@ -51,8 +49,8 @@ func pendingIn(dir string) (steps []int) {
 
 // evaluateBeside starts to evaluate beside training what an earlier process left to be evaluated up to the checkpoint that the run goes
 // on from, -1 for none. What lies beyond it is trained anew, and forgotten. close ends it.
-func (r *running) evaluateBeside(ctx context.Context, a Attempt, l lab.Lab, dir string) (b *beside, err error) {
-	b = &beside{r: r, lab: l, plugins: a.Plugins, spec: assemble.EvalSpec(r.Spec), dir: dir, left: map[int]bool{}, ended: make(chan struct{})}
+func (r *running) evaluateBeside(ctx context.Context, a Attempt, dir string) (b *beside, err error) {
+	b = &beside{r: r, plugins: a.Plugins, spec: assemble.EvalSpec(r.Spec), dir: dir, left: map[int]bool{}, ended: make(chan struct{})}
 	half, _ := filepath.Glob(filepath.Join(dir, "*.tmp"))
 	for _, path := range half { // a killed process was writing them
 		_ = os.RemoveAll(path)
@@ -138,7 +136,7 @@ func (b *beside) work(ctx context.Context) {
 // one evaluates a step and forgets its parameters when its figures are durable.
 func (b *beside) one(ctx context.Context, step int) error {
 	if b.model == nil {
-		m, err := assemble.OpenEvaluator(ctx, b.lab.Catalog, b.spec, b.plugins)
+		m, err := assemble.OpenEvaluator(ctx, b.r.lab.Catalog, b.spec, b.plugins)
 		if err != nil {
 			return err
 		}

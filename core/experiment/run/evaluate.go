@@ -8,6 +8,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/experiment/assemble"
+	"tandem/core/experiment/collective"
 	"tandem/core/experiment/eval"
 	"tandem/core/experiment/train"
 	"tandem/core/results/metric"
@@ -17,23 +18,34 @@ import (
 // evaluate measures the model by every evaluation of the spec and records what it finds.
 func (r *running) evaluate(ctx context.Context, step int) error {
 	if r.beside != nil {
-		return r.beside.evaluate(ctx, step)
+		return r.agree(ctx, r.beside.evaluate(ctx, step))
 	}
-	plan := r.EvalPlan()
+	plan, during, end := shared(ctx, r.Model, r.lab.Ranks)
+	defer end()
 	for i, e := range r.Spec.Eval {
 		r.watch.Doing("evaluating " + e.Name)
-		result, err := plan.Run(ctx, i, func(done, total int) {
+		result, err := plan.Run(during, i, func(done, total int) {
 			r.watch.Doing(fmt.Sprintf("evaluating %s %d/%d", e.Name, done, total))
 		})
 		r.watch.Doing("")
 		if err != nil {
-			return assemble.PlaceEval(r.Spec, err, i)
+			err = assemble.PlaceEval(r.Spec, err, i)
+		} else {
+			err = r.recordEvaluation(step, i, result)
 		}
-		if err := r.recordEvaluation(step, i, result); err != nil {
+		if err := r.agree(ctx, err); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// agree returns an error on all ranks when any has one.
+func (r *running) agree(ctx context.Context, err error) error {
+	if !r.lab.Several() {
+		return err
+	}
+	return collective.Agree(ctx, r.lab.Group, err)
 }
 
 // recordEvaluation records and tells what evaluation i found at a step.
@@ -130,7 +142,11 @@ func (r *running) settle(c train.Counts) error {
 	if c.Blank > 0 {
 		bad = append(bad, clip.CountOf(c.Blank, c.Captions, "captions said nothing"))
 	}
-	if err := r.rec.SetFacts(map[string]any{"data": facts}); err != nil || bad == nil {
+	all := map[string]any{"data": facts}
+	if r.sent > 0 {
+		all[factSent] = r.sent
+	}
+	if err := r.rec.SetFacts(all); err != nil || bad == nil {
 		return err
 	}
 	return r.rec.Event("warning", "samples", "of the training data, "+strings.Join(bad, "; "), "")

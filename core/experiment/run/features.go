@@ -50,9 +50,9 @@ type pictureKey struct {
 
 // remember opens the kept features of frozen towers for a trainer. It comes after weights are loaded, because the
 // features depend on them. Why features cannot be kept is told and is no error. close writes what is new.
-func (r *running) remember(ctx context.Context, t *train.Trainer) (close func(), err error) {
+func remember(ctx context.Context, m *assemble.Model, t *train.Trainer, w assemble.Watcher, event func(level, message string) error) (close func(), err error) {
 	tell := func(level, message string) {
-		if e := r.rec.Event(level, "feature_cache", message, ""); e != nil && err == nil {
+		if e := event(level, message); e != nil && err == nil {
 			err = e
 		}
 	}
@@ -64,20 +64,20 @@ func (r *running) remember(ctx context.Context, t *train.Trainer) (close func(),
 		}
 	}
 	for i, role := range []string{assemble.RoleImage, assemble.RoleText} {
-		if !r.Frozen[i] || r.Spec.Train.FeatureCache == "off" {
+		if !m.Frozen[i] || m.Spec.Train.FeatureCache == "off" {
 			continue
 		}
 		why := t.WhyComputed(i)
 		if why == "" {
-			why = r.whyFeaturesChange(role)
+			why = whyFeaturesChange(m, role)
 		}
 		if why != "" {
 			tell("warning", fmt.Sprintf("the features of the frozen %s tower are computed anew in every epoch: %s", role, why))
 			continue
 		}
-		r.watch.Doing("opening the features of the " + role + " tower")
-		s, openErr := r.openFeatures(ctx, role, func(message string) { tell("warning", message) })
-		r.watch.Doing("")
+		w.Doing("opening the features of the " + role + " tower")
+		s, openErr := openFeatures(ctx, m, role, func(message string) { tell("warning", message) })
+		w.Doing("")
 		if fault.KindOf(openErr) == fault.Canceled {
 			close()
 			return func() {}, openErr
@@ -94,34 +94,34 @@ func (r *running) remember(ctx context.Context, t *train.Trainer) (close func(),
 }
 
 // whyFeaturesChange says why a frozen tower's features differ from epoch to epoch; "" when they do not.
-func (r *running) whyFeaturesChange(role string) string {
-	info := r.Summary.Image
+func whyFeaturesChange(m *assemble.Model, role string) string {
+	info := m.Summary.Image
 	if role == assemble.RoleText {
-		info = r.Summary.Text
+		info = m.Summary.Text
 	}
 	switch {
 	case !info.Fixed:
-		return fmt.Sprintf("it draws at random in training (set its patch_dropout to 0), or encoders/%s does not say that it does not", r.Processes[role].Binary.Name)
+		return fmt.Sprintf("it draws at random in training (set its patch_dropout to 0), or encoders/%s does not say that it does not", m.Processes[role].Binary.Name)
 	case role == assemble.RoleText:
 		return ""
 	}
-	for i, src := range r.Summary.Sources {
+	for i, src := range m.Summary.Sources {
 		switch {
 		case src.Info.Fixed:
-		case r.Spec.Data.Train[i].Augment != nil:
-			return fmt.Sprintf("the pictures are augmented (%s.augment: none)", r.Spec.TrainSection(i))
+		case m.Spec.Data.Train[i].Augment != nil:
+			return fmt.Sprintf("the pictures are augmented (%s.augment: none)", m.Spec.TrainSection(i))
 		default:
-			return fmt.Sprintf("datasets/%s changes its pictures (a jitter in its settings?), or does not say that it does not", r.Processes[src.Role].Binary.Name)
+			return fmt.Sprintf("datasets/%s changes its pictures (a jitter in its settings?), or does not say that it does not", m.Processes[src.Role].Binary.Name)
 		}
 	}
 	return ""
 }
 
 // openFeatures opens the kept features of a frozen tower.
-func (r *running) openFeatures(ctx context.Context, role string, warn func(string)) (*feature.Store, error) {
-	tower, info, encoder := r.Spec.Image, r.Summary.Image, r.Image
+func openFeatures(ctx context.Context, m *assemble.Model, role string, warn func(string)) (*feature.Store, error) {
+	tower, info, encoder := m.Spec.Image, m.Summary.Image, m.Image
 	if role == assemble.RoleText {
-		tower, info, encoder = r.Spec.Text, r.Summary.Text, r.Text
+		tower, info, encoder = m.Spec.Text, m.Summary.Text, m.Text
 	}
 	root, err := feature.Root()
 	if err != nil {
@@ -131,14 +131,14 @@ func (r *running) openFeatures(ctx context.Context, role string, warn func(strin
 	if err != nil {
 		return nil, err
 	}
-	binary := r.Processes[role].Binary
+	binary := m.Processes[role].Binary
 	key := featureKey{Encoder: binary.Ref(), SHA256: binary.SHA256, With: tower.With, EmbedDim: info.EmbedDim, Weights: digest,
-		Precision: r.Spec.Train.Precision, Backend: info.Backend, Threads: assemble.Threads(r.Spec)[role], Processor: processor()}
+		Precision: m.Spec.Train.Precision, Backend: info.Backend, Threads: m.Starter.Threads(role), Processor: processor()}
 	if role == assemble.RoleImage {
-		for i, src := range r.Summary.Sources {
-			data := r.Processes[src.Role].Binary
-			key.Sources = append(key.Sources, pictureKey{Dataset: data.Ref(), SHA256: data.SHA256, With: r.Spec.Data.Train[i].With,
-				Digest: src.Info.Digest, Size: info.ImageSize, Packed: r.Spec.Data.Cache != nil && r.Spec.Data.Cache.Format == "jpeg"})
+		for i, src := range m.Summary.Sources {
+			data := m.Processes[src.Role].Binary
+			key.Sources = append(key.Sources, pictureKey{Dataset: data.Ref(), SHA256: data.SHA256, With: m.Spec.Data.Train[i].With,
+				Digest: src.Info.Digest, Size: info.ImageSize, Packed: m.Spec.Data.Cache != nil && m.Spec.Data.Cache.Format == "jpeg"})
 		}
 		if len(key.Sources) == 1 {
 			key.Pictures, key.Sources = &key.Sources[0], nil

@@ -89,9 +89,9 @@ func TestFeaturesThatChangeAreNotKept(t *testing.T) {
 		s := &spec.Spec{}
 		s.Data.Train = []spec.TrainData{{Augment: x.augment}}
 		named := func(n string) *process.Process { return &process.Process{Binary: catalog.Binary{Name: n}} }
-		r := &running{Model: &assemble.Model{Starter: &assemble.Starter{Spec: s}, Summary: assemble.Summary{Image: x.tower, Text: x.tower, Sources: []assemble.Source{{Role: assemble.RoleData, Info: x.data}}},
-			Processes: map[string]*process.Process{x.role: named("tower"), assemble.RoleData: named("data")}}}
-		got := r.whyFeaturesChange(x.role)
+		m := &assemble.Model{Starter: &assemble.Starter{Spec: s}, Summary: assemble.Summary{Image: x.tower, Text: x.tower, Sources: []assemble.Source{{Role: assemble.RoleData, Info: x.data}}},
+			Processes: map[string]*process.Process{x.role: named("tower"), assemble.RoleData: named("data")}}
+		got := whyFeaturesChange(m, x.role)
 		if (got == "") != (x.want == "") || !strings.Contains(got, x.want) {
 			t.Errorf("%s: %q, want %q", name, got, x.want)
 		}

@@ -198,7 +198,7 @@ func TestARunThatIsGivenUpSaysWhy(t *testing.T) {
 	db, err := l.Database()
 	labtest.Must(t, err)
 	defer db.Close()
-	rec, err := db.Begin(t.Context(), assemble.Meta(s, used, "identity"))
+	rec, err := db.Begin(t.Context(), assemble.Meta(s, used, "identity", 0))
 	labtest.Must(t, err)
 	a := Attempt{Spec: s, Record: rec, From: lab.Checkpoint{Step: -1}, Plugins: used, GivenUp: func() string { return "worse than the median" }}
 	out, err := a.Do(t.Context(), l, w.stop, w)

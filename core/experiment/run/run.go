@@ -58,7 +58,7 @@ func Start(ctx context.Context, l lab.Lab, s *spec.Spec, stop <-chan struct{}, w
 	if _, err := db.MarkDead(ctx); err != nil {
 		return Outcome{}, err
 	}
-	rec, err := db.Begin(ctx, assemble.Meta(s, used, digest))
+	rec, err := db.Begin(ctx, assemble.Meta(s, used, digest, l.Cores))
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -200,10 +200,13 @@ func (a Attempt) Do(ctx context.Context, l lab.Lab, stop <-chan struct{}, w Watc
 	rec := a.Record
 	out := Outcome{ID: rec.ID(), Status: clip.StatusFailed}
 	w = &serial{w: w}
-	ctx, cancel := context.WithCancel(ctx)
+	during, cancel := together(ctx, l.Ranks)
 	defer cancel()
-	result, runErr := a.train(ctx, l, stop, w)
+	result, runErr := a.train(during, l, stop, w)
 	out.Result = result
+	if runErr != nil && ctx.Err() == nil && l.Several() && l.Group.Cause() != nil {
+		runErr = l.Group.Cause() // what followed from that says less
+	}
 	switch {
 	case runErr == nil && !result.Stopped:
 		out.Status = clip.StatusDone

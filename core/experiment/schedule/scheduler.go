@@ -249,7 +249,7 @@ func (c *scheduler) start(ctx context.Context, i int, stop <-chan struct{}) erro
 
 // claim takes a trial, whose plugins are used, for this process. Runs begun before since do not count.
 func claim(ctx context.Context, l lab.Lab, db *store.DB, t sweep.Trial, used assemble.Plugins, metric string, since time.Time) (store.Claim, error) {
-	m := assemble.Meta(t.Spec, used, t.Identity)
+	m := assemble.Meta(t.Spec, used, t.Identity, l.Cores)
 	m.Metric, m.Baseline = metric, ""
 	return db.Claim(ctx, m, store.ClaimOptions{Since: since, Newest: func(id string, all []store.Checkpoint) (int, error) {
 		from, err := l.FindCheckpoint(id, all, train.Check) // no file is read while others wait for the database

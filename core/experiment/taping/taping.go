@@ -68,12 +68,12 @@ func Record(ctx context.Context, c lab.Lab, s *spec.Spec, o Options, stop <-chan
 		return nil, err
 	}
 	defer db.Close()
-	record, err := db.Begin(ctx, assemble.Meta(s, used, s.Identity(used.Digests())))
+	record, err := db.Begin(ctx, assemble.Meta(s, used, s.Identity(used.Digests()), 0))
 	if err != nil {
 		return nil, err
 	}
 	to, err := tape.Create(o.File, tape.Header{Kind: p.Descriptor.Kind, Plugin: p.Binary.Ref(), Version: p.Descriptor.Version,
-		SHA256: p.Binary.SHA256, Path: p.Binary.Path, Protocol: p.Descriptor.Protocol, Role: p.Role, Threads: assemble.Threads(s)[p.Role], Python: s.Python,
+		SHA256: p.Binary.SHA256, Path: p.Binary.Path, Protocol: p.Descriptor.Protocol, Role: p.Role, Threads: assemble.Threads(s, 0)[p.Role], Python: s.Python,
 		Spec: s.YAML(false), Platform: lock.Platform(), Began: time.Now()})
 	if err != nil {
 		return nil, err
