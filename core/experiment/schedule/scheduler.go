@@ -81,7 +81,14 @@ func (c *scheduler) run(ctx context.Context, stop <-chan struct{}) error {
 		}
 	}
 	var failure error
+	lost := c.lab.Lost()
 	for {
+		select {
+		case <-lost: // another rank is gone, and no trial can be made any more
+			lost = nil
+			halt()
+		default:
+		}
 		for !stopping && c.running < c.options.Jobs {
 			i := c.next(c.now())
 			if i < 0 && !c.mayGrow() || c.running > 0 && !c.hasRoom() {
