@@ -3,82 +3,52 @@ package main
 import (
 	"math"
 
+	"tandem/core/experiment/ledger"
+	"tandem/core/fault"
 	"tandem/core/random"
 )
 
 // end ends the attempt of a task as planned.
 func (c *cluster) end(i int) {
 	t := &c.tasks[i]
-	x := &c.trials[t.trial]
-	if c.Fence && (x.attempts != t.attempt || !x.open) {
-		c.result.Refused++ // the end is there already: what was made since does not count
-		c.drop(i)
-		c.take(i)
-		return
-	}
+	k := t.trial
+	x := &c.trials[k]
+	work, saved := c.done(t, t.signal)
+	mine := x.isOpen(t.attempt)
+	end := ledger.Outcome{Status: ledger.Done}
 	switch t.how {
 	case finishes:
-		work, _ := c.done(t, t.signal)
-		c.account(t, work, 0)
-		c.record(t.trial)
-		c.result.Done++
+		saved = work
 	case failsForGood:
-		work, _ := c.done(t, t.signal)
-		c.account(t, work, 0)
-		c.result.WorkOfFailed += t.base + work
-		c.record(t.trial)
-		c.result.Failed++
+		end.Status, end.Kind = ledger.Failed, fault.Numeric
 	case breaks:
-		work, saved := c.done(t, t.signal)
-		c.account(t, work, work-saved)
-		x.saved = t.base + saved
-		c.tryAgain(t.trial)
+		end.Status, end.Kind = ledger.Failed, fault.PluginDied
 	case runsOut, isPreempted:
-		work, _ := c.done(t, t.signal)
-		c.account(t, work, 0)
-		x.saved, x.open = t.base+work, false
-		c.pool = append(c.pool, t.trial)
-		if t.how == runsOut {
-			c.result.TimeOuts++
-		} else {
-			c.result.Preemptions++
+		saved = work
+		end.Status, end.Why = ledger.Interrupted, ledger.TimeOut
+		if t.how == isPreempted {
+			end.Why = ledger.Preempted
 		}
-		c.leave(i)
+	}
+	if mine {
+		x.saved = t.base + saved
+	} else {
+		saved = t.kept // the rest is lost
+	}
+	c.account(t, work, work-saved)
+	c.close(k, t.attempt, end)
+	t.longest = max(t.longest, c.now-t.took)
+	c.leave(i)
+	if end.Status == ledger.Interrupted {
 		c.release(i)
 		c.want(i, c.RequeueSec)
 		return
 	}
-	c.leave(i)
 	c.take(i)
 }
 
-// record writes the end of a trial.
-func (c *cluster) record(trial int) {
-	x := &c.trials[trial]
-	x.open = false
-	if x.ended++; x.ended == 1 {
-		c.over++
-	}
-	c.result.files(c.now, opsOfEnd)
-}
-
-// tryAgain plans another attempt at a trial that failed, later each time, or lets it fail.
-func (c *cluster) tryAgain(trial int) {
-	x := &c.trials[trial]
-	if x.failures++; x.failures > c.Retries {
-		c.result.WorkOfFailed += x.saved
-		c.record(trial)
-		c.result.Failed++
-		return
-	}
-	x.open = false
-	c.result.Retries++
-	c.later++
-	c.plan(c.now+c.BackoffSec*math.Pow(2, float64(x.failures-1)), trialReady, trial, 0)
-}
-
 // account adds up what an attempt did with its time until now.
-func (c *cluster) account(t *task, work, lost float64) {
+func (c *cluster) account(t *worker, work, lost float64) {
 	c.result.Computed += work
 	c.result.Lost += lost
 	c.result.Overhead += c.now - t.took - work
@@ -90,7 +60,7 @@ func (c *cluster) account(t *task, work, lost float64) {
 func (c *cluster) drop(i int) {
 	t := &c.tasks[i]
 	work, saved := c.done(t, c.now)
-	if x := &c.trials[t.trial]; x.attempts == t.attempt && x.open {
+	if x := &c.trials[t.trial]; x.isOpen(t.attempt) {
 		x.saved = t.base + saved
 	} else {
 		saved = t.kept
@@ -151,7 +121,7 @@ func (c *cluster) killAll(n int) {
 			continue
 		}
 		if t := &c.tasks[i]; t.trial >= 0 {
-			c.expire(t)
+			c.silence(t)
 			c.drop(i)
 		}
 		c.release(i)
@@ -159,11 +129,10 @@ func (c *cluster) killAll(n int) {
 	}
 }
 
-// expire plans when others may take the trial of a task that gives no sign of life from now on.
-func (c *cluster) expire(t *task) {
-	if x := &c.trials[t.trial]; x.attempts == t.attempt && x.open {
-		lastBeat := c.now - math.Mod(c.now-t.took, c.ExpirySec/beatsOfExpiry)
-		c.plan(lastBeat+c.ExpirySec, leaseExpires, t.trial, x.silence)
+// silence notes that a task gives no sign of life from now on.
+func (c *cluster) silence(t *worker) {
+	if x := &c.trials[t.trial]; x.isOpen(t.attempt) {
+		x.lastBeat = c.now - math.Mod(c.now-t.took, c.ExpirySec/beatsOfExpiry)
 	}
 }
 
@@ -188,10 +157,10 @@ func (c *cluster) freezeNode(n int) {
 		t.epoch++ // what was planned does not happen
 		if t.trial >= 0 {
 			_, t.kept = c.done(t, c.now)
-			if x := &c.trials[t.trial]; x.attempts == t.attempt && x.open {
+			if x := &c.trials[t.trial]; x.isOpen(t.attempt) {
 				x.saved = t.base + t.kept
 			}
-			c.expire(t)
+			c.silence(t)
 		}
 	}
 }
@@ -212,20 +181,27 @@ func (c *cluster) thawNode(n int) {
 // then it computes, and may even come to an end, which is refused.
 func (c *cluster) goOn(i int) {
 	t := &c.tasks[i]
-	t.frozen = false
+	c.thaw(t)
 	if t.trial < 0 {
 		c.take(i)
 		return
 	}
-	length := c.now - t.frozenAt
-	t.began += length
-	t.took += length
-	c.result.Frozen += length
 	c.schedule(i)
-	if x := &c.trials[t.trial]; x.attempts == t.attempt && x.open {
-		x.silence++ // it touches its lease
+	if x := &c.trials[t.trial]; x.isOpen(t.attempt) {
+		x.lastBeat = math.Inf(1)
 	} else if c.Fence {
 		soon := c.ExpirySec / beatsOfExpiry * random.New(c.Seed, "beat", i, t.epoch).Float64()
 		c.plan(c.now+soon, ownerLooks, i, t.epoch)
 	}
+}
+
+// thaw counts for how long a task was frozen.
+func (c *cluster) thaw(t *worker) {
+	if t.frozen && t.trial >= 0 {
+		length := c.now - t.frozenAt
+		t.began += length
+		t.took += length
+		c.result.Frozen += length
+	}
+	t.frozen = false
 }

@@ -2,7 +2,11 @@ package main
 
 import (
 	"math"
+	"time"
 
+	"tandem/core/experiment/ledger"
+	"tandem/core/experiment/spec"
+	"tandem/core/fault"
 	"tandem/core/random"
 )
 
@@ -12,30 +16,33 @@ type cluster struct {
 	agenda
 	now    float64
 	trials []trial
-	tasks  []task
+	tasks  []worker
 	nodes  []node
 	free   []int // slots
 	slots  []slot
 	queue  []int // tasks that want a slot
-	pool   []int // trials that nobody makes
-	idle   []int // tasks that hold a slot and wait for a trial that is tried again later
-	later  int   // trials that are tried again later
 	over   int   // trials
 	result result
+
+	retries spec.Retries
 }
 
 type trial struct {
-	work     float64 // that it takes
-	saved    float64 // of it, in the newest checkpoint
-	fails    float64 // work after which it fails for good; 0: it does not
-	attempts int
-	open     bool // the newest attempt has no end
-	silence  int  // counts the owner's signs of life after a silence
-	failures int
-	ended    int // how often an end of the trial was recorded
+	state    ledger.State // what the shared folder has of it
+	work     float64      // that it takes
+	saved    float64      // of it, in the newest checkpoint
+	fails    float64      // work after which it fails for good; 0: it does not
+	lastBeat float64      // of the newest attempt's owner; infinite while it gives them
+	ended    int          // how often an end of the trial was recorded
 }
 
-type task struct {
+// isOpen reports whether the newest attempt is this one and has no end.
+func (x *trial) isOpen(attempt int) bool {
+	last := x.state.Last()
+	return last != nil && last.N == attempt && last.End == nil
+}
+
+type worker struct {
 	slot      int // -1: none
 	trial     int // -1: none
 	attempt   int // of the trial
@@ -51,8 +58,10 @@ type task struct {
 	signal    float64 // when the work stops for it
 	frozen    bool
 	frozenAt  float64
-	kept      float64 // of the attempt's work, what a checkpoint had when it was frozen
-	idleFrom  float64 // since when it holds a slot without a trial
+	kept      float64  // of the attempt's work, what a checkpoint had when it was frozen
+	idleFrom  float64  // since when it holds a slot without a trial
+	longest   float64  // attempt since it started
+	over      []uint64 // a bit for each trial that it found over since it started
 }
 
 type node struct {
@@ -78,7 +87,8 @@ const (
 
 // simulate runs all trials to their ends.
 func simulate(s settings) result {
-	c := &cluster{settings: s, trials: make([]trial, s.Trials), tasks: make([]task, s.Tasks), nodes: make([]node, s.Nodes), slots: make([]slot, s.Nodes*s.Slots)}
+	c := &cluster{settings: s, trials: make([]trial, s.Trials), tasks: make([]worker, s.Tasks), nodes: make([]node, s.Nodes), slots: make([]slot, s.Nodes*s.Slots)}
+	c.retries = spec.Retries{Of: map[fault.Kind]int{fault.PluginDied: s.Retries}, Backoff: time.Duration(s.BackoffSec * float64(time.Second))}
 	for i := range c.trials {
 		r := random.New(s.Seed, "trial", i)
 		spread := s.Spread
@@ -91,7 +101,6 @@ func simulate(s settings) result {
 			c.trials[i].fails = work * (0.01 + 0.99*r.Float64())
 		}
 	}
-	c.pool = random.New(s.Seed, "order").Perm(s.Trials)
 	for i := range c.slots {
 		c.slots[i].task = -1
 	}
@@ -101,7 +110,7 @@ func simulate(s settings) result {
 		c.list(i)
 	}
 	for i := range c.tasks {
-		c.tasks[i] = task{slot: -1, trial: -1}
+		c.tasks[i] = worker{slot: -1, trial: -1, over: make([]uint64, (s.Trials+63)/64)}
 		c.want(i, 0)
 	}
 	for c.over < len(c.trials) {
@@ -113,7 +122,11 @@ func simulate(s settings) result {
 		c.happen(e)
 	}
 	c.result.Seconds = c.now
-	for i := range c.tasks {
+	for i := range c.tasks { // those whose trial another task ended
+		if t := &c.tasks[i]; t.slot >= 0 && t.trial >= 0 {
+			c.thaw(t)
+			c.drop(i)
+		}
 		c.release(i)
 	}
 	for i := range c.trials {
@@ -132,15 +145,10 @@ func (c *cluster) happen(e event) {
 		if c.tasks[e.what].epoch == e.which {
 			c.end(e.what)
 		}
-	case leaseExpires:
-		if t := &c.trials[e.what]; t.open && t.silence == e.which {
-			t.open = false
-			c.result.Takeovers++
-			c.pool = append(c.pool, e.what)
+	case taskAsks:
+		if c.tasks[e.what].epoch == e.which {
+			c.take(e.what)
 		}
-	case trialReady:
-		c.later--
-		c.pool = append(c.pool, e.what)
 	case nodeFails:
 		c.failNode(e.what)
 	case nodeReturns:
@@ -194,15 +202,8 @@ func (c *cluster) list(node int) {
 	}
 }
 
-// dispatch gives free slots to tasks that want one, and trials that nobody makes to tasks that have none.
+// dispatch gives free slots to tasks that want one.
 func (c *cluster) dispatch() {
-	for len(c.pool) > 0 && len(c.idle) > 0 {
-		i := c.idle[len(c.idle)-1]
-		c.idle = c.idle[:len(c.idle)-1]
-		if t := c.tasks[i]; t.slot >= 0 && t.trial < 0 && !t.frozen {
-			c.take(i)
-		}
-	}
 	for len(c.queue) > 0 && len(c.free) > 0 {
 		s := c.free[len(c.free)-1]
 		c.free = c.free[:len(c.free)-1]
@@ -216,34 +217,13 @@ func (c *cluster) dispatch() {
 		c.slots[s].task = i
 		t.slot, t.held, t.idleFrom, t.until = s, c.now, c.now, c.now+c.LimitSec
 		t.preempted = c.now + exponential(c.stream("preemption", i), c.PreemptSec)
+		t.longest = 0
+		clear(t.over)
 		c.result.Starts++
 		c.result.waits = append(c.result.waits, c.now-t.wanted)
 		c.result.files(c.now, opsOfStart)
 		c.take(i)
 	}
-}
-
-// take gives a task the next trial. Where there is none, the task waits for those that are tried again later, or leaves.
-func (c *cluster) take(i int) {
-	t := &c.tasks[i]
-	if len(c.pool) == 0 {
-		if c.later > 0 {
-			c.idle = append(c.idle, i)
-		} else {
-			c.release(i)
-		}
-		return
-	}
-	c.result.Idle += c.now - t.idleFrom
-	t.trial, c.pool = c.pool[0], c.pool[1:]
-	x := &c.trials[t.trial]
-	x.attempts++
-	x.open = true
-	x.silence++
-	t.attempt, t.base, t.kept, t.took, t.began = x.attempts, x.saved, 0, c.now, c.now+c.StartSec
-	c.result.Attempts++
-	c.result.files(c.now, opsOfAttempt)
-	c.schedule(i)
 }
 
 // schedule plans the end of a task's attempt.
@@ -280,7 +260,7 @@ func (c *cluster) elapsed(work float64) float64 {
 }
 
 // done returns the work of an attempt until at, and how much of it a checkpoint has.
-func (c *cluster) done(t *task, at float64) (work, saved float64) {
+func (c *cluster) done(t *worker, at float64) (work, saved float64) {
 	elapsed := max(0, at-t.began)
 	cycle := c.EverySec + c.CheckpointSec
 	cycles := math.Floor(elapsed / cycle)

@@ -6,15 +6,14 @@ import "container/heap"
 type happening int
 
 const (
-	taskStarts   happening = iota // what: task; it has waited long enough and wants a slot
-	attemptEnds                   // what: task, which: its epoch
-	leaseExpires                  // what: trial, which: its attempt
-	trialReady                    // what: trial, to be taken by any task
-	nodeFails                     // what: node
-	nodeReturns                   // what: node
-	nodeFreezes                   // what: node; its processes do nothing for a while
-	nodeThaws                     // what: node
-	ownerLooks                    // what: task, which: its epoch; it finds its trial taken over
+	taskStarts  happening = iota // what: task; it has waited long enough and wants a slot
+	taskAsks                     // what: task, which: its epoch; it looks for a trial again
+	attemptEnds                  // what: task, which: its epoch
+	ownerLooks                   // what: task, which: its epoch; it finds its trial taken over
+	nodeFails                    // what: node
+	nodeReturns                  // what: node
+	nodeFreezes                  // what: node; its processes do nothing for a while
+	nodeThaws                    // what: node
 )
 
 // event happens at a second of the simulation. Events of the same second keep the order in which they were planned.

@@ -15,6 +15,10 @@ import (
 	"log"
 	"os"
 	"time"
+
+	"tandem/core/experiment/ledger"
+	"tandem/core/experiment/spec"
+	"tandem/core/fault"
 )
 
 // settings describe a study and a cluster. Times that are means of exponential ones may be 0: it does not happen.
@@ -96,9 +100,9 @@ func usual() settings {
 	const minute, hour, day = 60.0, 3600.0, 86400.0
 	return settings{
 		Seed: 1, Trials: 100_000, Tasks: 1000, Nodes: 1000, Slots: 1,
-		TrialSec: 20 * minute, Spread: 0.5, Hopeless: 0.01, ErrorShare: 0.005, Retries: 3, BackoffSec: 30,
+		TrialSec: 20 * minute, Spread: 0.5, Hopeless: 0.01, ErrorShare: 0.005, Retries: spec.DefaultRetries().For(fault.PluginDied), BackoffSec: spec.DefaultRetries().Backoff.Seconds(),
 		StartSec: 10, EverySec: 5 * minute, CheckpointSec: 3, LimitSec: 4 * hour, PreemptSec: 2 * day, QueueSec: 5 * minute, RequeueSec: 121,
 		NodeSec: 30 * day, RepairSec: 2 * hour, NoticeSec: 300, FreezeSec: 5 * day, FrozenSec: 2 * minute,
-		ExpirySec: 200, MergeRate: 500, Fence: true,
+		ExpirySec: ledger.DefaultExpiry.Seconds(), MergeRate: 500, Fence: true,
 	}
 }

@@ -11,7 +11,9 @@ import (
 // Calls to the shared folder's server that change or look up names, counted with strace: docs/cluster.md.
 const (
 	opsOfStart      = 60.0 // the bundle is read
-	opsOfAttempt    = 30.0 // a trial is taken, a database and folders are made
+	opsOfRead       = 3.0  // the state of a trial, and twice more for each attempt at it
+	opsOfAge        = 4.0  // the age of a lease
+	opsOfAttempt    = 30.0 // a trial is taken, its folders are made
 	opsOfBeat       = 2.0  // a sign of life
 	opsOfCheckpoint = 20.0
 	opsOfEnd        = 12.0
@@ -24,10 +26,12 @@ type result struct {
 	Ended, Done, Failed                       int     // trials
 	Duplicates                                int     // ends of trials beyond the first
 	Refused                                   int     // ends that came after the trial was taken over
-	Starts, Attempts                          int
-	Retries, Takeovers, TimeOuts, Preemptions int // why attempts followed others
+	GivenUp                                   int     // trials that failed for nodes or time limits under them
+	Starts, Anew, Attempts                    int     // starts of tasks, those whose time was too short for another trial, attempts
+	Retries, Takeovers, TimeOuts, Preemptions int     // why attempts followed others
 	NodeFailures, Freezes                     int
 	Work                                      float64 // that all trials take
+	WorkOfDone                                float64 // that trials had done which are done
 	WorkOfFailed                              float64 // that trials had done which failed
 	Computed                                  float64 // work done, some of it twice
 	Lost                                      float64 // of it, what no checkpoint kept
@@ -84,7 +88,7 @@ func (r result) print(out io.Writer, s settings, took time.Duration) error {
 	line("time", "%s; %s if nothing else took time", hours(r.Seconds), hours(r.Work/float64(s.Nodes*s.Slots)))
 	line("utilisation", "%.1f %% of all nodes, %.1f %% of the slots held computed what counts", 100*(r.Computed-r.Lost)/(r.Seconds*float64(s.Nodes*s.Slots)), share(r.Computed-r.Lost))
 	line("lost work", "%s, %.2f %% of the slots held", hours(r.Lost), share(r.Lost))
-	line("overhead", "%.2f %% starts and checkpoints, %.2f %% frozen, %.2f %% waiting for retries", share(r.Overhead), share(r.Frozen), share(r.Idle))
+	line("overhead", "%.2f %% starts and checkpoints, %.2f %% frozen, %.2f %% waiting", share(r.Overhead), share(r.Frozen), share(r.Idle))
 	line("waiting", "%d starts of tasks, %s on average, 99 %% under %s", r.Starts, minutes(r.WaitMean), minutes(r.WaitMost))
 	line("attempts", "%d: %d after time-outs, %d after preemptions, %d after errors, %d after leases expired", r.Attempts, r.TimeOuts, r.Preemptions, r.Retries, r.Takeovers)
 	line("nodes", "%d failures, %d freezes", r.NodeFailures, r.Freezes)

@@ -50,9 +50,6 @@ type Result struct {
 	Left bool
 }
 
-// walk is how many trials in a row that are not to be had end the search for more.
-const walk = 256
-
 // Run makes trials until none is to be had, or until stop closes: then the trial writes a checkpoint and is given back. Cancelling ctx ends
 // it at once. Failed trials are no error.
 func Run(ctx context.Context, b *bundle.Bundle, o Options, stop <-chan struct{}, w Watcher) (Result, error) {
@@ -135,25 +132,14 @@ func (t *tasker) isShort() bool {
 	return !t.options.Deadline.IsZero() && t.longest > 0 && time.Until(t.options.Deadline) < t.longest+t.longest/10
 }
 
-// order calls f for trials from this task's place on, until f returns false or enough in a row were not to be had.
+// order calls f for trials in this task's order, without those that are over.
 func (t *tasker) order(f func(i int) (had, goOn bool, err error)) error {
-	n, tasks := len(t.over), max(1, t.options.Tasks)
-	start := (t.options.Index % tasks) * n / tasks
-	for k, vain := 0, 0; k < n && vain < max(walk, 2*(n/tasks+1)); k++ {
-		i := (start + k) % n
+	return Walk(len(t.over), t.options.Index, t.options.Tasks, func(i int) (had, goOn bool, err error) {
 		if t.over[i] {
-			vain++
-			continue
+			return false, true, nil
 		}
-		had, goOn, err := f(i)
-		if err != nil || !goOn {
-			return err
-		}
-		if vain++; had {
-			vain = 0
-		}
-	}
-	return nil
+		return f(i)
+	})
 }
 
 // next takes the next trial that is to be had. Without one, wait says when to ask again; 0: there is nothing to wait for. A task waits
