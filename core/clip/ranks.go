@@ -10,11 +10,16 @@ import (
 // equal copies of them: the runner adds the gradients of all ranks up, bucket by bucket, and every copy takes the same step.
 type Bucketed interface {
 	// Gradients returns the accumulated gradients of one bucket, f32 [BucketSizes[bucket]] (EncoderInfo, LossInfo), in into
-	// where that fits. The buckets hold every gradient that is trained, once, those that a backward pass finishes first in
-	// front. It is the one method that may be called while BackwardLast runs: it then answers as soon as
-	// that pass adds no more to the bucket.
+	// where that fits; zeros when there was no backward pass since the last step. The buckets hold every gradient that is
+	// trained, once, those that a backward pass finishes first in front.
+	//
+	// It is the one method that may be called while BackwardLast runs, and shortly before, as callers on several goroutines
+	// cannot tell: while a ticket is open and no BackwardLast has begun since the last step, it waits for one. While
+	// BackwardLast runs it answers as soon as that pass adds no more to the bucket. A bucket that does not exist yields
+	// fault.Invalid.
 	Gradients(ctx context.Context, bucket int, into *tensor.Tensor) (*tensor.Tensor, error)
-	// StepWith does what Step does with gradients, a tensor for each bucket, in the place of those accumulated.
+	// StepWith does what Step does with gradients, a tensor for each bucket, in the place of those accumulated. Those
+	// that Gradients returns give the bits of Step.
 	StepWith(ctx context.Context, step int, lr, scale float64, gradients []*tensor.Tensor) error
 }
 

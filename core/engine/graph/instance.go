@@ -23,6 +23,8 @@ type call struct {
 	step *step
 	exec device.Exec
 	args []device.Buffer
+	// final are the parameters whose gradient is complete after it.
+	final []*accumulation
 }
 
 // NewInstance allocates a set of activations.
@@ -85,8 +87,11 @@ func (i *Instance) bind(mode Mode) error {
 		i.version = p.workspace.version
 		i.forward, i.effects = newPass(i.calls(p.forward, false), false), newPass(i.calls(p.effects, false), false)
 		overwrite := i.calls(p.backward, true)
+		for k := range overwrite {
+			overwrite[k].final = p.accumulate[p.backward[k]]
+		}
 		for _, a := range p.rest {
-			overwrite = append(overwrite, call{step: &step{name: "copy", outs: 1}, args: []device.Buffer{i.memory(a.from), a.into}})
+			overwrite = append(overwrite, call{step: &step{name: "copy", outs: 1}, args: []device.Buffer{i.memory(a.from), a.into}, final: []*accumulation{a}})
 		}
 		i.backwardOverwrite, i.backwardAdd = newPass(overwrite, true), nil
 	}
@@ -113,7 +118,7 @@ func (i *Instance) bindAdd() {
 
 func (i *Instance) accumulation(a *accumulation) call {
 	st := &step{name: "accumulate", kernel: device.Accumulate{N: a.entry.N}, outs: 1, exec: a.exec}
-	return call{step: st, exec: a.exec, args: []device.Buffer{i.memory(a.from), a.into}}
+	return call{step: st, exec: a.exec, args: []device.Buffer{i.memory(a.from), a.into}, final: []*accumulation{a}}
 }
 
 func (i *Instance) calls(steps []*step, overwrite bool) []call {
@@ -198,17 +203,22 @@ func (i *Instance) SetGrad(k int, values any) { i.prog.backend.Write(i.Grad(k), 
 // Backward computes parameter gradients into Params.Grads as mode says, and the gradients of
 // CompileOptions.WRT. It needs the Forward of this instance, and may be called again after it.
 // Errors are as for Forward.
-func (i *Instance) Backward(mode Mode) error {
+func (i *Instance) Backward(mode Mode) error { return i.BackwardTelling(mode, nil) }
+
+// BackwardTelling does what Backward does, and calls final with the name of each of Program.Gradients when the work that
+// completes its gradient was done, or started on a backend that is Asynchronous. A pass that tells is not a recorded one.
+func (i *Instance) BackwardTelling(mode Mode, final func(param string)) error {
 	if err := i.bind(mode); err != nil {
 		return err
 	}
+	p := i.backwardAdd
 	if mode == Overwrite {
-		return i.run(i.backwardOverwrite)
+		p = i.backwardOverwrite
 	}
-	return i.run(i.backwardAdd)
+	return p.run(i.prog.backend, i.prog.profile, final)
 }
 
 // InputGrad returns the gradient of CompileOptions.WRT[k], valid until the instance's next Forward.
 func (i *Instance) InputGrad(k int) device.Buffer { return i.memory(i.prog.inputGrads[k]) }
 
-func (i *Instance) run(p *pass) error { return p.run(i.prog.backend, i.prog.profile) }
+func (i *Instance) run(p *pass) error { return p.run(i.prog.backend, i.prog.profile, nil) }

@@ -26,11 +26,12 @@ func newPass(calls []call, backward bool) *pass {
 	return &pass{calls: calls, backward: backward, plain: len(calls) < 2 || slices.ContainsFunc(calls, host)}
 }
 
-// run does the calls: a recording where there is one, unless somebody wants to see every kernel.
-func (p *pass) run(backend device.Backend, profile func(Event)) error {
+// run does the calls: a recording where there is one, unless somebody wants to see every kernel. final is told of
+// gradients as BackwardTelling says; nil: nobody is.
+func (p *pass) run(backend device.Backend, profile func(Event), final func(param string)) error {
 	recorder, ok := backend.(device.Recorder)
-	if !ok || p.plain || profile != nil {
-		return p.runEach(backend, profile)
+	if !ok || p.plain || profile != nil || final != nil {
+		return p.runEach(backend, profile, final)
 	}
 	if p.recording != nil && p.recording.Stale() {
 		p.release()
@@ -38,12 +39,12 @@ func (p *pass) run(backend device.Backend, profile func(Event)) error {
 	if p.recording == nil {
 		if !p.warm {
 			p.warm = true
-			return p.runEach(backend, nil)
+			return p.runEach(backend, nil, nil)
 		}
-		recording, err := recorder.Record(func() error { return p.runEach(backend, nil) })
+		recording, err := recorder.Record(func() error { return p.runEach(backend, nil, nil) })
 		if fault.KindOf(err) == fault.Unavailable && device.Err(backend) == nil {
 			p.plain = true
-			return p.runEach(backend, nil)
+			return p.runEach(backend, nil, nil)
 		}
 		if err != nil {
 			return err
@@ -54,7 +55,7 @@ func (p *pass) run(backend device.Backend, profile func(Event)) error {
 }
 
 // runEach runs the calls one by one; for a profile it waits for each, as what starts a kernel may return at once.
-func (p *pass) runEach(backend device.Backend, profile func(Event)) error {
+func (p *pass) runEach(backend device.Backend, profile func(Event), final func(param string)) error {
 	for k := range p.calls {
 		c := &p.calls[k]
 		start := time.Time{}
@@ -80,8 +81,19 @@ func (p *pass) runEach(backend device.Backend, profile func(Event)) error {
 			}
 			profile(c.event(p.backward, start))
 		}
+		c.tell(final)
 	}
 	return device.Err(backend)
+}
+
+// tell tells final of the gradients that are complete after the call.
+func (c *call) tell(final func(param string)) {
+	if final == nil {
+		return
+	}
+	for _, a := range c.final {
+		final(a.entry.Name)
+	}
 }
 
 // release drops the recording: the memory that it uses goes.

@@ -238,6 +238,14 @@ func (p *Program) Memory() MemoryPlan { return p.memory }
 // attention; a multiply-add counts two.
 func (p *Program) FLOPs() (forward, backward float64) { return p.forwardFLOPs, p.backwardFLOPs }
 
+// Gradients returns the names of the parameters of which Backward computes the gradient.
+func (p *Program) Gradients() (names []string) {
+	for _, a := range p.accumulations() {
+		names = append(names, a.entry.Name)
+	}
+	return names
+}
+
 // SetProfile calls fn after each kernel from now on; nil ends it. Results are the same bits with and
 // without.
 func (p *Program) SetProfile(fn func(Event)) { p.profile = fn }

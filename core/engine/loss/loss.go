@@ -152,6 +152,7 @@ func (l *Loss) Configure(ctx context.Context, c clip.LossConfig) (info clip.Loss
 	info.Pins = l.session.Pins()
 	if def.Learn {
 		info.Parameters = int64(len(def.Scalars))
+		info.BucketSizes = l.bucketSizes()
 	}
 	return info, device.Err(backend)
 }

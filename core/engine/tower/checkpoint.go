@@ -152,6 +152,7 @@ func (e *encoder) dropStale() error {
 		e.release(t)
 	}
 	e.trained.Forget()
+	e.buckets.stepped()
 	e.session.Backend.ParamsChanged()
 	return device.Err(e.session.Backend)
 }

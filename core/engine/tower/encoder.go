@@ -34,6 +34,8 @@ type encoder struct {
 	trained  program.Trained
 	call     nn.Call
 	lora     *weights.LoRA // nil: no adapters
+	bucket   int           // gradients of one of
+	buckets  *buckets
 
 	tickets map[clip.Ticket]flight
 	last    clip.Ticket
@@ -88,7 +90,7 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	e.call.Seed = c.Seed
 	e.tickets = map[clip.Ticket]flight{}
 	e.configured = true
-	info.Backend = backend.Name()
+	info.Backend, info.BucketSizes = backend.Name(), e.buckets.sizes()
 	if c.Compute.Precision == "bf16" && device.EmulatesBF16(backend) {
 		info.Remarks = append(info.Remarks, info.Backend+" has no products of bfloat16 (AVX512_BF16) here: train.precision: bf16 "+
 			"takes more time than f32, and saves memory only")
@@ -129,6 +131,8 @@ func (e *encoder) allocate(ctx context.Context, b device.Backend, f front, c cli
 	if e.trained, err = newTrained(b, e.params, c.Optimizer); err != nil {
 		return err
 	}
+	e.buckets = newBuckets(e.params, e.bucket)
+	e.buckets.bind(b, e.params.store.Grads)
 	return device.Err(b)
 }
 
@@ -217,6 +221,7 @@ func (e *encoder) forward(ctx context.Context, req clip.ForwardRequest, second b
 	}
 	e.last++
 	e.tickets[e.last] = flight{p, instance, spans}
+	e.buckets.opened()
 	return out, e.last, nil
 }
 
@@ -261,11 +266,12 @@ func (e *encoder) checkAverage(req clip.ForwardRequest) error {
 
 // Backward implements clip.Encoder.
 func (e *encoder) Backward(ctx context.Context, t clip.Ticket, grad *tensor.Tensor) error {
-	return e.backward(ctx, t, grad, nil)
+	return e.backward(ctx, t, grad, nil, false)
 }
 
-// backward takes the gradient of the embeddings, and that of the tokens where the ticket has any; nil stands for zero.
-func (e *encoder) backward(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
+// backward takes the gradient of the embeddings, and that of the tokens where the ticket has any; nil stands for zero. The
+// last pass before a step tells buckets how far it is.
+func (e *encoder) backward(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor, last bool) error {
 	if err := e.ready(ctx, "backward"); err != nil {
 		return err
 	}
@@ -298,7 +304,14 @@ func (e *encoder) backward(ctx context.Context, t clip.Ticket, grad, tokens *ten
 		e.setTokenGrad(f, tokens)
 	}
 	mode := e.trained.Mode()
-	err := e.programs.Run(func() error { return f.instance.Backward(mode) }, e.intake.drop)
+	var final func(param string)
+	if _, silent := e.session.Backend.(device.Asynchronous); last && silent {
+		e.buckets.beginSilent()
+	} else if last {
+		e.buckets.begin(f.program.Gradients())
+		final = e.buckets.complete
+	}
+	err := e.programs.Run(func() error { return f.instance.BackwardTelling(mode, final) }, e.intake.drop)
 	_, backward := f.program.FLOPs()
 	e.session.AddWork(backward)
 	e.trained.Accumulated()
@@ -331,6 +344,7 @@ func (e *encoder) Discard(ctx context.Context, t clip.Ticket) error {
 func (e *encoder) release(t clip.Ticket) {
 	if f, ok := e.tickets[t]; ok {
 		delete(e.tickets, t)
+		e.buckets.closed()
 		e.programs.Give(f.program, f.instance)
 	}
 }

@@ -42,6 +42,7 @@ func (e *encoder) Step(ctx context.Context, step int, lr, scale float64) error {
 	if !e.trained.Trains() {
 		return nil
 	}
+	e.buckets.stepped()
 	start := time.Now()
 	e.trained.Step(step, lr, scale)
 	e.notePasses("step", 3+2*len(e.trained.States()), start) // gradients read; parameters and state read and written

@@ -29,7 +29,7 @@ func (e *encoder) BackwardTokens(ctx context.Context, t clip.Ticket, grad, token
 	if _, ok := e.tickets[t]; ok && tokens == nil {
 		return fault.New(fault.Invalid, "the gradient of the tokens is missing").WithOp("backward")
 	}
-	return e.backward(ctx, t, grad, tokens)
+	return e.backward(ctx, t, grad, tokens, false)
 }
 
 // readTokens takes the tokens of a forward pass off the device, with their lengths, and says where they stood.

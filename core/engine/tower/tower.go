@@ -124,7 +124,7 @@ func Text(build func(clip.EncoderConfig) (TextModel, error), options ...Option) 
 }
 
 func newEncoder(m clip.Modality, build func(clip.EncoderConfig) (front, error), options []Option) *encoder {
-	e := &encoder{modality: m, build: build, open: program.OpenDevice}
+	e := &encoder{modality: m, build: build, open: program.OpenDevice, bucket: bucketElements}
 	for _, o := range options {
 		o(e)
 	}

@@ -118,6 +118,7 @@ var meanings = map[string]string{
 	clip.CapNegatives:  "gives negatives to losses that take them",
 	clip.CapView2:      "gives a second view of each picture to losses that take it",
 	clip.CapAugment:    "augments by colour jitter, grey, blur and RandAugment too (`data.train.augment`)",
+	clip.CapBuckets:    "can be trained by several ranks together",
 	clip.CapCache:      "keeps decoded pictures on disk (`data.cache`)",
 }
 

@@ -26,6 +26,7 @@ const (
 	maxClasses = 1 << 24
 	maxText    = 64 << 10 // a note, a backend, the message of a fault
 	maxCaption = 1 << 20
+	maxBucket  = 1 << 30 // gradients
 )
 
 // ErrRule is wrapped by the fault of a plugin that broke a rule. To try again would at best hide the bug.

@@ -33,7 +33,11 @@ func (c *Conn) checkLossResult(r *pb.LossResponse, q clip.LossRequest) error {
 	k.require(len(r.PerSample) <= maxNames, "there are %d parts per sample, want at most %d", len(r.PerSample), maxNames)
 	for name, values := range r.PerSample {
 		k.name("the name of a part", name)
-		k.require(len(values.GetValues()) == q.Image.Shape[0], "per_sample %s has %d values for %d samples", quote(name), len(values.GetValues()), q.Image.Shape[0])
+		n := q.Image.Shape[0]
+		if q.Rows > 0 {
+			n = q.Rows
+		}
+		k.require(len(values.GetValues()) == n, "per_sample %s has %d values for %d samples", quote(name), len(values.GetValues()), n)
 	}
 	return k.err
 }

@@ -20,13 +20,25 @@ func (c *Conn) checkEncoderInfo(r *pb.EncoderInfo, dim int) error {
 	k.count("token_count", r.TokenCount, 0, maxSide)
 	k.number("flops", r.Flops)
 	k.text("backend", r.Backend, maxText)
+	k.buckets(r.BucketSizes, r.Parameters-r.Frozen)
 	return k.err
+}
+
+// buckets checks the sizes of buckets of gradients: there are none, or they hold all that is trained.
+func (k *checker) buckets(sizes []int64, trained int64) {
+	total := int64(0)
+	for i, n := range sizes {
+		k.count(fmt.Sprintf("the size of bucket %d", i), n, 1, maxBucket)
+		total += n
+	}
+	k.require(len(sizes) == 0 || total == trained, "the buckets hold %d gradients, %d parameters are trained", total, trained)
 }
 
 func (c *Conn) lossInfo(r *pb.LossInfo) error {
 	k := c.checker("Configure")
 	k.count("parameters", r.Parameters, 0, maxCount)
 	k.text("backend", r.Backend, maxText)
+	k.buckets(r.BucketSizes, r.Parameters)
 	return k.err
 }
 

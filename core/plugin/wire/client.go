@@ -18,6 +18,7 @@ type trainableRPC interface {
 	Step(context.Context, *pb.StepRequest, ...grpc.CallOption) (*pb.Done, error)
 	Save(context.Context, *pb.FileRequest, ...grpc.CallOption) (*pb.Done, error)
 	Load(context.Context, *pb.FileRequest, ...grpc.CallOption) (*pb.Done, error)
+	Gradients(context.Context, *pb.GradientsRequest, ...grpc.CallOption) (*pb.GradientsResponse, error)
 }
 
 // closeWait limits the time of a Close. core/plugin/process ends a plugin that does not answer.
@@ -37,8 +38,9 @@ type trainableClient struct {
 	conn *Conn
 	rpc  trainableRPC
 	mu   sync.Mutex // guards what follows against a caller's careless Configure
-	// parameters is how many scalars the plugin said that it has.
+	// parameters is how many scalars the plugin said that it has; buckets are the sizes of its buckets of gradients.
 	parameters int64
+	buckets    []int
 }
 
 func (t *trainableClient) GradNorm(ctx context.Context) (float64, error) {
@@ -66,9 +68,7 @@ func (t *trainableClient) norm(ctx context.Context, method string, known *float6
 }
 
 func (t *trainableClient) Step(ctx context.Context, step int, lr, scale float64) error {
-	q := &pb.StepRequest{Step: int64(step), Lr: lr, Scale: scale}
-	_, err := call(ctx, t.conn.lease(), "Step", t.rpc.Step, q)
-	return err
+	return t.StepWith(ctx, step, lr, scale, nil)
 }
 
 func (t *trainableClient) Save(ctx context.Context, path string) error {

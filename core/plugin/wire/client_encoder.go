@@ -43,6 +43,7 @@ func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (
 	e.conn.pin(info.Pins)
 	e.mu.Lock()
 	e.dim, e.parameters, e.trained, e.tokens = info.EmbedDim, info.Parameters, info.Parameters > info.Frozen, info.TokenCount
+	e.buckets = info.BucketSizes
 	e.mu.Unlock()
 	return info, nil
 }
@@ -139,13 +140,13 @@ func freeOutput(out *clip.TokenOutput) {
 }
 
 func (e *encoderClient) Backward(ctx context.Context, ticket clip.Ticket, grad *tensor.Tensor) error {
-	_, err := e.backward(ctx, ticket, grad, nil, false)
+	_, err := e.backward(ctx, &pb.BackwardRequest{Ticket: uint64(ticket)}, grad, nil)
 	return err
 }
 
 // BackwardTokens implements clip.TokenEncoder.
 func (e *encoderClient) BackwardTokens(ctx context.Context, ticket clip.Ticket, grad, tokens *tensor.Tensor) error {
-	_, err := e.backward(ctx, ticket, grad, tokens, false)
+	_, err := e.backward(ctx, &pb.BackwardRequest{Ticket: uint64(ticket)}, grad, tokens)
 	return err
 }
 
@@ -156,19 +157,19 @@ func (e *encoderClient) BackwardNorm(ctx context.Context, ticket clip.Ticket, gr
 
 // BackwardTokensNorm implements clip.BackwardTokensNormer.
 func (e *encoderClient) BackwardTokensNorm(ctx context.Context, ticket clip.Ticket, grad, tokens *tensor.Tensor) (float64, error) {
-	r, err := e.backward(ctx, ticket, grad, tokens, true)
+	r, err := e.backward(ctx, &pb.BackwardRequest{Ticket: uint64(ticket), GradNorm: true}, grad, tokens)
 	if err != nil {
 		return 0, err
 	}
 	return e.norm(ctx, "Backward", r.SumOfSquares)
 }
 
-func (e *encoderClient) backward(ctx context.Context, ticket clip.Ticket, grad, tokens *tensor.Tensor, norm bool) (*pb.Done, error) {
+// backward completes a request by its gradients and makes it.
+func (e *encoderClient) backward(ctx context.Context, request *pb.BackwardRequest, grad, tokens *tensor.Tensor) (*pb.Done, error) {
 	if grad == nil {
 		return nil, fault.New(fault.Invalid, "backward without a gradient").WithPlugin(e.conn.name)
 	}
 	use := e.conn.lease()
-	request := &pb.BackwardRequest{Ticket: uint64(ticket), GradNorm: norm}
 	var err error
 	if request.Grad, err = use.in(grad); err == nil {
 		request.GradTokens, err = use.in(tokens)

@@ -39,9 +39,9 @@ func (l *lossClient) Configure(ctx context.Context, cfg clip.LossConfig) (clip.L
 	}
 	l.conn.pin(r.Pins)
 	l.mu.Lock()
-	l.parameters = r.Parameters
+	l.parameters, l.buckets = r.Parameters, sizesIn(r.BucketSizes)
 	l.mu.Unlock()
-	return clip.LossInfo{Parameters: r.Parameters, Backend: r.Backend, Pins: r.Pins}, nil
+	return clip.LossInfo{Parameters: r.Parameters, Backend: r.Backend, Pins: r.Pins, BucketSizes: sizesIn(r.BucketSizes)}, nil
 }
 
 func (l *lossClient) Compute(ctx context.Context, q clip.LossRequest) (*clip.LossResult, error) {
@@ -68,13 +68,13 @@ func (l *lossClient) compute(ctx context.Context, q clip.LossRequest, norm bool)
 	if q.Image == nil || q.Text == nil {
 		return nil, nil, fault.New(fault.Invalid, "loss of a missing embedding").WithPlugin(l.conn.name)
 	}
-	if len(q.Inputs) > 0 {
-		if err := l.conn.needVersion2("further inputs of losses"); err != nil {
+	if len(q.Inputs) > 0 || q.Rows != 0 {
+		if err := l.conn.needVersion2("further inputs of losses, and no rows"); err != nil {
 			return nil, nil, err
 		}
 	}
 	use := l.conn.lease()
-	request := &pb.LossRequest{Train: q.Train, PerSample: q.PerSample, GradNorm: norm}
+	request := &pb.LossRequest{Train: q.Train, PerSample: q.PerSample, GradNorm: norm, RowOffset: int64(q.RowOffset), Rows: int64(q.Rows)}
 	var out clip.LossResult // the places for gradients
 	defer func() {
 		if err != nil {

@@ -126,7 +126,7 @@ var maxAnswerBytes = map[string]int{"Configure": 256 << 20, "Batch": 256 << 20, 
 
 func (c *Conn) limit(method string) grpc.CallOption {
 	switch n, ok := maxAnswerBytes[method]; {
-	case c.arena == nil && (method == "Forward" || method == "Batch" || method == "Compute"):
+	case c.arena == nil && (method == "Forward" || method == "Batch" || method == "Compute" || method == "Gradients"):
 		return grpc.MaxCallRecvMsgSize(MaxMessageBytes)
 	case ok:
 		return grpc.MaxCallRecvMsgSize(n)
@@ -351,11 +351,7 @@ func (l *lease) out(dtype tensor.DType, shape ...int) (*pb.Tensor, *tensor.Tenso
 	if err != nil {
 		return nil, nil, err
 	}
-	s := t.Shared.(*slot)
-	s.retain()
-	l.conn.arena.setWriter(s, l.conn.name)
-	l.slots = append(l.slots, s)
-	return slotReference(t, s), t, nil
+	return l.outIn(t, t.Shared.(*slot)), t, nil
 }
 
 // result returns the tensor that a response brought: out when the request asked for it, else one of dtype and

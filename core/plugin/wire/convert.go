@@ -85,13 +85,28 @@ func encoderInfoOut(i clip.EncoderInfo) *pb.EncoderInfo {
 	return &pb.EncoderInfo{Modality: string(i.Modality), EmbedDim: int64(i.EmbedDim), Parameters: i.Parameters,
 		ImageSize: int64(i.ImageSize), ContextLength: int64(i.ContextLength), VocabSize: int64(i.VocabSize),
 		Flops: i.FLOPs, Backend: valid(i.Backend), Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins,
-		Remarks: validAll(i.Remarks), TokenCount: int64(i.TokenCount)}
+		Remarks: validAll(i.Remarks), TokenCount: int64(i.TokenCount), BucketSizes: sizesOut(i.BucketSizes)}
+}
+
+func sizesOut(sizes []int) (out []int64) {
+	for _, n := range sizes {
+		out = append(out, int64(n))
+	}
+	return out
+}
+
+func sizesIn(sizes []int64) (in []int) {
+	for _, n := range sizes {
+		in = append(in, int(n))
+	}
+	return in
 }
 
 func encoderInfoIn(i *pb.EncoderInfo) clip.EncoderInfo {
 	return clip.EncoderInfo{Modality: clip.Modality(i.Modality), EmbedDim: int(i.EmbedDim), Parameters: i.Parameters,
 		ImageSize: int(i.ImageSize), ContextLength: int(i.ContextLength), VocabSize: int(i.VocabSize),
-		FLOPs: i.Flops, Backend: i.Backend, Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins, Remarks: i.Remarks, TokenCount: int(i.TokenCount)}
+		FLOPs: i.Flops, Backend: i.Backend, Frozen: i.Frozen, Fixed: i.Fixed, Pins: i.Pins, Remarks: i.Remarks, TokenCount: int(i.TokenCount),
+		BucketSizes: sizesIn(i.BucketSizes)}
 }
 
 func lossConfigOut(c clip.LossConfig) *pb.LossConfig {

@@ -270,7 +270,12 @@ func (t *trainableServer) norm(ctx context.Context, wanted bool) (*float64, erro
 
 func (t *trainableServer) Step(ctx context.Context, q *pb.StepRequest) (*pb.Done, error) {
 	return handle(ctx, t.s, using, onThread, func() (*pb.Done, error) {
-		return done(nil, func() error { return t.impl.Step(ctx, int(q.Step), q.Lr, q.Scale) })
+		return done(nil, func() error {
+			if len(q.Gradients) > 0 {
+				return t.stepWith(ctx, q)
+			}
+			return t.impl.Step(ctx, int(q.Step), q.Lr, q.Scale)
+		})
 	})
 }
 

@@ -115,7 +115,7 @@ func (e *encoderServer) Backward(ctx context.Context, q *pb.BackwardRequest) (*p
 		}
 		var sum *float64
 		out, err := done(e.impl, func() error {
-			err := e.backward(ctx, clip.Ticket(q.Ticket), grad, tokens)
+			err := e.backward(ctx, q, grad, tokens)
 			if err == nil {
 				sum, err = e.norm(ctx, q.GradNorm)
 			}
@@ -126,7 +126,15 @@ func (e *encoderServer) Backward(ctx context.Context, q *pb.BackwardRequest) (*p
 	})
 }
 
-func (e *encoderServer) backward(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
+func (e *encoderServer) backward(ctx context.Context, q *pb.BackwardRequest, grad, tokens *tensor.Tensor) error {
+	t := clip.Ticket(q.Ticket)
+	if q.Last {
+		impl, ok := e.impl.(clip.BucketedEncoder)
+		if !ok {
+			return e.lacksBuckets()
+		}
+		return impl.BackwardLast(ctx, t, grad, tokens)
+	}
 	if tokens == nil {
 		return e.impl.Backward(ctx, t, grad)
 	}
@@ -157,7 +165,7 @@ func (l *lossServer) Configure(ctx context.Context, q *pb.LossConfig) (*pb.LossI
 	return handle(ctx, l.s, configuring, onThread, func() (*pb.LossInfo, error) {
 		span := begin(nil)
 		info, err := l.impl.Configure(ctx, lossConfigIn(q))
-		out := &pb.LossInfo{Parameters: info.Parameters, Backend: valid(info.Backend), Pins: info.Pins}
+		out := &pb.LossInfo{Parameters: info.Parameters, Backend: valid(info.Backend), Pins: info.Pins, BucketSizes: sizesOut(info.BucketSizes)}
 		out.StartNanos, out.KernelNanos, _ = span.end()
 		return out, err
 	})
@@ -176,7 +184,8 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 		if image == nil || text == nil {
 			return nil, missingFault("an embedding")
 		}
-		request := clip.LossRequest{Image: image, Text: text, Train: q.Train, PerSample: q.PerSample}
+		request := clip.LossRequest{Image: image, Text: text, Train: q.Train, PerSample: q.PerSample,
+			RowOffset: int(q.RowOffset), Rows: int(q.Rows)}
 		if request.IntoImage, err = l.s.window.resultTensor(q.OutImage); err != nil {
 			return nil, err
 		}

@@ -21,8 +21,8 @@ var Defaults = Config{Temperature: loss.PublishedTemperature, Direction: "both"}
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "clip", Version: "1.1.0", Summary: "symmetric contrastive loss with a learned temperature (CLIP)",
-	Config: Defaults,
-	New:    func() clip.Loss { return newLoss() },
+	Config: Defaults, Capabilities: []string{clip.CapBuckets},
+	New: func() clip.Loss { return newLoss() },
 }
 
 // decode reads and checks a with block.

@@ -24,8 +24,8 @@ var Defaults = Config{
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "cloob", Version: "1.0.0", Summary: "InfoLOOB on embeddings that modern Hopfield networks retrieve (CLOOB)",
-	Config: Defaults,
-	New:    func() clip.Loss { return loss.New(define) },
+	Config: Defaults, Capabilities: []string{clip.CapBuckets},
+	New: func() clip.Loss { return loss.New(define) },
 }
 
 // The parts of the loss, by what is stored in the Hopfield network.

@@ -20,8 +20,8 @@ var Defaults = Config{Temperature: loss.PublishedTemperature, InModal: .25, Cros
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "cyclip", Version: "1.0.0", Summary: "contrastive loss with cyclic consistency within and across modalities (CyCLIP)",
-	Config: Defaults,
-	New:    func() clip.Loss { return loss.New(define) },
+	Config: Defaults, Capabilities: []string{clip.CapBuckets},
+	New: func() clip.Loss { return loss.New(define) },
 }
 
 // The parts beside those of the contrastive loss.

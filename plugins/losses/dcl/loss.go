@@ -19,8 +19,8 @@ var Defaults = Config{Temperature: loss.PublishedTemperature}
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "dcl", Version: "1.0.0", Summary: "contrastive loss whose denominator leaves the pair itself out (DCL, DCLW)",
-	Config: Defaults,
-	New:    func() clip.Loss { return loss.New(define) },
+	Config: Defaults, Capabilities: []string{clip.CapBuckets},
+	New: func() clip.Loss { return loss.New(define) },
 }
 
 // define makes the decoupled contrastive loss of a batch of pairs (Yeh et al. 2022, arXiv 2110.06848, eqs. 5 and 6) in

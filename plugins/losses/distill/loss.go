@@ -27,7 +27,7 @@ var inputs = []string{clip.InputTeacherImage, clip.InputTeacherText}
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "distill", Version: "1.0.0", Summary: "contrastive loss with what a teacher says of the same pairs (CLIP-KD)",
-	Config: Defaults, Inputs: inputs,
+	Config: Defaults, Inputs: inputs, Capabilities: []string{clip.CapBuckets},
 	New: func() clip.Loss { return loss.New(define) },
 }
 

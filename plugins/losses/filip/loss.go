@@ -22,7 +22,7 @@ var inputs = []string{clip.InputImageTokens, clip.InputTextTokens}
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "filip", Version: "1.0.0", Summary: "contrastive loss whose similarities are those of patches and words (FILIP)",
-	Config: Defaults, Inputs: inputs,
+	Config: Defaults, Inputs: inputs, Capabilities: []string{clip.CapBuckets},
 	New: func() clip.Loss { return loss.New(define) },
 }
 

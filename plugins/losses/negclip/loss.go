@@ -21,7 +21,7 @@ var inputs = []string{clip.InputTextNegatives}
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "negclip", Version: "1.0.0", Summary: "contrastive loss whose images also tell their texts from hard ones (NegCLIP)",
-	Config: Defaults, Inputs: inputs,
+	Config: Defaults, Inputs: inputs, Capabilities: []string{clip.CapBuckets},
 	New: func() clip.Loss { return loss.New(define) },
 }
 

@@ -25,8 +25,8 @@ var Defaults = Config{
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "siglip", Version: "1.0.0", Summary: "pairwise sigmoid loss with a learned temperature and bias (SigLIP)",
-	Config: Defaults,
-	New:    func() clip.Loss { return newLoss() },
+	Config: Defaults, Capabilities: []string{clip.CapBuckets},
+	New: func() clip.Loss { return newLoss() },
 }
 
 // decode reads and checks a with block.

@@ -25,7 +25,7 @@ var inputs = []string{clip.InputImageView2}
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "slip", Version: "1.0.0", Summary: "contrastive loss with self-supervision of two views of each picture (SLIP)",
-	Config: Defaults, Inputs: inputs,
+	Config: Defaults, Inputs: inputs, Capabilities: []string{clip.CapBuckets},
 	New: func() clip.Loss { return loss.New(define) },
 }
 

@@ -19,8 +19,8 @@ var Defaults = Config{Margin: .2, Negatives: "sum"}
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "triplet", Version: "1.0.0", Summary: "hinge loss on the negatives of a batch, or on the hardest (VSE++)",
-	Config: Defaults,
-	New:    func() clip.Loss { return loss.New(define) },
+	Config: Defaults, Capabilities: []string{clip.CapBuckets},
+	New: func() clip.Loss { return loss.New(define) },
 }
 
 // define makes the triplet loss of a batch of pairs (Faghri et al. 2018, arXiv 1707.05612, §3.2, eqs. 5 and 6), for which

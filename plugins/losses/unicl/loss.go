@@ -21,7 +21,7 @@ var inputs = []string{clip.InputGroups}
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "unicl", Version: "1.0.0", Summary: "contrastive loss in which all samples of a group are positives of each other (UniCL)",
-	Config: Defaults, Inputs: inputs,
+	Config: Defaults, Inputs: inputs, Capabilities: []string{clip.CapBuckets},
 	New: func() clip.Loss { return loss.New(define) },
 }
 

@@ -63,6 +63,7 @@ func (c Case) Check(t *testing.T) {
 	t.Run("start", c.checkStart)
 	t.Run("groups", c.checkGroups)
 	t.Run("average", c.checkAverage)
+	t.Run("buckets", c.checkBuckets)
 	t.Run("bad requests", c.checkBadRequests)
 	t.Run("not finite", c.checkNotFinite)
 	t.Run("lifecycle", c.checkLifecycle)

@@ -24,7 +24,7 @@ var defaults = Config{ImageSize: 32, PatchSize: 8, Width: 64}
 // Plugin describes the encoder to the runner.
 var Plugin = sdk.Encoder{
 	Name: "myplugin", Version: "0.1.0", Modality: clip.Image, Summary: "a bag of patches through a perceptron",
-	Capabilities: []string{clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA}, // tower has them
+	Capabilities: []string{clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA, clip.CapBuckets}, // tower has them
 	Config:       defaults,
 	Relations:    []clip.Relation{{Rule: "multiple_of", Field: "image_size", Of: "patch_size"}},
 	New:          func() clip.Encoder { return tower.Image(build) },

@@ -25,7 +25,7 @@ var defaults = Config{ContextLength: 16, VocabSize: 1024, Width: 64}
 var Plugin = sdk.Encoder{
 	Name: "myplugin", Version: "0.1.0", Modality: clip.Text, Summary: "the mean of token embeddings through a perceptron",
 	// The runner sends the training captions, from which the tokenizer learns. tower has the rest.
-	Capabilities: []string{clip.CapVocabulary, clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA},
+	Capabilities: []string{clip.CapVocabulary, clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA, clip.CapBuckets},
 	Config:       defaults,
 	New:          func() clip.Encoder { return tower.Text(build) },
 }

@@ -23,8 +23,8 @@ var defaults = Config{Temperature: 0.07, TextWeight: 0.5}
 // Plugin describes the loss to the runner.
 var Plugin = sdk.Loss{
 	Name: "myplugin", Version: "0.1.0", Summary: "contrastive loss with a weight for each direction",
-	Config: defaults,
-	New:    func() clip.Loss { return loss.New(define) },
+	Config: defaults, Capabilities: []string{clip.CapBuckets},
+	New: func() clip.Loss { return loss.New(define) },
 }
 
 // define declares the learned scalars and the graph of the loss. The engine differentiates it.
