@@ -107,6 +107,11 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	m.Frozen = [2]bool{s.Image.Freeze.Any() && m.Summary.Image.Frozen == m.Summary.Image.Parameters,
 		s.Text.Freeze.Any() && m.Summary.Text.Frozen == m.Summary.Text.Parameters}
 	m.Buckets = [2][]int{m.Summary.Image.BucketSizes, m.Summary.Text.BucketSizes}
+	m.LossRows, m.LossBuckets = true, nil
+	for _, l := range m.losses {
+		m.LossRows = m.LossRows && hasCapability(l.process.Descriptor, clip.CapRows)
+		m.LossBuckets = append(m.LossBuckets, l.info.BucketSizes)
+	}
 	m.Ahead = GPU(s, RoleImage) != "" && hasCapability(m.Processes[RoleImage].Descriptor, clip.CapPrefetch)
 	perEpoch := stepsPerEpoch(s, m.Summary.Data.Len)
 	m.Summary.Spec, m.Summary.StepsPerEpoch, m.Summary.Steps = s, perEpoch, totalSteps(s.Train, perEpoch)

@@ -14,10 +14,15 @@ func Agree(ctx context.Context, g Group, mine error) error {
 	if g.Size() == 1 {
 		return mine
 	}
-	all, err := GatherValues(ctx, g, reportOf(mine))
+	all, err := GatherValues(ctx, g, ReportOf(mine))
 	if err != nil {
 		return errors.Join(mine, err)
 	}
+	return Settle(g, mine, all)
+}
+
+// Settle returns what Agree does, given this rank's error and the reports of all ranks.
+func Settle(g Group, mine error, all []Report) error {
 	first := -1
 	for r, e := range all {
 		if e.Kind != "" && (first < 0 || all[first].Kind == fault.Canceled && e.Kind != fault.Canceled) {
@@ -33,17 +38,18 @@ func Agree(ctx context.Context, g Group, mine error) error {
 	return all[first].at(first)
 }
 
-// report is an error on its way to other ranks.
-type report struct {
-	Kind                     fault.Kind // "": none
-	Text, Hint, Detail, Host string
+// Report is an error on its way to other ranks; the zero value is none.
+type Report struct {
+	Kind                     fault.Kind `json:",omitempty"` // "": none
+	Text, Hint, Detail, Host string     `json:",omitempty"`
 }
 
-func reportOf(err error) report {
+// ReportOf returns the report of an error, which may be nil.
+func ReportOf(err error) Report {
 	if err == nil {
-		return report{}
+		return Report{}
 	}
-	r := report{Kind: fault.KindOf(err), Text: err.Error(), Host: Host()}
+	r := Report{Kind: fault.KindOf(err), Text: err.Error(), Host: Host()}
 	var f *fault.Error
 	if errors.As(err, &f) {
 		r.Hint, r.Detail = f.Hint, f.Detail
@@ -51,7 +57,7 @@ func reportOf(err error) report {
 	return r
 }
 
-func (r report) at(rank int) error {
+func (r Report) at(rank int) error {
 	f := fault.New(r.Kind, "rank %d on %s: %s", rank, r.Host, r.Text).WithDetail(r.Detail)
 	f.Hint = r.Hint
 	return f

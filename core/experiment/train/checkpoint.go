@@ -45,8 +45,6 @@ type State struct {
 	Losses []string `json:"losses,omitempty"`
 	// Unevaluated says that the evaluation due after Step was not finished.
 	Unevaluated bool `json:"unevaluated,omitempty"`
-	// Ranks says how many ranks took the steps since the run began or was resumed; 0: one.
-	Ranks int `json:"ranks,omitempty"`
 
 	// Run names the run that the checkpoint belongs to, Files describes the plugins' files by name, and Digest covers
 	// the whole state. Checkpoints of older versions have none of the three.
@@ -238,9 +236,6 @@ func (t *Trainer) checkpointAlone(ctx context.Context) error {
 func (t *Trainer) write(ctx context.Context, dir string) error {
 	s := t.state
 	s.BatchSize, s.Samples, s.Seed, s.Run, s.Teacher = t.cfg.BatchSize, t.plan.Len(), t.cfg.Seed, t.cfg.Run, t.cfg.Teacher
-	if s.Ranks = 0; t.ranks.many() {
-		s.Ranks = t.ranks.size
-	}
 	return writeCheckpoint(ctx, dir, t.parts, s)
 }
 

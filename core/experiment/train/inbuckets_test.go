@@ -112,6 +112,30 @@ func (b *inBuckets) StepWith(_ context.Context, _ int, lr, scale float64, sums [
 	return nil
 }
 
+// rowsLoss shares its rows out, as losses with CapRows do.
+type rowsLoss struct {
+	*clipLoss
+	asked []clip.LossRequest
+}
+
+func (l *rowsLoss) Compute(ctx context.Context, q clip.LossRequest) (*clip.LossResult, error) {
+	l.asked = append(l.asked, q)
+	return l.clipLoss.Compute(ctx, q)
+}
+
+func (l *rowsLoss) Gradients(context.Context, int, *tensor.Tensor) (*tensor.Tensor, error) {
+	return tensor.FromF32([]float32{float32(l.g[0])}, 1), nil
+}
+
+func (l *rowsLoss) StepWith(ctx context.Context, step int, lr, scale float64, sums []*tensor.Tensor) error {
+	l.g[0] = float64(sums[0].F32()[0])
+	return l.clipLoss.Step(ctx, step, lr, scale)
+}
+
+func (l *rowsLoss) Step(context.Context, int, float64, float64) error {
+	return errors.New("stepped without sums")
+}
+
 // bucketed puts the towers of parts into buckets.
 func bucketed(p train.Parts) train.Parts {
 	linearOf := func(e clip.Encoder) *linear {

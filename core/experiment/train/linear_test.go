@@ -148,6 +148,9 @@ func (c *clipLoss) Compute(_ context.Context, r clip.LossRequest) (*clip.LossRes
 		Scalars: map[string]float64{"logit_scale": scale}}
 	for _, by := range []func(i, j int) int{func(i, j int) int { return i*b + j }, func(i, j int) int { return j*b + i }} {
 		for i := range b {
+			if r.Rows > 0 && (i < r.RowOffset || i >= r.RowOffset+r.Rows) {
+				continue
+			}
 			sum := 0.0
 			for j := range b {
 				sum += math.Exp(scale * cos[by(i, j)])

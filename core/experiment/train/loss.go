@@ -11,9 +11,13 @@ import (
 )
 
 // loss computes the loss of the whole batch from what came of all passes, and the norm of the loss's own gradient, to
-// which nothing is added later.
+// which nothing is added later. Where ranks share its rows out, all that is of this rank's rows (sumRows).
 func (t *Trainer) loss(ctx context.Context, micros microBatches, outs []output, squares *norms) (*clip.LossResult, error) {
 	q := clip.LossRequest{Train: true}
+	if t.sharesRows() {
+		q.Rows = t.cfg.BatchSize / t.ranks.size
+		q.RowOffset = t.ranks.rank * q.Rows
+	}
 	give := func(name string, in clip.LossInput) {
 		switch name {
 		case inputImage:

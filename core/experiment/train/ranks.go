@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"tandem/core/clip"
 	"tandem/core/experiment/collective"
@@ -46,6 +45,7 @@ type ranks struct {
 	rank, size   int
 	first, count int                 // its micro-batches: first … first+count-1
 	sums         [2][]*tensor.Tensor // by tower: its buckets, with the gradients of all ranks from the backward pass to the step
+	lossSums     [][]*tensor.Tensor  // the same of each loss, where ranks share rows out
 	tokens       *tokenCounts        // of the step's batch, of all ranks
 	last         [4]uint64           // the bits of norms and loss of the last step, which are the same on all ranks
 	alike        bool                // the error that ends the run is one of all ranks
@@ -79,7 +79,7 @@ func (t *Trainer) join(g collective.Group) error {
 			r.sums[i] = make([]*tensor.Tensor, len(t.parts.Buckets[i]))
 		}
 	}
-	return nil
+	return t.checkRows()
 }
 
 // many reports whether there are other ranks.
@@ -106,7 +106,7 @@ func (r *ranks) note(squares norms, loss float64) {
 
 // word holds what a rank tells the others when they meet.
 type word struct {
-	Failure *fault.Error       `json:",omitempty"` // why it cannot go on
+	Failure collective.Report  // why it cannot go on
 	Stop    bool               `json:",omitempty"` // a stop was asked for
 	Broken  bool               `json:",omitempty"` // its evaluation was broken off
 	Faults  []clip.SampleFault `json:",omitempty"` // of its part of the batch
@@ -119,23 +119,17 @@ func (t *Trainer) meet(ctx context.Context, mine word, err error) ([]word, error
 	if err != nil && fault.KindOf(err) == fault.Canceled {
 		return nil, err // the others hear of it by Abort
 	}
-	mine.Failure, mine.Last = portable(err), t.ranks.last
+	mine.Failure, mine.Last = collective.ReportOf(err), t.ranks.last
 	words, lost := collective.GatherValues(ctx, t.cfg.Group, mine)
-	switch {
-	case lost != nil && err != nil:
-		return nil, err
-	case lost != nil:
-		return nil, lost
+	if lost != nil {
+		return nil, errors.Join(err, lost)
 	}
-	for rank, w := range words {
-		if w.Failure == nil {
-			continue
-		}
-		t.ranks.alike = true
-		if err != nil {
-			return nil, err
-		}
-		return nil, w.Failure.WithOp(strings.TrimSuffix(fmt.Sprintf("rank %d: %s", rank, w.Failure.Op), ": "))
+	failures := make([]collective.Report, len(words))
+	for i, w := range words {
+		failures[i] = w.Failure
+	}
+	if err := collective.Settle(t.cfg.Group, err, failures); err != nil {
+		return nil, t.alike(err)
 	}
 	for rank, w := range words {
 		if w.Last != words[0].Last {
@@ -170,24 +164,6 @@ func (t *Trainer) alike(err error) error {
 	return err
 }
 
-// portable returns an error as one that other ranks can be told.
-func portable(err error) *fault.Error {
-	if err == nil {
-		return nil
-	}
-	told := fault.Error{Kind: fault.KindOf(err), Msg: err.Error()}
-	if f, ok := err.(*fault.Error); ok {
-		told = *f
-		if told.Msg == "" && f.Err != nil {
-			told.Msg = f.Err.Error()
-		}
-	} else if f := new(fault.Error); errors.As(err, &f) {
-		told.Hint, told.Detail, told.Reason = f.Hint, f.Detail, f.Reason
-	}
-	told.Err = nil
-	return &told
-}
-
 // runTogether runs the training as one of several ranks: it ends when another is gone, and tells the others when it
 // fails alone.
 func (t *Trainer) runTogether(ctx context.Context, stop <-chan struct{}) (Result, error) {
@@ -205,7 +181,7 @@ func (t *Trainer) runTogether(ctx context.Context, stop <-chan struct{}) (Result
 	if err == nil {
 		err = t.agree(during, nil) // what came of the last step
 	}
-	for _, list := range t.ranks.sums {
+	for _, list := range append(t.ranks.lossSums, t.ranks.sums[:]...) {
 		freeAll(list)
 	}
 	if err == nil || t.ranks.alike {

@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,13 +14,9 @@ import (
 // of another data order (batch size, length or seed) yields fault.Invalid. known lists the steps of the run's
 // other checkpoints, which the trainer may remove once it has newer ones.
 //
-// All ranks resume from copies of one folder; an error of one is an error of all. Their number may be another than
-// before: then sums have another order, and their last bits may differ from those of a run that was not interrupted.
+// All ranks resume from the same checkpoint. Their number may be another than before: then sums have another order,
+// and their last bits may differ from those of a run that was not interrupted.
 func (t *Trainer) Resume(ctx context.Context, dir string, known ...int) error {
-	return t.agree(ctx, t.load(ctx, dir, known))
-}
-
-func (t *Trainer) load(ctx context.Context, dir string, known []int) error {
 	s, err := ReadState(dir)
 	if err != nil {
 		return err
@@ -46,13 +41,6 @@ func (t *Trainer) load(ctx context.Context, dir string, known []int) error {
 	t.kept = slices.Compact(slices.Sorted(slices.Values(append(known, s.Step))))
 	if t.ranks.rank > 0 {
 		return nil
-	}
-	if before := max(1, s.Ranks); before != t.ranks.size {
-		message := fmt.Sprintf("%d ranks go on from step %d of %d: sums have another order, and losses may differ in their last bits",
-			t.ranks.size, s.Step, before)
-		if err := t.rec.Event("warning", "ranks_changed", message, ""); err != nil {
-			return err
-		}
 	}
 	return t.removeHalf()
 }

@@ -80,6 +80,9 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 		if i < firstTeacher && t.ranks.many() {
 			return t.stepWithSums(ctx, i, r, scale)
 		}
+		if i == len(t.parts.Frozen) && t.sharesRows() {
+			return t.stepLosses(ctx, r, scale)
+		}
 		return trainables[i].Step(ctx, r.Step, r.LR, scale)
 	})
 	lap(PhaseStep)
@@ -126,6 +129,11 @@ func (t *Trainer) compute(ctx context.Context, micros microBatches, batches *pre
 	if err := t.agree(ctx, err); err != nil {
 		return nil, err
 	}
+	if t.sharesRows() {
+		if err := t.sumRows(ctx, loss, squares); err != nil {
+			return nil, err
+		}
+	}
 	lap(PhaseLoss)
 	grads := t.gradients(loss)
 	for i, b := range own {
@@ -140,10 +148,10 @@ func (t *Trainer) compute(ctx context.Context, micros microBatches, batches *pre
 			lap(PhaseForward)
 		}
 		part := grads
-		if t.micro > 1 {
+		if at, of := t.placeIn(number); of > 1 {
 			part = make([]output, len(grads))
 			for k, g := range grads {
-				part[k] = g.part(number, t.micro)
+				part[k] = g.part(at, of)
 			}
 		}
 		var last *norms

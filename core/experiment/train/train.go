@@ -68,6 +68,10 @@ type Parts struct {
 	Negatives int // texts that the data gives each sample as negatives
 	// Buckets holds clip.EncoderInfo.BucketSizes of both towers. Several ranks train encoders with clip.CapBuckets only.
 	Buckets [2][]int
+	// LossRows says that every loss has clip.CapRows, and LossBuckets holds clip.LossInfo.BucketSizes of each, in the order of
+	// objective.Members.
+	LossRows    bool
+	LossBuckets [][]int
 	// Exchanges says of both towers whether they exchange with other ranks while they compute (clip.Exchanger), by means of
 	// Config.Group. Nothing else is exchanged then, and two such towers compute one after the other.
 	Exchanges [2]bool
@@ -209,7 +213,7 @@ func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, err
 // or gradient yields fault.Numeric.
 //
 // Several ranks end after the same step, whichever of them is stopped. When a rank fails, all do; one that is gone
-// yields fault.Unavailable.
+// yields fault.Unavailable. Ranks that are not all ready, as New or Resume failed somewhere, must not call Run.
 func (t *Trainer) Run(ctx context.Context, stop <-chan struct{}) (Result, error) {
 	if t.ranks.many() {
 		return t.runTogether(ctx, stop)
