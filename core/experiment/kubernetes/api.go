@@ -49,10 +49,15 @@ type (
 		Spec     podSpec  `yaml:"spec"`
 	}
 	podSpec struct {
-		RestartPolicy                 string      `yaml:"restartPolicy"`
-		TerminationGracePeriodSeconds int         `yaml:"terminationGracePeriodSeconds"`
-		Containers                    []container `yaml:"containers"`
-		Volumes                       []volume    `yaml:"volumes"`
+		RestartPolicy                 string           `yaml:"restartPolicy"`
+		TerminationGracePeriodSeconds int              `yaml:"terminationGracePeriodSeconds"`
+		SecurityContext               *securityContext `yaml:"securityContext,omitempty"`
+		Containers                    []container      `yaml:"containers"`
+		Volumes                       []volume         `yaml:"volumes"`
+	}
+	securityContext struct {
+		RunAsUser  int `yaml:"runAsUser"`
+		RunAsGroup int `yaml:"runAsGroup"`
 	}
 	container struct {
 		Name         string        `yaml:"name"`

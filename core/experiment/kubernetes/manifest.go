@@ -15,15 +15,19 @@ import (
 
 // Study says what is to run and on what.
 type Study struct {
-	Name       string // any text; Manifest makes a name of Kubernetes of it
-	Namespace  string // "": that of kubectl's context
-	Image      string // of containers with the runner and its plugins
-	Command    []string
-	Merge      []string          // the command that merges, "": no second Job
-	Tasks      int               // pods, each with its index in JOB_COMPLETION_INDEX
+	Name       string            // of the Job, any text: Manifest makes a name of Kubernetes of it
+	Experiment string            // as runner knows it
+	Annotated  map[string]string // what the bundle is, by name: digests
+	Namespace  string            // "": that of kubectl's context
+	Image      string            // of containers in which the runner finds its libraries
+	Command    []string          // of a task, in which Index stands for the task's index
+	Merge      []string          // the command that merges; none: no second Job
+	Tasks      int               // pods
 	Parallel   int               // pods at a time; 0: all
 	Claim      string            // PersistentVolumeClaim of the shared folder
 	Mount      string            // where the containers see it, an absolute path
+	User       int               // whose files are written, 0: the image's user
+	Group      int               // the user's
 	CPUs       string            // of a pod, as Kubernetes writes quantities: "4", "500m"
 	Memory     string            // of a pod: "16Gi"
 	GPUs       int               // of a pod
@@ -31,9 +35,13 @@ type Study struct {
 	Retries    int               // of a task whose process failed
 	Final      []int             // exit codes after which a task is not tried again
 	Stopped    []int             // exit codes of a task that was told to stop; they do not count as failures
-	Annotated  map[string]string // what the bundle is, by name: digests
-	Experiment string            // the experiment's name, as runner knows it
 }
+
+// Index stands for a task's index in a command; Kubernetes puts it there.
+const Index = "$(JOB_COMPLETION_INDEX)"
+
+// Literal returns a word that Kubernetes leaves as it is in a command.
+func Literal(word string) string { return strings.ReplaceAll(word, "$", "$$") }
 
 // Manifest returns two YAML documents for kubectl apply: the tasks' Job and, suspended, the merge's. Errors are fault.Invalid with the
 // field at fault.
@@ -137,6 +145,7 @@ func (s Study) job(name string, command []string) job {
 			Spec: podSpec{
 				RestartPolicy:                 "Never",
 				TerminationGracePeriodSeconds: s.GraceSec,
+				SecurityContext:               s.user(),
 				Containers: []container{{
 					Name: containerName, Image: s.Image, Command: command, WorkingDir: s.Mount,
 					VolumeMounts: []volumeMount{{Name: "shared", MountPath: s.Mount}},
@@ -145,6 +154,13 @@ func (s Study) job(name string, command []string) job {
 			},
 		}},
 	}
+}
+
+func (s Study) user() *securityContext {
+	if s.User == 0 {
+		return nil
+	}
+	return &securityContext{RunAsUser: s.User, RunAsGroup: s.Group}
 }
 
 func (s Study) resources() map[string]string {

@@ -17,8 +17,8 @@ import (
 func study() Study {
 	return Study{
 		Name: "losses", Experiment: "losses", Namespace: "research", Image: "registry/tandem:1",
-		Command: []string{"runner", "task", "/shared/bundles/losses"}, Merge: []string{"runner", "collect", "/shared/bundles/losses"},
-		Tasks: 12, Parallel: 4, Claim: "shared", Mount: "/shared", CPUs: "4", Memory: "16Gi", GPUs: 1, GraceSec: 120, Retries: 3,
+		Command: []string{"runner", "task", "/shared/bundles/losses", "--index", Index}, Merge: []string{"runner", "merge", "/shared/bundles/losses"},
+		User: 1000, Group: 1000, Tasks: 12, Parallel: 4, Claim: "shared", Mount: "/shared", CPUs: "4", Memory: "16Gi", GPUs: 1, GraceSec: 120, Retries: 3,
 		Final: []int{2}, Stopped: []int{143, 130, 143}, Annotated: map[string]string{"bundle": "sha256:ab"},
 	}
 }
@@ -57,7 +57,7 @@ func schema(t *testing.T) *jsonschema.Schema {
 
 func TestManifestIsAJobOfTheAPI(t *testing.T) {
 	plain := study()
-	plain.Namespace, plain.CPUs, plain.Memory, plain.GPUs, plain.Parallel, plain.Merge = "", "", "", 0, 0, nil
+	plain.Namespace, plain.CPUs, plain.Memory, plain.GPUs, plain.Parallel, plain.User, plain.Merge = "", "", "", 0, 0, 0, nil
 	for name, s := range map[string]Study{"all": study(), "plain": plain} {
 		manifest, err := Manifest(s)
 		if err != nil {
@@ -180,6 +180,9 @@ func TestNamesAreThoseOfRFC1123(t *testing.T) {
 	}
 	if Name("losses", "") != "losses" {
 		t.Errorf("losses becomes %q", Name("losses", ""))
+	}
+	if w := Literal("a$(b)$$c"); w != "a$$(b)$$$$c" {
+		t.Errorf("literal %q", w)
 	}
 	if v := labelValue("-50 % of ö"); v != "50___of" {
 		t.Errorf("label %q", v)
