@@ -31,7 +31,10 @@ var roles = map[string]func(context.Context) error{
 	"aborts": losesRankOne,
 	"frozen": waitsForAStoppedRank,
 	"stiff":  waitsForAStoppedRank,
+	"steps":  losesRankOne,
+	"alone":  isAlone,
 	"open":   opens,
+	"bench":  bench,
 }
 
 func TestMain(m *testing.M) {
@@ -62,7 +65,7 @@ var shim = sync.OnceValues(func() (string, error) {
 })
 
 // needMPI skips a test where MPI is not there, and returns the shim.
-func needMPI(t *testing.T) string {
+func needMPI(t testing.TB) string {
 	t.Helper()
 	for _, program := range []string{"mpirun", "mpicc"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -77,7 +80,7 @@ func needMPI(t *testing.T) string {
 }
 
 // ranks returns the command that runs this program as n ranks of a role.
-func ranks(t *testing.T, n int, role string, options ...string) *exec.Cmd {
+func ranks(t testing.TB, n int, role string, options ...string) *exec.Cmd {
 	t.Helper()
 	file := needMPI(t)
 	args := append(append([]string{"--oversubscribe", "-n", fmt.Sprint(n)}, options...), "-x", roleEnv, "-x", LibraryEnv, os.Args[0])
@@ -234,6 +237,14 @@ func opens(ctx context.Context) error {
 	return err
 }
 
+// isAlone is a task of srun that is no rank.
+func isAlone(ctx context.Context) error {
+	if g, err := Open(ctx); err != nil || g.Size() != 1 {
+		return fmt.Errorf("group %v, error %w", g, err)
+	}
+	return nil
+}
+
 // makesDifferentCalls is a rank that does not do what the other does.
 func makesDifferentCalls(ctx context.Context) error {
 	g, err := Open(ctx)
@@ -266,11 +277,13 @@ func losesRankOne(ctx context.Context) error {
 	values := make([]float32, 1<<20)
 	for i := 0; ; i++ {
 		if g.Rank() == 1 && i == 20 {
-			if os.Getenv(roleEnv) == "aborts" {
+			switch os.Getenv(roleEnv) {
+			case "aborts":
 				g.Abort(errors.New("its encoder died"))
 				os.Exit(3)
+			case "killed":
+				return syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			}
-			return syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}
 		if _, err := g.Sum(ctx, values); err != nil {
 			<-g.Lost()

@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"tandem/core/fault"
@@ -118,8 +121,8 @@ func (w *watch) closed(p *peer, err error) {
 		return
 	}
 	why := "its process ended"
-	if e, ok := err.(net.Error); ok && e.Timeout() {
-		why = "its machine does not answer"
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		why = fmt.Sprintf("its machine does not answer (%v)", err)
 	}
 	w.gone(note{Rank: p.rank, Host: p.host, Why: why})
 }
