@@ -37,6 +37,40 @@ func Read(b Backend, values any, src Buffer) error {
 	return Err(b)
 }
 
+// WideReal is implemented by backends whose Real may be float64. Read and Write then take []float64 for it.
+type WideReal interface{ IsWide() bool }
+
+func isWide(b Backend) bool {
+	w, ok := b.(WideReal)
+	return ok && w.IsWide()
+}
+
+// ReadDoubles reads a buffer of Real as float64 and returns Err, as Read does.
+func ReadDoubles(b Backend, values []float64, src Buffer) error {
+	if isWide(b) {
+		return Read(b, values, src)
+	}
+	narrow := make([]float32, len(values))
+	err := Read(b, narrow, src)
+	for i, v := range narrow {
+		values[i] = float64(v)
+	}
+	return err
+}
+
+// WriteDoubles writes values to a buffer of Real, rounded to it.
+func WriteDoubles(b Backend, dst Buffer, values []float64) {
+	if isWide(b) {
+		b.Write(dst, values)
+		return
+	}
+	narrow := make([]float32, len(values))
+	for i, v := range values {
+		narrow[i] = float32(v)
+	}
+	b.Write(dst, narrow)
+}
+
 // Recorder is implemented by backends that can record work once and then start all of it by one call, any number
 // of times.
 type Recorder interface {

@@ -12,6 +12,14 @@ import (
 	"tandem/core/engine/device/reference"
 )
 
+// twice adds the values of two ranks up that have the same samples.
+func twice(values []float64) error {
+	for i := range values {
+		values[i] *= 2
+	}
+	return nil
+}
+
 // agrees runs whole models on a backend and on the reference: outputs and every gradient, in passes that are
 // equal to the bit. It closes the backend.
 func agrees(t *testing.T, fast device.Backend) {
@@ -23,6 +31,8 @@ func agrees(t *testing.T, fast device.Backend) {
 		"transformer": {func() (*Graph, *Node) { return textTower(true, batch, tokens, vocab, width, 2, 4) },
 			map[string]any{"ids": []int32{1, 5, 3, 18, 0, 2, 7, 7, 9, 4, 11, 2, 6, 1, 0, 3, 12, 8}, "eot": []int32{3, 11, 14}}},
 		"residual network": {func() (*Graph, *Node) { return bottleneck(true, batch) },
+			map[string]any{"images": pictures(rand.New(rand.NewPCG(4, 4)), batch*8*8*3)}},
+		"residual network on two ranks": {func() (*Graph, *Node) { return bottleneckIn(New(Options{Training: true, Sum: twice}), batch) },
 			map[string]any{"images": pictures(rand.New(rand.NewPCG(4, 4)), batch*8*8*3)}},
 	} {
 		t.Run(name, func(t *testing.T) {

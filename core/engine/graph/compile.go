@@ -113,10 +113,10 @@ func translate(g *Graph, backend, target device.Backend, options CompileOptions)
 	var effects []effect
 	keep := slices.Concat(options.Outputs, d.given, d.inputs)
 	for _, e := range g.effects {
-		if seen[e.value.raw] {
+		if seen[e.source()] {
 			effects = append(effects, e)
 			keep = append(keep, e.value)
-			forward = append(forward, g.reach(e.targets, seen)...)
+			forward = append(forward, g.reach(append(e.targets[:len(e.targets):len(e.targets)], e.value), seen)...)
 		}
 	}
 	var roots []*Node

@@ -22,6 +22,9 @@ type Options struct {
 	// Checkpointing computes what lies within a Segment again in the backward pass, instead of keeping it:
 	// a third more work at most, for a fraction of the activations. Results are the same bits.
 	Checkpointing bool
+	// Sum, when not nil, adds values up over the ranks that train together, in place: normalisation over the batch then
+	// takes that of all ranks (BatchNorm).
+	Sum func(values []float64) error
 }
 
 // A Graph holds an expression graph under construction. It is not safe for concurrent use.
@@ -144,6 +147,14 @@ type effect struct {
 	scope   string
 	value   *Node
 	targets []*Node
+}
+
+// source returns the node whose kernel computes the value.
+func (e effect) source() *G.Node {
+	if o, ok := e.value.raw.Op().(*op); ok && o.part != noPart {
+		return o.in[0].raw
+	}
+	return e.value.raw
 }
 
 // Assign sets a state to a value of equal size whenever Instance.Update is called; until then the

@@ -8,6 +8,11 @@ import (
 	"tandem/core/fault"
 )
 
+// A hostStep computes on the host what no kernel does. It reads its inputs from the device and writes its outputs there.
+type hostStep interface {
+	run(backend device.Backend, in, out []device.Buffer) error
+}
+
 // hostOp runs one of gorgonia's own operations on the host: values are read back, computed in float32
 // and written again.
 type hostOp struct {
@@ -38,8 +43,8 @@ func newHostOp(raw *G.Node, children []*G.Node) (*hostOp, error) {
 	return h, nil
 }
 
-// run computes in → out; in has nil for constants.
-func (h *hostOp) run(backend device.Backend, in []device.Buffer, out device.Buffer) error {
+// run implements hostStep; in has nil for constants.
+func (h *hostOp) run(backend device.Backend, in, out []device.Buffer) error {
 	values := make([]G.Value, len(h.inputs))
 	for i, v := range h.inputs {
 		if v.fixed != nil {
@@ -63,9 +68,9 @@ func (h *hostOp) run(backend device.Backend, in []device.Buffer, out device.Buff
 		if len(data) != h.size {
 			return fault.New(fault.Internal, "%s gave %d values, want %d", h.op, len(data), h.size).WithOp("graph")
 		}
-		backend.Write(out, data)
+		backend.Write(out[0], data)
 	case float32:
-		backend.Write(out, []float32{data})
+		backend.Write(out[0], []float32{data})
 	default:
 		return fault.New(fault.Unavailable, "%s gives %T, want float32", h.op, data).WithOp("graph")
 	}

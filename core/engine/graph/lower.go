@@ -62,7 +62,7 @@ type step struct {
 	scope   string
 	segment int // that it, or the step that it differentiates, belongs to; 0: none
 	kernel  device.Kernel
-	host    *hostOp // instead of kernel
+	host    hostStep // instead of kernel
 	scalars []float64
 	args    []*storage // in the kernel's order, nil where absent; inputs, then outputs
 	outs    int        // first output in args
@@ -173,10 +173,10 @@ func (l *lowering) lowerNode(raw *G.Node) error {
 	switch {
 	case !ours:
 		return l.lowerBuiltin(raw, children, in)
-	case o.kernel == nil && o.part == noPart:
+	case !o.computes() && o.part == noPart:
 		l.storages[raw] = in[:1]
 		return nil
-	case o.kernel == nil:
+	case !o.computes():
 		l.storages[raw] = l.storages[children[0]][o.part : o.part+1]
 		return nil
 	}
@@ -208,7 +208,7 @@ func leafStorage(n *Node, f *leaf) *storage {
 }
 
 func (l *lowering) addKernel(raw *G.Node, o *op, kernel device.Kernel, args []device.Arg, in []*storage) {
-	st := &step{name: o.name, scope: o.scope, segment: o.segment, kernel: kernel, scalars: o.scalars, outs: len(args)}
+	st := &step{name: o.name, scope: o.scope, segment: o.segment, kernel: kernel, host: o.host, scalars: o.scalars, outs: len(args)}
 	var outs []*storage
 	next := 0
 	for i, a := range args {
@@ -250,8 +250,11 @@ func (l *lowering) lowerBuiltin(raw *G.Node, children []*G.Node, in []*storage) 
 		return nil
 	}
 	host, err := newHostOp(raw, children)
+	if err != nil {
+		return err
+	}
 	st.host = host
-	return err
+	return nil
 }
 
 // scope returns the scope of the first node that has one.

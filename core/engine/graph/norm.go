@@ -41,6 +41,7 @@ func L2Norm(x *Node, eps float64) *Node {
 //
 // In training the statistics are those of the batch, and Instance.Update moves the states mean and variance [C] by
 // momentum: run ← (1 − momentum)·run + momentum·batch, with the unbiased variance. Else the states are the statistics.
+// With Options.Sum the batch is that of all ranks.
 func BatchNorm(x, gamma, beta, mean, variance *Node, momentum, eps float64, act device.Activation, training bool) *Node {
 	g := x.g
 	if g.unusable(x, gamma, beta, mean, variance) {
@@ -59,6 +60,9 @@ func BatchNorm(x, gamma, beta, mean, variance *Node, momentum, eps float64, act 
 		}
 		stats = g.apply(op{name: "batch_stats", shape: []int{2, c}, part: noPart,
 			kernel: device.BatchStats{Rows: rows, C: c}}, x)
+		if g.options.Sum != nil {
+			return g.syncBatchNorm(x, stats, gamma, beta, mean, variance, momentum, eps, act)
+		}
 		g.effects = append(g.effects, effect{scope: g.scopePath(), value: stats, targets: []*Node{mean, variance},
 			kernel: device.RunningStats{Rows: rows, C: c, Momentum: momentum}})
 	} else {

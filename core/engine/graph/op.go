@@ -15,7 +15,7 @@ import (
 	"tandem/core/fault"
 )
 
-// op describes every operation of ours: a kernel, or a view when there is none. It implements gorgonia's Op and SDOp.
+// op describes every operation of ours: a kernel, a step on the host, or a view when there is neither. It implements gorgonia's Op and SDOp.
 //
 // The inputs of the node are the kernel's input arguments in order. The value of the node is the kernel's first
 // output; further outputs are nodes of their own made by part, which share the run.
@@ -28,8 +28,9 @@ type op struct {
 	in      []*Node
 	shape   []int // of the value
 	kernel  device.Kernel
+	host    hostStep // instead of kernel
 	scalars []float64
-	args    []device.Arg // the kernel's
+	args    []device.Arg // of kernel or host
 	// part is the output of the input's kernel that a view shows; -1 when it shows the input itself.
 	part int
 	// wrt says which inputs have a gradient; nil for none.
@@ -46,7 +47,10 @@ var (
 	_ G.SDOp = (*op)(nil)
 )
 
-// apply adds an operation to the graph; o lacks id, scope, in and args.
+// computes reports whether an op is more than a view.
+func (o *op) computes() bool { return o.kernel != nil || o.host != nil }
+
+// apply adds an operation to the graph; o lacks id, scope, in and, but for a step on the host, args.
 func (g *Graph) apply(o op, in ...*Node) *Node {
 	if g.unusable(in...) {
 		return &Node{g: g}
@@ -61,10 +65,12 @@ func (g *Graph) apply(o op, in ...*Node) *Node {
 		if err != nil {
 			return g.fail(o.name, "%v", err)
 		}
-		if msg := o.checkArgs(args); msg != "" {
+		o.args = args
+	}
+	if o.computes() {
+		if msg := o.checkArgs(o.args); msg != "" {
 			return g.fail(o.name, "%s", msg)
 		}
-		o.args = args
 	}
 	raws := make([]*G.Node, len(in))
 	for i, n := range in {

@@ -69,7 +69,7 @@ func (p *pass) runEach(backend device.Backend, profile func(Event), final func(p
 		case c.exec != nil:
 			c.exec.Run(c.args, c.step.scalars...)
 		case c.step.host != nil:
-			if err := c.step.host.run(backend, c.args[:c.step.outs], c.args[c.step.outs]); err != nil {
+			if err := c.step.host.run(backend, c.args[:c.step.outs], c.args[c.step.outs:]); err != nil {
 				return err
 			}
 		default:

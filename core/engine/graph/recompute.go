@@ -120,11 +120,11 @@ func gather(steps []*step) []*step {
 
 // inner gives the values that need not be kept with their segments: those that the forward pass reads
 // within their segment alone, and nothing reads from outside. A value that depends on a state is not
-// among them, as the state may change before the backward pass.
+// among them, as the state may change before the backward pass, nor is one that other ranks had a part in.
 func (l *lowering) inner() map[*storage]int {
 	inner := map[*storage]int{}
 	for _, st := range l.steps[:l.forward] {
-		moves := false
+		moves := st.host != nil
 		for _, s := range st.inputs() {
 			if s == nil {
 				continue

@@ -28,6 +28,7 @@ var (
 	_ device.BF16Emulator  = (*Backend[float32])(nil)
 	_ device.MemoryCounter = (*Backend[float32])(nil)
 	_ device.HeapUser      = (*Backend[float32])(nil)
+	_ device.WideReal      = (*Backend[float32])(nil)
 )
 
 // New makes a backend that works with up to threads goroutines; under one is one.
@@ -211,6 +212,9 @@ func (b *Backend[T]) Zero(x device.Buffer) {
 	clear(buf.u)
 	clear(buf.i)
 }
+
+// IsWide reports whether Real is float64.
+func (b *Backend[T]) IsWide() bool { return unsafe.Sizeof(T(0)) == 8 }
 
 // ParamsChanged does nothing: the backend keeps no packed copies.
 func (b *Backend[T]) ParamsChanged() {}
