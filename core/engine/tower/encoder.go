@@ -37,6 +37,10 @@ type encoder struct {
 	bucket   int           // gradients of one of
 	buckets  *buckets
 
+	syncNorm bool                                   // EncoderConfig.SyncNorm
+	sum      func(context.Context, []float64) error // of Exchange; nil: this rank is alone
+	under    context.Context                        // of the Forward or Backward under way, for sum
+
 	tickets map[clip.Ticket]flight
 	last    clip.Ticket
 }
@@ -84,7 +88,8 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	if l := c.LoRA; l != nil {
 		e.lora = &weights.LoRA{Rank: l.Rank, Alpha: l.Alpha}
 	}
-	e.programs = newPrograms(backend, e.params, front, c.Compute)
+	e.programs = newPrograms(backend, e.params, front, c.Compute, e.sumOverRanks)
+	e.syncNorm = c.SyncNorm
 	e.session.Use(backend, e.programs)
 	e.intake = &intake{session: e.session}
 	e.call.Seed = c.Seed
@@ -177,6 +182,7 @@ func (e *encoder) forward(ctx context.Context, req clip.ForwardRequest, second b
 	if err := e.checkAverage(req); err != nil {
 		return out, 0, err
 	}
+	e.under = ctx
 	e.call.Step, e.call.Micro = req.Step, req.Micro
 	start := time.Now()
 	batch, tokens, err := e.front.prepare(req, &e.call)
@@ -187,7 +193,7 @@ func (e *encoder) forward(ctx context.Context, req clip.ForwardRequest, second b
 	key := programKey{training: mode == clip.Train || mode == clip.Embed, raw: mode == clip.Raw,
 		ema: req.EMA && e.params.average != nil, second: second, batch: batch, tokens: tokens}
 	if key.training {
-		key.phase = e.params.phase(req.Step)
+		key.phase, key.ranks = e.params.phase(req.Step), e.sum != nil
 	}
 	p, err := e.programs.Get(key)
 	if err != nil {
@@ -303,6 +309,7 @@ func (e *encoder) backward(ctx context.Context, t clip.Ticket, grad, tokens *ten
 	if f.program.Key.second {
 		e.setTokenGrad(f, tokens)
 	}
+	e.under = ctx
 	mode := e.trained.Mode()
 	var final func(param string)
 	if _, silent := e.session.Backend.(device.Asynchronous); last && silent {

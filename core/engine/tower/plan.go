@@ -32,14 +32,14 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, erro
 		return out, err
 	}
 	p := layouts(front.Params(), c.Optimizer)
-	programs := newPrograms(nil, p, front, c.Compute)
+	programs := newPrograms(nil, p, front, c.Compute, func([]float64) error { return nil })
 	fixed := append(e.fixedParts(p, c), clip.MemoryPart{Name: "libraries", Bytes: libraries})
 	second, all := q.Tokens && front.tokenCount() > 0, p.phase(math.MaxInt) // all parameters have started
-	most, err := programs.Plan(backend, programKey{training: true, phase: all, second: second, batch: q.Batch, tokens: front.maxTokens(q.Batch)})
+	most, err := programs.Plan(backend, programKey{training: true, phase: all, ranks: c.SyncNorm, second: second, batch: q.Batch, tokens: front.maxTokens(q.Batch)})
 	if err != nil {
 		return out, err
 	}
-	least, err := programs.Plan(backend, programKey{training: true, phase: all, second: second, batch: q.Batch, tokens: front.minTokens(q.Batch)})
+	least, err := programs.Plan(backend, programKey{training: true, phase: all, ranks: c.SyncNorm, second: second, batch: q.Batch, tokens: front.minTokens(q.Batch)})
 	if err != nil {
 		return out, err
 	}

@@ -18,6 +18,7 @@ type programKey struct {
 	// backward pass may fuse more, which rounds differently.
 	training bool
 	phase    int  // of training: see params.phase
+	ranks    bool // batches of all ranks are normalised together
 	raw      bool // the embeddings are not normalised
 	ema      bool // the parameters are the averaged ones
 	second   bool // tokens are an output too
@@ -45,9 +46,14 @@ type (
 const normEps = 1e-12
 
 // newPrograms makes the cache of a network's programs. The backend may be nil when they are only planned.
-func newPrograms(b device.Backend, p *params, f front, o clip.Compute) *programs {
+// sum adds values up over the ranks.
+func newPrograms(b device.Backend, p *params, f front, o clip.Compute, sum func([]float64) error) *programs {
 	return program.NewCache(b, maxPrograms, func(k programKey) (source, error) {
-		g := nn.NewGraph(p.set, graph.Options{Training: k.training, BF16: o.Precision == "bf16", Checkpointing: o.Checkpointing})
+		how := graph.Options{Training: k.training, BF16: o.Precision == "bf16", Checkpointing: o.Checkpointing}
+		if k.ranks {
+			how.Sum = sum
+		}
+		g := nn.NewGraph(p.set, how)
 		g.Step = k.phase
 		outputs, rows := outputs(g, f, k)
 		store := p.store

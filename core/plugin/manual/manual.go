@@ -114,6 +114,7 @@ var meanings = map[string]string{
 	clip.CapStart:      "parameters can begin to be trained later (`train.groups[].start`)",
 	clip.CapLoRA:       "can be fine-tuned by low-rank matrices (`lora`)",
 	clip.CapONNX:       "can be exported to ONNX (`runner export --format onnx`)",
+	clip.CapExchange:   "can normalise its batches together with those of other ranks (`train.sync_norm`)",
 	clip.CapPretrained: "begins with a published model, whose content counts in a run's identity",
 	clip.CapNegatives:  "gives negatives to losses that take them",
 	clip.CapView2:      "gives a second view of each picture to losses that take it",

@@ -24,11 +24,13 @@ type encoderClient struct {
 	trained bool // it has parameters that are trained
 	tokens  int  // of a sample in the token output; 0: none
 	close   sync.Once
+
+	exchange *exchange // with other ranks; nil: none
 }
 
 func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (clip.EncoderInfo, error) {
-	if o := cfg.Optimizer; len(o.Groups) > 0 || o.LayerDecay != 0 || o.EMADecay != 0 || cfg.LoRA != nil {
-		if err := e.conn.needVersion2("parameter groups, layer decay, averaged weights and LoRA"); err != nil {
+	if o := cfg.Optimizer; len(o.Groups) > 0 || o.LayerDecay != 0 || o.EMADecay != 0 || cfg.LoRA != nil || cfg.SyncNorm {
+		if err := e.conn.needVersion2("parameter groups, layer decay, averaged weights, LoRA and synchronised normalisation"); err != nil {
 			return clip.EncoderInfo{}, err
 		}
 	}
@@ -103,8 +105,9 @@ func (e *encoderClient) forward(ctx context.Context, q clip.ForwardRequest, toke
 			return out, 0, err
 		}
 	}
+	over := e.during(ctx)
 	r, err := call(ctx, use, "Forward", e.rpc.Forward, request)
-	if err != nil {
+	if err = over(err); err != nil {
 		return out, 0, err
 	}
 	result := func(what string, m, asked *pb.Tensor, t **tensor.Tensor, dtype tensor.DType, shape ...int) {
@@ -178,7 +181,9 @@ func (e *encoderClient) backward(ctx context.Context, request *pb.BackwardReques
 		use.release()
 		return nil, err
 	}
-	return call(ctx, use, "Backward", e.rpc.Backward, request)
+	over := e.during(ctx)
+	r, err := call(ctx, use, "Backward", e.rpc.Backward, request)
+	return r, over(err)
 }
 
 func (e *encoderClient) Discard(ctx context.Context, ticket clip.Ticket) error {
@@ -186,7 +191,10 @@ func (e *encoderClient) Discard(ctx context.Context, ticket clip.Ticket) error {
 	return err
 }
 
-func (e *encoderClient) Close() error { return closeOnce(&e.close, e.conn, e.rpc.Close) }
+func (e *encoderClient) Close() error {
+	e.endExchange()
+	return closeOnce(&e.close, e.conn, e.rpc.Close)
+}
 
 func sharedIn(a *Arena, t *tensor.Tensor) (*slot, bool) {
 	if a == nil || t == nil {

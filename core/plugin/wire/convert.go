@@ -37,7 +37,7 @@ func computeIn(c *pb.Compute) clip.Compute {
 func encoderConfigOut(c clip.EncoderConfig) *pb.EncoderConfig {
 	return &pb.EncoderConfig{With: c.With, EmbedDim: int64(c.EmbedDim), Seed: c.Seed, Optimizer: optimizerOut(c.Optimizer),
 		Compute: computeOut(c.Compute), Captions: validAll(c.Captions), Freeze: freezeOut(c.Freeze),
-		Modality: string(c.Modality), Lora: loraOut(c.LoRA)}
+		Modality: string(c.Modality), Lora: loraOut(c.LoRA), SyncNorm: c.SyncNorm}
 }
 
 func loraOut(l *clip.LoRA) *pb.LoRA {
@@ -78,7 +78,7 @@ func freezeIn(f *pb.Freeze) clip.Freeze {
 func encoderConfigIn(c *pb.EncoderConfig) clip.EncoderConfig {
 	return clip.EncoderConfig{With: c.With, EmbedDim: int(c.EmbedDim), Seed: c.Seed, Optimizer: optimizerIn(c.Optimizer),
 		Compute: computeIn(c.Compute), Captions: c.Captions, Freeze: freezeIn(c.Freeze),
-		Modality: clip.Modality(c.Modality), LoRA: loraIn(c.Lora)}
+		Modality: clip.Modality(c.Modality), LoRA: loraIn(c.Lora), SyncNorm: c.SyncNorm}
 }
 
 func encoderInfoOut(i clip.EncoderInfo) *pb.EncoderInfo {

@@ -58,11 +58,6 @@ func (t *trainableServer) Gradients(ctx context.Context, q *pb.GradientsRequest)
 	})
 }
 
-// Exchange implements the service for plugins without CapExchange.
-func (e *encoderServer) Exchange(pb.Encoder_ExchangeServer) error {
-	return status.Error(codes.Unimplemented, "this encoder exchanges nothing")
-}
-
 var (
 	_ clip.BucketedEncoder = (*encoderClient)(nil)
 	_ clip.Bucketed        = (*lossClient)(nil)

@@ -20,6 +20,10 @@ func TestKeepsThePromisesOfATower(t *testing.T) {
 	}.Check(t)
 }
 
+func TestRanksNormaliseTogether(t *testing.T) {
+	towertest.Case{New: resnet, With: `{` + small + `}`}.Ranks(t)
+}
+
 func BenchmarkRN50(b *testing.B) { towertest.Benchmark(b, resnet, `{}`, 1024, 8) }
 
 func TestKeepsThePromisesOfAnEncoder(t *testing.T) {
