@@ -46,7 +46,7 @@ func (m *Model) budgets(ctx context.Context) (map[string]int64, error) {
 			c := m.teacherConfig(role)
 			q.Encoder, q.EvalBatch, q.Accumulate = &c, q.Batch, false
 		default:
-			c := encoderConfig(s, role, m.threads)
+			c := m.towerConfig(role)
 			q.Encoder = &c
 			q.Batch *= m.forwards(role)
 			q.Tokens = role == RoleImage && m.wants(clip.InputImageTokens) || role == RoleText && m.wants(clip.InputTextTokens)

@@ -291,7 +291,7 @@ func (m *Model) configure(ctx context.Context, withCaptions bool, w Watcher) (er
 // for no limit.
 func (m *Model) configureImage(memory int64) func(context.Context) error {
 	return func(ctx context.Context) (err error) {
-		c := encoderConfig(m.Spec, RoleImage, m.threads)
+		c := m.towerConfig(RoleImage)
 		c.Compute.MemoryLimit = memory
 		if m.Summary.Image, err = m.Image.Configure(ctx, c); err != nil {
 			return Place(m.Spec, err, RoleImage)
@@ -303,7 +303,7 @@ func (m *Model) configureImage(memory int64) func(context.Context) error {
 // configureText returns the call that configures the text tower, which may learn its vocabulary from captions.
 func (m *Model) configureText(memory int64, captions []string) func(context.Context) error {
 	return func(ctx context.Context) (err error) {
-		c := encoderConfig(m.Spec, RoleText, m.threads)
+		c := m.towerConfig(RoleText)
 		c.Compute.MemoryLimit, c.Captions = memory, captions
 		if m.Summary.Text, err = m.Text.Configure(ctx, c); err != nil {
 			return Place(m.Spec, err, RoleText)

@@ -112,6 +112,7 @@ func (c *checker) optimizer(m map[string]any, p path, tree map[string]any) {
 		}
 	}
 	c.checkCapable(m, p, tree)
+	c.syncNorm(m, p, tree)
 }
 
 // group checks one element of train.groups.

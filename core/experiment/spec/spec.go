@@ -118,6 +118,8 @@ type Train struct {
 	KeepCheckpoints int      `json:"keep_checkpoints"`
 	// ActivationCheckpointing computes blocks again in the backward pass instead of keeping them.
 	ActivationCheckpointing bool `json:"activation_checkpointing"`
+	// SyncNorm asks batch normalisation for the statistics of all ranks' samples together.
+	SyncNorm bool `json:"sync_norm"`
 }
 
 // ClipOptimizer returns the optimiser as losses take it; TowerOptimizer returns that of an encoder.
