@@ -204,8 +204,8 @@ func (a Attempt) Do(ctx context.Context, l lab.Lab, stop <-chan struct{}, w Watc
 	defer cancel()
 	result, runErr := a.train(during, l, stop, w)
 	out.Result = result
-	if runErr != nil && ctx.Err() == nil && l.Several() && l.Group.Cause() != nil {
-		runErr = l.Group.Cause() // what followed from that says less
+	if fault.KindOf(runErr) == fault.Canceled && ctx.Err() == nil && l.Several() && l.Group.Cause() != nil {
+		runErr = l.Group.Cause()
 	}
 	switch {
 	case runErr == nil && !result.Stopped:
