@@ -69,8 +69,13 @@ type usage struct{ error }
 func (u usage) Unwrap() error { return u.error }
 
 func execute(args []string, stdout, stderr io.Writer) int {
-	a := &app{stdout: stdout, stderr: stderr, catalog: catalog.New()}
+	a := &app{catalog: catalog.New()}
 	root := a.root()
+	n := rank()
+	if n > 0 && asRank(n, root, args, &stdout, &stderr) {
+		return exitOK
+	}
+	a.stdout, a.stderr = stdout, stderr
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -79,7 +84,8 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	var said alreadySaid
-	if !errors.Is(err, errInterrupted) && !errors.As(err, &said) {
+	var bad usage // which rank 0 tells
+	if !errors.Is(err, errInterrupted) && !errors.As(err, &said) && !(n > 0 && errors.As(err, &bad)) {
 		fmt.Fprintln(stderr, fault.Format(err))
 	}
 	return exitCode(err)
@@ -117,10 +123,12 @@ type app struct {
 	db, runsDir    string
 	asJSON, asCSV  bool
 	note           func(string) // prints a line about what is waited for; nil: on stderr
+	ranks          lab.Ranks    // with whom runs are made
+	hasty          bool         // the ranks were told to end at once
 }
 
 func (a *app) lab() lab.Lab {
-	return lab.Lab{DB: a.db, RunsDir: a.runsDir, Catalog: a.catalog, Note: a.say}
+	return lab.Lab{DB: a.db, RunsDir: a.runsDir, Catalog: a.catalog, Note: a.say, Ranks: a.ranks}
 }
 
 // say prints a line for a person, above what is live on the terminal.

@@ -33,7 +33,9 @@ func (a *app) runSweep(parent context.Context, s *sweep.Sweep, f sweepFlags, qui
 		view.Note("stopping: every trial finishes its step and writes a checkpoint; Ctrl-C again stops at once")
 	})
 	defer end()
+	a.sayRanks(view.Note)
 	outcome, err := schedule.Run(ctx, a.lab(), s, schedule.Options{Jobs: f.jobs, Rerun: f.rerun}, stop, view)
+	a.hurry(ctx)
 	view.Close()
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ run of SPEC, or of RUN (an id, a unique prefix or latest).
 
 Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted.`,
 		Example: "  runner run experiments/quickstart.yaml\n  runner run experiments/quickstart.yaml --set train.max_steps=100 --set seed=1\n  runner run --resume",
-		Args:    args(cobra.MaximumNArgs(1)),
+		Args:    args(cobra.MaximumNArgs(1)), Annotations: map[string]string{onRanks: "all"},
 	}
 	set := a.setFlag(c)
 	a.pluginFlags(c)
@@ -58,37 +58,46 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 		if err := sweeping.check(); err != nil {
 			return err
 		}
-		out := a.stderr
-		if quiet {
-			out = io.Discard
-		}
-		w := newProgress(out, !noProgress && !quiet)
-		a.note = func(message string) { w.Say("%s", message) }
-		do, trials, err := a.chooseTraining(given, *set, resume)
-		if err != nil {
-			return err
-		}
-		if trials != nil {
-			return a.runSweep(c.Context(), trials, sweeping, quiet, !noProgress)
-		}
-		ctx, stop, end := interruptible(c.Context(), func() {
-			w.Say("stopping after this step with a checkpoint; Ctrl-C again stops at once")
-		})
-		defer end()
-		outcome, err := do(ctx, stop, w)
-		w.Close()
-		if err != nil {
-			if outcome.ID != "" {
-				w.Say("run %s failed", outcome.ID)
+		return a.together(c.Context(), sweeping.jobs, func() error {
+			out := a.stderr
+			if quiet {
+				out = io.Discard
 			}
-			return err
-		}
-		if err := a.printOutcome(outcome, quiet, out); !errors.Is(err, syscall.EPIPE) {
-			return err
-		}
-		return statusError(outcome) // nobody reads how it ended, but the run has
+			w := newProgress(out, !noProgress && !quiet)
+			a.note = func(message string) { w.Say("%s", message) }
+			do, trials, err := a.chooseTraining(given, *set, resume)
+			if err != nil {
+				return err
+			}
+			if trials != nil {
+				return a.runSweep(c.Context(), trials, sweeping, quiet, !noProgress)
+			}
+			return a.runOne(c.Context(), do, w, quiet)
+		})
 	}
 	return c
+}
+
+// runOne makes a run and says how it ended.
+func (a *app) runOne(parent context.Context, do training, w *progress, quiet bool) error {
+	ctx, stop, end := interruptible(parent, func() {
+		w.Say("stopping after this step with a checkpoint; Ctrl-C again stops at once")
+	})
+	defer end()
+	a.sayRanks(a.note)
+	outcome, err := do(ctx, stop, w)
+	a.hurry(ctx)
+	w.Close()
+	if err != nil {
+		if outcome.ID != "" {
+			w.Say("run %s failed", outcome.ID)
+		}
+		return err
+	}
+	if err := a.printOutcome(outcome, quiet, w.out); !errors.Is(err, syscall.EPIPE) {
+		return err
+	}
+	return statusError(outcome) // nobody reads how it ended, but the run has
 }
 
 // anyRun stands for --resume without a value.
