@@ -14,7 +14,6 @@ import (
 	"tandem/core/experiment/collective"
 	"tandem/core/experiment/lab"
 	"tandem/core/experiment/lab/labtest"
-	"tandem/core/experiment/spec"
 	"tandem/core/fault"
 )
 
@@ -50,13 +49,13 @@ func ranks(t *testing.T, l lab.Lab, size int, change func(rank int, l *lab.Lab),
 // Ranks make runs together, one after another, with the numbers of one rank, and say so.
 func TestRanksMakeARunTogether(t *testing.T) {
 	l := labtest.New(t)
-	alone, err := Start(t.Context(), l, tinySpec(t, l, "train.micro_batch_size=2"), nil, Quiet{})
+	alone, err := Start(t.Context(), l, labtest.Spec(t, l, "train.micro_batch_size=2"), nil, Quiet{})
 	labtest.Must(t, err)
 	_, want := lossesOf(t, l, alone.ID)
 	var outs []Outcome
 	errs := ranks(t, l, 2, nil, func(l lab.Lab) {
 		for range 2 {
-			out, err := Start(t.Context(), l, tinySpec(t, l, "train.micro_batch_size=2"), nil, Quiet{})
+			out, err := Start(t.Context(), l, labtest.Spec(t, l, "train.micro_batch_size=2"), nil, Quiet{})
 			if err != nil {
 				t.Error(fault.Format(err))
 			}
@@ -124,7 +123,7 @@ func TestAFaultOfOneRankIsThatOfTheRun(t *testing.T) {
 				}
 			}, func(l lab.Lab) {
 				for range 2 {
-					out, err := Start(t.Context(), l, tinySpec(t, l), nil, Quiet{})
+					out, err := Start(t.Context(), l, labtest.Spec(t, l), nil, Quiet{})
 					if err == nil || out.Status != clip.StatusFailed {
 						t.Errorf("outcome %+v, %v", out, err)
 						continue
@@ -145,13 +144,13 @@ func TestAFaultOfOneRankIsThatOfTheRun(t *testing.T) {
 // so.
 func TestRanksStopTogetherAndGoOn(t *testing.T) {
 	l := labtest.New(t)
-	alone, err := Start(t.Context(), l, tinySpec(t, l), nil, Quiet{})
+	alone, err := Start(t.Context(), l, labtest.Spec(t, l), nil, Quiet{})
 	labtest.Must(t, err)
 	_, want := lossesOf(t, l, alone.ID)
 	var id string
 	errs := ranks(t, l, 2, nil, func(l lab.Lab) {
 		w := newWitness(3)
-		out, err := Start(t.Context(), l, tinySpec(t, l), w.stop, w)
+		out, err := Start(t.Context(), l, labtest.Spec(t, l), w.stop, w)
 		if err != nil || out.Status != clip.StatusInterrupted || out.Result.Steps < 3 || out.Result.CheckpointDir == "" {
 			t.Errorf("stopped: %+v, %v", out, err)
 		}
@@ -169,13 +168,13 @@ func TestRanksStopTogetherAndGoOn(t *testing.T) {
 	w := newWitness(0)
 	out, err := Resume(t.Context(), l, id, nil, w)
 	labtest.Must(t, err)
-	if out.Status != clip.StatusDone || len(w.events) != 1 || !strings.HasPrefix(w.events[0], "warning: 1 ranks go on from step ") {
+	if out.Status != clip.StatusDone || len(w.events) != 1 || !strings.HasPrefix(w.events[0], "warning: resumed on 1 rank at step ") {
 		t.Errorf("resumed on one: %+v, told %q", out, w.events)
 	}
 	if _, got := lossesOf(t, l, id); !slices.EqualFunc(got, want, near) {
 		t.Errorf("losses %v, of one rank %v", got, want)
 	}
-	if d := detailOf(t, l, id); d.Facts[factRanks] != int64(1) || d.Tainted {
+	if d := detailOf(t, l, id); d.Facts[factRanks] != int64(1) || !strings.HasPrefix(d.Facts[factHistory].(string), "2 until step ") || d.Tainted {
 		t.Errorf("facts %v, tainted %v", d.Facts, d.Tainted)
 	}
 }
@@ -190,7 +189,7 @@ func TestARankThatIsGoneIsTheCause(t *testing.T) {
 			<-w.stop
 			l.Group.Abort(gone)
 		}()
-		out, err := Start(context.Background(), l, tinySpec(t, l, "train.max_steps=100000"), nil, w)
+		out, err := Start(context.Background(), l, labtest.Spec(t, l, "train.max_steps=100000"), nil, w)
 		if err == nil || out.Status != clip.StatusFailed || !strings.Contains(err.Error(), gone.Error()) {
 			t.Errorf("outcome %+v, %v", out, err)
 		}
@@ -203,8 +202,4 @@ func TestARankThatIsGoneIsTheCause(t *testing.T) {
 			t.Errorf("rank %d ended without an error", rank)
 		}
 	}
-}
-
-func tinySpec(t *testing.T, l lab.Lab, set ...string) *spec.Spec {
-	return labtest.Spec(t, l, append(set, "image.freeze=all", "text.freeze=all", "train.feature_cache=off")...)
 }

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -96,25 +97,69 @@ func shared(ctx context.Context, m *assemble.Model, ranks lab.Ranks) (*eval.Plan
 	return plan, during, cancel
 }
 
-// The facts by which a run says on how many ranks it was made, those of the newest part where the number changed: the step loop tells
-// of that.
+// The facts by which a run says on how many ranks it was made.
 const (
-	factRanks = "ranks.n"
-	factHosts = "ranks.hosts"
-	factSent  = "ranks.bytes_per_step" // that rank 0 gave to others in the newest step
+	factRanks   = "ranks.n"
+	factHosts   = "ranks.hosts"
+	factSent    = "ranks.bytes_per_step" // that rank 0 gave to others in the newest step
+	factHistory = "ranks.history"        // of a run whose number of ranks changed
 )
 
-// recordRanks records on how many ranks the run is made.
-func (r *running) recordRanks(from lab.Checkpoint) error {
+// recordRanks records on how many ranks the run is made, and tells when it goes on with another number than before: then the last bits of
+// its numbers are those of neither.
+func (r *running) recordRanks(ctx context.Context, from lab.Checkpoint) error {
+	now, facts := int64(1), map[string]any{}
 	if r.lab.Several() {
-		return r.rec.SetFacts(map[string]any{factRanks: int64(r.lab.Group.Size()), factHosts: collective.Hosts(r.lab.Places)})
+		now = int64(r.lab.Group.Size())
+		facts[factRanks], facts[factHosts] = now, collective.Hosts(r.lab.Places)
 	}
-	if from.Dir == "" {
+	if from.Step >= 0 {
+		known, err := r.known(ctx)
+		if err != nil {
+			return err
+		}
+		before, told := known[factRanks].(int64)
+		if !told {
+			before = 1
+		}
+		if before != now {
+			history, _ := known[factHistory].(string)
+			if history == "" {
+				history = fmt.Sprint(before)
+			}
+			facts[factRanks], facts[factHistory] = now, fmt.Sprintf("%s until step %d, %d", history, from.Step, now)
+			if err := r.rec.Event("warning", "ranks", fmt.Sprintf("resumed on %s at step %d, after %s before: sums are taken in another order, so that the last bits differ from those of a run on one number of ranks",
+				countRanks(now), from.Step, countRanks(before)), ""); err != nil {
+				return err
+			}
+		}
+	}
+	if len(facts) == 0 {
 		return nil
 	}
-	before, err := train.ReadState(from.Dir)
-	if err != nil || before.Ranks < 2 {
-		return err
+	return r.rec.SetFacts(facts)
+}
+
+func countRanks(n int64) string {
+	if n == 1 {
+		return "1 rank"
 	}
-	return r.rec.SetFacts(map[string]any{factRanks: int64(1), factHosts: collective.Host() + " (1 rank)"})
+	return fmt.Sprintf("%d ranks", n)
+}
+
+// known returns the facts that are recorded of the run.
+func (r *running) known(ctx context.Context) (map[string]any, error) {
+	if err := r.rec.Flush(ctx); err != nil {
+		return nil, err
+	}
+	reader, err := store.OpenReader(r.lab.DB)
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Close()
+	detail, err := reader.Get(ctx, r.rec.ID())
+	if err != nil {
+		return nil, err
+	}
+	return detail.Facts, nil
 }

@@ -118,7 +118,7 @@ func (r *running) start(ctx context.Context, a Attempt, dir string, stop <-chan 
 	if err := r.begin(a.From); err != nil {
 		return err
 	}
-	if err := r.recordRanks(a.From); err != nil {
+	if err := r.recordRanks(ctx, a.From); err != nil {
 		return err
 	}
 	if files := a.Plugins.DevFiles(); files != "" {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"tandem/core/clip"
@@ -26,11 +27,11 @@ const Context = 6
 
 // Tint describes an encoder that embeds pictures by their mean colours.
 var Tint = sdk.Encoder{Name: "tint", Version: "1.0.0", Summary: "embeds mean colours", Modality: clip.Image,
-	Capabilities: []string{clip.CapFreeze}, Config: towerConfig{}, New: func() clip.Encoder { return &tower{modality: clip.Image} }}
+	Capabilities: []string{clip.CapFreeze, clip.CapBuckets}, Config: towerConfig{}, New: func() clip.Encoder { return &tower{modality: clip.Image} }}
 
 // Letters describes an encoder that embeds texts by their letters.
 var Letters = sdk.Encoder{Name: "letters", Version: "1.0.0", Summary: "embeds letters", Modality: clip.Text,
-	Capabilities: []string{clip.CapFreeze}, Config: towerConfig{}, New: func() clip.Encoder { return &tower{modality: clip.Text} }}
+	Capabilities: []string{clip.CapFreeze, clip.CapBuckets}, Config: towerConfig{}, New: func() clip.Encoder { return &tower{modality: clip.Text} }}
 
 type towerConfig struct {
 	Dim int `with:"dim" min:"0" help:"claim another width than was asked for; 0: do not"`
@@ -46,6 +47,9 @@ type tower struct {
 	last     clip.Ticket
 	frozen   bool
 	work     float64
+
+	mu     sync.Mutex    // guards gradient and passed, which Gradients reads beside a backward pass
+	passed chan struct{} // closed when the last backward pass of a step is done
 }
 
 var (
@@ -59,6 +63,7 @@ func (e *tower) Configure(_ context.Context, c clip.EncoderConfig) (clip.Encoder
 		return clip.EncoderInfo{}, err
 	}
 	e.weights, e.gradient, e.kept, e.frozen = make([]float32, c.EmbedDim), make([]float32, c.EmbedDim), map[clip.Ticket][]float32{}, c.Freeze.All
+	e.passed = make(chan struct{})
 	for d := range e.weights {
 		e.weights[d] = 1 + float32(c.Seed%7)/10 + float32(d)/10
 	}
@@ -66,8 +71,8 @@ func (e *tower) Configure(_ context.Context, c clip.EncoderConfig) (clip.Encoder
 	if cfg.Dim > 0 {
 		info.EmbedDim = cfg.Dim
 	}
-	if e.frozen {
-		info.Frozen = info.Parameters
+	if info.BucketSizes = []int{c.EmbedDim}; e.frozen {
+		info.Frozen, info.BucketSizes = info.Parameters, nil
 	}
 	if e.modality == clip.Image {
 		info.ImageSize = Side
@@ -131,6 +136,8 @@ func (e *tower) Backward(_ context.Context, t clip.Ticket, grad *tensor.Tensor) 
 		return fault.New(fault.Conflict, "ticket %d is unknown", t)
 	}
 	delete(e.kept, t)
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for i, g := range grad.F32() {
 		e.gradient[i%len(e.weights)] += g * kept[i]
 	}
