@@ -12,6 +12,7 @@ T975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("-n", type=int, default=5, help="repetitions")
+parser.add_argument("--first", type=int, default=0, help="number of the first repetition, and with it the seeds")
 parser.add_argument("--trials", type=int, default=40, help="points of each")
 parser.add_argument("--steps", type=int, default=0, help="training steps of a trial; 0: those of the experiment")
 parser.add_argument("--out", default="results/search-vs-random", help="where specs and the database go")
@@ -89,20 +90,30 @@ def best_of(found, n):
 
 
 def paired(title, a, b):
-    """Prints a, b and their difference with its 95 % interval by Student's t."""
+    """Prints a, b, their difference, and the ratio of their geometric means, with 95 % intervals by Student's t."""
     d = [x - y for x, y in zip(a, b)]
-    line = f"{title}: search {statistics.mean(a):.2f}, random {statistics.mean(b):.2f}, difference {statistics.mean(d):+.2f}"
-    if len(d) > 1:
-        s = statistics.stdev(d)
-        half = T975.get(len(d) - 1, 1.96) * s / math.sqrt(len(d))
-        line += f" [{statistics.mean(d) - half:+.2f}, {statistics.mean(d) + half:+.2f}]"
-    print(f"{line}; search is better in {sum(x < 0 for x in d)} of {len(d)}", flush=True)
+    ratio = [math.exp(v) for v in interval([math.log(x / y) for x, y in zip(a, b)])]
+    print(f"{title}: search {statistics.mean(a):.2f}, random {statistics.mean(b):.2f}, difference {span('+.2f', *interval(d))}, "
+          f"ratio {span('.3f', *ratio)}; search is better in {sum(x < 0 for x in d)} of {len(d)}", flush=True)
+
+
+def interval(d):
+    """Returns the mean, and its 95 % interval where there is more than one."""
+    mean = statistics.mean(d)
+    if len(d) < 2:
+        return [mean]
+    half = T975.get(len(d) - 1, 1.96) * statistics.stdev(d) / math.sqrt(len(d))
+    return [mean, mean - half, mean + half]
+
+
+def span(form, mean, *ends):
+    return format(mean, form) + (f" [{', '.join(format(v, form) for v in ends)}]" if ends else "")
 
 
 print(f"{metric}, smaller is better; {options.trials} points, {options.n} repetitions; fresh: mean of the best point under {fresh} seeds\n")
 print("| repetition | search: best | fresh | random: best | fresh |\n|---|---|---|---|---|", flush=True)
 both = []
-for r in range(options.n):
+for r in range(options.first, options.first + options.n):
     (sf, sw), (rf, rw) = search(r), at_random(r)
     both.append((sf, statistics.mean(sw), rf, statistics.mean(rw)))
     print(f"| {r} | {best_of(sf, options.trials):.2f} | {both[-1][1]:.2f} | {best_of(rf, options.trials):.2f} | {both[-1][3]:.2f} |", flush=True)

@@ -1,7 +1,6 @@
 package propose
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -11,7 +10,7 @@ import (
 // State tells what is known of a point.
 type State int
 
-// The states, best first.
+// The states.
 const (
 	Finished State = iota // it has a cost
 	Stopped               // ended early, as others were better
@@ -23,22 +22,25 @@ const (
 type Result struct {
 	Point Point
 	State State
-	Cost  float64 // of Finished: smaller is better; NaN counts as Failed
+	Cost  float64 // of Finished: smaller is better; NaN and infinities count as Failed
 }
 
 const (
-	startup    = 10  // random points before the first estimate
-	candidates = 64  // points that the estimate of the good ones proposes
-	goodShare  = .15 // of the points are called good
-	magnitude  = .2  // width of a kernel for one point, as a share of the range
+	startup    = 10  // spread points before the first estimate
+	candidates = 500 // points beside the good ones that are weighed
+	goodShare  = .05 // of the points are called good
 	attempts   = 200 // draws of a point that was not suggested before
 )
 
-// Next returns suggestion n of a search, counted from 1, given what came of those before: a seeded random point as long as there are few
-// results, then the best of some candidates of a tree-structured Parzen estimator (Bergstra et al. 2011, "Algorithms for
-// hyper-parameter optimization", §4), which is multivariate: a kernel spans all dimensions, those that do not apply excepted.
-// A candidate is good where points like the good ones lie dense and points like the others do not. A failed point is among the
-// others, and so is a pending one, so that suggestions made at the same time keep apart.
+// Next returns suggestion n of a search, counted from 1, given what came of those before. The first ones are a Latin hypercube (McKay, Beckman
+// and Conover 1979): in each dimension, each tenth of the range has one of ten points. Each later one is the candidate with the greatest
+// expected improvement by a Gaussian process (Jones, Schonlau and Welch 1998, "Efficient global optimization of expensive
+// black-box functions", §4) over the least predicted mean of a known point. Candidates are drawn near the points with the best means, from
+// the density of good points of a tree-structured Parzen estimator (Bergstra et al. 2011, "Algorithms for hyper-parameter
+// optimization", §4): a process that has seen few points expects too much of the many corners of a space, where nothing was tried.
+//
+// Stopped and failed points are as bad as the worst. Pending ones are believed to get what is predicted, so that suggestions made
+// at the same time keep apart.
 //
 // It returns false when no point is left that was not suggested before, as far as a few hundred draws can tell.
 func (s Space) Next(seed uint64, n int, results []Result) (Point, bool) {
@@ -62,47 +64,88 @@ func suggested(results []Result, p Point) bool {
 
 // first returns a point for suggestion n without any results; i counts repetitions.
 func (s Space) first(seed uint64, n, i int) Point {
-	if i > 0 {
+	if i > 0 || n > startup {
 		return s.Random(seed+1, n*attempts+i)
 	}
-	return s.Random(seed, n)
+	return s.build(func(d Dim) float64 {
+		stratum := random.New(seed, "search strata "+d.Name).Perm(startup)[n-1]
+		return d.at((float64(stratum) + random.New(seed, "search "+d.Name, n).Float64()) / startup)
+	})
 }
 
 // estimate returns the best new candidate; nil when there is none, or fewer than two points have a cost.
 func (s Space) estimate(seed uint64, n int, results []Result) Point {
-	order := slices.Clone(results)
-	for i, r := range order {
-		if r.State == Finished && math.IsNaN(r.Cost) {
-			order[i].State = Failed
-		}
-	}
-	slices.SortStableFunc(order, func(a, b Result) int {
-		if a.State == Finished && b.State == Finished {
-			return cmp.Compare(a.Cost, b.Cost)
-		}
-		return cmp.Compare(a.State, b.State)
-	})
 	finished := 0
-	points := make([]Point, len(order))
-	for i, r := range order {
-		points[i] = r.Point
-		if r.State == Finished {
+	for _, r := range results {
+		if r.finished() {
 			finished++
 		}
 	}
 	if finished < 2 {
 		return nil
 	}
-	good := min(finished, int(math.Ceil(goodShare*float64(len(points)))))
-	better, worse := newMixture(s, points[:good]), newMixture(s, points[good:])
+	points, values, pending := known(seed, n, results)
+	process := newProcess(s.choices(), s.coordinates(points...), values)
+	means := make([]float64, len(points))
+	for i, at := range process.at {
+		means[i], _ = process.predict(at)
+	}
+	order := sorted(means)
+	least := means[order[0]]
+	if len(pending) > 0 {
+		process.believe(s.coordinates(pending...))
+	}
+	good := newMixture(s, pick(points, order[:int(math.Ceil(goodShare*float64(len(points))))]))
 	stream := random.New(seed, "search", n)
 	var best Point
 	top := math.Inf(-1)
 	for range candidates {
-		p := better.draw(stream)
-		if gain := better.logDensity(p) - worse.logDensity(p); gain > top && !suggested(results, p) {
+		p := good.draw(stream)
+		mean, deviation := process.predict(s.coordinates(p)[0])
+		if gain := math.Log(deviation) + logImprovement((least-mean)/deviation); gain > top && !suggested(results, p) {
 			best, top = p, gain
 		}
 	}
 	return best
+}
+
+// choices reports which dimensions are choices.
+func (s Space) choices() []bool {
+	choice := make([]bool, len(s))
+	for i, d := range s {
+		choice[i] = d.Choices > 0
+	}
+	return choice
+}
+
+// coordinates returns points for a process: numbers in [0, 1], choices by their index. A number that does not apply is in the middle, and
+// the choice that it depends on keeps such a point apart from others.
+func (s Space) coordinates(points ...Point) [][]float64 {
+	all := make([][]float64, len(points))
+	for k, p := range points {
+		at := make([]float64, len(s))
+		for i, d := range s {
+			switch {
+			case d.Choices > 0 && math.IsNaN(p[i]):
+				at[i] = -1
+			case d.Choices > 0:
+				at[i] = p[i]
+			case math.IsNaN(p[i]):
+				at[i] = .5
+			default:
+				at[i] = d.unit(p[i])
+			}
+		}
+		all[k] = at
+	}
+	return all
+}
+
+// logImprovement returns the logarithm of the expected excess of a standard normal value over −z, far below 0 too (Ament et al. 2023,
+// "Unexpected improvements to expected improvement for Bayesian optimization", §4.1).
+func logImprovement(z float64) float64 {
+	if z < -10 { // the first terms of a series that is cut
+		return -z*z/2 - math.Log(2*math.Pi)/2 + math.Log((1-3/(z*z)+15/(z*z*z*z))/(z*z))
+	}
+	return math.Log(math.Exp(-z*z/2)/math.Sqrt(2*math.Pi) + z*phi(z))
 }

@@ -112,15 +112,74 @@ func TestASpaceThatIsUsedUpHasNoNextPoint(t *testing.T) {
 	}
 }
 
-func TestANormalDistributionIsCutToTheRange(t *testing.T) {
-	for _, mean := range []float64{0, .03, .5, 1} {
-		sum, n := 0.0, 2000
-		m := mixture{space: Space{{Name: "x", High: 1}}, points: []Point{{mean}}, width: []float64{.2}, loyal: []float64{1}}
-		for i := range n { // the density is one over the range
-			sum += math.Exp(m.logDensity(Point{(float64(i) + .5) / float64(n)})) / float64(n)
+func TestTheFirstPointsAreSpreadEvenly(t *testing.T) {
+	x := problems[1]
+	points := suggestions(x, 7, startup)
+	for i := range x.space {
+		seen := map[int]bool{}
+		for _, p := range points {
+			seen[int(p[i]*startup)] = true
 		}
-		if math.Abs(sum-1) > 1e-4 {
-			t.Errorf("around %v the density sums to %v", mean, sum)
+		if len(seen) != startup {
+			t.Errorf("dimension %d: the points are in %d tenths of the range", i, len(seen))
 		}
+	}
+}
+
+// Whatever the costs are, a suggestion is new, inside its bounds, and the same when asked again.
+func TestAnyHistoryHasANextPoint(t *testing.T) {
+	x := problems[2]
+	costs := map[string]func(i int) Result{
+		"equal":       func(int) Result { return Result{Cost: 3} },
+		"huge":        func(i int) Result { return Result{Cost: []float64{1e30, -1e30, 1}[i%3]} },
+		"huger":       func(i int) Result { return Result{Cost: []float64{math.MaxFloat64, -math.MaxFloat64}[i%2]} },
+		"tiny":        func(i int) Result { return Result{Cost: float64(i) * 5e-324} },
+		"none":        func(int) Result { return Result{State: Failed} },
+		"no number":   func(int) Result { return Result{Cost: math.NaN()} },
+		"infinite":    func(i int) Result { return Result{Cost: math.Inf(1 - i%2*2)} },
+		"all pending": func(int) Result { return Result{State: Pending} },
+		"one": func(i int) Result {
+			if i == 5 {
+				return Result{Cost: 1}
+			}
+			return Result{State: Failed}
+		},
+		"two, the others pending": func(i int) Result {
+			if i > 1 {
+				return Result{State: Pending}
+			}
+			return Result{Cost: float64(i)}
+		},
+	}
+	for name, of := range costs {
+		var results []Result
+		for i := range 30 {
+			r := of(i)
+			r.Point = x.space.Random(3, i/2) // each of them twice
+			results = append(results, r)
+		}
+		p, ok := x.space.Next(3, len(results)+1, results)
+		if !ok || suggested(results, p) || !(p[0] >= 1e-5 && p[0] <= .1 && p[1] >= 16 && p[1] <= 256) {
+			t.Errorf("%s: %v, %v", name, p, ok)
+		}
+		if q, _ := x.space.Next(3, len(results)+1, results); !p.Equal(q) {
+			t.Errorf("%s: %v, and again %v", name, p, q)
+		}
+	}
+}
+
+func TestALongHistoryHasANextPoint(t *testing.T) {
+	x := problems[2]
+	var results []Result
+	for i := range 3000 {
+		p := x.space.Random(3, i)
+		results = append(results, Result{Point: p, Cost: x.cost(p)})
+	}
+	p, ok := x.space.Next(3, 1<<40, results)
+	if q, _ := x.space.Next(3, 1<<40, results); !ok || !p.Equal(q) {
+		t.Errorf("%v, %v, and again %v", p, ok, q)
+	}
+	if x.cost(p) > .5 {
+		t.Errorf("%v costs %v after 3000 points", p, x.cost(p))
 	}
 }

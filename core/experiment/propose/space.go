@@ -1,5 +1,5 @@
-// Package propose suggests the next point of a search from the results of those before: seeded random points first, then
-// those of a tree-structured Parzen estimator. It is pure arithmetic; equal results give equal suggestions.
+// Package propose suggests the next point of a search from the results of those before: points spread evenly first, then those that a
+// Gaussian process expects most of among candidates near the good ones. It is pure arithmetic; equal results give equal suggestions.
 package propose
 
 import (

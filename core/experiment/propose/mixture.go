@@ -16,6 +16,8 @@ type mixture struct {
 	loyal  []float64 // of choices: the probability of keeping it rather than drawing any
 }
 
+const magnitude = .2 // width of a kernel for one point, as a share of the range
+
 // newMixture estimates the density of points. Its kernels are narrower the more there are: Scott's exponent with the magnitude
 // of the range (Watanabe 2023, "Tree-structured Parzen estimator: understanding its algorithm components", §3.3).
 func newMixture(s Space, points []Point) mixture {
@@ -55,44 +57,15 @@ func (m mixture) draw(s *random.Stream) Point {
 	return p
 }
 
-// logDensity returns the logarithm of the density at a point, in units of the space: 1 where points are spread evenly.
-func (m mixture) logDensity(p Point) float64 {
-	logs, most := make([]float64, len(m.points)), math.Inf(-1)
-	for k, around := range m.points {
-		for i, d := range m.space {
-			if around == nil || math.IsNaN(p[i]) || math.IsNaN(around[i]) {
-				continue
-			}
-			if d.Choices > 0 {
-				density := 1 - m.loyal[i]
-				if p[i] == around[i] {
-					density += m.loyal[i] * float64(d.Choices)
-				}
-				logs[k] += math.Log(density)
-				continue
-			}
-			mean, width := d.unit(around[i]), m.width[i]
-			z := (d.unit(p[i]) - mean) / width
-			logs[k] += -z*z/2 - math.Log(width*math.Sqrt(2*math.Pi)*inside(mean, width))
-		}
-		most = math.Max(most, logs[k])
-	}
-	sum := 0.0
-	for _, l := range logs {
-		sum += math.Exp(l - most)
-	}
-	return most + math.Log(sum/float64(len(logs)))
-}
-
-// inside returns the share of a normal distribution that lies in [0, 1].
-func inside(mean, width float64) float64 { return phi((1-mean)/width) - phi(-mean/width) }
-
 // phi is the distribution function of the standard normal distribution.
 func phi(z float64) float64 { return math.Erfc(-z/math.Sqrt2) / 2 }
+
+// quantile is the inverse of phi.
+func quantile(q float64) float64 { return -math.Sqrt2 * math.Erfcinv(2*q) }
 
 // drawNormal draws from a normal distribution cut to [0, 1].
 func drawNormal(s *random.Stream, mean, width float64) float64 {
 	low := phi(-mean / width)
 	u := low + s.Float64()*(phi((1-mean)/width)-low)
-	return math.Max(0, math.Min(1, mean-width*math.Sqrt2*math.Erfcinv(2*u)))
+	return math.Max(0, math.Min(1, mean+width*quantile(u)))
 }
