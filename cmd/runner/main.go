@@ -163,7 +163,8 @@ func (a *app) root() *cobra.Command {
 		a.runCommand(), a.initCommand(), a.explainCommand(), a.schemaCommand(),
 		a.listCommand(), a.leaderboardCommand(), a.showCommand(), a.logsCommand(), a.compareCommand(), a.ablationCommand(), a.reportCommand(), a.queryCommand(),
 		a.zeroshotCommand(), a.retrieveCommand(), a.evalCommand(), a.blendCommand(), a.embedCommand(), a.importCommand(), a.exportCommand(), a.benchCommand(), a.profileCommand(),
-		a.mergeCommand(), a.gcCommand(), a.taskCommand(),
+		a.mergeCommand(), a.gcCommand(),
+		a.submitCommand(), a.statusCommand(), a.cancelCommand(), a.taskCommand(),
 		a.dataCommand(), a.modelsCommand(), a.tokenizeCommand(), a.pluginCommand(), a.devicesCommand(), a.versionCommand(),
 	)
 	a.group(root)

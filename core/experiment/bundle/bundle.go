@@ -88,8 +88,9 @@ type Plugin struct {
 
 // Trial is one run to make.
 type Trial struct {
-	Number   int          `json:"number"` // from 0, in the order in which they are best made
-	ID       string       `json:"id"`     // the first 16 digits of Identity
+	Number   int          `json:"number"`   // from 0, in the order in which they are best made
+	Position int          `json:"position"` // from 0, in the order of the sweep
+	ID       string       `json:"id"`       // the first 16 digits of Identity
 	Identity string       `json:"identity"`
 	Seed     uint64       `json:"seed"`
 	Cells    []sweep.Cell `json:"cells"`
@@ -123,7 +124,8 @@ func (b *Bundle) Retries() spec.Retries { return b.manifest.Retries }
 // Experiment returns what the database knows of the experiment, and the cells to fill.
 func (b *Bundle) Experiment() (store.Experiment, []store.Cell) {
 	var cells []store.Cell
-	for _, t := range b.manifest.Trials {
+	inOrder := slices.SortedFunc(slices.Values(b.manifest.Trials), func(a, b Trial) int { return a.Position - b.Position })
+	for _, t := range inOrder {
 		for _, c := range t.Cells {
 			cells = append(cells, store.Cell{Variant: c.Variant, Seed: int64(t.Seed), Identity: t.Identity, Levels: c.Levels, Phase: c.Phase})
 		}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"tandem/core/experiment/lab"
 	"tandem/core/experiment/lab/labtest"
 	"tandem/core/experiment/schedule"
@@ -85,9 +87,12 @@ func TestEqualInputsGiveTheSameBundleAndItsTrialsTheirIdentities(t *testing.T) {
 		t.Error("a variant comes under its second seed before others come under their first")
 	}
 	e, cells := opened.Experiment()
-	planE, planCells := schedule.Planned(s)
-	if e.Name != planE.Name || e.Baseline != planE.Baseline || len(cells) != len(planCells) {
-		t.Errorf("%+v, %d cells", e, len(cells))
+	wantE, wantCells := schedule.Planned(s)
+	if diff := cmp.Diff(wantE, e); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(wantCells, cells); diff != "" {
+		t.Error(diff)
 	}
 }
 

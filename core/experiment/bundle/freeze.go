@@ -62,7 +62,7 @@ func Freeze(l lab.Lab, s *sweep.Sweep, o Options) (*Bundle, error) {
 	}
 	f := &freezer{lab: l, known: assemble.NewCatalog(l.Catalog), manifest: &m, root: root, specs: map[string]string{}, parts: map[string]part{}, weights: map[string]string{}}
 	for n, i := range schedule.BySeed(s.Trials) {
-		if err := f.add(n, s.Trials[i]); err != nil {
+		if err := f.add(n, i, s.Trials[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -110,7 +110,7 @@ type freezer struct {
 }
 
 // add takes a trial up.
-func (f *freezer) add(number int, t sweep.Trial) error {
+func (f *freezer) add(number, position int, t sweep.Trial) error {
 	used, err := f.known.Plugins(t.Spec)
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (f *freezer) add(number int, t sweep.Trial) error {
 	}
 	text := t.Spec.YAML(false)
 	sum := sha256.Sum256([]byte(text))
-	one := Trial{Number: number, ID: t.ID, Identity: t.Identity, Seed: t.Seed,
+	one := Trial{Number: number, Position: position, ID: t.ID, Identity: t.Identity, Seed: t.Seed,
 		Spec: fmt.Sprintf("%s/%s.yaml", trialsDir, t.ID), SHA256: hex.EncodeToString(sum[:])}
 	for _, c := range t.Cells { // how a cell came to be is in the spec
 		one.Cells = append(one.Cells, sweep.Cell{Variant: c.Variant, Levels: c.Levels, Phase: c.Phase})

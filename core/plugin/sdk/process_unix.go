@@ -27,15 +27,19 @@ func keepStdoutForHandshake() error {
 
 func closeOnExec(fd int) { unix.CloseOnExec(fd) }
 
-// onTerminate calls end on SIGTERM and ignores SIGINT: on Ctrl-C the runner checkpoints first and
-// then stops its plugins.
+// onTerminate calls end on a SIGTERM that comes when the runner is gone, and ignores SIGINT and any other SIGTERM. Ctrl-C, and a batch system
+// that ends a job, reach the runner too, which writes a checkpoint with the plugins' help first and then stops them.
 func onTerminate(end func()) {
 	signal.Ignore(syscall.SIGINT)
 	terminated := make(chan os.Signal, 1)
+	runner := os.Getppid()
 	signal.Notify(terminated, syscall.SIGTERM)
 	go func() {
-		<-terminated
-		end()
+		for range terminated {
+			if os.Getppid() != runner {
+				end()
+			}
+		}
 	}()
 }
 

@@ -1,0 +1,158 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// clusterSweep describes twelve trials of some seconds each.
+var clusterSweep = strings.Replace(tiny, "device: host\n", "device: host\nthreads: 1\n", 1) + `ablate:
+  design: one-at-a-time
+  metric: eval/emoji/top1
+  baseline: {rate: 0.001}
+  seeds: [0, 1, 2]
+  factors: {rate: {key: train.lr, choices: [0.0005, 0.001, 0.002, 0.004]}}
+`
+
+// sweepViews are questions whose answers may not depend on where trials ran.
+var sweepViews = []string{
+	"SELECT experiment, variant, seed, status, done, planned, levels, position, identity, phase FROM v_cells ORDER BY position, variant, seed",
+	"SELECT variant, seed, metric, value FROM v_cell_metrics WHERE metric <> 'train/data_wait_ms' ORDER BY 1, 2, 3",
+	"SELECT variant, metric, n, mean, std FROM v_seed_stats WHERE metric <> 'train/data_wait_ms' ORDER BY 1, 2",
+	"SELECT count(*), sum(status = 'done'), count(DISTINCT identity) FROM v_runs",
+	"SELECT r.variant, r.seed, m.step, m.value FROM v_metrics m JOIN v_runs r USING (run_id) WHERE m.metric = 'train/loss' ORDER BY 1, 2, 3",
+}
+
+// sameViews compares the merged results with those of a sweep on one machine.
+func sameViews(t *testing.T, cluster, local string) {
+	t.Helper()
+	for _, query := range sweepViews {
+		got, want := must(t, cluster, "query", "--csv", query), must(t, local, "query", "--csv", query)
+		if got != want {
+			t.Errorf("%s\n got %s\nwant %s", query, got, want)
+		}
+		if strings.Count(want, "\n") < 2 {
+			t.Errorf("%s\nasks for nothing: %s", query, want)
+		}
+	}
+}
+
+// TestASweepOnSlurm makes twelve trials on two nodes, starts tasks again by force ten times and kills a node under them.
+func TestASweepOnSlurm(t *testing.T) {
+	c := startCluster(t)
+	local := t.TempDir()
+	write(t, c.dir, "sweep.yaml", clusterSweep)
+	write(t, local, "sweep.yaml", clusterSweep)
+	out := must(t, c.dir, "submit", "sweep.yaml", "--slurm", "--lease", "10s", "--cpus", "1", "--sbatch", "--mem=100")
+	if !strings.Contains(out, "12 trials in an array of 12 tasks") {
+		t.Fatalf("submit says %s", out)
+	}
+	if out := must(t, c.dir, "submit", "sweep.yaml", "--slurm"); !strings.Contains(out, "is in the queue; nothing was submitted") {
+		t.Errorf("submitting again says %s", out)
+	}
+	requeued, killed := 0, false
+	told := map[string]int{} // attempts at which a task was started again, by trial
+	waitFor(t, func() bool {
+		s := c.status("sweep", "--lease", "10s")
+		for _, trial := range s.Trials {
+			if trial.Status != "running" || told[trial.Trial] == trial.Attempts || requeued >= 10 && killed {
+				continue
+			}
+			task := strings.TrimPrefix(trial.Task, "slurm:")
+			if requeued < 10 {
+				if err := exec.Command("scontrol", "requeue", task).Run(); err == nil {
+					told[trial.Trial] = trial.Attempts
+					requeued++
+				}
+				continue
+			}
+			completing := slices.ContainsFunc(s.Jobs, func(j clusterJob) bool { return j.State == "COMPLETING" }) // Slurm would wait long for its end
+			for _, j := range s.Jobs {
+				if !completing && j.Job == task && j.Node == "n2" && j.State == "RUNNING" && !killed {
+					c.killNode("n2")
+					c.startNode("n2")
+					killed = true
+				}
+			}
+		}
+		return len(s.Jobs) == 0
+	})
+	s := c.status("sweep")
+	if requeued < 10 || !killed || s.Counts["done"] != 12 {
+		t.Fatalf("%d started again, a node killed: %v, %v", requeued, killed, s.Counts)
+	}
+	attempts := map[string]int{}
+	for _, trial := range s.Trials {
+		done := 0
+		for _, a := range trial.History {
+			attempts[a.End.Status+" "+a.End.Why]++
+			if a.End.Status == "done" {
+				done++
+			}
+		}
+		if done != 1 {
+			t.Errorf("trial %s came to its end %d times: %+v", trial.Trial, done, trial.History)
+		}
+	}
+	t.Logf("%d tasks started again by force; attempts ended so: %v", requeued, attempts)
+	if attempts["lost "] == 0 || attempts["interrupted terminated"] == 0 {
+		t.Errorf("attempts ended so: %v", attempts)
+	}
+
+	must(t, local, "run", "sweep.yaml")
+	sameViews(t, c.dir, local)
+	before := must(t, c.dir, "query", "--csv", "SELECT run_id, status, heartbeat_ms FROM v_runs, run WHERE key = run_id ORDER BY 1")
+	if out := must(t, c.dir, "submit", "sweep.yaml", "--slurm"); !strings.Contains(out, "all 12 trials are done; nothing was submitted") {
+		t.Errorf("submitting again when all is done says %s", out)
+	}
+	if out := must(t, c.dir, "merge", s.Bundle); !strings.Contains(out, "0 runs added, 0 updated, 12 unchanged") {
+		t.Errorf("merging again says %s", out)
+	}
+	if after := must(t, c.dir, "query", "--csv", "SELECT run_id, status, heartbeat_ms FROM v_runs, run WHERE key = run_id ORDER BY 1"); after != before {
+		t.Errorf("the runs are others now:\n%s\nbefore\n%s", after, before)
+	}
+}
+
+func TestSubmitSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "sweep.yaml", clusterSweep)
+	empty := t.TempDir()
+	cmd := command(t, dir, "submit", "sweep.yaml", "--slurm")
+	cmd.Env = append(cmd.Env, "PATH="+empty)
+	if r := finish(t, cmd); r.code != 1 || !strings.Contains(r.stderr, "there is no sbatch on this machine") {
+		t.Errorf("without Slurm: code %d, %s", r.code, r.stderr)
+	}
+	if r := try(t, dir, "submit", "sweep.yaml"); r.code != 2 || !strings.Contains(r.stderr, "--slurm") {
+		t.Errorf("without an engine: code %d, %s", r.code, r.stderr)
+	}
+	if r := try(t, dir, "submit", "sweep.yaml", "--slurm", "--dry-run", "--sbatch=--array=1-3"); r.code != 2 || !strings.Contains(r.stderr, "--tasks") {
+		t.Errorf("an array of one's own: code %d, %s", r.code, r.stderr)
+	}
+	if r := try(t, dir, "status", "sweep"); r.code != 2 || !strings.Contains(r.stderr, "nothing was submitted") {
+		t.Errorf("status of nothing: code %d, %s", r.code, r.stderr)
+	}
+	script := must(t, dir, "submit", "sweep.yaml", "--slurm", "--dry-run", "--partition", "gpu", "--array-limit", "3", "--tasks", "5", "--time", "1-00:00:00", "--sbatch=--exclusive")
+	for _, line := range []string{"#SBATCH --array=0-4%3\n", "#SBATCH --partition=gpu\n", "#SBATCH --exclusive\n", "#SBATCH --signal=B:USR2@120\n", "#SBATCH --dependency=afterany:JOB\n", " --tasks 5 "} {
+		if !strings.Contains(script, line) {
+			t.Errorf("the script lacks %q:\n%s", line, script)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "results")); err == nil {
+		t.Error("a dry run wrote results")
+	}
+	check := exec.Command("bash", "-n")
+	check.Stdin = strings.NewReader(script)
+	if out, err := check.CombinedOutput(); err != nil {
+		t.Errorf("bash: %s", out)
+	}
+	var said struct{ Trials, Tasks, Done int }
+	if err := json.Unmarshal([]byte(must(t, dir, "submit", "sweep.yaml", "--slurm", "--dry-run", "--json")), &said); err != nil || fmt.Sprint(said) != "{12 12 0}" {
+		t.Errorf("%+v, %v", said, err)
+	}
+}
