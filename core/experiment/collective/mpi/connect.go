@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"tandem/core/experiment/collective"
 	"tandem/core/fault"
 )
 
@@ -35,7 +36,7 @@ type invitation struct {
 func (g *group) startWatch(ctx context.Context) error {
 	ctx, end := context.WithTimeout(ctx, connectWait)
 	defer end()
-	w := &watch{g: g, host: hostname()}
+	w := &watch{g: g, host: collective.Host()}
 	var mine invitation
 	var door net.Listener
 	if g.rank == 0 {

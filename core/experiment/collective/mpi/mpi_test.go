@@ -117,7 +117,7 @@ func TestDifferentCallsAreAnErrorOfAllRanks(t *testing.T) {
 }
 
 func TestTheOthersSayWhichRankIsGone(t *testing.T) {
-	for role, want := range map[string]string{"killed": "rank 1 on " + hostname() + " is gone: its process ended", "aborts": "rank 1 on " + hostname() + " is gone: its encoder died"} {
+	for role, want := range map[string]string{"killed": "rank 1 on " + collective.Host() + " is gone: its process ended", "aborts": "rank 1 on " + collective.Host() + " is gone: its encoder died"} {
 		start := time.Now()
 		out, err := output(ranks(t, 3, role))
 		if err == nil || strings.Count(out, want) != 2 {

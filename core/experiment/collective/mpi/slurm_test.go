@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tandem/core/experiment/collective"
 )
 
 // slurm starts a cluster of this machine for a test and returns the environment of its commands.
@@ -136,7 +138,7 @@ func TestSrunStartsRanks(t *testing.T) {
 		}
 	}
 	out, err = srun(t, env, "killed", "--mpi=pmix", "-N", "1", "-n", "2", "--kill-on-bad-exit=1")
-	if err == nil || !strings.Contains(out, "rank 1 on "+hostname()+" is gone: its process ended") {
+	if err == nil || !strings.Contains(out, "rank 1 on "+collective.Host()+" is gone: its process ended") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	for _, pid := range pids(out) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -41,6 +40,7 @@ type watch struct {
 	peers  []*peer
 	ending atomic.Bool // this rank leaves
 	stop   chan struct{}
+	once   sync.Once // closes
 }
 
 // peer is a rank at the other end of a connection.
@@ -167,7 +167,7 @@ func (g *group) Close() error {
 	}
 	if w := g.watch; w != nil {
 		w.ending.Store(true)
-		close(w.stop)
+		w.once.Do(func() { close(w.stop) })
 		for _, p := range w.peers {
 			p.conn.Close()
 		}
@@ -185,13 +185,4 @@ func (g *group) leave() error {
 		g.watch.ending.Store(true)
 		return finish()
 	})
-}
-
-// hostname returns the name of this machine.
-func hostname() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "a machine without a name"
-	}
-	return name
 }
