@@ -74,10 +74,10 @@ func (g *group) gather(c call, mine []byte) ([][]byte, error) {
 		return all, nil
 	}
 	copy(all[g.rank], mine)
-	for o := int64(0); o < longest; o += pieceBytes {
+	for o := int64(0); o < longest; o += int64(pieceBytes) {
 		for r, said := range greetings {
-			g.to[r] = part{o, min(max(int64(len(mine))-o, 0), pieceBytes)}
-			g.from[r] = part{at[r] + o, min(max(said.length-o, 0), pieceBytes)}
+			g.to[r] = part{o, min(max(int64(len(mine))-o, 0), int64(pieceBytes))}
+			g.from[r] = part{at[r] + o, min(max(said.length-o, 0), int64(pieceBytes))}
 		}
 		if err := g.pass(mine, whole); err != nil {
 			return nil, err
@@ -97,8 +97,8 @@ func (g *group) GatherFloats(ctx context.Context, mine, all []float32) error {
 			return err
 		}
 		copy(all[g.rank*len(mine):], mine)
-		for o := int64(0); o < whole; o += pieceBytes {
-			n := min(whole-o, pieceBytes)
+		for o := int64(0); o < whole; o += int64(pieceBytes) {
+			n := min(whole-o, int64(pieceBytes))
 			for r := range g.size {
 				g.to[r] = part{o, n}
 				g.from[r] = part{int64(r)*whole + o, n}

@@ -11,7 +11,7 @@ import (
 )
 
 // pieceBytes limits what is exchanged at a time, and so the memory that a sum needs beside its values.
-const pieceBytes = 25 << 20
+var pieceBytes = 25 << 20 // tests have smaller ones
 
 // grace is how long a call that is stopped may take to return.
 const grace = time.Second
