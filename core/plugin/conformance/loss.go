@@ -19,6 +19,8 @@ type LossOptions struct {
 	Batch    int    // 0: 6
 	Compute  clip.Compute
 	Inputs   []string // what it takes beside image and text, as its descriptor names it
+	// Capabilities are those of its descriptor. Those that have a rule are checked.
+	Capabilities []string
 	// Tolerance bounds the relative error that gradients may show against finite differences; 0: 0.02.
 	Tolerance float64
 	// Skip names rules that do not apply: "permutation" for losses that remember earlier batches.
@@ -78,6 +80,7 @@ var lossRules = []rule[lossCase]{
 	{"input gradients", "The gradients of further inputs are those of finite differences.", "differentiate the value with respect to each input that the descriptor names", computesRepeat, lossCase.inputGradients},
 	{"parameter gradient", "GradNorm is the square of the norm of the parameters' gradient, which Step follows.", "GradNorm is a sum of squares without a root; Step multiplies by scale and clears", computesRepeat, lossCase.parameterGradient},
 	{"step", "Step multiplies gradients by scale.", "apply scale before the optimizer", append(computesRepeat, "parameter gradient"), lossCase.step},
+	{"buckets", "The buckets of gradients are the parameters' gradient, and a step with them is the step without.", "list every learned gradient once; let Step use what it is given and clear all", append(computesRepeat, "step"), lossCase.buckets},
 	{"per sample", "Values per sample come when asked for, one a sample, and their mean is the part of that name.", "fill per_sample only when asked", computes, lossCase.perSample},
 	{"bad shapes", "Embeddings of different shapes and batches of one are refused as invalid.", "compare both shapes before you compute", computes, lossCase.badShapes},
 	{"bad inputs", "A further input that is missing or of another shape is refused as invalid.", "check every input that the descriptor names before you compute", computes, lossCase.badInputs},

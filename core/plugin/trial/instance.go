@@ -60,6 +60,18 @@ func (e *encoder) BackwardTokens(ctx context.Context, t clip.Ticket, grad, token
 	return breach(e.Encoder.(clip.TokenEncoder).BackwardTokens(ctx, t, grad, tokens))
 }
 
+func (e *encoder) BackwardLast(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
+	return breach(e.Encoder.(clip.BucketedEncoder).BackwardLast(ctx, t, grad, tokens))
+}
+
+func (e *encoder) Gradients(ctx context.Context, bucket int, into *tensor.Tensor) (*tensor.Tensor, error) {
+	return e.Encoder.(clip.Bucketed).Gradients(ctx, bucket, into)
+}
+
+func (e *encoder) StepWith(ctx context.Context, step int, lr, scale float64, gradients []*tensor.Tensor) error {
+	return breach(e.Encoder.(clip.Bucketed).StepWith(ctx, step, lr, scale, gradients))
+}
+
 func (e *encoder) Close() error { return end(e.process, e.Encoder.Close) }
 
 type loss struct {
@@ -70,6 +82,14 @@ type loss struct {
 func (l *loss) Compute(ctx context.Context, q clip.LossRequest) (*clip.LossResult, error) {
 	r, err := l.Loss.Compute(ctx, q)
 	return r, breach(err)
+}
+
+func (l *loss) Gradients(ctx context.Context, bucket int, into *tensor.Tensor) (*tensor.Tensor, error) {
+	return l.Loss.(clip.Bucketed).Gradients(ctx, bucket, into)
+}
+
+func (l *loss) StepWith(ctx context.Context, step int, lr, scale float64, gradients []*tensor.Tensor) error {
+	return breach(l.Loss.(clip.Bucketed).StepWith(ctx, step, lr, scale, gradients))
 }
 
 func (l *loss) Close() error { return end(l.process, l.Loss.Close) }

@@ -182,7 +182,7 @@ func (o *Options) check(ctx context.Context) error {
 	case clip.KindLoss:
 		instances := prestart(func() (clip.Loss, error) { return o.loss(ctx, session) })
 		defer instances.stop()
-		conformance.ExamineLoss(instances.next, conformance.LossOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch, Inputs: o.Descriptor.Inputs,
+		conformance.ExamineLoss(instances.next, conformance.LossOptions{With: string(o.With), EmbedDim: o.EmbedDim, Batch: o.Batch, Inputs: o.Descriptor.Inputs, Capabilities: o.Descriptor.Capabilities,
 			Compute: o.compute(), Skip: skip, Only: only, Observe: o.Observe})
 	case clip.KindDataset:
 		instances := prestart(func() (clip.Dataset, error) { return o.dataset(ctx, session) })

@@ -10,7 +10,7 @@ import (
 func TestAgreesWithTheFormula(t *testing.T) { losstest.Trial(t, "testdata/formula.json", define) }
 
 func TestPromises(t *testing.T) {
-	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{Inputs: Plugin.Inputs})
+	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{Capabilities: Plugin.Capabilities, Inputs: Plugin.Inputs})
 }
 
 func TestMemoryGrowsWithTheBatch(t *testing.T) {

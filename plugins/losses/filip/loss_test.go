@@ -10,5 +10,5 @@ import (
 func TestAgreesWithTheFormula(t *testing.T) { losstest.Trial(t, "testdata/formula.json", define) }
 
 func TestPromises(t *testing.T) {
-	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{Inputs: Plugin.Inputs})
+	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{Capabilities: Plugin.Capabilities, Inputs: Plugin.Inputs})
 }

@@ -7,11 +7,11 @@ import (
 )
 
 func TestPromises(t *testing.T) {
-	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{})
+	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{Capabilities: Plugin.Capabilities})
 	t.Run("auto bias", func(t *testing.T) {
-		conformance.TestLoss(t, Plugin.New, conformance.LossOptions{With: `{"auto_bias": true}`})
+		conformance.TestLoss(t, Plugin.New, conformance.LossOptions{Capabilities: Plugin.Capabilities, With: `{"auto_bias": true}`})
 	})
 	t.Run("fixed", func(t *testing.T) {
-		conformance.TestLoss(t, Plugin.New, conformance.LossOptions{With: `{"learnable": false, "init_bias": -2}`})
+		conformance.TestLoss(t, Plugin.New, conformance.LossOptions{Capabilities: Plugin.Capabilities, With: `{"learnable": false, "init_bias": -2}`})
 	})
 }

@@ -7,5 +7,5 @@ import (
 )
 
 func TestThePluginKeepsTheRules(t *testing.T) {
-	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{})
+	conformance.TestLoss(t, Plugin.New, conformance.LossOptions{Capabilities: Plugin.Capabilities})
 }
