@@ -104,18 +104,24 @@ func (s *stopper) close(plugin func() error) error {
 }
 
 type stoppedEncoder struct {
-	clip.Encoder
+	clip.BucketedEncoder
 	stopper
 }
 
-func (e *stoppedEncoder) Close() error { return e.close(e.Encoder.Close) }
+func (e *stoppedEncoder) Close() error { return e.close(e.BucketedEncoder.Close) }
+
+// bucketedLoss is a loss of any process.
+type bucketedLoss interface {
+	clip.Loss
+	clip.Bucketed
+}
 
 type stoppedLoss struct {
-	clip.Loss
+	bucketedLoss
 	stopper
 }
 
-func (l *stoppedLoss) Close() error { return l.close(l.Loss.Close) }
+func (l *stoppedLoss) Close() error { return l.close(l.bucketedLoss.Close) }
 
 type stoppedDataset struct {
 	clip.Dataset
@@ -156,8 +162,8 @@ func TestALossInPythonKeepsThePromises(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &stoppedLoss{l, stopper{process: p}}
-	}, conformance.LossOptions{}))
+		return &stoppedLoss{l.(bucketedLoss), stopper{process: p}}
+	}, conformance.LossOptions{Capabilities: []string{clip.CapBuckets}}))
 }
 
 // Losses of further inputs: the kit compares the gradient of each with finite differences.
@@ -176,8 +182,8 @@ func checkLossOf(t *testing.T, session *process.Session, name string, inputs []s
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &stoppedLoss{l, stopper{process: p}}
-	}, conformance.LossOptions{Inputs: inputs}))
+		return &stoppedLoss{l.(bucketedLoss), stopper{process: p}}
+	}, conformance.LossOptions{Capabilities: []string{clip.CapBuckets}, Inputs: inputs}))
 }
 
 func TestADatasetInPythonKeepsThePromises(t *testing.T) {
@@ -198,8 +204,8 @@ func TestAnEncoderInPythonKeepsThePromises(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &stoppedEncoder{e, stopper{process: p}}
-	}, conformance.EncoderOptions{With: `{"width": 2, "norm": true, "dropout": 0.2}`, EmbedDim: 4}))
+		return &stoppedEncoder{e.(clip.BucketedEncoder), stopper{process: p}}
+	}, conformance.EncoderOptions{Capabilities: []string{clip.CapBuckets}, With: `{"width": 2, "norm": true, "dropout": 0.2}`, EmbedDim: 4}))
 }
 
 func TestALossInPyTorchKeepsThePromisesInPython(t *testing.T) {
@@ -209,8 +215,8 @@ func TestALossInPyTorchKeepsThePromisesInPython(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &stoppedLoss{l, stopper{process: p}}
-	}, conformance.LossOptions{}))
+		return &stoppedLoss{l.(bucketedLoss), stopper{process: p}}
+	}, conformance.LossOptions{Capabilities: []string{clip.CapBuckets}}))
 }
 
 // TestADatasetInPythonHasTheSamePixels compares a dataset of the SDK with one of core/plugin/sdk/sample on the same

@@ -19,7 +19,7 @@ type Bucketed interface {
 	// fault.Invalid.
 	Gradients(ctx context.Context, bucket int, into *tensor.Tensor) (*tensor.Tensor, error)
 	// StepWith does what Step does with gradients, a tensor for each bucket, in the place of those accumulated. Those
-	// that Gradients returns give the bits of Step.
+	// that Gradients returns give what Step gives, to the bit where gradients accumulate in f32.
 	StepWith(ctx context.Context, step int, lr, scale float64, gradients []*tensor.Tensor) error
 }
 

@@ -48,7 +48,7 @@ func (b Batch) Contrast(c Contrast) (parts []Part) {
 	}
 	images := func() *graph.Node { return b.contrasted(c, c.Image, c.Text) }
 	texts := func() *graph.Node { return b.contrasted(c, c.Text, c.Image) }
-	if b.Whole() { // both directions read the same logits
+	if b.Whole() && b.Rows == b.Size { // both directions read the same logits
 		s, partners := c.Logits(c.Image, c.Text), b.Partners(0, b.Size)
 		images = func() *graph.Node { return c.Losses(s, partners) }
 		texts = func() *graph.Node { return c.Losses(graph.Transpose(s), partners) }

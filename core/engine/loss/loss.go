@@ -5,6 +5,7 @@
 package loss
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"math"
@@ -33,6 +34,8 @@ type Definition struct {
 	Scalars []Scalar
 	// Learn trains the scalars; otherwise they stay at their initial values.
 	Learn bool
+	// ByRows says that Build gives the losses of Batch.Rows rows where that is less than Batch.Size (clip.CapRows).
+	ByRows bool
 	// Build gives the terms of the loss of one batch size. It is called once for each.
 	Build func(Batch) []Part
 	// Report gives LossResult.Scalars from the current values of the parameters.
@@ -48,8 +51,11 @@ type Scalar struct {
 
 // Batch gives Build what it works with.
 type Batch struct {
-	Graph       *graph.Graph
-	Size        int
+	Graph *graph.Graph
+	Size  int
+	// Rows is how many rows of Image and of Text are scored, each against all of the other; Size, or less for losses that
+	// are ByRows. Blocks, Each, Pieces and Contrast see to it.
+	Rows        int
 	Image, Text *graph.Node            // [Size, D]
 	Scalars     map[string]*graph.Node // [1] each, by name
 	// Partners makes i32 [n]: from, from+1, …, the partners of rows from … from+n−1.
@@ -73,6 +79,7 @@ type Batch struct {
 	// by the size of its sample's group, so that it adds up to 1.
 	SameGroup, GroupTargets func() *graph.Node
 
+	from   int // the first of Rows
 	limit  int // logits above which the batch is not Whole
 	pieces int // logits of a piece
 	rows   *rowNumbers
@@ -82,7 +89,7 @@ type Batch struct {
 // times the mean over rows.
 type Part struct {
 	Name   string
-	Losses *graph.Node // [Size], in nats
+	Losses *graph.Node // [Rows], in nats
 	Weight float64
 }
 
@@ -186,7 +193,8 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 		return nil, err
 	}
 	batch, dim := req.Image.Shape[0], req.Image.Shape[1]
-	p, err := l.programs.Get(programKey{batch, dim, req.Train, tokens(req, clip.InputImageTokens), tokens(req, clip.InputTextTokens)})
+	p, err := l.programs.Get(programKey{batch: batch, dim: dim, training: req.Train, from: req.RowOffset, rows: cmp.Or(req.Rows, batch),
+		imageTokens: tokens(req, clip.InputImageTokens), textTokens: tokens(req, clip.InputTextTokens)})
 	if err != nil {
 		return nil, l.explainExhausted(err, nil)
 	}
@@ -214,7 +222,7 @@ func (l *Loss) Compute(ctx context.Context, req clip.LossRequest) (*clip.LossRes
 		if err := instance.Read(k, terms.losses); err != nil {
 			return nil, err
 		}
-		result.Parts[part.Name] = mean(terms.losses)
+		result.Parts[part.Name] = sum(terms.losses) / float64(batch)
 		result.Value += part.Weight * result.Parts[part.Name]
 		if req.PerSample {
 			result.PerSample[part.Name] = append([]float32(nil), terms.losses...)
@@ -268,9 +276,17 @@ func (l *Loss) check(req clip.LossRequest) error {
 	if !req.Image.Shape.Equal(req.Text.Shape) {
 		return invalid("text is %v, image %v: want equal shapes", req.Text.Shape, req.Image.Shape)
 	}
-	if b := req.Image.Shape[0]; b < 2 {
+	b := req.Image.Shape[0]
+	if b < 2 {
 		return fault.New(fault.Invalid, "%d pairs, want at least 2", b).WithOp("compute").
 			WithHint("a contrastive loss needs other pairs to contrast with; raise the batch size")
+	}
+	switch rows, from := req.Rows, req.RowOffset; {
+	case rows == 0 && from == 0:
+	case !l.def.ByRows:
+		return invalid("the loss scores no part of the rows (capability %q)", clip.CapRows)
+	case rows < 1 || from < 0 || from+rows > b:
+		return invalid("%d rows from row %d of %d", rows, from, b)
 	}
 	return l.inputs.check(req)
 }
@@ -348,10 +364,9 @@ func (l *Loss) Close() error {
 	return l.session.Close()
 }
 
-func mean(values []float32) float64 {
-	sum := 0.0
+func sum(values []float32) (sum float64) {
 	for _, v := range values {
 		sum += float64(v)
 	}
-	return sum / float64(len(values))
+	return sum
 }

@@ -66,7 +66,7 @@ func guess(c *clip.LossConfig) {
 
 // planned returns the key of the program that training will use most.
 func (in inputs) planned(c clip.LossConfig) programKey {
-	k := programKey{batch: c.BatchSize, dim: c.EmbedDim, training: true}
+	k := programKey{batch: c.BatchSize, dim: c.EmbedDim, training: true, rows: c.BatchSize}
 	if slices.Contains(in.names, clip.InputImageTokens) {
 		k.imageTokens = guessedTokens
 	}

@@ -15,6 +15,7 @@ const maxPrograms = 8
 type programKey struct {
 	batch, dim              int
 	training                bool
+	from, rows              int // those that are scored: rows is batch for all
 	imageTokens, textTokens int // T of these inputs; 0 for losses without them
 }
 
@@ -29,10 +30,10 @@ func (k programKey) tokens(name string) int {
 // terms holds the parts of a batch's loss, and the inputs of their program that do not change.
 type terms struct {
 	parts   []Part
-	losses  []float32   // [B], scratch
+	losses  []float32   // [rows], scratch
 	rows    *rowNumbers // that Build asks for
 	eye     []float32   // [B, B]; nil when the loss does not use it
-	weights [][]float32 // of each part [B]: d value / d loss of a row
+	weights [][]float32 // of each part [rows]: d value / d loss of a row
 
 	inputs     []string // beside image and text
 	computed   []*hostInput
@@ -51,7 +52,7 @@ type (
 func newPrograms(backend device.Backend, def Definition, in inputs, params graph.Store, block, piece int) *programs {
 	return program.NewCache(backend, maxPrograms, func(k programKey) (source, error) {
 		g := graph.New(graph.Options{Training: k.training, Checkpointing: true}) // of Blocks
-		t := &terms{losses: make([]float32, k.batch), rows: newRowNumbers()}
+		t := &terms{losses: make([]float32, k.rows), rows: newRowNumbers()}
 		b := t.batch(g, k, def.Scalars, block)
 		b.pieces = piece
 		t.candidates = []candidate{{"image", b.Image}, {"text", b.Text}}
@@ -60,7 +61,7 @@ func newPrograms(backend device.Backend, def Definition, in inputs, params graph
 		outputs := make([]*graph.Node, len(t.parts))
 		for i, part := range t.parts {
 			outputs[i] = part.Losses
-			w := make([]float32, k.batch)
+			w := make([]float32, k.rows)
 			for j := range w {
 				w[j] = float32(part.Weight / float64(k.batch))
 			}
@@ -82,7 +83,7 @@ func newPrograms(backend device.Backend, def Definition, in inputs, params graph
 
 // batch makes what Build works with, and notes the inputs that it asks for.
 func (t *terms) batch(g *graph.Graph, k programKey, scalars []Scalar, block int) Batch {
-	b := Batch{Graph: g, Size: k.batch, limit: block, rows: t.rows, Scalars: map[string]*graph.Node{},
+	b := Batch{Graph: g, Size: k.batch, Rows: k.rows, from: k.from, limit: block, rows: t.rows, Scalars: map[string]*graph.Node{},
 		Image: g.Input("image", device.Real, k.batch, k.dim),
 		Text:  g.Input("text", device.Real, k.batch, k.dim),
 	}

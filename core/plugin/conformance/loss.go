@@ -82,6 +82,7 @@ var lossRules = []rule[lossCase]{
 	{"step", "Step multiplies gradients by scale.", "apply scale before the optimizer", append(computesRepeat, "parameter gradient"), lossCase.step},
 	{"buckets", "The buckets of gradients are the parameters' gradient, and a step with them is the step without.", "list every learned gradient once; let Step use what it is given and clear all", append(computesRepeat, "step"), lossCase.buckets},
 	{"per sample", "Values per sample come when asked for, one a sample, and their mean is the part of that name.", "fill per_sample only when asked", computes, lossCase.perSample},
+	{"rows", "What is computed of disjoint rows adds up to what is computed of the batch.", "score the asked rows of both against all of the other; divide by the whole batch; gradients have the whole's shape", append(computesRepeat, "per sample"), lossCase.rows},
 	{"bad shapes", "Embeddings of different shapes and batches of one are refused as invalid.", "compare both shapes before you compute", computes, lossCase.badShapes},
 	{"bad inputs", "A further input that is missing or of another shape is refused as invalid.", "check every input that the descriptor names before you compute", computes, lossCase.badInputs},
 	{"non-finite", "An embedding with a NaN gives an error of kind numeric.", "check the value before you return it", computes, lossCase.nonFinite},

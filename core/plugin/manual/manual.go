@@ -120,6 +120,7 @@ var meanings = map[string]string{
 	clip.CapView2:      "gives a second view of each picture to losses that take it",
 	clip.CapAugment:    "augments by colour jitter, grey, blur and RandAugment too (`data.train.augment`)",
 	clip.CapBuckets:    "can be trained by several ranks together",
+	clip.CapRows:       "each of several ranks can compute its share of a batch",
 	clip.CapCache:      "keeps decoded pictures on disk (`data.cache`)",
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"slices"
 
 	"tandem/core/clip"
 	"tandem/core/fault"
@@ -183,6 +184,9 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 		}
 		if image == nil || text == nil {
 			return nil, missingFault("an embedding")
+		}
+		if (q.Rows != 0 || q.RowOffset != 0) && !slices.Contains(l.s.descriptor.Capabilities, clip.CapRows) {
+			return nil, fault.New(fault.Invalid, "this loss scores no part of the rows (capability %q)", clip.CapRows)
 		}
 		request := clip.LossRequest{Image: image, Text: text, Train: q.Train, PerSample: q.PerSample,
 			RowOffset: int(q.RowOffset), Rows: int(q.Rows)}

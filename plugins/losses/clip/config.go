@@ -21,7 +21,7 @@ var Defaults = Config{Temperature: loss.PublishedTemperature, Direction: "both"}
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "clip", Version: "1.1.0", Summary: "symmetric contrastive loss with a learned temperature (CLIP)",
-	Config: Defaults, Capabilities: []string{clip.CapBuckets},
+	Config: Defaults, Capabilities: []string{clip.CapBuckets, clip.CapRows},
 	New: func() clip.Loss { return newLoss() },
 }
 

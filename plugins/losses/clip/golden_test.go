@@ -19,3 +19,7 @@ func TestAgreesWithTheFormula(t *testing.T) { losstest.Trial(t, "testdata/formul
 func TestMemoryGrowsWithTheBatch(t *testing.T) {
 	losstest.MemoryGrowsWithTheBatch(t, "testdata/formula.json", define)
 }
+
+func TestRowsAddUpToTheBatch(t *testing.T) {
+	losstest.Rows(t, newLoss, `{}`, `{"label_smoothing": 0.2, "direction": "text"}`, `{"hard_negatives": 0.7, "direction": "image"}`, `{"hard_negatives": 0.5}`)
+}

@@ -24,6 +24,7 @@ func define(c clip.LossConfig) (loss.Definition, error) {
 	return loss.Definition{
 		Scalars: []loss.Scalar{cfg.Scalar()},
 		Learn:   cfg.Learnable,
+		ByRows:  true,
 		Build: func(b loss.Batch) []loss.Part {
 			contrast := loss.Contrast{Direction: cfg.Direction, Losses: func(logits, partners *graph.Node) *graph.Node {
 				if cfg.HardNegatives > 0 {

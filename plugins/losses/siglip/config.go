@@ -25,7 +25,7 @@ var Defaults = Config{
 // Plugin describes the loss that main serves.
 var Plugin = sdk.Loss{
 	Name: "siglip", Version: "1.0.0", Summary: "pairwise sigmoid loss with a learned temperature and bias (SigLIP)",
-	Config: Defaults, Capabilities: []string{clip.CapBuckets},
+	Config: Defaults, Capabilities: []string{clip.CapBuckets, clip.CapRows},
 	New: func() clip.Loss { return newLoss() },
 }
 

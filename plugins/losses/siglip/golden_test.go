@@ -12,3 +12,7 @@ func TestAgreesWithOpenCLIP(t *testing.T) {
 		return map[string]any{"init_logit_scale": scale, "init_bias": bias}
 	})
 }
+
+func TestRowsAddUpToTheBatch(t *testing.T) {
+	losstest.Rows(t, newLoss, `{}`, `{"auto_bias": true}`, `{"learnable": false}`)
+}

@@ -37,8 +37,9 @@ func define(c clip.LossConfig) (loss.Definition, error) {
 			cfg.Scalar(),
 			{Name: loss.LogitBias, Init: bias, Min: -unbounded, Max: unbounded},
 		},
-		Learn: cfg.Learnable,
-		Build: build,
+		Learn:  cfg.Learnable,
+		ByRows: true,
+		Build:  build,
 		Report: func(value func(string) float64) map[string]float64 {
 			report := loss.ReportTemperature(value)
 			report["logit_bias"] = value(loss.LogitBias)
@@ -60,8 +61,8 @@ func build(b loss.Batch) []loss.Part {
 		return loss.Columns(sum(own), sum(others)) // [n, 2]
 	})
 	part := func(name string, column int) loss.Part {
-		losses := graph.SliceTokens(graph.Reshape(both, b.Size, 2, 1), column, 1)
-		return loss.Part{Name: name, Weight: 1, Losses: graph.Reshape(losses, b.Size)}
+		losses := graph.SliceTokens(graph.Reshape(both, b.Rows, 2, 1), column, 1)
+		return loss.Part{Name: name, Weight: 1, Losses: graph.Reshape(losses, b.Rows)}
 	}
 	return []loss.Part{part(positive, 0), part(negative, 1)}
 }

@@ -2,6 +2,7 @@
 
 from . import config as _config
 from . import protocol as pb
+from .buckets import Buckets
 from .fault import Fault
 from .server import CLOSING, CONFIGURING, PLANNING, USING, Unimplemented
 from .trainable import Trainable, base_bytes
@@ -38,6 +39,7 @@ class Service(Trainable):
         t = Tower(self.plugin, values, q)
         self.tower, self.trained, self.base = t, t.trained, base
         self.checkpoint = Checkpoint(t)
+        self.buckets = t.buckets = Buckets(t.trained, t.trained.order())
         text = t.modality == "text"
         count = {n: p.numel() for n, p in t.params.items()}
         where = torch.cuda.get_device_name(t.device) if t.device.type == "cuda" else f"{torch.get_num_threads()} threads"
@@ -47,7 +49,7 @@ class Service(Trainable):
             context_length=int(t.attribute("context_length", 0) or 0) if text else 0,
             vocab_size=int(t.attribute("vocab_size", 0) or 0) if text else 0,
             token_count=int(t.attribute("token_count", 0) or 0) if "tokens" in self.plugin.outputs else 0,
-            flops=t.flops, backend=f"torch {torch.__version__} ({where})")
+            bucket_sizes=self.buckets.sizes, flops=t.flops, backend=f"torch {torch.__version__} ({where})")
 
     def forward(self, q, context):
         t = self.tower
@@ -79,14 +81,15 @@ class Service(Trainable):
         array, t = self.server.window.array, self.tower
         work = t.work
         with self.recorded("backward", backward=True):
-            t.backward(q.ticket, array(q.grad), array(q.grad_tokens) if q.HasField("grad_tokens") else None)
+            t.backward(q.ticket, array(q.grad), array(q.grad_tokens) if q.HasField("grad_tokens") else None, q.last)
         r = pb.Done(work=t.work - work)
         if q.grad_norm:
             r.sum_of_squares = self.trained.grad_norm()
         return r
 
     def discard(self, q, context):
-        self.tower.tickets.pop(q.ticket, None)
+        if self.tower.tickets.pop(q.ticket, None) is not None:
+            self.buckets.closed()
         return pb.Done()
 
     def count_tokens(self, q, context):
@@ -104,7 +107,7 @@ class Service(Trainable):
         return pb.CountTokensResponse(tokens=[int(n) for n in count(list(q.texts))], limit=int(limit or 0))
 
     def close(self, q, context):
-        self.tower = self.trained = None
+        self.tower = self.trained = self.buckets = None
         return pb.Done()
 
     # Inspection.

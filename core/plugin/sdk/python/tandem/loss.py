@@ -8,6 +8,7 @@ import numpy as np
 from . import config as _config
 from . import protocol as pb
 from . import safetensors
+from .buckets import Buckets
 from .fault import Fault
 from .server import CLOSING, CONFIGURING, USING
 from .trainable import Trainable, base_bytes
@@ -36,12 +37,15 @@ class Service(Trainable):
         self.inputs = SimpleNamespace(negatives=q.negatives, teacher_image_dim=q.teacher_image_dim, teacher_text_dim=q.teacher_text_dim)
         engine = Engine(self.plugin, values, q, _initial(self.plugin.params, values))
         self.engine, self.trained, self.checkpoint = engine, engine.trained, _Checkpoint(engine)
-        return pb.LossInfo(parameters=sum(a.size for a in engine.arrays().values()), backend=engine.backend)
+        self.buckets = Buckets(self.trained, self.trained.order())
+        return pb.LossInfo(parameters=sum(a.size for a in engine.arrays().values()), backend=engine.backend, bucket_sizes=self.buckets.sizes)
 
     def compute(self, q, context):
         array = self.server.window.array
         if not (q.HasField("image") and q.HasField("text")):
             raise Fault("invalid", "the request lacks an embedding")
+        if q.rows or q.row_offset:
+            raise Fault("invalid", "this loss scores no part of the rows (capability rows)")
         x = {"image": array(q.image), "text": array(q.text)}
         if x["image"].shape != x["text"].shape or x["image"].ndim != 2 or len(x["image"]) < 2:
             raise Fault("invalid", f"image is {list(x['image'].shape)}, text {list(x['text'].shape)}: want equal shapes of at least 2 rows")
@@ -95,7 +99,7 @@ class Service(Trainable):
             raise Fault("invalid", f"the input {name} lacks its lengths")
 
     def close(self, q, context):
-        self.engine = self.trained = self.checkpoint = None
+        self.engine = self.trained = self.buckets = self.checkpoint = None
         return pb.Done()
 
     def memory(self, q, context):

@@ -65,6 +65,15 @@ class Trained:
                 raise Fault("internal", f"the gradient of {n} is {list(g.shape)}, want {list(a.shape)}", hint="this is a bug in the plugin")
             self.grads[n] = self.grads.get(n, 0) + g
 
+    def order(self):
+        return {n: a.size for n, a in self.params.items()}
+
+    def read(self, name):
+        return np.broadcast_to(np.asarray(self.grads.get(name, 0.0), np.float32), self.params[name].shape).reshape(-1)
+
+    def write(self, name, values):
+        self.grads[name] = values.astype(np.float64).reshape(self.params[name].shape)
+
     def grad_norm(self):
         return float(sum(np.sum(np.square(g)) for g in self.grads.values()))
 

@@ -71,7 +71,7 @@ class Encoder(_Plugin):
         self.outputs = list(outputs)
         self.given = {"image_size": image_size, "mean": mean, "std": std, "context_length": context_length,
                       "vocab_size": vocab_size, "token_count": token_count}
-        more = ["freeze", "groups", "ema"] + (["vocabulary"] if vocabulary else [])
+        more = ["freeze", "groups", "ema", "buckets"] + (["vocabulary"] if vocabulary else [])
         self.capabilities += [c for c in more if c not in self.capabilities]
 
     def _more(self):
@@ -103,6 +103,7 @@ class Loss(_Plugin):
             raise ValueError(f"backend is {backend!r}, want torch or numpy")
         super().__init__(name, **common)
         self.compute, self.params, self.inputs, self.backend = compute, params, list(inputs), backend
+        self.capabilities += [c for c in ("buckets",) if c not in self.capabilities]
 
     def _more(self):
         return {"inputs": self.inputs} if self.inputs else {}

@@ -42,13 +42,17 @@ class Server:
         self.folder = ""  # of the socket
         self.once = False  # a developer started it, for one run
 
-    def method(self, phase, f):
+    def beside(self, phase, f):
+        """Returns a gRPC handler of f(request, context), which runs where the request arrives, beside other methods."""
+        return self.method(phase, f, beside=True)
+
+    def method(self, phase, f, beside=False):
         """Returns a gRPC handler of f(request, context)."""
 
         def handle(request, context):
             number, done = self._begin()
             try:
-                if not self.threaded:
+                if not (self.threaded or beside):
                     slot = []
                     ran = threading.Event()
                     self.work.put((lambda: slot.append(self._run(phase, f, request, context)), ran))
@@ -147,8 +151,7 @@ def run(plugin, handshake, once=False):
     else:
         from .dataset import Service
     service = Service(plugin, server)
-    workers = 4 if not server.threaded else 32
-    rpc = grpc.server(ThreadPoolExecutor(workers, thread_name_prefix="tandem-call"), options=[
+    rpc = grpc.server(ThreadPoolExecutor(32, thread_name_prefix="tandem-call"), options=[
         ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0),
         ("grpc.max_metadata_size", 1 << 20), ("grpc.absolute_max_metadata_size", 1 << 20)])
     _add(rpc, f"{pb.package}.Plugin", pb.services["Plugin"], {"Describe": server.describe, "Settle": server.settle, **service.inspection()})

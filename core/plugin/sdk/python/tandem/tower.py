@@ -82,6 +82,9 @@ class Tower:
         self.model.to(self.device)
         if q.compute.checkpointing and hasattr(self.model, "set_grad_checkpointing"):
             self.model.set_grad_checkpointing(True)
+        # Blocks that are computed again may accumulate several times in one pass: gradients are then complete at its end.
+        self.checkpointed = q.compute.checkpointing
+        self.buckets = self.hooked = None  # buckets: the service's
         self.params = dict(self.model.named_parameters())
         self.trained = Trained(self.params, q.optimizer, q.freeze if q.HasField("freeze") else None, self._place(), self._is_embedding)
         self.model.eval()
@@ -218,12 +221,22 @@ class Tower:
             self.last += 1
             ticket = self.last
             self.tickets[ticket] = (z, rows)
+            if self.buckets:
+                self.buckets.opened()
         if not tokens:
             return host, ticket
         return host, rows.detach().cpu().numpy(), lengths.cpu().numpy().astype(np.int32), ticket
 
-    def backward(self, ticket, grad, token_grad=None):
-        """Adds the gradients of the parameters to those accumulated, and closes the ticket."""
+    def backward(self, ticket, grad, token_grad=None, last=False):
+        """Adds the gradients of the parameters to those accumulated, and closes the ticket. The last pass before a step
+        completes buckets while it goes on."""
+        try:
+            self._backward(ticket, grad, token_grad, last)
+        finally:  # after an error too: who waits for gradients learns of it from this call
+            if last:
+                self.buckets.end()
+
+    def _backward(self, ticket, grad, token_grad, last):
         if ticket not in self.tickets:
             raise Fault("conflict", f"ticket {ticket} is unknown or used")
         z, rows = self.tickets[ticket]
@@ -234,8 +247,23 @@ class Tower:
             if t is None or g.dtype != np.float32 or g.shape != tuple(t.shape):
                 raise Fault("invalid", f"the gradient is {g.dtype} {list(g.shape)}, want float32 {list(t.shape) if t is not None else None}")
         del self.tickets[ticket]
+        if last:
+            self._watch()
+        if self.buckets:
+            self.buckets.closed()
         torch.autograd.backward(outs, [torch.from_numpy(g.copy()).to(self.device) for g in grads])
         self.work += 2 * self.flops * len(z)
+
+    def _watch(self):
+        """Lets the backward pass that follows tell which gradients are complete."""
+        if self.hooked is None:
+            self.hooked = []
+            for name, p in self.trained.params.items():
+                hook = getattr(p, "register_post_accumulate_grad_hook", None)  # PyTorch 2.1
+                if hook is not None and not self.checkpointed:
+                    hook(lambda _, name=name: self.buckets.complete(name))
+                    self.hooked.append(name)
+        self.buckets.begin(self.trained.params)
 
 
 def _to(x, device):

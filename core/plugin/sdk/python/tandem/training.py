@@ -1,5 +1,6 @@
 """The optimiser of a network in PyTorch, with the meaning that core/clip gives to its settings."""
 
+import numpy as np
 import torch
 
 from . import blocks
@@ -166,6 +167,28 @@ class Trained:
             return
         names = list(self.params)
         torch._foreach_lerp_([self.average[n] for n in names], [self.params[n].data for n in names], 1 - self.ema_decay)
+
+    def order(self):
+        """Returns the number of elements of what is trained, by name, in the order in which a backward pass completes it: from
+        the head to the stem."""
+        rank = {blocks.STEM: -1, blocks.HEAD: self.count}
+        names = sorted(reversed(self.params), key=lambda n: rank.get(self.where[n], self.where[n]), reverse=True)
+        return {n: self.params[n].numel() for n in names}
+
+    def read(self, name):
+        """Returns the accumulated gradient of a parameter, f32 [n]."""
+        p = self.params[name]
+        if p.grad is None:
+            return np.zeros(p.numel(), np.float32)
+        return p.grad.detach().reshape(-1).float().cpu().numpy()
+
+    @torch.no_grad()
+    def write(self, name, values):
+        """Sets the gradient of a parameter."""
+        p = self.params[name]
+        if p.grad is None:
+            p.grad = torch.empty_like(p)
+        p.grad.copy_(torch.from_numpy(values).view(p.shape))
 
     def drop_gradients(self):
         for p in self.params.values():

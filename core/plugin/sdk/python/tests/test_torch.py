@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import tempfile
+import threading
 import unittest
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch import nn
 
 import tandem
 from tandem import protocol as pb
+from tandem.buckets import Buckets
 from tandem.checkpoint import Checkpoint
+from tandem.fault import Fault
 from tandem.tower import EMBED, EVAL, RAW, TRAIN, Tower
 
 
@@ -59,6 +62,73 @@ def bits(t):
 
 def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+
+
+class Going:
+    """The context of a call that is not cancelled."""
+
+    def is_active(self):
+        return True
+
+
+def bucketed(size=50, **more):
+    t = tower(**more)
+    t.buckets = Buckets(t.trained, t.trained.order(), size)
+    return t
+
+
+class BucketsTest(unittest.TestCase):
+    def test_steps_with_buckets_have_the_bits_of_steps(self):
+        for more in ({}, {"name": "sgd", "momentum": 0.9}, {"ema_decay": 0.5}, {"freeze": pb.Freeze(params=["*bias"])}):
+            plain, other = tower(**more), bucketed(**more)
+            self.assertEqual(sum(other.buckets.sizes), sum(p.numel() for p in other.trained.params.values()))
+            self.assertGreater(len(other.buckets.sizes), 4)
+            for step in (1, 2):
+                for t in (plain, other):
+                    for micro in range(2):
+                        _, ticket = t.forward(t.images(pictures(10 * step + micro)), 5, TRAIN, step, micro)
+                        grad = np.random.default_rng(micro).standard_normal((5, 6)).astype(np.float32)
+                        t.backward(ticket, grad, last=t is other and micro == 1)
+                given = [other.buckets.gradients(k, Going()) for k in range(len(other.buckets.sizes))]
+                self.assertAlmostEqual(sum(float(np.square(g, dtype=np.float64).sum()) for g in given) / plain.trained.grad_norm(), 1, 5)
+                other.buckets.replace([2 * g for g in given])
+                plain.trained.step(step, 0.01, 0.5)
+                other.trained.step(step, 0.01, 0.25)
+                other.buckets.stepped()
+                self.assertTrue(equal(bits(plain), bits(other)))
+            self.assertFalse(any(other.buckets.gradients(0, Going())))
+
+    def test_the_last_layers_come_before_the_first_are_done(self):
+        t = bucketed(100000)
+        t.buckets = Buckets(t.trained, t.trained.order(), 4 * 6 * 6)
+        _, ticket = t.forward(t.images(pictures()), 5, TRAIN, 1, 0)
+        early = []
+        first = next(iter(t.trained.params.values()))  # its gradient comes last
+        first.register_hook(lambda g: early.append((t.buckets.gradients(0, Going()), set(t.buckets.missing))))
+        t.backward(ticket, np.ones((5, 6), np.float32), last=True)
+        gradients, missing = early[0]
+        self.assertIn("conv1.weight", missing)
+        self.assertNotIn("head.weight", missing)
+        self.assertTrue(np.array_equal(gradients, t.buckets.gradients(0, Going())))
+
+    def test_gradients_wait_for_the_last_pass(self):
+        t = bucketed()
+        _, ticket = t.forward(t.images(pictures()), 5, TRAIN, 1, 0)
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(t.buckets.gradients(0, Going())))
+        thread.start()
+        thread.join(0.1)
+        self.assertEqual(answers, [])
+        t.backward(ticket, np.ones((5, 6), np.float32), last=True)
+        thread.join()
+        self.assertTrue(answers[0].any())
+
+    def test_buckets_of_other_sizes_are_refused(self):
+        t = bucketed()
+        with self.assertRaisesRegex(Fault, "bucket 99 of"):
+            t.buckets.gradients(99, Going())
+        with self.assertRaisesRegex(Fault, "want f32"):
+            t.buckets.replace([np.zeros(1, np.float32)])
 
 
 class TrainingTest(unittest.TestCase):
