@@ -35,9 +35,10 @@ type BucketedEncoder interface {
 // Exchanger is implemented by encoders with CapExchange.
 type Exchanger interface {
 	// Exchange gives the encoder a function that adds values up over all ranks, element by element, in place; every rank gets
-	// the same bits. It is called once, after Configure, where EncoderConfig.SyncNorm is set. Until Close the encoder calls sum only
+	// the same bits. It is called once, after Configure, where there are other ranks. Until Close the encoder calls sum only
 	// within Forward in mode Train or Embed and within Backward, equally often and with equally many values on every
-	// rank.
+	// rank; within Embed and Backward only with EncoderConfig.SyncNorm. Without it the encoder keeps what it has beside parameters,
+	// such as running statistics, the same on all ranks.
 	Exchange(ctx context.Context, sum func(ctx context.Context, values []float64) error) error
 }
 

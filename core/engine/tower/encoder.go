@@ -193,7 +193,7 @@ func (e *encoder) forward(ctx context.Context, req clip.ForwardRequest, second b
 	key := programKey{training: mode == clip.Train || mode == clip.Embed, raw: mode == clip.Raw,
 		ema: req.EMA && e.params.average != nil, second: second, batch: batch, tokens: tokens}
 	if key.training {
-		key.phase, key.ranks = e.params.phase(req.Step), e.sum != nil
+		key.phase, key.ranks = e.params.phase(req.Step), e.sum != nil && e.syncNorm
 	}
 	p, err := e.programs.Get(key)
 	if err != nil {
@@ -221,7 +221,10 @@ func (e *encoder) forward(ctx context.Context, req clip.ForwardRequest, second b
 		e.programs.Give(p, instance)
 		return out, 0, nil
 	}
-	if err := instance.Update(); err != nil {
+	if err = instance.Update(); err == nil {
+		err = e.shareStatistics()
+	}
+	if err != nil {
 		e.programs.Give(p, instance)
 		return clip.TokenOutput{}, 0, err
 	}

@@ -4,18 +4,20 @@ import (
 	"context"
 
 	"tandem/core/clip"
+	"tandem/core/engine/device"
 	"tandem/core/fault"
 )
 
 var _ clip.Exchanger = (*encoder)(nil)
 
-// Exchange implements clip.Exchanger. Without it EncoderConfig.SyncNorm changes nothing: one rank's batch is the whole.
+// Exchange implements clip.Exchanger. Without it EncoderConfig.SyncNorm changes nothing: one rank's batch is the whole. Without
+// SyncNorm ranks normalise batches of their own, and exchange running statistics alone.
 func (e *encoder) Exchange(ctx context.Context, sum func(context.Context, []float64) error) error {
 	if err := e.ready(ctx, "exchange"); err != nil {
 		return err
 	}
-	if !e.syncNorm || e.sum != nil {
-		return fault.New(fault.Conflict, "the encoder was configured without sync_norm, or exchanges already").WithOp("exchange")
+	if e.sum != nil {
+		return fault.New(fault.Conflict, "the encoder exchanges already").WithOp("exchange")
 	}
 	e.sum = sum
 	return nil
@@ -29,4 +31,27 @@ func (e *encoder) sumOverRanks(values []float64) error {
 		return fault.New(fault.Unavailable, "%w", err).WithOp("exchange")
 	}
 	return err
+}
+
+// shareStatistics sets the running statistics to the mean over all ranks. They are linear in the batches', so that they move by
+// the mean of what the ranks' batches would move them by, and are the same on every rank.
+func (e *encoder) shareStatistics() error {
+	states := e.params.states
+	if e.sum == nil || e.syncNorm || len(states.Layout.Entries) == 0 {
+		return nil // there is nothing to share, or it is the same everywhere
+	}
+	b, n := e.session.Backend, states.Values.Len()
+	values := make([]float64, n+1)
+	if err := device.ReadDoubles(b, values[:n], states.Values); err != nil {
+		return err
+	}
+	values[n] = 1
+	if err := e.sumOverRanks(values); err != nil {
+		return err
+	}
+	for i := range n {
+		values[i] /= values[n]
+	}
+	device.WriteDoubles(b, states.Values, values[:n])
+	return device.Err(b)
 }

@@ -15,15 +15,19 @@ func (m *Model) towerConfig(role string) clip.EncoderConfig {
 }
 
 // syncsNorm reports whether a tower normalises its batches together with those of other ranks, when there are any.
-func (m *Model) syncsNorm(role string) bool {
-	return m.Spec.Train.SyncNorm && !towerOf(m.Spec, role).Freeze.All && hasCapability(m.Processes[role].Descriptor, clip.CapExchange)
+func (m *Model) syncsNorm(role string) bool { return m.Spec.Train.SyncNorm && m.canExchange(role) }
+
+func (m *Model) canExchange(role string) bool {
+	return !towerOf(m.Spec, role).Freeze.All && hasCapability(m.Processes[role].Descriptor, clip.CapExchange)
 }
 
-// Exchange gives the towers that normalise their batches together with other ranks a function that adds values up over all
-// ranks, once the model is open. It says which of image and text tower do so.
+// Exchange gives the towers that exchange with other ranks a function that adds values up over all ranks, once the model is
+// open. It says which of image and text tower then do so while others might (train.Parts.Exchanges): those whose backward passes
+// exchange, or both when both exchange at all.
 func (m *Model) Exchange(ctx context.Context, sum func(context.Context, []float64) error) (exchanges [2]bool, err error) {
+	able := [2]bool{m.canExchange(RoleImage), m.canExchange(RoleText)}
 	for i, role := range []string{RoleImage, RoleText} {
-		if !m.syncsNorm(role) {
+		if !able[i] {
 			continue
 		}
 		x, ok := []clip.Encoder{m.Image, m.Text}[i].(clip.Exchanger)
@@ -33,7 +37,7 @@ func (m *Model) Exchange(ctx context.Context, sum func(context.Context, []float6
 		if err := x.Exchange(ctx, sum); err != nil {
 			return exchanges, Place(m.Spec, err, role)
 		}
-		exchanges[i] = true
+		exchanges[i] = m.Spec.Train.SyncNorm || able == [2]bool{true, true}
 	}
 	return exchanges, nil
 }

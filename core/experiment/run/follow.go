@@ -87,6 +87,9 @@ func (f *follower) start(ctx context.Context, j job, l lab.Lab, bench *assemble.
 	if f.Model, err = assemble.Open(ctx, s, o, Quiet{}); err != nil {
 		return err
 	}
+	if err := exchange(ctx, f.Model, l.Ranks); err != nil {
+		return err
+	}
 	config, err := trainConfig(f.Model, l.Ranks)
 	if err != nil {
 		return err

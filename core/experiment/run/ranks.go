@@ -65,6 +65,14 @@ func ready(ctx context.Context, ranks lab.Ranks, mine error, m *assemble.Model) 
 	return nil
 }
 
+// exchange lets towers add values up over the ranks while they compute, where the spec asks for it.
+func exchange(ctx context.Context, m *assemble.Model, ranks lab.Ranks) (err error) {
+	if ranks.Several() {
+		m.Exchanges, err = m.Exchange(ctx, ranks.Group.SumDoubles)
+	}
+	return err
+}
+
 // together returns a context that ends, with the cause, when another rank is gone.
 func together(ctx context.Context, ranks lab.Ranks) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)

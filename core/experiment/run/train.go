@@ -180,6 +180,9 @@ func (r *running) prepare(ctx context.Context, from lab.Checkpoint, dir string) 
 	if err := r.Announce(r.rec); err != nil {
 		return err
 	}
+	if err := exchange(ctx, r.Model, r.lab.Ranks); err != nil {
+		return err
+	}
 	config, err := trainConfig(r.Model, r.lab.Ranks)
 	if err != nil {
 		return err

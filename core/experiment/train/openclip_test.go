@@ -14,6 +14,7 @@ import (
 	"tandem/core/engine/optim"
 	"tandem/core/engine/tower/towertest"
 	"tandem/core/engine/weights"
+	"tandem/core/experiment/collective"
 	"tandem/core/experiment/mixture"
 	"tandem/core/experiment/train"
 	"tandem/core/plugin/catalog"
@@ -101,7 +102,7 @@ func (g training) follow(t *testing.T, want *weights.File, plugins, device strin
 		t.Fatal(err)
 	}
 	defer session.Close()
-	parts := g.parts(t, session, plugins, device)
+	parts := g.parts(t, session, plugins, device, nil)
 	dir := t.TempDir()
 	schedule := optim.Schedule{Kind: "cosine", Base: g.LR, WarmupSteps: g.Warmup, TotalSteps: len(g.Losses)}
 	var losses []float64
@@ -174,8 +175,9 @@ func (g training) compare(t *testing.T, want *weights.File, checkpoint string) (
 	return worst
 }
 
-// parts returns the configured plugins with the golden run's initial weights.
-func (g training) parts(t *testing.T, session *process.Session, plugins, device string) train.Parts {
+// parts returns the configured plugins with the golden run's initial weights. With a group, batch normalisation is that of
+// all its ranks.
+func (g training) parts(t *testing.T, session *process.Session, plugins, device string, group collective.Group) train.Parts {
 	t.Helper()
 	ctx := t.Context()
 	compute := clip.Compute{Device: device, Threads: 2, Precision: "f32"}
@@ -187,14 +189,21 @@ func (g training) parts(t *testing.T, session *process.Session, plugins, device 
 		}
 		return raw
 	}
-	tower := func(label, plugin string, with map[string]any) clip.Encoder {
+	var p train.Parts
+	tower := func(i int, label, plugin string, with map[string]any) clip.Encoder {
 		e, _, err := session.StartEncoder(ctx, filepath.Join(plugins, plugin), process.StartOptions{Label: label, Threads: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := e.Configure(ctx, clip.EncoderConfig{With: block(with), EmbedDim: g.EmbedDim, Optimizer: optimizer, Compute: compute}); err != nil {
+		p.Exchanges[i] = group != nil && plugin == "resnet-attnpool"
+		info, err := e.Configure(ctx, clip.EncoderConfig{With: block(with), EmbedDim: g.EmbedDim, Optimizer: optimizer, Compute: compute, SyncNorm: p.Exchanges[i]})
+		if err == nil && p.Exchanges[i] {
+			err = e.(clip.Exchanger).Exchange(ctx, group.SumDoubles)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
+		p.Buckets[i] = info.BucketSizes
 		towertest.Rewrite(t, e, towertest.Value)
 		return e
 	}
@@ -211,12 +220,10 @@ func (g training) parts(t *testing.T, session *process.Session, plugins, device 
 		image["heads"] = 32 * v.Width / v.HeadWidth
 	}
 	x := g.Text
-	p := train.Parts{
-		Data:  &corpus{side: v.ImageSize, captions: g.Captions},
-		Image: tower("image", plugin, image),
-		Text: tower("text", "transformer", map[string]any{"context_length": x.ContextLength, "vocab_size": x.VocabSize,
-			"width": x.Width, "heads": x.Heads, "layers": x.Layers, "act": g.Act, "tokenizer": "byte"}),
-	}
+	p.Data = &corpus{side: v.ImageSize, captions: g.Captions}
+	p.Image = tower(0, "image", plugin, image)
+	p.Text = tower(1, "text", "transformer", map[string]any{"context_length": x.ContextLength, "vocab_size": x.VocabSize,
+		"width": x.Width, "heads": x.Heads, "layers": x.Layers, "act": g.Act, "tokenizer": "byte"})
 	l, _, err := session.StartLoss(ctx, filepath.Join(plugins, g.Loss), process.StartOptions{Label: "loss", Threads: 2})
 	if err != nil {
 		t.Fatal(err)

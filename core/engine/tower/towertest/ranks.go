@@ -21,7 +21,6 @@ func (c Case) Ranks(t *testing.T) {
 	sync := c.config(PlainSGD)
 	sync.SyncNorm = true
 	whole, alone := c.open(t, c.config(PlainSGD)), c.open(t, sync)
-	wants(t, fault.Conflict, whole.Encoder.(clip.Exchanger).Exchange(whole.ctx, func(context.Context, []float64) error { return nil }))
 	want, ticket := whole.forward(whole.request(0, size*share, clip.Train))
 	whole.backward(ticket, 0, size*share)
 	got, ticket := alone.forward(alone.request(0, size*share, clip.Train))
@@ -93,11 +92,55 @@ func (c Case) Ranks(t *testing.T) {
 			}
 		}
 	}
+	wants(t, fault.Conflict, parts[0].Encoder.(clip.Exchanger).Exchange(parts[0].ctx, nil))
 	forward(clip.Embed)
 	if n := all.Times(); n != 3*once {
 		t.Errorf("%d exchanges in mode Embed, want %d", n-2*once, once)
 	}
 	c.checkBrokenExchange(t, sync)
+	c.checkSharedStatistics(t)
+}
+
+// checkSharedStatistics demands of ranks that normalise batches of their own that they give the embeddings of a rank alone, and that
+// their running statistics are the mean of what they would be alone.
+func (c Case) checkSharedStatistics(t *testing.T) {
+	const size, share = 2, 3
+	all := devicetest.NewRanks(size)
+	var alone, together [size]*session
+	var embeddings [size][]float32
+	for r := range size {
+		alone[r], together[r] = c.open(t, c.config(PlainSGD)), c.open(t, c.config(PlainSGD))
+		if err := together[r].Encoder.(clip.Exchanger).Exchange(t.Context(), func(_ context.Context, values []float64) error { return all.Sum(values) }); err != nil {
+			t.Fatal(err)
+		}
+		embeddings[r], _ = alone[r].forward(alone[r].request(r*share, (r+1)*share, clip.Train))
+	}
+	if err := all.Together(func(r int) error {
+		out, _, err := together[r].Forward(t.Context(), together[r].request(r*share, (r+1)*share, clip.Train))
+		if err == nil && !slices.Equal(out.F32(), embeddings[r]) {
+			err = errors.New("an exchange of statistics changes embeddings")
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	if n := all.Times(); n != 1 {
+		t.Errorf("%d exchanges, want one in mode Train", n)
+	}
+	a, b, got := Values(t, alone[0]), Values(t, alone[1]), Values(t, together[0])
+	differ := false
+	for name, v := range a {
+		mean := make([]float32, len(v))
+		for i := range v {
+			mean[i] = float32((float64(v[i]) + float64(b[name][i])) / 2)
+		}
+		nearly(t, name, got[name], mean, 1e-6)
+		differ = differ || !slices.Equal(v, mean)
+	}
+	if !differ {
+		t.Error("there are no statistics to share")
+	}
+	same(t, "ranks differ:", got, Values(t, together[1]))
 }
 
 // checkBrokenExchange demands that an error of the exchange ends a Forward, and that the encoder can still be saved.
