@@ -48,7 +48,7 @@ func mpirunWith(t *testing.T, dir string, args ...string) *exec.Cmd {
 	}
 	cmd := command(t, dir)
 	cmd.Path, _ = exec.LookPath("mpirun")
-	cmd.Args = append([]string{"mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "odls_base_sigkill_timeout", "60"}, args...)
+	cmd.Args = append([]string{"mpirun", "--oversubscribe", "--bind-to", "none"}, args...)
 	cmd.Env = append(cmd.Env, "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
 	return cmd
 }
@@ -127,7 +127,7 @@ func TestTwoRanksMakeTheRunOfOne(t *testing.T) {
 // commands are those of rank 0.
 func TestRanksMakeASweep(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, "sweep.yaml", strings.Replace(tiny, "max_steps: 24", "max_steps: 4", 1)+"ablate:\n  seeds: 2\n")
+	write(t, dir, "sweep.yaml", strings.Replace(tiny, "max_steps: 24", "max_steps: 4", 1)+"ablate: {design: grid, factors: {lr: {base: {}, high: {train.lr: 0.01}}}, baseline: {lr: base}, seeds: [0]}\n")
 	r := finish(t, mpirun(t, dir, 2, "run", "sweep.yaml", "--no-progress"))
 	if r.code != 0 || !strings.Contains(r.stderr, "2 ranks: "+collective.Host()+" (2 ranks)") || strings.Contains(r.stderr, "rank 1: ") {
 		t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
@@ -156,7 +156,7 @@ func TestRanksMakeASweep(t *testing.T) {
 	}
 }
 
-// When mpirun is told to stop, all ranks finish the step, and rank 0 writes a checkpoint.
+// SIGUSR2, which mpirun passes on, has all ranks finish the step and rank 0 write a checkpoint.
 func TestRanksStopWithACheckpoint(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "tiny.yaml", tiny)
@@ -164,7 +164,7 @@ func TestRanksStopWithACheckpoint(t *testing.T) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	ended := training(t, dir, cmd)
-	signal(t, cmd.Process.Pid, syscall.SIGTERM)
+	signal(t, cmd.Process.Pid, syscall.SIGUSR2)
 	<-ended
 	if s := show(t, dir, "latest"); s.Status != "interrupted" || len(s.Checkpoints) != 1 {
 		t.Errorf("exit code %d, %+v\n%s", cmd.ProcessState.ExitCode(), s, &stderr)

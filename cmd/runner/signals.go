@@ -12,9 +12,10 @@ import (
 )
 
 // endings returns the signals by which a person or a machine ends a command. SIGHUP, for a terminal that is closed or a connection
-// that is lost, is one of them unless nohup had it ignored.
+// that is lost, is one of them unless nohup had it ignored. SIGUSR2 is what Slurm is asked to send before a job's time is over, and what
+// mpirun passes on to all ranks.
 func endings() []os.Signal {
-	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGUSR2}
 	if !signal.Ignored(syscall.SIGHUP) {
 		all = append(all, syscall.SIGHUP)
 	}
