@@ -45,7 +45,7 @@ type settings struct {
 	FreezeSec     float64 // until a node freezes, mean
 	FrozenSec     float64 // how long, mean
 	ExpirySec     float64 // of a lease without a sign of life
-	MergeRate     float64 // attempts a second
+	MergeRate     float64 // trials a second, of runner merge BUNDLE
 	Fence         bool    // an end is written once; only tests turn it off
 }
 
@@ -70,7 +70,7 @@ func main() {
 	flag.Float64Var(&s.ErrorShare, "errors", s.ErrorShare, "share of attempts that end with an error that may pass")
 	flag.Float64Var(&s.Hopeless, "hopeless", s.Hopeless, "share of trials that fail however often they are tried")
 	flag.Float64Var(&s.EverySec, "checkpoint-every", s.EverySec, "seconds between checkpoints")
-	flag.Float64Var(&s.MergeRate, "merge-rate", s.MergeRate, "attempts merged in a second")
+	flag.Float64Var(&s.MergeRate, "merge-rate", s.MergeRate, "trials merged in a second")
 	hoursFlag(&s.TrialSec, "trial", "hours of a trial")
 	hoursFlag(&s.LimitSec, "time", "hours that a task may run")
 	hoursFlag(&s.NodeSec, "node-mtbf", "hours between failures of a node, 0: none")
@@ -103,6 +103,6 @@ func usual() settings {
 		TrialSec: 20 * minute, Spread: 0.5, Hopeless: 0.01, ErrorShare: 0.005, Retries: spec.DefaultRetries().For(fault.PluginDied), BackoffSec: spec.DefaultRetries().Backoff.Seconds(),
 		StartSec: 10, EverySec: 5 * minute, CheckpointSec: 3, LimitSec: 4 * hour, PreemptSec: 2 * day, QueueSec: 5 * minute, RequeueSec: 121,
 		NodeSec: 30 * day, RepairSec: 2 * hour, NoticeSec: 300, FreezeSec: 5 * day, FrozenSec: 2 * minute,
-		ExpirySec: ledger.DefaultExpiry.Seconds(), MergeRate: 500, Fence: true,
+		ExpirySec: ledger.DefaultExpiry.Seconds(), MergeRate: 17, Fence: true,
 	}
 }
