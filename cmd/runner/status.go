@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/core/experiment/bundle"
+	"tandem/core/experiment/kubernetes"
 	"tandem/core/experiment/ledger"
 	"tandem/core/experiment/slurm"
 	"tandem/core/experiment/task"
@@ -60,7 +61,11 @@ them. What is done stays, and runner merge BUNDLE joins it into the database.`,
 		if err != nil {
 			return err
 		}
-		jobs, err := slurm.Queue(c.Context(), slurm.Comment(b))
+		before, err := b.Submissions()
+		if err != nil {
+			return err
+		}
+		jobs, err := queueOf(c.Context(), b, before)
 		if err != nil {
 			return err
 		}
@@ -152,7 +157,7 @@ type trialStatus struct {
 }
 
 func (a *app) status(ctx context.Context, b *bundle.Bundle, lease time.Duration) error {
-	before, err := slurm.Submissions(b)
+	before, err := b.Submissions()
 	if err != nil {
 		return err
 	}
@@ -164,7 +169,7 @@ func (a *app) status(ctx context.Context, b *bundle.Bundle, lease time.Duration)
 	if err != nil {
 		return err
 	}
-	jobs, queueErr := slurm.Queue(ctx, slurm.Comment(b))
+	jobs, queueErr := queueOf(ctx, b, before)
 	trials := make([]trialStatus, len(all))
 	counts := map[string]int{}
 	for i, l := range all {
@@ -173,7 +178,7 @@ func (a *app) status(ctx context.Context, b *bundle.Bundle, lease time.Duration)
 	}
 	if a.asJSON {
 		out := map[string]any{"experiment": b.Name(), "bundle": b.Dir, "metric": b.Metric(), "trials": trials, "counts": counts,
-			"jobs": append([]slurm.Job{}, jobs...), "submissions": append([]slurm.Submission{}, before...)}
+			"jobs": append([]slurm.Job{}, jobs...), "submissions": append([]bundle.Submission{}, before...)}
 		if queueErr != nil {
 			out["queue_error"] = queueErr.Error()
 		}
@@ -189,6 +194,15 @@ func (a *app) status(ctx context.Context, b *bundle.Bundle, lease time.Duration)
 		return alreadySaid{exitFailed}
 	}
 	return nil
+}
+
+// queueOf returns what is in Slurm's queue of a bundle. The error says where to ask when Kubernetes runs it.
+func queueOf(ctx context.Context, b *bundle.Bundle, before []bundle.Submission) ([]slurm.Job, error) {
+	if n := len(before); n > 0 && before[n-1].Engine == engineKubernetes {
+		return nil, fault.New(fault.Unavailable, "Kubernetes runs it").
+			WithHint("kubectl get jobs -l %[1]s tells of it; kubectl delete jobs -l %[1]s has tasks write checkpoints and end", kubernetes.Selector(b.Name()))
+	}
+	return slurm.Queue(ctx, slurm.Comment(b))
 }
 
 func statusOf(l task.Look) trialStatus {
@@ -240,7 +254,7 @@ func (a *app) printStatus(b *bundle.Bundle, trials []trialStatus, counts map[str
 	say(a.stderr, "%s: %d trials: %s\n", b.Name(), len(trials), strings.Join(parts, ", "))
 	switch {
 	case queueErr != nil:
-		say(a.stderr, "  the queue is not known: %s\n", queueErr)
+		say(a.stderr, "  the queue is not known: %s\n", fault.Format(queueErr))
 	case len(jobs) == 0 && counts["done"]+counts["stopped"] < len(trials):
 		say(a.stderr, "  nothing of it is in the queue: %s submit goes on with what is left; logs are in %s\n", program(), slurm.LogsDir(b))
 	case len(jobs) == 0:

@@ -39,6 +39,7 @@ const envBundles = "RUNNER_BUNDLES"
 
 type submitFlags struct {
 	slurm, dryRun, noMerge bool
+	kubernetes             kubernetesFlags
 	values                 map[string]*string // of sbatchFlags
 	options                slurm.Options
 }
@@ -47,7 +48,7 @@ func (a *app) submitCommand() *cobra.Command {
 	f := submitFlags{values: map[string]*string{}}
 	var bundles string
 	c := &cobra.Command{
-		Use: "submit SPEC", Short: "run a sweep on a cluster: freeze it, and hand its trials to Slurm",
+		Use: "submit SPEC", Short: "run a sweep on a cluster: freeze it, and hand its trials to Slurm or Kubernetes",
 		Long: `Freeze a spec and everything that its trials need (specs, plugins, weights, this runner) in a folder that all nodes see, and submit one
 array of tasks that make the trials. The command returns at once; runner status EXPERIMENT tells how it goes.
 
@@ -57,8 +58,11 @@ node. Failures are tried again by their kind, as ablate.retries says. A last job
 the same again starts nothing while it is in the queue or done, and goes on with what is left otherwise.
 
 Everything lies in --bundles, which has to be on a file system that every node sees under the same path, and so has the data. Nothing else is
-needed: no accounting, no service, no rights.`,
-		Example: "  runner submit sweep.yaml --slurm --partition gpu --time 4:00:00 --gpus 1 --cpus 8\n  runner submit sweep.yaml --slurm --array-limit 16 --sbatch '--exclusive' --dry-run",
+needed: no accounting, no service, no rights.
+
+With --kubernetes the command writes an Indexed Job for kubectl apply, a pod for each task, and a suspended Job that merges. The claim's
+folder has the same path in pods and on this machine; the image needs the runner's libraries only.`,
+		Example: "  runner submit sweep.yaml --slurm --partition gpu --time 4:00:00 --gpus 1 --cpus 8\n  runner submit sweep.yaml --slurm --array-limit 16 --sbatch '--exclusive' --dry-run\n  runner submit sweep.yaml --kubernetes --image registry/tandem:1 --claim shared --gpus 1 --mem 32Gi -o jobs.yaml",
 		Args:    args(cobra.ExactArgs(1)),
 	}
 	set := a.setFlag(c)
@@ -69,6 +73,7 @@ needed: no accounting, no service, no rights.`,
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the scripts and what would be done; nothing is written")
 	c.Flags().BoolVar(&f.noMerge, "no-merge", false, "submit no job that merges: runner merge BUNDLE does it by hand")
 	a.bundlesFlag(c, &bundles)
+	f.kubernetes.add(c)
 	for _, x := range sbatchFlags {
 		f.values[x.sbatch] = c.Flags().StringP(x.flag, x.short, "", x.help)
 	}
@@ -78,8 +83,8 @@ needed: no accounting, no service, no rights.`,
 	c.Flags().DurationVar(&f.options.Lead, "lead", slurm.Lead, "`time` before the end of a task at which it is told, to write a checkpoint in")
 	lease := leaseFlag(c)
 	c.RunE = func(c *cobra.Command, given []string) error {
-		if !f.slurm {
-			return usage{fault.New(fault.Invalid, "where to? --slurm is what there is").WithHint("runner submit %s --slurm", given[0])}
+		if err := f.check(given[0]); err != nil {
+			return usage{err}
 		}
 		for _, x := range sbatchFlags {
 			if v := *f.values[x.sbatch]; v != "" {
@@ -124,7 +129,7 @@ type Submitted struct {
 }
 
 func (a *app) submit(ctx context.Context, file string, set []string, root string, f submitFlags) error {
-	if !f.dryRun {
+	if f.slurm && !f.dryRun {
 		if err := slurm.Available(); err != nil {
 			return err
 		}
@@ -142,7 +147,7 @@ func (a *app) submit(ctx context.Context, file string, set []string, root string
 		return fault.New(fault.Invalid, "%w", err)
 	}
 	out := Submitted{Experiment: b.Name(), Bundle: b.Dir, Trials: len(b.Trials())}
-	before, err := slurm.Submissions(b)
+	before, err := b.Submissions()
 	if err != nil {
 		return err
 	}
@@ -154,13 +159,15 @@ func (a *app) submit(ctx context.Context, file string, set []string, root string
 		f.options.DB = db
 	}
 	if !f.dryRun {
-		jobs, err := slurm.Queue(ctx, slurm.Comment(b))
-		if err != nil {
-			return err
-		}
-		if len(jobs) > 0 {
-			out.Why = fmt.Sprintf("job %s is in the queue", jobs[0].Array())
-			return a.printSubmitted(out)
+		if f.slurm {
+			jobs, err := slurm.Queue(ctx, slurm.Comment(b))
+			if err != nil {
+				return err
+			}
+			if len(jobs) > 0 {
+				out.Why = fmt.Sprintf("job %s is in the queue", jobs[0].Array())
+				return a.printSubmitted(out)
+			}
 		}
 		if err := task.Plan(ctx, b, db, false); err != nil {
 			return err
@@ -189,6 +196,9 @@ func (a *app) submit(ctx context.Context, file string, set []string, root string
 	f.options.Tasks = out.Tasks
 	if err := f.options.Check(); err != nil {
 		return usage{err}
+	}
+	if f.kubernetes.on {
+		return a.writeJobs(b, f, out)
 	}
 	if f.dryRun {
 		out.Script, out.Why = slurm.Script(b, f.options), "dry run"

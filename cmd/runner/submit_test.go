@@ -23,8 +23,8 @@ var clusterSweep = strings.Replace(tiny, "device: host\n", "device: host\nthread
 // sweepViews are questions whose answers may not depend on where trials ran.
 var sweepViews = []string{
 	"SELECT experiment, variant, seed, status, done, planned, levels, position, identity, phase FROM v_cells ORDER BY position, variant, seed",
-	"SELECT variant, seed, metric, value FROM v_cell_metrics WHERE metric <> 'train/data_wait_ms' ORDER BY 1, 2, 3",
-	"SELECT variant, metric, n, mean, std FROM v_seed_stats WHERE metric <> 'train/data_wait_ms' ORDER BY 1, 2",
+	"SELECT variant, seed, metric, value FROM v_cell_metrics WHERE metric NOT IN ('train/data_wait_ms', 'train/samples_per_s') ORDER BY 1, 2, 3",
+	"SELECT variant, metric, n, mean, std FROM v_seed_stats WHERE metric NOT IN ('train/data_wait_ms', 'train/samples_per_s') ORDER BY 1, 2",
 	"SELECT count(*), sum(status = 'done'), count(DISTINCT identity) FROM v_runs",
 	"SELECT r.variant, r.seed, m.step, m.value FROM v_metrics m JOIN v_runs r USING (run_id) WHERE m.metric = 'train/loss' ORDER BY 1, 2, 3",
 }

@@ -37,6 +37,9 @@ type Study struct {
 	Stopped    []int             // exit codes of a task that was told to stop; they do not count as failures
 }
 
+// MergeSuffix ends the name of the Job that merges.
+const MergeSuffix = "-merge"
+
 // Index stands for a task's index in a command; Kubernetes puts it there.
 const Index = "$(JOB_COMPLETION_INDEX)"
 
@@ -123,7 +126,7 @@ func (s Study) tasks() job {
 }
 
 func (s Study) merge() job {
-	j := s.job(Name(s.Name, "-merge"), s.Merge)
+	j := s.job(Name(s.Name, MergeSuffix), s.Merge)
 	limit := s.Retries
 	j.Spec.Suspend, j.Spec.BackoffLimit = true, &limit
 	j.Spec.Completions, j.Spec.Parallelism = 1, 1
@@ -132,10 +135,10 @@ func (s Study) merge() job {
 
 // job returns what both Jobs have.
 func (s Study) job(name string, command []string) job {
-	labels := map[string]string{"app.kubernetes.io/name": "tandem", "tandem/experiment": labelValue(s.Experiment)}
+	labels := map[string]string{"app.kubernetes.io/name": "tandem", experimentLabel: labelValue(s.Experiment)}
 	annotations := map[string]string{}
 	for k, v := range s.Annotated {
-		annotations["tandem/"+k] = v
+		annotations["tandem/"+labelValue(k)] = v
 	}
 	return job{
 		APIVersion: "batch/v1", Kind: "Job",
@@ -155,6 +158,12 @@ func (s Study) job(name string, command []string) job {
 		}},
 	}
 }
+
+// experimentLabel is the label of Jobs and pods that names the experiment.
+const experimentLabel = "tandem/experiment"
+
+// Selector returns what kubectl finds the Jobs of an experiment by.
+func Selector(experiment string) string { return experimentLabel + "=" + labelValue(experiment) }
 
 func (s Study) user() *securityContext {
 	if s.User == 0 {
