@@ -12,7 +12,7 @@ import (
 )
 
 // clusterSweep describes twelve trials of some seconds each.
-var clusterSweep = strings.Replace(tiny, "device: host\n", "device: host\nthreads: 1\n", 1) + `ablate:
+var clusterSweep = strings.NewReplacer("device: host\n", "device: host\nthreads: 1\n", "max_steps: 24", "max_steps: 120", "checkpoint_every: 8", "checkpoint_every: 30").Replace(tiny) + `ablate:
   design: one-at-a-time
   metric: eval/emoji/top1
   baseline: {rate: 0.001}
@@ -43,12 +43,16 @@ func sameViews(t *testing.T, cluster, local string) {
 	}
 }
 
-// TestASweepOnSlurm makes twelve trials on two nodes, starts tasks again by force ten times and kills a node under them.
+// TestASweepOnSlurm makes twelve trials on two nodes, starts tasks again by force ten times, has two end by Slurm's warning that their time is
+// over, and kills a node under the others.
 func TestASweepOnSlurm(t *testing.T) {
 	c := startCluster(t)
 	local := t.TempDir()
 	write(t, c.dir, "sweep.yaml", clusterSweep)
 	write(t, local, "sweep.yaml", clusterSweep)
+	if r := try(t, c.dir, "submit", "sweep.yaml", "--slurm", "--partition", "nope"); r.code != 2 || !strings.Contains(r.stderr, "invalid partition specified: nope") || !strings.Contains(r.stderr, "sinfo -s") {
+		t.Errorf("an unknown partition: code %d, %s", r.code, r.stderr)
+	}
 	out := must(t, c.dir, "submit", "sweep.yaml", "--slurm", "--lease", "10s", "--cpus", "1", "--sbatch", "--mem=100")
 	if !strings.Contains(out, "12 trials in an array of 12 tasks") {
 		t.Fatalf("submit says %s", out)
@@ -56,36 +60,39 @@ func TestASweepOnSlurm(t *testing.T) {
 	if out := must(t, c.dir, "submit", "sweep.yaml", "--slurm"); !strings.Contains(out, "is in the queue; nothing was submitted") {
 		t.Errorf("submitting again says %s", out)
 	}
-	requeued, killed := 0, false
-	told := map[string]int{} // attempts at which a task was started again, by trial
+	warned, requeued, killed := 0, 0, false
+	told := map[string]int{} // the attempt at which a task was told, by trial
 	waitFor(t, func() bool {
 		s := c.status("sweep", "--lease", "10s")
+		completing := slices.ContainsFunc(s.Jobs, func(j clusterJob) bool { return j.State == "COMPLETING" })
 		for _, trial := range s.Trials {
-			if trial.Status != "running" || told[trial.Trial] == trial.Attempts || requeued >= 10 && killed {
+			task := strings.TrimPrefix(trial.Task, "slurm:")
+			at := slices.IndexFunc(s.Jobs, func(j clusterJob) bool { return j.Job == task && j.State == "RUNNING" })
+			if trial.Status != "running" || told[trial.Trial] == trial.Attempts || at < 0 {
 				continue
 			}
-			task := strings.TrimPrefix(trial.Task, "slurm:")
-			if requeued < 10 {
-				if err := exec.Command("scontrol", "requeue", task).Run(); err == nil {
+			switch {
+			case requeued < 10:
+				if exec.Command("scontrol", "requeue", task).Run() == nil {
 					told[trial.Trial] = trial.Attempts
 					requeued++
 				}
-				continue
-			}
-			completing := slices.ContainsFunc(s.Jobs, func(j clusterJob) bool { return j.State == "COMPLETING" }) // Slurm would wait long for its end
-			for _, j := range s.Jobs {
-				if !completing && j.Job == task && j.Node == "n2" && j.State == "RUNNING" && !killed {
-					c.killNode("n2")
-					c.startNode("n2")
-					killed = true
+			case warned < 2 && trial.Step > 0: // it listens
+				if exec.Command("scancel", "--signal=USR2", "--batch", task).Run() == nil {
+					told[trial.Trial] = trial.Attempts
+					warned++
 				}
+			case warned == 2 && !killed && !completing && s.Jobs[at].Node == "n2": // Slurm would wait long for a job that was ending
+				c.killNode("n2")
+				c.startNode("n2")
+				killed = true
 			}
 		}
 		return len(s.Jobs) == 0
 	})
 	s := c.status("sweep")
-	if requeued < 10 || !killed || s.Counts["done"] != 12 {
-		t.Fatalf("%d started again, a node killed: %v, %v", requeued, killed, s.Counts)
+	if requeued < 10 || warned < 2 || !killed || s.Counts["done"] != 12 {
+		t.Fatalf("%d started again, %d warned, a node killed: %v, %v", requeued, warned, killed, s.Counts)
 	}
 	attempts := map[string]int{}
 	for _, trial := range s.Trials {
@@ -101,20 +108,20 @@ func TestASweepOnSlurm(t *testing.T) {
 		}
 	}
 	t.Logf("%d tasks started again by force; attempts ended so: %v", requeued, attempts)
-	if attempts["lost "] == 0 || attempts["interrupted terminated"] == 0 {
+	if attempts["lost "] == 0 || attempts["interrupted terminated"] == 0 || attempts["interrupted time-out"] == 0 {
 		t.Errorf("attempts ended so: %v", attempts)
 	}
 
-	must(t, local, "run", "sweep.yaml")
+	must(t, local, "run", "sweep.yaml", "--jobs", "2")
 	sameViews(t, c.dir, local)
-	before := must(t, c.dir, "query", "--csv", "SELECT run_id, status, heartbeat_ms FROM v_runs, run WHERE key = run_id ORDER BY 1")
+	before := must(t, c.dir, "query", "--csv", "SELECT key, status, heartbeat_ms FROM run ORDER BY 1")
 	if out := must(t, c.dir, "submit", "sweep.yaml", "--slurm"); !strings.Contains(out, "all 12 trials are done; nothing was submitted") {
 		t.Errorf("submitting again when all is done says %s", out)
 	}
 	if out := must(t, c.dir, "merge", s.Bundle); !strings.Contains(out, "0 runs added, 0 updated, 12 unchanged") {
 		t.Errorf("merging again says %s", out)
 	}
-	if after := must(t, c.dir, "query", "--csv", "SELECT run_id, status, heartbeat_ms FROM v_runs, run WHERE key = run_id ORDER BY 1"); after != before {
+	if after := must(t, c.dir, "query", "--csv", "SELECT key, status, heartbeat_ms FROM run ORDER BY 1"); after != before {
 		t.Errorf("the runs are others now:\n%s\nbefore\n%s", after, before)
 	}
 }

@@ -3,7 +3,6 @@ package slurm
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -178,7 +177,12 @@ func (t Task) End(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	for _, field := range strings.Fields(out) {
+	return endOf(out)
+}
+
+// endOf returns the end of a job that scontrol shows; the zero time of one without a limit.
+func endOf(shown string) (time.Time, error) {
+	for _, field := range strings.Fields(shown) {
 		name, value, _ := strings.Cut(field, "=")
 		if name == "TimeLimit" && value == "UNLIMITED" {
 			return time.Time{}, nil
@@ -191,5 +195,5 @@ func (t Task) End(ctx context.Context) (time.Time, error) {
 			return end, nil
 		}
 	}
-	return time.Time{}, errors.New("scontrol tells no end of the task")
+	return time.Time{}, fault.New(fault.Internal, "scontrol tells no end of the task")
 }

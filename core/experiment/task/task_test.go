@@ -5,8 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,6 +120,7 @@ func TestATrialThatIsGivenBackGoesOnFromItsCheckpoint(t *testing.T) {
 	stop := make(chan struct{})
 	w := &tape{step: func(_ bundle.Trial, step int) {
 		if step == 3 {
+			terminateChildren(t)
 			close(stop)
 		}
 	}}
@@ -153,6 +156,26 @@ func TestATrialThatIsGivenBackGoesOnFromItsCheckpoint(t *testing.T) {
 				t.Errorf("%s: %v of %d points, want %v of %d", name, got[name].Last, got[name].N, v.Last, v.N)
 			}
 		}
+	}
+}
+
+// terminateChildren sends SIGTERM to the plugins, as a batch system does to all processes of a job.
+func terminateChildren(t *testing.T) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/self/task/*/children")
+	must(t, err)
+	told := 0
+	for _, path := range all {
+		text, _ := os.ReadFile(path)
+		for _, word := range strings.Fields(string(text)) {
+			pid, err := strconv.Atoi(word)
+			must(t, err)
+			must(t, syscall.Kill(pid, syscall.SIGTERM))
+			told++
+		}
+	}
+	if told < 4 && len(all) > 0 {
+		t.Errorf("%d plugins", told)
 	}
 }
 
