@@ -2,6 +2,7 @@ package mpi
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,6 +105,9 @@ func run[T any](ctx context.Context, g *group, call func() (T, error)) (T, error
 	}
 	select {
 	case r := <-done:
+		if errors.As(r.err, new(broken)) {
+			return none, g.abandon(r.err)
+		}
 		return r.value, r.err
 	case <-g.lost:
 	case <-ctx.Done():
@@ -122,13 +126,37 @@ func run[T any](ctx context.Context, g *group, call func() (T, error)) (T, error
 	return none, g.unusable()
 }
 
+// broken is an error of MPI itself, after which it cannot be used.
+type broken struct{ error }
+
+// Unwrap returns the error.
+func (b broken) Unwrap() error { return b.error }
+
+// abandon returns why MPI failed: another rank that is gone, if that is known soon, or else what MPI says.
+func (g *group) abandon(err error) error {
+	select {
+	case <-g.lost:
+	case <-time.After(2 * beat):
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cause != nil {
+		return g.cause
+	}
+	g.broken = err
+	return err
+}
+
 // exchange gives every other rank the part of send in g.to and gets the part of receive in g.from of each.
 func (g *group) exchange(send, receive []byte, patient bool) error {
 	stopped, err := exchange(send, g.to, receive, g.from, patient)
 	if stopped {
 		return fault.New(fault.Canceled, "stopped")
 	}
-	return err
+	if err != nil {
+		return broken{err}
+	}
+	return nil
 }
 
 // pass exchanges payload, which counts.

@@ -87,6 +87,15 @@ func TestTwoMachinesGetTheSameBits(t *testing.T) {
 	}
 }
 
+func TestARankThatIsKilledOnAnotherMachineIsGone(t *testing.T) {
+	needMPI(t)
+	h := newHosts(t)
+	out, err := output(h.ranks("killed"))
+	if want := "rank 1 on " + h.names[1] + " is gone: its process ended"; err == nil || strings.Count(out, want) != 1 {
+		t.Errorf("want %q: %v\n%s", want, err, out)
+	}
+}
+
 func TestAMachineThatDoesNotAnswerIsGone(t *testing.T) {
 	needMPI(t)
 	h := newHosts(t)

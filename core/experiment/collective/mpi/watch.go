@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -62,8 +64,14 @@ func (w *watch) begin() {
 	}
 }
 
+// maxWhy limits the length of a reason in bytes.
+const maxWhy = 16 << 10
+
 // say sends a note; what cannot be sent within deaf is lost.
 func (p *peer) say(n note) error {
+	if len(n.Why) > maxWhy {
+		n.Why = strings.ToValidUTF8(n.Why[:maxWhy], "") + " …"
+	}
 	line, err := json.Marshal(n)
 	if err != nil {
 		return err
@@ -81,8 +89,10 @@ func (w *watch) speak(p *peer) {
 	defer ticks.Stop()
 	for {
 		if err := p.say(note{Kind: "beat"}); err != nil {
-			w.closed(p, err)
-			return
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				p.conn.Close()
+			}
+			return // listen notices too, after it has read what the rank said last
 		}
 		select {
 		case <-ticks.C: // counts once after this process was itself stopped
