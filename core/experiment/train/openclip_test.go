@@ -74,6 +74,7 @@ func TestTrainingFollowsOpenCLIP(t *testing.T) {
 		for _, device := range towertest.Devices() {
 			t.Run(name+" on "+device, func(t *testing.T) { g.follow(t, f, plugins, device) })
 		}
+		t.Run(name+" on ranks", func(t *testing.T) { g.onRanks(t, plugins, towertest.Devices()[0]) })
 	}
 }
 
