@@ -83,7 +83,7 @@ func (c *cluster) release(i int) {
 		c.result.Idle += c.now - t.idleFrom
 	}
 	s := t.slot
-	t.slot = -1
+	t.slot, t.over = -1, nil
 	t.epoch++
 	c.slots[s].task = -1
 	if n := c.nodes[s/c.Slots]; n.up && !n.frozen && !c.slots[s].listed {

@@ -110,7 +110,7 @@ func simulate(s settings) result {
 		c.list(i)
 	}
 	for i := range c.tasks {
-		c.tasks[i] = worker{slot: -1, trial: -1, over: make([]uint64, (s.Trials+63)/64)}
+		c.tasks[i] = worker{slot: -1, trial: -1}
 		c.want(i, 0)
 	}
 	for c.over < len(c.trials) {
@@ -218,11 +218,12 @@ func (c *cluster) dispatch() {
 		t.slot, t.held, t.idleFrom, t.until = s, c.now, c.now, c.now+c.LimitSec
 		t.preempted = c.now + exponential(c.stream("preemption", i), c.PreemptSec)
 		t.longest = 0
-		clear(t.over)
+		t.over = make([]uint64, (len(c.trials)+63)/64)
 		c.result.Starts++
 		c.result.waits = append(c.result.waits, c.now-t.wanted)
 		c.result.files(c.now, opsOfStart)
-		c.take(i)
+		t.epoch++
+		c.plan(c.now+c.TaskSec, taskAsks, i, t.epoch)
 	}
 }
 

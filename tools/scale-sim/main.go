@@ -32,6 +32,7 @@ type settings struct {
 	ErrorShare    float64 // share of attempts that end with an error that may pass
 	Retries       int     // after errors
 	BackoffSec    float64 // before the first of them, then twice that
+	TaskSec       float64 // from the start of a task to its first look for a trial
 	StartSec      float64 // from taking a trial to its first step
 	EverySec      float64 // work between checkpoints
 	CheckpointSec float64 // for one
@@ -101,7 +102,7 @@ func usual() settings {
 	return settings{
 		Seed: 1, Trials: 100_000, Tasks: 1000, Nodes: 1000, Slots: 1,
 		TrialSec: 20 * minute, Spread: 0.5, Hopeless: 0.01, ErrorShare: 0.005, Retries: spec.DefaultRetries().For(fault.PluginDied), BackoffSec: spec.DefaultRetries().Backoff.Seconds(),
-		StartSec: 10, EverySec: 5 * minute, CheckpointSec: 3, LimitSec: 4 * hour, PreemptSec: 2 * day, QueueSec: 5 * minute, RequeueSec: 121,
+		TaskSec: 3, StartSec: 10, EverySec: 5 * minute, CheckpointSec: 3, LimitSec: 4 * hour, PreemptSec: 2 * day, QueueSec: 5 * minute, RequeueSec: 121,
 		NodeSec: 30 * day, RepairSec: 2 * hour, NoticeSec: 300, FreezeSec: 5 * day, FrozenSec: 2 * minute,
 		ExpirySec: ledger.DefaultExpiry.Seconds(), MergeRate: 17, Fence: true,
 	}

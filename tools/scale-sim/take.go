@@ -19,8 +19,9 @@ func clock(seconds float64) time.Time {
 func (c *cluster) take(i int) {
 	t := &c.tasks[i]
 	if t.longest > 0 && t.until-c.CheckpointSec-c.now < 1.1*t.longest {
+		k, _ := c.find(i, true)
 		c.release(i)
-		if k, _ := c.find(i, true); k >= 0 {
+		if k >= 0 {
 			c.result.Anew++
 			c.want(i, c.RequeueSec)
 		}
