@@ -40,6 +40,9 @@ var encoderFaults = map[string]string{
 	"overwrites gradients":    "gradients add up",
 	"ignores scale":           "step",
 	"keeps gradients":         "step",
+	"half a bucket":           "buckets",
+	"own gradients":           "buckets",
+	"early bucket":            "buckets",
 	"reuses tickets":          "tickets",
 	"tickets though frozen":   "frozen",
 	"any shape":               "bad shapes",
@@ -60,7 +63,7 @@ type faultConfig struct {
 
 var faultyEncoder = sdk.Encoder{
 	Name: "faulty-encoder", Version: "1.0.0", Modality: clip.Image, Summary: "a product with the pixels, and a fault on request",
-	Capabilities: []string{clip.CapFreeze}, Config: faultConfig{}, New: func() clip.Encoder { return &linear{} },
+	Capabilities: []string{clip.CapFreeze, clip.CapBuckets}, Config: faultConfig{}, New: func() clip.Encoder { return &linear{} },
 }
 
 // side is that of the pictures, pixels the number of their values.
@@ -79,6 +82,7 @@ type linear struct {
 	last     clip.Ticket
 	calls    int
 	frozen   bool
+	gate     gate
 }
 
 type kept struct{ x, y *tensor.Tensor }
@@ -105,6 +109,8 @@ func (l *linear) Configure(_ context.Context, c clip.EncoderConfig) (clip.Encode
 	}
 	if l.frozen {
 		info.Frozen = info.Parameters
+	} else {
+		info.BucketSizes = []int{int(info.Parameters)}
 	}
 	return info, nil
 }
@@ -181,6 +187,7 @@ func (l *linear) Forward(_ context.Context, q clip.ForwardRequest) (*tensor.Tens
 	}
 	l.last++
 	l.tickets[l.last] = kept{x, y}
+	l.gate.close()
 	return out, l.last, nil
 }
 
@@ -202,6 +209,7 @@ func (l *linear) Backward(_ context.Context, t clip.Ticket, grad *tensor.Tensor)
 	if l.Fault != "reuses tickets" {
 		delete(l.tickets, t)
 	}
+	defer l.pass()
 	if l.Fault == "overwrites gradients" {
 		clear(l.g)
 	}
@@ -231,7 +239,18 @@ func (l *linear) Backward(_ context.Context, t clip.Ticket, grad *tensor.Tensor)
 	return nil
 }
 
-func (l *linear) Discard(_ context.Context, t clip.Ticket) error { delete(l.tickets, t); return nil }
+func (l *linear) Discard(_ context.Context, t clip.Ticket) error {
+	delete(l.tickets, t)
+	l.pass()
+	return nil
+}
+
+// pass lets gradients be had once no ticket is open.
+func (l *linear) pass() {
+	if len(l.tickets) == 0 {
+		l.gate.open()
+	}
+}
 
 func (l *linear) GradNorm(context.Context) (float64, error) {
 	n := square(l.g)

@@ -24,6 +24,8 @@ var lossFaults = map[string]string{
 	"half a gradient":     "parameter gradient",
 	"always learns":       "parameter gradient",
 	"ignores scale":       "step",
+	"half a bucket":       "buckets",
+	"own gradients":       "buckets",
 	"sums samples":        "per sample",
 	"batch of one":        "bad shapes",
 	"hides NaN":           "non-finite",
@@ -35,7 +37,7 @@ var lossFaults = map[string]string{
 }
 
 var faultyLoss = sdk.Loss{
-	Name: "faulty-loss", Version: "1.0.0", Summary: "squared distances, and a fault on request", Config: faultConfig{},
+	Name: "faulty-loss", Version: "1.0.0", Summary: "squared distances, and a fault on request", Config: faultConfig{}, Capabilities: []string{clip.CapBuckets},
 	New: func() clip.Loss { return &squares{} },
 }
 
@@ -54,6 +56,7 @@ func (l *squares) Configure(_ context.Context, c clip.LossConfig) (clip.LossInfo
 	if l.Fault == "too many parameters" {
 		info.Parameters = 9
 	}
+	info.BucketSizes = []int{int(info.Parameters)}
 	return info, nil
 }
 

@@ -6,6 +6,7 @@ import os
 import random
 
 import sys
+import threading
 import time
 import types
 
@@ -48,7 +49,7 @@ class Service:
         from tandem import server
 
         phases = {"Configure": server.CONFIGURING, "Close": server.CLOSING}
-        return {name: self.server.method(phases.get(name, server.USING), getattr(self, name)) for name in self.names}
+        return {name: self.server.method(phases.get(name, server.USING), getattr(self, name), beside=name == "Gradients") for name in self.names}
 
     def Close(self, q, context):
         from tandem import protocol as pb
@@ -56,6 +57,28 @@ class Service:
         if self.fault == "fails to close":
             raise Fault("internal", "closed already")
         return pb.Done()
+
+    def read_bucket(self, q, g):
+        """Answers with the only bucket."""
+        from tandem import protocol as pb
+
+        if q.bucket != 0:
+            raise Fault("invalid", f"bucket {q.bucket} of 1")
+        g = g.reshape(-1).copy()
+        if self.fault == "half a bucket":
+            g[: (len(g) + 1) // 2] = 0
+        r = pb.GradientsResponse()
+        r.gradients.CopyFrom(self.window.answer("bucket", g, q.out if q.HasField("out") else None, pb.Tensor))
+        return r
+
+    def write_bucket(self, q, g):
+        """Returns the gradient to step with, f32 of g's shape."""
+        if not q.gradients:
+            return g
+        given = [self.window.array(t) for t in q.gradients]
+        if [x.shape for x in given] != [(g.size,)]:
+            raise Fault("invalid", "other sizes than that of the bucket")
+        return g if self.fault == "own gradients" else given[0].reshape(g.shape).copy()
 
     def load(self, path, half):
         """Returns the tensors of a checkpoint; None where a damaged one is to be taken for a whole one."""

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 from dataclasses import dataclass
 
-from faulty import PIXELS, SIDE, Fault, Plugin, Service, os, process, random, safetensors, tandem, time
+from faulty import PIXELS, SIDE, Fault, Plugin, Service, os, process, random, safetensors, tandem, threading, time
 
 
 @dataclass
@@ -12,7 +12,7 @@ class Config:
 class Linear(Service):
     """A product W [12, D] with the values of pictures of 2×2."""
 
-    names = ["Configure", "Forward", "Backward", "Discard", "GradNorm", "Step", "Save", "Load", "Close"]
+    names = ["Configure", "Forward", "Backward", "Discard", "GradNorm", "Step", "Gradients", "Save", "Load", "Close"]
 
     def Configure(self, q, context):
         import numpy as np
@@ -26,7 +26,9 @@ class Linear(Service):
         self.w = np.random.default_rng(0 if self.fault == "ignores the seed" else q.seed).normal(size=(PIXELS, self.d)).astype(np.float32)
         self.g, self.m = np.zeros_like(self.w), np.zeros_like(self.w)
         parameters = self.w.size * (3 if self.fault == "too many parameters" else 1)
-        return pb.EncoderInfo(modality="image", embed_dim=self.d, image_size=SIDE, backend="numpy", parameters=parameters, frozen=parameters if self.frozen else 0)
+        self.changed, self.waiting = threading.Condition(), False
+        return pb.EncoderInfo(modality="image", embed_dim=self.d, image_size=SIDE, backend="numpy", parameters=parameters, frozen=parameters if self.frozen else 0,
+                              bucket_sizes=[] if self.frozen else [parameters])
 
     def Forward(self, q, context):
         import numpy as np
@@ -71,6 +73,7 @@ class Linear(Service):
             self.last += 1
             self.tickets[self.last] = x, y
             r.ticket = self.last
+            self.wait_for_backward(True)
         return r
 
     def Backward(self, q, context):
@@ -91,12 +94,27 @@ class Linear(Service):
         along = (y * grad).sum(1, keepdims=True, dtype=np.float64) / norms**2 * (self.fault != "no gradient of the norm")
         dy = (grad - along * y) / norms * {"wrong sign": -1, "scaled gradient": 1.05}.get(self.fault, 1)
         self.g += x.T @ dy.astype(np.float32)
+        if q.last or not self.tickets:
+            self.wait_for_backward(False)
         return pb.Done()
+
+    def wait_for_backward(self, waiting):
+        with self.changed:
+            self.waiting = waiting
+            self.changed.notify_all()
+
+    def Gradients(self, q, context):
+        with self.changed:
+            while self.waiting and self.fault != "early bucket" and context.is_active():
+                self.changed.wait(0.05)
+        return self.read_bucket(q, self.g)
 
     def Discard(self, q, context):
         from tandem import protocol as pb
 
         self.tickets.pop(q.ticket, None)
+        if not self.tickets:
+            self.wait_for_backward(False)
         return pb.Done()
 
     def GradNorm(self, q, context):
@@ -110,7 +128,7 @@ class Linear(Service):
     def Step(self, q, context):
         from tandem import protocol as pb
 
-        g = self.g * (1 if self.fault == "ignores scale" else q.scale)
+        g = self.write_bucket(q, self.g) * (1 if self.fault == "ignores scale" else q.scale)
         if self.momentum:
             self.m = g = (0.9 * self.m + g).astype("f4")
         self.w -= (q.lr * g).astype("f4")
@@ -140,4 +158,4 @@ class Linear(Service):
         return pb.Done()
 
 
-process.serve(Plugin("encoder", Linear, Config, modality="image", capabilities=["freeze"]))
+process.serve(Plugin("encoder", Linear, Config, modality="image", capabilities=["freeze", "buckets"]))

@@ -12,14 +12,15 @@ class Config:
 class Squares(Service):
     """½·s·|image − text|² of a pair, with a learnable s."""
 
-    names = ["Configure", "Compute", "GradNorm", "Step", "Save", "Load", "Close"]
+    names = ["Configure", "Compute", "GradNorm", "Step", "Gradients", "Save", "Load", "Close"]
 
     def Configure(self, q, context):
         from tandem import protocol as pb
 
         self.options(q)
         self.s, self.g = 2.0, 0.0
-        return pb.LossInfo(parameters=9 if self.fault == "too many parameters" else 1, backend="numpy")
+        n = 9 if self.fault == "too many parameters" else 1
+        return pb.LossInfo(parameters=n, backend="numpy", bucket_sizes=[n])
 
     def Compute(self, q, context):
         import numpy as np
@@ -68,9 +69,16 @@ class Squares(Service):
 
         return pb.GradNormResponse(sum_of_squares=self.g**2)
 
+    def Gradients(self, q, context):
+        import numpy as np
+
+        return self.read_bucket(q, np.array([self.g], "f4"))
+
     def Step(self, q, context):
+        import numpy as np
         from tandem import protocol as pb
 
+        self.g = float(self.write_bucket(q, np.array([self.g]))[0])
         self.s -= q.lr * (1 if self.fault == "ignores scale" else q.scale) * self.g
         self.g = 0.0
         return pb.Done()
@@ -91,4 +99,4 @@ class Squares(Service):
         return pb.Done()
 
 
-process.serve(Plugin("loss", Squares, Config))
+process.serve(Plugin("loss", Squares, Config, capabilities=["buckets"]))
