@@ -99,6 +99,12 @@ func (p *progress) Began(b assemble.Summary) {
 		b.Text.ContextLength, report.Count(float64(b.Text.VocabSize))))
 	p.say(fmt.Sprintf("  data   %s, %s samples; %d steps of %d, %.1f epochs", trainingData(b.Spec), report.Count(float64(b.Data.Len)),
 		b.Steps, b.Spec.Train.BatchSize, float64(b.Steps)/float64(max(1, b.StepsPerEpoch))))
+	if n := len(b.Ranks); n > 1 {
+		share := b.Spec.Train.BatchSize / n
+		if size, _, err := train.MicroBatch(b.Spec.Train.BatchSize, b.Spec.Train.MicroBatchSize, n); err == nil { // the step loop has checked it
+			p.say(fmt.Sprintf("  ranks  %d, each with %d pairs of a batch, in micro-batches of %d", n, share, size))
+		}
+	}
 	p.say(fmt.Sprintf("  on     %s", b.Image.Backend))
 	if b.FromStep > 0 {
 		p.say(fmt.Sprintf("  from   step %d", b.FromStep))

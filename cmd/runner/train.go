@@ -35,6 +35,9 @@ stay the same.
 
 Ctrl-C finishes the step, writes a checkpoint and stops (exit code 130); once more stops at once. So do SIGTERM, a
 closed terminal (but for nohup) and a reader of the output that is gone.
+Started by mpirun or srun --mpi=pmix, all ranks make each run together (docs/cluster.md): rank 0 records and prints, the
+others print errors only, and the ranks of a machine divide its cores. SIGUSR2 stops like Ctrl-C; mpirun passes it on.
+
 --resume goes on from the newest checkpoint: of the newest unfinished run, of the newest unfinished
 run of SPEC, or of RUN (an id, a unique prefix or latest).
 

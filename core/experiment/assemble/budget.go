@@ -12,6 +12,7 @@ import (
 
 	"tandem/core/clip"
 	"tandem/core/experiment/spec"
+	"tandem/core/experiment/train"
 	"tandem/core/fault"
 )
 
@@ -26,6 +27,10 @@ const scratchBytes = 512 << 20
 // each may take, in bytes by role. What cannot fit is fault.Exhausted, before anything is allocated.
 func (m *Model) budgets(ctx context.Context) (map[string]int64, error) {
 	s := m.Spec
+	share, _, err := train.MicroBatch(s.Train.BatchSize, s.Train.MicroBatchSize, m.ranks)
+	if err != nil {
+		return nil, err
+	}
 	evalBatch := 0
 	for _, e := range s.Eval {
 		evalBatch = max(evalBatch, e.BatchSize)
@@ -37,7 +42,7 @@ func (m *Model) budgets(ctx context.Context) (map[string]int64, error) {
 		if GPU(s, role) == "" {
 			continue
 		}
-		q := clip.PlanRequest{Batch: s.Train.MicroBatchSize, EvalBatch: evalBatch, Accumulate: s.Train.MicroBatchSize < s.Train.BatchSize}
+		q := clip.PlanRequest{Batch: share, EvalBatch: evalBatch, Accumulate: share < s.Train.BatchSize/m.ranks}
 		switch {
 		case IsLoss(role):
 			c := m.lossConfig(role, plannedNegatives(s))

@@ -39,6 +39,7 @@ type Model struct {
 	losses        []lossProcess
 	teacherDigest string     // names the weights that the teachers have of the spec; "" for none
 	data          []Dataset  // the sources of the training data, then the data of each evaluation
+	ranks         int        // that share each batch
 	bench         *Workbench // not nil: the session is its, and outlives the model
 }
 
@@ -49,6 +50,7 @@ type Options struct {
 	LogDir  string             // of the plugins' logs; "": none are kept
 	Bench   *Workbench         // of a sweep's trials; nil: the model has a session of its own
 	Cores   int                // see Threads
+	Ranks   int                // that share each batch; 0: one
 	Observe func(process.Call) // is told of every call, from the goroutine that made it; may be nil
 	Slow    func(process.Slow) // is told of calls that take long; may be nil
 	// Tap returns who is told of every call of the plugin of a role, whole; nil, as Tap may be: nobody. Not with a Bench.
@@ -68,7 +70,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	w.Doing("starting plugins")
 	defer w.Doing("")
 	m = &Model{Starter: &Starter{Spec: s, threads: Threads(s, o.Cores), logDir: o.LogDir, plugins: o.Plugins}, Unguarded: unguarded,
-		bench: o.Bench, Evals: make([]eval.Parts, len(s.Eval)), Processes: map[string]*process.Process{}}
+		bench: o.Bench, ranks: max(1, o.Ranks), Evals: make([]eval.Parts, len(s.Eval)), Processes: map[string]*process.Process{}}
 	m.data = datasets(s, m.threads)
 	if o.Bench != nil && o.Bench.session != nil {
 		m.session = o.Bench.session

@@ -21,6 +21,17 @@ func (m *Model) canExchange(role string) bool {
 	return !towerOf(m.Spec, role).Freeze.All && hasCapability(m.Processes[role].Descriptor, clip.CapExchange)
 }
 
+// Alike reports whether the towers of all ranks compute the same in an evaluation. A tower in Python that is trained may have running
+// statistics of its own rank, and no exchange to share them.
+func (m *Model) Alike() bool {
+	for i, role := range []string{RoleImage, RoleText} {
+		if !m.Frozen[i] && m.Processes[role].Binary.Interpreter != "" && !m.canExchange(role) {
+			return false
+		}
+	}
+	return true
+}
+
 // Exchange gives the towers that exchange with other ranks a function that adds values up over all ranks, once the model is
 // open. It says which of image and text tower then do so while others might (train.Parts.Exchanges): those whose backward passes
 // exchange, or both when both exchange at all.

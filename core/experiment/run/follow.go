@@ -79,7 +79,7 @@ func (f *follower) start(ctx context.Context, j job, l lab.Lab, bench *assemble.
 	if err := j.samePlugins(used); err != nil {
 		return err
 	}
-	o := assemble.Options{Catalog: l.Catalog, Plugins: used, Cores: l.Cores, Resumes: j.From.Dir != "",
+	o := assemble.Options{Catalog: l.Catalog, Plugins: used, Cores: l.Cores, Ranks: len(l.Places), Resumes: j.From.Dir != "",
 		LogDir: filepath.Join(j.Dir, RanksDir, strconv.Itoa(l.Group.Rank()), lab.LogsDir)}
 	if j.Bench {
 		o.Bench = bench
@@ -130,7 +130,10 @@ func (f *follower) evaluate(ctx context.Context, _ int) error {
 	plan, during, end := shared(ctx, f.Model, f.ranks)
 	defer end()
 	for i := range f.Spec.Eval {
-		_, err := plan.Run(during, i, nil)
+		var err error
+		if plan.Ranks != nil {
+			_, err = plan.Run(during, i, nil)
+		}
 		if err := collective.Agree(ctx, f.ranks.Group, err); err != nil {
 			return err
 		}

@@ -86,14 +86,16 @@ func together(ctx context.Context, ranks lab.Ranks) (context.Context, context.Ca
 	return ctx, func() { cancel(nil) }
 }
 
-// shared returns the plan of a model's evaluations in which the ranks share, and the context in which this rank does its part: a stop
-// ends it.
+// shared returns the plan of a model's evaluations, in which the ranks share where their towers are alike, and the context in which this
+// rank does its part: a stop ends it.
 func shared(ctx context.Context, m *assemble.Model, ranks lab.Ranks) (*eval.Plan, context.Context, context.CancelFunc) {
 	plan := m.EvalPlan()
 	if !ranks.Several() {
 		return plan, ctx, func() {}
 	}
-	plan.Ranks = &eval.Ranks{Group: ranks.Group, Until: ctx}
+	if m.Alike() {
+		plan.Ranks = &eval.Ranks{Group: ranks.Group, Until: ctx}
+	}
 	during, cancel := context.WithCancel(ctx)
 	go func() {
 		select {
