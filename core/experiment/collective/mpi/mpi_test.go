@@ -41,7 +41,11 @@ var roles = map[string]func(context.Context) error{
 func TestMain(m *testing.M) {
 	role, ok := roles[os.Getenv(roleEnv)]
 	if !ok {
-		os.Exit(m.Run())
+		code := m.Run()
+		if scratch != "" {
+			os.RemoveAll(scratch)
+		}
+		os.Exit(code)
 	}
 	signal.Ignore(syscall.SIGTERM) // of mpirun, when another rank is gone: there is something left to say
 	if err := role(context.Background()); err != nil {
@@ -51,13 +55,17 @@ func TestMain(m *testing.M) {
 	fmt.Println("done")
 }
 
+// scratch is a folder for the shim and what MPI leaves behind where it is killed; "" until it is needed. MPI has sockets in it,
+// whose paths must be short.
+var scratch string
+
 // shim builds the shim once for all tests and returns its file.
 var shim = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "tandem-mpi-test")
-	if err != nil {
+	var err error
+	if scratch, err = os.MkdirTemp("", "tandem-mpi"); err != nil {
 		return "", err
 	}
-	file := filepath.Join(dir, library)
+	file := filepath.Join(scratch, library)
 	out, err := exec.Command("mpicc", "-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", file, "shim/tandem-mpi.c").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("mpicc: %w\n%s", err, out)
@@ -88,7 +96,7 @@ func ranks(t testing.TB, n int, role string, options ...string) *exec.Cmd {
 	ctx, end := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(end)
 	cmd := exec.CommandContext(ctx, "mpirun", args...)
-	cmd.Env = append(os.Environ(), roleEnv+"="+role, LibraryEnv+"="+file, "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+	cmd.Env = append(os.Environ(), roleEnv+"="+role, LibraryEnv+"="+file, "OMPI_MCA_orte_tmpdir_base="+scratch, "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
 	cmd.WaitDelay = time.Second
 	return cmd
 }
