@@ -22,9 +22,9 @@ import (
 var sbatchFlags = []struct{ flag, short, sbatch, help string }{
 	{"partition", "p", "partition", "`partition` of the cluster: sinfo -s lists them"},
 	{"time", "t", "time", "`limit` of each task, as sbatch takes it (1-12:00:00); what is not done by then goes on in a new one"},
-	{"gpus", "", "gpus", "GPUs of each task, as sbatch takes it: `1`, or a100:1"},
+	{"gpus", "", "gpus", "`number` of GPUs of each task, or, as sbatch takes it, a100:1"},
 	{"cpus", "", "cpus-per-task", "`cores` of each task; threads in the spec should be as many"},
-	{"mem", "", "mem", "`memory` of each task: 16G"},
+	{"mem", "", "mem", "`memory` of each task: 16G; 16Gi for Kubernetes"},
 	{"account", "A", "account", "`account` that pays"},
 	{"qos", "", "qos", "`quality` of service"},
 	{"nodes-constraint", "", "constraint", "`features` that nodes must have: a100|h100"},
