@@ -60,6 +60,17 @@ func TestASweepOnSlurm(t *testing.T) {
 	if out := must(t, c.dir, "submit", "sweep.yaml", "--slurm"); !strings.Contains(out, "is in the queue; nothing was submitted") {
 		t.Errorf("submitting again says %s", out)
 	}
+	waitFor(t, func() bool { return c.status("sweep").Counts["running"] > 1 })
+	if out := must(t, c.dir, "cancel", "sweep"); !strings.Contains(out, "cancelled job 1, 2") {
+		t.Errorf("cancel says %s", out)
+	}
+	waitFor(t, func() bool { return len(c.status("sweep").Jobs) == 0 })
+	if s := c.status("sweep"); s.Counts["interrupted"] == 0 || s.Counts["running"] > 0 {
+		t.Errorf("after cancel the trials are %v", s.Counts)
+	}
+	if out := must(t, c.dir, "submit", "sweep.yaml", "--slurm", "--lease", "10s", "--cpus", "1", "--sbatch", "--mem=100"); !strings.Contains(out, "12 trials in an array of 12 tasks, job ") {
+		t.Errorf("submitting what was cancelled says %s", out)
+	}
 	warned, requeued, killed := 0, 0, false
 	told := map[string]int{} // the attempt at which a task was told, by trial
 	waitFor(t, func() bool {
@@ -161,5 +172,35 @@ func TestSubmitSaysWhatIsWrong(t *testing.T) {
 	var said struct{ Trials, Tasks, Done int }
 	if err := json.Unmarshal([]byte(must(t, dir, "submit", "sweep.yaml", "--slurm", "--dry-run", "--json")), &said); err != nil || fmt.Sprint(said) != "{12 12 0}" {
 		t.Errorf("%+v, %v", said, err)
+	}
+}
+
+// TestATaskWhoseTimeIsOverGoesOn has Slurm's own time limit of a minute end tasks of a trial that takes longer.
+func TestATaskWhoseTimeIsOverGoesOn(t *testing.T) {
+	if os.Getenv("TANDEM_LONG") == "" {
+		t.Skip("takes minutes, since no time limit of Slurm is below one: make test-long")
+	}
+	c := startCluster(t)
+	one := strings.NewReplacer("device: host\n", "device: host\nthreads: 1\n", "max_steps: 24", "max_steps: 5000", "checkpoint_every: 8", "checkpoint_every: 4000").Replace(tiny)
+	write(t, c.dir, "long.yaml", one)
+	must(t, c.dir, "submit", "long.yaml", "--slurm", "--time", "1", "--lead", "20s")
+	waitFor(t, func() bool { return len(c.status("long").Jobs) == 0 })
+	s := c.status("long")
+	overdue := 0
+	for _, a := range s.Trials[0].History {
+		if a.End.Why == "time-out" {
+			overdue++
+		}
+	}
+	if s.Counts["done"] != 1 || overdue == 0 {
+		t.Errorf("%+v", s.Trials)
+	}
+	local := t.TempDir()
+	write(t, local, "long.yaml", one)
+	must(t, local, "run", "long.yaml")
+	for _, query := range []string{"SELECT variant, seed, status FROM v_runs", "SELECT metric, last, n FROM v_final WHERE metric NOT IN ('train/data_wait_ms', 'train/samples_per_s') ORDER BY 1"} {
+		if got, want := must(t, c.dir, "query", "--csv", query), must(t, local, "query", "--csv", query); got != want {
+			t.Errorf("%s\n got %s\nwant %s", query, got, want)
+		}
 	}
 }
