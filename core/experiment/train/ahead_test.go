@@ -86,6 +86,49 @@ func TestNextPicturesAreThoseOfTheNextForward(t *testing.T) {
 	}
 }
 
+// askingGallery counts the batches that it is asked for.
+type askingGallery struct {
+	*gallery
+	asked atomic.Int64
+}
+
+func (a *askingGallery) Batch(ctx context.Context, r clip.BatchRequest) (*clip.Batch, error) {
+	a.asked.Add(1)
+	return a.gallery.Batch(ctx, r)
+}
+
+// Each rank announces its own pictures; those that were replaced after that are not taken for what was announced.
+func TestEveryRankAnnouncesItsOwnPictures(t *testing.T) {
+	cfg := config("")
+	cfg.Prefetch = 4
+	trained := func(ahead bool) []*rank {
+		all := together(t, 2, cfg, parts, func(_ int, r *rank) {
+			data := &askingGallery{gallery: &gallery{patterns: patterns{samples}, broken: 9}}
+			image := r.parts.Image.(*inBuckets).linear
+			r.parts.Data, r.parts.Image, r.parts.Ahead = data, newInBuckets(&eager{linear: image}, image), ahead
+			r.hooks.Step = func(r train.StepReport) {
+				for want := min(r.Step+3, cfg.Steps); ahead && data.asked.Load() < int64(want); {
+					time.Sleep(time.Millisecond)
+				}
+			}
+		})
+		noErrors(t, all)
+		return all
+	}
+	plain, announced := trained(false), trained(true)
+	for i, r := range announced {
+		if e := r.parts.Image.(*inBuckets).Encoder.(*eager); e.wrong > 0 || e.used == 0 {
+			t.Errorf("rank %d: %d of its pictures were announced, %d wrongly", i, e.used, e.wrong)
+		}
+		if !slices.Equal(r.weights(), plain[0].weights()) {
+			t.Errorf("rank %d: weights differ", i)
+		}
+		if told := slices.Contains(r.rec.events, "micro_batch"); told != (i == 0) {
+			t.Errorf("rank %d tells %v", i, r.rec.events)
+		}
+	}
+}
+
 // With a second view the order of pictures is that of a micro-batch's passes: its own, those of the second view, then
 // the next micro-batch's.
 func TestSecondViewsAreAnnouncedToo(t *testing.T) {

@@ -48,6 +48,7 @@ type ranks struct {
 	lossSums     [][]*tensor.Tensor  // the same of each loss, where ranks share rows out
 	tokens       *tokenCounts        // of the step's batch, of all ranks
 	last         [4]uint64           // the bits of norms and loss of the last step, which are the same on all ranks
+	remark       string              // of MicroBatch
 	alike        bool                // the error that ends the run is one of all ranks
 }
 
@@ -177,7 +178,11 @@ func (t *Trainer) runTogether(ctx context.Context, stop <-chan struct{}) (Result
 		case <-during.Done():
 		}
 	}()
-	res, err := t.runSteps(during, stop)
+	err := t.tellShare()
+	var res Result
+	if err == nil {
+		res, err = t.runSteps(during, stop)
+	}
 	if err == nil {
 		err = t.agree(during, nil) // what came of the last step
 	}
@@ -193,6 +198,14 @@ func (t *Trainer) runTogether(ctx context.Context, stop <-chan struct{}) (Result
 	}
 	group.Abort(err)
 	return res, err
+}
+
+// tellShare records what the ranks made of the size of micro-batches, when a run begins.
+func (t *Trainer) tellShare() error {
+	if t.ranks.remark == "" || t.state.Step > 0 {
+		return nil
+	}
+	return t.rec.Event("info", "micro_batch", t.ranks.remark, "")
 }
 
 // checkpointTogether lets rank 0 write a checkpoint while the others wait.

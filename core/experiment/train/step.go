@@ -229,7 +229,7 @@ func (t *Trainer) nextMicro(micros microBatches, i int, batches *prefetcher) *mi
 	if !t.parts.Ahead || t.remember[0] != nil {
 		return nil
 	}
-	if ahead := batches.peek(); len(ahead) > 0 {
+	if ahead := t.ranks.own(batches.peek()); len(ahead) > 0 {
 		return ahead[0]
 	}
 	return nil

@@ -30,7 +30,7 @@ func (g training) losses(t *testing.T, plugins, device string, ranks, steps int)
 			t.Fatal(err)
 		}
 		defer session.Close()
-		cfg := train.Config{Steps: steps, BatchSize: g.Batch, Sources: []mixture.Source{{Len: len(g.Captions), Shuffle: mixture.None}},
+		cfg := train.Config{Steps: steps, BatchSize: g.Batch, MicroBatchSize: g.Batch / ranks, Sources: []mixture.Source{{Len: len(g.Captions), Shuffle: mixture.None}},
 			LR: func(int) float64 { return g.LR }, MaxGradNorm: g.MaxGradNorm, Parallel: true}
 		hooks := train.Hooks{}
 		if r == 0 {

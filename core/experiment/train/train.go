@@ -180,7 +180,8 @@ func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, err
 		return nil, fault.New(fault.Invalid, "batch_size is %d, want at least 2: a contrastive loss compares pairs", cfg.BatchSize)
 	}
 	var err error
-	if cfg.MicroBatchSize, _, err = MicroBatch(cfg.BatchSize, cfg.MicroBatchSize, cfg.Group.Size()); err != nil {
+	var remark string
+	if cfg.MicroBatchSize, remark, err = MicroBatch(cfg.BatchSize, cfg.MicroBatchSize, cfg.Group.Size()); err != nil {
 		return nil, err
 	}
 	plan, err := mixture.New(cfg.Sources, cfg.BatchSize, cfg.Seed)
@@ -196,6 +197,7 @@ func New(cfg Config, parts Parts, rec clip.Recorder, hooks Hooks) (*Trainer, err
 	if t.passes, err = parts.passes(); err != nil {
 		return nil, err
 	}
+	t.ranks.remark = remark
 	if err := t.join(cfg.Group); err != nil {
 		return nil, err
 	}
