@@ -73,6 +73,7 @@ type manifest struct {
 	Experiment store.Experiment `json:"experiment"`
 	Metric     string           `json:"metric"`
 	Retries    spec.Retries     `json:"retries"`
+	Python     string           `json:"python,omitempty"` // the interpreter of plugins in Python: a path that is there on every node
 	Plugins    []Plugin         `json:"plugins"`
 	Trials     []Trial          `json:"trials"`
 }
@@ -179,7 +180,7 @@ func Open(dir string) (*Bundle, error) {
 // find makes the catalog of the frozen plugins.
 func (b *Bundle) find() {
 	b.catalog = catalog.New()
-	b.catalog.Roots, b.catalog.Dev = []string{b.path(pluginsDir)}, nil
+	b.catalog.Roots, b.catalog.Dev, b.catalog.Python = []string{b.path(pluginsDir)}, nil, b.manifest.Python
 	b.known = assemble.NewCatalog(b.catalog)
 }
 

@@ -3,7 +3,9 @@ package bundle
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,6 +15,7 @@ import (
 	"tandem/core/experiment/schedule"
 	"tandem/core/experiment/sweep"
 	"tandem/core/fault"
+	"tandem/core/plugin/catalog"
 )
 
 func TestMain(m *testing.M) { labtest.Main(m) }
@@ -150,5 +153,41 @@ func TestSweepsWhoseTrialsDependOnOneAnotherAreRefused(t *testing.T) {
 	s := load(t, l, sweepText+"  stop: {rule: median, metric: train/loss}\n")
 	if _, err := Freeze(l, s, o); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("early stopping: %v", err)
+	}
+}
+
+const script = `import json, sys
+import helper
+if sys.argv[1:] == ["--describe"]:
+    print(json.dumps({"kind": "loss", "name": "scripted", "version": helper.version, "protocol": 1}))
+`
+
+// What a script imports from its folder is frozen with it, and it keeps its interpreter.
+func TestAScriptIsFrozenWithWhatItReads(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("there is no python3 on this machine: freezing plugins in Python is not tested")
+	}
+	t.Setenv(catalog.EnvPython, python)
+	l, o := small(t)
+	dir := filepath.Join(l.Catalog.Roots[0], "losses/scripted")
+	labtest.Must(t, os.MkdirAll(dir, 0o755))
+	labtest.Must(t, os.WriteFile(filepath.Join(dir, "plugin.py"), []byte(script), 0o755))
+	labtest.Must(t, os.WriteFile(filepath.Join(dir, "helper.py"), []byte("version = '1.2.3'\n"), 0o644))
+	s := load(t, l, strings.Replace(labtest.Text, "plugin: pull", "plugin: scripted", 1))
+	b := freeze(t, l, s, o)
+	t.Setenv(catalog.EnvPython, "")
+	labtest.Must(t, os.RemoveAll(dir))
+	opened, err := Open(b.Dir)
+	labtest.Must(t, err)
+	one, used, err := opened.Load(opened.Trials()[0])
+	labtest.Must(t, err)
+	for _, u := range used {
+		if u.Binary.Name == "scripted" && (u.Binary.Interpreter != python || u.Descriptor.Version != "1.2.3" || !strings.HasPrefix(u.Binary.Path, b.Dir)) {
+			t.Errorf("%+v", u)
+		}
+	}
+	if one.Identity != s.Trials[0].Identity {
+		t.Errorf("identity %s", one.Identity)
 	}
 }

@@ -123,6 +123,17 @@ func (f *freezer) add(number, position int, t sweep.Trial) error {
 		if err := f.plugin(u); err != nil {
 			return err
 		}
+		if t.Spec.Python != "" || u.Binary.Interpreter == "" {
+			continue
+		}
+		// Which one is nearest is not the same for a copy.
+		if f.manifest.Python == "" {
+			f.manifest.Python = u.Binary.Interpreter
+		}
+		if f.manifest.Python != u.Binary.Interpreter {
+			return fault.New(fault.Invalid, "%s would run with %s, another plugin with %s: a bundle has one Python", u.Binary.Ref(), u.Binary.Interpreter, f.manifest.Python).
+				WithPath("python").WithHint("set python in the spec, or %s, to one that has what all plugins import", catalog.EnvPython)
+		}
 	}
 	contents, err := f.identifier.Contents(t.Spec, used)
 	if err != nil {
