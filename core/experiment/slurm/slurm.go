@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"strconv"
 	"strings"
 	"time"
@@ -102,11 +103,10 @@ func Submit(ctx context.Context, script string) (string, error) {
 
 // Job describes a job of the queue: a task of an array, those of it that wait together, or the merge.
 type Job struct {
-	ID       string `json:"job"` // 12_3, 12_[4-11] or 13
-	State    string `json:"state"`
-	Node     string `json:"node"`
-	Reason   string `json:"reason"`
-	Restarts int    `json:"restarts"`
+	ID     string `json:"job"` // 12_3, 12_[4-11] or 13
+	State  string `json:"state"`
+	Node   string `json:"node"`
+	Reason string `json:"reason"`
 }
 
 // Array returns the id of the array that a task belongs to, or that of the job itself.
@@ -115,10 +115,14 @@ func (j Job) Array() string {
 	return id
 }
 
-// Queue returns the jobs with a comment that are in the queue.
+// Queue returns the jobs of this user with a comment that are in the queue.
 func Queue(ctx context.Context, comment string) (jobs []Job, err error) {
 	const mark = "\x1f"
-	out, err := call(ctx, "", "squeue", "-h", "-a", "-o", strings.Join([]string{"%i", "%T", "%N", "%r", "%k"}, mark))
+	args := []string{"-h", "-a", "-o", strings.Join([]string{"%i", "%T", "%N", "%r", "%k"}, mark)}
+	if me, err := user.Current(); err == nil { // a large cluster's queue is long
+		args = append(args, "-u", me.Username)
+	}
+	out, err := call(ctx, "", "squeue", args...)
 	if err != nil {
 		return nil, err
 	}
