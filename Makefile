@@ -18,7 +18,7 @@ CUDA_GOFLAGS := $(strip $(GOFLAGS) -modfile=$(CURDIR)/bin/cuda/go.mod)
 CUDA_ENV      = GOFLAGS="$(CUDA_GOFLAGS)"
 
 # Packages with goroutines of their own.
-RACE = ./core/plugin/process/... ./core/plugin/child/... ./core/plugin/journal/... ./core/plugin/catalog/... ./core/plugin/wire/... ./core/plugin/sdk/... ./core/experiment/objective/... ./core/experiment/collective/... ./core/experiment/train/... ./core/results/store/... ./core/experiment/assemble/... ./core/experiment/run/... ./core/experiment/schedule/... ./core/experiment/ledger/... ./core/experiment/task/... ./core/media/token/... ./core/media/vision/... ./core/data/object/... ./core/data/fetch/... ./core/data/kept/... ./core/data/shard/...
+RACE = ./core/engine/tower ./core/plugin/process/... ./core/plugin/child/... ./core/plugin/journal/... ./core/plugin/catalog/... ./core/plugin/wire/... ./core/plugin/sdk/... ./core/experiment/objective/... ./core/experiment/collective/... ./core/experiment/train/... ./core/results/store/... ./core/experiment/assemble/... ./core/experiment/run/... ./core/experiment/schedule/... ./core/experiment/ledger/... ./core/experiment/task/... ./core/media/token/... ./core/media/vision/... ./core/data/object/... ./core/data/fetch/... ./core/data/kept/... ./core/data/shard/...
 
 # The compiler of the MPI library that ranks are to use.
 MPICC ?= mpicc
