@@ -140,6 +140,18 @@ func TestAFaultOfOneRankIsThatOfTheRun(t *testing.T) {
 	}
 }
 
+// A batch that the ranks cannot share is refused before anything is recorded.
+func TestABatchThatRanksCannotShareIsRefused(t *testing.T) {
+	l := labtest.New(t)
+	errs := ranks(t, l, 3, nil, func(l lab.Lab) {
+		out, err := Start(t.Context(), l, labtest.Spec(t, l), nil, Quiet{})
+		if fault.KindOf(err) != fault.Invalid || out.ID != "" {
+			t.Errorf("outcome %+v, %v", out, err)
+		}
+	})
+	labtest.Must(t, errors.Join(errs...))
+}
+
 // A stop of any rank ends the run on all, with a checkpoint, from which it goes on to the same numbers; on another number of ranks it says
 // so.
 func TestRanksStopTogetherAndGoOn(t *testing.T) {

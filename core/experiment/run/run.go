@@ -35,11 +35,21 @@ type Outcome struct {
 	Result train.Result
 }
 
+// Check reports what keeps a spec from being trained here: devices that are not there, a batch that l's ranks cannot share.
+func Check(l lab.Lab, s *spec.Spec) error {
+	if l.Several() {
+		if _, _, err := train.MicroBatch(s.Train.BatchSize, s.Train.MicroBatchSize, l.Group.Size()); err != nil {
+			return err
+		}
+	}
+	return assemble.CheckDevices(s)
+}
+
 // Start trains a spec as a new run. Closing stop ends it with a checkpoint and status interrupted;
 // cancelling ctx ends it at once. The error is that of the run, which the database holds too; an
 // interrupted run is no error.
 func Start(ctx context.Context, l lab.Lab, s *spec.Spec, stop <-chan struct{}, w Watcher) (Outcome, error) {
-	if err := assemble.CheckDevices(s); err != nil {
+	if err := Check(l, s); err != nil {
 		return Outcome{}, err
 	}
 	used, err := l.Plugins(s)
@@ -101,7 +111,7 @@ func Resume(ctx context.Context, l lab.Lab, ref string, stop <-chan struct{}, w 
 	if err != nil {
 		return Outcome{}, err
 	}
-	if err := assemble.CheckDevices(s); err != nil {
+	if err := Check(l, s); err != nil {
 		return Outcome{}, err
 	}
 	used, err := l.Plugins(s)

@@ -117,7 +117,7 @@ func Load(l lab.Lab, file string, set []string) (*sweep.Sweep, error) {
 // The error is one of the sweep itself; failed trials have theirs in the outcome.
 func Run(ctx context.Context, l lab.Lab, s *sweep.Sweep, o Options, stop <-chan struct{}, w Watcher) (Outcome, error) {
 	for _, one := range s.Specs() {
-		if err := assemble.CheckDevices(one); err != nil {
+		if err := run.Check(l, one); err != nil {
 			return Outcome{}, err
 		}
 	}
