@@ -58,6 +58,7 @@ func (t *Trainer) backwardTogether(ctx context.Context, outs, grads []output, sq
 				}
 				squares[i] += square
 			}
+			squares[i] = float64(float32(squares[i])) // as towers round theirs, so that clipping is that of one rank to the bit
 		}
 		return nil
 	}))

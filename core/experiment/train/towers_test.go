@@ -14,14 +14,13 @@ import (
 	"tandem/core/plugin/process"
 )
 
-// onRanks trains the towers, in processes of their own, on several ranks and on one with the same micro-batches. Without clipping the sums
-// are those of one rank in the same order: the losses have the same bits. Clipped gradients have a norm that is summed in another order: they
-// were 6.1e-7 apart after 50 steps, on a processor with AVX-512.
+// onRanks trains the towers, in processes of their own, on several ranks and on one with the same micro-batches. Gradients are added up
+// in the same order, so that losses have the same bits.
 func (g training) onRanks(t *testing.T, plugins, device string) {
 	cases := []struct {
-		ranks       int
-		norm, limit float64
-	}{{2, 0, 0}, {4, 0, 0}, {2, 1, 3e-6}}
+		ranks int
+		norm  float64
+	}{{2, 1}, {4, 0}}
 	if g.Vision.PatchSize == 0 {
 		cases = cases[:1] // a ResNet's steps take long
 	}
@@ -32,8 +31,8 @@ func (g training) onRanks(t *testing.T, plugins, device string) {
 		for i, want := range one[0] {
 			worst = math.Max(worst, math.Abs(several[0][i]/want-1))
 		}
-		if len(one[0]) != 50 || !(worst <= c.limit) {
-			t.Errorf("%d ranks, max_grad_norm %g: the losses of %d steps are up to %.2g apart from those of one rank, want %g", c.ranks, c.norm, len(one[0]), worst, c.limit)
+		if len(one[0]) != 50 || worst != 0 {
+			t.Errorf("%d ranks, max_grad_norm %g: the losses of %d steps are up to %.2g apart from those of one rank", c.ranks, c.norm, len(one[0]), worst)
 		}
 		for rank, losses := range several {
 			if !slices.Equal(losses, several[0]) {
