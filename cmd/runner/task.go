@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -124,7 +125,7 @@ const timeSlack = time.Minute
 func engineSignals(parent context.Context, deadline time.Time, w *taskWatcher) (ctx context.Context, stop <-chan struct{}, why *atomic.Pointer[string], release func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals, stopped, done := make(chan os.Signal, 16), make(chan struct{}), make(chan struct{})
-	signal.Notify(signals, append(endings(), syscall.SIGUSR2)...)
+	signal.Notify(signals, endings()...)
 	why = &atomic.Pointer[string]{}
 	unknown := ledger.Shutdown
 	why.Store(&unknown)
@@ -175,7 +176,7 @@ func (w *taskWatcher) Trial(t bundle.Trial, attempt int, resumed bool) run.Watch
 	if resumed {
 		how = ", from its last checkpoint"
 	}
-	w.Note(fmt.Sprintf("trial %s (%s, seed %d): attempt %d%s", t.ID, t.Variant(), t.Seed, attempt, how))
+	w.Note(fmt.Sprintf("trial %s (%s, seed %d): attempt %d%s", t.ID, cmp.Or(t.Variant(), w.bundle.Name()), t.Seed, attempt, how))
 	return newProgress(w.a.stderr, true)
 }
 
