@@ -42,7 +42,8 @@ type Exchanger interface {
 	Exchange(ctx context.Context, sum func(ctx context.Context, values []float64) error) error
 }
 
-// Communicator names a group of GPU processes that reduce gradients among themselves.
+// Communicator names a group of GPU processes that add gradients up among themselves: BackwardLast then leaves the sums of all
+// ranks where it would leave the gradients, for GradNorm and Step, and there are no buckets (EncoderInfo.BucketSizes).
 type Communicator struct {
 	ID         []byte // of ncclGetUniqueId, the same on all ranks
 	Rank, Size int

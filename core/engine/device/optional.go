@@ -113,6 +113,16 @@ type Prefetcher interface {
 	Join()
 }
 
+// Communicator is implemented by backends that add arrays up over processes by themselves.
+type Communicator interface {
+	// JoinRanks makes this backend rank of the size ranks that have the same id, once, and waits for all of them. Hardware that
+	// another rank has is fault.Invalid; a library that is missing fault.Unavailable.
+	JoinRanks(id []byte, rank, size int) error
+	// SumOverRanks adds a buffer of Real up over all ranks, in place, after the work asked for before. All ranks call it, in the same
+	// order and with equal lengths, and get the same bits. Errors are those of Asynchronous.
+	SumOverRanks(Buffer)
+}
+
 // MemoryCounter is implemented by backends that count the memory they take.
 type MemoryCounter interface {
 	// Allocated returns the bytes of all that the backend took: buffers, and what kernels keep and work with.

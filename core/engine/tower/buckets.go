@@ -212,5 +212,10 @@ func (e *encoder) StepWith(ctx context.Context, step int, lr, scale float64, gra
 // BackwardLast implements clip.BucketedEncoder.
 func (e *encoder) BackwardLast(ctx context.Context, t clip.Ticket, grad, tokens *tensor.Tensor) error {
 	defer e.buckets.end() // after an error too: who waits for gradients learns of it from BackwardLast
-	return e.backward(ctx, t, grad, tokens, true)
+	err := e.backward(ctx, t, grad, tokens, true)
+	if err == nil && e.group != nil && e.trained.HasGradient() {
+		e.group.SumOverRanks(e.params.store.Grads)
+		err = device.Err(e.session.Backend)
+	}
+	return err
 }

@@ -39,6 +39,7 @@ type encoder struct {
 
 	syncNorm bool                                   // EncoderConfig.SyncNorm
 	sum      func(context.Context, []float64) error // of Exchange; nil: this rank is alone
+	group    device.Communicator                    // adds gradients up over all ranks by itself (Compute.Communicator); nil: it does not
 	under    context.Context                        // of the Forward or Backward under way, for sum
 
 	tickets map[clip.Ticket]flight
@@ -84,6 +85,10 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 		wanted := e.fixedParts(layouts(front.Params(), c.Optimizer), c)
 		return info, profile.Exhausted(err, backend, nil, wanted, remedy)
 	}
+	if err := e.joinRanks(backend, c.Compute.Communicator); err != nil {
+		backend.Close()
+		return info, err
+	}
 	e.front, e.dim = front, c.EmbedDim
 	if l := c.LoRA; l != nil {
 		e.lora = &weights.LoRA{Rank: l.Rank, Alpha: l.Alpha}
@@ -95,7 +100,10 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	e.call.Seed = c.Seed
 	e.tickets = map[clip.Ticket]flight{}
 	e.configured = true
-	info.Backend, info.BucketSizes = backend.Name(), e.buckets.sizes()
+	info.Backend = backend.Name()
+	if e.group == nil {
+		info.BucketSizes = e.buckets.sizes()
+	}
 	if c.Compute.Precision == "bf16" && device.EmulatesBF16(backend) {
 		info.Remarks = append(info.Remarks, info.Backend+" has no products of bfloat16 (AVX512_BF16) here: train.precision: bf16 "+
 			"takes more time than f32, and saves memory only")

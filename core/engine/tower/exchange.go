@@ -55,3 +55,17 @@ func (e *encoder) shareStatistics() error {
 	device.WriteDoubles(b, states.Values, values[:n])
 	return device.Err(b)
 }
+
+// joinRanks makes the device rank of a group whose members add gradients up among themselves; nil is none.
+func (e *encoder) joinRanks(b device.Backend, c *clip.Communicator) error {
+	if c == nil {
+		return nil
+	}
+	group, ok := b.(device.Communicator)
+	if !ok {
+		return fault.New(fault.Invalid, "%s adds up no gradients by itself", b.Name()).WithPath("compute.communicator").
+			WithHint("NCCL is for GPUs")
+	}
+	e.group = group
+	return group.JoinRanks(c.ID, c.Rank, c.Size)
+}

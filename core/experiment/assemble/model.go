@@ -37,10 +37,11 @@ type Model struct {
 
 	told          sync.Mutex // guards Summary.Teachers while encoders are configured
 	losses        []lossProcess
-	teacherDigest string     // names the weights that the teachers have of the spec; "" for none
-	data          []Dataset  // the sources of the training data, then the data of each evaluation
-	ranks         int        // that share each batch
-	bench         *Workbench // not nil: the session is its, and outlives the model
+	teacherDigest string                        // names the weights that the teachers have of the spec; "" for none
+	data          []Dataset                     // the sources of the training data, then the data of each evaluation
+	ranks         int                           // that share each batch
+	communicators map[string]*clip.Communicator // see Options
+	bench         *Workbench                    // not nil: the session is its, and outlives the model
 }
 
 // Options says how the plugins of a model are started.
@@ -58,6 +59,8 @@ type Options struct {
 	// Resumes says that a checkpoint is to be loaded: the text encoder then gets no captions, because its
 	// vocabulary comes with the checkpoint, and init.weights is not read.
 	Resumes bool
+	// Communicators are of the towers whose GPUs add gradients up over the ranks among themselves, by role.
+	Communicators map[string]*clip.Communicator
 }
 
 // Open starts and configures all plugins of s, and loads init.weights.
@@ -109,6 +112,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	m.Frozen = [2]bool{s.Image.Freeze.Any() && m.Summary.Image.Frozen == m.Summary.Image.Parameters,
 		s.Text.Freeze.Any() && m.Summary.Text.Frozen == m.Summary.Text.Parameters}
 	m.Buckets = [2][]int{m.Summary.Image.BucketSizes, m.Summary.Text.BucketSizes}
+	m.Groups = [2]bool{o.Communicators[RoleImage] != nil, o.Communicators[RoleText] != nil}
 	m.LossRows, m.LossBuckets = true, nil
 	for _, l := range m.losses {
 		m.LossRows = m.LossRows && hasCapability(l.process.Descriptor, clip.CapRows)

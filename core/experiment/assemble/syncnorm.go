@@ -10,7 +10,7 @@ import (
 // towerConfig returns the configuration of one of the model's towers, without captions.
 func (m *Model) towerConfig(role string) clip.EncoderConfig {
 	c := encoderConfig(m.Spec, role, m.threads)
-	c.SyncNorm = m.syncsNorm(role)
+	c.SyncNorm, c.Compute.Communicator = m.syncsNorm(role), m.communicators[role]
 	return c
 }
 

@@ -80,7 +80,7 @@ func (f *follower) start(ctx context.Context, j job, l lab.Lab, bench *assemble.
 		return err
 	}
 	o := assemble.Options{Catalog: l.Catalog, Plugins: used, Cores: l.Cores, Ranks: len(l.Places), Resumes: j.From.Dir != "",
-		LogDir: filepath.Join(j.Dir, RanksDir, strconv.Itoa(l.Group.Rank()), lab.LogsDir)}
+		Communicators: communicators(l.Ranks, j.Groups), LogDir: filepath.Join(j.Dir, RanksDir, strconv.Itoa(l.Group.Rank()), lab.LogsDir)}
 	if j.Bench {
 		o.Bench = bench
 	}

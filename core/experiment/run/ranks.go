@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"tandem/core/clip"
 	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/collective"
 	"tandem/core/experiment/eval"
@@ -26,14 +27,25 @@ type job struct {
 	Dir     string // its folder
 	Spec    string // resolved
 	From    lab.Checkpoint
-	Plugins []store.Plugin // as rank 0 has them
-	Bench   bool           // other runs may come that take datasets over
+	Plugins []store.Plugin    // as rank 0 has them
+	Groups  map[string][]byte // of GPUs (assemble.Groups)
+	Bench   bool              // other runs may come that take datasets over
 }
 
 // assign gives the others of a's run to do.
 func (a Attempt) assign(ctx context.Context, g collective.Group, dir string) error {
-	_, err := collective.BroadcastValue(ctx, g, job{Run: a.Record.ID(), Dir: dir, Spec: a.Spec.YAML(false), From: a.From, Plugins: a.Plugins.Rows(), Bench: a.Bench != nil})
+	_, err := collective.BroadcastValue(ctx, g, job{Run: a.Record.ID(), Dir: dir, Spec: a.Spec.YAML(false), From: a.From, Plugins: a.Plugins.Rows(), Groups: a.groups, Bench: a.Bench != nil})
 	return err
+}
+
+// nameGroups names the groups of GPUs that add gradients up among themselves. Where there is no NCCL the runners do, which is told.
+func (a *Attempt) nameGroups(w Watcher) (err error) {
+	if a.groups, err = assemble.Groups(a.Spec, a.Plugins); fault.KindOf(err) != fault.Unavailable {
+		return err
+	}
+	message := fmt.Sprintf("gradients are added up on the CPU: %v", err)
+	w.Event("warning", message)
+	return a.Record.Event("warning", "nccl", message, "")
 }
 
 // Dismiss tells the other ranks that there is nothing more to do. Rank 0 alone calls it.
@@ -63,6 +75,15 @@ func ready(ctx context.Context, ranks lab.Ranks, mine error, m *assemble.Model) 
 		}
 	}
 	return nil
+}
+
+// communicators returns this rank's place in groups of GPUs.
+func communicators(ranks lab.Ranks, groups map[string][]byte) map[string]*clip.Communicator {
+	all := map[string]*clip.Communicator{}
+	for role, id := range groups {
+		all[role] = &clip.Communicator{ID: id, Rank: ranks.Group.Rank(), Size: ranks.Group.Size()}
+	}
+	return all
 }
 
 // exchange lets towers add values up over the ranks while they compute, where the spec asks for it.

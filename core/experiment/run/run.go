@@ -202,6 +202,8 @@ type Attempt struct {
 	Tap     func(role string) func(wire.Heard) // see assemble.Options
 	// GivenUp, when not nil, says why a run that stop ended was given up for good; "" when it was not.
 	GivenUp func() string
+
+	groups map[string][]byte // of GPUs, of several ranks
 }
 
 // Do trains and records the run, and finishes the record. Closing stop ends the run with a checkpoint; cancelling

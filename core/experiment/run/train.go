@@ -77,6 +77,9 @@ func (a Attempt) train(ctx context.Context, l lab.Lab, stop <-chan struct{}, w W
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if l.Several() {
+		if err := a.nameGroups(w); err != nil {
+			return none, err
+		}
 		if err := a.assign(ctx, l.Group, dir); err != nil {
 			return none, err
 		}
@@ -106,7 +109,7 @@ func (a Attempt) train(ctx context.Context, l lab.Lab, stop <-chan struct{}, w W
 // start starts the plugins, records what they say, and makes the step loop, with the state of a checkpoint if there is one.
 func (r *running) start(ctx context.Context, a Attempt, dir string, stop <-chan struct{}) (err error) {
 	r.Model, err = assemble.Open(ctx, a.Spec, assemble.Options{Catalog: r.lab.Catalog, Plugins: a.Plugins, LogDir: filepath.Join(dir, lab.LogsDir),
-		Bench: a.Bench, Cores: r.lab.Cores, Ranks: len(r.lab.Places), Slow: a.slow(r.watch), Tap: a.Tap, Resumes: a.From.Dir != ""}, r.watch)
+		Bench: a.Bench, Cores: r.lab.Cores, Ranks: len(r.lab.Places), Slow: a.slow(r.watch), Tap: a.Tap, Resumes: a.From.Dir != "", Communicators: communicators(r.lab.Ranks, a.groups)}, r.watch)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,11 @@ func (t *Trainer) backwardTogether(ctx context.Context, outs, grads []output, sq
 				}
 			}
 			k := lane[len(lane)-1]
-			return t.backwardInBuckets(ctx, i, outs[k].ticket, grads[k], ready[i], passed[i])
+			err := t.backwardInBuckets(ctx, i, outs[k].ticket, grads[k], ready[i], passed[i])
+			if err == nil && t.parts.Groups[i] {
+				squares[i], err = t.encoders()[i].GradNorm(ctx)
+			}
+			return err
 		})
 	}))
 	all.Go(fault.Safely(func() error {
@@ -110,5 +114,8 @@ func (t *Trainer) backwardInBuckets(ctx context.Context, tower int, ticket clip.
 
 // stepWithSums lets a tower take a step along the gradients of all ranks.
 func (t *Trainer) stepWithSums(ctx context.Context, tower int, r StepReport, scale float64) error {
+	if t.parts.Groups[tower] {
+		return t.encoders()[tower].Step(ctx, r.Step, r.LR, scale)
+	}
 	return t.encoders()[tower].(clip.BucketedEncoder).StepWith(ctx, r.Step, r.LR, scale, t.ranks.sums[tower])
 }

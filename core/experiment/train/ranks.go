@@ -72,7 +72,7 @@ func (t *Trainer) join(g collective.Group) error {
 	}
 	for i, name := range towerNames {
 		_, ok := t.encoders()[i].(clip.BucketedEncoder)
-		if !t.frozen(i) && (!ok || len(t.parts.Buckets[i]) == 0) {
+		if !t.frozen(i) && (!ok || len(t.parts.Buckets[i]) == 0 && !t.parts.Groups[i]) {
 			return fault.New(fault.Invalid, "the encoder lacks the capability %s, which training on %d ranks takes", clip.CapBuckets, r.size).
 				WithPath(name + ".plugin").WithHint("train it on one rank, or freeze it")
 		}

@@ -68,6 +68,8 @@ type Parts struct {
 	Negatives int // texts that the data gives each sample as negatives
 	// Buckets holds clip.EncoderInfo.BucketSizes of both towers. Several ranks train encoders with clip.CapBuckets only.
 	Buckets [2][]int
+	// Groups says of both towers whether they add gradients up over the ranks by themselves (clip.Communicator). They have no buckets.
+	Groups [2]bool
 	// LossRows says that every loss has clip.CapRows, and LossBuckets holds clip.LossInfo.BucketSizes of each, in the order of
 	// objective.Members.
 	LossRows    bool

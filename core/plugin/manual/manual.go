@@ -115,6 +115,7 @@ var meanings = map[string]string{
 	clip.CapLoRA:       "can be fine-tuned by low-rank matrices (`lora`)",
 	clip.CapONNX:       "can be exported to ONNX (`runner export --format onnx`)",
 	clip.CapExchange:   "can normalise its batches together with those of other ranks (`train.sync_norm`)",
+	clip.CapNCCL:       "its GPUs add gradients up over ranks by themselves (NCCL)",
 	clip.CapPretrained: "begins with a published model, whose content counts in a run's identity",
 	clip.CapNegatives:  "gives negatives to losses that take them",
 	clip.CapView2:      "gives a second view of each picture to losses that take it",

@@ -26,6 +26,7 @@ type encoderClient struct {
 	close   sync.Once
 
 	exchange *exchange // with other ranks; nil: none
+	grouped  bool      // it adds gradients up by itself (Compute.Communicator)
 }
 
 func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (clip.EncoderInfo, error) {
@@ -46,6 +47,7 @@ func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (
 	e.mu.Lock()
 	e.dim, e.parameters, e.trained, e.tokens = info.EmbedDim, info.Parameters, info.Parameters > info.Frozen, info.TokenCount
 	e.buckets = info.BucketSizes
+	e.grouped = cfg.Compute.Communicator != nil
 	e.mu.Unlock()
 	return info, nil
 }

@@ -26,12 +26,26 @@ func optimizerIn(o *pb.Optimizer) clip.Optimizer {
 
 func computeOut(c clip.Compute) *pb.Compute {
 	return &pb.Compute{Device: c.Device, Threads: int64(c.Threads), Precision: c.Precision, Checkpointing: c.Checkpointing,
-		MemoryLimit: c.MemoryLimit}
+		MemoryLimit: c.MemoryLimit, Communicator: communicatorOut(c.Communicator)}
+}
+
+func communicatorOut(c *clip.Communicator) *pb.Communicator {
+	if c == nil {
+		return nil
+	}
+	return &pb.Communicator{Id: c.ID, Rank: int64(c.Rank), Size: int64(c.Size)}
+}
+
+func communicatorIn(c *pb.Communicator) *clip.Communicator {
+	if c == nil {
+		return nil
+	}
+	return &clip.Communicator{ID: c.Id, Rank: int(c.Rank), Size: int(c.Size)}
 }
 
 func computeIn(c *pb.Compute) clip.Compute {
 	return clip.Compute{Device: c.GetDevice(), Threads: int(c.GetThreads()), Precision: c.GetPrecision(),
-		Checkpointing: c.GetCheckpointing(), MemoryLimit: c.GetMemoryLimit()}
+		Checkpointing: c.GetCheckpointing(), MemoryLimit: c.GetMemoryLimit(), Communicator: communicatorIn(c.GetCommunicator())}
 }
 
 func encoderConfigOut(c clip.EncoderConfig) *pb.EncoderConfig {

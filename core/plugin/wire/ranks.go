@@ -135,7 +135,10 @@ func (t *trainableClient) StepWith(ctx context.Context, step int, lr, scale floa
 
 // BackwardLast implements clip.BucketedEncoder.
 func (e *encoderClient) BackwardLast(ctx context.Context, ticket clip.Ticket, grad, tokens *tensor.Tensor) error {
-	if _, err := e.bucketSizes(); err != nil {
+	e.mu.Lock()
+	grouped := e.grouped
+	e.mu.Unlock()
+	if _, err := e.bucketSizes(); err != nil && !grouped {
 		return err
 	}
 	_, err := e.backward(ctx, &pb.BackwardRequest{Ticket: uint64(ticket), Last: true}, grad, tokens)

@@ -39,7 +39,7 @@ var Defaults = Config{Pretrained: true, Proj: "auto"}
 var Plugin = sdk.Encoder{
 	Name: "bert", Version: "1.0.0", Modality: clip.Text,
 	Summary:      "BERT, MiniLM and RoBERTa with their published weights and tokenizers, or of any size at random",
-	Capabilities: []string{clip.CapVocabulary, clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA, clip.CapBuckets, clip.CapPretrained},
+	Capabilities: []string{clip.CapVocabulary, clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA, clip.CapBuckets, clip.CapNCCL, clip.CapPretrained},
 	Outputs:      []string{clip.OutputTokens},
 	Config:       Defaults,
 	New:          func() clip.Encoder { return tower.Text(build) },

@@ -30,7 +30,7 @@ var Defaults = Config{
 var Plugin = sdk.Encoder{
 	Name: "resnet-attnpool", Version: "1.0.0", Modality: clip.Image,
 	Summary: "CLIP's modified ResNet with attention pooling (RN50, RN101, …)",
-	Config:  Defaults, Capabilities: []string{clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA, clip.CapBuckets, clip.CapPrefetch, clip.CapExchange},
+	Config:  Defaults, Capabilities: []string{clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA, clip.CapBuckets, clip.CapNCCL, clip.CapPrefetch, clip.CapExchange},
 	New: func() clip.Encoder { return tower.Image(build) },
 }
 

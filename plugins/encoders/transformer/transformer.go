@@ -36,7 +36,7 @@ var Defaults = Config{
 var Plugin = sdk.Encoder{
 	Name: "transformer", Version: "1.0.0", Modality: clip.Text,
 	Summary:      "text transformer of CLIP and SigLIP",
-	Capabilities: []string{clip.CapVocabulary, clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA, clip.CapBuckets},
+	Capabilities: []string{clip.CapVocabulary, clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA, clip.CapBuckets, clip.CapNCCL},
 	Outputs:      []string{clip.OutputTokens},
 	Config:       Defaults,
 	Relations:    []clip.Relation{{Rule: "multiple_of", Field: "width", Of: "heads"}},

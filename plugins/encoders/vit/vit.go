@@ -40,7 +40,7 @@ var Defaults = Config{
 var Plugin = sdk.Encoder{
 	Name: "vit", Version: "1.0.0", Modality: clip.Image,
 	Summary: "Vision Transformer of CLIP and SigLIP (ViT-B/32, B/16, …)",
-	Config:  Defaults, Capabilities: []string{clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA, clip.CapBuckets, clip.CapPrefetch}, Outputs: []string{clip.OutputTokens},
+	Config:  Defaults, Capabilities: []string{clip.CapFreeze, clip.CapGroups, clip.CapStart, clip.CapLoRA, clip.CapONNX, clip.CapEMA, clip.CapBuckets, clip.CapNCCL, clip.CapPrefetch}, Outputs: []string{clip.OutputTokens},
 	Relations: []clip.Relation{
 		{Rule: "multiple_of", Field: "image_size", Of: "patch_size"},
 		{Rule: "multiple_of", Field: "width", Of: "heads"},

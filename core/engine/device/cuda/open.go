@@ -26,8 +26,9 @@ type Backend struct {
 	ctx     *driver.Context
 	stream  *driver.Stream // all work but Prefetch
 	blas    *driver.BLAS
-	dnn     *driver.DNN // see cuDNN
-	noDNN   bool        // there is no cuDNN
+	dnn     *driver.DNN  // see cuDNN
+	noDNN   bool         // there is no cuDNN
+	ranks   *driver.Comm // nil: this one alone
 
 	entries   map[string]entry                // kernels of the PTX for this GPU
 	loaded    map[string]*driver.Module       // by name of the .cu file
@@ -142,6 +143,9 @@ func (b *Backend) Name() string {
 		dnn, _ := b.dnn.Version()
 		text += ", cuDNN " + dnn
 	}
+	if b.ranks != nil {
+		text += ", NCCL " + driver.NCCLVersion()
+	}
 	if b.options.TF32 {
 		text += ", TF32"
 	}
@@ -173,6 +177,9 @@ func (b *Backend) Close() error {
 	first = firstOf(first, b.unshare())
 	for _, m := range b.loaded {
 		first = firstOf(first, m.Unload())
+	}
+	if b.ranks != nil && b.err == nil { // after an error others may never come
+		first = firstOf(first, b.ranks.Destroy())
 	}
 	if b.dnn != nil {
 		first = firstOf(first, b.dnn.Destroy())

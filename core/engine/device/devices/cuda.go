@@ -15,6 +15,7 @@ func init() {
 	cuda.open = func(n int, o Options) (device.Backend, error) {
 		return backend.Open(n, backend.Options{TF32: o.Precision == "tf32", MemoryLimit: o.MemoryLimit})
 	}
+	cuda.group = backend.GroupID
 	cuda.gpus = func() ([]gpu, error) {
 		found, err := backend.Devices()
 		if err != nil {

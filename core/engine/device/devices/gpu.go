@@ -70,6 +70,8 @@ var cuda struct {
 	gpus func() ([]gpu, error)
 	// inspect looks into a GPU that can be used: it sets the fields that take a context of it, and Why.
 	inspect func(*gpu)
+	// group names a new group of GPUs of several processes.
+	group func() ([]byte, error)
 }
 
 // howToGetCUDA advises those whose build lacks the tag clipcuda.

@@ -57,7 +57,7 @@ wait_all
 $cxx -shared -o "$out/libkernels.so" "$out/obj/kernels.o" $objects
 $cxx -shared -o "$out/libkernels-checked.so" "$out/obj/kernels-checked.o" "$out/obj/checked.o" $checkeds
 
-for lib in cublas:12 cudnn:9; do
+for lib in cublas:12 cudnn:9 nccl:2; do
   n=${lib%:*}; objects=
   for f in "$here/src/$n"/*.cpp; do
     [ -e "$f" ] || continue

@@ -1,5 +1,5 @@
-// Package driver gives Go NVIDIA's driver, cuBLAS and cuDNN: devices, contexts, memory, streams, events,
-// modules, launches, graphs, matrix products and convolutions. It calls gorgonia.org/cu where cu has the
+// Package driver gives Go NVIDIA's driver, cuBLAS, cuDNN and NCCL: devices, contexts, memory, streams, events,
+// modules, launches, graphs, matrix products, convolutions and sums over processes. It calls gorgonia.org/cu where cu has the
 // call, and goes through dlsym where cu lacks it. Libraries are opened when they are first used, so that
 // a binary starts anywhere (see core/engine/device/cuda/trampoline for the driver itself).
 //

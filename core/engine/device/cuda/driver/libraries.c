@@ -199,3 +199,40 @@ void tandem_conv_destroy(struct tandem_conv *c) {
     if (c->conv) CALL(dnn.destroy_convolution, c->conv);
     memset(c, 0, sizeof *c);
 }
+
+// ---- NCCL
+
+typedef struct { char internal[TANDEM_NCCL_ID]; } unique;
+
+static void *nccl_lib;
+static struct {
+    int (*version)(int *);
+    const char *(*said)(void *);
+    int (*id)(unique *);
+    int (*join)(void **, int, unique, int);
+    int (*leave)(void *);
+    int (*sum)(const void *, void *, size_t, int, int, void *, void *);
+} nccl;
+
+static const struct entry nccl_entries[] = {
+    {"ncclGetVersion", &nccl.version},   {"ncclGetLastError", &nccl.said},    {"ncclGetUniqueId", &nccl.id},
+    {"ncclCommInitRank", &nccl.join},    {"ncclCommDestroy", &nccl.leave},    {"ncclAllReduce", &nccl.sum},
+};
+
+const char *tandem_nccl_open(const char *path) { return OPEN(nccl_lib, path, nccl_entries); }
+const char *tandem_nccl_said(void) {
+    const char *said = nccl.said ? nccl.said(NULL) : NULL;
+    return said ? said : "";
+}
+int tandem_nccl_version(int *version) { return CALL(nccl.version, version); }
+int tandem_nccl_id(char id[TANDEM_NCCL_ID]) { return CALL(nccl.id, (unique *)id); }
+int tandem_nccl_join(uintptr_t *comm, int size, const char id[TANDEM_NCCL_ID], int rank) {
+    unique u;
+    memcpy(&u, id, sizeof u);
+    return CALL(nccl.join, (void **)comm, size, u, rank);
+}
+int tandem_nccl_leave(uintptr_t comm) { return CALL(nccl.leave, (void *)comm); }
+int tandem_nccl_sum(uintptr_t comm, uintptr_t at, size_t n, uintptr_t stream) {
+    enum { FLOAT32 = 7, SUM = 0 };
+    return CALL(nccl.sum, (void *)at, (void *)at, n, FLOAT32, SUM, (void *)comm, (void *)stream);
+}

@@ -1,4 +1,4 @@
-// cuBLAS and cuDNN by dlopen: one binary for CUDA 11, 12 and 13. Their sonames differ, these calls do not.
+// cuBLAS, cuDNN and NCCL by dlopen: one binary for CUDA 11, 12 and 13. Their sonames differ, these calls do not.
 // All but open return the library's status; -1 where it has no such entry.
 #ifndef TANDEM_LIBRARIES_H
 #define TANDEM_LIBRARIES_H
@@ -49,5 +49,15 @@ int tandem_conv_plan(uintptr_t handle, struct tandem_conv *c, size_t limit, int 
 int tandem_conv_run(uintptr_t handle, const struct tandem_conv *c, uintptr_t in1, uintptr_t in2, uintptr_t out,
                     uintptr_t workspace, size_t bytes);
 void tandem_conv_destroy(struct tandem_conv *c);
+
+const char *tandem_nccl_open(const char *path);
+const char *tandem_nccl_said(void); // what went wrong last; "" when unknown
+int tandem_nccl_version(int *version);
+enum { TANDEM_NCCL_ID = 128 };
+int tandem_nccl_id(char id[TANDEM_NCCL_ID]);
+int tandem_nccl_join(uintptr_t *comm, int size, const char id[TANDEM_NCCL_ID], int rank);
+int tandem_nccl_leave(uintptr_t comm);
+// Adds n values of float32 up over all ranks, in place.
+int tandem_nccl_sum(uintptr_t comm, uintptr_t at, size_t n, uintptr_t stream);
 
 #endif

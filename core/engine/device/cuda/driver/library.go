@@ -24,7 +24,7 @@ type library struct {
 	pip      string   // what to install: "nvidia-cublas-cu12"
 }
 
-// cuBLAS and cuDNN. A cuBLAS newer than the driver's CUDA does not start, so the driver's own comes first.
+// cuBLAS, cuDNN and NCCL. A cuBLAS newer than the driver's CUDA does not start, so the driver's own comes first.
 func cuBLAS(cuda int) library {
 	l := library{name: "cuBLAS", variable: "TANDEM_CUBLAS", pip: "nvidia-cublas-cu12"}
 	for _, major := range []string{"13", "12", "11"} {
@@ -43,6 +43,10 @@ func cuBLAS(cuda int) library {
 func cuDNN() library {
 	return library{name: "cuDNN", variable: "TANDEM_CUDNN", pip: "nvidia-cudnn-cu12",
 		sonames: []string{"libcudnn.so.9", "libcudnn.so.8"}}
+}
+
+func nccl() library {
+	return library{name: "NCCL", variable: "TANDEM_NCCL", pip: "nvidia-nccl-cu12", sonames: []string{"libnccl.so.2"}}
 }
 
 // open opens the first of the library's files that can be opened, by open of libraries.c, which returns
