@@ -45,6 +45,9 @@ func (j job) follow(ctx context.Context, l lab.Lab, stop <-chan struct{}, bench 
 	var f follower
 	defer f.close()
 	err := fault.Safely(func() error { return f.start(starting, j, l, bench) })()
+	if err := leaveGroups(l.Ranks, j.Groups, err); err != nil {
+		return err
+	}
 	if err := ready(ctx, l.Ranks, err, f.Model); err != nil {
 		return err
 	}

@@ -86,6 +86,16 @@ func communicators(ranks lab.Ranks, groups map[string][]byte) map[string]*clip.C
 	return all
 }
 
+// leaveGroups tells the other ranks of an error of the start where GPUs form groups: they may wait for this one in there, where
+// nothing else ends them.
+func leaveGroups(ranks lab.Ranks, groups map[string][]byte, err error) error {
+	if err == nil || len(groups) == 0 {
+		return nil
+	}
+	ranks.Group.Abort(err)
+	return err
+}
+
 // exchange lets towers add values up over the ranks while they compute, where the spec asks for it.
 func exchange(ctx context.Context, m *assemble.Model, ranks lab.Ranks) (err error) {
 	if ranks.Several() {

@@ -90,6 +90,9 @@ func (a Attempt) train(ctx context.Context, l lab.Lab, stop <-chan struct{}, w W
 	r := &running{lab: l, rec: &assemble.Recorder{Run: a.Record, Watcher: w}, watch: w, told: map[string]string{}}
 	defer r.close()
 	err = fault.Safely(func() error { return r.start(starting, a, dir, stop) })()
+	if err := leaveGroups(l.Ranks, a.groups, err); err != nil {
+		return none, err
+	}
 	if err := ready(ctx, l.Ranks, err, r.Model); err != nil {
 		return none, err
 	}
