@@ -29,6 +29,7 @@ const (
 	startup    = 10  // spread points before the first estimate
 	candidates = 500 // points beside the good ones that are weighed
 	goodShare  = .05 // of the points are called good
+	goodLeast  = 3   // points are called good, where there are so many
 	attempts   = 200 // draws of a point that was not suggested before
 )
 
@@ -95,7 +96,7 @@ func (s Space) estimate(seed uint64, n int, results []Result) Point {
 	if len(pending) > 0 {
 		process.believe(s.coordinates(pending...))
 	}
-	good := newMixture(s, pick(points, order[:int(math.Ceil(goodShare*float64(len(points))))]))
+	good := newMixture(s, pick(points, order[:min(len(order), max(goodLeast, int(math.Ceil(goodShare*float64(len(points))))))]))
 	stream := random.New(seed, "search", n)
 	var best Point
 	top := math.Inf(-1)
@@ -113,12 +114,12 @@ func (s Space) estimate(seed uint64, n int, results []Result) Point {
 func (s Space) choices() []bool {
 	choice := make([]bool, len(s))
 	for i, d := range s {
-		choice[i] = d.Choices > 0
+		choice[i] = d.Choices > 0 && d.Places == nil
 	}
 	return choice
 }
 
-// coordinates returns points for a process: numbers in [0, 1], choices by their index. A number that does not apply is in the middle, and
+// coordinates returns points for a process: numbers and places in [0, 1], other choices by their index. A number that does not apply is in the middle, and
 // the choice that it depends on keeps such a point apart from others.
 func (s Space) coordinates(points ...Point) [][]float64 {
 	all := make([][]float64, len(points))
@@ -126,12 +127,14 @@ func (s Space) coordinates(points ...Point) [][]float64 {
 		at := make([]float64, len(s))
 		for i, d := range s {
 			switch {
-			case d.Choices > 0 && math.IsNaN(p[i]):
+			case d.Choices > 0 && d.Places == nil && math.IsNaN(p[i]):
 				at[i] = -1
-			case d.Choices > 0:
-				at[i] = p[i]
 			case math.IsNaN(p[i]):
 				at[i] = .5
+			case d.Places != nil:
+				at[i] = d.Places[int(p[i])]
+			case d.Choices > 0:
+				at[i] = p[i]
 			default:
 				at[i] = d.unit(p[i])
 			}

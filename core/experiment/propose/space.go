@@ -15,8 +15,10 @@ type Space []Dim
 
 // Dim describes one dimension: a range of numbers, or a choice.
 type Dim struct {
-	Name      string
-	Choices   int // how many there are, by index; 0: a range
+	Name    string
+	Choices int // how many there are, by index; 0: a range
+	// Places says where the choices lie in [0, 1], so that near ones are taken to be alike; nil: each differs from each.
+	Places    []float64
 	Low, High float64
 	Log       bool // even in the logarithm; Low is more than 0
 	Whole     bool // whole numbers, both bounds included

@@ -92,6 +92,7 @@ func (s *Search) arrange() {
 			d.Low, d.High, d.Log, d.Whole = f.Draw.Low, f.Draw.High, f.Draw.Log, isWhole(f.Draw, s.base)
 		} else {
 			s.factors[i].Levels = slices.SortedFunc(slices.Values(f.Levels), func(a, b spec.Level) int { return strings.Compare(a.Name, b.Name) })
+			d.Places = places(s.factors[i].Levels)
 		}
 		if len(f.When) > 0 {
 			d.Applies = func(p propose.Point) bool {
@@ -101,6 +102,27 @@ func (s *Search) arrange() {
 		}
 		s.space = append(s.space, d)
 	}
+}
+
+// places returns where levels lie in [0, 1] when each sets one key to a number: evenly, in the order of the numbers. Else it returns nil.
+func places(levels []spec.Level) []float64 {
+	numbers := make([]float64, len(levels))
+	for i, l := range levels {
+		if len(l.Overrides) != 1 || len(levels) < 2 {
+			return nil
+		}
+		v, err := strconv.ParseFloat(fmt.Sprint(l.Overrides[0].Value), 64)
+		if err != nil {
+			return nil
+		}
+		numbers[i] = v
+	}
+	order := slices.Sorted(slices.Values(numbers))
+	at := make([]float64, len(levels))
+	for i, v := range numbers {
+		at[i] = float64(slices.Index(order, v)) / float64(len(levels)-1)
+	}
+	return at
 }
 
 // overrides returns what a factor sets at a point.
