@@ -265,21 +265,22 @@ func claim(ctx context.Context, l lab.Lab, db *store.DB, t sweep.Trial, used ass
 }
 
 // One makes an attempt at a trial, whose plugins are used, in a database of its own: it goes on with what the database has of it. What is
-// done or stopped there already is left as it is. metric is that by which trials are compared.
+// done or stopped there already is left as it is. metric is that by which trials are compared. NotWhole says that what the database has
+// cannot be gone on with.
 func One(ctx context.Context, l lab.Lab, db *store.DB, t sweep.Trial, used assemble.Plugins, metric string, stop <-chan struct{}, w run.Watcher) (run.Outcome, error) {
 	if err := assemble.CheckDevices(t.Spec); err != nil {
 		return run.Outcome{}, err
 	}
 	c, err := claim(ctx, l, db, t, used, metric, time.Time{})
 	if err != nil {
-		return run.Outcome{}, err
+		return run.Outcome{}, AsNotWhole(err)
 	}
 	if c.Run == nil {
 		return run.Outcome{ID: c.ID, Status: c.Status}, nil
 	}
 	from, err := verify(ctx, l, c)
 	if err != nil {
-		return run.Outcome{ID: c.ID, Status: clip.StatusFailed}, err
+		return run.Outcome{ID: c.ID, Status: clip.StatusFailed}, AsNotWhole(err)
 	}
 	return run.Attempt{Spec: t.Spec, Record: c.Run, From: from, Plugins: used}.Do(ctx, l, stop, w)
 }

@@ -40,8 +40,8 @@ func (t *tasker) attempt(ctx context.Context, c claimed, stop <-chan struct{}) (
 	from := t.snapshotOf(c)
 	w := &watcher{Watcher: t.w.Trial(c.trial, c.lease.Attempt(), from != ""), lease: c.lease, cancel: cancel}
 	outcome, err := t.make(ctx, c, from, stop, w)
-	if from != "" && !w.began && (fault.KindOf(err) == fault.Corrupt || fault.KindOf(err) == fault.NotFound) {
-		t.w.Note("trial " + c.trial.ID + " starts over: what it was to go on from is not whole: " + err.Error())
+	if broken := (schedule.NotWhole{}); from != "" && !w.began && errors.As(err, &broken) {
+		t.w.Note("trial " + c.trial.ID + " starts over: what it was to go on from is not whole: " + broken.Error())
 		w.failure = nil
 		outcome, err = t.make(ctx, c, "", stop, w)
 	}
@@ -96,11 +96,11 @@ func (t *tasker) make(ctx context.Context, c claimed, from string, stop <-chan s
 	}
 	db, err := l.Database()
 	if err != nil {
-		return out, err
+		return out, schedule.AsNotWhole(err)
 	}
 	defer db.Close()
 	if _, err := db.Seize(ctx); err != nil {
-		return out, err
+		return out, schedule.AsNotWhole(err)
 	}
 	w.save = func(ctx context.Context) error { return t.save(ctx, c, db, dir) }
 	if from != "" {

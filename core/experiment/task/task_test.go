@@ -203,6 +203,57 @@ func TestADeadOwnersTrialGoesOnFromItsSnapshot(t *testing.T) {
 	}
 }
 
+// What is missing on a node fails the attempt; it does not cost what was recorded before.
+func TestATrialWhoseDataIsMissingKeepsWhatItHas(t *testing.T) {
+	l := labtest.New(t)
+	data := filepath.Join(filepath.Dir(l.DB), "data")
+	must(t, os.WriteFile(data, nil, 0o644))
+	b := freeze(t, l, strings.Replace(labtest.Text, "{dataset: dots}", "{dataset: dots, with: {file: "+data+"}}", 1))
+	stop := make(chan struct{})
+	w := &tape{step: func(_ bundle.Trial, step int) {
+		if step == 3 {
+			close(stop)
+		}
+	}}
+	_, err := Run(context.Background(), b, Options{}, stop, w)
+	must(t, err)
+	must(t, os.Remove(data))
+	must(t, os.Mkdir(data, 0o755)) // something is there, and cannot be read
+	w = &tape{}
+	r, err := Run(context.Background(), b, Options{Owner: ledger.Owner{Round: 1}}, never(), w)
+	if err != nil || r.Failed != 1 || len(w.ends) != 1 || w.ends[0].Kind != fault.NotFound || w.ends[0].Step != 3 || len(w.notes) > 0 {
+		t.Fatalf("without data: %+v, %v, %+v, %v", r, err, w.ends, w.notes)
+	}
+	must(t, os.Remove(data))
+	must(t, os.WriteFile(data, nil, 0o644))
+	var steps []int
+	w = &tape{step: func(_ bundle.Trial, step int) { steps = append(steps, step) }}
+	r, err = Run(context.Background(), b, Options{Owner: ledger.Owner{Round: 2}}, never(), w)
+	if err != nil || r.Failed != 0 || !slices.Equal(steps, []int{4, 5, 6, 7, 8}) {
+		t.Fatalf("with it: %+v, %v, steps %v, %v", r, err, steps, w.notes)
+	}
+}
+
+func TestATrialWhoseSnapshotIsDamagedStartsOver(t *testing.T) {
+	l := labtest.New(t)
+	b := freeze(t, l, labtest.Text)
+	stop := make(chan struct{})
+	_, err := Run(context.Background(), b, Options{}, stop, &tape{step: func(_ bundle.Trial, step int) {
+		if step == 3 {
+			close(stop)
+		}
+	}})
+	must(t, err)
+	books := ledger.Ledger{Dir: b.TrialsDir()}
+	must(t, os.WriteFile(books.FilePath(b.Trials()[0].ID, 1, databaseEnding), []byte("no database"), 0o644))
+	steps := 0
+	w := &tape{step: func(bundle.Trial, int) { steps++ }}
+	r, err := Run(context.Background(), b, Options{}, never(), w)
+	if err != nil || r.Made != 1 || steps != 8 || len(w.notes) != 1 || !strings.Contains(w.notes[0], "starts over") {
+		t.Fatalf("%+v, %v, %d steps, %v", r, err, steps, w.notes)
+	}
+}
+
 func must(t *testing.T, err error) { t.Helper(); labtest.Must(t, err) }
 
 func TestFailuresAreTriedAgainByTheirKind(t *testing.T) {
