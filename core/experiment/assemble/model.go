@@ -73,7 +73,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	w.Doing("starting plugins")
 	defer w.Doing("")
 	m = &Model{Starter: &Starter{Spec: s, threads: Threads(s, o.Cores), logDir: o.LogDir, plugins: o.Plugins}, Unguarded: unguarded,
-		bench: o.Bench, ranks: max(1, o.Ranks), Evals: make([]eval.Parts, len(s.Eval)), Processes: map[string]*process.Process{}}
+		bench: o.Bench, ranks: max(1, o.Ranks), communicators: o.Communicators, Evals: make([]eval.Parts, len(s.Eval)), Processes: map[string]*process.Process{}}
 	m.data = datasets(s, m.threads)
 	if o.Bench != nil && o.Bench.session != nil {
 		m.session = o.Bench.session

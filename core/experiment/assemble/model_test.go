@@ -12,6 +12,8 @@ import (
 	"tandem/core/experiment/lab/labtest"
 	"tandem/core/experiment/spec"
 	"tandem/core/fault"
+	"tandem/core/plugin/wire"
+	"tandem/core/plugin/wire/pb"
 )
 
 // quiet keeps what it is told.
@@ -59,6 +61,30 @@ func TestAModelHasAllItsParts(t *testing.T) {
 	c := m.TrainConfig()
 	if c.Steps != 6 || c.BatchSize != 8 || len(c.Sources) != 1 || c.Sources[0].Len != 32 || c.LogEvery != 1 || c.EvalEvery != 0 || c.Dir != "" {
 		t.Errorf("step loop %+v", c)
+	}
+}
+
+// A tower gets its place in a group of GPUs, and the step loop knows of it.
+func TestATowerGetsItsCommunicator(t *testing.T) {
+	var image, text *pb.Communicator
+	m := open(t, assemble.Options{
+		Communicators: map[string]*clip.Communicator{assemble.RoleImage: {ID: []byte("group"), Rank: 1, Size: 2}},
+		Tap: func(role string) func(wire.Heard) {
+			to := map[string]**pb.Communicator{assemble.RoleImage: &image, assemble.RoleText: &text}[role]
+			if to == nil {
+				return nil
+			}
+			return func(h wire.Heard) {
+				if c, ok := h.Request.(*pb.EncoderConfig); ok {
+					*to = c.GetCompute().GetCommunicator()
+				}
+			}
+		}})
+	if string(image.GetId()) != "group" || image.GetRank() != 1 || image.GetSize() != 2 || text != nil {
+		t.Errorf("the image tower joins %v, the text tower %v", image, text)
+	}
+	if m.Groups != [2]bool{true, false} {
+		t.Errorf("groups %v", m.Groups)
 	}
 }
 
