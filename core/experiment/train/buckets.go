@@ -51,6 +51,9 @@ func (t *Trainer) backwardTogether(ctx context.Context, outs, grads []output, sq
 			}
 		}
 		for i, buckets := range ready {
+			if t.parts.Groups[i] { // its norm is its own to fill in
+				continue
+			}
 			for range cap(buckets) {
 				sum, err := receive(ctx, buckets)
 				if err != nil {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"tandem/core/clip"
 	"tandem/core/experiment/collective"
 	"tandem/core/experiment/train"
+	"tandem/core/fault"
 	"tandem/core/tensor"
 )
 
@@ -53,5 +55,14 @@ func TestTowersMayAddTheirGradientsUpThemselves(t *testing.T) {
 	nearly(t, "weights", w, one.Image.(*linear).w, 1e-6)
 	if !slices.Equal(w, all[1].parts.Image.(*grouped).w) {
 		t.Error("ranks have other weights")
+	}
+}
+
+// A tower in a group that has buckets too is refused: its gradients would be added up twice, or not at all.
+func TestATowerInAGroupHasNoBuckets(t *testing.T) {
+	for i, r := range together(t, 2, config(""), parts, func(_ int, r *rank) { r.parts.Groups[1] = true }) {
+		if fault.KindOf(r.err) != fault.Internal || !strings.Contains(r.err.Error(), "2 buckets all the same") {
+			t.Errorf("rank %d: %v", i, r.err)
+		}
 	}
 }

@@ -76,6 +76,10 @@ func (t *Trainer) join(g collective.Group) error {
 			return fault.New(fault.Invalid, "the encoder lacks the capability %s, which training on %d ranks takes", clip.CapBuckets, r.size).
 				WithPath(name + ".plugin").WithHint("train it on one rank, or freeze it")
 		}
+		if n := len(t.parts.Buckets[i]); n > 0 && t.parts.Groups[i] {
+			return fault.New(fault.Internal, "the encoder was given a group in which it adds gradients up by itself, and has %d buckets all the same", n).
+				WithPath(name + ".plugin").WithHint("the plugin is at fault: with a communicator its bucket_sizes must be empty")
+		}
 		if !t.frozen(i) {
 			r.sums[i] = make([]*tensor.Tensor, len(t.parts.Buckets[i]))
 		}
