@@ -127,7 +127,7 @@ func (j job) samePlugins(used assemble.Plugins) error {
 
 // evaluate shares in the evaluations of rank 0. Those beside training are its own.
 func (f *follower) evaluate(ctx context.Context, _ int) error {
-	if f.Spec.Train.EvalDevice != "" {
+	if f.Spec.Train.EvalDevice != "" && len(f.Spec.Eval) > 0 {
 		return collective.Agree(ctx, f.ranks.Group, nil)
 	}
 	plan, during, end := shared(ctx, f.Model, f.ranks)

@@ -215,3 +215,15 @@ func TestARankThatIsGoneIsTheCause(t *testing.T) {
 		}
 	}
 }
+
+// Ranks agree at the end of a run that has a device for evaluations and none to make.
+func TestRanksNeedNoEvaluationForTheirDevice(t *testing.T) {
+	l := labtest.New(t)
+	errs := ranks(t, l, 2, nil, func(l lab.Lab) {
+		out, err := Start(t.Context(), l, labtest.Spec(t, l, "train.eval_device=auto", "eval=[]"), nil, Quiet{})
+		if err != nil || out.Status != clip.StatusDone {
+			t.Errorf("outcome %+v, %v", out, err)
+		}
+	})
+	labtest.Must(t, errors.Join(errs...))
+}
