@@ -118,6 +118,10 @@ func (c *scheduler) run(ctx context.Context, stop <-chan struct{}) error {
 		case e := <-c.finished:
 			c.running--
 			c.finish(e, stopping)
+			if !stopping && c.lab.Several() && c.states[e.trial].Status == Interrupted {
+				c.w.Note("another rank was told to stop: the sweep ends")
+				halt()
+			}
 			if err := c.tellBest(ctx); err != nil && failure == nil && !stopping {
 				failure = err
 				halt()
