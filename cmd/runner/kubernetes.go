@@ -81,7 +81,7 @@ func (a *app) writeJobs(b *bundle.Bundle, f submitFlags, out Submitted) error {
 		out.Script, out.Why = string(jobs), "dry run"
 		return a.printSubmitted(out)
 	}
-	if _, err := b.Submit(bundle.Submission{Round: f.options.Round, Engine: engineKubernetes, Tasks: out.Tasks}, func(*bundle.Submission) error { return nil }); err != nil {
+	if _, err := b.Submit(bundle.Submission{Round: f.options.Round, Engine: engineKubernetes, Tasks: out.Tasks, Lease: f.options.Lease.Seconds()}, func(*bundle.Submission) error { return nil }); err != nil {
 		return err
 	}
 	out.Array = kubernetes.Name(study.Name, "")
@@ -154,7 +154,7 @@ func jobsOf(b *bundle.Bundle, f submitFlags, tasks int) (s kubernetes.Study, err
 	s.Command = []string{kubernetes.Literal(b.Runner()), "task", kubernetes.Literal(b.Dir), "--round", strconv.Itoa(o.Round), "--tasks", strconv.Itoa(tasks),
 		"--index", kubernetes.Index, "--name", "kubernetes:" + kubernetes.Name(s.Name, "") + "_" + kubernetes.Index}
 	if o.DB != "" {
-		s.Merge = []string{kubernetes.Literal(b.Runner()), "merge", kubernetes.Literal(b.Dir), "--db", kubernetes.Literal(o.DB)}
+		s.Merge = []string{kubernetes.Literal(b.Runner()), "merge", kubernetes.Literal(b.Dir), "--wait", "--db", kubernetes.Literal(o.DB)}
 	}
 	if o.Lease > 0 {
 		lease := []string{"--lease", o.Lease.String()}

@@ -27,13 +27,14 @@ nothing, and other runners may write meanwhile. The folders of runs are not copi
 of a checkpoint is gone, it is looked for beside OTHER, in runs/.
 
 BUNDLE is a folder that runner submit made: of each trial, the attempt that counts is taken. Trials that tasks make just now
-are left out.`,
+are left out, or with --wait waited for.`,
 		Example: "  runner merge laptop/results.db --dry-run\n  runner merge laptop/results.db\n  runner merge results/cluster/sweep-0123456789ab",
 	}
 	a.dbFlag(c)
 	a.formatFlags(c, false)
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say what would be done")
 	lease := leaseFlag(c)
+	wait := c.Flags().Bool("wait", false, "of a BUNDLE: wait for tasks that make trials just now, at most for a lease: a task that was killed counts as dead by then")
 	c.Flags().StringVar(&o.RunsDir, "other-runs-dir", "", "`folder` of OTHER's runs (default: runs beside OTHER)")
 	c.RunE = func(_ *cobra.Command, given []string) error {
 		ctx, end := canceled()
@@ -48,7 +49,7 @@ are left out.`,
 		}
 		o.Waiting = a.say
 		if bundle.IsBundle(given[0]) {
-			return a.mergeBundle(ctx, given[0], *lease, o)
+			return a.mergeBundle(ctx, given[0], *lease, *wait, o)
 		}
 		m, err := store.Merge(ctx, a.db, given[0], o)
 		if err != nil {
@@ -63,12 +64,15 @@ are left out.`,
 }
 
 // mergeBundle merges what the tasks of a bundle have made.
-func (a *app) mergeBundle(ctx context.Context, dir string, lease time.Duration, o store.MergeOptions) error {
+func (a *app) mergeBundle(ctx context.Context, dir string, lease time.Duration, wait bool, o store.MergeOptions) error {
 	b, err := bundle.Open(dir)
 	if err != nil {
 		return err
 	}
-	g, err := task.Merge(ctx, b, a.db, lease, thisOwner(), o)
+	if lease, err = leaseOf(lease, b); err != nil {
+		return err
+	}
+	g, err := task.Merge(ctx, b, a.db, task.MergeOptions{MergeOptions: o, Expiry: lease, Wait: wait}, thisOwner())
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,11 @@ Exit codes: 0, 1 when a trial failed for good, 2 for bad input.`,
 		if err != nil {
 			return err
 		}
-		return a.status(c.Context(), b, *lease)
+		expiry, err := leaseOf(*lease, b)
+		if err != nil {
+			return err
+		}
+		return a.status(c.Context(), b, expiry)
 	}
 	return c
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tandem/core/experiment/bundle"
-	"tandem/core/experiment/ledger"
 	"tandem/core/experiment/schedule"
 	"tandem/core/experiment/slurm"
 	"tandem/core/experiment/task"
@@ -91,9 +90,7 @@ folder has the same path in pods and on this machine; the image needs the runner
 				f.options.Directives = append(f.options.Directives, slurm.Directive{Name: x.sbatch, Value: v})
 			}
 		}
-		if *lease != ledger.DefaultExpiry {
-			f.options.Lease = *lease
-		}
+		f.options.Lease = *lease
 		return a.submit(c.Context(), given[0], *set, a.bundlesDir(bundles), f)
 	}
 	return c
@@ -147,13 +144,11 @@ func (a *app) submit(ctx context.Context, file string, set []string, root string
 		return fault.New(fault.Invalid, "%w", err)
 	}
 	out := Submitted{Experiment: b.Name(), Bundle: b.Dir, Trials: len(b.Trials())}
-	before, err := b.Submissions()
-	if err != nil {
+	if f.options.Round, err = b.NextRound(); err != nil {
 		return err
 	}
-	f.options.Round = 1
-	if n := len(before); n > 0 {
-		f.options.Round = before[n-1].Round + 1
+	if f.options.Lease, err = leaseOf(f.options.Lease, b); err != nil {
+		return err
 	}
 	if !f.noMerge {
 		f.options.DB = db
@@ -172,7 +167,7 @@ func (a *app) submit(ctx context.Context, file string, set []string, root string
 		if err := task.Plan(ctx, b, db, false); err != nil {
 			return err
 		}
-		if _, err := task.Adopt(ctx, b, db, thisOwner()); err != nil {
+		if _, err := task.Adopt(ctx, b, db, f.options.Lease, thisOwner()); err != nil {
 			return err
 		}
 	}

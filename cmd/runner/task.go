@@ -56,7 +56,15 @@ Exit codes: 0 nothing is left for this task, 1 a trial failed for good, 2 bad in
 
 // leaseFlag gives a command the flag that all who work on a bundle share.
 func leaseFlag(c *cobra.Command) *time.Duration {
-	return c.Flags().Duration("lease", ledger.DefaultExpiry, "`age` of a task's last sign of life at which it counts as dead; the same for all of a bundle")
+	return c.Flags().Duration("lease", 0, fmt.Sprintf("`age` of a task's last sign of life at which it counts as dead (default: what the bundle was submitted with, else %v)", ledger.DefaultExpiry))
+}
+
+// leaseOf returns the lease that a flag gives, or else what a bundle was submitted with.
+func leaseOf(given time.Duration, b *bundle.Bundle) (time.Duration, error) {
+	if given > 0 {
+		return given, nil
+	}
+	return b.Lease()
 }
 
 // thisOwner says in a ledger who this process is.
@@ -68,6 +76,9 @@ func thisOwner() ledger.Owner {
 func (a *app) runTask(parent context.Context, dir string, o task.Options, f taskFlags) error {
 	b, err := bundle.Open(dir)
 	if err != nil {
+		return err
+	}
+	if o.Expiry, err = leaseOf(o.Expiry, b); err != nil {
 		return err
 	}
 	w := &taskWatcher{a: a, bundle: b}

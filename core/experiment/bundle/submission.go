@@ -16,11 +16,12 @@ import (
 
 // Submission records that an engine was to run the tasks of a bundle.
 type Submission struct {
-	Round  int       `json:"round"`            // from 1; failures of trials are counted by it
+	Round  int       `json:"round"`            // from 1, over all bundles beside this one; failures of trials are counted by it
 	Engine string    `json:"engine,omitempty"` // "": slurm
 	Array  string    `json:"array_job"`        // of Slurm; "": sbatch did not come so far
 	Merge  string    `json:"merge_job"`        // "": none
 	Tasks  int       `json:"tasks"`
+	Lease  float64   `json:"lease_s,omitempty"` // of the tasks, seconds; 0: the ledger's
 	At     time.Time `json:"at"`
 }
 
@@ -30,18 +31,58 @@ func (b *Bundle) submissionPath(round int) string {
 	return filepath.Join(b.Dir, submissionsDir, fmt.Sprintf("%04d.json", round))
 }
 
-// Submissions returns what was submitted of a bundle, oldest first.
-func (b *Bundle) Submissions() (all []Submission, err error) {
-	entries, err := os.ReadDir(filepath.Join(b.Dir, submissionsDir))
+// rounds returns the numbers of what was submitted of the bundle in a folder.
+func rounds(dir string) (all []int, err error) {
+	entries, err := os.ReadDir(filepath.Join(dir, submissionsDir))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fault.New(fault.Unavailable, "the bundle's jobs: %w", err)
 	}
 	for _, e := range entries {
 		number, ok := strings.CutSuffix(e.Name(), ".json")
-		round, err := strconv.Atoi(number)
-		if !ok || err != nil {
+		if round, err := strconv.Atoi(number); ok && err == nil {
+			all = append(all, round)
+		}
+	}
+	return all, nil
+}
+
+// NextRound returns the number of the next submission: one that no bundle beside this one has had, since they share trials.
+func (b *Bundle) NextRound() (int, error) {
+	entries, err := os.ReadDir(b.Root())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, fault.New(fault.Unavailable, "the folder of bundles: %w", err)
+	}
+	last := 0
+	for _, e := range entries {
+		dir := filepath.Join(b.Root(), e.Name())
+		if !IsBundle(dir) {
 			continue
 		}
+		had, err := rounds(dir)
+		if err != nil {
+			return 0, err
+		}
+		last = max(last, slices.Max(append(had, 0)))
+	}
+	return last + 1, nil
+}
+
+// Lease returns the lease that the bundle was submitted with last; 0: none of its own.
+func (b *Bundle) Lease() (time.Duration, error) {
+	all, err := b.Submissions()
+	if err != nil || len(all) == 0 {
+		return 0, err
+	}
+	return time.Duration(all[len(all)-1].Lease * float64(time.Second)), nil
+}
+
+// Submissions returns what was submitted of a bundle, oldest first.
+func (b *Bundle) Submissions() (all []Submission, err error) {
+	had, err := rounds(b.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, round := range had {
 		s := Submission{Round: round}
 		text, err := os.ReadFile(b.submissionPath(round))
 		if err == nil && len(text) > 0 {

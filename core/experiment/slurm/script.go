@@ -97,11 +97,16 @@ func Script(b *bundle.Bundle, o Options) string {
 	writeDirectives(&s, append(directives, o.Directives...), o.Raw)
 	begin(&s, b)
 	fmt.Fprintf(&s, "exec %s task %s --engine slurm --round %d --tasks %d --lead %v", quote(b.Runner()), quote(b.Dir), o.Round, o.Tasks, lead)
+	writeLease(&s, o)
+	return s.String()
+}
+
+// writeLease ends a command with the lease that all who work on a bundle share.
+func writeLease(s *strings.Builder, o Options) {
 	if o.Lease > 0 {
-		fmt.Fprintf(&s, " --lease %v", o.Lease)
+		fmt.Fprintf(s, " --lease %v", o.Lease)
 	}
 	s.WriteByte('\n')
-	return s.String()
 }
 
 // MergeScript returns the script of the job that joins the results of an array.
@@ -117,7 +122,8 @@ func MergeScript(b *bundle.Bundle, o Options, array string) string {
 	}
 	writeDirectives(&s, directives, nil)
 	begin(&s, b)
-	fmt.Fprintf(&s, "exec %s merge %s --db %s\n", quote(b.Runner()), quote(b.Dir), quote(o.DB))
+	fmt.Fprintf(&s, "exec %s merge %s --wait --db %s", quote(b.Runner()), quote(b.Dir), quote(o.DB))
+	writeLease(&s, o)
 	return s.String()
 }
 

@@ -32,13 +32,13 @@ func frozen(t *testing.T) *bundle.Bundle {
 
 func TestScriptsHoldUpToNamesThatNeedQuotes(t *testing.T) {
 	b := frozen(t)
-	o := Options{Round: 2, Tasks: 7, AtOnce: 3, DB: "/x/my $results.db", Lead: 90 * time.Second,
+	o := Options{Round: 2, Tasks: 7, AtOnce: 3, DB: "/x/my $results.db", Lead: 90 * time.Second, Lease: 10 * time.Minute,
 		Directives: []Directive{{"partition", "gpu"}, {"constraint", "a100|h100"}, {"gpus", "1"}}, Raw: []string{"--exclusive"}}
 	array, merge := Script(b, o), MergeScript(b, o, "12")
 	for text, lines := range map[string][]string{
 		array: {"#SBATCH --array=0-6%3\n", "#SBATCH --partition=gpu\n", "#SBATCH --constraint=a100|h100\n", "#SBATCH --exclusive\n", "#SBATCH --signal=B:USR2@90\n",
-			"100%% mine", " --round 2 --tasks 7 --lead 1m30s\n"},
-		merge: {"#SBATCH --dependency=afterany:12\n", "#SBATCH --partition=gpu\n", `--db '/x/my $results.db'`},
+			"100%% mine", " --round 2 --tasks 7 --lead 1m30s --lease 10m0s\n"},
+		merge: {"#SBATCH --dependency=afterany:12\n", "#SBATCH --partition=gpu\n", " --wait --db '/x/my $results.db' --lease 10m0s\n"},
 	} {
 		for _, line := range lines {
 			if !strings.Contains(text, line) {

@@ -17,7 +17,7 @@ func Start(ctx context.Context, b *bundle.Bundle, o Options) (s bundle.Submissio
 	if err := os.MkdirAll(LogsDir(b), 0o755); err != nil {
 		return s, fault.New(fault.Unavailable, "%w", err)
 	}
-	return b.Submit(bundle.Submission{Round: o.Round, Tasks: o.Tasks}, func(s *bundle.Submission) (err error) {
+	return b.Submit(bundle.Submission{Round: o.Round, Tasks: o.Tasks, Lease: o.Lease.Seconds()}, func(s *bundle.Submission) (err error) {
 		if s.Array, err = Submit(ctx, Script(b, o)); err == nil && o.DB != "" {
 			s.Merge, err = Submit(ctx, MergeScript(b, o, s.Array))
 		}

@@ -31,22 +31,30 @@ func Survey(b *bundle.Bundle, round int, expiry time.Duration) ([]Look, error) {
 	books := ledger.Ledger{Dir: b.TrialsDir(), Expiry: expiry}
 	var all []Look
 	for _, t := range b.Trials() {
-		state, err := books.Read(t.ID)
+		l, err := look(b, books, t, round)
 		if err != nil {
 			return nil, err
-		}
-		l := Look{Trial: t, State: state, Standing: Judge(state, b.Retries(), round)}
-		if l.Status == Running {
-			n := state.Last().N
-			l.Progress, _ = books.Progress(t.ID, n) // none before its first sign of life
-			if l.Age, err = books.Age(t.ID, n); err != nil {
-				return nil, err
-			}
-			l.Stale = l.Age > cmp.Or(expiry, ledger.DefaultExpiry)
 		}
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+func look(b *bundle.Bundle, books ledger.Ledger, t bundle.Trial, round int) (Look, error) {
+	state, err := books.Read(t.ID)
+	if err != nil {
+		return Look{}, err
+	}
+	l := Look{Trial: t, State: state, Standing: Judge(state, b.Retries(), round)}
+	if l.Status == Running {
+		n := state.Last().N
+		l.Progress, _ = books.Progress(t.ID, n) // none before its first sign of life
+		if l.Age, err = books.Age(t.ID, n); err != nil {
+			return l, err
+		}
+		l.Stale = l.Age > cmp.Or(books.Expiry, ledger.DefaultExpiry)
+	}
+	return l, nil
 }
 
 // Plan records in the study's database what a bundle is to fill. A spec that is no sweep plans nothing, and with unlessPlanned a study that
@@ -70,7 +78,7 @@ func Plan(ctx context.Context, b *bundle.Bundle, db string, unlessPlanned bool) 
 }
 
 // Adopt enters in the ledger the trials that the study's database has as done, so that no task makes them. It returns how many.
-func Adopt(ctx context.Context, b *bundle.Bundle, db string, o ledger.Owner) (adopted int, err error) {
+func Adopt(ctx context.Context, b *bundle.Bundle, db string, expiry time.Duration, o ledger.Owner) (adopted int, err error) {
 	r, err := store.OpenReader(db)
 	if fault.KindOf(err) == fault.NotFound {
 		return 0, nil
@@ -96,7 +104,7 @@ func Adopt(ctx context.Context, b *bundle.Bundle, db string, o ledger.Owner) (ad
 			done[key{c.Variant, c.Seed}] = c.RunID
 		}
 	}
-	books := ledger.Ledger{Dir: b.TrialsDir()}
+	books := ledger.Ledger{Dir: b.TrialsDir(), Expiry: expiry}
 	for _, t := range b.Trials() {
 		run := done[key{t.Variant(), int64(t.Seed)}]
 		if run == "" {
@@ -128,23 +136,27 @@ type Gathered struct {
 	Going  int `json:"going"`  // trials left out, since tasks make them just now
 }
 
+// MergeOptions say how a bundle is merged.
+type MergeOptions struct {
+	store.MergeOptions
+	Expiry time.Duration // of leases; 0: ledger.DefaultExpiry
+	// Wait has Merge wait for trials that tasks make just now: at most until what a killed task had is taken for dead.
+	Wait bool
+}
+
 // merging is the place in the ledger of who merges.
 const merging = "merge"
 
 // Merge takes what the tasks have made of a bundle's trials into the study's database: of each trial what counts, which is the attempt that came
-// to its end, or else the newest. What a task makes just now is left out. Merging again changes nothing. Two merges at a time wait for
+// to its end, or else the newest. What a task makes just now is left out, unless it ends while Merge waits. Merging again changes nothing. Two merges at a time wait for
 // one another, also on different machines.
-func Merge(ctx context.Context, b *bundle.Bundle, db string, expiry time.Duration, o ledger.Owner, m store.MergeOptions) (g Gathered, err error) {
-	books := ledger.Ledger{Dir: b.TrialsDir(), Expiry: expiry}
+func Merge(ctx context.Context, b *bundle.Bundle, db string, m MergeOptions, o ledger.Owner) (g Gathered, err error) {
+	books := ledger.Ledger{Dir: b.TrialsDir(), Expiry: m.Expiry}
 	dir, release, err := leftover.Dir("tandem-merge-")
 	if err != nil {
 		return g, fault.New(fault.Exhausted, "a folder on a local disk: %w", err).WithHint("TMPDIR names another place")
 	}
 	defer release()
-	all, err := Survey(b, 0, expiry)
-	if err != nil {
-		return g, err
-	}
 	// All on the local disk first, so that the study's database is written to for as short as can be.
 	whole := filepath.Join(dir, "all.db")
 	empty, err := store.Open(whole)
@@ -154,32 +166,35 @@ func Merge(ctx context.Context, b *bundle.Bundle, db string, expiry time.Duratio
 	if err := empty.Close(); err != nil {
 		return g, err
 	}
-	for i, l := range all {
-		if l.Status == Running && !l.Stale {
-			g.Going++
-			continue
-		}
-		from := l.result(books)
-		if from == "" {
-			continue
-		}
-		if err := gather(ctx, from, filepath.Join(dir, "one.db"), whole, books.TrialDir(l.ID)); err != nil {
+	until := time.Time{}
+	if expiry := cmp.Or(m.Expiry, ledger.DefaultExpiry); m.Wait {
+		until = time.Now().Add(expiry + expiry/10)
+	}
+	for i, t := range b.Trials() {
+		if err := m.settle(ctx, b, books, t, &until); err != nil {
 			return g, err
 		}
-		g.Trials++
+		switch made, err := collect(ctx, b, books, t, filepath.Join(dir, "one.db"), whole); {
+		case errors.Is(err, errGoing):
+			g.Going++
+		case err != nil:
+			return g, err
+		case made:
+			g.Trials++
+		}
 		if m.Progress != nil {
-			m.Progress(i+1, len(all))
+			m.Progress(i+1, len(b.Trials()))
 		}
 	}
 	m.Progress = nil
 	if !m.DryRun {
-		unlock, err := lock(ctx, ledger.Ledger{Dir: b.Root(), Expiry: expiry}, o)
+		unlock, err := lock(ctx, ledger.Ledger{Dir: b.Root(), Expiry: m.Expiry}, o)
 		if err != nil {
 			return g, err
 		}
 		defer unlock()
 	}
-	if g.Merged, err = store.Merge(ctx, db, whole, m); err != nil || m.DryRun {
+	if g.Merged, err = store.Merge(ctx, db, whole, m.MergeOptions); err != nil || m.DryRun {
 		return g, err
 	}
 	return g, Plan(ctx, b, db, true)
