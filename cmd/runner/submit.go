@@ -152,6 +152,9 @@ func (a *app) submit(ctx context.Context, file string, set []string, root string
 	}
 	if !f.noMerge {
 		f.options.DB = db
+		if kind := networkFileSystem(db); kind != "" {
+			a.say(fmt.Sprintf("%s lies on %s: several hosts that open it can corrupt it. Give --db on this machine's disk with --no-merge and --bundles, then runner merge BUNDLE", a.db, kind))
+		}
 	}
 	if !f.dryRun {
 		if f.slurm {
@@ -179,6 +182,14 @@ func (a *app) submit(ctx context.Context, file string, set []string, root string
 		if l.State.Over() != nil {
 			out.Done++
 		}
+	}
+	lacking, err := task.Lacking(ctx, b, db, all)
+	if err != nil {
+		return err
+	}
+	for _, l := range lacking {
+		a.say(fmt.Sprintf("trial %s (run %s) counts as done, but %s has no results of it: %s. Merge that database into this one (runner merge OTHER.db --db %s), or remove %s to have it made again",
+			l.ID, l.State.Over().Run, a.db, l.State.Over().Message, shellWord(a.db), filepath.Join(b.TrialsDir(), l.ID)))
 	}
 	left := len(all) - out.Done
 	if left == 0 {

@@ -129,6 +129,45 @@ func Adopt(ctx context.Context, b *bundle.Bundle, db string, expiry time.Duratio
 	return adopted, nil
 }
 
+// Lacking returns the trials that were adopted as done from another database, and whose runs the one at db has not: tasks make no results of
+// them.
+func Lacking(ctx context.Context, b *bundle.Bundle, db string, all []Look) (lacking []Look, err error) {
+	books := ledger.Ledger{Dir: b.TrialsDir()}
+	var r *store.Reader
+	for _, l := range all {
+		over := l.State.Over()
+		if over == nil || l.hasEnd(books) {
+			continue
+		}
+		if r == nil {
+			if r, err = store.OpenReader(db); fault.KindOf(err) == fault.NotFound {
+				lacking, err = append(lacking, l), nil
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			defer r.Close()
+		}
+		if _, err := r.Get(ctx, over.Run); fault.KindOf(err) == fault.NotFound {
+			lacking = append(lacking, l)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return lacking, nil
+}
+
+// hasEnd reports whether the attempt that came to the trial's end has left its database.
+func (l Look) hasEnd(books ledger.Ledger) bool {
+	for n, a := range l.State.Attempts {
+		if a.End == l.State.Over() {
+			return DatabaseOf(books, l.State, n) != ""
+		}
+	}
+	return false
+}
+
 // Gathered says what a merge of a bundle did.
 type Gathered struct {
 	*store.Merged

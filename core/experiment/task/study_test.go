@@ -11,6 +11,7 @@ import (
 	"tandem/core/experiment/bundle"
 	"tandem/core/experiment/lab/labtest"
 	"tandem/core/experiment/ledger"
+	"tandem/core/experiment/run"
 )
 
 // What a killed task made is merged by who waits for its lease; what was taken meanwhile is told apart from what nobody made.
@@ -43,5 +44,22 @@ func TestMergeTakesWhatAKilledTaskHad(t *testing.T) {
 	must(t, os.Rename(books.FilePath(trial.ID, 1, databaseEnding), books.FilePath(trial.ID, 2, databaseEnding)))
 	if _, err := before.collect(context.Background(), books, one, whole); !errors.Is(err, errGoing) {
 		t.Errorf("taken since it was looked at: %v", err)
+	}
+}
+
+func TestATrialThatWasAdoptedFromAnotherDatabaseIsTold(t *testing.T) {
+	l := labtest.New(t)
+	b := freeze(t, l, labtest.Text)
+	made, err := run.Start(context.Background(), l, labtest.Spec(t, l), never(), run.Quiet{})
+	must(t, err)
+	lease, err := ledger.Ledger{Dir: b.TrialsDir()}.Take(ledger.State{Trial: b.Trials()[0].ID}, ledger.Owner{})
+	must(t, err)
+	must(t, lease.End(ledger.Outcome{Status: ledger.Done, Run: made.ID}))
+	all, err := Survey(b, 1, 0)
+	must(t, err)
+	for db, want := range map[string]int{l.DB: 0, filepath.Join(t.TempDir(), "other.db"): 1} {
+		if lacking, err := Lacking(context.Background(), b, db, all); err != nil || len(lacking) != want {
+			t.Errorf("%s lacks %+v, %v; want %d", db, lacking, err, want)
+		}
 	}
 }
