@@ -36,7 +36,7 @@ var kinds = map[string]string{
 	"Batch":   "batch",
 	"Forward": "compute", "Backward": "compute", "Discard": "compute", "Compute": "compute", "GradNorm": "compute", "Step": "compute", "Gradients": "compute", "Close": "compute",
 	"Save": "file", "Load": "file", "Export": "file",
-	"Describe": "ask", "Plan": "ask", "Memory": "ask", "Profile": "ask", "Settle": "ask",
+	"Describe": "ask", "Plan": "ask", "Memory": "ask", "Profile": "ask", "Settle": "ask", "Exchange": "ask", // Exchange: until the stream is open
 }
 
 // ofMethod returns the limit of a method and the name of its kind.
