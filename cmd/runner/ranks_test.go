@@ -238,8 +238,17 @@ func TestRanksAreKilledAndGoOn(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
+		var err error
+		ended := make(chan struct{})
+		go func() { err = cmd.Wait(); close(ended) }()
+		over := func() bool {
+			select {
+			case <-ended:
+				return true
+			default:
+				return false
+			}
+		}
 		moment := time.After(time.Duration((.2 + .7*random.Float64()) * float64(whole)))
 		rank, ofPlugin := fmt.Sprint(k%2), k/2%2 == 1
 		victim := 0
@@ -250,7 +259,7 @@ func TestRanksAreKilledAndGoOn(t *testing.T) {
 					victim = plugins[rank][random.IntN(len(plugins[rank]))]
 				}
 			}
-			return victim > 0 || len(ended) > 0
+			return victim > 0 || over()
 		})
 		select {
 		case <-moment:
@@ -263,7 +272,7 @@ func TestRanksAreKilledAndGoOn(t *testing.T) {
 			_ = syscall.Kill(victim, syscall.SIGKILL) // when it ended by itself, the next one is killed
 		}
 		killed := time.Now()
-		err := <-ended
+		<-ended
 		took := time.Since(killed)
 		slowest = max(slowest, took)
 		waitFor(t, func() bool { runners, plugins := relatives(t, dir); return len(runners) == 0 && len(plugins) == 0 })
