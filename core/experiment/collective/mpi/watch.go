@@ -41,6 +41,7 @@ type watch struct {
 	host   string
 	peers  []*peer
 	ending atomic.Bool // this rank leaves
+	over   atomic.Bool // a rank is gone
 	stop   chan struct{}
 	once   sync.Once // closes
 }
@@ -137,14 +138,26 @@ func (w *watch) closed(p *peer, err error) {
 	w.gone(note{Rank: p.rank, Host: p.host, Why: why})
 }
 
-// gone is called when a rank is gone; rank 0 tells the others.
+// tellWait limits how long rank 0 goes on for the others' sake when a rank is gone.
+const tellWait = time.Second
+
+// gone is called when a rank is gone; the first one counts. Rank 0 tells the others before it may end itself, as they would take it
+// for the one that is at fault.
 func (w *watch) gone(n note) {
-	w.g.lose(fault.New(fault.Unavailable, "rank %d on %s is gone: %s", n.Rank, n.Host, n.Why).
-		WithHint("the same command goes on from the last checkpoint"))
+	if w.over.Swap(true) {
+		return
+	}
 	if w.g.rank == 0 {
 		n.Kind = "gone"
-		w.tell(n, n.Rank)
+		told := make(chan struct{})
+		go func() { w.tell(n, n.Rank); close(told) }()
+		select {
+		case <-told:
+		case <-time.After(tellWait):
+		}
 	}
+	w.g.lose(fault.New(fault.Unavailable, "rank %d on %s is gone: %s", n.Rank, n.Host, n.Why).
+		WithHint("the same command goes on from the last checkpoint"))
 }
 
 // tell sends a note to all ranks at the other end of a connection but one.
