@@ -11,7 +11,7 @@
 //  1. Configure is called once, before every other method. It validates the configuration, allocates
 //     memory and initialises parameters. A second call returns fault.Conflict.
 //  2. The other methods follow in any order. The caller serialises them: no two run at the same time on
-//     one instance. Dataset.Batch is the exception: several goroutines may call it at once.
+//     one instance. Dataset.Batch is an exception: several goroutines may call it at once. So is Bucketed.Gradients.
 //  3. Close is called last. Further calls of Close do nothing.
 //
 // Every method obeys its context: soon after the context is cancelled the method returns fault.Canceled,
@@ -270,16 +270,6 @@ type Encoder interface {
 	Discard(context.Context, Ticket) error
 	// Close frees everything that the encoder holds.
 	Close() error
-}
-
-// FormatONNX names the format of Exporter that ONNX Runtime reads (https://onnx.ai).
-const FormatONNX = "onnx"
-
-// Exporter is implemented by encoders with CapONNX.
-type Exporter interface {
-	// Export writes the forward pass of mode Eval, with the parameters as they are now, to path as a file that programs
-	// of others run. An unknown format yields fault.Invalid.
-	Export(ctx context.Context, format, path string) error
 }
 
 // TokenOutput holds the two outputs of a TokenEncoder. T = EncoderInfo.TokenCount.
