@@ -17,17 +17,13 @@ import (
 	"time"
 
 	"tandem/core/experiment/collective"
+	"tandem/core/experiment/collective/mpi/mpitest"
 	"tandem/core/results/store"
 )
 
 // shim builds what the runner opens when it is one of several ranks, once, beside it.
 var shim = sync.OnceValue(func() error {
-	out, err := exec.Command("mpicc", "-O3", "-shared", "-fPIC", "-o", filepath.Join(filepath.Dir(runner), "libtandem-mpi.so"),
-		"../../core/experiment/collective/mpi/shim/tandem-mpi.c").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("mpicc: %w\n%s", err, out)
-	}
-	return nil
+	return mpitest.Build("../../core/experiment/collective/mpi", filepath.Join(filepath.Dir(runner), "libtandem-mpi.so"))
 })
 
 // mpirun prepares ranks of the runner in dir, each with the arguments.
@@ -38,11 +34,7 @@ func mpirun(t *testing.T, dir string, n int, args ...string) *exec.Cmd {
 
 func mpirunWith(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
-	for _, program := range []string{"mpirun", "mpicc"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("runs on several ranks are not tested: no %s (apt-get install openmpi-bin libopenmpi-dev)", program)
-		}
-	}
+	mpitest.Need(t)
 	if err := shim(); err != nil {
 		t.Fatal(err)
 	}

@@ -94,8 +94,8 @@ func TestASweepOnSlurm(t *testing.T) {
 					warned++
 				}
 			case warned == 2 && !killed && !completing && s.Jobs[at].Node == "n2": // Slurm would wait long for a job that was ending
-				c.killNode("n2")
-				c.startNode("n2")
+				c.KillNode("n2")
+				c.StartNode("n2")
 				killed = true
 			}
 		}

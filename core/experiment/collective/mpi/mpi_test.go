@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tandem/core/experiment/collective"
+	"tandem/core/experiment/collective/mpi/mpitest"
 	"tandem/core/fault"
 )
 
@@ -66,21 +67,13 @@ var shim = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	file := filepath.Join(scratch, library)
-	out, err := exec.Command("mpicc", "-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", file, "shim/tandem-mpi.c").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("mpicc: %w\n%s", err, out)
-	}
-	return file, nil
+	return file, mpitest.Build(".", file)
 })
 
 // needMPI skips a test where MPI is not there, and returns the shim.
 func needMPI(t testing.TB) string {
 	t.Helper()
-	for _, program := range []string{"mpirun", "mpicc"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("ranks are not tested: no %s (apt-get install openmpi-bin libopenmpi-dev)", program)
-		}
-	}
+	mpitest.Need(t)
 	file, err := shim()
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-// Package mpitest gives tests of ranks two machines that are one.
+// Package mpitest gives tests of ranks what they need: the shim, and two machines that are one.
 package mpitest
 
 import (
