@@ -28,6 +28,15 @@ func asset(name string) string {
 	return string(data)
 }
 
+// Assets returns the style and the script libraries of pages, by the names of their files, for pages that are not one file.
+func Assets() map[string]string {
+	files := map[string]string{}
+	for _, name := range []string{"page.css", "d3.min.js", "plot.umd.min.js"} {
+		files[name] = asset(name)
+	}
+	return files
+}
+
 var layout = template.Must(template.New("page").Funcs(template.FuncMap{
 	"named": named, "percent": report.Percent, "share": shareText, "whole": wholePercent, "count": countText, "duration": report.Duration, "minute": minute,
 	"short": metric.Short, "value": valueText, "plural": plural, "column": columnOf, "level": func(v float64) string { return report.Number(100*v) + " %" },

@@ -1,0 +1,109 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"errors"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"tandem/core/fault"
+	"tandem/core/results/metric"
+	"tandem/core/results/report"
+)
+
+// assets holds the layout, the style and the scripts of the site. tools/page-assets.sh fetches the libraries again.
+//
+//go:embed assets
+var assets embed.FS
+
+// Body is the template of a page's main part.
+type Body struct{ layout *template.Template }
+
+// NewBody reads the template "main" from a file. It has the functions of the site (functions) and those of funcs. A faulty template is a
+// fault of the program, so NewBody panics.
+func NewBody(files fs.FS, name string, funcs template.FuncMap) *Body {
+	t := template.Must(template.New("layout.html").Funcs(functions).Funcs(funcs).ParseFS(assets, "assets/layout.html"))
+	return &Body{template.Must(t.ParseFS(files, name))}
+}
+
+// functions are what templates of all pages may call.
+var functions = template.FuncMap{
+	"static":         staticPath,
+	"experimentPath": ExperimentPath,
+	"runPath":        RunPath,
+	"text":           Text,
+	"short":          metric.Short,
+	"value":          report.Metric,
+	"percent":        report.Percent,
+	"count":          report.Count,
+	"duration":       report.Duration,
+	"bytes":          report.Bytes,
+	"json":           jsonOf,
+}
+
+// ExperimentPath returns the address of a page of an experiment; tab is "", answer or flips.
+func ExperimentPath(name, tab string) string {
+	p := "/e/" + url.PathEscape(name)
+	if tab != "" {
+		p += "/" + tab
+	}
+	return p
+}
+
+// RunPath returns the address of a run's page.
+func RunPath(id string) string { return "/run/" + url.PathEscape(id) }
+
+// Text returns a text of a user or a plugin as a page shows it: characters that are not shown, terminal codes among them, in their
+// written form. Templates escape what HTML gives a meaning.
+func Text(s string) string { return fault.Printable(s) }
+
+// jsonOf writes a value for a script element of type application/json.
+func jsonOf(v any) (template.HTML, error) {
+	data, err := json.Marshal(v) // escapes <, > and &
+	return template.HTML(data), err
+}
+
+// frame holds what the layout shows.
+type frame struct {
+	*View
+	Version string
+	Now     string
+}
+
+// show writes a page.
+func (s *Site) show(w http.ResponseWriter, _ *http.Request, status int, body *Body, v *View) error {
+	var b bytes.Buffer // written at once: a page that breaks off in the middle is none
+	f := frame{View: v, Version: s.Version, Now: time.Now().UTC().Format("2006-01-02 15:04:05 UTC")}
+	if err := body.layout.Execute(&b, f); err != nil {
+		return fault.New(fault.Internal, "page: %w", err)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // the client may be gone
+	return nil
+}
+
+var errorBody = NewBody(assets, "assets/error.html", nil)
+
+// fail shows an error.
+func (s *Site) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status := statusOf(err)
+	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		http.Error(w, fault.Printable(err.Error()), status)
+		return
+	}
+	message, hint := err.Error(), ""
+	if f := new(fault.Error); errors.As(err, &f) {
+		hint = f.Hint
+	}
+	v := &View{Title: http.StatusText(status), Final: true, Data: map[string]any{"Status": http.StatusText(status), "Message": message, "Hint": hint}}
+	if s.show(w, r, status, errorBody, v) != nil {
+		http.Error(w, http.StatusText(status), status)
+	}
+}
