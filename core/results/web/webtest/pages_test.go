@@ -1,0 +1,23 @@
+package webtest_test
+
+import (
+	"os"
+	"testing"
+
+	"tandem/core/results/web/webtest"
+)
+
+// Every page is sound in a browser. TANDEM_SCREENSHOTS=FOLDER keeps pictures of them; TANDEM_LONG=1 looks at every width in the dark too.
+func TestPages(t *testing.T) {
+	b := webtest.Start(t)
+	f := newFixture(t)
+	b.Check(t, f.base, f.pages(), os.Getenv("TANDEM_LONG") == "")
+}
+
+// pages lists what is looked at: every page, with the real sweep and with hostile names.
+func (f *fixture) pages() []webtest.Page {
+	return []webtest.Page{
+		{Name: "home", Path: "/", Has: []string{"tiny", script}},
+		{Name: "nowhere", Path: "/nowhere", Status: 404, Has: []string{"there is no such page"}},
+	}
+}
