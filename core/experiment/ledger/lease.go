@@ -147,6 +147,12 @@ func (l *Lease) Path(ending string) string { return filepath.Join(l.Dir(), fileN
 // Lost returns a channel that closes when the trial was taken over, or may be before the owner could tell.
 func (l *Lease) Lost() <-chan struct{} { return l.lost }
 
+// IsLost asks the ledger whether the trial was taken over.
+func (l *Lease) IsLost() bool {
+	_, err := os.Lstat(l.Path(endEnding))
+	return err == nil
+}
+
 // Report says how far the attempt is, for Progress.
 func (l *Lease) Report(p Progress) {
 	l.mu.Lock()
@@ -167,7 +173,7 @@ func (l *Lease) beat() {
 			return
 		case <-tick.C:
 		}
-		if _, err := os.Lstat(l.Path(endEnding)); err == nil {
+		if l.IsLost() {
 			close(l.lost)
 			return
 		}

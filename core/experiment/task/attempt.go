@@ -20,12 +20,6 @@ import (
 	"tandem/core/results/store"
 )
 
-// Names below the folder of a trial.
-const (
-	runsDir        = "runs"
-	databaseEnding = ".db"
-)
-
 // attempt makes one go at a trial that this task has. The error is ledger.ErrLost, or that of the task itself.
 func (t *tasker) attempt(ctx context.Context, c claimed, stop <-chan struct{}) (ledger.Outcome, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -54,7 +48,24 @@ func (t *tasker) attempt(ctx context.Context, c claimed, stop <-chan struct{}) (
 	if end.Step == 0 || end.Status != ledger.Done {
 		end.Step = w.saved
 	}
-	return end, c.lease.End(end)
+	if err = c.lease.End(end); errors.Is(err, ledger.ErrLost) {
+		t.leave(c)
+	}
+	return end, err
+}
+
+// leave removes what a lost attempt wrote, where a later one has left what is gone on from.
+func (t *tasker) leave(c claimed) {
+	now, err := t.ledger.Read(c.trial.ID)
+	if err != nil {
+		return
+	}
+	for n, a := range now.Attempts {
+		if a.N > c.lease.Attempt() && DatabaseOf(t.ledger, now, n) != "" {
+			clear(t.ledger, c.trial.ID, c.lease.Attempt())
+			return
+		}
+	}
 }
 
 // snapshotOf returns the newest snapshot of a trial's database that the attempts before have left; "" when there is none.
@@ -63,15 +74,6 @@ func (t *tasker) snapshotOf(c claimed) string {
 		if path := DatabaseOf(t.ledger, c.state, n); path != "" {
 			return path
 		}
-	}
-	return ""
-}
-
-// DatabaseOf returns the snapshot of a trial's database that an attempt, counted from 0, has left; "" when there is none.
-func DatabaseOf(l ledger.Ledger, s ledger.State, attempt int) string {
-	path := l.FilePath(s.Trial, s.Attempts[attempt].N, databaseEnding)
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-		return path
 	}
 	return ""
 }
@@ -88,10 +90,13 @@ func (t *tasker) make(ctx context.Context, c claimed, from string, stop <-chan s
 		return out, fault.New(fault.Exhausted, "a folder on a local disk: %w", err).WithHint("TMPDIR names another place")
 	}
 	defer release()
-	l := lab.Lab{DB: filepath.Join(dir, "results.db"), RunsDir: filepath.Join(c.lease.Dir(), runsDir), Catalog: t.bundle.Catalog(), Note: t.w.Note}
+	l := lab.Lab{DB: filepath.Join(dir, "results.db"), RunsDir: c.lease.Path(runsEnding), Catalog: t.bundle.Catalog(), Note: t.w.Note}
 	if from != "" {
 		if err := copyFile(from, l.DB); err != nil {
 			return out, fault.New(fault.Unavailable, "the trial's database: %w", err)
+		}
+		if err := inherit(runsBeside(from), l.RunsDir); err != nil {
+			return out, fault.New(fault.Unavailable, "the trial's checkpoints: %w", err).WithFile(l.RunsDir, 0, 0).WithHint("the shared folder is full or gone")
 		}
 	}
 	db, err := l.Database()
@@ -135,8 +140,8 @@ func newestStep(ctx context.Context, db *store.DB, s ledger.State) int {
 	return 0
 }
 
-// save puts a snapshot of the database into the folder of the trial, whole or not at all. Those of the attempts before are then not
-// needed any more.
+// save puts a snapshot of the database into the folder of the trial, whole or not at all. What the attempts before wrote is then not
+// needed any more. An attempt that was taken over saves nothing: ledger.ErrLost.
 func (t *tasker) save(ctx context.Context, c claimed, db *store.DB, scratch string) error {
 	snapshot := filepath.Join(scratch, "snapshot.db")
 	_ = os.Remove(snapshot)
@@ -146,6 +151,10 @@ func (t *tasker) save(ctx context.Context, c claimed, db *store.DB, scratch stri
 	to := c.lease.Path(databaseEnding)
 	temp := to + ".new"
 	err := copyFile(snapshot, temp)
+	if err == nil && c.lease.IsLost() {
+		os.Remove(temp)
+		return ledger.ErrLost
+	}
 	if err == nil {
 		err = os.Rename(temp, to)
 	}
@@ -154,10 +163,8 @@ func (t *tasker) save(ctx context.Context, c claimed, db *store.DB, scratch stri
 		return fault.New(fault.Unavailable, "the trial's results: %w", err).WithFile(to, 0, 0).
 			WithHint("the shared folder is full or gone; the trial goes on from its last checkpoint that was saved whole")
 	}
-	for n := range c.state.Attempts {
-		if old := DatabaseOf(t.ledger, c.state, n); old != "" {
-			_ = os.Remove(old)
-		}
+	for _, a := range c.state.Attempts {
+		clear(t.ledger, c.trial.ID, a.N)
 	}
 	return nil
 }

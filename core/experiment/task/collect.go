@@ -59,7 +59,7 @@ func (l Look) collect(ctx context.Context, books ledger.Ledger, one, whole strin
 	}
 	from := l.result(books)
 	if from != "" {
-		err = gather(ctx, from, one, whole, books.TrialDir(l.ID))
+		err = gather(ctx, from, one, whole)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ESTALE) {
 			return err == nil, err
 		}

@@ -255,7 +255,7 @@ func (l Look) result(books ledger.Ledger) string {
 }
 
 // gather takes the runs of a trial's database into another one. What is recorded as running in it is not: its owner is gone.
-func gather(ctx context.Context, from, one, whole, trial string) error {
+func gather(ctx context.Context, from, one, whole string) error {
 	if err := copyFile(from, one); err != nil {
 		return fault.New(fault.Unavailable, "a trial's results: %w", err)
 	}
@@ -271,7 +271,7 @@ func gather(ctx context.Context, from, one, whole, trial string) error {
 	if err != nil {
 		return err
 	}
-	_, err = store.Merge(ctx, whole, one, store.MergeOptions{RunsDir: filepath.Join(trial, runsDir)})
+	_, err = store.Merge(ctx, whole, one, store.MergeOptions{RunsDir: runsBeside(from)})
 	return err
 }
 

@@ -3,7 +3,8 @@
 //
 // A task takes a trial by the ledger, so that no other has it, and works on a copy of the trial's database on a local disk, since SQLite
 // needs that. Checkpoints go to the shared folder, and with each of them a snapshot of the database: what another task on
-// another node goes on from. When it is asked to stop, it writes a checkpoint and gives the trial back.
+// another node goes on from. Each attempt at a trial has files of its own there, and begins with links to the checkpoints of the one
+// before. When a task is asked to stop, it writes a checkpoint and gives the trial back.
 package task
 
 import (

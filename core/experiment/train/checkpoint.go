@@ -229,7 +229,9 @@ func (t *Trainer) checkpointAlone(ctx context.Context) error {
 	if t.hooks.Checkpointed != nil {
 		t.hooks.Checkpointed(t.state.Step, dir)
 	}
-	t.prune()
+	if ctx.Err() == nil { // else the hook could not keep the new one, and older ones are gone on from
+		t.prune()
+	}
 	return nil
 }
 

@@ -89,7 +89,7 @@ type Hooks struct {
 	// Evaluate measures the model after a step and records what it finds. All ranks have it or none, and all are called
 	// after the same steps. A stop cancels ctx where there is one rank; several have to agree on it (StopOf).
 	Evaluate func(ctx context.Context, step int) error
-	// Checkpointed runs after a checkpoint was recorded.
+	// Checkpointed runs after a checkpoint was recorded and before older ones are removed. Where it ends the run's context, they stay.
 	Checkpointed func(step int, dir string)
 	// Counted is told what became of the samples: when something is new about it, and before each checkpoint.
 	Counted func(Counts) error

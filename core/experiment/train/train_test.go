@@ -166,6 +166,30 @@ func TestOnlyRecordedCheckpointsAreRemoved(t *testing.T) {
 	}
 }
 
+// A hook that cannot keep a checkpoint ends the run; the one before is there to go on from.
+func TestOlderCheckpointsStayWhereTheHookEndsTheRun(t *testing.T) {
+	cfg := config(t.TempDir())
+	cfg.KeepCheckpoints = 1
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	trainer, err := train.New(cfg, parts(), newMemory(), train.Hooks{Checkpointed: func(step int, _ string) {
+		if step == 20 {
+			cancel()
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trainer.Run(ctx, nil); fault.KindOf(err) != fault.Canceled {
+		t.Errorf("the run ended with %v", err)
+	}
+	for _, step := range []int{10, 20} {
+		if err := train.Verify(train.CheckpointIn(cfg.Dir, step), cfg.Run, step); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestADamagedCheckpointIsFoundOut(t *testing.T) {
 	cfg := config(t.TempDir())
 	cfg.Run = "1aaaaaaaaa"
