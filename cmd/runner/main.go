@@ -161,7 +161,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.runCommand(), a.initCommand(), a.explainCommand(), a.schemaCommand(),
-		a.listCommand(), a.leaderboardCommand(), a.showCommand(), a.logsCommand(), a.compareCommand(), a.ablationCommand(), a.reportCommand(), a.serveCommand(), a.queryCommand(),
+		a.listCommand(), a.leaderboardCommand(), a.showCommand(), a.logsCommand(), a.compareCommand(), a.ablationCommand(), a.reportCommand(), a.serveCommand(), a.topCommand(), a.queryCommand(),
 		a.zeroshotCommand(), a.retrieveCommand(), a.evalCommand(), a.blendCommand(), a.embedCommand(), a.importCommand(), a.exportCommand(), a.benchCommand(), a.profileCommand(),
 		a.mergeCommand(), a.gcCommand(),
 		a.submitCommand(), a.statusCommand(), a.cancelCommand(), a.taskCommand(),
