@@ -1,6 +1,7 @@
 package page
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -145,6 +146,35 @@ func points(t *ablation.Table) []chartPoint {
 		list = append(list, chartPoint{p.Variant, levels[p.Variant], num(p.Value), num(p.BestNow)})
 	}
 	return list
+}
+
+// Legend returns the variants with a colour that the charts of curves and costs show, in the order of their colours.
+func (c charts) Legend() []string {
+	names := map[int]string{}
+	for _, curve := range c.Curves {
+		for _, s := range curve.Series {
+			names[s.Colour] = s.Variant
+		}
+	}
+	for _, r := range c.Runs {
+		names[r.Colour] = r.Variant
+	}
+	delete(names, -1)
+	var all []string
+	for _, colour := range slices.Sorted(maps.Keys(names)) {
+		all = append(all, names[colour])
+	}
+	return all
+}
+
+// Compared counts the variants whose difference from the baseline is drawn.
+func (c charts) Compared() (n int) {
+	for _, v := range c.Variants {
+		if v.Delta != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // HasFloor reports whether the noise floor is known.

@@ -353,5 +353,5 @@ func foundByName(o *Outcome) ([]Found, string) {
 	return all[:min(mostNames, len(all))], fmt.Sprintf("%s, seed %d", named(s.Variant), s.Seeds[0])
 }
 
-// named returns a variant's name, and words for runs without one.
-func named(variant string) string { return cmp.Or(variant, "runs without a variant") }
+// named returns a variant's name as it is shown, and words for runs without one.
+func named(variant string) string { return cmp.Or(fault.Printable(variant), "runs without a variant") }

@@ -114,7 +114,7 @@ func dataURI(m image.Image) template.URL {
 // Name returns the name of a class.
 func (o *Outcome) Name(class int) string {
 	if class >= 0 && class < len(o.Names) {
-		return o.Names[class]
+		return fault.Printable(o.Names[class])
 	}
 	if class < 0 {
 		return "nothing"

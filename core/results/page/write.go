@@ -7,17 +7,14 @@ import (
 	"html/template"
 	"io"
 	"math"
-	"slices"
 
 	"tandem/core/fault"
-	"tandem/core/results/ablation"
-	"tandem/core/results/metric"
 	"tandem/core/results/report"
 )
 
 // assets holds what the page is made of; tools/page-assets.sh fetches the libraries again.
 //
-//go:embed assets/page.html assets/page.css assets/page.js assets/d3.min.js assets/plot.umd.min.js assets/LICENSES.txt
+//go:embed assets/page.html assets/parts.html assets/page.css assets/page.js assets/d3.min.js assets/plot.umd.min.js assets/LICENSES.txt
 var assets embed.FS
 
 func asset(name string) string {
@@ -28,71 +25,47 @@ func asset(name string) string {
 	return string(data)
 }
 
-// Assets returns the style and the script libraries of pages, by the names of their files, for pages that are not one file.
+// Assets returns the style and the scripts of pages, by the names of their files, for pages that are not one file.
 func Assets() map[string]string {
 	files := map[string]string{}
-	for _, name := range []string{"page.css", "d3.min.js", "plot.umd.min.js"} {
+	for _, name := range []string{"page.css", "page.js", "d3.min.js", "plot.umd.min.js"} {
 		files[name] = asset(name)
 	}
 	return files
 }
 
-var layout = template.Must(template.New("page").Funcs(template.FuncMap{
-	"named": named, "percent": report.Percent, "share": shareText, "whole": wholePercent, "count": countText, "duration": report.Duration, "minute": minute,
-	"short": metric.Short, "value": valueText, "plural": plural, "column": columnOf, "level": func(v float64) string { return report.Number(100*v) + " %" },
-}).Parse(asset("page.html")))
+// layout is the page as one file: the parts with what they need beside them.
+var layout = template.Must(template.Must(parts.Clone()).New("page").Parse(asset("page.html")))
 
-// view holds what the layout shows.
-type view struct {
-	*Page
-	Answer   Answer
-	Ablation template.HTML
-	Charts   charts
-	Learning []Learning
-	Undrawn  bool // variants without a colour are left out of the curves
-	Totals   totals
+// file holds what the layout shows.
+type file struct {
+	*view
 	Style    template.CSS
 	D3, Plot template.JS
 	Script   template.JS
 	Licences string
 }
 
-// totals sums over the runs that are done.
-type totals struct {
-	Seconds, DeviceHours float64
-}
-
 // Write writes the page. Errors are those of w.
 func Write(w io.Writer, p *Page) error {
-	var table bytes.Buffer
-	if err := report.AblationHTML(&table, p.Table); err != nil {
-		return fault.New(fault.Internal, "ablation table: %w", err)
+	v, err := newView(p)
+	if err != nil {
+		return err
 	}
-	v := view{
-		Page: p, Answer: answer(p), Ablation: template.HTML(table.String()), Charts: newCharts(p),
-		Style: template.CSS(asset("page.css")), D3: template.JS(asset("d3.min.js")), Plot: template.JS(asset("plot.umd.min.js")), Script: template.JS(asset("page.js")),
-		Licences: asset("LICENSES.txt"),
-	}
-	for _, r := range p.Table.Rows {
-		if r.Role == ablation.IsVariant && !r.HasSame && r.Rank > 0 && !slices.Contains(p.Drawn, r.Variant) {
-			v.Undrawn = true
-		}
-	}
-	for _, c := range p.Curves {
-		v.Learning = append(v.Learning, learning(c))
-	}
-	for _, r := range p.Runs {
-		v.Totals.Seconds += r.Seconds
-		v.Totals.DeviceHours += r.DeviceHours
+	f := file{
+		view: v, Style: template.CSS(asset("page.css")), D3: template.JS(asset("d3.min.js")), Plot: template.JS(asset("plot.umd.min.js")),
+		Script: template.JS(asset("page.js")), Licences: asset("LICENSES.txt"),
 	}
 	// Written at once: a page that breaks off in the middle is none.
 	var b bytes.Buffer
-	if err := layout.Execute(&b, v); err != nil {
+	if err := layout.Execute(&b, f); err != nil {
 		return fault.New(fault.Internal, "page: %w", err)
 	}
-	_, err := w.Write(b.Bytes())
+	_, err = w.Write(b.Bytes())
 	return err
 }
+
+func levelText(v float64) string { return report.Number(100*v) + " %" }
 
 func shareText(v float64) string { return fmt.Sprintf("%.3f", v) }
 

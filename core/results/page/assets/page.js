@@ -1,8 +1,8 @@
-// Draws the page's charts from the JSON in #data with Observable Plot, anew whenever their width changes.
+// Draws the page's charts from the JSON in #data with Observable Plot, anew whenever their width changes, and on a live page whenever
+// the data does ("tandem:changed").
 "use strict";
 (() => {
-  document.documentElement.classList.add("scripted");
-  const data = JSON.parse(document.getElementById("data").textContent);
+  let text, data;
   const hidden = new Set(); // variants that the legend switched off
   let pointed = null; // the variant whose button the pointer is on
 
@@ -123,17 +123,42 @@
     });
   }
 
-  const longest = d3.max(data.runs, r => r.seconds) || 0;
-  const unit = longest > 5 * 3600 ? { name: "h", of: 3600 } : longest > 300 ? { name: "min", of: 60 } : { name: "s", of: 1 };
-  const costs = [
-    { key: "seconds", label: "training time", axis: `training time (${unit.name})`, of: unit.of, text: v => d3.format(",.3~r")(v) + " " + unit.name },
-    { key: "flops", label: "operations (estimate)", axis: "FLOP of the training (estimate)", of: 1, text: v => d3.format(".3~s")(v) + "FLOP" },
-    { key: "parameters", label: "parameters", axis: "parameters", of: 1, text: v => d3.format(".4~s")(v) },
-  ].filter(c => {
-    const [least, most] = d3.extent(data.runs.filter(r => r[c.key] > 0), r => r[c.key]);
-    return c.key === "seconds" || most > 1.001 * least; // what all runs cost alike says nothing
-  });
-  let cost = costs[0];
+  // narrowing draws a variant's difference from the baseline and its interval by the number of pairs of seeds.
+  function narrowing(width, element) {
+    const m = data.metric, f = signed(m), v = data.narrowing[element.dataset.index], points = v.points;
+    return Plot.plot({
+      ...base(width), height: 180, marginLeft: 48, marginRight: 12, marginBottom: 34, marginTop: 10,
+      x: { label: "pairs of seeds", domain: d3.range(1, d3.max(data.narrowing, n => n.points.length) + 1), type: "point", padding: 0.6, tickFormat: plain, ...(points.length > width / 24 ? { ticks: d3.ticks(1, points.length, width / 48).filter(Number.isInteger) } : {}) },
+      y: { label: null, grid: true, nice: true, domain: extent(data.narrowing), tickFormat: n => (n > 0 ? "+" : "") + tick(m)(n), ticks: 5 },
+      ariaLabel: `${named(v.variant)}: difference from the baseline by pairs of seeds`, ariaDescription: points.map(p => `${p.n}: ${f(p.value)}${range(f, p.low, p.high)}`).join("; "),
+      marks: [
+        Plot.ruleY([0], { stroke: "var(--base)", strokeDasharray: "3 3" }),
+        Plot.ruleX(points.filter(p => p.low != null), { x: "n", y1: "low", y2: "high", stroke: colour(v.colour), strokeWidth: 3, strokeOpacity: 0.6, strokeLinecap: "round", clip: true }),
+        Plot.dot(points, { x: "n", y: "value", r: 4, fill: colour(v.colour), stroke: "var(--bg)" }),
+        Plot.tip(points, Plot.pointerX({ x: "n", y: "value", title: p => `${p.n} ${p.n === 1 ? "pair" : "pairs"} of seeds, the last seed ${p.seed}\n${f(p.value)}${range(f, p.low, p.high)}`, ...tipStyle })),
+      ],
+    });
+  }
+
+  // extent is what the differences reach over, with the intervals of three and more pairs: that of two is so wide that nothing else would show.
+  function extent(all) {
+    const values = all.flatMap(v => v.points.flatMap(p => p.n > 2 && p.low != null ? [p.value, p.low, p.high] : [p.value]));
+    return d3.extent([0, ...values]);
+  }
+
+  let costs = [], cost;
+  function costsOf(runs) {
+    const longest = d3.max(runs, r => r.seconds) || 0;
+    const unit = longest > 5 * 3600 ? { name: "h", of: 3600 } : longest > 300 ? { name: "min", of: 60 } : { name: "s", of: 1 };
+    return [
+      { key: "seconds", label: "training time", axis: `training time (${unit.name})`, of: unit.of, text: v => d3.format(",.3~r")(v) + " " + unit.name },
+      { key: "flops", label: "operations (estimate)", axis: "FLOP of the training (estimate)", of: 1, text: v => d3.format(".3~s")(v) + "FLOP" },
+      { key: "parameters", label: "parameters", axis: "parameters", of: 1, text: v => d3.format(".4~s")(v) },
+    ].filter(c => {
+      const [least, most] = d3.extent(runs.filter(r => r[c.key] > 0), r => r[c.key]);
+      return c.key === "seconds" || most > 1.001 * least; // what all runs cost alike says nothing
+    });
+  }
 
   function costChart(width) {
     const m = data.metric, f = value(m), key = cost.key;
@@ -152,28 +177,24 @@
     });
   }
 
-  const draw = { means, deltas, curve, search, cost: costChart };
-  const plots = [...document.querySelectorAll("[data-chart]")];
+  const draw = { means, deltas, curve, search, narrowing, cost: costChart };
+  let plots = [];
   function render(element) {
     const width = Math.floor(element.clientWidth);
     if (width > 0) element.replaceChildren(draw[element.dataset.chart](width, element));
   }
-  const widths = new Map();
+  const widths = new WeakMap();
   const observer = new ResizeObserver(entries => requestAnimationFrame(() => {
     for (const { target } of entries) {
       if (widths.get(target) === target.clientWidth) continue;
       widths.set(target, target.clientWidth);
-      render(target);
+      if (target.isConnected) render(target);
     }
   }));
-  plots.forEach(p => observer.observe(p));
 
   const again = () => plots.filter(p => p.dataset.chart === "curve" || p.dataset.chart === "cost").forEach(render);
 
-  const legends = [...document.querySelectorAll("[data-legend]")];
-  const coloured = new Map();
-  for (const s of [...data.curves.flatMap(c => c.series), ...data.runs]) if (s.colour >= 0) coloured.set(s.variant, s.colour);
-  const order = [...coloured].sort((a, b) => a[1] - b[1]);
+  let legends = [], order = [];
   function legend(box) {
     box.replaceChildren(...order.map(([variant, c]) => {
       const button = document.createElement("button");
@@ -187,25 +208,59 @@
       button.append(mark, named(variant));
       button.addEventListener("click", () => {
         hidden.has(variant) ? hidden.delete(variant) : hidden.add(variant);
-        legends.forEach(legend);
         pointed = null;
+        for (const l of legends) for (const b of l.children) if (b.variant === variant) b.setAttribute("aria-pressed", String(!hidden.has(variant)));
         again();
       });
+      button.variant = variant;
       button.addEventListener("pointerenter", e => { if (e.pointerType === "mouse" && !hidden.has(variant)) { pointed = variant; again(); } });
       button.addEventListener("pointerleave", () => { if (pointed !== null) { pointed = null; again(); } });
       return button;
     }));
   }
-  legends.forEach(legend);
 
-  const select = document.querySelector("[data-cost]");
-  if (select) {
-    costs.forEach(c => select.add(new Option(c.label, c.key)));
-    if (costs.length < 2) select.closest(".controls").hidden = true;
+  const chosen = new WeakSet(); // selects that have been set up
+  function chooser(select) {
+    select.replaceChildren(...costs.map(c => new Option(c.label, c.key, false, c.key === cost.key)));
+    select.closest(".controls").hidden = costs.length < 2;
+    if (chosen.has(select)) return;
+    chosen.add(select);
     select.addEventListener("change", () => {
       cost = costs.find(c => c.key === select.value);
       plots.filter(p => p.dataset.chart === "cost").forEach(render);
     });
   }
+
+  // update draws what the page has now. A legend that stays as it is keeps its buttons, and with them the focus.
+  function update() {
+    const source = document.getElementById("data");
+    if (!source) return;
+    const select = document.querySelector("[data-cost]");
+    const changed = source.textContent !== text;
+    if (changed) {
+      text = source.textContent;
+      data = JSON.parse(text);
+      costs = costsOf(data.runs);
+      cost = costs.find(c => cost && c.key === cost.key) || costs[0];
+      const coloured = new Map();
+      for (const s of [...data.curves.flatMap(c => c.series), ...data.runs]) if (s.colour >= 0) coloured.set(s.variant, s.colour);
+      order = [...coloured].sort((a, b) => a[1] - b[1]);
+    }
+    if (select) chooser(select);
+    const seen = new Set(plots), listed = JSON.stringify(order);
+    plots = [...document.querySelectorAll("[data-chart]")];
+    for (const p of plots) {
+      if (!seen.has(p)) observer.observe(p); // which draws it
+      else if (changed) render(p);
+    }
+    legends = [...document.querySelectorAll("[data-legend]")];
+    for (const l of legends) {
+      if (l.listed === listed) continue;
+      l.listed = listed;
+      legend(l);
+    }
+  }
+  update();
+  document.addEventListener("tandem:changed", update);
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(d => { d.open = true; }));
 })();
