@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -25,11 +26,11 @@ var assets embed.FS
 // Body is the template of a page's main part.
 type Body struct{ layout *template.Template }
 
-// NewBody reads the template "main" from a file. It has the functions of the site (functions) and those of funcs. A faulty template is a
-// fault of the program, so NewBody panics.
-func NewBody(files fs.FS, name string, funcs template.FuncMap) *Body {
+// NewBody reads the template "main" from a file, and others that it uses from further ones. It has the functions of the site (functions)
+// and those of funcs. A faulty template is a fault of the program, so NewBody panics.
+func NewBody(files fs.FS, name string, funcs template.FuncMap, more ...string) *Body {
 	t := template.Must(template.New("layout.html").Funcs(functions).Funcs(funcs).ParseFS(assets, "assets/layout.html"))
-	return &Body{template.Must(t.ParseFS(files, name))}
+	return &Body{template.Must(t.ParseFS(files, append(more, name)...))}
 }
 
 // functions are what templates of all pages may call.
@@ -39,12 +40,35 @@ var functions = template.FuncMap{
 	"runPath":        RunPath,
 	"text":           Text,
 	"short":          metric.Short,
-	"value":          report.Metric,
-	"percent":        report.Percent,
-	"count":          report.Count,
-	"duration":       report.Duration,
-	"bytes":          report.Bytes,
-	"json":           jsonOf,
+	"value": func(metric string, v any) (string, error) {
+		return written(v, func(f float64) string { return report.Metric(metric, f) })
+	},
+	"percent":  func(v any) (string, error) { return written(v, report.Percent) },
+	"count":    func(v any) (string, error) { return written(v, report.Count) },
+	"duration": func(v any) (string, error) { return written(v, report.Duration) }, // of seconds, or a time.Duration
+	"bytes":    report.Bytes,
+	"json":     jsonOf,
+}
+
+// written writes a number of any type; a pointer to none is a dash.
+func written(v any, write func(float64) string) (string, error) {
+	if d, ok := v.(time.Duration); ok {
+		return write(d.Seconds()), nil
+	}
+	x := reflect.ValueOf(v)
+	if x.Kind() == reflect.Pointer {
+		if x.IsNil() {
+			return "–", nil
+		}
+		x = x.Elem()
+	}
+	switch {
+	case x.CanInt():
+		return write(float64(x.Int())), nil
+	case x.CanFloat():
+		return write(x.Float()), nil
+	}
+	return "", fault.New(fault.Internal, "%v is no number", v)
 }
 
 // ExperimentPath returns the address of a page of an experiment; tab is "", answer or flips.

@@ -4,17 +4,19 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"net/http"
 	"path"
 	"slices"
+	"sync"
 	"time"
 
 	"tandem/core/results/page"
 )
 
-// statics maps the names of files that pages load to their content. Their addresses contain a digest of all, so browsers keep them.
-var statics, staticVersion = func() (map[string][]byte, string) {
+// statics maps the names of files that pages load to their content.
+var statics = func() map[string][]byte {
 	files := map[string][]byte{}
 	for _, name := range []string{"site.css", "site.js", "idiomorph.min.js", "uPlot.iife.min.js", "uPlot.min.css"} {
 		data, err := assets.ReadFile("assets/" + name)
@@ -26,21 +28,36 @@ var statics, staticVersion = func() (map[string][]byte, string) {
 	for name, text := range page.Assets() {
 		files[name] = []byte(text)
 	}
-	sum := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		sum.Write(files[name])
-	}
-	return files, hex.EncodeToString(sum.Sum(nil))[:12]
+	return files
 }()
 
-// AddStatic adds a file that a page loads; for variables of packages, before the program begins.
+// AddStatic adds a file that a page loads and returns its name. It is for variables of packages, which are set before the program begins.
+// A name that is taken is a fault of the program, so AddStatic panics.
 func AddStatic(name string, data []byte) string {
+	if _, taken := statics[name]; taken {
+		panic("web: there are two files " + name)
+	}
 	statics[name] = data
 	return name
 }
 
-// staticPath returns the address of a file that pages load.
-func staticPath(name string) string { return "/static/" + staticVersion + "/" + name }
+// staticVersion is a digest of all files that pages load. Their addresses contain it, so browsers keep them.
+var staticVersion = sync.OnceValue(func() string {
+	sum := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(statics)) {
+		fmt.Fprintf(sum, "%s %d\n", name, len(statics[name]))
+		sum.Write(statics[name])
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:12]
+})
+
+// staticPath returns the address of a file that pages load. It panics for one that is not there.
+func staticPath(name string) string {
+	if _, known := statics[name]; !known {
+		panic("web: there is no file " + name)
+	}
+	return "/static/" + staticVersion() + "/" + name
+}
 
 func serveStatic(w http.ResponseWriter, r *http.Request) {
 	name := path.Base(r.PathValue("name"))
