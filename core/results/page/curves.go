@@ -56,33 +56,33 @@ func curveNames(t *ablation.Table) []string {
 
 // curves reads the curves of the drawn variants.
 func curves(ctx context.Context, src Source, p *Page) ([]Curve, error) {
+	var ids []string
+	for _, r := range p.Runs {
+		if r.Done && slices.Contains(p.Drawn, r.Variant) {
+			ids = append(ids, r.ID)
+		}
+	}
 	var all []Curve
 	for _, name := range curveNames(p.Table) {
-		runs := map[string][]results.Curve{}
-		longest := 0
-		low, high := math.Inf(1), math.Inf(-1)
-		for _, r := range p.Runs {
-			if !r.Done || !slices.Contains(p.Drawn, r.Variant) {
-				continue
-			}
-			points, err := src.Curve(ctx, r.ID, name)
-			if err != nil {
-				return nil, err
-			}
-			if len(points) == 0 {
-				continue
-			}
-			runs[r.Variant] = append(runs[r.Variant], points)
-			longest = max(longest, len(points))
-			low, high = min(low, float64(points[0].Step)), max(high, float64(points[len(points)-1].Step))
+		read, err := src.CurvesOf(ctx, ids, name, mostPoints, bins)
+		if err != nil {
+			return nil, err
 		}
-		if longest < 2 {
+		if read.Longest < 2 {
 			continue
 		}
-		c := Curve{Metric: name, Binned: longest > mostPoints}
+		runs := map[string][]results.Curve{}
+		for _, r := range p.Runs {
+			if points := read.Of[r.ID]; len(points) > 0 {
+				runs[r.Variant] = append(runs[r.Variant], points)
+			}
+		}
+		c := Curve{Metric: name, Binned: read.Longest > mostPoints}
 		bin := func(step int) int { return step }
 		if c.Binned {
-			bin = func(step int) int { return min(bins-1, int(float64(bins)*(float64(step)-low)/(high-low))) }
+			bin = func(step int) int {
+				return min(bins-1, int(float64(bins)*float64(step-read.Low)/float64(read.High-read.Low)))
+			}
 		}
 		for _, v := range p.Drawn {
 			if s := merge(runs[v], bin); len(s.Steps) > 0 {

@@ -17,19 +17,36 @@ const mostDrawn = 9
 // Gather reads what the page of an analysed experiment shows. albums may be nil: then there are no pictures and no class names.
 // made says when and by what. Errors are those of the source.
 func Gather(ctx context.Context, src Source, albums Albums, t *ablation.Table, made string) (*Page, error) {
+	p, err := GatherRuns(ctx, src, t, made)
+	if err != nil {
+		return nil, err
+	}
+	p.Outcome, err = outcome(ctx, src, albums, p)
+	return p, err
+}
+
+// GatherRuns reads what Gather does, but for the predictions: the page has no Outcome.
+func GatherRuns(ctx context.Context, src Source, t *ablation.Table, made string) (*Page, error) {
 	p := &Page{Table: t, Made: made, Drawn: drawnVariants(t)}
 	cells, err := src.Cells(ctx, t.Name)
 	if err != nil {
 		return nil, err
 	}
 	p.Cells = len(cells)
+	var ids []string
 	for _, c := range cells {
-		if c.RunID == "" {
-			continue
+		if c.RunID != "" {
+			ids = append(ids, c.RunID)
 		}
-		d, err := src.Get(ctx, c.RunID)
-		if err != nil {
-			return nil, err
+	}
+	details, err := src.Summaries(ctx, ids, t.Metrics[0].Name)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range cells {
+		d := details[c.RunID]
+		if d == nil { // none, or it was deleted meanwhile
+			continue
 		}
 		r := newRun(c, d, t.Metrics[0].Name)
 		if r.Done && !math.IsNaN(r.Value) {
@@ -40,10 +57,9 @@ func Gather(ctx context.Context, src Source, albums Albums, t *ablation.Table, m
 	if p.Curves, err = curves(ctx, src, p); err != nil {
 		return nil, err
 	}
-	if p.Outcome, err = outcome(ctx, src, albums, p); err != nil {
+	if p.Specs, err = specs(ctx, src, p); err != nil {
 		return nil, err
 	}
-	p.Specs = specs(p)
 	p.Places, p.Warnings = environment(p.Runs)
 	p.Warnings = append(p.Warnings, recordedWarnings(p.Runs)...)
 	return p, nil

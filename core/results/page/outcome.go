@@ -115,7 +115,7 @@ func outcome(ctx context.Context, src Source, albums Albums, p *Page) (*Outcome,
 	o.Pairs = mostConfused(o)
 	o.Groups = groups(o)
 	o.Found, o.FoundBy = foundByName(o)
-	o.lookUp(ctx, albums, p)
+	o.lookUp(ctx, src, albums, p)
 	return o, nil
 }
 

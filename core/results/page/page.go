@@ -19,8 +19,10 @@ import (
 // Source gives the rows; *store.Reader is one.
 type Source interface {
 	Cells(ctx context.Context, experiment string) ([]results.Cell, error)
+	Summaries(ctx context.Context, runs []string, metric string) (map[string]*store.RunDetail, error)
+	ParamsOf(ctx context.Context, runs []string) (map[string]map[string]any, error)
 	Get(ctx context.Context, run string) (*store.RunDetail, error)
-	Curve(ctx context.Context, run, metric string) (results.Curve, error)
+	CurvesOf(ctx context.Context, runs []string, metric string, most, bins int) (store.Curves, error)
 	Predictions(ctx context.Context, run, evaluation, target string, step int) ([]clip.Prediction, error)
 }
 
@@ -33,6 +35,8 @@ type Album struct {
 // Albums opens the data of a run's evaluation and takes side × side pictures of the examples at indices, which had
 // these keys. Of an error the page says that there are no pictures, and why.
 type Albums func(ctx context.Context, run *store.RunDetail, evaluation, target string, side int, indices []int, keys []string) (*Album, error)
+
+var _ Source = (*store.Reader)(nil)
 
 // Page holds what is shown.
 type Page struct {
@@ -63,5 +67,5 @@ type Run struct {
 	ImagesPerS  float64 // 0: not known
 	Value       float64 // of the deciding metric; NaN without one
 
-	detail *store.RunDetail
+	detail *store.RunDetail // as Source.Summaries gives it
 }

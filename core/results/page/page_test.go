@@ -79,7 +79,33 @@ func (s *study) Cells(context.Context, string) ([]results.Cell, error) { return 
 
 func (s *study) Get(_ context.Context, id string) (*store.RunDetail, error) { return s.runs[id], nil }
 
-func (s *study) Curve(_ context.Context, id, name string) (points results.Curve, err error) {
+func (s *study) Summaries(_ context.Context, ids []string, _ string) (map[string]*store.RunDetail, error) {
+	all := map[string]*store.RunDetail{}
+	for _, id := range ids {
+		all[id] = s.runs[id]
+	}
+	return all, nil
+}
+
+func (s *study) ParamsOf(_ context.Context, ids []string) (map[string]map[string]any, error) {
+	all := map[string]map[string]any{}
+	for _, id := range ids {
+		all[id] = s.runs[id].Params
+	}
+	return all, nil
+}
+
+func (s *study) CurvesOf(_ context.Context, ids []string, name string, _, _ int) (store.Curves, error) {
+	c := store.Curves{Of: map[string]results.Curve{}}
+	for _, id := range ids {
+		if points := s.curve(id, name); len(points) > 0 {
+			c.Of[id], c.Low, c.High, c.Longest = points, points[0].Step, points[len(points)-1].Step, len(points)
+		}
+	}
+	return c, nil
+}
+
+func (s *study) curve(id, name string) (points results.Curve) {
 	last := float64(s.runs[id].Metrics[top1].Last)
 	switch name {
 	case top1:
@@ -91,7 +117,7 @@ func (s *study) Curve(_ context.Context, id, name string) (points results.Curve,
 			points = append(points, results.Point{Step: i, Value: (5 - last*float64(i)/1000)})
 		}
 	}
-	return points, nil
+	return points
 }
 
 func (s *study) Predictions(_ context.Context, id, _, _ string, _ int) ([]clip.Prediction, error) {

@@ -24,7 +24,7 @@ type pictures struct {
 }
 
 // lookUp asks for the names of the classes and the pictures of all examples that are shown.
-func (o *Outcome) lookUp(ctx context.Context, albums Albums, p *Page) {
+func (o *Outcome) lookUp(ctx context.Context, src Source, albums Albums, p *Page) {
 	rows := o.Sides[0].rows[0]
 	o.pictures = &pictures{map[int]template.URL{}, map[int]int{}}
 	var indices []int
@@ -64,7 +64,11 @@ func (o *Outcome) lookUp(ctx context.Context, albums Albums, p *Page) {
 		keys[i] = rows[index].Key
 	}
 	at := slices.IndexFunc(p.Runs, func(r Run) bool { return r.Variant == o.Sides[0].Variant && r.Seed == o.Sides[0].Seeds[0] })
-	album, err := albums(ctx, p.Runs[at].detail, metric.Live(o.Evaluation), o.Target, pictureSide, indices, keys)
+	var album *Album
+	run, err := src.Get(ctx, p.Runs[at].ID)
+	if err == nil {
+		album, err = albums(ctx, run, metric.Live(o.Evaluation), o.Target, pictureSide, indices, keys)
+	}
 	if err != nil {
 		o.NoPictures = "No pictures and class names: the evaluation's data could not be opened (" + errorLine(err) + ")."
 		return

@@ -2,6 +2,7 @@ package page
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -30,27 +31,35 @@ type Difference struct {
 type Setting struct{ Key, Base, Own string }
 
 // specs compares the first run of each variant with that of the first variant of the table.
-func specs(p *Page) Specs {
-	first := map[string]*store.RunDetail{}
+func specs(ctx context.Context, src Source, p *Page) (s Specs, err error) {
+	first := map[string]string{}
 	for _, r := range p.Runs {
-		if first[r.Variant] == nil {
-			first[r.Variant] = r.detail
+		if first[r.Variant] == "" {
+			first[r.Variant] = r.ID
 		}
 	}
-	var s Specs
-	var base *store.RunDetail
+	var variants, ids []string
 	for _, row := range p.Table.Rows {
-		d := first[row.Variant]
-		switch {
-		case d == nil:
-		case base == nil:
-			base = d
-			s = Specs{Variant: row.Variant, Run: d.ID, YAML: d.Spec}
-		default:
-			s.Others = append(s.Others, Difference{row.Variant, differences(base.Params, d.Params)})
+		if id := first[row.Variant]; id != "" {
+			variants, ids = append(variants, row.Variant), append(ids, id)
 		}
 	}
-	return s
+	if len(ids) == 0 {
+		return s, nil
+	}
+	base, err := src.Get(ctx, ids[0])
+	if err != nil {
+		return s, err
+	}
+	params, err := src.ParamsOf(ctx, ids[1:])
+	if err != nil {
+		return s, err
+	}
+	s = Specs{Variant: variants[0], Run: base.ID, YAML: base.Spec}
+	for i, v := range variants[1:] {
+		s.Others = append(s.Others, Difference{v, differences(base.Params, params[ids[i+1]])})
+	}
+	return s, nil
 }
 
 // incidental lists the keys by which runs of one variant differ, or that name it.

@@ -13,37 +13,37 @@ import (
 
 // addCells adds the experiment's cells. Where some are planned, those that are not are left out and counted: an earlier version
 // of the spec planned them.
-func addCells(ctx context.Context, src Source, x *ablation.Experiment) (unplanned int, err error) {
-	infos, err := src.Cells(ctx, x.Name)
+func (s *Study) addCells(ctx context.Context) error {
+	infos, err := s.src.Cells(ctx, s.experiment.Name)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	planned := slices.ContainsFunc(infos, func(c results.Cell) bool { return c.Planned })
 	for _, c := range infos {
 		if planned && !c.Planned {
-			unplanned++
+			s.unplanned++
 			continue
 		}
-		x.Cells = append(x.Cells, ablation.Cell{Cell: c, Values: map[string]float64{}})
+		s.cells = append(s.cells, ablation.Cell{Cell: c, Values: map[string]float64{}})
 	}
-	return unplanned, nil
+	return nil
 }
 
-// addValues adds the final values of the cells, and returns the names of the metrics that these are of.
-func addValues(ctx context.Context, src Source, x *ablation.Experiment) (recorded map[string]bool, err error) {
-	values, err := src.CellValues(ctx, x.Name)
+// addValues adds the final values of the cells, and the names of the metrics that these are of.
+func (s *Study) addValues(ctx context.Context) error {
+	values, err := s.src.CellValues(ctx, s.experiment.Name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	cells := indexCells(x)
-	recorded = map[string]bool{}
+	cells := indexCells(s.cells)
+	s.recorded = map[string]bool{}
 	for _, v := range values {
 		if c := cells[cellKey{v.Variant, v.Seed}]; c != nil {
 			c.Values[v.Metric] = v.Value
-			recorded[v.Metric] = true
+			s.recorded[v.Metric] = true
 		}
 	}
-	return recorded, nil
+	return nil
 }
 
 type cellKey struct {
@@ -51,10 +51,10 @@ type cellKey struct {
 	seed    int64
 }
 
-func indexCells(x *ablation.Experiment) map[cellKey]*ablation.Cell {
+func indexCells(all []ablation.Cell) map[cellKey]*ablation.Cell {
 	cells := map[cellKey]*ablation.Cell{}
-	for i := range x.Cells {
-		c := &x.Cells[i]
+	for i := range all {
+		c := &all[i]
 		cells[cellKey{c.Variant, c.Seed}] = c
 	}
 	return cells
@@ -77,7 +77,7 @@ func addChecks(ctx context.Context, src Source, s store.Settings, x *ablation.Ex
 	if err != nil {
 		return err
 	}
-	cells := indexCells(x)
+	cells := indexCells(x.Cells)
 	for _, p := range points {
 		if c := cells[cellKey{p.Variant, p.Seed}]; c != nil {
 			c.AtCheck = &p.Point
