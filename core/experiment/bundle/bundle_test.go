@@ -148,11 +148,16 @@ func TestWeightsAreCopiedAndTheIdentityStays(t *testing.T) {
 	}
 }
 
-func TestSweepsWhoseTrialsDependOnOneAnotherAreRefused(t *testing.T) {
+func TestSweepsWhoseTrialsDependOnOneAnotherAreRefusedWithARemedy(t *testing.T) {
 	l, o := small(t)
-	s := load(t, l, sweepText+"  stop: {rule: median, metric: train/loss}\n")
-	if _, err := Freeze(l, s, o); fault.KindOf(err) != fault.Invalid {
-		t.Errorf("early stopping: %v", err)
+	search := labtest.Text + "ablate: {design: search, metric: train/loss, budget: {trials: 3}, factors: {rate: {key: train.lr, log_range: [0.001, 0.1]}}}\n"
+	for remedy, text := range map[string]string{
+		"take ablate.stop out of the spec, or run the sweep in one job: sbatch --wrap": sweepText + "  stop: {rule: median, metric: train/loss}\n",
+		"run it in one job: sbatch --wrap":                                             search,
+	} {
+		if _, err := Freeze(l, load(t, l, text), o); fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.Format(err), remedy) {
+			t.Errorf("%s: %v", remedy, err)
+		}
 	}
 }
 

@@ -91,7 +91,7 @@ func check(s *sweep.Sweep) error {
 			WithPath("ablate.design").WithHint("run it in one job: sbatch --wrap 'runner run SPEC'; several such jobs may share one database on one machine")
 	case s.Stop != nil:
 		return fault.New(fault.Invalid, "ablate.stop compares a trial with the others while it runs, and tasks of a cluster do not see one another's").
-			WithPath("ablate.stop").WithHint("leave stop out (--set 'ablate.stop=null' where it is inherited), or run the sweep in one job: sbatch --wrap 'runner run SPEC'")
+			WithPath("ablate.stop").WithHint("take ablate.stop out of the spec, or run the sweep in one job: sbatch --wrap 'runner run SPEC'")
 	case len(s.Trials) == 0:
 		return fault.New(fault.Invalid, "the sweep has no trials")
 	}
