@@ -144,6 +144,16 @@ func (a *app) submit(ctx context.Context, file string, set []string, root string
 		return fault.New(fault.Invalid, "%w", err)
 	}
 	out := Submitted{Experiment: b.Name(), Bundle: b.Dir, Trials: len(b.Trials())}
+	if !f.dryRun {
+		done, why, err := a.alone(ctx, b)
+		if err != nil {
+			return err
+		}
+		defer done()
+		if out.Why = why; why != "" {
+			return a.printSubmitted(out)
+		}
+	}
 	if f.options.Round, err = b.NextRound(); err != nil {
 		return err
 	}
@@ -223,6 +233,26 @@ func (a *app) submit(ctx context.Context, file string, set []string, root string
 			WithHint("when it has ended: runner merge %s --db %s", b.Dir, shellWord(a.db))
 	}
 	return errors.Join(a.printSubmitted(out), err)
+}
+
+// alone waits until nobody else submits. why is not empty when somebody has submitted this bundle meanwhile.
+func (a *app) alone(ctx context.Context, b *bundle.Bundle) (done func(), why string, err error) {
+	before, err := b.Submissions()
+	if err != nil {
+		return nil, "", err
+	}
+	if done, err = task.Submitting(ctx, b, thisOwner(), a.say); err != nil {
+		return nil, "", err
+	}
+	after, err := b.Submissions()
+	if err != nil {
+		done()
+		return nil, "", err
+	}
+	if len(after) > len(before) {
+		why = "another process has submitted it just now"
+	}
+	return done, why, nil
 }
 
 func (a *app) printSubmitted(s Submitted) error {

@@ -8,11 +8,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"tandem/core/experiment/bundle"
+	"tandem/core/experiment/ledger"
+	"tandem/core/experiment/task"
 )
 
-// clusterSweep describes twelve trials of some seconds each.
-var clusterSweep = strings.NewReplacer("device: host\n", "device: host\nthreads: 1\n", "max_steps: 24", "max_steps: 120", "checkpoint_every: 8", "checkpoint_every: 30").Replace(tiny) + `ablate:
+// clusterSweep describes twelve trials of a second or two each.
+var clusterSweep = strings.NewReplacer("device: host\n", "device: host\nthreads: 1\n", "max_steps: 24", "max_steps: 60", "checkpoint_every: 8", "checkpoint_every: 15").Replace(tiny) + `ablate:
   design: one-at-a-time
   metric: eval/emoji/top1
   baseline: {rate: 0.001}
@@ -53,9 +58,16 @@ func TestASweepOnSlurm(t *testing.T) {
 	if r := try(t, c.dir, "submit", "sweep.yaml", "--slurm", "--partition", "nope"); r.code != 2 || !strings.Contains(r.stderr, "invalid partition specified: nope") || !strings.Contains(r.stderr, "sinfo -s") {
 		t.Errorf("an unknown partition: code %d, %s", r.code, r.stderr)
 	}
-	out := must(t, c.dir, "submit", "sweep.yaml", "--slurm", "--lease", "10s", "--cpus", "1", "--sbatch", "--mem=100")
-	if !strings.Contains(out, "12 trials in an array of 12 tasks") {
-		t.Fatalf("submit says %s", out)
+	var both [2]string
+	var submits sync.WaitGroup
+	for i := range both {
+		submits.Go(func() {
+			both[i] = try(t, c.dir, "submit", "sweep.yaml", "--slurm", "--lease", "10s", "--cpus", "1", "--sbatch", "--mem=100").stdout
+		})
+	}
+	submits.Wait()
+	if out := both[0] + both[1]; strings.Count(out, "12 trials in an array of 12 tasks") != 1 || strings.Count(out, "nothing was submitted") != 1 {
+		t.Fatalf("two that submit say %s", out)
 	}
 	if out := must(t, c.dir, "submit", "sweep.yaml", "--slurm"); !strings.Contains(out, "is in the queue; nothing was submitted") {
 		t.Errorf("submitting again says %s", out)
@@ -172,6 +184,47 @@ func TestSubmitSaysWhatIsWrong(t *testing.T) {
 	var said struct{ Trials, Tasks, Done int }
 	if err := json.Unmarshal([]byte(must(t, dir, "submit", "sweep.yaml", "--slurm", "--dry-run", "--json")), &said); err != nil || fmt.Sprint(said) != "{12 12 0}" {
 		t.Errorf("%+v, %v", said, err)
+	}
+}
+
+// Of two that submit at the same time, one starts tasks, and the other says so.
+func TestOneOfTwoSubmits(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "sweep.yaml", clusterSweep)
+	submit := []string{"submit", "sweep.yaml", "--kubernetes", "--image", "x", "--claim", "c", "-o"}
+	must(t, dir, append(submit, "first.yaml")...)
+	b, err := bundle.Open((&cluster{t: t, dir: dir}).status("sweep").Bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := task.Submitting(t.Context(), b, ledger.Owner{Host: "other", PID: 1}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := os.Create(filepath.Join(dir, "said"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	second := command(t, dir, append(submit, "second.yaml")...)
+	second.Stdout, second.Stderr = said, said
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
+	}
+	says := func(words string) bool {
+		text, _ := os.ReadFile(said.Name())
+		return strings.Contains(string(text), words)
+	}
+	waitFor(t, func() bool { return says("process 1 on other submits just now") })
+	if _, err := b.Submit(bundle.Submission{Round: 2, Tasks: 1}, func(*bundle.Submission) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	done()
+	if err := second.Wait(); err != nil || !says("another process has submitted it just now; nothing was submitted") {
+		t.Errorf("the second one ended with %v", err)
+	}
+	if all, err := b.Submissions(); err != nil || len(all) != 2 || exists(filepath.Join(dir, "second.yaml")) {
+		t.Errorf("submissions %+v, %v", all, err)
 	}
 }
 

@@ -183,9 +183,6 @@ type MergeOptions struct {
 	Wait bool
 }
 
-// merging is the place in the ledger of who merges.
-const merging = "merge"
-
 // Merge takes what the tasks have made of a bundle's trials into the study's database: of each trial what counts, which is the attempt that came
 // to its end, or else the newest. What a task makes just now is left out, unless it ends while Merge waits. Merging again changes nothing. Two merges at a time wait for
 // one another, also on different machines.
@@ -227,7 +224,7 @@ func Merge(ctx context.Context, b *bundle.Bundle, db string, m MergeOptions, o l
 	}
 	m.Progress = nil
 	if !m.DryRun {
-		unlock, err := lock(ctx, ledger.Ledger{Dir: b.Root(), Expiry: m.Expiry}, o)
+		unlock, err := lock(ctx, ledger.Ledger{Dir: b.Root(), Expiry: m.Expiry}, merging, o, nil)
 		if err != nil {
 			return g, err
 		}
@@ -273,26 +270,4 @@ func gather(ctx context.Context, from, one, whole string) error {
 	}
 	_, err = store.Merge(ctx, whole, one, store.MergeOptions{RunsDir: runsBeside(from)})
 	return err
-}
-
-// lock waits until nobody else merges.
-func lock(ctx context.Context, books ledger.Ledger, o ledger.Owner) (unlock func(), err error) {
-	for {
-		state, err := books.Read(merging)
-		if err != nil {
-			return nil, err
-		}
-		lease, err := books.Take(state, o)
-		if err != nil {
-			return nil, err
-		}
-		if lease != nil {
-			return func() { _ = lease.End(ledger.Outcome{Status: ledger.Interrupted}) }, nil // one that is lost did its work all the same
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fault.New(fault.Canceled, "interrupted while another one merges")
-		case <-time.After(time.Second):
-		}
-	}
 }
