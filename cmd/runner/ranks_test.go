@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -189,24 +191,88 @@ func relatives(t *testing.T, dir string) (runners map[string]int, plugins map[st
 	return runners, plugins
 }
 
-// sharedMemory lists what there is of ranks and plugins in shared memory.
-func sharedMemory() (names []string) {
-	for _, pattern := range []string{"/dev/shm/tandem*", "/dev/shm/vader*", "/dev/shm/osc*", "/dev/shm/*ompi*"} {
-		found, _ := filepath.Glob(pattern)
-		names = append(names, found...)
+// sharedMemory lists the files in shared memory that ranks and their plugins have.
+func sharedMemory(runners map[string]int, plugins map[string][]int) (names []string) {
+	pids := slices.Concat(slices.Collect(maps.Values(runners)), slices.Concat(slices.Collect(maps.Values(plugins))...))
+	for _, pid := range pids {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid)) // none of one that has just ended
+		for line := range strings.SplitSeq(string(text), "\n") {
+			if at := strings.Index(line, "/dev/shm/"); at >= 0 && !strings.HasSuffix(line, " (deleted)") {
+				names = append(names, line[at:])
+			}
+		}
 	}
-	return names
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// newestCheckpoint returns the step of the newest checkpoint of the runs in dir; 0 without one.
+func newestCheckpoint(dir string) (step int) {
+	found, _ := filepath.Glob(filepath.Join(dir, "results/runs/*/checkpoints/step-????????"))
+	for _, path := range found {
+		n, _ := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), "step-"))
+		step = max(step, n)
+	}
+	return step
+}
+
+// A kill is one of a process of ranks.
+type kill struct {
+	rank     string
+	ofPlugin bool
+	at       int           // the checkpoint after which it comes; it never does where there is none
+	moment   time.Duration // after that
+	hit      bool          // not so when all had ended before
+	took     time.Duration // until all had ended
+	err      error         // of mpirun
+	memory   []string      // files in shared memory that the processes had
+}
+
+// end starts ranks in dir and kills one of their processes. It returns when no process is left.
+func (k *kill) end(t *testing.T, dir string, random *rand.Rand, args ...string) {
+	t.Helper()
+	cmd := mpirun(t, dir, 2, args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { k.err = cmd.Wait(); close(ended) }()
+	over := func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	}
+	waitFor(t, func() bool {
+		_, plugins := relatives(t, dir)
+		return len(plugins[k.rank]) >= 3 && newestCheckpoint(dir) >= k.at || over()
+	})
+	select {
+	case <-time.After(k.moment):
+	case <-ended:
+	}
+	runners, plugins := relatives(t, dir)
+	k.memory = sharedMemory(runners, plugins)
+	victim := runners[k.rank]
+	if own := plugins[k.rank]; k.ofPlugin && len(own) > 0 {
+		victim = own[random.IntN(len(own))]
+	}
+	k.hit = victim > 1 && !over() && syscall.Kill(victim, syscall.SIGKILL) == nil
+	killed := time.Now()
+	<-ended
+	waitFor(t, func() bool { runners, plugins := relatives(t, dir); return len(runners) == 0 && len(plugins) == 0 })
+	k.took = time.Since(killed)
 }
 
 // Whatever process of whatever rank is killed, all ranks end soon and leave nothing behind, and the run goes on to the bits of one that
-// was left alone. Once each by default; with TANDEM_LONG=1 twenty times (TANDEM_RANK_KILLS), at random moments.
+// was left alone. Once each by default; with TANDEM_LONG=1 twenty times (TANDEM_RANK_KILLS), at random steps.
 func TestRanksAreKilledAndGoOn(t *testing.T) {
 	spec := strings.NewReplacer("max_steps: 24", "max_steps: 40", "checkpoint_every: 8", "checkpoint_every: 3\n  eval_every: 10").Replace(tiny)
 	calm := t.TempDir()
 	write(t, calm, "tiny.yaml", spec)
-	began := time.Now()
 	r := finish(t, mpirun(t, calm, 2, "run", "tiny.yaml", "-q"))
-	whole := time.Since(began)
 	if r.code != 0 {
 		t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
@@ -218,75 +284,39 @@ func TestRanksAreKilledAndGoOn(t *testing.T) {
 	seed := number(t, "TANDEM_SEED", 1)
 	t.Logf("TANDEM_SEED=%d, %d kills", seed, kills)
 	random := rand.New(rand.NewPCG(uint64(seed), 15))
-	before := sharedMemory()
 
 	dir, args := t.TempDir(), []string{"run", "tiny.yaml", "-q"}
 	write(t, dir, "tiny.yaml", spec)
 	var slowest time.Duration
-	for k := range kills {
-		cmd := mpirun(t, dir, 2, args...)
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+	hits, memory, compared := 0, 0, 0
+	for hits < kills {
+		k := kill{rank: fmt.Sprint(hits % 2), ofPlugin: hits/2%2 == 1,
+			at: newestCheckpoint(dir) + random.IntN(16), moment: time.Duration(random.IntN(50)) * time.Millisecond}
+		k.end(t, dir, random, args...)
+		if memory += len(k.memory); k.hit {
+			hits++
+			slowest = max(slowest, k.took)
 		}
-		var err error
-		ended := make(chan struct{})
-		go func() { err = cmd.Wait(); close(ended) }()
-		over := func() bool {
-			select {
-			case <-ended:
-				return true
-			default:
-				return false
-			}
+		if left := slices.DeleteFunc(k.memory, func(name string) bool { return !exists(name) }); len(left) > 0 {
+			t.Errorf("kill %d of rank %s left %v", hits, k.rank, left)
 		}
-		moment := time.After(time.Duration((.2 + .7*random.Float64()) * float64(whole)))
-		rank, ofPlugin := fmt.Sprint(k%2), k/2%2 == 1
-		victim := 0
-		waitFor(t, func() bool { // its plugins run
-			runners, plugins := relatives(t, dir)
-			if len(plugins[rank]) >= 3 {
-				if victim = runners[rank]; ofPlugin {
-					victim = plugins[rank][random.IntN(len(plugins[rank]))]
-				}
-			}
-			return victim > 0 || over()
-		})
-		select {
-		case <-moment:
-		case <-ended:
-		}
-		if _, plugins := relatives(t, dir); ofPlugin && len(plugins[rank]) > 0 { // those of now
-			victim = plugins[rank][random.IntN(len(plugins[rank]))]
-		}
-		if victim > 1 {
-			_ = syscall.Kill(victim, syscall.SIGKILL) // when it ended by itself, the next one is killed
-		}
-		killed := time.Now()
-		<-ended
-		took := time.Since(killed)
-		slowest = max(slowest, took)
-		waitFor(t, func() bool { runners, plugins := relatives(t, dir); return len(runners) == 0 && len(plugins) == 0 })
-		if left := slices.DeleteFunc(sharedMemory(), func(name string) bool { return slices.Contains(before, name) }); len(left) > 0 {
-			t.Errorf("kill %d of rank %s left %v", k, rank, left)
-		}
-		if !exists(filepath.Join(dir, "results/results.db")) {
-			continue
-		}
-		listed := try(t, dir, "list", "--json", "-n", "1")
 		var runs []struct{ ID, Status string }
-		if json.Unmarshal([]byte(listed.stdout), &runs) != nil || len(runs) == 0 {
+		if exists(filepath.Join(dir, "results/results.db")) {
+			if err := json.Unmarshal([]byte(must(t, dir, "list", "--json", "-n", "1")), &runs); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(runs) == 0 {
 			continue
 		}
-		t.Logf("kill %d of rank %s (a plugin: %v): mpirun ended after %v with %v; the run is %s", k, rank, ofPlugin, took.Round(time.Millisecond), err, runs[0].Status)
-		switch runs[0].Status {
-		case "done":
+		t.Logf("kill %d of rank %s (a plugin: %v, hit: %v) after step %d: all ended after %v, mpirun with %v; the run is %s",
+			hits, k.rank, k.ofPlugin, k.hit, k.at, k.took.Round(time.Millisecond), k.err, runs[0].Status)
+		args = []string{"run", "--resume", "-q"}
+		if runs[0].Status == "done" {
 			same(t, want, files(t, dir, runs[0].ID, 40))
+			compared++
 			dir, args = t.TempDir(), []string{"run", "tiny.yaml", "-q"}
 			write(t, dir, "tiny.yaml", spec)
-		default:
-			args = []string{"run", "--resume", "-q"}
 		}
 	}
 	r = finish(t, mpirun(t, dir, 2, args...))
@@ -294,7 +324,10 @@ func TestRanksAreKilledAndGoOn(t *testing.T) {
 		t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	same(t, want, files(t, dir, strings.TrimSpace(r.stdout), 40))
-	t.Logf("the slowest end took %v", slowest)
+	t.Logf("%d kills; the slowest end took %v; of %d files in shared memory none was left; %d runs had the bits of one that was left alone", hits, slowest, memory, compared+1)
+	if memory == 0 {
+		t.Error("no rank had a file in shared memory, so what is left of them was not looked at")
+	}
 }
 
 // A ResNet whose ranks normalise their batches together makes the run of one rank that has them whole.
