@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"tandem/core/clip"
+	"tandem/core/experiment/collective"
 	"tandem/core/experiment/spec"
 	"tandem/core/plugin/catalog"
 	"tandem/core/plugin/process"
@@ -34,6 +35,15 @@ func NewStarter(c *catalog.Catalog, s *spec.Spec) (*Starter, error) {
 
 // Threads returns how many threads the plugin of a role computes with.
 func (x *Starter) Threads(role string) int { return x.threads[role] }
+
+// Memory returns what the plugins share with the runner; the zero value where nothing is shared.
+func (x *Starter) Memory() collective.Memory {
+	arena := x.session.Arena()
+	if arena == nil {
+		return collective.Memory{}
+	}
+	return collective.Memory{File: arena.File(), Bytes: arena.Memory()}
+}
 
 // Close ends the plugins.
 func (x *Starter) Close() error { return x.session.Close() }

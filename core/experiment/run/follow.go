@@ -51,6 +51,11 @@ func (j job) follow(ctx context.Context, l lab.Lab, stop <-chan struct{}, bench 
 	if err := ready(ctx, l.Ranks, err, f.Model); err != nil {
 		return err
 	}
+	_, end, err := share(ctx, f.Model, l.Ranks) // rank 0 tells
+	defer end()
+	if err != nil {
+		return err
+	}
 	defer givingUp(f.Model, stop)()
 	training()
 	_, err = f.trainer.Run(ctx, stop)

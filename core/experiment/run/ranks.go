@@ -104,6 +104,30 @@ func exchange(ctx context.Context, m *assemble.Model, ranks lab.Ranks) (err erro
 	return err
 }
 
+// share lets the ranks add gradients up in the memory of a model's plugins, until end is called. why says why they cannot, the same on all
+// ranks.
+func share(ctx context.Context, m *assemble.Model, ranks lab.Ranks) (why string, end func(), err error) {
+	sharer, ok := ranks.Group.(collective.Sharer)
+	if !ok {
+		return "", func() {}, nil
+	}
+	why, err = sharer.Share(ctx, m.Memory())
+	return why, sharer.Unshare, err
+}
+
+// shareMemory lets rank 0 take part in what share does, and tells where gradients travel instead.
+func (r *running) shareMemory(ctx context.Context) error {
+	why, end, err := share(ctx, r.Model, r.lab.Ranks)
+	r.ends = append(r.ends, end)
+	if err != nil || why == "" {
+		return err
+	}
+	if err = r.rec.Event("info", "ranks", "gradients travel by MPI: "+why, ""); err != nil {
+		r.lab.Group.Abort(err) // the others begin to train
+	}
+	return err
+}
+
 // together returns a context that ends, with the cause, when another rank is gone.
 func together(ctx context.Context, ranks lab.Ranks) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)

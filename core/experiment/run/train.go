@@ -96,6 +96,9 @@ func (a Attempt) train(ctx context.Context, l lab.Lab, stop <-chan struct{}, w W
 	if err := ready(ctx, l.Ranks, err, r.Model); err != nil {
 		return none, err
 	}
+	if err := r.shareMemory(ctx); err != nil {
+		return none, err
+	}
 	training()
 	result, err := r.trainer.Run(ctx, stop)
 	if r.beside != nil && err == nil {

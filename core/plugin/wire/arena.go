@@ -71,6 +71,9 @@ func (a *Arena) File() *os.File { return a.file }
 // Size returns the size of the arena in bytes.
 func (a *Arena) Size() int64 { return int64(len(a.mem)) }
 
+// Memory returns all of the arena's bytes, which stay valid until Close.
+func (a *Arena) Memory() []byte { return a.mem }
+
 // Window returns the plugin's view of the arena, for a plugin in the same process.
 func (a *Arena) Window() *Window { return &Window{mem: a.mem} }
 

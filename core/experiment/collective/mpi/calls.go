@@ -123,12 +123,19 @@ func (g *group) room(n int) []float32 {
 // their shares, and the sums of its own.
 func (g *group) Sum(ctx context.Context, values []float32) (squares float64, err error) {
 	return run(ctx, g, func() (float64, error) {
-		if _, err := g.meet(addsUp, int64(4*len(values)), true, nil); err != nil {
+		greetings, err := g.meetAt(g.memory.find(g.rank, values), addsUp, int64(4*len(values)), true, nil)
+		if err != nil {
 			return 0, err
 		}
+		addresses := g.memory.addresses(greetings, 4*len(values))
 		mine := 0.0
 		for o := 0; o < len(values); o += pieceBytes / 4 {
-			squares, err := g.sumPiece(values[o:min(o+pieceBytes/4, len(values))])
+			piece := values[o:min(o+pieceBytes/4, len(values))]
+			if addresses != nil {
+				mine += g.sumInMemory(addresses, o, len(piece))
+				continue
+			}
+			squares, err := g.sumPiece(piece)
 			if err != nil {
 				return 0, err
 			}
@@ -138,17 +145,31 @@ func (g *group) Sum(ctx context.Context, values []float32) (squares float64, err
 	})
 }
 
+// share returns where a rank's share of n values is.
+func (g *group) share(rank, n int) part {
+	from, to := rank*n/g.size, (rank+1)*n/g.size
+	return part{int64(4 * from), int64(4 * (to - from))}
+}
+
+// sumInMemory adds up this rank's share of a piece of n values, from o on, in the memory of all ranks, and returns its squares. No rank
+// touches the share of another, so that the ranks need to meet only before the first piece and after the last.
+func (g *group) sumInMemory(addresses []uintptr, o, n int) float64 {
+	mine := g.share(g.rank, n)
+	at := make([]uintptr, g.size)
+	for r, a := range addresses {
+		at[r] = a + uintptr(4*o) + uintptr(mine.offset)
+	}
+	g.sent.Add(int64(4*n) - mine.length + int64(g.size-1)*mine.length)
+	return addUpInPlace(at, int(mine.length/4))
+}
+
 // sumPiece adds up a piece and returns the squares of this rank's share.
 func (g *group) sumPiece(values []float32) (float64, error) {
-	share := func(rank int) part {
-		from, to := rank*len(values)/g.size, (rank+1)*len(values)/g.size
-		return part{int64(4 * from), int64(4 * (to - from))}
-	}
-	mine := share(g.rank)
+	mine := g.share(g.rank, len(values))
 	n := int(mine.length / 4)
 	others := g.room(g.size * n)
 	for r := range g.size {
-		g.to[r] = share(r)
+		g.to[r] = g.share(r, len(values))
 		g.from[r] = part{int64(4 * r * n), mine.length}
 	}
 	if err := g.pass(bytesOf(values), bytesOf(others)); err != nil {
@@ -158,7 +179,7 @@ func (g *group) sumPiece(values []float32) (float64, error) {
 	squares := addUp(own, g.rank, g.size, others)
 	for r := range g.size {
 		g.to[r] = mine
-		g.from[r] = share(r)
+		g.from[r] = g.share(r, len(values))
 	}
 	return squares, g.pass(bytesOf(values), bytesOf(values))
 }

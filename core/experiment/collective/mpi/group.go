@@ -24,6 +24,7 @@ type group struct {
 	calls      int64 // so far; only the thread uses it
 	sent       atomic.Int64
 	watch      *watch // nil: nobody watches
+	memory     memory // nil: ranks do not share any
 
 	mu     sync.Mutex
 	broken error // a call ended before its time

@@ -22,10 +22,10 @@ const (
 
 var callNames = []string{"gathers bytes", "gathers values", "adds up values", "adds up values for shares", "adds up doubles", "broadcasts", "waits for all", "leaves"}
 
-// A rank says hello with what it is about to do (call, how many calls before, length) and, where they are few, the bytes
+// A rank says hello with what it is about to do (call, how many calls before, length, place) and, where they are few, the bytes
 // themselves, so that small exchanges take one message.
 const (
-	helloHead  = 3 * 8
+	helloHead  = 4 * 8
 	inline     = 4096
 	helloBytes = helloHead + inline
 )
@@ -33,14 +33,20 @@ const (
 // greeting is the hello of a rank.
 type greeting struct {
 	length int64
+	place  int64  // in shared memory, or nowhere
 	few    []byte // valid until ranks meet again
 }
 
 // meet returns when all ranks have made the same call. Ranks that make different calls all get the same error. sameLength: so
 // they do when their lengths differ.
 func (g *group) meet(c call, length int64, sameLength bool, few []byte) ([]greeting, error) {
+	return g.meetAt(nowhere, c, length, sameLength, few)
+}
+
+// meetAt does what meet does, and says at which place the values are.
+func (g *group) meetAt(place int64, c call, length int64, sameLength bool, few []byte) ([]greeting, error) {
 	hello := g.hello[:helloHead+len(few)]
-	for i, v := range []int64{int64(c), g.calls, length} {
+	for i, v := range []int64{int64(c), g.calls, length, place} {
 		binary.LittleEndian.PutUint64(hello[8*i:], uint64(v))
 	}
 	copy(hello[helloHead:], few)
@@ -53,10 +59,10 @@ func (g *group) meet(c call, length int64, sameLength bool, few []byte) ([]greet
 	}
 	copy(g.greetings[g.rank*helloBytes:], hello)
 	all := make([]greeting, g.size)
-	var first [3]int64
+	var first [4]int64
 	for r := range all {
 		text := g.greetings[r*helloBytes:][:helloBytes]
-		var said [3]int64
+		var said [4]int64
 		for i := range said {
 			said[i] = int64(binary.LittleEndian.Uint64(text[8*i:]))
 		}
@@ -69,7 +75,7 @@ func (g *group) meet(c call, length int64, sameLength bool, few []byte) ([]greet
 		case sameLength && said[2] != first[2]:
 			return nil, fault.New(fault.Internal, "rank 0 %s of %d bytes, rank %d of %d", name(first[0]), first[2], r, said[2])
 		}
-		all[r] = greeting{said[2], text[helloHead:][:min(max(said[2], 0), inline)]}
+		all[r] = greeting{said[2], said[3], text[helloHead:][:min(max(said[2], 0), inline)]}
 	}
 	return all, nil
 }

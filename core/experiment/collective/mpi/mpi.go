@@ -7,6 +7,10 @@
 // ranks in f32, and gives the sums to all. The bits do not depend on MPI's algorithm, and equal those of collective.Local. A rank sends
 // 2·(R−1)/R of the values' bytes, as the best algorithms do. Large values go in pieces of 25 MB.
 //
+// Ranks on one machine that share the memory of their values (collective.Sharer) send nothing: each maps the others' memory by
+// /proc/PID/fd/N, reads its share of all ranks' values there and writes the sums to all. They meet before and after. What is counted as
+// given to others is the same.
+//
 // Ranks meet before anything is exchanged: they compare what they are about to do, so that different calls are an error, and they
 // wait with short sleeps, since MPI's blocking calls would take a core from the encoder that this rank waits for.
 //

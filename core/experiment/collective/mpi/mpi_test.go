@@ -37,6 +37,9 @@ var roles = map[string]func(context.Context) error{
 	"alone":  isAlone,
 	"open":   opens,
 	"bench":  bench,
+	"memory": sumsInMemory,
+	"slain":  isSlain,
+	"apart":  isApart,
 }
 
 func TestMain(m *testing.M) {

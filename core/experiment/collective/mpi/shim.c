@@ -60,20 +60,19 @@ void tandem_stop(void) { stopped = 1; }
 // A block stays in the cache while the ranks' values are added and squared.
 enum { BLOCK = 2048, LANES = 8 };
 
-double tandem_add(float *out, int64_t n, int32_t rank, int32_t size, const float *others)
+// add writes the sums of n values of each of size ranks to each of the places `to`, which may be the values themselves.
+static double add(float *const *from, int32_t size, float *const *to, int32_t places, int64_t n)
 {
 	double lanes[LANES] = {0}, squares = 0;
 	for (int64_t at = 0; at < n; at += BLOCK) {
 		int64_t count = n - at < BLOCK ? n - at : BLOCK;
 		float sums[BLOCK];
-		for (int32_t r = 0; r < size; r++) {
-			const float *values = (r == rank ? out : others + r * n) + at;
-			if (r == 0)
-				memcpy(sums, values, count * sizeof *sums);
-			else
-				for (int64_t k = 0; k < count; k++) sums[k] += values[k];
+		memcpy(sums, from[0] + at, count * sizeof *sums);
+		for (int32_t r = 1; r < size; r++) {
+			const float *values = from[r] + at;
+			for (int64_t k = 0; k < count; k++) sums[k] += values[k];
 		}
-		memcpy(out + at, sums, count * sizeof *sums);
+		for (int32_t r = 0; r < places; r++) memcpy(to[r] + at, sums, count * sizeof *sums);
 		int64_t k = 0;
 		for (; k + LANES <= count; k += LANES)
 			for (int lane = 0; lane < LANES; lane++) lanes[lane] += (double)sums[k + lane] * (double)sums[k + lane];
@@ -81,4 +80,18 @@ double tandem_add(float *out, int64_t n, int32_t rank, int32_t size, const float
 	}
 	for (int lane = 0; lane < LANES; lane++) squares += lanes[lane];
 	return squares;
+}
+
+double tandem_add(float *out, int64_t n, int32_t rank, int32_t size, float *others)
+{
+	float *from[size];
+	for (int32_t r = 0; r < size; r++) from[r] = r == rank ? out : others + r * n;
+	return add(from, size, &out, 1, n);
+}
+
+double tandem_add_in_place(const uintptr_t *at, int64_t n, int32_t size)
+{
+	float *all[size];
+	for (int32_t r = 0; r < size; r++) all[r] = (float *)at[r];
+	return add(all, size, all, size, n);
 }

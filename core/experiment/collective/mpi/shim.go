@@ -134,3 +134,9 @@ func addUp(out []float32, rank, size int, others []float32) float64 {
 	}
 	return float64(C.tandem_add((*C.float)(&out[0]), C.int64_t(len(out)), C.int32_t(rank), C.int32_t(size), (*C.float)(unsafe.SliceData(others))))
 }
+
+// addUpInPlace writes the sums of what is at the addresses, n values each, in their order, to all of them. It returns the sum of the
+// squares. The addresses are none of Go's memory.
+func addUpInPlace(at []uintptr, n int) float64 {
+	return float64(C.tandem_add_in_place((*C.uintptr_t)(unsafe.Pointer(&at[0])), C.int64_t(n), C.int32_t(len(at))))
+}

@@ -10,4 +10,5 @@ int32_t tandem_finish(void);
 int32_t tandem_error(int32_t code, char *text);
 int32_t tandem_version(char *text);
 void tandem_stop(void);
-double tandem_add(float *out, int64_t n, int32_t rank, int32_t size, const float *others);
+double tandem_add(float *out, int64_t n, int32_t rank, int32_t size, float *others);
+double tandem_add_in_place(const uintptr_t *at, int64_t n, int32_t size);
