@@ -158,6 +158,7 @@ type Reader struct {
 	db      *sql.DB
 	copied  string // what is read instead of path
 	release func() // removes copied
+	asking  asking // connections of Ask
 }
 
 // OpenReader opens the database at path for reading and changes nothing: one of an older schema is read from a
@@ -197,7 +198,7 @@ func (r *Reader) Copied() bool { return r.copied != "" }
 
 // Close closes the read connections.
 func (r *Reader) Close() error {
-	err := r.db.Close()
+	err := errors.Join(r.asking.close(), r.db.Close())
 	if r.release != nil {
 		r.release()
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"strings"
@@ -38,7 +39,16 @@ func (r *Reader) Query(ctx context.Context, query string, args ...any) (*Table, 
 // file (writes, schema changes, ATTACH, PRAGMA other than those that look at the schema) is refused with
 // fault.Invalid, as is faulty SQL; the hint names a view or a column that may be meant.
 func (r *Reader) Each(ctx context.Context, query string, head func(columns []string) error, do func(row []any) error, args ...any) error {
-	rows, err := r.db.QueryContext(ctx, query, args...)
+	return r.each(ctx, r.db, query, head, do, args...)
+}
+
+// querier is a database or a connection to one.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func (r *Reader) each(ctx context.Context, db querier, query string, head func(columns []string) error, do func(row []any) error, args ...any) error {
+	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return r.hintNames(ctx, r.queryFault(err))
 	}
