@@ -7,6 +7,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -81,11 +82,20 @@ func (s *Site) answer(handle func(http.ResponseWriter, *http.Request) error) htt
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), longest)
 		defer cancel()
-		if err := handle(w, r.WithContext(ctx)); err != nil {
+		err := handle(w, r.WithContext(ctx))
+		if to := Elsewhere(""); errors.As(err, &to) {
+			http.Redirect(w, r, string(to), http.StatusFound)
+		} else if err != nil {
 			s.fail(w, r, err)
 		}
 	})
 }
+
+// Elsewhere is an error by which a handler sends the client to another address of the site.
+type Elsewhere string
+
+// Error implements error.
+func (e Elsewhere) Error() string { return "see " + string(e) }
 
 // longest limits how long a page may take.
 const longest = 30 * time.Second
