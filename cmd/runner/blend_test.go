@@ -56,25 +56,25 @@ func TestBlend(t *testing.T) {
 		}
 		return rows[0].Metrics
 	}
-	blend(base, full, "--alpha", "0:1:0.1", "-o", "mixed.safetensors", "--at", "0.3")
+	blend(base, full, "--alpha", "0:1:0.25", "-o", "mixed.safetensors", "--at", "0.25")
 	imported := strings.TrimSpace(must(t, dir, "import", "mixed.safetensors", "--as", "tiny.yaml"))
-	if len(curve.Points) != 11 || curve.Points[3].Alpha != .3 {
+	if len(curve.Points) != 5 || curve.Points[1].Alpha != .25 {
 		t.Fatalf("%+v", curve)
 	}
-	for i, run := range map[int]string{0: base, 3: imported, 10: full} {
+	for i, run := range map[int]string{0: base, 1: imported, 4: full} {
 		if want, got := evaluated(run), curve.Points[i].Metrics; len(want) == 0 || !maps.Equal(want, got) {
 			t.Errorf("alpha %v: %v, alone %v", curve.Points[i].Alpha, got, want)
 		}
 	}
-	if maps.Equal(curve.Points[0].Metrics, curve.Points[10].Metrics) {
+	if maps.Equal(curve.Points[0].Metrics, curve.Points[4].Metrics) {
 		t.Error("the ends are equal")
 	}
 	for _, b := range curve.Best {
-		if b.A != curve.Points[0].Metrics[b.Metric] || b.B != curve.Points[10].Metrics[b.Metric] {
+		if b.A != curve.Points[0].Metrics[b.Metric] || b.B != curve.Points[4].Metrics[b.Metric] {
 			t.Errorf("%+v", b)
 		}
 	}
-	if out := must(t, dir, "ablation", "tiny-blend", "--metric", "eval/emoji/image_to_text_mean_rank"); !strings.Contains(out, "alpha=0.3") {
+	if out := must(t, dir, "ablation", "tiny-blend", "--metric", "eval/emoji/image_to_text_mean_rank"); !strings.Contains(out, "alpha=0.25") {
 		t.Error(out)
 	}
 
