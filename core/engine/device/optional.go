@@ -102,6 +102,13 @@ type HostSharer interface {
 	ShareHost(memory []byte) error
 }
 
+// HostViewer is implemented by backends whose memory is the host's.
+type HostViewer interface {
+	// ViewHost returns a buffer of Real that shows values, which Free leaves alone; nil where Real is no float32. The values must stay
+	// where they are as long as it is used.
+	ViewHost(values []float32) Buffer
+}
+
 // Prefetcher is implemented by backends that copy host memory in while they do other work.
 type Prefetcher interface {
 	// Prefetch begins to copy values into dst, as Write would: after the work that was asked for before

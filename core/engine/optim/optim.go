@@ -87,7 +87,8 @@ type Optimizer struct {
 	state         []State
 	sumSquares    device.Exec
 	norm          device.Buffer
-	adam          bool
+	cfg           Config
+	kernels       map[int]device.Exec // of StepAlong, by the number of parameters
 }
 
 // A State names one state buffer, laid out as the parameters are: "m" and "v" of adamw, "v" of sgd, "m" of lion.
@@ -98,6 +99,7 @@ type State struct {
 
 // A span joins neighbouring segments of equal rates.
 type span struct {
+	off, n         int
 	lrScale, decay float64
 	start          int
 	exec           device.Exec
@@ -117,8 +119,8 @@ func New(cfg Config, backend device.Backend, params, grads device.Buffer, segmen
 	if err != nil {
 		return nil, err
 	}
-	o := &Optimizer{backend: backend, params: params, grads: grads, adam: cfg.Name == "adamw"}
-	if err := o.prepare(cfg, merged); err != nil {
+	o := &Optimizer{backend: backend, params: params, grads: grads, cfg: cfg, kernels: map[int]device.Exec{}}
+	if err := o.prepare(merged); err != nil {
 		o.Close()
 		return nil, err
 	}
@@ -148,9 +150,9 @@ func merge(segments []Segment, total int) ([]Segment, error) {
 	return merged, nil
 }
 
-func (o *Optimizer) prepare(cfg Config, segments []Segment) (err error) {
+func (o *Optimizer) prepare(segments []Segment) (err error) {
 	total := o.params.Len()
-	for _, name := range cfg.Slots() {
+	for _, name := range o.cfg.Slots() {
 		buffer, err := o.backend.Alloc(device.Real, total)
 		if err != nil {
 			return err
@@ -164,11 +166,11 @@ func (o *Optimizer) prepare(cfg Config, segments []Segment) (err error) {
 		return err
 	}
 	for _, s := range segments {
-		sp := span{lrScale: s.LRScale, decay: s.Decay, start: s.Start, args: []device.Buffer{o.backend.View(o.grads, s.Off, s.N), o.backend.View(o.params, s.Off, s.N)}}
+		sp := span{off: s.Off, n: s.N, lrScale: s.LRScale, decay: s.Decay, start: s.Start, args: []device.Buffer{o.backend.View(o.grads, s.Off, s.N), o.backend.View(o.params, s.Off, s.N)}}
 		for _, st := range o.state {
 			sp.args = append(sp.args, o.backend.View(st.Buffer, s.Off, s.N))
 		}
-		if sp.exec, err = o.backend.Prepare(cfg.kernel(s.N)); err != nil {
+		if sp.exec, err = o.backend.Prepare(o.cfg.kernel(s.N)); err != nil {
 			return err
 		}
 		o.spans = append(o.spans, sp)
@@ -197,16 +199,20 @@ func (c Config) kernel(n int) device.Kernel {
 // Gradients stay as they are.
 func (o *Optimizer) Step(step int, lr, gradScale float64) {
 	for _, s := range o.spans {
-		if step <= s.start {
-			continue
-		}
-		if o.adam {
-			s.exec.Run(s.args, s.lrScale*lr, s.decay, gradScale, float64(step-s.start))
-		} else {
-			s.exec.Run(s.args, s.lrScale*lr, s.decay, gradScale)
-		}
+		o.run(s, s.exec, s.args, step, lr, gradScale)
 	}
 	o.backend.ParamsChanged()
+}
+
+// run steps parameters of a span: gradients, parameters and state are args.
+func (o *Optimizer) run(s span, exec device.Exec, args []device.Buffer, step int, lr, gradScale float64) {
+	switch {
+	case step <= s.start:
+	case o.cfg.Name == "adamw":
+		exec.Run(args, s.lrScale*lr, s.decay, gradScale, float64(step-s.start))
+	default:
+		exec.Run(args, s.lrScale*lr, s.decay, gradScale)
+	}
 }
 
 // GradNormSquared adds up the squares of all gradients; NaN or infinite when one of them is.
@@ -236,8 +242,13 @@ func (o *Optimizer) Close() {
 			r.Release()
 		}
 	}
+	for _, exec := range o.kernels {
+		if r, ok := exec.(device.Releaser); ok {
+			r.Release()
+		}
+	}
 	if r, ok := o.sumSquares.(device.Releaser); ok {
 		r.Release()
 	}
-	o.state, o.norm, o.spans, o.sumSquares = nil, nil, nil, nil
+	o.state, o.norm, o.spans, o.sumSquares, o.kernels = nil, nil, nil, nil, nil
 }

@@ -101,6 +101,15 @@ func (t *Trained) Step(step int, lr, scale float64) {
 	t.accumulated = false
 }
 
+// StepAlong does as Step, with gradients that are in pieces elsewhere and not in the buffer (optim.Optimizer.StepAlong).
+func (t *Trained) StepAlong(step int, lr, scale float64, pieces []optim.Piece) error {
+	t.accumulated = false
+	if t.optimizer == nil {
+		return nil
+	}
+	return t.optimizer.StepAlong(step, lr, scale, pieces)
+}
+
 // Close frees the optimiser's state.
 func (t *Trained) Close() {
 	if t.optimizer != nil {

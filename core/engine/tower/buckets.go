@@ -10,6 +10,7 @@ import (
 	"tandem/core/engine/device"
 	"tandem/core/engine/graph"
 	"tandem/core/engine/nn"
+	"tandem/core/engine/optim"
 	"tandem/core/engine/program"
 	"tandem/core/fault"
 	"tandem/core/tensor"
@@ -186,7 +187,23 @@ func (e *encoder) Gradients(ctx context.Context, bucket int, into *tensor.Tensor
 	return out, device.Err(e.session.Backend)
 }
 
-// StepWith implements clip.Bucketed.
+// show shows the gradients of all buckets where they are; nil when the backend cannot.
+func (b *buckets) show(viewer device.HostViewer, gradients []*tensor.Tensor) (all []optim.Piece) {
+	for k, list := range b.pieces {
+		values := gradients[k].F32()
+		for _, p := range list {
+			shown := viewer.ViewHost(values[:p.n:p.n])
+			if shown == nil {
+				return nil
+			}
+			all = append(all, optim.Piece{Off: p.off, Grads: shown})
+			values = values[p.n:]
+		}
+	}
+	return all
+}
+
+// StepWith implements clip.Bucketed. Where the host computes, the optimiser reads the gradients where they are.
 func (e *encoder) StepWith(ctx context.Context, step int, lr, scale float64, gradients []*tensor.Tensor) error {
 	if err := e.ready(ctx, "step"); err != nil {
 		return err
@@ -196,6 +213,11 @@ func (e *encoder) StepWith(ctx context.Context, step int, lr, scale float64, gra
 	}
 	if err := program.CheckBuckets(gradients, e.buckets.sizes()); err != nil {
 		return err
+	}
+	if viewer, ok := e.session.Backend.(device.HostViewer); ok && len(e.buckets.pieces) > 0 {
+		if pieces := e.buckets.show(viewer, gradients); pieces != nil {
+			return e.step(func() error { return e.trained.StepAlong(step, lr, scale, pieces) })
+		}
 	}
 	e.session.Share(gradients...)
 	for k, list := range e.buckets.pieces {

@@ -39,12 +39,19 @@ func (e *encoder) Step(ctx context.Context, step int, lr, scale float64) error {
 	if err := e.trained.CheckStep(step); err != nil {
 		return err
 	}
+	return e.step(func() error { e.trained.Step(step, lr, scale); return nil })
+}
+
+// step takes a step of the optimiser, and the average of the parameters along.
+func (e *encoder) step(optimise func() error) error {
 	if !e.trained.Trains() {
 		return nil
 	}
 	e.buckets.stepped()
 	start := time.Now()
-	e.trained.Step(step, lr, scale)
+	if err := optimise(); err != nil {
+		return err
+	}
 	e.notePasses("step", 3+2*len(e.trained.States()), start) // gradients read; parameters and state read and written
 	if average := e.params.average; average != nil {
 		start = time.Now()

@@ -35,6 +35,7 @@ var (
 	_ device.BF16Emulator  = (*Backend)(nil)
 	_ device.MemoryCounter = (*Backend)(nil)
 	_ device.Packer        = (*Backend)(nil)
+	_ device.HostViewer    = (*Backend)(nil)
 )
 
 // buffer holds C's memory. Views share at and are not in live.
@@ -125,6 +126,11 @@ func (b *Backend) View(x device.Buffer, off, n int) device.Buffer {
 		panic(fmt.Sprintf("device/onednn: view [%d, %d) is outside a buffer of %d", off, off+n, buf.n))
 	}
 	return &buffer{at: unsafe.Add(buf.at, off*buf.dtype.Size()), n: n, dtype: buf.dtype, view: true}
+}
+
+// ViewHost implements device.HostViewer.
+func (b *Backend) ViewHost(values []float32) device.Buffer {
+	return &buffer{at: unsafe.Pointer(unsafe.SliceData(values)), n: len(values), dtype: device.Real, view: true}
 }
 
 // Write copies host values in.

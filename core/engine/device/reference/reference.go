@@ -28,6 +28,7 @@ var (
 	_ device.BF16Emulator  = (*Backend[float32])(nil)
 	_ device.MemoryCounter = (*Backend[float32])(nil)
 	_ device.HeapUser      = (*Backend[float32])(nil)
+	_ device.HostViewer    = (*Backend[float32])(nil)
 	_ device.WideReal      = (*Backend[float32])(nil)
 )
 
@@ -131,6 +132,14 @@ func (b *Backend[T]) View(x device.Buffer, off, n int) device.Buffer {
 		v.f = buf.f[off : off+n : off+n]
 	}
 	return v
+}
+
+// ViewHost implements device.HostViewer.
+func (b *Backend[T]) ViewHost(values []float32) device.Buffer {
+	if f, ok := any(values).([]T); ok {
+		return &buffer[T]{f: f, dtype: device.Real, view: true}
+	}
+	return nil
 }
 
 func (b *Backend[T]) asBuffer(x device.Buffer) *buffer[T] {
