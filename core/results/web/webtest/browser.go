@@ -58,3 +58,6 @@ func find() string {
 	}
 	return ""
 }
+
+// Kill ends the browser at once, as a crash does. Its tabs are of no use any more.
+func (b *Browser) Kill() { _ = chromedp.FromContext(b.ctx).Browser.Process().Kill() }
