@@ -36,7 +36,8 @@ type fixture struct {
 	lab.Lab
 	base     string            // address of the server
 	runs     map[string]string // ids of runs of tiny by status
-	hostile  string            // the id of a run of the hostile experiment
+	name     string            // of the hostile experiment
+	hostile  string            // the id of a run of it
 	database *store.DB
 }
 
@@ -134,6 +135,7 @@ func (f *fixture) spite(t *testing.T) {
 				Identity: strings.Repeat(string(rune('a'+3*i+seed)), 64)})
 		}
 	}
+	f.name = e.Name
 	labtest.Must(t, f.database.Plan(ctx, e, cells))
 	ends := []clip.Status{"done", "done", "done", "done", "done", clip.StatusFailed, clip.StatusStopped, clip.StatusInterrupted}
 	for i, end := range ends {

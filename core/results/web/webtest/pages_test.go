@@ -4,6 +4,7 @@ import (
 	"os"
 	"testing"
 
+	"tandem/core/results/web"
 	"tandem/core/results/web/webtest"
 )
 
@@ -18,6 +19,11 @@ func TestPages(t *testing.T) {
 func (f *fixture) pages() []webtest.Page {
 	return []webtest.Page{
 		{Name: "home", Path: "/", Has: []string{"tiny", script}},
+		{Name: "board", Path: "/e/tiny", Has: []string{"rate=fast", "failed", "interrupted", "What is missing"}},
+		{Name: "board-hostile", Path: f.experiment(""), Has: []string{script, picture, "failed", "stopped", "running"}},
 		{Name: "nowhere", Path: "/nowhere", Status: 404, Has: []string{"there is no such page"}},
 	}
 }
+
+// experiment returns the address of a page of the hostile experiment.
+func (f *fixture) experiment(tab string) string { return web.ExperimentPath(f.name, tab) }

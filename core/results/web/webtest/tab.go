@@ -48,8 +48,9 @@ const limit = time.Minute
 const observe = `(() => {
 	const seen = window.__seen = { shifts: [], long: [], paint: 0 };
 	const name = n => !n || n.nodeType !== 1 ? String(n && n.nodeName) : n.nodeName.toLowerCase() + (n.id ? "#" + n.id : "") + [...n.classList].map(c => "." + c).join("");
+	const at = r => " " + [r.x, r.y, r.width, r.height].map(Math.round).join(",");
 	const watch = (type, each) => new PerformanceObserver(list => list.getEntries().forEach(each)).observe({ type, buffered: true });
-	watch("layout-shift", e => { if (!e.hadRecentInput) seen.shifts.push({ value: e.value, sources: e.sources.map(s => name(s.node)) }); });
+	watch("layout-shift", e => { if (!e.hadRecentInput) seen.shifts.push({ value: e.value, sources: e.sources.map(s => name(s.node) + at(s.previousRect) + at(s.currentRect)) }); });
 	watch("longtask", e => seen.long.push(e.duration));
 	watch("largest-contentful-paint", e => { seen.paint = e.startTime; });
 })()`
