@@ -9,10 +9,11 @@ import (
 // An Instance holds one set of activations of a program. From its Forward until its last Backward it must not be used
 // for another Forward; other instances may run meanwhile.
 type Instance struct {
-	prog    *Program
-	buffer  device.Buffer
-	buffers map[*storage]device.Buffer // of this instance
-	version int                        // of the workspace that the calls are bound to
+	prog      *Program
+	buffer    device.Buffer
+	buffers   map[*storage]device.Buffer // of this instance
+	workspace *Workspace
+	version   int // of the workspace that the calls are bound to
 
 	forward, effects               *pass
 	backwardAdd, backwardOverwrite *pass
@@ -29,7 +30,7 @@ type call struct {
 
 // NewInstance allocates a set of activations.
 func (p *Program) NewInstance() (*Instance, error) {
-	i := &Instance{prog: p, buffers: map[*storage]device.Buffer{}, version: -1}
+	i := &Instance{prog: p, buffers: map[*storage]device.Buffer{}, workspace: p.workspace, version: -1}
 	if p.instanceSize > 0 {
 		var err error
 		if i.buffer, err = p.backend.Alloc(device.Real, p.instanceSize); err != nil {
@@ -79,12 +80,12 @@ func (i *Instance) release() {
 // the first.
 func (i *Instance) bind(mode Mode) error {
 	p := i.prog
-	if err := p.workspace.reserve(p.workspaceSize[mode]); err != nil {
+	if err := i.workspace.reserve(p.workspaceSize[mode]); err != nil {
 		return err
 	}
-	if i.version != p.workspace.version {
+	if i.version != i.workspace.version {
 		i.release()
-		i.version = p.workspace.version
+		i.version = i.workspace.version
 		i.forward, i.effects = newPass(i.calls(p.forward, false), false), newPass(i.calls(p.effects, false), false)
 		overwrite := i.calls(p.backward, true)
 		for k := range overwrite {
@@ -148,7 +149,7 @@ func (i *Instance) memory(s *storage) device.Buffer {
 	if b := i.buffers[root]; b != nil {
 		return b
 	}
-	return i.prog.view(i.prog.workspace.buffer, root)
+	return i.prog.view(i.workspace.buffer, root)
 }
 
 // SetInput copies host values into an input: []float32, []uint8 or []int32 of its size. It panics

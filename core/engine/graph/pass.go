@@ -57,34 +57,44 @@ func (p *pass) run(backend device.Backend, profile func(Event), final func(param
 // runEach runs the calls one by one; for a profile it waits for each, as what starts a kernel may return at once.
 func (p *pass) runEach(backend device.Backend, profile func(Event), final func(param string)) error {
 	for k := range p.calls {
-		c := &p.calls[k]
-		start := time.Time{}
-		if profile != nil {
-			if err := device.Wait(backend); err != nil {
-				return err
-			}
-			start = time.Now()
+		if err := p.runCall(&p.calls[k], backend, profile, final); err != nil {
+			return err
 		}
-		switch {
-		case c.exec != nil:
-			c.exec.Run(c.args, c.step.scalars...)
-		case c.step.host != nil:
-			if err := c.step.host.run(backend, c.args[:c.step.outs], c.args[c.step.outs:]); err != nil {
-				return err
-			}
-		default:
-			backend.Copy(c.args[1], c.args[0])
-		}
-		if profile != nil {
-			if err := device.Wait(backend); err != nil {
-				return err
-			}
-			profile(c.event(p.backward, start))
-		}
-		c.tell(final)
 	}
 	return device.Err(backend)
 }
+
+func (p *pass) runCall(c *call, backend device.Backend, profile func(Event), final func(param string)) error {
+	start := time.Time{}
+	if profile != nil {
+		if err := device.Wait(backend); err != nil {
+			return err
+		}
+		start = time.Now()
+	}
+	switch {
+	case c.exec != nil:
+		c.exec.Run(c.args, c.step.scalars...)
+	case c.step.host != nil:
+		if err := c.step.host.run(backend, c.inputs(), c.outputs()); err != nil {
+			return err
+		}
+	default:
+		backend.Copy(c.args[1], c.args[0])
+	}
+	if profile != nil {
+		if err := device.Wait(backend); err != nil {
+			return err
+		}
+		profile(c.event(p.backward, start))
+	}
+	c.tell(final)
+	return nil
+}
+
+// inputs and outputs return the arguments of a step that runs on the host.
+func (c *call) inputs() []device.Buffer  { return c.args[:c.step.outs] }
+func (c *call) outputs() []device.Buffer { return c.args[c.step.outs:] }
 
 // tell tells final of the gradients that are complete after the call.
 func (c *call) tell(final func(param string)) {

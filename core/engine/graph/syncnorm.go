@@ -55,27 +55,35 @@ func (g *Graph) syncBatchNorm(x, stats, gamma, beta, mean, variance *Node, momen
 // syncStats computes the statistics of all ranks' rows. Args: stats [2, C] of this rank → stats [2, C] of the whole, and the
 // same with the unbiased variance.
 type syncStats struct {
-	sum     func([]float64) error
+	add     func([]float64) error
 	rows, c int
 }
 
 func (s syncStats) run(backend device.Backend, in, out []device.Buffer) error {
-	own, sums := make([]float64, 2*s.c), make([]float64, 2*s.c+1)
+	return sumAlone(s, backend, in, out)
+}
+
+func (s syncStats) sum(values []float64) error { return s.add(values) }
+
+func (s syncStats) values(backend device.Backend, in []device.Buffer) ([]float64, error) {
+	own, values := make([]float64, 2*s.c), make([]float64, 2*s.c+1)
 	if err := device.ReadDoubles(backend, own, in[0]); err != nil {
-		return err
+		return nil, err
 	}
 	n := float64(s.rows)
 	for i, m := range own[:s.c] {
-		sums[i], sums[s.c+i] = n*m, n*(own[s.c+i]+m*m)
+		values[i], values[s.c+i] = n*m, n*(own[s.c+i]+m*m)
 	}
-	sums[2*s.c] = n
-	if err := s.sum(sums); err != nil {
-		return err
-	}
-	if n = sums[2*s.c]; !(n >= 2) {
+	values[2*s.c] = n
+	return values, nil
+}
+
+func (s syncStats) finish(backend device.Backend, sums []float64, _, out []device.Buffer) error {
+	n := sums[2*s.c]
+	if !(n >= 2) {
 		return fault.New(fault.Internal, "batch normalisation over all ranks of %v rows", n).WithOp("graph")
 	}
-	whole, moving := own, make([]float64, 2*s.c)
+	whole, moving := make([]float64, 2*s.c), make([]float64, 2*s.c)
 	for i := range s.c {
 		mean := sums[i] / n
 		variance := max(0, sums[s.c+i]/n-mean*mean)
@@ -90,28 +98,39 @@ func (s syncStats) run(backend device.Backend, in, out []device.Buffer) error {
 // syncStatsBack computes with which factor and shift of x̂ the gradient flows through the statistics. Args: stats [2, C] of the
 // whole, γ [C], dγ [C] and dβ [C] of this rank → factor [C], shift [C].
 type syncStatsBack struct {
-	sum     func([]float64) error
+	add     func([]float64) error
 	rows, c int
 	eps     float64
 }
 
 func (s syncStatsBack) run(backend device.Backend, in, out []device.Buffer) error {
-	stats, gamma, sums := make([]float64, 2*s.c), make([]float64, s.c), make([]float64, 2*s.c+1)
-	for i, into := range [][]float64{stats, gamma, sums[:s.c], sums[s.c : 2*s.c]} {
-		if err := device.ReadDoubles(backend, into, in[i]); err != nil {
-			return err
-		}
+	return sumAlone(s, backend, in, out)
+}
+
+func (s syncStatsBack) sum(values []float64) error { return s.add(values) }
+
+func (s syncStatsBack) values(backend device.Backend, in []device.Buffer) ([]float64, error) {
+	values := make([]float64, 2*s.c+1)
+	values[2*s.c] = float64(s.rows)
+	if err := device.ReadDoubles(backend, values[:s.c], in[2]); err != nil {
+		return nil, err
 	}
-	sums[2*s.c] = float64(s.rows)
-	if err := s.sum(sums); err != nil {
+	return values, device.ReadDoubles(backend, values[s.c:2*s.c], in[3])
+}
+
+func (s syncStatsBack) finish(backend device.Backend, sums []float64, in, out []device.Buffer) error {
+	stats, gamma := make([]float64, 2*s.c), make([]float64, s.c)
+	if err := device.ReadDoubles(backend, stats, in[0]); err != nil {
+		return err
+	}
+	if err := device.ReadDoubles(backend, gamma, in[1]); err != nil {
 		return err
 	}
 	n := sums[2*s.c]
-	factor, shift := sums[:s.c], sums[s.c:2*s.c]
+	factor, shift := make([]float64, s.c), make([]float64, s.c)
 	for i, g := range gamma {
 		scale := -g / math.Sqrt(stats[s.c+i]+s.eps) / n
-		factor[i] *= scale
-		shift[i] *= scale
+		factor[i], shift[i] = sums[i]*scale, sums[s.c+i]*scale
 	}
 	device.WriteDoubles(backend, out[0], factor)
 	device.WriteDoubles(backend, out[1], shift)

@@ -153,6 +153,63 @@ func TestRanksNormaliseInFloat32(t *testing.T) {
 	near(t, "statistics of the other rank", got[1][3], got[0][3], 0)
 }
 
+// Instances that run together have the bits of as many ranks: outputs, gradients added up in their order, statistics.
+func TestInstancesRunTogetherAsRanksDo(t *testing.T) {
+	const size, share = 8 * 8 * 3, 3
+	images := pictures(rand.New(rand.NewPCG(5, 6)), 2*share*size)
+	dy := fill(rand.New(rand.NewPCG(3, 4)), 2*share*8, 1)
+	build := func(options Options) *rig {
+		options.Training = true
+		g, out := bottleneckIn(New(options), share)
+		return newRig(t, g, rand.New(rand.NewPCG(1, 2)), true, CompileOptions{Outputs: []*Node{out}})
+	}
+	for _, checkpointing := range []bool{false, true} {
+		all := devicetest.NewRanks(2)
+		options := Options{Checkpointing: checkpointing, Sum: all.Sum}
+		ranks := []*rig{build(options), build(options)}
+		calls := 0
+		options.Sum = func([]float64) error { calls++; return nil }
+		one := build(options)
+		second, err := one.prog.NewInstance()
+		if err != nil {
+			t.Fatal(err)
+		}
+		second.Use(NewWorkspace(one.backend))
+		together := []*Instance{one.run, second}
+		for range 2 {
+			for k, i := range together {
+				i.SetInput("images", images[k*share*size:(k+1)*share*size])
+				ranks[k].run.SetInput("images", images[k*share*size:(k+1)*share*size])
+			}
+			passTogether(t, all, ranks, [][]float64{dy[:share*8], dy[share*8:]})
+			if err := ForwardTogether(together); err != nil {
+				t.Fatal(err)
+			}
+			for k, i := range together {
+				i.SetGrad(0, dy[k*share*8:(k+1)*share*8])
+				near(t, "outputs", one.read(i.Output(0)), ranks[k].read(ranks[k].run.Output(0)), 0)
+			}
+			told := map[string]int{}
+			if err := BackwardTogether(together, Overwrite, func(param string) { told[param]++ }); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range one.layout.Entries {
+				if told[e.Name] != 1 {
+					t.Errorf("%s was told %d times to be complete", e.Name, told[e.Name])
+				}
+			}
+			if err := one.run.Update(); err != nil {
+				t.Fatal(err)
+			}
+			near(t, "gradients", one.read(one.store.Grads), add(ranks[0].read(ranks[0].store.Grads), ranks[1].read(ranks[1].store.Grads)), 0)
+			near(t, "statistics", one.read(one.states.Values), ranks[0].read(ranks[0].states.Values), 0)
+		}
+		if want := 2 * 2 * 5; calls != want {
+			t.Errorf("%d sums over ranks, want %d", calls, want)
+		}
+	}
+}
+
 func TestAnExchangeThatFailsEndsThePass(t *testing.T) {
 	broken := errors.New("rank 1 is gone")
 	g, out := bottleneckIn(New(Options{Training: true, Sum: func([]float64) error { return broken }}), 2)

@@ -1,6 +1,8 @@
 package program
 
 import (
+	"slices"
+
 	"tandem/core/engine/device"
 	"tandem/core/engine/graph"
 	"tandem/core/fault"
@@ -19,6 +21,7 @@ type Cache[K comparable, X any] struct {
 	limit     int
 	build     func(K) (Source[X], error)
 	workspace *graph.Workspace
+	more      []*graph.Workspace // of instances that run together
 	byKey     map[K]*Program[K, X]
 	clock     uint64 // counts calls of Get
 	profile   func(graph.Event)
@@ -100,6 +103,34 @@ func (c *Cache[K, X]) Take(p *Program[K, X]) (*graph.Instance, error) {
 	return i, nil
 }
 
+// TakeTogether returns n sets of activations, for passes that run together: each has a workspace of its own.
+func (c *Cache[K, X]) TakeTogether(p *Program[K, X], n int) (list []*graph.Instance, err error) {
+	for len(c.more) < n-1 {
+		c.more = append(c.more, graph.NewWorkspace(c.backend))
+	}
+	for k := range n {
+		i, err := c.Take(p)
+		if err != nil {
+			c.GiveTogether(p, list)
+			return nil, err
+		}
+		if k > 0 {
+			i.Use(c.more[k-1])
+		} else {
+			i.Use(c.workspace)
+		}
+		list = append(list, i)
+	}
+	return list, nil
+}
+
+// GiveTogether returns activations for later use, so that TakeTogether gives each the workspace that it has.
+func (c *Cache[K, X]) GiveTogether(p *Program[K, X], list []*graph.Instance) {
+	for _, i := range slices.Backward(list) {
+		c.Give(p, i)
+	}
+}
+
 // Give returns activations for later use.
 func (c *Cache[K, X]) Give(p *Program[K, X], i *graph.Instance) {
 	p.busy--
@@ -166,15 +197,18 @@ func (c *Cache[K, X]) SetProfile(f func(graph.Event)) {
 	}
 }
 
-// Memory adds up what the programs have allocated, in bytes: activations in use and idle, the workspace that they
-// share, and constants.
+// Memory adds up what the programs have allocated, in bytes: activations in use and idle, workspaces, and constants.
 func (c *Cache[K, X]) Memory() (activations, workspace, constants int64) {
 	for _, p := range c.byKey {
 		plan := p.Memory()
 		constants += plan.Constants
 		activations += int64(p.busy+len(p.idle)) * plan.Activations
 	}
-	return activations, c.workspace.Bytes(), constants
+	workspace = c.workspace.Bytes()
+	for _, w := range c.more {
+		workspace += w.Bytes()
+	}
+	return activations, workspace, constants
 }
 
 // Close frees every program and the workspace. No activations may be in use.
@@ -184,6 +218,9 @@ func (c *Cache[K, X]) Close() {
 	}
 	c.byKey = nil
 	c.workspace.Close()
+	for _, w := range c.more {
+		w.Close()
+	}
 }
 
 func (p *Program[K, X]) closeIdle() {
