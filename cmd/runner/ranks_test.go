@@ -329,20 +329,3 @@ func TestRanksAreKilledAndGoOn(t *testing.T) {
 		t.Error("no rank had a file in shared memory, so what is left of them was not looked at")
 	}
 }
-
-// A ResNet whose ranks normalise their batches together makes the run of one rank that has them whole.
-func TestTwoRanksNormaliseTogether(t *testing.T) {
-	dir := t.TempDir()
-	write(t, dir, "tiny.yaml", tiny)
-	set := []string{"run", "tiny.yaml", "-q", "--set", "image={encoder: resnet-attnpool, with: {image_size: 32, layers: [1, 1, 1, 1], width: 4, heads: 2}}",
-		"--set", "train.sync_norm=true", "--set", "train.max_steps=6"}
-	r := finish(t, mpirun(t, dir, 2, set...))
-	if r.code != 0 {
-		t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
-	}
-	alone := strings.TrimSpace(must(t, dir, append(set, "--rerun")...))
-	got, want := stepLosses(t, dir, strings.TrimSpace(r.stdout)), stepLosses(t, dir, alone)
-	if len(want) != 6 || !slices.EqualFunc(got, want, func(a, b float64) bool { return math.Abs(a-b) <= 1e-4*b }) || math.Abs(got[0]-want[0]) > 1e-6*want[0] {
-		t.Errorf("losses %v, of one rank %v", got, want)
-	}
-}

@@ -176,8 +176,8 @@ type EncoderConfig struct {
 	// LoRA is nil for none. It may be set for encoders with CapLoRA only. A choice that does not fit the network yields
 	// fault.Invalid with the path lora.targets, lora.rank or lora.train.
 	LoRA *LoRA
-	// SyncNorm asks batch normalisation for the statistics of all ranks' samples together, in place of those of
-	// its own. It may be set for encoders with CapExchange only.
+	// SyncNorm asks batch normalisation for the statistics of the samples of all ranks and of all parts of a request
+	// (ForwardRequest.Parts) together, in place of those of each. It may be set for encoders with CapExchange only.
 	SyncNorm bool
 	// Captions holds captions of the training data, on which a text encoder with CapVocabulary trains its
 	// tokenizer. Without captions such an encoder cannot be used until Load.
@@ -249,6 +249,10 @@ type ForwardRequest struct {
 	// EMA computes with the averaged weights (Optimizer.EMADecay), in modes Eval and Raw only. An encoder that keeps
 	// no average returns fault.Invalid.
 	EMA bool
+	// Parts > 1 says that Images holds as many micro-batches of equal size, with the indices Micro, Micro+1, …, which are normalised
+	// together with those of other ranks and give one ticket. Backward adds the gradients of one part to those of the parts before
+	// it, as if each had come by itself. It may be set with EncoderConfig.SyncNorm only.
+	Parts int
 	// IntoTokens and IntoLengths, when not nil, do for TokenOutput what Into does for the embeddings.
 	IntoTokens, IntoLengths *tensor.Tensor
 }

@@ -67,6 +67,7 @@ type PlanRequest struct {
 	EvalBatch  int  // samples of a Forward or Compute in evaluation
 	Accumulate bool // whether several Backwards come before a Step
 	Tokens     bool // whether training takes the tokens of a TokenEncoder too
+	Parts      int  // parts of so many samples that a Forward in training has (ForwardRequest.Parts); 0 and 1: it has none
 }
 
 // Plan tells the memory of a device and how much of it a plugin will need, in bytes.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"tandem/core/clip"
 	"tandem/core/engine/device"
@@ -44,13 +43,6 @@ type encoder struct {
 
 	tickets map[clip.Ticket]flight
 	last    clip.Ticket
-}
-
-// flight holds a forward pass that waits for its gradient.
-type flight struct {
-	program  *compiled
-	instance *graph.Instance
-	spans    []span // of the tokens, if it gave any
 }
 
 var _ clip.Encoder = (*encoder)(nil)
@@ -191,80 +183,22 @@ func (e *encoder) forward(ctx context.Context, req clip.ForwardRequest, second b
 		return out, 0, err
 	}
 	e.under = ctx
-	e.call.Step, e.call.Micro = req.Step, req.Micro
-	start := time.Now()
-	batch, tokens, err := e.front.prepare(req, &e.call)
-	e.session.Note("prepare", "input", 0, start)
-	if err != nil {
+	f, out, err := e.pass(req, second)
+	if err != nil || mode != clip.Train || !e.trained.Trains() {
+		e.give(f)
 		return out, 0, err
 	}
-	key := programKey{training: mode == clip.Train || mode == clip.Embed, raw: mode == clip.Raw,
-		ema: req.EMA && e.params.average != nil, second: second, batch: batch, tokens: tokens}
-	if key.training {
-		key.phase, key.ranks = e.params.phase(req.Step), e.sum != nil && e.syncNorm
-	}
-	p, err := e.programs.Get(key)
-	if err != nil {
-		return out, 0, e.explainExhausted(err, nil)
-	}
-	instance, err := e.programs.Take(p)
-	if err != nil {
-		return out, 0, e.explainExhausted(err, p)
-	}
-	embedding := program.Result(req.Into, batch, e.dim)
-	e.session.Share(embedding)
-	p.Extra.feed(instance, e.front, &e.call, e.intake)
-	if err := e.programs.Run(instance.Forward, e.intake.drop); err != nil {
-		e.programs.Give(p, instance)
-		return out, 0, e.explainExhausted(err, p)
-	}
-	forward, _ := p.FLOPs()
-	e.session.AddWork(forward)
-	out, spans, err := e.read(p, instance, req, embedding)
-	if err != nil {
-		e.programs.Give(p, instance)
-		return clip.TokenOutput{}, 0, err
-	}
-	if mode != clip.Train || !e.trained.Trains() {
-		e.programs.Give(p, instance)
-		return out, 0, nil
-	}
-	if err = instance.Update(); err == nil {
+	if err = f.instances[0].Update(); err == nil { // the statistics of parts are one
 		err = e.shareStatistics()
 	}
 	if err != nil {
-		e.programs.Give(p, instance)
+		e.give(f)
 		return clip.TokenOutput{}, 0, err
 	}
 	e.last++
-	e.tickets[e.last] = flight{p, instance, spans}
+	e.tickets[e.last] = f
 	e.buckets.opened()
 	return out, e.last, nil
-}
-
-// read takes the results of a forward pass off the device, embeddings to their tensor. spans places the tokens, if the
-// program has any.
-func (e *encoder) read(p *compiled, i *graph.Instance, req clip.ForwardRequest, embedding *tensor.Tensor) (out clip.TokenOutput, spans []span, err error) {
-	out.Embedding = embedding
-	if err := i.Read(0, embedding.F32()); err != nil {
-		return out, nil, err
-	}
-	if p.Key.second {
-		if spans, err = e.readTokens(p, i, req, &out); err != nil {
-			return out, nil, err
-		}
-	}
-	what, width := "embedding", e.dim
-	at := program.FirstNotFinite(embedding.F32())
-	if at < 0 && p.Key.second {
-		what, width = "tokens", e.dim*e.front.tokenCount()
-		at = program.FirstNotFinite(out.Tokens.F32())
-	}
-	if at >= 0 {
-		return out, nil, fault.New(fault.Numeric, "the %s %s of sample %d of %d is not finite", e.modality, what, at/width, p.Key.batch).
-			WithOp("forward").WithHint("a learning rate that is too high is the usual cause; lower train.lr or set train.max_grad_norm")
-	}
-	return out, spans, nil
 }
 
 // checkAverage refuses a request for averaged weights that this encoder or mode has not.
@@ -296,7 +230,7 @@ func (e *encoder) backward(ctx context.Context, t clip.Ticket, grad, tokens *ten
 	if !ok {
 		return fault.New(fault.Conflict, "ticket %d is unknown or used", t).WithOp("backward")
 	}
-	batch := f.program.Key.batch
+	batch := f.batch()
 	if err := checkGradient("gradient", grad, batch, e.dim); err != nil {
 		return err
 	}
@@ -316,7 +250,9 @@ func (e *encoder) backward(ctx context.Context, t clip.Ticket, grad, tokens *ten
 		e.trained.ClearGradient()
 	}
 	e.session.Share(grad)
-	f.instance.SetGrad(0, grad.F32())
+	for k, i := range f.instances {
+		i.SetGrad(0, rows(grad, k, len(f.instances)).F32())
+	}
 	if f.program.Key.second {
 		e.setTokenGrad(f, tokens)
 	}
@@ -329,9 +265,9 @@ func (e *encoder) backward(ctx context.Context, t clip.Ticket, grad, tokens *ten
 		e.buckets.begin(f.program.Gradients())
 		final = e.buckets.complete
 	}
-	err := e.programs.Run(func() error { return f.instance.BackwardTelling(mode, final) }, e.intake.drop)
+	err := e.programs.Run(func() error { return graph.BackwardTogether(f.instances, mode, final) }, e.intake.drop)
 	_, backward := f.program.FLOPs()
-	e.session.AddWork(backward)
+	e.session.AddWork(backward * float64(len(f.instances)))
 	e.trained.Accumulated()
 	e.release(t)
 	return e.explainExhausted(err, f.program)
@@ -363,7 +299,7 @@ func (e *encoder) release(t clip.Ticket) {
 	if f, ok := e.tickets[t]; ok {
 		delete(e.tickets, t)
 		e.buckets.closed()
-		e.programs.Give(f.program, f.instance)
+		e.give(f)
 	}
 }
 

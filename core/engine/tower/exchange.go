@@ -23,9 +23,12 @@ func (e *encoder) Exchange(ctx context.Context, sum func(context.Context, []floa
 	return nil
 }
 
-// sumOverRanks adds values up over all ranks within the call under way. Its errors are never fault.Exhausted, upon which a pass
+// sumOverRanks adds values up over all ranks within the call under way; alone it has nothing to add. Its errors are never fault.Exhausted, upon which a pass
 // would be done again, by this rank alone.
 func (e *encoder) sumOverRanks(values []float64) error {
+	if e.sum == nil {
+		return nil
+	}
 	err := e.sum(e.under, values)
 	if fault.KindOf(err) == fault.Exhausted {
 		return fault.New(fault.Unavailable, "%w", err).WithOp("exchange")

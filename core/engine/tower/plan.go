@@ -35,18 +35,23 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, erro
 	programs := newPrograms(nil, p, front, c.Compute, func([]float64) error { return nil })
 	fixed := append(e.fixedParts(p, c), clip.MemoryPart{Name: "libraries", Bytes: libraries})
 	second, all := q.Tokens && front.tokenCount() > 0, p.phase(math.MaxInt) // all parameters have started
-	most, err := programs.Plan(backend, programKey{training: true, phase: all, ranks: c.SyncNorm, second: second, batch: q.Batch, tokens: front.maxTokens(q.Batch)})
+	most, err := programs.Plan(backend, programKey{training: true, phase: all, together: c.SyncNorm, second: second, batch: q.Batch, tokens: front.maxTokens(q.Batch)})
 	if err != nil {
 		return out, err
 	}
-	least, err := programs.Plan(backend, programKey{training: true, phase: all, ranks: c.SyncNorm, second: second, batch: q.Batch, tokens: front.minTokens(q.Batch)})
+	least, err := programs.Plan(backend, programKey{training: true, phase: all, together: c.SyncNorm, second: second, batch: q.Batch, tokens: front.minTokens(q.Batch)})
 	if err != nil {
 		return out, err
+	}
+	if parts := int64(q.Parts); parts > 1 { // each has memory of its own
+		for _, m := range []*graph.MemoryPlan{&most, &least} {
+			m.Activations, m.Workspace, m.Accumulating = parts*m.Activations, parts*m.Workspace, parts*m.Accumulating
+		}
 	}
 	for _, f := range fixed {
 		out.Least += f.Bytes
 	}
-	out.Least += least.Activations + passWorkspace(least, q.Accumulate) + least.Constants
+	out.Least += least.Activations + passWorkspace(least, q.Accumulate || q.Parts > 1) + least.Constants
 	if q.EvalBatch > 0 {
 		eval, err := programs.Plan(backend, programKey{batch: q.EvalBatch, tokens: front.maxTokens(q.EvalBatch)})
 		if err != nil {
@@ -56,7 +61,7 @@ func (e *encoder) Plan(ctx context.Context, q clip.PlanRequest) (clip.Plan, erro
 		most.Constants += eval.Constants
 	}
 	out.Parts = append(fixed, clip.MemoryPart{Name: "activations", Bytes: most.Activations},
-		clip.MemoryPart{Name: "workspace", Bytes: max(most.Workspace, passWorkspace(most, q.Accumulate))},
+		clip.MemoryPart{Name: "workspace", Bytes: max(most.Workspace, passWorkspace(most, q.Accumulate || q.Parts > 1))},
 		clip.MemoryPart{Name: "constants", Bytes: most.Constants})
 	if side := int64(front.side()); side > 0 {
 		out.Parts = append(out.Parts, clip.MemoryPart{Name: "next pictures", Bytes: int64(q.Batch) * side * side * 3})
@@ -93,6 +98,10 @@ func (e *encoder) fixedParts(p *params, c clip.EncoderConfig) []clip.MemoryPart 
 const remedy = "lower train.micro_batch_size (the gradient stays that of the whole batch), set train.activation_checkpointing: true, " +
 	"or give the towers devices of their own (image.device, text.device)"
 
+// remedyTogether says it of a tower that keeps all micro-batches of a step.
+const remedyTogether = "set train.activation_checkpointing: true, give the towers devices of their own (image.device, text.device), " +
+	"train on more ranks, or do without train.sync_norm, which keeps the activations of all micro-batches"
+
 // explainExhausted adds to an error of too little memory what takes it; p is the program that was to run, if any.
 func (e *encoder) explainExhausted(err error, p *compiled) error {
 	if err == nil {
@@ -103,5 +112,9 @@ func (e *encoder) explainExhausted(err error, p *compiled) error {
 		memory := p.Memory()
 		plan = &memory
 	}
-	return e.session.Exhausted(err, e.parts(), plan, remedy)
+	how := remedy
+	if e.syncNorm {
+		how = remedyTogether
+	}
+	return e.session.Exhausted(err, e.parts(), plan, how)
 }

@@ -18,7 +18,7 @@ type programKey struct {
 	// backward pass may fuse more, which rounds differently.
 	training bool
 	phase    int  // of training: see params.phase
-	ranks    bool // batches of all ranks are normalised together
+	together bool // the batches of all ranks and parts are normalised as one
 	raw      bool // the embeddings are not normalised
 	ema      bool // the parameters are the averaged ones
 	second   bool // tokens are an output too
@@ -50,7 +50,7 @@ const normEps = 1e-12
 func newPrograms(b device.Backend, p *params, f front, o clip.Compute, sum func([]float64) error) *programs {
 	return program.NewCache(b, maxPrograms, func(k programKey) (source, error) {
 		how := graph.Options{Training: k.training, BF16: o.Precision == "bf16", Checkpointing: o.Checkpointing}
-		if k.ranks {
+		if k.together {
 			how.Sum = sum
 		}
 		g := nn.NewGraph(p.set, how)

@@ -32,40 +32,55 @@ func (e *encoder) BackwardTokens(ctx context.Context, t clip.Ticket, grad, token
 	return e.backward(ctx, t, grad, tokens, false)
 }
 
-// readTokens takes the tokens of a forward pass off the device, with their lengths, and says where they stood.
-func (e *encoder) readTokens(p *compiled, i *graph.Instance, req clip.ForwardRequest, out *clip.TokenOutput) ([]span, error) {
-	batch, count, rows := p.Key.batch, e.front.tokenCount(), &p.Extra.second
-	spans := rows.spans(&e.call, batch, e.modality == clip.Text)
-	out.Lengths = program.Place(req.IntoLengths, tensor.I32, batch)
-	for i, s := range spans {
-		out.Lengths.I32()[i] = int32(s.n)
+// readTokens takes the tokens of a forward pass off the device, with their lengths, and notes where they stood. Where there are several
+// parts, all are of pictures, whose tokens do not depend on the call.
+func (e *encoder) readTokens(f *flight, req clip.ForwardRequest, out *clip.TokenOutput) error {
+	out.Lengths = program.Place(req.IntoLengths, tensor.I32, f.batch())
+	out.Tokens = program.Place(req.IntoTokens, tensor.F32, f.batch(), e.front.tokenCount(), e.dim)
+	e.session.Share(out.Tokens)
+	for k, i := range f.instances {
+		n := len(f.instances)
+		spans, err := e.readPartsTokens(f.program, i, rows(out.Tokens, k, n).F32(), rows(out.Lengths, k, n).I32())
+		if err != nil {
+			return err
+		}
+		f.spans = append(f.spans, spans)
 	}
-	out.Tokens = program.Place(req.IntoTokens, tensor.F32, batch, count, e.dim)
+	return nil
+}
+
+func (e *encoder) readPartsTokens(p *compiled, i *graph.Instance, tokens []float32, lengths []int32) ([]span, error) {
+	count, rows := e.front.tokenCount(), &p.Extra.second
+	spans := rows.spans(&e.call, p.Key.batch, e.modality == clip.Text)
+	for i, s := range spans {
+		lengths[i] = int32(s.n)
+	}
 	if rows.full(spans, count) {
-		e.session.Share(out.Tokens)
-		return spans, i.Read(1, out.Tokens.F32())
+		return spans, i.Read(1, tokens)
 	}
 	rows.scratch = grow(rows.scratch, rows.rows*e.dim)
 	if err := i.Read(1, rows.scratch); err != nil {
 		return nil, err
 	}
-	spread(out.Tokens.F32(), rows.scratch, spans, count, e.dim)
+	spread(tokens, rows.scratch, spans, count, e.dim)
 	return spans, nil
 }
 
 // setTokenGrad sets the gradient of a flight's tokens; nil stands for zero.
 func (e *encoder) setTokenGrad(f flight, grad *tensor.Tensor) {
-	count, rows := e.front.tokenCount(), &f.program.Extra.second
-	switch {
-	case grad == nil:
-		e.session.Backend.Zero(f.instance.Grad(1))
-	case rows.full(f.spans, count):
-		e.session.Share(grad)
-		f.instance.SetGrad(1, grad.F32())
-	default:
-		rows.scratch = grow(rows.scratch, rows.rows*e.dim)
-		collect(rows.scratch, grad.F32(), f.spans, count, e.dim)
-		f.instance.SetGrad(1, rows.scratch)
+	count, second := e.front.tokenCount(), &f.program.Extra.second
+	e.session.Share(grad)
+	for k, i := range f.instances {
+		switch {
+		case grad == nil:
+			e.session.Backend.Zero(i.Grad(1))
+		case second.full(f.spans[k], count):
+			i.SetGrad(1, rows(grad, k, len(f.instances)).F32())
+		default:
+			second.scratch = grow(second.scratch, second.rows*e.dim)
+			collect(second.scratch, rows(grad, k, len(f.instances)).F32(), f.spans[k], count, e.dim)
+			i.SetGrad(1, second.scratch)
+		}
 	}
 }
 

@@ -54,6 +54,9 @@ func (m *Model) budgets(ctx context.Context) (map[string]int64, error) {
 			c := m.towerConfig(role)
 			q.Encoder = &c
 			q.Batch *= m.forwards(role)
+			if role == RoleImage && m.syncsNorm(role) {
+				q.Parts, q.Accumulate = s.Train.BatchSize/m.ranks/share, false
+			}
 			q.Tokens = role == RoleImage && m.wants(clip.InputImageTokens) || role == RoleText && m.wants(clip.InputTextTokens)
 		}
 		p := m.Processes[role]

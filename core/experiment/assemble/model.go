@@ -118,6 +118,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 		m.LossRows = m.LossRows && hasCapability(l.process.Descriptor, clip.CapRows)
 		m.LossBuckets = append(m.LossBuckets, l.info.BucketSizes)
 	}
+	m.Together = m.syncsNorm(RoleImage)
 	m.Ahead = GPU(s, RoleImage) != "" && hasCapability(m.Processes[RoleImage].Descriptor, clip.CapPrefetch)
 	perEpoch := stepsPerEpoch(s, m.Summary.Data.Len)
 	m.Summary.Spec, m.Summary.StepsPerEpoch, m.Summary.Steps = s, perEpoch, totalSteps(s.Train, perEpoch)

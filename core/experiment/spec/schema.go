@@ -126,7 +126,7 @@ var Keys = []Key{
 		key("parallel_towers", clip.TypeBool, true, "both towers compute at the same time; false: one after the other"),
 		key("precision", clip.TypeString, "f32", "bf16 rounds the inputs of the towers' matrix products and convolutions to bfloat16, tf32 (NVIDIA GPUs) to ten bits of significand; parameters, sums, norms, attention, loss and optimiser stay float32; a processor without AVX512_BF16 takes more time with bf16 than with f32, and saves memory only").enum("f32", "tf32", "bf16"),
 		key("activation_checkpointing", clip.TypeBool, false, "the towers' blocks are computed again in the backward pass instead of being kept: the same bits in less memory, for up to a third more time"),
-		key("sync_norm", clip.TypeBool, nil, "batch normalisation takes the micro-batches that all ranks compute at the same time as one, instead of each rank its own; a single rank computes the same bits with and without; left out: false"),
+		key("sync_norm", clip.TypeBool, nil, "batch normalisation takes all pairs of a step as one, instead of each micro-batch of each rank; then micro-batches save no memory in the image tower; one rank with one micro-batch computes the same bits with and without; left out: false"),
 		key("feature_cache", clip.TypeString, "auto", "features of wholly frozen towers are kept on disk across epochs and runs where nothing changes them; off: computed every time").enum("auto", "off"),
 		key("log_every", clip.TypeInt, int64(1), "steps between the training metrics that are recorded").min(1).max(maxInt),
 		key("eval_every", typeInterval, int64(0), "`200` steps or `1 epoch`; 0: at the end only"),

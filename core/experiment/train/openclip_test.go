@@ -28,6 +28,7 @@ type training struct {
 	Losses      []float64 `json:"losses"`   // of every step
 	Snapshot    int       `json:"snapshot"` // the step after which the file's arrays are the weights
 	Batch       int       `json:"batch"`
+	Together    bool      `json:"-"` // micro-batches are normalised together
 	Captions    []string  `json:"captions"`
 	LR          float64   `json:"lr"`
 	Warmup      int       `json:"warmup"`
@@ -190,14 +191,14 @@ func (g training) parts(t *testing.T, session *process.Session, plugins, device 
 		}
 		return raw
 	}
-	var p train.Parts
+	p := train.Parts{Together: g.Together}
 	tower := func(i int, label, plugin string, with map[string]any) clip.Encoder {
 		e, _, err := session.StartEncoder(ctx, filepath.Join(plugins, plugin), process.StartOptions{Label: label, Threads: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.Exchanges[i] = group != nil && plugin == "resnet-attnpool"
-		info, err := e.Configure(ctx, clip.EncoderConfig{With: block(with), EmbedDim: g.EmbedDim, Optimizer: optimizer, Compute: compute, SyncNorm: p.Exchanges[i]})
+		info, err := e.Configure(ctx, clip.EncoderConfig{With: block(with), EmbedDim: g.EmbedDim, Optimizer: optimizer, Compute: compute, SyncNorm: i == 0 && g.Together})
 		if err == nil && p.Exchanges[i] {
 			err = e.(clip.Exchanger).Exchange(ctx, group.SumDoubles)
 		}

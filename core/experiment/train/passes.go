@@ -95,11 +95,11 @@ func freeOutputs(list []output) {
 
 // forward embeds a micro-batch in all passes, the encoders at once where the config says so. next is the micro-batch
 // whose pictures come after it, if it is known. again says that it was embedded before in this step, so that only the
-// towers with a backward pass to come are run.
+// towers with a backward pass to come are run. A tower that takes all micro-batches at once is left out.
 func (t *Trainer) forward(ctx context.Context, b, next *micro, mode clip.Mode, number int, again bool) ([]output, error) {
 	outs := make([]output, len(t.passes))
 	err := t.each(ctx, len(t.lanes), func(ctx context.Context, i int) (err error) {
-		if again && (i >= firstTeacher || t.frozen(i)) {
+		if again && (i >= firstTeacher || t.frozen(i)) || i == imageTower && t.whole() {
 			return nil
 		}
 		for at, k := range t.lanes[i] {
@@ -189,7 +189,7 @@ func (t *Trainer) backward(ctx context.Context, outs, grads []output, squares *n
 		return t.backwardTogether(ctx, outs, grads, squares)
 	}
 	return t.each(ctx, firstTeacher, func(ctx context.Context, i int) (err error) {
-		if t.frozen(i) {
+		if t.frozen(i) || i == imageTower && squares == nil && t.whole() {
 			return nil
 		}
 		for at, k := range t.lanes[i] {

@@ -108,7 +108,7 @@ type norms [3]float64
 
 // compute runs a step's forward, loss and backward over this rank's micro-batches. A batch of a single micro-batch is forwarded
 // once. Of several, the gradient of the whole batch takes two passes (GradCache, Gao et al. 2021): embed all, one
-// loss, then forward and backward each.
+// loss, then forward and backward each. A tower that normalises all of them together takes them all at once.
 func (t *Trainer) compute(ctx context.Context, micros microBatches, batches *prefetcher, squares *norms, lap func(Phase)) (*clip.LossResult, error) {
 	own := t.ranks.own(micros)
 	outs, err := t.embed(ctx, own, batches)
@@ -135,7 +135,7 @@ func (t *Trainer) compute(ctx context.Context, micros microBatches, batches *pre
 		}
 	}
 	lap(PhaseLoss)
-	grads := t.gradients(loss)
+	first, grads := outs, t.gradients(loss)
 	for i, b := range own {
 		number := t.ranks.first + i
 		if len(own) > 1 {
@@ -157,6 +157,9 @@ func (t *Trainer) compute(ctx context.Context, micros microBatches, batches *pre
 		var last *norms
 		if i == len(own)-1 {
 			last = squares
+			if t.whole() {
+				t.addWhole(outs, part, first, grads)
+			}
 		}
 		if err := t.backward(ctx, outs, part, last); err != nil {
 			return nil, err
@@ -172,11 +175,16 @@ func (t *Trainer) embed(ctx context.Context, own microBatches, batches *prefetch
 		return t.forward(ctx, own[0], t.nextMicro(nil, 0, batches), clip.Train, t.ranks.first, false)
 	}
 	whole := make([]output, len(t.passes))
+	if t.whole() {
+		if err := t.embedWhole(ctx, own, whole); err != nil {
+			return whole, err
+		}
+	}
 	for i, b := range own {
 		next := own[(i+1)%len(own)] // after the last the first comes again
 		outs, err := t.forward(ctx, b, next, clip.Embed, t.ranks.first+i, false)
 		if err != nil {
-			return nil, err
+			return whole, err
 		}
 		for k, o := range outs {
 			whole[k].put(o, i, len(own))

@@ -77,6 +77,9 @@ type Parts struct {
 	// Exchanges says of both towers whether they exchange with other ranks while they compute (clip.Exchanger), by means of
 	// Config.Group. Nothing else is exchanged then, and two such towers compute one after the other.
 	Exchanges [2]bool
+	// Together says that the image tower normalises all samples of a step together (clip.EncoderConfig.SyncNorm): it gets the
+	// micro-batches of a step as parts of one request.
+	Together bool
 	// Ahead says that the image tower makes use of the next pictures while it computes: it has
 	// clip.CapPrefetch and computes on hardware of its own.
 	Ahead bool

@@ -80,7 +80,7 @@ func (e *encoderClient) forward(ctx context.Context, q clip.ForwardRequest, toke
 	}
 	use := e.conn.lease()
 	request := &pb.ForwardRequest{Texts: validAll(q.Texts), Mode: pb.Mode(q.Mode), Step: int64(q.Step), Micro: int64(q.Micro),
-		Id: q.ID, Tokens: tokens}
+		Id: q.ID, Tokens: tokens, Parts: int64(q.Parts)}
 	if q.EMA {
 		request.Weights = pb.Weights_AVERAGED
 	}

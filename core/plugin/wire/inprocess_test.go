@@ -140,14 +140,14 @@ func TestNextPicturesThatAreGoneAreNoFault(t *testing.T) {
 func TestPlanIsBeforeConfigure(t *testing.T) {
 	n := &noter{}
 	conn := connect(t, n, nil)
-	f, err := conn.Plan(t.Context(), clip.PlanRequest{Encoder: &clip.EncoderConfig{EmbedDim: 9}, Batch: 3, EvalBatch: 2, Accumulate: true, Tokens: true})
+	f, err := conn.Plan(t.Context(), clip.PlanRequest{Encoder: &clip.EncoderConfig{EmbedDim: 9}, Batch: 3, EvalBatch: 2, Accumulate: true, Tokens: true, Parts: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if f.Device != "cuda:1" || f.Free != 7 || f.Total != 8 || f.Least != 5 || f.Needed() != 6 {
 		t.Errorf("got %+v", f)
 	}
-	if q := n.planned[0]; q.Encoder == nil || q.Encoder.EmbedDim != 9 || q.Loss != nil || q.Batch != 3 || q.EvalBatch != 2 || !q.Accumulate || !q.Tokens {
+	if q := n.planned[0]; q.Encoder == nil || q.Encoder.EmbedDim != 9 || q.Loss != nil || q.Batch != 3 || q.EvalBatch != 2 || !q.Accumulate || !q.Tokens || q.Parts != 4 {
 		t.Errorf("the plugin was asked %+v", q)
 	}
 	if _, err := EncoderClient(conn).Configure(t.Context(), clip.EncoderConfig{EmbedDim: 3}); err != nil {

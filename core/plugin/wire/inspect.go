@@ -51,7 +51,7 @@ func (s *Server) Plan(ctx context.Context, q *pb.PlanRequest) (*pb.PlanResponse,
 		return s.UnimplementedPluginServer.Plan(ctx, q)
 	}
 	return handle(ctx, s, planning, onThread, func() (*pb.PlanResponse, error) {
-		request := clip.PlanRequest{Batch: int(q.Batch), EvalBatch: int(q.EvalBatch), Accumulate: q.Accumulate, Tokens: q.Tokens}
+		request := clip.PlanRequest{Batch: int(q.Batch), EvalBatch: int(q.EvalBatch), Accumulate: q.Accumulate, Tokens: q.Tokens, Parts: int(q.Parts)}
 		if q.Encoder != nil {
 			c := encoderConfigIn(q.Encoder)
 			request.Encoder = &c
@@ -71,7 +71,7 @@ func (s *Server) Plan(ctx context.Context, q *pb.PlanRequest) (*pb.PlanResponse,
 // Plan asks the plugin what a configuration will take of its device's memory. It returns nil when the plugin
 // does not tell.
 func (c *Conn) Plan(ctx context.Context, q clip.PlanRequest) (*clip.Plan, error) {
-	request := &pb.PlanRequest{Batch: int64(q.Batch), EvalBatch: int64(q.EvalBatch), Accumulate: q.Accumulate, Tokens: q.Tokens}
+	request := &pb.PlanRequest{Batch: int64(q.Batch), EvalBatch: int64(q.EvalBatch), Accumulate: q.Accumulate, Tokens: q.Tokens, Parts: int64(q.Parts)}
 	if q.Encoder != nil {
 		request.Encoder = encoderConfigOut(*q.Encoder)
 	}

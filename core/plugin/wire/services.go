@@ -42,7 +42,7 @@ func (e *encoderServer) Forward(ctx context.Context, q *pb.ForwardRequest) (*pb.
 		next, _ := e.s.window.tensor(q.Next) // a hint: what is wrong with it shows when it is asked for
 		request := clip.ForwardRequest{
 			Images: images, Texts: q.Texts, Mode: clip.Mode(q.Mode), Step: int(q.Step), Micro: int(q.Micro),
-			ID: q.Id, Next: next, NextID: q.NextId, Into: into, EMA: q.Weights == pb.Weights_AVERAGED}
+			ID: q.Id, Next: next, NextID: q.NextId, Into: into, EMA: q.Weights == pb.Weights_AVERAGED, Parts: int(q.Parts)}
 		if q.Tokens {
 			return e.forwardTokens(ctx, q, request)
 		}

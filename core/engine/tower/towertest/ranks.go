@@ -97,8 +97,38 @@ func (c Case) Ranks(t *testing.T) {
 	if n := all.Times(); n != 3*once {
 		t.Errorf("%d exchanges in mode Embed, want %d", n-2*once, once)
 	}
+	c.checkParts(t, sync, want, gradients, after)
 	c.checkBrokenExchange(t, sync)
 	c.checkSharedStatistics(t)
+}
+
+// checkParts demands of one request of 3 parts of 2 samples what one of 6 samples gives: these embeddings, gradients and values after.
+func (c Case) checkParts(t *testing.T, sync clip.EncoderConfig, embeddings []float32, gradients, after map[string][]float32) {
+	const parts, samples = 3, 6
+	s := c.open(t, sync)
+	req := s.request(0, samples, clip.Train)
+	req.Parts = parts
+	got, ticket := s.forward(req)
+	nearly(t, "embeddings of parts", got, embeddings, 1e-5)
+	s.backward(ticket, 0, samples)
+	trained := s.parameters()
+	for name, v := range s.gradient() {
+		if trained[name] {
+			nearly(t, "the gradient of parts of "+name, v, gradients[name], 1e-4)
+		}
+	}
+	for name, v := range Values(t, s) {
+		if !trained[name] && !strings.HasPrefix(name, "optim.") { // a statistic
+			nearly(t, name+" of parts", v, after[name], 1e-5)
+		}
+	}
+	req.Parts = 4
+	_, _, err := s.Forward(s.ctx, req)
+	wants(t, fault.Invalid, err)
+	whole := c.open(t, c.config(PlainSGD))
+	req.Parts = parts
+	_, _, err = whole.Forward(whole.ctx, req)
+	wants(t, fault.Invalid, err)
 }
 
 // checkSharedStatistics demands of ranks that normalise batches of their own that they give the embeddings of a rank alone, and that

@@ -540,6 +540,7 @@ type PlanRequest struct {
 	EvalBatch     int64                  `protobuf:"varint,4,opt,name=eval_batch,json=evalBatch,proto3" json:"eval_batch,omitempty"` // in evaluations
 	Accumulate    bool                   `protobuf:"varint,5,opt,name=accumulate,proto3" json:"accumulate,omitempty"`                // several Backwards come before a Step
 	Tokens        bool                   `protobuf:"varint,6,opt,name=tokens,proto3" json:"tokens,omitempty"`                        // (2) training takes the tokens of an encoder too
+	Parts         int64                  `protobuf:"varint,7,opt,name=parts,proto3" json:"parts,omitempty"`                          // (2) parts of so many samples that a Forward in training has; 0 and 1: it has none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -614,6 +615,13 @@ func (x *PlanRequest) GetTokens() bool {
 		return x.Tokens
 	}
 	return false
+}
+
+func (x *PlanRequest) GetParts() int64 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
 }
 
 type PlanResponse struct {
@@ -1675,9 +1683,12 @@ type ForwardRequest struct {
 	NextId  uint64  `protobuf:"varint,9,opt,name=next_id,json=nextId,proto3" json:"next_id,omitempty"`
 	Weights Weights `protobuf:"varint,10,opt,name=weights,proto3,enum=tandem.v1.Weights" json:"weights,omitempty"` // (2) AVERAGED in modes EVAL and RAW alone
 	// (2) tokens asks for the token output; out_tokens and out_lengths say where it is to be written, as out does.
-	Tokens        bool    `protobuf:"varint,11,opt,name=tokens,proto3" json:"tokens,omitempty"`
-	OutTokens     *Tensor `protobuf:"bytes,12,opt,name=out_tokens,json=outTokens,proto3" json:"out_tokens,omitempty"`
-	OutLengths    *Tensor `protobuf:"bytes,13,opt,name=out_lengths,json=outLengths,proto3" json:"out_lengths,omitempty"`
+	Tokens     bool    `protobuf:"varint,11,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	OutTokens  *Tensor `protobuf:"bytes,12,opt,name=out_tokens,json=outTokens,proto3" json:"out_tokens,omitempty"`
+	OutLengths *Tensor `protobuf:"bytes,13,opt,name=out_lengths,json=outLengths,proto3" json:"out_lengths,omitempty"`
+	// (2) parts > 1: images holds so many micro-batches of equal size, micro, micro+1, …, which are normalised together. Only with
+	// EncoderConfig.sync_norm.
+	Parts         int64 `protobuf:"varint,14,opt,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1801,6 +1812,13 @@ func (x *ForwardRequest) GetOutLengths() *Tensor {
 		return x.OutLengths
 	}
 	return nil
+}
+
+func (x *ForwardRequest) GetParts() int64 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
 }
 
 type ForwardResponse struct {
@@ -4339,7 +4357,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\x0eMemoryResponse\x12+\n" +
 	"\x05parts\x18\x01 \x03(\v2\x15.tandem.v1.MemoryPartR\x05parts\x12\x1d\n" +
 	"\n" +
-	"base_bytes\x18\x02 \x01(\x03R\tbaseBytes\"\xd9\x01\n" +
+	"base_bytes\x18\x02 \x01(\x03R\tbaseBytes\"\xef\x01\n" +
 	"\vPlanRequest\x122\n" +
 	"\aencoder\x18\x01 \x01(\v2\x18.tandem.v1.EncoderConfigR\aencoder\x12)\n" +
 	"\x04loss\x18\x02 \x01(\v2\x15.tandem.v1.LossConfigR\x04loss\x12\x14\n" +
@@ -4349,7 +4367,8 @@ const file_tandem_proto_rawDesc = "" +
 	"\n" +
 	"accumulate\x18\x05 \x01(\bR\n" +
 	"accumulate\x12\x16\n" +
-	"\x06tokens\x18\x06 \x01(\bR\x06tokens\"\xf8\x01\n" +
+	"\x06tokens\x18\x06 \x01(\bR\x06tokens\x12\x14\n" +
+	"\x05parts\x18\a \x01(\x03R\x05parts\"\xf8\x01\n" +
 	"\fPlanResponse\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x1d\n" +
 	"\n" +
@@ -4456,7 +4475,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\fbucket_sizes\x18\x11 \x03(\x03R\vbucketSizes\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
-	"startNanos\"\xc1\x03\n" +
+	"startNanos\"\xd7\x03\n" +
 	"\x0eForwardRequest\x12)\n" +
 	"\x06images\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\x06images\x12\x14\n" +
 	"\x05texts\x18\x02 \x03(\tR\x05texts\x12#\n" +
@@ -4473,7 +4492,8 @@ const file_tandem_proto_rawDesc = "" +
 	"\n" +
 	"out_tokens\x18\f \x01(\v2\x11.tandem.v1.TensorR\toutTokens\x122\n" +
 	"\vout_lengths\x18\r \x01(\v2\x11.tandem.v1.TensorR\n" +
-	"outLengths\"\x8a\x02\n" +
+	"outLengths\x12\x14\n" +
+	"\x05parts\x18\x0e \x01(\x03R\x05parts\"\x8a\x02\n" +
 	"\x0fForwardResponse\x12/\n" +
 	"\tembedding\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\tembedding\x12\x16\n" +
 	"\x06ticket\x18\x02 \x01(\x04R\x06ticket\x12)\n" +
