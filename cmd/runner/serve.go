@@ -12,6 +12,7 @@ import (
 	"tandem/core/fault"
 	"tandem/core/results/store"
 	"tandem/core/results/web"
+	"tandem/core/results/web/answer"
 	"tandem/core/results/web/home"
 	"tandem/core/results/web/runs"
 )
@@ -30,6 +31,7 @@ func (a *app) serveCommand() *cobra.Command {
 		return a.reading(ctx, func(r *store.Reader) error {
 			site := web.New(r, web.Options{RunsDir: a.runsDir, Albums: a.albums(false, false), Version: version})
 			home.Add(site)
+			answer.Add(site)
 			runs.Add(site)
 			return a.listen(ctx, site, *addr)
 		})

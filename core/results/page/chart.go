@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"tandem/core/fault"
 	"tandem/core/results/ablation"
 	"tandem/core/results/metric"
 	"tandem/core/results/stat"
@@ -26,7 +27,7 @@ func (n num) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, v, 'g', 5, 64), nil
 }
 
-// charts holds what the page's script draws.
+// charts holds what the page's script draws. Names are as they are shown.
 type charts struct {
 	Metric   chartMetric    `json:"metric"`
 	Level    num            `json:"level"`
@@ -36,6 +37,8 @@ type charts struct {
 	Curves   []chartCurve   `json:"curves"`
 	Runs     []chartRun     `json:"runs"`
 	Points   []chartPoint   `json:"points"` // of a search, in the order tried
+
+	Narrowing []chartNarrowing `json:"narrowing,omitempty"`
 }
 
 type chartPoint struct {
@@ -99,6 +102,31 @@ type chartRun struct {
 	Parameters num    `json:"parameters"`
 }
 
+type chartNarrowing struct {
+	Variant string          `json:"variant"`
+	Colour  int             `json:"colour"`
+	Points  []chartNarrowed `json:"points"`
+}
+
+type chartNarrowed struct {
+	N     int   `json:"n"`
+	Seed  int64 `json:"seed"`
+	Value num   `json:"value"`
+	Low   num   `json:"low"`
+	High  num   `json:"high"`
+}
+
+func chartNarrowings(all []Narrowing, colours map[string]int) (charts []chartNarrowing) {
+	for _, n := range all {
+		c := chartNarrowing{Variant: fault.Printable(n.Variant), Colour: colour(colours, n.Variant)}
+		for _, p := range n.Points {
+			c.Points = append(c.Points, chartNarrowed{p.Pairs, p.Seed, num(p.Delta), num(p.Low), num(p.High)})
+		}
+		charts = append(charts, c)
+	}
+	return charts
+}
+
 // newCharts gathers what the charts need.
 func newCharts(p *Page) charts {
 	t := p.Table
@@ -120,13 +148,13 @@ func newCharts(p *Page) charts {
 		}
 		cc := chartCurve{Metric: metricOf(curve.Metric, way), Binned: curve.Binned}
 		for _, s := range curve.Series {
-			cc.Series = append(cc.Series, chartSeries{s.Variant, colour(colours, s.Variant), s.Seeds, nums(s.Steps), nums(s.Mean), nums(s.Low), nums(s.High)})
+			cc.Series = append(cc.Series, chartSeries{fault.Printable(s.Variant), colour(colours, s.Variant), s.Seeds, nums(s.Steps), nums(s.Mean), nums(s.Low), nums(s.High)})
 		}
 		c.Curves = append(c.Curves, cc)
 	}
 	for _, r := range p.Runs {
 		if r.Done && !math.IsNaN(r.Value) && r.Seconds > 0 {
-			c.Runs = append(c.Runs, chartRun{r.Variant, colour(colours, r.Variant), r.Seed, r.ID, num(r.Value), num(r.Seconds), num(r.FLOPs), num(r.Parameters)})
+			c.Runs = append(c.Runs, chartRun{fault.Printable(r.Variant), colour(colours, r.Variant), r.Seed, r.ID, num(r.Value), num(r.Seconds), num(r.FLOPs), num(r.Parameters)})
 		}
 	}
 	return c
@@ -143,7 +171,7 @@ func points(t *ablation.Table) []chartPoint {
 		levels[r.Variant] = r.Levels
 	}
 	for _, p := range t.Search.Points {
-		list = append(list, chartPoint{p.Variant, levels[p.Variant], num(p.Value), num(p.BestNow)})
+		list = append(list, chartPoint{fault.Printable(p.Variant), shown(levels[p.Variant]), num(p.Value), num(p.BestNow)})
 	}
 	return list
 }
@@ -177,11 +205,23 @@ func (c charts) Compared() (n int) {
 	return n
 }
 
+// shown returns the levels of factors as they are shown.
+func shown(levels map[string]string) map[string]string {
+	if levels == nil {
+		return nil
+	}
+	out := make(map[string]string, len(levels))
+	for factor, level := range levels {
+		out[fault.Printable(factor)] = fault.Printable(level)
+	}
+	return out
+}
+
 // HasFloor reports whether the noise floor is known.
 func (c charts) HasFloor() bool { return !math.IsNaN(float64(c.Floor)) }
 
 func metricOf(name string, way metric.Direction) chartMetric {
-	return chartMetric{name, metric.IsShare(name), way == metric.Down}
+	return chartMetric{fault.Printable(name), metric.IsShare(name), way == metric.Down}
 }
 
 // colours gives every drawn variant a colour: 0 to the baseline, from 1 on to the others.
@@ -232,7 +272,7 @@ func rowsWithMeans(t *ablation.Table) (n int) {
 
 func newVariant(r ablation.Row, colour int, level float64) chartVariant {
 	c := r.Columns[0]
-	v := chartVariant{Name: r.Variant, Role: string(r.Role), Colour: colour, Mean: num(c.Summary.Mean), Stopped: r.Stopped}
+	v := chartVariant{Name: fault.Printable(r.Variant), Role: string(r.Role), Colour: colour, Mean: num(c.Summary.Mean), Stopped: r.Stopped}
 	var values []float64
 	var seeds []int64
 	for seed := range c.Values {

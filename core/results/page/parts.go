@@ -3,6 +3,7 @@ package page
 import (
 	"bytes"
 	"html/template"
+	"math"
 	"slices"
 
 	"tandem/core/fault"
@@ -27,6 +28,8 @@ type view struct {
 	Undrawn  bool // variants without a colour are left out of the curves
 	Totals   totals
 	Live     bool // on a page that follows the database
+
+	Narrowing []Narrowing // on such a page
 }
 
 // totals sums over the runs.
@@ -56,10 +59,20 @@ func newView(p *Page) (*view, error) {
 	return v, nil
 }
 
+// NoBars reports whether no narrowing has intervals.
+func (v *view) NoBars() bool {
+	return !slices.ContainsFunc(v.Narrowing, func(n Narrowing) bool {
+		return slices.ContainsFunc(n.Points, func(p Narrowed) bool { return !math.IsNaN(p.Low) })
+	})
+}
+
+// Pooled reports whether the table knows the noise from all variants.
+func (v *view) Pooled() bool { return v.Table.Analysis == ablation.Pooled }
+
 // Parts holds the sections of a page as HTML, for pages that arrange them themselves. Data is the script element with what page.js
 // draws; it stands behind the sections. A section that has nothing to show is empty.
 type Parts struct {
-	Summary, Means, Search, Table, Curves, Cost, Settings, Environment, Runs, Data template.HTML
+	Summary, Means, Search, Table, Narrowing, Curves, Cost, Settings, Environment, Runs, Data template.HTML
 }
 
 // Parts makes the sections of a page that follows the database; its predictions have pages of their own.
@@ -68,10 +81,11 @@ func (p *Page) Parts() (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.Live = true
+	v.Live, v.Narrowing = true, narrowing(p)
+	v.Charts.Narrowing = chartNarrowings(v.Narrowing, colours(p))
 	out := &Parts{}
 	for name, part := range map[string]*template.HTML{
-		"summary": &out.Summary, "means": &out.Means, "search": &out.Search, "table": &out.Table, "curves": &out.Curves, "cost": &out.Cost,
+		"summary": &out.Summary, "means": &out.Means, "search": &out.Search, "table": &out.Table, "narrowing": &out.Narrowing, "curves": &out.Curves, "cost": &out.Cost,
 		"settings": &out.Settings, "environment": &out.Environment, "runs": &out.Runs, "data": &out.Data,
 	} {
 		var b bytes.Buffer

@@ -176,19 +176,19 @@ func label(name string) string {
 	}, name)
 }
 
-var ablationTemplate = template.Must(template.New("ablation").Funcs(template.FuncMap{"bold": boldNote, "cell": cellClass}).Parse(
+var ablationTemplate = template.Must(template.New("ablation").Funcs(template.FuncMap{"bold": boldNote, "cell": cellClass, "text": fault.Printable}).Parse(
 	`<div class="ablation">
-<p class="ablation-headline">{{.Headline}}.</p>
+<p class="ablation-headline">{{text .Headline}}.</p>
 {{range .Sheets}}<section class="ablation-{{.Class}}">
-{{if .Title}}<h3>{{.Title}}</h3>
+{{if .Title}}<h3>{{text .Title}}</h3>
 {{end}}{{if .Rows}}<div class="ablation-scroll"><table class="ablation-table">
-<thead><tr>{{range .Columns}}<th{{if .Right}} class="number"{{end}} scope="col">{{.Name}}</th>{{end}}</tr></thead>
+<thead><tr>{{range .Columns}}<th{{if .Right}} class="number"{{end}} scope="col">{{text .Name}}</th>{{end}}</tr></thead>
 <tbody>
-{{range .Rows}}<tr{{if .Class}} class="{{.Class}}"{{end}}>{{range .Entries}}<td{{with cell .}} class="{{.}}"{{end}}>{{if .Best}}<strong>{{.Text}}</strong>{{else}}{{.Text}}{{end}}{{if .Marks}}<sup>{{.Marks}}</sup>{{end}}</td>{{end}}</tr>
+{{range .Rows}}<tr{{if .Class}} class="{{.Class}}"{{end}}>{{range .Entries}}<td{{with cell .}} class="{{.}}"{{end}}>{{if .Best}}<strong>{{text .Text}}</strong>{{else}}{{text .Text}}{{end}}{{if .Marks}}<sup>{{.Marks}}</sup>{{end}}</td>{{end}}</tr>
 {{end}}</tbody>
 </table></div>
 {{end}}{{if .Notes}}<ul class="ablation-notes">
-{{range .Notes}}<li>{{bold .}}</li>
+{{range .Notes}}<li>{{bold (text .)}}</li>
 {{end}}</ul>
 {{end}}</section>
 {{end}}</div>

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html/template"
 	"io/fs"
 	"net/http"
@@ -48,6 +49,7 @@ var functions = template.FuncMap{
 	"duration": func(v any) (string, error) { return written(v, report.Duration) }, // of seconds, or a time.Duration
 	"bytes":    report.Bytes,
 	"json":     jsonOf,
+	"left":     Left,
 }
 
 // written writes a number of any type; a pointer to none is a dash.
@@ -82,6 +84,23 @@ func ExperimentPath(name, tab string) string {
 
 // RunPath returns the address of a run's page.
 func RunPath(id string) string { return "/run/" + url.PathEscape(id) }
+
+// Left writes a time that is estimated, coarsely: it would otherwise never stand still. "" for a negative one, which is not known.
+func Left(d time.Duration) string {
+	switch {
+	case d < 0:
+		return ""
+	case d < 10*time.Second:
+		return "a few seconds"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Round(5*time.Second).Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Round(time.Minute).Minutes()))
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d d %02d h", int(d.Hours())/24, int(d.Hours())%24)
+}
 
 // Text returns a text of a user or a plugin as a page shows it: characters that are not shown, terminal codes among them, in their
 // written form. Templates escape what HTML gives a meaning.

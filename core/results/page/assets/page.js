@@ -181,7 +181,13 @@
   let plots = [];
   function render(element) {
     const width = Math.floor(element.clientWidth);
-    if (width > 0) element.replaceChildren(draw[element.dataset.chart](width, element));
+    if (width <= 0) return;
+    const chart = draw[element.dataset.chart](width, element);
+    if (chart.setAttribute) { // one picture with a description: a reader does not go through its marks
+      chart.setAttribute("role", "img");
+      chart.querySelectorAll("g[aria-label]").forEach(g => g.removeAttribute("aria-label"));
+    }
+    element.replaceChildren(chart);
   }
   const widths = new WeakMap();
   const observer = new ResizeObserver(entries => requestAnimationFrame(() => {
@@ -231,6 +237,14 @@
     });
   }
 
+  // Tables that are wider than their place scroll by the keyboard too.
+  const reach = () => document.querySelectorAll(".scroll, .ablation-scroll").forEach(e => {
+    if (e.scrollWidth > e.clientWidth && !e.closest("details:not([open])")) e.tabIndex = 0;
+    else e.removeAttribute("tabindex");
+  });
+  addEventListener("resize", reach);
+  addEventListener("toggle", reach, true);
+
   // update draws what the page has now. A legend that stays as it is keeps its buttons, and with them the focus.
   function update() {
     const source = document.getElementById("data");
@@ -259,6 +273,7 @@
       l.listed = listed;
       legend(l);
     }
+    reach();
   }
   update();
   document.addEventListener("tandem:changed", update);

@@ -15,7 +15,6 @@ import (
 // functions are what the templates of this package call beside those of the site.
 var functions = template.FuncMap{
 	"mark":   func(s any) string { return marks[board.State(fmt.Sprint(s))] },
-	"left":   left,
 	"ago":    func(t time.Time) string { return report.Duration(math.Round(ago(t, time.Now()))) },
 	"share":  share,
 	"plural": plural,
@@ -45,23 +44,6 @@ func dict(pairs ...any) map[string]any {
 		all[pairs[i].(string)] = pairs[i+1]
 	}
 	return all
-}
-
-// left writes a time that is estimated, coarsely: it would otherwise never stand still.
-func left(d time.Duration) string {
-	switch {
-	case d < 0:
-		return ""
-	case d < 10*time.Second:
-		return "a few seconds"
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", int(d.Round(5*time.Second).Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", int(d.Round(time.Minute).Minutes()))
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%d d %02d h", int(d.Hours())/24, int(d.Hours())%24)
 }
 
 // share returns a part of a whole in percent, for a bar.
