@@ -39,17 +39,6 @@ func serve(t *testing.T, dir, addr string) (base string, server *exec.Cmd) {
 	return strings.TrimSuffix(strings.TrimSpace(line), "/"), server
 }
 
-// sound reports what an open page tells of faults, and that it moved by itself.
-func sound(t *testing.T, tab *webtest.Tab) {
-	t.Helper()
-	for _, f := range tab.Faults() {
-		t.Error(f)
-	}
-	if sum, moved := tab.Shifts(); sum > 0 {
-		t.Errorf("the page moved by %.4f: %s", sum, moved)
-	}
-}
-
 // stays marks an open page, so that still finds out whether it was loaded again.
 const stays, still = `(window.__same = true)`, `window.__same === true`
 
@@ -71,15 +60,24 @@ func TestOpenPagesFollowASweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	home.Until(`document.body.innerText.includes("later")`)
+	board := browser.Open(t, base, "/e/later", webtest.View{Width: 1280})
+	webtest.Eval[bool](board, stays)
+	board.Until(`document.querySelectorAll("td.state-done").length > 1`)
 	if err := sweep.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	home.Until(`/later[^\n]*\s10 of 10/.test(document.body.innerText)`)
-	if !webtest.Eval[bool](home, still) {
-		t.Error("the page was loaded again")
-	}
-	for _, f := range home.Faults() {
-		t.Error(f)
+	home.Until(`/later[^\n]*\s8 of 8/.test(document.body.innerText)`)
+	board.Until(`document.querySelectorAll("td.state-done").length === 8`)
+	for name, tab := range map[string]*webtest.Tab{"/": home, "/e/later": board} {
+		if !webtest.Eval[bool](tab, still) {
+			t.Errorf("%s was loaded again", name)
+		}
+		for _, f := range tab.Faults() {
+			t.Errorf("%s: %s", name, f)
+		}
+		if sum, moved := tab.Shifts(); sum > 0 {
+			t.Errorf("%s moved by %.4f: %s", name, sum, moved)
+		}
 	}
 }
 

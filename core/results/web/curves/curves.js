@@ -4,7 +4,6 @@
 (() => {
   if (!window.uPlot) return;
   const root = document.documentElement;
-  root.classList.add("scripted");
   const dashes = [[], [6, 3], [2, 3], [8, 3, 2, 3], [4, 2, 1, 2, 1, 2]];
   const colour = (c, alpha = 1) => {
     const text = getComputedStyle(root).getPropertyValue(c === 0 ? "--base" : c > 0 ? `--c${c}` : c).trim();

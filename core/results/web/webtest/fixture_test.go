@@ -23,12 +23,13 @@ import (
 	"tandem/core/results/store"
 	"tandem/core/results/web"
 	"tandem/core/results/web/home"
+	"tandem/core/results/web/runs"
 )
 
 func TestMain(m *testing.M) { labtest.Main(m) }
 
 // add adds the pages of every package, as runner serve does.
-var add = []func(*web.Site){home.Add}
+var add = []func(*web.Site){home.Add, runs.Add}
 
 // fixture is a database with two experiments: a small real sweep named tiny, with cells in every state, and one whose names,
 // texts and errors are hostile.

@@ -11,7 +11,7 @@ import (
 // the focus. Of a group of radio buttons the Tab key reaches one.
 const reachable = `(() => {
 	const groups = new Map(), list = [];
-	const shown = e => e.getClientRects().length > 0 && getComputedStyle(e).visibility === "visible";
+	const shown = e => e.checkVisibility({ visibilityProperty: true }) && e.getClientRects().length > 0;
 	const name = e => e.outerHTML.replace(/\s+/g, " ").slice(0, 120);
 	for (const e of document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex], iframe, [contenteditable]")) {
 		if (e.disabled || e.tabIndex < 0 || e.type === "hidden" || !shown(e)) continue;

@@ -21,6 +21,9 @@ func (f *fixture) pages() []webtest.Page {
 		{Name: "home", Path: "/", Has: []string{"tiny", script}},
 		{Name: "board", Path: "/e/tiny", Has: []string{"rate=fast", "failed", "interrupted", "What is missing"}},
 		{Name: "board-hostile", Path: f.experiment(""), Has: []string{script, picture, "failed", "stopped", "running"}},
+		{Name: "run", Path: "/run/" + f.runs["done"], Has: []string{"Curves", "train/loss", "datasets/dots", "done"}, Needs: "document.querySelectorAll('canvas').length > 0"},
+		{Name: "run-failed", Path: "/run/" + f.runs["failed"], Has: []string{"is there", "failed"}},
+		{Name: "run-hostile", Path: "/run/" + f.hostile, Has: []string{script, picture, "running"}},
 		{Name: "nowhere", Path: "/nowhere", Status: 404, Has: []string{"there is no such page"}},
 	}
 }
