@@ -190,6 +190,9 @@ func openReader(path string) (*Reader, error) {
 	return &Reader{path: path, db: db}, nil
 }
 
+// Rest closes connections that nobody has used for a time, for readers that live long.
+func (r *Reader) Rest(after time.Duration) { r.db.SetConnMaxIdleTime(after) }
+
 // Path returns the database's file.
 func (r *Reader) Path() string { return r.path }
 

@@ -115,14 +115,16 @@ func jsonOf(v any) (template.HTML, error) {
 // frame holds what the layout shows.
 type frame struct {
 	*View
-	Version string
+	Version string // of the runner
 	Now     string
+	Notice  string // of the database
+	State   string // of the database, when the page was made
 }
 
 // show writes a page.
-func (s *Site) show(w http.ResponseWriter, _ *http.Request, status int, body *Body, v *View) error {
+func (s *Site) show(w http.ResponseWriter, r *http.Request, status int, body *Body, v *View) error {
 	var b bytes.Buffer // written at once: a page that breaks off in the middle is none
-	f := frame{View: v, Version: s.Version, Now: time.Now().UTC().Format("2006-01-02 15:04:05 UTC")}
+	f := frame{View: v, Version: s.Version, Notice: s.db.Notice(), State: stateOf(r.Context()), Now: time.Now().UTC().Format("2006-01-02 15:04:05 UTC")}
 	if err := body.layout.Execute(&b, f); err != nil {
 		return fault.New(fault.Internal, "page: %w", err)
 	}
@@ -145,7 +147,11 @@ func (s *Site) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if f := new(fault.Error); errors.As(err, &f) {
 		hint = f.Hint
 	}
-	v := &View{Title: http.StatusText(status), Final: true, Data: map[string]any{"Status": http.StatusText(status), "Message": message, "Hint": hint}}
+	data := map[string]any{"Status": http.StatusText(status), "Message": message, "Hint": hint}
+	if _, none := s.db.Reader(); none != nil && fault.KindOf(none) == fault.NotFound {
+		data["Status"], data["Waits"] = "No results yet", true
+	}
+	v := &View{Title: data["Status"].(string), Data: data} // not final: what is wrong may be gone with the next change
 	if s.show(w, r, status, errorBody, v) != nil {
 		http.Error(w, http.StatusText(status), status)
 	}
