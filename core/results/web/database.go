@@ -68,6 +68,22 @@ func (d *database) Reader() (*store.Reader, error) {
 	return d.reader, d.err
 }
 
+// Of returns a function that gives what make makes of the site's reader: the same as long as the site reads by it.
+func Of[T any](s *Site, make func(*store.Reader) T) func() T {
+	var mu sync.Mutex
+	var of *store.Reader
+	var made T
+	return func() T {
+		now := s.Reader()
+		mu.Lock()
+		defer mu.Unlock()
+		if now != of {
+			of, made = now, make(now)
+		}
+		return made
+	}
+}
+
 // look opens what lies at path, unless that is open.
 func (d *database) look() {
 	if d.path == "" || time.Since(d.looked) < statEvery {

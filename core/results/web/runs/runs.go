@@ -48,7 +48,7 @@ const mostMetrics = 64
 
 // Add adds the page and the data of its curves to a site. Curves of charts of several runs come from /curves.
 func Add(s *web.Site) {
-	d := decimate.New(s.Reader())
+	decimator := web.Of(s, func(r *store.Reader) *decimate.Decimator { return decimate.New(r) })
 	s.Page("GET /run/{id}", body, func(r *http.Request) (*web.View, error) {
 		id, err := resolve(r, s.Reader(), func(id string) string { return web.RunPath(id) })
 		if err != nil {
@@ -73,7 +73,7 @@ func Add(s *web.Site) {
 		for i, n := range names {
 			all[i] = curves.One{Run: id, Metric: n}
 		}
-		return curves.Serve(w, r, s.Reader(), d, all)
+		return curves.Serve(w, r, s.Reader(), decimator(), all)
 	})
 	s.Data("GET /curves", func(w http.ResponseWriter, r *http.Request) error {
 		q := r.URL.Query()
@@ -81,7 +81,7 @@ func Add(s *web.Site) {
 		for i, id := range q["run"] {
 			all[i] = curves.One{Run: id, Metric: q.Get("metric")}
 		}
-		return curves.Serve(w, r, s.Reader(), d, all)
+		return curves.Serve(w, r, s.Reader(), decimator(), all)
 	})
 }
 
