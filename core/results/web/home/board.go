@@ -111,9 +111,25 @@ func inPhase(r board.Row, p *board.Phase) bool {
 
 // Segments are the counts of the states that cells have, in order.
 func (p *boardPage) Segments() (all []segment) {
+	from := 0
 	for _, s := range board.States {
 		if n := p.Counts[s]; n > 0 {
-			all = append(all, segment{s, n})
+			all = append(all, segment{s, n, from})
+			from += n
+		}
+	}
+	return all
+}
+
+// Key are the counts of the states that every sweep knows, then those that some cells have. Their places stay while cells change.
+func (p *boardPage) Key() (all []segment) {
+	usual := []board.State{board.Done, board.Running, board.Waiting, board.Failed}
+	for _, s := range usual {
+		all = append(all, segment{State: s, N: p.Counts[s]})
+	}
+	for _, s := range p.Segments() {
+		if !slices.Contains(usual, s.State) {
+			all = append(all, s)
 		}
 	}
 	return all
@@ -125,6 +141,7 @@ func (p *boardPage) Finished() int { return p.Counts[board.Done] }
 type segment struct {
 	State board.State
 	N     int
+	From  int // how many cells come before
 }
 
 // ago returns how long something was ago, in seconds.

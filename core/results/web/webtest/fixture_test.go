@@ -22,6 +22,8 @@ import (
 	"tandem/core/results/page"
 	"tandem/core/results/store"
 	"tandem/core/results/web"
+	"tandem/core/results/web/answer"
+	"tandem/core/results/web/guard"
 	"tandem/core/results/web/home"
 	"tandem/core/results/web/runs"
 )
@@ -29,7 +31,7 @@ import (
 func TestMain(m *testing.M) { labtest.Main(m) }
 
 // add adds the pages of every package, as runner serve does.
-var add = []func(*web.Site){home.Add, runs.Add}
+var add = []func(*web.Site){home.Add, answer.Add, runs.Add}
 
 // fixture is a database with two experiments: a small real sweep named tiny, with cells in every state, and one whose names,
 // texts and errors are hostile.
@@ -58,7 +60,7 @@ func newFixture(t *testing.T) *fixture {
 	for _, a := range add {
 		a(site)
 	}
-	server := httptest.NewServer(site)
+	server := httptest.NewServer((&guard.Guard{}).Protect(site))
 	t.Cleanup(server.Close)
 	f.base = server.URL
 	return f

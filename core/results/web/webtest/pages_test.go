@@ -24,6 +24,8 @@ func (f *fixture) pages() []webtest.Page {
 		{Name: "run", Path: "/run/" + f.runs["done"], Has: []string{"Curves", "train/loss", "datasets/dots", "done"}, Needs: "document.querySelectorAll('canvas').length > 0"},
 		{Name: "run-failed", Path: "/run/" + f.runs["failed"], Has: []string{"is there", "failed"}},
 		{Name: "run-hostile", Path: "/run/" + f.hostile, Has: []string{script, picture, "running"}},
+		{Name: "answer", Path: "/e/tiny/answer", Has: []string{"rate=fast", "baseline"}},
+		{Name: "answer-hostile", Path: f.experiment("answer"), Has: []string{script, picture}},
 		{Name: "nowhere", Path: "/nowhere", Status: 404, Has: []string{"there is no such page"}},
 	}
 }
