@@ -46,7 +46,14 @@ func TestATaskThatWasStalledSpoilsNothing(t *testing.T) {
 	}
 	defer stalled.Process.Kill() // in vain when it has ended
 	waitFor(t, func() bool { return c.status("one").Trials[0].Step > 2 })
-	signal(t, stalled.Process.Pid, syscall.SIGSTOP)
+	waitFor(t, func() bool { // in the middle of a checkpoint
+		signal(t, stalled.Process.Pid, syscall.SIGSTOP)
+		half, _ := filepath.Glob(filepath.Join(dir, "results/cluster/trials/*/*runs/*/checkpoints/*.tmp"))
+		if len(half) == 0 {
+			signal(t, stalled.Process.Pid, syscall.SIGCONT)
+		}
+		return len(half) > 0
+	})
 	waitFor(t, func() bool { must(t, dir, "task", bundle); return c.status("one").Counts["done"] == 1 })
 	trial := c.status("one").Trials[0]
 	if trial.Attempts != 2 || trial.History[0].End.Status != "lost" {
