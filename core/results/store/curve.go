@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"strings"
 
+	"tandem/core/clip"
 	"tandem/core/results"
 )
 
@@ -57,4 +58,46 @@ func (r *Reader) Metrics(ctx context.Context, prefix string) ([]string, error) {
 		}
 	}
 	return kept, err
+}
+
+// StepValues holds the values of one step.
+type StepValues struct {
+	Step   int
+	Values []clip.Metric
+}
+
+// Between returns the values of all metrics of a run at steps beyond after, up to upTo, by step.
+func (r *Reader) Between(ctx context.Context, id string, after, upTo int) ([]StepValues, error) {
+	var all []StepValues
+	_, err := collect(ctx, r, func(rows *sql.Rows) (none struct{}, err error) {
+		var step int
+		var m clip.Metric
+		var v sql.NullFloat64
+		if err := rows.Scan(&step, &m.Name, &v); err != nil {
+			return none, err
+		}
+		m.Value = number(v)
+		if n := len(all); n == 0 || all[n-1].Step != step {
+			all = append(all, StepValues{Step: step})
+		}
+		last := &all[len(all)-1]
+		last.Values = append(last.Values, m)
+		return none, nil
+	}, `SELECT p.step, m.name, p.value FROM run r JOIN run_summary s ON s.run_id = r.id JOIN metric m ON m.id = s.metric_id
+		JOIN point p ON p.run_id = r.id AND p.metric_id = s.metric_id AND p.step > ? AND p.step <= ?
+		WHERE r.key = ? ORDER BY p.step, m.id`, after, upTo, id)
+	return all, err
+}
+
+// LastSteps returns the newest step of each metric of a run.
+func (r *Reader) LastSteps(ctx context.Context, id string) (map[string]int, error) {
+	last := map[string]int{}
+	_, err := collect(ctx, r, func(rows *sql.Rows) (none struct{}, err error) {
+		var name string
+		var step int
+		err = rows.Scan(&name, &step)
+		last[name] = step
+		return none, err
+	}, `SELECT m.name, s.last_step FROM run r JOIN run_summary s ON s.run_id = r.id JOIN metric m ON m.id = s.metric_id WHERE r.key = ?`, id)
+	return last, err
 }

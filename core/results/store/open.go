@@ -1,4 +1,4 @@
-// Package store keeps what runs produce in one SQLite file: the only package that speaks SQL.
+// Package store keeps what runs produce in one SQLite file, to which no other package speaks SQL.
 //
 // A DB writes and reads; a Reader only reads, over connections that cannot write. Every DB has one
 // writer goroutine that takes operations from a bounded queue and commits them in batches, so a

@@ -34,6 +34,7 @@ type Run struct {
 
 	mu    sync.Mutex
 	ended bool
+	heard func(at time.Time, step int, values []clip.Metric)
 }
 
 var _ clip.Recorder = (*Run)(nil)
@@ -134,7 +135,23 @@ func (r *Run) push(o *op) error {
 // Metrics records values at a step. A step recorded before is replaced.
 func (r *Run) Metrics(step int, values []clip.Metric) error {
 	own := append([]clip.Metric(nil), values...)
-	return r.queue(max(1, len(own)), func(b *batch) error { return b.points(r.state, step, own) })
+	o := &op{cost: max(1, len(own)), apply: func(b *batch) error { return b.points(r.state, step, own) }}
+	r.mu.Lock()
+	heard := r.heard
+	r.mu.Unlock()
+	if heard != nil {
+		at := time.Now()
+		o.after = func() { heard(at, step, own) }
+	}
+	return r.push(o)
+}
+
+// Hear has heard called with the values of each later call of Metrics, and when it was made, once they are committed: in the order of the
+// calls, by the writing goroutine. heard must not wait, and must change nothing.
+func (r *Run) Hear(heard func(at time.Time, step int, values []clip.Metric)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.heard = heard
 }
 
 // Predictions records the outcome of every example of an evaluation, replacing that of the same
@@ -156,6 +173,16 @@ func (r *Run) Event(level, kind, message, detail string) error {
 			r.state.id, at, b.step(r.state), level, kind, message, detail)
 		return err
 	})
+}
+
+// Afterwards does as Event does for a run that has finished. It waits until the event is on the disk.
+func (r *Run) Afterwards(ctx context.Context, level, kind, message, detail string) error {
+	at := time.Now().UnixMilli()
+	return r.db.w.do(ctx, &op{cost: 1, run: r.state, apply: func(b *batch) error {
+		_, err := b.exec("INSERT INTO event (run_id, at_ms, step, level, kind, message, detail) VALUES (?,?,?,?,?,?,?)",
+			r.state.id, at, b.step(r.state), level, kind, message, detail)
+		return err
+	}})
 }
 
 // Checkpoint records that a resumable state of a step lies in dir. Everything recorded before it is

@@ -34,6 +34,8 @@ type op struct {
 	done chan error
 	// sync makes the transaction durable against power loss.
 	sync bool
+	// after, when not nil, is called by the writing goroutine once the operation is committed. It must not wait.
+	after func()
 	// lost is set when the run has come to be another process's: then nothing was applied.
 	lost error
 }
@@ -329,6 +331,11 @@ func (w *writer) write(ops []*op) error {
 			return err
 		}
 		b.committed()
+		for _, o := range ops {
+			if o.after != nil && o.lost == nil {
+				o.after()
+			}
+		}
 		return nil
 	})
 }
