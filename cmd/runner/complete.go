@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ func (a *app) complete(c *cobra.Command) {
 	}
 	for flag, by := range map[string]completion{
 		"set": a.completeSet, "metric": a.completeMetric, "status": a.completeStatus, "experiment": firstOnly(a.completeExperiment), "variant": a.completeVariant,
-		"run": a.completeRun, "resume": a.completeRun, "spec": a.completeSpec, "as": a.completeSpec, "baseline": a.completeVariant, "dev-plugin": a.completeDev,
+		"run": a.completeRun, "resume": a.completeRun, "spec": a.completeSpec, "as": a.completeSpec, "baseline": a.completeVariant, "report": completeReport, "dev-plugin": a.completeDev,
 	} {
 		if c.Flags().Lookup(flag) != nil {
 			_ = c.RegisterFlagCompletionFunc(flag, by)
@@ -81,6 +82,18 @@ func (a *app) completeRun(c *cobra.Command, given []string, _ string) ([]string,
 
 func (a *app) completeSpec(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+// completeReport completes trackers, several with commas between them.
+func completeReport(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	before := begun[:strings.LastIndex(begun, ",")+1]
+	var words []string
+	for _, name := range spec.Trackers() {
+		if !slices.Contains(strings.Split(before, ","), name) {
+			words = append(words, before+name)
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
 func (a *app) completePlugin(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

@@ -57,6 +57,7 @@ func TestWordsAreCompletedAndSlipsNamed(t *testing.T) {
 		"interrupted":         {"list", "--status", ""},
 		"losses/clip":         {"plugin", "describe", ""},
 		"tiny":                {"report", ""},
+		"tensorboard":         {"run", "tiny.yaml", "--report", ""},
 		"ShellCompDirectiveF": {"explain", ""},
 	} {
 		r := try(t, dir, append([]string{"__complete"}, words...)...)

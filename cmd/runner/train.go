@@ -14,6 +14,7 @@ import (
 	"tandem/core/clip"
 	"tandem/core/experiment/run"
 	"tandem/core/experiment/schedule"
+	"tandem/core/experiment/spec"
 	"tandem/core/experiment/sweep"
 	"tandem/core/fault"
 	"tandem/core/results/report"
@@ -23,6 +24,7 @@ import (
 func (a *app) runCommand() *cobra.Command {
 	var quiet, noProgress bool
 	var resume string
+	var trackers []string
 	c := &cobra.Command{
 		Use:   "run SPEC | run --resume[=RUN]",
 		Short: "train a spec and record everything",
@@ -50,6 +52,7 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 	a.dbFlag(c)
 	a.runsDirFlag(c)
 	a.formatFlags(c, false)
+	c.Flags().StringSliceVar(&trackers, "report", nil, "give the metrics to `TRACKERS` too, in place of the spec's: "+strings.Join(spec.Trackers(), ", ")+" (docs/trackers.md)")
 	c.Flags().StringVar(&resume, "resume", "", "go on with an unfinished `RUN`")
 	c.Flags().Lookup("resume").NoOptDefVal = anyRun
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the run's id only")
@@ -60,6 +63,12 @@ Exit codes: 0 done, 1 failed, 2 bad input (nothing was started), 130 interrupted
 	c.RunE = func(c *cobra.Command, given []string) error {
 		if err := sweeping.check(); err != nil {
 			return err
+		}
+		if len(trackers) > 0 {
+			if resume != "" {
+				return usage{fault.New(fault.Invalid, "--report with --resume: a run goes on with the trackers that it began with").WithHint("leave out one of the two")}
+			}
+			*set = append(*set, "report=["+strings.Join(trackers, ", ")+"]")
 		}
 		return a.together(c.Context(), sweeping.jobs, func() error {
 			out := a.stderr

@@ -24,9 +24,19 @@ import (
 type Lab struct {
 	DB      string // the database file
 	RunsDir string // a folder per run: checkpoints, logs
-	Catalog *catalog.Catalog
-	Note    func(message string) // is told what is waited for; nil: nobody is
+	// TrackersDir is where trackers that keep files have their folders; "": beside RunsDir.
+	TrackersDir string
+	Catalog     *catalog.Catalog
+	Note        func(message string) // is told what is waited for; nil: nobody is
 	Ranks
+}
+
+// TrackerDir returns the folder of a tracker that keeps files.
+func (l Lab) TrackerDir(tracker string) string {
+	if l.TrackersDir != "" {
+		return filepath.Join(l.TrackersDir, tracker)
+	}
+	return filepath.Join(filepath.Dir(filepath.Clean(l.RunsDir)), tracker)
 }
 
 // Ranks says with whom runs are made. The zero value is this process alone.

@@ -35,12 +35,16 @@ type Outcome struct {
 	Result train.Result
 }
 
-// Check reports what keeps a spec from being trained here: devices that are not there, a batch that l's ranks cannot share.
+// Check reports what keeps a spec from being trained here: devices that are not there, a batch that l's ranks cannot share, a tracker
+// whose server nothing names.
 func Check(l lab.Lab, s *spec.Spec) error {
 	if l.Several() {
 		if _, _, err := train.MicroBatch(s.Train.BatchSize, s.Train.MicroBatchSize, l.Group.Size()); err != nil {
 			return err
 		}
+	}
+	if err := checkReport(s); err != nil {
+		return err
 	}
 	return assemble.CheckDevices(s)
 }
@@ -214,6 +218,7 @@ func (a Attempt) Do(ctx context.Context, l lab.Lab, stop <-chan struct{}, w Watc
 	w = &serial{w: w}
 	during, cancel := together(ctx, l.Ranks)
 	defer cancel()
+	trackers := a.report(l, w)
 	result, runErr := a.train(during, l, stop, w)
 	out.Result = result
 	if fault.KindOf(runErr) == fault.Canceled && ctx.Err() == nil && l.Several() && l.Group.Cause() != nil {
@@ -245,6 +250,7 @@ func (a Attempt) Do(ctx context.Context, l lab.Lab, stop <-chan struct{}, w Watc
 	if err := rec.Finish(end, out.Status, cause); err != nil {
 		runErr = errors.Join(runErr, err)
 	}
+	trackers.end(ctx, out.Status, cause)
 	if out.Status == clip.StatusInterrupted && fault.KindOf(runErr) == fault.Canceled {
 		runErr = nil
 	}

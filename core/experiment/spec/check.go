@@ -210,6 +210,8 @@ func (c *checker) value(k Key, value any, p path) any {
 		return c.memory(value, p)
 	case typeMixture:
 		return c.mixture(k, value, p)
+	case typeReport:
+		return c.report(value, p)
 	case typeShuffle:
 		return c.shuffle(value, p)
 	case typeAugment:

@@ -35,7 +35,7 @@ func TestIdentity(t *testing.T) {
 	base := loadGood(t).Identity(plugins)
 	for _, set := range []string{"name=other", "description=x", "variant=v", "train.keep_checkpoints=9", "data.workers=3", "train.feature_cache=off",
 		"text.with.merges=''", "eval.0.with.root=''",
-		"train.ema=0", "train.layer_decay=1", "train.layer_decay.text=1", "train.groups=[]",
+		"train.ema=0", "report=[tensorboard]", "train.layer_decay=1", "train.layer_decay.text=1", "train.groups=[]",
 		"data.cache={format: raw}", "data.cache={format: raw, max: 1 GiB}", "data.train.augment={random_resized_crop: none, grayscale: 0}",
 		"data.train.augment={random_resized_crop: none, blur: {prob: 0}, randaugment: {ops: 0}, color_jitter: {prob: 0}}"} {
 		if loadGood(t, set).Identity(plugins) != base {
@@ -102,6 +102,9 @@ func TestDecoded(t *testing.T) {
 	}
 	if n := s.Train.CheckpointEvery.In(7); n != 4 {
 		t.Errorf("half an epoch of 7 steps is %d steps", n)
+	}
+	if r := loadGood(t, "report=[{tensorboard: {dir: tb}}]").Report; len(r) != 1 || r[0].Tracker != "tensorboard" || !filepath.IsAbs(r[0].Dir) || filepath.Base(r[0].Dir) != "tb" {
+		t.Errorf("report is %+v", r)
 	}
 	if s.Eval[0].ZeroShot == nil || s.Eval[0].ZeroShot.Classes != "label" || s.Eval[0].BatchSize != 128 {
 		t.Errorf("eval is %+v", s.Eval[0])

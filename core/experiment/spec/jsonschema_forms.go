@@ -22,6 +22,7 @@ var forms = map[clip.FieldType]object{
 		object{"type": "array", "items": object{"type": "string"}},
 		object{"type": "object", "properties": object{"file": object{"type": "string", "description": "a text file, one a line"}}, "required": []string{"file"}, "additionalProperties": false},
 	}},
+	typeReport: {"type": "array", "items": object{"anyOf": trackerForms()}},
 	typeFreeze: {"anyOf": []any{
 		object{"enum": freezeNames},
 		plainMap(freezeKeys, object{"minProperties": 1}),
@@ -50,6 +51,17 @@ var forms = map[clip.FieldType]object{
 
 // assignmentForm describes levels by factor. Names of levels may look like numbers.
 var assignmentForm = object{"type": "object", "additionalProperties": object{"type": []string{"string", "number", "boolean"}}}
+
+// trackerForms describes the entries of report: a name, or a map of it to its settings.
+func trackerForms() []any {
+	forms := []any{object{"enum": Trackers()}}
+	for _, k := range trackerKeys {
+		settings := plainMap(k.Sub, object{})
+		settings["description"] = k.Help
+		forms = append(forms, object{"type": "object", "properties": object{k.Name: settings}, "required": []string{k.Name}, "additionalProperties": false})
+	}
+	return forms
+}
 
 // augmentForm describes augmentations as a map.
 func augmentForm() object {

@@ -183,6 +183,7 @@ func decodableTree(tree map[string]any) map[string]any {
 	data := out["data"].(map[string]any)
 	data["train"] = decodableTrain(data["train"])
 	out["loss"] = decodableLoss(out["loss"], out["device"])
+	out["report"] = decodableReport(out["report"])
 	for _, part := range []path{{"image"}, {"text"}, {"teacher", "image"}, {"teacher", "text"}} {
 		m, ok := lookup(out, part).(map[string]any)
 		if !ok {

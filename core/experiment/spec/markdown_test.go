@@ -36,6 +36,9 @@ func writeRows(b *strings.Builder, keys []Key, prefix string) {
 			help = strings.TrimPrefix(help+"; ", "; ") + "one of `" + strings.Join(k.Enum, "`, `") + "`"
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", name, typeText(k), defaultText(k), help)
+		if k.Type == typeReport {
+			writeRows(b, trackerKeys, name+"[].")
+		}
 	}
 }
 

@@ -154,7 +154,7 @@ func (s *Spec) JSON() []byte {
 // neutralKeys lists the keys that change what is shown or kept, not what is computed; they are no part of an
 // identity. Threads and device are part of it: they change the last bits.
 var neutralKeys = []path{
-	{"name"}, {"description"}, {"variant"}, {"model"}, {"device_memory"}, {"timeouts"}, {"plugins"}, {"python"}, {"data", "max_bad_share"}, {"data", "workers"}, {"data", "prefetch"},
+	{"name"}, {"description"}, {"variant"}, {"model"}, {"device_memory"}, {"timeouts"}, {"plugins"}, {"python"}, {"report"}, {"data", "max_bad_share"}, {"data", "workers"}, {"data", "prefetch"},
 	{"train", "parallel_towers"}, {"train", "feature_cache"}, {"train", "log_every"}, {"train", "checkpoint_every"}, {"train", "keep_checkpoints"},
 }
 

@@ -19,6 +19,7 @@ const (
 	typeAblate   clip.FieldType = "ablations"
 	typeMixture  clip.FieldType = "map or list of maps"
 	typeShuffle  clip.FieldType = "true, false, global or shards"
+	typeReport   clip.FieldType = "list of trackers"
 
 	// Of the block ablate.
 	typeFactors     clip.FieldType = "factors"
@@ -151,6 +152,7 @@ var Keys = []Key{
 		key("processes", clip.TypeInt, int64(0), "how many processes one plugin may have at a time; 0: 1000 in the sandbox, else no limit").min(0).max(1<<20),
 		key("cores", clip.TypeInt, int64(0), "how many processors the processes of one plugin may use; 0: all").min(0).max(4096),
 		key("log_limit", typeMemory, nil, "how much of a plugin's log is kept, its beginning and its end; left out: 5 MiB")).optional(),
+	reportKey,
 	key("ablate", typeAblate, nil, "a sweep over variants of this spec: [Ablations](#ablations)"),
 }
 

@@ -30,7 +30,8 @@ type Spec struct {
 	Python       string    `json:"python"`   // the interpreter of plugins in Python: an absolute path; "": the catalog finds one
 	Timeouts     *Timeouts `json:"timeouts"` // nil: DefaultTimeouts
 	Plugins      Guard     `json:"plugins"`
-	Ablate       *Ablate   `json:"-"` // nil when the spec has none
+	Report       []Report  `json:"report"` // trackers that get the metrics too
+	Ablate       *Ablate   `json:"-"`      // nil when the spec has none
 
 	File string `json:"-"` // as given to Load
 

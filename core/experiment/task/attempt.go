@@ -90,7 +90,8 @@ func (t *tasker) make(ctx context.Context, c claimed, from string, stop <-chan s
 		return out, fault.New(fault.Exhausted, "a folder on a local disk: %w", err).WithHint("TMPDIR names another place")
 	}
 	defer release()
-	l := lab.Lab{DB: filepath.Join(dir, "results.db"), RunsDir: c.lease.Path(runsEnding), Catalog: t.bundle.Catalog(), Note: t.w.Note}
+	l := lab.Lab{DB: filepath.Join(dir, "results.db"), RunsDir: c.lease.Path(runsEnding), TrackersDir: filepath.Dir(t.bundle.TrialsDir()),
+		Catalog: t.bundle.Catalog(), Note: t.w.Note}
 	if from != "" {
 		if err := copyFile(from, l.DB); err != nil {
 			return out, fault.New(fault.Unavailable, "the trial's database: %w", err)
