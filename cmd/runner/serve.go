@@ -18,6 +18,7 @@ import (
 	"tandem/core/fault"
 	"tandem/core/results/web"
 	"tandem/core/results/web/answer"
+	"tandem/core/results/web/compare"
 	"tandem/core/results/web/guard"
 	"tandem/core/results/web/home"
 	"tandem/core/results/web/runs"
@@ -67,6 +68,14 @@ The server runs with low priority (nice 10), and takes at most 1 % of a core to 
 		ctx, end := canceled()
 		defer end()
 		return a.serve(ctx, f)
+		return a.reading(ctx, func(r *store.Reader) error {
+			site := web.New(r, web.Options{RunsDir: a.runsDir, Albums: a.albums(false, false), Version: version})
+			home.Add(site)
+			answer.Add(site)
+			runs.Add(site)
+			compare.Add(site)
+			return a.listen(ctx, site, *addr)
+		})
 	}
 	return c
 }

@@ -2,10 +2,14 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+
+	"tandem/core/fault"
 )
 
 // Number carries a float64 through JSON: NaN is null, infinities are the strings "Infinity" and
@@ -61,31 +65,59 @@ type ParamComparison struct {
 	Values []any  `json:"values"`
 }
 
-// Compare sets runs side by side, given by id.
+// Compare sets runs side by side, given by id. Errors: fault.NotFound when there is no run of an id.
 func (r *Reader) Compare(ctx context.Context, ids ...string) (*Comparison, error) {
 	c := &Comparison{Metrics: []MetricComparison{}, Params: []ParamComparison{}}
+	infos, err := collect(ctx, r, scanRunInfo, "SELECT "+runColumns+runValueColumns+" FROM "+ofKeys+" CROSS JOIN v_runs v ON v.run_id = r.key JOIN experiment e ON e.name = v.experiment", jsonArray(ids))
+	if err != nil {
+		return nil, err
+	}
+	byID := map[string]RunInfo{}
+	for _, i := range infos {
+		byID[i.ID] = i
+	}
+	places := map[string][]int{} // of an id in ids
+	for at, id := range ids {
+		info, ok := byID[id]
+		if !ok {
+			return nil, fault.New(fault.NotFound, "there is no run %s in %s", id, r.path)
+		}
+		c.Runs = append(c.Runs, info)
+		places[id] = append(places[id], at)
+	}
 	metrics := map[string]*MetricComparison{}
+	if _, err := collect(ctx, r, func(rows *sql.Rows) (none struct{}, err error) {
+		var id, name string
+		var last sql.NullFloat64
+		var better float64
+		err = rows.Scan(&id, &name, &last, &better)
+		m := metrics[name]
+		if m == nil {
+			m = &MetricComparison{Metric: name, Better: better, Values: make([]*Number, len(ids))}
+			metrics[name] = m
+		}
+		for _, at := range places[id] {
+			n := Number(number(last))
+			m.Values[at] = &n
+		}
+		return none, err
+	}, `SELECT r.key, m.name, s.last, m.better * m.directed
+		FROM `+ofKeys+` CROSS JOIN run_summary s ON s.run_id = r.id JOIN metric m ON m.id = s.metric_id`, jsonArray(ids)); err != nil {
+		return nil, err
+	}
+	settings, err := r.ParamsOf(ctx, slices.Collect(maps.Keys(places)))
+	if err != nil {
+		return nil, err
+	}
 	params := map[string][]any{}
-	for i, id := range ids {
-		d, err := r.Get(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		c.Runs = append(c.Runs, d.RunInfo)
-		for name, s := range d.Metrics {
-			m := metrics[name]
-			if m == nil {
-				m = &MetricComparison{Metric: name, Better: s.Better, Values: make([]*Number, len(ids))}
-				metrics[name] = m
-			}
-			last := s.Last
-			m.Values[i] = &last
-		}
-		for key, v := range d.Params {
+	for id, of := range settings {
+		for key, v := range of {
 			if params[key] == nil {
 				params[key] = make([]any, len(ids))
 			}
-			params[key][i] = v
+			for _, at := range places[id] {
+				params[key][at] = v
+			}
 		}
 	}
 	for _, name := range sortedKeys(metrics) {

@@ -112,7 +112,7 @@
         const add = (values, o) => { columns.push(values.map(clean)); series.push({ spanGaps: false, points: { show: false }, ...o }); return series.length - 1; };
         const mean = s.mean;
         const alone = mean.filter(v => v !== null).length < 2;
-        if (s.size > 1) {
+        if (s.size > 1 && this.data.series.length <= 8) {
           const top = add(s.max, { stroke: "transparent", width: 0 }), bottom = add(s.min, { stroke: "transparent", width: 0 });
           bands.push({ series: [top, bottom], fill: colour(c, state.smooth ? .1 : .22) });
         }

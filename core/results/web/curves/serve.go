@@ -15,8 +15,12 @@ import (
 // One metric of one run.
 type One struct{ Run, Metric string }
 
-// mostCurves limits the curves of one answer.
-const mostCurves = 256
+// mostCurves limits the curves of one answer. Where there are more than a few, they have so many columns together.
+const (
+	mostCurves = 256
+	few        = 16
+	widthOfAll = 16_000
+)
 
 // Ask is what the script asks for.
 type Ask struct {
@@ -61,6 +65,9 @@ func Serve(w http.ResponseWriter, r *http.Request, reader *store.Reader, d *deci
 	}
 	if len(curves) > mostCurves {
 		return fault.New(fault.Invalid, "%d curves are asked for", len(curves)).WithHint("%d at most", mostCurves)
+	}
+	if len(curves) > few {
+		a.Width = min(a.Width, max(100, widthOfAll/len(curves)))
 	}
 	out := []byte(`{"x":` + strconv.Quote(a.X) + `,"series":[`)
 	axes := map[string]func(int) float64{}
