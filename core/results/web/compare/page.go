@@ -50,7 +50,9 @@ type choice struct {
 
 // isFinal reports whether nothing more is recorded of the runs.
 func (p *comparePage) isFinal() bool {
-	return len(p.Runs) > 0 && !slices.ContainsFunc(p.Runs, func(c column) bool { return c.Status != string(clip.StatusDone) && c.Status != string(clip.StatusStopped) })
+	return len(p.Runs) > 0 && !slices.ContainsFunc(p.Runs, func(c column) bool {
+		return c.Status != string(clip.StatusDone) && c.Status != string(clip.StatusStopped)
+	})
 }
 
 // defaultCharts is how many metrics are drawn where the address names none, and mostCharts how many it may name.
