@@ -29,6 +29,7 @@ var pages = []func(*web.Site){
 	home.Add,
 	answer.Add,
 	runs.Add,
+	compare.Add,
 }
 
 // mostShare is the part of a core that open pages take at most.
@@ -68,14 +69,6 @@ The server runs with low priority (nice 10), and takes at most 1 % of a core to 
 		ctx, end := canceled()
 		defer end()
 		return a.serve(ctx, f)
-		return a.reading(ctx, func(r *store.Reader) error {
-			site := web.New(r, web.Options{RunsDir: a.runsDir, Albums: a.albums(false, false), Version: version})
-			home.Add(site)
-			answer.Add(site)
-			runs.Add(site)
-			compare.Add(site)
-			return a.listen(ctx, site, *addr)
-		})
 	}
 	return c
 }
