@@ -100,7 +100,7 @@ func TestTheBoardShowsEveryCellWithItsStateInWords(t *testing.T) {
 	if status != 200 {
 		t.Fatalf("status %d: %s", status, body)
 	}
-	wants(t, body, "<dd>1 of 8</dd>", `<span class="sr">done: </span>43.2 %`, `<span class="sr">running: </span>25 %`, `stopped<span class="sr">: median at step 5`,
+	wants(t, body, "<dd>1 of 8</dd>", `<span class="sr">done: </span>43.2 %`, `<span class="sr">running: </span>25 %`, `stopped</span><span class="sr">: median at step 5`,
 		"✗ 1 failed", "· 4 waiting", "7 cells of 8 have no value of eval/emoji/top1 yet", `/it&#39;\&#39;&#39;s here.db&#39;</pre>`, "after step 5 of 200")
 	if n := strings.Count(body, `class="cell state-`); n != 8 {
 		t.Errorf("%d cells", n)
