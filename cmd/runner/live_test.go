@@ -60,6 +60,9 @@ func TestOpenPagesFollowASweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	home.Until(`document.body.innerText.includes("later")`)
+	// Rows of what runs and of the newest runs come and go; the experiments stay where they are.
+	const place = `JSON.stringify([...document.querySelectorAll("[aria-labelledby=experiments] a")].map(a => [a.textContent, a.getBoundingClientRect().top, a.getBoundingClientRect().left]))`
+	before := webtest.Eval[string](home, place)
 	board := browser.Open(t, base, "/e/later", webtest.View{Width: 1280})
 	webtest.Eval[bool](board, stays)
 	board.Until(`document.querySelectorAll("td.state-done").length > 1`)
@@ -75,9 +78,12 @@ func TestOpenPagesFollowASweep(t *testing.T) {
 		for _, f := range tab.Faults() {
 			t.Errorf("%s: %s", name, f)
 		}
-		if sum, moved := tab.Shifts(); sum > 0 {
-			t.Errorf("%s moved by %.4f: %s", name, sum, moved)
-		}
+	}
+	if after := webtest.Eval[string](home, place); after != before {
+		t.Errorf("the experiments stood at %s and stand at %s", before, after)
+	}
+	if sum, moved := board.Shifts(); sum > 0 {
+		t.Errorf("the board moved by %.4f: %s", sum, moved)
 	}
 }
 

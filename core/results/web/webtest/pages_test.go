@@ -26,6 +26,9 @@ func (f *fixture) pages() []webtest.Page {
 		{Name: "run-hostile", Path: "/run/" + f.hostile, Has: []string{script, picture, "running"}},
 		{Name: "answer", Path: "/e/tiny/answer", Has: []string{"rate=fast", "baseline"}},
 		{Name: "answer-hostile", Path: f.experiment("answer"), Has: []string{script, picture}},
+		{Name: "compare", Path: "/compare?run=" + f.runs["done"] + "&run=" + f.runs["failed"], Has: []string{f.runs["done"], f.runs["failed"]}},
+		{Name: "compare-hostile", Path: "/compare?run=" + f.hostile + "&run=" + f.runs["done"], Has: []string{script}},
+		{Name: "compare-none", Path: "/compare"},
 		{Name: "nowhere", Path: "/nowhere", Status: 404, Has: []string{"there is no such page"}},
 	}
 }

@@ -50,7 +50,9 @@ const observe = `(() => {
 	const name = n => !n || n.nodeType !== 1 ? String(n && n.nodeName) : n.nodeName.toLowerCase() + (n.id ? "#" + n.id : "") + [...n.classList].map(c => "." + c).join("");
 	const at = r => " " + [r.x, r.y, r.width, r.height].map(Math.round).join(",");
 	const watch = (type, each) => new PerformanceObserver(list => list.getEntries().forEach(each)).observe({ type, buffered: true });
-	watch("layout-shift", e => { if (!e.hadRecentInput) seen.shifts.push({ value: e.value, sources: e.sources.map(s => name(s.node) + at(s.previousRect) + at(s.currentRect)) }); });
+	// A text that changes its length in a place that stays is none.
+	const moved = e => !e.sources.length || e.sources.some(s => at(s.previousRect) !== at(s.currentRect));
+	watch("layout-shift", e => { if (!e.hadRecentInput && moved(e)) seen.shifts.push({ value: e.value, sources: e.sources.map(s => name(s.node) + at(s.previousRect) + at(s.currentRect)) }); });
 	watch("longtask", e => seen.long.push(e.duration));
 	watch("largest-contentful-paint", e => { seen.paint = e.startTime; });
 })()`
