@@ -31,7 +31,7 @@ PREFIX ?= /usr/local
 INTO    = $(DESTDIR)$(PREFIX)
 
 .DEFAULT_GOAL := help
-.PHONY: need mpi s3 minilm axe python test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
+.PHONY: need mpi s3 minilm axe python trackers test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -90,8 +90,12 @@ test: build ## run every test (within ten minutes on two cores)
 python: ## make the virtual environment .venv/python for plugins in Python (PyTorch: gigabytes); nothing else needs it
 	@sh tools/python.sh
 
-test-python: build python ## test the Python SDK and the plugins in Python with PyTorch
-	TANDEM_TEST_TORCH=1 TANDEM_PYTHON=$(CURDIR)/.venv/python/bin/python $(GO) test $(GOFLAGS_BUILD) -timeout 60m -run Python ./core ./core/plugin/trial ./cmd/runner
+trackers: ## make the virtual environment .venv/trackers for tests with TensorBoard, trackio, MLflow and datasette; nothing else needs it
+	@sh tools/trackers/venv.sh
+
+test-python: build python trackers ## test the Python SDK and plugins with PyTorch, and what other trackers read of runs
+	TANDEM_TEST_TORCH=1 TANDEM_PYTHON=$(CURDIR)/.venv/python/bin/python TANDEM_TRACKERS=$(CURDIR)/.venv/trackers/bin/python \
+		$(GO) test $(GOFLAGS_BUILD) -timeout 60m -run Python ./core ./core/plugin/trial ./core/experiment/run ./core/results/store ./cmd/runner
 
 test-isa: ## test the computing code with generic kernels and, on a processor that has more, limited to AVX2
 	@$(ISA_TEST)
