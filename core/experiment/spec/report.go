@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"tandem/core/clip"
 )
@@ -70,7 +71,10 @@ func (c *checker) report(value any, p path) any {
 		}
 		at := slices.IndexFunc(trackerKeys, func(k Key) bool { return k.Name == name })
 		if at < 0 {
-			c.fault(here, "unknown tracker %q", name).WithHint("%s", acceptsHint("report", name, Trackers()))
+			e := c.fault(here, "unknown tracker %q", name).WithHint("%s", acceptsHint("report", name, Trackers()))
+			if strings.HasPrefix(name, "wandb") {
+				e.WithHint("W&B's offline files are a format of its own, which tandem does not write; %s", acceptsHint("report", "", Trackers()))
+			}
 			continue
 		}
 		if before, twice := first[name]; twice {
