@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"tandem/core/experiment/assemble"
@@ -108,7 +109,13 @@ func (t *tasker) make(ctx context.Context, c claimed, from string, stop <-chan s
 	if _, err := db.Seize(ctx); err != nil {
 		return out, schedule.AsNotWhole(err)
 	}
-	w.save = func(ctx context.Context) error { return t.save(ctx, c, db, dir) }
+	var one sync.Mutex // training and the evaluations beside it both save
+	w.save = func(ctx context.Context) error {
+		one.Lock()
+		defer one.Unlock()
+		return t.save(ctx, c, db, dir)
+	}
+	l.Save = w.save
 	if from != "" {
 		w.saved = newestStep(ctx, db, c.state)
 	}

@@ -51,6 +51,7 @@ type tape struct {
 	notes []string
 	began int
 	step  func(trial bundle.Trial, step int)
+	doing func(what string)
 }
 
 func (w *tape) Trial(t bundle.Trial, attempt int, resumed bool) run.Watcher {
@@ -75,6 +76,12 @@ type stepper struct {
 func (s stepper) Step(r train.StepReport) {
 	if s.w.step != nil {
 		s.w.step(s.trial, r.Step)
+	}
+}
+
+func (s stepper) Doing(what string) {
+	if s.w.doing != nil {
+		s.w.doing(what)
 	}
 }
 
@@ -251,6 +258,45 @@ func TestATrialWhoseSnapshotIsDamagedStartsOver(t *testing.T) {
 	r, err := Run(context.Background(), b, Options{}, never(), w)
 	if err != nil || r.Made != 1 || steps != 8 || len(w.notes) != 1 || !strings.Contains(w.notes[0], "starts over") {
 		t.Fatalf("%+v, %v, %d steps, %v", r, err, steps, w.notes)
+	}
+}
+
+// A task that is killed between the end of an evaluation beside training and the next checkpoint loses no figures.
+func TestAKilledTaskKeepsTheEvaluationsBesideTraining(t *testing.T) {
+	l := labtest.New(t)
+	b := freeze(t, l, labtest.Text, "train.eval_device=auto")
+	books, trial := ledger.Ledger{Dir: b.TrialsDir()}, b.Trials()[0].ID
+	image, waited := filepath.Join(t.TempDir(), "image"), false
+	w := &tape{doing: func(what string) {
+		if waited = waited || what == "waiting for the last evaluations"; waited && what == "" { // what a kill would leave here
+			must(t, os.RemoveAll(image))
+			must(t, os.CopyFS(image, os.DirFS(books.TrialDir(trial))))
+		}
+	}}
+	_, err := Run(context.Background(), b, Options{}, never(), w)
+	must(t, err)
+	must(t, os.RemoveAll(books.TrialDir(trial)))
+	must(t, os.Rename(image, books.TrialDir(trial)))
+	long := time.Now().Add(-time.Hour)
+	must(t, os.Chtimes(books.FilePath(trial, 1, ".lease"), long, long))
+	w = &tape{}
+	r, err := Run(context.Background(), b, Options{}, never(), w)
+	if err != nil || r.Made != 1 || len(w.ends) != 1 || w.ends[0].Status != ledger.Done {
+		t.Fatalf("%+v, %v, %+v, %v", r, err, w.ends, w.notes)
+	}
+	state, err := books.Read(trial)
+	must(t, err)
+	read, err := store.OpenReader(DatabaseOf(books, state, 1))
+	must(t, err)
+	defer read.Close()
+	made, err := read.Get(context.Background(), w.ends[0].Run)
+	must(t, err)
+	var steps []int
+	for _, p := range made.Predictions {
+		steps = append(steps, p.Step)
+	}
+	if slices.Sort(steps); !slices.Equal(steps, []int{4, 8}) {
+		t.Errorf("evaluations of steps %v are recorded", steps)
 	}
 }
 
