@@ -48,22 +48,50 @@ func inherit(from, to string) error {
 			if err != nil {
 				return err
 			}
-			if strings.HasSuffix(filepath.Dir(path), ".tmp") {
+			if strings.HasSuffix(filepath.Dir(path), ".tmp") || strings.HasSuffix(path, copyEnding) {
 				continue
 			}
 			own := filepath.Join(to, name)
 			if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
 				return err
 			}
-			if err := os.Link(path, own); err != nil {
-				err = copyFile(path, own)
-			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := linkOrCopy(path, own); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// copyEnding ends the name of a copy that is not whole.
+const copyEnding = ".copy"
+
+// linkOrCopy gives a file a second name, or a copy under it where there can be no link. The answer of a file server can get lost, and the repeated
+// question finds the link there. What else has the name is replaced, never written into: it may be a link to what others read.
+func linkOrCopy(path, own string) error {
+	if err := os.Link(path, own); err == nil || isSame(path, own) {
+		return nil
+	}
+	temp := own + copyEnding
+	_ = os.Remove(temp) // of a process that was killed
+	err := copyFile(path, temp)
+	if err == nil {
+		err = os.Rename(temp, own)
+	}
+	if err != nil {
+		_ = os.Remove(temp)
+	}
+	return err
+}
+
+// isSame reports whether two names are those of one file.
+func isSame(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
 }
 
 // quote quotes a folder's name so that Glob takes it as it is.
