@@ -38,6 +38,7 @@ func (t *tasker) attempt(ctx context.Context, c claimed, stop <-chan struct{}) (
 	if broken := (schedule.NotWhole{}); from != "" && !w.began && errors.As(err, &broken) {
 		t.w.Note("trial " + c.trial.ID + " starts over: what it was to go on from is not whole: " + broken.Error())
 		w.failure = nil
+		removeParameters(c.lease.Path(runsEnding)) // of the run that is given up
 		outcome, err = t.make(ctx, c, "", stop, w)
 	}
 	if w.failure != nil {

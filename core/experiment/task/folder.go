@@ -101,10 +101,14 @@ func quote(dir string) string {
 
 // clear removes what nobody goes on from any more: the snapshot of an attempt and the checkpoints that it tells of. Logs stay.
 func clear(l ledger.Ledger, trial string, n int) {
-	database := l.FilePath(trial, n, databaseEnding)
-	_ = os.Remove(database)
+	_ = os.Remove(l.FilePath(trial, n, databaseEnding))
+	removeParameters(l.FilePath(trial, n, runsEnding))
+}
+
+// removeParameters removes the checkpoints of all runs in a folder, and what waits there to be evaluated.
+func removeParameters(runs string) {
 	for _, kind := range parametersDirs {
-		found, _ := filepath.Glob(filepath.Join(quote(runsBeside(database)), "*", kind))
+		found, _ := filepath.Glob(filepath.Join(quote(runs), "*", kind))
 		for _, dir := range found {
 			_ = os.RemoveAll(dir)
 		}

@@ -259,6 +259,9 @@ func TestATrialWhoseSnapshotIsDamagedStartsOver(t *testing.T) {
 	if err != nil || r.Made != 1 || steps != 8 || len(w.notes) != 1 || !strings.Contains(w.notes[0], "starts over") {
 		t.Fatalf("%+v, %v, %d steps, %v", r, err, steps, w.notes)
 	}
+	if left, err := filepath.Glob(filepath.Join(books.FilePath(b.Trials()[0].ID, 2, runsEnding), "*", lab.CheckpointsDir)); err != nil || len(left) != 1 {
+		t.Errorf("checkpoints of the run that was given up are left: %v, %v", left, err)
+	}
 }
 
 // A task that is killed between the end of an evaluation beside training and the next checkpoint loses no figures.
