@@ -175,6 +175,7 @@ func (t *tasker) save(ctx context.Context, c claimed, db *store.DB, scratch stri
 	for _, a := range c.state.Attempts {
 		clear(t.ledger, c.trial.ID, a.N)
 	}
+	removeParameters(filepath.Join(c.lease.Dir(), sharedRuns))
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 // only suspended spoils nothing of the one that took its trial over.
 const (
 	runsEnding     = ".runs" // a folder for each run: checkpoints, logs
+	sharedRuns     = "runs"  // the whole name of the folder that attempts of an older runner have together
 	databaseEnding = ".db"   // the snapshot of the trial's database, whose checkpoints are in the former
 )
 
@@ -27,9 +28,18 @@ func DatabaseOf(l ledger.Ledger, s ledger.State, attempt int) string {
 	return ""
 }
 
-// runsBeside returns the folder of the runs that a snapshot tells of.
+// runsBeside returns the folder of the runs that a snapshot tells of: that of its attempt, or of an older runner's attempts.
 func runsBeside(database string) string {
-	return strings.TrimSuffix(database, databaseEnding) + runsEnding
+	own, shared := strings.TrimSuffix(database, databaseEnding)+runsEnding, filepath.Join(filepath.Dir(database), sharedRuns)
+	if !isFolder(own) && isFolder(shared) {
+		return shared
+	}
+	return own
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // parametersDirs names the folders of a run whose files are written once and never changed.

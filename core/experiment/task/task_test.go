@@ -264,6 +264,34 @@ func TestATrialWhoseSnapshotIsDamagedStartsOver(t *testing.T) {
 	}
 }
 
+// Attempts of an older runner have one folder of runs. It is found where it is, and what it has is removed when a newer attempt has saved.
+func TestATrialGoesOnFromTheSharedFolderOfItsRuns(t *testing.T) {
+	l := labtest.New(t)
+	b := freeze(t, l, labtest.Text)
+	stop := make(chan struct{})
+	_, err := Run(context.Background(), b, Options{}, stop, &tape{step: func(_ bundle.Trial, step int) {
+		if step == 3 {
+			close(stop)
+		}
+	}})
+	must(t, err)
+	books, trial := ledger.Ledger{Dir: b.TrialsDir()}, b.Trials()[0].ID
+	shared := filepath.Join(books.TrialDir(trial), sharedRuns)
+	must(t, os.Rename(books.FilePath(trial, 1, runsEnding), shared)) // its records name places where nothing is, as after a move
+	if got := runsBeside(books.FilePath(trial, 1, databaseEnding)); got != shared {
+		t.Errorf("the runs of the attempt are in %s, want %s", got, shared)
+	}
+	var steps []int
+	w := &tape{step: func(_ bundle.Trial, step int) { steps = append(steps, step) }}
+	r, err := Run(context.Background(), b, Options{}, never(), w)
+	if err != nil || r.Made != 1 || !slices.Equal(steps, []int{4, 5, 6, 7, 8}) {
+		t.Fatalf("%+v, %v, steps %v, %v", r, err, steps, w.notes)
+	}
+	if left, err := filepath.Glob(filepath.Join(shared, "*", lab.CheckpointsDir)); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
 // A task that is killed between the end of an evaluation beside training and the next checkpoint loses no figures.
 func TestAKilledTaskKeepsTheEvaluationsBesideTraining(t *testing.T) {
 	l := labtest.New(t)
