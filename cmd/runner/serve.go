@@ -64,7 +64,6 @@ The server runs with low priority (nice 10), and takes at most 1 % of a core to 
 	c.Flags().StringVar(&f.tokenFile, "token-file", "", "`file` with the token that is asked for; without it one is made where one is needed")
 	c.Flags().StringVar(&f.cert, "tls-cert", "", "`file` with the certificate of the server (PEM)")
 	c.Flags().StringVar(&f.key, "tls-key", "", "`file` with the key of the certificate (PEM)")
-	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx, end := canceled()
 		defer end()
@@ -74,6 +73,9 @@ The server runs with low priority (nice 10), and takes at most 1 % of a core to 
 }
 
 func (a *app) serve(ctx context.Context, f serveFlags) error {
+	if (f.cert == "") != (f.key == "") {
+		return usage{fault.New(fault.Invalid, "--tls-cert and --tls-key belong together").WithHint("--tls-cert FILE --tls-key FILE")}
+	}
 	yieldToTrainings()
 	site, err := web.Follow(a.db, web.Options{RunsDir: a.runsDir, Albums: a.albums(false, false), Version: version, Share: mostShare})
 	if err != nil {
