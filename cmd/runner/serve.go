@@ -18,6 +18,7 @@ import (
 	"tandem/core/fault"
 	"tandem/core/results/web"
 	"tandem/core/results/web/answer"
+	"tandem/core/results/web/ask"
 	"tandem/core/results/web/compare"
 	"tandem/core/results/web/guard"
 	"tandem/core/results/web/home"
@@ -30,6 +31,7 @@ var pages = []func(*web.Site){
 	answer.Add,
 	runs.Add,
 	compare.Add,
+	ask.Add,
 }
 
 // mostShare is the part of a core that open pages take at most.
