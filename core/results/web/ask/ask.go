@@ -5,7 +5,6 @@ package ask
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -86,11 +85,11 @@ func download(w http.ResponseWriter, r *http.Request, reader *store.Reader, kind
 // answer runs the query of an address with the values of its parameters, arg.NAME.
 func answer(ctx context.Context, reader *store.Reader, q url.Values, l store.Limits) (*store.Answer, error) {
 	query := q.Get("sql")
-	var args []any
+	values := map[string]string{}
 	for _, name := range parameters(query) {
-		args = append(args, sql.Named(name, q.Get("arg."+name)))
+		values[name] = q.Get("arg." + name)
 	}
-	a, err := reader.Ask(ctx, query, l, args...)
+	a, err := reader.Ask(ctx, query, l, values)
 	if err == nil && len(a.Columns) == 0 {
 		return nil, fault.New(fault.Invalid, "query: it gives no columns").WithHint("write SELECT …")
 	}

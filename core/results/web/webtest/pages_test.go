@@ -56,6 +56,10 @@ func (f *fixture) pages() []webtest.Page {
 		{Name: "compare", Path: "/compare?run=" + f.runs["done"] + "&run=" + f.runs["failed"], Has: []string{f.runs["done"], f.runs["failed"]}},
 		{Name: "compare-hostile", Path: "/compare?run=" + f.hostile + "&run=" + f.runs["done"], Has: []string{script}},
 		{Name: "compare-none", Path: "/compare"},
+		{Name: "query", Path: "/query", Has: []string{"v_runs", "Mean ± standard deviation"}},
+		{Name: "query-answer", Path: "/query?sql=SELECT+experiment,+variant,+step,+value+FROM+v_metrics+JOIN+v_runs+USING+(run_id)+WHERE+metric='train/loss'&x=step&y=value&series=variant&mark=line",
+			Has: []string{"rows", script}, Needs: "document.querySelectorAll('#plot svg').length > 0"},
+		{Name: "query-faulty", Path: "/query?sql=SELECT+step+FROM+v_run", Has: []string{"did you mean v_runs?"}},
 		{Name: "nowhere", Path: "/nowhere", Status: 404, Has: []string{"there is no such page"}},
 	}
 }
