@@ -72,12 +72,18 @@ func (a *app) reportCommand() *cobra.Command {
 // albums opens evaluations through the lab; bare leaves out the pictures. Of a run that was not made here nothing is opened
 // without consent: its spec says which plugin is started and which files that reads, and the page shows them.
 func (a *app) albums(bare, consent bool) page.Albums {
-	return func(ctx context.Context, run *store.RunDetail, evaluation, target string, side int, indices []int, keys []string) (*page.Album, error) {
-		if bare {
-			indices, keys = nil, nil
+	return albumsOf(func(ctx context.Context, q gallery.Request) (*gallery.Album, error) {
+		if q.Trusted = consent; bare {
+			q.Indices, q.Keys = nil, nil
 		}
-		album, err := gallery.Open(ctx, a.lab(), gallery.Request{Run: run, Trusted: consent, Evaluation: evaluation, Target: target,
-			Side: side, Indices: indices, Keys: keys})
+		return gallery.Open(ctx, a.lab(), q)
+	})
+}
+
+// albumsOf makes albums of what opens them.
+func albumsOf(open func(context.Context, gallery.Request) (*gallery.Album, error)) page.Albums {
+	return func(ctx context.Context, run *store.RunDetail, evaluation, target string, side int, indices []int, keys []string) (*page.Album, error) {
+		album, err := open(ctx, gallery.Request{Run: run, Evaluation: evaluation, Target: target, Side: side, Indices: indices, Keys: keys})
 		if err != nil {
 			return nil, err
 		}

@@ -15,11 +15,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tandem/core/experiment/gallery"
 	"tandem/core/fault"
 	"tandem/core/results/web"
 	"tandem/core/results/web/answer"
-	"tandem/core/results/web/ask"
 	"tandem/core/results/web/compare"
+	"tandem/core/results/web/flips"
 	"tandem/core/results/web/guard"
 	"tandem/core/results/web/home"
 	"tandem/core/results/web/runs"
@@ -29,9 +30,9 @@ import (
 var pages = []func(*web.Site){
 	home.Add,
 	answer.Add,
+	flips.Add,
 	runs.Add,
 	compare.Add,
-	ask.Add,
 }
 
 // mostShare is the part of a core that open pages take at most.
@@ -66,6 +67,7 @@ The server runs with low priority (nice 10), and takes at most 1 % of a core to 
 	c.Flags().StringVar(&f.tokenFile, "token-file", "", "`file` with the token that is asked for; without it one is made where one is needed")
 	c.Flags().StringVar(&f.cert, "tls-cert", "", "`file` with the certificate of the server (PEM)")
 	c.Flags().StringVar(&f.key, "tls-key", "", "`file` with the key of the certificate (PEM)")
+	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx, end := canceled()
 		defer end()
@@ -75,11 +77,10 @@ The server runs with low priority (nice 10), and takes at most 1 % of a core to 
 }
 
 func (a *app) serve(ctx context.Context, f serveFlags) error {
-	if (f.cert == "") != (f.key == "") {
-		return usage{fault.New(fault.Invalid, "--tls-cert and --tls-key belong together").WithHint("--tls-cert FILE --tls-key FILE")}
-	}
 	yieldToTrainings()
-	site, err := web.Follow(a.db, web.Options{RunsDir: a.runsDir, Albums: a.albums(false, false), Version: version, Share: mostShare})
+	shelf := gallery.NewShelf(a.lab(), gallery.ShelfLimits{Most: 2, Idle: time.Minute, Retry: time.Minute})
+	defer shelf.Close()
+	site, err := web.Follow(a.db, web.Options{RunsDir: a.runsDir, Albums: albumsOf(shelf.Open), Version: version, Share: mostShare})
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type Starter struct {
 	threads map[string]int // by role
 	logDir  string         // "": logs are not kept
 	plugins Plugins        // the binaries to start; nil: whatever the catalog finds
+	yields  bool           // datasets give way to other processes
 }
 
 // NewStarter opens a session for plugins of s. The caller closes it, which ends the plugins.
@@ -31,6 +32,14 @@ func NewStarter(c *catalog.Catalog, s *spec.Spec) (*Starter, error) {
 		return nil, err
 	}
 	return &Starter{Spec: s, session: session, threads: Threads(s, 0)}, nil
+}
+
+// Yield makes datasets that are started from now on compute on one thread and give way to all other processes that compute.
+func (x *Starter) Yield() {
+	x.yields = true
+	for role := range x.threads {
+		x.threads[role] = 1
+	}
 }
 
 // Threads returns how many threads the plugin of a role computes with.
@@ -83,6 +92,9 @@ func (x *Starter) EvaluationData(ctx context.Context, i, size int) (*Dataset, er
 func (x *Starter) open(ctx context.Context, d *Dataset, size int) error {
 	if err := d.start(ctx, x); err != nil {
 		return err
+	}
+	if x.yields {
+		d.Process.Yield()
 	}
 	return d.configure(ctx, x, size)
 }

@@ -5,9 +5,7 @@ import (
 	"image"
 
 	"tandem/core/clip"
-	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/lab"
-	"tandem/core/fault"
 	"tandem/core/results/store"
 )
 
@@ -35,44 +33,12 @@ type Request struct {
 // fault.NotFound when the run has no such evaluation or the dataset no such target, and whatever starting or
 // configuring the plugin yields when it or its data are gone.
 func Open(ctx context.Context, l lab.Lab, q Request) (*Album, error) {
-	read := l.OwnSpec
-	if q.Trusted {
-		read = l.RecordedSpec
-	}
-	s, err := read(q.Run)
+	o, err := open(ctx, l, q, false)
 	if err != nil {
 		return nil, err
 	}
-	at := -1
-	for i, e := range s.Eval {
-		if e.Name == q.Evaluation {
-			at = i
-		}
-	}
-	if at < 0 {
-		return nil, fault.New(fault.NotFound, "run %s has no evaluation %q", q.Run.ID, q.Evaluation)
-	}
-	l.NoteUnguarded(s)
-	starter, err := assemble.NewStarter(l.Catalog, s)
-	if err != nil {
-		return nil, err
-	}
-	defer starter.Close()
-	data, err := starter.EvaluationData(ctx, at, q.Side)
-	if err != nil {
-		return nil, err
-	}
-	a := &Album{Plugin: data.Process.Name(), Pictures: make([]image.Image, len(q.Indices)), Captions: make([][]string, len(q.Indices))}
-	found := false
-	for _, t := range data.Info.Targets {
-		if t.Name == q.Target {
-			a.Classes, found = t.Classes, true
-		}
-	}
-	if !found {
-		return nil, fault.New(fault.NotFound, "%s has no target %q any more", a.Plugin, q.Target)
-	}
-	return a, a.take(ctx, data.Dataset, data.Info.Len, q)
+	defer o.starter.Close()
+	return o.album(ctx, q)
 }
 
 // take fills in the pictures and captions of the examples that the dataset, of n samples, still has.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	hclog "github.com/hashicorp/go-hclog"
@@ -65,6 +66,13 @@ func (p *Process) Name() string { return p.Binary.Ref() }
 
 // PID returns the process id.
 func (p *Process) PID() int { return p.child.PID() }
+
+// Yield makes the plugin and what it starts give way to processes that compute. It does nothing to one that is attached.
+func (p *Process) Yield() {
+	if !p.attached {
+		_ = syscall.Setpriority(syscall.PRIO_PGRP, p.PID(), 10) // without it, it is only in the way
+	}
+}
 
 // Done returns a channel that is closed when the process has ended, for whatever reason.
 func (p *Process) Done() <-chan struct{} { return p.child.Exited() }

@@ -82,3 +82,25 @@ func (r *Reader) Directions(ctx context.Context) (map[string]metric.Direction, e
 	}
 	return directions, err
 }
+
+// Predicted says which predictions the run of a cell has.
+type Predicted struct {
+	Variant            string
+	Seed               int64
+	RunID              string
+	Evaluation, Target string
+	Step, N, Correct   int
+}
+
+// Predicted lists the last predictions of each evaluation and target that the runs of an experiment's done cells recorded, in the order of
+// the cells.
+func (r *Reader) Predicted(ctx context.Context, experiment string) ([]Predicted, error) {
+	return collect(ctx, r, func(rows *sql.Rows) (p Predicted, err error) {
+		err = rows.Scan(&p.Variant, &p.Seed, &p.RunID, &p.Evaluation, &p.Target, &p.Step, &p.N, &p.Correct)
+		return p, err
+	}, `SELECT c.variant, c.seed, c.run_id, p.evaluation, p.target, p.step, p.n, p.correct
+		FROM v_cells c CROSS JOIN prediction p ON p.run_id = c.run
+		WHERE c.experiment = ? AND c.done
+			AND p.step = (SELECT max(step) FROM prediction l WHERE l.run_id = p.run_id AND l.evaluation = p.evaluation AND l.target = p.target)
+		ORDER BY c.position, c.variant, c.seed, p.id`, experiment)
+}

@@ -20,7 +20,10 @@
       for (const id of ["main", "now"])
         Idiomorph.morph(document.getElementById(id), next.getElementById(id), {
           ignoreActiveValue: true,
-          callbacks: { beforeNodeMorphed: old => !(old.dataset && "keep" in old.dataset) },
+          callbacks: {
+            beforeNodeMorphed: old => !(old.dataset && "keep" in old.dataset),
+            beforeAttributeUpdated: (name, node) => name !== "open" || node.localName !== "details", // a person opened or closed it
+          },
         });
       document.title = next.title;
       shown = next.body.dataset.live;
