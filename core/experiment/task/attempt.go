@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"tandem/core/experiment/assemble"
@@ -37,6 +38,7 @@ func (t *tasker) attempt(ctx context.Context, c claimed, stop <-chan struct{}) (
 	if broken := (schedule.NotWhole{}); from != "" && !w.began && errors.As(err, &broken) {
 		t.w.Note("trial " + c.trial.ID + " starts over: what it was to go on from is not whole: " + broken.Error())
 		w.failure = nil
+		removeParameters(c.lease.Path(runsEnding)) // of the run that is given up
 		outcome, err = t.make(ctx, c, "", stop, w)
 	}
 	if w.failure != nil {
@@ -108,7 +110,13 @@ func (t *tasker) make(ctx context.Context, c claimed, from string, stop <-chan s
 	if _, err := db.Seize(ctx); err != nil {
 		return out, schedule.AsNotWhole(err)
 	}
-	w.save = func(ctx context.Context) error { return t.save(ctx, c, db, dir) }
+	var one sync.Mutex // training and the evaluations beside it both save
+	w.save = func(ctx context.Context) error {
+		one.Lock()
+		defer one.Unlock()
+		return t.save(ctx, c, db, dir)
+	}
+	l.Save = w.save
 	if from != "" {
 		w.saved = newestStep(ctx, db, c.state)
 	}
@@ -167,6 +175,7 @@ func (t *tasker) save(ctx context.Context, c claimed, db *store.DB, scratch stri
 	for _, a := range c.state.Attempts {
 		clear(t.ledger, c.trial.ID, a.N)
 	}
+	removeParameters(filepath.Join(c.lease.Dir(), sharedRuns))
 	return nil
 }
 

@@ -40,3 +40,39 @@ func TestAnAttemptInheritsCheckpoints(t *testing.T) {
 	}
 	must(t, inherit(filepath.Join(l.Dir, "nothing"), to))
 }
+
+// A file server whose answer gets lost makes a link and calls it an error. What is there under a file's name may be a link to a file of somebody
+// else, which stays as it is.
+func TestWhatIsInheritedSpoilsNothing(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "0001.runs"), filepath.Join(dir, "0002.runs")
+	const step = "run1/checkpoints/step-00000003"
+	write := func(path, text string) {
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.WriteFile(path, []byte(text), 0o644))
+	}
+	has := func(path, want string) {
+		t.Helper()
+		if text, err := os.ReadFile(path); err != nil || string(text) != want {
+			t.Errorf("%s has %q, want %q (%v)", path, text, want, err)
+		}
+	}
+	write(filepath.Join(from, step, "image"), "weights")
+	write(filepath.Join(from, step, "image"+copyEnding), "half") // of an attempt that was killed
+	must(t, inherit(from, to))
+	must(t, inherit(from, to)) // the link is there
+	has(filepath.Join(from, step, "image"), "weights")
+	has(filepath.Join(to, step, "image"), "weights")
+
+	precious := filepath.Join(dir, "precious")
+	write(precious, "of somebody else")
+	own := filepath.Join(to, step, "image")
+	must(t, os.Remove(own))
+	must(t, os.Link(precious, own))
+	must(t, inherit(from, to))
+	has(own, "weights")
+	has(precious, "of somebody else")
+	if all, err := os.ReadDir(filepath.Join(to, step)); err != nil || len(all) != 1 {
+		t.Errorf("left beside it: %v, %v", all, err)
+	}
+}

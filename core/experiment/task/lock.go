@@ -22,7 +22,8 @@ func Submitting(ctx context.Context, b *bundle.Bundle, o ledger.Owner, waiting f
 	return lock(ctx, ledger.Ledger{Dir: b.Root()}, submitting, o, waiting)
 }
 
-// lock waits until nobody else has a place in the ledger.
+// lock waits until nobody else has a place in the ledger, which is that of all bundles: whatever the leases of one are, the ledger has
+// the default expiry.
 func lock(ctx context.Context, books ledger.Ledger, place string, o ledger.Owner, waiting func(message string)) (unlock func(), err error) {
 	for said := false; ; said = true {
 		state, err := books.Read(place)

@@ -224,7 +224,7 @@ func Merge(ctx context.Context, b *bundle.Bundle, db string, m MergeOptions, o l
 	}
 	m.Progress = nil
 	if !m.DryRun {
-		unlock, err := lock(ctx, ledger.Ledger{Dir: b.Root(), Expiry: m.Expiry}, merging, o, nil)
+		unlock, err := lock(ctx, ledger.Ledger{Dir: b.Root()}, merging, o, m.Waiting)
 		if err != nil {
 			return g, err
 		}

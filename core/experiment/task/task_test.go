@@ -51,6 +51,7 @@ type tape struct {
 	notes []string
 	began int
 	step  func(trial bundle.Trial, step int)
+	doing func(what string)
 }
 
 func (w *tape) Trial(t bundle.Trial, attempt int, resumed bool) run.Watcher {
@@ -75,6 +76,12 @@ type stepper struct {
 func (s stepper) Step(r train.StepReport) {
 	if s.w.step != nil {
 		s.w.step(s.trial, r.Step)
+	}
+}
+
+func (s stepper) Doing(what string) {
+	if s.w.doing != nil {
+		s.w.doing(what)
 	}
 }
 
@@ -251,6 +258,76 @@ func TestATrialWhoseSnapshotIsDamagedStartsOver(t *testing.T) {
 	r, err := Run(context.Background(), b, Options{}, never(), w)
 	if err != nil || r.Made != 1 || steps != 8 || len(w.notes) != 1 || !strings.Contains(w.notes[0], "starts over") {
 		t.Fatalf("%+v, %v, %d steps, %v", r, err, steps, w.notes)
+	}
+	if left, err := filepath.Glob(filepath.Join(books.FilePath(b.Trials()[0].ID, 2, runsEnding), "*", lab.CheckpointsDir)); err != nil || len(left) != 1 {
+		t.Errorf("checkpoints of the run that was given up are left: %v, %v", left, err)
+	}
+}
+
+// Attempts of an older runner have one folder of runs. It is found where it is, and what it has is removed when a newer attempt has saved.
+func TestATrialGoesOnFromTheSharedFolderOfItsRuns(t *testing.T) {
+	l := labtest.New(t)
+	b := freeze(t, l, labtest.Text)
+	stop := make(chan struct{})
+	_, err := Run(context.Background(), b, Options{}, stop, &tape{step: func(_ bundle.Trial, step int) {
+		if step == 3 {
+			close(stop)
+		}
+	}})
+	must(t, err)
+	books, trial := ledger.Ledger{Dir: b.TrialsDir()}, b.Trials()[0].ID
+	shared := filepath.Join(books.TrialDir(trial), sharedRuns)
+	must(t, os.Rename(books.FilePath(trial, 1, runsEnding), shared)) // its records name places where nothing is, as after a move
+	if got := runsBeside(books.FilePath(trial, 1, databaseEnding)); got != shared {
+		t.Errorf("the runs of the attempt are in %s, want %s", got, shared)
+	}
+	var steps []int
+	w := &tape{step: func(_ bundle.Trial, step int) { steps = append(steps, step) }}
+	r, err := Run(context.Background(), b, Options{}, never(), w)
+	if err != nil || r.Made != 1 || !slices.Equal(steps, []int{4, 5, 6, 7, 8}) {
+		t.Fatalf("%+v, %v, steps %v, %v", r, err, steps, w.notes)
+	}
+	if left, err := filepath.Glob(filepath.Join(shared, "*", lab.CheckpointsDir)); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// A task that is killed between the end of an evaluation beside training and the next checkpoint loses no figures.
+func TestAKilledTaskKeepsTheEvaluationsBesideTraining(t *testing.T) {
+	l := labtest.New(t)
+	b := freeze(t, l, labtest.Text, "train.eval_device=auto")
+	books, trial := ledger.Ledger{Dir: b.TrialsDir()}, b.Trials()[0].ID
+	image, waited := filepath.Join(t.TempDir(), "image"), false
+	w := &tape{doing: func(what string) {
+		if waited = waited || what == "waiting for the last evaluations"; waited && what == "" { // what a kill would leave here
+			must(t, os.RemoveAll(image))
+			must(t, os.CopyFS(image, os.DirFS(books.TrialDir(trial))))
+		}
+	}}
+	_, err := Run(context.Background(), b, Options{}, never(), w)
+	must(t, err)
+	must(t, os.RemoveAll(books.TrialDir(trial)))
+	must(t, os.Rename(image, books.TrialDir(trial)))
+	long := time.Now().Add(-time.Hour)
+	must(t, os.Chtimes(books.FilePath(trial, 1, ".lease"), long, long))
+	w = &tape{}
+	r, err := Run(context.Background(), b, Options{}, never(), w)
+	if err != nil || r.Made != 1 || len(w.ends) != 1 || w.ends[0].Status != ledger.Done {
+		t.Fatalf("%+v, %v, %+v, %v", r, err, w.ends, w.notes)
+	}
+	state, err := books.Read(trial)
+	must(t, err)
+	read, err := store.OpenReader(DatabaseOf(books, state, 1))
+	must(t, err)
+	defer read.Close()
+	made, err := read.Get(context.Background(), w.ends[0].Run)
+	must(t, err)
+	var steps []int
+	for _, p := range made.Predictions {
+		steps = append(steps, p.Step)
+	}
+	if slices.Sort(steps); !slices.Equal(steps, []int{4, 8}) {
+		t.Errorf("evaluations of steps %v are recorded", steps)
 	}
 }
 

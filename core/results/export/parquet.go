@@ -5,6 +5,7 @@ package export
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -102,7 +103,7 @@ type table struct {
 	grouped int64 // rows since the last row group ended
 }
 
-func newTable(out *os.File, v store.View) *table {
+func newTable(out io.Writer, v store.View) *table {
 	return &table{
 		columns: v.Columns,
 		w: parquet.NewGenericWriter[any](out, parquet.NewSchema("v_"+v.Name, schema(v.Columns)),

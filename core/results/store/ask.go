@@ -64,9 +64,10 @@ func (a *asking) open(path string) (*sql.DB, error) {
 	return db, nil
 }
 
-// Ask runs a SELECT as Each does, within limits and apart from other readers. What takes longer is interrupted. Errors besides those of
+// Ask runs a SELECT as Each does, within limits and apart from other readers; named are the values of its parameters. What takes
+// longer is interrupted. Errors besides those of
 // Each: fault.Exhausted when the time or the memory is used up, fault.Unavailable when others ask too much.
-func (r *Reader) Ask(ctx context.Context, query string, l Limits, args ...any) (*Answer, error) {
+func (r *Reader) Ask(ctx context.Context, query string, l Limits, named map[string]string) (*Answer, error) {
 	path := r.path
 	if r.copied != "" {
 		path = r.copied
@@ -90,6 +91,10 @@ func (r *Reader) Ask(ctx context.Context, query string, l Limits, args ...any) (
 	}
 	a := &Answer{Table: Table{Rows: [][]any{}}}
 	left := l.Bytes
+	var args []any
+	for name, value := range named {
+		args = append(args, sql.Named(name, value))
+	}
 	enough := errors.New("enough rows")
 	err = r.each(ctx, conn, query, func(columns []string) error {
 		a.Columns = columns

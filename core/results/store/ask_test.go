@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"sync"
 	"testing"
@@ -22,12 +21,12 @@ func TestAskAnswersWithinLimits(t *testing.T) {
 	}
 	must(t, run.Flush(ctx))
 	l := Limits{Time: 5 * time.Second, Rows: 10, Bytes: 1 << 20}
-	a, err := db.Ask(ctx, "SELECT step FROM v_metrics WHERE run_id = :run ORDER BY step", l, sql.Named("run", run.ID()))
+	a, err := db.Ask(ctx, "SELECT step FROM v_metrics WHERE run_id = :run ORDER BY step", l, map[string]string{"run": run.ID()})
 	must(t, err)
 	if len(a.Rows) != 10 || !a.Cut || a.Columns[0] != "step" || a.Rows[9][0] != int64(9) {
 		t.Errorf("%+v", a)
 	}
-	if a, err = db.Ask(ctx, "SELECT step FROM v_metrics LIMIT 10", l); err != nil || a.Cut || len(a.Rows) != 10 {
+	if a, err = db.Ask(ctx, "SELECT step FROM v_metrics LIMIT 10", l, nil); err != nil || a.Cut || len(a.Rows) != 10 {
 		t.Errorf("%+v, %v", a, err)
 	}
 	for query, want := range map[string]fault.Kind{
@@ -41,7 +40,7 @@ func TestAskAnswersWithinLimits(t *testing.T) {
 		"SELECT writefile('/tmp/x', 'x')":                   fault.Invalid,
 		"SELECT 1; PRAGMA journal_mode = delete":            fault.Invalid,
 	} {
-		if _, err := db.Ask(ctx, query, l); fault.KindOf(err) != want {
+		if _, err := db.Ask(ctx, query, l, nil); fault.KindOf(err) != want {
 			t.Errorf("%.60s: %v (%s), want %s", query, err, fault.KindOf(err), want)
 		}
 	}
@@ -55,14 +54,14 @@ func TestAskIsInterruptedAndKeepsNobodyWaiting(t *testing.T) {
 	var asked sync.WaitGroup
 	for range 2 * askers {
 		asked.Go(func() {
-			_, err := db.Ask(ctx, endless, Limits{Time: 300 * time.Millisecond, Rows: 1, Bytes: 1 << 20})
+			_, err := db.Ask(ctx, endless, Limits{Time: 300 * time.Millisecond, Rows: 1, Bytes: 1 << 20}, nil)
 			if k := fault.KindOf(err); k != fault.Exhausted && k != fault.Unavailable {
 				t.Errorf("%v", err)
 			}
 		})
 	}
 	asked.Go(func() { // a sort that never ends
-		_, err := db.Ask(ctx, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n ORDER BY -i", Limits{Time: 300 * time.Millisecond, Rows: 1, Bytes: 1 << 20})
+		_, err := db.Ask(ctx, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n ORDER BY -i", Limits{Time: 300 * time.Millisecond, Rows: 1, Bytes: 1 << 20}, nil)
 		if k := fault.KindOf(err); k != fault.Exhausted && k != fault.Unavailable {
 			t.Errorf("%v", err)
 		}
@@ -74,7 +73,7 @@ func TestAskIsInterruptedAndKeepsNobodyWaiting(t *testing.T) {
 		t.Errorf("%v, %v", c, err)
 	}
 	asked.Wait()
-	if a, err := db.Ask(ctx, "SELECT 1", Limits{Time: 10 * time.Second, Rows: 1, Bytes: 1 << 20}); err != nil || len(a.Rows) != 1 {
+	if a, err := db.Ask(ctx, "SELECT 1", Limits{Time: 10 * time.Second, Rows: 1, Bytes: 1 << 20}, nil); err != nil || len(a.Rows) != 1 {
 		t.Errorf("afterwards: %+v, %v", a, err)
 	}
 }

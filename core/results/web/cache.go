@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"tandem/core/fault"
 )
 
 // What is kept: answers up to mostAnswer bytes, mostKept bytes of all, for keepFor at most, since pages tell how long ago something was.
@@ -66,7 +68,7 @@ func (s *Site) once(handle func(http.ResponseWriter, *http.Request) error) func(
 		select {
 		case <-k.done:
 		case <-r.Context().Done():
-			return r.Context().Err()
+			return fault.New(fault.Canceled, "the answer was waited for: %w", r.Context().Err())
 		}
 		if k.body == nil { // it failed, or was large
 			return handle(w, r)

@@ -107,9 +107,9 @@ func Left(d time.Duration) string {
 func Text(s string) string { return fault.Printable(s) }
 
 // jsonOf writes a value for a script element of type application/json.
-func jsonOf(v any) (template.HTML, error) {
+func jsonOf(v any) (template.JS, error) {
 	data, err := json.Marshal(v) // escapes <, > and &
-	return template.HTML(data), err
+	return template.JS(data), err
 }
 
 // frame holds what the layout shows.

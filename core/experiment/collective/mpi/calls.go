@@ -129,13 +129,14 @@ func (g *group) Sum(ctx context.Context, values []float32) (squares float64, err
 		}
 		addresses := g.memory.addresses(greetings, 4*len(values))
 		mine := 0.0
-		for o := 0; o < len(values); o += pieceBytes / 4 {
-			piece := values[o:min(o+pieceBytes/4, len(values))]
-			if addresses != nil {
-				mine += g.sumInMemory(addresses, o, len(piece))
-				continue
+		if addresses != nil {
+			if mine, err = g.sumInMemory(addresses, len(values), g.unusable); err != nil {
+				return 0, err
 			}
-			squares, err := g.sumPiece(piece)
+			return g.sumSquares(mine)
+		}
+		for o := 0; o < len(values); o += pieceBytes / 4 {
+			squares, err := g.sumPiece(values[o:min(o+pieceBytes/4, len(values))])
 			if err != nil {
 				return 0, err
 			}
@@ -151,16 +152,24 @@ func (g *group) share(rank, n int) part {
 	return part{int64(4 * from), int64(4 * (to - from))}
 }
 
-// sumInMemory adds up this rank's share of a piece of n values, from o on, in the memory of all ranks, and returns its squares. No rank
-// touches the share of another, so that the ranks need to meet only before the first piece and after the last.
-func (g *group) sumInMemory(addresses []uintptr, o, n int) float64 {
-	mine := g.share(g.rank, n)
+// sumInMemory adds up this rank's shares of n values in the memory of all ranks, piece by piece, and returns their squares. No rank touches
+// the share of another, so that the ranks need to meet only before the first piece and after the last. It asks before each piece whether
+// the call was stopped, and returns why: the owner of the memory may take it away soon after.
+func (g *group) sumInMemory(addresses []uintptr, n int, stopped func() error) (squares float64, err error) {
 	at := make([]uintptr, g.size)
-	for r, a := range addresses {
-		at[r] = a + uintptr(4*o) + uintptr(mine.offset)
+	for o := 0; o < n; o += pieceBytes / 4 {
+		if err := stopped(); err != nil {
+			return 0, err
+		}
+		piece := min(pieceBytes/4, n-o)
+		mine := g.share(g.rank, piece)
+		for r, a := range addresses {
+			at[r] = a + uintptr(4*o) + uintptr(mine.offset)
+		}
+		g.sent.Add(int64(4*piece) - mine.length + int64(g.size-1)*mine.length)
+		squares += addUpInPlace(at, int(mine.length/4))
 	}
-	g.sent.Add(int64(4*n) - mine.length + int64(g.size-1)*mine.length)
-	return addUpInPlace(at, int(mine.length/4))
+	return squares, nil
 }
 
 // sumPiece adds up a piece and returns the squares of this rank's share.

@@ -42,6 +42,48 @@ func TestARankThatIsKilledWhileSharingMemoryIsGone(t *testing.T) {
 	}
 }
 
+// A sum that is stopped leaves the pieces that are to come alone: their memory may be gone soon.
+func TestASumInMemoryEndsAtAPieceWhenItIsStopped(t *testing.T) {
+	before := pieceBytes
+	pieceBytes = 4 * 8
+	defer func() { pieceBytes = before }()
+	g := newGroup(nil, 0, 2)
+	const n = 5 * 8
+	var addresses []uintptr
+	var first []float32
+	for range 2 {
+		_, values, err := place(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range values {
+			values[i] = 1
+		}
+		if first == nil {
+			first = values
+		}
+		addresses = append(addresses, uintptr(unsafe.Pointer(&values[0])))
+	}
+	why, asked := errors.New("stopped"), 0
+	_, err := g.sumInMemory(addresses, n, func() error {
+		if asked++; asked == 3 {
+			return why
+		}
+		return nil
+	})
+	want := slices.Repeat([]float32{1}, n)
+	for _, o := range []int{0, 8} { // the halves of two pieces that are this rank's
+		copy(want[o:], []float32{2, 2, 2, 2})
+	}
+	if err != why || !slices.Equal(first, want) {
+		t.Errorf("%v, error %v; want %v, error %v", first, err, want, why)
+	}
+	g.lose(why)
+	if _, err := g.sumInMemory(addresses, n, g.unusable); err != why || !slices.Equal(first, want) {
+		t.Errorf("of a group that lost a rank: %v, error %v", first, err)
+	}
+}
+
 func TestRanksOnTwoMachinesShareNoMemory(t *testing.T) {
 	needMPI(t)
 	h := mpitest.New(t)

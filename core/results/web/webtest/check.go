@@ -12,6 +12,7 @@ type Page struct {
 	Path   string   // with its query
 	Status int      // of the answer; 0: 200
 	Has    []string // texts that it shows
+	File   bool     // it is a report in one file, without the frame of the site
 	Needs  string   // an expression of JavaScript that has to be true: "document.querySelectorAll('svg').length > 2"
 }
 
@@ -87,7 +88,13 @@ func (b *Browser) look(t *testing.T, base string, p Page, v View) Load {
 	wrong(tab.Audit()...)
 	if v.Width == 1280 && !v.Dark {
 		wrong(tab.Keyboard()...)
-		wrong(tab.Skip())
+		if !p.File {
+			wrong(tab.Skip())
+		}
+		tab.Resize(700)
+		if wide := tab.Wide(); wide != "" {
+			wrong("at a width of 700: " + wide)
+		}
 	}
 	wrong(tab.Faults()...)
 	tab.Close()

@@ -23,6 +23,7 @@ import (
 	"tandem/core/results/store"
 	"tandem/core/results/web"
 	"tandem/core/results/web/answer"
+	"tandem/core/results/web/ask"
 	"tandem/core/results/web/compare"
 	"tandem/core/results/web/flips"
 	"tandem/core/results/web/guard"
@@ -33,7 +34,7 @@ import (
 func TestMain(m *testing.M) { labtest.Main(m) }
 
 // add adds the pages of every package, as runner serve does.
-var add = []func(*web.Site){home.Add, answer.Add, flips.Add, compare.Add, runs.Add}
+var add = []func(*web.Site){home.Add, answer.Add, flips.Add, compare.Add, runs.Add, ask.Add}
 
 // fixture is a database with two experiments: a small real sweep named tiny, with cells in every state, and one whose names,
 // texts and errors are hostile.

@@ -1,6 +1,9 @@
 package webtest_test
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"testing"
 
@@ -13,6 +16,30 @@ func TestPages(t *testing.T) {
 	b := webtest.Start(t)
 	f := newFixture(t)
 	b.Check(t, f.base, f.pages(), os.Getenv("TANDEM_LONG") == "")
+}
+
+// So is a report in one file.
+func TestReports(t *testing.T) {
+	b := webtest.Start(t)
+	f := newFixture(t)
+	files := map[string]string{"/tiny": "/e/tiny/answer.html", "/hostile": f.experiment("answer.html")}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, err := http.Get(f.base + files[r.URL.Path])
+		if err == nil {
+			defer answer.Body.Close()
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, err = io.Copy(w, answer.Body)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	const drawn = "[...document.querySelectorAll('[data-chart]')].every(e => e.querySelector('svg'))"
+	b.Check(t, server.URL, []webtest.Page{
+		{Name: "report", Path: "/tiny", File: true, Has: []string{"rate=fast"}, Needs: drawn},
+		{Name: "report-hostile", Path: "/hostile", File: true, Has: []string{script, picture}, Needs: drawn},
+	}, os.Getenv("TANDEM_LONG") == "")
 }
 
 // pages lists what is looked at: every page, with the real sweep and with hostile names.
@@ -31,6 +58,10 @@ func (f *fixture) pages() []webtest.Page {
 		{Name: "compare", Path: "/compare?run=" + f.runs["done"] + "&run=" + f.runs["failed"], Has: []string{f.runs["done"], f.runs["failed"]}},
 		{Name: "compare-hostile", Path: "/compare?run=" + f.hostile + "&run=" + f.runs["done"], Has: []string{script}},
 		{Name: "compare-none", Path: "/compare"},
+		{Name: "query", Path: "/query", Has: []string{"v_runs", "Mean ± standard deviation"}},
+		{Name: "query-answer", Path: "/query?sql=SELECT+experiment,+variant,+step,+value+FROM+v_metrics+JOIN+v_runs+USING+(run_id)+WHERE+metric='train/loss'&x=step&y=value&series=variant&mark=line",
+			Has: []string{"rows", script}, Needs: "document.querySelectorAll('#plot svg').length > 0"},
+		{Name: "query-faulty", Path: "/query?sql=SELECT+step+FROM+v_run", Has: []string{"did you mean v_runs?"}},
 		{Name: "nowhere", Path: "/nowhere", Status: 404, Has: []string{"there is no such page"}},
 	}
 }

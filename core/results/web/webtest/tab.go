@@ -88,6 +88,13 @@ func call[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void
 	})
 }
 
+// Resize changes the width of the window.
+func (tab *Tab) Resize(width int) {
+	tab.t.Helper()
+	tab.do("resize the window", chromedp.EmulateViewport(int64(width), 900))
+	tab.Rest()
+}
+
 // Go opens another page of the same server.
 func (tab *Tab) Go(path string) {
 	tab.t.Helper()
