@@ -84,10 +84,9 @@ func (c *Runner) start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	closeInherited()
-	if err := c.cmd.Start(); err != nil {
+	if err := startKnown(c.cmd); err != nil {
 		return errors.Join(err, out.Close(), errR.Close())
 	}
-	known.Store(c.cmd.Process.Pid, true)
 	c.handshake = firstLine(out, c.rest)
 	c.running = true
 	if c.killed {
@@ -203,10 +202,13 @@ func RunConfined(ctx context.Context, limits Confinement, env []string, stdout, 
 	cmd.WaitDelay = time.Second
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	closeInherited()
-	err := cmd.Run()
-	if cmd.Process != nil {
-		endFamily(cmd.Process.Pid, marker)
+	if err := startKnown(cmd); err != nil {
+		return err
 	}
+	pid := cmd.Process.Pid
+	err := cmd.Wait()
+	endFamily(pid, marker)
+	known.Delete(pid)
 	return err
 }
 

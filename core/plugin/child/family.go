@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -20,9 +21,22 @@ var (
 	members atomic.Int64
 	self    = fmt.Sprintf("%d.%s", os.Getpid(), startOf(os.Getpid()))
 	known   sync.Map // pids of processes that this package started and waits for
-	entered atomic.Int32
-	first   sync.Once
+	// starting is held for reading from before a process starts until it is known, and for writing while strays are looked for.
+	starting sync.RWMutex
+	entered  atomic.Int32
+	first    sync.Once
 )
+
+// startKnown starts a process and makes it known, so that it is no stray.
+func startKnown(cmd *exec.Cmd) error {
+	starting.RLock()
+	defer starting.RUnlock()
+	err := cmd.Start()
+	if err == nil {
+		known.Store(cmd.Process.Pid, true)
+	}
+	return err
+}
 
 func newMarker() string { return fmt.Sprintf("%s.%d", self, members.Add(1)) }
 
@@ -86,6 +100,8 @@ func Enter() (leave func()) {
 
 // endStrays kills the orphans that lost their marker.
 func endStrays() {
+	starting.Lock()
+	defer starting.Unlock()
 	var strays []int
 	for _, pid := range children() {
 		if _, ours := known.Load(pid); ours {
