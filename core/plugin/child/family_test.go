@@ -13,7 +13,9 @@ func TestAProgramThatRunsOutlivesTheEndOfASession(t *testing.T) {
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	leave := child.Enter()
-	go func() { ended <- child.Run(t.Context(), in, io.Discard, "sh", "-c", "echo begun; read line < /dev/null; sleep 0.2") }()
+	go func() {
+		ended <- child.Run(t.Context(), in, io.Discard, "sh", "-c", "echo begun; read line < /dev/null; sleep 0.2")
+	}()
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
