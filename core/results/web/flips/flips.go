@@ -48,6 +48,7 @@ const (
 	texts    = 4  // that are shown when none is chosen
 	mostKept = 8  // contrasts
 	kept     = time.Hour
+	patience = 5 * time.Second // with data that is being opened: the page comes without pictures then
 )
 
 // pages makes the pages of a site.
@@ -264,6 +265,8 @@ func (p *pages) look(ctx context.Context, experiment string, q *question, c *con
 	for i, index := range want {
 		keys[i] = c.keys[index]
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for s := range c.sides {
 		of := source{c.sides[s].Runs[0], q.evaluation, q.target}
 		err := p.fetch(ctx, experiment, of, want, keys)
