@@ -41,6 +41,11 @@ func (r *Reader) findRun(ctx context.Context, ref string) (string, error) {
 		}
 		return id, diskFault(r.path, err)
 	}
+	if IsID(ref) { // by the index: the runs that begin so are sought among all
+		if id, err := r.oneID(ctx, "SELECT key FROM run WHERE key = ?", ref); id != "" || err != nil {
+			return id, err
+		}
+	}
 	rows, err := r.db.QueryContext(ctx, `SELECT r.key, e.name, r.variant, r.seed, r.status
 		FROM run r JOIN experiment e ON e.id = r.experiment_id
 		WHERE substr(r.key, 1, length(?1)) = ?1 ORDER BY r.started_ms DESC, r.id DESC`, ref)

@@ -11,12 +11,10 @@
   const isNumber = j => values.some(r => typeof r[j] === "number") && values.every(r => r[j] === null || typeof r[j] === "number");
   const isTime = j => values.length > 0 && values.every(r => r[j] === null || (typeof r[j] === "string" && /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(r[j]))) && values.some(r => r[j] !== null);
   const numbers = columns.map((_, j) => j).filter(isNumber);
-  if (!numbers.length) { box.remove(); return; }
+  if (!numbers.length) { area.textContent = "No column is of numbers alone."; return; }
   const wanted = new URLSearchParams(location.search);
   const fill = (name, usual, none) => {
     const select = controls.elements[name];
-    if (none) select.add(new Option("none", ""));
-    columns.forEach((c, j) => select.add(new Option(c, String(j))));
     const at = columns.indexOf(wanted.get(name));
     select.value = at >= 0 ? String(at) : wanted.has(name) && none ? "" : usual;
   };
@@ -63,5 +61,5 @@
   box.addEventListener("toggle", () => { if (box.open) draw(); });
   let width = 0;
   new ResizeObserver(() => { if (box.open && area.clientWidth !== width) { width = area.clientWidth; draw(); } }).observe(box);
-  if (["x", "y", "series", "mark"].some(n => wanted.has(n))) box.open = true;
+  if (box.open) draw();
 })();

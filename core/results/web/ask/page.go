@@ -28,6 +28,7 @@ type askPage struct {
 	Views       []docs.View
 	Experiments []string
 	Experiment  string // that the questions are about
+	Plotted     bool   // the address says what is plotted
 	CSV         string // addresses
 	Parquet     string
 }
@@ -46,6 +47,9 @@ type result struct {
 	Data    map[string]any
 }
 
+// Plottable reports whether a column has numbers.
+func (r *result) Plottable() bool { return slices.Contains(r.Number, true) }
+
 // item is a value of a table.
 type item struct {
 	Text, Link string
@@ -57,6 +61,9 @@ const mostExperiments = 200
 
 func gather(ctx context.Context, reader *store.Reader, q url.Values) (*askPage, error) {
 	p := &askPage{SQL: q.Get("sql"), Views: docs.Views()}
+	for _, name := range []string{"x", "y", "series", "mark"} {
+		p.Plotted = p.Plotted || q.Has(name)
+	}
 	var err error
 	if p.Experiments, err = reader.Experiments(ctx); err != nil {
 		return nil, err

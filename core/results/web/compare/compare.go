@@ -4,7 +4,6 @@ package compare
 import (
 	"context"
 	"embed"
-	"html/template"
 	"maps"
 	"net/http"
 	"net/url"
@@ -29,13 +28,7 @@ func mustRead(name string) []byte {
 	return data
 }
 
-var body = web.NewBody(files, "compare.html", functions())
-
-func functions() template.FuncMap {
-	f := maps.Clone(curves.Functions)
-	f["without"] = without
-	return f
-}
+var body = web.NewBody(files, "compare.html", curves.Functions)
 
 // mostRuns limits the runs that are compared, and listed limits those that the picker offers.
 const (
@@ -126,9 +119,4 @@ func address(ids []string, q url.Values) string {
 		return "/compare"
 	}
 	return "/compare?" + kept.Encode()
-}
-
-// without returns the page's address without a run.
-func without(p *comparePage, id string) string {
-	return address(slices.DeleteFunc(slices.Clone(p.IDs), func(other string) bool { return other == id }), url.Values{"metric": p.Asked})
 }

@@ -85,7 +85,7 @@ func TestRunsAreSetSideBySide(t *testing.T) {
 	if status != 200 {
 		t.Fatalf("%d %s", status, page)
 	}
-	for _, want := range []string{"train.lr", "75.0 %<span aria-label=\"best\"> ★", "va&lt;script&gt;", "plain, seed 1", "git commit", "plugin: loss", `data-source="/curves?metric=train%2Floss`, "ink0", "ink1", "leave out"} {
+	for _, want := range []string{"train.lr", "75.0 %<span aria-label=\"best\"> ★", "va&lt;script&gt;", "plain, seed 1", "git commit", "plugin: loss", `data-source="/curves?metric=train%2Floss`, "ink0", "ink1", "Leave out the others"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
