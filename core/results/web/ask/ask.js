@@ -48,6 +48,7 @@
         x: { label: columns[x], ...bars }, y: { label: columns[y] }, marks,
         ...(by >= 0 ? { color: { domain: groups, range: groups.map((_, i) => colours[i % 8]), legend: groups.length <= 24 }, fx: { label: null } } : {}),
       }));
+      for (const e of area.querySelectorAll("[aria-label], [aria-description]")) for (const name of ["aria-label", "aria-description"]) e.removeAttribute(name); // the box has one
     } catch (e) { area.textContent = "It cannot be plotted so: " + e.message; }
   };
   const remember = () => {
