@@ -91,7 +91,7 @@ func Left(d time.Duration) string {
 	case d < 0:
 		return ""
 	case d < 10*time.Second:
-		return "a few seconds"
+		return "10 s"
 	case d < time.Minute:
 		return fmt.Sprintf("%d s", int(d.Round(5*time.Second).Seconds()))
 	case d < time.Hour:
