@@ -15,7 +15,7 @@ import (
 // parts holds the sections of a page; assets/page.html puts them together in one file.
 var parts = template.Must(template.New("parts").Funcs(template.FuncMap{
 	"named": named, "text": fault.Printable, "percent": report.Percent, "share": shareText, "whole": wholePercent, "count": countText, "duration": report.Duration,
-	"minute": minute, "short": metric.Short, "value": valueText, "plural": plural, "column": columnOf, "level": levelText,
+	"minute": report.Minute, "short": metric.Short, "value": valueText, "plural": report.Plural, "column": columnOf, "level": levelText,
 }).Parse(asset("parts.html")))
 
 // view holds what the sections show.

@@ -97,21 +97,6 @@ func valueText(metric string, v float64) string {
 	return report.Metric(metric, v)
 }
 
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// minute shortens an ISO 8601 time to the minute.
-func minute(iso string) string {
-	if len(iso) < 16 {
-		return iso
-	}
-	return iso[:10] + " " + iso[11:16]
-}
-
 // columnOf names column i of a matrix.
 func columnOf(o *Outcome, m *Matrix, i int) string {
 	if i < len(m.Classes) {

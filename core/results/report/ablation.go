@@ -107,7 +107,7 @@ func sheets(t *ablation.Table) []sheet {
 // headline says in a sentence what the table is of.
 func headline(t *ablation.Table) string {
 	if s := t.Search; s != nil {
-		parts := []string{fmt.Sprintf("search: %s tried, %s decides", plural(s.Tried, "point"), t.Metrics[0].Name)}
+		parts := []string{fmt.Sprintf("search: %s tried, %s decides", Plural(s.Tried, "point"), t.Metrics[0].Name)}
 		if s.Winner != "" && t.HasBaseline {
 			parts = append(parts, fmt.Sprintf("%s (%s) compared with %s under fresh seeds", s.Winner, s.Best, t.Baseline))
 		}
@@ -122,7 +122,7 @@ func headline(t *ablation.Table) string {
 			variants++
 		}
 	}
-	parts := []string{fmt.Sprintf("%s, %s", plural(variants, "variant"), seedList(t.Seeds))}
+	parts := []string{fmt.Sprintf("%s, %s", Plural(variants, "variant"), seedList(t.Seeds))}
 	if t.Design != "" {
 		parts[0] = t.Design + ": " + parts[0]
 	}
@@ -175,7 +175,8 @@ func seedList(seeds []int64) string {
 	return "seeds " + strings.Join(names, ", ")
 }
 
-func plural(n int, word string) string {
+// Plural writes a number of things: 1 seed, 2 seeds.
+func Plural(n int, word string) string {
 	if n == 1 {
 		return fmt.Sprintf("%d %s", n, word)
 	}

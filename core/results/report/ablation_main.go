@@ -125,7 +125,7 @@ func comparisonEntries(r ablation.Row, j int, sc scale) []entry {
 		d.Marks, d.Class = significant, verdict.Class
 	}
 	if c.Comparison.N > 0 && c.Comparison.N != c.Summary.N {
-		d.Text += fmt.Sprintf(" (%s)", plural(c.Comparison.N, "pair"))
+		d.Text += fmt.Sprintf(" (%s)", Plural(c.Comparison.N, "pair"))
 	}
 	if c.InFloor() {
 		d.Marks += within
@@ -182,7 +182,7 @@ func mainNotes(t *ablation.Table) (notes []string) {
 			pairCounts(t), percentOf(t.Level), strings.Join(methods, " or "))
 		add(t.NoIntervals, "Differences are of the means over %s, paired by seed. They have no intervals: a rule stops trials early here, and the variants that keep all seeds are the lucky ones%s.", pairCounts(t), seeCheck(t))
 		add(t.Tests > 0, "p by %s, after Holm over all %s of this table%s: at most %s of such tables say anything false.",
-			strings.Join(tests, " or "), plural(t.Tests, "test"), noteEffectTests(t), percentOf(t.Alpha))
+			strings.Join(tests, " or "), Plural(t.Tests, "test"), noteEffectTests(t), percentOf(t.Alpha))
 		add(t.Analysis == ablation.Pooled, "The spread is that of all variants together, with seeds as blocks: right where seeds spread all variants alike (--analysis paired takes each pair's own).")
 		notes = append(notes, pairing(t)...)
 	}
@@ -191,7 +191,7 @@ func mainNotes(t *ablation.Table) (notes []string) {
 	if t.Noise != nil && !math.IsNaN(t.Noise.Floor) {
 		sc := scaleOf(t, 0)
 		add(true, "Noise floor %s: what the means of two sets of %s of the baseline differ by at most, %s of the time, where no seed is in both (its standard deviation is %s, over %d and %d seeds).",
-			withUnit(sc, t.Noise.Floor), plural(t.Noise.First.N, "seed"), percentOf(t.Level), withUnit(sc, t.Noise.Std), t.Noise.First.N, t.Noise.Second.N)
+			withUnit(sc, t.Noise.Floor), Plural(t.Noise.First.N, "seed"), percentOf(t.Level), withUnit(sc, t.Noise.Std), t.Noise.First.N, t.Noise.Second.N)
 		add(used.within, "%s within the noise floor: the means lie no further apart than that. A difference paired by seed may be shown even so.", within)
 	}
 	add(used.flattered, "%s some seeds are lost: the mean is of those that came through, which flatters it.", flattered)
@@ -216,7 +216,7 @@ func pairCounts(t *ablation.Table) string {
 	if low < high {
 		return fmt.Sprintf("%d to %d pairs", low, high)
 	}
-	return plural(high, "pair")
+	return Plural(high, "pair")
 }
 
 // noteEffectTests says how many of the tests are of factors.
@@ -233,11 +233,11 @@ func pairing(t *ablation.Table) []string {
 	case math.IsNaN(p.Share):
 		return nil
 	case p.Share >= 0.1:
-		return []string{fmt.Sprintf("Pairing pays: what a seed does to one variant it does to the others too, which takes away %.0f %% of a difference's variance (over %s).", 100*p.Share, plural(p.Comparisons, "comparison"))}
+		return []string{fmt.Sprintf("Pairing pays: what a seed does to one variant it does to the others too, which takes away %.0f %% of a difference's variance (over %s).", 100*p.Share, Plural(p.Comparisons, "comparison"))}
 	case p.Share <= -0.1:
-		return []string{fmt.Sprintf("Pairing does not pay here: it adds %.0f %% to a difference's variance (over %s).", -100*p.Share, plural(p.Comparisons, "comparison"))}
+		return []string{fmt.Sprintf("Pairing does not pay here: it adds %.0f %% to a difference's variance (over %s).", -100*p.Share, Plural(p.Comparisons, "comparison"))}
 	default:
-		return []string{fmt.Sprintf("Pairing hardly matters here: seeds of the baseline and of the variants correlate by %.2f (over %s).", p.Share, plural(p.Comparisons, "comparison"))}
+		return []string{fmt.Sprintf("Pairing hardly matters here: seeds of the baseline and of the variants correlate by %.2f (over %s).", p.Share, Plural(p.Comparisons, "comparison"))}
 	}
 }
 

@@ -45,7 +45,7 @@ func predictionSheet(t *ablation.Table) sheet {
 	if t.Predicted == nil {
 		return s
 	}
-	s.Title = fmt.Sprintf("Right or wrong on %s of %s, beside the baseline", plural(t.Predicted.Examples, "example"), t.Predicted.Of)
+	s.Title = fmt.Sprintf("Right or wrong on %s of %s, beside the baseline", Plural(t.Predicted.Examples, "example"), t.Predicted.Of)
 	for _, r := range t.Rows {
 		p := r.Predictions
 		if p == nil || r.HasSame {
@@ -168,7 +168,7 @@ func absentSheet(t *ablation.Table) sheet {
 		}})
 	}
 	if len(s.Rows) > 0 {
-		s.Title = fmt.Sprintf("Not in the statistics: %s", plural(len(t.Absent), "cell"))
+		s.Title = fmt.Sprintf("Not in the statistics: %s", Plural(len(t.Absent), "cell"))
 	}
 	return s
 }

@@ -52,7 +52,7 @@ func pointSheet(t *ablation.Table) sheet {
 		s.Notes = append(s.Notes, bestMark+" the best, which is run again under fresh seeds.")
 	}
 	if t.Search.Lost > 0 {
-		s.Notes = append(s.Notes, fmt.Sprintf("%s failed or ended early, and counted as bad.", plural(t.Search.Lost, "point")))
+		s.Notes = append(s.Notes, fmt.Sprintf("%s failed or ended early, and counted as bad.", Plural(t.Search.Lost, "point")))
 	}
 	return s
 }
@@ -81,14 +81,14 @@ func searchNotes(t *ablation.Table) (notes []string) {
 	if s.Best == "" {
 		return notes
 	}
-	text := fmt.Sprintf("%s is the best of %s, with %s. The best of many is partly lucky:", s.Best, plural(s.Tried, "point"), withUnit(sc, s.Reached))
+	text := fmt.Sprintf("%s is the best of %s, with %s. The best of many is partly lucky:", s.Best, Plural(s.Tried, "point"), withUnit(sc, s.Reached))
 	switch {
 	case !math.IsNaN(s.Shrunk) && s.Fresh.N > 0:
 		change := withUnit(sc, s.Shrunk) + " worse"
 		if s.Shrunk < 0 {
 			change = withUnit(sc, -s.Shrunk) + " better"
 		}
-		text += fmt.Sprintf(" under %s it has %s, which is %s. Only the fresh seeds are compared with the baseline.", plural(s.Fresh.N, "fresh seed"), withUnit(sc, s.Fresh.Mean), change)
+		text += fmt.Sprintf(" under %s it has %s, which is %s. Only the fresh seeds are compared with the baseline.", Plural(s.Fresh.N, "fresh seed"), withUnit(sc, s.Fresh.Mean), change)
 	default:
 		text += " until fresh seeds confirm it, this figure flatters it."
 	}

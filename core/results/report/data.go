@@ -47,7 +47,7 @@ func showEvaluations(w io.Writer, d *store.RunDetail) error {
 		if suite == "" {
 			suite = "the run's own"
 		}
-		cells[i] = []string{e.Name, suite, fmt.Sprint(e.Step), minute(e.At), fmt.Sprint(e.Samples), fmt.Sprint(e.LeftOut)}
+		cells[i] = []string{e.Name, suite, fmt.Sprint(e.Step), Minute(e.At), fmt.Sprint(e.Samples), fmt.Sprint(e.LeftOut)}
 	}
 	return section(w, []string{"evaluated later", "suite", "step", "when", "samples", "left out"}, cells, []bool{false, false, true, false, true, true})
 }

@@ -93,7 +93,7 @@ func runCells(r store.RunInfo) []string {
 	if r.Value != nil {
 		value = Metric(r.Metric, float64(*r.Value))
 	}
-	return []string{r.ID, r.Experiment, dash(r.Variant), fmt.Sprint(r.Seed), status, minute(r.StartedAt), Duration(r.DurationS),
+	return []string{r.ID, r.Experiment, dash(r.Variant), fmt.Sprint(r.Seed), status, Minute(r.StartedAt), Duration(r.DurationS),
 		optional(r.Steps, Count), optional(r.ImagesPerS, rate), dash(r.Metric), value}
 }
 
@@ -220,7 +220,7 @@ func describe(d *store.RunDetail) [][2]string {
 		{"status", d.Status},
 		{"warnings", warnings(d)},
 		{"tainted", d.Taint},
-		{"started", minute(d.StartedAt)},
+		{"started", Minute(d.StartedAt)},
 		{"time", Duration(d.DurationS)},
 		{"steps", optional(d.Steps, Count)},
 		{"samples seen", optional(d.SamplesSeen, Count)},
@@ -230,8 +230,8 @@ func describe(d *store.RunDetail) [][2]string {
 		{"parameters", optional(d.Parameters, Count)},
 		{"device", d.Device},
 		{"host", fmt.Sprintf("%s, %d cores", d.Host, d.Cores)},
-		{"libraries", jsonMap(d.Libraries)},
-		{"threads", jsonMap(d.Threads)},
+		{"libraries", JSONMap(d.Libraries)},
+		{"threads", JSONMap(d.Threads)},
 		{"dataset", d.DatasetDigest},
 		{"commit", commit},
 		{"checkpoint", checkpoint},
@@ -352,15 +352,16 @@ func dash(s string) string {
 	return s
 }
 
-// minute shortens an ISO 8601 time to the minute: 2025-11-23 14:05.
-func minute(iso string) string {
+// Minute shortens an ISO 8601 time to the minute: 2025-11-23 14:05.
+func Minute(iso string) string {
 	if len(iso) < 16 {
 		return iso
 	}
 	return iso[:10] + " " + iso[11:16]
 }
 
-func jsonMap(raw json.RawMessage) string {
+// JSONMap writes a JSON object as "a 1, b 2"; anything else as it is.
+func JSONMap(raw json.RawMessage) string {
 	var m map[string]any
 	if json.Unmarshal(raw, &m) != nil {
 		return string(raw)

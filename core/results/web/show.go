@@ -44,6 +44,8 @@ var functions = template.FuncMap{
 	"value": func(metric string, v any) (string, error) {
 		return written(v, func(f float64) string { return report.Metric(metric, f) })
 	},
+	"plural":   report.Plural,
+	"minute":   report.Minute,
 	"percent":  func(v any) (string, error) { return written(v, report.Percent) },
 	"count":    func(v any) (string, error) { return written(v, report.Count) },
 	"duration": func(v any) (string, error) { return written(v, report.Duration) }, // of seconds, or a time.Duration

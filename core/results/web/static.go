@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"path"
@@ -31,14 +32,20 @@ var statics = func() map[string][]byte {
 	return files
 }()
 
-// AddStatic adds a file that a page loads and returns its name. It is for variables of packages, which are set before the program begins.
-// A name that is taken is a fault of the program, so AddStatic panics.
-func AddStatic(name string, data []byte) string {
-	if _, taken := statics[name]; taken {
-		panic("web: there are two files " + name)
+// AddStatic adds files that pages load. It is for variables of packages, which are set before the program begins. A name that is taken and
+// a file that is not there are faults of the program, so AddStatic panics.
+func AddStatic(from fs.FS, names ...string) struct{} {
+	for _, name := range names {
+		if _, taken := statics[name]; taken {
+			panic("web: there are two files " + name)
+		}
+		data, err := fs.ReadFile(from, name)
+		if err != nil {
+			panic("web: " + err.Error())
+		}
+		statics[name] = data
 	}
-	statics[name] = data
-	return name
+	return struct{}{}
 }
 
 // staticVersion is a digest of all files that pages load. Their addresses contain it, so browsers keep them.

@@ -29,17 +29,9 @@ import (
 var files embed.FS
 
 var (
-	_    = web.AddStatic("answer.css", mustRead("answer.css"))
+	_    = web.AddStatic(files, "answer.css")
 	body = web.NewBody(files, "answer.html", template.FuncMap{"states": states})
 )
-
-func mustRead(name string) []byte {
-	data, err := files.ReadFile(name)
-	if err != nil {
-		panic("answer: " + err.Error()) // embedded
-	}
-	return data
-}
 
 // states says how many cells without a value are in which state.
 func states(b *board.Board) (all []string) {

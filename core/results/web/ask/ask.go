@@ -22,18 +22,7 @@ import (
 //go:embed ask.html ask.css ask.js
 var files embed.FS
 
-var (
-	_ = web.AddStatic("ask.css", mustRead("ask.css"))
-	_ = web.AddStatic("ask.js", mustRead("ask.js"))
-)
-
-func mustRead(name string) []byte {
-	data, err := files.ReadFile(name)
-	if err != nil {
-		panic("ask: " + err.Error()) // embedded
-	}
-	return data
-}
+var _ = web.AddStatic(files, "ask.css", "ask.js")
 
 var body = web.NewBody(files, "ask.html", functions)
 

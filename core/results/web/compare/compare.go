@@ -18,15 +18,7 @@ import (
 //go:embed compare.html compare.css
 var files embed.FS
 
-var _ = web.AddStatic("compare.css", mustRead("compare.css"))
-
-func mustRead(name string) []byte {
-	data, err := files.ReadFile(name)
-	if err != nil {
-		panic("compare: " + err.Error()) // embedded
-	}
-	return data
-}
+var _ = web.AddStatic(files, "compare.css")
 
 var body = web.NewBody(files, "compare.html", curves.Functions)
 

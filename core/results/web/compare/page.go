@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"net/url"
 	"slices"
@@ -283,8 +282,8 @@ func environment(ids []string, details map[string]*store.RunDetail, runs []curve
 		}
 		put("host", fmt.Sprintf("%s, %d cores", d.Host, d.Cores))
 		put("device", d.Device)
-		put("libraries", pairs(d.Libraries))
-		put("threads", pairs(d.Threads))
+		put("libraries", report.JSONMap(d.Libraries))
+		put("threads", report.JSONMap(d.Threads))
 		commit := d.GitCommit
 		if d.GitDirty {
 			commit += ", with uncommitted changes"
@@ -311,16 +310,3 @@ func environment(ids []string, details map[string]*store.RunDetail, runs []curve
 }
 
 func short(digest string) string { return digest[:min(12, len(digest))] }
-
-// pairs writes a JSON object as "a 1, b 2".
-func pairs(raw json.RawMessage) string {
-	var m map[string]any
-	if json.Unmarshal(raw, &m) != nil {
-		return string(raw)
-	}
-	var parts []string
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		parts = append(parts, fmt.Sprintf("%s %v", k, m[k]))
-	}
-	return strings.Join(parts, ", ")
-}

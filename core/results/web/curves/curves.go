@@ -20,18 +20,7 @@ import (
 //go:embed curves.html curves.js curves.css
 var files embed.FS
 
-var (
-	_ = web.AddStatic("curves.js", read("curves.js"))
-	_ = web.AddStatic("curves.css", read("curves.css"))
-)
-
-func read(name string) []byte {
-	data, err := files.ReadFile(name)
-	if err != nil {
-		panic("curves: " + err.Error()) // embedded
-	}
-	return data
-}
+var _ = web.AddStatic(files, "curves.js", "curves.css")
 
 // Line is a line of a chart.
 type Line struct {

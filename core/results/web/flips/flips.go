@@ -20,9 +20,9 @@ import (
 var files embed.FS
 
 var (
-	_    = web.AddStatic("flips.css", mustRead("flips.css"))
+	_    = web.AddStatic(files, "flips.css")
 	body = web.NewBody(files, "flips.html", template.FuncMap{
-		"plural": plural, "named": named,
+		"named": named,
 		"sides": func(all ...*side) []*side { return all },
 		"last":  func(first int, shown []card) int { return first + len(shown) - 1 },
 		"fields": func(name, label string, choices []choice) any {
@@ -33,14 +33,6 @@ var (
 		},
 	})
 )
-
-func mustRead(name string) []byte {
-	data, err := files.ReadFile(name)
-	if err != nil {
-		panic("flips: " + err.Error()) // embedded
-	}
-	return data
-}
 
 const (
 	perPage  = 24
@@ -349,10 +341,3 @@ func (l *looked) found(c *contrast, class int, address string) found {
 }
 
 func named(variant string) string { return cmp.Or(variant, "runs without a variant") }
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}

@@ -14,14 +14,12 @@ import (
 
 // functions are what the templates of this package call beside those of the site.
 var functions = template.FuncMap{
-	"mark":   func(s any) string { return marks[board.State(fmt.Sprint(s))] },
-	"ago":    func(t time.Time) string { return report.Duration(math.Round(ago(t, time.Now()))) },
-	"share":  share,
-	"plural": plural,
-	"day":    day,
-	"word":   shellWord,
-	"state":  stateOf,
-	"dict":   dict,
+	"mark":  func(s any) string { return marks[board.State(fmt.Sprint(s))] },
+	"ago":   func(t time.Time) string { return report.Duration(math.Round(ago(t, time.Now()))) },
+	"share": share,
+	"word":  shellWord,
+	"state": stateOf,
+	"dict":  dict,
 }
 
 // marks are the symbols of states: each has one of its own, so that no state is told by its colour alone.
@@ -63,21 +61,6 @@ func number(v any) float64 {
 		return float64(v)
 	}
 	return 0
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// day shortens an ISO 8601 time to the minute.
-func day(iso string) string {
-	if len(iso) < 16 {
-		return iso
-	}
-	return iso[:10] + " " + iso[11:16]
 }
 
 // shellWord writes a word so that a shell takes it as it is.

@@ -3,7 +3,6 @@ package runs
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
@@ -175,7 +174,7 @@ func minute(iso string) string {
 	if len(iso) < 16 {
 		return iso
 	}
-	return iso[:10] + " " + iso[11:16] + " UTC"
+	return report.Minute(iso) + " UTC"
 }
 
 // second shortens an ISO 8601 time to the second.
@@ -198,8 +197,8 @@ func environment(d *store.RunDetail) (all []fact) {
 	}
 	add("host", fmt.Sprintf("%s, %d cores, process %d", d.Host, d.Cores, d.PID))
 	add("device", d.Device)
-	add("libraries", pairs(d.Libraries))
-	add("threads", pairs(d.Threads))
+	add("libraries", report.JSONMap(d.Libraries))
+	add("threads", report.JSONMap(d.Threads))
 	add("git commit", commit)
 	add("training data", d.DatasetDigest)
 	add("identity", d.Identity)
@@ -214,17 +213,4 @@ func environment(d *store.RunDetail) (all []fact) {
 		add(key, text)
 	}
 	return all
-}
-
-// pairs writes a JSON object as "a 1, b 2".
-func pairs(raw json.RawMessage) string {
-	var m map[string]any
-	if json.Unmarshal(raw, &m) != nil {
-		return string(raw)
-	}
-	var parts []string
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		parts = append(parts, fmt.Sprintf("%s %v", k, m[k]))
-	}
-	return strings.Join(parts, ", ")
 }

@@ -22,15 +22,7 @@ import (
 //go:embed run.html run.css
 var files embed.FS
 
-var _ = web.AddStatic("run.css", mustRead("run.css"))
-
-func mustRead(name string) []byte {
-	data, err := files.ReadFile(name)
-	if err != nil {
-		panic("runs: " + err.Error()) // embedded
-	}
-	return data
-}
+var _ = web.AddStatic(files, "run.css")
 
 var body = web.NewBody(files, "run.html", functions())
 
