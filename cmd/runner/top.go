@@ -62,12 +62,14 @@ func (a *app) watchTop(ctx context.Context, r *store.Reader, experiment string) 
 			return err
 		}
 	}
-	watch, err := r.Watch(ctx)
-	if err != nil {
-		return err
+	r.Rest(time.Second) // a connection that stays open keeps the log beside the database
+	last := store.MarkOf(a.db)
+	changed := func() bool {
+		was := last
+		last = store.MarkOf(a.db)
+		return last != was
 	}
-	defer watch.Close()
-	return top.Run(ctx, r, top.Options{Name: a.db, Experiment: experiment, Changed: watch.Changed, In: os.Stdin, Out: a.stdout})
+	return top.Run(ctx, r, top.Options{Name: a.db, Experiment: experiment, Changed: changed, In: os.Stdin, Out: a.stdout})
 }
 
 // boardValue returns a board as JSON shows it: times in seconds, and null for what is not known.

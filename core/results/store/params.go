@@ -111,3 +111,14 @@ func (b *batch) settingID(p param) (int64, error) {
 	b.settings[p] = id
 	return id, nil
 }
+
+func jsonText[K comparable, V any](m map[K]V) string {
+	if len(m) == 0 {
+		return "{}"
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // maps of strings and numbers always marshal
+	}
+	return string(text)
+}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"maps"
 	"os"
@@ -387,15 +386,4 @@ func (b *batch) status(run int64, status clip.Status, note string) error {
 		VALUES (?1, (SELECT 1 + coalesce(max(seq), 0) FROM run_status WHERE run_id = ?1), ?2, ?3, ?4)`,
 		run, b.now, string(status), note)
 	return err
-}
-
-func jsonText[K comparable, V any](m map[K]V) string {
-	if len(m) == 0 {
-		return "{}"
-	}
-	text, err := json.Marshal(m)
-	if err != nil {
-		panic(err) // maps of strings and numbers always marshal
-	}
-	return string(text)
 }

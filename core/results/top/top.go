@@ -22,9 +22,9 @@ type Source interface {
 
 // Options says what is shown.
 type Options struct {
-	Name       string                              // of the database
-	Experiment string                              // the board that is open first; "": the list
-	Changed    func(context.Context) (bool, error) // whether somebody has written since the last call
+	Name       string      // of the database
+	Experiment string      // the board that is open first; "": the list
+	Changed    func() bool // whether somebody has written since the last call
 	In         io.Reader
 	Out        io.Writer
 }
@@ -92,10 +92,7 @@ func newModel(ctx context.Context, src Source, o Options) *model {
 
 // What the model is told.
 type (
-	looked struct {
-		changed bool
-		err     error
-	}
+	looked bool // whether the database has changed
 	ticked time.Time
 	loaded struct {
 		screen     screen
@@ -116,8 +113,7 @@ func tick() tea.Cmd { return tea.Tick(countEvery, func(t time.Time) tea.Msg { re
 // look waits and asks whether the database has changed.
 func (m *model) look() tea.Cmd {
 	return tea.Tick(lookEvery, func(time.Time) tea.Msg {
-		changed, err := m.o.Changed(m.ctx)
-		return looked{changed, err}
+		return looked(m.o.Changed())
 	})
 }
 
@@ -153,10 +149,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case ticked:
 		return m, tick()
 	case looked:
-		if msg.err != nil {
-			m.err = msg.err
-		}
-		if msg.changed {
+		if msg {
 			return m, tea.Batch(m.load(), m.look())
 		}
 		return m, m.look()

@@ -2,11 +2,7 @@ package web
 
 import (
 	"context"
-	"encoding/binary"
-	"io"
-	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"tandem/core/fault"
@@ -32,33 +28,15 @@ type database struct {
 
 	mu     sync.Mutex
 	reader *store.Reader
-	err    error     // why there is no reader
-	looked time.Time // when path was looked at
-	asked  time.Time // when the processes of runs were
-	was    mark      // what lay at path then
+	err    error      // why there is no reader
+	looked time.Time  // when path was looked at
+	asked  time.Time  // when the processes of runs were
+	was    store.Mark // what lay at path then
 	opened time.Time
-	last   mark                   // what lay there when Version was asked
+	last   store.Mark             // what lay there when Version was asked
 	count  int64                  // how many changes were seen
 	left   map[*store.Reader]bool // those that requests may still use
 }
-
-// mark tells one file from another, and one content from another.
-type mark struct {
-	device, inode uint64
-	written       time.Time
-	size          int64
-	index         [indexHeader]byte // of the log, where there is something in it
-}
-
-// indexHeader is how many bytes of the shared memory beside a database every transaction changes, and lastFrame where among them the length
-// of the log stands (sqlite.org/walformat.html, "The WAL-Index File Format"). The log itself is written before a transaction can be seen.
-const (
-	indexHeader = 48
-	lastFrame   = 16
-)
-
-// isFile reports whether two marks are of one file, whatever is in it.
-func (m mark) isFile(o mark) bool { return m.device == o.device && m.inode == o.inode }
 
 // Reader returns what reads the database, or why nothing does: fault.NotFound while there is none.
 func (d *database) Reader() (*store.Reader, error) {
@@ -90,8 +68,8 @@ func (d *database) look() {
 		return
 	}
 	d.looked = time.Now()
-	now := marked(d.path)
-	if d.reader != nil && now.isFile(d.was) && (!d.reader.Copied() || now == d.was || time.Since(d.opened) < copyEvery) {
+	now := store.MarkOf(d.path)
+	if d.reader != nil && now.IsFile(d.was) && (!d.reader.Copied() || now == d.was || time.Since(d.opened) < copyEvery) {
 		return
 	}
 	d.leave()
@@ -122,27 +100,6 @@ func (d *database) leave() {
 	})
 }
 
-func marked(path string) (m mark) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return m
-	}
-	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		m.device, m.inode = uint64(s.Dev), s.Ino
-	}
-	m.written, m.size = info.ModTime(), info.Size()
-	index, err := os.Open(path + "-shm")
-	if err != nil {
-		return m
-	}
-	defer index.Close()
-	var header [indexHeader]byte
-	if _, err := io.ReadFull(index, header[:]); err == nil && binary.NativeEndian.Uint32(header[lastFrame:]) > 0 {
-		m.index = header
-	}
-	return m
-}
-
 // Version returns a number that is another one after every change of the database. It looks at files alone: nothing is locked, and no
 // connection stays open for it.
 func (d *database) Version() int64 {
@@ -152,10 +109,10 @@ func (d *database) Version() int64 {
 	if path == "" {
 		path = d.reader.Path()
 	}
-	if now := marked(path); now != d.last {
+	if now := store.MarkOf(path); now != d.last {
 		d.last = now
 		d.count++
-		if d.reader == nil || !now.isFile(d.was) {
+		if d.reader == nil || !now.IsFile(d.was) {
 			d.looked = time.Time{} // what is shown of this version is of this file
 		}
 	}

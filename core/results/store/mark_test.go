@@ -7,24 +7,22 @@ import (
 	"tandem/core/results/store"
 )
 
-func TestAWatchTellsThatAnotherConnectionHasWritten(t *testing.T) {
-	db, err := store.Open(filepath.Join(t.TempDir(), "results.db"))
+func TestAMarkTellsThatSomebodyHasWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.db")
+	db, err := store.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	w, err := db.Watch(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
+	last := store.MarkOf(path)
 	changed := func() bool {
-		t.Helper()
-		c, err := w.Changed(t.Context())
-		if err != nil {
-			t.Fatal(err)
+		now := store.MarkOf(path)
+		if !now.IsFile(last) {
+			t.Error("it is another file")
 		}
-		return c
+		was := last
+		last = now
+		return now != was
 	}
 	if changed() {
 		t.Error("changed before anybody wrote")
