@@ -233,6 +233,9 @@ func TestATrackerThatComesBackLateGetsTheRestFromTheRecord(t *testing.T) {
 			for i := range n {
 				p.Step = i
 				f.Points(r.add(p))
+				if i == 0 {
+					synctest.Wait() // the feed has found the tracker away
+				}
 				if i == n-1000 {
 					m.is(false, false)
 				}
