@@ -156,7 +156,8 @@ func (m *Model) TrainConfig() train.Config {
 	return train.Config{
 		Steps: m.Summary.Steps, BatchSize: t.BatchSize, MicroBatchSize: t.MicroBatchSize,
 		Seed: m.Spec.Seed, Teacher: m.teacherDigest, Sources: m.plan(), MaxGradNorm: t.MaxGradNorm, Parallel: t.ParallelTowers,
-		LogEvery: t.LogEvery, Prefetch: data.Prefetch, MaxBadShare: data.MaxBadShare,
+		DeduplicateCaptions: t.DeduplicateCaptions,
+		LogEvery:            t.LogEvery, Prefetch: data.Prefetch, MaxBadShare: data.MaxBadShare,
 	}
 }
 

@@ -113,6 +113,9 @@ func (c *checker) optimizer(m map[string]any, p path, tree map[string]any) {
 	}
 	c.checkCapable(m, p, tree)
 	c.syncNorm(m, p, tree)
+	if m["deduplicate_captions"] == false { // is as if it were left out, so that it does not make another run
+		delete(m, "deduplicate_captions")
+	}
 }
 
 // group checks one element of train.groups.

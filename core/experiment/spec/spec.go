@@ -121,6 +121,8 @@ type Train struct {
 	ActivationCheckpointing bool `json:"activation_checkpointing"`
 	// SyncNorm asks batch normalisation for the statistics of all ranks' samples together.
 	SyncNorm bool `json:"sync_norm"`
+	// DeduplicateCaptions computes equal captions of a micro-batch once.
+	DeduplicateCaptions bool `json:"deduplicate_captions"`
 }
 
 // ClipOptimizer returns the optimiser as losses take it; TowerOptimizer returns that of an encoder.

@@ -47,4 +47,7 @@ func TestSyncNormNeedsATowerThatExchanges(t *testing.T) {
 	if base := identity(); identity("train.sync_norm=false") != base || identity("train.sync_norm=true") == base {
 		t.Error("sync_norm: false changes the identity, or true does not")
 	}
+	if base := identity(); identity("train.deduplicate_captions=false") != base || identity("train.deduplicate_captions=true") == base {
+		t.Error("deduplicate_captions: false changes the identity, or true does not")
+	}
 }

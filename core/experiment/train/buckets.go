@@ -29,12 +29,12 @@ func (t *Trainer) backwardTogether(ctx context.Context, outs, grads []output, sq
 			}
 			lane := t.lanes[i]
 			for _, k := range lane[:len(lane)-1] {
-				if err := giveBack(ctx, t.encoders()[i], outs[k].ticket, grads[k], nil); err != nil {
+				if err := giveBack(ctx, t.encoders()[i], outs[k].ticket, outs[k].gradient(grads[k]), nil); err != nil {
 					return err
 				}
 			}
 			k := lane[len(lane)-1]
-			err := t.backwardInBuckets(ctx, i, outs[k].ticket, grads[k], ready[i], passed[i])
+			err := t.backwardInBuckets(ctx, i, outs[k].ticket, outs[k].gradient(grads[k]), ready[i], passed[i])
 			if err == nil && t.parts.Groups[i] {
 				squares[i], err = t.encoders()[i].GradNorm(ctx)
 			}

@@ -85,6 +85,7 @@ type output struct {
 	tokens    *tensor.Tensor
 	lengths   *tensor.Tensor
 	ticket    clip.Ticket
+	merged    *merged // where equal texts were computed once; nil: each was by itself
 }
 
 func freeOutputs(list []output) {
@@ -124,14 +125,17 @@ func (t *Trainer) forward(ctx context.Context, b, next *micro, mode clip.Mode, n
 }
 
 // run embeds what one pass is about.
-func (t *Trainer) run(ctx context.Context, p pass, b *micro, q clip.ForwardRequest) (out output, err error) {
-	e := t.encoders()[p.encoder]
-	switch {
-	case p.encoder == textTower || p.encoder == firstTeacher+1:
-		q.Texts = b.texts(p)
-	default:
-		q.Images, _ = b.pictures(p)
+func (t *Trainer) run(ctx context.Context, p pass, b *micro, q clip.ForwardRequest) (output, error) {
+	if p.encoder == textTower || p.encoder == firstTeacher+1 {
+		return t.runTexts(ctx, p, b, q)
 	}
+	q.Images, _ = b.pictures(p)
+	return t.embedPass(ctx, p, b, q)
+}
+
+// embedPass asks the encoder of a pass.
+func (t *Trainer) embedPass(ctx context.Context, p pass, b *micro, q clip.ForwardRequest) (out output, err error) {
+	e := t.encoders()[p.encoder]
 	switch {
 	case p.encoder >= firstTeacher:
 		q.Mode = clip.Eval
@@ -197,7 +201,7 @@ func (t *Trainer) backward(ctx context.Context, outs, grads []output, squares *n
 			if squares != nil && at == len(t.lanes[i])-1 {
 				square = &squares[i]
 			}
-			if err := giveBack(ctx, t.encoders()[i], outs[k].ticket, grads[k], square); err != nil {
+			if err := giveBack(ctx, t.encoders()[i], outs[k].ticket, outs[k].gradient(grads[k]), square); err != nil {
 				return err
 			}
 		}

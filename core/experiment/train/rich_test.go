@@ -17,6 +17,8 @@ type rich struct {
 	patterns
 	broken int // samples whose index is a multiple cannot be read; 0: all can
 	asked  []clip.BatchRequest
+	// fewTexts makes captions and negatives repeat.
+	fewTexts bool
 }
 
 const negatives = 2
@@ -36,6 +38,14 @@ func (d *rich) Batch(ctx context.Context, q clip.BatchRequest) (*clip.Batch, err
 	if q.Negatives {
 		for _, index := range q.Indices {
 			b.Negatives = append(b.Negatives, []string{fmt.Sprintf("not %d", index*7), fmt.Sprintf("nor %d in %d", index*13, q.Epoch)})
+		}
+	}
+	for i, index := range q.Indices {
+		if d.fewTexts {
+			b.Captions[i] = fmt.Sprintf("class %d", index%3)
+			for k := range b.Negatives[i] {
+				b.Negatives[i][k] = fmt.Sprintf("not class %d", (index+k)%4)
+			}
 		}
 	}
 	if q.View2 {

@@ -42,6 +42,7 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 	}
 
 	sent := t.cfg.Group.Sent()
+	t.textsAsked, t.textsLeft = 0, 0
 
 	micros, err := t.takeBatch(ctx, batches, stop)
 	defer micros.free()
@@ -59,6 +60,7 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 		return r, err
 	}
 	r.Loss, r.Parts, r.Scalars = loss.Value, loss.Parts, loss.Scalars
+	r.Texts, r.Merged = t.textsAsked, t.textsLeft
 
 	total := 0.0
 	for i, s := range squares {

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"tandem/core/clip"
@@ -32,7 +31,11 @@ type Config struct {
 	LR          func(step int) float64 // learning rate of step 0, 1, …, Steps-1
 	MaxGradNorm float64                // global norm over towers and loss; 0: no clipping
 	// Parallel drives both towers at once; otherwise one after the other, each with all threads.
-	Parallel        bool
+	Parallel bool
+	// DeduplicateCaptions computes equal texts of a micro-batch once, forward and backward: the same gradient up to
+	// the order of its sums. An encoder that draws random numbers gives equal texts one draw.
+	DeduplicateCaptions bool
+
 	LogEvery        int    // steps between records; ≥ 1
 	EvalEvery       int    // steps between evaluations; 0: at the end only
 	CheckpointEvery int    // steps between checkpoints; 0: at the end and on a stop only
@@ -133,6 +136,9 @@ type StepReport struct {
 	Duration   time.Duration
 	Phases     [Phases]time.Duration
 	Sent       int64 // bytes that this rank gave to others in the step
+	// Texts counts what this rank's text tower was to embed, each time that it was, and Merged those of them that were not
+	// computed, as equal ones were. Both are 0 unless Config.DeduplicateCaptions.
+	Texts, Merged int
 }
 
 // Result tells the outcome of Run.
@@ -164,7 +170,9 @@ type Trainer struct {
 	remember  [2]Features
 	lengths   lengths
 	uncounted bool // the text encoder does not count tokens
-	ranks     ranks
+	// Of the texts that the text tower was to embed in the step under way, textsLeft were left to equal ones.
+	textsAsked, textsLeft int
+	ranks                 ranks
 }
 
 // New checks a config. Every fault in it yields fault.Invalid.
@@ -357,38 +365,9 @@ func (t *Trainer) record(r StepReport) error {
 	for name, v := range r.Scalars {
 		m = append(m, clip.Metric{Name: metric.Training(name), Value: v})
 	}
+	if r.Texts > 0 {
+		m = append(m, clip.Metric{Name: metric.Training("captions_merged_share"), Value: float64(r.Merged) / float64(r.Texts)})
+	}
 	m = append(m, t.state.Counts.metrics()...)
 	return t.rec.Metrics(r.Step, m)
-}
-
-// chanceLoss returns the least loss of a model that gives every pair the same similarity. For losses over a
-// softmax it is ln B. For those with a bias (SigLIP), where each pair is judged on its own, it is the entropy
-// of all B judgements of a row with odds of one in B.
-func chanceLoss(batch int, scalars map[string]float64) float64 {
-	b := float64(batch)
-	if _, ok := scalars["logit_bias"]; ok {
-		return math.Log(b) + (b-1)*math.Log(b/(b-1))
-	}
-	return math.Log(b)
-}
-
-// watchCollapse warns once when the smoothed loss stays at that of chance long after the warm-up.
-func (t *Trainer) watchCollapse(r StepReport) error {
-	const decay, patience, margin = 0.95, 200, 0.99
-	if r.Step == 1 {
-		t.state.SmoothLoss = r.Loss
-	}
-	t.state.SmoothLoss = decay*t.state.SmoothLoss + (1-decay)*r.Loss
-	least := chanceLoss(t.cfg.BatchSize, r.Scalars)
-	if len(t.parts.Inputs) > 0 || len(t.parts.losses()) > 0 { // of these losses nobody knows the value of chance
-		return nil
-	}
-	if t.state.Alarmed || r.Step < patience || t.state.SmoothLoss < margin*least {
-		return nil
-	}
-	t.state.Alarmed = true
-	return t.rec.Event("warning", "collapsed",
-		fmt.Sprintf("after %d steps the loss is %.4f, that of chance (%.4f for batches of %d): the towers give every pair the same similarity",
-			r.Step, t.state.SmoothLoss, least, t.cfg.BatchSize),
-		"lower train.lr, lengthen the warm-up or check that images and captions belong together")
 }
