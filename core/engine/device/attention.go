@@ -18,7 +18,8 @@ type Attention struct {
 func (k Attention) describe(d *describer) {
 	nq, nk := k.elements(d)
 	k.inputs(d, nq, nk)
-	d.Half = At(d.out("out", nq))
+	d.feeds("out", nq)
+	d.allHalves()
 	d.FLOPs = k.flops(2) // q·kᵀ, p·v
 }
 
@@ -97,6 +98,7 @@ func (k AttentionBack) describe(d *describer) {
 		d.out("dk", nk)
 		d.out("dv", nk)
 	}
+	d.allHalves()
 	d.FLOPs = forward.flops(5) // q·kᵀ again, dp, dq, dk, dv
 }
 
@@ -113,7 +115,8 @@ type AttentionAt struct {
 
 func (k AttentionAt) describe(d *describer) {
 	k.inputs(d)
-	d.Half = At(d.out("out", k.B*k.Heads*k.HeadDim))
+	d.feeds("out", k.B*k.Heads*k.HeadDim)
+	d.allHalves()
 	d.FLOPs = k.attention().flops(2)
 }
 
@@ -164,6 +167,7 @@ func (k AttentionAtBack) describe(d *describer) {
 	qkv := forward.inputs(d)
 	d.in("dout", k.B*k.Heads*k.HeadDim)
 	d.out("dqkv", qkv)
+	d.allHalves()
 	d.FLOPs = forward.attention().flops(5)
 }
 

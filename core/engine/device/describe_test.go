@@ -33,6 +33,7 @@ func described() []device.Kernel {
 		device.MatMul{Batch: 1, M: 3, N: 5, K: 7, Bias: true, Residual: true, Act: device.GELU, Slope: true, Weights: true},
 		device.MatMul{Batch: 1, M: 3, N: 5, K: 7, TransA: true, Gate: true, BF16: true},
 		device.MatMul{Batch: 1, M: 3, N: 5, K: 7, TransB: true, Bias: true, Act: device.GELU, Slope: true, Weights: true, BF16: true},
+		device.MatMul{Batch: 1, M: 3, N: 5, K: 7, TransA: true, BF16: true, RowSums: true},
 		device.ConvForward{Conv2D: conv}, device.ConvForward{Conv2D: low},
 		device.ConvBackData{Conv2D: conv}, device.ConvBackData{Conv2D: low},
 		device.ConvBackWeights{Conv2D: conv}, device.ConvBackWeights{Conv2D: low},
@@ -44,7 +45,7 @@ func described() []device.Kernel {
 		device.Scale{N: 6}, device.ScaleBy{N: 6}, device.ScaleByBack{N: 6}, device.Accumulate{N: 6},
 		device.Softplus{N: 6}, device.SoftplusBack{N: 6},
 		device.SumRows{Rows: 2, Cols: 3}, device.SumCols{Rows: 2, Cols: 3}, device.BroadcastRows{Rows: 2, Cols: 3}, device.SumSquares{N: 6},
-		device.LayerNorm{Rows: 2, Cols: 3}, device.LayerNormBack{Rows: 2, Cols: 3},
+		device.LayerNorm{Rows: 2, Cols: 3}, device.LayerNormBack{Rows: 2, Cols: 3}, device.LayerNormBack{Rows: 2, Cols: 3, Residual: true},
 		device.L2Norm{Rows: 2, Cols: 3}, device.L2NormBack{Rows: 2, Cols: 3},
 		device.BatchStats{Rows: 2, C: 3}, device.BatchNorm{Rows: 2, C: 3},
 		device.BatchNormBack{Rows: 2, C: 3}, device.BatchNormBack{Rows: 2, C: 3, Act: device.ReLU},
@@ -116,7 +117,7 @@ func write(b *strings.Builder, k device.Kernel, d device.Description) {
 			b.WriteString(" weights")
 		}
 	}
-	fmt.Fprintf(b, "\n  flops %g, rounded %b, half %b, in place %d", d.FLOPs, d.Rounded, d.Half, d.InPlace)
+	fmt.Fprintf(b, "\n  flops %g, rounded %b, half %b, operands %b, in place %d", d.FLOPs, d.Rounded, d.Half, d.Operands, d.InPlace)
 	if item, ok := k.(device.Itemized); ok {
 		fmt.Fprintf(b, ", items %d, of 3 %+v", item.Items(), item.WithItems(3))
 	}

@@ -72,6 +72,13 @@ func (d *describer) unary(n int) (x, out int) {
 	return d.in("x", n), d.out("out", n)
 }
 
+// feeds adds an output that products in bfloat16 usually read next.
+func (d *describer) feeds(name string, n int) int {
+	i := d.out(name, n)
+	d.Operands |= At(i)
+	return i
+}
+
 // gradient describes the gradient of a map of one input.
 func (d *describer) gradient(n int) (x, dy, dx int) {
 	d.sizes(n)
@@ -81,7 +88,19 @@ func (d *describer) gradient(n int) (x, dy, dx int) {
 // rounds says that the kernel rounds these inputs to bfloat16, so that they may as well be Half.
 func (d *describer) rounds(places ...int) {
 	d.Rounded |= At(places...)
-	d.Half |= At(places...)
+	d.Operands |= At(places...)
+}
+
+// halves says which arguments may be Half.
+func (d *describer) halves(places ...int) { d.Half |= At(places...) }
+
+// allHalves says that all arguments so far that are Real and present may be Half.
+func (d *describer) allHalves() {
+	for i, a := range d.Args {
+		if a.DType == Real && !a.Absent {
+			d.Half |= At(i)
+		}
+	}
 }
 
 // kernelText writes a kernel as Go would, without the package: "MatMul{Batch:1 M:2 …}".

@@ -25,6 +25,7 @@ type Act struct {
 func (k Act) describe(d *describer) {
 	d.activation(k.Act)
 	d.InPlace, _ = d.unary(k.N)
+	d.allHalves()
 }
 
 // Items returns the elements.
@@ -45,6 +46,7 @@ type ActBack struct {
 func (k ActBack) describe(d *describer) {
 	d.activation(k.Act)
 	_, d.InPlace, _ = d.gradient(k.N)
+	d.allHalves()
 }
 
 // The operators of Binary.
@@ -70,6 +72,7 @@ func (k Binary) describe(d *describer) {
 	d.InPlace = d.in("a", k.N)
 	d.in("b", k.Period)
 	d.out("out", k.N)
+	d.allHalves()
 }
 
 // Items returns the elements where b has one for each, else the repetitions of b.
@@ -93,7 +96,10 @@ func (k Binary) WithItems(n int) Kernel {
 // Scale computes out = alpha·x + beta. Args: x [N] → out [N]. Scalars: alpha, beta. In place allowed.
 type Scale struct{ N int }
 
-func (k Scale) describe(d *describer) { d.InPlace, _ = d.unary(k.N) }
+func (k Scale) describe(d *describer) {
+	d.InPlace, _ = d.unary(k.N)
+	d.allHalves()
+}
 
 // Items returns the elements.
 func (k Scale) Items() int { return k.N }

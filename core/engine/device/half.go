@@ -50,11 +50,26 @@ func (k Halved) describe(d *describer) {
 // Halver is implemented by backends with kernels that read or write Half.
 type Halver interface {
 	// Halves returns the arguments of a kernel that may be Half here, each alone or with others: those of
-	// Description.Half or fewer.
+	// Description.Half or fewer. A backend that is no Autocaster says no more than Description.Operands.
 	Halves(Kernel) Places
 	// HalfView views n elements of Half in the memory of a Real buffer, in the place of its elements
 	// [off, off+HalfRoom(n)). It panics out of range.
 	HalfView(b Buffer, off, n int) Buffer
+}
+
+// Autocaster is implemented by backends whose memory is slow beside their products: programs with products in bfloat16
+// keep as Half what lies between their kernels, activations and gradients, as PyTorch's autocast does. That rounds
+// more than products do by themselves.
+type Autocaster interface {
+	Halver
+	// Autocasts reports whether programs shall be made so.
+	Autocasts() bool
+}
+
+// Autocasts reports whether b is an Autocaster that wants it.
+func Autocasts(b any) bool {
+	a, ok := b.(Autocaster)
+	return ok && a.Autocasts()
 }
 
 // HalfRoom returns the elements of float32 in whose place n elements of Half lie.

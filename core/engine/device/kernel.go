@@ -31,9 +31,12 @@ type Description struct {
 	FLOPs float64
 	// Rounded holds the inputs that the kernel rounds to bfloat16 (RoundBF16) before it uses them.
 	Rounded Places
-	// Half holds the arguments that may be Half (see Halved): the rounded ones, and outputs that a product in
-	// bfloat16 usually reads next. A Halver may support fewer of them.
+	// Half holds the arguments that may be Half (see Halved): activations and gradients, not parameters, statistics
+	// or sums. A Halver may support fewer of them.
 	Half Places
+	// Operands holds those of Half that only products in bfloat16 need: the rounded ones, and outputs that such a
+	// product usually reads next.
+	Operands Places
 	// Weights holds the parameter of which a backend may keep a packed copy until ParamsChanged.
 	Weights Places
 	// InPlace names the input whose memory the first output may take; -1 for none.
@@ -49,6 +52,7 @@ func Describe(k Kernel) (Description, error) {
 		d.fail("%T is not a known kernel", k)
 	} else {
 		k.describe(d)
+		d.Half |= d.Operands
 	}
 	if d.err != nil {
 		return Description{InPlace: -1}, d.err

@@ -9,10 +9,10 @@ type LayerNorm struct {
 
 func (k LayerNorm) describe(d *describer) {
 	d.sizes(k.Rows, k.Cols)
-	d.in("x", k.Rows*k.Cols)
+	x := d.in("x", k.Rows*k.Cols)
 	d.in("gamma", k.Cols)
 	d.in("beta", k.Cols)
-	d.Half = At(d.out("y", k.Rows*k.Cols))
+	d.halves(x, d.feeds("y", k.Rows*k.Cols))
 }
 
 // Items returns the rows.
@@ -26,17 +26,24 @@ func (k LayerNorm) WithItems(n int) Kernel {
 
 // LayerNormBack computes the gradient of LayerNorm, and the statistics again.
 // Args: x, γ, dy → dx [Rows, Cols], dγ [Cols], dβ [Cols].
+//
+// With Residual, a gradient [Rows, Cols] that reaches x another way follows dy, and dx is the sum of both. Only a Fuser may
+// have it.
 type LayerNormBack struct {
 	Rows, Cols int
 	Eps        float64
+	Residual   bool
 }
 
 func (k LayerNormBack) describe(d *describer) {
 	d.sizes(k.Rows, k.Cols)
-	d.in("x", k.Rows*k.Cols)
+	x := d.in("x", k.Rows*k.Cols)
 	d.in("gamma", k.Cols)
-	d.in("dy", k.Rows*k.Cols)
-	d.out("dx", k.Rows*k.Cols)
+	d.halves(x, d.in("dy", k.Rows*k.Cols))
+	if k.Residual {
+		d.halves(d.in("residual", k.Rows*k.Cols))
+	}
+	d.halves(d.out("dx", k.Rows*k.Cols))
 	d.out("dgamma", k.Cols)
 	d.out("dbeta", k.Cols)
 }

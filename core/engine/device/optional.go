@@ -130,6 +130,12 @@ type Communicator interface {
 	SumOverRanks(Buffer)
 }
 
+// Fuser is implemented by backends with kernels that others lack: those that do the work of two at once.
+type Fuser interface {
+	// Fuses reports whether Prepare takes a kernel that only a Fuser may have.
+	Fuses(Kernel) bool
+}
+
 // MemoryCounter is implemented by backends that count the memory they take.
 type MemoryCounter interface {
 	// Allocated returns the bytes of all that the backend took: buffers, and what kernels keep and work with.

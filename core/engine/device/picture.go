@@ -25,8 +25,8 @@ func (k Patchify) describe(d *describer) {
 	if d.sizes(k.B, k.H, k.W, k.C, k.P) {
 		d.require(k.H%k.P == 0 && k.W%k.P == 0, "patch %d does not divide %dx%d", k.P, k.H, k.W)
 	}
-	_, out := d.unary(k.B * k.H * k.W * k.C)
-	d.Half = At(out)
+	d.in("x", k.B*k.H*k.W*k.C)
+	d.feeds("out", k.B*k.H*k.W*k.C)
 }
 
 // Items returns the pictures of the batch.

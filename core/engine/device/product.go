@@ -9,6 +9,8 @@ package device
 // Weights says that B is a parameter: a backend may keep a packed copy until ParamsChanged.
 // BF16 rounds the elements of A and B to bfloat16 first (RoundBF16); products are added up in Real, and
 // everything after the sum is in Real too.
+// With RowSums, of a single product with TransA, a last output follows: Σ over K of A [K, M] as it is given, [M]. It is
+// the gradient of a bias beside that of the weights (SumRows). Only a Fuser may have it.
 // Scalars: alpha (default 1), multiplied onto op(A)·op(B).
 type MatMul struct {
 	Batch, M, N, K int
@@ -19,6 +21,7 @@ type MatMul struct {
 	Slope          bool
 	Weights        bool
 	BF16           bool
+	RowSums        bool
 }
 
 func (k MatMul) describe(d *describer) {
@@ -28,10 +31,15 @@ func (k MatMul) describe(d *describer) {
 	result := k.Batch * k.M * k.N
 	a, b := d.in("a", k.Batch*k.M*k.K), d.in("b", k.Batch*k.K*k.N)
 	d.optional("bias", k.N, k.Bias)
-	d.optional("residual", result, k.Residual || k.Gate)
+	residual := d.optional("residual", result, k.Residual || k.Gate)
 	c := d.out("c", result)
+	slope := c
 	if k.Slope {
-		d.out("slope", result)
+		slope = d.out("slope", result)
+	}
+	d.require(!k.RowSums || k.TransA && k.Batch == 1, "row sums need a single product with TransA")
+	if k.RowSums {
+		d.out("sums", k.M)
 	}
 	d.FLOPs = 2 * float64(k.Batch) * float64(k.M) * float64(k.N) * float64(k.K)
 	if k.Weights {
@@ -41,7 +49,13 @@ func (k MatMul) describe(d *describer) {
 		d.rounds(a, b)
 	}
 	if k.BF16 && k.Slope {
-		d.Half |= At(c) // the product itself is float32: it is written where the slope goes
+		d.Operands |= At(c) // the product itself is float32: it is written where the slope goes
+	}
+	if k.BF16 {
+		d.halves(c, slope)
+		if k.Residual || k.Gate {
+			d.halves(residual)
+		}
 	}
 }
 

@@ -5,7 +5,7 @@ type SumRows struct{ Rows, Cols int }
 
 func (k SumRows) describe(d *describer) {
 	d.sizes(k.Rows, k.Cols)
-	d.in("x", k.Rows*k.Cols)
+	d.halves(d.in("x", k.Rows*k.Cols))
 	d.out("out", k.Cols)
 }
 

@@ -9,6 +9,7 @@ func (k Gather) describe(d *describer) {
 	d.in("table", k.Rows*k.Cols)
 	d.indices("ids", k.N, k.Rows)
 	d.out("out", k.N*k.Cols)
+	d.allHalves()
 }
 
 // GatherBack scatters: dtable is zeroed, then dtable[ids[i], :] += dy[i, :] in the order of i.
@@ -20,6 +21,7 @@ func (k GatherBack) describe(d *describer) {
 	d.indices("ids", k.N, k.Rows)
 	d.in("dy", k.N*k.Cols)
 	d.out("dtable", k.Rows*k.Cols)
+	d.allHalves()
 }
 
 // Concat joins two arrays along the middle axis: out[b] = a[b] then c[b].
@@ -39,6 +41,7 @@ func (k Concat) describe(d *describer) {
 	}
 	d.in("c", k.B*k.TC*k.W)
 	d.out("out", k.B*(k.TA+k.TC)*k.W)
+	d.allHalves()
 }
 
 // Slice takes middle-axis positions [From, From+N): Args: x [B, T, W] → out [B, N, W].
@@ -48,6 +51,7 @@ func (k Slice) describe(d *describer) {
 	k.check(d)
 	d.in("x", k.B*k.T*k.W)
 	d.out("out", k.B*k.N*k.W)
+	d.allHalves()
 }
 
 func (k Slice) check(d *describer) {
@@ -62,6 +66,7 @@ func (k SliceBack) describe(d *describer) {
 	Slice(k).check(d)
 	d.in("dy", k.B*k.N*k.W)
 	d.out("dx", k.B*k.T*k.W)
+	d.allHalves()
 }
 
 // MeanTokens takes the mean over the middle axis. With Lengths, row b averages its first lengths[b]
@@ -76,6 +81,7 @@ func (k MeanTokens) describe(d *describer) {
 	d.in("x", k.B*k.T*k.W)
 	d.lengths(k.B, k.T, k.Lengths)
 	d.out("out", k.B*k.W)
+	d.allHalves()
 }
 
 // Items returns the sequences.
@@ -98,6 +104,7 @@ func (k MeanTokensBack) describe(d *describer) {
 	d.in("dy", k.B*k.W)
 	d.lengths(k.B, k.T, k.Lengths)
 	d.out("dx", k.B*k.T*k.W)
+	d.allHalves()
 }
 
 // lengths adds the argument with the length of each sequence.
@@ -111,4 +118,5 @@ type Transpose struct{ B, M, N int }
 func (k Transpose) describe(d *describer) {
 	d.sizes(k.B, k.M, k.N)
 	d.unary(k.B * k.M * k.N)
+	d.allHalves()
 }

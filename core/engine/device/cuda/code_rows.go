@@ -25,7 +25,7 @@ func rowsCode(kernel device.Kernel) (code, bool) {
 		}
 		return run(anyRow)
 	case device.LayerNormBack:
-		return layerNormBackCode(k), true
+		return layerNormBackCode(k), !k.Residual
 	case device.L2Norm:
 		return run(overTeams(k.Rows, k.Cols, "l2_norm", arg(0), arg(1), k.Rows, k.Cols, k.Eps))
 	case device.L2NormBack:

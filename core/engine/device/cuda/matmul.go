@@ -17,6 +17,9 @@ func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 			return code{}, err
 		}
 	}
+	if k.RowSums {
+		return code{}, fault.New(fault.Unavailable, "no product with row sums")
+	}
 	if max(k.Batch, k.M, k.N, k.K) > math.MaxInt32 {
 		return code{}, fault.New(fault.Unavailable, "cuBLAS takes sizes up to %d", math.MaxInt32)
 	}

@@ -43,6 +43,38 @@ func Reference(t testing.TB, c Trial) [][]float32 {
 	return Run(t, reference.New[float64](2), c)
 }
 
+// RunOn computes a kernel whose arguments are all Real on a backend, and gives all arguments afterwards. Inputs are given, nil
+// where a kernel takes none; outputs are nil.
+func RunOn(t testing.TB, b device.Backend, k device.Kernel, in [][]float32) [][]float32 {
+	t.Helper()
+	want, err := device.Signature(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := prepare(t, b, k)
+	if r, ok := exec.(device.Releaser); ok {
+		defer r.Release()
+	}
+	bufs, all := make([]device.Buffer, len(want)), make([][]float32, len(want))
+	for i, arg := range want {
+		if arg.Absent {
+			continue
+		}
+		bufs[i] = alloc(t, b, arg.DType, arg.Len)
+		defer b.Free(bufs[i])
+		if !arg.Out {
+			b.Write(bufs[i], in[i])
+		}
+	}
+	exec.Run(bufs)
+	for i := range want {
+		if bufs[i] != nil {
+			all[i] = read(b, bufs[i])
+		}
+	}
+	return all
+}
+
 // floor stands in for the largest magnitude where everything cancels: inputs are of order 1.
 const floor = 0.1
 

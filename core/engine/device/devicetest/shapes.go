@@ -114,10 +114,10 @@ func (s *Shapes) View(b device.Buffer, off, n int) device.Buffer {
 	return place{p.space, p.from + off*p.dtype.Size(), n, p.dtype}
 }
 
-// Halves implements device.Halver: all that a kernel says, as core/engine/device/cuda.
+// Halves implements device.Halver: as core/engine/device/cuda.
 func (s *Shapes) Halves(kernel device.Kernel) device.Places {
 	d, _ := device.Describe(kernel)
-	return d.Half
+	return d.Operands
 }
 
 // HalfView implements device.Halver.

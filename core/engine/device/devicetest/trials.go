@@ -156,3 +156,16 @@ func Trials() []Trial {
 	}
 	return list
 }
+
+// Fused holds trials of kernels that only a device.Fuser may have.
+func Fused() []Trial {
+	var list []Trial
+	for _, s := range [][2]int{{1, 1}, {1, 33}, {7, 5}, {130, 257}, {900, 128}, {40, 1024}, {33, 1500}} {
+		list = append(list, Trial{Kernel: device.LayerNormBack{Rows: s[0], Cols: s[1], Eps: 1e-2, Residual: true}, Tol: 1e-5})
+	}
+	for _, s := range [][3]int{{1, 1, 1}, {7, 5, 3}, {64, 33, 1}, {97, 65, 130}, {384, 128, 900}} {
+		k := device.MatMul{Batch: 1, M: s[0], N: s[1], K: s[2], TransA: true, RowSums: true}
+		list = append(list, Trial{Kernel: k, Tol: 3e-6}, Trial{Kernel: k.WithBF16(), Tol: 3e-6}, Trial{Kernel: k, Tol: 3e-6, Scalars: []float64{.5}})
+	}
+	return list
+}

@@ -102,6 +102,9 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 	}
 	switch k := device.WithoutHalf(k).(type) {
 	case device.MatMul:
+		if k.RowSums {
+			return nil, fault.New(fault.Unavailable, "onednn: no product with row sums")
+		}
 		fill(n[:], k.Batch, k.M, k.N, k.K, bit(k.TransA), bit(k.TransB), bit(k.Bias), combine(k), int(k.Act),
 			bit(k.Slope), bit(k.Weights), bit(k.BF16))
 		e = C.td_new_matmul(b.be, &n[0], text, 256)
@@ -193,7 +196,7 @@ func (b *Backend) code(kernel device.Kernel) (code, bool) {
 	case device.LayerNorm:
 		return code{op: C.td_layer_norm, n: []int{k.Rows, k.Cols}, f: []float64{k.Eps}}, true
 	case device.LayerNormBack:
-		return code{op: C.td_layer_norm_back, n: []int{k.Rows, k.Cols}, f: []float64{k.Eps}, tmp: b.parts(k.Cols, 2, 2)}, true
+		return code{op: C.td_layer_norm_back, n: []int{k.Rows, k.Cols}, f: []float64{k.Eps}, tmp: b.parts(k.Cols, 2, 2)}, !k.Residual
 	case device.L2Norm:
 		return code{op: C.td_l2_norm, n: []int{k.Rows, k.Cols}, f: []float64{k.Eps}}, true
 	case device.L2NormBack:

@@ -9,10 +9,11 @@ import (
 	"tandem/core/engine/device"
 )
 
-// Halves returns what a kernel says, without parameters: the move to oneDNN's layout rounds those.
+// Halves returns what products in bfloat16 need, without parameters: the move to oneDNN's layout rounds those. All other
+// values stay float32, as caches make them cheap to read here.
 func (b *Backend) Halves(kernel device.Kernel) device.Places {
 	d, _ := device.Describe(kernel)
-	return d.Half &^ d.Weights
+	return d.Operands &^ d.Weights
 }
 
 // EmulatesBF16 reports whether the processor lacks AVX512_BF16.

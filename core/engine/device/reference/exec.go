@@ -67,17 +67,23 @@ func (b *Backend[T]) Prepare(k device.Kernel) (device.Exec, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := k.(device.Halved); ok {
-		return nil, fault.New(fault.Unavailable, "host: no kernels on half")
+	x := &exec[T]{backend: b, kernel: k, want: want, bound: make(args[T], len(want))}
+	if h, ok := k.(device.Halved); ok {
+		if h.In&^b.Halves(h.Kernel) != 0 {
+			return nil, fault.New(fault.Unavailable, "host: no kernel %T with half arguments %b", h.Kernel, h.In)
+		}
+		x.run = b.onHalf(h, want)
+	} else {
+		x.run = b.runner(k)
 	}
-	return &exec[T]{backend: b, kernel: k, want: want, bound: make(args[T], len(want)), run: b.runner(k)}, nil
+	return x, nil
 }
 
 // runner returns the code of a kernel that device.Signature accepted.
 func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 	switch k := kernel.(type) {
 	case device.MatMul:
-		return b.roundInputs(k.BF16, b.matMul(k))
+		return b.withRowSums(k, b.roundInputs(k.BF16, b.matMul(k)))
 	case device.SumRows:
 		return b.sumRows(k)
 	case device.SumCols:

@@ -97,6 +97,16 @@ func TestBackwardKernelsMatchFiniteDifferences(t *testing.T) {
 			analytic: func(l lab, in []any, _, w []float64) [][]float64 {
 				return l.run(device.LayerNormBack{Rows: 5, Cols: 7, Eps: 1e-5}, []any{in[0], in[1], w})
 			}},
+		gradient{name: "layer norm with a residual", forward: device.LayerNorm{Rows: 5, Cols: 7, Eps: 1e-5},
+			inputs: []any{n(35), n(7), n(7)}, wrt: []int{0, 1, 2},
+			analytic: func(l lab, in []any, _, w []float64) [][]float64 {
+				residual := n(35)
+				grads := l.run(device.LayerNormBack{Rows: 5, Cols: 7, Eps: 1e-5, Residual: true}, []any{in[0], in[1], w, residual})
+				for i, v := range residual {
+					grads[0][i] -= v
+				}
+				return grads
+			}},
 		gradient{name: "l2 norm", forward: device.L2Norm{Rows: 4, Cols: 6, Eps: 1e-12}, inputs: []any{n(24)},
 			wrt: []int{0}, analytic: back(device.L2NormBack{Rows: 4, Cols: 6, Eps: 1e-12})},
 		gradient{name: "l2 norm under eps", forward: device.L2Norm{Rows: 4, Cols: 6, Eps: 100}, inputs: []any{n(24)},

@@ -100,6 +100,18 @@ func (b *Backend[T]) matMul(k device.MatMul) func(args[T], scalars) {
 	}
 }
 
+// withRowSums returns a product that also gives the sums of its left operand, when k has RowSums.
+func (b *Backend[T]) withRowSums(k device.MatMul, product func(args[T], scalars)) func(args[T], scalars) {
+	if !k.RowSums {
+		return product
+	}
+	sum := b.sumRows(device.SumRows{Rows: k.K, Cols: k.M})
+	return func(a args[T], s scalars) {
+		product(a, s)
+		sum(args[T]{a[0], a[len(a)-1]}, nil)
+	}
+}
+
 // finish does what follows the product, on n numbers of C from offset at, column j, on.
 func finish[T Float](k device.MatMul, a args[T], f, slope func(T) T, at, j, n int) {
 	row := a[4].f[at : at+n]

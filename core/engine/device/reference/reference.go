@@ -21,11 +21,16 @@ type Backend[T Float] struct {
 	threads int
 	live    int64  // bytes allocated and not freed
 	rounded [2][]T // the inputs of a product in bfloat16
+	wide    [][]T  // the arguments of a kernel that are Half
+
+	autocasts bool
 }
 
 var (
 	_ device.Backend       = (*Backend[float32])(nil)
 	_ device.BF16Emulator  = (*Backend[float32])(nil)
+	_ device.Autocaster    = (*Backend[float32])(nil)
+	_ device.Fuser         = (*Backend[float32])(nil)
 	_ device.MemoryCounter = (*Backend[float32])(nil)
 	_ device.HeapUser      = (*Backend[float32])(nil)
 	_ device.HostViewer    = (*Backend[float32])(nil)
@@ -42,6 +47,7 @@ type buffer[T Float] struct {
 	f     []T
 	u     []uint8
 	i     []int32
+	h     []uint16
 	dtype device.DType
 	view  bool
 }
@@ -54,6 +60,8 @@ func (b *buffer[T]) Len() int {
 		return len(b.u)
 	case device.I32:
 		return len(b.i)
+	case device.Half:
+		return len(b.h)
 	}
 	return len(b.f)
 }
@@ -77,6 +85,8 @@ func (b *Backend[T]) Alloc(dtype device.DType, n int) (device.Buffer, error) {
 		buf.u = makeAligned[uint8](n)
 	case device.I32:
 		buf.i = makeAligned[int32](n)
+	case device.Half:
+		buf.h = makeAligned[uint16](n)
 	default:
 		return nil, fault.New(fault.Invalid, "unknown dtype %d", dtype)
 	}
@@ -99,14 +109,14 @@ func makeAligned[E any](n int) []E {
 
 func (b *buffer[T]) bytes() int64 {
 	var t T
-	return int64(len(b.f))*int64(unsafe.Sizeof(t)) + int64(len(b.u)) + int64(len(b.i))*4
+	return int64(len(b.f))*int64(unsafe.Sizeof(t)) + int64(len(b.u)) + int64(len(b.i))*4 + int64(len(b.h))*2
 }
 
 // Free forgets the memory; the garbage collector takes it once no view is left.
 func (b *Backend[T]) Free(x device.Buffer) {
 	if buf := b.asBuffer(x); !buf.view {
 		b.live -= buf.bytes()
-		buf.f, buf.u, buf.i = nil, nil, nil
+		buf.f, buf.u, buf.i, buf.h = nil, nil, nil, nil
 	}
 }
 
@@ -128,6 +138,8 @@ func (b *Backend[T]) View(x device.Buffer, off, n int) device.Buffer {
 		v.u = buf.u[off : off+n : off+n]
 	case device.I32:
 		v.i = buf.i[off : off+n : off+n]
+	case device.Half:
+		v.h = buf.h[off : off+n : off+n]
 	default:
 		v.f = buf.f[off : off+n : off+n]
 	}
@@ -164,6 +176,9 @@ func (b *Backend[T]) Write(dst device.Buffer, values any) {
 	case []int32:
 		buf.check(device.I32, len(v))
 		copy(buf.i, v)
+	case []uint16:
+		buf.check(device.Half, len(v))
+		copy(buf.h, v)
 	default:
 		panic(fmt.Sprintf("device/host: cannot write %T", values))
 	}
@@ -183,6 +198,9 @@ func (b *Backend[T]) Read(values any, src device.Buffer) {
 	case []int32:
 		buf.check(device.I32, len(v))
 		copy(v, buf.i)
+	case []uint16:
+		buf.check(device.Half, len(v))
+		copy(v, buf.h)
 	default:
 		panic(fmt.Sprintf("device/host: cannot read into %T", values))
 	}
@@ -212,6 +230,7 @@ func (b *Backend[T]) Copy(dst, src device.Buffer) {
 	copy(d.f, s.f)
 	copy(d.u, s.u)
 	copy(d.i, s.i)
+	copy(d.h, s.h)
 }
 
 // Zero clears a buffer.
@@ -220,6 +239,7 @@ func (b *Backend[T]) Zero(x device.Buffer) {
 	clear(buf.f)
 	clear(buf.u)
 	clear(buf.i)
+	clear(buf.h)
 }
 
 // IsWide reports whether Real is float64.

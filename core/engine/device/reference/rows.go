@@ -81,11 +81,15 @@ func (b *Backend[T]) layerNorm(k device.LayerNorm) func(args[T], scalars) {
 func (b *Backend[T]) layerNormBack(k device.LayerNormBack) func(args[T], scalars) {
 	means, inverses := make([]float64, k.Rows), make([]float64, k.Rows)
 	dgamma, dbeta := make([]float64, k.Cols), make([]float64, k.Cols)
+	first := 3 // output
+	if k.Residual {
+		first++
+	}
 	return func(a args[T], _ scalars) {
 		gamma := a[1].f
 		b.each(k.Rows, 8*k.Cols, func(i int) {
 			at, end := i*k.Cols, (i+1)*k.Cols
-			x, dy, dx := a[0].f[at:end], a[2].f[at:end], a[3].f[at:end]
+			x, dy, dx := a[0].f[at:end], a[2].f[at:end], a[first].f[at:end]
 			mean, inverse := moments(x, k.Eps)
 			means[i], inverses[i] = mean, inverse
 			// With g = dy·γ and x̂ the normalised row: dx = (g − mean(g) − x̂·mean(g·x̂))/σ.
@@ -101,6 +105,11 @@ func (b *Backend[T]) layerNormBack(k device.LayerNormBack) func(args[T], scalars
 				g := float64(dy[j]) * float64(gamma[j])
 				dx[j] = T((g - sum - (float64(v)-mean)*inverse*dot) * inverse)
 			}
+			if k.Residual {
+				for j, v := range a[3].f[at:end] {
+					dx[j] += v
+				}
+			}
 		})
 		b.columns(k.Rows, k.Cols, func(lo, hi int) {
 			clear(dgamma[lo:hi])
@@ -112,8 +121,8 @@ func (b *Backend[T]) layerNormBack(k device.LayerNormBack) func(args[T], scalars
 					dgamma[j] += g * (float64(a[0].f[i*k.Cols+j]) - means[i]) * inverses[i]
 				}
 			}
-			convert(a[4].f[lo:hi], dgamma[lo:hi])
-			convert(a[5].f[lo:hi], dbeta[lo:hi])
+			convert(a[first+1].f[lo:hi], dgamma[lo:hi])
+			convert(a[first+2].f[lo:hi], dbeta[lo:hi])
 		})
 	}
 }
