@@ -99,6 +99,7 @@ trackers: ## make the virtual environment .venv/trackers for tests with TensorBo
 	@sh tools/trackers/venv.sh
 
 test-python: build python trackers ## test the Python SDK and plugins with PyTorch, and what other trackers read of runs
+	python3 -m unittest discover -s tools/peer -p '*_test.py'
 	TANDEM_TEST_TORCH=1 TANDEM_PYTHON=$(CURDIR)/.venv/python/bin/python TANDEM_TRACKERS=$(CURDIR)/.venv/trackers/bin/python \
 		$(GO) test $(GOFLAGS_BUILD) -timeout 60m -run Python ./core ./core/plugin/trial ./core/experiment/run ./core/results/store ./cmd/runner
 

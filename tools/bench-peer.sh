@@ -1,6 +1,6 @@
 #!/bin/sh
 # Times tandem beside OpenCLIP on PyTorch, in a virtual environment under .venv/peer (several GB, because PyPI's torch
-# brings CUDA). ROUNDS and MODELS select what is timed; see tools/peer/bench.py --help.
+# brings CUDA). ROUNDS and MODELS select what is timed, ISA=avx2 holds both to AVX2; see tools/peer/bench.py --help.
 set -e
 venv=$PWD/.venv/peer
 if ! [ -e "$venv/.done" ]; then
@@ -10,4 +10,4 @@ if ! [ -e "$venv/.done" ]; then
 	touch "$venv/.done"
 fi
 "$venv/bin/pip" list --disable-pip-version-check 2>/dev/null | grep -E '^(torch|open_clip_torch) '
-exec "$venv/bin/python" tools/peer/bench.py --rounds "${ROUNDS:-5}" ${MODELS:+--models "$MODELS"} --json .venv/bench-peer.json
+exec "$venv/bin/python" tools/peer/bench.py --rounds "${ROUNDS:-5}" ${MODELS:+--models "$MODELS"} ${ISA:+--isa "$ISA"} --json .venv/bench-peer.json

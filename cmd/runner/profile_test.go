@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -222,7 +223,11 @@ func TestBench(t *testing.T) {
 		PeakShare  float64 `json:"peak_share"`
 		StepGFLOP  float64 `json:"step_gflop"`
 		Steps      int     `json:"steps"`
-		Breakdown  []struct {
+		Machine    struct {
+			Processors  int     `json:"processors"`
+			OthersShare float64 `json:"others_share"`
+		} `json:"machine"`
+		Breakdown []struct {
 			Part    string  `json:"part"`
 			MS      float64 `json:"ms"`
 			Waiting bool    `json:"waiting"`
@@ -236,6 +241,9 @@ func TestBench(t *testing.T) {
 	}
 	if b.StepGFLOP <= 0 || b.PeakShare <= 0 {
 		t.Errorf("%g GFLOP a step, %g of the peak", b.StepGFLOP, b.PeakShare)
+	}
+	if m := b.Machine; runtime.GOOS == "linux" && m.Processors == 0 || m.OthersShare < 0 || m.OthersShare > 1 {
+		t.Errorf("of the machine: %+v", m)
 	}
 	// How the times compare is no matter here: medians of few steps on a busy machine compare as they like.
 	parts := map[string]bool{}

@@ -144,14 +144,25 @@ func (a *app) printBench(b *measure.StepCosts) error {
 	if err := report.Rows(a.stdout, report.Text, []string{"part", "ms", "of the step", "where"}, rows); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("\n%s: %s parameters, batch %d, %d threads, %s\n%s images/s, %s ms a step (median of %d)\n%s GFLOP computed a step%s, %s GFLOP/s",
+	text := fmt.Sprintf("\n%s: %s parameters, batch %d, %d threads, %s\n%s images/s, %s ms a step (median of %d%s)\n%s GFLOP computed a step%s, %s GFLOP/s",
 		b.Experiment, report.Count(float64(b.Parameters)), b.BatchSize, b.Threads, b.Device,
-		report.Number(roundTenth(b.ImagesPerS)), report.Number(roundTenth(b.StepMS)), b.Steps, report.Number(roundTenth(b.StepGFLOP)), noteUncounted(b.Uncounted), report.Number(roundTenth(b.GFLOPS)))
+		report.Number(roundTenth(b.ImagesPerS)), report.Number(roundTenth(b.StepMS)), b.Steps, noteSpread(b.Machine), report.Number(roundTenth(b.StepGFLOP)), noteUncounted(b.Uncounted), report.Number(roundTenth(b.GFLOPS)))
 	if b.PeakGFLOPS > 0 {
 		text += fmt.Sprintf(", %s of the measured %s matrix product peak", report.Percent(b.PeakShare), report.Number(roundTenth(b.PeakGFLOPS)))
 	}
+	if warning := b.Machine.Warning(); warning != "" {
+		text += "\n" + warning
+	}
 	_, err := say(a.stdout, "%s\n", text)
 	return err
+}
+
+// noteSpread says how far the steps' times are apart.
+func noteSpread(m measure.MachineState) string {
+	if m.StepSpread == 0 {
+		return ""
+	}
+	return ", half of them within " + report.Percent(m.StepSpread)
 }
 
 // noteUncounted says what a sum of operations lacks.

@@ -2,7 +2,7 @@
 """Trains an OpenCLIP model with PyTorch, a few steps at a time on request: the peer of bench.py.
 
 Usage: peer.py MODEL BATCH PRECISION MODE THREADS [DEVICE]
-MODE is eager or compiled, DEVICE cpu or cuda:N. Prints "ready"; for each line with a number n on standard
+MODE is eager or compiled, DEVICE cpu or cuda:N. Prints "ready" and the instructions of PyTorch's kernels ("AVX2"); for each line with a number n on standard
 input it trains n steps and prints a JSON list of their seconds.
 
 A step is that of open_clip_train: forward of both towers, the contrastive loss, backward, clipping of
@@ -70,7 +70,7 @@ def main():
         step()
     if gpu:
         torch.cuda.synchronize()
-    print("ready", flush=True)
+    print("ready", torch.backends.cpu.get_cpu_capability(), flush=True)
     for line in sys.stdin:
         print(json.dumps((together if gpu else apart)(step, int(line))), flush=True)
     peak = torch.cuda.max_memory_allocated(device) / 1024 if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -10,6 +10,7 @@ import (
 	"tandem/core/experiment/spec"
 	"tandem/core/experiment/train"
 	"tandem/core/plugin/catalog"
+	"tandem/core/plugin/child"
 	"tandem/core/plugin/process"
 	"tandem/core/results/store"
 )
@@ -44,7 +45,8 @@ type StepCosts struct {
 	PeakGFLOPS float64 `json:"peak_gflops"`
 	PeakShare  float64 `json:"peak_share"`
 
-	Memory []ProcessMemory `json:"memory"`
+	Memory  []ProcessMemory `json:"memory"`
+	Machine MachineState    `json:"machine"`
 }
 
 // Cost tells what one part of a step took. The parts that do not wait add up to the step, but for their being
@@ -66,7 +68,9 @@ func Bench(ctx context.Context, c *catalog.Catalog, s *spec.Spec, warmup, steps 
 	defer peak.Close()
 	r := rehearsal{catalog: c, spec: s, steps: warmup + steps, watch: w, observe: meter.observe}
 	r.first = func() { peak.measureLong(w) }
+	var before, after child.Load
 	r.ready = func(m *assemble.Model, _ *store.DB) error {
+		before = child.LoadNow()
 		meter.Model, meter.before, meter.spans = m, pluginCounters(m), nil
 		return nil
 	}
@@ -77,6 +81,7 @@ func Bench(ctx context.Context, c *catalog.Catalog, s *spec.Spec, warmup, steps 
 	}
 	var memory []ProcessMemory
 	r.last = func(ctx context.Context, m *assemble.Model) (err error) {
+		after = child.LoadNow()
 		memory, err = pluginMemory(ctx, m)
 		return err
 	}
@@ -85,6 +90,7 @@ func Bench(ctx context.Context, c *catalog.Catalog, s *spec.Spec, warmup, steps 
 	}
 	peak.measureLong(w)
 	b := meter.costs(s, peak.gflops)
+	b.Machine = machineState(before, after, meter.steps)
 	b.Memory = append(memory, runnerMemory(program(), clip.MemoryPart{Name: "peak measurement", Bytes: peak.bytes}))
 	return b, nil
 }

@@ -1,6 +1,6 @@
 // Package child runs one plugin's operating-system process: it starts a program in a clean environment, limits what the
-// program may do where that is asked for, reads what it says, and ends it together with all its descendants. It also tells what the system knows of processes: their
-// memory, and whether they are stopped.
+// program may do where that is asked for, reads what it says, and ends it together with all its descendants. It also tells what the system knows
+// of processes: their memory, whether they are stopped, and what the processors do beside them.
 //
 // A plugin's processes end with it, even those that left its process group. They are found by a variable of the
 // environment that they inherit, and, because the runner becomes the parent of orphans, among its children.

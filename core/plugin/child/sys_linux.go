@@ -95,3 +95,9 @@ func ExecPath(f *os.File) (path string, hold *os.File, err error) {
 	}
 	return path, os.NewFile(uintptr(fd), f.Name()), nil
 }
+
+// allowedProcessor reports whether this process may run on a processor.
+func allowedProcessor(n int) bool {
+	var set unix.CPUSet
+	return unix.SchedGetaffinity(0, &set) != nil || set.IsSet(n)
+}
