@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"tandem/core/clip"
@@ -13,11 +14,15 @@ import (
 	"tandem/core/tensor"
 )
 
-// Of a step of batch 1024 the kernels are noted without computing them, and written to the folder that TANDEM_SHAPES
-// names (tools/cuda/roofline reads it). All pairs are compared by a product of [1024, D] and [D, 1024], and two more
+// Of a step of batch 1024 (TANDEM_SHAPES_BATCH names another) the kernels are noted without computing them, and written to the folder that TANDEM_SHAPES
+// names (tools/cuda/roofline reads it). All pairs are compared by a product of [batch, D] and [D, batch], and two more
 // give the gradients.
 func TestStepOfThreeProducts(t *testing.T) {
-	const batch, dim = 1024, 512
+	const dim = 512
+	batch := 1024
+	if other, err := strconv.Atoi(os.Getenv("TANDEM_SHAPES_BATCH")); err == nil {
+		batch = other
+	}
 	shapes := &devicetest.Shapes{}
 	l := newLoss(loss.WithBackend(func(clip.Compute) (device.Backend, error) { return shapes, nil }))
 	defer l.Close()
@@ -42,7 +47,7 @@ func TestStepOfThreeProducts(t *testing.T) {
 	for _, c := range shapes.Calls {
 		kinds[c.Kind]++
 	}
-	if kinds["MatMul"] != 3 || !slices.Contains([]int{1, 2}, kinds["CrossEntropy"]) || l.Work()-before != 3*2*batch*batch*dim {
+	if kinds["MatMul"] != 3 || !slices.Contains([]int{1, 2}, kinds["CrossEntropy"]) || l.Work()-before != float64(3*2*batch*batch*dim) {
 		t.Errorf("kernels %v, %g operations", kinds, l.Work()-before)
 	}
 	if folder := os.Getenv("TANDEM_SHAPES"); folder != "" {

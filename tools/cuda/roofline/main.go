@@ -1,7 +1,8 @@
 // Command roofline counts what the GPU does in one training step of ViT-B/32 and RN50, and says what that would
-// take at least, and what may be expected, on GPUs by their data sheets. Nothing is run on a GPU.
+// take at least, and what may be expected, on GPUs by their data sheets and by rates that were measured by other
+// means. Nothing is run on a GPU.
 //
-// The towers' tests (core/engine/tower/towertest, Shapes) compile the graphs for a batch of 1024 and note every kernel with
+// The towers' tests (core/engine/tower/towertest, Shapes) compile the graphs for a batch and note every kernel with
 // the places of its arguments; this program turns them into launches as core/engine/device/cuda makes them, and prints the
 // tables of docs/cuda.md:
 //
@@ -17,6 +18,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"tandem/core/engine/device/devicetest"
 )
@@ -42,10 +45,10 @@ func run(write bool) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	test := exec.Command("go", "test", "-count=1", "-run", "^TestStepOf", "./plugins/encoders/...", "./plugins/losses/clip")
-	test.Env = append(os.Environ(), "TANDEM_SHAPES="+folder)
-	if out, err := test.CombinedOutput(); err != nil {
-		return fmt.Errorf("%v: %s", err, out)
+	for _, m := range models {
+		if err := m.note(folder); err != nil {
+			return err
+		}
 	}
 	var text bytes.Buffer
 	if err := tables(&text, folder); err != nil {
@@ -72,15 +75,36 @@ func replace(path string, text []byte) error {
 	return os.WriteFile(path, bytes.Join([][]byte{before, []byte(begin), text, []byte(end), after}, nil), 0o644)
 }
 
-// model names the parts that train together.
+// model names the parts that train together, and of how many pairs a batch has.
 type model struct {
 	Name  string
+	Batch int
+	Tests string // which tests of the plugins note the parts, as a pattern
 	Files []string
 }
 
 var models = []model{
-	{"ViT-B/32", []string{"vit-b32.image", "vit-b32.text", "loss"}},
-	{"RN50", []string{"rn50.image", "rn50.text", "loss"}},
+	{"ViT-B/32", 1024, "^TestStepOf(ViTB32|ThreeProducts)$", []string{"vit-b32.image", "vit-b32.text", "loss"}},
+	{"RN50", 1024, "^TestStepOf(RN50|ThreeProducts)$", []string{"rn50.image", "rn50.text", "loss"}},
+	{"RN50", 256, "^TestStepOf(RN50|ThreeProducts)$", []string{"rn50.image", "rn50.text", "loss"}},
+}
+
+// place returns the model's own folder below one for all.
+func (m model) place(folder string) string {
+	return filepath.Join(folder, fmt.Sprintf("%s-%d", strings.ReplaceAll(m.Name, "/", "-"), m.Batch))
+}
+
+// note runs the tests that note the kernels of the model's parts.
+func (m model) note(folder string) error {
+	if err := os.Mkdir(m.place(folder), 0o755); err != nil {
+		return err
+	}
+	test := exec.Command("go", "test", "-count=1", "-run", m.Tests, "./plugins/encoders/...", "./plugins/losses/clip")
+	test.Env = append(os.Environ(), "TANDEM_SHAPES="+m.place(folder), "TANDEM_SHAPES_BATCH="+strconv.Itoa(m.Batch))
+	if out, err := test.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %s", err, out)
+	}
+	return nil
 }
 
 // parts reads the parts of a model and counts them.
@@ -90,13 +114,16 @@ func (m model) parts(folder string, p precision) ([]step, error) {
 		if name != "loss" { // which has one precision
 			name += map[precision]string{f32: ".f32", tf32: ".f32", bf16: ".bf16"}[p]
 		}
-		data, err := os.ReadFile(filepath.Join(folder, name+".json"))
+		data, err := os.ReadFile(filepath.Join(m.place(folder), name+".json"))
 		if err != nil {
 			return nil, err
 		}
 		var s devicetest.Step
 		if err := json.Unmarshal(data, &s); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if s.Batch != m.Batch {
+			return nil, fmt.Errorf("%s has a batch of %d, want %d", name, s.Batch, m.Batch)
 		}
 		counted, err := count(s, p)
 		if err != nil {

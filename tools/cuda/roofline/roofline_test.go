@@ -130,13 +130,13 @@ func TestEveryKernelHasWork(t *testing.T) {
 }
 
 func TestTheLargerOfArithmeticAndMemoryIsTheTime(t *testing.T) {
-	g := gpu{F32: 10, BF16: 100, Bandwidth: 1000}
+	g := gpu{F32: 10, BF16: 100, Bandwidth: 1000, Reached: shares{Products: .7, Bandwidth: .85, Vector: .5, Tensor: .4}}
 	floor, expected := launch{unit: matrix, flops: 1000}.seconds(g, bf16, 100)
-	if floor != 10 || math.Abs(expected-10/reachedProducts) > 1e-12 {
+	if floor != 10 || math.Abs(expected-10/.7) > 1e-12 {
 		t.Errorf("arithmetic: %g s, expected %g s", floor, expected)
 	}
 	floor, expected = launch{unit: matrix, flops: 1000}.seconds(g, bf16, 1e6)
-	if floor != 1000 || math.Abs(expected-1000/reachedBandwidth) > 1e-9 {
+	if floor != 1000 || math.Abs(expected-1000/.85) > 1e-9 {
 		t.Errorf("memory: %g s, expected %g s", floor, expected)
 	}
 }

@@ -8,17 +8,17 @@ func (l launch) seconds(g gpu, p precision, bytes float64) (floor, expected floa
 	rate, reached := 0., 1.
 	switch l.unit {
 	case vector:
-		rate, reached = g.F32, reachedVector
+		rate, reached = g.F32, g.Reached.Vector
 	case matrix:
-		rate, reached = g.peak(p), reachedProducts
+		rate, reached = g.peak(p), g.Reached.Products
 	case ours:
-		rate, reached = g.F32, reachedVector
+		rate, reached = g.F32, g.Reached.Vector
 		if p == bf16 {
-			rate, reached = g.BF16, reachedTensor
+			rate, reached = g.BF16, g.Reached.Tensor
 		}
 	}
 	moving := bytes / g.Bandwidth
-	floor, expected = moving, moving/reachedBandwidth
+	floor, expected = moving, moving/g.Reached.Bandwidth
 	if rate > 0 {
 		floor, expected = max(floor, l.flops/rate), max(expected, l.flops/rate/reached)
 	}

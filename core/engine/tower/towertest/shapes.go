@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,8 +18,8 @@ import (
 
 // Shapes notes the kernels of one training step of a tower in f32 and in bf16, without computing them, as
 // NAME.f32.json and NAME.bf16.json in the folder that TANDEM_SHAPES names (tools/cuda/roofline reads them).
-// Texts are as long as the context. Without TANDEM_SHAPES it uses a batch of 2 and writes nothing. In any
-// case it demands that the kernels do the work that the tower counts.
+// Texts are as long as the context. TANDEM_SHAPES_BATCH names another batch. Without TANDEM_SHAPES it uses a batch of
+// 2 and writes nothing. In any case it demands that the kernels do the work that the tower counts.
 func Shapes(t *testing.T, name string, open func(...tower.Option) clip.Encoder, with string, embedDim, batch int) {
 	for _, precision := range []string{"f32", "bf16"} {
 		t.Run(precision, func(t *testing.T) { shapesIn(t, precision, name+"."+precision, open, with, embedDim, batch) })
@@ -29,6 +30,11 @@ func shapesIn(t *testing.T, precision, name string, open func(...tower.Option) c
 	folder := os.Getenv("TANDEM_SHAPES")
 	if folder == "" {
 		batch = 2
+	} else if other := os.Getenv("TANDEM_SHAPES_BATCH"); other != "" {
+		var err error
+		if batch, err = strconv.Atoi(other); err != nil || batch < 2 {
+			t.Fatalf("TANDEM_SHAPES_BATCH=%s: want a number of pairs from 2", other)
+		}
 	}
 	ctx := context.Background()
 	shapes := &devicetest.Shapes{}
