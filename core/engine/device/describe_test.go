@@ -48,6 +48,8 @@ func described() []device.Kernel {
 		device.LayerNorm{Rows: 2, Cols: 3}, device.LayerNormBack{Rows: 2, Cols: 3}, device.LayerNormBack{Rows: 2, Cols: 3, Residual: true},
 		device.L2Norm{Rows: 2, Cols: 3}, device.L2NormBack{Rows: 2, Cols: 3},
 		device.BatchStats{Rows: 2, C: 3}, device.BatchNorm{Rows: 2, C: 3},
+		device.BatchNorm{Rows: 2, C: 3, Act: device.ReLU, Residual: true},
+		device.BatchNormBack{Rows: 2, C: 3, Act: device.ReLU, Residual: true},
 		device.BatchNormBack{Rows: 2, C: 3}, device.BatchNormBack{Rows: 2, C: 3, Act: device.ReLU},
 		device.RunningStats{Rows: 2, C: 3},
 		device.Normalize{N: 2, Std: [3]float64{1, 1, 1}}, device.Patchify{B: 2, H: 4, W: 6, C: 3, P: 2},

@@ -79,6 +79,11 @@ func scaleBy(x, s *Node, exp bool) *Node {
 
 // Act applies an elementwise activation.
 func Act(x *Node, act device.Activation) *Node {
+	if act == device.ReLU {
+		if y := positive(x); y != nil {
+			return y
+		}
+	}
 	return x.g.apply(op{name: "act", shape: x.shape, part: noPart, wrt: []bool{true},
 		kernel: device.Act{N: x.Elements(), Act: act},
 		diff: func(in []*Node, out, dy *Node) []*Node {

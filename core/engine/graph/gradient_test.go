@@ -84,6 +84,16 @@ func TestGradients(t *testing.T) {
 		{name: "batch norm fixed", shapes: sh(is(7, 3), is(3), is(3)), build: func(g *Graph, p []*Node) *Node {
 			return BatchNorm(p[0], p[1], p[2], g.State("m", 3), g.State("v", 3), .1, 1, device.ReLU, false)
 		}},
+		{name: "batch norm and a residual", shapes: sh(is(2, 2, 2, 3), is(3), is(3), is(2, 2, 2, 3)), build: func(g *Graph, p []*Node) *Node {
+			return Act(Add(BatchNorm(p[0], p[1], p[2], g.State("m", 3), g.State("v", 3), .1, 1e-5, device.Identity, true), p[3]), device.ReLU)
+		}},
+		{name: "fixed batch norm and a residual", shapes: sh(is(7, 3), is(3), is(3), is(7, 3)), build: func(g *Graph, p []*Node) *Node {
+			return Act(Add(p[3], BatchNorm(p[0], p[1], p[2], g.State("m", 3), g.State("v", 3), .1, 1, device.Identity, false)), device.ReLU)
+		}},
+		{name: "batch norm used twice", shapes: sh(is(7, 3), is(3), is(3)), build: func(g *Graph, p []*Node) *Node {
+			y := BatchNorm(p[0], p[1], p[2], g.State("m", 3), g.State("v", 3), .1, 1e-5, device.Identity, true)
+			return Add(y, Act(Add(y, p[0]), device.ReLU))
+		}},
 		{name: "attention", shapes: sh(is(2, 3, 12)), build: func(_ *Graph, p []*Node) *Node { return Attention(p[0], 2, false) }},
 		{name: "attention causal", shapes: sh(is(2, 4, 12)), build: func(_ *Graph, p []*Node) *Node { return Attention(p[0], 2, true) }},
 		{name: "attention at", shapes: sh(is(2, 4, 12)), ids: []int32{2, 4}, build: func(g *Graph, p []*Node) *Node {

@@ -152,7 +152,7 @@ func equalBits(t *testing.T, a, b []float64) {
 // TestLiveValuesNeverShareMemory checks the planner's property on a whole training program.
 func TestLiveValuesNeverShareMemory(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
-	g, out := bottleneck(true, 3)
+	g, out := bottleneckIn(New(Options{Training: true, Checkpointing: true}), 3)
 	r := newRig(t, g, rng, true, CompileOptions{Outputs: []*Node{out}})
 	for name, steps := range map[string][]*step{"forward": r.prog.forward, "backward": r.prog.backward} {
 		type life struct{ first, last int }

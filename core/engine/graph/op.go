@@ -33,6 +33,8 @@ type op struct {
 	args    []device.Arg // of kernel or host
 	// part is the output of the input's kernel that a view shows; -1 when it shows the input itself.
 	part int
+	// before is what a batch norm with nothing after it was made of; nil for all other operations.
+	before *normed
 	// wrt says which inputs have a gradient; nil for none.
 	wrt []bool
 	// diff gives the gradients of the inputs (nil where wrt is false).
@@ -46,6 +48,15 @@ var (
 	_ G.Op   = (*op)(nil)
 	_ G.SDOp = (*op)(nil)
 )
+
+// op returns the operation of ours that made a node, nil for others.
+func (n *Node) op() *op {
+	if n.raw == nil {
+		return nil
+	}
+	o, _ := n.raw.Op().(*op)
+	return o
+}
 
 // computes reports whether an op is more than a view.
 func (o *op) computes() bool { return o.kernel != nil || o.host != nil }

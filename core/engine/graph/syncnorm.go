@@ -31,25 +31,18 @@ func (g *Graph) syncBatchNorm(x, stats, gamma, beta, mean, variance *Node, momen
 		args: []device.Arg{{Name: "stats", Len: 2 * c}, {Name: "whole", Len: 2 * c, Out: true}, {Name: "moving", Len: 2 * c, Out: true}}}, stats)
 	g.effects = append(g.effects, effect{scope: g.scopePath(), value: part(whole, 1, 2, c), targets: []*Node{mean, variance},
 		kernel: device.RunningStats{Rows: 1, C: c, Momentum: momentum}}) // of one row it takes the variance as it is
-	return g.apply(op{name: "batch_norm", shape: x.shape, part: noPart,
-		wrt:    []bool{true, false, true, true},
-		kernel: device.BatchNorm{Rows: rows, C: c, Eps: eps, Act: act},
-		diff: func(in []*Node, out, dy *Node) []*Node {
-			x, stats, gamma := in[0], in[1], in[2]
-			args := []*Node{x, stats, gamma}
-			if act == device.ReLU {
-				args = append(args, out)
-			}
-			first := g.apply(op{name: "batch_norm.back", shape: x.shape, part: noPart,
-				kernel: device.BatchNormBack{Rows: rows, C: c, Eps: eps, Act: act}}, append(args, dy)...)
-			dgamma, dbeta := part(first, 1, in[2].shape...), part(first, 2, in[3].shape...)
-			factor := g.apply(op{name: "sync_stats.back", shape: []int{c}, part: noPart, host: syncStatsBack{g.options.Sum, rows, c, eps},
-				args: []device.Arg{{Name: "stats", Len: 2 * c}, {Name: "gamma", Len: c}, {Name: "dgamma", Len: c}, {Name: "dbeta", Len: c},
-					{Name: "factor", Len: c, Out: true}, {Name: "shift", Len: c, Out: true}}}, stats, gamma, dgamma, dbeta)
-			second := g.apply(op{name: "batch_norm.back", shape: x.shape, part: noPart,
-				kernel: device.BatchNorm{Rows: rows, C: c, Eps: eps}}, x, stats, factor, part(factor, 1, c))
-			return []*Node{Add(first, second), nil, dgamma, dbeta}
-		}}, x, whole, gamma, beta)
+	return normed{x: x, stats: whole, gamma: gamma, beta: beta, training: true, eps: eps}.apply(nil, act)
+}
+
+// throughStatistics gives the part of x's gradient that flows through the statistics of the whole; dgamma and dbeta are this
+// rank's.
+func (g *Graph) throughStatistics(x, stats, gamma, dgamma, dbeta *Node, eps float64) *Node {
+	rows, c := x.rows(), x.Dim(-1)
+	factor := g.apply(op{name: "sync_stats.back", shape: []int{c}, part: noPart, host: syncStatsBack{g.options.Sum, rows, c, eps},
+		args: []device.Arg{{Name: "stats", Len: 2 * c}, {Name: "gamma", Len: c}, {Name: "dgamma", Len: c}, {Name: "dbeta", Len: c},
+			{Name: "factor", Len: c, Out: true}, {Name: "shift", Len: c, Out: true}}}, stats, gamma, dgamma, dbeta)
+	return g.apply(op{name: "batch_norm.back", shape: x.shape, part: noPart,
+		kernel: device.BatchNorm{Rows: rows, C: c, Eps: eps}}, x, stats, factor, part(factor, 1, c))
 }
 
 // syncStats computes the statistics of all ranks' rows. Args: stats [2, C] of this rank → stats [2, C] of the whole, and the

@@ -165,7 +165,7 @@ func (t *translator) product(k device.MatMul, v graph.Visited, in []string) stri
 	return t.act(c, k.Act)
 }
 
-// batchNorm normalises by statistics [2, C]: x, statistics, gain, shift.
+// batchNorm normalises by statistics [2, C]: x, statistics, gain, shift, and a residual that is added.
 func (t *translator) batchNorm(k device.BatchNorm, in []string) string {
 	row := func(i int) string {
 		return t.add("Reshape", []string{t.add("Gather", []string{in[1], t.ints(i)}, Attribute{"axis", int64(0)}), t.ints(k.C)})
@@ -173,6 +173,9 @@ func (t *translator) batchNorm(k device.BatchNorm, in []string) string {
 	deviation := t.add("Sqrt", []string{t.scale(row(1), 1, k.Eps)})
 	x := t.add("Div", []string{t.add("Sub", []string{in[0], row(0)}), deviation})
 	x = t.add("Add", []string{t.add("Mul", []string{x, in[2]}), in[3]})
+	if k.Residual {
+		x = t.add("Add", []string{x, in[4]})
+	}
 	return t.act(x, k.Act)
 }
 

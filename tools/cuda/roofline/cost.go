@@ -226,16 +226,23 @@ func (c *counter) convolution(call devicetest.Call) error {
 	return nil
 }
 
-// batchNormBack counts the sums over x, y and dy, then dx from all of them again.
+// batchNormBack counts the sums over x, y and dy, which write the residual's gradient, then dx from x and that or dy.
 func (c *counter) batchNormBack(call devicetest.Call) {
-	sums := launch{class: "batch norm"}
-	for _, a := range call.Args {
-		if !a.Written {
+	x, dy, dx := call.Args[0], call.Args[5], call.Args[6]
+	sums, dxs := launch{class: "batch norm"}, launch{class: "batch norm"}
+	for i, a := range call.Args {
+		if !a.Written || i == 9 {
 			c.move(&sums, a)
 		}
 	}
+	if len(call.Args) > 9 {
+		dy = call.Args[9]
+	}
+	for _, a := range []devicetest.Place{x, dy, dx} {
+		c.move(&dxs, a)
+	}
 	c.launch(sums)
-	c.launch(c.plain("batch norm", call))
+	c.launch(dxs)
 }
 
 // sumRows counts a gradient of a bias, whose lanes may have been summed when the gradient was rounded.

@@ -4,7 +4,7 @@ package cuda
 
 import "tandem/core/engine/device"
 
-// mapsCode launches pooling and batch norm (kernels/maps.cu). Blocks have at most 256 threads with four
+// mapsCode launches pooling (kernels/maps.cu) and batch norm (kernels/batchnorm.cu). Blocks have at most 256 threads with four
 // channels each.
 func mapsCode(kernel device.Kernel) (code, bool) {
 	switch k := kernel.(type) {
@@ -29,7 +29,7 @@ func mapsCode(kernel device.Kernel) (code, bool) {
 	case device.BatchNorm:
 		g := gridOf(k.Rows, k.C, mapRows)
 		return code{launches: []launch{
-			g.launch("batch_norm", arg(0), arg(1), arg(2), arg(3), arg(4), k.Rows, k.C, g.chunk, bit(k.Act == device.ReLU), k.Eps),
+			g.launch("batch_norm", arg(0), arg(1), arg(2), arg(3), arg(4), arg(5), k.Rows, k.C, g.chunk, bit(k.Act == device.ReLU), k.Eps),
 		}}, true
 	case device.BatchNormBack:
 		return batchNormBack(k), true
@@ -52,11 +52,17 @@ func pool(entry string, rows, columns, channels int, params ...any) code {
 func batchNormBack(k device.BatchNormBack) code {
 	sums, dx := gridOf(k.Rows, k.C, sumRows), gridOf(k.Rows, k.C, mapRows)
 	coefficients := temp(256 * ceil(sums.chunks()*2*k.C*4, 256))
+	relu := bit(k.Act == device.ReLU)
+	dresidual, dy := any(0), arg(5)
+	if k.Residual { // which is dy masked
+		dresidual, dy, relu = arg(9), 9, 0
+	}
 	return code{scratch: int(coefficients) + 3*k.C*4, launches: []launch{
-		sums.launch("batch_norm_back_parts", arg(0), arg(1), arg(3), arg(4), temp(0), k.Rows, k.C, sums.chunk),
-		totals("batch_norm_back_total", k.C, temp(0), arg(1), arg(2), arg(6), arg(7), coefficients, k.Rows, k.C, sums.chunks(),
+		sums.launch("batch_norm_back_parts", arg(0), arg(1), arg(2), arg(3), arg(4), arg(5), temp(0), dresidual, k.Rows, k.C, sums.chunk,
+			relu, k.Eps),
+		totals("batch_norm_back_total", k.C, temp(0), arg(1), arg(2), arg(7), arg(8), coefficients, k.Rows, k.C, sums.chunks(),
 			bit(k.Training), k.Eps),
-		dx.launch("batch_norm_back", arg(0), arg(1), arg(3), arg(4), coefficients, arg(5), k.Rows, k.C, dx.chunk),
+		dx.launch("batch_norm_back", arg(0), arg(1), arg(2), arg(3), dy, coefficients, arg(6), k.Rows, k.C, dx.chunk, relu, k.Eps),
 	}}
 }
 

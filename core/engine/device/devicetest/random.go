@@ -131,7 +131,8 @@ func (d draw) pool() Trial {
 func (d draw) batchNorm() Trial {
 	r, c := 1+d.size(600), d.size(130)
 	return d.pick(2e-5, device.BatchStats{Rows: r, C: c}, device.RunningStats{Rows: r, C: c, Momentum: .1},
-		device.BatchNorm{Rows: r, C: c, Eps: 1e-5, Act: d.relu()},
+		device.BatchNorm{Rows: r, C: c, Eps: 1e-5, Act: d.relu(), Residual: d.one()},
+		device.BatchNormBack{Rows: r, C: c, Eps: 1e-3, Act: device.ReLU, Training: d.one(), Residual: true},
 		device.BatchNormBack{Rows: r, C: c, Eps: 1e-3, Act: d.relu(), Training: d.one()})
 }
 

@@ -86,6 +86,10 @@ func Trials() []Trial {
 			for _, training := range []bool{false, true} {
 				add(5e-6, device.BatchNormBack{Rows: r, C: c, Eps: 1e-5, Act: act, Training: training})
 			}
+			add(1e-6, device.BatchNorm{Rows: r, C: c, Eps: 1e-5, Act: act, Residual: true})
+		}
+		for _, training := range []bool{false, true} {
+			add(5e-6, device.BatchNormBack{Rows: r, C: c, Eps: 1e-5, Act: device.ReLU, Training: training, Residual: true})
 		}
 	}
 	for _, s := range [][4]int{{1, 1, 1, 1}, {2, 17, 2, 64}, {3, 50, 3, 64}, {2, 77, 4, 32}, {5, 7, 3, 5}, {2, 33, 1, 48}, {16, 20, 4, 32},

@@ -262,13 +262,13 @@ func (b *Backend) mapCode(kernel device.Kernel) (code, bool) {
 	case device.MaxPoolBack:
 		return pool(C.td_max_pool_back, k.Pool2D), true
 	case device.BatchStats:
-		return code{op: C.td_batch_stats, n: []int{k.Rows, k.C}, tmp: b.parts(k.C, 1, 0)}, true
+		return code{op: C.td_batch_stats, n: []int{k.Rows, k.C}, tmp: b.parts(k.C, 2, 0)}, true
 	case device.BatchNorm:
 		return code{op: C.td_batch_norm, n: []int{k.Rows, k.C, bit(k.Act == device.ReLU)}, f: []float64{k.Eps}, tmp: k.C}, true
 	case device.BatchNormBack:
 		sums := b.parts(k.C, 2, 0)
 		return code{op: C.td_batch_norm_back, n: []int{k.Rows, k.C, bit(k.Act == device.ReLU), bit(k.Training), sums},
-			f: []float64{k.Eps}, tmp: sums + 4*k.C}, true
+			f: []float64{k.Eps}, tmp: sums + 3*k.C}, true
 	case device.RunningStats:
 		return code{op: C.td_running_stats, n: []int{k.Rows, k.C}, f: []float64{k.Momentum}}, true
 	}

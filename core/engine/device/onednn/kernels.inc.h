@@ -94,6 +94,7 @@ enum { CHUNK = 256 }; // floats that a kernel computes before it writes them as 
 #include "attention.inc.h"
 #include "attention_at.inc.h"
 #include "maps.inc.h"
+#include "batchnorm.inc.h"
 
 const td_run_fn TD_TABLE[td_count] = {
 #define OP(name) [td_##name] = name,

@@ -28,7 +28,7 @@ func (l lab) run(k device.Kernel, inputs []any, scalars ...float64) [][]float64 
 	}
 	var bufs, outs []device.Buffer
 	for i, arg := range want {
-		if i < len(inputs) && inputs[i] == nil {
+		if arg.Absent {
 			bufs = append(bufs, nil)
 			continue
 		}
@@ -200,15 +200,18 @@ func TestBackwardKernelsMatchFiniteDifferences(t *testing.T) {
 	for _, act := range []device.Activation{device.Identity, device.ReLU} {
 		cases = append(cases, gradient{name: fmt.Sprint("batch norm with given statistics, activation ", act),
 			forward: device.BatchNorm{Rows: 6, C: 3, Eps: 1e-5, Act: act},
-			inputs:  []any{n(18), []float64{.1, .2, -.3, 1, 2, .5}, n(3), n(3)}, wrt: []int{0, 2, 3},
-			analytic: func(l lab, in []any, y, w []float64) [][]float64 {
-				var mask any
-				if act == device.ReLU {
-					mask = y
-				}
-				return l.run(device.BatchNormBack{Rows: 6, C: 3, Eps: 1e-5, Act: act}, []any{in[0], in[1], in[2], mask, w})
+			inputs:  []any{n(18), []float64{.1, .2, -.3, 1, 2, .5}, n(3), n(3), nil}, wrt: []int{0, 2, 3},
+			analytic: func(l lab, in []any, _, w []float64) [][]float64 {
+				return l.run(device.BatchNormBack{Rows: 6, C: 3, Eps: 1e-5, Act: act}, []any{in[0], in[1], in[2], shift(act, in[3]), nil, w})
 			}})
 	}
+	cases = append(cases, gradient{name: "batch norm with given statistics and a residual",
+		forward: device.BatchNorm{Rows: 6, C: 3, Eps: 1e-5, Act: device.ReLU, Residual: true},
+		inputs:  []any{n(18), []float64{.1, .2, -.3, 1, 2, .5}, n(3), n(3), n(18)}, wrt: []int{0, 2, 3, 4},
+		analytic: func(l lab, in []any, y, w []float64) [][]float64 {
+			return l.run(device.BatchNormBack{Rows: 6, C: 3, Eps: 1e-5, Act: device.ReLU, Residual: true},
+				[]any{in[0], in[1], in[2], nil, y, w})
+		}})
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			l := lab{t, New[float64](2)}
@@ -253,23 +256,42 @@ func checkGradient(t *testing.T, rng *rand.Rand, inputs []any, wrt []int, forwar
 	}
 }
 
+// shift returns β for the gradient of a batch norm without a residual, which needs it with ReLU alone.
+func shift(act device.Activation, beta any) any {
+	if act == device.ReLU {
+		return beta
+	}
+	return nil
+}
+
 func TestBatchNormInTrainingDifferentiatesItsStatistics(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, act := range []device.Activation{device.Identity, device.ReLU} {
-		l := lab{t, New[float64](2)}
-		inputs := []any{normal(rng, 24), normal(rng, 4), normal(rng, 4)}
-		var stats []float64
-		forward := func() []float64 {
-			stats = l.run(device.BatchStats{Rows: 6, C: 4}, inputs[:1])[0]
-			return l.run(device.BatchNorm{Rows: 6, C: 4, Eps: 1e-5, Act: act}, []any{inputs[0], stats, inputs[1], inputs[2]})[0]
-		}
-		checkGradient(t, rng, inputs, []int{0, 1, 2}, forward, func(y, w []float64) [][]float64 {
-			var mask any
-			if act == device.ReLU {
-				mask = y
+		for _, residual := range []bool{false, true} {
+			if residual && act == device.Identity {
+				continue // the gradient of the residual is that of the output
 			}
-			return l.run(device.BatchNormBack{Rows: 6, C: 4, Eps: 1e-5, Act: act, Training: true},
-				[]any{inputs[0], stats, inputs[1], mask, w})
-		})
+			l := lab{t, New[float64](2)}
+			inputs := []any{normal(rng, 24), normal(rng, 4), normal(rng, 4)}
+			var added any
+			wrt := []int{0, 1, 2}
+			if residual {
+				added = normal(rng, 24)
+				inputs, wrt = append(inputs, added), append(wrt, 3)
+			}
+			var stats []float64
+			forward := func() []float64 {
+				stats = l.run(device.BatchStats{Rows: 6, C: 4}, inputs[:1])[0]
+				return l.run(device.BatchNorm{Rows: 6, C: 4, Eps: 1e-5, Act: act, Residual: residual},
+					[]any{inputs[0], stats, inputs[1], inputs[2], added})[0]
+			}
+			checkGradient(t, rng, inputs, wrt, forward, func(y, w []float64) [][]float64 {
+				k := device.BatchNormBack{Rows: 6, C: 4, Eps: 1e-5, Act: act, Training: true, Residual: residual}
+				if residual {
+					return l.run(k, []any{inputs[0], stats, inputs[1], nil, y, w})
+				}
+				return l.run(k, []any{inputs[0], stats, inputs[1], shift(act, inputs[2]), nil, w})
+			})
+		}
 	}
 }
