@@ -295,25 +295,6 @@ type TokenEncoder interface {
 	BackwardTokens(ctx context.Context, t Ticket, grad, tokens *tensor.Tensor) error
 }
 
-// BackwardNormer returns the gradient norm together with the last Backward before a Step. The trainer's
-// stubs of encoders in other processes implement it, because each call costs them time; plugins need not.
-type BackwardNormer interface {
-	// BackwardNorm calls Backward, then GradNorm.
-	BackwardNorm(ctx context.Context, t Ticket, grad *tensor.Tensor) (sumOfSquares float64, err error)
-}
-
-// BackwardTokensNormer does for a TokenEncoder what BackwardNormer does for an encoder.
-type BackwardTokensNormer interface {
-	// BackwardTokensNorm calls BackwardTokens, then GradNorm.
-	BackwardTokensNorm(ctx context.Context, t Ticket, grad, tokens *tensor.Tensor) (sumOfSquares float64, err error)
-}
-
-// ComputeNormer does for a loss what BackwardNormer does for an encoder.
-type ComputeNormer interface {
-	// ComputeNorm calls Compute, then GradNorm.
-	ComputeNorm(context.Context, LossRequest) (r *LossResult, sumOfSquares float64, err error)
-}
-
 // LossConfig configures a loss.
 type LossConfig struct {
 	With      json.RawMessage // the with block of the spec: a JSON object that passed the schema

@@ -37,6 +37,7 @@ type Sum struct {
 var (
 	_ clip.Loss          = (*Sum)(nil)
 	_ clip.ComputeNormer = (*Sum)(nil)
+	_ clip.LaterStepper  = (*Sum)(nil)
 )
 
 // Add makes one loss of several, which are configured already. With parallel they compute at the same time; the results
@@ -262,6 +263,17 @@ func (s *Sum) GradNorm(ctx context.Context) (sum float64, err error) {
 func (s *Sum) Step(ctx context.Context, step int, lr, scale float64) error {
 	return s.each(ctx, func(ctx context.Context, i int) error {
 		return s.members[i].Loss.Step(ctx, step, lr, scale*s.members[i].Weight)
+	})
+}
+
+// StepLater implements clip.LaterStepper: each member steps later that can.
+func (s *Sum) StepLater(ctx context.Context, step int, lr, scale float64) error {
+	return s.each(ctx, func(ctx context.Context, i int) error {
+		m := s.members[i]
+		if later, ok := m.Loss.(clip.LaterStepper); ok {
+			return later.StepLater(ctx, step, lr, scale*m.Weight)
+		}
+		return m.Loss.Step(ctx, step, lr, scale*m.Weight)
 	})
 }
 

@@ -1,7 +1,6 @@
 package train
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -73,7 +72,7 @@ const fewCut = 0.01
 
 // account counts what the step's batch is made of. It warns of what is not as it should be, at the first time
 // and then ever more rarely, and ends the run when too many samples cannot be read.
-func (t *Trainer) account(ctx context.Context, micros microBatches) error {
+func (t *Trainer) account(micros microBatches) error {
 	c := &t.state.Counts
 	before := *c
 	c.Samples += t.cfg.BatchSize
@@ -102,11 +101,11 @@ func (t *Trainer) account(ctx context.Context, micros microBatches) error {
 			clip.CountOf(c.Replaced, c.Samples, "samples so far"), clip.SayReasons(c.Reasons()), t.cfg.MaxBadShare, newest.Index, newest.Key, newest.Msg).
 			WithPath("data.max_bad_share").WithHint("mend the data, or allow more: data.max_bad_share: %.2g", min(1, 1.2*c.Tally().Share())))
 	}
-	tokens, err := t.tokensOf(ctx, micros)
-	if err != nil || tokens == nil {
-		return err
+	t.uncountedMicros, t.counted = micros, t.ranks.tokens
+	if t.ranks.many() { // they were counted when the ranks came together over the batch
+		t.uncountedMicros = nil
 	}
-	return t.addTokens(*tokens)
+	return nil
 }
 
 // shuffled reports whether the samples seen so far are a random part of the set: not of those that come as they lie, or

@@ -83,6 +83,16 @@ func (t *Trainer) countTokens(ctx context.Context, micros microBatches) (*tokenC
 	return c, nil
 }
 
+// countMeanwhile counts the captions of the step's batch, once. It is called when the text tower has embedded a micro-batch and
+// would wait for the image tower.
+func (t *Trainer) countMeanwhile(ctx context.Context) (err error) {
+	if micros := t.uncountedMicros; micros != nil {
+		t.uncountedMicros = nil
+		t.counted, err = t.countTokens(ctx, micros)
+	}
+	return err
+}
+
 // addTokens counts the captions of a batch. It warns of those that are blank or cut.
 func (t *Trainer) addTokens(n tokenCounts) error {
 	c := &t.state.Counts

@@ -115,6 +115,9 @@ func (t *Trainer) forward(ctx context.Context, b, next *micro, mode clip.Mode, n
 				return err
 			}
 		}
+		if i == textTower {
+			return t.countMeanwhile(ctx)
+		}
 		return nil
 	})
 	if err != nil {

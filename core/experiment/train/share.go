@@ -87,14 +87,6 @@ func addTokenCounts(words []word) *tokenCounts {
 	return &sum
 }
 
-// tokensOf returns what became of the captions of a batch, those of other ranks included.
-func (t *Trainer) tokensOf(ctx context.Context, micros microBatches) (*tokenCounts, error) {
-	if t.ranks.many() {
-		return t.ranks.tokens, nil
-	}
-	return t.countTokens(ctx, micros)
-}
-
 // gather returns the outputs of the whole batch, given those of this rank's part.
 func (t *Trainer) gather(ctx context.Context, own []output) ([]output, error) {
 	if !t.ranks.many() {

@@ -50,7 +50,7 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 		return r, err
 	}
 	lap(PhaseData)
-	if err := t.account(ctx, micros); err != nil {
+	if err := t.account(micros); err != nil {
 		return r, err
 	}
 
@@ -58,6 +58,11 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 	loss, err := t.compute(ctx, micros, batches, &squares, lap)
 	if err != nil {
 		return r, err
+	}
+	if t.counted != nil {
+		if err := t.addTokens(*t.counted); err != nil {
+			return r, err
+		}
 	}
 	r.Loss, r.Parts, r.Scalars = loss.Value, loss.Parts, loss.Scalars
 	r.Texts, r.Merged = t.textsAsked, t.textsLeft
@@ -84,6 +89,9 @@ func (t *Trainer) step(ctx context.Context, batches *prefetcher, stop <-chan str
 		}
 		if i == len(t.parts.Frozen) && t.sharesRows() {
 			return t.stepLosses(ctx, r, scale)
+		}
+		if s, ok := trainables[i].(clip.LaterStepper); ok && r.Step < t.cfg.Steps {
+			return s.StepLater(ctx, r.Step, r.LR, scale)
 		}
 		return trainables[i].Step(ctx, r.Step, r.LR, scale)
 	})
@@ -248,7 +256,8 @@ func (t *Trainer) nextMicro(micros microBatches, i int, batches *prefetcher) *mi
 // frozen says of image tower, text tower and loss, by place, whether there is nothing to train in it.
 func (t *Trainer) frozen(i int) bool { return i < len(t.parts.Frozen) && t.parts.Frozen[i] }
 
-// each calls f for 0 … n-1, at the same time when the config says so. The first error cancels the others.
+// each calls f for 0 … n-1, n ≥ 1, at the same time when the config says so. The first error cancels the others. The first call is
+// made here, while the others are scheduled: it is the image tower's, which mostly takes longest.
 func (t *Trainer) each(ctx context.Context, n int, f func(context.Context, int) error) error {
 	if !t.cfg.Parallel {
 		for i := range n {
@@ -259,8 +268,11 @@ func (t *Trainer) each(ctx context.Context, n int, f func(context.Context, int) 
 		return nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for i := range n {
+	for i := 1; i < n; i++ {
 		group.Go(fault.Safely(func() error { return f(ctx, i) }))
+	}
+	if err := fault.Safely(func() error { return f(ctx, 0) })(); err != nil {
+		group.Go(func() error { return err }) // cancels the others
 	}
 	return group.Wait()
 }

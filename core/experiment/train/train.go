@@ -170,6 +170,9 @@ type Trainer struct {
 	remember  [2]Features
 	lengths   lengths
 	uncounted bool // the text encoder does not count tokens
+	// uncountedMicros is the step's batch until its captions are counted; counted is what came of it, nil where nobody counts.
+	uncountedMicros microBatches
+	counted         *tokenCounts
 	// Of the texts that the text tower was to embed in the step under way, textsLeft were left to equal ones.
 	textsAsked, textsLeft int
 	ranks                 ranks

@@ -44,6 +44,7 @@ func (e *encoderClient) Configure(ctx context.Context, cfg clip.EncoderConfig) (
 	}
 	info := encoderInfoIn(r)
 	e.conn.pin(info.Pins)
+	e.conn.stepsAlong(r.StepsAlong)
 	e.mu.Lock()
 	e.dim, e.parameters, e.trained, e.tokens = info.EmbedDim, info.Parameters, info.Parameters > info.Frozen, info.TokenCount
 	e.buckets = info.BucketSizes

@@ -38,6 +38,7 @@ func (l *lossClient) Configure(ctx context.Context, cfg clip.LossConfig) (clip.L
 		return clip.LossInfo{}, err
 	}
 	l.conn.pin(r.Pins)
+	l.conn.stepsAlong(r.StepsAlong)
 	l.mu.Lock()
 	l.parameters, l.buckets = r.Parameters, sizesIn(r.BucketSizes)
 	l.mu.Unlock()

@@ -19,10 +19,6 @@ import (
 // deadlineSlack allows two clocks of one machine to differ in telling that a deadline is over.
 const deadlineSlack = 100 * time.Millisecond
 
-// settleWait limits how long a cancelled call waits for the plugin to let go of its memory. Then the call
-// returns and a goroutine goes on waiting.
-const settleWait = 500 * time.Millisecond
-
 // Call describes one call of a plugin, for those who measure time.
 type Call struct {
 	Plugin string        // encoders/vit
@@ -49,6 +45,8 @@ type Conn struct {
 	watch   Watch
 	words   func() string
 	shorten func(string) string
+	taped   bool // every call is told to a tap
+	later   later
 }
 
 // Watch is called when a call begins. The call runs with the context that Watch returns, which Watch may
@@ -84,7 +82,7 @@ func NewConn(cc grpc.ClientConnInterface, cfg ConnConfig) *Conn {
 	}
 	return &Conn{rpc: cc, plugin: pb.NewPluginClient(cc), name: cfg.Plugin, arena: cfg.Arena,
 		version: cmp.Or(cfg.Protocol, clip.ProtocolVersion),
-		observe: cfg.Observe, lost: cfg.Lost, watch: cfg.Watch, words: cfg.Words, shorten: cfg.Shorten}
+		observe: cfg.Observe, lost: cfg.Lost, watch: cfg.Watch, words: cfg.Words, shorten: cfg.Shorten, taped: cfg.Tap != nil}
 }
 
 // lacks returns the fault of a request for something that the plugin has not announced.
@@ -135,9 +133,12 @@ func (c *Conn) limit(method string) grpc.CallOption {
 }
 
 // ask makes a call that uses no shared memory and does not count in the times.
-func ask[Q, R any](ctx context.Context, c *Conn, method string, rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
+func ask[Q, R any](ctx context.Context, c *Conn, method string, rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (response R, err error) {
+	if err := c.stepFirst(ctx, method, request); err != nil {
+		return response, err
+	}
 	watched, over := c.begin(ctx, method, request)
-	response, err := rpc(watched, request, c.limit(method))
+	response, err = rpc(watched, request, c.limit(method))
 	if err == nil {
 		return response, over(nil)
 	}
@@ -176,15 +177,19 @@ type timedAnswer interface {
 // call makes one call with the memory that use holds. It gives the memory back once the plugin cannot touch it
 // any more, and turns errors into faults.
 func call[Q any, R timedAnswer](ctx context.Context, use *lease, method string,
-	rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
+	rpc func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (response R, err error) {
 	c := use.conn
+	if err := c.stepFirst(ctx, method, request); err != nil {
+		use.release()
+		return response, err
+	}
 	if c.arena != nil {
 		c.arena.addCalls(c.name, 1)
 		defer c.arena.addCalls(c.name, -1)
 	}
 	start := time.Now()
 	watched, over := c.begin(ctx, method, request)
-	response, err := rpc(watched, request, c.limit(method))
+	response, err = rpc(watched, request, c.limit(method))
 	elapsed, canceled := time.Since(start), watched.Err() != nil
 	other := over(err)
 	// Before the memory is let go, and after an error too: a plugin may complain of what another has done to it.
@@ -197,12 +202,19 @@ func call[Q any, R timedAnswer](ctx context.Context, use *lease, method string,
 	} else {
 		use.release()
 	}
+	if err == nil {
+		c.stepTaken(request)
+	}
 	if c.observe != nil {
 		o := Call{Plugin: c.name, Method: method, Start: start, Client: elapsed, Failed: err != nil}
 		if err == nil {
 			o.Server, o.Inside = methodTime(start, elapsed, response)
 			if w, ok := any(response).(interface{ GetWork() float64 }); ok {
 				o.Work = w.GetWork()
+			}
+			if step, rest, ok := c.splitStep(o, response); ok {
+				c.observe(step)
+				o = rest
 			}
 		}
 		c.observe(o)
@@ -271,31 +283,6 @@ func (c *Conn) explain(ctx context.Context, err error) error {
 		}
 	}
 	return err
-}
-
-// settle gives the memory of a cancelled call back when the plugin says that the call has ended. If the plugin
-// never says so, the memory stays in use until the run ends.
-func (c *Conn) settle(use *lease) {
-	held := &lease{slots: use.slots} // the caller must not release them
-	use.slots = nil
-	if len(held.slots) == 0 {
-		return
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-		defer cancel()
-		if _, err := c.plugin.Settle(ctx, &pb.Empty{}); err == nil || status.Code(err) == codes.Unavailable {
-			held.release()
-		}
-	}()
-	timeout := time.NewTimer(settleWait)
-	defer timeout.Stop()
-	select {
-	case <-done:
-	case <-timeout.C:
-	}
 }
 
 // lease holds the shared memory that one call uses.

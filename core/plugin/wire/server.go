@@ -48,14 +48,14 @@ func NewServer(d clip.Descriptor, w *Window) *Server {
 func (s *Server) Encoder(r grpc.ServiceRegistrar, e clip.Encoder) {
 	pb.RegisterPluginServer(r, s)
 	s.impl = e
-	pb.RegisterEncoderServer(r, &encoderServer{trainableServer: trainableServer{s, e}, impl: e})
+	pb.RegisterEncoderServer(r, &encoderServer{trainableServer: trainableServer{s: s, impl: e}, impl: e})
 }
 
 // Loss registers l's services.
 func (s *Server) Loss(r grpc.ServiceRegistrar, l clip.Loss) {
 	pb.RegisterPluginServer(r, s)
 	s.impl = l
-	pb.RegisterLossServer(r, &lossServer{trainableServer: trainableServer{s, l}, impl: l})
+	pb.RegisterLossServer(r, &lossServer{trainableServer: trainableServer{s: s, impl: l}, impl: l})
 }
 
 // Dataset registers d's services.
@@ -245,8 +245,9 @@ func missingFault(what string) error {
 
 // trainableServer serves the methods that encoders and losses share.
 type trainableServer struct {
-	s    *Server
-	impl clip.Trainable
+	s     *Server
+	impl  clip.Trainable
+	taken uint64 // the number of the last step that has one
 }
 
 func (t *trainableServer) GradNorm(ctx context.Context, _ *pb.Empty) (*pb.GradNormResponse, error) {
@@ -270,12 +271,7 @@ func (t *trainableServer) norm(ctx context.Context, wanted bool) (*float64, erro
 
 func (t *trainableServer) Step(ctx context.Context, q *pb.StepRequest) (*pb.Done, error) {
 	return handle(ctx, t.s, using, onThread, func() (*pb.Done, error) {
-		return done(nil, func() error {
-			if len(q.Gradients) > 0 {
-				return t.stepWith(ctx, q)
-			}
-			return t.impl.Step(ctx, int(q.Step), q.Lr, q.Scale)
-		})
+		return done(nil, func() error { return t.step(ctx, q) })
 	})
 }
 
@@ -291,13 +287,19 @@ func (t *trainableServer) Load(ctx context.Context, q *pb.FileRequest) (*pb.Done
 	})
 }
 
+// windowBytes is how much either side may send before the other has read it. With a size of its own gRPC does not
+// measure the connection, for which it would send a ping and wait for its answer beside every message.
+const windowBytes = 8 << 20
+
 // ServerOptions returns the gRPC options of a plugin's server, to be added to those of go-plugin.
 func ServerOptions(more ...grpc.ServerOption) []grpc.ServerOption {
-	return append([]grpc.ServerOption{grpc.MaxRecvMsgSize(MaxMessageBytes), grpc.MaxSendMsgSize(MaxMessageBytes)}, more...)
+	return append([]grpc.ServerOption{grpc.MaxRecvMsgSize(MaxMessageBytes), grpc.MaxSendMsgSize(MaxMessageBytes),
+		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes)}, more...)
 }
 
 // DialOptions returns the gRPC options of a runner's connection.
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{grpc.WithDefaultCallOptions(
-		grpc.MaxCallRecvMsgSize(MaxMessageBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes))}
+		grpc.MaxCallRecvMsgSize(MaxMessageBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes)),
+		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(windowBytes)}
 }

@@ -21,6 +21,7 @@ func (e *encoderServer) Configure(ctx context.Context, q *pb.EncoderConfig) (*pb
 		span := begin(nil)
 		info, err := e.impl.Configure(ctx, encoderConfigIn(q))
 		out := encoderInfoOut(info)
+		out.StepsAlong = true
 		out.StartNanos, out.KernelNanos, _ = span.end()
 		return out, err
 	})
@@ -28,6 +29,10 @@ func (e *encoderServer) Configure(ctx context.Context, q *pb.EncoderConfig) (*pb
 
 func (e *encoderServer) Forward(ctx context.Context, q *pb.ForwardRequest) (*pb.ForwardResponse, error) {
 	return handle(ctx, e.s, using, onThread, func() (*pb.ForwardResponse, error) {
+		step, err := e.stepBefore(ctx, q.StepBefore)
+		if err != nil {
+			return nil, err
+		}
 		images, err := e.s.window.tensor(q.Images)
 		if err != nil {
 			return nil, err
@@ -44,11 +49,11 @@ func (e *encoderServer) Forward(ctx context.Context, q *pb.ForwardRequest) (*pb.
 			Images: images, Texts: q.Texts, Mode: clip.Mode(q.Mode), Step: int(q.Step), Micro: int(q.Micro),
 			ID: q.Id, Next: next, NextID: q.NextId, Into: into, EMA: q.Weights == pb.Weights_AVERAGED, Parts: int(q.Parts)}
 		if q.Tokens {
-			return e.forwardTokens(ctx, q, request)
+			return e.forwardTokens(ctx, q, request, step)
 		}
 		span := begin(e.impl)
 		embedding, ticket, err := e.impl.Forward(ctx, request)
-		out := &pb.ForwardResponse{Ticket: uint64(ticket)}
+		out := &pb.ForwardResponse{Ticket: uint64(ticket), StepBefore: step}
 		out.StartNanos, out.KernelNanos, out.Work = span.end()
 		if err != nil {
 			return nil, err
@@ -60,7 +65,7 @@ func (e *encoderServer) Forward(ctx context.Context, q *pb.ForwardRequest) (*pb.
 	})
 }
 
-func (e *encoderServer) forwardTokens(ctx context.Context, q *pb.ForwardRequest, request clip.ForwardRequest) (_ *pb.ForwardResponse, err error) {
+func (e *encoderServer) forwardTokens(ctx context.Context, q *pb.ForwardRequest, request clip.ForwardRequest, step *pb.Took) (_ *pb.ForwardResponse, err error) {
 	impl, err := e.tokens()
 	if err != nil {
 		return nil, err
@@ -73,7 +78,7 @@ func (e *encoderServer) forwardTokens(ctx context.Context, q *pb.ForwardRequest,
 	}
 	span := begin(e.impl)
 	result, ticket, err := impl.ForwardTokens(ctx, request)
-	out := &pb.ForwardResponse{Ticket: uint64(ticket)}
+	out := &pb.ForwardResponse{Ticket: uint64(ticket), StepBefore: step}
 	out.StartNanos, out.KernelNanos, out.Work = span.end()
 	if err != nil {
 		return nil, err
@@ -166,7 +171,7 @@ func (l *lossServer) Configure(ctx context.Context, q *pb.LossConfig) (*pb.LossI
 	return handle(ctx, l.s, configuring, onThread, func() (*pb.LossInfo, error) {
 		span := begin(nil)
 		info, err := l.impl.Configure(ctx, lossConfigIn(q))
-		out := &pb.LossInfo{Parameters: info.Parameters, Backend: valid(info.Backend), Pins: info.Pins, BucketSizes: sizesOut(info.BucketSizes)}
+		out := &pb.LossInfo{Parameters: info.Parameters, Backend: valid(info.Backend), Pins: info.Pins, BucketSizes: sizesOut(info.BucketSizes), StepsAlong: true}
 		out.StartNanos, out.KernelNanos, _ = span.end()
 		return out, err
 	})
@@ -174,6 +179,10 @@ func (l *lossServer) Configure(ctx context.Context, q *pb.LossConfig) (*pb.LossI
 
 func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossResponse, error) {
 	return handle(ctx, l.s, using, onThread, func() (*pb.LossResponse, error) {
+		before, err := l.stepBefore(ctx, q.StepBefore)
+		if err != nil {
+			return nil, err
+		}
 		image, err := l.s.window.tensor(q.Image)
 		if err != nil {
 			return nil, err
@@ -213,6 +222,7 @@ func (l *lossServer) Compute(ctx context.Context, q *pb.LossRequest) (*pb.LossRe
 			return nil, fault.New(fault.Internal, "the loss gave neither a result nor an error")
 		}
 		out := lossResultOut(r)
+		out.StepBefore = before
 		out.StartNanos, out.KernelNanos, out.Work, out.SumOfSquares = start, took, work, sum
 		if !q.Train {
 			r.Free()

@@ -290,6 +290,59 @@ func (x *Done) GetWork() float64 {
 	return 0
 }
 
+// (2) Took says when something began and how long it took, as start_nanos and kernel_nanos do.
+type Took struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StartNanos    int64                  `protobuf:"varint,1,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
+	KernelNanos   int64                  `protobuf:"varint,2,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Took) Reset() {
+	*x = Took{}
+	mi := &file_tandem_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Took) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Took) ProtoMessage() {}
+
+func (x *Took) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Took.ProtoReflect.Descriptor instead.
+func (*Took) Descriptor() ([]byte, []int) {
+	return file_tandem_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Took) GetStartNanos() int64 {
+	if x != nil {
+		return x.StartNanos
+	}
+	return 0
+}
+
+func (x *Took) GetKernelNanos() int64 {
+	if x != nil {
+		return x.KernelNanos
+	}
+	return 0
+}
+
 type ProfileRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	On            bool                   `protobuf:"varint,1,opt,name=on,proto3" json:"on,omitempty"`
@@ -299,7 +352,7 @@ type ProfileRequest struct {
 
 func (x *ProfileRequest) Reset() {
 	*x = ProfileRequest{}
-	mi := &file_tandem_proto_msgTypes[2]
+	mi := &file_tandem_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -311,7 +364,7 @@ func (x *ProfileRequest) String() string {
 func (*ProfileRequest) ProtoMessage() {}
 
 func (x *ProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[2]
+	mi := &file_tandem_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -324,7 +377,7 @@ func (x *ProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileRequest.ProtoReflect.Descriptor instead.
 func (*ProfileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{2}
+	return file_tandem_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ProfileRequest) GetOn() bool {
@@ -345,7 +398,7 @@ type ProfileResponse struct {
 
 func (x *ProfileResponse) Reset() {
 	*x = ProfileResponse{}
-	mi := &file_tandem_proto_msgTypes[3]
+	mi := &file_tandem_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +410,7 @@ func (x *ProfileResponse) String() string {
 func (*ProfileResponse) ProtoMessage() {}
 
 func (x *ProfileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[3]
+	mi := &file_tandem_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +423,7 @@ func (x *ProfileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileResponse.ProtoReflect.Descriptor instead.
 func (*ProfileResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{3}
+	return file_tandem_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ProfileResponse) GetNames() []string {
@@ -402,7 +455,7 @@ type ProfileEvent struct {
 
 func (x *ProfileEvent) Reset() {
 	*x = ProfileEvent{}
-	mi := &file_tandem_proto_msgTypes[4]
+	mi := &file_tandem_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -414,7 +467,7 @@ func (x *ProfileEvent) String() string {
 func (*ProfileEvent) ProtoMessage() {}
 
 func (x *ProfileEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[4]
+	mi := &file_tandem_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -427,7 +480,7 @@ func (x *ProfileEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileEvent.ProtoReflect.Descriptor instead.
 func (*ProfileEvent) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{4}
+	return file_tandem_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ProfileEvent) GetOp() uint32 {
@@ -490,7 +543,7 @@ type MemoryResponse struct {
 
 func (x *MemoryResponse) Reset() {
 	*x = MemoryResponse{}
-	mi := &file_tandem_proto_msgTypes[5]
+	mi := &file_tandem_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +555,7 @@ func (x *MemoryResponse) String() string {
 func (*MemoryResponse) ProtoMessage() {}
 
 func (x *MemoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[5]
+	mi := &file_tandem_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +568,7 @@ func (x *MemoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemoryResponse.ProtoReflect.Descriptor instead.
 func (*MemoryResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{5}
+	return file_tandem_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *MemoryResponse) GetParts() []*MemoryPart {
@@ -547,7 +600,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_tandem_proto_msgTypes[6]
+	mi := &file_tandem_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +612,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[6]
+	mi := &file_tandem_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +625,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{6}
+	return file_tandem_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PlanRequest) GetEncoder() *EncoderConfig {
@@ -640,7 +693,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_tandem_proto_msgTypes[7]
+	mi := &file_tandem_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +705,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[7]
+	mi := &file_tandem_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +718,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{7}
+	return file_tandem_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PlanResponse) GetDevice() string {
@@ -727,7 +780,7 @@ type MemoryPart struct {
 
 func (x *MemoryPart) Reset() {
 	*x = MemoryPart{}
-	mi := &file_tandem_proto_msgTypes[8]
+	mi := &file_tandem_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -739,7 +792,7 @@ func (x *MemoryPart) String() string {
 func (*MemoryPart) ProtoMessage() {}
 
 func (x *MemoryPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[8]
+	mi := &file_tandem_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -752,7 +805,7 @@ func (x *MemoryPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemoryPart.ProtoReflect.Descriptor instead.
 func (*MemoryPart) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{8}
+	return file_tandem_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MemoryPart) GetName() string {
@@ -790,7 +843,7 @@ type Tensor struct {
 
 func (x *Tensor) Reset() {
 	*x = Tensor{}
-	mi := &file_tandem_proto_msgTypes[9]
+	mi := &file_tandem_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +855,7 @@ func (x *Tensor) String() string {
 func (*Tensor) ProtoMessage() {}
 
 func (x *Tensor) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[9]
+	mi := &file_tandem_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +868,7 @@ func (x *Tensor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tensor.ProtoReflect.Descriptor instead.
 func (*Tensor) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{9}
+	return file_tandem_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Tensor) GetDtype() DType {
@@ -870,7 +923,7 @@ type Descriptor struct {
 
 func (x *Descriptor) Reset() {
 	*x = Descriptor{}
-	mi := &file_tandem_proto_msgTypes[10]
+	mi := &file_tandem_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +935,7 @@ func (x *Descriptor) String() string {
 func (*Descriptor) ProtoMessage() {}
 
 func (x *Descriptor) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[10]
+	mi := &file_tandem_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +948,7 @@ func (x *Descriptor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Descriptor.ProtoReflect.Descriptor instead.
 func (*Descriptor) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{10}
+	return file_tandem_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Descriptor) GetJson() []byte {
@@ -927,7 +980,7 @@ type Optimizer struct {
 
 func (x *Optimizer) Reset() {
 	*x = Optimizer{}
-	mi := &file_tandem_proto_msgTypes[11]
+	mi := &file_tandem_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +992,7 @@ func (x *Optimizer) String() string {
 func (*Optimizer) ProtoMessage() {}
 
 func (x *Optimizer) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[11]
+	mi := &file_tandem_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1005,7 @@ func (x *Optimizer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Optimizer.ProtoReflect.Descriptor instead.
 func (*Optimizer) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{11}
+	return file_tandem_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Optimizer) GetName() string {
@@ -1038,7 +1091,7 @@ type ParamGroup struct {
 
 func (x *ParamGroup) Reset() {
 	*x = ParamGroup{}
-	mi := &file_tandem_proto_msgTypes[12]
+	mi := &file_tandem_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1103,7 @@ func (x *ParamGroup) String() string {
 func (*ParamGroup) ProtoMessage() {}
 
 func (x *ParamGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[12]
+	mi := &file_tandem_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1116,7 @@ func (x *ParamGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParamGroup.ProtoReflect.Descriptor instead.
 func (*ParamGroup) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{12}
+	return file_tandem_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ParamGroup) GetParams() []string {
@@ -1106,7 +1159,7 @@ type Communicator struct {
 
 func (x *Communicator) Reset() {
 	*x = Communicator{}
-	mi := &file_tandem_proto_msgTypes[13]
+	mi := &file_tandem_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1171,7 @@ func (x *Communicator) String() string {
 func (*Communicator) ProtoMessage() {}
 
 func (x *Communicator) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[13]
+	mi := &file_tandem_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1184,7 @@ func (x *Communicator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Communicator.ProtoReflect.Descriptor instead.
 func (*Communicator) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{13}
+	return file_tandem_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Communicator) GetId() []byte {
@@ -1170,7 +1223,7 @@ type Compute struct {
 
 func (x *Compute) Reset() {
 	*x = Compute{}
-	mi := &file_tandem_proto_msgTypes[14]
+	mi := &file_tandem_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1235,7 @@ func (x *Compute) String() string {
 func (*Compute) ProtoMessage() {}
 
 func (x *Compute) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[14]
+	mi := &file_tandem_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1248,7 @@ func (x *Compute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compute.ProtoReflect.Descriptor instead.
 func (*Compute) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{14}
+	return file_tandem_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Compute) GetDevice() string {
@@ -1261,7 +1314,7 @@ type EncoderConfig struct {
 
 func (x *EncoderConfig) Reset() {
 	*x = EncoderConfig{}
-	mi := &file_tandem_proto_msgTypes[15]
+	mi := &file_tandem_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1326,7 @@ func (x *EncoderConfig) String() string {
 func (*EncoderConfig) ProtoMessage() {}
 
 func (x *EncoderConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[15]
+	mi := &file_tandem_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1339,7 @@ func (x *EncoderConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderConfig.ProtoReflect.Descriptor instead.
 func (*EncoderConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{15}
+	return file_tandem_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EncoderConfig) GetWith() []byte {
@@ -1373,7 +1426,7 @@ type LoRA struct {
 
 func (x *LoRA) Reset() {
 	*x = LoRA{}
-	mi := &file_tandem_proto_msgTypes[16]
+	mi := &file_tandem_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1438,7 @@ func (x *LoRA) String() string {
 func (*LoRA) ProtoMessage() {}
 
 func (x *LoRA) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[16]
+	mi := &file_tandem_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1451,7 @@ func (x *LoRA) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoRA.ProtoReflect.Descriptor instead.
 func (*LoRA) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{16}
+	return file_tandem_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LoRA) GetRank() int64 {
@@ -1448,7 +1501,7 @@ type Freeze struct {
 
 func (x *Freeze) Reset() {
 	*x = Freeze{}
-	mi := &file_tandem_proto_msgTypes[17]
+	mi := &file_tandem_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1513,7 @@ func (x *Freeze) String() string {
 func (*Freeze) ProtoMessage() {}
 
 func (x *Freeze) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[17]
+	mi := &file_tandem_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1526,7 @@ func (x *Freeze) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freeze.ProtoReflect.Descriptor instead.
 func (*Freeze) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{17}
+	return file_tandem_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Freeze) GetAll() bool {
@@ -1518,6 +1571,7 @@ type EncoderInfo struct {
 	TokenCount int64 `protobuf:"varint,16,opt,name=token_count,json=tokenCount,proto3" json:"token_count,omitempty"`
 	// (2) bucket_sizes are the numbers of gradients in each bucket of Gradients (capability "buckets").
 	BucketSizes   []int64 `protobuf:"varint,17,rep,packed,name=bucket_sizes,json=bucketSizes,proto3" json:"bucket_sizes,omitempty"`
+	StepsAlong    bool    `protobuf:"varint,18,opt,name=steps_along,json=stepsAlong,proto3" json:"steps_along,omitempty"` // (2) a Step may come with a Forward (ForwardRequest.step_before)
 	KernelNanos   int64   `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
 	StartNanos    int64   `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1526,7 +1580,7 @@ type EncoderInfo struct {
 
 func (x *EncoderInfo) Reset() {
 	*x = EncoderInfo{}
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1592,7 @@ func (x *EncoderInfo) String() string {
 func (*EncoderInfo) ProtoMessage() {}
 
 func (x *EncoderInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[18]
+	mi := &file_tandem_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1605,7 @@ func (x *EncoderInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderInfo.ProtoReflect.Descriptor instead.
 func (*EncoderInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{18}
+	return file_tandem_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EncoderInfo) GetModality() string {
@@ -1652,6 +1706,13 @@ func (x *EncoderInfo) GetBucketSizes() []int64 {
 	return nil
 }
 
+func (x *EncoderInfo) GetStepsAlong() bool {
+	if x != nil {
+		return x.StepsAlong
+	}
+	return false
+}
+
 func (x *EncoderInfo) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
@@ -1688,14 +1749,16 @@ type ForwardRequest struct {
 	OutLengths *Tensor `protobuf:"bytes,13,opt,name=out_lengths,json=outLengths,proto3" json:"out_lengths,omitempty"`
 	// (2) parts > 1: images holds so many micro-batches of equal size, micro, micro+1, …, which are normalised together. Only with
 	// EncoderConfig.sync_norm.
-	Parts         int64 `protobuf:"varint,14,opt,name=parts,proto3" json:"parts,omitempty"`
+	Parts int64 `protobuf:"varint,14,opt,name=parts,proto3" json:"parts,omitempty"`
+	// (2) step_before is a Step that is to be taken first. Only for plugins that answered Configure with steps_along.
+	StepBefore    *StepRequest `protobuf:"bytes,15,opt,name=step_before,json=stepBefore,proto3" json:"step_before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ForwardRequest) Reset() {
 	*x = ForwardRequest{}
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1770,7 @@ func (x *ForwardRequest) String() string {
 func (*ForwardRequest) ProtoMessage() {}
 
 func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[19]
+	mi := &file_tandem_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1783,7 @@ func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardRequest.ProtoReflect.Descriptor instead.
 func (*ForwardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{19}
+	return file_tandem_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ForwardRequest) GetImages() *Tensor {
@@ -1821,12 +1884,20 @@ func (x *ForwardRequest) GetParts() int64 {
 	return 0
 }
 
+func (x *ForwardRequest) GetStepBefore() *StepRequest {
+	if x != nil {
+		return x.StepBefore
+	}
+	return nil
+}
+
 type ForwardResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Embedding     *Tensor                `protobuf:"bytes,1,opt,name=embedding,proto3" json:"embedding,omitempty"` // f32 [B, D], in out when that was given
-	Ticket        uint64                 `protobuf:"varint,2,opt,name=ticket,proto3" json:"ticket,omitempty"`      // in mode TRAIN, unless everything is frozen; else 0
-	Tokens        *Tensor                `protobuf:"bytes,3,opt,name=tokens,proto3" json:"tokens,omitempty"`       // (2) f32 [B, T, D], T = EncoderInfo.token_count; zero beyond a sample's length
-	Lengths       *Tensor                `protobuf:"bytes,4,opt,name=lengths,proto3" json:"lengths,omitempty"`     // (2) i32 [B]
+	Embedding     *Tensor                `protobuf:"bytes,1,opt,name=embedding,proto3" json:"embedding,omitempty"`                     // f32 [B, D], in out when that was given
+	Ticket        uint64                 `protobuf:"varint,2,opt,name=ticket,proto3" json:"ticket,omitempty"`                          // in mode TRAIN, unless everything is frozen; else 0
+	Tokens        *Tensor                `protobuf:"bytes,3,opt,name=tokens,proto3" json:"tokens,omitempty"`                           // (2) f32 [B, T, D], T = EncoderInfo.token_count; zero beyond a sample's length
+	Lengths       *Tensor                `protobuf:"bytes,4,opt,name=lengths,proto3" json:"lengths,omitempty"`                         // (2) i32 [B]
+	StepBefore    *Took                  `protobuf:"bytes,5,opt,name=step_before,json=stepBefore,proto3" json:"step_before,omitempty"` // (2) the time of the step that came along; not part of kernel_nanos
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
 	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	Work          float64                `protobuf:"fixed64,13,opt,name=work,proto3" json:"work,omitempty"`
@@ -1836,7 +1907,7 @@ type ForwardResponse struct {
 
 func (x *ForwardResponse) Reset() {
 	*x = ForwardResponse{}
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +1919,7 @@ func (x *ForwardResponse) String() string {
 func (*ForwardResponse) ProtoMessage() {}
 
 func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[20]
+	mi := &file_tandem_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +1932,7 @@ func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardResponse.ProtoReflect.Descriptor instead.
 func (*ForwardResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{20}
+	return file_tandem_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ForwardResponse) GetEmbedding() *Tensor {
@@ -1888,6 +1959,13 @@ func (x *ForwardResponse) GetTokens() *Tensor {
 func (x *ForwardResponse) GetLengths() *Tensor {
 	if x != nil {
 		return x.Lengths
+	}
+	return nil
+}
+
+func (x *ForwardResponse) GetStepBefore() *Took {
+	if x != nil {
+		return x.StepBefore
 	}
 	return nil
 }
@@ -1924,7 +2002,7 @@ type CountTokensRequest struct {
 
 func (x *CountTokensRequest) Reset() {
 	*x = CountTokensRequest{}
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2014,7 @@ func (x *CountTokensRequest) String() string {
 func (*CountTokensRequest) ProtoMessage() {}
 
 func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[21]
+	mi := &file_tandem_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2027,7 @@ func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
 func (*CountTokensRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{21}
+	return file_tandem_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CountTokensRequest) GetTexts() []string {
@@ -1978,7 +2056,7 @@ type CountTokensResponse struct {
 
 func (x *CountTokensResponse) Reset() {
 	*x = CountTokensResponse{}
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2068,7 @@ func (x *CountTokensResponse) String() string {
 func (*CountTokensResponse) ProtoMessage() {}
 
 func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[22]
+	mi := &file_tandem_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2081,7 @@ func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
 func (*CountTokensResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{22}
+	return file_tandem_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CountTokensResponse) GetTokens() []int64 {
@@ -2048,7 +2126,7 @@ type BackwardRequest struct {
 
 func (x *BackwardRequest) Reset() {
 	*x = BackwardRequest{}
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2138,7 @@ func (x *BackwardRequest) String() string {
 func (*BackwardRequest) ProtoMessage() {}
 
 func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[23]
+	mi := &file_tandem_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2151,7 @@ func (x *BackwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackwardRequest.ProtoReflect.Descriptor instead.
 func (*BackwardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{23}
+	return file_tandem_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *BackwardRequest) GetTicket() uint64 {
@@ -2122,7 +2200,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2212,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[24]
+	mi := &file_tandem_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2225,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{24}
+	return file_tandem_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExportRequest) GetFormat() string {
@@ -2173,7 +2251,7 @@ type DiscardRequest struct {
 
 func (x *DiscardRequest) Reset() {
 	*x = DiscardRequest{}
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2263,7 @@ func (x *DiscardRequest) String() string {
 func (*DiscardRequest) ProtoMessage() {}
 
 func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[25]
+	mi := &file_tandem_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2276,7 @@ func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRequest.ProtoReflect.Descriptor instead.
 func (*DiscardRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{25}
+	return file_tandem_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DiscardRequest) GetTicket() uint64 {
@@ -2219,7 +2297,7 @@ type GradNormResponse struct {
 
 func (x *GradNormResponse) Reset() {
 	*x = GradNormResponse{}
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2309,7 @@ func (x *GradNormResponse) String() string {
 func (*GradNormResponse) ProtoMessage() {}
 
 func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[26]
+	mi := &file_tandem_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2322,7 @@ func (x *GradNormResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradNormResponse.ProtoReflect.Descriptor instead.
 func (*GradNormResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{26}
+	return file_tandem_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GradNormResponse) GetSumOfSquares() float64 {
@@ -2274,14 +2352,17 @@ type StepRequest struct {
 	Lr    float64                `protobuf:"fixed64,2,opt,name=lr,proto3" json:"lr,omitempty"`
 	Scale float64                `protobuf:"fixed64,3,opt,name=scale,proto3" json:"scale,omitempty"`
 	// (2) gradients replace the accumulated ones, a tensor for each bucket (capability "buckets").
-	Gradients     []*Tensor `protobuf:"bytes,4,rep,name=gradients,proto3" json:"gradients,omitempty"`
+	Gradients []*Tensor `protobuf:"bytes,4,rep,name=gradients,proto3" json:"gradients,omitempty"`
+	// (2) number counts the steps that may come with another call, from 1; 0: one that may not. A step may come once more, with the
+	// same number, when the call that it came with failed: one that was taken is not taken again.
+	Number        uint64 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StepRequest) Reset() {
 	*x = StepRequest{}
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2374,7 @@ func (x *StepRequest) String() string {
 func (*StepRequest) ProtoMessage() {}
 
 func (x *StepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[27]
+	mi := &file_tandem_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2387,7 @@ func (x *StepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepRequest.ProtoReflect.Descriptor instead.
 func (*StepRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{27}
+	return file_tandem_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StepRequest) GetStep() int64 {
@@ -2337,6 +2418,13 @@ func (x *StepRequest) GetGradients() []*Tensor {
 	return nil
 }
 
+func (x *StepRequest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // (2) ExchangeValues are what is to be added up, and the sums in the answer. From the encoder the first message is empty.
 type ExchangeValues struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2347,7 +2435,7 @@ type ExchangeValues struct {
 
 func (x *ExchangeValues) Reset() {
 	*x = ExchangeValues{}
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2359,7 +2447,7 @@ func (x *ExchangeValues) String() string {
 func (*ExchangeValues) ProtoMessage() {}
 
 func (x *ExchangeValues) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[28]
+	mi := &file_tandem_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2372,7 +2460,7 @@ func (x *ExchangeValues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeValues.ProtoReflect.Descriptor instead.
 func (*ExchangeValues) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{28}
+	return file_tandem_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ExchangeValues) GetValues() []float64 {
@@ -2393,7 +2481,7 @@ type GradientsRequest struct {
 
 func (x *GradientsRequest) Reset() {
 	*x = GradientsRequest{}
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2493,7 @@ func (x *GradientsRequest) String() string {
 func (*GradientsRequest) ProtoMessage() {}
 
 func (x *GradientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[29]
+	mi := &file_tandem_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2506,7 @@ func (x *GradientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientsRequest.ProtoReflect.Descriptor instead.
 func (*GradientsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{29}
+	return file_tandem_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GradientsRequest) GetBucket() int64 {
@@ -2447,7 +2535,7 @@ type GradientsResponse struct {
 
 func (x *GradientsResponse) Reset() {
 	*x = GradientsResponse{}
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2459,7 +2547,7 @@ func (x *GradientsResponse) String() string {
 func (*GradientsResponse) ProtoMessage() {}
 
 func (x *GradientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[30]
+	mi := &file_tandem_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2472,7 +2560,7 @@ func (x *GradientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientsResponse.ProtoReflect.Descriptor instead.
 func (*GradientsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{30}
+	return file_tandem_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GradientsResponse) GetGradients() *Tensor {
@@ -2505,7 +2593,7 @@ type FileRequest struct {
 
 func (x *FileRequest) Reset() {
 	*x = FileRequest{}
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2517,7 +2605,7 @@ func (x *FileRequest) String() string {
 func (*FileRequest) ProtoMessage() {}
 
 func (x *FileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[31]
+	mi := &file_tandem_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2530,7 +2618,7 @@ func (x *FileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileRequest.ProtoReflect.Descriptor instead.
 func (*FileRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{31}
+	return file_tandem_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FileRequest) GetPath() string {
@@ -2558,7 +2646,7 @@ type LossConfig struct {
 
 func (x *LossConfig) Reset() {
 	*x = LossConfig{}
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2570,7 +2658,7 @@ func (x *LossConfig) String() string {
 func (*LossConfig) ProtoMessage() {}
 
 func (x *LossConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[32]
+	mi := &file_tandem_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2583,7 +2671,7 @@ func (x *LossConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossConfig.ProtoReflect.Descriptor instead.
 func (*LossConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{32}
+	return file_tandem_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LossConfig) GetWith() []byte {
@@ -2655,6 +2743,7 @@ type LossInfo struct {
 	Backend       string                 `protobuf:"bytes,2,opt,name=backend,proto3" json:"backend,omitempty"`
 	Pins          bool                   `protobuf:"varint,3,opt,name=pins,proto3" json:"pins,omitempty"`                                         // as in EncoderInfo
 	BucketSizes   []int64                `protobuf:"varint,4,rep,packed,name=bucket_sizes,json=bucketSizes,proto3" json:"bucket_sizes,omitempty"` // (2) as in EncoderInfo
+	StepsAlong    bool                   `protobuf:"varint,5,opt,name=steps_along,json=stepsAlong,proto3" json:"steps_along,omitempty"`           // (2) as in EncoderInfo, with a Compute
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
 	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2663,7 +2752,7 @@ type LossInfo struct {
 
 func (x *LossInfo) Reset() {
 	*x = LossInfo{}
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2675,7 +2764,7 @@ func (x *LossInfo) String() string {
 func (*LossInfo) ProtoMessage() {}
 
 func (x *LossInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[33]
+	mi := &file_tandem_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2688,7 +2777,7 @@ func (x *LossInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossInfo.ProtoReflect.Descriptor instead.
 func (*LossInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{33}
+	return file_tandem_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LossInfo) GetParameters() int64 {
@@ -2719,6 +2808,13 @@ func (x *LossInfo) GetBucketSizes() []int64 {
 	return nil
 }
 
+func (x *LossInfo) GetStepsAlong() bool {
+	if x != nil {
+		return x.StepsAlong
+	}
+	return false
+}
+
 func (x *LossInfo) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
@@ -2747,15 +2843,16 @@ type LossRequest struct {
 	Inputs []*LossInput `protobuf:"bytes,8,rep,name=inputs,proto3" json:"inputs,omitempty"`
 	// (2) rows of image and text that are scored, from row_offset, against all the others (capability "rows"); 0: all.
 	// The answer is their share in the whole, gradients in the shape of the whole.
-	RowOffset     int64 `protobuf:"varint,9,opt,name=row_offset,json=rowOffset,proto3" json:"row_offset,omitempty"`
-	Rows          int64 `protobuf:"varint,10,opt,name=rows,proto3" json:"rows,omitempty"`
+	RowOffset     int64        `protobuf:"varint,9,opt,name=row_offset,json=rowOffset,proto3" json:"row_offset,omitempty"`
+	Rows          int64        `protobuf:"varint,10,opt,name=rows,proto3" json:"rows,omitempty"`
+	StepBefore    *StepRequest `protobuf:"bytes,11,opt,name=step_before,json=stepBefore,proto3" json:"step_before,omitempty"` // (2) as in ForwardRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LossRequest) Reset() {
 	*x = LossRequest{}
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2767,7 +2864,7 @@ func (x *LossRequest) String() string {
 func (*LossRequest) ProtoMessage() {}
 
 func (x *LossRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[34]
+	mi := &file_tandem_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2780,7 +2877,7 @@ func (x *LossRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossRequest.ProtoReflect.Descriptor instead.
 func (*LossRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{34}
+	return file_tandem_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LossRequest) GetImage() *Tensor {
@@ -2853,6 +2950,13 @@ func (x *LossRequest) GetRows() int64 {
 	return 0
 }
 
+func (x *LossRequest) GetStepBefore() *StepRequest {
+	if x != nil {
+		return x.StepBefore
+	}
+	return nil
+}
+
 // (2) LossInput is an input beside image and text; docs/protocol.md lists the names.
 type LossInput struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2866,7 +2970,7 @@ type LossInput struct {
 
 func (x *LossInput) Reset() {
 	*x = LossInput{}
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2878,7 +2982,7 @@ func (x *LossInput) String() string {
 func (*LossInput) ProtoMessage() {}
 
 func (x *LossInput) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[35]
+	mi := &file_tandem_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2891,7 +2995,7 @@ func (x *LossInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossInput.ProtoReflect.Descriptor instead.
 func (*LossInput) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{35}
+	return file_tandem_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LossInput) GetName() string {
@@ -2931,7 +3035,7 @@ type Floats struct {
 
 func (x *Floats) Reset() {
 	*x = Floats{}
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2943,7 +3047,7 @@ func (x *Floats) String() string {
 func (*Floats) ProtoMessage() {}
 
 func (x *Floats) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[36]
+	mi := &file_tandem_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2956,7 +3060,7 @@ func (x *Floats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Floats.ProtoReflect.Descriptor instead.
 func (*Floats) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{36}
+	return file_tandem_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Floats) GetValues() []float32 {
@@ -2976,6 +3080,7 @@ type LossResponse struct {
 	PerSample     map[string]*Floats     `protobuf:"bytes,6,rep,name=per_sample,json=perSample,proto3" json:"per_sample,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	SumOfSquares  *float64               `protobuf:"fixed64,7,opt,name=sum_of_squares,json=sumOfSquares,proto3,oneof" json:"sum_of_squares,omitempty"`                                       // as in Done
 	Gradients     map[string]*Tensor     `protobuf:"bytes,8,rep,name=gradients,proto3" json:"gradients,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // (2) of each differentiable input, when train
+	StepBefore    *Took                  `protobuf:"bytes,9,opt,name=step_before,json=stepBefore,proto3" json:"step_before,omitempty"`                                                       // (2) as in ForwardResponse
 	KernelNanos   int64                  `protobuf:"varint,15,opt,name=kernel_nanos,json=kernelNanos,proto3" json:"kernel_nanos,omitempty"`
 	StartNanos    int64                  `protobuf:"varint,14,opt,name=start_nanos,json=startNanos,proto3" json:"start_nanos,omitempty"`
 	Work          float64                `protobuf:"fixed64,13,opt,name=work,proto3" json:"work,omitempty"`
@@ -2985,7 +3090,7 @@ type LossResponse struct {
 
 func (x *LossResponse) Reset() {
 	*x = LossResponse{}
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3102,7 @@ func (x *LossResponse) String() string {
 func (*LossResponse) ProtoMessage() {}
 
 func (x *LossResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[37]
+	mi := &file_tandem_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3115,7 @@ func (x *LossResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossResponse.ProtoReflect.Descriptor instead.
 func (*LossResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{37}
+	return file_tandem_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LossResponse) GetValue() float64 {
@@ -3069,6 +3174,13 @@ func (x *LossResponse) GetGradients() map[string]*Tensor {
 	return nil
 }
 
+func (x *LossResponse) GetStepBefore() *Took {
+	if x != nil {
+		return x.StepBefore
+	}
+	return nil
+}
+
 func (x *LossResponse) GetKernelNanos() int64 {
 	if x != nil {
 		return x.KernelNanos
@@ -3116,7 +3228,7 @@ type Augment struct {
 
 func (x *Augment) Reset() {
 	*x = Augment{}
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3128,7 +3240,7 @@ func (x *Augment) String() string {
 func (*Augment) ProtoMessage() {}
 
 func (x *Augment) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[38]
+	mi := &file_tandem_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3141,7 +3253,7 @@ func (x *Augment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Augment.ProtoReflect.Descriptor instead.
 func (*Augment) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{38}
+	return file_tandem_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Augment) GetName() string {
@@ -3253,7 +3365,7 @@ type PictureCache struct {
 
 func (x *PictureCache) Reset() {
 	*x = PictureCache{}
-	mi := &file_tandem_proto_msgTypes[39]
+	mi := &file_tandem_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3265,7 +3377,7 @@ func (x *PictureCache) String() string {
 func (*PictureCache) ProtoMessage() {}
 
 func (x *PictureCache) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[39]
+	mi := &file_tandem_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3278,7 +3390,7 @@ func (x *PictureCache) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PictureCache.ProtoReflect.Descriptor instead.
 func (*PictureCache) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{39}
+	return file_tandem_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PictureCache) GetFormat() string {
@@ -3310,7 +3422,7 @@ type DatasetConfig struct {
 
 func (x *DatasetConfig) Reset() {
 	*x = DatasetConfig{}
-	mi := &file_tandem_proto_msgTypes[40]
+	mi := &file_tandem_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3434,7 @@ func (x *DatasetConfig) String() string {
 func (*DatasetConfig) ProtoMessage() {}
 
 func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[40]
+	mi := &file_tandem_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3447,7 @@ func (x *DatasetConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetConfig.ProtoReflect.Descriptor instead.
 func (*DatasetConfig) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{40}
+	return file_tandem_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DatasetConfig) GetWith() []byte {
@@ -3397,7 +3509,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_tandem_proto_msgTypes[41]
+	mi := &file_tandem_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3409,7 +3521,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[41]
+	mi := &file_tandem_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3422,7 +3534,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{41}
+	return file_tandem_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Target) GetName() string {
@@ -3464,7 +3576,7 @@ type DatasetInfo struct {
 
 func (x *DatasetInfo) Reset() {
 	*x = DatasetInfo{}
-	mi := &file_tandem_proto_msgTypes[42]
+	mi := &file_tandem_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +3588,7 @@ func (x *DatasetInfo) String() string {
 func (*DatasetInfo) ProtoMessage() {}
 
 func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[42]
+	mi := &file_tandem_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +3601,7 @@ func (x *DatasetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatasetInfo.ProtoReflect.Descriptor instead.
 func (*DatasetInfo) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{42}
+	return file_tandem_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DatasetInfo) GetLen() int64 {
@@ -3588,7 +3700,7 @@ type Skip struct {
 
 func (x *Skip) Reset() {
 	*x = Skip{}
-	mi := &file_tandem_proto_msgTypes[43]
+	mi := &file_tandem_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3600,7 +3712,7 @@ func (x *Skip) String() string {
 func (*Skip) ProtoMessage() {}
 
 func (x *Skip) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[43]
+	mi := &file_tandem_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3613,7 +3725,7 @@ func (x *Skip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Skip.ProtoReflect.Descriptor instead.
 func (*Skip) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{43}
+	return file_tandem_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Skip) GetReason() string {
@@ -3656,7 +3768,7 @@ type BatchRequest struct {
 
 func (x *BatchRequest) Reset() {
 	*x = BatchRequest{}
-	mi := &file_tandem_proto_msgTypes[44]
+	mi := &file_tandem_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3668,7 +3780,7 @@ func (x *BatchRequest) String() string {
 func (*BatchRequest) ProtoMessage() {}
 
 func (x *BatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[44]
+	mi := &file_tandem_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3681,7 +3793,7 @@ func (x *BatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchRequest.ProtoReflect.Descriptor instead.
 func (*BatchRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{44}
+	return file_tandem_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *BatchRequest) GetIndices() []int64 {
@@ -3759,7 +3871,7 @@ type SampleFault struct {
 
 func (x *SampleFault) Reset() {
 	*x = SampleFault{}
-	mi := &file_tandem_proto_msgTypes[45]
+	mi := &file_tandem_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3771,7 +3883,7 @@ func (x *SampleFault) String() string {
 func (*SampleFault) ProtoMessage() {}
 
 func (x *SampleFault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[45]
+	mi := &file_tandem_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3784,7 +3896,7 @@ func (x *SampleFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleFault.ProtoReflect.Descriptor instead.
 func (*SampleFault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{45}
+	return file_tandem_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SampleFault) GetIndex() int64 {
@@ -3824,7 +3936,7 @@ type Strings struct {
 
 func (x *Strings) Reset() {
 	*x = Strings{}
-	mi := &file_tandem_proto_msgTypes[46]
+	mi := &file_tandem_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3836,7 +3948,7 @@ func (x *Strings) String() string {
 func (*Strings) ProtoMessage() {}
 
 func (x *Strings) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[46]
+	mi := &file_tandem_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3849,7 +3961,7 @@ func (x *Strings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Strings.ProtoReflect.Descriptor instead.
 func (*Strings) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{46}
+	return file_tandem_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Strings) GetValues() []string {
@@ -3868,7 +3980,7 @@ type Ints struct {
 
 func (x *Ints) Reset() {
 	*x = Ints{}
-	mi := &file_tandem_proto_msgTypes[47]
+	mi := &file_tandem_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3880,7 +3992,7 @@ func (x *Ints) String() string {
 func (*Ints) ProtoMessage() {}
 
 func (x *Ints) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[47]
+	mi := &file_tandem_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3893,7 +4005,7 @@ func (x *Ints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ints.ProtoReflect.Descriptor instead.
 func (*Ints) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{47}
+	return file_tandem_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Ints) GetValues() []int32 {
@@ -3925,7 +4037,7 @@ type BatchResponse struct {
 
 func (x *BatchResponse) Reset() {
 	*x = BatchResponse{}
-	mi := &file_tandem_proto_msgTypes[48]
+	mi := &file_tandem_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3937,7 +4049,7 @@ func (x *BatchResponse) String() string {
 func (*BatchResponse) ProtoMessage() {}
 
 func (x *BatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[48]
+	mi := &file_tandem_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3950,7 +4062,7 @@ func (x *BatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchResponse.ProtoReflect.Descriptor instead.
 func (*BatchResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{48}
+	return file_tandem_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *BatchResponse) GetImages() *Tensor {
@@ -4053,7 +4165,7 @@ type CaptionsRequest struct {
 
 func (x *CaptionsRequest) Reset() {
 	*x = CaptionsRequest{}
-	mi := &file_tandem_proto_msgTypes[49]
+	mi := &file_tandem_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4065,7 +4177,7 @@ func (x *CaptionsRequest) String() string {
 func (*CaptionsRequest) ProtoMessage() {}
 
 func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[49]
+	mi := &file_tandem_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4078,7 +4190,7 @@ func (x *CaptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsRequest.ProtoReflect.Descriptor instead.
 func (*CaptionsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{49}
+	return file_tandem_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CaptionsRequest) GetLimit() int64 {
@@ -4099,7 +4211,7 @@ type CaptionsResponse struct {
 
 func (x *CaptionsResponse) Reset() {
 	*x = CaptionsResponse{}
-	mi := &file_tandem_proto_msgTypes[50]
+	mi := &file_tandem_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4111,7 +4223,7 @@ func (x *CaptionsResponse) String() string {
 func (*CaptionsResponse) ProtoMessage() {}
 
 func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[50]
+	mi := &file_tandem_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4124,7 +4236,7 @@ func (x *CaptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptionsResponse.ProtoReflect.Descriptor instead.
 func (*CaptionsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{50}
+	return file_tandem_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CaptionsResponse) GetCaptions() []string {
@@ -4161,7 +4273,7 @@ type Faults struct {
 
 func (x *Faults) Reset() {
 	*x = Faults{}
-	mi := &file_tandem_proto_msgTypes[51]
+	mi := &file_tandem_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4173,7 +4285,7 @@ func (x *Faults) String() string {
 func (*Faults) ProtoMessage() {}
 
 func (x *Faults) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[51]
+	mi := &file_tandem_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4186,7 +4298,7 @@ func (x *Faults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Faults.ProtoReflect.Descriptor instead.
 func (*Faults) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{51}
+	return file_tandem_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Faults) GetFaults() []*Fault {
@@ -4222,7 +4334,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tandem_proto_msgTypes[52]
+	mi := &file_tandem_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4234,7 +4346,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_proto_msgTypes[52]
+	mi := &file_tandem_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4247,7 +4359,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tandem_proto_rawDescGZIP(), []int{52}
+	return file_tandem_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Fault) GetKind() string {
@@ -4339,7 +4451,11 @@ const file_tandem_proto_rawDesc = "" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\x12\x12\n" +
 	"\x04work\x18\r \x01(\x01R\x04workB\x11\n" +
-	"\x0f_sum_of_squares\" \n" +
+	"\x0f_sum_of_squares\"J\n" +
+	"\x04Took\x12\x1f\n" +
+	"\vstart_nanos\x18\x01 \x01(\x03R\n" +
+	"startNanos\x12!\n" +
+	"\fkernel_nanos\x18\x02 \x01(\x03R\vkernelNanos\" \n" +
 	"\x0eProfileRequest\x12\x0e\n" +
 	"\x02on\x18\x01 \x01(\bR\x02on\"X\n" +
 	"\x0fProfileResponse\x12\x14\n" +
@@ -4451,7 +4567,7 @@ const file_tandem_proto_rawDesc = "" +
 	"\x03all\x18\x01 \x01(\bR\x03all\x12\x1b\n" +
 	"\x06blocks\x18\x02 \x01(\x03H\x00R\x06blocks\x88\x01\x01\x12\x16\n" +
 	"\x06params\x18\x03 \x03(\tR\x06paramsB\t\n" +
-	"\a_blocks\"\xdf\x03\n" +
+	"\a_blocks\"\x80\x04\n" +
 	"\vEncoderInfo\x12\x1a\n" +
 	"\bmodality\x18\x01 \x01(\tR\bmodality\x12\x1b\n" +
 	"\tembed_dim\x18\x02 \x01(\x03R\bembedDim\x12\x1e\n" +
@@ -4472,10 +4588,12 @@ const file_tandem_proto_rawDesc = "" +
 	"\aremarks\x18\f \x03(\tR\aremarks\x12\x1f\n" +
 	"\vtoken_count\x18\x10 \x01(\x03R\n" +
 	"tokenCount\x12!\n" +
-	"\fbucket_sizes\x18\x11 \x03(\x03R\vbucketSizes\x12!\n" +
+	"\fbucket_sizes\x18\x11 \x03(\x03R\vbucketSizes\x12\x1f\n" +
+	"\vsteps_along\x18\x12 \x01(\bR\n" +
+	"stepsAlong\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
-	"startNanos\"\xd7\x03\n" +
+	"startNanos\"\x90\x04\n" +
 	"\x0eForwardRequest\x12)\n" +
 	"\x06images\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\x06images\x12\x14\n" +
 	"\x05texts\x18\x02 \x03(\tR\x05texts\x12#\n" +
@@ -4493,12 +4611,16 @@ const file_tandem_proto_rawDesc = "" +
 	"out_tokens\x18\f \x01(\v2\x11.tandem.v1.TensorR\toutTokens\x122\n" +
 	"\vout_lengths\x18\r \x01(\v2\x11.tandem.v1.TensorR\n" +
 	"outLengths\x12\x14\n" +
-	"\x05parts\x18\x0e \x01(\x03R\x05parts\"\x8a\x02\n" +
+	"\x05parts\x18\x0e \x01(\x03R\x05parts\x127\n" +
+	"\vstep_before\x18\x0f \x01(\v2\x16.tandem.v1.StepRequestR\n" +
+	"stepBefore\"\xbc\x02\n" +
 	"\x0fForwardResponse\x12/\n" +
 	"\tembedding\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\tembedding\x12\x16\n" +
 	"\x06ticket\x18\x02 \x01(\x04R\x06ticket\x12)\n" +
 	"\x06tokens\x18\x03 \x01(\v2\x11.tandem.v1.TensorR\x06tokens\x12+\n" +
-	"\alengths\x18\x04 \x01(\v2\x11.tandem.v1.TensorR\alengths\x12!\n" +
+	"\alengths\x18\x04 \x01(\v2\x11.tandem.v1.TensorR\alengths\x120\n" +
+	"\vstep_before\x18\x05 \x01(\v2\x0f.tandem.v1.TookR\n" +
+	"stepBefore\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\x12\x12\n" +
@@ -4528,12 +4650,13 @@ const file_tandem_proto_rawDesc = "" +
 	"\x0esum_of_squares\x18\x01 \x01(\x01R\fsumOfSquares\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
-	"startNanos\"x\n" +
+	"startNanos\"\x90\x01\n" +
 	"\vStepRequest\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x12\x0e\n" +
 	"\x02lr\x18\x02 \x01(\x01R\x02lr\x12\x14\n" +
 	"\x05scale\x18\x03 \x01(\x01R\x05scale\x12/\n" +
-	"\tgradients\x18\x04 \x03(\v2\x11.tandem.v1.TensorR\tgradients\"(\n" +
+	"\tgradients\x18\x04 \x03(\v2\x11.tandem.v1.TensorR\tgradients\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\x04R\x06number\"(\n" +
 	"\x0eExchangeValues\x12\x16\n" +
 	"\x06values\x18\x01 \x03(\x01R\x06values\"O\n" +
 	"\x10GradientsRequest\x12\x16\n" +
@@ -4557,17 +4680,19 @@ const file_tandem_proto_rawDesc = "" +
 	"\acompute\x18\x06 \x01(\v2\x12.tandem.v1.ComputeR\acompute\x12\x1c\n" +
 	"\tnegatives\x18\a \x01(\x03R\tnegatives\x12*\n" +
 	"\x11teacher_image_dim\x18\b \x01(\x03R\x0fteacherImageDim\x12(\n" +
-	"\x10teacher_text_dim\x18\t \x01(\x03R\x0eteacherTextDim\"\xbf\x01\n" +
+	"\x10teacher_text_dim\x18\t \x01(\x03R\x0eteacherTextDim\"\xe0\x01\n" +
 	"\bLossInfo\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\x01 \x01(\x03R\n" +
 	"parameters\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12\x12\n" +
 	"\x04pins\x18\x03 \x01(\bR\x04pins\x12!\n" +
-	"\fbucket_sizes\x18\x04 \x03(\x03R\vbucketSizes\x12!\n" +
+	"\fbucket_sizes\x18\x04 \x03(\x03R\vbucketSizes\x12\x1f\n" +
+	"\vsteps_along\x18\x05 \x01(\bR\n" +
+	"stepsAlong\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
-	"startNanos\"\xee\x02\n" +
+	"startNanos\"\xa7\x03\n" +
 	"\vLossRequest\x12'\n" +
 	"\x05image\x18\x01 \x01(\v2\x11.tandem.v1.TensorR\x05image\x12%\n" +
 	"\x04text\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x04text\x12\x14\n" +
@@ -4581,14 +4706,16 @@ const file_tandem_proto_rawDesc = "" +
 	"\n" +
 	"row_offset\x18\t \x01(\x03R\trowOffset\x12\x12\n" +
 	"\x04rows\x18\n" +
-	" \x01(\x03R\x04rows\"\x9a\x01\n" +
+	" \x01(\x03R\x04rows\x127\n" +
+	"\vstep_before\x18\v \x01(\v2\x16.tandem.v1.StepRequestR\n" +
+	"stepBefore\"\x9a\x01\n" +
 	"\tLossInput\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
 	"\x05value\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x05value\x12+\n" +
 	"\alengths\x18\x03 \x01(\v2\x11.tandem.v1.TensorR\alengths\x12#\n" +
 	"\x03out\x18\x04 \x01(\v2\x11.tandem.v1.TensorR\x03out\" \n" +
 	"\x06Floats\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\x02R\x06values\"\xaf\x06\n" +
+	"\x06values\x18\x01 \x03(\x02R\x06values\"\xe1\x06\n" +
 	"\fLossResponse\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\x01R\x05value\x12*\n" +
 	"\ad_image\x18\x02 \x01(\v2\x11.tandem.v1.TensorR\x06dImage\x12(\n" +
@@ -4598,7 +4725,9 @@ const file_tandem_proto_rawDesc = "" +
 	"\n" +
 	"per_sample\x18\x06 \x03(\v2&.tandem.v1.LossResponse.PerSampleEntryR\tperSample\x12)\n" +
 	"\x0esum_of_squares\x18\a \x01(\x01H\x00R\fsumOfSquares\x88\x01\x01\x12D\n" +
-	"\tgradients\x18\b \x03(\v2&.tandem.v1.LossResponse.GradientsEntryR\tgradients\x12!\n" +
+	"\tgradients\x18\b \x03(\v2&.tandem.v1.LossResponse.GradientsEntryR\tgradients\x120\n" +
+	"\vstep_before\x18\t \x01(\v2\x0f.tandem.v1.TookR\n" +
+	"stepBefore\x12!\n" +
 	"\fkernel_nanos\x18\x0f \x01(\x03R\vkernelNanos\x12\x1f\n" +
 	"\vstart_nanos\x18\x0e \x01(\x03R\n" +
 	"startNanos\x12\x12\n" +
@@ -4790,196 +4919,201 @@ func file_tandem_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_tandem_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_tandem_proto_goTypes = []any{
 	(DType)(0),                  // 0: tandem.v1.DType
 	(Weights)(0),                // 1: tandem.v1.Weights
 	(Mode)(0),                   // 2: tandem.v1.Mode
 	(*Empty)(nil),               // 3: tandem.v1.Empty
 	(*Done)(nil),                // 4: tandem.v1.Done
-	(*ProfileRequest)(nil),      // 5: tandem.v1.ProfileRequest
-	(*ProfileResponse)(nil),     // 6: tandem.v1.ProfileResponse
-	(*ProfileEvent)(nil),        // 7: tandem.v1.ProfileEvent
-	(*MemoryResponse)(nil),      // 8: tandem.v1.MemoryResponse
-	(*PlanRequest)(nil),         // 9: tandem.v1.PlanRequest
-	(*PlanResponse)(nil),        // 10: tandem.v1.PlanResponse
-	(*MemoryPart)(nil),          // 11: tandem.v1.MemoryPart
-	(*Tensor)(nil),              // 12: tandem.v1.Tensor
-	(*Descriptor)(nil),          // 13: tandem.v1.Descriptor
-	(*Optimizer)(nil),           // 14: tandem.v1.Optimizer
-	(*ParamGroup)(nil),          // 15: tandem.v1.ParamGroup
-	(*Communicator)(nil),        // 16: tandem.v1.Communicator
-	(*Compute)(nil),             // 17: tandem.v1.Compute
-	(*EncoderConfig)(nil),       // 18: tandem.v1.EncoderConfig
-	(*LoRA)(nil),                // 19: tandem.v1.LoRA
-	(*Freeze)(nil),              // 20: tandem.v1.Freeze
-	(*EncoderInfo)(nil),         // 21: tandem.v1.EncoderInfo
-	(*ForwardRequest)(nil),      // 22: tandem.v1.ForwardRequest
-	(*ForwardResponse)(nil),     // 23: tandem.v1.ForwardResponse
-	(*CountTokensRequest)(nil),  // 24: tandem.v1.CountTokensRequest
-	(*CountTokensResponse)(nil), // 25: tandem.v1.CountTokensResponse
-	(*BackwardRequest)(nil),     // 26: tandem.v1.BackwardRequest
-	(*ExportRequest)(nil),       // 27: tandem.v1.ExportRequest
-	(*DiscardRequest)(nil),      // 28: tandem.v1.DiscardRequest
-	(*GradNormResponse)(nil),    // 29: tandem.v1.GradNormResponse
-	(*StepRequest)(nil),         // 30: tandem.v1.StepRequest
-	(*ExchangeValues)(nil),      // 31: tandem.v1.ExchangeValues
-	(*GradientsRequest)(nil),    // 32: tandem.v1.GradientsRequest
-	(*GradientsResponse)(nil),   // 33: tandem.v1.GradientsResponse
-	(*FileRequest)(nil),         // 34: tandem.v1.FileRequest
-	(*LossConfig)(nil),          // 35: tandem.v1.LossConfig
-	(*LossInfo)(nil),            // 36: tandem.v1.LossInfo
-	(*LossRequest)(nil),         // 37: tandem.v1.LossRequest
-	(*LossInput)(nil),           // 38: tandem.v1.LossInput
-	(*Floats)(nil),              // 39: tandem.v1.Floats
-	(*LossResponse)(nil),        // 40: tandem.v1.LossResponse
-	(*Augment)(nil),             // 41: tandem.v1.Augment
-	(*PictureCache)(nil),        // 42: tandem.v1.PictureCache
-	(*DatasetConfig)(nil),       // 43: tandem.v1.DatasetConfig
-	(*Target)(nil),              // 44: tandem.v1.Target
-	(*DatasetInfo)(nil),         // 45: tandem.v1.DatasetInfo
-	(*Skip)(nil),                // 46: tandem.v1.Skip
-	(*BatchRequest)(nil),        // 47: tandem.v1.BatchRequest
-	(*SampleFault)(nil),         // 48: tandem.v1.SampleFault
-	(*Strings)(nil),             // 49: tandem.v1.Strings
-	(*Ints)(nil),                // 50: tandem.v1.Ints
-	(*BatchResponse)(nil),       // 51: tandem.v1.BatchResponse
-	(*CaptionsRequest)(nil),     // 52: tandem.v1.CaptionsRequest
-	(*CaptionsResponse)(nil),    // 53: tandem.v1.CaptionsResponse
-	(*Faults)(nil),              // 54: tandem.v1.Faults
-	(*Fault)(nil),               // 55: tandem.v1.Fault
-	nil,                         // 56: tandem.v1.LossResponse.PartsEntry
-	nil,                         // 57: tandem.v1.LossResponse.ScalarsEntry
-	nil,                         // 58: tandem.v1.LossResponse.PerSampleEntry
-	nil,                         // 59: tandem.v1.LossResponse.GradientsEntry
-	nil,                         // 60: tandem.v1.BatchResponse.LabelsEntry
+	(*Took)(nil),                // 5: tandem.v1.Took
+	(*ProfileRequest)(nil),      // 6: tandem.v1.ProfileRequest
+	(*ProfileResponse)(nil),     // 7: tandem.v1.ProfileResponse
+	(*ProfileEvent)(nil),        // 8: tandem.v1.ProfileEvent
+	(*MemoryResponse)(nil),      // 9: tandem.v1.MemoryResponse
+	(*PlanRequest)(nil),         // 10: tandem.v1.PlanRequest
+	(*PlanResponse)(nil),        // 11: tandem.v1.PlanResponse
+	(*MemoryPart)(nil),          // 12: tandem.v1.MemoryPart
+	(*Tensor)(nil),              // 13: tandem.v1.Tensor
+	(*Descriptor)(nil),          // 14: tandem.v1.Descriptor
+	(*Optimizer)(nil),           // 15: tandem.v1.Optimizer
+	(*ParamGroup)(nil),          // 16: tandem.v1.ParamGroup
+	(*Communicator)(nil),        // 17: tandem.v1.Communicator
+	(*Compute)(nil),             // 18: tandem.v1.Compute
+	(*EncoderConfig)(nil),       // 19: tandem.v1.EncoderConfig
+	(*LoRA)(nil),                // 20: tandem.v1.LoRA
+	(*Freeze)(nil),              // 21: tandem.v1.Freeze
+	(*EncoderInfo)(nil),         // 22: tandem.v1.EncoderInfo
+	(*ForwardRequest)(nil),      // 23: tandem.v1.ForwardRequest
+	(*ForwardResponse)(nil),     // 24: tandem.v1.ForwardResponse
+	(*CountTokensRequest)(nil),  // 25: tandem.v1.CountTokensRequest
+	(*CountTokensResponse)(nil), // 26: tandem.v1.CountTokensResponse
+	(*BackwardRequest)(nil),     // 27: tandem.v1.BackwardRequest
+	(*ExportRequest)(nil),       // 28: tandem.v1.ExportRequest
+	(*DiscardRequest)(nil),      // 29: tandem.v1.DiscardRequest
+	(*GradNormResponse)(nil),    // 30: tandem.v1.GradNormResponse
+	(*StepRequest)(nil),         // 31: tandem.v1.StepRequest
+	(*ExchangeValues)(nil),      // 32: tandem.v1.ExchangeValues
+	(*GradientsRequest)(nil),    // 33: tandem.v1.GradientsRequest
+	(*GradientsResponse)(nil),   // 34: tandem.v1.GradientsResponse
+	(*FileRequest)(nil),         // 35: tandem.v1.FileRequest
+	(*LossConfig)(nil),          // 36: tandem.v1.LossConfig
+	(*LossInfo)(nil),            // 37: tandem.v1.LossInfo
+	(*LossRequest)(nil),         // 38: tandem.v1.LossRequest
+	(*LossInput)(nil),           // 39: tandem.v1.LossInput
+	(*Floats)(nil),              // 40: tandem.v1.Floats
+	(*LossResponse)(nil),        // 41: tandem.v1.LossResponse
+	(*Augment)(nil),             // 42: tandem.v1.Augment
+	(*PictureCache)(nil),        // 43: tandem.v1.PictureCache
+	(*DatasetConfig)(nil),       // 44: tandem.v1.DatasetConfig
+	(*Target)(nil),              // 45: tandem.v1.Target
+	(*DatasetInfo)(nil),         // 46: tandem.v1.DatasetInfo
+	(*Skip)(nil),                // 47: tandem.v1.Skip
+	(*BatchRequest)(nil),        // 48: tandem.v1.BatchRequest
+	(*SampleFault)(nil),         // 49: tandem.v1.SampleFault
+	(*Strings)(nil),             // 50: tandem.v1.Strings
+	(*Ints)(nil),                // 51: tandem.v1.Ints
+	(*BatchResponse)(nil),       // 52: tandem.v1.BatchResponse
+	(*CaptionsRequest)(nil),     // 53: tandem.v1.CaptionsRequest
+	(*CaptionsResponse)(nil),    // 54: tandem.v1.CaptionsResponse
+	(*Faults)(nil),              // 55: tandem.v1.Faults
+	(*Fault)(nil),               // 56: tandem.v1.Fault
+	nil,                         // 57: tandem.v1.LossResponse.PartsEntry
+	nil,                         // 58: tandem.v1.LossResponse.ScalarsEntry
+	nil,                         // 59: tandem.v1.LossResponse.PerSampleEntry
+	nil,                         // 60: tandem.v1.LossResponse.GradientsEntry
+	nil,                         // 61: tandem.v1.BatchResponse.LabelsEntry
 }
 var file_tandem_proto_depIdxs = []int32{
-	7,  // 0: tandem.v1.ProfileResponse.events:type_name -> tandem.v1.ProfileEvent
-	11, // 1: tandem.v1.MemoryResponse.parts:type_name -> tandem.v1.MemoryPart
-	18, // 2: tandem.v1.PlanRequest.encoder:type_name -> tandem.v1.EncoderConfig
-	35, // 3: tandem.v1.PlanRequest.loss:type_name -> tandem.v1.LossConfig
-	11, // 4: tandem.v1.PlanResponse.parts:type_name -> tandem.v1.MemoryPart
+	8,  // 0: tandem.v1.ProfileResponse.events:type_name -> tandem.v1.ProfileEvent
+	12, // 1: tandem.v1.MemoryResponse.parts:type_name -> tandem.v1.MemoryPart
+	19, // 2: tandem.v1.PlanRequest.encoder:type_name -> tandem.v1.EncoderConfig
+	36, // 3: tandem.v1.PlanRequest.loss:type_name -> tandem.v1.LossConfig
+	12, // 4: tandem.v1.PlanResponse.parts:type_name -> tandem.v1.MemoryPart
 	0,  // 5: tandem.v1.Tensor.dtype:type_name -> tandem.v1.DType
-	15, // 6: tandem.v1.Optimizer.groups:type_name -> tandem.v1.ParamGroup
-	16, // 7: tandem.v1.Compute.communicator:type_name -> tandem.v1.Communicator
-	14, // 8: tandem.v1.EncoderConfig.optimizer:type_name -> tandem.v1.Optimizer
-	17, // 9: tandem.v1.EncoderConfig.compute:type_name -> tandem.v1.Compute
-	20, // 10: tandem.v1.EncoderConfig.freeze:type_name -> tandem.v1.Freeze
-	19, // 11: tandem.v1.EncoderConfig.lora:type_name -> tandem.v1.LoRA
-	12, // 12: tandem.v1.ForwardRequest.images:type_name -> tandem.v1.Tensor
+	16, // 6: tandem.v1.Optimizer.groups:type_name -> tandem.v1.ParamGroup
+	17, // 7: tandem.v1.Compute.communicator:type_name -> tandem.v1.Communicator
+	15, // 8: tandem.v1.EncoderConfig.optimizer:type_name -> tandem.v1.Optimizer
+	18, // 9: tandem.v1.EncoderConfig.compute:type_name -> tandem.v1.Compute
+	21, // 10: tandem.v1.EncoderConfig.freeze:type_name -> tandem.v1.Freeze
+	20, // 11: tandem.v1.EncoderConfig.lora:type_name -> tandem.v1.LoRA
+	13, // 12: tandem.v1.ForwardRequest.images:type_name -> tandem.v1.Tensor
 	2,  // 13: tandem.v1.ForwardRequest.mode:type_name -> tandem.v1.Mode
-	12, // 14: tandem.v1.ForwardRequest.out:type_name -> tandem.v1.Tensor
-	12, // 15: tandem.v1.ForwardRequest.next:type_name -> tandem.v1.Tensor
+	13, // 14: tandem.v1.ForwardRequest.out:type_name -> tandem.v1.Tensor
+	13, // 15: tandem.v1.ForwardRequest.next:type_name -> tandem.v1.Tensor
 	1,  // 16: tandem.v1.ForwardRequest.weights:type_name -> tandem.v1.Weights
-	12, // 17: tandem.v1.ForwardRequest.out_tokens:type_name -> tandem.v1.Tensor
-	12, // 18: tandem.v1.ForwardRequest.out_lengths:type_name -> tandem.v1.Tensor
-	12, // 19: tandem.v1.ForwardResponse.embedding:type_name -> tandem.v1.Tensor
-	12, // 20: tandem.v1.ForwardResponse.tokens:type_name -> tandem.v1.Tensor
-	12, // 21: tandem.v1.ForwardResponse.lengths:type_name -> tandem.v1.Tensor
-	18, // 22: tandem.v1.CountTokensRequest.config:type_name -> tandem.v1.EncoderConfig
-	12, // 23: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
-	12, // 24: tandem.v1.BackwardRequest.grad_tokens:type_name -> tandem.v1.Tensor
-	12, // 25: tandem.v1.StepRequest.gradients:type_name -> tandem.v1.Tensor
-	12, // 26: tandem.v1.GradientsRequest.out:type_name -> tandem.v1.Tensor
-	12, // 27: tandem.v1.GradientsResponse.gradients:type_name -> tandem.v1.Tensor
-	14, // 28: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
-	17, // 29: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
-	12, // 30: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
-	12, // 31: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
-	12, // 32: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
-	12, // 33: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
-	38, // 34: tandem.v1.LossRequest.inputs:type_name -> tandem.v1.LossInput
-	12, // 35: tandem.v1.LossInput.value:type_name -> tandem.v1.Tensor
-	12, // 36: tandem.v1.LossInput.lengths:type_name -> tandem.v1.Tensor
-	12, // 37: tandem.v1.LossInput.out:type_name -> tandem.v1.Tensor
-	12, // 38: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
-	12, // 39: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
-	56, // 40: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
-	57, // 41: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
-	58, // 42: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
-	59, // 43: tandem.v1.LossResponse.gradients:type_name -> tandem.v1.LossResponse.GradientsEntry
-	41, // 44: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
-	42, // 45: tandem.v1.DatasetConfig.cache:type_name -> tandem.v1.PictureCache
-	44, // 46: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
-	46, // 47: tandem.v1.DatasetInfo.skips:type_name -> tandem.v1.Skip
-	12, // 48: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
-	12, // 49: tandem.v1.BatchRequest.out2:type_name -> tandem.v1.Tensor
-	12, // 50: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
-	49, // 51: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
-	60, // 52: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
-	48, // 53: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
-	49, // 54: tandem.v1.BatchResponse.negatives:type_name -> tandem.v1.Strings
-	12, // 55: tandem.v1.BatchResponse.images2:type_name -> tandem.v1.Tensor
-	55, // 56: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
-	39, // 57: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
-	12, // 58: tandem.v1.LossResponse.GradientsEntry.value:type_name -> tandem.v1.Tensor
-	50, // 59: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
-	3,  // 60: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
-	3,  // 61: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
-	5,  // 62: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
-	3,  // 63: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
-	9,  // 64: tandem.v1.Plugin.Plan:input_type -> tandem.v1.PlanRequest
-	18, // 65: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
-	22, // 66: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
-	26, // 67: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
-	28, // 68: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
-	3,  // 69: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
-	30, // 70: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
-	34, // 71: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
-	34, // 72: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
-	24, // 73: tandem.v1.Encoder.CountTokens:input_type -> tandem.v1.CountTokensRequest
-	32, // 74: tandem.v1.Encoder.Gradients:input_type -> tandem.v1.GradientsRequest
-	31, // 75: tandem.v1.Encoder.Exchange:input_type -> tandem.v1.ExchangeValues
-	27, // 76: tandem.v1.Encoder.Export:input_type -> tandem.v1.ExportRequest
-	3,  // 77: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
-	35, // 78: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
-	37, // 79: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
-	3,  // 80: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
-	30, // 81: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
-	34, // 82: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
-	34, // 83: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
-	32, // 84: tandem.v1.Loss.Gradients:input_type -> tandem.v1.GradientsRequest
-	3,  // 85: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
-	43, // 86: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
-	47, // 87: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
-	52, // 88: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
-	3,  // 89: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
-	13, // 90: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
-	3,  // 91: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
-	6,  // 92: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
-	8,  // 93: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
-	10, // 94: tandem.v1.Plugin.Plan:output_type -> tandem.v1.PlanResponse
-	21, // 95: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
-	23, // 96: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
-	4,  // 97: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
-	4,  // 98: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
-	29, // 99: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
-	4,  // 100: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
-	4,  // 101: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
-	4,  // 102: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
-	25, // 103: tandem.v1.Encoder.CountTokens:output_type -> tandem.v1.CountTokensResponse
-	33, // 104: tandem.v1.Encoder.Gradients:output_type -> tandem.v1.GradientsResponse
-	31, // 105: tandem.v1.Encoder.Exchange:output_type -> tandem.v1.ExchangeValues
-	4,  // 106: tandem.v1.Encoder.Export:output_type -> tandem.v1.Done
-	4,  // 107: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
-	36, // 108: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
-	40, // 109: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
-	29, // 110: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
-	4,  // 111: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
-	4,  // 112: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
-	4,  // 113: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
-	33, // 114: tandem.v1.Loss.Gradients:output_type -> tandem.v1.GradientsResponse
-	4,  // 115: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
-	45, // 116: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
-	51, // 117: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
-	53, // 118: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
-	4,  // 119: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
-	90, // [90:120] is the sub-list for method output_type
-	60, // [60:90] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	13, // 17: tandem.v1.ForwardRequest.out_tokens:type_name -> tandem.v1.Tensor
+	13, // 18: tandem.v1.ForwardRequest.out_lengths:type_name -> tandem.v1.Tensor
+	31, // 19: tandem.v1.ForwardRequest.step_before:type_name -> tandem.v1.StepRequest
+	13, // 20: tandem.v1.ForwardResponse.embedding:type_name -> tandem.v1.Tensor
+	13, // 21: tandem.v1.ForwardResponse.tokens:type_name -> tandem.v1.Tensor
+	13, // 22: tandem.v1.ForwardResponse.lengths:type_name -> tandem.v1.Tensor
+	5,  // 23: tandem.v1.ForwardResponse.step_before:type_name -> tandem.v1.Took
+	19, // 24: tandem.v1.CountTokensRequest.config:type_name -> tandem.v1.EncoderConfig
+	13, // 25: tandem.v1.BackwardRequest.grad:type_name -> tandem.v1.Tensor
+	13, // 26: tandem.v1.BackwardRequest.grad_tokens:type_name -> tandem.v1.Tensor
+	13, // 27: tandem.v1.StepRequest.gradients:type_name -> tandem.v1.Tensor
+	13, // 28: tandem.v1.GradientsRequest.out:type_name -> tandem.v1.Tensor
+	13, // 29: tandem.v1.GradientsResponse.gradients:type_name -> tandem.v1.Tensor
+	15, // 30: tandem.v1.LossConfig.optimizer:type_name -> tandem.v1.Optimizer
+	18, // 31: tandem.v1.LossConfig.compute:type_name -> tandem.v1.Compute
+	13, // 32: tandem.v1.LossRequest.image:type_name -> tandem.v1.Tensor
+	13, // 33: tandem.v1.LossRequest.text:type_name -> tandem.v1.Tensor
+	13, // 34: tandem.v1.LossRequest.out_image:type_name -> tandem.v1.Tensor
+	13, // 35: tandem.v1.LossRequest.out_text:type_name -> tandem.v1.Tensor
+	39, // 36: tandem.v1.LossRequest.inputs:type_name -> tandem.v1.LossInput
+	31, // 37: tandem.v1.LossRequest.step_before:type_name -> tandem.v1.StepRequest
+	13, // 38: tandem.v1.LossInput.value:type_name -> tandem.v1.Tensor
+	13, // 39: tandem.v1.LossInput.lengths:type_name -> tandem.v1.Tensor
+	13, // 40: tandem.v1.LossInput.out:type_name -> tandem.v1.Tensor
+	13, // 41: tandem.v1.LossResponse.d_image:type_name -> tandem.v1.Tensor
+	13, // 42: tandem.v1.LossResponse.d_text:type_name -> tandem.v1.Tensor
+	57, // 43: tandem.v1.LossResponse.parts:type_name -> tandem.v1.LossResponse.PartsEntry
+	58, // 44: tandem.v1.LossResponse.scalars:type_name -> tandem.v1.LossResponse.ScalarsEntry
+	59, // 45: tandem.v1.LossResponse.per_sample:type_name -> tandem.v1.LossResponse.PerSampleEntry
+	60, // 46: tandem.v1.LossResponse.gradients:type_name -> tandem.v1.LossResponse.GradientsEntry
+	5,  // 47: tandem.v1.LossResponse.step_before:type_name -> tandem.v1.Took
+	42, // 48: tandem.v1.DatasetConfig.augment:type_name -> tandem.v1.Augment
+	43, // 49: tandem.v1.DatasetConfig.cache:type_name -> tandem.v1.PictureCache
+	45, // 50: tandem.v1.DatasetInfo.targets:type_name -> tandem.v1.Target
+	47, // 51: tandem.v1.DatasetInfo.skips:type_name -> tandem.v1.Skip
+	13, // 52: tandem.v1.BatchRequest.out:type_name -> tandem.v1.Tensor
+	13, // 53: tandem.v1.BatchRequest.out2:type_name -> tandem.v1.Tensor
+	13, // 54: tandem.v1.BatchResponse.images:type_name -> tandem.v1.Tensor
+	50, // 55: tandem.v1.BatchResponse.all:type_name -> tandem.v1.Strings
+	61, // 56: tandem.v1.BatchResponse.labels:type_name -> tandem.v1.BatchResponse.LabelsEntry
+	49, // 57: tandem.v1.BatchResponse.faults:type_name -> tandem.v1.SampleFault
+	50, // 58: tandem.v1.BatchResponse.negatives:type_name -> tandem.v1.Strings
+	13, // 59: tandem.v1.BatchResponse.images2:type_name -> tandem.v1.Tensor
+	56, // 60: tandem.v1.Faults.faults:type_name -> tandem.v1.Fault
+	40, // 61: tandem.v1.LossResponse.PerSampleEntry.value:type_name -> tandem.v1.Floats
+	13, // 62: tandem.v1.LossResponse.GradientsEntry.value:type_name -> tandem.v1.Tensor
+	51, // 63: tandem.v1.BatchResponse.LabelsEntry.value:type_name -> tandem.v1.Ints
+	3,  // 64: tandem.v1.Plugin.Describe:input_type -> tandem.v1.Empty
+	3,  // 65: tandem.v1.Plugin.Settle:input_type -> tandem.v1.Empty
+	6,  // 66: tandem.v1.Plugin.Profile:input_type -> tandem.v1.ProfileRequest
+	3,  // 67: tandem.v1.Plugin.Memory:input_type -> tandem.v1.Empty
+	10, // 68: tandem.v1.Plugin.Plan:input_type -> tandem.v1.PlanRequest
+	19, // 69: tandem.v1.Encoder.Configure:input_type -> tandem.v1.EncoderConfig
+	23, // 70: tandem.v1.Encoder.Forward:input_type -> tandem.v1.ForwardRequest
+	27, // 71: tandem.v1.Encoder.Backward:input_type -> tandem.v1.BackwardRequest
+	29, // 72: tandem.v1.Encoder.Discard:input_type -> tandem.v1.DiscardRequest
+	3,  // 73: tandem.v1.Encoder.GradNorm:input_type -> tandem.v1.Empty
+	31, // 74: tandem.v1.Encoder.Step:input_type -> tandem.v1.StepRequest
+	35, // 75: tandem.v1.Encoder.Save:input_type -> tandem.v1.FileRequest
+	35, // 76: tandem.v1.Encoder.Load:input_type -> tandem.v1.FileRequest
+	25, // 77: tandem.v1.Encoder.CountTokens:input_type -> tandem.v1.CountTokensRequest
+	33, // 78: tandem.v1.Encoder.Gradients:input_type -> tandem.v1.GradientsRequest
+	32, // 79: tandem.v1.Encoder.Exchange:input_type -> tandem.v1.ExchangeValues
+	28, // 80: tandem.v1.Encoder.Export:input_type -> tandem.v1.ExportRequest
+	3,  // 81: tandem.v1.Encoder.Close:input_type -> tandem.v1.Empty
+	36, // 82: tandem.v1.Loss.Configure:input_type -> tandem.v1.LossConfig
+	38, // 83: tandem.v1.Loss.Compute:input_type -> tandem.v1.LossRequest
+	3,  // 84: tandem.v1.Loss.GradNorm:input_type -> tandem.v1.Empty
+	31, // 85: tandem.v1.Loss.Step:input_type -> tandem.v1.StepRequest
+	35, // 86: tandem.v1.Loss.Save:input_type -> tandem.v1.FileRequest
+	35, // 87: tandem.v1.Loss.Load:input_type -> tandem.v1.FileRequest
+	33, // 88: tandem.v1.Loss.Gradients:input_type -> tandem.v1.GradientsRequest
+	3,  // 89: tandem.v1.Loss.Close:input_type -> tandem.v1.Empty
+	44, // 90: tandem.v1.Dataset.Configure:input_type -> tandem.v1.DatasetConfig
+	48, // 91: tandem.v1.Dataset.Batch:input_type -> tandem.v1.BatchRequest
+	53, // 92: tandem.v1.Dataset.Captions:input_type -> tandem.v1.CaptionsRequest
+	3,  // 93: tandem.v1.Dataset.Close:input_type -> tandem.v1.Empty
+	14, // 94: tandem.v1.Plugin.Describe:output_type -> tandem.v1.Descriptor
+	3,  // 95: tandem.v1.Plugin.Settle:output_type -> tandem.v1.Empty
+	7,  // 96: tandem.v1.Plugin.Profile:output_type -> tandem.v1.ProfileResponse
+	9,  // 97: tandem.v1.Plugin.Memory:output_type -> tandem.v1.MemoryResponse
+	11, // 98: tandem.v1.Plugin.Plan:output_type -> tandem.v1.PlanResponse
+	22, // 99: tandem.v1.Encoder.Configure:output_type -> tandem.v1.EncoderInfo
+	24, // 100: tandem.v1.Encoder.Forward:output_type -> tandem.v1.ForwardResponse
+	4,  // 101: tandem.v1.Encoder.Backward:output_type -> tandem.v1.Done
+	4,  // 102: tandem.v1.Encoder.Discard:output_type -> tandem.v1.Done
+	30, // 103: tandem.v1.Encoder.GradNorm:output_type -> tandem.v1.GradNormResponse
+	4,  // 104: tandem.v1.Encoder.Step:output_type -> tandem.v1.Done
+	4,  // 105: tandem.v1.Encoder.Save:output_type -> tandem.v1.Done
+	4,  // 106: tandem.v1.Encoder.Load:output_type -> tandem.v1.Done
+	26, // 107: tandem.v1.Encoder.CountTokens:output_type -> tandem.v1.CountTokensResponse
+	34, // 108: tandem.v1.Encoder.Gradients:output_type -> tandem.v1.GradientsResponse
+	32, // 109: tandem.v1.Encoder.Exchange:output_type -> tandem.v1.ExchangeValues
+	4,  // 110: tandem.v1.Encoder.Export:output_type -> tandem.v1.Done
+	4,  // 111: tandem.v1.Encoder.Close:output_type -> tandem.v1.Done
+	37, // 112: tandem.v1.Loss.Configure:output_type -> tandem.v1.LossInfo
+	41, // 113: tandem.v1.Loss.Compute:output_type -> tandem.v1.LossResponse
+	30, // 114: tandem.v1.Loss.GradNorm:output_type -> tandem.v1.GradNormResponse
+	4,  // 115: tandem.v1.Loss.Step:output_type -> tandem.v1.Done
+	4,  // 116: tandem.v1.Loss.Save:output_type -> tandem.v1.Done
+	4,  // 117: tandem.v1.Loss.Load:output_type -> tandem.v1.Done
+	34, // 118: tandem.v1.Loss.Gradients:output_type -> tandem.v1.GradientsResponse
+	4,  // 119: tandem.v1.Loss.Close:output_type -> tandem.v1.Done
+	46, // 120: tandem.v1.Dataset.Configure:output_type -> tandem.v1.DatasetInfo
+	52, // 121: tandem.v1.Dataset.Batch:output_type -> tandem.v1.BatchResponse
+	54, // 122: tandem.v1.Dataset.Captions:output_type -> tandem.v1.CaptionsResponse
+	4,  // 123: tandem.v1.Dataset.Close:output_type -> tandem.v1.Done
+	94, // [94:124] is the sub-list for method output_type
+	64, // [64:94] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_tandem_proto_init() }
@@ -4988,16 +5122,16 @@ func file_tandem_proto_init() {
 		return
 	}
 	file_tandem_proto_msgTypes[1].OneofWrappers = []any{}
-	file_tandem_proto_msgTypes[12].OneofWrappers = []any{}
-	file_tandem_proto_msgTypes[17].OneofWrappers = []any{}
-	file_tandem_proto_msgTypes[37].OneofWrappers = []any{}
+	file_tandem_proto_msgTypes[13].OneofWrappers = []any{}
+	file_tandem_proto_msgTypes[18].OneofWrappers = []any{}
+	file_tandem_proto_msgTypes[38].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_proto_rawDesc), len(file_tandem_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   58,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   4,
 		},
