@@ -46,4 +46,9 @@ plant 'moments of AdamW swapped' code_optim.go 's/"adamw", arg(0), arg(1), arg(2
 plant 'a number where an address belongs' code_optim.go 's/"sgd", arg(0), arg(1), arg(2), k.N/"sgd", arg(0), arg(1), k.N, arg(2)/' 'KernelsMatch'
 plant 'no wait for a copy on the other stream' share.go 's/b.noteError(b.stream.Wait(b.prefetch.done))/_ = b.prefetch.done/' 'Prefetch|Copies|Fetch|Shared'
 plant 'too little scratch' code_optim.go 's/scratch: 8,/scratch: 0,/' 'KernelsMatch'
+plant 'a fragment of the transpose' kernels/attention_bf16.cuh 's/load_right<D + 8, true>(right, x/load_right<D + 8, false>(right, x/' 'AttentionInBF16Matches'
+plant 'keys after the query' kernels/attention_bf16.cuh 's/? query + 1 : n/? query + 2 : n/' 'AttentionInBF16Matches'
+plant 'probabilities that are not rounded first' kernels/mma.cuh 's/return bf16_of(low) | (unsigned)bf16_of(high) << 16/return __float_as_uint(low) >> 16 | (__float_as_uint(high) \& 0xffff0000u)/' 'AttentionInBF16Matches'
+plant 'slopes where probabilities are read' kernels/attention_back_bf16.cu '/put<ROWS>(both, slope, row)/{N;s/__syncthreads();//}' 'AttentionInBF16Matches'
+plant 'the scale left out' kernels/attention_back_bf16.cu 's/z.n, scale, half_grads/z.n, 1.f, half_grads/' 'AttentionInBF16Matches'
 [ "$unfound" = 0 ]

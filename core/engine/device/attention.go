@@ -9,10 +9,15 @@ package device
 // Rows > 0 means packed sequences of different lengths: qkv is [Rows, 3, W] and followed by the argument
 // starts i32 [B + 1]; sequence b is rows [starts[b], starts[b+1]), at most Tq of them; the value is [Rows,
 // W], and 0 from starts[B] on. Starts out of order or range panic on the host and are undefined elsewhere.
+//
+// BF16, of packed attention only, rounds what the two products multiply to bfloat16 (RoundBF16): q, k, v and the
+// probabilities. Products are added up in Real; scores and softmax are in Real, and so is the value. This is what
+// PyTorch's autocast computes. A backend that has such kernels is a BF16Attender.
 type Attention struct {
 	B, Tq, Tk, Heads, HeadDim int
 	Causal, Packed            bool
 	Rows                      int
+	BF16                      bool
 }
 
 func (k Attention) describe(d *describer) {
@@ -31,6 +36,7 @@ func (k Attention) elements(d *describer) (nq, nk int) {
 	}
 	d.require(k.Tq == k.Tk || !(k.Packed || k.Causal), "packed and causal attention need Tq = Tk")
 	d.require(k.Rows == 0 || k.Packed && k.Rows >= 1, "%d rows, which need packed attention", k.Rows)
+	d.require(k.Packed || !k.BF16, "attention in bfloat16 is packed")
 	w := k.Heads * k.HeadDim
 	nq, nk = k.B*k.Tq*w, k.B*k.Tk*w
 	if k.Rows > 0 {
@@ -41,7 +47,9 @@ func (k Attention) elements(d *describer) (nq, nk int) {
 
 func (k Attention) inputs(d *describer, nq, nk int) {
 	if k.Packed {
-		d.in("qkv", 3*nq)
+		if qkv := d.in("qkv", 3*nq); k.BF16 {
+			d.rounds(qkv)
+		}
 		d.starts(k.B, k.Rows, k.Tq)
 		return
 	}
@@ -78,19 +86,25 @@ func (k Attention) WithItems(n int) Kernel {
 	return k
 }
 
-// AttentionBack computes the gradient of Attention, and the probabilities again.
+// AttentionBack computes the gradient of Attention, and the probabilities P again. With dP = dout·vᵀ and dS =
+// P·(dP − Σ P·dP) it is dv = Pᵀ·dout, dq = scale·dS·k, dk = scale·dSᵀ·q.
 // Args, Packed: qkv, dout → dqkv [B, T, 3, W]. Args, else: q, k, v, dout → dq, dk, dv.
+//
+// BF16 rounds what the products multiply: q, k, v, dout, and P and dS where they are multiplied with matrices.
 type AttentionBack struct {
 	B, Tq, Tk, Heads, HeadDim int
 	Causal, Packed            bool
 	Rows                      int
+	BF16                      bool
 }
 
 func (k AttentionBack) describe(d *describer) {
 	forward := Attention(k)
 	nq, nk := forward.elements(d)
 	forward.inputs(d, nq, nk)
-	d.in("dout", nq)
+	if dout := d.in("dout", nq); k.BF16 {
+		d.rounds(dout)
+	}
 	if k.Packed {
 		d.out("dqkv", 3*nq)
 	} else {

@@ -32,3 +32,27 @@ func EmulatesBF16(b Backend) bool {
 	e, ok := b.(BF16Emulator)
 	return ok && e.EmulatesBF16()
 }
+
+// BF16Attender is implemented by backends with kernels of attention in bfloat16. Others compute attention in Real in
+// every precision.
+type BF16Attender interface {
+	// AttendsBF16 reports whether there are such kernels for Attention of this shape and its AttentionBack.
+	AttendsBF16(Attention) bool
+}
+
+// WithBF16Attention returns a kernel of attention in bfloat16 where a backend has it so, else the kernel as it is.
+func WithBF16Attention(b Backend, kernel Kernel) Kernel {
+	a, ok := b.(BF16Attender)
+	if !ok {
+		return kernel
+	}
+	switch k := kernel.(type) {
+	case Attention:
+		k.BF16 = k.BF16 || a.AttendsBF16(k)
+		return k
+	case AttentionBack:
+		k.BF16 = k.BF16 || a.AttendsBF16(Attention(k))
+		return k
+	}
+	return kernel
+}

@@ -25,6 +25,8 @@ func described() []device.Kernel {
 	packed := device.Attention{B: 2, Tq: 5, Tk: 5, Heads: 2, HeadDim: 4, Packed: true, Causal: true}
 	ragged := packed
 	ragged.Rows = 7
+	lowPacked, lowRagged := packed, ragged
+	lowPacked.BF16, lowRagged.BF16 = true, true
 	at := device.AttentionAt{B: 2, T: 5, Heads: 2, HeadDim: 4, Causal: true}
 	raggedAt := at
 	raggedAt.Rows = 7
@@ -39,6 +41,7 @@ func described() []device.Kernel {
 		device.ConvBackWeights{Conv2D: conv}, device.ConvBackWeights{Conv2D: low},
 		device.AvgPool{Pool2D: pool}, device.AvgPoolBack{Pool2D: pool}, device.MaxPool{Pool2D: pool}, device.MaxPoolBack{Pool2D: pool},
 		separate, packed, ragged, device.AttentionBack(separate), device.AttentionBack(packed), device.AttentionBack(ragged),
+		lowPacked, lowRagged, device.AttentionBack(lowPacked), device.AttentionBack(lowRagged),
 		at, raggedAt, device.AttentionAtBack(at), device.AttentionAtBack(raggedAt),
 		device.Act{N: 6, Act: device.ReLU}, device.ActBack{N: 6, Act: device.ReLU},
 		device.Binary{N: 6, Period: 6, Op: device.OpAdd}, device.Binary{N: 6, Period: 3, Op: device.OpMul},

@@ -129,6 +129,9 @@ func translate(g *Graph, backend, target device.Backend, options CompileOptions)
 	if err != nil {
 		return nil, nil, err
 	}
+	if g.options.BF16 {
+		l.attendBF16(target)
+	}
 	if b, ok := target.(device.Halver); ok && !options.NoHalf {
 		l.halve(b)
 	}

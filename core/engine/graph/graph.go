@@ -16,8 +16,8 @@ import (
 type Options struct {
 	// Training says that layers which behave differently in training (BatchNorm) do so.
 	Training bool
-	// BF16 rounds the inputs of every matrix product and convolution, gradients included, to bfloat16;
-	// sums and all else, attention included, stay Real.
+	// BF16 rounds the inputs of every matrix product and convolution, gradients included, to bfloat16, and those of
+	// attention's products on a backend with such kernels (device.BF16Attender); sums and all else stay Real.
 	BF16 bool
 	// Checkpointing computes what lies within a Segment again in the backward pass, instead of keeping it:
 	// a third more work at most, for a fraction of the activations. Results are the same bits.

@@ -9,9 +9,9 @@ import "tandem/core/engine/device"
 func attentionCode(kernel device.Kernel) (code, bool) {
 	switch k := kernel.(type) {
 	case device.Attention:
-		return attention(k), k.HeadDim <= 256
+		return attention(k), k.HeadDim <= 256 && !k.BF16
 	case device.AttentionBack:
-		return attentionBack(device.Attention(k)), k.HeadDim <= 256
+		return attentionBack(device.Attention(k)), k.HeadDim <= 256 && !k.BF16
 	case device.AttentionAt:
 		return attentionAt(k, false), k.HeadDim <= 256
 	case device.AttentionAtBack:

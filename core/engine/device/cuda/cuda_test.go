@@ -69,7 +69,7 @@ func compareAll(t *testing.T, trials []devicetest.Trial) {
 }
 
 func TestEqualInputsGiveEqualBits(t *testing.T) {
-	devicetest.EqualBits(t, open(t, Options{}), open(t, Options{}))
+	devicetest.EqualBits(t, open(t, Options{}), open(t, Options{}), devicetest.Trials())
 }
 func TestHalfArgumentsGiveTheBitsOfRealOnes(t *testing.T) {
 	trials := slices.Concat(devicetest.Trials(), devicetest.Random(3, 300))

@@ -76,6 +76,11 @@ func (b *Backend) code(k device.Kernel) (code, error) {
 	case device.ConvForward, device.ConvBackData, device.ConvBackWeights:
 		return b.convCode(k)
 	}
+	if _, low := attentionBF16Code(k); low {
+		if err := b.checkBF16(); err != nil {
+			return code{}, err
+		}
+	}
 	if c, ok := codeOf(k); ok {
 		return c, nil
 	}

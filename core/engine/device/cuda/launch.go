@@ -87,7 +87,7 @@ func bit(b bool) int {
 // kernels that are missing. Each of the functions below has the kernels of one or two .cu files.
 func codeOf(k device.Kernel) (code, bool) {
 	for _, of := range []func(device.Kernel) (code, bool){
-		elementwiseCode, rowsCode, tokensCode, optimCode, attentionCode, mapsCode,
+		elementwiseCode, rowsCode, tokensCode, optimCode, attentionCode, attentionBF16Code, mapsCode,
 	} {
 		if c, ok := of(k); ok {
 			return c, true

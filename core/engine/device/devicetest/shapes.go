@@ -9,7 +9,10 @@ import (
 	"tandem/core/fault"
 )
 
-var _ device.Halver = (*Shapes)(nil)
+var (
+	_ device.Halver       = (*Shapes)(nil)
+	_ device.BF16Attender = (*Shapes)(nil)
+)
 
 // Shapes stands in for a backend. It has no memory and computes nothing, but notes every kernel with the places of
 // its arguments, so that the work of a step that fits no memory here can be counted (tools/cuda/roofline). Reads
@@ -118,6 +121,11 @@ func (s *Shapes) View(b device.Buffer, off, n int) device.Buffer {
 func (s *Shapes) Halves(kernel device.Kernel) device.Places {
 	d, _ := device.Describe(kernel)
 	return d.Operands
+}
+
+// AttendsBF16 implements device.BF16Attender as core/engine/device/cuda does.
+func (s *Shapes) AttendsBF16(k device.Attention) bool {
+	return k.Packed && (k.HeadDim == 32 || k.HeadDim == 64) && k.Tq <= 80
 }
 
 // HalfView implements device.Halver.

@@ -25,6 +25,17 @@ func headViews[T Float](k device.Attention, a args[T], first int) func(item, fro
 	}
 }
 
+// attentionInputs returns the number of arguments before dout or out.
+func attentionInputs(k device.Attention) int {
+	switch {
+	case !k.Packed:
+		return 3
+	case k.Rows > 0:
+		return 2
+	}
+	return 1
+}
+
 // spans gives, for each item, the kernel with the lengths of its sequence and the first row of that. What is
 // beyond the last sequence in rows of width floats it clears.
 func spans[T Float](k device.Attention, a args[T], rows []T, width int) func(item int) (device.Attention, int) {
@@ -96,6 +107,9 @@ func (b *Backend[T]) attention(k device.Attention) func(args[T], scalars) {
 				k, from := span(item)
 				q, kk, v, stride := views(item, from)
 				probabilities(k, p, q, kk, stride)
+				if k.BF16 {
+					roundBF16(p[:k.Tq*k.Tk], p[:k.Tq*k.Tk])
+				}
 				o := out[from*w+item%k.Heads*k.HeadDim:]
 				gemm(false, false, k.Tq, k.HeadDim, k.Tk, 1, p, k.Tk, v, stride, 0, o, w)
 			}
@@ -106,15 +120,9 @@ func (b *Backend[T]) attention(k device.Attention) func(args[T], scalars) {
 func (b *Backend[T]) attentionBack(kernel device.AttentionBack) func(args[T], scalars) {
 	k := device.Attention(kernel)
 	w, items := k.Heads*k.HeadDim, k.B*k.Heads
-	scale := 1 / math.Sqrt(float64(k.HeadDim))
+	scale := T(1 / math.Sqrt(float64(k.HeadDim)))
 	scratch := make([][]T, b.threads)
-	inputs := 3
-	if k.Packed {
-		inputs = 1
-	}
-	if k.Rows > 0 {
-		inputs = 2
-	}
+	inputs := attentionInputs(k)
 	return func(a args[T], _ scalars) {
 		views, grads := headViews(k, a, 0), headViews(k, a, inputs+1)
 		dout := a[inputs].f
@@ -130,9 +138,14 @@ func (b *Backend[T]) attentionBack(kernel device.AttentionBack) func(args[T], sc
 				dq, dk, dv, dstride := grads(item, from)
 				do := dout[from*w+item%k.Heads*k.HeadDim:]
 				probabilities(k, p, q, kk, stride)
-				gemm(true, false, k.Tk, k.HeadDim, k.Tq, 1, p, k.Tk, do, w, 0, dv, dstride)
+				weights := p
+				if k.BF16 {
+					weights = dp
+					roundBF16(dp[:k.Tq*k.Tk], p[:k.Tq*k.Tk])
+				}
+				gemm(true, false, k.Tk, k.HeadDim, k.Tq, 1, weights, k.Tk, do, w, 0, dv, dstride)
 				gemm(false, true, k.Tq, k.Tk, k.HeadDim, 1, do, w, v, stride, 0, dp, k.Tk)
-				// Through the softmax: ds = p·(dp − Σ p·dp), and the scale.
+				// Through the softmax: ds = p·(dp − Σ p·dp).
 				for i := 0; i < k.Tq; i++ {
 					pr, dr := p[i*k.Tk:(i+1)*k.Tk], dp[i*k.Tk:(i+1)*k.Tk]
 					if k.Causal {
@@ -144,11 +157,14 @@ func (b *Backend[T]) attentionBack(kernel device.AttentionBack) func(args[T], sc
 						dot += float64(v) * float64(dr[j])
 					}
 					for j, v := range pr {
-						dr[j] = T(scale * float64(v) * (float64(dr[j]) - dot))
+						dr[j] = T(float64(v) * (float64(dr[j]) - dot))
 					}
 				}
-				gemm(false, false, k.Tq, k.HeadDim, k.Tk, 1, dp, k.Tk, kk, stride, 0, dq, dstride)
-				gemm(true, false, k.Tk, k.HeadDim, k.Tq, 1, dp, k.Tk, q, stride, 0, dk, dstride)
+				if k.BF16 {
+					roundBF16(dp[:k.Tq*k.Tk], dp[:k.Tq*k.Tk])
+				}
+				gemm(false, false, k.Tq, k.HeadDim, k.Tk, scale, dp, k.Tk, kk, stride, 0, dq, dstride)
+				gemm(true, false, k.Tk, k.HeadDim, k.Tq, scale, dp, k.Tk, q, stride, 0, dk, dstride)
 			}
 		})
 	}

@@ -2,9 +2,9 @@ package reference
 
 import "tandem/core/engine/device"
 
-// roundInputs returns a product whose first two arguments are rounded to bfloat16 before it runs, when bf16 is
-// set. This is what hardware for bfloat16 computes, up to the order of the sums.
-func (b *Backend[T]) roundInputs(bf16 bool, product func(args[T], scalars)) func(args[T], scalars) {
+// roundInputs returns a product whose arguments at places, two at most, are rounded to bfloat16 before it runs, when
+// bf16 is set. This is what hardware for bfloat16 computes, up to the order of the sums.
+func (b *Backend[T]) roundInputs(bf16 bool, product func(args[T], scalars), places ...int) func(args[T], scalars) {
 	if !bf16 {
 		return product
 	}
@@ -12,21 +12,24 @@ func (b *Backend[T]) roundInputs(bf16 bool, product func(args[T], scalars)) func
 	var copies [2]buffer[T]
 	return func(a args[T], s scalars) {
 		bound = append(bound[:0], a...)
-		for i := range b.rounded {
-			from, n := a[i].f, len(a[i].f)
+		for i, place := range places {
+			from, n := a[place].f, len(a[place].f)
 			if cap(b.rounded[i]) < n {
 				b.rounded[i] = makeAligned[T](n)
 			}
 			to := b.rounded[i][:n]
-			b.split(n, 4, func(_, lo, hi int) {
-				for j := lo; j < hi; j++ {
-					to[j] = T(device.RoundBF16(float32(from[j])))
-				}
-			})
+			b.split(n, 4, func(_, lo, hi int) { roundBF16(to[lo:hi], from[lo:hi]) })
 			copies[i].f = to
-			bound[i] = &copies[i]
+			bound[place] = &copies[i]
 		}
 		product(bound, s)
+	}
+}
+
+// roundBF16 sets to to the bfloat16 nearest to from. They may be the same.
+func roundBF16[T Float](to, from []T) {
+	for i, x := range from {
+		to[i] = T(device.RoundBF16(float32(x)))
 	}
 }
 

@@ -83,7 +83,7 @@ func (b *Backend[T]) Prepare(k device.Kernel) (device.Exec, error) {
 func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 	switch k := kernel.(type) {
 	case device.MatMul:
-		return b.withRowSums(k, b.roundInputs(k.BF16, b.matMul(k)))
+		return b.withRowSums(k, b.roundInputs(k.BF16, b.matMul(k), 0, 1))
 	case device.SumRows:
 		return b.sumRows(k)
 	case device.SumCols:
@@ -115,9 +115,9 @@ func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 	case device.L2NormBack:
 		return b.l2NormBack(k)
 	case device.Attention:
-		return b.attention(k)
+		return b.roundInputs(k.BF16, b.attention(k), 0)
 	case device.AttentionBack:
-		return b.attentionBack(k)
+		return b.roundInputs(k.BF16, b.attentionBack(k), 0, attentionInputs(device.Attention(k)))
 	case device.AttentionAt:
 		return b.attentionAt(k)
 	case device.AttentionAtBack:
@@ -127,11 +127,11 @@ func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 	case device.Patchify:
 		return b.patchify(k)
 	case device.ConvForward:
-		return b.roundInputs(k.BF16, b.convForward(k.Conv2D))
+		return b.roundInputs(k.BF16, b.convForward(k.Conv2D), 0, 1)
 	case device.ConvBackData:
-		return b.roundInputs(k.BF16, b.convBackData(k.Conv2D))
+		return b.roundInputs(k.BF16, b.convBackData(k.Conv2D), 0, 1)
 	case device.ConvBackWeights:
-		return b.roundInputs(k.BF16, b.convBackWeights(k.Conv2D))
+		return b.roundInputs(k.BF16, b.convBackWeights(k.Conv2D), 0, 1)
 	case device.AvgPool:
 		return b.avgPool(k.Pool2D)
 	case device.AvgPoolBack:

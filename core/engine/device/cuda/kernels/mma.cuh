@@ -50,6 +50,46 @@ template <bool TRANSPOSED> DEVICE void load_fragments(unsigned (&f)[4], const un
 #endif
 }
 
+// load_left loads operand a, rows [row, row + 16) and columns [k, k + 16) of a matrix in shared memory with PITCH numbers
+// a row; TRANSPOSED, of its transpose. Rows begin on sixteen bytes.
+template <int PITCH, bool TRANSPOSED> DEVICE void load_left(unsigned (&a)[4], const unsigned short *x, int row, int k) {
+	const int i = threadIdx.x % 32 / 8, r = threadIdx.x % 8, m = row + i % 2 * 8, c = k + i / 2 * 8;
+	load_fragments<TRANSPOSED>(a, TRANSPOSED ? x + (c + r) * PITCH + m : x + (m + r) * PITCH + c);
+}
+
+// load_right loads two operands b, columns [n, n + 8) and [n + 8, n + 16) of rows [k, k + 16), of the transpose of a
+// matrix in shared memory; TRANSPOSED, of the matrix itself.
+template <int PITCH, bool TRANSPOSED> DEVICE void load_right(unsigned (&b)[4], const unsigned short *x, int n, int k) {
+	const int i = threadIdx.x % 32 / 8, r = threadIdx.x % 8, c = n + i / 2 * 8, m = k + i % 2 * 8;
+	load_fragments<TRANSPOSED>(b, TRANSPOSED ? x + (m + r) * PITCH + c : x + (c + r) * PITCH + m);
+}
+
+// mma_pair adds a times the two operands that load_right loads.
+DEVICE void mma_pair(float (&low)[4], float (&high)[4], const unsigned (&a)[4], const unsigned (&b)[4]) {
+	const unsigned first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
+	mma(low, a, first);
+	mma(high, a, second);
+}
+
+// pair_of rounds two numbers to bfloat16, low in the lower half.
+DEVICE unsigned pair_of(float low, float high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+	unsigned pair;
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+	return pair;
+#else
+	return bf16_of(low) | (unsigned)bf16_of(high) << 16;
+#endif
+}
+
+// left_of makes operand a of two sums of mma, its columns 0 to 7 and 8 to 15: they lie in the same lanes.
+DEVICE void left_of(unsigned (&a)[4], const float (&low)[4], const float (&high)[4]) {
+	a[0] = pair_of(low[0], low[1]);
+	a[1] = pair_of(low[2], low[3]);
+	a[2] = pair_of(high[0], high[1]);
+	a[3] = pair_of(high[2], high[3]);
+}
+
 // copy_16 begins to copy sixteen bytes to shared memory, or zeros where there is nothing to copy (from is an address
 // all the same); both are on sixteen. copies_arrive waits for all that this thread began.
 DEVICE void copy_16(void *to, const void *from, bool in) {
