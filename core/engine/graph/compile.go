@@ -82,8 +82,8 @@ func Compile(g *Graph, backend device.Backend, options CompileOptions) (*Program
 }
 
 // Plan returns the memory that a graph's program would need. Of Params and States only the layouts count; the
-// parameters' gradients are taken to be as long as Params. The backend says which values it keeps as Half; nil keeps
-// none.
+// parameters' gradients are taken to be as long as Params. The backend says which values it keeps as Half and which kernels it
+// fuses; nil does neither.
 func Plan(g *Graph, backend device.Backend, options CompileOptions) (MemoryPlan, error) {
 	p, _, err := translate(g, nil, backend, options)
 	if err != nil {
@@ -125,7 +125,8 @@ func translate(g *Graph, backend, target device.Backend, options CompileOptions)
 	}
 	roots = append(roots, d.inputs...)
 	backward := g.reach(slices.Concat(roots, d.given), seen)
-	l, err := g.lower(forward, backward, slices.Concat(keep, roots))
+	fuser, _ := target.(device.Fuser)
+	l, err := g.lower(forward, backward, slices.Concat(keep, roots), fuser)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -23,6 +23,7 @@ type storage struct {
 	// keep says that something outside the steps reads it: an output, an update.
 	keep  bool
 	into  *storage // the storage this one shares in place, nil for itself
+	again *storage // the storage whose value is computed again here; nil: it is the first
 	leaf  *leaf
 	value []float32 // of constants
 	grad  *Entry    // the parameter whose gradient this is, when it can be written there directly
@@ -52,6 +53,14 @@ func (s *storage) realElements() int {
 func (s *storage) root() *storage {
 	for s.into != nil {
 		s = s.into
+	}
+	return s
+}
+
+// first returns the storage that holds the value when it is computed first.
+func (s *storage) first() *storage {
+	if s.again != nil {
+		return s.again
 	}
 	return s
 }
@@ -105,8 +114,8 @@ func (g *Graph) reach(roots []*Node, seen map[*G.Node]bool) []*G.Node {
 }
 
 // lower makes the steps of forward nodes, then of backward nodes. keep are nodes that are read from
-// outside.
-func (g *Graph) lower(forward, backward []*G.Node, keep []*Node) (*lowering, error) {
+// outside. fuser says which kernels the backend has that others lack; nil: none.
+func (g *Graph) lower(forward, backward []*G.Node, keep []*Node, fuser device.Fuser) (*lowering, error) {
 	l := &lowering{g: g, storages: map[*G.Node][]*storage{}, used: map[*G.Node]bool{}}
 	for _, raw := range slices.Concat(forward, backward) {
 		if o, ok := raw.Op().(*op); ok && o.part != noPart {
@@ -130,6 +139,9 @@ func (g *Graph) lower(forward, backward []*G.Node, keep []*Node) (*lowering, err
 	}
 	// Both passes are known now, and with them how often each value is used.
 	head, tail := fuse(l.steps[:l.forward:l.forward]), fuse(l.steps[l.forward:])
+	if fuser != nil {
+		tail = fuseGradients(tail, fuser)
+	}
 	l.steps, l.forward = slices.Concat(head, tail), len(head)
 	if g.options.Checkpointing {
 		l.recompute()
@@ -271,43 +283,4 @@ func (l *lowering) scope(nodes []*G.Node) string {
 func isSum(raw *G.Node) bool {
 	b, ok := raw.Op().(G.BinaryOp)
 	return ok && len(b.String()) > 0 && b.String()[0] == '+'
-}
-
-// fuse makes residual connections, sums of gradients and the slopes of activations part of the product
-// that computes one side: c = a·b, y = c + r becomes y = a·b + r where c is used for nothing else.
-func fuse(steps []*step) []*step {
-	made := map[*storage]int{}
-	gone := make([]bool, len(steps))
-	for i, st := range steps {
-		if b, ok := st.kernel.(device.Binary); ok && (b.Op == device.OpAdd || b.Op == device.OpMul) && b.N == b.Period {
-			for _, c := range []int{1, 0} {
-				product, other := st.args[c], st.args[1-c]
-				j, ok := made[product]
-				if !ok || product == other || product.uses != 1 || product.keep {
-					continue
-				}
-				m, ok := steps[j].kernel.(device.MatMul)
-				if !ok || m.Residual || m.Gate || m.Slope || m.Act != device.Identity {
-					continue
-				}
-				m.Residual, m.Gate = b.Op == device.OpAdd, b.Op == device.OpMul
-				args := slices.Clone(steps[j].args)
-				args[3], args[4] = other, st.args[2]
-				steps[i] = &step{name: steps[j].name, scope: steps[j].scope, segment: steps[j].segment, kernel: m, scalars: steps[j].scalars,
-					args: args, outs: 4}
-				gone[j] = true
-				break
-			}
-		}
-		for _, s := range steps[i].outputs() {
-			made[s] = i
-		}
-	}
-	kept := steps[:0]
-	for i, st := range steps {
-		if !gone[i] {
-			kept = append(kept, st)
-		}
-	}
-	return kept
 }

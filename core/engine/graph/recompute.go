@@ -152,7 +152,7 @@ func (l *lowering) repeatStep(first *step, again map[*storage]*storage) *step {
 		switch {
 		case s == nil:
 		case i >= st.outs:
-			again[s] = l.addStorage(&storage{size: s.size, dtype: s.dtype, place: s.place})
+			again[s] = l.addStorage(&storage{size: s.size, dtype: s.dtype, place: s.place, again: s})
 			st.args[i] = again[s]
 		case again[s] != nil:
 			st.args[i] = again[s]

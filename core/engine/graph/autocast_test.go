@@ -1,0 +1,129 @@
+package graph
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/reference"
+)
+
+// wide names the operations whose values stay float32, without parameters' gradients, each once, sorted.
+func wide(p *Program) []string {
+	var names []string
+	for i, list := range [][]*step{p.forward, p.backward} {
+		for _, st := range list {
+			for _, s := range st.outputs() {
+				if s.dtype != device.Half && s.grad == nil {
+					names = append(names, []string{"", "← "}[i]+st.name)
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func TestAutocastKeepsTheResidualAsPyTorchDoes(t *testing.T) {
+	for name, want := range map[string][]string{
+		// Pictures begin with a product: only what makes its operand and the embedding are float32.
+		"vit": {"matmul", "normalize"},
+		// Texts begin with rows of a table: the residual and its gradient are float32.
+		"transformer": {"add", "gather", "l2_norm", "linear", "matmul", "← gather.back", "← l2_norm.back", "← layer_norm.back"},
+	} {
+		_, p := halfModels[name].step(t, reference.NewAutocasting[float32](2), CompileOptions{}, false, true)
+		if got := wide(p); !slices.Equal(got, want) {
+			t.Errorf("%s: %q stay float32, want %q", name, got, want)
+		}
+		for _, st := range p.forward {
+			if k, ok := device.WithoutHalf(st.kernel).(device.MatMul); ok && name == "transformer" && k.N == 3*32 && st.args[st.outs].dtype != device.Half {
+				t.Error("projections to queries, keys and values are float32")
+			}
+		}
+	}
+}
+
+// distance returns ‖a − b‖/‖b‖.
+func distance(a, b []float32) float64 {
+	var d, n float64
+	for i := range b {
+		d += math.Pow(float64(a[i]-b[i]), 2)
+		n += math.Pow(float64(b[i]), 2)
+	}
+	return math.Sqrt(d / n)
+}
+
+func TestAutocastIsNearFloat32(t *testing.T) {
+	for _, name := range []string{"vit", "transformer"} {
+		m := halfModels[name]
+		got, p := m.step(t, reference.NewAutocasting[float32](2), CompileOptions{}, false, true)
+		plain, without := m.step(t, reference.New[float32](2), CompileOptions{}, false, true)
+		m.f32 = true
+		exact, _ := m.step(t, reference.New[float32](2), CompileOptions{}, false, true)
+		ours, products := distance(got, exact), distance(plain, exact)
+		if !(ours <= 2e-2) || !(products <= 2e-2) {
+			t.Errorf("%s: bfloat16 between kernels is %.1e from float32, products alone in bfloat16 %.1e", name, ours, products)
+		}
+		if ours == products {
+			t.Errorf("%s: nothing more than products is in bfloat16", name)
+		}
+		if a, w := p.Memory().Activations, without.Memory().Activations; a >= w {
+			t.Errorf("%s: %d bytes of activations, %d in float32", name, a, w)
+		}
+	}
+}
+
+func TestAutocastGivesTheSameBitsEachWay(t *testing.T) {
+	for _, name := range []string{"vit", "transformer", "residual network"} {
+		m := halfModels[name]
+		want, _ := m.step(t, reference.NewAutocasting[float32](2), CompileOptions{}, false, true)
+		for way, run := range map[string]func() ([]float32, *Program){
+			"again": func() ([]float32, *Program) {
+				return m.step(t, reference.NewAutocasting[float32](2), CompileOptions{}, false, true)
+			},
+			"checkpointed": func() ([]float32, *Program) {
+				return m.step(t, reference.NewAutocasting[float32](2), CompileOptions{}, true, true)
+			},
+			"without reuse": func() ([]float32, *Program) {
+				return m.step(t, reference.NewAutocasting[float32](2), CompileOptions{NoReuse: true}, false, true)
+			},
+		} {
+			if got, _ := run(); !slices.Equal(got, want) {
+				t.Errorf("%s, %s: other bits", name, way)
+			}
+		}
+	}
+}
+
+// apart hides that a backend has kernels that do the work of two.
+type apart struct{ device.Backend }
+
+func TestFusedGradientsAreTheSameBits(t *testing.T) {
+	for _, name := range []string{"vit", "transformer"} {
+		m := halfModels[name]
+		for _, checkpointing := range []bool{false, true} {
+			got, p := m.step(t, reference.New[float32](2), CompileOptions{}, checkpointing, true)
+			want, _ := m.step(t, apart{reference.New[float32](2)}, CompileOptions{}, checkpointing, true)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: other bits", name)
+			}
+			norms, sums := 0, 0
+			for _, st := range p.backward {
+				switch k := st.kernel.(type) {
+				case device.LayerNormBack:
+					if k.Residual {
+						norms++
+					}
+				case device.MatMul:
+					if k.RowSums {
+						sums++
+					}
+				}
+			}
+			if norms != 4 || sums != 8 { // of two blocks: every norm, every linear layer
+				t.Errorf("%s: %d norms add a residual's gradient and %d products sum rows", name, norms, sums)
+			}
+		}
+	}
+}
