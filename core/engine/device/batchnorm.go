@@ -5,7 +5,7 @@ type BatchStats struct{ Rows, C int }
 
 func (k BatchStats) describe(d *describer) {
 	d.sizes(k.Rows, k.C)
-	d.in("x", k.Rows*k.C)
+	d.halves(d.in("x", k.Rows*k.C))
 	d.out("stats", 2*k.C)
 }
 
@@ -22,12 +22,15 @@ type BatchNorm struct {
 func (k BatchNorm) describe(d *describer) {
 	d.sizes(k.Rows, k.C)
 	d.identityOrReLU(k.Act)
-	d.in("x", k.Rows*k.C)
+	d.halves(d.in("x", k.Rows*k.C))
 	d.in("stats", 2*k.C)
 	d.in("gamma", k.C)
 	d.in("beta", k.C)
-	d.optional("residual", k.Rows*k.C, k.Residual)
-	d.out("y", k.Rows*k.C)
+	residual := d.optional("residual", k.Rows*k.C, k.Residual)
+	d.halves(d.feeds("y", k.Rows*k.C))
+	if k.Residual {
+		d.halves(residual)
+	}
 }
 
 // Items returns the rows: the statistics are given.
@@ -60,17 +63,16 @@ func (k BatchNormBack) describe(d *describer) {
 	d.sizes(k.Rows, k.C)
 	d.identityOrReLU(k.Act)
 	d.require(!k.Residual || k.Act == ReLU, "without ReLU the gradient of the residual is that of the output")
-	d.in("x", k.Rows*k.C)
+	d.halves(d.in("x", k.Rows*k.C))
 	d.in("stats", 2*k.C)
 	d.in("gamma", k.C)
 	d.optional("beta", k.C, k.Act == ReLU && !k.Residual)
-	d.optional("y", k.Rows*k.C, k.Residual)
-	d.in("dy", k.Rows*k.C)
-	d.out("dx", k.Rows*k.C)
+	y := d.optional("y", k.Rows*k.C, k.Residual)
+	d.halves(d.in("dy", k.Rows*k.C), d.feeds("dx", k.Rows*k.C))
 	d.out("dgamma", k.C)
 	d.out("dbeta", k.C)
 	if k.Residual {
-		d.out("dresidual", k.Rows*k.C)
+		d.halves(y, d.out("dresidual", k.Rows*k.C))
 	}
 }
 

@@ -30,8 +30,7 @@ type AvgPool struct{ Pool2D }
 
 func (k AvgPool) describe(d *describer) {
 	x, y := k.averages(d)
-	d.in("x", x)
-	d.out("y", y)
+	d.halves(d.in("x", x), d.feeds("y", y))
 }
 
 // Items returns the maps of the batch.
@@ -48,8 +47,7 @@ type AvgPoolBack struct{ Pool2D }
 
 func (k AvgPoolBack) describe(d *describer) {
 	x, y := k.averages(d)
-	d.in("dy", y)
-	d.out("dx", x)
+	d.halves(d.in("dy", y), d.feeds("dx", x))
 }
 
 // MaxPool takes the maximum of each window. Args: x → y [B, OH, OW, C].

@@ -10,10 +10,10 @@ func mapsCode(kernel device.Kernel) (code, bool) {
 	switch k := kernel.(type) {
 	case device.AvgPool:
 		oh, ow := k.OutSize()
-		return pool("avg_pool", k.B*oh, ow, k.C, arg(0), arg(1), k.H, k.W, k.C, k.Size, k.Stride, oh, ow), true
+		return pool("avg_pool", k.B*oh, ow, k.C, arg(0), arg(1), k.H, k.W, k.C, k.Size, k.Stride, oh, ow, isHalf(0), isHalf(1)), true
 	case device.AvgPoolBack:
 		oh, ow := k.OutSize()
-		return pool("avg_pool_back", k.B*k.H, k.W, k.C, arg(0), arg(1), k.H, k.W, k.C, k.Size, k.Stride, oh, ow), true
+		return pool("avg_pool_back", k.B*k.H, k.W, k.C, arg(0), arg(1), k.H, k.W, k.C, k.Size, k.Stride, oh, ow, isHalf(0), isHalf(1)), true
 	case device.MaxPool:
 		oh, ow := k.OutSize()
 		return pool("max_pool", k.B*oh, ow, k.C, arg(0), arg(1), k.H, k.W, k.C, k.Size, k.Stride, k.Pad, oh, ow), true
@@ -23,13 +23,18 @@ func mapsCode(kernel device.Kernel) (code, bool) {
 	case device.BatchStats:
 		g := gridOf(k.Rows, k.C, sumRows)
 		return code{scratch: g.chunks() * 2 * k.C * 4, launches: []launch{
-			g.launch("batch_stats_parts", arg(0), temp(0), k.Rows, k.C, g.chunk),
+			g.launch("batch_stats_parts", arg(0), temp(0), k.Rows, k.C, g.chunk, isHalf(0)),
 			totals("batch_stats_total", k.C, temp(0), arg(1), k.Rows, k.C, g.chunk),
 		}}, true
 	case device.BatchNorm:
 		g := gridOf(k.Rows, k.C, mapRows)
+		added := any(0)
+		if k.Residual {
+			added = isHalf(4)
+		}
 		return code{launches: []launch{
-			g.launch("batch_norm", arg(0), arg(1), arg(2), arg(3), arg(4), arg(5), k.Rows, k.C, g.chunk, bit(k.Act == device.ReLU), k.Eps),
+			g.launch("batch_norm", arg(0), arg(1), arg(2), arg(3), arg(4), arg(5), k.Rows, k.C, g.chunk, bit(k.Act == device.ReLU), k.Eps,
+				isHalf(0), added, isHalf(5)),
 		}}, true
 	case device.BatchNormBack:
 		return batchNormBack(k), true
@@ -53,16 +58,17 @@ func batchNormBack(k device.BatchNormBack) code {
 	sums, dx := gridOf(k.Rows, k.C, sumRows), gridOf(k.Rows, k.C, mapRows)
 	coefficients := temp(256 * ceil(sums.chunks()*2*k.C*4, 256))
 	relu := bit(k.Act == device.ReLU)
-	dresidual, dy := any(0), arg(5)
-	if k.Residual { // which is dy masked
-		dresidual, dy, relu = arg(9), 9, 0
+	var y, dresidual, halfY, halfResidual any = 0, 0, 0, 0
+	if k.Residual { // the mask is that of y
+		relu, y, dresidual, halfY, halfResidual = 0, arg(4), arg(9), isHalf(4), isHalf(9)
 	}
 	return code{scratch: int(coefficients) + 3*k.C*4, launches: []launch{
-		sums.launch("batch_norm_back_parts", arg(0), arg(1), arg(2), arg(3), arg(4), arg(5), temp(0), dresidual, k.Rows, k.C, sums.chunk,
-			relu, k.Eps),
+		sums.launch("batch_norm_back_parts", arg(0), arg(1), arg(2), arg(3), y, arg(5), temp(0), dresidual, k.Rows, k.C, sums.chunk,
+			relu, k.Eps, isHalf(0), halfY, isHalf(5), halfResidual),
 		totals("batch_norm_back_total", k.C, temp(0), arg(1), arg(2), arg(7), arg(8), coefficients, k.Rows, k.C, sums.chunks(),
 			bit(k.Training), k.Eps),
-		dx.launch("batch_norm_back", arg(0), arg(1), arg(2), arg(3), dy, coefficients, arg(6), k.Rows, k.C, dx.chunk, relu, k.Eps),
+		dx.launch("batch_norm_back", arg(0), arg(1), arg(2), arg(3), y, arg(5), dresidual, coefficients, arg(6), k.Rows, k.C, dx.chunk,
+			relu, k.Eps, isHalf(0), halfY, isHalf(5), halfResidual, isHalf(6)),
 	}}
 }
 

@@ -78,7 +78,7 @@ func TestHalfArgumentsGiveTheBitsOfRealOnes(t *testing.T) {
 	}
 	trials = append(trials, devicetest.Trial{Kernel: device.LayerNorm{Rows: 7, Cols: 1500, Eps: 1e-5}}) // too long for registers
 	devicetest.Halves(t, open(t, Options{}), trials, device.LayerNorm{}, device.Patchify{}, device.Attention{},
-		device.AttentionAt{}, device.MatMul{})
+		device.AttentionAt{}, device.MatMul{}, device.BatchNorm{}, device.BatchNormBack{}, device.AvgPool{}, device.AvgPoolBack{})
 }
 func TestActivationsAtExtremes(t *testing.T) { devicetest.Extremes(t, open(t, Options{})) }
 func TestNaNReachesTheOutputOfAMatMul(t *testing.T) {

@@ -51,7 +51,8 @@ func OnHalf() []device.Kernel {
 	return []device.Kernel{device.MatMul{}, device.Act{}, device.ActBack{}, device.Binary{}, device.Scale{}, device.SumRows{},
 		device.LayerNorm{}, device.LayerNormBack{}, device.Attention{}, device.AttentionBack{}, device.AttentionAt{}, device.AttentionAtBack{},
 		device.Patchify{}, device.Gather{}, device.GatherBack{}, device.Concat{}, device.Slice{}, device.SliceBack{}, device.MeanTokens{},
-		device.MeanTokensBack{}, device.Transpose{}}
+		device.MeanTokensBack{}, device.Transpose{}, device.BatchStats{}, device.BatchNorm{}, device.BatchNormBack{},
+		device.AvgPool{}, device.AvgPoolBack{}}
 }
 
 func equal(t testing.TB, k device.Kernel, in device.Places, got, want [][]float32) {

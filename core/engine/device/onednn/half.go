@@ -10,8 +10,12 @@ import (
 )
 
 // Halves returns what products in bfloat16 need, without parameters: the move to oneDNN's layout rounds those. All other
-// values stay float32, as caches make them cheap to read here.
+// values stay float32, as caches make them cheap to read here, and so do the maps between convolutions.
 func (b *Backend) Halves(kernel device.Kernel) device.Places {
+	switch kernel.(type) {
+	case device.BatchNorm, device.BatchNormBack, device.AvgPool, device.AvgPoolBack:
+		return 0
+	}
 	d, _ := device.Describe(kernel)
 	return d.Operands &^ d.Weights
 }

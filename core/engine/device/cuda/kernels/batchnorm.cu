@@ -22,7 +22,7 @@ template <class T> DEVICE moments<T> join(moments<T> a, moments<T> b) {
 
 // parts [chunks, 2, C]: mean and sum of squares of each chunk. Reads x once.
 extern "C" __global__ void __launch_bounds__(256)
-batch_stats_parts(const float *x, float *parts, i64 rows, i64 C, i64 chunk) {
+batch_stats_parts(const float *x, float *parts, i64 rows, i64 C, i64 chunk, i64 half) {
 	__shared__ float means[BLOCK][4], squares[BLOCK][4], counts[BLOCK];
 	const bool wide = C % 4 == 0 && aligned(x);
 	const i64 c = (blockIdx.x * (i64)blockDim.x + threadIdx.x) * 4, step = blockDim.y;
@@ -36,7 +36,7 @@ batch_stats_parts(const float *x, float *parts, i64 rows, i64 C, i64 chunk) {
 #pragma unroll
 		for (int k = 0; k < RUN; k++) {
 			const bool in = r + k * step < to;
-			q[k] = in ? load_quad(x + (r + k * step) * C + c, n, wide) : quad{};
+			q[k] = in ? load_as(x, (r + k * step) * C + c, n, wide, half) : quad{};
 			count += in;
 		}
 		const float share = 1.f / (float)count;
@@ -111,7 +111,7 @@ DEVICE float normed(const channels &q, int j, float x) { return (x - q.mean.v[j]
 // residual once, writes y once.
 extern "C" __global__ void __launch_bounds__(256)
 batch_norm(const float *x, const float *stats, const float *gamma, const float *beta, const float *residual, float *y, i64 rows, i64 C,
-		   i64 chunk, i64 relu, double eps) {
+		   i64 chunk, i64 relu, double eps, i64 half_x, i64 half_residual, i64 half_y) {
 	const bool wide = C % 4 == 0 && aligned(x) && aligned(y) && aligned(residual);
 	const i64 c = (blockIdx.x * (i64)blockDim.x + threadIdx.x) * 4;
 	const int n = (int)(C - c);
@@ -120,14 +120,14 @@ batch_norm(const float *x, const float *stats, const float *gamma, const float *
 	const channels q = channels_of(stats, gamma, beta, C, c, n, eps);
 #pragma unroll 4
 	for (i64 r = from + threadIdx.y; r < to; r += blockDim.y) {
-		quad v = load_quad(x + r * C + c, n, wide);
-		const quad add = residual ? load_quad(residual + r * C + c, n, wide) : quad{};
+		quad v = load_as(x, r * C + c, n, wide, half_x);
+		const quad add = residual ? load_as(residual, r * C + c, n, wide, half_residual) : quad{};
 #pragma unroll
 		for (int j = 0; j < 4; j++) {
 			v.v[j] = normed(q, j, v.v[j]) + add.v[j];
 			if (relu && v.v[j] < 0.f) v.v[j] = 0.f; // a NaN stays
 		}
-		store_quad(y + r * C + c, v, n, wide);
+		store_as(y, r * C + c, v, n, wide, half_y);
 	}
 }
 REGISTER_KERNEL(batch_norm)
@@ -136,7 +136,8 @@ REGISTER_KERNEL(batch_norm)
 // positive, when it is given, else with relu where it would be. dresidual, when given, becomes g. Reads x, dy and y once.
 extern "C" __global__ void __launch_bounds__(256)
 batch_norm_back_parts(const float *x, const float *stats, const float *gamma, const float *beta, const float *y, const float *dy,
-					  float *parts, float *dresidual, i64 rows, i64 C, i64 chunk, i64 relu, double eps) {
+					  float *parts, float *dresidual, i64 rows, i64 C, i64 chunk, i64 relu, double eps, i64 half_x, i64 half_y,
+					  i64 half_dy, i64 half_dresidual) {
 	__shared__ float plain[BLOCK][4], weighted[BLOCK][4];
 	const bool wide = C % 4 == 0 && aligned(x) && aligned(dy) && aligned(y) && aligned(dresidual);
 	const i64 c = (blockIdx.x * (i64)blockDim.x + threadIdx.x) * 4, step = blockDim.y;
@@ -151,16 +152,16 @@ batch_norm_back_parts(const float *x, const float *stats, const float *gamma, co
 		for (int k = 0; k < RUN; k++) {
 			const i64 r = r0 + k * step;
 			if (r >= to) continue;
-			quad g = load_quad(dy + r * C + c, n, wide);
-			const quad v = load_quad(x + r * C + c, n, wide);
-			const quad mask = y ? load_quad(y + r * C + c, n, wide) : quad{{1.f, 1.f, 1.f, 1.f}};
+			quad g = load_as(dy, r * C + c, n, wide, half_dy);
+			const quad v = load_as(x, r * C + c, n, wide, half_x);
+			const quad mask = y ? load_as(y, r * C + c, n, wide, half_y) : quad{{1.f, 1.f, 1.f, 1.f}};
 #pragma unroll
 			for (int j = 0; j < 4; j++) {
 				if (!(mask.v[j] > 0.f) || (relu && !(normed(q, j, v.v[j]) > 0.f))) g.v[j] = 0.f;
 				runa.v[j] += g.v[j];
 				runb.v[j] += g.v[j] * (v.v[j] - q.mean.v[j]);
 			}
-			if (dresidual) store_quad(dresidual + r * C + c, g, n, wide);
+			if (dresidual) store_as(dresidual, r * C + c, g, n, wide, half_dresidual);
 		}
 		for (int j = 0; j < 4; j++) a.v[j] += runa.v[j], b.v[j] += runb.v[j];
 	}
@@ -209,28 +210,32 @@ batch_norm_back_total(const float *parts, const float *stats, const float *gamma
 }
 REGISTER_KERNEL(batch_norm_back_total)
 
-// Reads x and dy once, writes dx once: dy is masked as in batch_norm_back_parts with relu.
+// Reads x and the gradient once, writes dx once. The gradient is dresidual, which is masked, where that holds what dy
+// was, not less; else dy, masked as in batch_norm_back_parts.
 extern "C" __global__ void __launch_bounds__(256)
-batch_norm_back(const float *x, const float *stats, const float *gamma, const float *beta, const float *dy, const float *coefficients,
-				float *dx, i64 rows, i64 C, i64 chunk, i64 relu, double eps) {
-	const bool wide = C % 4 == 0 && aligned(x) && aligned(dy) && aligned(dx);
+batch_norm_back(const float *x, const float *stats, const float *gamma, const float *beta, const float *y, const float *dy,
+				const float *dresidual, const float *coefficients, float *dx, i64 rows, i64 C, i64 chunk, i64 relu, double eps,
+				i64 half_x, i64 half_y, i64 half_dy, i64 half_dresidual, i64 half_dx) {
+	const bool wide = C % 4 == 0 && aligned(x) && aligned(dy) && aligned(dx) && aligned(y) && aligned(dresidual);
 	const i64 c = (blockIdx.x * (i64)blockDim.x + threadIdx.x) * 4;
 	const int n = (int)(C - c);
 	if (n <= 0) return;
+	if (dresidual && (!half_dresidual || half_dy)) dy = dresidual, half_dy = half_dresidual, y = nullptr;
 	const i64 from = blockIdx.y * chunk, to = from + chunk < rows ? from + chunk : rows;
 	const channels q = channels_of(stats, gamma, beta, C, c, n, eps);
 	const quad k = load_quad(coefficients + c, n, false);
 	const quad a = load_quad(coefficients + C + c, n, false), b = load_quad(coefficients + 2 * C + c, n, false);
 #pragma unroll 4
 	for (i64 r = from + threadIdx.y; r < to; r += blockDim.y) {
-		quad g = load_quad(dy + r * C + c, n, wide);
-		const quad v = load_quad(x + r * C + c, n, wide);
+		quad g = load_as(dy, r * C + c, n, wide, half_dy);
+		const quad v = load_as(x, r * C + c, n, wide, half_x);
+		const quad mask = y ? load_as(y, r * C + c, n, wide, half_y) : quad{{1.f, 1.f, 1.f, 1.f}};
 #pragma unroll
 		for (int j = 0; j < 4; j++) {
-			if (relu && !(normed(q, j, v.v[j]) > 0.f)) g.v[j] = 0.f;
+			if (!(mask.v[j] > 0.f) || (relu && !(normed(q, j, v.v[j]) > 0.f))) g.v[j] = 0.f;
 			g.v[j] = k.v[j] * g.v[j] + a.v[j] * (v.v[j] - q.mean.v[j]) + b.v[j];
 		}
-		store_quad(dx + r * C + c, g, n, wide);
+		store_as(dx, r * C + c, g, n, wide, half_dx);
 	}
 }
 REGISTER_KERNEL(batch_norm_back)

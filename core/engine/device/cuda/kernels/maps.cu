@@ -25,7 +25,7 @@ DEVICE bool larger(float v, float best) { return v > best || (v != v && best == 
 
 // Reads a map once, writes 1/stride² of it.
 extern "C" __global__ void __launch_bounds__(256)
-avg_pool(const float *x, float *y, i64 H, i64 W, i64 C, i64 size, i64 stride, i64 OH, i64 OW) {
+avg_pool(const float *x, float *y, i64 H, i64 W, i64 C, i64 size, i64 stride, i64 OH, i64 OW, i64 half_x, i64 half_y) {
 	const bool wide = C % 4 == 0 && aligned(x) && aligned(y);
 	const float area = (float)(size * size);
 	EACH_SPOT(OW) {
@@ -33,11 +33,11 @@ avg_pool(const float *x, float *y, i64 H, i64 W, i64 C, i64 size, i64 stride, i6
 		quad sum = {};
 		for (i64 ky = 0; ky < size; ky++)
 			for (i64 kx = 0; kx < size; kx++) {
-				const quad q = load_quad(x + ((s.b * H + s.y * stride + ky) * W + s.x * stride + kx) * C + s.c, s.n, wide);
+				const quad q = load_as(x, ((s.b * H + s.y * stride + ky) * W + s.x * stride + kx) * C + s.c, s.n, wide, half_x);
 				for (int j = 0; j < 4; j++) sum.v[j] += q.v[j];
 			}
 		for (int j = 0; j < 4; j++) sum.v[j] /= area;
-		store_quad(y + ((s.b * OH + s.y) * OW + s.x) * C + s.c, sum, s.n, wide);
+		store_as(y, ((s.b * OH + s.y) * OW + s.x) * C + s.c, sum, s.n, wide, half_y);
 	}
 }
 REGISTER_KERNEL(avg_pool)
@@ -51,7 +51,7 @@ DEVICE void windows(i64 p, i64 size, i64 stride, i64 pad, i64 outputs, int *from
 
 // Each input adds up what its windows got, in their order. Reads dy once, writes the map once.
 extern "C" __global__ void __launch_bounds__(256)
-avg_pool_back(const float *dy, float *dx, i64 H, i64 W, i64 C, i64 size, i64 stride, i64 OH, i64 OW) {
+avg_pool_back(const float *dy, float *dx, i64 H, i64 W, i64 C, i64 size, i64 stride, i64 OH, i64 OW, i64 half_dy, i64 half_dx) {
 	const bool wide = C % 4 == 0 && aligned(dx) && aligned(dy);
 	const float area = (float)(size * size);
 	EACH_SPOT(W) {
@@ -62,10 +62,10 @@ avg_pool_back(const float *dy, float *dx, i64 H, i64 W, i64 C, i64 size, i64 str
 		quad sum = {};
 		for (int oy = y0; oy < y1; oy++)
 			for (int ox = x0; ox < x1; ox++) {
-				const quad q = load_quad(dy + ((s.b * OH + oy) * OW + ox) * C + s.c, s.n, wide);
+				const quad q = load_as(dy, ((s.b * OH + oy) * OW + ox) * C + s.c, s.n, wide, half_dy);
 				for (int j = 0; j < 4; j++) sum.v[j] += q.v[j] / area;
 			}
-		store_quad(dx + ((s.b * H + s.y) * W + s.x) * C + s.c, sum, s.n, wide);
+		store_as(dx, ((s.b * H + s.y) * W + s.x) * C + s.c, sum, s.n, wide, half_dx);
 	}
 }
 REGISTER_KERNEL(avg_pool_back)

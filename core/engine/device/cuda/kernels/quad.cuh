@@ -30,6 +30,23 @@ DEVICE void store_quad(float *p, quad q, int n, bool wide) {
 		if (i < n) p[i] = q.v[i];
 }
 
+// load_as reads n numbers from element i of x, at most four, the others are 0; they are bfloat16 when half.
+DEVICE quad load_as(const float *x, i64 i, int n, bool wide, bool half) {
+	if (!half) return load_quad(x + i, n, wide);
+	const unsigned short *from = (const unsigned short *)x + i;
+	quad q;
+	if (wide) {
+		struct alignas(8) { unsigned short v[4]; } packed;
+		packed = *(const decltype(packed) *)from;
+#pragma unroll
+		for (int e = 0; e < 4; e++) q.v[e] = of_bf16(packed.v[e]);
+		return q;
+	}
+#pragma unroll
+	for (int e = 0; e < 4; e++) q.v[e] = e < n ? of_bf16(from[e]) : 0.f;
+	return q;
+}
+
 // store_as writes the first n floats of q to element i of x, as bfloat16 when half.
 DEVICE void store_as(float *x, i64 i, quad q, int n, bool wide, bool half) {
 	if (!half) {
