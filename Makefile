@@ -60,6 +60,8 @@ plugins: need ## build bin/plugins/<kind>/<name> and their manifests
 	@$(GO) list $(GOFLAGS_BUILD) -deps -export ./cmd/runner ./plugins/... > /dev/null
 	@set -e; for kind in $(sort $(dir $(PLUGINS))); do $(GO) build $(GOFLAGS_BUILD) -o bin/plugins/$$kind ./plugins/$$kind...; done
 	@set -e; for plugin in $(PLUGINS:%=bin/plugins/%); do $$plugin --manifest > $$plugin.json; done
+	@$(GO) run ./tools/colocated bin/colocated && $(GO) build $(GOFLAGS_BUILD) -overlay bin/colocated/overlay.json -o bin/plugins/colocated ./plugins/colocated
+	@bin/plugins/colocated --manifest > bin/plugins/colocated.json
 	@set -e; for plugin in $(PYTHON_PLUGINS); do rm -rf bin/plugins/$$plugin; mkdir -p bin/plugins/$$plugin; \
 		(cd plugins/$$plugin && find . -name '*.py' ! -path '*/.*' ! -path '*/tests/*') | while read -r file; do mkdir -p "bin/plugins/$$plugin/$$(dirname "$$file")"; cp "plugins/$$plugin/$$file" "bin/plugins/$$plugin/$$file"; done; done
 

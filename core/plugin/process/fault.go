@@ -56,7 +56,7 @@ func (p *Process) lostFault() error {
 	if p.isStopped() && !p.early.Load() {
 		return fault.New(fault.Canceled, "the plugin was stopped").WithPlugin(p.Name())
 	}
-	if why := p.why.Load(); why != nil {
+	if why := p.verdict(); why != nil {
 		return p.watchFault(why)
 	}
 	if p.attached {
@@ -80,7 +80,7 @@ func (p *Process) watchFault(why *fault.Error) error {
 
 // exitFault returns the error of a process that has ended without having been asked to.
 func (p *Process) exitFault() error {
-	if why := p.why.Load(); why != nil {
+	if why := p.verdict(); why != nil {
 		return p.watchFault(why)
 	}
 	err := p.diedFault("the process ended unexpectedly: %s", p.child.State())

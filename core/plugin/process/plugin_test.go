@@ -55,6 +55,8 @@ func TestMain(m *testing.M) {
 			time.Sleep(time.Minute)
 		case "bare":
 			serveBare()
+		case "colocated":
+			sdk.ServeColocated(sdk.Colocated{Encoders: []sdk.Encoder{echo}, Losses: []sdk.Loss{dot}})
 		case "mute":
 			time.Sleep(time.Minute)
 		}

@@ -1,22 +1,14 @@
 package process
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
-	"maps"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	hclog "github.com/hashicorp/go-hclog"
 	plugin "github.com/hashicorp/go-plugin"
-	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/protobuf/proto"
 
 	"tandem/core/clip"
@@ -49,8 +41,9 @@ type Process struct {
 	log      *journal.Journal
 	exchange *exchange // of a strictly guarded plugin; nil: none
 	guard    Guard
+	name     string       // of a process that serves several plugins; "": that of Binary
 	attached bool         // somebody else started it
-	hangUp   func() error // of an attached one
+	hangUp   func() error // of an attached or colocated one
 	parent   *os.File     // our end of the pipe that tells the plugin that we live
 	closer   func() error
 	stats    stats
@@ -59,10 +52,17 @@ type Process struct {
 	early    atomic.Bool                 // it ended before Stop
 	why      atomic.Pointer[fault.Error] // the watch ended it
 	longest  longest
+
+	colocated *Colocated // the process that serves this plugin among others; nil: it has one of its own
 }
 
 // Name returns the plugin's full name: encoders/vit.
-func (p *Process) Name() string { return p.Binary.Ref() }
+func (p *Process) Name() string {
+	if p.name != "" {
+		return p.name
+	}
+	return p.Binary.Ref()
+}
 
 // PID returns the process id.
 func (p *Process) PID() int { return p.child.PID() }
@@ -131,85 +131,6 @@ func (p *Process) Repeat(ctx context.Context, method string, request proto.Messa
 	return p.conn.Repeat(ctx, method, request)
 }
 
-// launch starts a plugin and connects to it. After an error nothing of the process is left.
-func (s *Session) launch(ctx context.Context, d clip.Descriptor, b catalog.Binary, o StartOptions) (_ *Process, err error) {
-	p := &Process{Descriptor: d, Binary: b, label: o.Label, guard: o.Guard, tail: &child.Tail{Home: filepath.Dir(b.Path)}, stopped: make(chan struct{})}
-	if p.label == "" {
-		p.label = b.Name
-	}
-	defer func() {
-		if err != nil {
-			p.Stop()
-		}
-	}()
-	if o.SHA256 != "" && o.SHA256 != b.SHA256 {
-		return nil, p.changedFault()
-	}
-	if err := checkGuard(o.Guard); err != nil {
-		return nil, err
-	}
-	code, err := catalog.OpenProgram(b.Path)
-	if err != nil {
-		return nil, err
-	}
-	defer code.File.Close()
-	if !code.Script && code.SHA256 != b.SHA256 {
-		return nil, p.changedFault()
-	}
-	if err := p.openLog(cmp.Or(o.LogDir, s.options.LogDir)); err != nil {
-		return nil, err
-	}
-	childEnd, ourEnd, err := os.Pipe()
-	if err != nil {
-		return nil, fault.New(fault.Exhausted, "pipe: %w", err)
-	}
-	defer childEnd.Close()
-	p.parent = ourEnd
-	cleanUp, err := p.prepare(s, code, childEnd, o)
-	if err != nil {
-		return nil, err
-	}
-	defer cleanUp()
-	if o.Guard.Memory > 0 || o.Guard.processes() > 0 {
-		go p.watchUse(s.arena)
-	}
-	watched, over := s.watch.begin(p)(ctx, "Start", nil)
-	defer over(nil)
-	// Interrupting the start is ending the process: go-plugin then sees it exit.
-	unwatch := context.AfterFunc(watched, func() { _ = p.child.Kill(ctx) })
-	protocol, err := p.client.Client()
-	if !unwatch() && ctx.Err() != nil {
-		return nil, fault.New(fault.Canceled, "starting: %w", ctx.Err()).WithPlugin(b.Ref())
-	}
-	if why := p.why.Load(); err != nil && why != nil {
-		return nil, p.watchFault(why)
-	}
-	if err != nil {
-		return nil, p.startFault(err)
-	}
-	cc, err := wire.Dispense(protocol)
-	if err != nil {
-		return nil, p.startFault(err)
-	}
-	if p.exchange != nil {
-		cc = exchangeConn{cc, p.exchange}
-	}
-	p.conn = wire.NewConn(cc, wire.ConnConfig{Plugin: b.Ref(), Protocol: p.client.NegotiatedVersion(), Arena: s.arena, Lost: p.lostFault, Watch: s.watch.begin(p), Words: p.recentWords, Shorten: p.shorten, Tap: s.tap(p.label), Observe: s.observe(p)})
-	if err := p.introduce(ctx); err != nil {
-		return nil, err
-	}
-	// It has read its code by now, and while it runs nobody can write to it.
-	same := code.Unchanged()
-	if code.Script {
-		sum, err := code.Digest(d.Files, d.Versions)
-		same = same && err == nil && sum == b.SHA256
-	}
-	if !same {
-		return nil, p.changedFault()
-	}
-	return p, nil
-}
-
 // observe returns what is told of every call of a plugin.
 func (s *Session) observe(p *Process) func(wire.Call) {
 	return func(c wire.Call) {
@@ -218,125 +139,6 @@ func (s *Session) observe(p *Process) func(wire.Call) {
 			s.options.Observe(Call{p.label, c})
 		}
 	}
-}
-
-// introduce asks the process for its descriptor. A manifest only says what a binary was when it was built, and
-// a script may have changed.
-func (p *Process) introduce(ctx context.Context) error {
-	text, err := p.conn.Descriptor(ctx)
-	if err != nil {
-		return err
-	}
-	var d clip.Descriptor
-	if err := json.Unmarshal(text, &d); err != nil {
-		return fault.New(fault.Internal, "descriptor: %w", err).WithPlugin(p.Name())
-	}
-	if err := catalog.CheckDescriptor(d); err != nil {
-		return fault.New(fault.Invalid, "%w", err).WithPlugin(p.Name())
-	}
-	if !maps.Equal(d.Versions, p.Descriptor.Versions) {
-		return p.changedFault()
-	}
-	if d.Kind != p.Descriptor.Kind || d.Name != p.Descriptor.Name || d.Version != p.Descriptor.Version {
-		return fault.New(fault.Conflict, "the process says that it is %s/%s %s, its descriptor said %s/%s %s", d.Kind.Dir(), d.Name,
-			d.Version, p.Descriptor.Kind.Dir(), p.Descriptor.Name, p.Descriptor.Version).WithPlugin(p.Name()).
-			WithHint("remove %s.json, or build the plugin again", p.Binary.Path)
-	}
-	return nil
-}
-
-func (p *Process) openLog(dir string) error {
-	if dir == "" {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fault.New(fault.Unavailable, "plugin log: %w", err)
-	}
-	path := journal.Path(dir, p.label)
-	log, err := journal.Open(path, p.Name(), p.label, cmp.Or(p.guard.Log, journal.DefaultLimit))
-	if err != nil {
-		return fault.New(fault.Unavailable, "plugin log: %w", err)
-	}
-	p.log = log
-	p.tail.CopyTo(log, path)
-	return nil
-}
-
-// prepare sets up the process and what it is given: file descriptors, environment, a folder for sockets.
-func (p *Process) prepare(s *Session, code *catalog.Program, parent *os.File, o StartOptions) (_ func(), err error) {
-	argv := p.Binary.Command()
-	cmd := exec.Command(argv[0], argv[1:]...)
-	held, cleanUp, err := p.setProgram(cmd, s, code)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			cleanUp()
-		}
-	}()
-	cmd.Env = append(child.Environment(o.Threads), o.Env...)
-	if p.Descriptor.Kind == clip.KindDataset && !o.Guard.Strict {
-		cmd.Env = append(cmd.Env, child.StoreEnvironment()...)
-	}
-	if o.Guard.Strict {
-		if p.exchange, err = newExchange(s.dir, o.Files, p.label, o.Read); err != nil {
-			return nil, fault.New(fault.Unavailable, "folders for a guarded plugin: %w", err).WithPlugin(p.Name())
-		}
-		cmd.Env = append(cmd.Env, "TMPDIR="+p.exchange.temp)
-	}
-	pass := func(name string, f *os.File) {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
-		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", name, 2+len(cmd.ExtraFiles)))
-	}
-	pass(wire.EnvParentFD, parent)
-	if s.arena != nil {
-		pass(wire.EnvArenaFD, s.arena.File())
-		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", wire.EnvArenaSize, s.arena.Size()))
-	}
-	p.child = child.New(cmd, p.tail)
-	p.client = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  wire.Handshake,
-		VersionedPlugins: wire.ClientPlugins(),
-		RunnerFunc: func(_ hclog.Logger, c *exec.Cmd, sockets string) (runner.Runner, error) {
-			p.child.AddEnv(c.Env...)
-			p.child.Confine(p.confinement(code, cmd.Path, cmd.Env, sockets, o), held)
-			return p.child, nil
-		},
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		GRPCDialOptions:  wire.DialOptions(),
-		StartTimeout:     365 * 24 * time.Hour, // the watch sees to it
-		SkipHostEnv:      true,
-		Stderr:           p.tail,
-		SyncStdout:       p.tail,
-		SyncStderr:       p.tail,
-		Logger:           hclog.NewNullLogger(), // the tail and the log have what the plugin says
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.dir},
-	})
-	return cleanUp, nil
-}
-
-// setProgram makes cmd execute the descriptor that was hashed, under the plugin's name. A script is read by its
-// interpreter, which knows it by its path.
-func (p *Process) setProgram(cmd *exec.Cmd, s *Session, code *catalog.Program) (held *os.File, cleanUp func(), err error) {
-	if code.Script {
-		return nil, func() {}, nil
-	}
-	path, held, err := child.ExecPath(code.File)
-	if err != nil {
-		return nil, func() {}, nil // no /proc here: by its path, which is looked at again afterwards
-	}
-	// The name that the system shows of a process is that of the file by which it was executed.
-	dir, err := os.MkdirTemp(s.dir, "exec")
-	if err == nil {
-		cmd.Path = filepath.Join(dir, p.Binary.Name)
-		err = os.Symlink(path, cmd.Path)
-	}
-	if err != nil {
-		held.Close()
-		return nil, nil, fault.New(fault.Unavailable, "%w", err).WithPlugin(p.Name())
-	}
-	return held, func() { held.Close(); os.RemoveAll(dir) }, nil
 }
 
 // Stop asks the plugin to end, and after less than a second kills it with its children. It may be called more
@@ -353,6 +155,10 @@ func (p *Process) Stop() {
 		close(p.stopped)
 		if p.closer != nil {
 			runWithin(politeWait, func() { _ = p.closer() })
+		}
+		if p.colocated != nil {
+			p.leave()
+			return
 		}
 		if p.client != nil {
 			// Kill asks the plugin to end and waits for it; the timer makes sure that the wait ends.

@@ -58,6 +58,9 @@ type StartOptions struct {
 	// and the folders of files among them. Read and Write name more that it may read and change: files and folders.
 	With        []byte
 	Read, Write []string
+	// Colocated, when not nil and of a process that is to serve Label, is where the plugin is served: the plugin then has no
+	// program of its own.
+	Colocated *Colocated
 	// Files is a folder on the disk where it saves, for files on their way; "" when it saves none.
 	Files string
 }
@@ -177,6 +180,8 @@ func start[T interface{ Close() error }](ctx context.Context, s *Session, kind c
 	var p *Process
 	if at, ok := s.reattach(b, o.Label); ok {
 		p, err = s.attach(ctx, d, b, o, at)
+	} else if o.Colocated.holds(o.Label) {
+		p, err = s.join(ctx, d, b, o)
 	} else {
 		p, err = s.launch(ctx, d, b, o)
 	}

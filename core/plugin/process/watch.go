@@ -335,6 +335,9 @@ func (c *pending) isStuck(passed time.Duration) bool {
 // condemn kills a process and tells the reason to all that still wait for it.
 func (p *Process) condemn(why *fault.Error) {
 	p.why.CompareAndSwap(nil, why)
+	if p.colocated != nil { // its other plugins end with it
+		p.colocated.host.why.CompareAndSwap(nil, why)
+	}
 	_ = p.child.Kill(context.Background())
 }
 

@@ -81,6 +81,15 @@ func manifest(w io.Writer, d clip.Descriptor) error {
 
 // underRunner serves until the runner says stop or ends.
 func underRunner(d clip.Descriptor, i instance) error {
+	return serveUnderRunner(d.Kind.Dir()+"/"+d.Name, func(window *wire.Window) (func(grpc.ServiceRegistrar), error) {
+		server := wire.NewServer(d, window)
+		return func(r grpc.ServiceRegistrar) { i.register(server, r) }, nil
+	})
+}
+
+// serveUnderRunner serves until the runner says stop or ends. open gets the memory that the runner shares, nil when it
+// shares none, and returns what puts services on the server of go-plugin.
+func serveUnderRunner(name string, open func(*wire.Window) (func(grpc.ServiceRegistrar), error)) error {
 	realStderr := os.Stderr
 	if err := keepStdoutForHandshake(); err != nil {
 		return err
@@ -90,12 +99,14 @@ func underRunner(d clip.Descriptor, i instance) error {
 	if err != nil {
 		return err
 	}
-	server := wire.NewServer(d, window)
-	logger := hclog.New(&hclog.LoggerOptions{Name: d.Kind.Dir() + "/" + d.Name, Level: hclog.Warn,
-		Output: realStderr, JSONFormat: true})
+	register, err := open(window)
+	if err != nil {
+		return err
+	}
+	logger := hclog.New(&hclog.LoggerOptions{Name: name, Level: hclog.Warn, Output: realStderr, JSONFormat: true})
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  wire.Handshake,
-		VersionedPlugins: wire.ServerPlugins(func(r grpc.ServiceRegistrar) { i.register(server, r) }),
+		VersionedPlugins: wire.ServerPlugins(register),
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(wire.ServerOptions(append(options, restoreOutput(realStderr))...)...)
 		},

@@ -17,6 +17,13 @@ type Manifest struct {
 	Descriptor clip.Descriptor `json:"descriptor"`
 }
 
+// ColocatedManifest has the content of the file beside the program that serves several plugins in one process: its own
+// checksum, and by full name (encoders/vit) those of the plugins' own programs of the same build.
+type ColocatedManifest struct {
+	SHA256  string            `json:"sha256"` // hex
+	Plugins map[string]string `json:"plugins"`
+}
+
 // SHA256 returns the checksum of a file in hex.
 func SHA256(path string) (string, error) {
 	f, err := os.Open(path)

@@ -14,6 +14,8 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 
 	plugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -31,6 +33,15 @@ const (
 	EnvArenaSize = "RUNNER_ARENA_SIZE" // its size in bytes
 	EnvParentFD  = "RUNNER_PARENT_FD"  // a pipe's end; EOF: the runner has ended, so should the plugin
 )
+
+// EnvColocated tells a program that holds several plugins which of them to serve: full names as a JSON list. A plugin may
+// stand there more than once. The i-th, counted from 0, listens at ColocatedSocket.
+const EnvColocated = "RUNNER_COLOCATED"
+
+// ColocatedSocket returns where the i-th plugin of EnvColocated listens: in go-plugin's folder of sockets.
+func ColocatedSocket(dir string, i int) string {
+	return filepath.Join(dir, fmt.Sprintf("plugin-%d", i))
+}
 
 // MaxMessageBytes limits a gRPC message on both sides to 2 GiB, the most that protobuf can hold.
 const MaxMessageBytes = 1<<31 - 1
