@@ -137,7 +137,7 @@ func TestCUDATowersShareAGPUOrHaveOneEach(t *testing.T) {
 
 func TestCUDAPluginKilledLeavesNothingAndResumes(t *testing.T) {
 	needCUDA(t)
-	args := []string{"--set", "device=cuda", "--set", "eval=[]"}
+	args := []string{"--set", "device=cuda", "--set", "eval=[]", "--set", "train.colocate=false"}
 	calm := t.TempDir()
 	write(t, calm, "tiny.yaml", tiny)
 	id := strings.TrimSpace(must(t, calm, append([]string{"run", "tiny.yaml", "-q"}, args...)...))

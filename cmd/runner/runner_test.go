@@ -58,7 +58,30 @@ func build(dir string) error {
 			return fmt.Errorf("go build %v: %w\n%s", source, err, out)
 		}
 	}
+	if err := buildColocated(dir, flags); err != nil {
+		return err
+	}
 	return copyScripts(dir)
+}
+
+// buildColocated makes the program that serves several plugins, as make plugins does.
+func buildColocated(dir, flags string) error {
+	sources, err := os.MkdirTemp("", "tandem-colocated-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(sources)
+	program := filepath.Join(dir, "plugins/colocated")
+	for _, args := range [][]string{{"run", "./tools/colocated", sources},
+		{"build", flags, "-overlay", filepath.Join(sources, "overlay.json"), "-o", program, "./plugins/colocated"}} {
+		cmd := exec.Command("go", args...)
+		cmd.Dir = "../.."
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go %v: %w\n%s", args, err, out)
+		}
+	}
+	manifest, err := exec.Command(program, "--manifest").Output()
+	return errors.Join(err, os.WriteFile(program+".json", manifest, 0o644))
 }
 
 // linkPrograms gives dir what make build made: a file, or those in a folder. The go command never writes into a file that is there.

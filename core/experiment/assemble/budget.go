@@ -74,13 +74,14 @@ func (m *Model) budgets(ctx context.Context) (map[string]int64, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return splitMemory(s, known)
+	return splitMemory(s, known, m.together != nil)
 }
 
 // splitMemory divides the memory of each GPU among the plugins that compute there. Where there is enough, each
 // gets what it needs at most, some for scratch, and a part of the rest in proportion. Where there is not, each
 // gets what it needs at least, some for scratch, and a part of the rest in proportion to what it lacks.
-func splitMemory(s *spec.Spec, needs map[string]clip.Plan) (map[string]int64, error) {
+// together says that one process serves the towers and losses.
+func splitMemory(s *spec.Spec, needs map[string]clip.Plan, together bool) (map[string]int64, error) {
 	byDevice := map[string][]string{}
 	for _, role := range slices.Sorted(maps.Keys(needs)) {
 		d := needs[role].Device
@@ -94,7 +95,7 @@ func splitMemory(s *spec.Spec, needs map[string]clip.Plan) (map[string]int64, er
 			f := needs[role]
 			free, least, most = min(free, f.Free), least+f.Least, most+max(f.Needed(), f.Least)
 		}
-		budget := deviceBudget(s.DeviceMemory, free, total, len(roles))
+		budget := deviceBudget(s.DeviceMemory, free, total, processesOf(roles, together))
 		if least > budget {
 			return nil, tooLarge(s, device, roles, needs, least, budget, free)
 		}
@@ -111,6 +112,22 @@ func splitMemory(s *spec.Spec, needs map[string]clip.Plan) (map[string]int64, er
 		}
 	}
 	return limits, nil
+}
+
+// processesOf returns how many processes serve roles.
+func processesOf(roles []string, together bool) (n int) {
+	one := false
+	for _, role := range roles {
+		if together && role != RoleTeacherImage && role != RoleTeacherText {
+			one = true
+		} else {
+			n++
+		}
+	}
+	if one {
+		n++
+	}
+	return n
 }
 
 // proportion returns amount·part/whole, 0 of an empty whole.

@@ -43,21 +43,24 @@ func TestAGPUIsSharedByNeed(t *testing.T) {
 	elsewhere := plannedGiB(5, 5, 40)
 	elsewhere.Device = "cuda:1"
 	for name, c := range map[string]struct {
-		memory spec.Memory
-		needs  map[string]clip.Plan
-		want   map[string]int64
+		memory   spec.Memory
+		needs    map[string]clip.Plan
+		want     map[string]int64
+		together bool
 	}{
 		"room for all": {spec.Memory{Bytes: 90 * gib}, map[string]clip.Plan{RoleImage: plannedGiB(20, 20, 90), RoleText: plannedGiB(5, 10, 95)},
-			map[string]int64{RoleImage: 20*gib + scratchBytes + 2*(60*gib-2*scratchBytes)/3, RoleText: 10*gib + scratchBytes + (60*gib-2*scratchBytes)/3}},
+			map[string]int64{RoleImage: 20*gib + scratchBytes + 2*(60*gib-2*scratchBytes)/3, RoleText: 10*gib + scratchBytes + (60*gib-2*scratchBytes)/3}, false},
 		"not for captions at their longest": {spec.Memory{Share: .3}, map[string]clip.Plan{RoleImage: plannedGiB(20, 20, 60), RoleText: plannedGiB(5, 20, 60)},
-			map[string]int64{RoleImage: 20*gib + scratchBytes, RoleText: 10*gib - scratchBytes}},
-		"a share of what others left": {spec.Memory{Share: .5}, map[string]clip.Plan{RoleImage: plannedGiB(20, 20, 40)}, map[string]int64{RoleImage: 40 * gib}},
+			map[string]int64{RoleImage: 20*gib + scratchBytes, RoleText: 10*gib - scratchBytes}, false},
+		"a share of what others left": {spec.Memory{Share: .5}, map[string]clip.Plan{RoleImage: plannedGiB(20, 20, 40)}, map[string]int64{RoleImage: 40 * gib}, false},
 		"a GPU each": {spec.Memory{Bytes: 30 * gib}, map[string]clip.Plan{RoleImage: plannedGiB(20, 20, 90), RoleText: elsewhere},
-			map[string]int64{RoleImage: 30 * gib, RoleText: 30 * gib}},
+			map[string]int64{RoleImage: 30 * gib, RoleText: 30 * gib}, false},
 		"what is free, less that of the driver": {spec.Memory{}, map[string]clip.Plan{RoleImage: plannedGiB(20, 20, 90)},
-			map[string]int64{RoleImage: 90*gib - driverBytes}},
+			map[string]int64{RoleImage: 90*gib - driverBytes}, false},
+		"in one process, with one driver's libraries": {spec.Memory{}, map[string]clip.Plan{RoleImage: plannedGiB(20, 20, 90), RoleText: plannedGiB(20, 20, 90)},
+			map[string]int64{RoleImage: 45*gib - driverBytes/2, RoleText: 45*gib - driverBytes/2}, true},
 	} {
-		got, err := splitMemory(&spec.Spec{DeviceMemory: c.memory}, c.needs)
+		got, err := splitMemory(&spec.Spec{DeviceMemory: c.memory}, c.needs, c.together)
 		if err != nil || !maps.Equal(got, c.want) {
 			t.Errorf("%s: %v (%v), want %v", name, got, err, c.want)
 		}
@@ -75,7 +78,7 @@ device_memory: 20 GiB
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = splitMemory(s, map[string]clip.Plan{RoleImage: plannedGiB(15, 15, 90), RoleText: plannedGiB(6, 10, 90)})
+	_, err = splitMemory(s, map[string]clip.Plan{RoleImage: plannedGiB(15, 15, 90), RoleText: plannedGiB(6, 10, 90)}, false)
 	text := fault.Format(err)
 	if fault.KindOf(err) != fault.Exhausted {
 		t.Fatalf("got %v", err)

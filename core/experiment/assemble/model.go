@@ -94,6 +94,9 @@ func Open(ctx context.Context, s *spec.Spec, o Options, w Watcher) (m *Model, er
 	}()
 	m.session.SetLimits(callLimits(s))
 	m.session.OnSlow(o.Slow)
+	if err := m.colocate(o.Catalog, w); err != nil {
+		return nil, err
+	}
 	if err := m.start(ctx, teachers(s)); err != nil {
 		return nil, err
 	}

@@ -23,6 +23,8 @@ type Starter struct {
 	logDir  string         // "": logs are not kept
 	plugins Plugins        // the binaries to start; nil: whatever the catalog finds
 	yields  bool           // datasets give way to other processes
+
+	together *process.Colocated // serves towers and losses; nil: each has a process of its own
 }
 
 // NewStarter opens a session for plugins of s. The caller closes it, which ends the plugins.
@@ -66,7 +68,8 @@ func (x *Starter) OnSlow(tell func(process.Slow)) { x.session.OnSlow(tell) }
 
 func (x *Starter) options(role string, with []byte) process.StartOptions {
 	o := process.StartOptions{Label: role, Threads: x.threads[role], LogDir: x.logDir, SHA256: x.plugins.digestOf(role),
-		Guard: guardOf(x.Spec), Python: x.Spec.Python, With: with, Read: x.Spec.Plugins.Read}
+		Guard: guardOf(x.Spec), Python: x.Spec.Python, With: with, Read: x.Spec.Plugins.Read,
+		Colocated: x.together}
 	if x.logDir != "" {
 		o.Files = filepath.Join(filepath.Dir(x.logDir), HandoverDir)
 	}

@@ -75,6 +75,7 @@ type manifest struct {
 	Retries    spec.Retries     `json:"retries"`
 	Python     string           `json:"python,omitempty"` // the interpreter of plugins in Python: a path that is there on every node
 	Plugins    []Plugin         `json:"plugins"`
+	Colocated  string           `json:"colocated_sha256,omitempty"` // of the program that serves several plugins; "": none is frozen
 	Trials     []Trial          `json:"trials"`
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/lab"
 	"tandem/core/experiment/lab/labtest"
 	"tandem/core/experiment/schedule"
@@ -194,5 +195,28 @@ func TestAScriptIsFrozenWithWhatItReads(t *testing.T) {
 	}
 	if one.Identity != s.Trials[0].Identity {
 		t.Errorf("identity %s", one.Identity)
+	}
+}
+
+// A bundle holds the program that serves several plugins in one process, and its trials find it there.
+func TestABundleHoldsTheProgramOfSeveralPlugins(t *testing.T) {
+	l, o := small(t)
+	if _, err := Freeze(l, load(t, l, labtest.Text, "train.colocate=true"), o); fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "train.colocate") {
+		t.Errorf("without such a program: %v", err)
+	}
+	without := freeze(t, l, load(t, l, labtest.Text), o)
+	labtest.Colocate(t, l)
+	b := freeze(t, l, load(t, l, labtest.Text), o)
+	if b.Existed || b.Dir == without.Dir {
+		t.Error("the bundle without is that with the program")
+	}
+	labtest.Must(t, os.RemoveAll(l.Catalog.Roots[0]))
+	opened, err := Open(b.Dir)
+	labtest.Must(t, err)
+	one, used, err := opened.Load(opened.Trials()[0])
+	labtest.Must(t, err)
+	found, err := assemble.ColocatedProgram(&catalog.Catalog{Roots: []string{b.path(pluginsDir)}}, one.Spec, used)
+	if err != nil || found.Path != b.path(pluginsDir+"/colocated") {
+		t.Errorf("the trial finds %q, %v", found.Path, err)
 	}
 }

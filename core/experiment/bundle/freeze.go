@@ -107,6 +107,7 @@ type freezer struct {
 	specs      map[string]string // text by name
 	parts      map[string]part   // by plugin
 	weights    map[string]string // where they come from, by place below the folder of weights
+	colocated  catalog.Binary    // serves several plugins; empty: no trial can use it
 }
 
 // add takes a trial up.
@@ -134,6 +135,11 @@ func (f *freezer) add(number, position int, t sweep.Trial) error {
 			return fault.New(fault.Invalid, "%s would run with %s, another plugin with %s: a bundle has one Python", u.Binary.Ref(), u.Binary.Interpreter, f.manifest.Python).
 				WithPath("python").WithHint("set python in the spec, or %s, to one that has what all plugins import", catalog.EnvPython)
 		}
+	}
+	if program, err := assemble.ColocatedProgram(f.lab.Catalog, t.Spec, used); err != nil {
+		return err
+	} else if program.Path != "" {
+		f.colocated, f.manifest.Colocated = program, program.SHA256
 	}
 	contents, err := f.identifier.Contents(t.Spec, used)
 	if err != nil {
@@ -212,6 +218,12 @@ func (f *freezer) write(b *Bundle, runner string) error {
 	}
 	for _, p := range f.parts {
 		if err := p.copyTo(filepath.Join(temp, pluginsDir)); err != nil {
+			return told(err)
+		}
+	}
+	if f.colocated.Path != "" {
+		to := filepath.Join(temp, pluginsDir, f.colocated.Name)
+		if err := errors.Join(copyFile(f.colocated.Path, to), copyFile(f.colocated.Path+".json", to+".json")); err != nil {
 			return told(err)
 		}
 	}

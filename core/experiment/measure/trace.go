@@ -11,6 +11,7 @@ import (
 
 	"tandem/core/experiment/train"
 	"tandem/core/fault"
+	"tandem/core/plugin/process"
 )
 
 // A span took time in one process. Spans of one lane nest, they do not overlap.
@@ -38,7 +39,14 @@ func (p *profiler) spans() []span {
 		add("wait for data", start, s.Phases[train.PhaseData], nil)
 		add("record", s.end.Add(-s.Phases[train.PhaseRecord]), s.Phases[train.PhaseRecord], nil)
 	}
-	label := func(role string) string { return fmt.Sprintf("%s (%s)", role, p.model.Processes[role].Name()) }
+	// Plugins that one process serves have a lane each.
+	label := func(role string) (name, lane string) {
+		x := p.model.Processes[role]
+		if x.Colocated() {
+			return process.ColocatedLabel, fmt.Sprintf("methods of %s (%s)", role, x.Name())
+		}
+		return fmt.Sprintf("%s (%s)", role, x.Name()), "methods"
+	}
 	for _, c := range p.calls {
 		if p.model.Processes[c.Label] == nil {
 			continue
@@ -47,13 +55,15 @@ func (p *profiler) spans() []span {
 		if c.Failed || c.Inside.IsZero() {
 			continue
 		}
-		inside := span{process: label(c.Label), pid: p.model.Processes[c.Label].PID(), lane: "methods", name: c.Method, start: c.Inside, took: c.Server}
+		of, lane := label(c.Label)
+		inside := span{process: of, pid: p.model.Processes[c.Label].PID(), lane: lane, name: c.Method, start: c.Inside, took: c.Server}
 		if c.Work > 0 {
 			inside.args = map[string]any{"gflop": c.Work / 1e9}
 		}
 		list = append(list, inside)
 	}
 	for role, events := range p.events {
+		of, lane := label(role)
 		for _, e := range events {
 			args := map[string]any{"layer": e.Scope, "pass": "forward", "mb": e.Bytes / 1e6}
 			if e.Backward {
@@ -66,7 +76,7 @@ func (p *profiler) spans() []span {
 				}
 			}
 			// Kernels run inside methods, in the same lane.
-			list = append(list, span{process: label(role), pid: p.model.Processes[role].PID(), lane: "methods", name: e.Op, start: e.Start, took: e.Duration, args: args})
+			list = append(list, span{process: of, pid: p.model.Processes[role].PID(), lane: lane, name: e.Op, start: e.Start, took: e.Duration, args: args})
 		}
 	}
 	return list

@@ -33,7 +33,7 @@ func loadGood(t *testing.T, set ...string) *Spec {
 func TestIdentity(t *testing.T) {
 	plugins := map[string]string{"encoders/vit": "aa", "losses/clip": "bb"}
 	base := loadGood(t).Identity(plugins)
-	for _, set := range []string{"name=other", "description=x", "variant=v", "train.keep_checkpoints=9", "data.workers=3", "train.feature_cache=off",
+	for _, set := range []string{"name=other", "description=x", "variant=v", "train.keep_checkpoints=9", "data.workers=3", "train.feature_cache=off", "train.colocate=true",
 		"text.with.merges=''", "eval.0.with.root=''",
 		"train.ema=0", "report=[tensorboard]", "train.layer_decay=1", "train.layer_decay.text=1", "train.groups=[]",
 		"data.cache={format: raw}", "data.cache={format: raw, max: 1 GiB}", "data.train.augment={random_resized_crop: none, grayscale: 0}",

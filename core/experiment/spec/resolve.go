@@ -155,7 +155,7 @@ func (s *Spec) JSON() []byte {
 // identity. Threads and device are part of it: they change the last bits.
 var neutralKeys = []path{
 	{"name"}, {"description"}, {"variant"}, {"model"}, {"device_memory"}, {"timeouts"}, {"plugins"}, {"python"}, {"report"}, {"data", "max_bad_share"}, {"data", "workers"}, {"data", "prefetch"},
-	{"train", "parallel_towers"}, {"train", "feature_cache"}, {"train", "log_every"}, {"train", "checkpoint_every"}, {"train", "keep_checkpoints"},
+	{"train", "parallel_towers"}, {"train", "colocate"}, {"train", "feature_cache"}, {"train", "log_every"}, {"train", "checkpoint_every"}, {"train", "keep_checkpoints"},
 }
 
 // Identity returns the hex sha256 of what determines a run's numbers: the resolved values, except those that

@@ -110,6 +110,7 @@ type Train struct {
 	CooldownSteps   int      `json:"cooldown_steps"`
 	MaxGradNorm     float64  `json:"max_grad_norm"` // 0: no clipping
 	ParallelTowers  bool     `json:"parallel_towers"`
+	Colocate        Colocate `json:"colocate"`
 	Precision       string   `json:"precision"`
 	FeatureCache    string   `json:"feature_cache"` // auto or off
 	LogEvery        int      `json:"log_every"`

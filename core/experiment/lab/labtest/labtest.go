@@ -5,6 +5,7 @@
 package labtest
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,8 @@ func Main(m *testing.M) {
 			sdk.ServeLoss(Compare)
 		case "dots":
 			sdk.ServeDataset(Dots)
+		case "colocated":
+			sdk.ServeColocated(sdk.Colocated{Encoders: []sdk.Encoder{Tint, Letters}, Losses: []sdk.Loss{Pull}})
 		}
 	}
 	os.Exit(m.Run())
@@ -55,6 +58,23 @@ func New(t testing.TB) lab.Lab {
 	}
 	return lab.Lab{DB: filepath.Join(dir, "results.db"), RunsDir: filepath.Join(dir, "runs"),
 		Catalog: &catalog.Catalog{Roots: []string{filepath.Join(dir, "plugins")}}}
+}
+
+// Colocate gives a laboratory the program that serves encoders/tint, encoders/letters and losses/pull in one process, as
+// if one build had made all. It returns the program's path.
+func Colocate(t testing.TB, l lab.Lab) string {
+	t.Helper()
+	root := l.Catalog.Roots[0]
+	self, err := os.Executable()
+	Must(t, err)
+	sum, err := wire.SHA256(self)
+	Must(t, err)
+	path := filepath.Join(root, "colocated")
+	Must(t, os.Symlink(self, path))
+	text, err := json.Marshal(wire.ColocatedManifest{SHA256: sum, Plugins: map[string]string{"encoders/tint": sum, "encoders/letters": sum, "losses/pull": sum}})
+	Must(t, err)
+	Must(t, os.WriteFile(path+".json", text, 0o644))
+	return path
 }
 
 // SecondPull returns the path of version 2.0.0 of losses/pull, which no catalog has. Its value is a little more than that of
