@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { HUGE_PAGE = 2 << 20 };
 
@@ -73,6 +74,11 @@ td_backend *td_open(int threads, char *err, int len) {
 		return NULL;
 	be->threads = threads;
 	be->generation = 1;
+	long second = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+	second = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+	be->second = (second > 0 ? second : 512 << 10) / (long)sizeof(float);
 	omp_set_num_threads(threads);
 	omp_set_dynamic(0);
 	if (dnnl_engine_create(&be->engine, dnnl_cpu, 0) != dnnl_success ||

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
+	"time"
 
 	"tandem/core/engine/device"
 	"tandem/core/engine/device/devicetest"
@@ -45,9 +46,61 @@ func bench(b *testing.B, be device.Backend, k device.Kernel, bytes float64, scal
 			b.ReportMetric(amount/cpu/1e9, unit+"/core-s")
 		}
 	}
+	if bytes == 0 {
+		for _, arg := range want {
+			bytes += float64(arg.Len) * 4
+		}
+	}
+	peak, memory := floor(b, be)
+	b.ReportMetric(100*max(device.FLOPs(k)/peak, bytes/memory)/clock, "%floor")
 	if _, ok := k.(device.MatMul); ok && testing.Verbose() {
 		b.Log(Implementation(exec))
 	}
+}
+
+// rates holds what floor measured for each backend's name.
+var rates = map[string][2]float64{}
+
+// floor returns the operations of a large product and the bytes of a large sum that a backend computes in a second.
+func floor(b *testing.B, be device.Backend) (flops, bytes float64) {
+	r, ok := rates[be.Name()]
+	if !ok {
+		const n = 1 << 23
+		sum := device.Binary{N: n, Period: n, Op: device.OpAdd}
+		product := device.MatMul{Batch: 1, M: 1600, N: 768, K: 3072, Weights: true}
+		r = [2]float64{device.FLOPs(product) / fastest(b, be, product), 12 * n / fastest(b, be, sum)}
+		rates[be.Name()] = r
+	}
+	return r[0], r[1]
+}
+
+// fastest returns the seconds of the fastest of nine runs.
+func fastest(b *testing.B, be device.Backend, k device.Kernel) (seconds float64) {
+	want, err := device.Signature(k)
+	if err != nil {
+		b.Fatal(err)
+	}
+	exec, err := be.Prepare(k)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer exec.(device.Releaser).Release()
+	bufs := make([]device.Buffer, len(want))
+	for i, v := range devicetest.Inputs(k, want) {
+		if v != nil {
+			bufs[i], _ = be.Alloc(want[i].DType, want[i].Len)
+			defer be.Free(bufs[i])
+			be.Write(bufs[i], v)
+		}
+	}
+	for i := range 10 {
+		began := time.Now()
+		exec.Run(bufs)
+		if took := time.Since(began).Seconds(); i > 0 && (seconds == 0 || took < seconds) {
+			seconds = took
+		}
+	}
+	return seconds
 }
 
 // cpuSeconds returns the processor time of this process so far.
@@ -93,6 +146,7 @@ func BenchmarkMatMul(b *testing.B) {
 		{"small dx", device.MatMul{Batch: 1, M: 2176, N: 128, K: 512, Weights: true}},
 		{"small dw", device.MatMul{Batch: 1, M: 512, N: 128, K: 2176, TransA: true}},
 		{"small dw out", device.MatMul{Batch: 1, M: 128, N: 128, K: 2176, TransA: true}},
+		{"qs gate", device.MatMul{Batch: 1, M: 1664, N: 512, K: 128, Gate: true, Weights: true}},
 		{"logits", device.MatMul{Batch: 1, M: 128, N: 128, K: 128, TransB: true}},
 		{"large logits", device.MatMul{Batch: 1, M: 1024, N: 1024, K: 512, TransB: true}},
 		{"batched", device.MatMul{Batch: 64, M: 50, N: 50, K: 64, TransB: true}},
@@ -100,6 +154,13 @@ func BenchmarkMatMul(b *testing.B) {
 		b.Run(s.name, func(b *testing.B) {
 			bench(b, be, s.k, 0)
 		})
+		for name, whose := range map[string]Preference{" own": Own, " oneDNN": OneDNN} {
+			b.Run(s.name+name, func(b *testing.B) {
+				be.(*Backend).Prefer(whose)
+				defer be.(*Backend).Prefer(Measured)
+				bench(b, be, s.k, 0)
+			})
+		}
 		b.Run(s.name+" bf16", func(b *testing.B) {
 			bench(b, be, device.WithBF16(s.k), 0)
 		})

@@ -11,9 +11,9 @@ enum { BATCH, M, N, K, TA, TB, BIAS, COMBINE, ACT, SLOPE, WEIGHTS, HALF };
 enum { IDENTITY, RELU, GELU, QUICKGELU, TANHGELU };
 enum { ALONE, ADDED, GATE }; // what COMBINE does with a further operand
 
-// Where B has at most so many elements, the second cache of a core holds it, and the kernel of
-// matmul.inc.h is faster than oneDNN. More rows of A than FEW pay for a packed copy of what is larger.
-enum { SMALL = 160 << 10, FEW = 32 };
+// Where B has at most SMALL elements, the kernel of matmul.inc.h is faster than oneDNN's for AVX-512. More rows of A
+// than FEW pay for a packed copy of B where a run of RUN rows of it takes more than half of a core's second cache.
+enum { SMALL = 160 << 10, FEW = 32, RUN = 512 };
 
 // matmul holds one of three ways to compute a product: the kernel of matmul.inc.h; a primitive that does all of it when
 // alpha is 1; or, for any other alpha and where oneDNN has no fast fused primitive, a plain primitive and the kernel that
@@ -152,7 +152,9 @@ void td_run_matmul(td_exec *e) {
 }
 
 // small tells whether the kernel of matmul.inc.h is faster.
-static int small(const long *n) {
+static int small(td_backend *be, const long *n) {
+	if (be->prefer != TD_MEASURED)
+		return be->prefer == TD_OWN;
 	if (n[BATCH] != 1 || n[N] % 16 || (n[TA] && n[TB]))
 		return 0;
 	return (n[TA] ? n[M] : n[K]) * n[N] <= SMALL;
@@ -169,7 +171,7 @@ static int own(td_backend *be, matmul *m, const long *n, int kind) {
 	d->nb = n[BATCH] * n[K] * n[N];
 	d->user = matrix(dnnl_f32, n, n[K], n[N], n[TB]);
 	m->stops = td_half_arg(n, 4); // the product is added up in the float32 of the slope
-	int packed = n[TB] || n[N] % 16 || (n[K] * n[N] > SMALL && n[M] > FEW);
+	int packed = n[TB] || n[N] % 16 || ((n[K] < RUN ? n[K] : RUN) * n[N] > be->second / 2 && n[M] > FEW);
 	if (packed) {
 		long move[TD_INTS] = {n[N], n[K], n[TB], n[BATCH]};
 		long wide = (n[N] + be->panel - 1) / be->panel * be->panel;
@@ -198,7 +200,7 @@ static int choose(td_backend *be, matmul *m, const long *n, int kind) {
 		td_dn_free(&m->fused);
 	if (!m->fused.ready && !build(be, &m->plain, n, kind, 0, 0, 0))
 		return 0;
-	if (m->fused.ready ? steady(&m->fused) : steady(&m->plain))
+	if (be->prefer == TD_ONEDNN || (m->fused.ready ? steady(&m->fused) : steady(&m->plain)))
 		return 1;
 	td_dn_free(&m->fused);
 	td_dn_free(&m->plain);
@@ -216,7 +218,7 @@ td_exec *td_new_matmul(td_backend *be, const long *n, char *err, int len) {
 	int kind = n[HALF] ? TD_ROUNDED : TD_EXACT, ok = 0;
 	if (n[HALF] && be->bf16)
 		ok = choose(be, m, n, TD_BF16);
-	if (!ok && be->wide && !(kind == TD_EXACT && small(n)))
+	if (!ok && (be->wide || be->prefer == TD_ONEDNN) && !(kind == TD_EXACT && small(be, n)))
 		ok = choose(be, m, n, kind);
 	if (!ok && !own(be, m, n, kind)) {
 		snprintf(err, len, "no memory for a product of [%ld, %ld, %ld] by [%ld, %ld, %ld]", n[BATCH], n[M], n[K], n[BATCH], n[K], n[N]);

@@ -47,19 +47,36 @@ static void pack(td_exec *e) {
 // residual, Batch, whether B is packed (else [K, N] with N a multiple of VL). Args: a, b, bias or 0, residual
 // or 0, c, slope or 0. The backend's scratch holds TD_HEIGHT·TD_STEP floats for each part.
 
-// columns_of copies a block of a transposed A, as blocks of MR rows in the order of k.
+// A vector of eight floats holds a row of a block of MR columns and the two beside it.
+#if VL > 4
+typedef float oct __attribute__((vector_size(32), aligned(4), may_alias));
+#endif
+
+// columns_of copies a block of a transposed A, as blocks of MR rows in the order of k. It takes COLUMNS rows of the memory
+// at a time, which stay in the first cache while their blocks are written one after another.
+enum { COLUMNS = 32 };
 static void columns_of(const float *a, long stride, long rows, long kn, float *out) {
-	for (long k = 0; k < kn; k++, a += stride)
+	for (long k0 = 0; k0 < kn; k0 += COLUMNS) {
+		long k1 = kn - k0 < COLUMNS ? kn : k0 + COLUMNS;
 		for (long r = 0; r < rows; r += MR) {
-			float *to = out + r * kn + k * MR;
-			if (rows - r >= MR) {
+			const float *x = a + k0 * stride + r;
+			float *to = out + r * kn + k0 * MR;
+			long k = k0;
+#if VL > 4
+			if (r + 8 <= rows)
+				for (; k + 1 < k1; k++, x += stride, to += MR)
+					*(oct *)to = *(const oct *)x; // the next k overwrites the two that are too many
+#endif
+			if (rows - r >= MR)
+				for (; k < k1; k++, x += stride, to += MR)
 #pragma GCC unroll 8
-				for (int i = 0; i < MR; i++)
-					to[i] = a[r + i];
-			} else
+					for (int i = 0; i < MR; i++)
+						to[i] = x[i];
+			for (; k < k1; k++, x += stride, to += MR)
 				for (long i = 0; r + i < rows; i++)
-					to[i] = a[r + i];
+					to[i] = x[i];
 		}
+	}
 }
 
 // edge does what tile does where the columns of a packed B are no whole number of vectors.
@@ -100,21 +117,33 @@ static void matmul_block(td_exec *e, float *tmp, long item, long top, long end, 
 						edge(mr, nn, kn, ai, ars, aks, bj, c, n, alpha, k > 0);
 					else
 						tile(mr, nn, kn, ai, ars, aks, bj, packed ? PANEL : n, c, n, alpha, k > 0);
-					for (int r = 0; last && more && r < mr; r++, c += n)
-						finish_row(nn, c, 1, e->arg[2] ? F(2) + j : 0, (int)e->n[4], e->arg[5] ? F(5) + (c - F(4)) : 0,
-							(int)e->n[5], e->arg[3] ? F(3) + (c - F(4)) : 0, c);
 				}
 			}
+			long j = left * PANEL, w = (right * PANEL < n ? right * PANEL : n) - j;
+			float *c = out + i0 * n + j;
+			for (long i = i0; last && more && i < i1; i++, c += n)
+				finish_row(w, c, 1, e->arg[2] ? F(2) + j : 0, (int)e->n[4], e->arg[5] ? F(5) + (c - F(4)) : 0,
+					(int)e->n[5], e->arg[3] ? F(3) + (c - F(4)) : 0, c);
 		}
 	}
 }
 
-// The rows of a product are split over the threads and, where there are few, the panels too.
+// The rows of a product are split over the threads, and so are its panels, into as many strips as give pieces that read
+// least: a piece of r rows and c columns reads B once for r rows, and copies A once for c columns, which costs twice as much.
 static long rows_of(td_exec *e) { return (e->n[0] + MR - 1) / MR * MR; }
 static long strips(td_exec *e) {
-	long panels = (e->n[1] + PANEL - 1) / PANEL, blocks = e->n[6] * rows_of(e) / MR, pieces = (long)e->be->threads * PIECES;
-	long strips = e->be->threads == 1 || blocks >= pieces ? 1 : (pieces + blocks - 1) / blocks;
-	return strips < panels ? strips : panels;
+	long panels = (e->n[1] + PANEL - 1) / PANEL, rows = rows_of(e), pieces = (long)e->be->threads * PIECES, best = 1;
+	double least = 0;
+	for (long s = 1; e->be->threads > 1 && s <= panels && s <= pieces; s++) {
+		double r = (double)e->n[6] * rows * s / pieces;
+		r = r < MR ? MR : r > rows ? rows : r > TD_HEIGHT ? TD_HEIGHT : r;
+		double cost = 1 / r + 2. / ((panels + s - 1) / s * PANEL);
+		if (s == 1 || cost < least) {
+			least = cost;
+			best = s;
+		}
+	}
+	return best;
 }
 
 static void matmul_range(td_exec *e, int part, long lo, long hi) {

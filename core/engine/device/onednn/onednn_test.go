@@ -174,7 +174,7 @@ func TestPackedWeightsFollowTheirParameter(t *testing.T) {
 // A copy of parameters that are used once between two changes would only take memory.
 func TestPackedWeightsStayWhereTheyAreUsedAgain(t *testing.T) {
 	b := open(t, 2)
-	exec, err := b.Prepare(device.MatMul{Batch: 1, M: 512, N: 512, K: 512, Weights: true})
+	exec, err := b.Prepare(device.MatMul{Batch: 1, M: 512, N: 512, K: 512, TransB: true, Weights: true})
 	if err != nil {
 		t.Fatal(err)
 	}

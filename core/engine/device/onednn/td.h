@@ -31,6 +31,8 @@ enum { TD_HALF = TD_INTS - 1 };
 
 static inline int td_half_arg(const long *n, int i) { return n[TD_HALF] >> i & 1; }
 
+enum { TD_MEASURED, TD_OWN, TD_ONEDNN };
+
 typedef struct td_exec td_exec;
 typedef struct td_backend td_backend;
 typedef struct td_kept td_kept;
@@ -68,6 +70,8 @@ struct td_backend {
 	int panel; // columns in a panel of that table's pack
 	int wide;  // oneDNN has its products for AVX-512
 	int bf16; // the processor multiplies bfloat16
+	long second; // floats in a core's second cache
+	int prefer;  // whose products are taken where both can: TD_MEASURED, or one of the two for comparison
 	void *scratch; // oneDNN's scratchpad, and blocks of A: one Exec runs at a time
 	size_t scratch_size;
 	void *reorder; // packed copy of a right-hand side that is no parameter
