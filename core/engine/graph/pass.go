@@ -1,7 +1,11 @@
 package graph
 
 import (
+	"fmt"
+	"io"
+	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"tandem/core/engine/device"
@@ -10,7 +14,8 @@ import (
 
 // A pass holds calls that always run together. A backend that records runs it plainly the first time, so that kernels
 // make what they need, records the second run and replays it from then on: a host that starts hundreds of kernels one
-// by one keeps fast hardware waiting.
+// by one keeps fast hardware waiting. A pass whose recording fails runs plainly for good, which gives the same, and a
+// line on stderr says so once in a process.
 type pass struct {
 	calls    []call
 	backward bool
@@ -42,16 +47,32 @@ func (p *pass) run(backend device.Backend, profile func(Event), final func(param
 			return p.runEach(backend, nil, nil)
 		}
 		recording, err := recorder.Record(func() error { return p.runEach(backend, nil, nil) })
-		if fault.KindOf(err) == fault.Unavailable && device.Err(backend) == nil {
-			p.plain = true
-			return p.runEach(backend, nil, nil)
-		}
 		if err != nil {
-			return err
+			if broken := device.Err(backend); broken != nil {
+				return broken
+			}
+			p.plain = true
+			if err := p.runEach(backend, nil, nil); err != nil {
+				return err // of a call, recorded or not
+			}
+			tellPlain(err)
+			return nil
 		}
 		p.recording = recording
 	}
 	return p.recording.Replay()
+}
+
+var (
+	toldPlain atomic.Bool
+	warnings  io.Writer = os.Stderr
+)
+
+// tellPlain warns that passes are not recorded, once in a process.
+func tellPlain(why error) {
+	if toldPlain.CompareAndSwap(false, true) {
+		fmt.Fprintf(warnings, "warning: kernels are started one by one, which is slower, because they cannot be recorded: %s\n", fault.PrintableLine(why.Error()))
+	}
 }
 
 // runEach runs the calls one by one; for a profile it waits for each, as what starts a kernel may return at once.

@@ -1,8 +1,11 @@
 package graph
 
 import (
+	"bytes"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"tandem/core/engine/device"
@@ -203,19 +206,49 @@ func TestRecordedPassesGiveTheSameBits(t *testing.T) {
 }
 
 func TestPassesThatCannotBeRecordedRunPlainly(t *testing.T) {
-	r := &recorder{Backend: reference.New[float64](1), refuse: fault.New(fault.Unavailable, "no recordings today")}
-	plain, refused := newTrainer[float64](t, reference.New[float64](1)), newTrainer[float64](t, r)
-	for range 3 {
-		if want, got := plain.train(), refused.train(); !slices.Equal(got, want) {
-			t.Fatalf("step %d differs", plain.step)
+	for _, why := range []error{fault.New(fault.Unavailable, "no recordings today"), fault.New(fault.Internal, "the recording is broken")} {
+		said := listen(t)
+		r := &recorder{Backend: reference.New[float64](1), refuse: why}
+		plain, refused := newTrainer[float64](t, reference.New[float64](1)), newTrainer[float64](t, r)
+		for range 3 {
+			if want, got := plain.train(), refused.train(); !slices.Equal(got, want) {
+				t.Fatalf("step %d differs", plain.step)
+			}
+		}
+		if text := said.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "warning: ") || !strings.Contains(text, why.Error()) {
+			t.Errorf("said %q, want one warning with %v", text, why)
 		}
 	}
-	r.refuse = fault.New(fault.Internal, "the recording is broken")
-	refused = newTrainer[float64](t, r)
-	refused.run.Forward()
-	if err := refused.run.Forward(); fault.KindOf(err) != fault.Internal {
-		t.Errorf("got %v, want the fault of the recording", err)
+}
+
+// A backend that is broken fails the pass, also when it shows while a pass is recorded.
+func TestABackendThatBreaksWhileItRecordsFailsThePass(t *testing.T) {
+	said := listen(t)
+	b := &failing{Backend: reference.New[float64](1), left: 1 << 30}
+	tr := newTrainer[float64](t, breaks{b})
+	if err := tr.run.Forward(); err != nil {
+		t.Fatal(err)
 	}
+	if err := tr.run.Forward(); err == nil || err.Error() != b.Err().Error() || said.Len() > 0 {
+		t.Errorf("got %v, said %q; want the fault of the hardware and no more", err, said)
+	}
+}
+
+// breaks is hardware that fails when it is asked to record.
+type breaks struct{ *failing }
+
+func (b breaks) Record(func() error) (device.Recording, error) {
+	b.left = -1
+	return nil, fault.New(fault.Unavailable, "no recordings")
+}
+
+// listen returns what is warned of from now on, to the end of the test.
+func listen(t *testing.T) *bytes.Buffer {
+	said, before := &bytes.Buffer{}, toldPlain.Load()
+	warnings = said
+	toldPlain.Store(false)
+	t.Cleanup(func() { warnings = os.Stderr; toldPlain.Store(before) })
+	return said
 }
 
 // failing wraps a backend whose hardware fails after a number of kernels.

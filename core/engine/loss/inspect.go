@@ -25,7 +25,7 @@ func (l *Loss) Memory() []clip.MemoryPart {
 	if l.session.Backend == nil {
 		return nil
 	}
-	return profile.Memory(l.session.Backend, l.parts()...)
+	return profile.Memory(l.session.Backend, append(l.parts(), l.session.Unpinned()...)...)
 }
 
 // parts lists what the loss has allocated, by purpose.

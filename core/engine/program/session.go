@@ -1,6 +1,9 @@
 package program
 
 import (
+	"fmt"
+	"io"
+	"os"
 	"time"
 
 	"tandem/core/clip"
@@ -8,6 +11,7 @@ import (
 	"tandem/core/engine/device/devices"
 	"tandem/core/engine/graph"
 	"tandem/core/engine/profile"
+	"tandem/core/fault"
 	"tandem/core/tensor"
 )
 
@@ -20,6 +24,7 @@ type Session struct {
 	open     func(clip.Compute) (device.Backend, error)
 	planned  device.Backend // left open by Plan; nil: none
 	shown    map[*byte]bool // the first bytes of memory that was shown to the backend
+	refused  int64          // bytes of it that the backend refused
 	work     float64
 	recorder profile.Recorder
 	programs interface{ SetProfile(func(graph.Event)) } // nil: none yet
@@ -84,9 +89,30 @@ func (s *Session) Share(tensors ...*tensor.Tensor) {
 	for _, t := range tensors {
 		if t != nil && len(t.Pages) > 0 && !s.shown[&t.Pages[0]] {
 			s.shown[&t.Pages[0]] = true
-			_ = sharer.ShareHost(t.Pages) // refused, it is copied once more
+			if err := sharer.ShareHost(t.Pages); err != nil && device.Err(s.Backend) == nil {
+				s.noteRefused(len(t.Pages), err)
+			}
 		}
 	}
+}
+
+// warnings is where what costs speed is told.
+var warnings io.Writer = os.Stderr
+
+// noteRefused counts memory that the backend refused, which is copied once more, and warns of the first.
+func (s *Session) noteRefused(bytes int, why error) {
+	if s.refused == 0 {
+		fmt.Fprintf(warnings, "warning: shared memory cannot be pinned, and is copied once more on its way to the GPU: %s\n", fault.PrintableLine(why.Error()))
+	}
+	s.refused += int64(bytes)
+}
+
+// Unpinned returns, as a part of a plugin's memory, the bytes that the backend refused to pin; none when it refused nothing.
+func (s *Session) Unpinned() []clip.MemoryPart {
+	if s.refused == 0 {
+		return nil
+	}
+	return []clip.MemoryPart{{Name: "not pinned", Bytes: s.refused}}
 }
 
 // Result returns the tensor for a result, f32 [batch, dim]: into when it fits, else a new one.

@@ -37,7 +37,7 @@ func (e *encoder) Memory() []clip.MemoryPart {
 	if !e.configured || e.closed {
 		return nil
 	}
-	return profile.Memory(e.session.Backend, e.parts()...)
+	return profile.Memory(e.session.Backend, append(e.parts(), e.session.Unpinned()...)...)
 }
 
 // parts lists what the tower has allocated, by purpose.

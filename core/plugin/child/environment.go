@@ -16,7 +16,7 @@ import (
 // plugin's result must not depend on whatever else is set.
 var passEnv = []string{
 	"PATH", "HOME", "USER", "TMPDIR", "LANG", "LC_ALL", "TZ", "XDG_CACHE_HOME", "XDG_DATA_HOME",
-	"LD_LIBRARY_PATH", "CUDA_", "NVIDIA_", "DNNL_", "ONEDNN_", "PYTHONPATH", "VIRTUAL_ENV",
+	"LD_LIBRARY_PATH", "CUDA_", "NVIDIA_", "DNNL_", "ONEDNN_", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX",
 	"GODEBUG", "GOTRACEBACK", "GOMEMLIMIT", "GOGC", "GOCOVERDIR", "TANDEM_",
 }
 

@@ -132,7 +132,7 @@ func variable(env []string, name string) string {
 // userFolders returns the folders beside the system's that programs read: where the environment says that libraries
 // and modules are, and where weights and data that were fetched lie.
 func userFolders(env []string) (dirs []string) {
-	for _, name := range []string{"PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "HF_HOME", "TORCH_HOME"} {
+	for _, name := range []string{"PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "HF_HOME", "TORCH_HOME"} {
 		for _, dir := range filepath.SplitList(variable(env, name)) {
 			if filepath.IsAbs(dir) {
 				dirs = append(dirs, dir)
