@@ -30,7 +30,7 @@ func TestLossInBF16FollowsFloat32(t *testing.T) {
 				t.Skip("half a minute; TANDEM_LONG is not set")
 			}
 			single := losses(t, dir, 200, "run", "small.yaml", "--set", "device="+device)
-			half := losses(t, dir, 200, "run", "small.yaml", "--set", "device="+device, "--set", "train.precision=bf16")
+			half := losses(t, dir, 200, "run", "small.yaml", "--set", "device="+device, "--set", "train.precision=bf16-emulated")
 			worst := 0.0
 			for i, want := range single {
 				d := math.Abs(half[i]/want - 1)
@@ -47,6 +47,10 @@ func TestLossInBF16FollowsFloat32(t *testing.T) {
 			native := bytes.Contains(info, []byte("avx512_bf16")) && os.Getenv("TANDEM_ISA") == ""
 			if want := device == "host" || device == "cpu" && !native; said != want {
 				t.Errorf("%s: a warning that it emulates bfloat16 is recorded: %v, want %v", device, said, want)
+			}
+			r := try(t, dir, "run", "small.yaml", "--set", "device="+device, "--set", "train.precision=bf16", "--set", "train.max_steps=1", "--set", "train.warmup_steps=0")
+			if refused := r.code != 0; refused != said || said && !strings.Contains(r.stderr, "bf16-emulated") {
+				t.Errorf("%s: bf16 ends with %d, and it is emulated: %v\n%s", device, r.code, said, r.stderr)
 			}
 			t.Logf("loss %.3f to %.3f, within %.2g", single[0], single[199], worst)
 		})

@@ -123,9 +123,11 @@ type ParamGroup struct {
 
 // Compute configures the device that a plugin computes on, and how.
 type Compute struct {
-	Device    string `json:"device"`    // auto, cpu, host (the pure Go reference) or cuda:N
-	Threads   int    `json:"threads"`   // most threads at a time; at least 1
-	Precision string `json:"precision"` // of an encoder's matrix products: f32, tf32 or bf16; losses get f32
+	Device  string `json:"device"`  // auto, cpu, host (the pure Go reference) or cuda:N
+	Threads int    `json:"threads"` // most threads at a time; at least 1
+	// Precision of an encoder's matrix products: f32, tf32, bf16 or bf16-emulated; losses get f32. With bf16 an encoder
+	// refuses a device that has no products of bfloat16; with bf16-emulated it then rounds and multiplies float32.
+	Precision string `json:"precision"`
 	// MemoryLimit limits the memory, in bytes, that the plugin may take of a device with memory of its own;
 	// 0 means no limit. A plugin that needs more returns fault.Exhausted.
 	MemoryLimit int64 `json:"memory_limit,omitempty"`
@@ -136,6 +138,9 @@ type Compute struct {
 	// Communicator is nil for one rank. It may be set for encoders with CapNCCL only.
 	Communicator *Communicator `json:"communicator,omitempty"`
 }
+
+// BF16 reports whether products take their operands as bfloat16, by whatever means.
+func (c Compute) BF16() bool { return c.Precision == "bf16" || c.Precision == "bf16-emulated" }
 
 // Trainable holds parameters and their optimiser. Encoders and losses are Trainable.
 type Trainable interface {

@@ -17,9 +17,9 @@ func CheckContext(ctx context.Context, op string) error {
 
 // CheckPrecision refuses precisions that no backend knows.
 func CheckPrecision(precision string) error {
-	if !slices.Contains([]string{"", "f32", "tf32", "bf16"}, precision) {
+	if !slices.Contains([]string{"", "f32", "tf32", "bf16", "bf16-emulated"}, precision) {
 		return fault.New(fault.Invalid, "%q is not supported", precision).WithPath("compute.precision").
-			WithHint("precision: f32, tf32 or bf16")
+			WithHint("precision: f32, tf32, bf16 or bf16-emulated")
 	}
 	return nil
 }

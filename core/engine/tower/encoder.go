@@ -68,6 +68,10 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	if err != nil {
 		return info, err
 	}
+	if err := checkBF16(backend, c.Compute.Precision); err != nil {
+		backend.Close()
+		return info, err
+	}
 	if err := e.allocate(ctx, backend, front, c); err != nil {
 		defer backend.Close()
 		var f *fault.Error
@@ -96,9 +100,9 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	if e.group == nil {
 		info.BucketSizes = e.buckets.sizes()
 	}
-	if c.Compute.Precision == "bf16" && device.EmulatesBF16(backend) {
-		info.Remarks = append(info.Remarks, info.Backend+" has no products of bfloat16 (AVX512_BF16) here: train.precision: bf16 "+
-			"takes more time than f32, and saves memory only")
+	if c.Compute.BF16() && device.EmulatesBF16(backend) {
+		info.Remarks = append(info.Remarks, info.Backend+" has no products of bfloat16 here: train.precision: "+c.Compute.Precision+
+			" takes more time than f32, and saves memory only")
 	}
 	info.Pins = e.session.Pins()
 	return info, nil

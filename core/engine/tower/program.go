@@ -49,7 +49,7 @@ const normEps = 1e-12
 // sum adds values up over the ranks.
 func newPrograms(b device.Backend, p *params, f front, o clip.Compute, sum func([]float64) error) *programs {
 	return program.NewCache(b, maxPrograms, func(k programKey) (source, error) {
-		how := graph.Options{Training: k.training, BF16: o.Precision == "bf16", Checkpointing: o.Checkpointing}
+		how := graph.Options{Training: k.training, BF16: o.BF16(), Checkpointing: o.Checkpointing}
 		if k.together {
 			how.Sum = sum
 		}

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"time"
 
+	"tandem/core/clip"
 	"tandem/core/engine/device/devices"
 	"tandem/core/experiment/assemble"
 	"tandem/core/experiment/spec"
@@ -26,7 +27,7 @@ func openPeak(s *spec.Spec) *peak {
 	return &peak{bytes: devices.PeakMemory(b), close: b.Close, measure: func(limit time.Duration) (float64, error) {
 		runtime.LockOSThread() // OpenMP has a pool of threads for each that calls it
 		defer runtime.UnlockOSThread()
-		return devices.PeakGFLOPSIn(limit, b, s.Train.Precision == "bf16")
+		return devices.PeakGFLOPSIn(limit, b, clip.Compute{Precision: s.Train.Precision}.BF16())
 	}}
 }
 

@@ -80,7 +80,7 @@ func TestWhatAFolderDoesNotHaveBeginsAtRandom(t *testing.T) {
 		"adapters":   func(c *clip.EncoderConfig) { c.LoRA = &clip.LoRA{Rank: 2, Alpha: 4} },
 		"projection": func(c *clip.EncoderConfig) { c.EmbedDim = 5 },
 		"average":    func(c *clip.EncoderConfig) { c.Optimizer.EMADecay = .9 },
-		"bfloat16":   func(c *clip.EncoderConfig) { c.Compute.Precision = "bf16" },
+		"bfloat16":   func(c *clip.EncoderConfig) { c.Compute.Precision = "bf16-emulated" },
 	} {
 		e, _, err := configured(t, folder, "", 8, change)
 		if err != nil {

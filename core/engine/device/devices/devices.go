@@ -103,8 +103,8 @@ func Resolve(name string) (resolved string, why string) {
 // errors. A build without CUDA knows nothing of GPUs and finds nothing wrong with them: a plugin in another
 // language may use them.
 func Check(name, precision string) error {
-	if !slices.Contains([]string{"", "f32", "tf32", "bf16"}, precision) {
-		return fault.New(fault.Invalid, "precision %q is unknown", precision).WithHint("precisions are f32, tf32 and bf16")
+	if !slices.Contains([]string{"", "f32", "tf32", "bf16", "bf16-emulated"}, precision) {
+		return fault.New(fault.Invalid, "precision %q is unknown", precision).WithHint("precisions are f32, tf32, bf16 and bf16-emulated")
 	}
 	resolved, why := Resolve(name)
 	n, gpu := gpuNumber(resolved)

@@ -101,7 +101,7 @@ func checkGPU(n int, precision string) error {
 			continue
 		case g.Why != "":
 			return fault.New(fault.Unavailable, "device cuda:%d: %s", n, g.Why).WithHint("%s", g.remedy())
-		case g.Major < 8 && (precision == "tf32" || precision == "bf16"):
+		case g.Major < 8 && (precision == "tf32" || precision == "bf16" || precision == "bf16-emulated"):
 			return fault.New(fault.Unavailable, "precision %s needs compute capability 8.0 (Ampere), and cuda:%d, %s, has %d.%d",
 				precision, n, g.Name, g.Major, g.Minor).WithHint("precision: f32")
 		}

@@ -19,7 +19,7 @@ func (c Case) checkAdapters(t *testing.T) {
 	}
 	t.Run("micro-batches add up", c.checkAccumulation)
 	t.Run("average", c.checkAverage)
-	t.Run("save and load in bfloat16", func(t *testing.T) { c.checkSaveAndLoad(t, "bf16") })
+	t.Run("save and load in bfloat16", func(t *testing.T) { c.checkSaveAndLoad(t, "bf16-emulated") })
 	t.Run("merged", func(t *testing.T) { c.checkMerged(t, plain) })
 	t.Run("refused", c.checkBadAdapters)
 	c.lora.Dropout = .3

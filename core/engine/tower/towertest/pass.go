@@ -91,7 +91,7 @@ func (g golden) half(t *testing.T, open func(...tower.Option) clip.Encoder) {
 		}
 		compute := clip.Compute{Device: device, Threads: 2, Precision: "f32"}
 		exact := g.pass(t, open(), compute)
-		compute.Precision = "bf16"
+		compute.Precision = "bf16-emulated"
 		p := g.pass(t, open(), compute)
 		results[device] = p
 		t.Logf("%s: ‖a−b‖/‖b‖: evaluation %.1e, training %.1e, all gradients %.1e", device,

@@ -49,7 +49,7 @@ func (c Case) Check(t *testing.T) {
 	t.Run("tokens", c.checkTokens)
 	t.Run("checkpointing", c.checkCheckpointing)
 	t.Run("save and load", func(t *testing.T) { c.checkSaveAndLoad(t, "f32") })
-	t.Run("save and load in bfloat16", func(t *testing.T) { c.checkSaveAndLoad(t, "bf16") })
+	t.Run("save and load in bfloat16", func(t *testing.T) { c.checkSaveAndLoad(t, "bf16-emulated") })
 	t.Run("repeatable", c.checkRepeatability)
 	t.Run("load refuses", c.checkLoadRefuses)
 	t.Run("weight decay", c.checkWeightDecay)

@@ -40,7 +40,7 @@ func (c Case) checkSaveAndLoad(t *testing.T, precision string) {
 // seed gives others.
 func (c Case) checkRepeatability(t *testing.T) {
 	for _, device := range Devices() {
-		for _, precision := range []string{"f32", "bf16"} {
+		for _, precision := range []string{"f32", "bf16-emulated"} {
 			learn := func(seed uint64, profile bool) map[string][]float32 {
 				cfg := c.config(adamw)
 				cfg.Seed, cfg.Compute.Device, cfg.Compute.Precision = seed, device, precision

@@ -56,7 +56,7 @@ func (c Case) checkTokens(t *testing.T) {
 	})
 	t.Run("in bfloat16", func(t *testing.T) {
 		cfg := c.config(PlainSGD)
-		cfg.Compute.Precision = "bf16"
+		cfg.Compute.Precision = "bf16-emulated"
 		half := c.open(t, cfg)
 		want, _ := s.forwardTokens(s.request(0, 4, clip.Eval))
 		got, _ := half.forwardTokens(half.request(0, 4, clip.Eval))

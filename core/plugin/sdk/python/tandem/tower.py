@@ -66,11 +66,11 @@ class Tower:
             raise Fault("invalid", f"{q.embed_dim}, want at least 1", path="embed_dim")
         if q.compute.threads < 1:
             raise Fault("invalid", f"{q.compute.threads}, want at least 1", path="compute.threads")
-        if q.compute.precision not in ("", "f32", "tf32", "bf16"):
+        if q.compute.precision not in ("", "f32", "tf32", "bf16", "bf16-emulated"):
             raise Fault("invalid", f'there is no precision "{q.compute.precision}"', path="compute.precision")
         self.device = device_of(q.compute)
         prepare(q.compute, self.device)
-        self.bf16 = q.compute.precision == "bf16"
+        self.bf16 = q.compute.precision in ("bf16", "bf16-emulated")
         self.seed = q.seed
         seed_all(q.seed, "init")
         more = {"captions": list(q.captions)} if plugin.vocabulary else {}
