@@ -3,6 +3,7 @@ package tower
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"tandem/core/clip"
@@ -103,6 +104,15 @@ func (e *encoder) Configure(ctx context.Context, c clip.EncoderConfig) (info cli
 	if c.Compute.BF16() && device.EmulatesBF16(backend) {
 		info.Remarks = append(info.Remarks, info.Backend+" has no products of bfloat16 here: train.precision: "+c.Compute.Precision+
 			" takes more time than f32, and saves memory only")
+	} else if c.Compute.BF16() {
+		gain, err := device.BF16Gain(backend)
+		if err != nil {
+			return info, err
+		}
+		if gain < 0.9 {
+			info.Remarks = append(info.Remarks, fmt.Sprintf("%s multiplies bfloat16 at %.0f %% of the speed of float32 here, as measured: "+
+				"train.precision: %s saves memory, f32 saves time", info.Backend, 100*gain, c.Compute.Precision))
+		}
 	}
 	info.Pins = e.session.Pins()
 	return info, nil
