@@ -36,7 +36,7 @@ func TestBF16WithoutProductsOfItsOwnIsRefused(t *testing.T) {
 		if c.refused != errors.As(err, &f) || c.refused && (f.Kind != fault.Invalid || !strings.Contains(f.Hint, "bf16-emulated") || !strings.Contains(err.Error(), plain.Name())) {
 			t.Errorf("%s on %T: %v", c.precision, c.backend, err)
 		}
-		if said := slices.ContainsFunc(info.Remarks, func(r string) bool { return strings.Contains(r, "bfloat16") }); said != c.said {
+		if said := slices.ContainsFunc(info.Remarks, func(r string) bool { return strings.Contains(r, "no products of bfloat16") }); said != c.said {
 			t.Errorf("%s on %T: remarks %q", c.precision, c.backend, info.Remarks)
 		}
 	}
