@@ -16,7 +16,7 @@ func rowsCode(kernel device.Kernel) (code, bool) {
 	case device.SumCols:
 		return sumColsCode(k), true
 	case device.LayerNorm:
-		anyRow := overTeams(k.Rows, k.Cols, "layer_norm_any", arg(0), arg(1), arg(2), arg(3), k.Rows, k.Cols, k.Eps, isHalf(3))
+		anyRow := overTeams(k.Rows, k.Cols, "layer_norm_any", arg(0), arg(1), arg(2), arg(3), k.Rows, k.Cols, k.Eps, isHalf(0), isHalf(3))
 		if width, fits := normWidth(k.Cols); fits {
 			inRegisters := anyRow
 			inRegisters.entry = fmt.Sprint("layer_norm_", width)
@@ -25,7 +25,7 @@ func rowsCode(kernel device.Kernel) (code, bool) {
 		}
 		return run(anyRow)
 	case device.LayerNormBack:
-		return layerNormBackCode(k), !k.Residual
+		return layerNormBackCode(k), true
 	case device.L2Norm:
 		return run(overTeams(k.Rows, k.Cols, "l2_norm", arg(0), arg(1), k.Rows, k.Cols, k.Eps))
 	case device.L2NormBack:
@@ -112,13 +112,18 @@ func normWidth(cols int) (int, bool) {
 
 // layerNormBackCode reads x and dy once, where a row fits registers; else once for dx and once for dγ and dβ.
 func layerNormBackCode(k device.LayerNormBack) code {
-	const x, gamma, dy, dx, dgamma, dbeta = arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)
+	const x, gamma, dy = arg(0), arg(1), arg(2)
+	dx, residual, flags := arg(3), any(nil), []any{isHalf(0), isHalf(2), 0, isHalf(3)}
+	if k.Residual {
+		dx, residual, flags = arg(4), arg(3), []any{isHalf(0), isHalf(2), isHalf(3), isHalf(4)}
+	}
+	dgamma, dbeta := dx+1, dx+2
 	lanes := lanesOver(k.Rows, k.Cols)
 	var room scratch
 	stats, parts := room.take(4*2*k.Rows), room.take(4*2*k.Cols*lanes)
 	anyRow := []launch{
-		overTeams(k.Rows, k.Cols, "layer_norm_back_any", x, gamma, dy, dx, stats, k.Rows, k.Cols, k.Eps),
-		start("layer_norm_params_any", dim{x: ceil(k.Cols, threads), y: lanes}, dim{x: threads}, x, dy, stats, parts, k.Rows, k.Cols),
+		overTeams(k.Rows, k.Cols, "layer_norm_back_any", append([]any{x, gamma, dy, residual, dx, stats, k.Rows, k.Cols, k.Eps}, flags...)...),
+		start("layer_norm_params_any", dim{x: ceil(k.Cols, threads), y: lanes}, dim{x: threads}, x, dy, stats, parts, k.Rows, k.Cols, isHalf(0), isHalf(2)),
 		addRows(lanes, 2*k.Cols, parts, dgamma, dbeta),
 	}
 	width, fits := normWidth(k.Cols)
@@ -128,7 +133,8 @@ func layerNormBackCode(k device.LayerNormBack) code {
 	// Four warps a block with eight rows each, but no more blocks than the sums of dγ and dβ are worth.
 	blocks := min(ceil(k.Rows, 32), 1024)
 	inRegisters := []launch{
-		start(fmt.Sprint("layer_norm_back_", width), dim{x: blocks}, dim{x: 32, y: 4}, x, gamma, dy, dx, temp(0), k.Rows, k.Cols, k.Eps),
+		start(fmt.Sprint("layer_norm_back_", width), dim{x: blocks}, dim{x: 32, y: 4},
+			append([]any{x, gamma, dy, residual, dx, temp(0), k.Rows, k.Cols, k.Eps}, flags...)...),
 		addRows(blocks, 2*k.Cols, temp(0), dgamma, dbeta),
 	}
 	return code{scratch: max(int(room), 4*2*k.Cols*blocks), launches: []launch{whenAligned(inRegisters, anyRow)}}

@@ -76,9 +76,29 @@ func TestHalfArgumentsGiveTheBitsOfRealOnes(t *testing.T) {
 	for i := range trials {
 		trials[i].Kernel = device.WithBF16(trials[i].Kernel)
 	}
-	trials = append(trials, devicetest.Trial{Kernel: device.LayerNorm{Rows: 7, Cols: 1500, Eps: 1e-5}}) // too long for registers
-	devicetest.Halves(t, open(t, Options{}), trials, device.LayerNorm{}, device.Patchify{}, device.Attention{},
+	for _, c := range devicetest.Fused() {
+		if (&Backend{}).Fuses(c.Kernel) {
+			trials = append(trials, c)
+		}
+	}
+	// Rows too long for registers.
+	trials = append(trials, devicetest.Trial{Kernel: device.LayerNorm{Rows: 7, Cols: 1500, Eps: 1e-5}},
+		devicetest.Trial{Kernel: device.LayerNormBack{Rows: 7, Cols: 1500, Eps: 1e-2}})
+	devicetest.Halves(t, open(t, Options{}), trials, device.LayerNorm{}, device.LayerNormBack{}, device.Patchify{}, device.Attention{},
 		device.AttentionAt{}, device.MatMul{}, device.BatchNorm{}, device.BatchNormBack{}, device.AvgPool{}, device.AvgPoolBack{})
+}
+
+func TestFusedKernelsMatchTheReference(t *testing.T) {
+	b, tried := open(t, Options{}), 0
+	for _, c := range devicetest.Fused() {
+		if b.Fuses(c.Kernel) {
+			devicetest.Compare(t, b, c)
+			tried++
+		}
+	}
+	if tried == 0 {
+		t.Error("no kernel does the work of two")
+	}
 }
 func TestActivationsAtExtremes(t *testing.T) { devicetest.Extremes(t, open(t, Options{})) }
 func TestNaNReachesTheOutputOfAMatMul(t *testing.T) {

@@ -122,6 +122,12 @@ func (b *Backend) Halves(k device.Kernel) device.Places {
 	return places
 }
 
+// Fuses implements device.Fuser.
+func (b *Backend) Fuses(k device.Kernel) bool {
+	_, ok := k.(device.LayerNormBack)
+	return ok
+}
+
 // HalfView views n elements of bfloat16 from element off of a buffer of float32.
 func (b *Backend) HalfView(x device.Buffer, off, n int) device.Buffer {
 	buf := asBuffer(x)

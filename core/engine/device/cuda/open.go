@@ -58,6 +58,7 @@ var (
 	_ device.Backend       = (*Backend)(nil)
 	_ device.Asynchronous  = (*Backend)(nil)
 	_ device.Recorder      = (*Backend)(nil)
+	_ device.Fuser         = (*Backend)(nil)
 	_ device.Halver        = (*Backend)(nil)
 	_ device.HostSharer    = (*Backend)(nil)
 	_ device.Prefetcher    = (*Backend)(nil)

@@ -12,6 +12,7 @@ import (
 var (
 	_ device.Halver       = (*Shapes)(nil)
 	_ device.BF16Attender = (*Shapes)(nil)
+	_ device.Fuser        = (*Shapes)(nil)
 )
 
 // Shapes stands in for a backend. It has no memory and computes nothing, but notes every kernel with the places of
@@ -126,6 +127,12 @@ func (s *Shapes) Halves(kernel device.Kernel) device.Places {
 // AttendsBF16 implements device.BF16Attender as core/engine/device/cuda does.
 func (s *Shapes) AttendsBF16(k device.Attention) bool {
 	return k.Packed && (k.HeadDim == 32 || k.HeadDim == 64) && k.Tq <= 80
+}
+
+// Fuses implements device.Fuser: as core/engine/device/cuda.
+func (s *Shapes) Fuses(kernel device.Kernel) bool {
+	_, ok := kernel.(device.LayerNormBack)
+	return ok
 }
 
 // HalfView implements device.Halver.

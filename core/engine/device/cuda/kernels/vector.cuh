@@ -28,6 +28,16 @@ template <int V> DEVICE void store(width<V>, float *p, i64 at, pack<V> x, bool h
 	*(halves *)((unsigned short *)p + at) = y;
 }
 
+// load with half reads bfloat16, two bytes a number from p on, what else it reads as float.
+template <int V> DEVICE pack<V> load(width<V>, const float *p, i64 at, bool half) {
+	struct alignas(2 * V) halves { unsigned short v[V]; };
+	if (!half) return *(const pack<V> *)(p + at);
+	const halves x = *(const halves *)((const unsigned short *)p + at);
+	pack<V> y;
+	for (int k = 0; k < V; k++) y.v[k] = of_bf16(x.v[k]);
+	return y;
+}
+
 // fill is a pack of equal numbers.
 template <int V> DEVICE pack<V> fill(width<V>, float x) {
 	pack<V> p;
