@@ -31,7 +31,7 @@ PREFIX ?= /usr/local
 INTO    = $(DESTDIR)$(PREFIX)
 
 .DEFAULT_GOAL := help
-.PHONY: need mpi s3 minilm axe screenshots python trackers test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
+.PHONY: need mpi s3 minilm axe screenshots python trackers test-python install uninstall deps help build plugins cuda test test-isa test-cuda test-long test-onednn3 race lint gen ptx ptx-check sass-check cuda-faults cuda-matrix cuda-goflags gpu-check bench bench-peer bench-loader demo ablations clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -138,6 +138,9 @@ ptx: ## regenerate the GPU kernels' PTX (downloads NVIDIA's compiler library, 23
 
 ptx-check: ## check that the committed PTX equals what its sources compile to, byte for byte
 	@GO=$(GO) sh tools/cuda/ptx.sh check
+
+sass-check: ## check the kernels' machine code: tensor cores, loads of 128 bits, no local memory (downloads NVIDIA's disassembler)
+	@GO=$(GO) sh tools/cuda/sass.sh
 
 cuda-faults: ## plant faults in the CUDA backend and its kernels and check that the tests find each (some minutes)
 	@GO=$(GO) sh tools/cuda/faults.sh

@@ -49,6 +49,12 @@ var packages = []pack{
 		files:  []string{"nvidia/cuda_nvcc/bin/ptxas"},
 	},
 	{
+		name:   "nvdisasm13", // the disassembler of CUDA 13, which reads the machine code of ptxas 12 too
+		urls:   []string{"https://files.pythonhosted.org/packages/64/4a/c84a14209a549d97831a02d111d943f47c995d4d3beaa3416daa3b534abb/nvidia_cuda_nvdisasm-13.5.37-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl"},
+		sha256: "d3fdbdd49fa53e2e4aacd3db8259d052bd2b049ececdcb69e92e083c6728e7ca",
+		files:  []string{"nvidia/cu13/bin/nvdisasm"},
+	},
+	{
 		name:   "nvcc13", // nvcc of CUDA 13, with crt13, nvvm13 and runtime13
 		urls:   []string{"https://files.pythonhosted.org/packages/0b/7d/21c734e63423dc53fb1b1ebbb6dee84e9ccafbeeaa30e9ae07e6fdcdd15b/nvidia_cuda_nvcc-13.5.37-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl"},
 		sha256: "f5c4f7ead5d964fb4af42bbf1e6d3ec3c1e6e9d83b53749f691d387e7fcaa3a7",
