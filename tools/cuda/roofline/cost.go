@@ -14,7 +14,7 @@ type unit int
 const (
 	none   unit = iota // bound by memory
 	vector             // float32, our kernels
-	matrix             // cuBLAS, in the precision of products
+	matrix             // cuBLAS and cublasLt, in the precision of products
 	ours               // our kernels in the precision of products, on tensor cores when it is bf16
 )
 
@@ -145,7 +145,8 @@ func (c *counter) add(call devicetest.Call) error {
 	return nil
 }
 
-// product counts the rounding of operands, cuBLAS, and a kernel for what follows.
+// product counts the rounding of operands and the product: with bias and residual where that is all that follows it, as
+// cublasLt has it, else with a kernel for what follows.
 func (c *counter) product(call devicetest.Call) error {
 	k, err := decode[device.MatMul](call)
 	if err != nil {
@@ -161,8 +162,12 @@ func (c *counter) product(call devicetest.Call) error {
 		to = call.Args[5]
 	}
 	c.move(&product, to)
+	fused := k.Act == device.Identity && !k.Slope && !k.Gate
+	if fused && k.Residual {
+		c.move(&product, other)
+	}
 	c.launch(product)
-	if !k.Bias && k.Act == device.Identity && !k.Slope && !k.Residual && !k.Gate {
+	if fused {
 		return nil
 	}
 	after := launch{class: "after products"}

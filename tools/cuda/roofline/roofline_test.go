@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"tandem/core/engine/device"
@@ -31,20 +32,24 @@ func noteOn(t *testing.T, s *devicetest.Shapes, k device.Kernel, args ...device.
 
 func alloc(s *devicetest.Shapes, n int) device.Buffer { b, _ := s.Alloc(device.Real, n); return b }
 
-func TestAProductIsRoundingCuBLASAndWhatFollows(t *testing.T) {
-	got := countNoted(t, bf16, func(s *devicetest.Shapes) {
-		k := device.MatMul{Batch: 1, M: 4, N: 8, K: 16, Bias: true, Residual: true, BF16: true}
-		noteOn(t, s, k, alloc(s, 64), alloc(s, 128), alloc(s, 8), alloc(s, 32), alloc(s, 32))
-	})
-	want := []launch{
+func TestAProductIsRoundingTheProductAndWhatFollows(t *testing.T) {
+	rounding := []launch{
 		{class: "rounding to bfloat16", rounding: 6 * 64},
 		{class: "rounding to bfloat16", rounding: 6 * 128},
-		{class: "products", unit: matrix, flops: 2 * 4 * 8 * 16, half: 2 * (64 + 128), activation: 4 * 32},
-		{class: "after products", activation: 4 * 3 * 32},
 	}
-	for i := range want {
-		if i >= len(got) || got[i] != want[i] {
-			t.Fatalf("got %+v, want %+v", got, want)
+	k := device.MatMul{Batch: 1, M: 4, N: 8, K: 16, Bias: true, Residual: true, BF16: true}
+	withReLU := k
+	withReLU.Act = device.ReLU
+	for k, want := range map[device.MatMul][]launch{
+		k: {{class: "products", unit: matrix, flops: 2 * 4 * 8 * 16, half: 2 * (64 + 128), activation: 4 * 2 * 32}},
+		withReLU: {{class: "products", unit: matrix, flops: 2 * 4 * 8 * 16, half: 2 * (64 + 128), activation: 4 * 32},
+			{class: "after products", activation: 4 * 3 * 32}},
+	} {
+		got := countNoted(t, bf16, func(s *devicetest.Shapes) {
+			noteOn(t, s, k, alloc(s, 64), alloc(s, 128), alloc(s, 8), alloc(s, 32), alloc(s, 32))
+		})
+		if want = slices.Concat(rounding, want); !slices.Equal(got, want) {
+			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
 }

@@ -4,6 +4,9 @@ package cuda
 
 import (
 	"fmt"
+	"log"
+	"os"
+	"sync"
 
 	"tandem/core/engine/device"
 	"tandem/core/engine/device/cuda/driver"
@@ -26,6 +29,7 @@ type Backend struct {
 	ctx     *driver.Context
 	stream  *driver.Stream // all work but Prefetch
 	blas    *driver.BLAS
+	lt      *driver.Lt   // nil: there is none
 	dnn     *driver.DNN  // see cuDNN
 	noDNN   bool         // there is no cuDNN
 	ranks   *driver.Comm // nil: this one alone
@@ -109,8 +113,18 @@ func (b *Backend) open() (err error) {
 	if err := b.blas.SetWorkspace(b.workspace.at, b.workspace.bytes); err != nil {
 		return err
 	}
+	b.lt, err = b.ctx.OpenLt(b.stream, b.workspace.at, b.workspace.bytes)
+	if fault.KindOf(err) != fault.Unavailable {
+		return err
+	}
+	if os.Getenv("TANDEM_CUBLASLT") != "off" {
+		withoutLt.Do(func() { log.Printf("products are slower than they could be: %s", fault.Format(err)) })
+	}
 	return nil
 }
+
+// withoutLt warns once in a process.
+var withoutLt sync.Once
 
 // cuDNN returns the library for convolutions, and opens it for the first one: it is large, and towers without
 // convolutions do not need it. It is nil where there is none; kernels of our own convolve then.
@@ -140,6 +154,9 @@ func (b *Backend) Name() string {
 	p := b.ctx.Properties()
 	blas, _ := b.blas.Version()
 	text := fmt.Sprintf("%s %s (sm_%d, cuBLAS %s", p, p.Name, p.Capability, blas)
+	if b.lt == nil {
+		text += " without cublasLt"
+	}
 	if b.dnn != nil {
 		dnn, _ := b.dnn.Version()
 		text += ", cuDNN " + dnn
@@ -184,6 +201,9 @@ func (b *Backend) Close() error {
 	}
 	if b.dnn != nil {
 		first = firstOf(first, b.dnn.Destroy())
+	}
+	if b.lt != nil {
+		first = firstOf(first, b.lt.Destroy())
 	}
 	if b.blas != nil {
 		first = firstOf(first, b.blas.Destroy())

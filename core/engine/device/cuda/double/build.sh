@@ -57,13 +57,16 @@ wait_all
 $cxx -shared -o "$out/libkernels.so" "$out/obj/kernels.o" $objects
 $cxx -shared -o "$out/libkernels-checked.so" "$out/obj/kernels-checked.o" "$out/obj/checked.o" $checkeds
 
-for lib in cublas:12 cudnn:9 nccl:2; do
+for lib in cublas:12 cublasLt:12 cudnn:9 nccl:2; do
   n=${lib%:*}; objects=
   for f in "$here/src/$n"/*.cpp; do
     [ -e "$f" ] || continue
     b=$(basename "$f" .cpp); compile "$n-$b" "$f" -O3; objects="$objects $out/obj/$n-$b.o"
   done
   wait_all
-  [ $n = cudnn ] && objects="$objects $out/obj/cublas-gemm.o"
+  case $n in
+  cublasLt) objects="$objects $out/obj/cublas-gemm.o $out/obj/cublas-matrix.o" ;;
+  cudnn) objects="$objects $out/obj/cublas-gemm.o" ;;
+  esac
   $cxx -shared -Wl,-soname,lib$n.so.${lib#*:} -Wl,-rpath,'$ORIGIN' -o "$out/lib$n.so.${lib#*:}" $objects -L"$out" -l:libcuda.so.1 -ldl
 done

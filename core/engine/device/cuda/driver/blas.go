@@ -31,6 +31,7 @@ type BLAS struct {
 	s      *Stream
 	handle C.uintptr_t
 	file   string
+	warm   map[Product]bool // kinds of products that ran: all but places and factors
 }
 
 // OpenBLAS makes a handle whose work goes to s. Without the library it is Unavailable and says where
@@ -40,7 +41,7 @@ func (c *Context) OpenBLAS(s *Stream) (*BLAS, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &BLAS{c: c, file: file}
+	b := &BLAS{c: c, file: file, warm: map[Product]bool{}}
 	if err := b.do("cublasCreate", func() C.int { return C.tandem_blas_create(&b.handle) }); err != nil {
 		return nil, err
 	}
@@ -105,9 +106,9 @@ func (b *BLAS) Version() (version, file string) {
 //
 //	op(A) [M, K]: A is [M, K], or [K, M] with TransA
 //	op(B) [K, N]: B is [K, N], or [N, K] with TransB
-//	C [M, N], always float32
+//	C [M, N]
 //
-// A and B have Type. LD is the distance of rows, Stride that of matrices (0 repeats one), both in
+// A and B have Type, C has Result, which may be BF16 where Type is. LD is the distance of rows, Stride that of matrices (0 repeats one), both in
 // elements; LD 0 means dense.
 type Product struct {
 	M, N, K, Batch            int
@@ -115,38 +116,71 @@ type Product struct {
 	A, B, C                   Ptr
 	LDA, LDB, LDC             int
 	StrideA, StrideB, StrideC int
-	Type                      DType
+	Type, Result              DType
 	TF32                      bool // F32 operands may be rounded to TF32
 	Alpha, Beta               float32
 }
 
-// Multiply enqueues a product. Sums are float32.
-func (b *BLAS) Multiply(p Product) error {
-	lda, ldb, ldc := dense(p.LDA, p.TransA, p.M, p.K), dense(p.LDB, p.TransB, p.K, p.N), dense(p.LDC, false, p.M, p.N)
-	for _, n := range []int{p.M, p.N, p.K, p.Batch, lda, ldb, ldc} {
+// check holds a product to the limits of the library, and completes its distances of rows.
+func (c *Context) check(p *Product, call string) error {
+	p.LDA, p.LDB, p.LDC = dense(p.LDA, p.TransA, p.M, p.K), dense(p.LDB, p.TransB, p.K, p.N), dense(p.LDC, false, p.M, p.N)
+	for _, n := range []int{p.M, p.N, p.K, p.Batch, p.LDA, p.LDB, p.LDC} {
 		if n < 1 || n > math.MaxInt32 {
 			return fault.New(fault.Invalid, "%d×%d×%d, batch %d, rows %d, %d, %d apart: all must be 1 to %d",
-				p.M, p.N, p.K, p.Batch, lda, ldb, ldc, math.MaxInt32).WithOp(b.c.op("cublasGemmStridedBatchedEx"))
+				p.M, p.N, p.K, p.Batch, p.LDA, p.LDB, p.LDC, math.MaxInt32).WithOp(c.op(call))
 		}
+	}
+	if p.Result == BF16 && p.Type != BF16 {
+		return fault.New(fault.Invalid, "a product of float32 has no result in bfloat16").WithOp(c.op(call))
+	}
+	return nil
+}
+
+// Multiply enqueues a product. Sums are float32. The first product of a kind cannot be captured: it may load code, so
+// it is fault.Unavailable.
+func (b *BLAS) Multiply(p Product) error {
+	const call = "cublasGemmStridedBatchedEx"
+	if err := b.c.check(&p, call); err != nil {
+		return err
+	}
+	kind := p
+	kind.A, kind.B, kind.C, kind.Alpha, kind.Beta = 0, 0, 0, 0, 0
+	if b.s.capturing && !b.warm[kind] {
+		return fault.New(fault.Unavailable, "the first product %d×%d×%d, batch %d, cannot be captured: it may load code",
+			p.M, p.N, p.K, p.Batch).WithOp(b.c.op(call))
 	}
 	// cuBLAS is column-major: what it takes for Cᵀ = op(B)ᵀ·op(A)ᵀ is C.
 	g := C.struct_tandem_gemm{
 		transpose_a: flag(p.TransB), transpose_b: flag(p.TransA),
 		m: C.int(p.N), n: C.int(p.M), k: C.int(p.K), batch: C.int(p.Batch),
-		_type: 0, compute: 68, // CUDA_R_32F, CUBLAS_COMPUTE_32F
+		_type: C.int(p.Type.code()), result: C.int(p.Result.code()), compute: C.int(p.compute()),
 		alpha: C.float(p.Alpha), beta: C.float(p.Beta),
 		a: C.uintptr_t(p.B), b: C.uintptr_t(p.A), c: C.uintptr_t(p.C),
-		lda: C.int(ldb), ldb: C.int(lda), ldc: C.int(ldc),
+		lda: C.int(p.LDB), ldb: C.int(p.LDA), ldc: C.int(p.LDC),
 		stride_a: C.longlong(p.StrideB), stride_b: C.longlong(p.StrideA), stride_c: C.longlong(p.StrideC),
 	}
-	switch {
-	case p.Type == BF16:
-		g._type = 14 // CUDA_R_16BF
-	case p.TF32:
-		g.compute = 77 // CUBLAS_COMPUTE_32F_FAST_TF32
-	}
 	b.s.note(launched{name: "cuBLAS", grid: Dim{p.M, p.N, p.K}, shared: p.Batch})
-	return b.s.blame(b.do("cublasGemmStridedBatchedEx", func() C.int { return C.tandem_blas_gemm(b.handle, &g) }))
+	err := b.s.blame(b.do(call, func() C.int { return C.tandem_blas_gemm(b.handle, &g) }))
+	if err == nil {
+		b.warm[kind] = true
+	}
+	return err
+}
+
+// code returns the cudaDataType_t.
+func (t DType) code() int {
+	if t == BF16 {
+		return 14
+	}
+	return 0
+}
+
+// compute returns the cublasComputeType_t.
+func (p *Product) compute() int {
+	if p.Type == F32 && p.TF32 {
+		return 77 // CUBLAS_COMPUTE_32F_FAST_TF32
+	}
+	return 68 // CUBLAS_COMPUTE_32F
 }
 
 // dense returns ld, or by default the row length of a matrix that is [rows, columns] once transposed.

@@ -60,6 +60,7 @@ func TestProductsAreRowMajor(t *testing.T) {
 		{Batch: 3, TransA: true, TransB: true, Beta: .5},
 		{Batch: 3, TransB: true, LDA: 9, LDB: 10, LDC: 11},
 		{Batch: 2, Type: BF16},
+		{Batch: 2, Type: BF16, Result: BF16, TransB: true},
 		{Batch: 1, Type: BF16, TransA: true, Beta: 1},
 		{Batch: 1, TF32: true},
 	} {
@@ -68,18 +69,37 @@ func TestProductsAreRowMajor(t *testing.T) {
 			plain := p
 			plain.LDA, plain.LDB, plain.LDC = dense(p.LDA, p.TransA, p.M, p.K), dense(p.LDB, p.TransB, p.K, p.N), dense(p.LDC, false, p.M, p.N)
 			a, b, want := pattern(p.Batch*100, 3), pattern(p.Batch*100, 5), pattern(p.Batch*100, 2)
-			p.A, p.B, p.C = array(t, c, s, a), array(t, c, s, b), array(t, c, s, want)
-			if p.Type == BF16 {
-				p.A, p.B = array(t, c, s, halves(a)), array(t, c, s, halves(b))
-			}
+			p.A, p.B, p.C = array(t, c, s, typed(a, p.Type)), array(t, c, s, typed(b, p.Type)), array(t, c, s, typed(want, p.Result))
 			p.StrideA, p.StrideB, p.StrideC = 100, 100, 100
 			must(t, blas.Multiply(p))
 			for i := range p.Batch {
 				product(plain, a[100*i:], b[100*i:], want[100*i:])
 			}
-			equal(t, numbers(t, s, p.C, len(want)), want...)
+			equal(t, results(t, s, p.C, len(want), p.Result), want...)
 		})
 	}
+}
+
+// typed returns numbers as they lie in memory of a type, in words of four bytes.
+func typed(v []float32, t DType) []float32 {
+	if t == BF16 {
+		return halves(v)
+	}
+	return v
+}
+
+// results reads n numbers of a type.
+func results(t *testing.T, s *Stream, at Ptr, n int, of DType) []float32 {
+	t.Helper()
+	if of == F32 {
+		return numbers(t, s, at, n)
+	}
+	v := make([]float32, n)
+	for i, pair := range numbers(t, s, at, n/2) {
+		bits := math.Float32bits(pair)
+		v[2*i], v[2*i+1] = math.Float32frombits(bits<<16), math.Float32frombits(bits&0xffff0000)
+	}
+	return v
 }
 
 // halves packs numbers that are exact in bfloat16, two in a float32.

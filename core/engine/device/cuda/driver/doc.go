@@ -1,4 +1,4 @@
-// Package driver gives Go NVIDIA's driver, cuBLAS, cuDNN and NCCL: devices, contexts, memory, streams, events,
+// Package driver gives Go NVIDIA's driver, cuBLAS, cublasLt, cuDNN and NCCL: devices, contexts, memory, streams, events,
 // modules, launches, graphs, matrix products, convolutions and sums over processes. It calls gorgonia.org/cu where cu has the
 // call, and goes through dlsym where cu lacks it. Libraries are opened when they are first used, so that
 // a binary starts anywhere (see core/engine/device/cuda/trampoline for the driver itself).

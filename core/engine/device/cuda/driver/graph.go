@@ -29,13 +29,13 @@ func (s *Stream) Capture(f func() error) (*Graph, error) {
 		return nil, err
 	}
 	var graph C.uintptr_t
-	ended := false
+	s.capturing = true
 	end := func() error {
-		ended = true
+		s.capturing = false
 		return s.c.do("cuStreamEndCapture", func() error { return result(C.tandem_end_capture(stream, &graph)) })
 	}
 	defer func() {
-		if !ended { // f panicked
+		if s.capturing { // f panicked
 			end()
 		}
 	}()

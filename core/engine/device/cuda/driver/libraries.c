@@ -57,15 +57,15 @@ int tandem_blas_workspace(uintptr_t handle, uintptr_t memory, size_t bytes) {
 int tandem_blas_mode(uintptr_t handle, int mode) { return CALL(blas.mode, (void *)handle, mode); }
 
 int tandem_blas_gemm(uintptr_t handle, const struct tandem_gemm *g) {
-    enum { R_32F = 0, DEFAULT_ALGORITHM = -1 };
+    enum { DEFAULT_ALGORITHM = -1 };
     void *h = (void *)handle;
     const void *a = (void *)g->a, *b = (void *)g->b;
     void *c = (void *)g->c;
     if (g->batch == 1 && blas.one) // may split k, a batch does not
         return blas.one(h, g->transpose_a, g->transpose_b, g->m, g->n, g->k, &g->alpha, a, g->type, g->lda, b, g->type,
-                        g->ldb, &g->beta, c, R_32F, g->ldc, g->compute, DEFAULT_ALGORITHM);
+                        g->ldb, &g->beta, c, g->result, g->ldc, g->compute, DEFAULT_ALGORITHM);
     return CALL(blas.many, h, g->transpose_a, g->transpose_b, g->m, g->n, g->k, &g->alpha, a, g->type, g->lda,
-                g->stride_a, b, g->type, g->ldb, g->stride_b, &g->beta, c, R_32F, g->ldc, g->stride_c, g->batch,
+                g->stride_a, b, g->type, g->ldb, g->stride_b, &g->beta, c, g->result, g->ldc, g->stride_c, g->batch,
                 g->compute, DEFAULT_ALGORITHM);
 }
 

@@ -20,7 +20,7 @@ int tandem_blas_mode(uintptr_t handle, int mode);
 // A column-major product, as cuBLAS has them.
 struct tandem_gemm {
     int transpose_a, transpose_b, m, n, k, batch;
-    int type, compute; // cudaDataType_t of both operands, cublasComputeType_t; the result is float32
+    int type, result, compute; // cudaDataType_t of both operands, of the result; cublasComputeType_t
     float alpha, beta;
     uintptr_t a, b, c;
     int lda, ldb, ldc;

@@ -22,6 +22,7 @@ type library struct {
 	variable string   // environment variable with a file or a folder
 	sonames  []string // newest first
 	pip      string   // what to install: "nvidia-cublas-cu12"
+	beside   string   // a folder to look in first; "" for none
 }
 
 // cuBLAS, cuDNN and NCCL. A cuBLAS newer than the driver's CUDA does not start, so the driver's own comes first.
@@ -78,7 +79,11 @@ func (l library) candidates() []string {
 		}
 		return l.filesIn([]string{given})
 	}
-	return append(slices.Clone(l.sonames), l.filesIn(libraryFolders())...)
+	var first []string
+	if l.beside != "" {
+		first = l.filesIn([]string{l.beside})
+	}
+	return slices.Concat(first, l.sonames, l.filesIn(libraryFolders()))
 }
 
 // filesIn finds the library's files in folders: every version of the first folder, then the next.

@@ -20,6 +20,8 @@ type Stream struct {
 	s      cu.Stream
 	recent [8]launched
 	count  int // launches so far
+
+	capturing bool // see Capture
 }
 
 // launched holds what an error of a stream tells of one of its last launches.

@@ -101,6 +101,7 @@ TEST(faults_of_products) {
   FAILS(7, multiply(c, a, 7, f32));     // lda
   FAILS(7, multiply(c, a, 9, f32));     // A is shorter than lda says
   FAILS(15, multiply(c, a, 8, 2));      // float16
+  FAILS(15, cublasGemmEx(h, 0, 0, 8, 8, 8, &one, (void *)a, f32, 8, (void *)a, f32, 8, &zero, (void *)c, bf16, 8, compute32, -1)); // float32 into bfloat16
   FAILS(7, multiply(a, a, 8, f32));     // in place
   OK(multiply(c, fresh, 8, f32));
   FAILS(CUDA_ERROR_ILLEGAL_ADDRESS, cuStreamSynchronize(d.stream)); // A was never written
@@ -128,6 +129,19 @@ TEST(product_runs_in_its_stream_and_in_captures) {
   REQUIRE(d.download(c, 1)[0] == 17);
   OK(cublasDestroy_v2(h));
   FAILS(1, cublasSetStream_v2(h, d.stream));
+}
+
+TEST(the_first_product_of_a_shape_is_not_for_captures) {
+  Device d;
+  void *h;
+  OK(cublasCreate_v2(&h));
+  OK(cublasSetStream_v2(h, d.stream));
+  const CUdeviceptr a = d.upload({2}), c = d.upload({1});
+  CUgraph g;
+  OK(cuStreamBeginCapture(d.stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+  FAILS(13, cublasGemmEx(h, 0, 0, 1, 1, 1, &one, (void *)a, f32, 1, (void *)a, f32, 1, &zero, (void *)c, f32, 1, compute32, -1));
+  OK(cuStreamEndCapture(d.stream, &g));
+  OK(cublasDestroy_v2(h));
 }
 
 TEST(convolutions) {

@@ -17,7 +17,7 @@ if stale "$out/tests"; then
 		$cxx -std=c++17 -g1 -Wall -Wextra -isystem "$include" -c "$f" -o "$out/obj/test-$(basename "$f" .cpp).o" || exit 1 &
 	done
 	wait
-	$cxx "$out"/obj/test-*.o -o "$out/tests" -L"$out" -l:libcuda.so.1 -l:libcublas.so.12 -l:libcudnn.so.9
+	$cxx "$out"/obj/test-*.o -o "$out/tests" -L"$out" -l:libcuda.so.1 -l:libcublas.so.12 -l:libcublasLt.so.12 -l:libcudnn.so.9
 fi
 export LD_LIBRARY_PATH="$out${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" TANDEM_CUDA_DOUBLE="$out/libtestkernels.so"
 failed=0 count=0

@@ -1,20 +1,12 @@
 // libcublas.so.12: what the CUDA backend calls. Types and numbers are of cublas_api.h and library_types.h.
-#include <cstdint>
-#include <cstdio>
-#include <cstring>
 #include <set>
-#include <string>
 
-#include "../enqueue.h"
-#include "gemm.h"
+#include "matrix.h"
 
 using namespace cudadouble;
 
 namespace {
 
-enum Status { Success = 0, NotInitialized = 1, AllocFailed = 3, InvalidValue = 7, ArchMismatch = 8, ExecutionFailed = 13, InternalError = 14, NotSupported = 15 };
-enum Type { R32F = 0, R16F = 2, R16BF = 14 };
-enum Compute { Compute32F = 68, Compute32FPedantic = 69, Compute32FFast16F = 74, Compute32FFast16BF = 75, Compute32FFastTF32 = 77 };
 enum Mode { DefaultMath = 0, TensorOp = 1, Pedantic = 2, TF32TensorOp = 3 };
 
 struct Handle {
@@ -29,58 +21,6 @@ std::set<Handle *> &handles() {
   return *all;
 }
 
-Status status(CUresult e) {
-  return e == CUDA_SUCCESS ? Success : e == CUDA_ERROR_INVALID_VALUE || e == CUDA_ERROR_INVALID_HANDLE ? InvalidValue : e == CUDA_ERROR_NOT_SUPPORTED ? NotSupported : ExecutionFailed;
-}
-
-int bad(Status s, const char *call, const std::string &why) {
-  return double_finding(s, (std::string(call) + ": " + why).c_str());
-}
-
-// Matrix describes an operand, column-major, `count` of them `stride` elements apart.
-struct Matrix {
-  const void *at;
-  int type;
-  int64_t ld, stride;
-  bool trans;
-  int64_t rows, cols; // as stored
-  // dense says that no gaps lie between columns and matrices.
-  bool dense(int64_t count) const { return ld == rows && (count == 1 || stride == rows * cols); }
-  size_t bytes(int64_t count) const {
-    if (!rows || !cols || !count) return 0;
-    return size_t(((count - 1) * stride + (cols - 1) * ld + rows) * (type == R32F ? 4 : 2));
-  }
-};
-
-// rounded returns x with the mantissa of TF32, to nearest, ties away, as cvt.rna.tf32.f32 rounds it.
-float rounded(float x) {
-  uint32_t u;
-  memcpy(&u, &x, 4);
-  if ((u & 0x7F800000) != 0x7F800000) u = (u + 0x1000) & ~0x1FFFu;
-  memcpy(&x, &u, 4);
-  return x;
-}
-
-// floats returns matrix i as float32 with leading dimension `rows`; the operand itself when it is that already.
-const float *floats(const Matrix &m, int64_t i, bool tf32, std::vector<float> &room, int64_t &ld) {
-  ld = m.ld;
-  if (m.type == R32F && !tf32) return (const float *)m.at + i * m.stride;
-  room.resize(size_t(m.rows * m.cols));
-  ld = m.rows ? m.rows : 1;
-  for (int64_t c = 0; c < m.cols; c++)
-    for (int64_t r = 0; r < m.rows; r++) {
-      const int64_t from = i * m.stride + c * m.ld + r;
-      float &to = room[size_t(c * m.rows + r)];
-      if (m.type == R32F) {
-        to = rounded(((const float *)m.at)[from]);
-      } else {
-        const uint32_t u = uint32_t(((const uint16_t *)m.at)[from]) << 16;
-        memcpy(&to, &u, 4);
-      }
-    }
-  return room.data();
-}
-
 int product(const char *call, Handle *h, int ta, int tb, int64_t m, int64_t n, int64_t k, const void *alphaAt,
             const void *a, int aType, int64_t lda, int64_t sa, const void *b, int bType, int64_t ldb, int64_t sb,
             const void *betaAt, void *c, int cType, int64_t ldc, int64_t sc, int64_t count, int compute) {
@@ -90,8 +30,8 @@ int product(const char *call, Handle *h, int ta, int tb, int64_t m, int64_t n, i
   if (m < 0 || n < 0 || k < 0 || count < 0) return bad(InvalidValue, call, "a size is negative");
   if (!alphaAt || !betaAt) return bad(InvalidValue, call, "alpha or beta is null");
   if (h->devicePointers) return bad(NotSupported, call, "alpha and beta in device memory are not supported by the double");
-  if (aType != bType || (aType != R32F && aType != R16BF) || cType != R32F)
-    return bad(NotSupported, call, "the double multiplies float32 by float32 and bfloat16 by bfloat16 into float32");
+  if (aType != bType || (aType != R32F && aType != R16BF) || (cType != R32F && cType != aType))
+    return bad(NotSupported, call, "the double multiplies float32 by float32 into float32, and bfloat16 by bfloat16 into either");
   if (compute != Compute32F && compute != Compute32FPedantic && compute != Compute32FFastTF32 && compute != Compute32FFast16BF)
     return bad(NotSupported, call, "compute type " + std::to_string(compute) + " is not known to the double");
   const Matrix A{a, aType, lda, sa, ta != 0, ta ? k : m, ta ? m : k}, B{b, bType, ldb, sb, tb != 0, tb ? n : k, tb ? k : n};
@@ -105,19 +45,13 @@ int product(const char *call, Handle *h, int ta, int tb, int64_t m, int64_t n, i
   LibraryWork w{call, {}, nullptr};
   w.operands = {{a, k ? A.bytes(count) : 0, "A", A.dense(count)}, {b, k ? B.bytes(count) : 0, "B", B.dense(count)},
                 {c, C.bytes(count), "C", beta != 0 && C.dense(count)}};
-  const auto apart = [&](const void *p, size_t bytes) {
-    return uintptr_t(p) + bytes <= uintptr_t(c) || uintptr_t(c) + C.bytes(count) <= uintptr_t(p);
-  };
-  if (!apart(a, A.bytes(count)) || !apart(b, B.bytes(count))) return bad(InvalidValue, call, "C overlaps A or B");
+  if (!C.apart(count, a, A.bytes(count)) || !C.apart(count, b, B.bytes(count))) return bad(InvalidValue, call, "C overlaps A or B");
   if (h->workspace) w.operands.push_back({h->workspace, h->workspaceBytes, "the workspace", false});
-  w.run = [=] {
-    std::vector<float> roomA, roomB;
-    for (int64_t i = 0; i < count; i++) {
-      int64_t la, lb;
-      const float *fa = floats(A, i, tf32, roomA, la), *fb = floats(B, i, tf32, roomB, lb);
-      gemm(A.trans, B.trans, m, n, k, alpha, fa, la, fb, lb, beta, (float *)c + i * sc, ldc);
-    }
-  };
+  std::string shape;
+  for (const int64_t x : {int64_t(ta), int64_t(tb), m, n, k, lda, ldb, ldc, count, int64_t(aType), int64_t(cType), int64_t(compute)}) shape += std::to_string(x) + ' ';
+  if (cold(h->stream, shape)) return bad(ExecutionFailed, call, "the first product of this shape is within a capture, and may have to load its code");
+  const Sum s{A, B, C, C, m, n, k, count, alpha, beta, tf32, 1};
+  w.run = [s] { multiply(s, nullptr); };
   return status(double_enqueue(h->stream, w));
 }
 

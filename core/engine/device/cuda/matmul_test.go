@@ -1,0 +1,87 @@
+//go:build clipcuda
+
+package cuda
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"tandem/core/engine/device"
+	"tandem/core/engine/device/devicetest"
+	"tandem/core/fault"
+)
+
+// Without cublasLt, or where it has no algorithm, cuBLAS multiplies and a kernel of ours does the rest.
+func TestProductsNeedNoCublasLt(t *testing.T) {
+	for _, lacks := range []string{"TANDEM_CUBLASLT=off", "TANDEM_CUDA_DOUBLE_LT=none", "TANDEM_CUDA_DOUBLE_LT=plain"} {
+		t.Run(lacks, func(t *testing.T) {
+			if _, inside := inProcess(t, lacks); !inside {
+				return
+			}
+			b := open(t, Options{})
+			for _, c := range devicetest.Trials() {
+				if k, ok := c.Kernel.(device.MatMul); ok && k.M < 100 {
+					devicetest.Compare(t, b, c)
+				}
+			}
+			if off := lacks == "TANDEM_CUBLASLT=off"; off != strings.Contains(b.Name(), "without cublasLt") {
+				t.Errorf("the name is %q", b.Name())
+			}
+		})
+	}
+}
+
+func TestAMissingCublasLtIsToldOnce(t *testing.T) {
+	output, inside := inProcess(t, "TANDEM_CUBLASLT=/no/such/file")
+	if inside {
+		open(t, Options{})
+		open(t, Options{})
+		return
+	}
+	if n := strings.Count(output, "cublasLt is missing"); n != 1 || !strings.Contains(output, "TANDEM_CUBLASLT") {
+		t.Errorf("it is told %d times:\n%s", n, output)
+	}
+}
+
+// The double traces what is launched.
+func TestBiasAndResidualAreAddedByTheProduct(t *testing.T) {
+	if os.Getenv("TANDEM_CUDA_DOUBLE") == "" {
+		t.Skip("only the test double tells what is launched")
+	}
+	output, inside := inProcess(t, "TANDEM_CUDA_DOUBLE_TRACE=1")
+	base := device.MatMul{Batch: 1, M: 4, N: 8, K: 16, TransB: true, BF16: true}
+	with := func(change func(*device.MatMul)) device.MatMul { k := base; change(&k); return k }
+	fused := []device.MatMul{base, with(func(k *device.MatMul) { k.Bias = true }), with(func(k *device.MatMul) { k.Residual = true }),
+		with(func(k *device.MatMul) { k.Bias, k.Residual = true, true })}
+	followed := []device.MatMul{with(func(k *device.MatMul) { k.Bias, k.Act = true, device.ReLU }), with(func(k *device.MatMul) { k.Gate = true }),
+		with(func(k *device.MatMul) { k.Bias, k.Act, k.Slope = true, device.GELU, true })}
+	if inside {
+		b := open(t, Options{})
+		for _, k := range append(fused, followed...) {
+			devicetest.Run(t, b, devicetest.Trial{Kernel: k})
+		}
+		return
+	}
+	if n := strings.Count(output, "run cublasLtMatmul"); n != len(fused)+len(followed) {
+		t.Errorf("%d products by cublasLt:\n%s", n, output)
+	}
+	if n := strings.Count(output, "run kernel epilogue"); n != len(followed) {
+		t.Errorf("%d launches after products, want %d:\n%s", n, len(followed), output)
+	}
+}
+
+func TestAProductThatNeverRanIsNotRecorded(t *testing.T) {
+	b := open(t, Options{})
+	p := newPass(t, b, true)
+	p.write(1)
+	if _, err := b.Record(p.run); fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "cannot be captured") {
+		t.Errorf("recorded with error %v", err)
+	}
+	p.run()
+	r, err := b.Record(p.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Release()
+}
