@@ -93,6 +93,7 @@ func (a *app) benchCommand() *cobra.Command {
 	a.formatFlags(c, true)
 	steps := c.Flags().Int("steps", 20, "steps that are measured")
 	warmup := c.Flags().Int("warmup", 3, "steps before")
+	noPeak := c.Flags().Bool("no-peak", false, "do not measure the device's peak between steps, and time all steps as one: on a GPU nothing then waits for a step's optimiser")
 	memory := c.Flags().Bool("memory", false, "show what the memory of each process is for, beside its measured peak")
 	c.RunE = func(_ *cobra.Command, given []string) error {
 		if *steps < 1 || *warmup < 0 {
@@ -105,7 +106,7 @@ func (a *app) benchCommand() *cobra.Command {
 		ctx, end := canceled()
 		defer end()
 		w := newProgress(a.stderr, true)
-		b, err := measure.Bench(ctx, a.catalog, s, *warmup, *steps, w)
+		b, err := measure.Bench(ctx, a.catalog, s, measure.Benching{Warmup: *warmup, Steps: *steps, NoPeak: *noPeak}, w)
 		w.Close()
 		if err != nil {
 			return err
@@ -144,9 +145,13 @@ func (a *app) printBench(b *measure.StepCosts) error {
 	if err := report.Rows(a.stdout, report.Text, []string{"part", "ms", "of the step", "where"}, rows); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("\n%s: %s parameters, batch %d, %d threads, %s\n%s images/s, %s ms a step (median of %d%s)\n%s GFLOP computed a step%s, %s GFLOP/s",
+	took := fmt.Sprintf("%s ms a step (median of %d%s)", report.Number(roundTenth(b.StepMS)), b.Steps, noteSpread(b.Machine))
+	if b.TogetherMS > 0 {
+		took = fmt.Sprintf("%s ms a step (%d timed as one; single ones %s%s)", report.Number(roundTenth(b.TogetherMS)), b.Steps, report.Number(roundTenth(b.StepMS)), noteSpread(b.Machine))
+	}
+	text := fmt.Sprintf("\n%s: %s parameters, batch %d, %d threads, %s\n%s images/s, %s\n%s GFLOP computed a step%s, %s GFLOP/s",
 		b.Experiment, report.Count(float64(b.Parameters)), b.BatchSize, b.Threads, b.Device,
-		report.Number(roundTenth(b.ImagesPerS)), report.Number(roundTenth(b.StepMS)), b.Steps, noteSpread(b.Machine), report.Number(roundTenth(b.StepGFLOP)), noteUncounted(b.Uncounted), report.Number(roundTenth(b.GFLOPS)))
+		report.Number(roundTenth(b.ImagesPerS)), took, report.Number(roundTenth(b.StepGFLOP)), noteUncounted(b.Uncounted), report.Number(roundTenth(b.GFLOPS)))
 	if b.PeakGFLOPS > 0 {
 		text += fmt.Sprintf(", %s of the measured %s matrix product peak", report.Percent(b.PeakShare), report.Number(roundTenth(b.PeakGFLOPS)))
 	}

@@ -1,5 +1,7 @@
 package device
 
+import "time"
+
 // What follows is for backends whose hardware computes while the host goes on, and whose memory the host cannot
 // see. Backends need none of it: callers ask by type assertion, or by Err and Read.
 
@@ -100,6 +102,13 @@ type HostSharer interface {
 	// Prefetch of values in it need no copy in between. It may be refused (fault.Unavailable,
 	// fault.Exhausted): everything works all the same.
 	ShareHost(memory []byte) error
+}
+
+// Timer is implemented by backends that have a clock of their own beside the work.
+type Timer interface {
+	// Time calls run, which enqueues work, n times, and returns how long the hardware took for each: without what the
+	// host needs to start the first. It waits for all of it.
+	Time(n int, run func()) ([]time.Duration, error)
 }
 
 // HostViewer is implemented by backends whose memory is the host's.

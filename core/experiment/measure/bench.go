@@ -4,6 +4,7 @@ package measure
 
 import (
 	"context"
+	"time"
 
 	"tandem/core/clip"
 	"tandem/core/experiment/assemble"
@@ -26,6 +27,9 @@ type StepCosts struct {
 
 	StepMS     float64 `json:"step_ms"`
 	ImagesPerS float64 `json:"images_per_s"`
+	// TogetherMS is the time of all measured steps as one, divided by their number; ImagesPerS is then by this. 0 where
+	// the device's peak was measured between the steps.
+	TogetherMS float64 `json:"together_ms,omitempty"`
 	Breakdown  []Cost  `json:"breakdown"`
 	// OverheadMS is the time of a step during which no plugin computed for it: waiting for data, the
 	// wire, the trainer's own work, the store. OverheadShare is that over StepMS.
@@ -59,14 +63,25 @@ type Cost struct {
 	Waiting bool    `json:"waiting"` // beside the step, in the background
 }
 
-// Bench trains warmup and then steps steps of a spec and says where the time went. Nothing is
+// Benching says what Bench measures.
+type Benching struct {
+	Warmup, Steps int
+	// NoPeak leaves out measuring the device's peak, which waits for all work after every step: on a device that works
+	// beside the host a step then ends without what nobody waits for, its optimiser, and the next one begins with it.
+	NoPeak bool
+}
+
+// Bench trains warm-up steps and then measured steps of a spec and says where the time went. Nothing is
 // evaluated, nothing is kept: what the store costs is measured on a database that is thrown away.
-func Bench(ctx context.Context, c *catalog.Catalog, s *spec.Spec, warmup, steps int, w Watcher) (*StepCosts, error) {
+func Bench(ctx context.Context, c *catalog.Catalog, s *spec.Spec, how Benching, w Watcher) (*StepCosts, error) {
 	program := process.Program()
-	meter := &meter{warmup: warmup}
-	peak := openPeak(s)
+	meter := &meter{warmup: how.Warmup}
+	peak := &peak{}
+	if !how.NoPeak {
+		peak = openPeak(s)
+	}
 	defer peak.Close()
-	r := rehearsal{catalog: c, spec: s, steps: warmup + steps, watch: w, observe: meter.observe}
+	r := rehearsal{catalog: c, spec: s, steps: how.Warmup + how.Steps, watch: w, observe: meter.observe}
 	r.first = func() { peak.measureLong(w) }
 	var before, after child.Load
 	r.ready = func(m *assemble.Model, _ *store.DB) error {
@@ -91,6 +106,19 @@ func Bench(ctx context.Context, c *catalog.Catalog, s *spec.Spec, warmup, steps 
 	peak.measureLong(w)
 	b := meter.costs(s, peak.gflops)
 	b.Machine = machineState(before, after, meter.steps)
+	if how.NoPeak {
+		b.together(meter.last.Sub(meter.began))
+	}
 	b.Memory = append(memory, runnerMemory(program(), clip.MemoryPart{Name: "peak measurement", Bytes: peak.bytes}))
 	return b, nil
+}
+
+// together notes the time of all measured steps as one.
+func (b *StepCosts) together(took time.Duration) {
+	if b.Steps == 0 || took <= 0 {
+		return
+	}
+	b.TogetherMS = 1000 * took.Seconds() / float64(b.Steps)
+	b.ImagesPerS = 1000 * float64(b.BatchSize) / b.TogetherMS
+	b.GFLOPS = b.StepGFLOP / b.TogetherMS * 1000
 }

@@ -28,7 +28,7 @@ func (w *watcher) Step(train.StepReport)  { w.steps++ }
 
 func TestBenchTellsEveryPartOfAStep(t *testing.T) {
 	l, w := labtest.New(t), &watcher{}
-	c, err := Bench(t.Context(), l.Catalog, labtest.Spec(t, l), 1, 3, w)
+	c, err := Bench(t.Context(), l.Catalog, labtest.Spec(t, l), Benching{Warmup: 1, Steps: 3}, w)
 	labtest.Must(t, err)
 	if w.began != 1 || w.steps != 4 || c.Steps != 3 || c.BatchSize != 8 || c.Threads != 1 || c.Parameters != 9 || c.Device != "plain" {
 		t.Errorf("%d steps seen; %+v", w.steps, c)
@@ -58,6 +58,23 @@ func TestBenchTellsEveryPartOfAStep(t *testing.T) {
 	}
 	if _, err := os.Stat(l.DB); err == nil {
 		t.Error("a bench made a database")
+	}
+}
+
+// Without the peak all measured steps are timed as one, and only they: no step can take longer than all of them.
+func TestStepsAreTimedAsOne(t *testing.T) {
+	l := labtest.New(t)
+	for _, warmup := range []int{0, 2} {
+		c, err := Bench(t.Context(), l.Catalog, labtest.Spec(t, l), Benching{Warmup: warmup, Steps: 4, NoPeak: true}, &watcher{})
+		labtest.Must(t, err)
+		if c.TogetherMS <= 0 || c.PeakGFLOPS != 0 || c.ImagesPerS != 8*1000/c.TogetherMS || 4*c.TogetherMS < c.StepMS/2 {
+			t.Errorf("after %d steps: %+v", warmup, c)
+		}
+	}
+	c, err := Bench(t.Context(), l.Catalog, labtest.Spec(t, l), Benching{Warmup: 1, Steps: 2}, &watcher{})
+	labtest.Must(t, err)
+	if c.TogetherMS != 0 {
+		t.Errorf("with the peak measured between them, steps are timed as one: %g ms", c.TogetherMS)
 	}
 }
 

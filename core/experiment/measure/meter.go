@@ -17,6 +17,8 @@ type meter struct {
 	before map[string]counters
 	warmup int
 	steps  []measured
+	began  time.Time // of the measured steps: when the last one before them had ended
+	last   time.Time // end of the last measured step
 
 	mu    sync.Mutex
 	spans []interval // of towers and loss since the last step
@@ -91,8 +93,13 @@ func (m *meter) add(r train.StepReport) {
 	spans := m.spans
 	m.spans = nil
 	m.mu.Unlock()
+	at := time.Now()
 	if r.Step <= m.warmup {
+		m.began = at
 		return
+	}
+	if m.last = at; m.began.IsZero() {
+		m.began = at.Add(-r.Duration)
 	}
 	x := measured{wall: r.Duration + r.Phases[train.PhaseRecord], phases: r.Phases, inside: map[string]time.Duration{}, work: map[string]float64{}}
 	for k, v := range now {
