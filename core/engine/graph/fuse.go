@@ -36,13 +36,7 @@ func fuse(steps []*step) []*step {
 			made[s] = i
 		}
 	}
-	kept := steps[:0]
-	for i, st := range steps {
-		if !gone[i] {
-			kept = append(kept, st)
-		}
-	}
-	return kept
+	return without(gone, steps)
 }
 
 // fuseGradients makes two kernels of the backward pass part of others, on a backend that has such kernels: the sum of the
@@ -84,6 +78,11 @@ func fuseGradients(steps []*step, fuser device.Fuser) []*step {
 			made[s] = i
 		}
 	}
+	return without(gone, steps)
+}
+
+// without returns the steps that are not gone, in their place.
+func without(gone []bool, steps []*step) []*step {
 	kept := steps[:0]
 	for i, st := range steps {
 		if !gone[i] {
