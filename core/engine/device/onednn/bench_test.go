@@ -17,23 +17,7 @@ import (
 // disturbs less.
 func bench(b *testing.B, be device.Backend, k device.Kernel, bytes float64, scalars ...float64) {
 	b.Helper()
-	want, err := device.Signature(k)
-	if err != nil {
-		b.Fatal(err)
-	}
-	exec, err := be.Prepare(k)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer exec.(device.Releaser).Release()
-	bufs := make([]device.Buffer, len(want))
-	for i, v := range devicetest.Inputs(k, want) {
-		if v != nil {
-			bufs[i], _ = be.Alloc(want[i].DType, want[i].Len)
-			defer be.Free(bufs[i])
-			be.Write(bufs[i], v)
-		}
-	}
+	exec, bufs := prepared(b, be, k)
 	exec.Run(bufs, scalars...)
 	began := cpuSeconds()
 	for b.Loop() {
@@ -47,8 +31,10 @@ func bench(b *testing.B, be device.Backend, k device.Kernel, bytes float64, scal
 		}
 	}
 	if bytes == 0 {
-		for _, arg := range want {
-			bytes += float64(arg.Len) * 4
+		for _, buf := range bufs {
+			if buf != nil {
+				bytes += float64(buf.Len()) * 4
+			}
 		}
 	}
 	peak, memory := floor(b, be)
@@ -56,6 +42,29 @@ func bench(b *testing.B, be device.Backend, k device.Kernel, bytes float64, scal
 	if _, ok := k.(device.MatMul); ok && testing.Verbose() {
 		b.Log(Implementation(exec))
 	}
+}
+
+// prepared returns a kernel with arguments, until the benchmark ends.
+func prepared(b *testing.B, be device.Backend, k device.Kernel) (device.Exec, []device.Buffer) {
+	b.Helper()
+	want, err := device.Signature(k)
+	if err != nil {
+		b.Fatal(err)
+	}
+	exec, err := be.Prepare(k)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(exec.(device.Releaser).Release)
+	bufs := make([]device.Buffer, len(want))
+	for i, v := range devicetest.Inputs(k, want) {
+		if v != nil {
+			bufs[i], _ = be.Alloc(want[i].DType, want[i].Len)
+			b.Cleanup(func() { be.Free(bufs[i]) })
+			be.Write(bufs[i], v)
+		}
+	}
+	return exec, bufs
 }
 
 // rates holds what floor measured for each backend's name.
@@ -76,23 +85,7 @@ func floor(b *testing.B, be device.Backend) (flops, bytes float64) {
 
 // fastest returns the seconds of the fastest of nine runs.
 func fastest(b *testing.B, be device.Backend, k device.Kernel) (seconds float64) {
-	want, err := device.Signature(k)
-	if err != nil {
-		b.Fatal(err)
-	}
-	exec, err := be.Prepare(k)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer exec.(device.Releaser).Release()
-	bufs := make([]device.Buffer, len(want))
-	for i, v := range devicetest.Inputs(k, want) {
-		if v != nil {
-			bufs[i], _ = be.Alloc(want[i].DType, want[i].Len)
-			defer be.Free(bufs[i])
-			be.Write(bufs[i], v)
-		}
-	}
+	exec, bufs := prepared(b, be, k)
 	for i := range 10 {
 		began := time.Now()
 		exec.Run(bufs)
@@ -154,10 +147,10 @@ func BenchmarkMatMul(b *testing.B) {
 		b.Run(s.name, func(b *testing.B) {
 			bench(b, be, s.k, 0)
 		})
-		for name, whose := range map[string]Preference{" own": Own, " oneDNN": OneDNN} {
+		for name, whose := range map[string]preference{" own": own, " oneDNN": oneDNN} {
 			b.Run(s.name+name, func(b *testing.B) {
-				be.(*Backend).Prefer(whose)
-				defer be.(*Backend).Prefer(Measured)
+				be.(*Backend).prefer(whose)
+				defer be.(*Backend).prefer(measured)
 				bench(b, be, s.k, 0)
 			})
 		}

@@ -18,7 +18,7 @@
 // opened; TANDEM_ISA=generic or avx2 in the environment chooses a narrower set, for tests. oneDNN
 // chooses for itself (ONEDNN_MAX_CPU_ISA). Its matrix products are used for AVX-512 alone, and there for large matrices:
 // elsewhere they add up a row in an order that depends on the number of rows, and the kernel of matmul.inc.h takes their
-// place. go test -bench MatMul compares the two (Prefer), and every kernel with its floor.
+// place. go test -bench MatMul compares the two, and every kernel with its floor.
 //
 // Kernels with BF16 use oneDNN's products of bfloat16 where the processor has AVX512_BF16: operands are
 // rounded into scratch, parameters into their packed copy. Elsewhere they are float32 products of

@@ -71,19 +71,19 @@ func (x *exec) Release() {
 	}
 }
 
-// A Preference says whose matrix products a backend computes where both could.
-type Preference int
+// A preference says whose matrix products a backend computes where both could, for comparing the two.
+type preference int
 
-// Measured takes whichever was faster when they were measured; Own and OneDNN are for comparing the two.
+// measured takes whichever was faster when they were measured.
 const (
-	Measured Preference = C.TD_MEASURED
-	Own      Preference = C.TD_OWN
-	OneDNN   Preference = C.TD_ONEDNN
+	measured preference = C.TD_MEASURED
+	own      preference = C.TD_OWN
+	oneDNN   preference = C.TD_ONEDNN
 )
 
-// Prefer sets whose products the kernels are that b prepares from now on. oneDNN's may add up in another order for
-// other batches: training leaves it at Measured.
-func (b *Backend) Prefer(p Preference) { b.be.prefer = C.int(p) }
+// prefer sets whose products the kernels are that b prepares from now on. oneDNN's may add up in another order for
+// other batches: training leaves it at measured.
+func (b *Backend) prefer(p preference) { b.be.prefer = C.int(p) }
 
 // Implementation names the oneDNN implementation behind an Exec, or the instruction set of
 // the C kernels; for benchmarks and bug reports.

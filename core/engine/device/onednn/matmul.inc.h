@@ -44,7 +44,7 @@ static void pack(td_exec *e) {
 }
 
 // matmul computes a product as device.MatMul documents: n is M, N, K, TransA, activation, what to do with the
-// residual, Batch, whether B is packed (else [K, N] with N a multiple of VL). Args: a, b, bias or 0, residual
+// residual, Batch, whether B is packed (else [K, N] with N a multiple of VL), and strips, filled in by the first run. Args: a, b, bias or 0, residual
 // or 0, c, slope or 0. The backend's scratch holds TD_HEIGHT·TD_STEP floats for each part.
 
 // A vector of eight floats holds a row of a block of MR columns and the two beside it.
@@ -147,7 +147,7 @@ static long strips(td_exec *e) {
 }
 
 static void matmul_range(td_exec *e, int part, long lo, long hi) {
-	long rows = rows_of(e), count = strips(e), panels = (e->n[1] + PANEL - 1) / PANEL;
+	long rows = rows_of(e), count = e->n[8], panels = (e->n[1] + PANEL - 1) / PANEL;
 	float *tmp = (float *)e->be->scratch + part * (long)TD_HEIGHT * TD_STEP;
 	while (lo < hi) {
 		long strip = lo / rows, top = lo % rows, end = top + hi - lo < rows ? top + hi - lo : rows, s = strip % count;
@@ -156,6 +156,6 @@ static void matmul_range(td_exec *e, int part, long lo, long hi) {
 	}
 }
 static void matmul(td_exec *e) {
-	long count = strips(e);
+	long count = e->n[8] ? e->n[8] : (e->n[8] = strips(e)); // once for an Exec
 	split(e, e->n[6] * count * rows_of(e), e->n[1] * e->n[2] / (8 * count) + 1, MR, matmul_range);
 }
