@@ -1,11 +1,9 @@
 package main_test
 
 import (
-	"bytes"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"tandem/core/engine/tower/towertest"
@@ -40,31 +38,8 @@ func TestCUDAProcessOfSeveralKilledLeavesNothingAndResumes(t *testing.T) {
 	write(t, calm, "tiny.yaml", tiny)
 	want := files(t, calm, strings.TrimSpace(must(t, calm, args...)), 24)
 	write(t, dir, "tiny.yaml", tiny)
-	cmd := command(t, dir, args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, func() bool {
-		found, _ := filepath.Glob(filepath.Join(dir, "results/runs/*/checkpoints/step-*/state.json"))
-		return len(found) > 0
-	})
-	pids, names := family(cmd.Process.Pid)
-	i := slices.Index(names, "colocated")
-	if i < 0 || slices.Contains(names, "vit") {
-		t.Fatalf("the plugins are %v", names)
-	}
-	if err := syscall.Kill(pids[i], syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err == nil {
-		t.Fatal("the runner did not notice")
-	}
-	for k, pid := range pids[1:] {
-		if err := syscall.Kill(pid, 0); err == nil {
-			t.Errorf("%s, process %d, is left", names[k+1], pid)
-		}
+	if _, names := killPlugin(t, dir, "colocated", args...); slices.Contains(names, "vit") {
+		t.Errorf("the processes were %v", names)
 	}
 	same(t, want, files(t, dir, strings.TrimSpace(must(t, dir, "run", "--resume", "-q")), 24))
 	noFindings(t, calm)

@@ -145,7 +145,20 @@ func TestCUDAPluginKilledLeavesNothingAndResumes(t *testing.T) {
 
 	dir := t.TempDir()
 	write(t, dir, "tiny.yaml", tiny)
-	cmd := command(t, dir, append([]string{"run", "tiny.yaml", "-q"}, args...)...)
+	said, _ := killPlugin(t, dir, "vit", append([]string{"run", "tiny.yaml", "-q"}, args...)...)
+	if !strings.Contains(said, "encoders/vit") {
+		t.Errorf("the fault does not name the plugin: %s", said)
+	}
+	resumed := strings.TrimSpace(must(t, dir, "run", "--resume", "-q"))
+	same(t, want, files(t, dir, resumed, 24))
+	noFindings(t, calm)
+}
+
+// killPlugin starts the runner, kills the plugin of a name once there is a checkpoint, and checks that no process is left. It
+// returns what the runner said, and the names of all processes that there were.
+func killPlugin(t *testing.T, dir, name string, args ...string) (said string, names []string) {
+	t.Helper()
+	cmd := command(t, dir, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
@@ -156,7 +169,7 @@ func TestCUDAPluginKilledLeavesNothingAndResumes(t *testing.T) {
 		return len(found) > 0
 	})
 	pids, names := family(cmd.Process.Pid)
-	i := slices.Index(names, "vit")
+	i := slices.Index(names, name)
 	if i < 0 {
 		t.Fatalf("the plugins are %v", names)
 	}
@@ -166,17 +179,12 @@ func TestCUDAPluginKilledLeavesNothingAndResumes(t *testing.T) {
 	if err := cmd.Wait(); err == nil {
 		t.Fatal("the runner did not notice")
 	}
-	if !strings.Contains(stderr.String(), "encoders/vit") {
-		t.Errorf("the fault does not name the plugin: %s", &stderr)
-	}
 	for k, pid := range pids[1:] {
 		if err := syscall.Kill(pid, 0); err == nil {
 			t.Errorf("%s, process %d, is left", names[k+1], pid)
 		}
 	}
-	resumed := strings.TrimSpace(must(t, dir, "run", "--resume", "-q"))
-	same(t, want, files(t, dir, resumed, 24))
-	noFindings(t, calm)
+	return stderr.String(), names
 }
 
 // TestCUDAMemoryThatDoesNotDoIsToldWithThePlan asks for a share of the GPU that nothing fits in.
