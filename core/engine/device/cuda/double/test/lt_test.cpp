@@ -1,7 +1,9 @@
 // cublasLt: results of its epilogues, captures and planted faults.
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <thread>
 
 #include "test.h"
 
@@ -223,4 +225,21 @@ TEST(lt_the_first_product_of_a_shape_is_not_for_captures) {
   OK(cuGraphInstantiateWithFlags(&x, g, 0));
   OK(cuGraphLaunch(x, p.d.stream));
   for (float v : p.got(p.to, m * n)) REQUIRE(v == 24);
+}
+
+// Towers that share a process plan their products at the same time.
+TEST(lt_threads_make_and_destroy_objects_at_once) {
+  std::atomic<int> failed{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; t++)
+    threads.emplace_back([&failed] {
+      for (int i = 0; i < 5000; i++) {
+        void *layout = nullptr, *op = nullptr;
+        const int32_t yes = 1;
+        failed += cublasLtMatrixLayoutCreate(&layout, f32, m, n, m) || cublasLtMatmulDescCreate(&op, compute32, f32);
+        failed += cublasLtMatmulDescSetAttribute(op, 3, &yes, 4) || cublasLtMatrixLayoutDestroy(layout) || cublasLtMatmulDescDestroy(op);
+      }
+    });
+  for (std::thread &t : threads) t.join();
+  REQUIRE(failed == 0);
 }

@@ -1,6 +1,5 @@
 // libcublas.so.12: what the CUDA backend calls. Types and numbers are of cublas_api.h and library_types.h.
-#include <set>
-
+#include "../known.h"
 #include "matrix.h"
 
 using namespace cudadouble;
@@ -16,15 +15,15 @@ struct Handle {
   void *workspace = nullptr;
   size_t workspaceBytes = 0;
 };
-std::set<Handle *> &handles() {
-  static auto *all = new std::set<Handle *>;
+Known<Handle *> &handles() {
+  static auto *all = new Known<Handle *>;
   return *all;
 }
 
 int product(const char *call, Handle *h, int ta, int tb, int64_t m, int64_t n, int64_t k, const void *alphaAt,
             const void *a, int aType, int64_t lda, int64_t sa, const void *b, int bType, int64_t ldb, int64_t sb,
             const void *betaAt, void *c, int cType, int64_t ldc, int64_t sc, int64_t count, int compute) {
-  if (!handles().count(h)) return bad(NotInitialized, call, "no such handle");
+  if (!handles().has(h)) return bad(NotInitialized, call, "no such handle");
   if (CUresult e = double_entered(call)) return status(e);
   if (ta < 0 || ta > 1 || tb < 0 || tb > 1) return bad(InvalidValue, call, "an operation is neither N nor T");
   if (m < 0 || n < 0 || k < 0 || count < 0) return bad(InvalidValue, call, "a size is negative");
@@ -59,7 +58,7 @@ int product(const char *call, Handle *h, int ta, int tb, int64_t m, int64_t n, i
 
 #define BLAS extern "C" __attribute__((visibility("default"))) int
 #define HANDLE(h)                                                                                      \
-  if (!handles().count(h)) return bad(NotInitialized, __func__, "no such handle")
+  if (!handles().has(h)) return bad(NotInitialized, __func__, "no such handle")
 
 BLAS cublasCreate_v2(Handle **h) {
   if (double_entered("cublasCreate")) return NotInitialized;

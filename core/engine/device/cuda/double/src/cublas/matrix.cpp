@@ -2,8 +2,8 @@
 
 #include <cmath>
 #include <cstring>
-#include <set>
 
+#include "../known.h"
 #include "gemm.h"
 
 namespace cudadouble {
@@ -90,10 +90,10 @@ void multiply(const Sum &s, const std::function<void(int64_t, float *)> &after) 
 }
 
 bool cold(CUstream stream, const std::string &shape) {
-  static auto *seen = new std::set<std::string>;
+  static auto *seen = new Known<std::string>;
   CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
   if (cuStreamIsCapturing(stream, &capturing)) return false; // there is no such stream, as the caller will find
-  if (capturing != CU_STREAM_CAPTURE_STATUS_NONE) return !seen->count(shape);
+  if (capturing != CU_STREAM_CAPTURE_STATUS_NONE) return !seen->has(shape);
   seen->insert(shape);
   return false;
 }

@@ -77,7 +77,7 @@ LT cublasLtMatmulDescCreate(Operation **o, int compute, int scale) {
 LT cublasLtMatmulDescDestroy(Operation *o) { return drop(o, "cublasLtMatmulDescDestroy"); }
 
 LT cublasLtMatmulDescSetAttribute(Operation *o, int number, const void *from, size_t bytes) {
-  if (!all<Operation>().count(o)) return bad(InvalidValue, __func__, "no such descriptor");
+  if (!all<Operation>().has(o)) return bad(InvalidValue, __func__, "no such descriptor");
   return set({{2, &o->pointers, 4}, {3, &o->transA, 4}, {4, &o->transB, 4}, {7, &o->epilogue, 4}, {8, &o->bias, sizeof o->bias}, {10, &o->biasStride, 8}},
              number, from, bytes, __func__);
 }
@@ -92,7 +92,7 @@ LT cublasLtMatrixLayoutCreate(Layout **l, int type, uint64_t rows, uint64_t cols
 LT cublasLtMatrixLayoutDestroy(Layout *l) { return drop(l, "cublasLtMatrixLayoutDestroy"); }
 
 LT cublasLtMatrixLayoutSetAttribute(Layout *l, int number, const void *from, size_t bytes) {
-  if (!all<Layout>().count(l)) return bad(InvalidValue, __func__, "no such layout");
+  if (!all<Layout>().has(l)) return bad(InvalidValue, __func__, "no such layout");
   return set({{0, &l->type, 4}, {1, &l->order, 4}, {2, &l->rows, 8}, {3, &l->cols, 8}, {4, &l->ld, 8}, {5, &l->count, 4}, {6, &l->stride, 8}}, number, from, bytes, __func__);
 }
 
@@ -104,15 +104,15 @@ LT cublasLtMatmulPreferenceCreate(Preference **p) {
 LT cublasLtMatmulPreferenceDestroy(Preference *p) { return drop(p, "cublasLtMatmulPreferenceDestroy"); }
 
 LT cublasLtMatmulPreferenceSetAttribute(Preference *p, int number, const void *from, size_t bytes) {
-  if (!all<Preference>().count(p)) return bad(InvalidValue, __func__, "no such preference");
+  if (!all<Preference>().has(p)) return bad(InvalidValue, __func__, "no such preference");
   return set({{1, &p->workspace, 8}, {3, &p->reductions, 4}, {5, &p->alignment[0], 4}, {6, &p->alignment[1], 4}, {7, &p->alignment[2], 4}, {8, &p->alignment[3], 4}}, number, from, bytes, __func__);
 }
 
 LT cublasLtMatmulAlgoGetHeuristic(Handle *h, Operation *o, Layout *a, Layout *b, Layout *c, Layout *d, Preference *pref, int most, Heuristic *results, int *found) {
   Problem p;
   std::string why;
-  if (!all<Handle>().count(h)) return bad(NotInitialized, __func__, "no such handle");
-  if (!all<Preference>().count(pref)) return bad(InvalidValue, __func__, "no such preference");
+  if (!all<Handle>().has(h)) return bad(NotInitialized, __func__, "no such handle");
+  if (!all<Preference>().has(pref)) return bad(InvalidValue, __func__, "no such preference");
   if (most < 1 || !results || !found) return bad(InvalidValue, __func__, "no room for results");
   *found = 0;
   if (const Status s = describe(o, a, b, c, d, p, why)) return bad(s, __func__, why);
@@ -140,7 +140,7 @@ LT cublasLtMatmul(Handle *h, Operation *o, const float *alpha, const void *a, La
   const auto refuse = [](Status s, const std::string &why) { return bad(s, "cublasLtMatmul", why); };
   Problem p;
   std::string why;
-  if (!all<Handle>().count(h)) return refuse(NotInitialized, "no such handle");
+  if (!all<Handle>().has(h)) return refuse(NotInitialized, "no such handle");
   if (CUresult e = double_entered("cublasLtMatmul")) return status(e);
   if (const Status s = describe(o, la, lb, lc, ld, p, why)) return refuse(s, why);
   if (!alpha || !beta) return refuse(InvalidValue, "alpha or beta is null");

@@ -28,9 +28,9 @@ Status describe(const Operation *o, const Layout *a, const Layout *b, const Layo
     why = text;
     return s;
   };
-  if (!all<Operation>().count(o)) return refuse(InvalidValue, "no such descriptor of a product");
+  if (!all<Operation>().has(o)) return refuse(InvalidValue, "no such descriptor of a product");
   for (const Layout *l : {a, b, c, d}) {
-    if (!all<Layout>().count(l)) return refuse(InvalidValue, "no such layout");
+    if (!all<Layout>().has(l)) return refuse(InvalidValue, "no such layout");
     if (l->count < 1) return refuse(InvalidValue, "a batch of nothing");
     if (l->count != d->count) return refuse(InvalidValue, "batches differ");
     if (l->order != 0) return refuse(NotSupported, "the double has matrices by columns only");

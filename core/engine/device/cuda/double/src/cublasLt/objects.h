@@ -1,10 +1,10 @@
 // The objects of cublasLt: handles, descriptors, layouts, preferences, algorithms. Numbers are of cublasLt.h.
 #pragma once
 #include <cstdint>
-#include <set>
 #include <string>
 
 #include "../cublas/matrix.h"
+#include "../known.h"
 
 namespace cudadouble {
 
@@ -59,8 +59,8 @@ struct Heuristic {
 };
 
 // all returns the objects of a kind that were made and not destroyed.
-template <class T> std::set<const T *> &all() {
-  static auto *objects = new std::set<const T *>;
+template <class T> Known<const T *> &all() {
+  static auto *objects = new Known<const T *>;
   return *objects;
 }
 

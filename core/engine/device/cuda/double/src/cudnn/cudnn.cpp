@@ -3,10 +3,10 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <set>
 #include <string>
 
 #include "../enqueue.h"
+#include "../known.h"
 #include "convolution.h"
 
 using namespace cudadouble;
@@ -26,12 +26,12 @@ struct Conv { int padH = -1, padW, strideH, strideW, math = DefaultMath; };
 // Descriptors and handles that are alive; what the program leaves behind is named at exit.
 template <class T> struct Alive {
   const char *what;
-  std::set<T *> all;
+  Known<T *> all;
   explicit Alive(const char *w) : what(w) {}
   ~Alive() {
-    if (!all.empty()) double_finding(0, ("leak: " + std::to_string(all.size()) + " of cuDNN's " + what + " are alive when the process ends").c_str());
+    if (all.size()) double_finding(0, ("leak: " + std::to_string(all.size()) + " of cuDNN's " + what + " are alive when the process ends").c_str());
   }
-  int make(T **p) { return all.insert(*p = new T).second ? Success : BadParam; }
+  int make(T **p) { return all.insert(*p = new T) ? Success : BadParam; }
   int drop(T *p, const char *call) {
     if (!all.erase(p)) return double_finding(BadParam, (std::string(call) + ": destroyed before, or never made").c_str());
     delete p;
@@ -65,7 +65,7 @@ struct Perf {
 
 // describe returns the convolution of the descriptors, or why there is none.
 Status describe(const char *call, const Tensor *x, const Filter *f, const Conv *c, const Tensor *y, Convolution *out) {
-  if (!tensors.all.count((Tensor *)x) || !tensors.all.count((Tensor *)y) || !filters.all.count((Filter *)f) || !convs.all.count((Conv *)c))
+  if (!tensors.all.has((Tensor *)x) || !tensors.all.has((Tensor *)y) || !filters.all.has((Filter *)f) || !convs.all.has((Conv *)c))
     return Status(bad(BadParam, call, "a descriptor was destroyed, or never made"));
   if (x->type < 0 || y->type < 0 || f->type < 0 || c->padH < 0) return Status(bad(BadParam, call, "a descriptor was never set"));
   if (x->type != f->type || x->type != y->type) return Status(bad(NotSupported, call, "map and filter types differ"));
@@ -79,7 +79,7 @@ Status describe(const char *call, const Tensor *x, const Filter *f, const Conv *
 size_t needs(const Convolution &v, const Algorithm &a) { return size_t(a.bytesAnOutput) * v.ys(); }
 
 int choose(Direction d, const char *call, Handle *h, const Tensor *x, const Filter *f, const Conv *c, const Tensor *y, int most, int *count, Perf *p) {
-  if (!handles.all.count(h)) return bad(NotInitialized, call, "no such handle");
+  if (!handles.all.has(h)) return bad(NotInitialized, call, "no such handle");
   Convolution v;
   if (Status s = describe(call, x, f, c, y, &v)) return s;
   *count = 0;
@@ -99,7 +99,7 @@ const Algorithm *algorithm(Direction d, int number) {
 }
 
 int workspace(Direction d, const char *call, Handle *h, const Tensor *x, const Filter *f, const Conv *c, const Tensor *y, int number, size_t *bytes) {
-  if (!handles.all.count(h)) return bad(NotInitialized, call, "no such handle");
+  if (!handles.all.has(h)) return bad(NotInitialized, call, "no such handle");
   Convolution v;
   if (Status s = describe(call, x, f, c, y, &v)) return s;
   const Algorithm *a = algorithm(d, number);
@@ -148,7 +148,7 @@ void write(void *at, const std::vector<float> &v, int type, float alpha, float b
 
 int run(Direction d, const char *call, Handle *h, const float *alpha, const float *beta, const Tensor *x, const void *px, const Filter *f, const void *pf,
         const Conv *c, const Tensor *y, const void *py, int number, void *workspace, size_t bytes) {
-  if (!handles.all.count(h)) return bad(NotInitialized, call, "no such handle");
+  if (!handles.all.has(h)) return bad(NotInitialized, call, "no such handle");
   Convolution v;
   if (Status s = describe(call, x, f, c, y, &v)) return s;
   const Algorithm *a = algorithm(d, number);
@@ -201,7 +201,7 @@ extern "C" __attribute__((visibility("default"))) const char *cudnnGetErrorStrin
 DNN cudnnCreate(Handle **h) { return double_entered("cudnnCreate") ? int(NotInitialized) : handles.make(h); }
 DNN cudnnDestroy(Handle *h) { return handles.drop(h, "cudnnDestroy"); }
 DNN cudnnSetStream(Handle *h, CUstream s) {
-  if (!handles.all.count(h)) return bad(NotInitialized, "cudnnSetStream", "no such handle");
+  if (!handles.all.has(h)) return bad(NotInitialized, "cudnnSetStream", "no such handle");
   h->stream = s;
   return Success;
 }
@@ -223,23 +223,23 @@ template <class T> int set(T *t, const char *call, int format, int type, int a, 
 } // namespace
 
 DNN cudnnSetTensor4dDescriptor(Tensor *t, int format, int type, int n, int c, int h, int w) {
-  if (!tensors.all.count(t)) return bad(BadParam, "cudnnSetTensor4dDescriptor", "no such descriptor");
+  if (!tensors.all.has(t)) return bad(BadParam, "cudnnSetTensor4dDescriptor", "no such descriptor");
   return set(t, "cudnnSetTensor4dDescriptor", format, type, n, c, h, w);
 }
 DNN cudnnSetFilter4dDescriptor(Filter *f, int type, int format, int k, int c, int h, int w) {
-  if (!filters.all.count(f)) return bad(BadParam, "cudnnSetFilter4dDescriptor", "no such descriptor");
+  if (!filters.all.has(f)) return bad(BadParam, "cudnnSetFilter4dDescriptor", "no such descriptor");
   return set(f, "cudnnSetFilter4dDescriptor", format, type, k, c, h, w);
 }
 DNN cudnnSetConvolution2dDescriptor(Conv *c, int padH, int padW, int strideH, int strideW, int dilationH, int dilationW, int mode, int compute) {
   const char *call = "cudnnSetConvolution2dDescriptor";
-  if (!convs.all.count(c)) return bad(BadParam, call, "no such descriptor");
+  if (!convs.all.has(c)) return bad(BadParam, call, "no such descriptor");
   if (padH < 0 || padW < 0 || strideH < 1 || strideW < 1) return bad(BadParam, call, "a padding is negative or a stride not positive");
   if (dilationH != 1 || dilationW != 1 || mode != 1 || compute != Float) return bad(NotSupported, call, "the double has cross-correlations without dilation, summed in float32");
   c->padH = padH, c->padW = padW, c->strideH = strideH, c->strideW = strideW;
   return Success;
 }
 DNN cudnnSetConvolutionMathType(Conv *c, int math) {
-  if (!convs.all.count(c) || math < DefaultMath || math > FMA) return bad(BadParam, "cudnnSetConvolutionMathType", "no such descriptor or type");
+  if (!convs.all.has(c) || math < DefaultMath || math > FMA) return bad(BadParam, "cudnnSetConvolutionMathType", "no such descriptor or type");
   c->math = math;
   return Success;
 }

@@ -10,11 +10,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <random>
-#include <set>
 #include <string>
 #include <thread>
 
 #include "../enqueue.h"
+#include "../known.h"
 
 using namespace cudadouble;
 
@@ -54,9 +54,9 @@ struct Comm {
 };
 
 struct Comms {
-  std::set<Comm *> all;
+  Known<Comm *> all;
   ~Comms() {
-    if (!all.empty()) double_finding(0, ("leak: " + std::to_string(all.size()) + " of NCCL's communicators are alive when the process ends").c_str());
+    if (all.size()) double_finding(0, ("leak: " + std::to_string(all.size()) + " of NCCL's communicators are alive when the process ends").c_str());
   }
 } comms;
 
@@ -141,7 +141,7 @@ NCCL int ncclCommDestroy(void *comm) {
 
 NCCL int ncclAllReduce(const void *from, void *to, size_t n, int type, int op, void *comm, CUstream stream) {
   auto *c = (Comm *)comm;
-  if (!comms.all.count(c)) return bad(InvalidArgument, "ncclAllReduce", "no such communicator");
+  if (!comms.all.has(c)) return bad(InvalidArgument, "ncclAllReduce", "no such communicator");
   if (type != Float32 || op != Sum) return bad(InvalidArgument, "ncclAllReduce", "the double adds up float32 alone");
   if (double_entered("ncclAllReduce")) return UnhandledCudaError;
   const CUresult e = double_enqueue(stream, {"ncclAllReduce", {{from, n * 4, "sendbuff", true}, {to, n * 4, "recvbuff", false}}, [=] {
