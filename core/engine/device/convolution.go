@@ -1,7 +1,8 @@
 package device
 
 // Conv2D holds the sizes of a convolution without bias: NHWC, weights [OutC, InC, KH, KW], zero padding on all
-// sides. OH = (H + 2·Pad − KH)/Stride + 1. BF16 is as for MatMul: both inputs are rounded, the result is not.
+// sides. OH = (H + 2·Pad − KH)/Stride + 1. BF16 is as for MatMul: both inputs are rounded, the result is not, but for
+// maps that are Half.
 type Conv2D struct {
 	B, H, W, InC, OutC, KH, KW, Stride, Pad int
 	BF16                                    bool
@@ -30,13 +31,20 @@ func (c Conv2D) operands(d *describer, a, b int) {
 	}
 }
 
+// makes says that the kernel makes this map of them.
+func (c Conv2D) makes(d *describer, out int) {
+	if c.BF16 {
+		d.halves(out)
+	}
+}
+
 // ConvForward computes the convolution. Args: x [B, H, W, InC], w → y [B, OH, OW, OutC].
 type ConvForward struct{ Conv2D }
 
 func (k ConvForward) describe(d *describer) {
 	nx, nw, ny := k.elements(d)
 	x, w := d.in("x", nx), d.in("w", nw)
-	d.out("y", ny)
+	k.makes(d, d.out("y", ny))
 	d.Weights = At(w)
 	k.operands(d, x, w)
 }
@@ -62,7 +70,7 @@ type ConvBackData struct{ Conv2D }
 func (k ConvBackData) describe(d *describer) {
 	nx, nw, ny := k.elements(d)
 	w, dy := d.in("w", nw), d.in("dy", ny)
-	d.out("dx", nx)
+	k.makes(d, d.out("dx", nx))
 	d.Weights = At(w)
 	k.operands(d, w, dy)
 }

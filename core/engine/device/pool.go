@@ -55,8 +55,7 @@ type MaxPool struct{ Pool2D }
 
 func (k MaxPool) describe(d *describer) {
 	x, y := k.elements(d)
-	d.in("x", x)
-	d.out("y", y)
+	d.halves(d.in("x", x), d.out("y", y))
 }
 
 // Items returns the maps of the batch.
@@ -73,7 +72,5 @@ type MaxPoolBack struct{ Pool2D }
 
 func (k MaxPoolBack) describe(d *describer) {
 	x, y := k.elements(d)
-	d.in("x", x)
-	d.in("dy", y)
-	d.out("dx", x)
+	d.halves(d.in("x", x), d.in("dy", y), d.out("dx", x))
 }

@@ -31,6 +31,8 @@ func TestAutocastKeepsTheResidualAsPyTorchDoes(t *testing.T) {
 		"vit": {"matmul", "normalize"},
 		// Texts begin with rows of a table: the residual and its gradient are float32.
 		"transformer": {"add", "gather", "l2_norm", "linear", "matmul", "← gather.back", "← l2_norm.back", "← layer_norm.back"},
+		// Maps begin with a convolution: statistics and what makes its operand are float32, and the gradient that comes from outside.
+		"residual network": {"batch_stats", "mean_tokens", "normalize", "← batch_norm.back", "← mean_tokens.back"},
 	} {
 		_, p := halfModels[name].step(t, reference.NewAutocasting[float32](2), CompileOptions{}, false, true)
 		if got := wide(p); !slices.Equal(got, want) {
@@ -55,7 +57,7 @@ func distance(a, b []float32) float64 {
 }
 
 func TestAutocastIsNearFloat32(t *testing.T) {
-	for _, name := range []string{"vit", "transformer"} {
+	for _, name := range []string{"vit", "transformer", "residual network"} {
 		m := halfModels[name]
 		got, p := m.step(t, reference.NewAutocasting[float32](2), CompileOptions{}, false, true)
 		plain, without := m.step(t, reference.New[float32](2), CompileOptions{}, false, true)

@@ -6,14 +6,15 @@ import "tandem/core/engine/device"
 // that both passes compute with the same numbers.
 type halving struct {
 	backend device.Halver
-	all     bool                   // the backend is an Autocaster
-	may     map[*storage]bool      // every kernel that touches it takes it so
-	fed     map[*storage]bool      // it is read, and by nothing but products that round it
-	half    map[*storage]bool      // what was decided
-	places  map[device.Kernel]both // of kernels
+	all     bool                    // the backend is an Autocaster
+	may     map[*storage]bool       // every kernel that touches it takes it so
+	fed     map[*storage]bool       // it is read, and by nothing but products that round it
+	half    map[*storage]bool       // what was decided
+	places  map[device.Kernel]takes // of kernels
 }
 
-type both struct{ half, rounded device.Places }
+// takes says of a kernel's arguments what the backend takes as Half, what the kernel rounds, and what any backend may take.
+type takes struct{ half, rounded, any device.Places }
 
 // halve keeps values between kernels as bfloat16.
 //
@@ -24,7 +25,7 @@ type both struct{ half, rounded device.Places }
 // values alone is so again (see autocast).
 func (l *lowering) halve(b device.Halver) {
 	h := &halving{backend: b, all: device.Autocasts(b), may: map[*storage]bool{}, fed: map[*storage]bool{}, half: map[*storage]bool{},
-		places: map[device.Kernel]both{}}
+		places: map[device.Kernel]takes{}}
 	h.look(l.steps)
 	for _, st := range l.steps {
 		for _, s := range st.outputs() {
@@ -48,14 +49,14 @@ func (l *lowering) halve(b device.Halver) {
 }
 
 // of returns what a step's kernel takes as Half and what it rounds; nothing for a step on the host.
-func (h *halving) of(st *step) both {
+func (h *halving) of(st *step) takes {
 	if st.kernel == nil {
-		return both{}
+		return takes{}
 	}
 	b, ok := h.places[st.kernel]
 	if !ok {
 		d, _ := device.Describe(st.kernel)
-		b = both{h.backend.Halves(st.kernel), d.Rounded}
+		b = takes{h.backend.Halves(st.kernel), d.Rounded, d.Half}
 		h.places[st.kernel] = b
 	}
 	return b
@@ -96,8 +97,8 @@ func (h *halving) look(steps []*step) {
 func (h *halving) is(s *storage) bool { return s != nil && h.half[s.first()] }
 
 // autocast reports whether PyTorch's autocast to bfloat16 gives the values of a step in bfloat16: those of products are,
-// attention's and all others' are when what they are computed of is. A residual that is float32 stays so, as in a
-// transformer of text, which begins with rows of a table; that of pictures begins with a product.
+// attention's and all others' are when what they are computed of is, statistics aside, which are always float32. A residual
+// that is float32 stays so, as in a transformer of text, which begins with rows of a table; that of pictures begins with a product.
 //
 // Parameters are taken in the type of the other operand, as OpenCLIP casts its class token and positions. A product with a
 // parameter, as of LayerScale, is float32.
@@ -113,8 +114,8 @@ func (h *halving) autocast(st *step) bool {
 		}
 	}
 	found := false
-	for _, s := range st.inputs() {
-		if s == nil || !computed(s) {
+	for i, s := range st.inputs() {
+		if s == nil || !computed(s) || !h.of(st).any.Has(i) {
 			continue
 		}
 		if !h.is(s) {

@@ -46,13 +46,14 @@ func Halves(t testing.TB, b device.Backend, trials []Trial, kinds ...device.Kern
 	}
 }
 
-// OnHalf lists a kernel of each kind that a device.Autocaster takes with Half: those of a transformer.
+// OnHalf lists a kernel of each kind that a device.Autocaster takes with Half: those of transformers and residual networks.
 func OnHalf() []device.Kernel {
 	return []device.Kernel{device.MatMul{}, device.Act{}, device.ActBack{}, device.Binary{}, device.Scale{}, device.SumRows{},
 		device.LayerNorm{}, device.LayerNormBack{}, device.Attention{}, device.AttentionBack{}, device.AttentionAt{}, device.AttentionAtBack{},
 		device.Patchify{}, device.Gather{}, device.GatherBack{}, device.Concat{}, device.Slice{}, device.SliceBack{}, device.MeanTokens{},
 		device.MeanTokensBack{}, device.Transpose{}, device.BatchStats{}, device.BatchNorm{}, device.BatchNormBack{},
-		device.AvgPool{}, device.AvgPoolBack{}}
+		device.AvgPool{}, device.AvgPoolBack{}, device.MaxPool{}, device.MaxPoolBack{}, device.ConvForward{}, device.ConvBackData{},
+		device.ConvBackWeights{}}
 }
 
 func equal(t testing.TB, k device.Kernel, in device.Places, got, want [][]float32) {
