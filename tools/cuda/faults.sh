@@ -52,6 +52,6 @@ plant 'probabilities that are not rounded first' kernels/mma.cuh 's/return bf16_
 plant 'slopes where probabilities are read' kernels/attention_back_bf16.cu '/put<ROWS>(both, slope, row)/{N;s/__syncthreads();//}' 'AttentionInBF16Matches'
 plant 'the scale left out' kernels/attention_back_bf16.cu 's/z.n, scale, half_grads/z.n, 1.f, half_grads/' 'AttentionInBF16Matches'
 plant 'sums that are added up in place' driver/lt.c 's/reductions = COMPUTE_TYPE;/reductions = 7;/' 'EqualInputs'
-plant 'the residual added twice' matmul.go 's/fused.Residual, fused.Beta = x.at(otherArg), 1/fused.Residual, fused.Beta = x.at(otherArg), 2/' 'KernelsMatch'
+plant 'the residual added twice' follow.go 's/f.Residual, f.Beta = x.at(otherArg), 1/f.Residual, f.Beta = x.at(otherArg), 2/' 'KernelsMatch'
 plant 'operands taken for aligned' driver/lt.go 's/n \/= 2/return 16/' 'KernelsTakeViews|KernelsMatch'
 [ "$unfound" = 0 ]

@@ -8,7 +8,7 @@ package device
 // where it was taken, [Batch, M, N], which is all that a backward pass needs of it.
 // Weights says that B is a parameter: a backend may keep a packed copy until ParamsChanged.
 // BF16 rounds the elements of A and B to bfloat16 first (RoundBF16); products are added up in Real, and
-// everything after the sum is in Real too.
+// everything after the sum is in Real too. Where C is Half, a backend may round the bias first, as PyTorch's autocast does.
 // With RowSums, of a single product with TransA, a last output follows: Σ over K of A [K, M] as it is given, [M]. It is
 // the gradient of a bias beside that of the weights (SumRows). Only a Fuser may have it.
 // Scalars: alpha (default 1), multiplied onto op(A)·op(B).
@@ -30,7 +30,7 @@ func (k MatMul) describe(d *describer) {
 	d.require(!(k.Residual && k.Gate), "a residual and a gate")
 	result := k.Batch * k.M * k.N
 	a, b := d.in("a", k.Batch*k.M*k.K), d.in("b", k.Batch*k.K*k.N)
-	d.optional("bias", k.N, k.Bias)
+	bias := d.optional("bias", k.N, k.Bias)
 	residual := d.optional("residual", result, k.Residual || k.Gate)
 	c := d.out("c", result)
 	slope := c
@@ -53,6 +53,9 @@ func (k MatMul) describe(d *describer) {
 	}
 	if k.BF16 {
 		d.halves(c, slope)
+		if k.Bias {
+			d.halves(bias)
+		}
 		if k.Residual || k.Gate {
 			d.halves(residual)
 		}

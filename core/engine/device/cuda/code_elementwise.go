@@ -64,11 +64,10 @@ const (
 	combineMultiplies
 )
 
-// epilogue returns the launch that follows a product [rows, cols]: to = act(from + bias), combined with other, and
-// slope = act' there. from and to may be the same; bias, other and slope may be nil. half says whether to is bfloat16.
-func epilogue(from, bias, other, to, slope any, rows, cols int, act device.Activation, combine int, half any) launch {
-	return overPlane(rows, cols, "epilogue", from, bias, other, to, slope, rows, cols, int(act), combine, half)
-}
-
 // toBF16 rounds n numbers at x to bfloat16 at y.
-func toBF16(x, y any, n int) launch { return over(n, "to_bf16", x, y, n) }
+func toBF16(x, y any, n int) launch { return convert(x, y, n, false, true) }
+
+// convert writes n numbers at x to y; the flags say which are bfloat16.
+func convert(x, y any, n int, halfX, halfY bool) launch {
+	return over(n, "convert", x, y, n, bit(halfX), bit(halfY))
+}

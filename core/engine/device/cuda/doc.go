@@ -28,8 +28,8 @@
 // # bfloat16
 //
 // A product in bfloat16 takes operands that are stored in bfloat16 (Halves) as they are. It rounds others into one of
-// two buffers, where the next product finds them until their source is written. The result of a product is float32;
-// one kernel does all that follows.
+// two buffers, where the next product finds them until their source is written. The result of a product is float32, or
+// bfloat16 rounded once, after all that follows: by cublasLt, or by one kernel of ours that takes the sums in float32.
 //
 // # Recordings
 //

@@ -115,7 +115,13 @@ func (b *Backend) prepare(x *exec, c code) error {
 			return err
 		}
 	}
-	return b.grow(&b.scratch, int64(c.scratch), "scratch")
+	scratch := c.scratch
+	for i, a := range x.want {
+		if a.Out && x.call.half[i] {
+			scratch = max(scratch, c.halfScratch)
+		}
+	}
+	return b.grow(&b.scratch, int64(scratch), "scratch")
 }
 
 // step finds a launch's kernel and holds the launch to the limits of kernel and GPU.

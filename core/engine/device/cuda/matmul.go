@@ -11,13 +11,10 @@ import (
 )
 
 // product holds how a MatMul is computed: by cublasLt with bias and residual in its epilogue, or by a product without
-// them, of cublasLt or cuBLAS, and then one kernel of ours for all that follows it, when anything does.
+// them, of cublasLt or cuBLAS, and then one kernel of ours for all that follows it, when anything does (follow.go).
 type product struct {
 	device.MatMul
 	rows, cols int // of MatMul.GradientShape, or 0
-	to         arg // where the product goes that a kernel of ours follows
-	follows    bool
-	next       launch // that kernel
 }
 
 // The arguments of a MatMul.
@@ -38,72 +35,46 @@ func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 	if max(k.Batch, k.M, k.N, k.K) > math.MaxInt32 {
 		return code{}, fault.New(fault.Unavailable, "cuBLAS takes sizes up to %d", math.MaxInt32)
 	}
-	p := product{MatMul: k, to: resultArg, follows: k.Bias || k.Act != device.Identity || k.Slope || k.Residual || k.Gate}
-	made := code{}
+	p, made := product{MatMul: k}, code{}
+	var run launch
 	if k.BF16 {
 		p.rows, p.cols = k.GradientShape()
 		made.rows, made.cols, made.halves = p.rows, p.cols, []arg{leftArg, rightArg}
+		run.params = p.mayBeHalf()
 	}
-	var l launch
-	if p.follows {
-		half := any(nil)
-		if k.Slope {
-			p.to, half = slopeArg, isHalf(resultArg) // the product is float32, and c may be bfloat16
-			l.params = []any{half}
-		}
-		p.next = p.epilogue(half)
-		if _, err := b.step(p.next); err != nil {
+	run.call = p.multiply
+	if k.Bias || k.Act != device.Identity || k.Slope || k.Residual || k.Gate {
+		// Whether the launch is possible depends on the sizes alone.
+		none := call{addr: make([]driver.Ptr, slopeArg+1), half: make([]bool, slopeArg+1)}
+		if _, err := b.step(p.epilogue(&none, piece{rows: k.Batch * k.M})); err != nil {
 			return code{}, err
 		}
+		if run.call = p.follow; k.BF16 {
+			made.halfScratch = p.room()
+		}
 	}
-	l.call = p.run
-	made.launches = []launch{l}
+	made.launches = []launch{run}
 	return made, nil
 }
 
-// epilogue returns the launch that follows the product.
-func (p *product) epilogue(half any) launch {
-	var addend, factor, derivative any
-	combine := combineNothing
+// mayBeHalf returns what else than operands may be bfloat16.
+func (p product) mayBeHalf() []any {
+	places := []any{isHalf(resultArg)}
 	if p.Bias {
-		addend = biasArg
+		places = append(places, isHalf(biasArg))
 	}
-	if p.Residual {
-		factor, combine = otherArg, combineAdds
-	}
-	if p.Gate {
-		factor, combine = otherArg, combineMultiplies
+	if p.Residual || p.Gate {
+		places = append(places, isHalf(otherArg))
 	}
 	if p.Slope {
-		derivative = slopeArg
+		places = append(places, isHalf(slopeArg))
 	}
-	return epilogue(p.to, addend, factor, resultArg, derivative, p.Batch*p.M, p.N, p.Act, combine, half)
+	return places
 }
 
-// run computes the MatMul.
-func (p product) run(x *call) error {
-	f, err := x.operands(p.MatMul, leftArg, rightArg, p.rows, p.cols)
-	if err != nil {
-		return err
-	}
-	if p.follows && p.Act == device.Identity && !p.Slope && !p.Gate {
-		fused := f
-		fused.C = x.at(resultArg)
-		if p.Bias {
-			fused.Bias = x.at(biasArg)
-		}
-		if p.Residual {
-			fused.Residual, fused.Beta = x.at(otherArg), 1
-		}
-		if done, err := x.b.byLt(fused); done || err != nil {
-			return err
-		}
-	}
-	f.C = x.at(p.to)
-	if err := x.b.multiply(f); err != nil || !p.follows {
-		return err
-	}
-	return x.run(p.next)
+// multiply computes a MatMul that nothing follows.
+func (p product) multiply(x *call) error {
+	return x.multiply(p.MatMul, leftArg, rightArg, resultArg, p.rows, p.cols)
 }
 
 // multiply computes C = alpha·op(A)·op(B). rows and cols are those of MatMul.GradientShape, or 0.
@@ -112,7 +83,7 @@ func (x *call) multiply(k device.MatMul, a, b, c arg, rows, cols int) error {
 	if err != nil {
 		return err
 	}
-	f.C = x.at(c)
+	f.C, f.Result = x.at(c), x.typeOf(c)
 	return x.b.multiply(f)
 }
 
@@ -130,6 +101,14 @@ func (x *call) operands(k device.MatMul, a, b arg, rows, cols int) (f driver.Fus
 	}
 	f.B, err = x.inBF16(b)
 	return f, err
+}
+
+// typeOf returns the type of an argument that a product writes.
+func (x *call) typeOf(i arg) driver.DType {
+	if x.half[i] {
+		return driver.BF16
+	}
+	return driver.F32
 }
 
 // multiply computes a product without more, by cublasLt where it can.

@@ -23,6 +23,7 @@ func TestProductsNeedNoCublasLt(t *testing.T) {
 			for _, c := range devicetest.Trials() {
 				if k, ok := c.Kernel.(device.MatMul); ok && k.M < 100 {
 					devicetest.Compare(t, b, c)
+					devicetest.Halves(t, b, []devicetest.Trial{{Kernel: device.WithBF16(k)}})
 				}
 			}
 			if off := lacks == "TANDEM_CUBLASLT=off"; off != strings.Contains(b.Name(), "without cublasLt") {
@@ -69,6 +70,28 @@ func TestBiasAndResidualAreAddedByTheProduct(t *testing.T) {
 	if n := strings.Count(output, "run kernel epilogue"); n != len(followed) {
 		t.Errorf("%d launches after products, want %d:\n%s", n, len(followed), output)
 	}
+}
+
+// Where all that a product gives is bfloat16, what follows it takes its sums from scratch, some rows at a time.
+func TestProductsGiveBFloat16InPieces(t *testing.T) {
+	defer func(was int) { pieceBytes = was }(pieceBytes)
+	pieceBytes = 1
+	base := device.MatMul{Batch: 1, M: 300, N: 24, K: 16, BF16: true}
+	with := func(change func(*device.MatMul)) devicetest.Trial {
+		k := base
+		change(&k)
+		return devicetest.Trial{Kernel: k}
+	}
+	trials := []devicetest.Trial{
+		with(func(k *device.MatMul) {}),
+		with(func(k *device.MatMul) { k.Bias, k.TransB = true, true }),
+		with(func(k *device.MatMul) { k.Bias, k.Residual = true, true }),
+		with(func(k *device.MatMul) { k.Bias, k.Act, k.Slope, k.TransA = true, device.GELU, true, true }),
+		with(func(k *device.MatMul) { k.Bias, k.Act, k.Residual = true, device.QuickGELU, true }),
+		with(func(k *device.MatMul) { k.Gate = true }),
+		with(func(k *device.MatMul) { k.Batch, k.M, k.Gate = 3, 130, true }),
+	}
+	devicetest.Halves(t, open(t, Options{}), trials, device.MatMul{})
 }
 
 func TestAProductThatNeverRanIsNotRecorded(t *testing.T) {

@@ -37,26 +37,27 @@ enum { combine_nothing, combine_adds, combine_multiplies };
 
 // epilogue is what follows a product, in place when to is from: v = from + bias, slope = act'(v),
 // to = act(v), plus other or times it. from, other, to, slope [rows, cols], bias [cols]; bias, other and
-// slope may be null. With half, to is bfloat16. Plane.
+// slope may be null. The flags say what is bfloat16. Plane.
 extern "C" __global__ void __launch_bounds__(256) epilogue(const float *from, const float *bias, const float *other,
-	float *to, float *slope, i64 height, i64 cols, i64 which, i64 combine, i64 half) {
+	float *to, float *slope, i64 height, i64 cols, i64 which, i64 combine, i64 half_bias, i64 half_other, i64 half_to,
+	i64 half_slope) {
 	const bool quads = cols % 4 == 0 && wide(from, bias, other, to, slope);
 	with_activation(which, [&](auto a) {
 		columns(cols, quads, [&](auto w, i64 c) {
 			auto b = fill(w, 0);
-			if (bias) b = load(w, bias + c);
+			if (bias) b = load(w, bias, c, half_bias);
 			rows(height, [&](i64 r) {
 				const i64 at = r * cols + c;
 				auto x = load(w, from + at), d = x;
 				auto o = fill(w, combine == combine_multiplies ? 1 : 0);
-				if (combine != combine_nothing) o = load(w, other + at);
+				if (combine != combine_nothing) o = load(w, other, at, half_other);
 #pragma unroll
 				for (int k = 0; k < w.n; k++) {
 					const float y = activate<decltype(a)::value>(x.v[k] + b.v[k], d.v[k]);
 					x.v[k] = combine == combine_multiplies ? y * o.v[k] : y + o.v[k];
 				}
-				store(w, to, at, x, half);
-				if (slope) store(w, slope + at, d);
+				store(w, to, at, x, half_to);
+				if (slope) store(w, slope, at, d, half_slope);
 			});
 		});
 	});
@@ -188,11 +189,11 @@ extern "C" __global__ void __launch_bounds__(256) normalize(const unsigned char 
 }
 REGISTER_KERNEL(normalize)
 
-// to_bf16: y [n] = x [n] rounded to bfloat16, ties to even. The products read it at two bytes a number.
-extern "C" __global__ void __launch_bounds__(256) to_bf16(const float *x, unsigned short *y, i64 n) {
-	flat(n, wide(x, y), [&](auto w, i64 i) { store(w, (float *)y, i, load(w, x + i), true); });
+// convert: y [n] = x [n], rounded to bfloat16 (ties to even) with half_y; x is bfloat16 with half_x.
+extern "C" __global__ void __launch_bounds__(256) convert(const float *x, float *y, i64 n, i64 half_x, i64 half_y) {
+	flat(n, wide(x, y), [&](auto w, i64 i) { store(w, y, i, load(w, x, i, half_x), half_y); });
 }
-REGISTER_KERNEL(to_bf16)
+REGISTER_KERNEL(convert)
 
 // broadcast_rows: out [rows, cols] = scale · x [cols]. Plane.
 extern "C" __global__ void __launch_bounds__(256) broadcast_rows(const float *x, float *out, i64 height, i64 cols,
