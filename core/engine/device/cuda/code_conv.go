@@ -168,6 +168,14 @@ func tilesOf(m, n, splits int, bf16 bool) tiles {
 // first convolution of a tower with its three colours, the kernels of float32 round what they load.
 func (c conv) onTensorCores() bool { return c.BF16 && c.InC%8 == 0 && c.OutC%8 == 0 }
 
+// half returns a parameter that says whether an argument is bfloat16, which it may be where operands are.
+func (c conv) half(i arg) any {
+	if c.BF16 {
+		return isHalf(i)
+	}
+	return 0
+}
+
 // gatherWindows computes y, or dx, from windows of the map that is read.
 func (c conv) gatherWindows() code {
 	source, weights, channels, n := arg(0), arg(1), "in", c.OutC
@@ -187,9 +195,9 @@ func (c conv) gatherWindows() code {
 	if c.onTensorCores() {
 		order = [3]string{other(channels), "window", channels}
 		made.halves = []arg{source}
-		product.params = join([]any{rounded(source)}, sizes)
+		product.params = join([]any{rounded(source)}, sizes, []any{isHalf(2)})
 	} else {
-		product.params = join([]any{source}, sizes, []any{bit(c.BF16)})
+		product.params = join([]any{source}, sizes, []any{bit(c.BF16), c.half(source), c.half(2)})
 	}
 	made.launches = []launch{c.permuteWeights(weights, temp(0), order, c.onTensorCores()), product}
 	return made
@@ -216,7 +224,7 @@ func (c conv) weightGradient() code {
 		made.halves = []arg{0, 1}
 		product.params = join([]any{rounded(0), rounded(1)}, sizes)
 	} else {
-		product.params = join([]any{arg(0), arg(1)}, sizes, []any{bit(c.BF16)})
+		product.params = join([]any{arg(0), arg(1)}, sizes, []any{bit(c.BF16), c.half(0), c.half(1)})
 	}
 	made.launches = []launch{product, {entry: "sum_weights", grid: dim{x: min(ceil(c.weights(), 256), 4096)}, block: dim{x: 256},
 		params: []any{temp(0), arg(2), splits, window, c.InC, c.OutC}}}

@@ -16,10 +16,11 @@ func mapsCode(kernel device.Kernel) (code, bool) {
 		return pool("avg_pool_back", k.B*k.H, k.W, k.C, arg(0), arg(1), k.H, k.W, k.C, k.Size, k.Stride, oh, ow, isHalf(0), isHalf(1)), true
 	case device.MaxPool:
 		oh, ow := k.OutSize()
-		return pool("max_pool", k.B*oh, ow, k.C, arg(0), arg(1), k.H, k.W, k.C, k.Size, k.Stride, k.Pad, oh, ow), true
+		return pool("max_pool", k.B*oh, ow, k.C, arg(0), arg(1), k.H, k.W, k.C, k.Size, k.Stride, k.Pad, oh, ow, isHalf(0), isHalf(1)), true
 	case device.MaxPoolBack:
 		oh, ow := k.OutSize()
-		return pool("max_pool_back", k.B*k.H, k.W, k.C, arg(0), arg(1), arg(2), k.H, k.W, k.C, k.Size, k.Stride, k.Pad, oh, ow), true
+		return pool("max_pool_back", k.B*k.H, k.W, k.C, arg(0), arg(1), arg(2), k.H, k.W, k.C, k.Size, k.Stride, k.Pad, oh, ow,
+			isHalf(0), isHalf(1), isHalf(2)), true
 	case device.BatchStats:
 		g := gridOf(k.Rows, k.C, sumRows)
 		return code{scratch: g.chunks() * 2 * k.C * 4, launches: []launch{

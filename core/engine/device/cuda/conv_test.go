@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,12 +17,9 @@ func TestConvolutionsWithoutCuDNNMatchTheReference(t *testing.T) {
 	b.noDNN = true
 	var list []devicetest.Trial
 	add := func(c device.Conv2D) {
-		for _, half := range []bool{false, true} {
-			c.BF16 = half
-			for _, k := range []device.Kernel{device.ConvForward{Conv2D: c}, device.ConvBackData{Conv2D: c}, device.ConvBackWeights{Conv2D: c}} {
-				list = append(list, devicetest.Trial{Kernel: k, Tol: 5e-6})
-			}
-		}
+		list = append(list, inAllDirections(c)...)
+		c.BF16 = true
+		list = append(list, inAllDirections(c)...)
 	}
 	add(device.Conv2D{B: 2, H: 17, W: 16, InC: 16, OutC: 72, KH: 3, KW: 3, Stride: 2, Pad: 1}) // weights in chunks of pixels
 	add(device.Conv2D{B: 1, H: 6, W: 7, InC: 16, OutC: 24, KH: 1, KW: 1, Stride: 2})           // pixels between windows
@@ -33,6 +31,81 @@ func TestConvolutionsWithoutCuDNNMatchTheReference(t *testing.T) {
 	add(device.Conv2D{B: 1, H: 13, W: 12, InC: 70, OutC: 130, KH: 1, KW: 2, Stride: 1, Pad: 1})
 	add(device.Conv2D{B: 2, H: 11, W: 12, InC: 72, OutC: 136, KH: 2, KW: 1, Stride: 1})
 	compareOn(t, b, list)
+}
+
+func inAllDirections(c device.Conv2D) []devicetest.Trial {
+	var list []devicetest.Trial
+	for _, k := range []device.Kernel{device.ConvForward{Conv2D: c}, device.ConvBackData{Conv2D: c}, device.ConvBackWeights{Conv2D: c}} {
+		list = append(list, devicetest.Trial{Kernel: k, Tol: 5e-6})
+	}
+	return list
+}
+
+// mapsInBF16 are convolutions whose maps may be bfloat16, by tensor cores and without.
+var mapsInBF16 = []device.Conv2D{
+	{B: 2, H: 17, W: 16, InC: 16, OutC: 72, KH: 3, KW: 3, Stride: 2, Pad: 1},
+	{B: 1, H: 9, W: 11, InC: 40, OutC: 24, KH: 3, KW: 3, Stride: 1, Pad: 1}, // warps with columns to spare
+	{B: 2, H: 17, W: 15, InC: 3, OutC: 32, KH: 3, KW: 3, Stride: 2, Pad: 1}, // the first of a tower
+	{B: 1, H: 7, W: 8, InC: 6, OutC: 70, KH: 2, KW: 3, Stride: 1, Pad: 1},   // channels of no quad
+	{B: 2, H: 11, W: 12, InC: 72, OutC: 136, KH: 2, KW: 1, Stride: 1},       // large tiles
+}
+
+func TestConvolutionsWriteMapsInBF16(t *testing.T) {
+	b := open(t, Options{})
+	b.noDNN, largeFrom = true, 1
+	t.Cleanup(func() { largeFrom = 128 })
+	var list []devicetest.Trial
+	for _, c := range mapsInBF16 {
+		c.BF16 = true
+		list = append(list, inAllDirections(c)...)
+		for i, places := range []device.Places{device.At(0, 2), device.At(1, 2), device.At(0, 1)} {
+			if k := list[len(list)-3+i].Kernel; b.Halves(k) != places {
+				t.Errorf("%T%+v: %b may be half, want %b", k, k, b.Halves(k), places)
+			}
+		}
+	}
+	devicetest.Halves(t, b, list, device.ConvForward{}, device.ConvBackData{}, device.ConvBackWeights{})
+}
+
+// Maps that do not begin on sixteen bytes are written number by number.
+func TestMapsInBF16BeginAnywhere(t *testing.T) {
+	b := open(t, Options{})
+	b.noDNN = true
+	for _, c := range mapsInBF16 {
+		c.BF16 = true
+		k := device.Halved{Kernel: device.ConvForward{Conv2D: c}, In: device.At(2)}
+		x, err := b.Prepare(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args, err := device.Signature(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bufs []device.Buffer
+		for i, v := range devicetest.Inputs(k, args)[:2] {
+			buf, err := b.Alloc(device.Real, args[i].Len)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Write(buf, v)
+			bufs = append(bufs, buf)
+		}
+		room, err := b.Alloc(device.Real, 2+device.HalfRoom(args[2].Len))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var y [2][]uint16
+		for off := range y {
+			to := b.HalfView(room, off, args[2].Len)
+			x.Run(append(bufs[:2:2], to))
+			y[off] = make([]uint16, args[2].Len)
+			b.Read(y[off], to)
+		}
+		if !slices.Equal(y[0], y[1]) || b.Err() != nil {
+			t.Errorf("%+v: other numbers at another place, %v", c, b.Err())
+		}
+	}
 }
 
 func compareOn(t *testing.T, b *Backend, list []devicetest.Trial) {

@@ -85,7 +85,8 @@ func TestHalfArgumentsGiveTheBitsOfRealOnes(t *testing.T) {
 	trials = append(trials, devicetest.Trial{Kernel: device.LayerNorm{Rows: 7, Cols: 1500, Eps: 1e-5}},
 		devicetest.Trial{Kernel: device.LayerNormBack{Rows: 7, Cols: 1500, Eps: 1e-2}})
 	devicetest.Halves(t, open(t, Options{}), trials, device.LayerNorm{}, device.LayerNormBack{}, device.Patchify{}, device.Attention{},
-		device.AttentionAt{}, device.MatMul{}, device.BatchNorm{}, device.BatchNormBack{}, device.AvgPool{}, device.AvgPoolBack{})
+		device.AttentionAt{}, device.MatMul{}, device.BatchNorm{}, device.BatchNormBack{}, device.AvgPool{}, device.AvgPoolBack{},
+		device.MaxPool{}, device.MaxPoolBack{})
 }
 
 func TestFusedKernelsMatchTheReference(t *testing.T) {

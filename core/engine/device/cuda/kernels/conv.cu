@@ -41,8 +41,9 @@ template <int S, int UNROLL> DEVICE void multiply_tiles(float (&sum)[S][S], cons
 	}
 }
 
-// store_sums writes a thread's sums to rows [0, M) and columns [0, N) of out, its tile beginning at row and column.
-template <int S> DEVICE void store_sums(float *out, const float (&sum)[S][S], i64 row, i64 column, i64 M, i64 N) {
+// store_sums writes a thread's sums to rows [0, M) and columns [0, N) of out, its tile beginning at row and column. half: out
+// is bfloat16.
+template <int S> DEVICE void store_sums(float *out, const float (&sum)[S][S], i64 row, i64 column, i64 M, i64 N, bool half) {
 	const bool wide = N % 4 == 0 && aligned(out);
 	row += threadIdx.x / 16 * 4, column += threadIdx.x % 16 * 4;
 #pragma unroll
@@ -51,7 +52,7 @@ template <int S> DEVICE void store_sums(float *out, const float (&sum)[S][S], i6
 		for (int h = 0; h < S / 4; h++) {
 			const i64 m = row + i % 4 + i / 4 * 64, n = column + 64 * h;
 			if (m < M && n < N)
-				store_quad(out + m * N + n, {{sum[i][4 * h], sum[i][4 * h + 1], sum[i][4 * h + 2], sum[i][4 * h + 3]}}, (int)(N - n), wide);
+				store_as(out, m * N + n, {{sum[i][4 * h], sum[i][4 * h + 1], sum[i][4 * h + 2], sum[i][4 * h + 3]}}, (int)(N - n), wide, half);
 		}
 }
 
@@ -62,9 +63,27 @@ DEVICE quad rounded(quad q, bool round) {
 	return q;
 }
 
-// convolve makes out [M, N] of windows of the map and weights [K, N]. round: operands are rounded to bfloat16.
+// gather reads four neighbours of a window from tap t on, and zeros where that is padding. half: the map is bfloat16.
+DEVICE quad gather(const float *map, const window &w, tap t, const map_sizes &z, bool wide, bool half) {
+	quad q;
+	if (wide) {
+		const int at = number_at(w, t, z);
+		return at < 0 ? quad{} : load_as(map, w.picture + at, 4, true, half);
+	}
+#pragma unroll
+	for (int e = 0; e < 4; e++) {
+		const int at = number_at(w, t, z);
+		q.v[e] = at < 0 ? 0.f : half ? of_bf16(((const unsigned short *)map)[w.picture + at]) : map[w.picture + at];
+		advance(t, 1, z);
+	}
+	return q;
+}
+
+// convolve makes out [M, N] of windows of the map and weights [K, N]. round: operands are rounded to bfloat16. half_map,
+// half_out: the map, or the result, is bfloat16.
 template <int S>
-DEVICE void convolve(const float *map, const float *weights, float *out, i64 M, i64 N, const map_sizes &z, bool round) {
+DEVICE void convolve(const float *map, const float *weights, float *out, i64 M, i64 N, const map_sizes &z, bool round, bool half_map,
+					 bool half_out) {
 	using Z = shape<S>;
 	constexpr int STEP = Z::STEP, PITCH = Z::PITCH, GROUPS = STEP / 4, WIDTH = Z::SIDE / 4;
 	alignas(16) __shared__ float a[2][STEP * PITCH], b[2][STEP * PITCH];
@@ -73,25 +92,13 @@ DEVICE void convolve(const float *map, const float *weights, float *out, i64 M, 
 	// This thread's part of a tile: four of the numbers of a window, four columns of a row of weights.
 	const int m = threadIdx.x / GROUPS, km = threadIdx.x % GROUPS * 4, kn = threadIdx.x / WIDTH, n = threadIdx.x % WIDTH * 4;
 	const window w = window_of(place_of(row + m, z), row + m < M, z);
-	const float *const picture = map + w.picture;
 	const bool wide = z.C % 4 == 0 && aligned(map), wide_n = N % 4 == 0 && aligned(weights);
 	const float *from = weights + kn * N + column + n;
 	const int left = column + n < N ? (int)(N - column - n) : 0; // columns from there on
 	tap t = tap_of(km, z);
 	quad nexta, nextb;
 	auto load = [&](int k) {
-		if (wide) {
-			const int at = number_at(w, t, z);
-			nexta = at < 0 ? quad{} : *(const quad *)(picture + at);
-		} else {
-			tap each = t;
-#pragma unroll
-			for (int e = 0; e < 4; e++) {
-				const int at = number_at(w, each, z);
-				nexta.v[e] = at < 0 ? 0.f : picture[at];
-				advance(each, 1, z);
-			}
-		}
+		nexta = gather(map, w, t, z, wide, half_map);
 		advance(t, STEP, z);
 		nextb = left && k + kn < K ? load_quad(from, left, wide_n) : quad{};
 		from += STEP * N;
@@ -114,15 +121,16 @@ DEVICE void convolve(const float *map, const float *weights, float *out, i64 M, 
 		__syncthreads();
 	}
 	multiply_tiles<S, Z::STEP>(sum, a[stage], b[stage]);
-	store_sums<S>(out, sum, row, column, M, N);
+	store_sums<S>(out, sum, row, column, M, N, half_out);
 }
 
 #define CONV(name, S, BLOCKS) \
 	extern "C" __global__ void __launch_bounds__(256, BLOCKS) \
 	name(const float *map, const float *weights, float *out, i64 M, i64 N, i64 H, i64 W, i64 C, i64 rows, i64 columns, i64 KH, i64 KW, \
-		 i64 stride, i64 pad, i64 back, i64 round) { \
+		 i64 stride, i64 pad, i64 back, i64 round, i64 half_map, i64 half_out) { \
 		convolve<S>(map, weights, out, M, N, \
-					{(int)H, (int)W, (int)C, (int)rows, (int)columns, (int)KH, (int)KW, (int)stride, (int)pad, back != 0}, round); \
+					{(int)H, (int)W, (int)C, (int)rows, (int)columns, (int)KH, (int)KW, (int)stride, (int)pad, back != 0}, round, half_map, \
+					half_out); \
 	}
 
 CONV(conv_128, 8, 2)
@@ -131,9 +139,10 @@ REGISTER_KERNEL(conv_128)
 REGISTER_KERNEL(conv_64)
 
 // weight_gradient makes parts [splits, K, OutC]: the sum over a chunk of the pixels of y, blockIdx.y, of windows of x
-// times dy. sum_weights adds them up.
+// times dy, each of which may be bfloat16. sum_weights adds them up.
 template <int S>
-DEVICE void weight_gradient(const float *x, const float *dy, float *parts, i64 pixels, i64 chunk, i64 N, const map_sizes &z, bool round) {
+DEVICE void weight_gradient(const float *x, const float *dy, float *parts, i64 pixels, i64 chunk, i64 N, const map_sizes &z, bool round,
+							bool half_x, bool half_dy) {
 	using Z = shape<S>;
 	constexpr int STEP = Z::STEP, PITCH = Z::PITCH, WIDTH = Z::SIDE / 4;
 	alignas(16) __shared__ float a[2][STEP * PITCH], b[2][STEP * PITCH];
@@ -147,24 +156,12 @@ DEVICE void weight_gradient(const float *x, const float *dy, float *parts, i64 p
 	const tap t = tap_of(row + n, z);
 	place p = place_of(from + k, z);
 	quad nexta, nextb;
-	const float *const grads = dy + (from + k) * N + column + n;
+	const i64 grads = (from + k) * N + column + n;
 	auto load = [&](int step) {
 		const window w = window_of(p, step + k < count, z);
 		advance(p, STEP, z);
-		const float *const picture = x + w.picture;
-		if (wide) {
-			const int at = number_at(w, t, z);
-			nexta = at < 0 ? quad{} : *(const quad *)(picture + at);
-		} else {
-			tap each = t;
-#pragma unroll
-			for (int e = 0; e < 4; e++) {
-				const int at = number_at(w, each, z);
-				nexta.v[e] = at < 0 ? 0.f : picture[at];
-				advance(each, 1, z);
-			}
-		}
-		nextb = left && w.in ? load_quad(grads + step * N, left, wide_n) : quad{};
+		nexta = gather(x, w, t, z, wide, half_x);
+		nextb = left && w.in ? load_as(dy, grads + step * N, left, wide_n, half_dy) : quad{};
 		nexta = rounded(nexta, round), nextb = rounded(nextb, round);
 	};
 	auto put = [&](int stage) {
@@ -183,15 +180,16 @@ DEVICE void weight_gradient(const float *x, const float *dy, float *parts, i64 p
 		__syncthreads();
 	}
 	multiply_tiles<S, S == 8 ? 1 : 4>(sum, a[stage], b[stage]);
-	store_sums<S>(parts + blockIdx.y * M * N, sum, row, column, M, N);
+	store_sums<S>(parts + blockIdx.y * M * N, sum, row, column, M, N, false);
 }
 
 #define CONV_WEIGHTS(name, S, BLOCKS) \
 	extern "C" __global__ void __launch_bounds__(256, BLOCKS) \
 	name(const float *x, const float *dy, float *parts, i64 pixels, i64 chunk, i64 N, i64 H, i64 W, i64 C, i64 rows, i64 columns, i64 KH, \
-		 i64 KW, i64 stride, i64 pad, i64 round) { \
+		 i64 KW, i64 stride, i64 pad, i64 round, i64 half_x, i64 half_dy) { \
 		weight_gradient<S>(x, dy, parts, pixels, chunk, N, \
-						   {(int)H, (int)W, (int)C, (int)rows, (int)columns, (int)KH, (int)KW, (int)stride, (int)pad, false}, round); \
+						   {(int)H, (int)W, (int)C, (int)rows, (int)columns, (int)KH, (int)KW, (int)stride, (int)pad, false}, round, half_x, \
+						   half_dy); \
 	}
 
 CONV_WEIGHTS(conv_weights_128, 8, 2)

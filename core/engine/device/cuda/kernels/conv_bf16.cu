@@ -1,6 +1,6 @@
 // ptx: 80
-// Convolutions of bfloat16 by tensor cores, as implicit products (conv.cuh): sums and results are float32. Channels are
-// multiples of eight, sixteen bytes. 2·M·N·K FLOPs.
+// Convolutions of bfloat16 by tensor cores, as implicit products (conv.cuh): sums are float32, results too or, where the map
+// is bfloat16, rounded once. Channels are multiples of eight, sixteen bytes. 2·M·N·K FLOPs.
 //
 // Tiles are SIDE rows by SIDE columns, and 32 of K a step, double-buffered: 2·SIDE threads, whose warps have
 // 16·MI by 32 of a tile, MI = SIDE/32. For a step of sixteen a warp reads MI + 2 times 512 bytes of shared memory for
@@ -47,21 +47,62 @@ template <int SIDE, bool BY_K> DEVICE void multiply_tiles(float (&sum)[SIDE / 32
 	}
 }
 
-// store_sums writes the warp's sums to rows [0, M) and columns [0, N) of out, the tile beginning at row and column.
-template <int SIDE> DEVICE void store_sums(float *out, const float (&sum)[SIDE / 32][4][4], i64 row, i64 column, i64 M, i64 N) {
+// transpose has lane q of N neighbours get v[q] of each of them, in their order.
+template <int N> DEVICE void transpose(unsigned (&v)[N]) {
+#pragma unroll
+	for (int apart = 1; apart < N; apart *= 2) {
+		const bool upper = threadIdx.x & apart;
+#pragma unroll
+		for (int e = 0; e < N; e++) {
+			if (e & apart) continue;
+			const unsigned got = __shfl_xor_sync(0xffffffffu, upper ? v[e] : v[e + apart], apart);
+			v[e] = upper ? got : v[e], v[e + apart] = upper ? v[e + apart] : got;
+		}
+	}
+}
+
+// store_halves writes as bfloat16 what four lanes have of a row of 32 columns, of their sums m and h. All lanes call it; in: there
+// is such a row. left: columns from the row's first on.
+template <int MI> DEVICE void store_halves(bf16 *to, const float (&sum)[MI][4][4], int m, int h, bool in, int left) {
+	const int q = threadIdx.x % 4;
+	struct alignas(16) {
+		unsigned v[4];
+	} row;
+#pragma unroll
+	for (int n = 0; n < 4; n++) row.v[n] = pair_of(sum[m][n][2 * h], sum[m][n][2 * h + 1]);
+	transpose(row.v); // columns 8q to 8q + 7
+	if (!in || 8 * q >= left) return;
+	to += 8 * q;
+	if (aligned(to)) {
+		*(decltype(row) *)to = row;
+		return;
+	}
+#pragma unroll
+	for (int e = 0; e < 8; e++) to[e] = (bf16)(row.v[e / 2] >> e % 2 * 16);
+}
+
+// store_sums writes the warp's sums to rows [0, M) and columns [0, N) of out, the tile beginning at row and column. half: out
+// is bfloat16.
+template <int SIDE>
+DEVICE void store_sums(float *out, const float (&sum)[SIDE / 32][4][4], i64 row, i64 column, i64 M, i64 N, bool half) {
 	const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-	row += warp / (SIDE / 32) * (SIDE / 2) + lane / 4, column += warp % (SIDE / 32) * 32 + lane % 4 * 2;
+	row += warp / (SIDE / 32) * (SIDE / 2) + lane / 4, column += warp % (SIDE / 32) * 32;
 	const bool pairs = ((unsigned long long)out & 7) == 0; // N is even
 #pragma unroll
 	for (int m = 0; m < SIDE / 32; m++)
 #pragma unroll
 		for (int h = 0; h < 2; h++) {
 			const i64 at = row + 16 * m + 8 * h;
+			if (half) {
+				store_halves((bf16 *)out + at * N + column, sum, m, h, at < M, (int)(N - column));
+				continue;
+			}
 			if (at >= M) continue;
 #pragma unroll
 			for (int n = 0; n < 4; n++) {
-				if (column + 8 * n >= N) continue;
-				float *to = out + at * N + column + 8 * n;
+				const i64 first = column + lane % 4 * 2 + 8 * n;
+				if (first >= N) continue;
+				float *to = out + at * N + first;
 				struct alignas(8) {
 					float v[2];
 				} two = {{sum[m][n][2 * h], sum[m][n][2 * h + 1]}};
@@ -73,8 +114,9 @@ template <int SIDE> DEVICE void store_sums(float *out, const float (&sum)[SIDE /
 		}
 }
 
-// convolve makes out [M, N] of windows of the map and weights [N, K].
-template <int SIDE> DEVICE void convolve(const bf16 *map, const bf16 *weights, float *out, i64 M, i64 N, const map_sizes &z) {
+// convolve makes out [M, N], bfloat16 when half, of windows of the map and weights [N, K].
+template <int SIDE>
+DEVICE void convolve(const bf16 *map, const bf16 *weights, float *out, i64 M, i64 N, const map_sizes &z, bool half) {
 	using Z = tile_shape<SIDE, false>;
 	alignas(16) __shared__ bf16 a[2][Z::SIZE], b[2][Z::SIZE];
 	const i64 columns = (N + SIDE - 1) / SIDE, row = blockIdx.x / columns * SIDE, column = blockIdx.x % columns * SIDE;
@@ -109,15 +151,15 @@ template <int SIDE> DEVICE void convolve(const bf16 *map, const bf16 *weights, f
 		__syncthreads();
 	}
 	multiply_tiles<SIDE, false>(sum, a[stage], b[stage]);
-	store_sums<SIDE>(out, sum, row, column, M, N);
+	store_sums<SIDE>(out, sum, row, column, M, N, half);
 }
 
 #define CONV(name, SIDE, BLOCKS) \
 	extern "C" __global__ void __launch_bounds__(2 * SIDE, BLOCKS) \
 	name(const unsigned short *map, const unsigned short *weights, float *out, i64 M, i64 N, i64 H, i64 W, i64 C, i64 rows, i64 columns, \
-		 i64 KH, i64 KW, i64 stride, i64 pad, i64 back) { \
+		 i64 KH, i64 KW, i64 stride, i64 pad, i64 back, i64 half) { \
 		WITH_MMA(convolve<SIDE>(map, weights, out, M, N, \
-								{(int)H, (int)W, (int)C, (int)rows, (int)columns, (int)KH, (int)KW, (int)stride, (int)pad, back != 0})); \
+								{(int)H, (int)W, (int)C, (int)rows, (int)columns, (int)KH, (int)KW, (int)stride, (int)pad, back != 0}, half != 0)); \
 	}
 
 CONV(conv_bf16_128, 128, 2)
@@ -165,7 +207,7 @@ DEVICE void weight_gradient(const bf16 *x, const bf16 *dy, float *parts, i64 pix
 		__syncthreads();
 	}
 	multiply_tiles<SIDE, true>(sum, a[stage], b[stage]);
-	store_sums<SIDE>(parts + blockIdx.y * M * N, sum, row, column, M, N);
+	store_sums<SIDE>(parts + blockIdx.y * M * N, sum, row, column, M, N, false);
 }
 
 #define CONV_WEIGHTS(name, SIDE, BLOCKS) \

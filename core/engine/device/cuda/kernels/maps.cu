@@ -76,7 +76,8 @@ struct best {
 	int at[4];
 };
 
-DEVICE best best_of(const float *x, int H, int W, i64 C, int size, int top, int left, int n, bool wide) {
+// best_of looks at a window of the picture and channels that begin at number x of map.
+DEVICE best best_of(const float *map, i64 x, int H, int W, i64 C, int size, int top, int left, int n, bool wide, bool half) {
 	best b;
 	for (int j = 0; j < 4; j++) b.top.v[j] = 0.f, b.at[j] = -1;
 	const int bottom = top + size < H ? top + size : H, right = left + size < W ? left + size : W;
@@ -84,7 +85,7 @@ DEVICE best best_of(const float *x, int H, int W, i64 C, int size, int top, int 
 	for (int y = top < 0 ? 0 : top; y < bottom; y++)
 #pragma unroll 1
 		for (int p = left < 0 ? 0 : left; p < right; p++) {
-			const quad q = load_quad(x + (y * W + p) * C, n, wide);
+			const quad q = load_as(map, x + (y * W + p) * C, n, wide, half);
 			for (int j = 0; j < 4; j++)
 				if (b.at[j] < 0 || larger(q.v[j], b.top.v[j])) {
 					b.top.v[j] = q.v[j];
@@ -96,13 +97,13 @@ DEVICE best best_of(const float *x, int H, int W, i64 C, int size, int top, int 
 
 // Reads a map (size/stride)² times, from the caches but for the first, writes 1/stride² of it.
 extern "C" __global__ void __launch_bounds__(256)
-max_pool(const float *x, float *y, i64 H, i64 W, i64 C, i64 size, i64 stride, i64 pad, i64 OH, i64 OW) {
+max_pool(const float *x, float *y, i64 H, i64 W, i64 C, i64 size, i64 stride, i64 pad, i64 OH, i64 OW, i64 half_x, i64 half_y) {
 	const bool wide = C % 4 == 0 && aligned(x) && aligned(y);
 	EACH_SPOT(OW) {
 		const spot s = spot_of(i, OH, C);
-		const best b = best_of(x + s.b * H * W * C + s.c, (int)H, (int)W, C, (int)size, (int)(s.y * stride - pad),
-							   (int)(s.x * stride - pad), s.n, wide);
-		store_quad(y + ((s.b * OH + s.y) * OW + s.x) * C + s.c, b.top, s.n, wide);
+		const best b = best_of(x, s.b * H * W * C + s.c, (int)H, (int)W, C, (int)size, (int)(s.y * stride - pad),
+							   (int)(s.x * stride - pad), s.n, wide, half_x);
+		store_as(y, ((s.b * OH + s.y) * OW + s.x) * C + s.c, b.top, s.n, wide, half_y);
 	}
 }
 REGISTER_KERNEL(max_pool)
@@ -110,7 +111,8 @@ REGISTER_KERNEL(max_pool)
 // Each input looks for itself among the maxima of its windows. Reads the map size²·(size/stride)² times,
 // from the caches but for the first, and writes it once.
 extern "C" __global__ void __launch_bounds__(256, 4)
-max_pool_back(const float *x, const float *dy, float *dx, i64 H, i64 W, i64 C, i64 size, i64 stride, i64 pad, i64 OH, i64 OW) {
+max_pool_back(const float *x, const float *dy, float *dx, i64 H, i64 W, i64 C, i64 size, i64 stride, i64 pad, i64 OH, i64 OW, i64 half_x,
+			  i64 half_dy, i64 half_dx) {
 	const bool wide = C % 4 == 0 && aligned(x) && aligned(dx) && aligned(dy);
 	EACH_SPOT(W) {
 		const spot s = spot_of(i, H, C);
@@ -121,13 +123,13 @@ max_pool_back(const float *x, const float *dy, float *dx, i64 H, i64 W, i64 C, i
 		const int here = (int)(s.y * W + s.x);
 		for (int oy = y0; oy < y1; oy++)
 			for (int ox = x0; ox < x1; ox++) {
-				const best b = best_of(x + s.b * H * W * C + s.c, (int)H, (int)W, C, (int)size, oy * (int)stride - (int)pad,
-									   ox * (int)stride - (int)pad, s.n, wide);
-				const quad q = load_quad(dy + ((s.b * OH + oy) * OW + ox) * C + s.c, s.n, wide);
+				const best b = best_of(x, s.b * H * W * C + s.c, (int)H, (int)W, C, (int)size, oy * (int)stride - (int)pad,
+									   ox * (int)stride - (int)pad, s.n, wide, half_x);
+				const quad q = load_as(dy, ((s.b * OH + oy) * OW + ox) * C + s.c, s.n, wide, half_dy);
 				for (int j = 0; j < 4; j++)
 					if (b.at[j] == here) sum.v[j] += q.v[j];
 			}
-		store_quad(dx + ((s.b * H + s.y) * W + s.x) * C + s.c, sum, s.n, wide);
+		store_as(dx, ((s.b * H + s.y) * W + s.x) * C + s.c, sum, s.n, wide, half_dx);
 	}
 }
 REGISTER_KERNEL(max_pool_back)
