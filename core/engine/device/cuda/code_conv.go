@@ -77,10 +77,15 @@ func (c conv) multiplyPixels() code {
 		m = device.MatMul{Batch: 1, M: c.OutC, N: c.InC, K: m.M, TransA: true, BF16: c.BF16}
 		a, b = b, a
 	}
-	made := code{launches: []launch{{call: func(x *call) error { return x.multiply(m, a, b, 2, 0, 0) }}}}
+	run := launch{call: func(x *call) error { return x.multiply(m, a, b, 2, 0, 0) }}
+	made := code{}
 	if c.BF16 {
 		made.halves = []arg{a, b}
+		if c.direction != driver.BackWeights {
+			run.params = []any{isHalf(2)}
+		}
 	}
+	made.launches = []launch{run}
 	return made
 }
 
