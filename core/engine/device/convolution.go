@@ -13,6 +13,9 @@ func (c Conv2D) OutSize() (oh, ow int) {
 	return (c.H+2*c.Pad-c.KH)/c.Stride + 1, (c.W+2*c.Pad-c.KW)/c.Stride + 1
 }
 
+// Single reports whether windows are the pixels: the convolution is a product of all pixels and the weights.
+func (c Conv2D) Single() bool { return c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 }
+
 // elements checks the sizes and returns how many elements x, the weights and y have.
 func (c Conv2D) elements(d *describer) (x, w, y int) {
 	if !d.sizes(c.B, c.H, c.W, c.InC) || !d.sizes(c.OutC, c.InC, c.KH, c.KW) || !d.sizes(c.Stride) {
@@ -31,10 +34,10 @@ func (c Conv2D) operands(d *describer, a, b int) {
 	}
 }
 
-// makes says that the kernel makes this map of them.
-func (c Conv2D) makes(d *describer, out int) {
+// makes says that this is the map that the kernel makes of them, or is added to it.
+func (c Conv2D) makes(d *describer, place int) {
 	if c.BF16 {
-		d.halves(out)
+		d.halves(place)
 	}
 }
 
@@ -65,11 +68,20 @@ func (k ConvForward) WithItems(n int) Kernel {
 }
 
 // ConvBackData computes the gradient of the convolution's input. Args: w, dy → dx.
-type ConvBackData struct{ Conv2D }
+//
+// With Residual, a gradient [B, H, W, InC] that reaches x another way follows dy, and dx is the sum of both. Only a Fuser may
+// have it.
+type ConvBackData struct {
+	Conv2D
+	Residual bool
+}
 
 func (k ConvBackData) describe(d *describer) {
 	nx, nw, ny := k.elements(d)
 	w, dy := d.in("w", nw), d.in("dy", ny)
+	if k.Residual {
+		k.makes(d, d.in("residual", nx))
+	}
 	k.makes(d, d.out("dx", nx))
 	d.Weights = At(w)
 	k.operands(d, w, dy)

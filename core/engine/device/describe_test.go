@@ -38,6 +38,7 @@ func described() []device.Kernel {
 		device.MatMul{Batch: 1, M: 3, N: 5, K: 7, TransA: true, BF16: true, RowSums: true},
 		device.ConvForward{Conv2D: conv}, device.ConvForward{Conv2D: low},
 		device.ConvBackData{Conv2D: conv}, device.ConvBackData{Conv2D: low},
+		device.ConvBackData{Conv2D: low, Residual: true},
 		device.ConvBackWeights{Conv2D: conv}, device.ConvBackWeights{Conv2D: low},
 		device.AvgPool{Pool2D: pool}, device.AvgPoolBack{Pool2D: pool}, device.MaxPool{Pool2D: pool}, device.MaxPoolBack{Pool2D: pool},
 		separate, packed, ragged, device.AttentionBack(separate), device.AttentionBack(packed), device.AttentionBack(ragged),

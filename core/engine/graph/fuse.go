@@ -40,8 +40,8 @@ func fuse(steps []*step) []*step {
 }
 
 // fuseGradients makes two kernels of the backward pass part of others, on a backend that has such kernels: the sum of the
-// gradients that reach a residual past a layer norm and through it, and the sum of the rows of a product's gradient, for the
-// bias, beside the gradient of its weights.
+// gradients that reach a residual past a layer norm, or a convolution, and through it, and the sum of the rows of a product's
+// gradient, for the bias, beside the gradient of its weights.
 func fuseGradients(steps []*step, fuser device.Fuser) []*step {
 	made, weights := map[*storage]int{}, map[*storage]int{}
 	gone := make([]bool, len(steps))
@@ -56,7 +56,8 @@ func fuseGradients(steps []*step, fuser device.Fuser) []*step {
 				if !ok {
 					continue
 				}
-				if both := addToNorm(steps[j], st.args[c], st.args[1-c], st.args[2]); both != nil && fuser.Fuses(both.kernel) {
+				both := addToGradient(steps[j], st.args[c], st.args[1-c], st.args[2])
+				if both != nil && fuser.Fuses(both.kernel) {
 					steps[i], gone[j] = both, true
 					break
 				}
@@ -92,22 +93,37 @@ func without(gone []bool, steps []*step) []*step {
 	return kept
 }
 
-// addToNorm returns a layer norm's gradient dx with another gradient added, nil where that cannot be. It stands where the
-// sum stood, so that nothing may read the step's other outputs before.
-func addToNorm(norm *step, dx, other, sum *storage) *step {
-	k, ok := norm.kernel.(device.LayerNormBack)
-	if !ok || k.Residual || norm.args[norm.outs] != dx || dx == other || dx.uses != 1 || dx.keep {
+// addToGradient returns the gradient dx of a layer norm or a convolution with another gradient added, nil where that cannot be. It
+// stands where the sum stood, so that nothing may read the step's other outputs before.
+func addToGradient(st *step, dx, other, sum *storage) *step {
+	var with device.Kernel
+	switch k := st.kernel.(type) {
+	case device.LayerNormBack:
+		if k.Residual {
+			return nil
+		}
+		k.Residual = true
+		with = k
+	case device.ConvBackData:
+		if k.Residual {
+			return nil
+		}
+		k.Residual = true
+		with = k
+	default:
 		return nil
 	}
-	for _, s := range norm.args[norm.outs+1:] {
+	if st.args[st.outs] != dx || dx == other || dx.uses != 1 || dx.keep {
+		return nil
+	}
+	for _, s := range st.args[st.outs+1:] {
 		if s.uses > 0 {
 			return nil
 		}
 	}
-	k.Residual = true
-	both := *norm
-	both.kernel, both.outs = k, norm.outs+1
-	both.args = slices.Concat(norm.args[:norm.outs], []*storage{other, sum}, norm.args[norm.outs+1:])
+	both := *st
+	both.kernel, both.outs = with, st.outs+1
+	both.args = slices.Concat(st.args[:st.outs], []*storage{other, sum}, st.args[st.outs+1:])
 	return &both
 }
 

@@ -106,8 +106,10 @@ func (h *halving) autocast(st *step) bool {
 	switch k := st.kernel.(type) {
 	case device.MatMul:
 		return k.BF16 && (!k.Residual || h.is(st.args[3]))
-	case device.ConvForward, device.ConvBackData:
-		return h.of(st).rounded != 0
+	case device.ConvForward:
+		return k.BF16
+	case device.ConvBackData:
+		return k.BF16 && (!k.Residual || h.is(st.args[2]))
 	case device.Binary:
 		if k.Op == device.OpMul && (!computed(st.args[0]) || !computed(st.args[1])) {
 			return false

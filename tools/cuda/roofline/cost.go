@@ -202,7 +202,7 @@ func (c *counter) convolution(call devicetest.Call) error {
 	if err != nil {
 		return err
 	}
-	x, y, out := call.Args[0], call.Args[1], call.Args[2]
+	x, y, out := call.Args[0], call.Args[1], call.Args[len(call.Args)-1]
 	l := launch{class: "convolutions", unit: ours, flops: call.FLOPs}
 	onTensorCores := k.BF16 && k.InC%8 == 0 && k.OutC%8 == 0
 	switch {
@@ -225,6 +225,9 @@ func (c *counter) convolution(call devicetest.Call) error {
 		c.operand(&l, true, y, x, 0, 0)
 		c.launch(launch{class: "convolutions", state: float64(6 * x.N)})
 		l.half += float64(2 * x.N)
+	}
+	if len(call.Args) > 3 { // a gradient that is added
+		c.move(&l, call.Args[2])
 	}
 	c.move(&l, out)
 	c.launch(l)

@@ -15,6 +15,7 @@ type conv struct {
 	device.Conv2D
 	oh, ow    int
 	direction driver.Direction
+	residual  bool // argument 2 is added to the result, which is 3
 }
 
 func convOf(k device.Kernel) conv {
@@ -23,7 +24,7 @@ func convOf(k device.Kernel) conv {
 	case device.ConvForward:
 		c.Conv2D, c.direction = k.Conv2D, driver.Forward
 	case device.ConvBackData:
-		c.Conv2D, c.direction = k.Conv2D, driver.BackData
+		c.Conv2D, c.direction, c.residual = k.Conv2D, driver.BackData, k.Residual
 	case device.ConvBackWeights:
 		c.Conv2D, c.direction = k.Conv2D, driver.BackWeights
 	}
@@ -45,7 +46,13 @@ func (b *Backend) convCode(k device.Kernel) (code, error) {
 		return code{}, fault.New(fault.Unavailable, "a picture, the weights or the pixels of all pictures are more than %d", math.MaxInt32).
 			WithHint("make the batch smaller")
 	}
-	if c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 {
+	if c.residual && !b.Fuses(k) {
+		return code{}, fault.New(fault.Unavailable, "no convolution with a residual")
+	}
+	if c.Single() {
+		if c.residual {
+			return b.multiplyAndAdd(c)
+		}
 		return c.multiplyPixels(), nil
 	}
 	if !c.BF16 {
@@ -87,6 +94,27 @@ func (c conv) multiplyPixels() code {
 	}
 	made.launches = []launch{run}
 	return made
+}
+
+// multiplyAndAdd multiplies the gradients of all pixels and the weights as multiplyPixels does, and adds the residual.
+func (b *Backend) multiplyAndAdd(c conv) (code, error) {
+	made, err := b.matMulCode(device.MatMul{Batch: 1, M: c.B * c.H * c.W, N: c.InC, K: c.OutC, Residual: true, BF16: c.BF16})
+	if err != nil {
+		return code{}, err
+	}
+	const weights, dy, residual, dx = arg(0), arg(1), arg(2), arg(3)
+	places := [...][2]arg{{leftArg, dy}, {rightArg, weights}, {otherArg, residual}, {resultArg, dx}}
+	product, y := made.launches[0].call, call{b: b, addr: make([]driver.Ptr, slopeArg+1), lens: make([]int, slopeArg+1), half: make([]bool, slopeArg+1)}
+	made.halves = []arg{dy, weights}
+	made.launches = []launch{{params: []any{isHalf(residual), isHalf(dx)}, call: func(x *call) error {
+		for _, p := range places {
+			to, from := p[0], p[1]
+			y.addr[to], y.lens[to], y.half[to] = x.addr[from], x.lens[from], x.half[from]
+		}
+		y.other = 0
+		return product(&y)
+	}}}
+	return made, nil
 }
 
 // workspaceLimit bounds the memory that a convolution of cuDNN may work with.

@@ -124,8 +124,13 @@ func (b *Backend) Halves(k device.Kernel) device.Places {
 
 // Fuses implements device.Fuser.
 func (b *Backend) Fuses(k device.Kernel) bool {
-	_, ok := k.(device.LayerNormBack)
-	return ok
+	switch k := k.(type) {
+	case device.LayerNormBack:
+		return true
+	case device.ConvBackData: // a product, as multiplyPixels makes it
+		return k.BF16 && k.Single()
+	}
+	return false
 }
 
 // HalfView views n elements of bfloat16 from element off of a buffer of float32.

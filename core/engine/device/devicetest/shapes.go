@@ -131,8 +131,13 @@ func (s *Shapes) AttendsBF16(k device.Attention) bool {
 
 // Fuses implements device.Fuser: as core/engine/device/cuda.
 func (s *Shapes) Fuses(kernel device.Kernel) bool {
-	_, ok := kernel.(device.LayerNormBack)
-	return ok
+	switch k := kernel.(type) {
+	case device.LayerNormBack:
+		return true
+	case device.ConvBackData:
+		return k.BF16 && k.Single()
+	}
+	return false
 }
 
 // HalfView implements device.Halver.

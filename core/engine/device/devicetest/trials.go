@@ -174,5 +174,12 @@ func Fused() []Trial {
 		k := device.MatMul{Batch: 1, M: s[0], N: s[1], K: s[2], TransA: true, RowSums: true}
 		list = append(list, Trial{Kernel: k, Tol: 3e-6}, Trial{Kernel: k.WithBF16(), Tol: 3e-6}, Trial{Kernel: k, Tol: 3e-6, Scalars: []float64{.5}})
 	}
+	for _, c := range []device.Conv2D{
+		{B: 1, H: 1, W: 1, InC: 1, OutC: 1, KH: 1, KW: 1, Stride: 1}, {B: 3, H: 7, W: 5, InC: 24, OutC: 40, KH: 1, KW: 1, Stride: 1},
+		{B: 2, H: 7, W: 6, InC: 8, OutC: 16, KH: 3, KW: 2, Stride: 2, Pad: 1},
+	} {
+		k := device.ConvBackData{Conv2D: c, Residual: true}
+		list = append(list, Trial{Kernel: k, Tol: 5e-6}, Trial{Kernel: k.WithBF16(), Tol: 5e-6})
+	}
 	return list
 }

@@ -125,6 +125,9 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 	case device.ConvForward:
 		e = b.conv(0, k.Conv2D, n[:], text)
 	case device.ConvBackData:
+		if k.Residual {
+			return nil, fault.New(fault.Unavailable, "onednn: no convolution with a residual")
+		}
 		e = b.conv(1, k.Conv2D, n[:], text)
 	case device.ConvBackWeights:
 		e = b.conv(2, k.Conv2D, n[:], text)

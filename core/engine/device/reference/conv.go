@@ -88,9 +88,6 @@ func newConv[T Float](b *Backend[T], c device.Conv2D) *conv[T] {
 		partial: make([][]T, b.threads)}
 }
 
-// plain says that a picture is its own matrix of windows.
-func (c *conv[T]) plain() bool { return c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 }
-
 func (c *conv[T]) matrix(part int) []T {
 	if c.cols[part] == nil {
 		c.cols[part] = make([]T, c.oh*c.ow*c.window)
@@ -101,7 +98,7 @@ func (c *conv[T]) matrix(part int) []T {
 // windows fills the matrix of picture i.
 func (c *conv[T]) windows(part int, x []T, i int) []T {
 	x = x[i*c.xSize : (i+1)*c.xSize]
-	if c.plain() {
+	if c.Single() {
 		return x
 	}
 	cols := c.matrix(part)
@@ -125,20 +122,29 @@ func (b *Backend[T]) convForward(k device.Conv2D) func(args[T], scalars) {
 	}
 }
 
-func (b *Backend[T]) convBackData(k device.Conv2D) func(args[T], scalars) {
-	c := newConv(b, k)
+func (b *Backend[T]) convBackData(kernel device.ConvBackData) func(args[T], scalars) {
+	k := kernel.Conv2D
+	c, out := newConv(b, k), 2
+	if kernel.Residual {
+		out = 3
+	}
 	return func(a args[T], _ scalars) {
 		swapWeights(k, c.weights, a[0].f, false)
 		b.split(k.B, c.cost(), func(part, lo, hi int) {
 			for i := lo; i < hi; i++ {
-				dx, dy := a[2].f[i*c.xSize:(i+1)*c.xSize], a[1].f[i*c.ySize:(i+1)*c.ySize]
+				dx, dy := a[out].f[i*c.xSize:(i+1)*c.xSize], a[1].f[i*c.ySize:(i+1)*c.ySize]
 				cols := dx
-				if !c.plain() {
+				if !c.Single() {
 					cols = c.matrix(part)
 				}
 				gemm(false, false, c.oh*c.ow, c.window, k.OutC, 1, dy, k.OutC, c.weights, c.window, 0, cols, c.window)
-				if !c.plain() {
+				if !c.Single() {
 					fold(k, dx, cols)
+				}
+				if kernel.Residual {
+					for j, v := range a[2].f[i*c.xSize : (i+1)*c.xSize] {
+						dx[j] += v
+					}
 				}
 			}
 		})

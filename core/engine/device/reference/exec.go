@@ -129,7 +129,7 @@ func (b *Backend[T]) runner(kernel device.Kernel) func(args[T], scalars) {
 	case device.ConvForward:
 		return b.roundInputs(k.BF16, b.convForward(k.Conv2D), 0, 1)
 	case device.ConvBackData:
-		return b.roundInputs(k.BF16, b.convBackData(k.Conv2D), 0, 1)
+		return b.roundInputs(k.BF16, b.convBackData(k), 0, 1)
 	case device.ConvBackWeights:
 		return b.roundInputs(k.BF16, b.convBackWeights(k.Conv2D), 0, 1)
 	case device.AvgPool:
