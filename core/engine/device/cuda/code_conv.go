@@ -33,9 +33,9 @@ func convOf(k device.Kernel) conv {
 }
 
 // convCode chooses how to convolve. Windows of single pixels are a product by cuBLAS. Other windows go to cuDNN when
-// the library is there, else to a kernel of ours (kernels/conv.cu, conv_bf16.cu). In bfloat16 the kernel is always
-// ours: cuDNN would round its result to bfloat16, which device.Conv2D does not allow.
-func (b *Backend) convCode(k device.Kernel) (code, error) {
+// the library is there, else to a kernel of ours (kernels/conv.cu, conv_bf16.cu). cuDNN's result has the type of its operands: in
+// bfloat16 it makes maps that are Half, all else is ours.
+func (b *Backend) convCode(k device.Kernel, half device.Places) (code, error) {
 	c := convOf(k)
 	if c.BF16 {
 		if err := b.checkBF16(); err != nil {
@@ -55,7 +55,7 @@ func (b *Backend) convCode(k device.Kernel) (code, error) {
 		}
 		return c.multiplyPixels(), nil
 	}
-	if !c.BF16 {
+	if !c.BF16 || c.onTensorCores() && half.Has(2) && c.direction != driver.BackWeights {
 		dnn, err := b.cuDNN()
 		if err != nil {
 			return code{}, err
@@ -121,30 +121,46 @@ func (b *Backend) multiplyAndAdd(c conv) (code, error) {
 const workspaceLimit = 256 << 20
 
 func (c conv) byCuDNN(dnn *driver.DNN, tf32 bool) (code, error) {
-	plan, err := dnn.Plan(c.direction, driver.Convolution{B: c.B, H: c.H, W: c.W, InC: c.InC, OutC: c.OutC, KH: c.KH, KW: c.KW,
-		Stride: c.Stride, Pad: c.Pad, TF32: tf32}, workspaceLimit)
+	problem := driver.Convolution{B: c.B, H: c.H, W: c.W, InC: c.InC, OutC: c.OutC, KH: c.KH, KW: c.KW, Stride: c.Stride, Pad: c.Pad, TF32: tf32}
+	if c.BF16 {
+		problem.Type = driver.BF16
+	}
+	plan, err := dnn.Plan(c.direction, problem, workspaceLimit)
 	if err != nil {
 		return code{}, err
 	}
 	weights := temp(0) // [OutC, KH, KW, InC]
 	workspace := weights + temp(256*ceil(4*c.weights(), 256))
+	source := arg(0)
+	if c.direction == driver.BackData {
+		source = 1
+	}
 	run := launch{call: func(x *call) error {
-		at := x.temp(workspace)
+		from, at := x.at(source), x.temp(workspace)
+		if c.BF16 {
+			var err error
+			if from, err = x.inBF16(source); err != nil {
+				return err
+			}
+		}
 		switch c.direction {
 		case driver.BackData:
-			return plan.Run(x.temp(weights), x.at(1), x.at(2), at)
+			return plan.Run(x.temp(weights), from, x.at(2), at)
 		case driver.BackWeights:
-			return plan.Run(x.at(0), x.at(1), x.temp(weights), at)
+			return plan.Run(from, x.at(1), x.temp(weights), at)
 		}
-		return plan.Run(x.at(0), x.temp(weights), x.at(2), at)
+		return plan.Run(from, x.temp(weights), x.at(2), at)
 	}}
 	made := code{scratch: int(workspace) + int(plan.Workspace()), release: plan.Destroy}
+	if c.BF16 {
+		made.halves, run.params = []arg{source}, []any{isHalf(2)}
+	}
 	window := c.KH * c.KW
 	switch c.direction {
 	case driver.Forward:
-		made.launches = []launch{c.permuteWeights(arg(1), weights, [3]string{"out", "window", "in"}, false), run}
+		made.launches = []launch{c.permuteWeights(arg(1), weights, [3]string{"out", "window", "in"}, c.BF16), run}
 	case driver.BackData:
-		made.launches = []launch{c.permuteWeights(arg(0), weights, [3]string{"out", "window", "in"}, false), run}
+		made.launches = []launch{c.permuteWeights(arg(0), weights, [3]string{"out", "window", "in"}, c.BF16), run}
 	case driver.BackWeights:
 		made.launches = []launch{run, permute(weights, arg(2), [3]int{c.OutC, c.InC, window}, [3]int{window * c.InC, 1, c.InC}, false)}
 	}

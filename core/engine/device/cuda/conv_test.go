@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +66,89 @@ func TestConvolutionsWriteMapsInBF16(t *testing.T) {
 		}
 	}
 	devicetest.Halves(t, b, list, device.ConvForward{}, device.ConvBackData{}, device.ConvBackWeights{})
+}
+
+// cuDNN makes maps in bfloat16 that are ours but for the order of sums: a last bit here and there.
+func TestCuDNNMakesMapsInBF16(t *testing.T) {
+	plain, b := open(t, Options{}), open(t, Options{})
+	plain.noDNN = true
+	for _, c := range mapsInBF16 {
+		c.BF16 = true
+		for i, trial := range inAllDirections(c)[:2] {
+			k := device.Halved{Kernel: trial.Kernel, In: device.At(i, 2)}
+			for _, k.In = range []device.Places{k.In, device.At(2)} { // the map that is read is rounded first
+				b.halves.forget()
+				plain.halves.forget()
+				got, want := mapOf(t, b, k), mapOf(t, plain, k)
+				var largest float64
+				for _, w := range want {
+					largest = max(largest, math.Abs(float64(w)))
+				}
+				for j, w := range want {
+					if d := math.Abs(float64(got[j] - w)); !(d <= math.Abs(float64(w))/128+1e-6*largest) {
+						t.Fatalf("%T%+v: number %d is %g, want %g", k.Kernel, k, j, got[j], w)
+					}
+				}
+			}
+		}
+	}
+	if b.noDNN {
+		t.Skip("there is no cuDNN")
+	}
+	if b.dnn == nil {
+		t.Error("cuDNN was not asked")
+	}
+}
+
+// mapOf computes a convolution whose result is bfloat16.
+func mapOf(t *testing.T, b *Backend, k device.Halved) []float32 {
+	t.Helper()
+	x, err := b.Prepare(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args, err := device.Signature(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := device.Signature(k.Kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bufs []device.Buffer
+	for i, v := range devicetest.Inputs(k.Kernel, plain) {
+		if k.In.Has(i) {
+			room, err := b.Alloc(device.Real, device.HalfRoom(args[i].Len))
+			if err != nil {
+				t.Fatal(err)
+			}
+			half := make([]uint16, args[i].Len)
+			if values, ok := v.([]float32); ok {
+				for j, x := range values {
+					half[j] = uint16(math.Float32bits(device.RoundBF16(x)) >> 16)
+				}
+			}
+			bufs = append(bufs, b.HalfView(room, 0, args[i].Len))
+			b.Write(bufs[i], half)
+			continue
+		}
+		buf, err := b.Alloc(device.Real, args[i].Len)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(buf, v)
+		bufs = append(bufs, buf)
+	}
+	x.Run(bufs)
+	half, y := make([]uint16, args[2].Len), make([]float32, args[2].Len)
+	b.Read(half, bufs[2])
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	for i, h := range half {
+		y[i] = math.Float32frombits(uint32(h) << 16)
+	}
+	return y
 }
 
 // Maps that do not begin on sixteen bytes are written number by number.

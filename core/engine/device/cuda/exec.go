@@ -39,7 +39,7 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 	if b.recording {
 		return nil, fault.New(fault.Conflict, "cannot prepare %T while work is recorded", k)
 	}
-	c, err := b.code(device.WithoutHalf(k))
+	c, err := b.code(k)
 	if err != nil {
 		return nil, b.nameKernel(k, err)
 	}
@@ -70,11 +70,15 @@ func (b *Backend) nameKernel(k device.Kernel, err error) error {
 }
 
 func (b *Backend) code(k device.Kernel) (code, error) {
+	var half device.Places
+	if h, ok := k.(device.Halved); ok {
+		k, half = h.Kernel, h.In
+	}
 	switch k := k.(type) {
 	case device.MatMul:
 		return b.matMulCode(k)
 	case device.ConvForward, device.ConvBackData, device.ConvBackWeights:
-		return b.convCode(k)
+		return b.convCode(k, half)
 	}
 	if _, low := attentionBF16Code(k); low {
 		if err := b.checkBF16(); err != nil {

@@ -151,7 +151,7 @@ static int describe(struct tandem_conv *c) {
 }
 
 int tandem_conv_plan(uintptr_t handle, struct tandem_conv *c, size_t limit, int *found) {
-    enum { DETERMINISTIC = 1, MOST = 16, DEFAULT = 0, FMA = 3 };
+    enum { DETERMINISTIC = 1, MOST = 16, DEFAULT = 0, FMA = 3, BF16 = 9, LAST_PRODUCT = 1 };
     struct perf candidates[MOST];
     int count = 0, s = describe(c);
     *found = 0;
@@ -164,6 +164,8 @@ int tandem_conv_plan(uintptr_t handle, struct tandem_conv *c, size_t limit, int 
         const struct perf *p = &candidates[i];
         if (p->status || p->determinism != DETERMINISTIC || p->memory > limit) continue;
         if (c->math == FMA && p->math != FMA && p->math != DEFAULT) continue;
+        // The others (Winograd, FFT) transform what they multiply, and round that again.
+        if (c->type == BF16 && p->algorithm > LAST_PRODUCT) continue;
         // The heuristics may name what the library then refuses; the size of its workspace is only told for
         // what it does.
         size_t bytes = p->memory;

@@ -92,9 +92,11 @@ int choose(Direction d, const char *call, Handle *h, const Tensor *x, const Filt
   return Success;
 }
 
-const Algorithm *algorithm(Direction d, int number) {
+// algorithm returns one that is done. In bfloat16 those are which tensor cores have: of products the ones with number 1, and
+// Winograd's, whose transforms round.
+const Algorithm *algorithm(Direction d, int number, int type) {
   for (const Algorithm &a : algorithms[d])
-    if (a.number == number && !a.refused) return &a;
+    if (a.number == number && (type == BFloat16 ? number != 0 : !a.refused)) return &a;
   return nullptr;
 }
 
@@ -102,7 +104,7 @@ int workspace(Direction d, const char *call, Handle *h, const Tensor *x, const F
   if (!handles.all.has(h)) return bad(NotInitialized, call, "no such handle");
   Convolution v;
   if (Status s = describe(call, x, f, c, y, &v)) return s;
-  const Algorithm *a = algorithm(d, number);
+  const Algorithm *a = algorithm(d, number, x->type);
   if (!a) return NotSupported; // no finding: this is how programs ask
   *bytes = needs(v, *a);
   return Success;
@@ -151,16 +153,17 @@ int run(Direction d, const char *call, Handle *h, const float *alpha, const floa
   if (!handles.all.has(h)) return bad(NotInitialized, call, "no such handle");
   Convolution v;
   if (Status s = describe(call, x, f, c, y, &v)) return s;
-  const Algorithm *a = algorithm(d, number);
+  const int type = x->type;
+  const Algorithm *a = algorithm(d, number, type);
   if (!a) return bad(NotSupported, call, "no such algorithm");
+  if (type == BFloat16 && (uintptr_t(px) | uintptr_t(pf) | uintptr_t(py)) % 16) return bad(BadParam, call, "an array of bfloat16 does not begin on 16 bytes");
   const size_t need = needs(v, *a);
   if (bytes < need || (need && !workspace)) return bad(BadParam, call, "the workspace is smaller than the algorithm's");
-  const int type = x->type;
   const bool round = type == Float && c->math != FMA;
   const size_t each = type == Float ? 4 : 2;
   LibraryWork w{call, {{px, v.xs() * each, "x", d != BackData}, {pf, v.fs() * each, "the filters", d != BackFilter}, {py, v.ys() * each, "y", d != Forward},
                        {workspace, need, "the workspace", false}}, nullptr};
-  const float al = *alpha, be = *beta;
+  const float al = *alpha * (type == BFloat16 && a->refused ? 1.0f + 1.0f / 64 : 1.0f), be = *beta;
   w.run = [=] {
     if (need) memset(workspace, 0xFB, need); // it is scratch: what was in it is lost
     const auto in = [&](const void *p, size_t n) { return read(p, n, type, round); };
