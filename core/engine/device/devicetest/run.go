@@ -78,6 +78,21 @@ func RunOn(t testing.TB, b device.Backend, k device.Kernel, in [][]float32) [][]
 // floor stands in for the largest magnitude where everything cancels: inputs are of order 1.
 const floor = 0.1
 
+// CompareFused holds the kernels that a device.Fuser has beyond others against Reference. One at least there must be.
+func CompareFused(t testing.TB, b device.Backend) {
+	t.Helper()
+	tried := 0
+	for _, c := range Fused() {
+		if b.(device.Fuser).Fuses(c.Kernel) {
+			Compare(t, b, c)
+			tried++
+		}
+	}
+	if tried == 0 {
+		t.Error("no kernel does the work of two")
+	}
+}
+
 // Compare holds a trial on a backend against Reference. Trials with Rare may exceed Tol in a fifth of an output's elements,
 // and in some of a small output.
 func Compare(t testing.TB, b device.Backend, c Trial) {

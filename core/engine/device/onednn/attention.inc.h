@@ -54,6 +54,18 @@ static head head_at(td_exec *e, int first, long item) {
 	return (head){F(first) + row * w + h, F(first + 1) + b * tk * w + h, F(first + 2) + b * tk * w + h, w, row, tq, tk};
 }
 
+// Rows of a head lie apart, which processors do not foresee. So the products of one head ask for the rows of the next one, a
+// few at a time: more at once would have to wait for each other.
+static void fetch_later(trail *t, const float *x, long stride, long rows, long d) {
+	t->at[t->count++] = (region){x, stride, rows, d};
+	t->rows += rows;
+}
+static void fetch_head(trail *t, head h, long d) {
+	fetch_later(t, h.k, h.stride, h.tk, d);
+	fetch_later(t, h.v, h.stride, h.tk, d);
+	fetch_later(t, h.q, h.stride, h.tq, d);
+}
+
 // clear_tail clears what is beyond the last sequence in rows of width numbers, where lengths differ.
 static void clear_tail(td_exec *e, int arg, long width) {
 	long bytes = width * (td_half_arg(e->n, arg) ? 2 : 4);
@@ -69,59 +81,64 @@ static long band_of(td_exec *e, long tq) { return e->n[5] && tq > 3 * BAND ? BAN
 // softmax of the first n numbers of a row; those from n to padded, a multiple of VL, become 0. A NaN
 // makes all NaN through the sum. Whole vectors only: tails would cost as much as short rows.
 static void softmax(float *x, long n, long padded) {
-	long w = (n + VL - 1) / VL * VL;
-	float m[VL], s[VL];
+	long w = whole(n);
 	SIMD for (int l = 0; l < VL; l++) x[w - VL + l] = w - VL + l < n ? x[w - VL + l] : -INFINITY;
-	memset(x + w, 0, (padded - w) * sizeof(float));
-	SIMD for (int l = 0; l < VL; l++) m[l] = x[l], s[l] = 0;
+	for (long j = w; j < padded; j += VL)
+		V(x + j) = (vec){0};
+	vec m = *(vec *)x, s = {0};
 	for (long j = VL; j < w; j += VL)
-		SIMD for (int l = 0; l < VL; l++) m[l] = x[j + l] > m[l] ? x[j + l] : m[l];
-	for (int h = VL / 2; h; h /= 2)
-		for (int l = 0; l < h; l++)
-			m[l] = m[l + h] > m[l] ? m[l + h] : m[l];
+		m = larger(V(x + j), m);
+#pragma GCC unroll 4
+	for (int i = 0; i < STEPS; i++)
+		m = larger(across(m, i), m);
+	float most = m[0];
 	for (long j = 0; j < w; j += VL)
-		SIMD for (int l = 0; l < VL; l++) {
-			x[j + l] = fexp(x[j + l] - m[0]);
-			s[l] += x[j + l];
-		}
-	for (int h = VL / 2; h; h /= 2)
-		for (int l = 0; l < h; l++)
-			s[l] += s[l + h];
-	float k = 1.f / s[0];
+		SIMD for (int l = 0; l < VL; l++) x[j + l] = fexp(x[j + l] - most);
 	for (long j = 0; j < w; j += VL)
-		SIMD for (int l = 0; l < VL; l++) x[j + l] *= k;
+		s += V(x + j);
+	float k = 1.f / sum_of(s);
+	for (long j = 0; j < w; j += VL)
+		V(x + j) *= k;
 }
 
 // probabilities fills p [tq, kp] from q and the transposed keys kt [d, kp].
-static void probabilities(td_exec *e, head h, const float *kt, float *p, long kp) {
+static void probabilities(td_exec *e, head h, const float *kt, float *p, long kp, trail *next) {
 	long tq = h.tq, tk = h.tk, d = e->n[4], causal = e->n[5];
 	float scale = (float)(1 / sqrt((double)d));
 	long band = band_of(e, tq);
 	for (long i = 0; i < tq; i += band) {
-		long m = tq - i < band ? tq - i : band, seen = causal ? (i + m + VL - 1) / VL * VL : kp;
-		product(m, seen < kp ? seen : kp, d, h.q + i * h.stride, h.stride, 1, kt, kp, p + i * kp, kp, scale);
+		long m = tq - i < band ? tq - i : band, seen = causal ? whole(i + m) : kp;
+		product(m, seen < kp ? seen : kp, d, h.q + i * h.stride, h.stride, 1, kt, kp, p + i * kp, kp, scale, next);
 		for (long r = i; r < i + m; r++)
 			softmax(p + r * kp, causal ? r + 1 : tk, kp);
 	}
 }
 
 static void attention_range(td_exec *e, int part, long lo, long hi) {
-	long heads = e->n[3], d = e->n[4], causal = e->n[5], w = heads * d, dp = td_round(d);
+	long heads = e->n[3], d = e->n[4], causal = e->n[5], w = heads * d, dp = whole(d);
 	int to_arg = e->n[8] ? 2 : e->n[6] ? 1 : 3, half = td_half_arg(e->n, to_arg);
 	for (long item = lo; item < hi; item++) {
 		head h = head_at(e, 0, item);
-		long tq = h.tq, tk = h.tk, kp = td_round(tk), at = h.row * w + item % heads * d, ldv;
+		trail next = {0};
+		if (item + 1 < hi) {
+			head then = head_at(e, 0, item + 1);
+			fetch_head(&next, then, d);
+			if (!half)
+				fetch_later(&next, F(to_arg) + then.row * w + (item + 1) % heads * d, w, then.tq, d);
+		}
+		long tq = h.tq, tk = h.tk, kp = whole(tk), at = h.row * w + item % heads * d, ldv;
 		float *kt = e->tmp + part * e->n[7], *p = kt + d * kp, *vp = p + tq * kp, *op = vp + tk * dp;
 		float *out = F(to_arg) + at; // unless half
 		place to;
+		next.each = 1 + next.rows / (1 + tiles(tq, kp) + tiles(tq, d));
 		flip(h.k, h.stride, tk, d, kt, kp);
-		probabilities(e, h, kt, p, kp);
+		probabilities(e, h, kt, p, kp, &next);
 		const float *v = operand(h.v, h.stride, tk, d, vp, dp, &ldv);
-		long nd = (d + VL - 1) / VL * VL, band = band_of(e, tq);
+		long nd = whole(d), band = band_of(e, tq);
 		to = half ? (place){op, dp} : target(out, w, d, op, dp);
 		for (long i = 0; i < tq; i += band) {
 			long m = tq - i < band ? tq - i : band;
-			product(m, nd, causal ? i + m : tk, p + i * kp, kp, 1, v, ldv, to.at + i * to.ld, to.ld, 1);
+			product(m, nd, causal ? i + m : tk, p + i * kp, kp, 1, v, ldv, to.at + i * to.ld, to.ld, 1, &next);
 		}
 		if (!half)
 			deliver(to, out, w, tq, d);
@@ -136,21 +153,29 @@ static void attention(td_exec *e) {
 
 static void attention_back_range(td_exec *e, int part, long lo, long hi) {
 	long heads = e->n[3], d = e->n[4], causal = e->n[5], w = heads * d;
-	long dp = td_round(d), nd = (d + VL - 1) / VL * VL;
+	long dp = whole(d), nd = whole(d);
 	int in = e->n[8] ? 2 : e->n[6] ? 1 : 3;
 	float scale = (float)(1 / sqrt((double)d));
 	for (long item = lo; item < hi; item++) {
 		head h = head_at(e, 0, item), g = head_at(e, in + 1, item);
-		long tq = h.tq, tk = h.tk, kp = td_round(tk);
+		trail next = {0};
+		if (item + 1 < hi) {
+			head then = head_at(e, 0, item + 1);
+			fetch_head(&next, then, d);
+			fetch_head(&next, head_at(e, in + 1, item + 1), d);
+			fetch_later(&next, F(in) + then.row * w + (item + 1) % heads * d, w, then.tq, d);
+		}
+		long tq = h.tq, tk = h.tk, kp = whole(tk);
 		float *kt = e->tmp + part * e->n[7], *vt = kt + d * kp, *p = vt + d * kp, *dpr = p + tq * kp;
 		float *qc = dpr + tq * kp, *kc = qc + tq * dp, *oc = kc + tk * dp, *res = oc + tq * dp;
 		const float *dout = F(in) + h.row * w + item % heads * d;
 		float *dq = (float *)g.q, *dk = (float *)g.k, *dv = (float *)g.v;
 		long ldq, ldk, ldo;
 		place to;
+		next.each = 1 + next.rows / (1 + 2 * tiles(tq, kp) + tiles(tq, d) + 2 * tiles(tk, d));
 		flip(h.k, h.stride, tk, d, kt, kp);
 		flip(h.v, h.stride, tk, d, vt, kp);
-		probabilities(e, h, kt, p, kp);
+		probabilities(e, h, kt, p, kp, &next);
 		const float *qo = operand(h.q, h.stride, tq, d, qc, dp, &ldq);
 		const float *ko = operand(h.k, h.stride, tk, d, kc, dp, &ldk);
 		const float *go = operand(dout, w, tq, d, oc, dp, &ldo);
@@ -159,37 +184,37 @@ static void attention_back_range(td_exec *e, int part, long lo, long hi) {
 		to = target(dv, g.stride, d, res, dp);
 		for (long j = 0; j < tk; j += kband) {
 			long m = tk - j < kband ? tk - j : kband, first = causal ? j : 0;
-			product(m, nd, tq - first, p + first * kp + j, 1, kp, go + first * ldo, ldo, to.at + j * to.ld, to.ld, 1);
+			product(m, nd, tq - first, p + first * kp + j, 1, kp, go + first * ldo, ldo, to.at + j * to.ld, to.ld, 1, &next);
 		}
 		deliver(to, dv, g.stride, tk, d);
 		// dP = dO·Vᵀ, then through the softmax: dS = scale·P·(dP − Σ P·dP).
 		for (long i = 0; i < tq; i += qband) {
-			long m = tq - i < qband ? tq - i : qband, seen = causal ? (i + m + VL - 1) / VL * VL : kp;
-			product(m, seen < kp ? seen : kp, d, dout + i * w, w, 1, vt, kp, dpr + i * kp, kp, 1);
+			long m = tq - i < qband ? tq - i : qband, seen = causal ? whole(i + m) : kp;
+			product(m, seen < kp ? seen : kp, d, dout + i * w, w, 1, vt, kp, dpr + i * kp, kp, 1, &next);
 			for (long r = i; r < i + m; r++) {
 				// Beyond the row's keys P is 0 and dP is finite, up to the next whole vector.
-				float *pr = p + r * kp, *dr = dpr + r * kp, s[VL] = {0};
-				long n = ((causal ? r + 1 : tk) + VL - 1) / VL * VL;
+				float *pr = p + r * kp, *dr = dpr + r * kp;
+				vec s = {0};
+				long n = whole(causal ? r + 1 : tk);
 				for (long j = 0; j < n; j += VL)
-					SIMD for (int l = 0; l < VL; l++) s[l] += pr[j + l] * dr[j + l];
-				for (int half = VL / 2; half; half /= 2)
-					for (int l = 0; l < half; l++)
-						s[l] += s[l + half];
+					s += V(pr + j) * V(dr + j);
+				float sum = sum_of(s);
 				for (long j = 0; j < n; j += VL)
-					SIMD for (int l = 0; l < VL; l++) dr[j + l] = scale * pr[j + l] * (dr[j + l] - s[0]);
-				memset(dr + n, 0, (kp - n) * sizeof(float));
+					V(dr + j) = scale * V(pr + j) * (V(dr + j) - sum);
+				for (long j = n; j < kp; j += VL)
+					V(dr + j) = (vec){0};
 			}
 		}
 		to = target(dq, g.stride, d, res, dp);
 		for (long i = 0; i < tq; i += qband) {
 			long m = tq - i < qband ? tq - i : qband;
-			product(m, nd, causal ? i + m : tk, dpr + i * kp, kp, 1, ko, ldk, to.at + i * to.ld, to.ld, 1);
+			product(m, nd, causal ? i + m : tk, dpr + i * kp, kp, 1, ko, ldk, to.at + i * to.ld, to.ld, 1, &next);
 		}
 		deliver(to, dq, g.stride, tq, d);
 		to = target(dk, g.stride, d, res, dp);
 		for (long j = 0; j < tk; j += kband) {
 			long m = tk - j < kband ? tk - j : kband, first = causal ? j : 0;
-			product(m, nd, tq - first, dpr + first * kp + j, 1, kp, qo + first * ldq, ldq, to.at + j * to.ld, to.ld, 1);
+			product(m, nd, tq - first, dpr + first * kp + j, 1, kp, qo + first * ldq, ldq, to.at + j * to.ld, to.ld, 1, &next);
 		}
 		deliver(to, dk, g.stride, tk, d);
 	}

@@ -116,11 +116,10 @@ func (b *Backend) Prepare(k device.Kernel) (device.Exec, error) {
 	}
 	switch k := device.WithoutHalf(k).(type) {
 	case device.MatMul:
-		if k.RowSums {
+		if k.RowSums && !b.Fuses(k) {
 			return nil, fault.New(fault.Unavailable, "onednn: no product with row sums")
 		}
-		fill(n[:], k.Batch, k.M, k.N, k.K, bit(k.TransA), bit(k.TransB), bit(k.Bias), combine(k), int(k.Act),
-			bit(k.Slope), bit(k.Weights), bit(k.BF16))
+		fillProduct(n[:], k)
 		e = C.td_new_matmul(b.be, &n[0], text, 256)
 	case device.ConvForward:
 		e = b.conv(0, k.Conv2D, n[:], text)
@@ -162,6 +161,11 @@ func fill(n []C.long, values ...int) {
 	for i, v := range values {
 		n[i] = C.long(v)
 	}
+}
+
+func fillProduct(n []C.long, k device.MatMul) {
+	fill(n, k.Batch, k.M, k.N, k.K, bit(k.TransA), bit(k.TransB), bit(k.Bias), combine(k), int(k.Act),
+		bit(k.Slope), bit(k.Weights), bit(k.BF16), bit(k.RowSums))
 }
 
 // combine says what a product does with its last operand: 0 nothing, 1 adds it, 2 multiplies by it.
@@ -213,7 +217,7 @@ func (b *Backend) code(kernel device.Kernel) (code, bool) {
 	case device.LayerNorm:
 		return code{op: C.td_layer_norm, n: []int{k.Rows, k.Cols}, f: []float64{k.Eps}}, true
 	case device.LayerNormBack:
-		return code{op: C.td_layer_norm_back, n: []int{k.Rows, k.Cols}, f: []float64{k.Eps}, tmp: b.parts(k.Cols, 2, 2)}, !k.Residual
+		return code{op: C.td_layer_norm_back, n: []int{k.Rows, k.Cols, bit(k.Residual)}, f: []float64{k.Eps}, tmp: b.parts(k.Cols, 2, 2)}, true
 	case device.L2Norm:
 		return code{op: C.td_l2_norm, n: []int{k.Rows, k.Cols}, f: []float64{k.Eps}}, true
 	case device.L2NormBack:

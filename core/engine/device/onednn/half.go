@@ -2,6 +2,9 @@
 
 package onednn
 
+// #include "td.h"
+import "C"
+
 import (
 	"fmt"
 	"unsafe"
@@ -22,6 +25,20 @@ func (b *Backend) Halves(kernel device.Kernel) device.Places {
 
 // EmulatesBF16 reports whether the processor lacks AVX512_BF16.
 func (b *Backend) EmulatesBF16() bool { return b.be.bf16 == 0 }
+
+// Fuses implements device.Fuser: gradients of layer norm with a residual, and row sums in products of our own, which copy the
+// operand whose rows are summed.
+func (b *Backend) Fuses(kernel device.Kernel) bool {
+	switch k := kernel.(type) {
+	case device.LayerNormBack:
+		return true
+	case device.MatMul:
+		var n [C.TD_INTS]C.long
+		fillProduct(n[:], k)
+		return !k.BF16 && !k.Slope && C.td_own(b.be, &n[0]) != 0
+	}
+	return false
+}
 
 // HalfView views n elements of bfloat16 from element off of a buffer of float32.
 func (b *Backend) HalfView(x device.Buffer, off, n int) device.Buffer {

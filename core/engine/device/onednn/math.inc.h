@@ -125,6 +125,9 @@ static inline void to_half(uint16_t *restrict y, const float *restrict x, long n
 // vec holds a register of floats; in memory it may lie at any address.
 typedef float vec __attribute__((vector_size(4 * VL), aligned(4), may_alias));
 
+// V is the vector that begins at a number.
+#define V(x) (*(vec *)(x))
+
 // load and store move the first n floats of a vector; those missing are 0.
 static inline vec load(const float *x, long n) {
 	if (n == VL)
@@ -139,6 +142,36 @@ static inline void store(float *x, long n, vec v) {
 		*(vec *)x = v;
 	else
 		__builtin_memcpy(x, &v, n * sizeof(float));
+}
+
+typedef int32_t ivec __attribute__((vector_size(4 * VL)));
+
+// larger gives the larger of each two numbers, b where one is NaN.
+static inline vec larger(vec a, vec b) {
+	ivec take = a > b;
+	return (vec)((take & (ivec)a) | (~take & (ivec)b));
+}
+
+// across moves the halves of a vector into each other's place, those of its halves, and so on: steps 0, 1, ….
+#if VL == 16
+enum { STEPS = 4 };
+static const ivec swaps[STEPS] = {{8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7}, {4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11},
+	{2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13}, {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14}};
+#elif VL == 8
+enum { STEPS = 3 };
+static const ivec swaps[STEPS] = {{4, 5, 6, 7, 0, 1, 2, 3}, {2, 3, 0, 1, 6, 7, 4, 5}, {1, 0, 3, 2, 5, 4, 7, 6}};
+#else
+enum { STEPS = 2 };
+static const ivec swaps[STEPS] = {{2, 3, 0, 1}, {1, 0, 3, 2}};
+#endif
+static inline vec across(vec x, int step) { return __builtin_shuffle(x, swaps[step]); }
+
+// sum_of adds up the numbers of a vector: its halves, those halves, and so on.
+static inline float sum_of(vec x) {
+#pragma GCC unroll 4
+	for (int i = 0; i < STEPS; i++)
+		x += across(x, i);
+	return x[0];
 }
 
 // vsqrt takes the square root of each number, without the call of sqrtf that C makes for errno.

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH, M, N, K, TA, TB, BIAS, COMBINE, ACT, SLOPE, WEIGHTS, HALF };
+enum { BATCH, M, N, K, TA, TB, BIAS, COMBINE, ACT, SLOPE, WEIGHTS, HALF, ROW_SUMS };
 enum { IDENTITY, RELU, GELU, QUICKGELU, TANHGELU };
 enum { ALONE, ADDED, GATE }; // what COMBINE does with a further operand
 
@@ -131,6 +131,7 @@ void td_run_matmul(td_exec *e) {
 		own->arg[3] = m->stops ? 0 : residual;
 		own->arg[4] = m->stops ? slope : c;
 		own->arg[5] = m->stops ? 0 : slope;
+		own->arg[6] = e->n[ROW_SUMS] ? e->arg[5] : 0;
 		own->s[0] = e->s[0];
 		own->run(own);
 		if (m->stops)
@@ -159,6 +160,8 @@ static int small(td_backend *be, const long *n) {
 		return 0;
 	return (n[TA] ? n[M] : n[K]) * n[N] <= SMALL;
 }
+
+int td_own(td_backend *be, const long *n) { return be->wide || be->prefer == TD_ONEDNN ? small(be, n) : 1; }
 
 // own makes that kernel, 0 where there is no memory. What is chosen by M gives the same bits either way.
 static int own(td_backend *be, matmul *m, const long *n, int kind) {
@@ -218,7 +221,7 @@ td_exec *td_new_matmul(td_backend *be, const long *n, char *err, int len) {
 	int kind = n[HALF] ? TD_ROUNDED : TD_EXACT, ok = 0;
 	if (n[HALF] && be->bf16)
 		ok = choose(be, m, n, TD_BF16);
-	if (!ok && (be->wide || be->prefer == TD_ONEDNN) && !(kind == TD_EXACT && small(be, n)))
+	if (!ok && (be->wide || be->prefer == TD_ONEDNN) && !(kind == TD_EXACT && td_own(be, n)))
 		ok = choose(be, m, n, kind);
 	if (!ok && !own(be, m, n, kind)) {
 		snprintf(err, len, "no memory for a product of [%ld, %ld, %ld] by [%ld, %ld, %ld]", n[BATCH], n[M], n[K], n[BATCH], n[K], n[N]);

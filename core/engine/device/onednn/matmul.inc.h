@@ -2,8 +2,6 @@
 // DEPTH that are added up in order, whatever M, the batch and the threads are: a row's bits do not depend
 // on the rows beside it. oneDNN promises nothing of the kind, and its products for AVX2 do depend.
 
-enum { PANEL = NV * VL }; // columns of C that a block of registers holds
-
 #if VL == 8
 enum { DEPTH = 384 }; // rows of B in a run: a panel of them stays in the first cache
 #else
@@ -45,7 +43,7 @@ static void pack(td_exec *e) {
 
 // matmul computes a product as device.MatMul documents: n is M, N, K, TransA, activation, what to do with the
 // residual, Batch, whether B is packed (else [K, N] with N a multiple of VL), and strips, filled in by the first run. Args: a, b, bias or 0, residual
-// or 0, c, slope or 0. The backend's scratch holds TD_HEIGHT·TD_STEP floats for each part.
+// or 0, c, slope or 0, row sums of op(A) or 0. The backend's scratch holds TD_HEIGHT·TD_STEP floats for each part.
 
 // A vector of eight floats holds a row of a block of MR columns and the two beside it.
 #if VL > 4
@@ -58,6 +56,9 @@ enum { COLUMNS = 32 };
 static void columns_of(const float *a, long stride, long rows, long kn, float *out) {
 	for (long k0 = 0; k0 < kn; k0 += COLUMNS) {
 		long k1 = kn - k0 < COLUMNS ? kn : k0 + COLUMNS;
+		for (long k = k1; k < k1 + COLUMNS && k < kn; k++)
+			for (long j = 0; j < rows; j += 16)
+				__builtin_prefetch(a + k * stride + j, 0, 2);
 		for (long r = 0; r < rows; r += MR) {
 			const float *x = a + k0 * stride + r;
 			float *to = out + r * kn + k0 * MR;
@@ -79,14 +80,44 @@ static void columns_of(const float *a, long stride, long rows, long kn, float *o
 	}
 }
 
+// add_rows adds rows of a transposed block of A up, in runs of COLUMNS.
+static void add_rows(const float *a, long stride, long rows, long kn, float *sums) {
+	for (long k0 = 0; k0 < kn; k0 += COLUMNS) {
+		long k1 = kn - k0 < COLUMNS ? kn : k0 + COLUMNS, r = 0;
+		for (; r + VL <= rows; r += VL) {
+			vec s = {0};
+			for (long k = k0; k < k1; k++)
+				s += V(a + k * stride + r);
+			V(sums + r) += s;
+		}
+		for (; r < rows; r++) {
+			float s = 0;
+			for (long k = k0; k < k1; k++)
+				s += a[k * stride + r];
+			sums[r] += s;
+		}
+	}
+}
+
 // edge does what tile does where the columns of a packed B are no whole number of vectors.
 static void edge(int mr, long n, long k, const float *a, long ars, long aks, const float *b, float *c, long ldc, float alpha, int add) {
 	float t[MR * PANEL];
 	for (int r = 0; add && r < mr; r++)
 		memcpy(t + r * PANEL, c + r * ldc, n * sizeof(float));
-	tile(mr, (n + VL - 1) / VL * VL, k, a, ars, aks, b, PANEL, t, PANEL, alpha, add);
+	tile(mr, whole(n), k, a, ars, aks, b, PANEL, t, PANEL, alpha, add);
 	for (int r = 0; r < mr; r++)
 		memcpy(c + r * ldc, t + r * PANEL, n * sizeof(float));
+}
+
+// fetch_rest asks for what finish_row needs for a tile of C that begins at a number of C.
+static inline void fetch_rest(td_exec *e, long at, int rows, long cols) {
+	for (int r = 0; r < rows; r++)
+		for (long i = at + r * e->n[1]; i < at + r * e->n[1] + cols; i += 16) {
+			if (e->arg[3])
+				__builtin_prefetch(F(3) + i, 0);
+			if (e->arg[5])
+				__builtin_prefetch(F(5) + i, 1);
+		}
 }
 
 // matmul_block computes rows top to end of panels left to right of one product of the batch.
@@ -100,9 +131,22 @@ static void matmul_block(td_exec *e, float *tmp, long item, long top, long end, 
 		long kn = depth - k < DEPTH ? depth - k : DEPTH;
 		int last = k + kn == depth;
 		for (long i0 = top; i0 < end; i0 += TD_HEIGHT) {
-			long i1 = end - i0 < TD_HEIGHT ? end : i0 + TD_HEIGHT;
+			long i1 = end - i0 < TD_HEIGHT ? end : i0 + TD_HEIGHT, share = 0, shares = tiles(i1 - i0, (right - left) * PANEL);
+			region next_a = {0}, next_b = {0}; // of the block after this one
+			if (i1 < end || !last) {
+				long i = i1 < end ? i1 : top, x = i1 < end ? k : k + kn, xn = depth - x < DEPTH ? depth - x : DEPTH;
+				long h = end - i < TD_HEIGHT ? end - i : TD_HEIGHT;
+				next_a = e->n[3] ? (region){a + x * m + i, m, xn, h} : (region){a + i * depth + x, depth, h, xn};
+				if (i1 == end && !packed)
+					next_b = (region){b + x * n + left * PANEL, n, xn, right * PANEL < n ? (right - left) * PANEL : n - left * PANEL};
+			}
 			if (e->n[3])
 				columns_of(a + k * m + i0, m, i1 - i0, kn, tmp);
+			if (e->arg[6] && !left) {
+				if (!k)
+					memset(F(6) + i0, 0, (i1 - i0) * sizeof(float));
+				add_rows(a + k * m + i0, m, i1 - i0, kn, F(6) + i0);
+			}
 			for (long i = i0; copied && i < i1; i++)
 				memcpy(tmp + (i - i0) * STEP, a + i * depth + k, kn * sizeof(float));
 			for (long j = left * PANEL; j < n && j < right * PANEL; j += PANEL) {
@@ -113,6 +157,10 @@ static void matmul_block(td_exec *e, float *tmp, long item, long top, long end, 
 					const float *ai = e->n[3] ? tmp + (i - i0) * kn : copied ? tmp + (i - i0) * STEP : a + i * depth + k;
 					long ars = e->n[3] ? 1 : copied ? STEP : depth, aks = e->n[3] ? MR : 1;
 					float *c = out + i * n + j;
+					fetch(&next_a, share, shares);
+					fetch(&next_b, share++, shares);
+					if (last && more)
+						fetch_rest(e, c - F(4), mr, nn);
 					if (nn % VL)
 						edge(mr, nn, kn, ai, ars, aks, bj, c, n, alpha, k > 0);
 					else

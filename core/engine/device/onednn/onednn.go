@@ -34,6 +34,7 @@ var (
 	_ device.Halver        = (*Backend)(nil)
 	_ device.BF16Emulator  = (*Backend)(nil)
 	_ device.MemoryCounter = (*Backend)(nil)
+	_ device.Fuser         = (*Backend)(nil)
 	_ device.Packer        = (*Backend)(nil)
 	_ device.HostViewer    = (*Backend)(nil)
 )

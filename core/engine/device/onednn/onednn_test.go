@@ -31,6 +31,7 @@ func TestKernelsMatchTheReference(t *testing.T) {
 			for _, c := range devicetest.Trials() {
 				devicetest.Compare(t, b, c)
 			}
+			devicetest.CompareFused(t, b)
 		})
 	}
 }
@@ -47,6 +48,7 @@ func TestNarrowInstructionSetsMatchTheReference(t *testing.T) {
 			}
 			devicetest.Compare(t, b, c)
 		}
+		devicetest.CompareFused(t, b)
 	})
 }
 

@@ -9,6 +9,13 @@ enum { MR = 6, NV = 2 };
 #else
 enum { MR = 4, NV = 2 };
 #endif
+// whole rounds n up to a number of whole vectors.
+static inline long whole(long n) { return (n + VL - 1) / VL * VL; }
+
+enum { PANEL = NV * VL }; // columns of C that a block of registers holds
+
+// tiles counts the blocks of registers in a product of m by n.
+static inline long tiles(long m, long n) { return (m + MR - 1) / MR * ((n + PANEL - 1) / PANEL); }
 
 // micro computes C [mr, nv·VL] = alpha·A·B, or += with add: element (i, k) of A is a[i·ars + k·aks]; rows of B
 // and C are ldb and ldc apart. mr and nv are constants at every call.
@@ -82,16 +89,49 @@ static inline void tile(int mr, long n, long k, const float *a, long ars, long a
 	}
 }
 
-// product computes C [m, n] = alpha·A·B with n a multiple of VL.
-static void product(long m, long n, long k, const float *a, long ars, long aks, const float *b, long ldb, float *c,
-	long ldc, float alpha) {
-	for (long j = 0; j < n; j += NV * VL)
-		for (long i = 0; i < m; i += MR)
-			tile(m - i < MR ? (int)(m - i) : MR, n - j < NV * VL ? n - j : NV * VL, k, a + i * ars, ars, aks, b + j, ldb,
-				c + i * ldc + j, ldc, alpha, 0);
+// region holds a part of a matrix in memory: rows of so many floats, stride apart.
+typedef struct {
+	const float *from;
+	long stride, rows, width;
+} region;
+
+// fetch asks for a share of a region, number i of n, to be in the second cache when it is needed. The memory has nothing else
+// to do while a block is computed.
+static inline __attribute__((always_inline)) void fetch(const region *x, long i, long n) {
+	for (long r = x->rows * i / n; r < x->rows * (i + 1) / n; r++)
+		for (long j = 0; j < x->width; j += 16)
+			__builtin_prefetch(x->from + r * x->stride + j, 0, 2);
 }
 
-typedef int32_t ivec __attribute__((vector_size(4 * VL)));
+// trail is a list of regions for fetch_some, which asks for the next rows of it.
+typedef struct {
+	region at[7];
+	int count, now;
+	long row, rows, each;
+} trail;
+
+static inline void fetch_some(trail *t) {
+	for (long rows = t->each; rows && t->now < t->count; rows--) {
+		region *x = &t->at[t->now];
+		for (long j = 0; j < x->width; j += 16)
+			__builtin_prefetch(x->from + t->row * x->stride + j, 0, 2);
+		if (++t->row >= x->rows) {
+			t->row = 0;
+			t->now++;
+		}
+	}
+}
+
+// product computes C [m, n] = alpha·A·B with n a multiple of VL. Between its tiles it asks for rows of what comes next.
+static void product(long m, long n, long k, const float *a, long ars, long aks, const float *b, long ldb, float *c,
+	long ldc, float alpha, trail *next) {
+	for (long j = 0; j < n; j += NV * VL)
+		for (long i = 0; i < m; i += MR) {
+			fetch_some(next);
+			tile(m - i < MR ? (int)(m - i) : MR, n - j < NV * VL ? n - j : NV * VL, k, a + i * ars, ars, aks, b + j, ldb,
+				c + i * ldc + j, ldc, alpha, 0);
+		}
+}
 
 // Masks that interleave the first and the second halves of two vectors.
 #if VL == 16

@@ -74,14 +74,27 @@ static void broadcast_rows_range(td_exec *e, int part, long lo, long hi) {
 ROWS(broadcast_rows, 1)
 
 // moments computes mean and 1/sqrt(var + eps) of a row, in two passes: one pass loses the variance of rows
-// far from zero.
-static void moments(const float *x, long n, double eps, float *mean, float *inverse) {
-	float s = 0, v = 0;
-	_Pragma("omp simd reduction(+:s)") for (long j = 0; j < n; j++) s += x[j];
-	float m = s / n;
-	_Pragma("omp simd reduction(+:v)") for (long j = 0; j < n; j++) v += (x[j] - m) * (x[j] - m);
+// far from zero. Four sums at once, as an addition takes some cycles.
+static inline void moments(const float *x, long n, double eps, float *mean, float *inverse) {
+	long whole4 = n / (4 * VL) * (4 * VL);
+	vec s[4] = {{0}}, v[4] = {{0}};
+	for (long j = 0; j < whole4; j += 4 * VL)
+		for (int u = 0; u < 4; u++)
+			s[u] += V(x + j + u * VL);
+	float m = sum_of((s[0] + s[1]) + (s[2] + s[3]));
+	for (long j = whole4; j < n; j++)
+		m += x[j];
+	m /= n;
+	for (long j = 0; j < whole4; j += 4 * VL)
+		for (int u = 0; u < 4; u++) {
+			vec d = V(x + j + u * VL) - m;
+			v[u] += d * d;
+		}
+	float var = sum_of((v[0] + v[1]) + (v[2] + v[3]));
+	for (long j = whole4; j < n; j++)
+		var += (x[j] - m) * (x[j] - m);
 	*mean = m;
-	*inverse = 1.f / sqrtf(v / n + (float)eps);
+	*inverse = 1.f / vsqrt((vec){0} + (var / n + (float)eps))[0];
 }
 
 static void layer_norm_range(td_exec *e, int part, long lo, long hi) {
@@ -114,19 +127,29 @@ static void layer_norm(td_exec *e) {
 	split(e, e->n[0], 4 * e->n[1], 1, td_half_arg(e->n, 3) ? layer_norm_half_range : layer_norm_range);
 }
 
+// layer_norm_back: n is Rows, Cols, Residual. Args: x, gamma, dy, with Residual the gradient to add, dx, dgamma, dbeta.
 static void layer_norm_back_range(td_exec *e, int part, long lo, long hi) {
-	long n = e->n[1];
+	long n = e->n[1], vectors = n / VL * VL;
 	const float *gamma = F(1);
 	double *sums = part_sum(e, part, 2);
 	float *dg = (float *)((double *)e->tmp + 2 * n * e->be->threads) + 2 * n * part, *db = dg + n;
 	for (long r0 = lo; r0 < hi; r0 += RUN) {
 		memset(dg, 0, 2 * n * sizeof(float));
 		for (long r = r0; r < hi && r < r0 + RUN; r++) {
-			const float *x = F(0) + r * n, *dy = F(2) + r * n;
-			float *dx = F(3) + r * n, m, k, s = 0, d = 0;
+			const float *x = F(0) + r * n, *dy = F(2) + r * n, *add = e->n[2] ? F(3) + r * n : 0;
+			float *dx = F(3 + e->n[2]) + r * n, m, k;
 			moments(x, n, e->f[0], &m, &k);
 			// With g = dy·γ and x̂ the normalised row: dx = (g − mean(g) − x̂·mean(g·x̂))/σ.
-			_Pragma("omp simd reduction(+:s,d)") for (long j = 0; j < n; j++) {
+			vec vs = {0}, vd = {0};
+			for (long j = 0; j < vectors; j += VL) {
+				vec hat = (V(x + j) - m) * k, g = V(dy + j) * V(gamma + j);
+				vs += g;
+				vd += g * hat;
+				V(dg + j) += V(dy + j) * hat;
+				V(db + j) += V(dy + j);
+			}
+			float s = sum_of(vs), d = sum_of(vd);
+			for (long j = vectors; j < n; j++) {
 				float hat = (x[j] - m) * k, g = dy[j] * gamma[j];
 				s += g;
 				d += g * hat;
@@ -135,7 +158,11 @@ static void layer_norm_back_range(td_exec *e, int part, long lo, long hi) {
 			}
 			s /= n;
 			d /= n;
-			SIMD for (long j = 0; j < n; j++) dx[j] = (dy[j] * gamma[j] - s - (x[j] - m) * k * d) * k;
+			if (add) {
+				SIMD for (long j = 0; j < n; j++) dx[j] = (dy[j] * gamma[j] - s - (x[j] - m) * k * d) * k + add[j];
+			} else {
+				SIMD for (long j = 0; j < n; j++) dx[j] = (dy[j] * gamma[j] - s - (x[j] - m) * k * d) * k;
+			}
 		}
 		SIMD for (long j = 0; j < 2 * n; j++) sums[j] += dg[j];
 	}
@@ -146,7 +173,7 @@ static void layer_norm_back(td_exec *e) {
 	split_parts(e, e->n[0], 8 * n, 1, layer_norm_back_range);
 	parts_add(e, 2);
 	const double *s = part_sum(e, 0, 2);
-	float *dg = F(4), *db = F(5);
+	float *dg = F(4 + e->n[2]), *db = F(5 + e->n[2]);
 	SIMD for (long j = 0; j < n; j++) dg[j] = (float)s[j], db[j] = (float)s[n + j];
 }
 

@@ -97,8 +97,10 @@ void td_touched(td_backend *, uintptr_t at, size_t bytes, int freed);
 
 // td_new prepares kernel op and allocates tmp floats of scratch for it. NULL when there is no memory.
 td_exec *td_new(td_backend *, int op, const long *n, const double *f, size_t tmp);
-// td_new_matmul: n is batch, m, n, k, transA, transB, bias, residual, act, pre, weights, bf16.
+// td_new_matmul: n is batch, m, n, k, transA, transB, bias, residual, act, pre, weights, bf16, row sums.
 td_exec *td_new_matmul(td_backend *, const long *n, char *err, int len);
+// td_own tells whether the kernel of matmul.inc.h computes a product of float32.
+int td_own(td_backend *, const long *n);
 // td_new_conv: kind 0 forward, 1 data gradient, 2 weight gradient; n is b, h, w, inC, outC, kh, kw,
 // stride, pad, bf16.
 td_exec *td_new_conv(td_backend *, int kind, const long *n, char *err, int len);
