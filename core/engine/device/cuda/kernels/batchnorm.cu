@@ -1,6 +1,6 @@
 // Batch norm of feature maps, which lie as rows of C channels. A thread has four neighbouring channels (quad.cuh), so that a
 // warp reads whole lines. All of these are bound by memory: each says how often it reads and writes its maps.
-#include "quad.cuh"
+#include "map.cuh"
 
 // Batch norm of x [rows, C]. Blocks: blockDim.x threads have four channels each, blockDim.y rows are taken
 // at once; blockIdx.x goes over the channels, blockIdx.y over chunks of rows. At most 256 threads, the
@@ -30,28 +30,32 @@ batch_stats_parts(const float *x, float *parts, i64 rows, i64 C, i64 chunk, i64 
 	const i64 from = blockIdx.y * chunk, to = from + chunk < rows ? from + chunk : rows;
 	moments<float> all[4] = {};
 	// Runs of rows: their mean and distances in registers, then one join.
-	for (i64 r = from + threadIdx.y; n > 0 && r < to; r += RUN * step) {
-		quad q[RUN];
-		int count = 0;
+	with_maps(wide, types(x, half), n, [&](auto map_of) {
+		const auto in = map_of(x, half);
+		for (i64 r = from + threadIdx.y; n > 0 && r < to; r += RUN * step) {
+			const auto raw = load_rows<RUN>(in, r, step, to, C, c);
+			quad q[RUN];
+			int count = 0;
 #pragma unroll
-		for (int k = 0; k < RUN; k++) {
-			const bool in = r + k * step < to;
-			q[k] = in ? load_as(x, (r + k * step) * C + c, n, wide, half) : quad{};
-			count += in;
+			for (int k = 0; k < RUN; k++) {
+				const bool there = r + k * step < to;
+				q[k] = there ? number(raw.row[k]) : quad{};
+				count += there;
+			}
+			const float share = 1.f / (float)count;
+#pragma unroll
+			for (int j = 0; j < 4; j++) {
+				float sum = 0.f, square = 0.f;
+#pragma unroll
+				for (int k = 0; k < RUN; k++) sum += q[k].v[j];
+				const float mean = sum * share;
+#pragma unroll
+				for (int k = 0; k < RUN; k++)
+					if (k < count) square += (q[k].v[j] - mean) * (q[k].v[j] - mean);
+				all[j] = join(all[j], {(float)count, mean, square});
+			}
 		}
-		const float share = 1.f / (float)count;
-#pragma unroll
-		for (int j = 0; j < 4; j++) {
-			float sum = 0.f, square = 0.f;
-#pragma unroll
-			for (int k = 0; k < RUN; k++) sum += q[k].v[j];
-			const float mean = sum * share;
-#pragma unroll
-			for (int k = 0; k < RUN; k++)
-				if (k < count) square += (q[k].v[j] - mean) * (q[k].v[j] - mean);
-			all[j] = join(all[j], {(float)count, mean, square});
-		}
-	}
+	});
 	const int at = threadIdx.y * blockDim.x + threadIdx.x;
 	for (int half = blockDim.y / 2; ; half /= 2) {
 		for (int j = 0; j < 4; j++) means[at][j] = all[j].mean, squares[at][j] = all[j].square;
@@ -109,7 +113,7 @@ DEVICE float normed(const channels &q, int j, float x) { return (x - q.mean.v[j]
 
 // y = (x − mean)·γ/sqrt(var + eps) + β, plus the residual when given, and the positive part of it with relu. Reads x and the
 // residual once, writes y once.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
 batch_norm(const float *x, const float *stats, const float *gamma, const float *beta, const float *residual, float *y, i64 rows, i64 C,
 		   i64 chunk, i64 relu, double eps, i64 half_x, i64 half_residual, i64 half_y) {
 	const bool wide = C % 4 == 0 && aligned(x) && aligned(y) && aligned(residual);
@@ -118,23 +122,34 @@ batch_norm(const float *x, const float *stats, const float *gamma, const float *
 	if (n <= 0) return;
 	const i64 from = blockIdx.y * chunk, to = from + chunk < rows ? from + chunk : rows;
 	const channels q = channels_of(stats, gamma, beta, C, c, n, eps);
-#pragma unroll 4
-	for (i64 r = from + threadIdx.y; r < to; r += blockDim.y) {
-		quad v = load_as(x, r * C + c, n, wide, half_x);
-		const quad add = residual ? load_as(residual, r * C + c, n, wide, half_residual) : quad{};
+	with_maps(wide, types(x, half_x, residual, half_residual, y, half_y), n, [&](auto map_of) {
+		const auto from_x = map_of(x, half_x), from_residual = map_of(residual, half_residual), to_y = map_of(y, half_y);
+		constexpr int AHEAD = ahead<decltype(map_of(x, 0))>;
+		const i64 step = blockDim.y;
+		for (i64 r = from + threadIdx.y; r < to; r += AHEAD * step) {
+			const auto rows = load_rows<AHEAD>(from_x, r, step, to, C, c);
+			auto adds = rows;
+			if (residual) adds = load_rows<AHEAD>(from_residual, r, step, to, C, c);
 #pragma unroll
-		for (int j = 0; j < 4; j++) {
-			v.v[j] = normed(q, j, v.v[j]) + add.v[j];
-			if (relu && v.v[j] < 0.f) v.v[j] = 0.f; // a NaN stays
+			for (int k = 0; k < AHEAD; k++) {
+				if (r + k * step >= to) continue;
+				quad v = number(rows.row[k]);
+				const quad add = residual ? number(adds.row[k]) : quad{};
+#pragma unroll
+				for (int j = 0; j < 4; j++) {
+					v.v[j] = normed(q, j, v.v[j]) + add.v[j];
+					if (relu && v.v[j] < 0.f) v.v[j] = 0.f; // a NaN stays
+				}
+				store(to_y, (r + k * step) * C + c, v);
+			}
 		}
-		store_as(y, r * C + c, v, n, wide, half_y);
-	}
+	});
 }
 REGISTER_KERNEL(batch_norm)
 
 // parts [chunks, 2, C]: Σ g and Σ g·(x − mean), where g is dy where the gradient passes ReLU, else 0: where the output y is
 // positive, when it is given, else with relu where it would be. dresidual, when given, becomes g. Reads x, dy and y once.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
 batch_norm_back_parts(const float *x, const float *stats, const float *gamma, const float *beta, const float *y, const float *dy,
 					  float *parts, float *dresidual, i64 rows, i64 C, i64 chunk, i64 relu, double eps, i64 half_x, i64 half_y,
 					  i64 half_dy, i64 half_dresidual) {
@@ -146,25 +161,38 @@ batch_norm_back_parts(const float *x, const float *stats, const float *gamma, co
 	quad a = {}, b = {};
 	channels q = {};
 	if (n > 0) q = channels_of(stats, gamma, beta, C, c, n, eps);
-	for (i64 r0 = from + threadIdx.y; n > 0 && r0 < to; r0 += RUN * step) {
-		quad runa = {}, runb = {};
+	with_maps(wide, types(x, half_x, y, half_y, dy, half_dy, dresidual, half_dresidual), n, [&](auto map_of) {
+		const auto from_x = map_of(x, half_x), from_y = map_of(y, half_y), from_dy = map_of(dy, half_dy);
+		const auto to_residual = map_of(dresidual, half_dresidual);
+		constexpr int AHEAD = ahead<decltype(map_of(x, 0))>;
+		for (i64 r0 = from + threadIdx.y; n > 0 && r0 < to; r0 += RUN * step) {
+			quad runa = {}, runb = {};
+#pragma unroll 1
+			for (int part = 0; part < RUN; part += AHEAD) {
+				const i64 first = r0 + part * step;
+				if (first >= to) break;
+				const auto grads = load_rows<AHEAD>(from_dy, first, step, to, C, c);
+				const auto rows = load_rows<AHEAD>(from_x, first, step, to, C, c);
+				auto masks = rows;
+				if (y) masks = load_rows<AHEAD>(from_y, first, step, to, C, c);
 #pragma unroll
-		for (int k = 0; k < RUN; k++) {
-			const i64 r = r0 + k * step;
-			if (r >= to) continue;
-			quad g = load_as(dy, r * C + c, n, wide, half_dy);
-			const quad v = load_as(x, r * C + c, n, wide, half_x);
-			const quad mask = y ? load_as(y, r * C + c, n, wide, half_y) : quad{{1.f, 1.f, 1.f, 1.f}};
+				for (int k = 0; k < AHEAD; k++) {
+					const i64 r = first + k * step;
+					if (r >= to) continue;
+					quad g = number(grads.row[k]);
+					const quad v = number(rows.row[k]), mask = y ? number(masks.row[k]) : quad{{1.f, 1.f, 1.f, 1.f}};
 #pragma unroll
-			for (int j = 0; j < 4; j++) {
-				if (!(mask.v[j] > 0.f) || (relu && !(normed(q, j, v.v[j]) > 0.f))) g.v[j] = 0.f;
-				runa.v[j] += g.v[j];
-				runb.v[j] += g.v[j] * (v.v[j] - q.mean.v[j]);
+					for (int j = 0; j < 4; j++) {
+						if (!(mask.v[j] > 0.f) || (relu && !(normed(q, j, v.v[j]) > 0.f))) g.v[j] = 0.f;
+						runa.v[j] += g.v[j];
+						runb.v[j] += g.v[j] * (v.v[j] - q.mean.v[j]);
+					}
+					if (dresidual) store(to_residual, r * C + c, g);
+				}
 			}
-			if (dresidual) store_as(dresidual, r * C + c, g, n, wide, half_dresidual);
+			for (int j = 0; j < 4; j++) a.v[j] += runa.v[j], b.v[j] += runb.v[j];
 		}
-		for (int j = 0; j < 4; j++) a.v[j] += runa.v[j], b.v[j] += runb.v[j];
-	}
+	});
 	const int at = threadIdx.y * blockDim.x + threadIdx.x;
 	for (int half = blockDim.y / 2; ; half /= 2) {
 		for (int j = 0; j < 4; j++) plain[at][j] = a.v[j], weighted[at][j] = b.v[j];
@@ -212,7 +240,7 @@ REGISTER_KERNEL(batch_norm_back_total)
 
 // Reads x and the gradient once, writes dx once. The gradient is dresidual, which is masked, where that holds what dy
 // was, not less; else dy, masked as in batch_norm_back_parts.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 batch_norm_back(const float *x, const float *stats, const float *gamma, const float *beta, const float *y, const float *dy,
 				const float *dresidual, const float *coefficients, float *dx, i64 rows, i64 C, i64 chunk, i64 relu, double eps,
 				i64 half_x, i64 half_y, i64 half_dy, i64 half_dresidual, i64 half_dx) {
@@ -225,18 +253,27 @@ batch_norm_back(const float *x, const float *stats, const float *gamma, const fl
 	const channels q = channels_of(stats, gamma, beta, C, c, n, eps);
 	const quad k = load_quad(coefficients + c, n, false);
 	const quad a = load_quad(coefficients + C + c, n, false), b = load_quad(coefficients + 2 * C + c, n, false);
-#pragma unroll 4
-	for (i64 r = from + threadIdx.y; r < to; r += blockDim.y) {
-		quad g = load_as(dy, r * C + c, n, wide, half_dy);
-		const quad v = load_as(x, r * C + c, n, wide, half_x);
-		const quad mask = y ? load_as(y, r * C + c, n, wide, half_y) : quad{{1.f, 1.f, 1.f, 1.f}};
+	with_maps(wide, types(x, half_x, y, half_y, dy, half_dy, dx, half_dx), n, [&](auto map_of) {
+		const auto from_x = map_of(x, half_x), from_y = map_of(y, half_y), from_dy = map_of(dy, half_dy), to_dx = map_of(dx, half_dx);
+		constexpr int AHEAD = ahead<decltype(map_of(x, 0))>;
+		const i64 step = blockDim.y;
+		for (i64 r0 = from + threadIdx.y; r0 < to; r0 += AHEAD * step) {
+			const auto grads = load_rows<AHEAD>(from_dy, r0, step, to, C, c);
+			const auto rows = load_rows<AHEAD>(from_x, r0, step, to, C, c);
 #pragma unroll
-		for (int j = 0; j < 4; j++) {
-			if (!(mask.v[j] > 0.f) || (relu && !(normed(q, j, v.v[j]) > 0.f))) g.v[j] = 0.f;
-			g.v[j] = k.v[j] * g.v[j] + a.v[j] * (v.v[j] - q.mean.v[j]) + b.v[j];
+			for (int e = 0; e < AHEAD; e++) {
+				if (r0 + e * step >= to) continue;
+				quad g = number(grads.row[e]);
+				const quad v = number(rows.row[e]), mask = y ? number(load(from_y, (r0 + e * step) * C + c)) : quad{{1.f, 1.f, 1.f, 1.f}};
+#pragma unroll
+				for (int j = 0; j < 4; j++) {
+					if (!(mask.v[j] > 0.f) || (relu && !(normed(q, j, v.v[j]) > 0.f))) g.v[j] = 0.f;
+					g.v[j] = k.v[j] * g.v[j] + a.v[j] * (v.v[j] - q.mean.v[j]) + b.v[j];
+				}
+				store(to_dx, (r0 + e * step) * C + c, g);
+			}
 		}
-		store_as(dx, r * C + c, g, n, wide, half_dx);
-	}
+	});
 }
 REGISTER_KERNEL(batch_norm_back)
 
