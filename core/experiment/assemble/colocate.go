@@ -16,12 +16,12 @@ import (
 // leaves to it. Where train.colocate: true cannot be had the error says why; it has the place of the key in the spec.
 func (m *Model) colocate(c *catalog.Catalog, w Watcher) error {
 	s := m.Spec
-	if s.Train.Colocate != spec.ColocateAlways && s.Train.Colocate != spec.ColocateAuto {
+	if s.Train.Colocate != spec.On && s.Train.Colocate != spec.Auto {
 		return nil
 	}
 	roles := sharing(s)
 	device, why := sharedDevice(s, roles)
-	asked := s.Train.Colocate == spec.ColocateAlways
+	asked := s.Train.Colocate == spec.On
 	if !asked && !strings.HasPrefix(device, "cuda") {
 		return nil
 	}
@@ -92,14 +92,14 @@ func colocatedProgram(c *catalog.Catalog, s *spec.Spec, used Plugins, roles []st
 // share a device. It is empty where train.colocate does not let it, or where there is none; with train.colocate: true that
 // is an error.
 func ColocatedProgram(c *catalog.Catalog, s *spec.Spec, used Plugins) (catalog.Binary, error) {
-	if s.Train.Colocate != spec.ColocateAlways && s.Train.Colocate != spec.ColocateAuto {
+	if s.Train.Colocate != spec.On && s.Train.Colocate != spec.Auto {
 		return catalog.Binary{}, nil
 	}
 	program, _, err := colocatedProgram(c, s, used, sharing(s))
 	switch {
 	case err == nil:
 		return program, nil
-	case s.Train.Colocate == spec.ColocateAlways:
+	case s.Train.Colocate == spec.On:
 		return catalog.Binary{}, cannotColocate(s, err.Error())
 	}
 	return catalog.Binary{}, nil

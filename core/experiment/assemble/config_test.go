@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"runtime"
 	"testing"
 
 	"tandem/core/clip"
@@ -17,6 +18,24 @@ func TestStepsEndAtWhateverIsReachedFirst(t *testing.T) {
 		if got := totalSteps(spec.Train{Epochs: c.epochs, MaxSteps: c.max}, 7); got != c.want {
 			t.Errorf("%g epochs of 7 steps, at most %d: %d steps, want %d", c.epochs, c.max, got, c.want)
 		}
+	}
+}
+
+func TestTowersTakeTurnsWhereEachCouldUseTheFewCores(t *testing.T) {
+	all := map[string]int{RoleImage: runtime.NumCPU()}
+	s := &spec.Spec{Image: spec.Tower{Device: "cpu"}, Text: spec.Tower{Device: "cpu"}}
+	for value, want := range map[spec.Switch]bool{spec.On: true, spec.Off: false, spec.Auto: runtime.NumCPU() > few} {
+		s.Train.ParallelTowers = value
+		if got := ParallelTowers(s, all); got != want {
+			t.Errorf("%s on %d cores: %t", value, runtime.NumCPU(), got)
+		}
+	}
+	if s.Train.ParallelTowers = spec.Auto; !ParallelTowers(s, map[string]int{RoleImage: 0}) {
+		t.Error("towers with fewer threads than there are cores take turns")
+	}
+	s.Text.Device = "cuda:0"
+	if !ParallelTowers(s, all) {
+		t.Error("a tower on a GPU waits for the other")
 	}
 }
 

@@ -70,7 +70,7 @@ func (m *Model) joinLosses() {
 	}
 	m.Loss = members[0].Loss
 	if len(members) > 1 {
-		m.Loss = objective.Add(members, m.Spec.Train.ParallelTowers)
+		m.Loss = objective.Add(members, ParallelTowers(m.Spec, m.threads))
 	}
 }
 

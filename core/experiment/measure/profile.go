@@ -77,7 +77,9 @@ type Kernel struct {
 // nothing is kept.
 func Profile(ctx context.Context, c *catalog.Catalog, s *spec.Spec, warmup, steps int, w Watcher) (*StepProfile, error) {
 	p := &profiler{ctx: ctx, warmup: warmup, events: map[string][]clip.KernelRun{}}
-	out := &StepProfile{Experiment: s.Name, Threads: assemble.Threads(s, 0)[assemble.RoleImage], Steps: steps, BatchSize: s.Train.BatchSize, Parallel: s.Train.ParallelTowers}
+	threads := assemble.Threads(s, 0)
+	out := &StepProfile{Experiment: s.Name, Threads: threads[assemble.RoleImage], Steps: steps, BatchSize: s.Train.BatchSize,
+		Parallel: assemble.ParallelTowers(s, threads)}
 	peak := openPeak(s)
 	defer peak.Close()
 	r := rehearsal{catalog: c, spec: s, steps: warmup + steps, watch: w, observe: p.observe, step: p.step}

@@ -214,8 +214,8 @@ func (c *checker) value(k Key, value any, p path) any {
 		return c.report(value, p)
 	case typeShuffle:
 		return c.shuffle(value, p)
-	case typeColocate:
-		return c.colocate(value, p)
+	case typeSwitch:
+		return c.switched(value, p)
 	case typeAugment:
 		return c.augment(value, p)
 	case typeFreeze:

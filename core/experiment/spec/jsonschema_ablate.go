@@ -184,7 +184,7 @@ func (s *schemaWriter) places() places {
 func isScalar(t clip.FieldType) bool {
 	switch t {
 	case clip.TypeInt, clip.TypeFloat, clip.TypeBool, clip.TypeString, clip.TypePath, clip.TypeSource,
-		typePlugin, typeInterval, typeTimeout, typeMemory, typeDevice, typeSection, typeSections, typeMixture, typeShuffle, typeColocate:
+		typePlugin, typeInterval, typeTimeout, typeMemory, typeDevice, typeSection, typeSections, typeMixture, typeShuffle, typeSwitch:
 		return true
 	}
 	return false

@@ -17,8 +17,8 @@ var forms = map[clip.FieldType]object{
 	typeDevice: {
 		"type": "string", "anyOf": []any{object{"enum": knownDevices}, object{"pattern": cuda.String()}},
 	},
-	typeShuffle:  {"enum": []any{true, false, ShuffleGlobal, ShuffleShards}},
-	typeColocate: {"enum": []any{true, false, ColocateAuto}},
+	typeShuffle: {"enum": []any{true, false, ShuffleGlobal, ShuffleShards}},
+	typeSwitch:  {"enum": []any{true, false, string(Auto)}},
 	typeLines: {"anyOf": []any{
 		object{"type": "array", "items": object{"type": "string"}},
 		object{"type": "object", "properties": object{"file": object{"type": "string", "description": "a text file, one a line"}}, "required": []string{"file"}, "additionalProperties": false},

@@ -20,7 +20,7 @@ const (
 	typeMixture  clip.FieldType = "map or list of maps"
 	typeShuffle  clip.FieldType = "true, false, global or shards"
 	typeReport   clip.FieldType = "list of trackers"
-	typeColocate clip.FieldType = "auto, true or false"
+	typeSwitch   clip.FieldType = "auto, true or false"
 
 	// Of the block ablate.
 	typeFactors     clip.FieldType = "factors"
@@ -125,8 +125,8 @@ var Keys = []Key{
 		key("warmup_steps", clip.TypeInt, int64(0), "steps of linear rise from 0 to lr").min(0).max(maxInt),
 		key("cooldown_steps", clip.TypeInt, int64(0), "steps of linear fall to min_lr at the end; schedule cooldown only").min(0).max(maxInt),
 		key("max_grad_norm", clip.TypeFloat, float64(0), "clips the norm over both towers and the loss; 0: no clipping").min(0).max(1e9),
-		key("parallel_towers", clip.TypeBool, true, "both towers compute at the same time; false: one after the other"),
-		key("colocate", typeColocate, ColocateAuto, "towers and loss in one process, with the same numbers; auto: where they are plugins in Go of one build and share a GPU; true: on any device they share, or the run does not begin; false: a process each"),
+		key("parallel_towers", typeSwitch, string(Auto), "both towers compute at the same time; false: one after the other, each with all threads; auto: one after the other where both share at most two cores"),
+		key("colocate", typeSwitch, string(Auto), "towers and loss in one process, with the same numbers; auto: where they are plugins in Go of one build and share a GPU; true: on any device they share, or the run does not begin; false: a process each"),
 		key("precision", clip.TypeString, "f32", "bf16 rounds the inputs of the towers' matrix products and convolutions to bfloat16, tf32 (NVIDIA GPUs) to ten bits of significand; parameters, sums, norms, loss and optimiser stay float32, attention too but for bf16 on NVIDIA GPUs; a processor without products of bfloat16 (AVX512_BF16) is refused, unless bf16-emulated asks for its numbers, which then take more time than f32").enum("f32", "tf32", "bf16", "bf16-emulated"),
 		key("activation_checkpointing", clip.TypeBool, false, "the towers' blocks are computed again in the backward pass instead of being kept: the same bits in less memory, for up to a third more time"),
 		key("sync_norm", clip.TypeBool, nil, "batch normalisation takes all pairs of a step as one, instead of each micro-batch of each rank; then micro-batches save no memory in the image tower; one rank with one micro-batch computes the same bits with and without; left out: false"),

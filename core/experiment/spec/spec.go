@@ -109,8 +109,8 @@ type Train struct {
 	WarmupSteps     int      `json:"warmup_steps"`
 	CooldownSteps   int      `json:"cooldown_steps"`
 	MaxGradNorm     float64  `json:"max_grad_norm"` // 0: no clipping
-	ParallelTowers  bool     `json:"parallel_towers"`
-	Colocate        Colocate `json:"colocate"`
+	ParallelTowers  Switch   `json:"parallel_towers"`
+	Colocate        Switch   `json:"colocate"`
 	Precision       string   `json:"precision"`
 	FeatureCache    string   `json:"feature_cache"` // auto or off
 	LogEvery        int      `json:"log_every"`
