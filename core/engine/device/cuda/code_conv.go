@@ -213,6 +213,16 @@ func tilesOf(m, n, splits int, bf16 bool) tiles {
 	return t
 }
 
+// Of the tiles of conv_bf16.cu: numbers of a step, steps in shared memory, and numbers between rows that keep them on different banks.
+const (
+	tileStep   = 32
+	tileStages = 4
+	tileApart  = 8
+)
+
+// shared returns the bytes of tiles of bfloat16, two in each stage: rows of numbers each.
+func shared(rows, numbers int) int { return tileStages * 2 * 2 * rows * (numbers + tileApart) }
+
 // onTensorCores reports whether both operands go to tensor cores. Where channels are not multiples of eight, as in the
 // first convolution of a tower with its three colours, the kernels of float32 round what they load.
 func (c conv) onTensorCores() bool { return c.BF16 && c.InC%8 == 0 && c.OutC%8 == 0 }
@@ -244,7 +254,7 @@ func (c conv) gatherWindows() code {
 	if c.onTensorCores() {
 		order = [3]string{other(channels), "window", channels}
 		made.halves = []arg{source}
-		product.params = join([]any{rounded(source)}, sizes, []any{isHalf(2)})
+		product.params, product.shared = join([]any{rounded(source)}, sizes, []any{isHalf(2)}), shared(t.side, tileStep)
 	} else {
 		product.params = join([]any{source}, sizes, []any{bit(c.BF16), c.half(source), c.half(2)})
 	}
@@ -271,7 +281,7 @@ func (c conv) weightGradient() code {
 	made := code{scratch: 4 * splits * c.weights()}
 	if c.onTensorCores() {
 		made.halves = []arg{0, 1}
-		product.params = join([]any{rounded(0), rounded(1)}, sizes)
+		product.params, product.shared = join([]any{rounded(0), rounded(1)}, sizes), shared(tileStep, t.side)
 	} else {
 		product.params = join([]any{arg(0), arg(1)}, sizes, []any{bit(c.BF16), c.half(0), c.half(1)})
 	}

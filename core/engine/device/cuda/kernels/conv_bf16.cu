@@ -2,8 +2,8 @@
 // Convolutions of bfloat16 by tensor cores, as implicit products (conv.cuh): sums are float32, results too or, where the map
 // is bfloat16, rounded once. Channels are multiples of eight, sixteen bytes. 2·M·N·K FLOPs.
 //
-// Tiles are SIDE rows by SIDE columns, and 32 of K a step, double-buffered: 2·SIDE threads, whose warps have
-// 16·MI by 32 of a tile, MI = SIDE/32. For a step of sixteen a warp reads MI + 2 times 512 bytes of shared memory for
+// Tiles are SIDE rows by SIDE columns, and 32 of K a step, of which three are on their way while one is multiplied: 2·SIDE
+// threads, whose warps have 16·MI by 32 of a tile, MI = SIDE/32. The shared memory for this is given by the launch. For a step of sixteen a warp reads MI + 2 times 512 bytes of shared memory for
 // 4·MI products of 16·8·16: with MI = 4 that takes 24 cycles of the shared memory of a multiprocessor and 32 of its
 // tensor cores on an A100.
 #include "conv.cuh"
@@ -11,7 +11,7 @@
 
 typedef unsigned short bf16;
 
-enum { STEP = 32 };
+enum { STEP = 32, STAGES = 4 };
 
 // tile_shape is of tiles as they lie in memory: rows of 32 numbers of K, or with BY_K 32 rows of SIDE. Eight more keep
 // rows on different banks.
@@ -44,6 +44,26 @@ template <int SIDE, bool BY_K> DEVICE void multiply_tiles(float (&sum)[SIDE / 32
 				mma(sum[m][n], fa, pair);
 			}
 		}
+	}
+}
+
+// in_stages multiplies the steps of a sum over n in order, each from a stage of shared memory. load(stage, k) begins to copy
+// the step that begins at k, into the stage that was multiplied last.
+template <class C, class L, class M> DEVICE void in_stages(int n, C &on_way, L load, M multiply) {
+#pragma unroll
+	for (int s = 0; s < STAGES - 1; s++) {
+		if (s * STEP < n) load(s, s * STEP);
+		on_way.end_group();
+	}
+	int stage = 0;
+	for (int k = 0; k < n; k += STEP) {
+		on_way.template arrive_but<STAGES - 2>();
+		__syncthreads();
+		const int next = k + (STAGES - 1) * STEP;
+		if (next < n) load((stage + STAGES - 1) % STAGES, next);
+		on_way.end_group();
+		multiply(stage);
+		stage = (stage + 1) % STAGES;
 	}
 }
 
@@ -118,7 +138,9 @@ DEVICE void store_sums(float *out, const float (&sum)[SIDE / 32][4][4], i64 row,
 template <int SIDE>
 DEVICE void convolve(const bf16 *map, const bf16 *weights, float *out, i64 M, i64 N, const map_sizes &z, bool half) {
 	using Z = tile_shape<SIDE, false>;
-	alignas(16) __shared__ bf16 a[2][Z::SIZE], b[2][Z::SIZE];
+	DYN_SHARED(quad, memory); // [STAGES][a and b]
+	const auto tile = [&](int stage, int which) { return (bf16 *)memory + (2 * stage + which) * Z::SIZE; };
+	copies<STAGES, 4> on_way;
 	const i64 columns = (N + SIDE - 1) / SIDE, row = blockIdx.x / columns * SIDE, column = blockIdx.x % columns * SIDE;
 	const int K = z.KH * z.KW * z.C;
 	// This thread's part of a tile: eight numbers of K of two rows, SIDE/2 apart.
@@ -134,23 +156,13 @@ DEVICE void convolve(const bf16 *map, const bf16 *weights, float *out, i64 M, i6
 		for (int i = 0; i < 2; i++) {
 			const int number = number_at(w[i], t, z), to = (r + i * SIDE / 2) * Z::PITCH + at;
 			const bool in = i * SIDE / 2 < left && k + at < K;
-			copy_16(a[stage] + to, number < 0 ? map : map + w[i].picture + number, number >= 0);
-			copy_16(b[stage] + to, in ? from + (i64)(i * SIDE / 2) * K + k : weights, in);
+			on_way.begin(tile(stage, 0) + to, number < 0 ? map : map + w[i].picture + number, number >= 0);
+			on_way.begin(tile(stage, 1) + to, in ? from + (i64)(i * SIDE / 2) * K + k : weights, in);
 		}
 		advance(t, STEP, z);
 	};
 	float sum[SIDE / 32][4][4] = {};
-	load(0, 0);
-	copies_arrive();
-	__syncthreads();
-	int stage = 0;
-	for (int k = STEP; k < K; k += STEP, stage ^= 1) {
-		load(stage ^ 1, k);
-		multiply_tiles<SIDE, false>(sum, a[stage], b[stage]);
-		copies_arrive();
-		__syncthreads();
-	}
-	multiply_tiles<SIDE, false>(sum, a[stage], b[stage]);
+	in_stages(K, on_way, load, [&](int stage) { multiply_tiles<SIDE, false>(sum, tile(stage, 0), tile(stage, 1)); });
 	store_sums<SIDE>(out, sum, row, column, M, N, half);
 }
 
@@ -173,7 +185,9 @@ template <int SIDE>
 DEVICE void weight_gradient(const bf16 *x, const bf16 *dy, float *parts, i64 pixels, i64 chunk, i64 N, const map_sizes &z) {
 	using Z = tile_shape<SIDE, true>;
 	constexpr int WIDTH = SIDE / 8, APART = 2 * SIDE / WIDTH;
-	alignas(16) __shared__ bf16 a[2][Z::SIZE], b[2][Z::SIZE];
+	DYN_SHARED(quad, memory); // [STAGES][a and b]
+	const auto tile = [&](int stage, int which) { return (bf16 *)memory + (2 * stage + which) * Z::SIZE; };
+	copies<STAGES, 4> on_way;
 	const i64 columns = (N + SIDE - 1) / SIDE, row = blockIdx.x / columns * SIDE, column = blockIdx.x % columns * SIDE;
 	const i64 from = blockIdx.y * chunk, M = (i64)z.KH * z.KW * z.C;
 	const int count = (int)(pixels - from < chunk ? pixels - from : chunk);
@@ -190,23 +204,13 @@ DEVICE void weight_gradient(const bf16 *x, const bf16 *dy, float *parts, i64 pix
 			const window w = window_of(p[i], pixel < count, z);
 			const int number = number_at(w, t, z);
 			const bool in = w.in && column + at < N;
-			copy_16(a[stage] + to, number < 0 ? x : x + w.picture + number, number >= 0);
-			copy_16(b[stage] + to, in ? dy + (from + pixel) * N + column + at : dy, in);
+			on_way.begin(tile(stage, 0) + to, number < 0 ? x : x + w.picture + number, number >= 0);
+			on_way.begin(tile(stage, 1) + to, in ? dy + (from + pixel) * N + column + at : dy, in);
 			advance(p[i], STEP, z);
 		}
 	};
 	float sum[SIDE / 32][4][4] = {};
-	load(0, 0);
-	copies_arrive();
-	__syncthreads();
-	int stage = 0;
-	for (int step = STEP; step < count; step += STEP, stage ^= 1) {
-		load(stage ^ 1, step);
-		multiply_tiles<SIDE, true>(sum, a[stage], b[stage]);
-		copies_arrive();
-		__syncthreads();
-	}
-	multiply_tiles<SIDE, true>(sum, a[stage], b[stage]);
+	in_stages(count, on_way, load, [&](int stage) { multiply_tiles<SIDE, true>(sum, tile(stage, 0), tile(stage, 1)); });
 	store_sums<SIDE>(parts + blockIdx.y * M * N, sum, row, column, M, N, false);
 }
 

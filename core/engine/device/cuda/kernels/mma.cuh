@@ -108,3 +108,43 @@ DEVICE void copies_arrive() {
 	asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
 }
+
+// copies are those of a thread to shared memory in groups of at most EACH, of which GROUPS at most are on their way. The CPU makes
+// them when they must have arrived, not before: what is read too early is what was there.
+template <int GROUPS, int EACH> struct copies {
+#if !defined(__CUDA_ARCH__)
+	struct {
+		void *to;
+		const void *from;
+		bool in;
+	} all[GROUPS][EACH];
+	int count[GROUPS] = {}, ended = 0, arrived = 0; // of a group; groups
+#endif
+	// begin is copy_16.
+	__device__ __forceinline__ void begin(void *to, const void *from, bool in) {
+#if defined(__CUDA_ARCH__)
+		copy_16(to, from, in);
+#else
+		all[ended % GROUPS][count[ended % GROUPS]++] = {to, from, in};
+#endif
+	}
+	__device__ __forceinline__ void end_group() {
+#if defined(__CUDA_ARCH__)
+		asm volatile("cp.async.commit_group;" ::: "memory");
+#else
+		ended++;
+#endif
+	}
+	// arrive_but waits for all groups that have ended but the last N.
+	template <int N> __device__ __forceinline__ void arrive_but() {
+#if defined(__CUDA_ARCH__)
+		asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#else
+		for (; arrived < ended - N; arrived++) {
+			int &n = count[arrived % GROUPS];
+			for (int i = 0; i < n; i++) copy_16(all[arrived % GROUPS][i].to, all[arrived % GROUPS][i].from, all[arrived % GROUPS][i].in);
+			n = 0;
+		}
+#endif
+	}
+};
