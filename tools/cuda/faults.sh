@@ -36,7 +36,7 @@ plant() {
 rebuild() { case $1 in kernels/*) sh core/engine/device/cuda/double/build.sh bin/cuda/include/toolkit bin/cuda/double ;; esac; }
 
 plant 'write out of bounds' kernels/optim.cu 's/store(w, p + i, ps)/store(w, p + i + 4, ps)/' 'KernelsMatch'
-plant 'write before the start' kernels/tokens.cu 's/store(w, out + r \* cols + c, v)/store(w, out + r * cols + c - 4, v)/' 'KernelsMatch'
+plant 'write before the start' kernels/tokens.cu 's/store(w, out, r \* cols + c, v, half_out)/store(w, out, r * cols + c - 4, v, half_out)/' 'KernelsMatch'
 plant 'divergent barrier' kernels/reduce.cuh 's/^\t__syncthreads();$/\tif (threadIdx.x < 32) __syncthreads();/' 'KernelsMatch'
 plant 'memory that is not freed' memory.go 's/return b.ctx.Free(at)/return nil/' 'Memory'
 plant 'blocks of too many threads' shape.go 's/threads = 256/threads = 2048/' 'KernelsMatch'

@@ -25,24 +25,55 @@ func wide(p *Program) []string {
 	return slices.Compact(names)
 }
 
-func TestAutocastKeepsTheResidualAsPyTorchDoes(t *testing.T) {
-	for name, want := range map[string][]string{
-		// Pictures begin with a product: only what makes its operand and the embedding are float32.
-		"vit": {"matmul", "normalize"},
-		// Texts begin with rows of a table: the residual and its gradient are float32.
-		"transformer": {"add", "gather", "l2_norm", "linear", "matmul", "← gather.back", "← l2_norm.back", "← layer_norm.back"},
-		// Maps begin with a convolution: statistics and what makes its operand are float32, and the gradient that comes from outside.
-		"residual network": {"batch_stats", "mean_tokens", "normalize", "← batch_norm.back", "← mean_tokens.back"},
+// autocasting names, for models, the operations whose values stay float32 on a device.Autocaster.
+var autocasting = map[string][]string{
+	// Pictures begin with a product: only what makes its operand and the embedding are float32.
+	"vit": {"matmul", "normalize"},
+	// Texts begin with rows of a table: the residual and its gradient are float32.
+	"transformer": {"add", "gather", "l2_norm", "linear", "matmul", "← gather.back", "← l2_norm.back", "← layer_norm.back"},
+	// Maps begin with a convolution: statistics and what makes its operand are float32, and the gradient that comes from outside.
+	"residual network": {"batch_stats", "mean_tokens", "normalize", "← batch_norm.back", "← mean_tokens.back"},
+}
+
+func TestAutocast(t *testing.T) {
+	for name := range autocasting {
+		t.Run(name, func(t *testing.T) { autocasts(t, reference.NewAutocasting[float32](2), name) })
+	}
+}
+
+// autocasts holds a model on an Autocaster to what PyTorch keeps as bfloat16, to float32, and to itself.
+func autocasts(t *testing.T, b device.Backend, name string) {
+	m := halfModels[name]
+	got, p := m.step(t, b, CompileOptions{}, false, true)
+	if wide, want := wide(p), autocasting[name]; !slices.Equal(wide, want) {
+		t.Errorf("%q stay float32, want %q", wide, want)
+	}
+	for _, st := range p.forward {
+		if k, ok := device.WithoutHalf(st.kernel).(device.MatMul); ok && name == "transformer" && k.N == 3*32 && st.args[st.outs].dtype != device.Half {
+			t.Error("projections to queries, keys and values are float32")
+		}
+	}
+	for way, run := range map[string]func() ([]float32, *Program){
+		"again":         func() ([]float32, *Program) { return m.step(t, b, CompileOptions{}, false, true) },
+		"checkpointed":  func() ([]float32, *Program) { return m.step(t, b, CompileOptions{}, true, true) },
+		"without reuse": func() ([]float32, *Program) { return m.step(t, b, CompileOptions{NoReuse: true}, false, true) },
 	} {
-		_, p := halfModels[name].step(t, reference.NewAutocasting[float32](2), CompileOptions{}, false, true)
-		if got := wide(p); !slices.Equal(got, want) {
-			t.Errorf("%s: %q stay float32, want %q", name, got, want)
+		if other, _ := run(); !slices.Equal(got, other) {
+			t.Errorf("%s: other bits", way)
 		}
-		for _, st := range p.forward {
-			if k, ok := device.WithoutHalf(st.kernel).(device.MatMul); ok && name == "transformer" && k.N == 3*32 && st.args[st.outs].dtype != device.Half {
-				t.Error("projections to queries, keys and values are float32")
-			}
-		}
+	}
+	plain, without := m.step(t, reference.New[float32](2), CompileOptions{}, false, true)
+	m.f32 = true
+	exact, _ := m.step(t, reference.New[float32](2), CompileOptions{}, false, true)
+	ours, products := distance(got, exact), distance(plain, exact)
+	if !(ours <= 2e-2) || !(products <= 2e-2) {
+		t.Errorf("bfloat16 between kernels is %.1e from float32, products alone in bfloat16 %.1e", ours, products)
+	}
+	if ours == products {
+		t.Error("nothing more than products is in bfloat16")
+	}
+	if a, w := p.Memory().Activations, without.Memory().Activations; a >= w {
+		t.Errorf("%d bytes of activations, %d in float32", a, w)
 	}
 }
 
@@ -54,48 +85,6 @@ func distance(a, b []float32) float64 {
 		n += math.Pow(float64(b[i]), 2)
 	}
 	return math.Sqrt(d / n)
-}
-
-func TestAutocastIsNearFloat32(t *testing.T) {
-	for _, name := range []string{"vit", "transformer", "residual network"} {
-		m := halfModels[name]
-		got, p := m.step(t, reference.NewAutocasting[float32](2), CompileOptions{}, false, true)
-		plain, without := m.step(t, reference.New[float32](2), CompileOptions{}, false, true)
-		m.f32 = true
-		exact, _ := m.step(t, reference.New[float32](2), CompileOptions{}, false, true)
-		ours, products := distance(got, exact), distance(plain, exact)
-		if !(ours <= 2e-2) || !(products <= 2e-2) {
-			t.Errorf("%s: bfloat16 between kernels is %.1e from float32, products alone in bfloat16 %.1e", name, ours, products)
-		}
-		if ours == products {
-			t.Errorf("%s: nothing more than products is in bfloat16", name)
-		}
-		if a, w := p.Memory().Activations, without.Memory().Activations; a >= w {
-			t.Errorf("%s: %d bytes of activations, %d in float32", name, a, w)
-		}
-	}
-}
-
-func TestAutocastGivesTheSameBitsEachWay(t *testing.T) {
-	for _, name := range []string{"vit", "transformer", "residual network"} {
-		m := halfModels[name]
-		want, _ := m.step(t, reference.NewAutocasting[float32](2), CompileOptions{}, false, true)
-		for way, run := range map[string]func() ([]float32, *Program){
-			"again": func() ([]float32, *Program) {
-				return m.step(t, reference.NewAutocasting[float32](2), CompileOptions{}, false, true)
-			},
-			"checkpointed": func() ([]float32, *Program) {
-				return m.step(t, reference.NewAutocasting[float32](2), CompileOptions{}, true, true)
-			},
-			"without reuse": func() ([]float32, *Program) {
-				return m.step(t, reference.NewAutocasting[float32](2), CompileOptions{NoReuse: true}, false, true)
-			},
-		} {
-			if got, _ := run(); !slices.Equal(got, want) {
-				t.Errorf("%s, %s: other bits", name, way)
-			}
-		}
-	}
 }
 
 // apart hides that a backend has kernels that do the work of two.

@@ -22,9 +22,11 @@ func gpu(t *testing.T) device.Backend {
 
 func TestCUDAAgreesWithTheReference(t *testing.T) { agrees(t, gpu(t)) }
 
-func TestValuesKeptAsBF16OnCUDAGiveTheSameBitsInLessMemory(t *testing.T) {
+func TestAutocastOnCUDA(t *testing.T) {
 	b := gpu(t)
-	halvesKeepBits(t, b, "vit", "transformer")
+	for _, name := range []string{"vit", "transformer", "residual network"} {
+		t.Run(name, func(t *testing.T) { autocasts(t, b, name) })
+	}
 	if err := device.Err(b); err != nil {
 		t.Error(err)
 	}

@@ -64,13 +64,24 @@ func attention(k device.Attention) code {
 	s := headShapeOf(k.HeadDim)
 	qkv, starts := matrices(k, 0)
 	out := arg(inputs(k))
-	c := code{launches: []launch{{
+	real := launch{
 		entry:  "attention" + s.suffix,
 		grid:   dim{x: k.B * k.Heads, y: ceil(k.Tq, s.queries)},
 		block:  dim{x: s.threads},
 		params: append(qkv, starts, out, k.Tq, k.Tk, k.Heads, k.HeadDim, bit(k.Causal), isHalf(out)),
-	}}}
+	}
+	half := real
+	half.entry = "half_" + real.entry
+	c := eitherType{packed: k.Packed, half: []launch{half}, real: []launch{real}, read: reals(k, 0), takes: []arg{out}}.code()
 	return clearTail(c, k, out, k.Heads*k.HeadDim, isHalf(out))
+}
+
+// reals returns the arguments that matrices returns.
+func reals(k device.Attention, first arg) []arg {
+	if k.Packed {
+		return []arg{first}
+	}
+	return []arg{first, first + 1, first + 2}
 }
 
 // clearTail adds the launch that clears the rows after the last sequence where lengths differ.
@@ -82,43 +93,45 @@ func clearTail(c code, k device.Attention, rows arg, width int, half any) code {
 	return c
 }
 
-// attentionBack computes the statistics of all queries first where a head's keys are more than one tile.
+// attentionBack computes the statistics of all queries first where a head's keys are more than one tile. Where dq is bfloat16, it is
+// summed in float32 beside them then.
 func attentionBack(k device.Attention) code {
 	s := headShapeOf(k.HeadDim)
 	qkv, starts := matrices(k, 0)
 	dout := arg(inputs(k))
 	grads, _ := matrices(k, int(dout)+1)
 	sizes := []any{k.Tq, k.Tk, k.Heads, k.HeadDim, bit(k.Causal)}
-	var c code
-	entry, rows := "attention_back"+s.suffix, s.rows
-	switch longest := max(k.Tq, k.Tk); {
-	case k.HeadDim <= 64 && longest <= 64:
-		entry += "_short"
-	case k.HeadDim <= 64 && longest <= 80:
-		entry, rows = entry+"_text", 80
-	case k.Tk > rows:
-		c.scratch = 3 * k.B * k.Heads * k.Tq * 4
-		c.launches = append(c.launches, launch{
-			entry:  "attention_stats" + s.suffix,
-			grid:   dim{x: k.B * k.Heads, y: ceil(k.Tq, rows)},
+	both := func(prefix string) (list []launch, room scratch) {
+		entry, rows := prefix+"attention_back"+s.suffix, s.rows
+		var stats, sums any
+		switch longest := max(k.Tq, k.Tk); {
+		case k.HeadDim <= 64 && longest <= 64:
+			entry += "_short"
+		case k.HeadDim <= 64 && longest <= 80:
+			entry, rows = entry+"_text", 80
+		case k.Tk > rows:
+			stats = room.take(3 * k.B * k.Heads * k.Tq * 4)
+			if prefix != "" {
+				sums = room.take(4 * max(k.Rows, k.B*k.Tq) * k.Heads * k.HeadDim)
+			}
+			list = append(list, launch{
+				entry:  prefix + "attention_stats" + s.suffix,
+				grid:   dim{x: k.B * k.Heads, y: ceil(k.Tq, rows)},
+				block:  dim{x: 4 * rows},
+				params: join(qkv, []any{starts, dout, stats}, sizes),
+			})
+		}
+		return append(list, launch{
+			entry:  entry,
+			grid:   dim{x: k.B * k.Heads},
 			block:  dim{x: 4 * rows},
-			params: join(qkv, []any{starts, dout, temp(0)}, sizes),
-		})
+			params: join(qkv, []any{starts, dout, stats, sums}, grads, sizes),
+		}), room
 	}
-	c.launches = append(c.launches, launch{
-		entry:  entry,
-		grid:   dim{x: k.B * k.Heads},
-		block:  dim{x: 4 * rows},
-		params: join(qkv, []any{starts, dout, statsOf(c)}, grads, sizes),
-	})
-	return clearTail(c, k, dout+1, 3*k.Heads*k.HeadDim, nil)
-}
-
-func statsOf(c code) any {
-	if c.scratch == 0 {
-		return nil
-	}
-	return temp(0)
+	e := eitherType{packed: k.Packed, read: append(reals(k, 0), dout), written: reals(k, dout+1)}
+	e.real, e.realRoom = both("")
+	e.half, e.halfRoom = both("half_")
+	return clearTail(e.code(), k, dout+1, 3*k.Heads*k.HeadDim, isHalf(dout+1))
 }
 
 func join(parts ...[]any) (all []any) {
@@ -141,9 +154,9 @@ func attentionAt(k device.AttentionAt, back bool) code {
 	sizes := []any{k.T, k.Heads, k.HeadDim, bit(k.Causal)}
 	if !back {
 		return code{launches: []launch{{entry: "attention_at" + s.suffix, grid: grid, block: block,
-			params: join(params, sizes, []any{isHalf(rows + 1)})}}}
+			params: join(params, sizes, []any{isHalf(0), isHalf(rows + 1)})}}}
 	}
 	c := code{launches: []launch{{entry: "attention_at_back" + s.suffix, grid: grid, block: block,
-		params: join(params, []any{rows + 2}, sizes)}}}
-	return clearTail(c, device.Attention{B: k.B, Rows: k.Rows}, rows+2, 3*k.Heads*k.HeadDim, nil)
+		params: join(params, []any{rows + 2}, sizes, []any{isHalf(0), isHalf(rows + 1), isHalf(rows + 2)})}}}
+	return clearTail(c, device.Attention{B: k.B, Rows: k.Rows}, rows+2, 3*k.Heads*k.HeadDim, isHalf(rows+2))
 }

@@ -106,6 +106,13 @@ func (b *Backend) multiplyAndAdd(c conv) (code, error) {
 	places := [...][2]arg{{leftArg, dy}, {rightArg, weights}, {otherArg, residual}, {resultArg, dx}}
 	product, y := made.launches[0].call, call{b: b, addr: make([]driver.Ptr, slopeArg+1), lens: make([]int, slopeArg+1), half: make([]bool, slopeArg+1)}
 	made.halves = []arg{dy, weights}
+	if room := made.scratchOf; room != nil {
+		made.scratchOf = func(half []bool, _ []int) int {
+			as := make([]bool, slopeArg+1)
+			as[otherArg], as[resultArg] = half[residual], half[dx]
+			return room(as, nil)
+		}
+	}
 	made.launches = []launch{{params: []any{isHalf(residual), isHalf(dx)}, call: func(x *call) error {
 		for _, p := range places {
 			to, from := p[0], p[1]

@@ -8,17 +8,17 @@ import "tandem/core/engine/device"
 func elementwiseCode(kernel device.Kernel) (code, bool) {
 	switch k := kernel.(type) {
 	case device.Act:
-		return run(over(k.N, "act", arg(0), arg(1), k.N, int(k.Act)))
+		return run(over(k.N, "act", arg(0), arg(1), k.N, int(k.Act), isHalf(0), isHalf(1)))
 	case device.ActBack:
-		return run(over(k.N, "act_back", arg(0), arg(1), arg(2), k.N, int(k.Act)))
+		return run(over(k.N, "act_back", arg(0), arg(1), arg(2), k.N, int(k.Act), isHalf(0), isHalf(1), isHalf(2)))
 	case device.Binary:
 		if k.Period == 1 {
-			return run(over(k.N, "binary_scalar", arg(0), arg(1), arg(2), k.N, int(k.Op)))
+			return run(over(k.N, "binary_scalar", arg(0), arg(1), arg(2), k.N, int(k.Op), isHalf(0), isHalf(1), isHalf(2)))
 		}
 		rows := k.N / k.Period
-		return run(overPlane(rows, k.Period, "binary", arg(0), arg(1), arg(2), rows, k.Period, int(k.Op)))
+		return run(overPlane(rows, k.Period, "binary", arg(0), arg(1), arg(2), rows, k.Period, int(k.Op), isHalf(0), isHalf(1), isHalf(2)))
 	case device.Scale:
-		return run(over(k.N, "scale", arg(0), arg(1), k.N, scalar{0, 1}, scalar{1, 0}))
+		return run(over(k.N, "scale", arg(0), arg(1), k.N, scalar{0, 1}, scalar{1, 0}, isHalf(0), isHalf(1)))
 	case device.ScaleBy:
 		return run(over(k.N, "scale_by", arg(0), arg(1), arg(2), k.N, bit(k.Exp)))
 	case device.ScaleByBack:

@@ -40,7 +40,7 @@ func rowsCode(kernel device.Kernel) (code, bool) {
 
 // addRows returns a launch of out = Σ parts [rows, cols]. Unless more is nil, the second half of the columns goes there.
 func addRows(rows, cols int, parts, out, more any) launch {
-	return start("add_rows", dim{x: ceil(cols, 32)}, dim{x: 32, y: 8}, parts, out, more, rows, cols)
+	return start("add_rows", dim{x: ceil(cols, 32)}, dim{x: 32, y: 8}, parts, out, more, rows, cols, 0)
 }
 
 // sumParts returns a launch of out [rows] = Σ parts [rows, n], where parts are doubles.
@@ -52,34 +52,36 @@ func sumParts(rows, n int, parts, out any) launch {
 // at least eight rows for each, so that the lanes' sums are a small part of what is read.
 func lanesOver(rows, cols int) int { return max(min(4*threads*256/cols, ceil(rows, 8), 2048), 1) }
 
-// rowSums returns the launch whose lanes sum the rows of x into parts [lanes, cols]. Unless half is nil, it also
-// leaves x there in bfloat16. Few rows, or a single lane, are not worth a second launch: lanes is 0 then.
-func rowSums(rows, cols int, x, half, parts any) (l launch, lanes int) {
+// rowSums returns the launch whose lanes sum the rows of x into parts [lanes, cols]; halfX says whether x is bfloat16. Unless
+// half is nil, it also leaves x there in bfloat16. Few rows, or a single lane, are not worth a second launch: lanes is 0 then.
+func rowSums(rows, cols int, x, half, parts, halfX any) (l launch, lanes int) {
 	grid, block := plane(rows, cols, lanesOver(rows, cols))
 	if lanes = grid.y * block.y; rows <= 128 || lanes == 1 {
 		lanes = 0
 	}
-	return start("sum_rows", grid, block, x, half, parts, rows, cols), lanes
+	return start("sum_rows", grid, block, x, half, parts, rows, cols, halfX), lanes
 }
 
 func sumRowsCode(k device.SumRows) code {
-	sum, lanes := rowSums(k.Rows, k.Cols, arg(0), nil, temp(0))
+	sum, lanes := rowSums(k.Rows, k.Cols, arg(0), nil, temp(0), isHalf(0))
 	switch {
 	case lanes > 0:
-		return code{scratch: 4 * lanes * k.Cols, launches: []launch{{call: func(c *call) error {
+		return code{scratch: 4 * lanes * k.Cols, launches: []launch{{params: sum.params, call: func(c *call) error {
 			return c.sumRows(k, sum, lanes)
 		}}}}
 	case k.Rows <= 128 && k.Rows > 8:
-		return code{launches: []launch{addRows(k.Rows, k.Cols, arg(0), arg(1), nil)}}
+		few := addRows(k.Rows, k.Cols, arg(0), arg(1), nil)
+		few.params[len(few.params)-1] = isHalf(0)
+		return code{launches: []launch{few}}
 	}
-	sum, _ = rowSums(k.Rows, k.Cols, arg(0), nil, arg(1)) // one lane: its sums are the result
+	sum, _ = rowSums(k.Rows, k.Cols, arg(0), nil, arg(1), isHalf(0)) // one lane: its sums are the result
 	return code{launches: []launch{sum}}
 }
 
 // sumRows uses the sums that were made when x was rounded to bfloat16 for products, if it was.
 func (c *call) sumRows(k device.SumRows, sum launch, lanes int) error {
 	var parts any = temp(0)
-	if at := c.b.halves.sums(c.at(0), k.Rows, k.Cols); at != 0 {
+	if at := c.b.halves.sums(c.at(0), k.Rows, k.Cols); at != 0 && !c.half[0] {
 		parts = at
 	} else if err := c.run(sum); err != nil {
 		return err

@@ -72,7 +72,7 @@ func TestEqualInputsGiveEqualBits(t *testing.T) {
 	devicetest.EqualBits(t, open(t, Options{}), open(t, Options{}), devicetest.Trials())
 }
 func TestHalfArgumentsGiveTheBitsOfRealOnes(t *testing.T) {
-	trials := slices.Concat(devicetest.Trials(), devicetest.Random(3, 300))
+	trials := slices.Concat(devicetest.Trials(), devicetest.Random(3, 300), devicetest.AttentionInBF16())
 	for i := range trials {
 		trials[i].Kernel = device.WithBF16(trials[i].Kernel)
 	}
@@ -86,9 +86,7 @@ func TestHalfArgumentsGiveTheBitsOfRealOnes(t *testing.T) {
 		devicetest.Trial{Kernel: device.LayerNormBack{Rows: 7, Cols: 1500, Eps: 1e-2}})
 	b := open(t, Options{})
 	b.noDNN = true // which sums in another order for maps in bfloat16 (TestCuDNNMakesMapsInBF16)
-	devicetest.Halves(t, b, trials, device.LayerNorm{}, device.LayerNormBack{}, device.Patchify{}, device.Attention{},
-		device.AttentionAt{}, device.MatMul{}, device.BatchNorm{}, device.BatchNormBack{}, device.AvgPool{}, device.AvgPoolBack{},
-		device.MaxPool{}, device.MaxPoolBack{})
+	devicetest.Halves(t, b, trials, devicetest.OnHalf()...)
 }
 
 func TestFusedKernelsMatchTheReference(t *testing.T) { devicetest.CompareFused(t, open(t, Options{})) }

@@ -120,10 +120,8 @@ func (b *Backend) prepare(x *exec, c code) error {
 		}
 	}
 	scratch := c.scratch
-	for i, a := range x.want {
-		if a.Out && x.call.half[i] {
-			scratch = max(scratch, c.halfScratch)
-		}
+	if c.scratchOf != nil {
+		scratch = max(scratch, c.scratchOf(x.call.half, x.call.lens))
 	}
 	return b.grow(&b.scratch, int64(scratch), "scratch")
 }

@@ -56,7 +56,7 @@ func TestAFaultIsToldWithTheLastLaunches(t *testing.T) {
 		t.Fatal(err)
 	}
 	scale.Run([]device.Buffer{x, x}, 2, 1)
-	wild, err := b.step(over(4, "act", arg(0), driver.Ptr(64), 4, 0))
+	wild, err := b.step(over(4, "act", arg(0), driver.Ptr(64), 4, 0, 0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestOlderGPUsHaveNoBF16(t *testing.T) {
 
 func TestLaunchesAreHeldToTheirLimits(t *testing.T) {
 	b := open(t, Options{})
-	ok := over(4, "act", arg(0), arg(1), 4, 0)
+	ok := over(4, "act", arg(0), arg(1), 4, 0, 0, 0)
 	for name, c := range map[string]struct {
 		change func(*launch)
 		kind   fault.Kind

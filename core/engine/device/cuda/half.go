@@ -32,7 +32,7 @@ type operand struct {
 func (o operand) layout() (bytes, sums int) {
 	sums = ceil(2*o.n, 256) * 256
 	if o.rows > 0 {
-		_, lanes := rowSums(o.rows, o.cols, nil, nil, nil)
+		_, lanes := rowSums(o.rows, o.cols, nil, nil, nil, 0)
 		return sums + 4*lanes*o.cols, sums
 	}
 	return sums, sums
@@ -80,7 +80,7 @@ func (b *Backend) roundOperand(o operand, not driver.Ptr) (driver.Ptr, error) {
 	round := toBF16(o.from, free.at, o.n)
 	if o.rows > 0 {
 		_, sums := o.layout()
-		if both, lanes := rowSums(o.rows, o.cols, o.from, free.at, free.at+driver.Ptr(sums)); lanes > 0 {
+		if both, lanes := rowSums(o.rows, o.cols, o.from, free.at, free.at+driver.Ptr(sums), 0); lanes > 0 {
 			round = both
 		} else {
 			o.rows = 0
@@ -107,8 +107,8 @@ func (b *Backend) reserve(o operand) error {
 	return nil
 }
 
-// Halves returns the arguments that a kernel takes in bfloat16: operands of products in bfloat16, and outputs that
-// a launch can round (see isHalf).
+// Halves returns the arguments that a kernel takes in bfloat16: operands of products in bfloat16, and what launches have
+// a flag for (see isHalf).
 func (b *Backend) Halves(k device.Kernel) device.Places {
 	if places, ok := b.mayBeHalf[k]; ok {
 		return places
@@ -121,6 +121,11 @@ func (b *Backend) Halves(k device.Kernel) device.Places {
 	b.mayBeHalf[k] = places
 	return places
 }
+
+var _ device.Autocaster = (*Backend)(nil)
+
+// Autocasts implements device.Autocaster: memory is slow beside products in bfloat16 on every GPU that has them.
+func (b *Backend) Autocasts() bool { return true }
 
 // Fuses implements device.Fuser.
 func (b *Backend) Fuses(k device.Kernel) bool {

@@ -10,13 +10,13 @@ import (
 // code holds what this backend makes of a device.Kernel: launches in order, on one stream, and the scratch they share.
 // It knows shapes only; addresses and scalars are filled in when it runs.
 type code struct {
-	launches    []launch
-	scratch     int   // bytes of device memory, shared by all Execs of a backend: nothing survives a Run
-	halfScratch int   // bytes of it that are needed only where something that is written is bfloat16
-	halves      []arg // arguments that calls want in bfloat16 (call.inBF16), two at most
-	rows        int   // of the first of halves, when it is a gradient (call.gradientInBF16)
-	cols        int
-	release     func() // frees what the calls keep; nil: nothing
+	launches  []launch
+	scratch   int                               // bytes of device memory, shared by all Execs of a backend: nothing survives a Run
+	scratchOf func(half []bool, lens []int) int // bytes of it that arguments in bfloat16 need; nil: no others
+	halves    []arg                             // arguments that calls want in bfloat16 (call.inBF16), two at most
+	rows      int                               // of the first of halves, when it is a gradient (call.gradientInBF16)
+	cols      int
+	release   func() // frees what the calls keep; nil: nothing
 }
 
 // free ends the code.

@@ -50,7 +50,12 @@ func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 			return code{}, err
 		}
 		if run.call = p.follow; k.BF16 {
-			made.halfScratch = p.room()
+			made.scratchOf = func(half []bool, _ []int) int {
+				if half[resultArg] || p.Bias && half[biasArg] {
+					return p.room()
+				}
+				return 0
+			}
 		}
 	}
 	made.launches = []launch{run}

@@ -82,7 +82,9 @@ func (g golden) pass(t *testing.T, e clip.Encoder, compute clip.Compute) pass {
 
 // half holds products in bfloat16 against the file, on every backend: embeddings to 2 %, the gradients of
 // all parameters together to a quarter more than what PyTorch's autocast is apart. That is a percent, but
-// twenty with batch statistics, where rounding puts many a ReLU on its other side.
+// twenty with batch statistics, where rounding puts many a ReLU on its other side. A device.Autocaster rounds as often as
+// PyTorch does, and not the same numbers: on towers as small as the files' one such error is 0.8 to 1.45 of another, so gradients
+// and, with batch statistics, embeddings may be half as much again apart, and embeddings three times as far from those of backends that round products alone.
 func (g golden) half(t *testing.T, open func(...tower.Option) clip.Encoder) {
 	results := map[string]pass{}
 	for _, device := range Devices() {
@@ -92,12 +94,16 @@ func (g golden) half(t *testing.T, open func(...tower.Option) clip.Encoder) {
 		compute := clip.Compute{Device: device, Threads: 2, Precision: "f32"}
 		exact := g.pass(t, open(), compute)
 		compute.Precision = "bf16-emulated"
+		grads, train := 1.25*g.Autocast.Grads, 2e-2
+		if strings.HasPrefix(device, "cuda") {
+			grads, train = 1.5*g.Autocast.Grads, max(train, 1.5*g.Autocast.Train)
+		}
 		p := g.pass(t, open(), compute)
 		results[device] = p
 		t.Logf("%s: ‖a−b‖/‖b‖: evaluation %.1e, training %.1e, all gradients %.1e", device,
 			held(t, device+": evaluation embeddings", p.eval, g.arrays["eval"], 2e-2),
-			held(t, device+": training embeddings", p.train, g.arrays["train"], 2e-2),
-			held(t, device+": gradients", p.all(g), g.all(), 1.25*g.Autocast.Grads))
+			held(t, device+": training embeddings", p.train, g.arrays["train"], train),
+			held(t, device+": gradients", p.all(g), g.all(), grads))
 		if slices.Equal(p.eval, exact.eval) {
 			t.Errorf("%s: nothing is rounded", device)
 		}
@@ -107,6 +113,10 @@ func (g golden) half(t *testing.T, open func(...tower.Option) clip.Encoder) {
 	}
 	// Backends add up in another order, which now and then tips a later operand to the next bfloat16.
 	for device, p := range results {
-		held(t, "training embeddings between host and "+device, p.train, results["host"].train, 1e-2)
+		allowed := 1e-2
+		if strings.HasPrefix(device, "cuda") {
+			allowed = 3e-2
+		}
+		held(t, "training embeddings between host and "+device, p.train, results["host"].train, allowed)
 	}
 }

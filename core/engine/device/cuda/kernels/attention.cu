@@ -8,17 +8,17 @@
 //
 // 4·Tq·Tk·d FLOPs a head (half of it when causal), as the two products need; q, k and v are read once for each
 // 16·WARPS queries, from the L2 cache but for the first.
-template <int WARPS, int BK, int D>
-DEVICE void forward(const float *q, const float *k, const float *v, const int *starts, float *out, i64 Tq, i64 Tk, i64 heads,
-					i64 headdim, bool causal, bool half) {
+template <int WARPS, int BK, int D, class A, class O>
+DEVICE void forward(A q, A k, A v, const int *starts, O out, i64 Tq, i64 Tk, i64 heads, i64 headdim,
+					bool causal) {
 	constexpr int THREADS = 32 * WARPS, BQ = 16 * WARPS, PITCH = D + 4, QUADS = BK * D / 4 / THREADS, NK = BK / 8, ND = D / 32;
 	constexpr int STEP = THREADS / (D / 4);
 	constexpr bool AHEAD = D <= 128; // registers
 	alignas(16) __shared__ float queries[BQ * PITCH], tile[BK * PITCH], shares[WARPS * BK * 20];
 	const int d = (int)headdim, first = blockIdx.y * BQ;
-	const head h = head_of(q, k, v, starts, Tq, Tk, heads, d);
+	const head<A> h = head_of(q, k, v, starts, Tq, Tk, heads, d);
 	if (first >= h.tq) return;
-	const bool wide = d % 4 == 0 && aligned(h.q) && aligned(h.k) && aligned(h.v) && aligned(out);
+	const bool wide = d % 4 == 0 && aligned(h.q.at) && aligned(h.k.at) && aligned(h.v.at) && aligned(out.at);
 	const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 8, l = threadIdx.x % 8;
 	const int mine = first + 16 * warp; // the warp's first query
 	const int limit = causal && first + BQ < h.tk ? first + BQ : h.tk;
@@ -33,16 +33,16 @@ DEVICE void forward(const float *q, const float *k, const float *v, const int *s
 	// arrive to shared memory.
 	const int r = threadIdx.x / (D / 4), c = threadIdx.x % (D / 4) * 4;
 	quad next[QUADS];
-	auto piece = [&](const float *x, int from, int i) {
-		return from + r + i * STEP < limit && c < d ? load_quad(x + (from + r + i * STEP) * h.stride + c, d - c, wide) : quad{};
+	auto piece = [&](A x, int from, int i) {
+		return from + r + i * STEP < limit && c < d ? load_quad(x + ((from + r + i * STEP) * h.stride + c), d - c, wide) : quad{};
 	};
-	auto ahead = [&](const float *x, int from) {
+	auto ahead = [&](A x, int from) {
 		if constexpr (AHEAD) {
 #pragma unroll
 			for (int i = 0; i < QUADS; i++) next[i] = piece(x, from, i);
 		}
 	};
-	auto arrive = [&](const float *x, int from) {
+	auto arrive = [&](A x, int from) {
 #pragma unroll
 		for (int i = 0; i < QUADS; i++) *(quad *)(tile + (r + i * STEP) * PITCH + c) = AHEAD ? next[i] : piece(x, from, i);
 	};
@@ -115,17 +115,20 @@ DEVICE void forward(const float *q, const float *k, const float *v, const int *s
 		for (int c = 0; c < ND; c++) {
 			if (32 * c + 4 * l >= d) continue;
 			for (int e = 0; e < 4; e++) value[i][c].v[e] *= share;
-			store_as(out, to + 4 * i * heads * d + 32 * c + 4 * l, value[i][c], d - 32 * c - 4 * l, wide, half);
+			store_quad(out + (to + 4 * i * heads * d + 32 * c + 4 * l), value[i][c], d - 32 * c - 4 * l, wide);
 		}
 	}
 }
 
-#define FORWARD(name, WARPS, BK, D) \
+// name takes q, k and v in float, and out is bfloat16 with half; half_name has bfloat16 alone.
+#define FORWARD_OF(name, HALF, OUT, WARPS, BK, D) \
 	extern "C" __global__ void __launch_bounds__(32 * WARPS) \
 	name(const float *q, const float *k, const float *v, const int *starts, float *out, i64 Tq, i64 Tk, i64 heads, i64 d, i64 causal, \
-		 i64 half) { \
-		forward<WARPS, BK, D>(q, k, v, starts, out, Tq, Tk, heads, d, causal, half); \
+		 [[maybe_unused]] i64 half) { \
+		forward<WARPS, BK, D>(typed<HALF>{q}, typed<HALF>{k}, typed<HALF>{v}, starts, OUT, Tq, Tk, heads, d, causal); \
 	}
+#define FORWARD(name, WARPS, BK, D) \
+	FORWARD_OF(name, false, numbers(out, half), WARPS, BK, D) FORWARD_OF(half_##name, true, typed<true>{out}, WARPS, BK, D)
 
 FORWARD(attention_64, 4, 32, 64)
 FORWARD(attention_128, 4, 16, 128)
@@ -133,6 +136,9 @@ FORWARD(attention_256, 2, 8, 256)
 REGISTER_KERNEL(attention_64)
 REGISTER_KERNEL(attention_128)
 REGISTER_KERNEL(attention_256)
+REGISTER_KERNEL(half_attention_64)
+REGISTER_KERNEL(half_attention_128)
+REGISTER_KERNEL(half_attention_256)
 
 // clear_tail clears rows [starts[B], rows) of x [rows, width], which are bfloat16 when half.
 extern "C" __global__ void __launch_bounds__(256)

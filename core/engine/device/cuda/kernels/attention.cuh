@@ -1,4 +1,4 @@
-// What the files of attention share. All of it is in float32, sums in a fixed order.
+// What the files of attention share. All of it is in float32, sums in a fixed order; what is read and written may be bfloat16.
 //
 // q, k, v are where the first head's first row begins: separate matrices [B, T, W] or, with k and v null,
 // q is qkv [B, T, 3, W]. starts is null or the sequences' first rows. d is HeadDim; entries end in the most
@@ -11,16 +11,16 @@
 #define LOG2_E 1.44269504088896340736f
 #define ALL 0xffffffffu
 
-// head is one head of one sequence.
-struct head {
-	const float *q, *k, *v;
+// head is one head of one sequence, of arrays A: numbers or typed.
+template <class A> struct head {
+	A q, k, v;
 	i64 stride, row, column; // of q, k and v; its first query among all; its first column among W
 	int tq, tk;
 };
 
-DEVICE head head_of(const float *q, const float *k, const float *v, const int *starts, i64 Tq, i64 Tk, i64 heads, i64 d) {
+template <class A> DEVICE head<A> head_of(A q, A k, A v, const int *starts, i64 Tq, i64 Tk, i64 heads, i64 d) {
 	const i64 item = blockIdx.x, b = item / heads, W = heads * d;
-	head h;
+	head<A> h;
 	h.column = item % heads * d;
 	h.row = b * Tq;
 	h.tq = (int)Tq, h.tk = (int)Tk;
@@ -29,15 +29,15 @@ DEVICE head head_of(const float *q, const float *k, const float *v, const int *s
 		h.tq = h.tk = starts[b + 1] - starts[b];
 	}
 	h.stride = W;
-	if (!k) {
+	if (!k.at) {
 		h.stride = 3 * W;
-		h.q = q + h.row * 3 * W + h.column;
+		h.q = q + (h.row * 3 * W + h.column);
 		h.k = h.q + W;
 		h.v = h.k + W;
 	} else {
-		h.q = q + h.row * W + h.column;
-		h.k = k + b * Tk * W + h.column;
-		h.v = v + b * Tk * W + h.column;
+		h.q = q + (h.row * W + h.column);
+		h.k = k + (b * Tk * W + h.column);
+		h.v = v + (b * Tk * W + h.column);
 	}
 	return h;
 }
@@ -45,11 +45,11 @@ DEVICE head head_of(const float *q, const float *k, const float *v, const int *s
 DEVICE float scale_of(i64 d) { return (float)(1 / sqrt((double)d)); }
 
 // fill copies the first n rows of x [·, d] to a tile [R, D + 4]; the rest of it becomes 0.
-template <int R, int D, int THREADS> DEVICE void fill(float *tile, const float *x, i64 stride, int n, int d, bool wide) {
+template <int R, int D, int THREADS, class A> DEVICE void fill(float *tile, A x, i64 stride, int n, int d, bool wide) {
 #pragma unroll 2
 	for (int i = threadIdx.x; i < R * D / 4; i += THREADS) {
 		const int r = i / (D / 4), c = i % (D / 4) * 4;
-		*(quad *)(tile + r * (D + 4) + c) = r < n && c < d ? load_quad(x + r * stride + c, d - c, wide) : quad{};
+		*(quad *)(tile + r * (D + 4) + c) = r < n && c < d ? load_quad(x + (r * stride + c), d - c, wide) : quad{};
 	}
 }
 

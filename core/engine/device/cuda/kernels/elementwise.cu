@@ -5,10 +5,11 @@
 #include "reduce.cuh"
 #include "vector.cuh"
 
-// map writes y[i] = f(x[i]...) for all i of [n].
-template <class F, class... X> DEVICE void map(i64 n, F f, float *y, const X *...x) {
-	flat(n, wide(y, x...), [&](auto w, i64 i) { store(w, y + i, map_pack(f, load(w, x + i)...)); });
+// map_all writes y[i] = f(x[i]...) for all i of [n].
+template <class F, class... X> DEVICE void map_all(i64 n, F f, numbers y, X... x) {
+	flat(n, wide(y.at, x.at...), [&](auto w, i64 i) { store(w, y, i, map_pack(f, load(w, x, i)...)); });
 }
+template <class F, class... X> DEVICE void map(i64 n, F f, numbers y, X... x) { map_all(n, f, y, numbers(x)...); }
 
 template <class F, int V, class... P> DEVICE pack<V> map_pack(F f, pack<V> a, P... more) {
 	pack<V> y;
@@ -17,18 +18,20 @@ template <class F, int V, class... P> DEVICE pack<V> map_pack(F f, pack<V> a, P.
 	return y;
 }
 
-// act: y [n] = act(x [n]).
-extern "C" __global__ void __launch_bounds__(256) act(const float *x, float *y, i64 n, i64 which) {
+// act: y [n] = act(x [n]). Here and below flags say which arrays are bfloat16.
+extern "C" __global__ void __launch_bounds__(256) act(const float *x, float *y, i64 n, i64 which, i64 half_x, i64 half_y) {
 	with_activation(which, [&](auto a) {
-		map(n, [](float v) { float slope; return activate<decltype(a)::value>(v, slope); }, y, x);
+		map(n, [](float v) { float slope; return activate<decltype(a)::value>(v, slope); }, numbers(y, half_y), numbers(x, half_x));
 	});
 }
 REGISTER_KERNEL(act)
 
 // act_back: dx [n] = dy [n] · act'(x [n]).
-extern "C" __global__ void __launch_bounds__(256) act_back(const float *x, const float *dy, float *dx, i64 n, i64 which) {
+extern "C" __global__ void __launch_bounds__(256) act_back(const float *x, const float *dy, float *dx, i64 n, i64 which,
+	i64 half_x, i64 half_dy, i64 half_dx) {
 	with_activation(which, [&](auto a) {
-		map(n, [](float v, float d) { float slope; activate<decltype(a)::value>(v, slope); return d * slope; }, dx, x, dy);
+		map(n, [](float v, float d) { float slope; activate<decltype(a)::value>(v, slope); return d * slope; },
+			numbers(dx, half_dx), numbers(x, half_x), numbers(dy, half_dy));
 	});
 }
 REGISTER_KERNEL(act_back)
@@ -66,13 +69,13 @@ REGISTER_KERNEL(epilogue)
 
 // binary: out [rows, cols] = a [rows, cols] op b [cols], b repeating; op is '+', '-' or '*'. Plane.
 extern "C" __global__ void __launch_bounds__(256) binary(const float *a, const float *b, float *out, i64 height, i64 cols,
-	i64 op) {
+	i64 op, i64 half_a, i64 half_b, i64 half_out) {
 	const auto all = [&](auto f) {
 		columns(cols, cols % 4 == 0 && wide(a, b, out), [&](auto w, i64 c) {
-			const auto y = load(w, b + c);
+			const auto y = load(w, b, c, half_b);
 			rows(height, [&](i64 r) {
 				const i64 at = r * cols + c;
-				store(w, out + at, map_pack(f, load(w, a + at), y));
+				store(w, out, at, map_pack(f, load(w, a, at, half_a), y), half_out);
 			});
 		});
 	};
@@ -83,17 +86,20 @@ extern "C" __global__ void __launch_bounds__(256) binary(const float *a, const f
 REGISTER_KERNEL(binary)
 
 // binary_scalar: out [n] = a [n] op b [1].
-extern "C" __global__ void __launch_bounds__(256) binary_scalar(const float *a, const float *b, float *out, i64 n, i64 op) {
-	const float y = *b;
-	if (op == '*') map(n, [=](float x) { return x * y; }, out, a);
-	else map(n, [=](float x) { return op == '+' ? x + y : x - y; }, out, a);
+extern "C" __global__ void __launch_bounds__(256) binary_scalar(const float *a, const float *b, float *out, i64 n, i64 op,
+	i64 half_a, i64 half_b, i64 half_out) {
+	const float y = load(width<1>{}, b, 0, half_b).v[0];
+	const numbers from(a, half_a), to(out, half_out);
+	if (op == '*') map(n, [=](float x) { return x * y; }, to, from);
+	else map(n, [=](float x) { return op == '+' ? x + y : x - y; }, to, from);
 }
 REGISTER_KERNEL(binary_scalar)
 
 // scale: y [n] = alpha · x [n] + beta.
-extern "C" __global__ void __launch_bounds__(256) scale(const float *x, float *y, i64 n, double alpha, double beta) {
+extern "C" __global__ void __launch_bounds__(256) scale(const float *x, float *y, i64 n, double alpha, double beta, i64 half_x,
+	i64 half_y) {
 	const float a = (float)alpha, b = (float)beta;
-	map(n, [=](float v) { return a * v + b; }, y, x);
+	map(n, [=](float v) { return a * v + b; }, numbers(y, half_y), numbers(x, half_x));
 }
 REGISTER_KERNEL(scale)
 

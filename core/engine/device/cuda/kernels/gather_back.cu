@@ -1,5 +1,6 @@
 // The gradient of a table of embeddings: dtable is zeroed (zero in tokens.cu), then dtable[ids[i]] += dy[i] in the
-// order of i, without atomics on floats, so that the bits are the same each time.
+// order of i, without atomics on floats, so that the bits are the same each time. Flags say which arrays are bfloat16: a row
+// is written once, when its sum is done.
 //
 // Up to few thousand ids, a block for each i looks through all ids: where i is the first with its id, it adds the
 // rows of all of them. More ids are sorted first, by a stable radix sort of eight bits a pass (sort_count, sort_scan,
@@ -17,7 +18,7 @@ typedef unsigned long long u64;
 
 // gather_back_few: dtable rows [height, cols] of ids [n]. Grid x is n blocks.
 extern "C" __global__ void __launch_bounds__(256, 2) gather_back_few(const int *ids, const float *dy, float *dtable, i64 height,
-	i64 n, i64 cols) {
+	i64 n, i64 cols, i64 half_dy, i64 half_dtable) {
 	const i64 i = blockIdx.x;
 	const int id = ids[i];
 	if (id < 0 || id >= height) return;
@@ -25,13 +26,13 @@ extern "C" __global__ void __launch_bounds__(256, 2) gather_back_few(const int *
 	for (i64 j = threadIdx.x; j < i; j += blockDim.x) earlier |= ids[j] == id;
 	if (__syncthreads_or(earlier)) return;
 	along(cols, cols % 4 == 0 && wide(dy, dtable), [&](auto w, i64 c) {
-		auto sum = load(w, dy + i * cols + c);
+		auto sum = load(w, dy, i * cols + c, half_dy);
 		for (i64 j = i + 1; j < n; j++) {
 			if (ids[j] != id) continue;
-			const auto v = load(w, dy + j * cols + c);
+			const auto v = load(w, dy, j * cols + c, half_dy);
 			for (int k = 0; k < w.n; k++) sum.v[k] += v.v[k];
 		}
-		store(w, dtable + id * cols + c, sum);
+		store(w, dtable, id * cols + c, sum, half_dtable);
 	});
 }
 REGISTER_KERNEL(gather_back_few)
@@ -136,7 +137,7 @@ DEVICE i64 id_of(u64 place) { return (i64)(place >> 32); }
 // gather_back_sum: the sums of each piece of sorted places. edges [pieces, 2, cols]: first the sum that began in an
 // earlier piece, second the one that began here and goes on. A block a piece.
 extern "C" __global__ void __launch_bounds__(256) gather_back_sum(const u64 *sorted, const float *dy, float *dtable,
-	float *edges, i64 height, i64 n, i64 cols) {
+	float *edges, i64 height, i64 n, i64 cols, i64 half_dy, i64 half_dtable) {
 	const i64 first = blockIdx.x * (i64)piece, end = min(first + piece, n);
 	const bool begun = first > 0 && id_of(sorted[first - 1]) == id_of(sorted[first]);
 	const bool goes_on = end < n && id_of(sorted[end]) == id_of(sorted[end - 1]);
@@ -154,13 +155,13 @@ extern "C" __global__ void __launch_bounds__(256) gather_back_sum(const u64 *sor
 				if (i + a < end) place[a] = sorted[i + a];
 #pragma unroll
 			for (int a = 0; a < ahead; a++)
-				if (i + a < end) v[a] = load(w, dy + (i64)(place[a] & 0xffffffffu) * cols + c);
+				if (i + a < end) v[a] = load(w, dy, (i64)(place[a] & 0xffffffffu) * cols + c, half_dy);
 #pragma unroll
 			for (int a = 0; a < ahead; a++) {
 				if (i + a >= end) continue;
 				if (id_of(place[a]) != id) {
 					if (open) store(w, open, sum);
-					else if (id < height) store(w, dtable + id * cols + c, sum);
+					else if (id < height) store(w, dtable, id * cols + c, sum, half_dtable);
 					open = nullptr;
 					id = id_of(place[a]);
 					sum = v[a];
@@ -171,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(256) gather_back_sum(const u64 *sor
 		}
 		if (!open && goes_on) open = edges + cols + c;
 		if (open) store(w, open, sum);
-		else if (id < height) store(w, dtable + id * cols + c, sum);
+		else if (id < height) store(w, dtable, id * cols + c, sum, half_dtable);
 	});
 }
 REGISTER_KERNEL(gather_back_sum)
@@ -179,7 +180,7 @@ REGISTER_KERNEL(gather_back_sum)
 // gather_back_join: adds up the sums that go over pieces. A block a piece; those in which none begins have nothing to
 // do.
 extern "C" __global__ void __launch_bounds__(256, 4) gather_back_join(const u64 *sorted, const float *edges, float *dtable,
-	i64 height, i64 n, i64 cols) {
+	i64 height, i64 n, i64 cols, i64 half_dtable) {
 	const i64 first = blockIdx.x * (i64)piece, end = first + piece;
 	if (end >= n) return;
 	const i64 id = id_of(sorted[end - 1]);
@@ -199,7 +200,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) gather_back_join(const u64 
 			const auto v = load(w, edges + b * 2 * cols + c);
 			for (int k = 0; k < w.n; k++) sum.v[k] += v.v[k];
 		}
-		store(w, dtable + id * cols + c, sum);
+		store(w, dtable, id * cols + c, sum, half_dtable);
 	});
 }
 REGISTER_KERNEL(gather_back_join)

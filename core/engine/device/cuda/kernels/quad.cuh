@@ -1,13 +1,13 @@
 // Four floats at a time: one 16-byte access of the GPU where the address allows it.
 #pragma once
 
-#include "common.cuh"
+#include "numbers.cuh"
 
 struct alignas(16) quad {
 	float v[4];
 };
 
-// aligned says that quads can be read and written at p.
+// aligned says that quads can be read and written at p, of bfloat16 too.
 DEVICE bool aligned(const void *p) { return ((unsigned long long)p & 15) == 0; }
 
 // load_quad reads n floats from p, at most four, the others are 0. wide: p is aligned and n is 4 or more.
@@ -65,6 +65,11 @@ DEVICE void store_as(float *x, i64 i, quad q, int n, bool wide, bool half) {
 	for (int e = 0; e < 4; e++)
 		if (e < n) to[e] = bf16_of(q.v[e]);
 }
+
+DEVICE quad load_quad(numbers x, int n, bool wide) { return load_as(x.at, 0, n, wide, x.half); }
+template <bool HALF> DEVICE quad load_quad(typed<HALF> x, int n, bool wide) { return load_as(x.at, 0, n, wide, HALF); }
+template <bool HALF> DEVICE void store_quad(typed<HALF> x, quad q, int n, bool wide) { store_as((float *)x.at, 0, q, n, wide, HALF); }
+DEVICE void store_quad(numbers x, quad q, int n, bool wide) { store_as(x.to(), 0, q, n, wide, x.half); }
 
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define INF __int_as_float(0x7f800000) // NVRTC has no INFINITY

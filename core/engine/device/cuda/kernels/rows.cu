@@ -3,10 +3,10 @@
 #include "vector.cuh"
 
 // sum_rows: parts [lanes, cols] = sums over rows, lane l having rows l, l + lanes, ..., and half = x in bfloat16 when it
-// is not null. A plane whose y threads, over all blocks, are the lanes. Runs of 64 rows are summed in float, the runs in
-// double: the order of a column's sum depends on the shape alone.
+// is not null; x may be bfloat16 itself (half_x). A plane whose y threads, over all blocks, are the lanes. Runs of 64 rows are
+// summed in float, the runs in double: the order of a column's sum depends on the shape alone.
 extern "C" __global__ void __launch_bounds__(256, 3) sum_rows(const float *x, unsigned short *half, float *parts, i64 height,
-	i64 cols) {
+	i64 cols, i64 half_x) {
 	const i64 lane = blockIdx.y * (i64)blockDim.y + threadIdx.y, lanes = gridDim.y * (i64)blockDim.y;
 	columns(cols, cols % 4 == 0 && wide(x, half, parts), [&](auto w, i64 c) {
 		constexpr int ahead = 4; // rows that are read at once
@@ -18,7 +18,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) sum_rows(const float *x, un
 				pack<w.n> v[ahead];
 #pragma unroll
 				for (int a = 0; a < ahead; a++)
-					if (r + a * lanes < end) v[a] = load(w, x + (r + a * lanes) * cols + c);
+					if (r + a * lanes < end) v[a] = load(w, x, (r + a * lanes) * cols + c, half_x);
 #pragma unroll
 				for (int a = 0; a < ahead; a++) {
 					if (r + a * lanes >= end) continue;
@@ -36,16 +36,17 @@ extern "C" __global__ void __launch_bounds__(256, 3) sum_rows(const float *x, un
 }
 REGISTER_KERNEL(sum_rows)
 
-// add_rows: out [cols] = Σ parts [rows, cols] in double; with more, the second half of the columns go there.
+// add_rows: out [cols] = Σ parts [rows, cols] in double; with more, the second half of the columns go there. parts are
+// bfloat16 with half_parts.
 // Blocks of 32x8, a block 32 columns: threads along y have rows y, y + 8, ...
 extern "C" __global__ void __launch_bounds__(256) add_rows(const float *parts, float *out, float *more, i64 height,
-	i64 cols) {
+	i64 cols, i64 half_parts) {
 	__shared__ double sums[8][32];
 	const i64 c = blockIdx.x * (i64)32 + threadIdx.x;
 	double sum = 0;
 	if (c < cols) {
 #pragma unroll 8
-		for (i64 r = threadIdx.y; r < height; r += 8) sum += parts[r * cols + c];
+		for (i64 r = threadIdx.y; r < height; r += 8) sum += load(width<1>{}, parts, r * cols + c, half_parts).v[0];
 	}
 	sums[threadIdx.y][threadIdx.x] = sum;
 	__syncthreads();

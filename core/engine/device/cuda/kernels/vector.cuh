@@ -2,7 +2,7 @@
 // begin on 256 bytes, but views of them begin anywhere: every kernel asks `wide` of its pointers and moves one
 // float a thread where the answer is no.
 #pragma once
-#include "common.cuh"
+#include "numbers.cuh"
 
 // width is how many floats a thread moves at once, 4 or 1, as a type.
 template <int V> struct width {
@@ -37,6 +37,9 @@ template <int V> DEVICE pack<V> load(width<V>, const float *p, i64 at, bool half
 	for (int k = 0; k < V; k++) y.v[k] = of_bf16(x.v[k]);
 	return y;
 }
+
+template <int V> DEVICE pack<V> load(width<V> w, numbers x, i64 i) { return load(w, x.at, i, x.half); }
+template <int V> DEVICE void store(width<V> w, numbers y, i64 i, pack<V> x) { store(w, y.to(), i, x, y.half); }
 
 // fill is a pack of equal numbers.
 template <int V> DEVICE pack<V> fill(width<V>, float x) {
