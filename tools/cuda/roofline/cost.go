@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"tandem/core/engine/device"
 	"tandem/core/engine/device/devicetest"
@@ -25,9 +26,9 @@ type launch struct {
 	full       bool // products in float32 whatever the precision: those of the loss
 	flops      float64
 	state      float64 // bytes of parameters, their gradients and the optimiser's state; ids, pixels
-	activation float64 // bytes of all else in float32, which a bfloat16 design would halve
-	rounding   float64 // bytes of rounding operands to bfloat16, which it would not need
-	half       float64 // bytes of activations that are bfloat16 already
+	activation float64 // bytes of all else in float32
+	rounding   float64 // bytes of rounding operands to bfloat16
+	half       float64 // bytes of activations in bfloat16
 }
 
 func (l launch) bytes() float64 { return l.state + l.activation + l.rounding + l.half }
@@ -125,9 +126,7 @@ func (c *counter) add(call devicetest.Call) error {
 	case "MatMul":
 		return c.product(call)
 	case "Attention", "AttentionBack", "AttentionAt", "AttentionAtBack":
-		l := c.plain("attention", call)
-		l.unit = vector
-		c.launch(l)
+		return c.attention(call)
 	case "ConvForward", "ConvBackData", "ConvBackWeights":
 		return c.convolution(call)
 	case "BatchNormBack":
@@ -145,8 +144,26 @@ func (c *counter) add(call devicetest.Call) error {
 	return nil
 }
 
-// product counts the rounding of operands and the product: with bias and residual where that is all that follows it, as
-// cublasLt has it, else with a kernel for what follows.
+// attention counts arithmetic outside of tensor cores, or by them, where the kernel is one in bfloat16: tokens fill tiles of
+// sixteen there.
+func (c *counter) attention(call devicetest.Call) error {
+	k, err := decode[device.Attention](call)
+	if err != nil {
+		return err
+	}
+	l := c.plain("attention", call)
+	l.unit = vector
+	if k.BF16 && c.precision == bf16 {
+		side := float64((k.Tq + 15) / 16 * 16)
+		l.unit, l.flops = ours, l.flops*side*side/float64(k.Tq*k.Tq)
+	}
+	c.launch(l)
+	return nil
+}
+
+// product counts the rounding of operands and the product: with bias and residual where that is all that follows it and
+// they have the type of the result, as cublasLt has it, else with a kernel for what follows. Where all results are bfloat16, that takes
+// the sums from scratch, in pieces.
 func (c *counter) product(call devicetest.Call) error {
 	k, err := decode[device.MatMul](call)
 	if err != nil {
@@ -157,28 +174,47 @@ func (c *counter) product(call devicetest.Call) error {
 	rows, cols := k.GradientShape() // a gradient's rows are summed for the bias while it is rounded
 	c.operand(&product, k.BF16, a, b, rows, cols)
 	c.operand(&product, k.BF16, b, a, 0, 0)
-	to := out
-	if out.Size == 2 { // the product itself is float32, where the slope will be
-		to = call.Args[5]
-	}
-	c.move(&product, to)
-	fused := k.Act == device.Identity && !k.Slope && !k.Gate
-	if fused && k.Residual {
+	sums := k.Act == device.Identity && !k.Slope && !k.Gate
+	if sums && (!k.Residual || out.Size == other.Size) {
+		if k.Bias && out.Size == 2 {
+			c.launch(launch{class: "products", state: 6 * float64(k.N)}) // the bias is rounded
+		}
+		c.move(&product, out)
 		c.move(&product, other)
-	}
-	c.launch(product)
-	if fused {
+		c.launch(product)
 		return nil
 	}
-	after := launch{class: "after products"}
+	after, pieces := launch{class: "after products"}, 1.
+	switch to := out; {
+	case k.Slope && call.Args[5].Size == 4: // the product is float32, where the slope will be
+		to = call.Args[5]
+		fallthrough
+	case out.Size == 4:
+		c.move(&product, to)
+		c.move(&after, to)
+	default:
+		product.activation += 4 * float64(out.N)
+		after.activation += 4 * float64(out.N)
+		pieces = math.Ceil(4 * float64(out.N) / (64 << 20))
+	}
 	c.move(&after, out)
-	c.move(&after, to)
 	c.move(&after, other)
 	if k.Slope {
 		c.move(&after, call.Args[5])
 	}
-	c.launch(after)
+	for range int(pieces) {
+		c.launch(product.part(pieces))
+		c.launch(after.part(pieces))
+	}
 	return nil
+}
+
+// part returns one of n equal pieces of a launch.
+func (l launch) part(n float64) launch {
+	for _, x := range []*float64{&l.flops, &l.state, &l.activation, &l.rounding, &l.half} {
+		*x /= n
+	}
+	return l
 }
 
 // operand counts the reading of a product's operand p beside the other one, not. In bf16 it is rounded first, unless

@@ -45,7 +45,7 @@ func (m model) write(w io.Writer, folder string) error {
 		work += p.Work
 	}
 	fmt.Fprintf(w, "\n### %s, batch %d\n\n%.1f TFLOP a step in products, convolutions and attention, %.1f GFLOP a pair.\n\n", m.Name, batch, work/1e12, work/float64(batch)/1e9)
-	fmt.Fprintf(w, "| GPU | precision | launches | moved, GB | floor, ms | expected, ms | expected images/s | of the peak | with bf16 activations, ms |\n|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(w, "| GPU | precision | launches | moved, GB | floor, ms | expected, ms | expected images/s | of the peak |\n|---|---|---|---|---|---|---|---|\n")
 	for _, g := range gpus {
 		for _, p := range g.Precisions {
 			parts, err := m.parts(folder, p)
@@ -53,12 +53,8 @@ func (m model) write(w io.Writer, folder string) error {
 				return err
 			}
 			all, _ := sum(parts, g, p)
-			half := "–"
-			if p == bf16 {
-				half = fmt.Sprintf("%.0f", 1e3*all.halfTime)
-			}
-			fmt.Fprintf(w, "| %s | %v | %d | %.0f | %.0f | %.0f | %s | %.0f %% | %s |\n", g.Name, p, all.launches, all.bytes/1e9, 1e3*all.floor, 1e3*all.expected,
-				thousands(float64(batch)/all.expected), 100*work/all.expected/g.peak(p), half)
+			fmt.Fprintf(w, "| %s | %v | %d | %.0f | %.0f | %.0f | %s | %.0f %% |\n", g.Name, p, all.launches, all.bytes/1e9, 1e3*all.floor, 1e3*all.expected,
+				thousands(float64(batch)/all.expected), 100*work/all.expected/g.peak(p))
 		}
 	}
 	m.writeClasses(w, low)
@@ -68,7 +64,7 @@ func (m model) write(w io.Writer, folder string) error {
 
 // writeClasses writes where the time of a step in bf16 goes.
 func (m model) writeClasses(w io.Writer, parts []step) {
-	fmt.Fprintf(w, "\nWhere the expected time of %s, batch %d, in bf16 goes, in ms; in brackets what bf16 activations would save:\n\n| kernels | launches | TFLOP | GB |", m.Name, m.Batch)
+	fmt.Fprintf(w, "\nWhere the expected time of %s, batch %d, in bf16 goes, in ms:\n\n| kernels | launches | TFLOP | GB |", m.Name, m.Batch)
 	for _, g := range gpus {
 		fmt.Fprintf(w, " %s |", g.Name)
 	}
@@ -85,7 +81,7 @@ func (m model) writeClasses(w io.Writer, parts []step) {
 		for _, g := range gpus {
 			_, classes := sum(parts, g, bf16)
 			t := classes[name]
-			fmt.Fprintf(w, " %.1f (%.1f) |", 1e3*t.expected, 1e3*(t.expected-t.halfTime))
+			fmt.Fprintf(w, " %.1f |", 1e3*t.expected)
 		}
 		fmt.Fprintln(w)
 	}

@@ -25,32 +25,20 @@ func (l launch) seconds(g gpu, p precision, bytes float64) (floor, expected floa
 	return floor, expected
 }
 
-// halvedBytes returns the bytes when activations lie in memory as bfloat16: nothing has to be rounded, everything but
-// parameters, their gradients and the optimiser's state is half as long.
-func (l launch) halvedBytes() float64 { return l.state + l.activation/2 + l.half }
-
 // total adds up launches, which follow each other on one stream.
 type total struct {
-	launches                  int
-	flops, bytes              float64
-	floor, expected, halfTime float64 // seconds; halfTime is expected with activations in bfloat16
+	launches        int
+	flops, bytes    float64
+	floor, expected float64 // seconds
 }
 
 func (t *total) add(l launch, g gpu, p precision) {
-	if l.rounding > 0 {
-		_, e := l.seconds(g, p, l.bytes())
-		f, _ := l.seconds(g, p, l.bytes())
-		t.launches, t.bytes, t.floor, t.expected = t.launches+1, t.bytes+l.bytes(), t.floor+f, t.expected+e
-		return // halfTime: it would not be there
-	}
 	floor, expected := l.seconds(g, p, l.bytes())
-	_, half := l.seconds(g, p, l.halvedBytes())
 	t.launches++
 	t.flops += l.flops
 	t.bytes += l.bytes()
 	t.floor += floor
 	t.expected += expected
-	t.halfTime += half
 }
 
 // sum adds up all launches of all parts, and those of each class.

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	_ device.Halver       = (*Shapes)(nil)
+	_ device.Autocaster   = (*Shapes)(nil)
 	_ device.BF16Attender = (*Shapes)(nil)
 	_ device.Fuser        = (*Shapes)(nil)
 )
@@ -121,8 +121,11 @@ func (s *Shapes) View(b device.Buffer, off, n int) device.Buffer {
 // Halves implements device.Halver: as core/engine/device/cuda.
 func (s *Shapes) Halves(kernel device.Kernel) device.Places {
 	d, _ := device.Describe(kernel)
-	return d.Operands
+	return d.Half
 }
+
+// Autocasts implements device.Autocaster: as core/engine/device/cuda.
+func (s *Shapes) Autocasts() bool { return true }
 
 // AttendsBF16 implements device.BF16Attender as core/engine/device/cuda does.
 func (s *Shapes) AttendsBF16(k device.Attention) bool {
