@@ -7,9 +7,9 @@ enum { DEPTH = 384 }; // rows of B in a run: a panel of them stays in the first 
 #else
 enum { DEPTH = 512 };
 #endif
-// Rows of a block of A, in the scratch, are STEP apart: rows that are a multiple of a page apart, as in A
-// itself, would take the same few places of the first cache.
-enum { STEP = DEPTH + 16 };
+// Where rows of A are a multiple of PAGE floats apart they take the same few places of the first cache. A block of them is
+// copied to the scratch, where they are STEP apart.
+enum { STEP = DEPTH + 16, PAGE = 1024 };
 _Static_assert(TD_HEIGHT % MR == 0 && STEP <= TD_STEP, "the scratch holds a block of A");
 
 // pack moves B to where products read it in order: for each run of DEPTH rows, panels of PANEL columns
@@ -122,8 +122,8 @@ static inline void fetch_rest(td_exec *e, long at, int rows, long cols) {
 
 // matmul_block computes rows top to end of panels left to right of one product of the batch.
 static void matmul_block(td_exec *e, float *tmp, long item, long top, long end, long left, long right) {
-	int copied = !e->n[3] && right - left >= 4; // otherwise the copy costs more than it saves
 	long m = e->n[0], n = e->n[1], depth = e->n[2], packed = e->n[7], wide = (n + PANEL - 1) / PANEL * PANEL;
+	int copied = !e->n[3] && depth % PAGE == 0 && right - left >= 4; // otherwise the copy costs more than it saves
 	int more = e->arg[2] || e->arg[3] || e->arg[5] || e->n[4];
 	float alpha = (float)e->s[0], *out = F(4) + item * m * n;
 	const float *a = F(0) + item * m * depth, *b = F(1) + item * depth * (packed ? wide : n);
@@ -131,7 +131,7 @@ static void matmul_block(td_exec *e, float *tmp, long item, long top, long end, 
 		long kn = depth - k < DEPTH ? depth - k : DEPTH;
 		int last = k + kn == depth;
 		for (long i0 = top; i0 < end; i0 += TD_HEIGHT) {
-			long i1 = end - i0 < TD_HEIGHT ? end : i0 + TD_HEIGHT, share = 0, shares = tiles(i1 - i0, (right - left) * PANEL);
+			long i1 = end - i0 < TD_HEIGHT ? end : i0 + TD_HEIGHT, parts = tiles(i1 - i0, (right - left) * PANEL);
 			region next_a = {0}, next_b = {0}; // of the block after this one
 			if (i1 < end || !last) {
 				long i = i1 < end ? i1 : top, x = i1 < end ? k : k + kn, xn = depth - x < DEPTH ? depth - x : DEPTH;
@@ -140,6 +140,7 @@ static void matmul_block(td_exec *e, float *tmp, long item, long top, long end, 
 				if (i1 == end && !packed)
 					next_b = (region){b + x * n + left * PANEL, n, xn, right * PANEL < n ? (right - left) * PANEL : n - left * PANEL};
 			}
+			long a_rows = next_a.rows / parts + 1, b_rows = next_b.rows / parts + 1; // at a time
 			if (e->n[3])
 				columns_of(a + k * m + i0, m, i1 - i0, kn, tmp);
 			if (e->arg[6] && !left) {
@@ -157,8 +158,8 @@ static void matmul_block(td_exec *e, float *tmp, long item, long top, long end, 
 					const float *ai = e->n[3] ? tmp + (i - i0) * kn : copied ? tmp + (i - i0) * STEP : a + i * depth + k;
 					long ars = e->n[3] ? 1 : copied ? STEP : depth, aks = e->n[3] ? MR : 1;
 					float *c = out + i * n + j;
-					fetch(&next_a, share, shares);
-					fetch(&next_b, share++, shares);
+					fetch(&next_a, a_rows);
+					fetch(&next_b, b_rows);
 					if (last && more)
 						fetch_rest(e, c - F(4), mr, nn);
 					if (nn % VL)

@@ -95,23 +95,23 @@ typedef struct {
 	long stride, rows, width;
 } region;
 
-// fetch asks for a share of a region, number i of n, to be in the second cache when it is needed. The memory has nothing else
-// to do while a block is computed.
-static inline __attribute__((always_inline)) void fetch(const region *x, long i, long n) {
-	for (long r = x->rows * i / n; r < x->rows * (i + 1) / n; r++)
+// fetch asks for the next rows of a region, so many, to be in the second cache when they are needed. The memory has nothing
+// else to do while a block is computed.
+static inline __attribute__((always_inline)) void fetch(region *x, long rows) {
+	for (; rows > 0 && x->rows > 0; rows--, x->rows--, x->from += x->stride)
 		for (long j = 0; j < x->width; j += 16)
-			__builtin_prefetch(x->from + r * x->stride + j, 0, 2);
+			__builtin_prefetch(x->from + j, 0, 2);
 }
 
 // trail is a list of regions for fetch_some, which asks for the next rows of it.
 typedef struct {
 	region at[7];
 	int count, now;
-	long row, rows, each;
+	long row, rows, each; // the next row of at[now]; of all regions; at a time
 } trail;
 
 static inline void fetch_some(trail *t) {
-	for (long rows = t->each; rows && t->now < t->count; rows--) {
+	for (long n = t->each; n && t->now < t->count; n--) {
 		region *x = &t->at[t->now];
 		for (long j = 0; j < x->width; j += 16)
 			__builtin_prefetch(x->from + t->row * x->stride + j, 0, 2);
