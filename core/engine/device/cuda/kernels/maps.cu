@@ -1,7 +1,7 @@
 // Pooling of feature maps [B, H, W, C], which lie as rows of C channels. A thread has four
 // neighbouring channels (quad.cuh), so that a warp reads whole lines. All of these are bound by memory: each
 // says how often it reads and writes its map.
-#include "quad.cuh"
+#include "map.cuh"
 
 // Pools. Blocks: x is a row of the map that is written (b·OH + oy, or b·H + y in the backward passes), y and
 // the threads are (column, four channels) in it.
@@ -24,20 +24,31 @@ DEVICE spot spot_of(i64 i, i64 rows, i64 C) {
 DEVICE bool larger(float v, float best) { return v > best || (v != v && best == best); }
 
 // Reads a map once, writes 1/stride² of it.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
 avg_pool(const float *x, float *y, i64 H, i64 W, i64 C, i64 size, i64 stride, i64 OH, i64 OW, i64 half_x, i64 half_y) {
 	const bool wide = C % 4 == 0 && aligned(x) && aligned(y);
 	const float area = (float)(size * size);
 	EACH_SPOT(OW) {
 		const spot s = spot_of(i, OH, C);
-		quad sum = {};
-		for (i64 ky = 0; ky < size; ky++)
-			for (i64 kx = 0; kx < size; kx++) {
-				const quad q = load_as(x, ((s.b * H + s.y * stride + ky) * W + s.x * stride + kx) * C + s.c, s.n, wide, half_x);
+		with_maps(wide, types(x, half_x, y, half_y), s.n, [&](auto map_of) {
+			const auto from_x = map_of(x, half_x);
+			const i64 first = ((s.b * H + s.y * stride) * W + s.x * stride) * C + s.c;
+			quad sum = {};
+			const auto add = [&](auto raw) {
+				const quad q = number(raw);
 				for (int j = 0; j < 4; j++) sum.v[j] += q.v[j];
+			};
+			if (size == 2) { // all four are on their way before the first is used
+				const auto a = load(from_x, first), b = load(from_x, first + C);
+				const auto c = load(from_x, first + W * C), d = load(from_x, first + W * C + C);
+				add(a), add(b), add(c), add(d);
+			} else {
+				for (i64 ky = 0; ky < size; ky++)
+					for (i64 kx = 0; kx < size; kx++) add(load(from_x, first + (ky * W + kx) * C));
 			}
-		for (int j = 0; j < 4; j++) sum.v[j] /= area;
-		store_as(y, ((s.b * OH + s.y) * OW + s.x) * C + s.c, sum, s.n, wide, half_y);
+			for (int j = 0; j < 4; j++) sum.v[j] /= area;
+			store(map_of(y, half_y), ((s.b * OH + s.y) * OW + s.x) * C + s.c, sum);
+		});
 	}
 }
 REGISTER_KERNEL(avg_pool)
