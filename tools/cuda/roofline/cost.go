@@ -132,7 +132,11 @@ func (c *counter) add(call devicetest.Call) error {
 	case "BatchNormBack":
 		c.batchNormBack(call)
 	case "SumRows":
-		return c.sumRows(call)
+		k, err := decode[device.SumRows](call)
+		if err != nil {
+			return err
+		}
+		c.sumRows(call.Args[0], call.Args[1], k.Rows, k.Cols)
 	case "Write", "Read", "ParamsChanged": // between host and GPU, beside the kernels
 	default:
 		class, ok := classOf[call.Kind]
@@ -181,7 +185,13 @@ func (c *counter) product(call devicetest.Call) error {
 		}
 		c.move(&product, out)
 		c.move(&product, other)
+		if k.RowSums && a.Size == 2 { // cublasLt sums what it reads
+			c.move(&product, call.Args[5])
+		}
 		c.launch(product)
+		if k.RowSums && a.Size != 2 {
+			c.sumRows(a, call.Args[5], k.K, k.M)
+		}
 		return nil
 	}
 	after, pieces := launch{class: "after products"}, 1.
@@ -290,15 +300,11 @@ func (c *counter) batchNormBack(call devicetest.Call) {
 }
 
 // sumRows counts a gradient of a bias, whose lanes may have been summed when the gradient was rounded.
-func (c *counter) sumRows(call devicetest.Call) error {
-	k, err := decode[device.SumRows](call)
-	if err != nil {
-		return err
-	}
+func (c *counter) sumRows(from, to devicetest.Place, rows, cols int) {
 	l := launch{class: "bias gradients"}
-	if !c.copies.summed(call.Args[0], k.Rows, k.Cols) {
-		l = c.plain(l.class, call)
+	if !c.copies.summed(from, rows, cols) {
+		c.move(&l, from)
+		c.move(&l, to)
 	}
 	c.launch(l)
-	return nil
 }

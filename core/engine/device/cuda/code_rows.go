@@ -12,7 +12,7 @@ import (
 func rowsCode(kernel device.Kernel) (code, bool) {
 	switch k := kernel.(type) {
 	case device.SumRows:
-		return sumRowsCode(k), true
+		return sumRowsCode(k, 0, 1), true
 	case device.SumCols:
 		return sumColsCode(k), true
 	case device.LayerNorm:
@@ -62,31 +62,32 @@ func rowSums(rows, cols int, x, half, parts, halfX any) (l launch, lanes int) {
 	return start("sum_rows", grid, block, x, half, parts, rows, cols, halfX), lanes
 }
 
-func sumRowsCode(k device.SumRows) code {
-	sum, lanes := rowSums(k.Rows, k.Cols, arg(0), nil, temp(0), isHalf(0))
+// sumRowsCode sums the rows of one argument into another.
+func sumRowsCode(k device.SumRows, from, to arg) code {
+	sum, lanes := rowSums(k.Rows, k.Cols, from, nil, temp(0), isHalf(from))
 	switch {
 	case lanes > 0:
 		return code{scratch: 4 * lanes * k.Cols, launches: []launch{{params: sum.params, call: func(c *call) error {
-			return c.sumRows(k, sum, lanes)
+			return c.sumRows(k, from, to, sum, lanes)
 		}}}}
 	case k.Rows <= 128 && k.Rows > 8:
-		few := addRows(k.Rows, k.Cols, arg(0), arg(1), nil)
-		few.params[len(few.params)-1] = isHalf(0)
+		few := addRows(k.Rows, k.Cols, from, to, nil)
+		few.params[len(few.params)-1] = isHalf(from)
 		return code{launches: []launch{few}}
 	}
-	sum, _ = rowSums(k.Rows, k.Cols, arg(0), nil, arg(1), isHalf(0)) // one lane: its sums are the result
+	sum, _ = rowSums(k.Rows, k.Cols, from, nil, to, isHalf(from)) // one lane: its sums are the result
 	return code{launches: []launch{sum}}
 }
 
 // sumRows uses the sums that were made when x was rounded to bfloat16 for products, if it was.
-func (c *call) sumRows(k device.SumRows, sum launch, lanes int) error {
+func (c *call) sumRows(k device.SumRows, from, to arg, sum launch, lanes int) error {
 	var parts any = temp(0)
-	if at := c.b.halves.sums(c.at(0), k.Rows, k.Cols); at != 0 && !c.half[0] {
+	if at := c.b.halves.sums(c.at(from), k.Rows, k.Cols); at != 0 && !c.half[from] {
 		parts = at
 	} else if err := c.run(sum); err != nil {
 		return err
 	}
-	return c.run(addRows(lanes, k.Cols, parts, arg(1), nil))
+	return c.run(addRows(lanes, k.Cols, parts, to, nil))
 }
 
 // sumColsCode gives each row a team, or several blocks where rows are few and long, as in a sum of all elements.

@@ -132,6 +132,8 @@ func (b *Backend) Fuses(k device.Kernel) bool {
 	switch k := k.(type) {
 	case device.LayerNormBack:
 		return true
+	case device.MatMul:
+		return b.lt != nil && k.BF16 && k.RowSums && !k.Bias && !k.Residual && !k.Gate && !k.Slope && k.Act == device.Identity
 	case device.ConvBackData: // a product, as multiplyPixels makes it
 		return k.BF16 && k.Single()
 	}

@@ -21,6 +21,7 @@ type product struct {
 const (
 	leftArg, rightArg, biasArg, otherArg = arg(0), arg(1), arg(2), arg(3)
 	resultArg, slopeArg                  = arg(4), arg(5)
+	sumsArg                              = arg(5) // without a slope
 )
 
 func (b *Backend) matMulCode(k device.MatMul) (code, error) {
@@ -29,8 +30,8 @@ func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 			return code{}, err
 		}
 	}
-	if k.RowSums {
-		return code{}, fault.New(fault.Unavailable, "no product with row sums")
+	if k.RowSums && !b.Fuses(k) {
+		return code{}, fault.New(fault.Unavailable, "row sums come with plain products in bfloat16, by cublasLt")
 	}
 	if max(k.Batch, k.M, k.N, k.K) > math.MaxInt32 {
 		return code{}, fault.New(fault.Unavailable, "cuBLAS takes sizes up to %d", math.MaxInt32)
@@ -58,8 +59,43 @@ func (b *Backend) matMulCode(k device.MatMul) (code, error) {
 			}
 		}
 	}
+	if k.RowSums {
+		sums := sumRowsCode(device.SumRows{Rows: k.K, Cols: k.M}, leftArg, sumsArg)
+		made.scratch = sums.scratch
+		run.call = func(x *call) error { return p.multiplyAndSum(x, sums) }
+	}
 	made.launches = []launch{run}
 	return made, nil
+}
+
+// multiplyAndSum computes a MatMul with row sums. cublasLt sums operands as it reads them, in bfloat16; those that were rounded are
+// summed as they were given.
+func (p product) multiplyAndSum(x *call, sums code) error {
+	f, err := x.operands(p.MatMul, leftArg, rightArg, p.rows, p.cols)
+	if err != nil {
+		return err
+	}
+	f.C, f.Result = x.at(resultArg), x.typeOf(resultArg)
+	if x.half[leftArg] && !x.half[resultArg] && f.Alpha == 1 { // they have the type of the result
+		both := f
+		both.RowSums = x.at(sumsArg)
+		if done, err := x.b.byLt(both); done || err != nil {
+			return err
+		}
+	}
+	if err := x.b.multiply(f); err != nil {
+		return err
+	}
+	for _, l := range sums.launches {
+		run := x.run
+		if l.call != nil {
+			run = func(l launch) error { return l.call(x) }
+		}
+		if err := run(l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mayBeHalf returns what else than operands may be bfloat16.

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -92,6 +93,42 @@ func TestProductsGiveBFloat16InPieces(t *testing.T) {
 		with(func(k *device.MatMul) { k.Batch, k.M, k.Gate = 3, 130, true }),
 	}
 	devicetest.Halves(t, open(t, Options{}), trials, device.MatMul{})
+}
+
+// cublasLt sums the rows of a gradient in bfloat16 while it multiplies.
+func TestAProductSumsTheRowsOfBFloat16(t *testing.T) {
+	b := open(t, Options{})
+	k := device.MatMul{Batch: 1, M: 40, N: 24, K: 300, TransA: true, BF16: true, RowSums: true}
+	exec, err := b.Prepare(device.Halved{Kernel: k, In: device.At(0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := func(n int) (device.Buffer, []uint16) {
+		room, _ := b.Alloc(device.Real, device.HalfRoom(n))
+		values := make([]uint16, n)
+		for i := range values {
+			values[i] = uint16(math.Float32bits(device.RoundBF16(float32(i%17)-7.3)) >> 16)
+		}
+		view := b.HalfView(room, 0, n)
+		b.Write(view, values)
+		return view, values
+	}
+	left, values := half(k.K * k.M)
+	right, _ := half(k.K * k.N)
+	out, _ := b.Alloc(device.Real, k.M*k.N)
+	sums, _ := b.Alloc(device.Real, k.M)
+	exec.Run([]device.Buffer{left, right, nil, nil, out, sums})
+	got := make([]float32, k.M)
+	b.Read(got, sums)
+	for c := range got {
+		want := 0.
+		for r := range k.K {
+			want += float64(math.Float32frombits(uint32(values[r*k.M+c]) << 16))
+		}
+		if math.Abs(float64(got[c])-want) > 1e-2 {
+			t.Fatalf("the sum of column %d is %g, want %g", c, got[c], want)
+		}
+	}
 }
 
 func TestAProductThatNeverRanIsNotRecorded(t *testing.T) {

@@ -137,6 +137,8 @@ func (s *Shapes) Fuses(kernel device.Kernel) bool {
 	switch k := kernel.(type) {
 	case device.LayerNormBack:
 		return true
+	case device.MatMul:
+		return k.BF16 && k.RowSums
 	case device.ConvBackData:
 		return k.BF16 && k.Single()
 	}
