@@ -118,7 +118,7 @@ func scale(t *testing.T, m *Module, s *Stream, x, y Ptr, n int, alpha, beta floa
 	f, err := m.Function("scale")
 	must(t, err)
 	return s.Launch(f, Dim{X: (n + 255) / 256}, Dim{X: 256}, 0,
-		[]uint64{uint64(x), uint64(y), uint64(n), math.Float64bits(alpha), math.Float64bits(beta)})
+		[]uint64{uint64(x), uint64(y), uint64(n), math.Float64bits(alpha), math.Float64bits(beta), 0, 0})
 }
 
 func equal(t *testing.T, got []float32, want ...float32) {

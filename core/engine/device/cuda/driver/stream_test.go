@@ -115,7 +115,7 @@ func TestARefusedLaunchNamesTheLastOnes(t *testing.T) {
 	must(t, scale(t, m, s, x, x, 1, 2, 0))
 	f, err := m.Function("act")
 	must(t, err)
-	err = s.Launch(f, Dim{}, Dim{X: 2048}, 0, []uint64{uint64(x), uint64(x), 1, 0})
+	err = s.Launch(f, Dim{}, Dim{X: 2048}, 0, []uint64{uint64(x), uint64(x), 1, 0, 0, 0})
 	refused(t, err, fault.Internal, "cuLaunchKernel", "CUDA_ERROR_INVALID_VALUE", "act grid 1,1,1 block 2048,1,1 shared 0", "scale grid 1,1,1 block 256,1,1")
 	equal(t, numbers(t, s, x, 1), 2)
 }
@@ -230,7 +230,7 @@ func TestGoroutinesShareAContext(t *testing.T) {
 			f, err := m.Function("scale")
 			value := float32(i)
 			for _, err := range []error{err, s.CopyIn(p, unsafe.Pointer(&value), 4),
-				s.Launch(f, Dim{}, Dim{X: 256}, 0, []uint64{uint64(p), uint64(p), 1, 0x4000000000000000, 0}),
+				s.Launch(f, Dim{}, Dim{X: 256}, 0, []uint64{uint64(p), uint64(p), 1, 0x4000000000000000, 0, 0, 0}),
 				s.CopyOut(unsafe.Pointer(&value), p, 4), s.Synchronize()} {
 				if err != nil {
 					t.Error(err)
