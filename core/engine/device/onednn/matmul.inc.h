@@ -28,7 +28,14 @@ static void pack_range(td_exec *e, int part, long lo, long hi) {
 				flip(b + j * depth + k, depth, cols, kn, p, PANEL);
 				continue;
 			}
-			for (long x = 0; x < kn; x++, p += PANEL) {
+			long x = 0;
+			for (; x < kn && cols == PANEL; x++, p += PANEL)
+				for (int v = 0; v < PANEL; v += VL) {
+					if (v % 16 == 0)
+						__builtin_prefetch(b + (k + x + 32) * n + j + v, 0, 2);
+					V(p + v) = V(b + (k + x) * n + j + v);
+				}
+			for (; x < kn; x++, p += PANEL) {
 				memcpy(p, b + (k + x) * n + j, cols * sizeof(float));
 				if (cols < PANEL)
 					memset(p + cols, 0, (PANEL - cols) * sizeof(float));
