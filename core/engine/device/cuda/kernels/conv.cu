@@ -41,9 +41,9 @@ template <int S, int UNROLL> DEVICE void multiply_tiles(float (&sum)[S][S], cons
 	}
 }
 
-// store_sums writes a thread's sums to rows [0, M) and columns [0, N) of out, its tile beginning at row and column. half: out
+// store_sums writes a thread's sums to rows [0, M) and columns [0, N) of out, its tile beginning at row and column. HALF: out
 // is bfloat16.
-template <int S> DEVICE void store_sums(float *out, const float (&sum)[S][S], i64 row, i64 column, i64 M, i64 N, bool half) {
+template <int S, bool HALF> DEVICE void store_sums(float *out, const float (&sum)[S][S], i64 row, i64 column, i64 M, i64 N) {
 	const bool wide = N % 4 == 0 && aligned(out);
 	row += threadIdx.x / 16 * 4, column += threadIdx.x % 16 * 4;
 #pragma unroll
@@ -52,7 +52,7 @@ template <int S> DEVICE void store_sums(float *out, const float (&sum)[S][S], i6
 		for (int h = 0; h < S / 4; h++) {
 			const i64 m = row + i % 4 + i / 4 * 64, n = column + 64 * h;
 			if (m < M && n < N)
-				store_as(out, m * N + n, {{sum[i][4 * h], sum[i][4 * h + 1], sum[i][4 * h + 2], sum[i][4 * h + 3]}}, (int)(N - n), wide, half);
+				store_as(out, m * N + n, {{sum[i][4 * h], sum[i][4 * h + 1], sum[i][4 * h + 2], sum[i][4 * h + 3]}}, (int)(N - n), wide, HALF);
 		}
 }
 
@@ -121,7 +121,10 @@ DEVICE void convolve(const float *map, const float *weights, float *out, i64 M, 
 		__syncthreads();
 	}
 	multiply_tiles<S, Z::STEP>(sum, a[stage], b[stage]);
-	store_sums<S>(out, sum, row, column, M, N, half_out);
+	if (half_out) // once: a choice at each store takes registers
+		store_sums<S, true>(out, sum, row, column, M, N);
+	else
+		store_sums<S, false>(out, sum, row, column, M, N);
 }
 
 #define CONV(name, S, BLOCKS) \
@@ -180,7 +183,7 @@ DEVICE void weight_gradient(const float *x, const float *dy, float *parts, i64 p
 		__syncthreads();
 	}
 	multiply_tiles<S, S == 8 ? 1 : 4>(sum, a[stage], b[stage]);
-	store_sums<S>(parts + blockIdx.y * M * N, sum, row, column, M, N, false);
+	store_sums<S, false>(parts + blockIdx.y * M * N, sum, row, column, M, N);
 }
 
 #define CONV_WEIGHTS(name, S, BLOCKS) \
