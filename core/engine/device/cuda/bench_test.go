@@ -58,14 +58,8 @@ func BenchmarkKernels(b *testing.B) {
 const together = 20
 
 func measure(b *testing.B, be *Backend, k device.Kernel, scalars []float64) {
-	want, err := device.Signature(k)
-	if err != nil {
-		b.Fatal(err)
-	}
-	exec, err := be.Prepare(k)
-	if err != nil {
-		b.Fatal(err)
-	}
+	exec, want := prepared(b, be, k)
+	var err error
 	bufs, bytes := make([]device.Buffer, len(want)), 0
 	for i, v := range devicetest.Inputs(k, want) {
 		if v == nil {

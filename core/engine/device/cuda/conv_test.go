@@ -100,8 +100,8 @@ func TestCuDNNMakesMapsInBF16(t *testing.T) {
 	}
 }
 
-// mapOf computes a convolution whose result is bfloat16.
-func mapOf(t *testing.T, b *Backend, k device.Halved) []float32 {
+// prepared returns a kernel ready to run, and its arguments.
+func prepared(t testing.TB, b *Backend, k device.Kernel) (device.Exec, []device.Arg) {
 	t.Helper()
 	x, err := b.Prepare(k)
 	if err != nil {
@@ -111,6 +111,13 @@ func mapOf(t *testing.T, b *Backend, k device.Halved) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return x, args
+}
+
+// mapOf computes a convolution whose result is bfloat16.
+func mapOf(t *testing.T, b *Backend, k device.Halved) []float32 {
+	t.Helper()
+	x, args := prepared(t, b, k)
 	plain, err := device.Signature(k.Kernel)
 	if err != nil {
 		t.Fatal(err)
@@ -158,14 +165,7 @@ func TestMapsInBF16BeginAnywhere(t *testing.T) {
 	for _, c := range mapsInBF16 {
 		c.BF16 = true
 		k := device.Halved{Kernel: device.ConvForward{Conv2D: c}, In: device.At(2)}
-		x, err := b.Prepare(k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		args, err := device.Signature(k)
-		if err != nil {
-			t.Fatal(err)
-		}
+		x, args := prepared(t, b, k)
 		var bufs []device.Buffer
 		for i, v := range devicetest.Inputs(k, args)[:2] {
 			buf, err := b.Alloc(device.Real, args[i].Len)

@@ -85,7 +85,7 @@ static void softmax(float *x, long n, long padded) {
 	SIMD for (int l = 0; l < VL; l++) x[w - VL + l] = w - VL + l < n ? x[w - VL + l] : -INFINITY;
 	for (long j = w; j < padded; j += VL)
 		V(x + j) = (vec){0};
-	vec m = *(vec *)x, s = {0};
+	vec m = V(x), s = {0};
 	for (long j = VL; j < w; j += VL)
 		m = larger(V(x + j), m);
 #pragma GCC unroll 4
